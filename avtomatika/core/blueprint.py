@@ -1,0 +1,163 @@
+"""Blueprints: what a user writes. A state machine whose states decide, by functions that are marked as handlers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar, overload
+
+from avtomatika.errors import BlueprintError
+
+from .compiler import compile_blueprint
+from .conditions import Condition, Field
+from .handlers import Function, Handler, line_of
+from .names import is_user_name
+from .plan import EndKind, Plan
+
+H = TypeVar("H", bound=Function)
+
+#: A path below ``/api/v1``: names, separated by single slashes.
+_ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+_NAME_RULE = "may hold letters, digits, '_' and '-', at most 64, and not begin with '_'"
+
+
+class Blueprint:
+    """A workflow.
+
+    ``name`` stands in queue names and routing keys. With an ``api_endpoint`` jobs of it can be created over HTTP, by
+    ``POST /api/<api_version>/<api_endpoint>``.
+    """
+
+    def __init__(self, name: str, api_version: str = "v1", api_endpoint: str | None = None) -> None:
+        self.name = name
+        self.api_version = api_version
+        self.api_endpoint = api_endpoint
+        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._plan: Plan | None = None
+        if not is_user_name(name):
+            raise self._refusal(f"its name {_NAME_RULE}")
+        if not is_user_name(api_version):
+            raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
+        if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
+            raise self._refusal(
+                f"api_endpoint {api_endpoint!r} must be a path like 'jobs/video', without a leading '/'"
+            )
+
+    def __repr__(self) -> str:
+        return f"Blueprint({self.name!r})"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of all states in the order of their definition."""
+        return tuple(self._handlers)
+
+    def handlers_of(self, state: str) -> tuple[Handler, ...]:
+        """Handlers of *state* in the order in which they are tried."""
+        return self._handlers[state]
+
+    @overload
+    def handler(self, name: H) -> H: ...
+
+    @overload
+    def handler(
+        self,
+        name: str | None = None,
+        condition: Condition | None = None,
+        *,
+        is_start: bool = False,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+    ) -> Callable[[H], H]: ...
+
+    def handler(
+        self,
+        name: H | str | None = None,
+        condition: Condition | None = None,
+        *,
+        is_start: bool = False,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+    ) -> H | Callable[[H], H]:
+        """Mark a function as the handler of the state *name* (default: the function's name).
+
+        Handlers of one state with a *condition* are tried in the order of their definition, the one without comes last.
+        ``is_end="failed"``, or the name ``failed``, makes an end whose jobs have failed. *queue* gives the state a step
+        queue of its own. *may_go_to* lists states that the function leads to without saying so in its source.
+        """
+
+        def mark(function: H) -> H:
+            state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
+            self._check(function, state=state, condition=condition, queue=queue, may_go_to=may_go_to)
+            self._add(
+                Handler(
+                    function=function,
+                    state=state,
+                    guard=condition,
+                    is_start=is_start,
+                    end=self._end_kind(function, state, is_end),
+                    queue=queue,
+                    may_go_to=tuple(may_go_to or ()),
+                )
+            )
+            return function
+
+        if name is None or isinstance(name, str):
+            return mark
+        if not callable(name):
+            raise self._refusal(f"the name of a state must be text, not {name!r}")
+        return mark(name)
+
+    def compile(self) -> Plan:
+        """The plan: states, queues and bindings.
+
+        Raises BlueprintError, naming state and line, for everything that can be known to be wrong before a job runs.
+        """
+        if self._plan is None:
+            self._plan = compile_blueprint(self)
+        return self._plan
+
+    @property
+    def plan(self) -> Plan:
+        """See :meth:`compile`."""
+        return self.compile()
+
+    def _add(self, handler: Handler) -> None:
+        handlers = (*self._handlers.get(handler.state, ()), handler)
+        self._handlers[handler.state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
+        self._plan = None
+
+    def _check(
+        self, function: H, *, state: str, condition: object, queue: object, may_go_to: Iterable[str] | None
+    ) -> None:
+        def refuse(message: str) -> BlueprintError:
+            return self._refusal(message, state=state, line=line_of(function))
+
+        if not callable(function) or inspect.isclass(function):
+            raise refuse(f"a handler must be a function, not {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise refuse("a handler must not yield; it decides by calling actions, or returns the result of an end")
+        if not is_user_name(state):
+            raise refuse(f"the name of a state {_NAME_RULE}")
+        if queue is not None and not is_user_name(queue):
+            raise refuse(f"the queue {queue!r} {_NAME_RULE}")
+        if isinstance(condition, Field):
+            raise refuse(f"the condition is no comparison: write, for instance, {condition!r} == True")
+        if condition is not None and not isinstance(condition, Condition):
+            raise refuse(f'the condition must be made with F, as in F.initial_data["size"] > 3, not {condition!r}')
+        if isinstance(may_go_to, str):
+            raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
+
+    def _end_kind(self, function: Function, state: str, is_end: object) -> EndKind | None:
+        if is_end not in (False, True, "failed"):
+            message = f'is_end must be True or "failed", not {is_end!r}'
+            raise self._refusal(message, state=state, line=line_of(function))
+        if not is_end:
+            return None
+        return EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
+
+    def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
+        return BlueprintError(message, blueprint=str(self.name), state=state, line=line)

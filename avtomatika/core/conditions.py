@@ -1,0 +1,204 @@
+"""``F``: conditions over a job that read like Python, ``F.initial_data["quality"] == "low"``.
+
+A condition is a value: it can be asked (``holds``) and printed (``str``). What is missing, or cannot be compared, does
+not hold; nothing in here raises while a job runs.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+#: What conditions can look at: attributes of the job context.
+ROOTS = ("initial_data", "state_history", "client", "job_id", "current_state", "error", "tracing_context")
+
+_OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda value, choices: value in choices,
+    "matches": lambda value, pattern: pattern.search(value) is not None,
+}
+
+
+class Condition:
+    """A question to a job context. Combine with ``&``, ``|`` and ``~``."""
+
+    __slots__ = ()
+
+    def holds(self, context: object) -> bool:
+        """Whether *context* (a JobContext) answers yes."""
+        raise TypeError(f"{type(self).__name__} is no condition that can be asked")
+
+    def __and__(self, other: Condition) -> Condition:
+        return _Both(self, _condition(other), "and")
+
+    def __or__(self, other: Condition) -> Condition:
+        return _Both(self, _condition(other), "or")
+
+    def __invert__(self) -> Condition:
+        return _Not(self)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"the condition ({self}) is asked while a job runs, not here: write & | ~ instead of and, or, not, "
+            "put each comparison in parentheses, and split a < b < c into two"
+        )
+
+
+class Field:
+    """A place in the job context. Go deeper with ``["key"]``, ``[0]`` or ``.key``; compare to get a condition."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: tuple[str | int, ...]) -> None:
+        self._path = path
+
+    def __getitem__(self, key: str | int) -> Field:
+        return Field((*self._path, key))
+
+    def __getattr__(self, name: str) -> Field:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return Field((*self._path, name))
+
+    # Annotated Any: a Condition, where object's own == and != promise a bool.
+    def __eq__(self, other: object) -> Any:
+        return _Comparison(self, "==", other)
+
+    def __ne__(self, other: object) -> Any:
+        return _Comparison(self, "!=", other)
+
+    def __lt__(self, other: object) -> Condition:
+        return _Comparison(self, "<", other)
+
+    def __le__(self, other: object) -> Condition:
+        return _Comparison(self, "<=", other)
+
+    def __gt__(self, other: object) -> Condition:
+        return _Comparison(self, ">", other)
+
+    def __ge__(self, other: object) -> Condition:
+        return _Comparison(self, ">=", other)
+
+    def in_(self, choices: Collection[object]) -> Condition:
+        """The value is one of *choices*."""
+        if isinstance(choices, str) or not isinstance(choices, Collection):
+            raise TypeError(f"{self}.in_(...) takes a list, a tuple or a set, not {choices!r}")
+        return _Comparison(self, "in", choices)
+
+    def matches(self, pattern: str) -> Condition:
+        """The value is text in which the regular expression finds something; anchor it with ``^`` and ``$``."""
+        return _Comparison(self, "matches", re.compile(pattern))
+
+    def __hash__(self) -> int:
+        return hash(self._path)
+
+    def __str__(self) -> str:
+        shown = self._path[1:] if self._path[0] in ("initial_data", "state_history") else self._path
+        return ".".join(str(key) for key in shown or self._path)
+
+    def __repr__(self) -> str:
+        return f"F.{self._path[0]}" + "".join(f"[{key!r}]" for key in self._path[1:])
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has no value before a job runs: compare it, for instance {self!r} == True")
+
+    def __contains__(self, item: object) -> NoReturn:
+        raise TypeError(f"'in' cannot be kept for later: write {self!r}.in_([...]) or {self!r}.matches(...)")
+
+    def __iter__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has no items before a job runs")
+
+
+class _Roots:
+    """The one instance is ``F``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Field:
+        if name not in ROOTS:
+            raise AttributeError(f"F has no {name!r}; there are {', '.join(ROOTS)}")
+        return Field((name,))
+
+
+F = _Roots()
+
+
+def value_at(field: Field, context: object) -> object:
+    """What stands at *field* in *context*. Raises LookupError or AttributeError where there is nothing."""
+    value: Any = context
+    for key in field._path:
+        is_item = isinstance(value, Mapping) or (isinstance(key, int) and isinstance(value, Sequence))
+        value = value[key] if is_item else getattr(value, str(key))
+    return value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison(Condition):
+    field: Field
+    word: str
+    other: object
+
+    def holds(self, context: object) -> bool:
+        try:
+            other = value_at(self.other, context) if isinstance(self.other, Field) else self.other
+            return bool(_OPERATORS[self.word](value_at(self.field, context), other))
+        except (LookupError, AttributeError, TypeError):
+            return False
+
+    def __str__(self) -> str:
+        return f"{self.field} {self.word} {_label(self.other)}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Both(Condition):
+    left: Condition
+    right: Condition
+    word: str
+
+    def holds(self, context: object) -> bool:
+        if self.word == "and":
+            return self.left.holds(context) and self.right.holds(context)
+        return self.left.holds(context) or self.right.holds(context)
+
+    def __str__(self) -> str:
+        return f"{self._side(self.left)} {self.word} {self._side(self.right)}"
+
+    def _side(self, side: Condition) -> str:
+        return f"({side})" if isinstance(side, _Both) and side.word != self.word else str(side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Not(Condition):
+    inner: Condition
+
+    def holds(self, context: object) -> bool:
+        return not self.inner.holds(context)
+
+    def __str__(self) -> str:
+        return f"not ({self.inner})"
+
+
+def _condition(value: object) -> Condition:
+    if isinstance(value, Condition):
+        return value
+    raise TypeError(f"{value!r} is no condition: put each comparison in parentheses, (F.a.x == 1) & (F.a.y == 2)")
+
+
+def _label(value: object) -> str:
+    match value:
+        case Field():
+            return str(value)
+        case re.Pattern():
+            return repr(value.pattern)
+        case set() | frozenset():
+            return f"{{{', '.join(sorted(map(repr, value)))}}}"
+        case _:
+            return repr(value)

@@ -1,0 +1,111 @@
+"""What can happen to a job: the events that the machine knows. By its id the second coming of an event is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .job import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job begins. Sent once, by whoever created it."""
+
+    job_id: str
+
+    @property
+    def id(self) -> str:
+        return f"start:{self.job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """A job goes on in a state that lives in another queue; *transition* is the count of states entered before it."""
+
+    job_id: str
+    state: str
+    transition: int
+
+    @property
+    def id(self) -> str:
+        return f"enter:{self.job_id}:{self.transition}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A worker's answer. *status* is ``success``, ``failure``, ``cancelled`` or an outcome of the user's own."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    status: str
+    data: Json = None
+    error: Mapping[str, Json] | None = None
+    worker_id: str | None = None
+    duration_ms: int | None = None
+
+    @property
+    def id(self) -> str:
+        return f"result:{self.task_id}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryTask:
+    """The back-off of a failed task is over; *attempt* is the one to be started now."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+
+    @property
+    def id(self) -> str:
+        return f"retry:{self.task_id}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTimeout:
+    """Nobody took the task in time (``dispatch``), or it took too long (``result``)."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    which: Literal["dispatch", "result"]
+
+    @property
+    def id(self) -> str:
+        return f"timeout:{self.task_id}:{self.attempt}:{self.which}"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryHandler:
+    """The back-off of a handler that raised is over; *failures* is how often it has raised in this state."""
+
+    job_id: str
+    state: str
+    transition: int
+    failures: int
+
+    @property
+    def id(self) -> str:
+        return f"handler:{self.job_id}:{self.transition}:{self.failures}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message of this job was given up after too many deliveries; *task_id* is None where it was a step."""
+
+    job_id: str
+    reason: str
+    state: str
+    task_id: str | None = None
+    attempt: int | None = None
+    details: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"dead:{self.task_id or self.job_id}:{self.attempt or self.state}"
+
+
+Event = Start | Enter | Result | RetryTask | TaskTimeout | RetryHandler | DeadLetter

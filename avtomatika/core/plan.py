@@ -1,0 +1,147 @@
+"""The compiled form of a blueprint: states, queues, and bindings that lead each outcome to the state that comes next.
+
+A plan is what the broker is told; nothing in it refers to the handlers, so two processes with the same plan8 agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .names import NAME
+
+#: Direct exchange of all step messages.
+STEPS = "avt.steps"
+#: Direct exchange of all tasks: routing key and queue are the task type.
+TASKS = "avt.tasks"
+#: Due timers pass through the queue of the same name on their way to a step queue.
+TIMERS = "avt.timers"
+#: What workers tell: ``taken``, later register, heartbeat, progress.
+WORKERS = "avt.workers"
+
+#: Routing key ends that mean an event of the state itself; always bound to the state's own queue.
+STATE_EVENTS = ("_enter", "_retry", "_timeout", "_timer", "_approval", "_child", "_joined", "_signal", "_unknown")
+#: Outcomes that a dispatching state always has a binding for, with or without a transition.
+BUILTIN_OUTCOMES = ("success", "failure", "timeout", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RoutingKey:
+    """``<blueprint>@<plan8>.<state>.<outcome>``.
+
+    No part holds a dot, an ``@`` or a wildcard, so none can change a binding.
+    """
+
+    blueprint: str
+    plan8: str
+    state: str
+    outcome: str
+
+    def __post_init__(self) -> None:
+        for part in (self.blueprint, self.plan8, self.state, self.outcome):
+            if not NAME.fullmatch(part):
+                raise ValueError(f"routing key part {part!r} must match {NAME.pattern}")
+
+    def __str__(self) -> str:
+        return f"{self.blueprint}@{self.plan8}.{self.state}.{self.outcome}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Binding:
+    """*key* of ``avt.steps`` leads to *queue*; *targets* are the states that may come next (for people)."""
+
+    key: RoutingKey
+    queue: str
+    targets: tuple[str, ...] = ()
+
+
+class EndKind(StrEnum):
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Transition:
+    """An edge: *outcome* is None for ``go_to``, and *task_type* None where it is computed at run time."""
+
+    target: str
+    outcome: str | None = None
+    task_type: str | None = None
+    guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatePlan:
+    """A node.
+
+    ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are the states that
+    its handlers declared because their source does not tell.
+    """
+
+    name: str
+    queue: str | None = None
+    is_start: bool = False
+    end: EndKind | None = None
+    transitions: tuple[Transition, ...] = ()
+    task_types: tuple[str, ...] = ()
+    dispatches: bool = False
+    guards: tuple[str, ...] = ()
+    may_go_to: tuple[str, ...] = ()
+    line: int | None = field(default=None, compare=False)
+
+    def targets_of(self, outcome: str | None) -> tuple[str, ...]:
+        """States that *outcome* may lead to; None asks for ``go_to``."""
+        return tuple(dict.fromkeys(edge.target for edge in self.transitions if edge.outcome == outcome))
+
+
+def queue_name(blueprint: str, plan8: str, short: str | None = None) -> str:
+    """Full name of a step queue; *short* is what the user called it, None for the blueprint's main queue.
+
+    >>> queue_name("video", "1f3a9c2e", "heavy")
+    'steps.video@1f3a9c2e.heavy'
+    """
+    main = f"steps.{blueprint}@{plan8}"
+    return main if short is None else f"{main}.{short}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a blueprint compiles into; ``plan8`` is a hash of all that routing depends on (its first 8 hex digits)."""
+
+    blueprint: str
+    plan8: str
+    start: str
+    states: Mapping[str, StatePlan]
+    bindings: tuple[Binding, ...]
+    api_version: str = "v1"
+    api_endpoint: str | None = None
+
+    @property
+    def main_queue(self) -> str:
+        return queue_name(self.blueprint, self.plan8)
+
+    def queue_of(self, state: str) -> str:
+        """Full name of the step queue that *state* lives in."""
+        return queue_name(self.blueprint, self.plan8, self.states[state].queue)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Full names of all step queues, the main one first."""
+        shorts = sorted({state.queue for state in self.states.values() if state.queue is not None})
+        return (self.main_queue, *(queue_name(self.blueprint, self.plan8, short) for short in shorts))
+
+    @property
+    def task_types(self) -> tuple[str, ...]:
+        """Every task type that the source names, sorted."""
+        return tuple(sorted({task for state in self.states.values() for task in state.task_types}))
+
+    def key(self, state: str, outcome: str) -> str:
+        """Routing key of *outcome* in *state*."""
+        return f"{self.blueprint}@{self.plan8}.{state}.{outcome}"
+
+    def edges(self) -> Iterator[tuple[str, Transition]]:
+        """Every transition with the state that it leaves."""
+        for state in self.states.values():
+            for transition in state.transitions:
+                yield state.name, transition

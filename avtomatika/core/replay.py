@@ -1,0 +1,54 @@
+"""History -> job: what is written in the entries of a job is all that happened to it.
+
+Statuses, states and ``state_history`` can be told from the history alone; that they then equal what is stored is an
+invariant, and tests hold every run against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import reduce
+
+from .job import HistoryEntry, Job, JobStatus, Json
+from .results import merged
+
+#: What a job is after an entry of that type; entries that are not named leave the status as it is.
+_STATUS_AFTER: Mapping[str, JobStatus] = {
+    "job_created": JobStatus.PENDING,
+    "state_entered": JobStatus.RUNNING,
+    "handler_failed": JobStatus.RUNNING,
+    "task_dispatched": JobStatus.WAITING_FOR_WORKER,
+    "task_retried": JobStatus.WAITING_FOR_WORKER,
+    "job_finished": JobStatus.FINISHED,
+    "job_failed": JobStatus.FAILED,
+    "job_cancelled": JobStatus.CANCELLED,
+    "job_error": JobStatus.ERROR,
+    "job_quarantined": JobStatus.QUARANTINED,
+}
+
+
+def replay(job_at_creation: Job, entries: Iterable[HistoryEntry]) -> Job:
+    """*job_at_creation* after *entries*, oldest first, as far as its status, current state and state history go."""
+    return reduce(_after, entries, job_at_creation)
+
+
+def _after(job: Job, entry: HistoryEntry) -> Job:
+    data = entry.data or {}
+    status = JobStatus.RUNNING if "go_to" in data else _STATUS_AFTER.get(entry.event_type, job.status)
+    return replace(
+        job,
+        status=status,
+        current_state=data.get("go_to", entry.state or job.current_state),
+        state_history=_learnt(job.state_history, entry.event_type, data),
+    )
+
+
+def _learnt(state_history: Mapping[str, Json], event_type: str, data: Mapping[str, Json]) -> Mapping[str, Json]:
+    match event_type:
+        case "state_entered":
+            return {**state_history, **data.get("state_history", {})}
+        case "task_succeeded":
+            return merged(state_history, data.get("data"))
+        case _:
+            return state_history

@@ -1,0 +1,195 @@
+"""What becomes of a task: its result, its time-outs, its next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .events import Result, RetryTask, TaskTimeout
+from .job import HistoryEntry, Job, JobStatus, Json, Task
+from .moves import close, end, error, go_on, ignore, quarantine
+from .plan import Plan
+from .retry import RetryPolicy
+from .step import SendTask, Step
+from .timers import dispatch_timer, retry_timer, timers_of_task
+
+#: Another attempt may succeed; the code of a failure that gives none.
+TRANSIENT = "TRANSIENT_ERROR"
+#: The parameters are wrong: no attempt can succeed, and nobody needs to look.
+INVALID_INPUT = "INVALID_INPUT_ERROR"
+
+
+def open_task(plan: Plan, job: Job, task: Task) -> Step:
+    """Publish *task*; the job waits for it."""
+    job = replace(job, status=JobStatus.WAITING_FOR_WORKER, tasks={**job.tasks, task.id: task})
+    entry = HistoryEntry(
+        "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
+    )
+    return Step(
+        job,
+        history=(entry,),
+        outgoing=(SendTask(task),),
+        timers=dispatch_timer(plan, job, task),
+        opened=((task.id, task.attempt),),
+    )
+
+
+def result(plan: Plan, job: Job, event: Result, *, here: str | None) -> Step:
+    """A worker's answer."""
+    task = job.tasks.get(event.task_id)
+    if task is None:
+        return ignore(job, event, "the job does not wait for this task")
+    if not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, f"another attempt: the job waits for attempt {task.attempt}")
+    case = _Case(plan, job, task, here)
+    match event.status:
+        case "failure":
+            return _failure(case, event)
+        case "cancelled":
+            return _cancelled(case, event)
+        case status if status in task.transitions:
+            return _success(case, event)
+        case _:
+            return _failed(case, event, _unknown(task, event.status), target=None)
+
+
+def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
+    """The back-off is over: the next attempt begins."""
+    task = job.tasks.get(event.task_id)
+    if task is None or task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "no attempt of that number is waiting to begin")
+    return open_task(plan, job, replace(task, is_open=True))
+
+
+def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> Step:
+    """Nobody took the task in time, or its worker took too long: ``timeout``, else ``failure``, else the job fails."""
+    task = job.tasks.get(event.task_id)
+    if task is None or not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    problem = _late(task, event)
+    target = task.transitions.get("timeout") or task.transitions.get("failure")
+    data = {"which": event.which, "error": problem, **_going_to(target)}
+    entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    case = _Case(plan, replace(job, error=problem), task, here)
+    if target is not None:
+        return case.go_on(entry, target)
+    closed = case.close(entry)
+    return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
+
+
+def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
+    """*state_history* after a result: the keys of a dict are merged in, anything else stands under ``result``."""
+    if data is None:
+        return state_history
+    return {**state_history, **(data if isinstance(data, Mapping) else {"result": data})}
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A task of a job that something has happened to, come by the queue *here*."""
+
+    plan: Plan
+    job: Job
+    task: Task
+    here: str | None
+
+    def close(self, entry: HistoryEntry) -> Step:
+        return Step(self.job, history=(entry,)).then(close(self.job, self.task))
+
+    def go_on(self, entry: HistoryEntry, target: str) -> Step:
+        closed = self.close(entry)
+        return closed.then(go_on(self.plan, closed.job, target, here=self.here))
+
+
+def _success(case: _Case, event: Result) -> Step:
+    target = case.task.transitions[event.status]
+    learnt = merged(case.job.state_history, event.data)
+    job = replace(case.job, state_history=learnt, result=event.data, error=None)
+    entry = _entry("task_succeeded", event, case.task.state, _going_to(target))
+    return replace(case, job=job).go_on(entry, target)
+
+
+def _failure(case: _Case, event: Result) -> Step:
+    problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
+    if problem["code"] == TRANSIENT and (delay_seconds := _delay_seconds(case.task)) is not None:
+        return _retried(case, event, problem, delay_seconds=delay_seconds)
+    return _failed(case, event, problem, target=case.task.transitions.get("failure"))
+
+
+def _cancelled(case: _Case, event: Result) -> Step:
+    transitions = case.task.transitions
+    problem = _problem(event, error("CANCELLED", "the worker cancelled the task"))
+    return _failed(case, event, problem, target=transitions.get("cancelled") or transitions.get("failure"))
+
+
+def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
+    """For good: to *target*, else the job fails over invalid input, and waits for people over everything else."""
+    entry = _entry("task_failed", event, case.task.state, {"error": problem, **_going_to(target)})
+    case = replace(case, job=replace(case.job, error=problem))
+    if target is not None:
+        return case.go_on(entry, target)
+    closed = case.close(entry)
+    if problem["code"] == INVALID_INPUT:
+        return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
+    return closed.then(quarantine(closed.job, problem))
+
+
+def _retried(case: _Case, event: Result, problem: Mapping[str, Json], *, delay_seconds: float) -> Step:
+    task = case.task
+    waiting = replace(task, attempt=task.attempt + 1, is_open=False)
+    job = replace(case.job, error=problem, tasks={**case.job.tasks, task.id: waiting})
+    retried = HistoryEntry(
+        "task_retried",
+        state=task.state,
+        task_id=task.id,
+        attempt=waiting.attempt,
+        data={"attempt": waiting.attempt, "delay_seconds": delay_seconds},
+    )
+    return Step(
+        job,
+        history=(_entry("task_failed", event, task.state, {"error": problem}), retried),
+        timers=(retry_timer(case.plan, job, waiting, delay_seconds),),
+        cancelled_timers=timers_of_task(task),
+        closed=((task.id, task.attempt),),
+    )
+
+
+def _delay_seconds(task: Task) -> float | None:
+    delay = RetryPolicy(max_retries=task.max_retries).delay_after(task.attempt, name=task.id)
+    return None if delay is None else delay.total_seconds()
+
+
+def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
+    given = event.error or {}
+    return {**default, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _unknown(task: Task, status: str) -> dict[str, Json]:
+    known = ", ".join(dict.fromkeys((*task.transitions, "failure", "cancelled")))
+    if status == "success":
+        message = f"{task.state!r} has no transition for 'success'; the outcomes that it knows: {known}"
+        return error("NO_TRANSITION", message)
+    return error("UNKNOWN_OUTCOME", f"the worker answered {status!r}; the outcomes that {task.state!r} knows: {known}")
+
+
+def _late(task: Task, event: TaskTimeout) -> Mapping[str, Json]:
+    if event.which == "dispatch":
+        return error("DISPATCH_TIMEOUT", f"no worker took {task.task_type!r} within {task.dispatch_timeout_seconds} s")
+    return error("RESULT_TIMEOUT", f"{task.task_type!r} had no result within {task.result_timeout_seconds} s")
+
+
+def _entry(event_type: str, event: Result, state: str, data: Mapping[str, Json]) -> HistoryEntry:
+    answer = {"outcome": event.status} if event.data is None else {"outcome": event.status, "data": event.data}
+    return HistoryEntry(
+        event_type,
+        state=state,
+        task_id=event.task_id,
+        attempt=event.attempt,
+        worker_id=event.worker_id,
+        duration_ms=event.duration_ms,
+        data={**answer, **data},
+    )
+
+
+def _going_to(target: str | None) -> Mapping[str, Json]:
+    return {} if target is None else {"go_to": target}

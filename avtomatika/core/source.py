@@ -1,0 +1,206 @@
+"""What a handler's source says about its actions: every call on ``actions``, read without running anything."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .constants import Scope, Values
+from .handlers import Handler
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A transition as written. *outcomes* is None for ``go_to``; the values are unchecked."""
+
+    outcomes: Values
+    targets: Values
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call on ``actions``; *edges* is None where its transitions are computed as a whole, () where it has none."""
+
+    method: str
+    line: int
+    edges: tuple[Edge, ...] | None = ()
+    task_types: Values = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """*hidden* are (line, reason) of what keeps the source from telling everything."""
+
+    calls: tuple[Call, ...] = ()
+    hidden: tuple[tuple[int, str], ...] = ()
+
+
+def read(handler: Handler) -> Reading | None:
+    """The actions of *handler*, or None where there is no source to read."""
+    definition = _definition(handler)
+    if definition is None:
+        return None
+    taken = {parameter.name for parameter in handler.parameters}
+    reader = _Reader(Scope(handler.function, definition), taken & {"actions", "context"})
+    for statement in definition.body:
+        reader.visit(statement)
+    return Reading(tuple(reader.calls), tuple(reader.hidden))
+
+
+def _definition(handler: Handler) -> _Definition | None:
+    code = getattr(inspect.unwrap(handler.function), "__code__", None)
+    if code is None:
+        return None
+    try:
+        lines, _ = inspect.findsource(code)
+        tree = _parsed("".join(lines))
+    except (OSError, SyntaxError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, _Definition) and node.name == code.co_name and _first_line(node) == code.co_firstlineno:
+            return node
+    return None
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> ast.Module:
+    """The whole file: line numbers stay the user's, and no handler is cut out of its indentation."""
+    return ast.parse(text)
+
+
+def _first_line(node: _Definition) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+class _Reader(ast.NodeVisitor):
+    """Gathers calls on ``actions``, and every use of it that could hide one."""
+
+    def __init__(self, scope: Scope, watched: set[str]) -> None:
+        self.calls: list[Call] = []
+        self.hidden: list[tuple[int, str]] = []
+        self._scope = scope
+        self._watched = watched
+        self._nested = False
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Attribute) and self._is_actions(node.func.value) and not self._nested:
+            self.calls.append(self._call(node, node.func.attr))
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                self.visit(argument)
+        else:
+            self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.value, ast.Name) and node.value.id == "context" and not self._is_actions(node):
+            return  # context.job_id and the like
+        if self._is_actions(node):
+            self._hide(node)
+        else:
+            self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id in self._watched:
+            self._hide(node)
+
+    def visit_FunctionDef(self, node: _Definition) -> None:
+        self._visit_nested(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_nested(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_nested(node)
+
+    def _visit_nested(self, node: ast.AST) -> None:
+        """A function inside may run never, once or later, and its names are its own."""
+        outside, self._nested = self._nested, True
+        self.generic_visit(node)
+        self._nested = outside
+
+    def _is_actions(self, node: ast.expr) -> bool:
+        match node:
+            case ast.Name(id="actions"):
+                return "actions" in self._watched
+            case ast.Attribute(value=ast.Name(id="context"), attr="actions"):
+                return "context" in self._watched
+            case _:
+                return False
+
+    def _hide(self, node: ast.expr) -> None:
+        used = "in an inner function" if self._nested else "otherwise than by calling actions.go_to(...) and the like"
+        self.hidden.append((node.lineno, f"{ast.unparse(node)} is used {used}"))
+
+    def _call(self, node: ast.Call, method: str) -> Call:
+        if method == "go_to":
+            target = _argument(node, "state", 0)
+            edges = () if target is None else (Edge(None, self._values(target), target.lineno),)
+            return Call(method, node.lineno, edges)
+        task_type, transitions = _argument(node, "task_type", 0), _argument(node, "transitions", 2)
+        return Call(
+            method,
+            node.lineno,
+            edges=() if transitions is None else self._edges(transitions),
+            task_types=() if task_type is None else self._values(task_type),
+        )
+
+    def _values(self, node: ast.expr) -> Values:
+        return self._scope.values(node)
+
+    def _edges(self, transitions: ast.expr) -> tuple[Edge, ...] | None:
+        """The entries of all dicts that *transitions* can be, or None where one is computed."""
+        edges: list[Edge] = []
+        for choice in self._scope.choices(transitions):
+            found = self._entries(choice)
+            if found is None:
+                return None
+            edges.extend(found)
+        return tuple(edges)
+
+    def _entries(self, node: ast.expr) -> tuple[Edge, ...] | None:
+        if not isinstance(node, ast.Dict):
+            return self._entries_of_constant(node)
+        edges: list[Edge] = []
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:  # {**others}
+                others = self._edges(value)
+                outcomes: Values = ()
+            else:
+                outcomes = self._values(key)
+                others = () if outcomes is None else (Edge(outcomes, self._values(value), value.lineno),)
+            if outcomes is None or others is None:
+                return None
+            edges.extend(others)
+        return tuple(edges)
+
+    def _entries_of_constant(self, node: ast.expr) -> tuple[Edge, ...] | None:
+        values = self._values(node)
+        if values is None:
+            return None
+        return tuple(edge for value in values for edge in _edges_of(value, node.lineno))
+
+
+def _edges_of(value: object, line: int) -> Iterator[Edge]:
+    if not isinstance(value, Mapping):
+        yield Edge((value,), (), line)
+        return
+    for outcome, target in value.items():
+        yield Edge((outcome,), (target,), line)
+
+
+def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
+    """The expression given for a parameter; a starred one where it may be inside, None where it is missing."""
+    for keyword in call.keywords:
+        if keyword.arg == name:
+            return keyword.value
+    for place, argument in enumerate(call.args):
+        if isinstance(argument, ast.Starred):
+            return argument
+        if place == position:
+            return argument
+    return next((keyword.value for keyword in call.keywords if keyword.arg is None), None)

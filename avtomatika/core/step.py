@@ -1,0 +1,72 @@
+"""What one advance of a job consists of: the new job and everything that must be written and sent with it, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .events import Event
+from .job import HistoryEntry, Job, Json, Task
+
+
+@dataclass(frozen=True, slots=True)
+class SendTask:
+    """Publish *task* to ``avt.tasks`` with its type as the key."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class SendEvent:
+    """Publish *event* to ``avt.steps`` with *routing_key*."""
+
+    routing_key: str
+    event: Event
+
+
+Outgoing = SendTask | SendEvent
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Have *event* come by *routing_key* after *delay_seconds* of the server's clock; one of the same id goes."""
+
+    id: str
+    delay_seconds: float
+    routing_key: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic advance.
+
+    ``enter`` names the state whose handler must decide before the step is complete; ``opened`` and ``closed`` are
+    ``(task_id, attempt)`` pairs; ``cancelled_timers`` are ids. Where the event was ignored ``note`` is set, and nothing
+    else is.
+    """
+
+    job: Job
+    history: tuple[HistoryEntry, ...] = ()
+    outgoing: tuple[Outgoing, ...] = ()
+    timers: tuple[SetTimer, ...] = ()
+    cancelled_timers: tuple[str, ...] = ()
+    opened: tuple[tuple[str, int], ...] = ()
+    closed: tuple[tuple[str, int], ...] = ()
+    enter: str | None = None
+    note: Mapping[str, Json] | None = None
+
+    def then(self, later: Step) -> Step:
+        """This step and *later* as one: both are written in the same commit, where timers are cancelled before new ones
+        are set, and no task is opened that *later* closes."""
+        return Step(  # not ``replace``: this is done a dozen times a job
+            job=later.job,
+            history=self.history + later.history,
+            outgoing=self.outgoing + later.outgoing,
+            timers=tuple(timer for timer in self.timers if timer.id not in later.cancelled_timers) + later.timers,
+            cancelled_timers=self.cancelled_timers + later.cancelled_timers,
+            opened=tuple(task for task in self.opened if task not in later.closed) + later.opened,
+            closed=self.closed + later.closed,
+            enter=later.enter,
+            note=later.note,
+        )

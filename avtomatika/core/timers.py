@@ -1,0 +1,48 @@
+"""The timers of a job. Their ids are fixed, so that whoever arms one can also be told to cancel it."""
+
+from __future__ import annotations
+
+from .events import RetryHandler, RetryTask, TaskTimeout
+from .job import Job, Task
+from .plan import Plan
+from .step import SetTimer
+
+
+def dispatch_timer(plan: Plan, job: Job, task: Task) -> tuple[SetTimer, ...]:
+    """How long *task* may wait for a worker. (Its result timer is armed by whoever writes down that it was taken.)"""
+    if task.dispatch_timeout_seconds is None:
+        return ()
+    event = TaskTimeout(job.id, task.id, task.attempt, "dispatch")
+    key = plan.key(task.state, "_timeout")
+    return (SetTimer(f"{task.id}:dispatch", task.dispatch_timeout_seconds, key, event),)
+
+
+def retry_timer(plan: Plan, job: Job, task: Task, delay_seconds: float) -> SetTimer:
+    """The back-off before ``task.attempt``."""
+    event = RetryTask(job.id, task.id, task.attempt)
+    return SetTimer(f"{task.id}:retry", delay_seconds, plan.key(task.state, "_retry"), event)
+
+
+def handler_timer(plan: Plan, job: Job, delay_seconds: float) -> SetTimer:
+    """The back-off before the handler of ``job.current_state`` is tried again."""
+    state = str(job.current_state)
+    event = RetryHandler(job.id, state, transition=job.transitions, failures=job.handler_failures)
+    return SetTimer(_handler_id(job), delay_seconds, plan.key(state, "_retry"), event)
+
+
+def timers_of_task(task: Task) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *task*."""
+    if not task.is_open:
+        return (f"{task.id}:retry",)
+    limits = {"dispatch": task.dispatch_timeout_seconds, "result": task.result_timeout_seconds}
+    return tuple(f"{task.id}:{which}" for which, seconds in limits.items() if seconds is not None)
+
+
+def timers_of_job(job: Job) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *job*."""
+    of_handler = (_handler_id(job),) if job.handler_failures else ()
+    return tuple(timer for task in job.tasks.values() for timer in timers_of_task(task)) + of_handler
+
+
+def _handler_id(job: Job) -> str:
+    return f"{job.id}:handler"

@@ -1,0 +1,164 @@
+"""Where a handler leads: its transitions and task types as its source tells them, or as ``may_go_to`` declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import product
+from typing import TYPE_CHECKING
+
+from avtomatika.errors import BlueprintError
+
+from .handlers import Handler
+from .names import is_user_name
+from .plan import Transition
+from .source import Call, Edge, Reading, read
+
+if TYPE_CHECKING:
+    from .blueprint import Blueprint
+
+_METHODS = ("go_to", "dispatch_task")
+_NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """All that one handler can decide. ``acts_in_line`` is the line of its first action, None where it takes none."""
+
+    transitions: tuple[Transition, ...] = ()
+    task_types: tuple[str, ...] = ()
+    dispatches: bool = False
+    acts_in_line: int | None = None
+
+
+def ways_of(blueprint: Blueprint, handler: Handler) -> Ways:
+    """Raises BlueprintError for whatever in the handler's actions cannot work, or cannot be known."""
+    for parameter in handler.parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            message = (
+                f"its parameter {parameter.name!r} is positional only, but handlers are called by name: remove '/'"
+            )
+            raise refusal(blueprint, handler, message)
+    for target in handler.may_go_to:
+        _check_target(blueprint, handler, target, handler.line)
+    reading = read(handler)
+    if reading is None:
+        return _without_source(blueprint, handler)
+    return _by_source(blueprint, handler, reading)
+
+
+def refusal(blueprint: Blueprint, handler: Handler, message: str, line: int | None = None) -> BlueprintError:
+    """A BlueprintError that points to *handler*, or to *line* in it."""
+    return BlueprintError(message, blueprint=blueprint.name, state=handler.state, line=line or handler.line)
+
+
+def _without_source(blueprint: Blueprint, handler: Handler) -> Ways:
+    """Without source there is nothing but ``may_go_to``."""
+    acts = any(parameter.name in ("actions", "context") for parameter in handler.parameters)
+    if not acts:
+        return Ways()
+    if handler.end is None and not handler.may_go_to:
+        raise refusal(blueprint, handler, f"its handler has no source that could be read: {_advice(handler)}")
+    return Ways(_declared_ways(handler), dispatches=handler.end is None)
+
+
+def _by_source(blueprint: Blueprint, handler: Handler, reading: Reading) -> Ways:
+    if reading.hidden and not handler.may_go_to:
+        line, reason = reading.hidden[0]
+        raise refusal(blueprint, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
+    transitions: list[Transition] = []
+    task_types: list[str] = []
+    for call in reading.calls:
+        if (problem := _problem(handler, call)) is not None:
+            raise refusal(blueprint, handler, problem, call.line)
+        types = _task_types(blueprint, handler, call)
+        task_types.extend(filter(None, types))
+        for edge in call.edges or ():
+            transitions.extend(_transitions(blueprint, handler, edge, types))
+    if reading.hidden or any(call.edges is None for call in reading.calls) or not transitions:
+        transitions.extend(_declared_ways(handler))
+    lines = [call.line for call in reading.calls] + [line for line, _ in reading.hidden]
+    return Ways(
+        transitions=tuple(dict.fromkeys(transitions)),
+        task_types=tuple(dict.fromkeys(task_types)),
+        dispatches=bool(reading.hidden) or any(call.method == "dispatch_task" for call in reading.calls),
+        acts_in_line=min(lines, default=None),
+    )
+
+
+def _problem(handler: Handler, call: Call) -> str | None:
+    """What is wrong with a call as a whole."""
+    if call.method not in _METHODS:
+        return f"actions has no {call.method!r}; there are {', '.join(_METHODS)}"
+    if call.edges is None:
+        return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
+    if call.method == "go_to":
+        return None if call.edges else "go_to needs the name of a state"
+    if not call.edges:
+        return 'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
+    if not handler.may_go_to and not _leads_on(call.edges):
+        return "dispatch_task has no transition for 'success': say which state follows when the task is done"
+    return None
+
+
+def _leads_on(edges: Iterable[Edge]) -> bool:
+    return any("success" in (edge.outcomes or ()) for edge in edges)
+
+
+def _task_types(blueprint: Blueprint, handler: Handler, call: Call) -> tuple[str | None, ...]:
+    """The task types of *call*; None stands for one that is computed, and for ``go_to``."""
+    if call.task_types is None or call.method == "go_to":
+        return (None,)
+    if not call.task_types:
+        raise refusal(blueprint, handler, "dispatch_task needs a task type", call.line)
+    for task_type in call.task_types:
+        if not is_user_name(task_type):
+            raise refusal(blueprint, handler, f"the task type {task_type!r} must be a name: {_NAME_RULE}", call.line)
+    return tuple(str(task_type) for task_type in call.task_types)
+
+
+def _transitions(
+    blueprint: Blueprint, handler: Handler, edge: Edge, task_types: tuple[str | None, ...]
+) -> Iterator[Transition]:
+    outcomes = (None,) if edge.outcomes is None else tuple(_outcomes(blueprint, handler, edge))
+    if edge.targets is None and not handler.may_go_to:
+        raise refusal(blueprint, handler, f"the target is computed at run time: {_advice(handler)}", edge.line)
+    for target in handler.may_go_to if edge.targets is None else edge.targets:
+        name = _check_target(blueprint, handler, target, edge.line)
+        for outcome, task_type in product(outcomes, task_types):
+            yield Transition(name, outcome, task_type, guard=_guard(handler))
+
+
+def _outcomes(blueprint: Blueprint, handler: Handler, edge: Edge) -> Iterator[str]:
+    if edge.targets == ():
+        raise refusal(blueprint, handler, "transitions must be a dict of outcomes and states", edge.line)
+    for outcome in edge.outcomes or ():
+        if not is_user_name(outcome):
+            raise refusal(blueprint, handler, f"the outcome {outcome!r} must be a name: {_NAME_RULE}", edge.line)
+        yield str(outcome)
+
+
+def _check_target(blueprint: Blueprint, handler: Handler, target: object, line: int | None) -> str:
+    if not isinstance(target, str):
+        shown = getattr(target, "__qualname__", repr(target))
+        raise refusal(blueprint, handler, f"a transition leads to {shown}; name the state as text", line)
+    if target in blueprint.states:
+        return str(target)
+    near = get_close_matches(target, blueprint.states, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(blueprint.states)}"
+    raise refusal(blueprint, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
+
+
+def _declared_ways(handler: Handler) -> tuple[Transition, ...]:
+    return tuple(Transition(target, guard=_guard(handler)) for target in handler.may_go_to)
+
+
+def _guard(handler: Handler) -> str | None:
+    return None if handler.guard is None else str(handler.guard)
+
+
+def _advice(handler: Handler) -> str:
+    return (
+        f'write @bp.handler("{handler.state}", ..., may_go_to=["...", "..."]) with all the states that it can lead to'
+    )

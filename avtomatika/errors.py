@@ -1,0 +1,143 @@
+"""The one error tree. Messages name the thing and its value; the rim (HTTP, CLI) translates classes, never texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+
+class AvtomatikaError(Exception):
+    """Whatever this library raises on purpose."""
+
+    #: Stable word for programs; part of the HTTP problem body.
+    code = "error"
+
+
+# ---------------------------------------------------------------- what a user wrote
+
+
+class BlueprintError(AvtomatikaError):
+    """A blueprint that cannot run; found before it does."""
+
+    code = "blueprint_error"
+
+    def __init__(self, message: str, *, blueprint: str, state: str | None = None, line: int | None = None) -> None:
+        where = f"blueprint {blueprint!r}"
+        if state is not None:
+            where += f", state {state!r}"
+        if line is not None:
+            where += f", line {line}"
+        super().__init__(f"{where}: {message}")
+        self.blueprint = blueprint
+        self.state = state
+        self.line = line
+
+
+class HandlerError(AvtomatikaError):
+    """A handler broke its contract (no action, two of them, undeclared target ...): trying again cannot help."""
+
+    code = "handler_error"
+
+
+class SkillError(AvtomatikaError):
+    """A skill that cannot be called as it is written; found when it is registered."""
+
+    code = "skill_error"
+
+
+class SettingsError(AvtomatikaError):
+    """A setting that is missing or does not parse."""
+
+    code = "settings_error"
+
+
+# ---------------------------------------------------------------- what a client asked for
+
+
+class InvalidRequest(AvtomatikaError):
+    """A request whose fields do not fit; *fields* maps dotted field names to messages."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, fields: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.fields = dict(fields or {})
+
+
+class Unauthorized(AvtomatikaError):
+    """No token, or one that nobody has."""
+
+    code = "unauthorized"
+
+
+class NotFound(AvtomatikaError):
+    """There is no such thing, or it is not the caller's."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: str, *, known: Iterable[str] = ()) -> None:
+        message = f"no {kind} {name!r}"
+        near = get_close_matches(name, list(known), n=3)
+        if near:
+            message += f"; did you mean {', '.join(repr(word) for word in near)}?"
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
+        self.near = near
+
+
+class Conflict(AvtomatikaError):
+    """What was asked for does not fit the present state of the thing."""
+
+    code = "conflict"
+
+
+# ---------------------------------------------------------------- what is away or full
+
+
+class Unavailable(AvtomatikaError):
+    """Something we stand on does not answer; asking again later may work."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NoRoute(AvtomatikaError):
+    """A message whose routing key leads nowhere; it was not sent."""
+
+    code = "no_route"
+
+    def __init__(self, exchange: str, routing_key: str) -> None:
+        super().__init__(f"no queue is bound to exchange {exchange!r} with routing key {routing_key!r}")
+        self.exchange = exchange
+        self.routing_key = routing_key
+
+
+# ---------------------------------------------------------------- what a skill may raise
+
+
+class TaskError(AvtomatikaError):
+    """A task that ended badly; the class says whether another try can help."""
+
+    code = "PERMANENT_ERROR"
+
+
+class TransientError(TaskError):
+    """Another try may succeed: retried with back-off."""
+
+    code = "TRANSIENT_ERROR"
+
+
+class PermanentError(TaskError):
+    """Another try cannot succeed: the ``failure`` transition, else quarantine."""
+
+    code = "PERMANENT_ERROR"
+
+
+class InvalidInputError(TaskError):
+    """The parameters are wrong: the ``failure`` transition, else the job fails at once."""
+
+    code = "INVALID_INPUT_ERROR"

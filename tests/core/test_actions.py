@@ -1,0 +1,149 @@
+"""The recorder: one decision a handler, checked where it is taken."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from avtomatika.core.actions import DispatchTask, End, GoTo, Recorder
+from avtomatika.core.plan import EndKind, StatePlan, Transition
+from avtomatika.errors import HandlerError
+
+PACK = StatePlan(
+    "pack",
+    transitions=(Transition("done"), Transition("done", "success", "box"), Transition("failed", "bent", "box")),
+    may_go_to=("anywhere",),
+    dispatches=True,
+)
+DONE = StatePlan("done", end=EndKind.FINISHED)
+
+
+class TestDecision:
+    def test_goes_to_a_state(self) -> None:
+        actions = Recorder()
+
+        actions.go_to("done")
+
+        assert actions.decision(None, PACK) == GoTo("done")
+
+    def test_dispatches_a_task(self) -> None:
+        actions = Recorder()
+
+        actions.dispatch_task(
+            "box",
+            {"size": (1, 2)},
+            {"success": "done"},
+            priority=5,
+            max_retries=0,
+            dispatch_timeout=60,
+            result_timeout=0.5,
+        )
+
+        assert actions.decision(None, PACK) == DispatchTask(
+            "box", {"size": [1, 2]}, {"success": "done"}, 5, 0, dispatch_timeout_seconds=60, result_timeout_seconds=0.5
+        )
+
+    def test_ends_with_what_was_returned(self) -> None:
+        assert Recorder().decision({"url": "s3://a/b"}, DONE) == End({"url": "s3://a/b"})
+
+    def test_is_taken_before_the_parameters_change(self) -> None:
+        actions = Recorder()
+        params = {"sizes": [1]}
+
+        actions.dispatch_task("box", params, {"success": "done"})
+        params["sizes"].append(2)
+
+        decision = actions.decision(None, PACK)
+        assert isinstance(decision, DispatchTask)
+        assert decision.params == {"sizes": [1]}
+
+    def test_may_lead_to_what_was_declared(self) -> None:
+        actions = Recorder()
+
+        actions.dispatch_task("crate", {}, {"success": "anywhere", "bent": "anywhere", "timeout": "anywhere"})
+
+        assert isinstance(actions.decision(None, PACK), DispatchTask)
+
+
+class TestRefusals:
+    def test_no_action(self) -> None:
+        message = "state 'pack': its handler ended without an action: call go_to(...) or dispatch_task(...)"
+        with pytest.raises(HandlerError, match=re.escape(message)):
+            Recorder().decision({"returned": "but not asked for"}, PACK)
+
+    def test_two_actions_where_the_second_is_taken_and_again_at_the_end(self) -> None:
+        actions = Recorder()
+        actions.go_to("done")
+        message = "a handler takes one action, but after go_to('done') came dispatch_task('box')"
+
+        with pytest.raises(HandlerError, match=re.escape(message)):
+            actions.dispatch_task("box", {}, {"success": "done"})
+
+        with pytest.raises(HandlerError, match=re.escape(f"state 'pack': {message}")):
+            actions.decision(None, PACK)
+
+    def test_a_refused_action_that_the_handler_swallowed(self) -> None:
+        actions = Recorder()
+        with pytest.raises(HandlerError):
+            actions.go_to("")
+
+        actions.go_to("done")
+
+        with pytest.raises(HandlerError, match="state 'pack': go_to: the state '' may hold letters"):
+            actions.decision(None, PACK)
+
+    def test_an_action_of_an_end(self) -> None:
+        actions = Recorder()
+        actions.go_to("pack")
+
+        with pytest.raises(
+            HandlerError, match=re.escape("state 'done': it is an end, but its handler took the action go_to('pack')")
+        ):
+            actions.decision(None, DONE)
+
+    def test_a_result_that_is_no_json(self) -> None:
+        with pytest.raises(HandlerError, match=re.escape("state 'done': the returned value['at'] is of type object")):
+            Recorder().decision({"at": object()}, DONE)
+
+    def test_an_undeclared_target(self) -> None:
+        actions = Recorder()
+        actions.go_to("failed")
+
+        message = "'failed' was not declared as a state that it may go to: add may_go_to=['failed'] to its handler"
+        with pytest.raises(HandlerError, match=re.escape(f"state 'pack': {message}")):
+            actions.decision(None, PACK)
+
+    def test_an_undeclared_outcome(self) -> None:
+        actions = Recorder()
+        actions.dispatch_task("box", {}, {"success": "done", "lost": "done"})
+
+        with pytest.raises(HandlerError, match="state 'pack': the outcome 'lost' is not known to the plan"):
+            actions.decision(None, PACK)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"task_type": 7}, "the task type must be text, not 7"),
+            ({"task_type": "a.b"}, "the task type 'a.b' may hold letters, digits, '_' and '-'"),
+            ({"params": [1]}, "params must be a dict, not [1]"),
+            ({"params": {"at": float("nan")}}, "params['at'] is nan, which JSON cannot carry"),
+            ({"params": {"list": [{1: 2}]}}, "params['list'][0] has the key 1, of type int"),
+            ({"transitions": None}, 'transitions must map outcomes to states, as in {"success": "next"}, not None'),
+            ({"transitions": {}}, "transitions must map outcomes to states"),
+            ({"transitions": {"_enter": "done"}}, "the outcome '_enter' may hold letters"),
+            ({"transitions": {"success": 7}}, "the state for 'success' must be text, not 7"),
+            ({"priority": 10}, "priority must be a whole number, 0 to 9, not 10"),
+            ({"priority": True}, "priority must be a whole number, 0 to 9, not True"),
+            ({"max_retries": -1}, "max_retries must be a whole number"),
+            ({"max_retries": "3"}, "max_retries must be a whole number"),
+            ({"dispatch_timeout": 0}, "dispatch_timeout must be a number of seconds above 0, not 0"),
+            ({"result_timeout": float("inf")}, "result_timeout must be a number of seconds above 0, not inf"),
+        ],
+    )
+    def test_a_task_that_cannot_be_names_thing_and_value(self, options: dict[str, Any], message: str) -> None:
+        task: dict[str, Any] = {"task_type": "box", "transitions": {"success": "done"}, **options}
+
+        with pytest.raises(HandlerError, match=re.escape(f"dispatch_task: {message}")):
+            Recorder().dispatch_task(**task)
