@@ -1,0 +1,28 @@
+"""A kombu transport on Redis Streams; ``Connection("redis://...", transport="avtomatika.transport:Transport")``.
+
+Knows nothing of blueprints; any kombu program may use it.
+"""
+
+from .channel import Channel
+from .client import connect
+from .envelope import Outgoing
+from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
+from .keys import Keys
+from .routing import Route, Router
+from .server import Server
+from .transport import Transport
+
+__all__ = [
+    "CallbackFailed",
+    "Channel",
+    "Keys",
+    "MessageTooLarge",
+    "NoRoute",
+    "Outgoing",
+    "Route",
+    "Router",
+    "Server",
+    "Transport",
+    "connect",
+    "is_passing",
+]

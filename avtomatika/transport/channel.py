@@ -1,0 +1,275 @@
+"""The channel: kombu's calls, carried out by the parts of this package."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty
+from secrets import token_hex
+from threading import Event
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from .declaring import DeclaringChannel
+from .envelope import Outgoing
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
+from .held import Held
+from .inbox import Inbox
+from .keeper import Party, send_acks
+from .message import DeliveredMessage
+from .reader import Reader
+from .returns import DeadLetter, Returns
+from .routing import Router
+from .sender import PublishBatch, Sender, make_parcel
+from .topology import Topology
+
+Callback = Callable[[DeliveredMessage], object]
+
+
+class Channel(DeclaringChannel):
+    """Takes what is there in batches and delivers it message by message.
+
+    Any thread may publish and answer deliveries; one consumes. Closing hands back what was never delivered. What was,
+    and is not answered, is no longer renewed: it comes again after its lease, unless who works on it is quicker.
+    """
+
+    Message = DeliveredMessage
+
+    def __init__(self, connection: Any, **kwargs: Any) -> None:
+        super().__init__(connection, **kwargs)
+        options = self._options = connection.options
+        self._server = connection.server
+        self._keeper = connection.keeper
+        self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
+        self.topology = Topology(self._server, self.router)
+        self._sender = Sender(
+            self._server,
+            self.router,
+            max_message_bytes=options.max_message_bytes,
+            fanout_length=options.fanout_length,
+        )
+        self._returns = Returns(self._server, self.router)
+        self._held = self._qos = Held(self._keeper.call)
+        self._party = Party(self.router, self._held)
+        self._keeper.add(self._party)
+        self._inbox = self._new_inbox()
+        self._getters: dict[str, Inbox] = {}
+        self._callbacks: dict[str, Callback] = {}
+        self._no_ack: set[str] = set()
+
+    # ------------------------------------------------------------ publish and settle
+
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
+        self._sender.publish([make_parcel(message, exchange, routing_key)])
+
+    def create_publish_batch(self, max_size: int) -> PublishBatch:
+        return PublishBatch(self, self._sender, max_size)
+
+    def settle(self, outgoing: Sequence[Outgoing], acks: Sequence[str]) -> tuple[str, ...]:
+        """Publish all of *outgoing* and acknowledge all of *acks*, or nothing of it.
+
+        Answers the tags that are held no more: empty when it was done. Raises NoRoute and what the server refuses.
+        """
+        [lost] = self._settle([(outgoing, acks)])
+        return lost
+
+    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
+        """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip."""
+        return [not lost for lost in self._settle(settlements)]
+
+    def _settle(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[tuple[str, ...]]:
+        lost: list[tuple[str, ...]] = []
+        refused = None
+        for (_, acks), answer in zip(settlements, self._sender.settle_all(settlements), strict=True):
+            if isinstance(answer, ResponseError):
+                refused = answer
+            else:
+                self._held.release(answer or acks)
+                lost.append(answer)
+        if refused is not None:
+            raise refused
+        return lost
+
+    # ------------------------------------------------------------ answer deliveries
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        self._held.ack(delivery_tag)
+        if self.closed:
+            send_acks(self._server, self.router, self._held)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Put the message back behind the others, or give it to the dead letters."""
+        message = self._held.messages.get(delivery_tag)
+        if message is None:
+            return
+        if requeue:
+            self._returns.requeue([delivery_tag], counted=True)
+            self._held.release([delivery_tag])
+        else:
+            self.bury(delivery_tag, reason="rejected")
+
+    def bury(self, tag: str, *, reason: str, error: str = "") -> None:
+        """Give a message to the dead letters, if this channel holds it."""
+        message = self._held.messages.get(tag)
+        if message is None:
+            return
+        queue, deliveries = message.delivery_info["queue"], message.properties["deliveries"]
+        self._returns.bury(DeadLetter(tag, queue, reason, deliveries, error, message.headers))
+        self._held.release([tag])
+
+    def hand_back(self, tags: Iterable[str]) -> None:
+        """Put messages back that were never begun with: that counts no delivery."""
+        tags = [tag for tag in tags if tag in self._held.messages]
+        self._returns.requeue(tags, counted=False)
+        self._held.release(tags)
+
+    def release(self, tags: Iterable[str]) -> None:
+        """Drop *tags*, which somebody's script has acknowledged: their credit is free. Any thread."""
+        self._held.release(tags)
+
+    def basic_recover(self, requeue: bool = False) -> None:
+        """Put everything back that is not answered."""
+        self._returns.requeue(list(self._held.messages), counted=True)
+        self._held.release(list(self._held.messages))
+
+    def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
+        self._held.prefetch_count = prefetch_count
+
+    # ------------------------------------------------------------ consume
+
+    def basic_consume(self, queue: str, no_ack: bool, callback: Callback, consumer_tag: str, **_: Any) -> None:
+        self._tag_to_queue[consumer_tag] = queue
+        self._consumers.add(consumer_tag)
+        self._active_queues.append(queue)
+        self._callbacks[queue] = callback
+        if no_ack:
+            self._no_ack.add(queue)
+        self._inbox.watch(self._active_queues, no_ack=self._no_ack)
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        if consumer_tag in self._consumers:
+            self._consumers.remove(consumer_tag)
+            queue = self._tag_to_queue.pop(consumer_tag)
+            self._active_queues.remove(queue)
+            if queue not in self._active_queues:
+                del self._callbacks[queue]
+                self._no_ack.discard(queue)
+            self._inbox.watch(self._active_queues, no_ack=self._no_ack)
+
+    def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> DeliveredMessage | None:
+        """One message of *queue*, or None. The prefetch count does not matter."""
+        inbox = self._getters.get(queue)
+        if inbox is None:
+            inbox = self._getters[queue] = self._new_inbox()
+            inbox.watch([queue])
+        if not inbox.ready:
+            self._keeper.start()
+            inbox.fill(1)
+        if not inbox.ready:
+            return None
+        message = inbox.ready.popleft()
+        if no_ack:
+            self._held.ack(message.delivery_tag)
+        return message
+
+    def drain_events(self, timeout: float | None = None, callback: object = None) -> None:
+        """Deliver what there is; raises Empty where that is nothing. Only the transport waits, for all channels."""
+        if not self._get_many(self._active_queues):
+            raise Empty()
+
+    def _get_many(self, queues: Iterable[str], timeout: float | None = None) -> int:
+        """Deliver a batch; answers how many messages it had."""
+        ready = self._inbox.ready
+        if not ready and self._held.credit > 0:
+            self._keeper.start()
+            self._inbox.fill(self._held.credit)
+        delivered = 0
+        while ready:  # what a callback that raises leaves here is delivered the next time
+            self._deliver(ready.popleft())
+            delivered += 1
+        return delivered
+
+    def _deliver(self, message: DeliveredMessage) -> None:
+        callback = self._callbacks.get(message.delivery_info["queue"])
+        if callback is None:  # cancelled meanwhile
+            self.hand_back([message.delivery_tag])
+            return
+        try:
+            callback(message)
+        except (*CONNECTION_ERRORS, *CHANNEL_ERRORS, OSError, KeyError) as error:
+            raise CallbackFailed(f"the consumer of {message.delivery_info['queue']!r} raised {error!r}") from error
+
+    @property
+    def is_consuming(self) -> bool:
+        return bool(self._consumers)
+
+    @property
+    def has_credit(self) -> bool:
+        return bool(self._inbox.ready) or self._held.credit > 0
+
+    @property
+    def credit_freed(self) -> Event:
+        """Set whenever a message was answered."""
+        return self._held.freed
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Streams to wait for, and the last id of each that was seen. Empty: there may be more already."""
+        return self._inbox.reader.places
+
+    @property
+    def patience(self) -> float:
+        """Seconds until something is to be done by the clock."""
+        return self._inbox.reader.patience
+
+    # ------------------------------------------------------------ end
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._keeper.remove(self._party)
+        try:
+            self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
+            send_acks(self._server, self.router, self._held)
+            self._inbox.reader.clean(leaving=self.consumer_name)
+        except CONNECTION_ERRORS:
+            pass  # they come again after their lease
+        finally:
+            self._consumers.clear()
+            self.connection.close_channel(self)
+
+    def after_fork(self) -> None:
+        """In a child: what is held is the parent's, and so is the name."""
+        self.router.consumer_name = self._options.consumer_name or new_name()
+        self._held.forget()
+        for inbox in self._inboxes:
+            inbox.ready.clear()
+        self._keeper.add(self._party)
+
+    @property
+    def _inboxes(self) -> list[Inbox]:
+        return [self._inbox, *self._getters.values()]
+
+    def _new_inbox(self) -> Inbox:
+        reader = Reader(
+            self._server,
+            self.router,
+            lease_seconds=self._options.lease_seconds,
+            sweep_seconds=self._options.sweep_interval_seconds,
+            max_deliveries=self._options.max_deliveries,
+        )
+        return Inbox(
+            self,
+            reader=reader,
+            held=self._held,
+            returns=self._returns,
+            max_deliveries=self._options.max_deliveries,
+        )
+
+
+def new_name() -> str:
+    """A consumer name that no other channel has, in this process or another."""
+    return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"

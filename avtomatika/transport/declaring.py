@@ -1,0 +1,127 @@
+"""The part of the channel that knows what is declared: kombu's calls on it, and the routes for those who need more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from kombu.exceptions import ChannelError
+from kombu.transport import virtual
+
+from .envelope import Outgoing
+from .routing import Route, Router
+from .server import Server
+from .topology import Binding, Topology
+
+
+class Declared(NamedTuple):
+    """What AMQP answers to the declaration of a queue."""
+
+    queue: str
+    message_count: int
+    consumer_count: int
+
+
+class DeclaringChannel(virtual.Channel):
+    """Durability, expiry and the other arguments of AMQP change nothing here: everything is durable."""
+
+    supports_fanout = True
+    do_restore = False
+    topology: Topology
+    router: Router
+    closed: bool
+    _server: Server
+
+    def declare_many(
+        self,
+        *,
+        exchanges: Mapping[str, str] | None = None,
+        queues: Iterable[str] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Any number of declarations in two round trips: :meth:`Topology.declare`. Fanouts are bound by queue_bind."""
+        self.topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
+
+    def exchange_declare(
+        self, exchange: str | None = None, type: str | None = "direct", passive: bool = False, **_: Any
+    ) -> None:
+        kind = type or "direct"
+        name = exchange or f"amq.{kind}"
+        if not passive:
+            self.topology.declare(exchanges={name: kind})
+        elif self.topology.type_of(name) is None:
+            raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 10), "Channel.exchange_declare", "404")
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
+        if not (if_unused and self.topology.bindings(exchange)):
+            self.topology.delete_exchange(exchange)
+
+    def queue_declare(self, queue: str | None = None, passive: bool = False, **_: Any) -> Declared:
+        name = queue or f"amq.gen-{uuid4()}"
+        if not passive:
+            self.topology.declare(queues=[name])
+        elif not self.topology.has_queue(name):
+            raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
+        return Declared(name, self.topology.size(name), 0)
+
+    def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
+        name = exchange or "amq.direct"
+        kind = self.topology.type_of(name)
+        if kind is None:
+            raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 20), "Channel.queue_bind", "404")
+        self.topology.declare(bindings=[(queue, name, routing_key)])
+        if kind == "fanout":
+            self.topology.attach(queue, name)
+
+    def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
+        self.topology.unbind([(queue, exchange or "amq.direct", routing_key)])
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any) -> None:
+        if not (if_empty and self.topology.size(queue)):
+            self.topology.delete_queue(queue)
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        return self.topology.purge(queue)
+
+    def list_bindings(self) -> list[Binding]:
+        """Every binding of every exchange as (queue, exchange, routing key)."""
+        return self.topology.all_bindings()
+
+    def get_table(self, exchange: str) -> list[tuple[str, None, str]]:
+        """Bindings of *exchange* as kombu's tables have them."""
+        return [(routing_key, None, queue) for queue, _, routing_key in self.topology.bindings(exchange)]
+
+    def _size(self, queue: str) -> int:
+        return self.topology.size(queue)
+
+    # ------------------------------------------------------------ routes, for those who write their own scripts
+
+    @property
+    def consumer_name(self) -> str:
+        return self.router.consumer_name
+
+    @property
+    def server(self) -> Server:
+        """Connections to the server, for scripts of one's own."""
+        return self._server
+
+    def route(self, exchange: str, routing_key: str) -> Route:
+        """See :meth:`Router.route`."""
+        return self.router.route(exchange, routing_key)
+
+    def forget_routes(self, exchange: str | None = None) -> None:
+        """See :meth:`Router.forget_routes`."""
+        self.router.forget_routes(exchange)
+
+    def stream(self, queue: str, priority: int) -> str:
+        """See :meth:`Router.stream`."""
+        return self.router.stream(queue, priority)
+
+    def encode(self, outgoing: Outgoing) -> str:
+        """The payload to store for *outgoing*: what a Producer would store."""
+        return self.router.encode(outgoing)
+
+    def parse_tag(self, tag: str) -> tuple[str, str]:
+        """Stream key and entry id of a delivery tag."""
+        return self.router.parse_tag(tag)

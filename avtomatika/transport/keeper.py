@@ -1,0 +1,164 @@
+"""The thread that keeps leases alive and sends acknowledgements that no take has carried off within 10 ms.
+
+On a connection of its own, so that nothing the consumer does can hold it up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from .held import BATCH, Held, by_stream, entry_lists
+from .keys import make_tag
+from .routing import Router
+from .scripts import ACK, RENEW, Call
+from .server import Server
+
+logger = logging.getLogger(__name__)
+
+#: An acknowledgement that two looks in a row have seen is sent.
+_LOOK_SECONDS = 0.005
+#: So many looks without one, and the thread sleeps until it is called or a renewal is due.
+_LOOKS = 200
+_STOP_SECONDS = 5.0
+#: Pause after the server was found away.
+_RETRY_SECONDS = 0.5
+
+
+class Party:
+    """A channel as the keeper sees it."""
+
+    def __init__(self, router: Router, held: Held) -> None:
+        self.router = router
+        self.held = held
+        self.oldest: str | None = None
+        self.lost: set[str] = set()
+
+
+class Keeper:
+    """Serves the channels of one transport."""
+
+    def __init__(self, connect: Callable[[], Server], *, lease_seconds: float) -> None:
+        self._connect = connect
+        self._renew_seconds = lease_seconds / 3
+        self._parties: list[Party] = []
+        self._called = Event()
+        self._awake = False
+        self._stop = Event()
+        self._thread: Thread | None = None
+
+    def add(self, party: Party) -> None:
+        self._parties.append(party)
+
+    def remove(self, party: Party) -> None:
+        if party in self._parties:
+            self._parties.remove(party)
+
+    def start(self) -> None:
+        """Begin, if that has not been done; the first consumer does it."""
+        if self._thread is None:
+            self._stop = Event()
+            self._thread = Thread(target=self._run, args=(self._stop,), name="avtomatika-keeper", daemon=True)
+            self._thread.start()
+
+    def call(self) -> None:
+        """An acknowledgement waits. Cheap while the thread is awake, which it is as long as they keep coming."""
+        if not self._awake:
+            self._awake = True
+            self._called.set()
+
+    def stop(self) -> None:
+        """Renew nothing more."""
+        thread, self._thread = self._thread, None
+        self._stop.set()
+        self._called.set()
+        if thread is not None:
+            thread.join(timeout=_STOP_SECONDS)
+
+    def forget(self) -> None:
+        """In the child of a fork: the thread stayed with the parent."""
+        self._thread = None
+        self._called = Event()
+        self._awake = False
+        self._parties.clear()
+
+    def _run(self, stop: Event) -> None:
+        server = self._connect()
+        renew_at = monotonic() + self._renew_seconds
+        looks = 0
+        is_away = False
+        while not stop.is_set():
+            try:
+                looks = 0 if self._send_acks(server) else looks + 1
+                if monotonic() >= renew_at:
+                    renew_at = monotonic() + self._renew_seconds
+                    self._renew(server)
+                    is_away = False
+            except Exception as error:  # whatever it is: without this thread every lease would lapse
+                if not is_away:
+                    logger.warning("leases cannot be renewed, trying on: %s", error)
+                is_away = True
+                renew_at = monotonic() + min(_RETRY_SECONDS, self._renew_seconds)
+                stop.wait(_RETRY_SECONDS / 2)
+            self._rest(looks, renew_at)
+        server.close()
+
+    def _rest(self, looks: int, renew_at: float) -> None:
+        if looks < _LOOKS:
+            self._called.wait(_LOOK_SECONDS)
+        else:
+            self._awake = False
+            if not any(party.held.acks for party in self._parties):
+                self._called.wait(max(renew_at - monotonic(), 0.0))
+                self._awake = True
+        self._called.clear()
+
+    def _send_acks(self, server: Server) -> bool:
+        """Whether any channel has acknowledgements waiting."""
+        any_waits = False
+        for party in list(self._parties):
+            try:
+                oldest = party.held.acks[0]
+            except IndexError:
+                party.oldest = None
+                continue
+            any_waits = True
+            if oldest == party.oldest:
+                send_acks(server, party.router, party.held)
+            party.oldest = oldest
+        return any_waits
+
+    def _renew(self, server: Server) -> None:
+        for party in list(self._parties):
+            tags = list(party.held.messages)
+            lost: set[str] = set()
+            for first in range(0, len(tags), BATCH):
+                entries = by_stream(tags[first : first + BATCH])
+                call = Call(RENEW, list(entries), [party.router.consumer_name, *entry_lists(entries)])
+                lost |= _tags(list(entries), server.run(call))
+            for tag in (lost - party.lost) & party.held.messages.keys():
+                logger.warning("the lease of %s is lost: somebody else has the message now", tag)
+            party.lost = lost
+
+
+def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:
+    """What ``renew`` answers, as delivery tags."""
+    pairs = zip(answer[::2], answer[1::2], strict=True)
+    return {make_tag(streams[place - 1], entry.decode()) for place, entry in pairs}
+
+
+def send_acks(server: Server, router: Router, held: Held) -> None:
+    """Send the acknowledgements that wait; all of them wait on when the server is away."""
+    while tags := held.take_acks():
+        entries = by_stream(tags)
+        try:
+            server.run(Call(ACK, list(entries), [router.consumer_name, *entry_lists(entries)]))
+        except RedisError:
+            held.put_back(tags)
+            raise
+        held.sent(tags)

@@ -1,0 +1,76 @@
+"""Names of all keys that belong to queues and their bindings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Consumer group of every stream.
+GROUP = "avt"
+#: Field of a binding hash that changes whenever a binding does.
+VERSION = ":version"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key begins with *prefix*."""
+
+    prefix: str = "avt:"
+
+    def exchanges(self) -> str:
+        """Hash: exchange -> its type."""
+        return f"{self.prefix}exchanges"
+
+    def bindings(self, exchange: str) -> str:
+        """Hash: ``<routing key>\\t<queue>`` -> nothing, and ``:version``."""
+        return f"{self.prefix}bindings:{exchange}"
+
+    def queues(self) -> str:
+        """Hash: queue -> its traits: digits of the levels in use, ``d`` with delays, ``f`` with a fanout exchange."""
+        return f"{self.prefix}queues"
+
+    def bell(self) -> str:
+        """Stream of one entry that every waiting consumer reads too: rung when one should look at the queues again."""
+        return f"{self.prefix}bell"
+
+    def revoked(self) -> str:
+        """Sorted set: group, or ``<stream>/<entry>``, whose messages are to be dropped -> until when (ms)."""
+        return f"{self.prefix}revoked"
+
+    def beat(self) -> str:
+        """Hash of the last sweep: ``at`` (ms, server clock), ``run`` (id of the server's run), ``resume`` (ms)."""
+        return f"{self.prefix}beat"
+
+    def stream(self, queue: str, level: int | str) -> str:
+        """Stream of the messages of one priority: ``p`` payload, ``g`` group, ``n`` earlier deliveries."""
+        return f"{self.prefix}q:{queue}:{level}"
+
+    def delays(self, queue: str) -> str:
+        """Sorted set: ``<level>:<number>`` of a delayed message -> when it is due (ms)."""
+        return f"{self.prefix}q:{queue}:delays"
+
+    def delayed(self, queue: str) -> str:
+        """Hash: name of a delayed message -> its payload; ``<name>:group``; ``:count`` of all there ever were."""
+        return f"{self.prefix}q:{queue}:delayed"
+
+    def dead(self, queue: str) -> str:
+        """Stream of dead letters: the entry's fields, ``reason``, ``deliveries``, ``error``, ``at`` (ms), ``queue``."""
+        return f"{self.prefix}q:{queue}:dead"
+
+    def listens(self, queue: str) -> str:
+        """Hash: fanout exchange -> ``<id>/<ordinal>`` of the entry that the queue has read last."""
+        return f"{self.prefix}q:{queue}:listens"
+
+    def fanout(self, exchange: str) -> str:
+        """Capped stream of a fanout exchange."""
+        return f"{self.prefix}fanout:{exchange}"
+
+
+def make_tag(stream: str, entry: str) -> str:
+    """The delivery tag of *entry*; also the name under which it alone can be revoked."""
+    return f"{stream}/{entry}"
+
+
+def parse_tag(tag: str) -> tuple[str, str]:
+    """Stream key and entry id of a delivery tag."""
+    stream, _, entry = tag.rpartition("/")
+    return stream, entry

@@ -1,0 +1,37 @@
+-- Moves delayed messages that are due into their queues.
+--
+-- KEYS: for each queue its sorted set of delays, its hash of delayed messages, then its streams.
+-- ARGV: most to move a queue, then for each queue the levels of its streams, in the same order, as one string.
+-- Answers ms until the next is due, -1 for none.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local soonest, key = -1, 1
+
+local function move(delays, messages, streams, member)
+  local stream = streams[string.sub(member, 1, 1)]
+  local payload, group = unpack(redis.call('HMGET', messages, member, member .. ':group'))
+  if not stream then return end  -- of a level that came up only now: the next call knows it
+  if payload and group then
+    redis.call('XADD', stream, '*', 'p', payload, 'g', group)
+  elseif payload then
+    redis.call('XADD', stream, '*', 'p', payload)
+  end
+  redis.call('ZREM', delays, member)
+  redis.call('HDEL', messages, member, member .. ':group')
+end
+
+for index = 2, #ARGV do
+  local delays, messages, streams = KEYS[key], KEYS[key + 1], {}
+  for level = 1, #ARGV[index] do streams[string.sub(ARGV[index], level, level)] = KEYS[key + 1 + level] end
+  key = key + 2 + #ARGV[index]
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', delays, '-inf', string.format('%.0f', now), 'LIMIT', 0, ARGV[1])) do
+    move(delays, messages, streams, member)
+  end
+  local next_due = redis.call('ZRANGE', delays, 0, 0, 'WITHSCORES')[2]
+  if next_due then
+    local wait = math.max(next_due - now, 0)
+    if soonest < 0 or wait < soonest then soonest = wait end
+  end
+end
+return math.ceil(soonest)

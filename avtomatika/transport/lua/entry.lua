@@ -1,0 +1,13 @@
+-- Part of other scripts: reading an entry's fields without looking into its payload.
+
+-- payload (nil in an entry that is none of ours), group or nil, earlier deliveries (0 for none).
+local function read_fields(fields)
+  if #fields == 2 and fields[1] == 'p' then return fields[2], nil, 0 end
+  local found = {}
+  for index = 1, #fields, 2 do found[fields[index]] = fields[index + 1] end
+  return found.p, found.g, tonumber(found.n) or 0
+end
+
+local function is_revoked(revoked, stream, id, group)
+  return (group and redis.call('ZSCORE', revoked, group)) or redis.call('ZSCORE', revoked, stream .. '/' .. id)
+end

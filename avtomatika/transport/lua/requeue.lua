@@ -1,0 +1,24 @@
+-- Puts entries that this consumer holds back behind the others of their streams, with what is known of their deliveries.
+--
+-- KEYS: the stream of each entry.    ARGV: consumer, 1 to count this delivery or 0 not to, then the entries.
+-- Answers how many went back.
+
+local back = 0
+for index, stream in ipairs(KEYS) do
+  local id = ARGV[2 + index]
+  local pending = redis.pcall('XPENDING', stream, 'avt', id, id, 1, ARGV[1])
+  if not pending.err and pending[1] then
+    local entry = redis.call('XRANGE', stream, id, id)[1]
+    if entry then
+      local payload, group, earlier = read_fields(entry[2])
+      local fields = {'p', payload or ''}
+      if group then fields[#fields + 1], fields[#fields + 2] = 'g', group end
+      earlier = earlier + pending[1][4] - 1 + ARGV[2]
+      if earlier > 0 then fields[#fields + 1], fields[#fields + 2] = 'n', string.format('%.0f', earlier) end
+      redis.call('XADD', stream, '*', unpack(fields))
+      back = back + 1
+    end
+    finish(stream, {id})
+  end
+end
+return back

@@ -1,0 +1,98 @@
+-- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit.
+--
+-- An entry that was delivered before is handed out alone, so that a crash counts against the one that caused it.
+--
+-- KEYS: queues, revoked, bell, the streams to read, the streams of the acknowledgements.
+-- ARGV: consumer, credit, number of streams, number of queues, their names, their traits as known, then a list of entries an
+--       acknowledged stream, each led by its length.
+-- Answers {'TRAITS', traits of each queue...} where they changed: nothing was taken;
+--         {'EMPTY', last id of the bell, last id of each stream...};
+--         {'OK', (place of the stream from 1, id, payload or '', earlier deliveries)...}.
+
+local consumer, credit = ARGV[1], tonumber(ARGV[2])
+local streams, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
+acknowledge(5 + 2 * queues, 4 + streams, consumer)
+
+local traits = redis.call('HMGET', KEYS[1], unpack(ARGV, 5, 4 + queues))
+for index = 1, queues do
+  if (traits[index] or '') ~= ARGV[4 + queues + index] then
+    local answer = {'TRAITS'}
+    for place = 1, queues do answer[place + 1] = traits[place] or '' end
+    return answer
+  end
+end
+
+local answer, taken = {'OK'}, 0
+local any_revoked = redis.call('EXISTS', KEYS[2]) == 1
+
+local function read(stream, count)
+  local reply = redis.pcall('XREADGROUP', 'GROUP', 'avt', consumer, 'COUNT', count, 'STREAMS', stream, '>')
+  if reply and reply.err then
+    if not string.find(reply.err, 'NOGROUP', 1, true) then error(reply) end
+    redis.call('XGROUP', 'CREATE', stream, 'avt', '0', 'MKSTREAM')
+    reply = redis.call('XREADGROUP', 'GROUP', 'avt', consumer, 'COUNT', count, 'STREAMS', stream, '>')
+  end
+  return reply and reply[1][2] or {}
+end
+
+local function id_before(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  if seq ~= '0' then return string.format('%s-%.0f', ms, seq - 1) end
+  return string.format('%.0f-18446744073709551615', ms - 1)
+end
+
+-- As if entries[first..] had never been read: only what this very call read may be given up so.
+local function unread(stream, entries, first)
+  if first > #entries then return end
+  redis.call('XGROUP', 'SETID', stream, 'avt', id_before(entries[first][1]))
+  for index = first, #entries do redis.call('XACK', stream, 'avt', entries[index][1]) end
+end
+
+-- Adds entries to the answer; true when nothing more may be taken with them.
+local function add(place, stream, entries)
+  for index = 1, #entries do
+    local id = entries[index][1]
+    local payload, group, earlier = read_fields(entries[index][2])
+    if any_revoked and is_revoked(KEYS[2], stream, id, group) then
+      finish(stream, {id})
+    else
+      local alone = earlier > 0
+      if alone and taken > 0 then
+        unread(stream, entries, index)
+        return true
+      end
+      local size = #answer
+      answer[size + 1], answer[size + 2], answer[size + 3], answer[size + 4] = place, id, payload or '', earlier
+      taken = taken + 1
+      if alone then
+        unread(stream, entries, index + 1)
+        return true
+      end
+    end
+  end
+  return false
+end
+
+local full = credit < 1
+for place = 1, streams do
+  local stream, count = KEYS[3 + place], 1  -- the first by itself: it may be one to be handed out alone
+  while not full do
+    local entries = read(stream, count)
+    full = add(place, stream, entries) or taken >= credit
+    if #entries < count then break end
+    count = credit - taken
+  end
+  if full then break end
+end
+if taken > 0 then return answer end
+
+local rung = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+answer = {'EMPTY', rung and rung[1] or '0-0'}
+for place = 1, streams do
+  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[3 + place])
+  answer[2 + place] = '0-0'
+  for _, group in ipairs(groups.err and {} or groups) do
+    if group[2] == 'avt' then answer[2 + place] = group[8] end
+  end
+end
+return answer

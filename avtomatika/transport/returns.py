@@ -1,0 +1,97 @@
+"""What becomes of a delivery that is not acknowledged: back into its queue, or to the dead letters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import envelope
+from .envelope import Outgoing
+from .errors import NoRoute
+from .keys import parse_tag
+from .routing import Route, Router
+from .scripts import BURY, REQUEUE, Argument, Call
+from .server import Server
+
+logger = logging.getLogger(__name__)
+
+#: How often the bindings may change under a burial before it goes on without telling anybody.
+_REROUTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A delivery to bury. The header ``x-on-dead`` names whom to tell: {"exchange", "key", "body"}."""
+
+    tag: str
+    queue: str
+    reason: str
+    deliveries: int
+    error: str = ""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+
+    def notice(self) -> Outgoing | None:
+        """What is published with the burial."""
+        match self.headers.get(envelope.ON_DEAD_HEADER):
+            case {"exchange": str(exchange), "key": str(key), "body": str(body)}:
+                headers = {"x-death-reason": self.reason, "x-deliveries": self.deliveries}
+                return Outgoing(exchange, key, body, headers=headers)
+            case None:
+                return None
+            case wish:
+                logger.error("a header %s that is none: %r", envelope.ON_DEAD_HEADER, wish)
+                return None
+
+
+class Returns:
+    """Gives up what a channel holds. Threads may share it."""
+
+    def __init__(self, server: Server, router: Router) -> None:
+        self._server = server
+        self._router = router
+
+    def requeue(self, tags: Sequence[str], *, counted: bool) -> None:
+        """Put messages back behind the others. *counted*: this delivery counts among those that end in a burial."""
+        if tags:
+            entries = [parse_tag(tag) for tag in tags]
+            args: list[Argument] = [self._router.consumer_name, int(counted), *[entry for _, entry in entries]]
+            self._server.run(Call(REQUEUE, [stream for stream, _ in entries], args))
+
+    def bury(self, letter: DeadLetter) -> None:
+        """Move a message to its queue's dead letters, and tell whom it names. One held no more stays where it is."""
+        logger.warning(
+            "queue %s: %s is a dead letter after %d deliveries: %s %s",
+            letter.queue,
+            letter.tag,
+            letter.deliveries,
+            letter.reason,
+            letter.error,
+        )
+        notice = letter.notice()
+        for _ in range(_REROUTES):
+            if notice is None:
+                break
+            try:
+                route = self._router.route(notice.exchange, notice.routing_key)
+            except NoRoute as error:
+                letter = replace(letter, error=f"{letter.error} {error}".strip())
+                break
+            if self._server.run(self._call(letter, notice, route)) != b"REROUTE":
+                return
+            self._router.forget_routes()
+        self._server.run(self._call(letter))
+
+    def _call(self, letter: DeadLetter, notice: Outgoing | None = None, route: Route | None = None) -> Call:
+        stream, entry = parse_tag(letter.tag)
+        keys = [stream, self._router.keys.dead(letter.queue), self._router.keys.queues()]
+        args: list[Argument] = [self._router.consumer_name, entry]
+        args += (letter.reason, letter.deliveries, letter.error, letter.queue)
+        if notice and route:
+            keys.append(route.bindings_key)
+            args += (route.version, self._router.encode(notice))
+            for queue in route.queues:
+                keys.append(self._router.stream(queue, notice.priority))
+                args += (queue, notice.priority)
+        return Call(BURY, keys, args)

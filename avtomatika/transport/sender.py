@@ -1,0 +1,172 @@
+"""Publishing, alone or together with acknowledgements: one script, which writes everything or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from . import envelope
+from .envelope import Outgoing
+from .errors import MessageTooLarge
+from .keys import parse_tag
+from .routing import Router, level_of
+from .scripts import PUBLISH, SETTLE, Argument, Call
+from .server import Server
+
+#: How often the bindings may change under a message before we call it trouble.
+_REROUTES = 20
+
+
+class Parcel(NamedTuple):
+    """A message in its stored form."""
+
+    exchange: str
+    routing_key: str
+    priority: int
+    payload: str
+    group: str = ""
+    delay_ms: int = 0
+
+
+class Settlement(NamedTuple):
+    """Messages to publish and deliveries to acknowledge, together."""
+
+    parcels: Sequence[Parcel]
+    tags: Sequence[str]
+
+
+class Sender:
+    """Publishes by the routes of *router*. Threads may share it."""
+
+    def __init__(self, server: Server, router: Router, *, max_message_bytes: int, fanout_length: int) -> None:
+        self._server = server
+        self._router = router
+        self._max_message_bytes = max_message_bytes
+        self._fanout_length = fanout_length
+
+    def parcel(self, outgoing: Outgoing) -> Parcel:
+        """*outgoing* in its stored form."""
+        return Parcel(
+            outgoing.exchange,
+            outgoing.routing_key,
+            level_of(outgoing.priority),
+            self._router.encode(outgoing),
+            str(outgoing.headers.get(envelope.GROUP_HEADER, "")),
+            round(outgoing.delay_seconds * 1000),
+        )
+
+    def settle_all(
+        self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]
+    ) -> list[tuple[str, ...] | ResponseError]:
+        """:meth:`settle` for messages that are not in their stored form yet."""
+        return self.settle(
+            [Settlement([self.parcel(each) for each in outgoing], acks) for outgoing, acks in settlements]
+        )
+
+    def publish(self, parcels: Sequence[Parcel]) -> None:
+        """Send all of *parcels* or, raising, none. Raises NoRoute, MessageTooLarge and what the server refuses."""
+        [answer] = self.settle([Settlement(parcels, ())])
+        if isinstance(answer, ResponseError):
+            raise answer
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[tuple[str, ...] | ResponseError]:
+        """Each settlement as a script of its own, all in one round trip.
+
+        Answers for each the tags that are held no more, and then nothing of it was done; or the server's refusal.
+        """
+        answers: list[Any] = [None] * len(settlements)
+        open_ones = list(range(len(settlements)))
+        for _ in range(_REROUTES):
+            calls = [self._call(settlements[index]) for index in open_ones]
+            replies = self._server.run_all(calls)
+            for index, reply in zip(open_ones, replies, strict=True):
+                answers[index] = _read(settlements[index], reply)
+            open_ones = [index for index in open_ones if answers[index] is None]
+            if not open_ones:
+                return answers
+            self._router.forget_routes()
+        raise ResponseError("REROUTE: the bindings keep changing; nothing was sent")
+
+    def _call(self, settlement: Settlement) -> Call:
+        parcels, tags = settlement
+        router = self._router
+        versions: dict[str, str] = {}
+        streams: list[str] = []
+        fields: list[Argument] = []
+        for parcel in parcels:
+            self._check_size(parcel.payload)
+            route = router.route(parcel.exchange, parcel.routing_key)
+            if route.bindings_key:
+                versions[route.bindings_key] = route.version
+            if route.is_fanout:
+                streams.append(router.keys.fanout(parcel.exchange))
+                fields += ("", "", parcel.payload, "", "", self._fanout_length)
+            for queue in route.queues:
+                if parcel.delay_ms > 0:
+                    streams += router.delay_keys(queue, parcel.priority)
+                    fields += (queue, parcel.priority, parcel.payload, parcel.group, parcel.delay_ms, "")
+                else:
+                    streams.append(router.stream(queue, parcel.priority))
+                    fields += (queue, parcel.priority, parcel.payload, parcel.group, "", "")
+        acks = [parse_tag(tag) for tag in tags]
+        keys = [router.keys.queues(), router.keys.bell(), *versions, *streams, *[stream for stream, _ in acks]]
+        args = [router.consumer_name, len(versions), len(fields) // 6, *versions.values(), *fields]
+        args += [entry for _, entry in acks]
+        return Call(SETTLE if acks and len(parcels) <= len(acks) else PUBLISH, keys, args)
+
+    def _check_size(self, payload: str) -> None:
+        if 4 * len(payload) > self._max_message_bytes:  # below that no text is too long
+            size = len(payload.encode())
+            if size > self._max_message_bytes:
+                raise MessageTooLarge(size, self._max_message_bytes)
+
+
+def _read(settlement: Settlement, reply: Any) -> tuple[str, ...] | ResponseError | None:
+    """None for a REROUTE: it must be sent again."""
+    if isinstance(reply, ResponseError):
+        return reply
+    if reply[0] == b"REROUTE":
+        return None
+    return tuple(settlement.tags[place - 1] for place in reply[1:])
+
+
+class PublishBatch:
+    """A batch of kombu's ``Producer.batch``: messages wait here and go out together, all or none of those that wait."""
+
+    def __init__(self, channel: Any, sender: Sender, max_size: int) -> None:
+        self.channel = channel
+        self.max_size = max_size
+        self._sender = sender
+        self._waiting: list[Parcel] = []
+
+    def publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: object) -> None:
+        self._waiting.append(make_parcel(message, exchange, routing_key))
+        if len(self._waiting) >= self.max_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits. When it raises, what waited is given up: the caller knows which messages these were."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._sender.publish(waiting)
+
+    def discard(self) -> None:
+        self._waiting.clear()
+
+    def close(self) -> None:
+        self._waiting.clear()
+
+
+def make_parcel(message: dict[str, Any], exchange: str, routing_key: str) -> Parcel:
+    """A message that ``Channel.prepare_message`` made, in its stored form."""
+    headers = message["headers"]
+    return Parcel(
+        exchange,
+        routing_key,
+        level_of(message["properties"].get("priority")),
+        envelope.encode_message(message, exchange, routing_key),
+        str(headers.get(envelope.GROUP_HEADER, "")) if headers else "",
+        int(headers.get(envelope.DELAY_HEADER, 0)) if headers else 0,
+    )

@@ -1,0 +1,121 @@
+"""Commands to the server: many in one round trip, on connections that stay checked out while they are in use.
+
+redis-py's own ``execute_command`` costs several times what sending and reading do; here a connection goes straight from
+hand to hand.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import NoScriptError, ResponseError
+
+from .scripts import Argument, Call
+
+#: A connection that rested longer may have been closed by the other side: look before it is used.
+_FRESH_SECONDS = 1.0
+
+
+class Server:
+    """Threads may share it; each command goes out on a connection that nobody else uses meanwhile."""
+
+    def __init__(self, client: Redis) -> None:
+        self.client = client
+        self._pool = client.connection_pool
+        self._resting: deque[tuple[Any, float]] = deque()
+        self._pid = os.getpid()
+
+    def run(self, call: Call) -> Any:
+        """The answer of one script; raises what the server refuses it with."""
+        try:
+            return self.execute(call.command)
+        except NoScriptError:
+            self.execute(("SCRIPT", "LOAD", call.script.text))
+            return self.execute(call.command)
+
+    def run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """The answer of each script, or the server's error where it refused that one; one round trip."""
+        answers = self.pipeline([call.command for call in calls])
+        unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            scripts = {calls[index].script for index in unknown}
+            self.pipeline([("SCRIPT", "LOAD", script.text) for script in scripts])
+            for index, answer in zip(unknown, self.pipeline([calls[index].command for index in unknown]), strict=True):
+                answers[index] = answer
+        return answers
+
+    def run_each(self, calls: Sequence[Call]) -> list[Any]:
+        """The answer of each script, in one round trip; raises the first refusal."""
+        return _none_refused(self.run_all(calls))
+
+    def execute(self, command: Sequence[Argument]) -> Any:
+        """Raw answer to one command."""
+        connection = self._acquire()
+        try:
+            connection.send_command(*command)
+            answer = connection.read_response()
+        except ResponseError:
+            self._resting.append((connection, monotonic()))
+            raise
+        except BaseException:
+            self._discard(connection)
+            raise
+        self._resting.append((connection, monotonic()))
+        return answer
+
+    def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Raw answers to *commands*, in one round trip; raises the first refusal."""
+        return _none_refused(self.pipeline(commands))
+
+    def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Raw answers to all *commands*; where the server refuses one, its error stands in the list."""
+        if not commands:
+            return []
+        connection = self._acquire()
+        answers: list[Any] = []
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            self._discard(connection)
+            raise
+        self._resting.append((connection, monotonic()))
+        return answers
+
+    def close(self) -> None:
+        """Disconnect; the next command connects again."""
+        while self._resting:
+            self._discard(self._resting.pop()[0])
+        self.client.close()
+
+    def _acquire(self) -> Any:
+        if self._pid != os.getpid():  # a fork: these sockets are the parent's
+            self._resting, self._pid = deque(), os.getpid()
+        try:
+            connection, since = self._resting.pop()
+        except IndexError:
+            return self._pool.get_connection()
+        if monotonic() - since > _FRESH_SECONDS:
+            self._pool.release(connection)
+            return self._pool.get_connection()
+        return connection
+
+    def _discard(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
+
+
+def _none_refused(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers

@@ -1,0 +1,167 @@
+"""Exchanges, queues and bindings, as they stand on the server: declared, listed, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kombu.exceptions import ChannelError
+from redis.exceptions import ResponseError
+
+from .keys import GROUP, VERSION
+from .routing import Router, read_table
+from .scripts import DECLARE, PURGE, TRAIT, UNBIND, Argument, Call
+from .server import Server
+
+EXCHANGE_TYPES = ("direct", "topic", "fanout")
+_PURGE_BATCH = 1000
+#: (queue, exchange, routing key)
+Binding = tuple[str, str, str]
+
+
+class Topology:
+    """What is declared under one key prefix. Looking writes nothing, and declaring only what is not there."""
+
+    def __init__(self, server: Server, router: Router) -> None:
+        self._server = server
+        self._router = router
+        self._keys = router.keys
+
+    def declare(
+        self,
+        *,
+        exchanges: Mapping[str, str] | None = None,
+        queues: Iterable[str] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Declare all of it in two round trips; *exchanges* maps names to types.
+
+        Raises ChannelError for an exchange that exists with another type, or a type that we do not have.
+        """
+        exchanges = dict(exchanges or {})
+        for exchange, kind in exchanges.items():
+            if kind not in EXCHANGE_TYPES:
+                raise ChannelError(f"COMMAND_INVALID: exchange {exchange!r} cannot be of type {kind!r}")
+        wanted: dict[str, list[str]] = {}
+        for queue, exchange, routing_key in bindings:
+            wanted.setdefault(exchange, []).append(_field(queue, routing_key))
+        exchanges, queues, wanted = self._missing(exchanges, list(dict.fromkeys(queues)), wanted)
+        if exchanges or queues or wanted:
+            self._declare(exchanges, queues, wanted)
+            self._router.forget_routes()
+
+    def _missing(
+        self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]
+    ) -> tuple[dict[str, str], list[str], dict[str, list[str]]]:
+        commands: list[tuple[Argument, ...]] = [
+            ("HMGET", self._keys.exchanges(), *exchanges, ""),
+            ("HMGET", self._keys.queues(), *queues, ""),
+        ]
+        commands += [("HMGET", self._keys.bindings(exchange), *fields) for exchange, fields in wanted.items()]
+        types, traits, *bound = self._server.execute_all(commands)
+        return (
+            {
+                name: kind
+                for (name, kind), known in zip(exchanges.items(), types, strict=False)
+                if known != kind.encode()
+            },
+            [queue for queue, known in zip(queues, traits, strict=False) if known is None],
+            {
+                exchange: new
+                for (exchange, fields), there in zip(wanted.items(), bound, strict=True)
+                if (new := [field for field, value in zip(fields, there, strict=True) if value is None])
+            },
+        )
+
+    def _declare(self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]) -> None:
+        keys = [self._keys.exchanges(), self._keys.queues(), self._keys.bell()]
+        keys += [self._keys.bindings(exchange) for exchange in wanted]
+        args: list[Argument] = [len(exchanges), len(queues)]
+        for exchange, kind in exchanges.items():
+            args += (exchange, kind)
+        args += queues
+        for fields in wanted.values():
+            args += (len(fields), *fields)
+        word, *names = self._server.run(Call(DECLARE, keys, args))
+        if word == b"OTHER_TYPE":
+            raise ChannelError(f"PRECONDITION_FAILED: exchange {names[0].decode()!r} is of type {names[1].decode()!r}")
+
+    def attach(self, queue: str, exchange: str) -> None:
+        """Have *queue* listen to a fanout *exchange*, from what comes next on."""
+        answer = self._server.pipeline([("XINFO", "STREAM", self._keys.fanout(exchange))])[0]
+        facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else _pairs(answer)
+        place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
+        self._server.execute(("HSETNX", self._keys.listens(queue), exchange, place))
+        self._server.run(Call(TRAIT, [self._keys.queues(), self._keys.bell()], [queue, "f"]))
+
+    def type_of(self, exchange: str) -> str | None:
+        """Type of *exchange*, None where nobody declared it."""
+        kind = self._server.execute(("HGET", self._keys.exchanges(), exchange))
+        return kind.decode() if kind else None
+
+    def has_queue(self, queue: str) -> bool:
+        return bool(self._server.execute(("HEXISTS", self._keys.queues(), queue)))
+
+    def bindings(self, exchange: str) -> list[Binding]:
+        """All bindings of *exchange*."""
+        table = read_table(self._server.execute(("HGETALL", self._keys.bindings(exchange))))
+        return [(queue, exchange, key) for key, queues in table.items() if key != VERSION for queue in queues]
+
+    def all_bindings(self) -> list[Binding]:
+        names = self._server.execute(("HKEYS", self._keys.exchanges()))
+        return [binding for name in names for binding in self.bindings(name.decode())]
+
+    def unbind(self, bindings: Iterable[Binding]) -> None:
+        bindings = list(bindings)
+        if bindings:
+            keys = [self._keys.bindings(exchange) for _, exchange, _ in bindings]
+            self._server.run(Call(UNBIND, keys, [_field(queue, key) for queue, _, key in bindings]))
+            listens = [("HDEL", self._keys.listens(queue), exchange) for queue, exchange, _ in bindings]
+            self._server.execute_all(listens)
+            self._router.forget_routes()
+
+    def delete_exchange(self, exchange: str) -> None:
+        self.unbind(self.bindings(exchange))
+        self._server.execute_all([("HDEL", self._keys.exchanges(), exchange), ("UNLINK", self._keys.fanout(exchange))])
+        self._router.forget_routes()
+
+    def delete_queue(self, queue: str) -> None:
+        """Remove *queue* with its bindings and messages; its dead letters stay."""
+        self.unbind(binding for binding in self.all_bindings() if binding[0] == queue)
+        keys = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *self._streams(queue)]
+        self._server.execute_all([("HDEL", self._keys.queues(), queue), ("UNLINK", *keys)])
+        self._router.forget_routes()
+
+    def purge(self, queue: str) -> int:
+        """Remove the messages that wait in *queue*, delayed ones too; answers how many there were."""
+        call = Call(PURGE, [self._keys.delays(queue), self._keys.delayed(queue), *self._streams(queue)], [_PURGE_BATCH])
+        total = 0
+        while removed := self._server.run(call):
+            total += int(removed)
+        return total
+
+    def size(self, queue: str) -> int:
+        """How many messages wait in *queue*, without those that are delayed or held by consumers."""
+        streams = self._streams(queue)
+        commands: list[tuple[Argument, ...]] = [("XLEN", stream) for stream in streams]
+        commands += [("XPENDING", stream, GROUP) for stream in streams]
+        answers = self._server.pipeline(commands)
+        there: int = sum(answers[: len(streams)])
+        held: int = sum(answer[0] for answer in answers[len(streams) :] if not isinstance(answer, ResponseError))
+        return max(there - held, 0)
+
+    def _streams(self, queue: str) -> list[str]:
+        traits = self._server.execute(("HGET", self._keys.queues(), queue)) or b"0"
+        return [self._keys.stream(queue, level) for level in traits.decode() if level.isdigit()]
+
+
+def _field(queue: str, routing_key: str) -> str:
+    """A binding as a field of the exchange's hash."""
+    if "\t" in queue or "\t" in routing_key or routing_key == VERSION:
+        raise ChannelError(f"COMMAND_INVALID: cannot bind {queue!r} with {routing_key!r}")
+    return f"{routing_key}\t{queue}"
+
+
+def _pairs(answer: Any) -> dict[bytes, Any]:
+    """A map, as either protocol answers it."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -1,0 +1,165 @@
+"""The transport: connects, waits for all channels at once, and lets them deliver."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import quote
+from weakref import WeakSet
+
+import redis
+from kombu.exceptions import OperationalError
+from kombu.transport import virtual
+
+from .channel import Channel as StreamChannel
+from .client import connect
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS
+from .keeper import Keeper
+from .options import Options
+from .server import Server
+
+#: Longest wait in one go; whoever waits also looks at the clock.
+_WAIT_SECONDS = 1.0
+#: The same where another channel has no credit: nobody tells us here when it gets some.
+_SHORT_WAIT_SECONDS = 0.05
+_OLDEST_SERVER = (7, 0)
+
+
+class Transport(virtual.Transport):
+    """kombu on Redis Streams. Needs Redis >= 7 or Valkey; Redis Cluster is not supported."""
+
+    Channel = StreamChannel
+    can_parse_url = True
+    default_port = 6379
+    polling_interval = None
+    driver_type = "redis"
+    driver_name = "redis"
+    connection_errors = CONNECTION_ERRORS
+    channel_errors = CHANNEL_ERRORS
+    recoverable_connection_errors = CONNECTION_ERRORS
+    recoverable_channel_errors = ()
+    implements = virtual.Transport.implements.extend(
+        asynchronous=False,
+        batch_publish=True,
+        exchange_type=frozenset(["direct", "topic", "fanout"]),
+        heartbeats=False,
+    )
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.options = Options.read(client.transport_options)
+        self._url = _url_of(client)
+        self.server = self._connect()
+        self.keeper = Keeper(self._connect_keeper, lease_seconds=self.options.lease_seconds)
+        self._turn = 0
+        _transports.add(self)
+
+    def driver_version(self) -> str:
+        return str(redis.__version__)
+
+    # ------------------------------------------------------------ connect
+
+    def establish_connection(self) -> Transport:
+        _check_server(self.server)
+        super().establish_connection()
+        return self
+
+    def close_connection(self, connection: object) -> None:
+        super().close_connection(connection)
+        self.keeper.stop()
+        self.server.close()
+
+    def _connect(self) -> Server:
+        return Server(
+            connect(
+                self._url,
+                socket_timeout=self.options.socket_timeout,
+                socket_connect_timeout=self.options.socket_connect_timeout,
+            )
+        )
+
+    def _connect_keeper(self) -> Server:
+        """A renewal that hangs must not use up the lease."""
+        limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
+        return Server(connect(self._url, socket_timeout=limit, socket_connect_timeout=limit))
+
+    # ------------------------------------------------------------ consume
+
+    def drain_events(self, connection: object, timeout: float | None = None) -> None:
+        """Deliver at least one message; raises socket.timeout when none came for *timeout* seconds."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            channels = [channel for channel in self.channels if channel.is_consuming]
+            for channel in channels:
+                channel.credit_freed.clear()
+            if self._deliver_all(channels):
+                return
+            left = _WAIT_SECONDS if deadline is None else deadline - monotonic()
+            if left <= 0:
+                raise TimeoutError("no message came")
+            self._wait(channels, min(left, _WAIT_SECONDS, self.options.socket_timeout / 2))
+
+    def _deliver_all(self, channels: list[StreamChannel]) -> int:
+        """One batch of each channel that has credit; they take turns in being the first."""
+        self._turn += 1
+        turn = self._turn % len(channels) if channels else 0
+        return sum(channel._get_many(()) for channel in (*channels[turn:], *channels[:turn]))
+
+    def _wait(self, channels: list[StreamChannel], seconds: float) -> None:
+        """Until there may be something to take, or to do by the clock; *seconds* at most."""
+        able = [channel for channel in channels if channel.has_credit]
+        if not able:
+            if channels:
+                channels[0].credit_freed.wait(seconds if len(channels) == 1 else min(seconds, _SHORT_WAIT_SECONDS))
+            else:
+                sleep(seconds)
+            return
+        if len(able) < len(channels):
+            seconds = min(seconds, _SHORT_WAIT_SECONDS)
+        places: dict[str, str] = {}
+        for channel in able:
+            if not channel.places:
+                return
+            places |= channel.places
+            seconds = min(seconds, channel.patience)
+        block_ms = max(round(seconds * 1000), 1)
+        self.server.execute(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()))
+
+    def after_fork(self) -> None:
+        self.keeper.forget()
+        for channel in self.channels:
+            channel.after_fork()
+
+
+_transports: WeakSet[Transport] = WeakSet()
+
+
+def _renew_all() -> None:
+    for transport in list(_transports):
+        transport.after_fork()
+
+
+os.register_at_fork(after_in_child=_renew_all)
+
+
+def _url_of(client: Any) -> str:
+    """The server's URL, from a kombu connection that was given one or its parts."""
+    host = client.hostname or "localhost"
+    if "://" in host:
+        return str(host)
+    scheme = "rediss" if client.ssl else "redis"
+    login = f"{quote(client.userid or '')}:{quote(client.password, safe='')}@" if client.password else ""
+    database = str(client.virtual_host or "0").strip("/") or "0"
+    return f"{scheme}://{login}{host}:{client.port or Transport.default_port}/{database}"
+
+
+def _check_server(server: Server) -> None:
+    """Raises OperationalError for a server that cannot serve us."""
+    text = server.execute(("INFO", "server")).decode()
+    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    version = tuple(int(part) for part in facts.get("redis_version", "0.0").split(".")[:2])
+    if version < _OLDEST_SERVER:
+        raise OperationalError(f"the server is version {facts.get('redis_version')}: Redis >= 7 or Valkey is needed")
+    if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
+        raise OperationalError("Redis Cluster is not supported: name a single server, or Sentinel's primary")

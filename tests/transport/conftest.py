@@ -1,0 +1,145 @@
+"""Connections through the transport, with short leases, closed when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection, Consumer, Exchange, Queue
+
+from avtomatika.transport import Channel
+
+#: What tests that wait for a lease use.
+LEASE_SECONDS = 1.0
+
+
+@dataclass
+class Reading:
+    """A consumer that notes what it gets, and answers nothing by itself."""
+
+    connection: Connection
+    channel: Channel
+    consumer: Consumer
+    got: list[Any] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [message.payload for message in self.got]
+
+    def drain(self, seconds: float = 0) -> list[Any]:
+        """The messages of one drain; none when nothing came."""
+        before = len(self.got)
+        try:
+            self.connection.drain_events(timeout=seconds)
+        except TimeoutError:
+            return []
+        return self.got[before:]
+
+    def wait_for(self, count: int, seconds: float = 10) -> list[Any]:
+        """Drain until *count* messages have come in all."""
+        deadline = monotonic() + seconds
+        while len(self.got) < count:
+            assert monotonic() < deadline, f"only {len(self.got)} of {count} messages came"
+            self.drain(0.1)
+        return self.got
+
+    def drain_until(self, done: Callable[[], object], seconds: float = 10) -> None:
+        """Go on consuming until *done* answers something true."""
+        deadline = monotonic() + seconds
+        while not done():
+            assert monotonic() < deadline, "it did not come to that in time"
+            self.drain(0.05)
+
+
+class Bench:
+    """Makes connections to one server, and reads and writes its queues."""
+
+    def __init__(self, url: str, stack: ExitStack) -> None:
+        self.url = url
+        self.stack = stack
+        self.redis = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
+
+    def connect(self, **options: Any) -> Connection:
+        defaults = {
+            "lease_seconds": LEASE_SECONDS,
+            "sweep_interval_seconds": 0.1,
+            "max_retries": 1,
+            "interval_start": 0,
+        }
+        options = defaults | options
+        connection = Connection(self.url, transport="avtomatika.transport:Transport", transport_options=options)
+        return self.stack.enter_context(connection)
+
+    def channel(self, **options: Any) -> Channel:
+        return self.connect(**options).channel()
+
+    def queue(self, name: str = "tasks", key: str | None = None, exchange: str = "work", kind: str = "direct") -> Queue:
+        """A declared queue, bound to *exchange* by *key* (its name unless given)."""
+        queue = Queue(name, Exchange(exchange, kind), routing_key=name if key is None else key)
+        with self.connect() as connection, connection.channel() as channel:
+            queue(channel).declare()
+        return queue
+
+    def publish(self, *bodies: Any, key: str = "tasks", exchange: str = "work", **properties: Any) -> None:
+        if "content_type" not in properties:
+            properties["serializer"] = "json"
+        with self.connect() as connection, connection.Producer() as producer:
+            for body in bodies:
+                producer.publish(body, exchange=exchange, routing_key=key, **properties)
+
+    def read(self, *queues: str, prefetch: int = 100, no_ack: bool = False, **options: Any) -> Reading:
+        connection = self.connect(**options)
+        channel = connection.channel()
+        got: list[Any] = []
+        consumer = Consumer(
+            channel,
+            [Queue(name, no_declare=True) for name in queues or ("tasks",)],
+            on_message=got.append,
+            accept=["json"],
+            no_ack=no_ack,
+        )
+        consumer.qos(prefetch_count=prefetch)
+        consumer.consume()
+        return Reading(connection, channel, consumer, got)
+
+    def beat(self) -> None:
+        """Make the server look as if somebody had been sweeping all the time: nothing needs to wait a lease first."""
+        with self.connect() as connection, connection.channel() as channel:
+            run = self.redis.info("server")["run_id"]
+            now = self.redis.time()[0] * 1000
+            self.redis.hset(channel.router.keys.beat(), mapping={"at": now, "run": run, "resume": 0})
+
+    def dead(self, queue: str = "tasks") -> list[dict[str, str]]:
+        return [fields for _, fields in self.redis.xrange(f"avt:q:{queue}:dead")]
+
+    def dead_reasons(self, queue: str = "tasks") -> list[str]:
+        return [fields[b"reason"].decode() for fields in self._dead_bytes(queue)]
+
+    def dead_payloads(self, queue: str = "tasks") -> list[bytes]:
+        return [fields[b"p"] for fields in self._dead_bytes(queue)]
+
+    def _dead_bytes(self, queue: str) -> list[dict[bytes, bytes]]:
+        with redis.Redis.from_url(self.url) as client:
+            return [fields for _, fields in client.xrange(f"avt:q:{queue}:dead")]
+
+    def left(self, queue: str = "tasks", level: int = 0) -> int:
+        """Entries of a queue, held ones too."""
+        return int(self.redis.xlen(f"avt:q:{queue}:{level}"))
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(redis_url, stack)
+
+
+@pytest.fixture
+def make_bench() -> Iterator[Callable[[str], Bench]]:
+    """Benches on servers of the test's own."""
+    with ExitStack() as stack:
+        yield lambda url: Bench(url, stack)

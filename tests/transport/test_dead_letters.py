@@ -1,0 +1,115 @@
+"""Dead letters: what came too often, what is no message, and who is told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+ON_DEAD = {"exchange": "work", "key": "told", "body": json.dumps({"dead": True})}
+
+MALFORMED = [
+    b"",
+    b"no json",
+    b"\xff\xfe",
+    b"null",
+    b"[]",
+    b"1 2",
+    b"{}",
+    b'{"body":"{}","headers":{}}',
+    b'{"body":"{}","properties":{}}',
+    b'{"body":"{}","headers":[],"properties":{}}',
+    b'{"body":"{}","headers":null,"properties":{}}',
+    b'{"body":"{}","headers":{},"properties":[]}',
+    b'{"body":null,"headers":{},"properties":{}}',
+    b'{"body":{"a":1},"headers":{},"properties":{}}',
+    b'{"body":"{}","headers":{},"properties":{"delivery_info":7}}',
+    b'{"body":"*","headers":{},"properties":{"body_encoding":"base64"}}',
+    b'{"body":"{}","headers":{},"properties":{"body_encoding":"rot13"}}',
+    b'{"body":"{}","headers":{},"properties":{"body_encoding":[]}}',
+    b'{"a":' * 20_000,
+    b'{"body":"\\ud800","headers":{},"properties":{}}',
+]
+
+
+@pytest.mark.parametrize("payload", MALFORMED, ids=range(len(MALFORMED)))
+def test_what_is_no_message_is_buried_with_its_bytes(bench: Any, payload: bytes) -> None:
+    bench.queue()
+    bench.redis.xadd("avt:q:tasks:0", {"p": payload})
+    bench.publish("good")
+    reading = bench.read()
+
+    reading.wait_for(1)
+
+    assert reading.bodies == ["good"]
+    assert bench.dead_payloads() == [payload]
+    assert bench.dead_reasons() == ["malformed"]
+    assert bench.left() == 1
+
+
+def test_an_entry_of_strange_fields_is_buried_with_them(bench: Any) -> None:
+    bench.queue()
+    bench.redis.xadd("avt:q:tasks:0", {"what": "this"})
+    reading = bench.read()
+
+    reading.drain_until(bench.dead)
+
+    assert bench.dead()[0]["what"] == "this"
+    assert reading.got == []
+
+
+def test_a_message_delivered_too_often_is_buried_and_its_sender_is_told(bench: Any) -> None:
+    bench.queue()
+    bench.queue("notices", key="told")
+    bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
+    reading = bench.read(max_deliveries=3)
+
+    for count in range(1, 4):
+        message = reading.wait_for(count)[-1]
+        assert message.properties["deliveries"] == count
+        message.requeue()
+    reading.drain_until(bench.dead)
+
+    assert bench.dead_reasons() == ["max_deliveries"]
+    assert bench.dead()[0]["deliveries"] == "3"
+    [notice] = bench.read("notices").wait_for(1)
+    assert notice.payload == {"dead": True}
+    assert notice.headers == {"x-death-reason": "max_deliveries", "x-deliveries": 3}
+
+
+def test_a_message_whose_consumers_die_is_buried(bench: Any) -> None:
+    bench.queue()
+    bench.queue("notices", key="told")
+    bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
+    bench.read(max_deliveries=1, lease_seconds=60).wait_for(1)
+    bench.beat()
+    reading = bench.read(max_deliveries=1)
+
+    reading.drain_until(bench.dead)
+
+    assert bench.dead_reasons() == ["max_deliveries"]
+    assert bench.left("notices") == 1
+    assert reading.got == []
+
+
+def test_a_rejected_message_tells_its_sender(bench: Any) -> None:
+    bench.queue()
+    bench.queue("notices", key="told")
+    bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
+
+    bench.read().wait_for(1)[0].reject()
+
+    [notice] = bench.read("notices").wait_for(1)
+    assert notice.headers["x-death-reason"] == "rejected"
+
+
+@pytest.mark.parametrize("wish", [{**ON_DEAD, "key": "nowhere"}, {"exchange": 1}, "nonsense"])
+def test_a_wish_that_leads_nowhere_does_not_keep_a_message_alive(bench: Any, wish: object) -> None:
+    bench.queue()
+    bench.publish({"n": 1}, headers={"x-on-dead": wish})
+
+    bench.read().wait_for(1)[0].reject()
+
+    assert bench.dead_reasons() == ["rejected"]
+    assert bench.left() == 0

@@ -1,0 +1,83 @@
+"""Fanout: everybody reads on from where they were."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+
+def test_every_queue_gets_every_message_from_its_binding_on(bench: Any) -> None:
+    bench.queue("early", key="", exchange="control", kind="fanout")
+    bench.publish(1, exchange="control", key="")
+    bench.queue("late", key="", exchange="control", kind="fanout")
+    bench.publish(2, 3, exchange="control", key="")
+
+    early, late = bench.read("early"), bench.read("late")
+    early.wait_for(3)
+    late.wait_for(2)
+
+    assert early.bodies == [1, 2, 3]
+    assert late.bodies == [2, 3]
+    for message in early.got:
+        message.ack()
+    assert early.drain(0.05) == []
+
+
+def test_a_waiting_consumer_hears_at_once(bench: Any) -> None:
+    bench.queue("q", key="", exchange="control", kind="fanout")
+    reading = bench.read("q")
+    reading.drain(0.05)
+    bench.publish(1, exchange="control", key="")
+
+    reading.wait_for(1, seconds=0.5)
+
+
+def test_a_queue_may_listen_and_be_published_to(bench: Any) -> None:
+    bench.queue("q", key="", exchange="control", kind="fanout")
+    bench.queue("q")
+    bench.publish(1, exchange="control", key="")
+    bench.publish(2, key="q")
+
+    reading = bench.read("q")
+
+    assert sorted(message.payload for message in reading.wait_for(2)) == [1, 2]
+
+
+def test_nobody_needs_to_listen(bench: Any) -> None:
+    bench.channel().exchange_declare("control", "fanout")
+
+    bench.publish(1, exchange="control", key="")
+
+    assert bench.redis.xlen("avt:fanout:control") == 1
+
+
+def test_one_that_fell_behind_is_told_of_the_gap(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    bench.queue("q", key="", exchange="control", kind="fanout")
+    bench.publish(*range(10), exchange="control", key="")
+    bench.redis.xtrim("avt:fanout:control", maxlen=4, approximate=False)
+
+    with caplog.at_level(logging.WARNING):
+        reading = bench.read("q")
+        reading.wait_for(4)
+
+    assert reading.bodies == [6, 7, 8, 9]
+    assert reading.got[0].properties["missed"] == 6
+    assert "missed" not in reading.got[1].properties
+    assert "6 messages of control are gone" in caplog.text
+
+
+def test_another_channel_reads_on_where_the_last_one_was(bench: Any) -> None:
+    bench.queue("q", key="", exchange="control", kind="fanout")
+    bench.publish(1, exchange="control", key="")
+    first = bench.read("q")
+    first.wait_for(1)
+    first.drain(0.05)
+    first.channel.close()
+    bench.publish(2, exchange="control", key="")
+
+    second = bench.read("q")
+    second.wait_for(1)
+
+    assert second.bodies == [2]

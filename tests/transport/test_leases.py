@@ -1,0 +1,223 @@
+"""Leases: what a dead consumer held goes on to another; what a living one holds is its own, however long it takes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Queue
+
+LEASE_SECONDS = 1.0
+
+
+def _hold(url: str, prefetch: int, pipe: Any) -> None:
+    """In a process of its own: take, tell what was taken, answer nothing."""
+    connection = Connection(
+        url, transport="avtomatika.transport:Transport", transport_options={"lease_seconds": LEASE_SECONDS}
+    )
+    channel = connection.channel()
+    got: list[Any] = []
+    consumer = Consumer(
+        channel, [Queue("tasks", no_declare=True)], on_message=lambda message: got.append(message.payload)
+    )
+    consumer.qos(prefetch_count=prefetch)
+    consumer.consume()
+    connection.drain_events(timeout=5)
+    pipe.send(got)
+    signal.pause()
+
+
+@contextmanager
+def holding(url: str, prefetch: int) -> Iterator[tuple[int, list[Any]]]:
+    """Pid of a process that holds messages, and their bodies."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_hold, args=(url, prefetch, theirs))
+    process.start()
+    with ExitStack() as stack:
+        stack.callback(process.close)
+        stack.callback(process.join)
+        stack.callback(process.kill)
+        stack.callback(ours.close)
+        theirs.close()
+        assert ours.poll(20), "the process took nothing"
+        yield process.pid or 0, ours.recv()
+
+
+def test_what_a_killed_consumer_held_is_delivered_again_and_nothing_is_lost(bench: Any) -> None:
+    bench.queue()
+    bench.publish(*range(10))
+    bench.beat()
+    reading = bench.read(prefetch=20)
+    with holding(bench.url, prefetch=6) as (pid, held):
+        os.kill(pid, signal.SIGKILL)
+        began = monotonic()
+        reading.wait_for(10, seconds=8)
+
+    assert held == list(range(6))
+    assert reading.bodies[:4] == [6, 7, 8, 9]
+    assert sorted(reading.bodies) == list(range(10))
+    assert [message.properties["deliveries"] for message in reading.got] == [1] * 4 + [2] * 6
+    assert monotonic() - began < LEASE_SECONDS + 3
+
+
+def test_what_was_taken_over_is_acknowledged_like_anything_else(bench: Any) -> None:
+    bench.queue()
+    bench.publish(*range(10))
+    bench.read(lease_seconds=60).wait_for(10)
+    bench.beat()
+    reading = bench.read()
+
+    for count in range(1, 11):
+        reading.wait_for(count)[-1].ack()
+
+    reading.drain_until(lambda: bench.left() == 0)
+    assert sorted(reading.bodies) == list(range(10))
+
+
+def test_it_goes_to_a_consumer_that_is_busy_all_the_time_too(bench: Any) -> None:
+    bench.queue()
+    bench.publish("orphan")
+    bench.beat()
+    with holding(bench.url, prefetch=1) as (pid, _):
+        os.kill(pid, signal.SIGKILL)
+    reading = bench.read(prefetch=1)
+    deadline = monotonic() + 8
+
+    while "orphan" not in reading.bodies:
+        assert monotonic() < deadline
+        bench.publish("busy")
+        for message in reading.drain(0.1):
+            message.ack()
+
+
+def test_a_task_longer_than_several_leases_is_delivered_once(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.beat()
+    worker = bench.read(prefetch=1)
+    worker.wait_for(1)
+    other = bench.read(prefetch=10)
+    until = monotonic() + 3.5 * LEASE_SECONDS
+
+    while monotonic() < until:
+        other.drain(0.1)
+
+    assert other.got == []
+    worker.got[0].ack()
+    worker.drain_until(lambda: bench.left() == 0)
+
+
+def test_a_suspended_consumer_loses_its_lease_and_its_late_ack_counts_for_nothing(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.beat()
+    slow = bench.read(lease_seconds=60)  # renews far too rarely for the others
+    [late] = slow.wait_for(1)
+    quick = bench.read()
+    [message] = quick.wait_for(1, seconds=5)
+
+    late.ack()
+    slow.drain(0.05)
+
+    assert message.properties["deliveries"] == 2
+    assert bench.left() == 1
+    message.ack()
+    quick.drain_until(lambda: bench.left() == 0)
+
+
+def test_after_a_gap_nothing_is_taken_over_for_a_lease(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.redis.hset("avt:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
+    reading = bench.read()
+    began = monotonic()
+
+    reading.wait_for(1)
+
+    assert monotonic() - began >= LEASE_SECONDS * 0.9
+
+
+def test_another_run_of_the_server_counts_as_a_gap(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.redis.hset("avt:beat", mapping={"at": bench.redis.time()[0] * 1000, "run": "another", "resume": 0})
+    reading = bench.read()
+    began = monotonic()
+
+    reading.wait_for(1)
+
+    assert monotonic() - began >= LEASE_SECONDS * 0.9
+
+
+def test_a_message_delivered_before_comes_alone(bench: Any) -> None:
+    bench.queue()
+    bench.publish(*range(6))
+    first = bench.read(prefetch=3)
+    for message in first.wait_for(3):
+        message.requeue()
+    reading = bench.read(prefetch=100)
+
+    batches = []
+    while sum(map(len, batches)) < 6:
+        batches.append([message.payload for message in reading.drain(1)])
+
+    assert batches == [[3, 4, 5], [0], [1], [2]]
+
+
+def test_what_lay_behind_one_that_comes_alone_is_still_there(bench: Any) -> None:
+    bench.queue()
+    bench.publish("again")
+    bench.read(prefetch=1).wait_for(1)[0].requeue()
+    bench.publish(1, 2)
+    reading = bench.read(prefetch=100)
+
+    batches = [[message.payload for message in reading.drain(1)] for _ in range(2)]
+
+    assert batches == [["again"], [1, 2]]
+    assert bench.redis.xpending("avt:q:tasks:0", "avt")["pending"] == 3
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_holds_nothing_and_the_parent_goes_on(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    reading = bench.read()
+    [message] = reading.wait_for(1)
+    name = reading.channel.consumer_name
+    pid = os.fork()
+    if pid == 0:
+        try:
+            is_new = reading.channel.consumer_name != name and not reading.channel.qos.messages
+            message.ack()
+            os._exit(0 if is_new and reading.drain(0.1) == [] and bench.left() == 1 else 1)
+        finally:
+            os._exit(2)
+
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    message.ack()
+    reading.drain_until(lambda: bench.left() == 0)
+
+
+def test_a_consumer_that_leaves_with_empty_hands_is_forgotten(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, 2)
+    one, two = bench.read(prefetch=1), bench.read(prefetch=1)
+    one.wait_for(1)[0].ack()
+    two.wait_for(1)
+
+    one.channel.close()
+    two.channel.close()
+
+    [left] = bench.redis.xinfo_consumers("avt:q:tasks:0", "avt")
+    assert left["name"] == two.channel.consumer_name
+    assert left["pending"] == 1

@@ -1,0 +1,51 @@
+"""Revoked messages are dropped when they would be delivered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def test_messages_of_a_revoked_group_are_dropped(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, 2, headers={"x-group": "job-1"})
+    bench.publish(3, headers={"x-group": "job-2"})
+    bench.publish(4)
+    bench.redis.zadd("avt:revoked", {"job-1": bench.redis.time()[0] * 1000 + 60_000})
+
+    reading = bench.read(prefetch=1)
+    reading.wait_for(1)[0].ack()
+    reading.wait_for(2)[1].ack()
+
+    assert reading.bodies == [3, 4]
+    reading.drain_until(lambda: bench.left() == 0)
+
+
+def test_one_message_is_revoked_by_its_tag(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, 2)
+    [(entry, _), _] = bench.redis.xrange("avt:q:tasks:0")
+    bench.redis.zadd("avt:revoked", {f"avt:q:tasks:0/{entry}": bench.redis.time()[0] * 1000 + 60_000})
+
+    assert [message.payload for message in bench.read().wait_for(1)] == [2]
+
+
+def test_an_orphan_of_a_revoked_group_is_dropped(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, headers={"x-group": "job-1"})
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.redis.zadd("avt:revoked", {"job-1": bench.redis.time()[0] * 1000 + 60_000})
+    bench.beat()
+    reading = bench.read()
+
+    reading.drain_until(lambda: bench.left() == 0)
+
+    assert reading.got == []
+
+
+def test_the_sweep_forgets_what_is_over(bench: Any) -> None:
+    bench.queue()
+    bench.redis.zadd("avt:revoked", {"job-1": 1})
+
+    bench.read().drain(0.05)
+
+    assert not bench.redis.exists("avt:revoked")

@@ -1,0 +1,118 @@
+"""Settling: messages and acknowledgements in one script, wholly or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.exceptions import OutOfMemoryError
+
+from avtomatika.transport import NoRoute, Outgoing
+
+
+@pytest.fixture
+def held(bench: Any) -> Any:
+    """A consumer that holds two messages of ``tasks``; ``next`` is where answers go."""
+    bench.queue()
+    bench.queue("next")
+    bench.publish(1, 2)
+    reading = bench.read()
+    reading.wait_for(2)
+    return reading
+
+
+def test_messages_go_out_and_deliveries_are_acknowledged_together(bench: Any, held: Any) -> None:
+    tags = [message.delivery_tag for message in held.got]
+
+    lost = held.channel.settle([Outgoing("work", "next", "1")], tags)
+
+    assert lost == ()
+    assert bench.left() == 0
+    assert bench.left("next") == 1
+    assert held.channel.qos.messages == {}
+
+
+def test_a_tag_held_by_another_stops_all_of_it(bench: Any, held: Any) -> None:
+    first, second = (message.delivery_tag for message in held.got)
+    entry = second.rpartition("/")[2]
+    bench.redis.xclaim("avt:q:tasks:0", "avt", "another", 0, [entry])
+
+    lost = held.channel.settle([Outgoing("work", "next", "1")], [first, second])
+
+    assert lost == (second,)
+    assert bench.left() == 2
+    assert bench.left("next") == 0
+    assert list(held.channel.qos.messages) == [first]
+
+
+def test_each_settlement_stands_for_itself(bench: Any, held: Any) -> None:
+    first, second = (message.delivery_tag for message in held.got)
+    unknown = "avt:q:tasks:0/1-1"
+
+    done = held.channel.settle_many(
+        [
+            ([Outgoing("work", "next", "1")], [first]),
+            ([Outgoing("work", "next", "2")], [unknown]),
+            ([], [second]),
+        ]
+    )
+
+    assert done == [True, False, True]
+    assert bench.left() == 0
+    assert bench.left("next") == 1
+
+
+def test_settling_twice_publishes_once(bench: Any, held: Any) -> None:
+    tag = held.got[0].delivery_tag
+
+    done = [held.channel.settle_many([([Outgoing("work", "next", "1")], [tag])]) for _ in range(2)]
+
+    assert done == [[True], [False]]
+    assert bench.left("next") == 1
+
+
+def test_a_key_that_leads_nowhere_stops_all_of_it(bench: Any, held: Any) -> None:
+    with pytest.raises(NoRoute):
+        held.channel.settle([Outgoing("work", "nowhere", "1")], [held.got[0].delivery_tag])
+
+    assert bench.left() == 2
+    assert len(held.channel.qos.messages) == 2
+
+
+def test_bindings_that_changed_meanwhile_are_read_again(bench: Any, held: Any) -> None:
+    held.channel.route("work", "next")
+    bench.queue("elsewhere", key="next")
+
+    held.channel.settle([Outgoing("work", "next", "1")], [held.got[0].delivery_tag])
+
+    assert (bench.left("next"), bench.left("elsewhere")) == (1, 1)
+
+
+def test_what_somebody_else_acknowledged_is_released(bench: Any, held: Any) -> None:
+    bench.publish(3)
+    held.consumer.qos(prefetch_count=2)
+    for message in held.got:
+        stream, entry = held.channel.parse_tag(message.delivery_tag)
+        bench.redis.xack(stream, "avt", entry)
+        bench.redis.xdel(stream, entry)
+
+    held.channel.release([message.delivery_tag for message in held.got])
+
+    assert held.wait_for(3)[2].payload == 3
+
+
+def test_a_full_server_takes_nothing_new_but_goes_on_settling(bench: Any, held: Any) -> None:
+    bench.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            bench.publish(4)
+        lost = held.channel.settle([Outgoing("work", "next", "1")], [held.got[0].delivery_tag])
+        held.got[1].ack()
+        held.drain_until(lambda: bench.left() == 0)
+        [message] = bench.read("next").wait_for(1)
+    finally:
+        bench.redis.config_set("maxmemory", 0)
+
+    assert message.payload == 1
+    assert lost == ()
+    assert bench.left("next") == 1
