@@ -1,0 +1,9 @@
+"""The only door to the broker: connecting, declaring, taking and answering deliveries."""
+
+from avtomatika.transport import Outgoing
+
+from .connection import address, connect
+from .intake import Delivery, Intake
+from .topology import TAKEN, declare, declare_tasks
+
+__all__ = ["TAKEN", "Delivery", "Intake", "Outgoing", "address", "connect", "declare", "declare_tasks"]

@@ -1,0 +1,60 @@
+"""One broker: connecting to it, and saying in our words what goes wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from avtomatika import errors
+from avtomatika.transport import NoRoute, is_passing
+
+_TRANSPORT = "avtomatika.transport:Transport"
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_deliveries: int = 5) -> Connection:
+    """A connection to the broker at *url* (``redis://``, ``rediss://``, ``unix://``); nothing is sent yet.
+
+    Raises ValueError for a scheme that we have no transport for.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in _SCHEMES:
+        raise ValueError(f"no transport for {address(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
+    options = {
+        "global_keyprefix": prefix,
+        "lease_seconds": lease_seconds,
+        "max_deliveries": max_deliveries,
+        "max_retries": 1,  # of connecting, within one call of kombu's; who calls decides on more
+        "interval_start": 0,
+    }
+    return Connection(url, transport=_TRANSPORT, transport_options=options)
+
+
+def address(url: str) -> str:
+    """*url* without name and password, and without its options: what may stand in messages.
+
+    >>> address("redis://me:secret@localhost:6379/0?x=1")
+    'redis://localhost:6379/0'
+    """
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+@contextmanager
+def translated(connection: Connection) -> Iterator[None]:
+    """Raise Unavailable, naming the broker, while it is away or full; and NoRoute of ours for the transport's."""
+    try:
+        yield
+    except NoRoute as error:
+        raise errors.NoRoute(error.exchange, error.routing_key) from error
+    except connection.transport.channel_errors as error:
+        if not is_passing(error):
+            raise
+        where = address(connection.hostname)
+        raise errors.Unavailable(f"broker {where} takes nothing new: {error}", retry_after_seconds=10) from error
+    except (*connection.transport.connection_errors, OperationalError) as error:
+        raise errors.Unavailable(f"broker {address(connection.hostname)} does not answer: {error}") from error

@@ -1,0 +1,131 @@
+"""Taking deliveries from several queues, a batch at a time, and answering them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+from kombu import Connection, Consumer, Queue
+
+from avtomatika.transport import Channel, Outgoing
+
+from .connection import translated
+
+_JSON = "application/json"
+_GROUP_HEADER = "x-group"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message that was delivered; *body* is JSON text. *deliveries* counts this one too."""
+
+    tag: str
+    queue: str
+    body: bytes
+    headers: Mapping[str, Any]
+    deliveries: int
+
+    @property
+    def group(self) -> str | None:
+        """What the message is revoked with."""
+        group = self.headers.get(_GROUP_HEADER)
+        return None if group is None else str(group)
+
+
+class Intake:
+    """Holds at most *prefetch* deliveries of *queues* at a time; each is held until it is answered.
+
+    While the broker is away every call raises Unavailable, and works again once it is back: nothing is to be made anew.
+    One thread takes; any may answer.
+    """
+
+    def __init__(self, connection: Connection, queues: Sequence[str], *, prefetch: int) -> None:
+        self._connection = connection
+        self._batch: list[Any] = []
+        self._closing = Event()
+        with translated(connection):
+            self.channel: Channel = connection.channel()
+            self._consumer = Consumer(
+                self.channel,
+                queues=[Queue(name, no_declare=True) for name in queues],
+                on_message=self._batch.append,
+                auto_declare=False,
+            )
+            self.set_credit(prefetch)
+            self._consumer.consume()
+
+    def take(self, timeout_seconds: float) -> list[Delivery]:
+        """The next batch; empty when nothing came in time. A message that was delivered before comes alone."""
+        with translated(self._connection):
+            if not self._batch:
+                try:
+                    self._connection.drain_events(timeout=timeout_seconds)
+                except TimeoutError:
+                    return []
+            self._bury_unreadable()
+        deliveries = [_delivery(message) for message in self._batch]
+        self._batch.clear()
+        return deliveries
+
+    def _bury_unreadable(self) -> None:
+        for message in list(self._batch):
+            if message.content_type != _JSON or message.errors:
+                error = f"content type {message.content_type!r}"
+                self.channel.bury(message.delivery_tag, reason="malformed", error=error)
+                self._batch.remove(message)
+
+    # ------------------------------------------------------------ answer
+
+    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
+        """Publish the messages of each pair and acknowledge its tags, wholly or not at all; all in one round trip.
+
+        False: a tag of that pair is held no more, and nothing of it was done.
+        """
+        with translated(self._connection):
+            return self.channel.settle_many(settlements)
+
+    def ack(self, tags: Iterable[str]) -> None:
+        """Acknowledge; sent with the next take, or within 10 ms."""
+        for tag in tags:
+            self.channel.basic_ack(tag)
+
+    def release(self, tags: Iterable[str]) -> None:
+        """Drop *tags*: somebody's script has acknowledged them."""
+        self.channel.release(tags)
+
+    def hand_back(self, deliveries: Iterable[Delivery]) -> None:
+        """Put deliveries back at once that nothing was done with: it does not count as one."""
+        with translated(self._connection):
+            self.channel.hand_back(delivery.tag for delivery in deliveries)
+
+    def bury(self, delivery: Delivery, *, reason: str, error: str = "") -> None:
+        """Give a delivery to the dead letters."""
+        with translated(self._connection):
+            self.channel.bury(delivery.tag, reason=reason, error=error)
+
+    # ------------------------------------------------------------ manage
+
+    def set_credit(self, prefetch: int) -> None:
+        """Hold at most so many deliveries from now on."""
+        self.channel.basic_qos(prefetch_count=prefetch)
+
+    def wait(self, seconds: float) -> None:
+        """Pause, at most until :meth:`close`."""
+        self._closing.wait(seconds)
+
+    def close(self) -> None:
+        """Take nothing more. What is held and not answered comes again after its lease."""
+        self._closing.set()
+        self.channel.close()
+
+
+def _delivery(message: Any) -> Delivery:
+    return Delivery(
+        message.delivery_tag,
+        message.delivery_info["queue"],
+        message.body,
+        message.headers,
+        message.properties["deliveries"],
+    )

@@ -1,0 +1,76 @@
+"""Plan -> declarations: exchanges, queues and bindings, as kombu's entities, on the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kombu import Connection, Exchange, Queue, binding
+
+from avtomatika.core.plan import STEPS, TASKS, TIMERS, WORKERS, Plan
+from avtomatika.errors import NoRoute
+
+from .connection import translated
+
+#: Routing key of the notice that a worker has begun with a task.
+TAKEN = "taken"
+
+_steps, _tasks, _timers, _workers = (Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS))
+
+
+def declare(connection: Connection, plans: Iterable[Plan]) -> None:
+    """Declare everything that *plans* need; what is there already stays as it is.
+
+    Raises NoRoute for a binding to a queue that its plan does not have, before anything is declared; and Unavailable.
+    """
+    plans = list(plans)
+    task_types = sorted({task_type for plan in plans for task_type in plan.task_types})
+    queues = [
+        Queue(TIMERS, _timers, routing_key=TIMERS),
+        Queue(WORKERS, _workers, routing_key=TAKEN),
+        *(queue for plan in plans for queue in _step_queues(plan)),
+        *_task_queues(task_types),
+    ]
+    with translated(connection), connection.channel() as channel:
+        _declare(channel, [_steps, _tasks, _timers, _workers], queues)
+
+
+def declare_tasks(connection: Connection, task_types: Iterable[str]) -> None:
+    """Declare what workers need: a queue for each of *task_types*, and where results and notices go."""
+    with translated(connection), connection.channel() as channel:
+        queues = [Queue(WORKERS, _workers, routing_key=TAKEN), *_task_queues(task_types)]
+        _declare(channel, [_steps, _tasks, _workers], queues)
+
+
+def _step_queues(plan: Plan) -> Iterator[Queue]:
+    leading_to: dict[str, list[binding]] = {queue: [] for queue in plan.queues}
+    for bound in plan.bindings:
+        if bound.queue not in leading_to:
+            raise NoRoute(STEPS, str(bound.key))
+        leading_to[bound.queue].append(binding(_steps, routing_key=str(bound.key)))
+    for queue, bindings in leading_to.items():
+        yield Queue(queue, bindings=bindings)
+
+
+def _task_queues(task_types: Iterable[str]) -> list[Queue]:
+    return [Queue(task_type, _tasks, routing_key=task_type) for task_type in task_types]
+
+
+def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> None:
+    """All at once where the transport can, else one by one."""
+    if not hasattr(channel, "declare_many"):
+        for entity in (*exchanges, *queues):
+            entity(channel).declare()
+        return
+    channel.declare_many(
+        exchanges={exchange.name: exchange.type for exchange in exchanges},
+        queues=[queue.name for queue in queues],
+        bindings=[(queue.name, *bound) for queue in queues for bound in _bindings(queue)],
+    )
+
+
+def _bindings(queue: Queue) -> list[tuple[str, str]]:
+    """(exchange, routing key) of every binding of *queue*."""
+    if queue.bindings:
+        return [(bound.exchange.name, bound.routing_key) for bound in queue.bindings]
+    return [(queue.exchange.name, queue.routing_key)] if queue.exchange else []

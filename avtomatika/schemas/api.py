@@ -1,0 +1,210 @@
+"""Answers of the HTTP API: what is shown of jobs, blueprints and errors, and under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from marshmallow import Schema, fields
+
+from avtomatika.core.job import Job, JobStatus, Json
+from avtomatika.core.plan import STEPS, EndKind, Plan
+
+from .api_fields import Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job together with who works for it: open task -> worker."""
+
+    job: Job
+    holders: Mapping[str, str]
+
+    @property
+    def worker_id(self) -> str | None:
+        """Who has the (first) open task."""
+        return next(iter(self.holders.values()), None)
+
+    @property
+    def tasks(self) -> list[dict[str, Json]]:
+        return [
+            {
+                "id": task.id,
+                "task_type": task.task_type,
+                "state": task.state,
+                "attempt": task.attempt,
+                "worker_id": self.holders.get(task.id),
+            }
+            for task in self.job.tasks.values()
+        ]
+
+
+class AcceptedSchema(Schema):
+    """The job is stored, and will be run to its end."""
+
+    status = fields.Constant("accepted")
+    job_id = fields.String(required=True)
+
+
+class JobSummarySchema(Schema):
+    """A job without its data. Dumps a :class:`JobView`."""
+
+    id = fields.String(attribute="job.id")
+    status = fields.Enum(JobStatus, by_value=True, attribute="job.status")
+    blueprint_name = fields.String(attribute="job.blueprint")
+    plan = fields.String(attribute="job.plan8", metadata={"description": "version of the blueprint, 8 hex digits"})
+    current_state = fields.String(attribute="job.current_state", allow_none=True)
+    error = fields.Raw(attribute="job.error", allow_none=True)
+    client = fields.String(attribute="job.client")
+    priority = fields.Integer(attribute="job.priority")
+    labels = fields.Dict(attribute="job.labels", keys=fields.String(), values=fields.String())
+    version = fields.Integer(attribute="job.version", metadata={"description": "rises by one with each change"})
+    created_at = Timestamp(attribute="job.created_ms")
+    updated_at = Timestamp(attribute="job.updated_ms")
+
+
+class TaskSchema(Schema):
+    """A task that the job waits for."""
+
+    id = fields.String()
+    task_type = fields.String()
+    state = fields.String()
+    attempt = fields.Integer()
+    worker_id = fields.String(allow_none=True)
+
+
+class JobSchema(JobSummarySchema):
+    """A job as it stands. Dumps a :class:`JobView`."""
+
+    result = fields.Raw(attribute="job.result", allow_none=True)
+    worker_id = fields.String(allow_none=True, metadata={"description": "who has the open task"})
+    tasks = fields.List(fields.Nested(TaskSchema), metadata={"description": "open ones"})
+    initial_data = fields.Dict(attribute="job.initial_data")
+    state_history = fields.Dict(attribute="job.state_history", metadata={"description": "what results left, merged"})
+
+
+class JobListSchema(Schema):
+    """A page of jobs, newest first."""
+
+    jobs = fields.List(fields.Nested(JobSummarySchema))
+    next = fields.String(allow_none=True, metadata={"description": "cursor of the next page; null at the end"})
+
+
+class EntrySchema(Schema):
+    """One line of a history. Dumps a RecordedEntry."""
+
+    seq = fields.Integer(metadata={"description": "1, 2, 3 ... without a gap"})
+    version = fields.Integer(metadata={"description": "of the job, once this had happened"})
+    timestamp = Timestamp(attribute="timestamp_ms")
+    event_type = fields.String(attribute="entry.event_type")
+    state = fields.String(attribute="entry.state", allow_none=True)
+    task_id = fields.String(attribute="entry.task_id", allow_none=True)
+    attempt = fields.Integer(attribute="entry.attempt", allow_none=True)
+    worker_id = fields.String(attribute="entry.worker_id", allow_none=True)
+    duration_ms = fields.Integer(attribute="entry.duration_ms", allow_none=True)
+    data = fields.Raw(attribute="entry.data", allow_none=True)
+
+
+class HistorySchema(Schema):
+    """A page of a history, oldest first, and what was ignored beside it."""
+
+    job_id = fields.String()
+    events = fields.List(fields.Nested(EntrySchema))
+    notes = fields.List(fields.Dict())
+    next = fields.Integer(allow_none=True, metadata={"description": "`after` of the next page; null at the end"})
+
+
+def creation_path(plan: Plan) -> str | None:
+    """Where jobs of *plan* are posted to, or None where it has no endpoint."""
+    return None if plan.api_endpoint is None else f"/api/{plan.api_version}/{plan.api_endpoint}"
+
+
+class BlueprintSummarySchema(Schema):
+    """A blueprint that is served here. Dumps a Plan."""
+
+    name = fields.String(attribute="blueprint")
+    plan = fields.String(attribute="plan8", metadata={"description": "version of the blueprint, 8 hex digits"})
+    url = fields.Function(
+        creation_path,
+        metadata={"type": "string", "description": "where jobs are posted to; null without an endpoint"},
+    )
+    start = fields.String()
+    task_types = fields.List(fields.String())
+
+
+class BlueprintListSchema(Schema):
+    """All blueprints that are served here."""
+
+    blueprints = fields.List(fields.Nested(BlueprintSummarySchema))
+
+
+class TransitionSchema(Schema):
+    """What comes after a state; `outcome` is null for a plain go_to."""
+
+    target = fields.String()
+    outcome = fields.String(allow_none=True)
+    task_type = fields.String(allow_none=True)
+    guard = fields.String(allow_none=True)
+
+
+class StateSchema(Schema):
+    """A node of the graph."""
+
+    name = fields.String()
+    queue = fields.String(allow_none=True, metadata={"description": "null: the blueprint's main queue"})
+    is_start = fields.Boolean()
+    end = fields.Enum(EndKind, by_value=True, allow_none=True)
+    task_types = fields.List(fields.String())
+    transitions = fields.List(fields.Nested(TransitionSchema))
+
+
+class BindingSchema(Schema):
+    """A routing rule: messages with this key go to this queue."""
+
+    exchange = fields.Constant(STEPS)
+    key = fields.String()
+    queue = fields.String()
+    targets = fields.List(fields.String(), metadata={"description": "states that may come next"})
+
+
+class PlanSchema(BlueprintSummarySchema):
+    """What a blueprint was compiled into: states, queues, routing rules. Dumps a Plan."""
+
+    queues = fields.List(fields.String())
+    states = fields.Function(lambda plan: StateSchema(many=True).dump(plan.states.values()))
+    bindings = fields.List(fields.Nested(BindingSchema))
+
+
+class HealthSchema(Schema):
+    """How this process, or the server behind it, is."""
+
+    status = fields.String()
+
+
+class ReadinessSchema(HealthSchema):
+    """What jobs are kept on."""
+
+    server = fields.String(metadata={"description": "version of the server"})
+    persistence = fields.String(
+        metadata={"description": "what survives a crash of the server: off, no, everysec or always (its appendfsync)"}
+    )
+
+
+class ServiceSchema(HealthSchema):
+    """What runs here."""
+
+    service = fields.String()
+    version = fields.String()
+
+
+class ProblemSchema(Schema):
+    """What went wrong (RFC 9457, ``application/problem+json``)."""
+
+    type = fields.String()
+    title = fields.String()
+    status = fields.Integer()
+    detail = fields.String(metadata={"description": "for people"})
+    code = fields.String(metadata={"description": "for programs"})
+    errors = fields.Dict(metadata={"description": "what is wrong, by field"})
+    near = fields.List(fields.String(), metadata={"description": "names like the one that is unknown"})
+    incident = fields.String(metadata={"description": "stands in the log beside the cause"})

@@ -1,0 +1,99 @@
+"""Fields and validators of our own, for the bodies and answers of the HTTP API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields
+
+from avtomatika.core.names import NAME
+
+#: Longest timeout that can be asked for: a year.
+LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
+#: Most labels that a job may have.
+MOST_LABELS = 32
+#: What a URL or a label cannot hold: control characters, line ends above all.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Seconds(fields.Float):
+    """A number above 0; text is not a number."""
+
+    def _validated(self, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ValidationError("must be a number of seconds")
+        if not 0 < value <= LONGEST_TIMEOUT_SECONDS:
+            raise ValidationError(f"must be above 0 and at most {LONGEST_TIMEOUT_SECONDS}")
+        return float(value)
+
+
+class Timestamp(fields.Field[int]):
+    """Milliseconds since the epoch inside, RFC 3339 in UTC outside."""
+
+    def _serialize(self, value: int | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else rfc3339(value)
+
+
+class Words(fields.Field[tuple[str, ...]]):
+    """Names with commas between them."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
+        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+
+
+class Label(fields.Field[tuple[str, str]]):
+    """``name=value``; the first ``=`` divides."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, str]:
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            raise ValidationError("must be name=value")
+        return name, text
+
+
+def rfc3339(timestamp_ms: int) -> str:
+    """*timestamp_ms* in UTC.
+
+    >>> rfc3339(1_795_451_644_007)
+    '2026-11-23T16:34:04.007Z'
+    """
+    seconds, milliseconds = divmod(timestamp_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def check_label_name(name: str) -> None:
+    """Refuse a name that could not stand in ``?label=name=value``."""
+    if not NAME.fullmatch(name):
+        raise ValidationError("must be 1 to 64 letters, digits, '_' or '-'")
+
+
+def check_label_value(value: str) -> None:
+    """Refuse a value that is empty, long, or would break a line."""
+    if not 1 <= len(value) <= 128 or _UNPRINTABLE.search(value):
+        raise ValidationError("must be 1 to 128 printable characters")
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    """Refuse more labels than are kept: each is an index of the store."""
+    if len(labels) > MOST_LABELS:
+        raise ValidationError(f"{len(labels)} labels, but at most {MOST_LABELS} are kept")
+
+
+def check_webhook_url(url: str) -> None:
+    """Refuse what is no plain http or https URL; where it leads is looked at when it is called."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValidationError("is no URL") from None
+    if " " in url or _UNPRINTABLE.search(url) or not parts.hostname or port == 0:
+        raise ValidationError("is no URL")
+    if parts.scheme not in ("http", "https"):
+        raise ValidationError("must begin with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValidationError("must not carry a user name or a password")

@@ -1,0 +1,107 @@
+"""Bodies and queries that the HTTP API takes.
+
+What comes in is refused unless it is exactly of the kind named: no text for numbers, no unknown fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, fields
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range
+
+from avtomatika.core.job import JobStatus
+
+from .api import JobSchema
+from .api_fields import (
+    Label,
+    Seconds,
+    Words,
+    check_label_name,
+    check_label_value,
+    check_labels,
+    check_webhook_url,
+)
+
+#: Longest time, in seconds, that a request may wait for a job to change; Heroku's router gives up at 30.
+LONGEST_WAIT_SECONDS = 25
+#: Most jobs in one page.
+LARGEST_PAGE = 200
+#: Most history entries in one page.
+LARGEST_HISTORY_PAGE = 1000
+
+_OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
+_STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
+_PRIORITIES = Range(0, 9, error="must be 0 to 9; higher is sooner")
+
+
+class Strict(Schema):
+    """A body or a query in which nothing is ignored."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = _STRICT_MESSAGES
+
+
+class JobRequestSchema(Strict):
+    """A job that is asked for."""
+
+    initial_data = fields.Dict(
+        keys=fields.String(),
+        load_default=dict,
+        error_messages=_OBJECT_MESSAGES,
+        metadata={"description": "what handlers see"},
+    )
+    webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
+    dispatch_timeout = Seconds(load_default=None, allow_none=True)
+    result_timeout = Seconds(load_default=None, allow_none=True)
+    priority = fields.Integer(
+        strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
+    )
+    labels = fields.Dict(
+        keys=fields.String(validate=check_label_name),
+        values=fields.String(validate=check_label_value),
+        validate=check_labels,
+        load_default=dict,
+        error_messages=_OBJECT_MESSAGES,
+    )
+
+
+class JobListQuerySchema(Strict):
+    """Which jobs to list."""
+
+    status = fields.String(load_default=None, validate=OneOf([status.value for status in JobStatus]))
+    blueprint = fields.String(load_default=None)
+    label = Label(load_default=None, metadata={"type": "string", "description": "name=value"})
+    limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before"})
+
+
+class JobQuerySchema(Strict):
+    """How to look at a job."""
+
+    wait = fields.Float(
+        load_default=0.0,
+        validate=Range(0, LONGEST_WAIT_SECONDS),
+        metadata={"description": "seconds to hold the answer until the job changes, or is over"},
+    )
+    shown = Words(
+        data_key="fields",
+        load_default=(),
+        validate=ContainsOnly(list(JobSchema().fields), error="there are {choices}"),
+        metadata={"type": "string", "description": "only these, with commas between"},
+    )
+
+
+class HistoryQuerySchema(Strict):
+    """Which part of a history."""
+
+    after = fields.Integer(load_default=0, validate=Range(min=0), metadata={"description": "a `seq`, or `next`"})
+    limit = fields.Integer(load_default=LARGEST_HISTORY_PAGE, validate=Range(1, LARGEST_HISTORY_PAGE))
+
+
+class GraphQuerySchema(Strict):
+    """How to draw a graph; without it the ``Accept`` header decides."""
+
+    format = fields.String(load_default=None, validate=OneOf(["dot", "svg", "png", "json"]))

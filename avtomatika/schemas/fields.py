@@ -1,0 +1,95 @@
+"""What a field of a message on the wire may hold, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+#: Ids and names are no longer; job and task ids become keys of the store.
+MAX_ID_LENGTH = 256
+
+Check = Callable[[Any], bool]
+#: A field's name, whether a value is right for it, and what a right one is in words.
+Field = tuple[str, Check, str]
+
+
+def identifier(name: str) -> Field:
+    return name, _is_identifier, f"text of 1 to {MAX_ID_LENGTH} characters"
+
+
+def text(name: str) -> Field:
+    return name, _is_text, "text"
+
+
+def count(name: str) -> Field:
+    return name, _is_count, "a whole number from 0"
+
+
+def attempt(name: str) -> Field:
+    return name, _is_attempt, "a whole number from 1"
+
+
+def seconds(name: str) -> Field:
+    return name, _is_seconds, "a number of seconds above 0"
+
+
+def json_object(name: str) -> Field:
+    return name, _is_object, "an object"
+
+
+def anything(name: str) -> Field:
+    return name, _is_anything, "JSON"
+
+
+def one_of(name: str, *words: str) -> Field:
+    return name, lambda value: value in words, f"one of {', '.join(words)}"
+
+
+def identifiers(name: str) -> Field:
+    return name, _is_identifiers, f"a list of texts of 1 to {MAX_ID_LENGTH} characters"
+
+
+def reply(name: str) -> Field:
+    return name, _is_reply, "an object with the texts 'exchange' and 'prefix'"
+
+
+def or_null(field: Field) -> Field:
+    """Like *field*, but it may be null, or not there at all."""
+    name, is_right, expected = field
+    return name, lambda value: value is None or is_right(value), f"null, or {expected}"
+
+
+def _is_identifier(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_attempt(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_seconds(value: Any) -> bool:
+    return type(value) in (int, float) and value > 0
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_anything(value: Any) -> bool:
+    return True
+
+
+def _is_identifiers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_identifier, value))
+
+
+def _is_reply(value: Any) -> bool:
+    return isinstance(value, dict) and _is_identifier(value.get("exchange")) and _is_text(value.get("prefix"))

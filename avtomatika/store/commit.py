@@ -1,0 +1,170 @@
+"""The commit of a step: what it is asked with, what it may answer, and how it becomes one script call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from redis.exceptions import RedisError
+
+from avtomatika.core.job import Job
+from avtomatika.core.step import SendTask, SetTimer, Step
+from avtomatika.transport import Outgoing, Route, Router
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .messages import result_timer, step_message, task_message, timer_message, timer_name
+from .records import dump_doc, dump_entry
+from .scripts import COMMIT, COMMIT_MORE
+
+#: What an argument of a script may be.
+Value = str | bytes | int
+
+
+class Answer(StrEnum):
+    OK = "OK"
+    LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now: stop
+    DUP = "DUP"  # the event was seen before; acknowledged
+    CONFLICT = "CONFLICT"  # decided on an old job, or with a cause that does not count: load and decide again
+    TERMINAL = "TERMINAL"  # the job is over; acknowledged, noted
+    STALE = "STALE"  # the task is closed, or this was another attempt; acknowledged, noted
+    REROUTE = "REROUTE"  # bindings changed since they were read: read them and send again
+    NO_ROUTE = "NO_ROUTE"  # a message of it leads nowhere: nothing was written
+    GONE = "GONE"  # there is no such job (any more); acknowledged
+    REFUSED = "REFUSED"  # the server is full: try again later
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the causes are done with: nothing is left to do for this commit."""
+        return self not in _UNSETTLED
+
+
+_UNSETTLED = frozenset({Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE})
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A delivery that a step answers: its tag, its event's id, and the task and attempt that it closes."""
+
+    tag: str
+    event_id: str
+    closes: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """*step* made of *before* because of *causes*."""
+
+    before: Job
+    step: Step
+    causes: tuple[Cause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """*live* are the causes that still count, the others need no further thought; *reason* is for people."""
+
+    answer: Answer
+    live: tuple[Cause, ...] = ()
+    reason: str = ""
+
+
+def commit_call(commit: Commit, *, keys: Keys, router: Router, job_ttl_ms: int) -> Call:
+    """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
+    job, step = commit.step.job, commit.step
+    sent = _Sent(router)
+    for outgoing in step.outgoing:
+        sent.add(task_message(job, outgoing.task) if isinstance(outgoing, SendTask) else step_message(job, outgoing))
+    causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
+
+    args = _Arguments(
+        [
+            router.consumer_name,
+            commit.before.version,
+            job.status,
+            dump_doc(job),
+            job_ttl_ms if job.status.is_final else "",
+            job.id,
+        ]
+    )
+    args.add_list((route.version,) for route in sent.routes.values())
+    args.add_list(sent.payloads)
+    args.add_list((entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes)
+    args.add_list((dump_entry(entry),) for entry in step.history)
+    args.add_list(_timer(job.id, timer, router) for timer in step.timers)
+    args.add_list((timer_name(job.id, timer_id),) for timer_id in step.cancelled_timers)
+    args.add_list(_opened(job, task_id, router) for task_id, _ in step.opened)
+    args.add_list((task_id,) for task_id, _ in step.closed)
+
+    call_keys = [
+        keys.job(job.id),
+        keys.history(job.id),
+        keys.tasks(job.id),
+        keys.seen(job.id),
+        keys.notes(job.id),
+        keys.timers(),
+        keys.timer_messages(),
+        keys.retention(),
+        keys.by_status(commit.before.status),
+        keys.by_status(job.status),
+        *(route.bindings_key for route in sent.routes.values()),
+        *sent.streams,
+        *(stream for stream, _, _ in causes),
+    ]
+    return Call(COMMIT if len(sent.streams) <= 1 else COMMIT_MORE, call_keys, args.values)
+
+
+def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:
+    """What the script, or the server in its place, answered to *commit*."""
+    if isinstance(answer, RedisError):
+        return CommitReply(Answer.REFUSED, commit.causes, str(answer))
+    word, *states = answer
+    live = tuple(cause for cause, state in zip(commit.causes, states, strict=True) if state == b"live")
+    return CommitReply(Answer(word.decode()), live)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """Where the messages of one commit go; each exchange's bindings are checked once."""
+
+    router: Router
+    routes: dict[str, Route] = field(default_factory=dict)
+    streams: list[str] = field(default_factory=list)
+    payloads: list[tuple[Value, Value]] = field(default_factory=list)
+
+    def add(self, message: Outgoing) -> None:
+        route = self.router.route(message.exchange, message.routing_key)
+        self.routes[route.bindings_key] = route
+        payload = self.router.encode(message)
+        for queue in route.queues:
+            self.streams.append(self.router.stream(queue, message.priority))
+            self.payloads.append((payload, str(message.headers.get("x-group", ""))))
+
+
+@dataclass(slots=True)
+class _Arguments:
+    values: list[Value]
+
+    def add_list(self, rows: Iterable[Iterable[Value]]) -> None:
+        """Append a list as the script reads it: its length, then its rows one after the other."""
+        place = len(self.values)
+        self.values.append(0)
+        count = 0
+        for row in rows:
+            self.values.extend(row)
+            count += 1
+        self.values[place] = count
+
+
+def _timer(job_id: str, timer: SetTimer, router: Router) -> tuple[Value, Value, Value]:
+    message = timer_message(timer.routing_key, timer.event)
+    return timer_name(job_id, timer.id), round(timer.delay_seconds * 1000), router.encode(message)
+
+
+def _opened(job: Job, task_id: str, router: Router) -> tuple[Value, Value, Value, Value]:
+    task = job.tasks[task_id]
+    if task.result_timeout_seconds is None:
+        return task_id, task.attempt, "", ""
+    limit_ms = round(task.result_timeout_seconds * 1000)
+    return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task))

@@ -1,0 +1,24 @@
+"""Job ids: ``<group>-<ULID>``, so that an id names its orchestrator group and sorts by time."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+
+#: Crockford's base 32: no I, L, O, U. https://github.com/ulid/spec
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_lock = threading.Lock()
+_last = 0
+
+
+def new_job_id(group: str) -> str:
+    """A fresh id of *group*. A ULID's first ten characters are the time in ms, the rest is random.
+
+    Those of one process rise, also within a millisecond.
+    """
+    global _last
+    with _lock:
+        number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+        _last = number = max(number, _last + 1)
+    return f"{group}-{''.join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))}"

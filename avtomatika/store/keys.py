@@ -1,0 +1,93 @@
+"""Names of all keys that hold jobs; queues and bindings have theirs in ``transport``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avtomatika.core.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key begins with *prefix*."""
+
+    prefix: str = "avt:"
+
+    def job(self, job_id: str) -> str:
+        """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never does, ``created`` and
+        ``updated`` ms, ``final`` 1 once it is over."""
+        return f"{self.prefix}job:{job_id}"
+
+    def history(self, job_id: str) -> str:
+        """List of ``<version> <ms> <json>``, oldest first; the place in the list is the entry's ``seq``."""
+        return f"{self.prefix}job:{job_id}:history"
+
+    def tasks(self, job_id: str) -> str:
+        """Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> who has it, ``<task>/limit`` -> result
+        timeout ms and its timer message. Gone when the job is over."""
+        return f"{self.prefix}job:{job_id}:tasks"
+
+    def seen(self, job_id: str) -> str:
+        """Hash: event id -> version that it made. Gone when the job is over."""
+        return f"{self.prefix}job:{job_id}:seen"
+
+    def notes(self, job_id: str) -> str:
+        """List of ``<ms> <json>``, newest first, at most 100: what was ignored."""
+        return f"{self.prefix}job:{job_id}:notes"
+
+    def by_all(self) -> str:
+        """Sorted set of job ids by creation (ms)."""
+        return f"{self.prefix}jobs"
+
+    def by_status(self, status: str) -> str:
+        """Sorted set of job ids by creation (ms)."""
+        return f"{self.prefix}jobs:status:{status}"
+
+    def by_client(self, client: str) -> str:
+        """Sorted set of job ids by creation (ms)."""
+        return f"{self.prefix}jobs:client:{client}"
+
+    def by_blueprint(self, blueprint: str) -> str:
+        """Sorted set of job ids by creation (ms)."""
+        return f"{self.prefix}jobs:blueprint:{blueprint}"
+
+    def by_label(self, name: str, value: str) -> str:
+        """Sorted set of job ids by creation (ms)."""
+        return f"{self.prefix}jobs:label:{name}={value}"
+
+    def indexes(self, job: Job) -> list[str]:
+        """Every index that *job* stands in."""
+        return [
+            self.by_all(),
+            self.by_status(job.status),
+            self.by_client(job.client),
+            self.by_blueprint(job.blueprint),
+            *(self.by_label(name, value) for name, value in job.labels.items()),
+        ]
+
+    def all_of(self, job_id: str) -> list[str]:
+        """The set of ends, then every key that belongs to the job alone."""
+        return [
+            self.retention(),
+            self.job(job_id),
+            self.history(job_id),
+            self.tasks(job_id),
+            self.seen(job_id),
+            self.notes(job_id),
+        ]
+
+    def timers(self) -> str:
+        """Sorted set: timer name -> due (ms, server clock)."""
+        return f"{self.prefix}timers"
+
+    def timer_messages(self) -> str:
+        """Hash: timer name -> message for the queue of due timers."""
+        return f"{self.prefix}timers:messages"
+
+    def retention(self) -> str:
+        """Sorted set: id of a job that is over -> when it goes (ms)."""
+        return f"{self.prefix}retention"
+
+    def idempotency(self, client: str, digest: str) -> str:
+        """String ``<body hash> <job id>``, kept for a day."""
+        return f"{self.prefix}idempotency:{client}:{digest}"

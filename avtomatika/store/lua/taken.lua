@@ -1,0 +1,33 @@
+-- Notes that a worker has begun with a task: who, and from when its result timeout counts. The job's version stays.
+--
+-- KEYS: job, history, tasks, timers, timer messages, stream of the cause.
+-- ARGV: consumer, entry of the cause, task, attempt, worker, name of the dispatch timer, name of the result timer, history entry.
+-- Answers OK, LEASE_LOST, or STALE (the task is no longer open: nothing to note).
+
+local function ack()
+  redis.call('XACK', KEYS[6], 'avt', ARGV[2])
+  redis.call('XDEL', KEYS[6], ARGV[2])
+end
+
+local pending = redis.pcall('XPENDING', KEYS[6], 'avt', ARGV[2], ARGV[2], 1)
+if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_LOST' end
+
+local task = redis.call('HMGET', KEYS[3], ARGV[3], ARGV[3] .. '/worker', ARGV[3] .. '/limit')
+if task[1] ~= ARGV[4] or task[2] == ARGV[5] then
+  ack()
+  return 'STALE'
+end
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('HSET', KEYS[3], ARGV[3] .. '/worker', ARGV[5])
+redis.call('RPUSH', KEYS[2], redis.call('HGET', KEYS[1], 'v') .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[8])
+redis.call('ZREM', KEYS[4], ARGV[6])
+redis.call('HDEL', KEYS[5], ARGV[6])
+if task[3] then
+  local limit, message = string.match(task[3], '^(%d+) (.*)$')
+  redis.call('ZADD', KEYS[4], string.format('%.0f', now + limit), ARGV[7])
+  redis.call('HSET', KEYS[5], ARGV[7], message)
+end
+ack()
+return 'OK'

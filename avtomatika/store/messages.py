@@ -1,0 +1,59 @@
+"""What a step sends, as messages of the wire: step events, tasks and timers."""
+
+from __future__ import annotations
+
+from avtomatika.core.events import DeadLetter, Event, TaskTimeout
+from avtomatika.core.job import Job, Task
+from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS
+from avtomatika.core.step import SendEvent
+from avtomatika.schemas import wire
+from avtomatika.transport import Outgoing
+
+
+def step_message(job: Job, sent: SendEvent) -> Outgoing:
+    """An event on its way to the state that it concerns; if it is given up, the job is told."""
+    dead = DeadLetter(job.id, reason="dead_letter", state=_state_of(sent.routing_key))
+    headers = wire.told_when_dead(STEPS, _prefix(job, dead.state), dead)
+    return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event), headers=headers)
+
+
+def task_message(job: Job, task: Task) -> Outgoing:
+    """A task for whichever worker has the skill."""
+    message = wire.TaskMessage(
+        job_id=job.id,
+        task_id=task.id,
+        attempt=task.attempt,
+        task_type=task.task_type,
+        params=task.params,
+        outcomes=tuple(dict.fromkeys((*BUILTIN_OUTCOMES, *task.transitions))),
+        reply_exchange=STEPS,
+        reply_prefix=_prefix(job, task.state),
+        result_timeout_seconds=task.result_timeout_seconds,
+    )
+    dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
+    headers = {"x-group": job.id, **wire.told_when_dead(STEPS, message.reply_prefix, dead)}
+    return Outgoing(TASKS, task.task_type, wire.dump_task(message), priority=task.priority, headers=headers)
+
+
+def timer_message(routing_key: str, event: Event) -> Outgoing:
+    """What the queue of due timers gets: the step message that is to be sent on."""
+    return Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(STEPS, routing_key, wire.dump_event(event))))
+
+
+def result_timer(job: Job, task: Task) -> Outgoing:
+    """The timer that a worker starts by taking *task*."""
+    event = TaskTimeout(job.id, task.id, task.attempt, "result")
+    return timer_message(f"{_prefix(job, task.state)}._timeout", event)
+
+
+def timer_name(job_id: str, timer_id: str) -> str:
+    """Name of a timer among those of all jobs."""
+    return f"{job_id}/{timer_id}"
+
+
+def _prefix(job: Job, state: str) -> str:
+    return f"{job.blueprint}@{job.plan8}.{state}"
+
+
+def _state_of(routing_key: str) -> str:
+    return routing_key.split(".")[1]

@@ -1,0 +1,143 @@
+"""Jobs and history entries as they are stored: JSON in hash fields and list items.
+
+What never changes (``init``) is written once; what changes (``doc``) is written whole at each commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, RecordedEntry, Task
+
+#: Fields of a job hash in the order that :func:`load_job` takes them.
+JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list, newest first; None means any. ``label`` is ``name=value``."""
+
+    client: str | None = None
+    status: str | None = None
+    blueprint: str | None = None
+    label: tuple[str, str] | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+    def matches(self, job: Job) -> bool:
+        return (
+            (self.client is None or job.client == self.client)
+            and (self.status is None or job.status == self.status)
+            and (self.blueprint is None or job.blueprint == self.blueprint)
+            and (self.label is None or job.labels.get(self.label[0]) == self.label[1])
+        )
+
+
+def dump_init(job: Job) -> bytes:
+    """What a job is born with."""
+    return orjson.dumps(
+        {
+            "blueprint": job.blueprint,
+            "client": job.client,
+            "initial_data": job.initial_data,
+            "priority": job.priority,
+            "labels": job.labels,
+            "webhook_url": job.webhook_url,
+            "dispatch_timeout": job.dispatch_timeout_seconds,
+            "result_timeout": job.result_timeout_seconds,
+        }
+    )
+
+
+def dump_doc(job: Job) -> bytes:
+    """What a commit may change."""
+    doc: dict[str, Any] = {
+        "plan8": job.plan8,
+        "state": job.current_state,
+        "state_history": job.state_history,
+        "steps": job.steps,
+        "transitions": job.transitions,
+    }
+    if job.result is not None:
+        doc["result"] = job.result
+    if job.error is not None:
+        doc["error"] = job.error
+    if job.handler_failures:
+        doc["handler_failures"] = job.handler_failures
+    if job.tasks:
+        doc["tasks"] = [_dump_task(task) for task in job.tasks.values()]
+    return orjson.dumps(doc)
+
+
+def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
+    """The job whose hash holds *fields* (as :data:`JOB_FIELDS`), or None where there is none."""
+    version, status, raw_doc, raw_init, created, updated = fields
+    if version is None or status is None or raw_doc is None or raw_init is None:
+        return None
+    doc = orjson.loads(raw_doc)
+    init = orjson.loads(raw_init)
+    return Job(
+        id=job_id,
+        blueprint=init["blueprint"],
+        plan8=doc["plan8"],
+        status=JobStatus(status.decode()),
+        current_state=doc["state"],
+        version=int(version),
+        client=init["client"],
+        initial_data=init["initial_data"],
+        state_history=doc["state_history"],
+        result=doc.get("result"),
+        error=doc.get("error"),
+        tasks={task["id"]: Task(**task) for task in doc.get("tasks", ())},
+        steps=doc["steps"],
+        transitions=doc["transitions"],
+        handler_failures=doc.get("handler_failures", 0),
+        priority=init["priority"],
+        labels=init["labels"],
+        webhook_url=init["webhook_url"],
+        dispatch_timeout_seconds=init["dispatch_timeout"],
+        result_timeout_seconds=init["result_timeout"],
+        created_ms=int(created or 0),
+        updated_ms=int(updated or 0),
+    )
+
+
+def dump_entry(entry: HistoryEntry) -> bytes:
+    """A history entry without what the script adds (version, time) and what its place tells (seq)."""
+    fields: dict[str, Any] = {"event_type": entry.event_type}
+    for name in _OPTIONAL_ENTRY_FIELDS:
+        value = getattr(entry, name)
+        if value is not None:
+            fields[name] = value
+    return orjson.dumps(fields)
+
+
+def taken_entry(task_id: str, attempt: int, worker_id: str) -> bytes:
+    """The entry that a worker's ``taken`` leaves."""
+    return dump_entry(HistoryEntry("task_taken", task_id=task_id, attempt=attempt, worker_id=worker_id))
+
+
+def load_entry(seq: int, stored: bytes) -> RecordedEntry:
+    """The entry at place *seq* (from 1) of a history list."""
+    version, timestamp_ms, text = stored.split(b" ", 2)
+    return RecordedEntry(
+        seq=seq, version=int(version), timestamp_ms=int(timestamp_ms), entry=HistoryEntry(**orjson.loads(text))
+    )
+
+
+def load_note(stored: bytes) -> dict[str, Any]:
+    """A note with its time under ``timestamp_ms``."""
+    timestamp_ms, text = stored.split(b" ", 1)
+    note: dict[str, Any] = orjson.loads(text)
+    return {"timestamp_ms": int(timestamp_ms), **note}
+
+
+_OPTIONAL_ENTRY_FIELDS = ("state", "task_id", "attempt", "worker_id", "duration_ms", "data")
+
+
+def _dump_task(task: Task) -> Mapping[str, Any]:
+    return {name: getattr(task, name) for name in Task.__dataclass_fields__}

@@ -1,0 +1,73 @@
+"""The Lua scripts of the store, and what the server's silence or refusal means to those who do not know redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from avtomatika import transport
+from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.transport import Server
+from avtomatika.transport.scripts import Call, Script
+
+_FOLDER = Path(__file__).parent / "lua"
+#: A full server still runs scripts that finish or shrink something ...
+_FINISHES = "#!lua flags=allow-oom\n"
+#: ... and refuses, before they write anything, those that begin something.
+_BEGINS = "#!lua\n"
+
+
+def _read(name: str, header: str) -> Script:
+    text = header + (_FOLDER / f"{name}.lua").read_text()
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+CREATE = _read("create", _BEGINS)
+COMMIT = _read("commit", _FINISHES)
+#: For commits that send more than one message for the one that they close.
+COMMIT_MORE = _read("commit", _BEGINS)
+TAKEN = _read("taken", _FINISHES)
+IGNORE = _read("ignore", _FINISHES)
+DUE_TIMERS = _read("due_timers", _FINISHES)
+EXPIRE = _read("expire", _FINISHES)
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Raises Unavailable for every error of redis, and NoRoute of ours for the transport's."""
+    try:
+        yield
+    except transport.NoRoute as error:
+        raise NoRoute(error.exchange, error.routing_key) from error
+    except RedisError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: RedisError) -> Unavailable:
+    """What *error* means; addresses and passwords are in none of them."""
+    if str(error).startswith("OOM"):
+        return Unavailable("the server's memory is full: nothing new is taken until jobs end", retry_after_seconds=10)
+    return Unavailable(f"the server does not answer: {error}")
+
+
+def run(server: Server, call: Call) -> Any:
+    """Run one script. Raises Unavailable when the server is away or refuses it: nobody may know whether it ran."""
+    with server_errors():
+        return server.run(call)
+
+
+def run_all(server: Server, calls: Sequence[Call]) -> list[Any]:
+    """Run many in one round trip; an answer each, or the server's error where it refused that one."""
+    with server_errors():
+        return server.run_all(calls) if calls else []
+
+
+def read_all(server: Server, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+    """Raw answers to commands that change nothing, in one round trip."""
+    with server_errors():
+        return server.execute_all(commands) if commands else []

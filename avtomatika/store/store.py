@@ -1,0 +1,312 @@
+"""The store: create, read and commit jobs. Knows keys and scripts; decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from avtomatika import transport
+from avtomatika.core.job import Job, Json, RecordedEntry
+from avtomatika.core.machine import new_job
+from avtomatika.core.plan import Plan
+from avtomatika.core.step import SendEvent, Step
+from avtomatika.errors import Conflict, Unavailable
+from avtomatika.schemas.wire import Taken
+from avtomatika.transport import Router, Server, connect
+from avtomatika.transport.scripts import Call
+
+from .commit import Answer, Commit, CommitReply, commit_call, read_reply
+from .ids import new_job_id
+from .keys import Keys
+from .listing import list_jobs
+from .messages import step_message, timer_name
+from .records import (
+    JOB_FIELDS,
+    JobFilter,
+    dump_doc,
+    dump_entry,
+    dump_init,
+    load_entry,
+    load_job,
+    load_note,
+    taken_entry,
+)
+from .scripts import CREATE, IGNORE, TAKEN, read_all, run, run_all, server_errors
+
+#: How long an idempotency key is remembered.
+IDEMPOTENCY_SECONDS = 24 * 3600
+#: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
+MEMORY_SHARE_FOR_NEW_JOBS = 0.8
+#: How often bindings may change under a creation before we call it trouble.
+_REROUTES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that somebody asks for."""
+
+    plan: Plan
+    client: str
+    initial_data: dict[str, Json] = field(default_factory=dict)
+    priority: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    dispatch_timeout_seconds: float | None = None
+    result_timeout_seconds: float | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """*existing*: the idempotency key had been used before, and this is the job that it made then."""
+
+    job_id: str
+    existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """*aof* is ``off``, ``no``, ``everysec`` or ``always``; memory in bytes, *maxmemory* 0 for no limit."""
+
+    version: str
+    aof: str
+    used_memory: int
+    maxmemory: int
+
+
+class Store:
+    """Jobs of one orchestrator group on one server. Threads may share it."""
+
+    def __init__(
+        self, server: Server, router: Router, *, prefix: str = "avt:", group: str = "g0", job_ttl_seconds: int = 604_800
+    ) -> None:
+        self._server = server
+        self._router = router
+        self._keys = Keys(prefix)
+        self._group = group
+        self._job_ttl_ms = job_ttl_seconds * 1000
+        self._memory_checked = 0.0
+
+    @classmethod
+    def connect(cls, url: str, *, prefix: str = "avt:", group: str = "g0", job_ttl_seconds: int = 604_800) -> Store:
+        """A store with connections of its own, for those who create and read; nothing is sent yet."""
+        server = Server(connect(url))
+        return cls(server, Router(server, prefix=prefix), prefix=prefix, group=group, job_ttl_seconds=job_ttl_seconds)
+
+    # ------------------------------------------------------------ write
+
+    def create(self, new: NewJob) -> Created:
+        """Write a job with its first history entry and its first message, all at once.
+
+        Raises Conflict when the idempotency key was used with another body, NoRoute when the plan was never declared,
+        Unavailable when the server is away or too full for new jobs.
+        """
+        self._refuse_when_full()
+        step = self._first_step(new)
+        for _ in range(_REROUTES):
+            word, job_id = run(self._server, self._create_call(new, step))
+            if word == b"REROUTE":
+                self._router.forget_routes()
+                continue
+            if word == b"OTHER_BODY":
+                raise Conflict(
+                    f"the idempotency key {new.idempotency_key!r} was used with another body, for job {job_id.decode()}"
+                )
+            return Created(job_id.decode(), existing=word == b"EXISTS")
+        raise Unavailable("the bindings keep changing: nothing was created")
+
+    def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
+        """Write many steps in one round trip, each wholly or not at all.
+
+        Raises Unavailable when the server is away: any of them may have been written, and all may be committed again.
+        """
+        replies: list[CommitReply | None] = [None] * len(commits)
+        calls: dict[int, Call] = {}
+        with server_errors():
+            for index, commit in enumerate(commits):
+                try:
+                    calls[index] = commit_call(
+                        commit, keys=self._keys, router=self._router, job_ttl_ms=self._job_ttl_ms
+                    )
+                except transport.NoRoute as error:
+                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
+        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
+            replies[index] = read_reply(commits[index], answer)
+        return [reply for reply in replies if reply is not None]
+
+    def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
+        """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
+        run_all(self._server, [self._taken_call(tag, taken) for tag, taken in notices])
+
+    def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
+        """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
+        run_all(self._server, [self._ignore_call(tag, job_id, note) for tag, job_id, note in events])
+
+    # ------------------------------------------------------------ read
+
+    def load(self, job_id: str) -> Job | None:
+        """The job as it stands, or None."""
+        return self.load_many([job_id])[0]
+
+    def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Jobs in the order of *job_ids*, read in one round trip."""
+        rows = read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in job_ids])
+        return [load_job(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+
+    def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], str | None]:
+        """Jobs that fit *wanted*, newest first, and the cursor of the next page."""
+        return list_jobs(self._server, self._keys, wanted)
+
+    def count(self, status: str) -> int:
+        """How many jobs have *status*."""
+        return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
+
+    def version(self, job_id: str) -> int | None:
+        """The version alone: cheap to ask often."""
+        [version] = read_all(self._server, [("HGET", self._keys.job(job_id), "v")])
+        return None if version is None else int(version)
+
+    def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
+        """Entries with ``seq > after``, oldest first, and the ``after`` of the next page (None where it ends)."""
+        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job_id), after, after + limit)])
+        entries = [load_entry(after + place, row) for place, row in enumerate(rows[:limit], start=1)]
+        return entries, after + limit if len(rows) > limit else None
+
+    def notes(self, job_id: str) -> list[dict[str, Any]]:
+        """What was ignored, newest first, at most 100."""
+        [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
+        return [load_note(row) for row in rows]
+
+    def holders(self, job_id: str) -> dict[str, str]:
+        """Open tasks that a worker has begun with: task id -> worker id."""
+        [fields] = read_all(self._server, [("HGETALL", self._keys.tasks(job_id))])
+        suffix = b"/worker"
+        return {
+            name.removesuffix(suffix).decode(): worker.decode()
+            for name, worker in zip(fields[::2], fields[1::2], strict=True)
+            if name.endswith(suffix)
+        }
+
+    def ping(self) -> ServerInfo:
+        """What the server says of itself; raises Unavailable when it is away."""
+        with server_errors():
+            info = self._server.client.info()
+            fsync = str(self._server.client.config_get("appendfsync")["appendfsync"])
+        return ServerInfo(
+            version=info.get("valkey_version") or info["redis_version"],
+            aof=fsync if info.get("aof_enabled") else "off",
+            used_memory=info["used_memory"],
+            maxmemory=info["maxmemory"],
+        )
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        self._server.close()
+
+    # ------------------------------------------------------------ inside
+
+    def _first_step(self, new: NewJob) -> Step:
+        return new_job(
+            new.plan,
+            job_id=new_job_id(self._group),
+            client=new.client,
+            initial_data=new.initial_data,
+            priority=new.priority,
+            labels=new.labels,
+            webhook_url=new.webhook_url,
+            dispatch_timeout_seconds=new.dispatch_timeout_seconds,
+            result_timeout_seconds=new.result_timeout_seconds,
+        )
+
+    def _create_call(self, new: NewJob, step: Step) -> Call:
+        job = step.job
+        [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
+        message = step_message(job, sent)
+        with server_errors():
+            route = self._router.route(message.exchange, message.routing_key)
+            stream = self._router.stream(route.queues[0], message.priority)
+        idempotency, body_hash = self._keys.job(job.id), ""
+        if new.idempotency_key is not None:
+            idempotency = self._keys.idempotency(new.client, sha256(new.idempotency_key.encode()).hexdigest())
+            body_hash = _body_hash(new)
+        keys = [
+            self._keys.job(job.id),
+            self._keys.history(job.id),
+            idempotency,
+            route.bindings_key,
+            stream,
+            *self._keys.indexes(job),
+        ]
+        args: list[str | bytes | int] = [
+            job.id,
+            job.status,
+            dump_doc(job),
+            dump_init(job),
+            route.version,
+            self._router.encode(message),
+            body_hash,
+            IDEMPOTENCY_SECONDS,
+            *(dump_entry(entry) for entry in step.history),
+        ]
+        return Call(CREATE, keys, args)
+
+    def _taken_call(self, tag: str, taken: Taken) -> Call:
+        stream, entry = self._router.parse_tag(tag)
+        keys = self._keys
+        return Call(
+            TAKEN,
+            [
+                keys.job(taken.job_id),
+                keys.history(taken.job_id),
+                keys.tasks(taken.job_id),
+                keys.timers(),
+                keys.timer_messages(),
+                stream,
+            ],
+            [
+                self._router.consumer_name,
+                entry,
+                taken.task_id,
+                taken.attempt,
+                taken.worker_id,
+                timer_name(taken.job_id, f"{taken.task_id}:dispatch"),
+                timer_name(taken.job_id, f"{taken.task_id}:result"),
+                taken_entry(taken.task_id, taken.attempt, taken.worker_id),
+            ],
+        )
+
+    def _ignore_call(self, tag: str, job_id: str, note: Json) -> Call:
+        stream, entry = self._router.parse_tag(tag)
+        text = b"" if note is None else orjson.dumps(note)
+        return Call(
+            IGNORE,
+            [self._keys.job(job_id), self._keys.notes(job_id), stream],
+            [self._router.consumer_name, entry, text],
+        )
+
+    def _refuse_when_full(self) -> None:
+        """Look at the server's memory at most once a second."""
+        if monotonic() - self._memory_checked < 1:
+            return
+        with server_errors():
+            memory = self._server.client.info("memory")
+        limit = memory["maxmemory"]
+        if limit and memory["used_memory"] > MEMORY_SHARE_FOR_NEW_JOBS * limit:
+            share = round(100 * memory["used_memory"] / limit)
+            raise Unavailable(
+                f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
+            )
+        self._memory_checked = monotonic()
+
+
+def _body_hash(new: NewJob) -> str:
+    """What makes two requests under one idempotency key the same."""
+    fields = {
+        name: getattr(new, name) for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")
+    }
+    return sha256(orjson.dumps([new.plan.blueprint, fields], option=orjson.OPT_SORT_KEYS)).hexdigest()

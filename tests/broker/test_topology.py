@@ -1,0 +1,81 @@
+"""A plan becomes exchanges, queues and bindings that any kombu Producer can publish to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from avtomatika import broker
+from avtomatika.core.plan import TASKS, TIMERS, WORKERS, Plan
+from avtomatika.errors import NoRoute, Unavailable
+
+
+def test_a_bare_producer_reaches_the_queue_that_the_plan_binds(desk: Any, plan: Plan) -> None:
+    broker.declare(desk.connect(), [plan])
+
+    desk.publish("video@1f3a9c2e.encode.success", '{"n":1}')
+
+    [delivery] = desk.intake("steps.video@1f3a9c2e.heavy").take(2)
+    assert delivery.body == b'{"n":1}'
+    assert desk.intake("steps.video@1f3a9c2e").take(0) == []
+
+
+def test_every_binding_of_the_plan_is_declared(desk: Any, plan: Plan) -> None:
+    connection = desk.connect()
+
+    broker.declare(connection, [plan])
+
+    with connection.channel() as channel:
+        bound = {(str(key), queue) for queue, exchange, key in channel.list_bindings() if exchange == "avt.steps"}
+        assert bound == {(str(binding.key), binding.queue) for binding in plan.bindings}
+        assert channel.route(TASKS, "encode").queues == ("encode",)
+        assert channel.route(TIMERS, TIMERS).queues == (TIMERS,)
+        assert channel.route(WORKERS, broker.TAKEN).queues == (WORKERS,)
+
+
+def test_declaring_twice_changes_nothing(desk: Any, plan: Plan) -> None:
+    connection = desk.connect()
+    broker.declare(connection, [plan])
+    with connection.channel() as channel:
+        before = channel.route("avt.steps", "video@1f3a9c2e.encode._start")
+
+    broker.declare(connection, [plan])
+
+    with connection.channel() as channel:
+        assert channel.route("avt.steps", "video@1f3a9c2e.encode._start") == before
+
+
+def test_a_binding_that_leads_nowhere_is_refused_before_anything_is_declared(
+    desk: Any, plan: Plan, astray: Plan
+) -> None:
+    connection = desk.connect()
+
+    with pytest.raises(NoRoute, match=r"encode\.success"):
+        broker.declare(connection, [plan, astray])
+
+    with connection.channel() as channel:
+        assert channel.list_bindings() == []
+
+
+def test_a_worker_declares_its_task_types(desk: Any) -> None:
+    broker.declare_tasks(desk.connect(), ["resize"])
+
+    desk.publish("resize", exchange=TASKS)
+
+    assert len(desk.intake("resize").take(2)) == 1
+
+
+def test_a_broker_that_is_away_is_named_without_its_password(plan: Plan) -> None:
+    with broker.connect("redis://me:secret@127.0.0.1:1/0") as connection, pytest.raises(Unavailable) as raised:
+        broker.declare(connection, [plan])
+
+    assert "redis://127.0.0.1:1/0" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_scheme_without_transport_is_refused_without_showing_the_password() -> None:
+    with pytest.raises(ValueError, match=r"'http://host/'") as raised:
+        broker.connect("http://me:secret@host/")
+
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,131 @@
+"""A store on the real server, with a plan declared and an intake that holds what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Blueprint, broker
+from avtomatika.broker import Delivery, Intake
+from avtomatika.core import machine
+from avtomatika.core.actions import DispatchTask, End
+from avtomatika.core.events import Event, Result, Start
+from avtomatika.core.job import Job
+from avtomatika.core.step import Step
+from avtomatika.schemas import wire
+from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Upkeep
+from avtomatika.transport import connect
+
+bp = Blueprint(name="video", api_endpoint="jobs/video")
+
+
+@bp.handler(is_start=True)
+def start(actions: Any) -> None:
+    actions.dispatch_task("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"})
+
+
+@bp.handler(is_end=True)
+def publish() -> None: ...
+
+
+@bp.handler(is_end="failed")
+def failed() -> None: ...
+
+
+@dataclass
+class House:
+    """Everything a test of the store touches."""
+
+    url: str
+    connection: Any
+    intake: Intake
+    store: Store
+    upkeep: Upkeep
+    client: redis.Redis
+
+    def create(self, **fields: Any) -> Job:
+        created = self.store.create(NewJob(plan=bp.plan, client="me", **fields))
+        return self.job(created.job_id)
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.load(job_id)
+        assert job is not None
+        return job
+
+    def take(self, count: int = 1) -> list[Delivery]:
+        """Wait until *count* deliveries have come."""
+        taken: list[Delivery] = []
+        for _ in range(100):
+            taken += self.intake.take(0.05)
+            if len(taken) >= count:
+                return taken
+        raise AssertionError(f"{len(taken)} of {count} deliveries came")
+
+    def settle(self, commit: Commit) -> CommitReply:
+        [reply] = self.store.commit([commit])
+        return reply
+
+    def started(self) -> tuple[Job, Delivery, Step]:
+        """A new job, the delivery of its start, and the step in which its first state dispatches its task."""
+        job = self.create()
+        [delivery] = self.take()
+        return job, delivery, dispatch(job, delivery)
+
+    def waiting(self) -> Job:
+        """A job whose task has been dispatched."""
+        job, delivery, step = self.started()
+        assert self.settle(Commit(job, step, (cause(delivery),))).answer == "OK"
+        return self.job(job.id)
+
+    def send(self, event: Event, outcome: str = "success") -> Delivery:
+        """Have *event* come by the key of the start state's outcome."""
+        with self.connection.Producer() as producer:
+            producer.publish(
+                wire.dump_event(event),
+                exchange="avt.steps",
+                routing_key=bp.plan.key("start", outcome),
+                content_type="application/json",
+                content_encoding="utf-8",
+            )
+        [delivery] = self.take()
+        return delivery
+
+
+def cause(delivery: Delivery) -> Cause:
+    event = wire.load_event(delivery.body)
+    return Cause(delivery.tag, event.id, (event.task_id, event.attempt) if isinstance(event, Result) else None)
+
+
+def dispatch(job: Job, delivery: Delivery) -> Step:
+    """The step of a start event whose handler dispatches."""
+    plan = bp.plan
+    step = machine.advance(plan, job, Start(job.id), here=delivery.queue)
+    action = DispatchTask("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"})
+    return step.then(machine.decide(plan, step.job, action, here=delivery.queue, patch={}, max_transitions=100))
+
+
+def finish(job: Job, event: Result, delivery: Delivery) -> Step:
+    """The step of a result whose state ends the job."""
+    plan = bp.plan
+    step = machine.advance(plan, job, event, here=delivery.queue)
+    return step.then(machine.decide(plan, step.job, End("done"), here=delivery.queue, patch={}, max_transitions=100))
+
+
+def result_of(job: Job, **fields: Any) -> Result:
+    [task] = job.tasks.values()
+    return Result(job.id, task.id, **({"attempt": task.attempt, "status": "success", "data": {"output": "x"}} | fields))
+
+
+@pytest.fixture
+def house(redis_url: str) -> Iterator[House]:
+    with broker.connect(redis_url) as connection, connect(redis_url) as client:
+        broker.declare(connection, [bp.plan])
+        intake = Intake(connection, list(bp.plan.queues), prefetch=100)
+        server, router = intake.channel.server, intake.channel.router
+        store = Store(server, router, job_ttl_seconds=3600)
+        yield House(redis_url, connection, intake, store, Upkeep(server, router), client)
+        intake.close()
