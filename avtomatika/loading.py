@@ -1,0 +1,133 @@
+"""From names in the configuration to the objects that users wrote: blueprints, and workers by ``module:name``.
+
+A name is a module (``shop.orders``) or a file (``examples/photo/worker.py``); modules are looked for in the working
+directory first. What goes wrong is a SettingsError that names the module, its file and the line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from sysconfig import get_paths
+from traceback import FrameSummary, extract_tb
+from types import ModuleType
+
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.errors import BlueprintError, SettingsError
+
+#: Where code lies that the user did not write: installed packages, the standard library, this package.
+_NOT_USERS = (
+    "<",
+    str(Path(__file__).resolve().parent),
+    *(get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")),
+)
+
+
+def load_blueprints(spec: str) -> list[Blueprint]:
+    """Every Blueprint that stands at the top level of what *spec* names, in that order.
+
+    *spec* holds modules, files and folders (their ``*.py`` without a leading ``_``), separated by commas. Two
+    blueprints of one name are a BlueprintError; none at all is a SettingsError.
+    """
+    found: dict[str, tuple[Blueprint, ModuleType]] = {}
+    for module in _modules(spec):
+        for blueprint in _blueprints_of(module):
+            first, where = found.setdefault(blueprint.name, (blueprint, module))
+            if first is not blueprint:
+                raise BlueprintError(
+                    f"defined twice: in {where.__file__} and in {module.__file__}", blueprint=blueprint.name
+                )
+    if not found:
+        raise SettingsError(f"BLUEPRINTS={spec!r}: there is no Blueprint at the top level of what it names")
+    return [blueprint for blueprint, _ in found.values()]
+
+
+def load_object(spec: str) -> object:
+    """What ``module:name`` or ``path/to/file.py:name`` names."""
+    module_name, colon, attribute = spec.rpartition(":")
+    if not colon or not module_name or not attribute:
+        raise SettingsError(f"{spec!r}: must be module:name, as in mymodule:worker")
+    module = _load(module_name)
+    if not hasattr(module, attribute):
+        raise SettingsError(f"{spec!r}: {module.__file__} has no {attribute!r}")
+    return getattr(module, attribute)
+
+
+def _modules(spec: str) -> Iterator[ModuleType]:
+    for part in filter(None, (part.strip() for part in spec.split(","))):
+        folder = Path(part)
+        if folder.is_dir():
+            yield from (_load_file(file) for file in sorted(folder.glob("[!_]*.py")))
+        elif part.endswith("/"):
+            raise SettingsError(f"BLUEPRINTS={spec!r}: there is no folder {part!r} in {Path.cwd()}")
+        else:
+            yield _load(part)
+
+
+def _blueprints_of(module: ModuleType) -> Iterator[Blueprint]:
+    return (value for value in vars(module).values() if isinstance(value, Blueprint))
+
+
+def _load(name: str) -> ModuleType:
+    return _load_file(Path(name)) if name.endswith(".py") else _load_module(name)
+
+
+def _load_module(name: str) -> ModuleType:
+    _see_working_directory()
+    try:
+        return import_module(name)
+    except BlueprintError:
+        raise
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise SettingsError(f"there is no module {name!r} in {Path.cwd()} or among what is installed") from None
+        raise _failed_import(name, error) from error
+
+
+def _load_file(file: Path) -> ModuleType:
+    """Import *file* under its path as a name, so that two files of one name in two folders do not meet."""
+    _see_working_directory()
+    path = file.resolve()
+    name = f"_loaded{path.with_suffix('')}".replace("/", ".")
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SettingsError(f"there is no file {str(file)!r} in {Path.cwd()}")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BlueprintError:
+        del sys.modules[name]
+        raise
+    except Exception as error:
+        del sys.modules[name]
+        raise _failed_import(str(file), error) from error
+    return module
+
+
+def _see_working_directory() -> None:
+    """Installed scripts do not have the working directory on their path; what users wrote lies there."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _failed_import(name: str, error: Exception) -> SettingsError:
+    return SettingsError(f"cannot import {name!r}: {_place(error)}{type(error).__name__}: {error}")
+
+
+def _place(error: Exception) -> str:
+    """``file:line: `` of the innermost line that the user wrote."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: "
+    frames = extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if _is_users(frame)] or list(frames)
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}: "
+
+
+def _is_users(frame: FrameSummary) -> bool:
+    return not frame.filename.startswith(_NOT_USERS)

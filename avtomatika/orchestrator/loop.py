@@ -1,0 +1,279 @@
+"""The orchestrator: take messages, load their jobs, let handlers decide, commit each job when its own is ready.
+
+One thread does all this; handlers run elsewhere (``runner``). A job is in one hand at a time within the process;
+between processes the commit's version check decides.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+from collections.abc import Callable, Sequence
+from itertools import count
+from time import monotonic
+from typing import Any, TypeVar
+
+from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
+from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
+
+from .runner import Call, Runner
+from .work import Arrival, Limits, Work
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: How long an idle orchestrator waits for messages before it looks at its timers.
+_IDLE_SECONDS = 0.5
+#: The same while handlers run, and how long it waits for them.
+_BUSY_SECONDS = 0.005
+_TIMERS_EVERY_SECONDS = 0.5
+_EXPIRY_EVERY_SECONDS = 60.0
+#: Longest pause before something refused is tried again.
+_BACK_OFF_AT_MOST_SECONDS = 30.0
+#: Those of the machine.
+_LIMITS = Limits()
+
+
+class Orchestrator:
+    """Advances the jobs of *blueprints* whose messages come by *intake*."""
+
+    def __init__(
+        self,
+        *,
+        blueprints: Sequence[Blueprint],
+        intake: Intake,
+        store: Store,
+        upkeep: Upkeep,
+        runner: Runner,
+        limits: Limits = _LIMITS,
+    ) -> None:
+        self._blueprints = {(blueprint.name, blueprint.plan.plan8): blueprint for blueprint in blueprints}
+        self._intake = intake
+        self._store = store
+        self._upkeep = upkeep
+        self._runner = runner
+        self._limits = limits
+        self._inbox: list[Delivery] = []
+        self._in_hand: dict[str, Work] = {}
+        self._ready: list[Work] = []
+        self._again: list[tuple[float, int, Work]] = []
+        self._order = count()
+        self._timers_due = self._expiry_due = 0.0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Take nothing new and return from :meth:`run` when what is in hand is committed. For signal handlers."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; while the server is away, wait for it."""
+        failures = 0
+        while not self._stopping:
+            try:
+                self.turn()
+                failures = 0
+            except Unavailable as error:
+                failures += 1
+                pause = _pause(failures)
+                logger.warning("%s; trying again in %.1f s", error, pause)
+                self._intake.wait(pause)
+        self._finish()
+
+    def turn(self) -> None:
+        """One round: sweep what is due, take what came, decide, commit."""
+        self._sweep()
+        self._inbox += self._intake.take(self._patience())
+        self._receive()
+        self._collect()
+        self._commit()
+
+    # ------------------------------------------------------------ in
+
+    def _patience(self) -> float:
+        if self._ready or self._inbox:
+            return 0.0
+        if self._runner.busy:
+            return _BUSY_SECONDS
+        now = monotonic()
+        soonest = min(self._timers_due, self._again[0][0] if self._again else now + _IDLE_SECONDS)
+        return min(max(soonest - now, 0.0), _IDLE_SECONDS)
+
+    def _receive(self) -> None:
+        """Work off the inbox; what the server's absence interrupts stays in it."""
+        taken = [delivery for delivery in self._inbox if delivery.queue == WORKERS]
+        due = [delivery for delivery in self._inbox if delivery.queue == TIMERS]
+        steps = [delivery for delivery in self._inbox if delivery.queue not in (WORKERS, TIMERS)]
+        if taken:
+            self._note_taken(taken)
+            self._inbox = due + steps
+        if due:
+            self._send_due(due)
+            self._inbox = steps
+        if steps:
+            self._begin(steps)
+
+    def _note_taken(self, deliveries: Sequence[Delivery]) -> None:
+        notices = [(delivery.tag, taken) for delivery, taken in self._readable(deliveries, wire.load_taken)]
+        self._store.taken(notices)
+        self._intake.release([tag for tag, _ in notices])
+
+    def _send_due(self, deliveries: Sequence[Delivery]) -> None:
+        settlements = []
+        for delivery, due in self._readable(deliveries, wire.load_due):
+            settlements.append(([Outgoing(due.exchange, due.routing_key, due.body)], [delivery.tag]))
+        self._intake.settle_many(settlements)
+
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Sort events by job, and start on every job that is not in hand already."""
+        arrivals: dict[str, list[Arrival]] = {}
+        for delivery, event in self._readable(deliveries, wire.load_event):
+            if event.job_id in self._in_hand:
+                self._in_hand[event.job_id].later.append(delivery)
+            else:
+                arrivals.setdefault(event.job_id, []).append(Arrival(delivery, event))
+        self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
+        jobs = self._store.load_many(list(arrivals))
+        works, strangers = [], []
+        for of_job, job in zip(arrivals.values(), jobs, strict=True):
+            blueprint = None if job is None else self._blueprints.get((job.blueprint, job.plan8))
+            if job is None or blueprint is None:
+                strangers += of_job
+            else:
+                works.append(Work(job, blueprint, of_job, limits=self._limits))
+                self._in_hand[job.id] = works[-1]
+        self._inbox = [arrival.delivery for arrival in strangers]
+        self._advance(works)
+        if strangers:
+            self._turn_away(strangers)
+            self._inbox = []
+
+    def _readable(self, deliveries: Sequence[Delivery], read: Callable[[Any], T]) -> list[tuple[Delivery, T]]:
+        """Deliveries with what *read* makes of their bodies; those that it cannot read go to the dead letters."""
+        found = []
+        for delivery in deliveries:
+            try:
+                found.append((delivery, read(delivery.body)))
+            except wire.BadMessage as error:
+                logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
+                self._intake.bury(delivery, reason=str(error))
+        return found
+
+    def _turn_away(self, arrivals: Sequence[Arrival]) -> None:
+        """Events of jobs that are gone, or that are none of ours by the queue they came by."""
+        for arrival in arrivals:
+            logger.warning("job %s is gone or not ours: %s ignored", arrival.event.job_id, arrival.event.id)
+        self._store.ignore([(arrival.delivery.tag, arrival.event.job_id, None) for arrival in arrivals])
+        self._intake.release([arrival.delivery.tag for arrival in arrivals])
+
+    # ------------------------------------------------------------ decide
+
+    def _advance(self, works: Sequence[Work]) -> None:
+        calls = []
+        for work in works:
+            function = work.advance()
+            if function is None:
+                self._ready.append(work)
+            else:
+                calls.append(Call(work, function, is_async=work.is_async))
+        if calls:
+            self._runner.submit(calls)
+
+    def _collect(self) -> None:
+        """Take up what handlers decided; a chain of states within one queue goes on at once."""
+        while outcomes := self._runner.collect(_BUSY_SECONDS):
+            for outcome in outcomes:
+                outcome.owner.decided(outcome.returned, outcome.raised)
+            self._advance([outcome.owner for outcome in outcomes])
+
+    # ------------------------------------------------------------ out
+
+    def _commit(self) -> None:
+        now = monotonic()
+        while self._again and self._again[0][0] <= now:
+            self._ready.append(heapq.heappop(self._again)[2])
+        works, self._ready = self._ready, []
+        try:
+            self._ignore(works)
+            commits = [(work, commit) for work in works if (commit := work.commit()) is not None]
+            replies = self._store.commit([commit for _, commit in commits])
+        except Unavailable:
+            for work in works:  # perhaps written, perhaps not: the second time tells
+                self._try_again(work)
+            raise
+        for (work, _), reply in zip(commits, replies, strict=True):
+            self._settle(work, reply)
+        for work in works:
+            if not work.answered:
+                self._let_go(work)
+
+    def _ignore(self, works: Sequence[Work]) -> None:
+        ignored = [(arrival, note) for work in works for arrival, note in work.ignored]
+        if ignored:
+            self._store.ignore([(arrival.delivery.tag, arrival.event.job_id, note) for arrival, note in ignored])
+            self._intake.release([arrival.delivery.tag for arrival, _ in ignored])
+            for work in works:
+                work.ignored.clear()
+
+    def _settle(self, work: Work, reply: CommitReply) -> None:
+        match reply.answer:
+            case Answer.REROUTE:
+                self._intake.channel.forget_routes()
+                self._ready.append(work)
+            case Answer.NO_ROUTE | Answer.REFUSED:
+                logger.error("job %s: %s; it waits", work.job_id, reply.reason)
+                self._try_again(work)
+            case Answer.CONFLICT:
+                self._decide_again(work, reply.live)
+            case _:
+                if reply.answer is not Answer.OK:
+                    logger.info("job %s: %s answered %s", work.job_id, work.answered[0].event.id, reply.answer)
+                self._intake.release([arrival.delivery.tag for arrival in work.answered])
+                self._let_go(work)
+
+    def _try_again(self, work: Work) -> None:
+        work.tries += 1
+        heapq.heappush(self._again, (monotonic() + _pause(work.tries), next(self._order), work))
+
+    def _decide_again(self, work: Work, live: Sequence[Cause]) -> None:
+        """The job had moved on, or a cause does not count any more: load it anew, and decide with what is left."""
+        tags = {cause.tag for cause in live}
+        kept = [arrival.delivery for arrival in work.answered if arrival.delivery.tag in tags]
+        self._intake.release([arrival.delivery.tag for arrival in work.answered if arrival.delivery.tag not in tags])
+        self._let_go(work, kept)
+
+    def _let_go(self, work: Work, kept: Sequence[Delivery] = ()) -> None:
+        del self._in_hand[work.job_id]
+        self._inbox += [*kept, *work.later]
+
+    # ------------------------------------------------------------ by the clock
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        if now >= self._timers_due:
+            self._upkeep.send_due_timers()
+            self._timers_due = now + _TIMERS_EVERY_SECONDS
+        if now >= self._expiry_due:
+            self._upkeep.expire_jobs()
+            self._expiry_due = now + _EXPIRY_EVERY_SECONDS
+
+    def _finish(self) -> None:
+        """Commit what handlers decide within a moment; the rest goes back, and somebody else decides it anew."""
+        try:
+            self._collect()
+            self._commit()
+        except Unavailable as error:
+            logger.warning("%s; what is in hand is delivered again later", error)
+        for work in list(self._in_hand.values()):
+            self._let_go(work, [arrival.delivery for arrival in work.answered])
+        self._intake.hand_back(self._inbox)
+        self._runner.close()
+
+
+def _pause(tries: int) -> float:
+    """Seconds before try *tries* + 1: doubling from half a second, with full jitter."""
+    return random.uniform(0.1, min(0.5 * 2.0**tries, _BACK_OFF_AT_MOST_SECONDS))  # noqa: S311 - not a secret

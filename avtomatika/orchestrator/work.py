@@ -1,0 +1,159 @@
+"""One job in hand: the events that came for it, and the step that they lead to.
+
+Events of one job that lie in one batch are folded: however many they are, the job is written once.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avtomatika.broker import Delivery
+from avtomatika.core import machine
+from avtomatika.core.actions import Recorder
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.context import JobContext
+from avtomatika.core.events import Event, Result, TaskTimeout
+from avtomatika.core.handlers import choose
+from avtomatika.core.job import Job, Json
+from avtomatika.core.step import Step
+from avtomatika.errors import HandlerError
+from avtomatika.store import Cause, Commit
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many states a job may enter, and how often a task is tried again where its handler does not say."""
+
+    transitions: int = machine.MAX_TRANSITIONS
+    retries: int = machine.MAX_RETRIES
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An event and the delivery that brought it."""
+
+    delivery: Delivery
+    event: Event
+
+
+class Work:
+    """*job* as loaded, and everything that is decided until it is committed."""
+
+    def __init__(self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits) -> None:
+        self.before = job
+        self.blueprint = blueprint
+        self.plan = blueprint.plan
+        self.step = Step(job)
+        self.answered: list[Arrival] = []
+        self.ignored: list[tuple[Arrival, Mapping[str, Json]]] = []
+        #: Came while this was being worked on: the next work on the same job.
+        self.later: list[Delivery] = []
+        #: How often its commit had to be tried again.
+        self.tries = 0
+        self._arrivals = deque(arrivals)
+        self._limits = limits
+        self._here: str | None = None
+        self._call: _HandlerCall | None = None
+
+    @property
+    def job_id(self) -> str:
+        return self.before.id
+
+    def advance(self) -> Callable[[], Any] | None:
+        """Go on until a handler must decide: answers it, ready to be called; None when nothing is left but to commit.
+
+        :attr:`is_async` tells whether what it returns must be awaited.
+        """
+        while True:
+            if self.step.enter is not None:
+                try:
+                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter)
+                except HandlerError as error:
+                    self._add(machine.broken(self.plan, self.step.job, message=str(error)))
+                    continue
+                return self._call.run
+            if not self._arrivals:
+                return None
+            self._take(self._arrivals.popleft())
+
+    @property
+    def is_async(self) -> bool:
+        """Whether what :meth:`advance` answered must be awaited."""
+        return self._call is not None and self._call.is_async
+
+    def decided(self, returned: Any, raised: BaseException | None) -> None:
+        """The handler has come to an end."""
+        call, job = self._call, self.step.job
+        if call is None:
+            raise RuntimeError(f"job {self.job_id}: nobody had been asked to decide")
+        self._call = None
+        try:
+            if raised is not None:
+                raise raised
+            action, patch = call.decision(returned)
+            step = machine.decide(
+                self.plan,
+                job,
+                action,
+                here=self._here,
+                patch=patch,
+                max_transitions=self._limits.transitions,
+                max_retries=self._limits.retries,
+            )
+        except HandlerError as error:
+            logger.error("job %s: %s", self.job_id, error)
+            step = machine.broken(self.plan, job, message=str(error))
+        except BaseException as error:  # whatever user code raises is the job's affair, not ours
+            logger.warning("job %s: the handler of state %s raised %r", self.job_id, job.current_state, error)
+            text = "".join(traceback.format_exception(error))
+            step = machine.handler_raised(self.plan, job, error=text)
+        self._add(step)
+
+    def commit(self) -> Commit | None:
+        """The commit of all this, or None where every event was ignored."""
+        if not self.answered:
+            return None
+        return Commit(self.before, self.step, tuple(_cause(arrival) for arrival in self.answered))
+
+    def _take(self, arrival: Arrival) -> None:
+        step = machine.advance(self.plan, self.step.job, arrival.event, here=arrival.delivery.queue)
+        if step.note is not None:
+            self.ignored.append((arrival, step.note))
+            return
+        self._here = arrival.delivery.queue
+        self.answered.append(arrival)
+        self._add(step)
+
+    def _add(self, step: Step) -> None:
+        self.step = self.step.then(step)
+
+
+class _HandlerCall:
+    """The handler of one state with its arguments bound. Raises HandlerError where there is none that can be called."""
+
+    def __init__(self, blueprint: Blueprint, job: Job, state: str) -> None:
+        self.recorder = Recorder()
+        self.context = JobContext(job, actions=self.recorder)
+        self.handler = choose(blueprint, state, self.context)
+        self.arguments = self.handler.bind(self.context)
+        self.state = blueprint.plan.states[state]
+        self.is_async = self.handler.is_async
+
+    def run(self) -> Any:
+        return self.handler.function(**self.arguments)
+
+    def decision(self, returned: Any) -> tuple[Any, Mapping[str, Json]]:
+        return self.recorder.decision(returned, self.state), self.context.patch()
+
+
+def _cause(arrival: Arrival) -> Cause:
+    event = arrival.event
+    closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
+    return Cause(arrival.delivery.tag, event.id, closes)

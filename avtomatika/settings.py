@@ -1,0 +1,146 @@
+"""The environment as one frozen value.
+
+Only the composition roots read it; everybody else is handed what it works with.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from environs import Env, EnvError, ValidationError, validate
+
+from avtomatika.core.names import is_name
+from avtomatika.errors import SettingsError
+
+#: What the store and the transport can stand on.
+_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the server's processes are told. A variable that is set but blank counts as not set.
+
+    What may hold a secret (URLs carry passwords) is not in the repr. Paths are as given: relative to the working
+    directory.
+    """
+
+    redis_url: str | None = field(default=None, repr=False)
+    secret_key: str | None = field(default=None, repr=False)
+    group: str = "g0"
+    client_token: str | None = field(default=None, repr=False)
+    clients_config_path: Path | None = None
+    worker_token: str | None = field(default=None, repr=False)
+    workers_config_path: Path | None = None
+    blueprints: str = "blueprints/"
+    port: int = 8080
+    job_ttl_seconds: int = 604_800
+    web_threads: int = 256
+    job_max_retries: int = 3
+    max_transitions_per_job: int = 100
+    handler_timeout_seconds: float = 30.0
+    worker_lease_seconds: float = 30.0
+    max_deliveries: int = 5
+    webhook_secret: str | None = field(default=None, repr=False)
+    metrics_token: str | None = field(default=None, repr=False)
+    log_format: str | None = None  # None: text on a terminal, else json
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read ``os.environ``; a value that does not fit is a SettingsError naming the variable and the value."""
+        env = Env()
+        found: dict[str, Any] = {
+            "redis_url": _secret(env, "REDIS_URL", check=_redis_url),
+            "secret_key": _secret(env, "SECRET_KEY"),
+            "group": _value(env.str, "AVTOMATIKA_GROUP", check=_group),
+            "client_token": _secret(env, "CLIENT_TOKEN"),
+            "clients_config_path": _config_file(env, "CLIENTS_CONFIG_PATH", "clients.toml"),
+            "worker_token": _secret(env, "WORKER_TOKEN"),
+            "workers_config_path": _config_file(env, "WORKERS_CONFIG_PATH", "workers.toml"),
+            "blueprints": _value(env.str, "BLUEPRINTS"),
+            "port": _value(env.int, "API_PORT", check=_port) or _value(env.int, "PORT", check=_port),
+            "job_ttl_seconds": _value(env.int, "JOB_TTL_SECONDS", check=_at_least_one),
+            "web_threads": _value(env.int, "WEB_THREADS", check=_at_least_one),
+            "job_max_retries": _value(env.int, "JOB_MAX_RETRIES", check=_not_negative),
+            "max_transitions_per_job": _value(env.int, "MAX_TRANSITIONS_PER_JOB", check=_at_least_one),
+            "handler_timeout_seconds": _value(env.float, "HANDLER_TIMEOUT", check=_positive),
+            "worker_lease_seconds": _value(env.float, "WORKER_LEASE_SECONDS", check=_positive),
+            "max_deliveries": _value(env.int, "MAX_DELIVERIES", check=_at_least_one),
+            "webhook_secret": _secret(env, "WEBHOOK_SECRET"),
+            "metrics_token": _secret(env, "METRICS_TOKEN"),
+            "log_format": _value(env.str, "LOG_FORMAT", check=validate.OneOf(("json", "text"))),
+            "log_level": _log_level(env),
+        }
+        return cls(**{name: value for name, value in found.items() if value is not None})
+
+
+_port = validate.Range(min=1, max=65_535)
+_at_least_one = validate.Range(min=1)
+_not_negative = validate.Range(min=0)
+_positive = validate.Range(min=0, min_inclusive=False)
+
+
+def _value(
+    parse: Callable[..., Any],
+    name: str,
+    *,
+    check: Callable[[Any], object] | None = None,
+    is_secret: bool = False,
+) -> Any:
+    raw = os.environ.get(name, "")
+    if not raw.strip():
+        return None
+    try:
+        return parse(name, validate=check)
+    except EnvError as error:
+        shown = name if is_secret else f"{name}={raw!r}"
+        raise SettingsError(f"{shown}: {_reason(error)}") from None
+
+
+def _secret(env: Env, name: str, *, check: Callable[[Any], object] | None = None) -> str | None:
+    value = _value(env.str, name, check=check, is_secret=True)
+    return None if value is None else str(value)
+
+
+def _config_file(env: Env, name: str, usual: str) -> Path | None:
+    """The file that *name* points to, which must be there; without the variable, *usual* if it is there."""
+    named = _value(env.path, name)
+    if named is None:
+        return Path(usual) if Path(usual).is_file() else None
+    if not named.is_file():
+        raise SettingsError(f"{name}={str(named)!r}: there is no such file in {Path.cwd()}")
+    return Path(named)
+
+
+def _log_level(env: Env) -> str | None:
+    given = _value(env.str, "LOG_LEVEL")
+    if given is None:
+        return None
+    if given.upper() not in _LOG_LEVELS:
+        raise SettingsError(f"LOG_LEVEL={given!r}: must be one of {', '.join(_LOG_LEVELS)}")
+    return str(given).upper()
+
+
+def _redis_url(url: str) -> None:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        raise ValidationError("not a URL") from None
+    if scheme not in _REDIS_SCHEMES:
+        raise ValidationError(f"its scheme is {scheme!r}, but must be one of {', '.join(_REDIS_SCHEMES)}")
+
+
+def _group(name: str) -> None:
+    if not is_name(name):
+        raise ValidationError("must be 1 to 64 letters, digits, '_' or '-'")
+
+
+def _reason(error: EnvError) -> str:
+    messages = getattr(error, "error_messages", None) or [str(error)]
+    return " ".join(str(message) for message in messages)

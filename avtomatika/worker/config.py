@@ -1,0 +1,200 @@
+"""What a worker is told by its environment, as one frozen value. Only ``run.py`` reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from math import isfinite
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from avtomatika.core.names import is_name
+from avtomatika.errors import SettingsError
+
+T = TypeVar("T")
+
+#: What an address may begin with: a web address, or the broker itself.
+SCHEMES = ("http", "https", "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
+_DEFAULT_URL = "http://localhost:8080"
+
+
+class Mode(StrEnum):
+    FAILOVER = "FAILOVER"  # the first healthy address of the list
+    ROUND_ROBIN = "ROUND_ROBIN"  # all of them in turn
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where tasks come from; the URL may hold a password and is not in the repr."""
+
+    url: str = field(repr=False)
+    weight: int = 1
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.url).scheme
+
+    def __str__(self) -> str:
+        """The URL without its user and password."""
+        parts = urlsplit(self.url)
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfig:
+    """``worker_id`` is made up where none was given: then nobody else can know it (``has_given_id``)."""
+
+    worker_id: str
+    has_given_id: bool
+    token: str | None = field(default=None, repr=False)
+    addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
+    mode: Mode = Mode.FAILOVER
+    concurrency: int = 4
+    pool: str = "thread"
+    drain_timeout_seconds: float = 25.0
+    lease_seconds: float = 30.0
+    max_deliveries: int = 5
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> WorkerConfig:
+        """Read *environ*, where blank means not set; raises SettingsError naming the variable and its value."""
+        values = _Values(environ)
+        worker_id = values.get("WORKER_ID", _worker_id)
+        return cls(
+            worker_id=worker_id or _made_up_id(),
+            has_given_id=worker_id is not None,
+            token=values.text("AVTOMATIKA_WORKER_TOKEN") or values.text("WORKER_TOKEN"),
+            addresses=_addresses(values),
+            mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
+            concurrency=values.get("WORKER_CONCURRENCY", _at_least_one) or 4 * (os.cpu_count() or 1),
+            pool=values.get("WORKER_POOL", _pool) or "thread",
+            drain_timeout_seconds=_or(25.0, values.get("WORKER_DRAIN_TIMEOUT", _not_negative)),
+            lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
+            max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    environ: Mapping[str, str] = field(repr=False)
+
+    def text(self, name: str) -> str | None:
+        return self.environ.get(name, "").strip() or None
+
+    def get(self, name: str, parse: Callable[[str], T]) -> T | None:
+        """What *parse* makes of a variable, or None where it is not set; *parse* raises ValueError with the reason."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise SettingsError(f"{name}={_without_passwords(text)!r}: {error}") from None
+
+
+def _addresses(values: _Values) -> tuple[Address, ...]:
+    """The list if there is one, else one address, else the server's own broker, else a local web process."""
+    listed = values.get("ORCHESTRATORS_CONFIG", _address_list)
+    if listed is not None:
+        return listed
+    one = values.get("ORCHESTRATOR_URL", _address) or values.get("REDIS_URL", _address)
+    return (one or Address(_DEFAULT_URL),)
+
+
+def _address_list(text: str) -> tuple[Address, ...]:
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"is not JSON ({error})") from None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError('must be a list with at least one entry, as in [{"url": "redis://localhost:6379"}]')
+    return tuple(_entry(entry) for entry in entries)
+
+
+def _entry(entry: Any) -> Address:
+    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
+        raise ValueError('every entry must be an object with a text "url"')
+    unknown = sorted(entry.keys() - {"url", "weight"})
+    if unknown:
+        raise ValueError(f'an entry has "url" and "weight", but no {unknown[0]!r}')
+    weight = entry.get("weight", 1)
+    if type(weight) is not int or weight < 1:
+        raise ValueError(f'"weight" must be a whole number from 1, not {weight!r}')
+    return Address(_address(entry["url"]).url, weight)
+
+
+def _address(text: str) -> Address:
+    parts = urlsplit(text)
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"the scheme of a URL must be one of {', '.join(SCHEMES)}, not {parts.scheme!r}")
+    if not parts.hostname and parts.scheme != "unix":
+        raise ValueError("a URL must name a host")
+    return Address(text)
+
+
+def _worker_id(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("must be 1 to 64 letters, digits, '-' or '_'")
+    return text
+
+
+def _made_up_id() -> str:
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:50]
+    return f"{host or 'worker'}-{secrets.token_hex(4)}"
+
+
+def _mode(text: str) -> Mode:
+    try:
+        return Mode(text.upper())
+    except ValueError:
+        raise ValueError(f"must be {' or '.join(Mode)}") from None
+
+
+def _pool(text: str) -> str:
+    if text not in ("thread", "process"):
+        raise ValueError("must be thread or process")
+    return text
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("must be a whole number from 1")
+    return int(text)
+
+
+def _not_negative(text: str) -> float:
+    number = _number(text)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _number(text)
+    if number <= 0:
+        raise ValueError("must be above 0")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not isfinite(number):
+        raise ValueError("must be a number of seconds")
+    return number
+
+
+def _or(default: T, value: T | None) -> T:
+    return default if value is None else value
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", text)

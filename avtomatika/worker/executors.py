@@ -1,0 +1,101 @@
+"""Where skills run: async ones together in one event loop, sync ones in threads. Both are told of whole batches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from .assignment import Assignment
+
+#: Called, in whatever thread, with an assignment that has its result.
+OnEnd = Callable[[Assignment], None]
+
+#: How long a closed loop may take to cancel what still runs in it.
+_CLOSE_SECONDS = 1.0
+
+
+class Loop:
+    """An event loop in a thread of its own, which begins with the first assignment."""
+
+    def __init__(self, on_end: OnEnd) -> None:
+        self._on_end = on_end
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._thread: threading.Thread | None = None
+        self._tasks: dict[Assignment, asyncio.Task[None]] = {}
+
+    def start(self, assignments: Sequence[Assignment]) -> None:
+        loop = self._runner.get_loop()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="async-skills", daemon=True)
+            self._thread.start()
+        loop.call_soon_threadsafe(self._begin, assignments)
+
+    def close(self) -> None:
+        """Cancel what still runs."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            loop = self._runner.get_loop()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_CLOSE_SECONDS)
+
+    def _serve(self) -> None:
+        with self._runner:
+            self._runner.get_loop().run_forever()
+
+    def _begin(self, assignments: Sequence[Assignment]) -> None:
+        loop = self._runner.get_loop()
+        for assignment in assignments:
+            self._tasks[assignment] = loop.create_task(self._perform(assignment))
+
+    async def _perform(self, assignment: Assignment) -> None:
+        await assignment.perform_async()
+        del self._tasks[assignment]
+        self._on_end(assignment)
+
+
+class Threads:
+    """As many daemon threads as were ever needed at a time, *at_most* so many, emptying one queue."""
+
+    def __init__(self, on_end: OnEnd, *, at_most: int) -> None:
+        self._on_end = on_end
+        self._at_most = at_most
+        self._queue: SimpleQueue[Assignment | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._unfinished = 0
+        self._threads = 0
+
+    def start(self, assignments: Sequence[Assignment]) -> None:
+        with self._lock:
+            self._unfinished += len(assignments)
+            missing = min(self._unfinished, self._at_most) - self._threads
+        for _ in range(missing):
+            self._threads += 1
+            threading.Thread(target=self._serve, name=f"skill-{self._threads}", daemon=True).start()
+        for assignment in assignments:
+            self._queue.put(assignment)
+
+    def withdraw(self) -> list[Assignment]:
+        """Take back what no thread has begun with."""
+        withdrawn = []
+        try:
+            while (assignment := self._queue.get_nowait()) is not None:
+                withdrawn.append(assignment)
+        except Empty:
+            pass
+        with self._lock:
+            self._unfinished -= len(withdrawn)
+        return withdrawn
+
+    def close(self) -> None:
+        """Have the threads end when they are done; what they still do is abandoned."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+    def _serve(self) -> None:
+        while (assignment := self._queue.get()) is not None:
+            assignment.perform()
+            with self._lock:
+                self._unfinished -= 1
+            self._on_end(assignment)

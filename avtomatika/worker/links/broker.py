@@ -1,0 +1,176 @@
+"""The broker link: takes tasks straight from their queues. The fast way, inside a trusted network.
+
+One thread takes, another one answers (``answers``); neither waits for the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic, sleep
+from typing import Any
+
+from avtomatika import broker
+from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.core.plan import WORKERS
+from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.schemas import wire
+from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.runtime import Runtime
+
+from .answers import Answers
+from .backoff import pause_seconds
+
+logger = logging.getLogger(__name__)
+
+#: How long an idle link waits for tasks before it looks whether it shall stop.
+_IDLE_SECONDS = 0.5
+#: The same while it waits for the broker to come back, or for the last tasks to end.
+_LOOK_SECONDS = 0.1
+
+
+class BrokerLink:
+    """Takes tasks from *queues*, at most *concurrency* at a time; *connection* is one of ``broker.connect``."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        connection: Any,
+        queues: Sequence[str],
+        concurrency: int,
+        drain_timeout_seconds: float,
+    ) -> None:
+        self._runtime = runtime
+        self._connection = connection
+        self._queues = queues
+        self._concurrency = concurrency
+        self._drain_timeout_seconds = drain_timeout_seconds
+        #: Notices of tasks that were begun while the broker took none.
+        self._notices: deque[Outgoing] = deque(maxlen=concurrency)
+        #: What is no task of ours, and why.
+        self._unreadable: list[tuple[Delivery, str, str]] = []
+        self._stopping = False
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def run(self) -> None:
+        try:
+            intake = self._attach()
+            if intake is not None:
+                self._work(intake)
+        finally:
+            self._connection.release()
+
+    def _work(self, intake: Intake) -> None:
+        answers = Answers(intake, self._runtime)
+        answers.start()
+        self._take_tasks(intake)
+        answers.stop()
+        self._drain(intake, answers)
+        intake.close()
+
+    # ------------------------------------------------------------ take
+
+    def _attach(self) -> Intake | None:
+        """The intake, once the broker is there; None where we are stopped before."""
+        failures = 0
+        while not self._stopping:
+            try:
+                broker.declare_tasks(self._connection, self._queues)
+                return Intake(self._connection, self._queues, prefetch=self._concurrency)
+            except Unavailable as error:
+                failures += 1
+                self._pause(error, failures)
+        return None
+
+    def _take_tasks(self, intake: Intake) -> None:
+        failures = 0
+        while not self._stopping:
+            try:
+                if failures:  # what comes back may have forgotten what it knew
+                    broker.declare_tasks(self._connection, self._queues)
+                self._turn(intake)
+                failures = 0
+            except Unavailable as error:
+                failures += 1
+                self._pause(error, failures)
+
+    def _turn(self, intake: Intake) -> None:
+        """Take a batch, say that we have it, begin with it. Where it raises Unavailable, nothing is lost."""
+        deliveries = intake.take(_IDLE_SECONDS)
+        if self._stopping:
+            intake.hand_back(deliveries)
+            return
+        tasks = self._readable(deliveries)
+        if tasks:
+            self._announce(intake, [task for task, _ in tasks])
+            self._runtime.start(tasks)
+        while self._unreadable:
+            delivery, reason, error = self._unreadable[0]
+            intake.bury(delivery, reason=reason, error=error)
+            del self._unreadable[0]
+
+    def _readable(self, deliveries: Iterable[Delivery]) -> list[tuple[wire.TaskMessage, Delivery]]:
+        tasks = []
+        for delivery in deliveries:
+            try:
+                task = wire.load_task(delivery.body)
+            except wire.BadMessage as error:
+                self._refuse(delivery, "malformed", str(error))
+                continue
+            if self._runtime.has_skill(task.task_type):
+                tasks.append((task, delivery))
+            else:
+                self._refuse(delivery, "no_skill", f"task {task.task_id}: there is no skill {task.task_type!r} here")
+        return tasks
+
+    def _refuse(self, delivery: Delivery, reason: str, error: str) -> None:
+        logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
+        self._unreadable.append((delivery, reason, error))
+
+    def _announce(self, intake: Intake, tasks: Iterable[wire.TaskMessage]) -> None:
+        """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
+        for it makes room."""
+        for task in tasks:
+            taken = wire.Taken(task.job_id, task.task_id, task.attempt, self._runtime.worker_id)
+            self._notices.append(Outgoing(WORKERS, broker.TAKEN, wire.dump_taken(taken)))
+        try:
+            intake.settle_many([(tuple(self._notices), ())])
+        except (Unavailable, NoRoute) as error:
+            logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._notices))
+        else:
+            self._notices.clear()
+
+    def _pause(self, error: Unavailable, failures: int) -> None:
+        seconds = pause_seconds(failures)
+        logger.warning("%s; trying again in %.1f s", error, seconds)
+        until = monotonic() + seconds
+        while not self._stopping and monotonic() < until:
+            sleep(_LOOK_SECONDS)
+
+    # ------------------------------------------------------------ stop
+
+    def _drain(self, intake: Intake, answers: Answers) -> None:
+        """Let what is begun end, for as long as it may; give the rest to others."""
+        deadline = monotonic() + self._drain_timeout_seconds
+        self._hand_back(intake, self._runtime.withdraw())
+        while not answers.is_done:
+            try:
+                answers.turn(max(min(deadline - monotonic(), _IDLE_SECONDS), 0))
+            except Unavailable as error:
+                logger.warning("%s", error)
+                sleep(_LOOK_SECONDS)
+            if monotonic() >= deadline:
+                break
+        self._hand_back(intake, self._runtime.close())
+
+    def _hand_back(self, intake: Intake, assignments: Sequence[Assignment]) -> None:
+        for assignment in assignments:
+            logger.info("task %s, attempt %d: handed back", assignment.task.task_id, assignment.task.attempt)
+        try:
+            intake.hand_back(assignment.origin for assignment in assignments)
+        except Unavailable as error:
+            logger.warning("%s; what is held comes to others after its lease", error)

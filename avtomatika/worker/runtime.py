@@ -1,0 +1,86 @@
+"""The runtime: begins with tasks, and gathers what becomes of them. Knows nothing of where tasks come from.
+
+A link starts tasks and collects results, from two threads if it likes; skills run in threads of the runtime's own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from threading import Event
+from typing import Any
+
+from avtomatika.schemas.wire import TaskMessage
+
+from .assignment import Assignment
+from .executors import Loop, Threads
+from .skill import Skill
+
+
+class Runtime:
+    """Runs *skills* for one worker; sync ones in at most *concurrency* threads."""
+
+    def __init__(self, skills: Mapping[str, Skill], *, worker_id: str, concurrency: int) -> None:
+        self.worker_id = worker_id
+        self._skills = skills
+        self._loop = Loop(self._ended)
+        self._threads = Threads(self._ended, at_most=concurrency)
+        self._in_hand: set[Assignment] = set()
+        self._finished: deque[Assignment] = deque()
+        self._news = Event()
+
+    @property
+    def busy(self) -> int:
+        """How many assignments are begun and not collected."""
+        return len(self._in_hand)
+
+    def has_skill(self, task_type: str) -> bool:
+        """Whether tasks of that type can be started."""
+        return task_type in self._skills
+
+    def start(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> None:
+        """Begin with tasks of skills that there are, each with what its link knows it by."""
+        coroutines: list[Assignment] = []
+        functions: list[Assignment] = []
+        for task, origin in tasks:
+            skill = self._skills[task.task_type]
+            assignment = Assignment(task, skill, self.worker_id, origin)
+            (coroutines if skill.is_async else functions).append(assignment)
+        self._in_hand.update(coroutines, functions)
+        if coroutines:
+            self._loop.start(coroutines)
+        if functions:
+            self._threads.start(functions)
+
+    def collect(self, wait_seconds: float) -> list[Assignment]:
+        """Assignments that have their result now; waits for the first of them."""
+        self._news.wait(wait_seconds)
+        self._news.clear()
+        collected = []
+        while self._finished:
+            collected.append(self._finished.popleft())
+        self._in_hand.difference_update(collected)
+        return collected
+
+    def wake(self) -> None:
+        """Have a waiting :meth:`collect` return."""
+        self._news.set()
+
+    def withdraw(self) -> list[Assignment]:
+        """Take back what has not begun."""
+        withdrawn = self._threads.withdraw()
+        self._in_hand.difference_update(withdrawn)
+        return withdrawn
+
+    def close(self) -> list[Assignment]:
+        """Give up; answers what was still in hand, whose results nobody will hear of."""
+        abandoned = list(self._in_hand)
+        self._in_hand.clear()
+        self._threads.close()
+        self._loop.close()
+        return abandoned
+
+    def _ended(self, assignment: Assignment) -> None:
+        self._finished.append(assignment)
+        if not self._news.is_set():  # one call wakes the link for a whole batch
+            self._news.set()

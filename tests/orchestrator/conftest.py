@@ -1,0 +1,117 @@
+"""Orchestrators on the real server, turned by the test; the test plays the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from avtomatika import Blueprint, broker
+from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.core.events import Result
+from avtomatika.core.job import Job
+from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.orchestrator import Orchestrator
+from avtomatika.orchestrator.runner import Runner
+from avtomatika.schemas import wire
+from avtomatika.store import NewJob, Store, Upkeep
+
+
+class Stage:
+    """One server, any number of orchestrators, jobs of the blueprints given."""
+
+    def __init__(self, url: str, blueprints: Sequence[Blueprint]) -> None:
+        self.url = url
+        self.blueprints = list(blueprints)
+        self.connection = broker.connect(url)
+        broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
+        self.store = Store.connect(url)
+        self._stack = ExitStack()
+        self._tasks: Intake | None = None
+        self.orchestrators: list[Orchestrator] = []
+
+    def orchestrator(self, queues: Sequence[str] | None = None, **options: Any) -> Orchestrator:
+        """One more orchestrator, of *queues* or of all."""
+        connection = self._stack.enter_context(broker.connect(self.url))
+        names = list(queues or [queue for blueprint in self.blueprints for queue in blueprint.plan.queues])
+        intake = Intake(connection, [WORKERS, TIMERS, *names], prefetch=100)
+        runner = Runner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
+        server, router = intake.channel.server, intake.channel.router
+        made = Orchestrator(
+            blueprints=self.blueprints,
+            intake=intake,
+            store=Store(server, router),
+            upkeep=Upkeep(server, router),
+            runner=runner,
+            **options,
+        )
+        self._stack.callback(runner.close)
+        self._stack.callback(intake.close)
+        self.orchestrators.append(made)
+        return made
+
+    def create(self, blueprint: Blueprint, **data: Any) -> str:
+        return self.store.create(NewJob(plan=blueprint.plan, client="me", initial_data=data)).job_id
+
+    def job(self, job_id: str) -> Job:
+        job = self.store.load(job_id)
+        assert job is not None
+        return job
+
+    def turn_until(self, reached: Callable[[], bool], within_seconds: float = 15) -> None:
+        """Give every orchestrator its turns until *reached*."""
+        deadline = monotonic() + within_seconds
+        while not reached():
+            assert monotonic() < deadline, f"not reached within {within_seconds} s"
+            for orchestrator in self.orchestrators:
+                orchestrator.turn()
+
+    def turn_until_status(self, job_id: str, *statuses: str) -> Job:
+        self.turn_until(lambda: self.job(job_id).status in statuses)
+        return self.job(job_id)
+
+    def history(self, job_id: str) -> list[str]:
+        """Event types, states where there are any: ``state_entered start``."""
+        entries, _ = self.store.history(job_id)
+        return [f"{e.entry.event_type} {e.entry.state or ''}".strip() for e in entries]
+
+    def take_task(self, task_type: str) -> tuple[Delivery, wire.TaskMessage]:
+        """As a worker: the next task of *task_type*."""
+        if self._tasks is None:
+            self._tasks = Intake(self.connection, [task_type], prefetch=100)
+            self._stack.callback(self._tasks.close)
+        for _ in range(100):
+            for delivery in self._tasks.take(0.05):
+                return delivery, wire.load_task(delivery.body)
+        raise AssertionError(f"no task {task_type!r} came")
+
+    def answer(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
+        """As a worker: result and acknowledgement together."""
+        delivery, task = taken
+        result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
+        outcome = result.status if result.status in task.outcomes else "_unknown"
+        sent = Outgoing(task.reply_exchange, f"{task.reply_prefix}.{outcome}", wire.dump_event(result))
+        assert self._tasks is not None
+        assert self._tasks.settle_many([([sent], [delivery.tag])]) == [True]
+
+    def close(self) -> None:
+        self._stack.close()
+        self.store.close()
+        self.connection.release()
+
+
+@pytest.fixture
+def stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
+    """Make the stage for some blueprints."""
+    made: list[Stage] = []
+
+    def make(*blueprints: Blueprint) -> Stage:
+        made.append(Stage(redis_url, blueprints))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

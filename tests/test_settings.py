@@ -1,0 +1,148 @@
+"""Settings: the environment as one value, and errors that name what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from avtomatika.errors import SettingsError
+from avtomatika.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing set, in an empty folder."""
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_environment()
+
+    assert settings == Settings()
+    assert settings.redis_url is None
+    assert settings.port == 8080
+
+
+def test_a_blank_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "  ")
+    monkeypatch.setenv("API_PORT", "")
+
+    assert Settings.from_environment() == Settings()
+
+
+def test_every_variable_reaches_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "REDIS_URL": "rediss://user:secret@redis:6380/1",
+        "SECRET_KEY": "key",
+        "AVTOMATIKA_GROUP": "eu-1",
+        "CLIENT_TOKEN": "client",
+        "WORKER_TOKEN": "worker",
+        "BLUEPRINTS": "shop.orders,blueprints/",
+        "API_PORT": "9000",
+        "JOB_TTL_SECONDS": "60",
+        "WEB_THREADS": "8",
+        "JOB_MAX_RETRIES": "0",
+        "MAX_TRANSITIONS_PER_JOB": "7",
+        "HANDLER_TIMEOUT": "2.5",
+        "WORKER_LEASE_SECONDS": "15",
+        "MAX_DELIVERIES": "2",
+        "WEBHOOK_SECRET": "hook",
+        "METRICS_TOKEN": "metrics",
+        "LOG_FORMAT": "text",
+        "LOG_LEVEL": "debug",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings.from_environment() == Settings(
+        redis_url="rediss://user:secret@redis:6380/1",
+        secret_key="key",
+        group="eu-1",
+        client_token="client",
+        worker_token="worker",
+        blueprints="shop.orders,blueprints/",
+        port=9000,
+        job_ttl_seconds=60,
+        web_threads=8,
+        job_max_retries=0,
+        max_transitions_per_job=7,
+        handler_timeout_seconds=2.5,
+        worker_lease_seconds=15.0,
+        max_deliveries=2,
+        webhook_secret="hook",
+        metrics_token="metrics",
+        log_format="text",
+        log_level="DEBUG",
+    )
+
+
+def test_api_port_goes_before_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "5000")
+    assert Settings.from_environment().port == 5000
+
+    monkeypatch.setenv("API_PORT", "9000")
+    assert Settings.from_environment().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_PORT", "eighty"),
+        ("PORT", "70000"),
+        ("AVTOMATIKA_GROUP", "g.0"),
+        ("JOB_TTL_SECONDS", "0"),
+        ("WEB_THREADS", "-1"),
+        ("JOB_MAX_RETRIES", "-1"),
+        ("HANDLER_TIMEOUT", "nan"),
+        ("WORKER_LEASE_SECONDS", "0"),
+        ("MAX_DELIVERIES", "1.5"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "loud"),
+        ("CLIENTS_CONFIG_PATH", "nowhere.toml"),
+        ("WORKERS_CONFIG_PATH", "nowhere.toml"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"{name}='{value}': .+"):
+        Settings.from_environment()
+
+
+def test_a_bad_redis_url_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "http://user:hush@redis")
+
+    with pytest.raises(SettingsError, match="REDIS_URL: its scheme is 'http'") as caught:
+        Settings.from_environment()
+
+    assert "hush" not in str(caught.value)
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    settings = Settings(
+        redis_url="redis://:hush@redis",
+        secret_key="hush",
+        client_token="hush",
+        worker_token="hush",
+        webhook_secret="hush",
+        metrics_token="hush",
+    )
+
+    assert "hush" not in repr(settings)
+
+
+def test_config_files_are_found_in_the_working_directory_or_where_the_variable_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "clients.toml").touch()
+    (tmp_path / "fleet.toml").touch()
+    monkeypatch.setenv("WORKERS_CONFIG_PATH", "fleet.toml")
+
+    settings = Settings.from_environment()
+
+    assert settings.clients_config_path == Path("clients.toml")
+    assert settings.workers_config_path == Path("fleet.toml")

@@ -1,0 +1,188 @@
+"""The other side of the broker: who gives out tasks and reads what comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Blueprint, Worker, broker
+from avtomatika.broker import Delivery, Intake
+from avtomatika.core.events import Event, Result
+from avtomatika.core.plan import TASKS, WORKERS
+from avtomatika.schemas import wire
+from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.runtime import Runtime
+
+DEADLINE_SECONDS = 30
+
+bp = Blueprint("video")
+
+
+@bp.handler(is_start=True)
+def ask(actions: Any) -> None:
+    actions.dispatch_task("work", transitions={"success": "done", "failure": "failed", "needs_review": "review"})
+
+
+@bp.handler(is_end=True)
+def done() -> None: ...
+
+
+@bp.handler(is_end=True)
+def review() -> None: ...
+
+
+@bp.handler(is_end="failed")
+def failed() -> None: ...
+
+
+class Office:
+    """Gives out tasks of the blueprint's first state and takes what is answered; all on one broker."""
+
+    def __init__(self, url: str, *, lease_seconds: float = 30) -> None:
+        self._connection = broker.connect(url, lease_seconds=lease_seconds)
+        self._redis = redis.Redis.from_url(url)
+        self._intakes: dict[str, Intake] = {}
+        broker.declare(self._connection, [bp.plan])
+        broker.declare_tasks(self._connection, ["work", "sync_work", "@worker-1"])
+
+    def give(self, *params: dict[str, Any], task_type: str = "work", queue: str | None = None) -> None:
+        """Publish a task for each of *params*, numbered from 0, as any program that speaks kombu could do it."""
+        with self._connection.Producer() as producer:
+            for number, each in enumerate(params):
+                self.publish(producer, wire.dump_task(task(number, each, task_type=task_type)), queue or task_type)
+
+    @staticmethod
+    def publish(producer: Any, body: str, routing_key: str) -> None:
+        producer.publish(
+            body,
+            exchange=TASKS,
+            routing_key=routing_key,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers={"x-group": "g0-1"},
+        )
+
+    def give_text(self, body: str, task_type: str = "work") -> None:
+        """Publish something that need not be a task."""
+        with self._connection.Producer() as producer:
+            self.publish(producer, body, task_type)
+
+    def results(self, count: int) -> list[Result]:
+        """The next *count* results, by task id, and acknowledged."""
+        events: list[Event] = [wire.load_event(delivery.body) for delivery in self.take(bp.plan.main_queue, count)]
+        results = [event for event in events if isinstance(event, Result)]
+        assert len(results) == count
+        return sorted(results, key=lambda result: int(result.task_id.split(".")[1]))
+
+    def notices(self, count: int) -> list[wire.Taken]:
+        """The next *count* notices of workers that begin."""
+        return [wire.load_taken(delivery.body) for delivery in self.take(WORKERS, count)]
+
+    def take(self, queue: str, count: int) -> list[Delivery]:
+        """The next *count* messages of *queue*, acknowledged."""
+        if queue not in self._intakes:
+            self._intakes[queue] = Intake(self._connection, [queue], prefetch=count)
+        intake = self._intakes[queue]
+        taken: list[Delivery] = []
+        deadline = monotonic() + DEADLINE_SECONDS
+        while len(taken) < count and monotonic() < deadline:
+            intake.set_credit(count - len(taken))
+            deliveries = intake.take(0.5)
+            intake.settle_many([((), [delivery.tag for delivery in deliveries])])
+            taken += deliveries
+        assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}"
+        return taken
+
+    def depth(self, queue: str) -> int:
+        """How many messages of priority 0 are in *queue*, those in hand among them."""
+        return int(self._redis.xlen(f"avt:q:{queue}:0"))
+
+    def dead_letters(self, queue: str) -> list[dict[bytes, bytes]]:
+        """The dead letters of *queue*, once there are any."""
+        deadline = monotonic() + DEADLINE_SECONDS
+        last = "0"
+        while monotonic() < deadline:
+            found = self._redis.xread({f"avt:q:{queue}:dead": last}, block=500)
+            if found:
+                [(_, entries)] = found
+                return [fields for _, fields in entries]
+        raise AssertionError(f"nothing came to the dead letters of {queue!r}")
+
+    def fill(self) -> None:
+        """Have the server refuse whatever needs memory."""
+        self._redis.config_set("maxmemory", 1)
+
+    def take_away(self, queue: str, task_id: str) -> None:
+        """Give a task that somebody holds to another consumer, as a sweep does after its lease."""
+        stream = f"avt:q:{queue}:0"
+        [entry] = [entry for entry, fields in self._redis.xrange(stream) if task_id.encode() in fields[b"p"]]
+        self._redis.xclaim(stream, "avt", "somebody-else", 0, [entry])
+
+    def close(self) -> None:
+        for intake in self._intakes.values():
+            intake.close()
+        self._connection.release()
+        self._redis.close()
+
+
+def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wire.TaskMessage:
+    """The task with that number of job ``g0-1``."""
+    return wire.TaskMessage(
+        job_id="g0-1",
+        task_id=f"g0-1.{number}.0",
+        attempt=1,
+        task_type=task_type,
+        params=params,
+        outcomes=("success", "failure", "timeout", "cancelled", "needs_review"),
+        reply_exchange="avt.steps",
+        reply_prefix=f"video@{bp.plan.plan8}.ask",
+    )
+
+
+@pytest.fixture
+def make_office() -> Iterator[Callable[..., Office]]:
+    offices: list[Office] = []
+
+    def make(url: str, **options: Any) -> Office:
+        offices.append(Office(url, **options))
+        return offices[-1]
+
+    yield make
+    for office in offices:
+        office.close()
+
+
+@pytest.fixture
+def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
+    return make_office(redis_url)
+
+
+@pytest.fixture
+def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
+    """Run a worker's link in a thread until the test is over."""
+    running: list[tuple[BrokerLink, threading.Thread]] = []
+
+    def run(worker: Worker, *, url: str = redis_url, concurrency: int = 4, queues: tuple[str, ...] = ()) -> BrokerLink:
+        link = BrokerLink(
+            Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency),
+            connection=broker.connect(url),
+            queues=[*worker.skills, *queues],
+            concurrency=concurrency,
+            drain_timeout_seconds=5,
+        )
+        thread = threading.Thread(target=link.run)
+        thread.start()
+        running.append((link, thread))
+        return link
+
+    yield run
+    for link, _ in running:
+        link.stop()
+    for _, thread in running:
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.errors import InvalidInputError, PermanentError, TransientError
+from avtomatika.schemas import wire
+from avtomatika.worker.links.broker import BrokerLink
+
+from .conftest import DEADLINE_SECONDS, Office, task
+
+RunLink = Callable[..., BrokerLink]
+MakeOffice = Callable[[str], Office]
+
+
+def make_worker() -> Worker:
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any], task_id: str) -> dict[str, Any]:
+        match params.get("raise"):
+            case "transient":
+                raise TransientError("busy")
+            case "permanent":
+                raise PermanentError("no such page")
+            case "invalid":
+                raise InvalidInputError("width is missing")
+        return dict(params.get("answer", {"seen": task_id}))
+
+    @worker.skill()
+    def sync_work(params: dict[str, Any]) -> dict[str, Any]:
+        return {"thread": threading.current_thread().name}
+
+    return worker
+
+
+# ---------------------------------------------------------------- there and back
+
+
+def test_a_task_comes_back_as_a_result(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({})
+
+    [result] = office.results(1)
+
+    assert (result.task_id, result.attempt, result.status) == ("g0-1.0.0", 1, "success")
+    assert result.data == {"seen": "g0-1.0.0"}
+    assert result.worker_id == "worker-1"
+    assert result.duration_ms is not None
+    assert office.depth("work") == 0
+
+
+def test_a_sync_skill_answers_from_a_thread(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({}, task_type="sync_work")
+
+    [result] = office.results(1)
+
+    assert result.data == {"thread": "skill-1"}
+
+
+def test_orchestrators_hear_who_begins_before_they_hear_the_result(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({})
+
+    [notice] = office.notices(1)
+
+    assert (notice.job_id, notice.task_id, notice.attempt, notice.worker_id) == ("g0-1", "g0-1.0.0", 1, "worker-1")
+
+
+def test_errors_say_whether_another_try_can_help(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({"raise": "transient"}, {"raise": "permanent"}, {"raise": "invalid"})
+
+    results = office.results(3)
+
+    assert [result.status for result in results] == ["failure"] * 3
+    assert [result.error for result in results] == [
+        {"code": "TRANSIENT_ERROR", "message": "busy"},
+        {"code": "PERMANENT_ERROR", "message": "no such page"},
+        {"code": "INVALID_INPUT_ERROR", "message": "width is missing"},
+    ]
+
+
+def test_an_outcome_of_the_users_own_takes_its_own_way(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({"answer": {"status": "needs_review", "data": {"page": 3}}})
+
+    [result] = office.results(1)
+
+    assert (result.status, result.data) == ("needs_review", {"page": 3})
+
+
+def test_an_outcome_that_nobody_knows_arrives_all_the_same(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({"answer": {"status": "sideways"}})
+
+    [result] = office.results(1)
+
+    assert result.status == "sideways"
+
+
+def test_a_batch_is_worked_off(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker(), concurrency=16)
+    office.give(*[{"answer": {"n": number}} for number in range(200)])
+
+    results = office.results(200)
+
+    assert [result.data["n"] for result in results] == list(range(200))
+    assert office.depth("work") == 0
+
+
+def test_a_worker_has_a_queue_of_its_own(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker(), queues=("@worker-1",))
+    office.give({})
+    office.results(1)
+
+    office.give({"answer": {"n": 1}}, queue="@worker-1")
+
+    [result] = office.results(1)
+    assert result.data == {"n": 1}
+
+
+def test_no_more_is_taken_than_can_be_worked_on(office: Office, run_link: RunLink) -> None:
+    go_on = threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        go_on.wait(DEADLINE_SECONDS)
+
+    run_link(worker, concurrency=2)
+    office.give({}, {}, {})
+    office.notices(2)
+
+    [third] = office.take("work", 1)
+    go_on.set()
+
+    assert third.deliveries == 1
+    assert len(office.results(2)) == 2
+
+
+def test_a_task_that_ends_is_answered_while_another_one_goes_on(office: Office, run_link: RunLink) -> None:
+    go_on = threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        if "slow" in params:
+            go_on.wait(DEADLINE_SECONDS)
+
+    run_link(worker)
+    office.give({"slow": True}, {})
+
+    [result] = office.results(1)
+    go_on.set()
+
+    assert result.task_id == "g0-1.1.0"
+    assert len(office.results(1)) == 1
+
+
+# ---------------------------------------------------------------- what is no task
+
+
+def test_a_message_that_is_no_task_goes_to_the_dead_letters(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({})
+    office.results(1)
+
+    office.give_text('{"v": 1, "kind": "task", "job_id": 3}')
+
+    [letter] = office.dead_letters("work")
+    assert letter[b"reason"] == b"malformed"
+    assert b"'job_id' is 3" in letter[b"error"]
+
+
+def test_a_task_of_no_skill_goes_to_the_dead_letters(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({})
+    office.results(1)
+
+    office.give({}, task_type="other", queue="work")
+
+    [letter] = office.dead_letters("work")
+    assert letter[b"reason"] == b"no_skill"
+    assert b"there is no skill 'other' here" in letter[b"error"]
+
+
+def test_a_result_that_leads_nowhere_holds_up_no_other(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    office.give({})
+    office.results(1)
+
+    office.give_text(wire.dump_task(replace(task(0, {}), reply_prefix="video@00000000.nowhere")))
+    office.give({"answer": {"n": 1}})
+
+    [result] = office.results(1)
+    [letter] = office.dead_letters("work")
+    assert result.data == {"n": 1}
+    assert letter[b"reason"] == b"no_answer"
+
+
+# ---------------------------------------------------------------- when the broker is away
+
+
+def test_a_link_waits_for_a_broker_that_is_not_there_yet(
+    own_server: Any, make_office: MakeOffice, run_link: RunLink
+) -> None:
+    own_server.stop()
+    run_link(make_worker(), url=own_server.url)
+    own_server.start()
+
+    office = make_office(own_server.url)
+    office.give({})
+
+    assert len(office.results(1)) == 1
+
+
+def test_a_link_goes_on_after_the_broker_was_killed(
+    own_server: Any, make_office: MakeOffice, run_link: RunLink
+) -> None:
+    office = make_office(own_server.url)
+    run_link(make_worker(), url=own_server.url)
+    office.give({})
+    office.results(1)
+
+    own_server.kill()
+    own_server.start()
+    office = make_office(own_server.url)
+    office.give({})
+
+    assert len(office.results(1)) == 1
+
+
+def test_a_result_waits_for_the_broker_to_come_back(
+    own_server: Any, make_office: MakeOffice, run_link: RunLink
+) -> None:
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        begun.set()
+        go_on.wait(DEADLINE_SECONDS)
+        ended.set()
+
+    run_link(worker, url=own_server.url)
+    make_office(own_server.url).give({})
+    begun.wait(DEADLINE_SECONDS)
+
+    own_server.stop()
+    go_on.set()
+    ended.wait(DEADLINE_SECONDS)
+    own_server.start()
+
+    [result] = make_office(own_server.url).results(1)
+    assert result.task_id == "g0-1.0.0"
+
+
+def test_a_link_can_be_stopped_while_the_broker_is_away(own_server: Any, run_link: RunLink) -> None:
+    link = run_link(make_worker(), url=own_server.url)
+
+    own_server.stop()
+    link.stop()
+
+
+def test_a_full_broker_is_worked_empty(
+    own_server: Any, make_office: MakeOffice, run_link: RunLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = make_office(own_server.url)
+    office.give({}, {}, {})
+    office.fill()
+
+    run_link(make_worker(), url=own_server.url)
+
+    assert len(office.results(3)) == 3
+    assert "tasks begin before anybody hears of it" in caplog.text
+
+
+def test_a_task_that_somebody_else_holds_by_now_is_not_answered(office: Office, run_link: RunLink) -> None:
+    go_on = threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        go_on.wait(DEADLINE_SECONDS)
+
+    run_link(worker)
+    office.give({}, {})
+    office.notices(2)
+
+    office.take_away("work", "g0-1.0.0")
+    go_on.set()
+
+    [result] = office.results(1)
+    assert result.task_id == "g0-1.1.0"

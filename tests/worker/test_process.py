@@ -1,0 +1,148 @@
+"""A worker as a process of its own: signals, kills, and what becomes of its tasks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import DEADLINE_SECONDS, Office
+
+SCRIPT = """
+import time
+from pathlib import Path
+from avtomatika import Worker
+
+worker = Worker(worker_type="test")
+
+@worker.skill()
+def work(params):
+    deadline = time.monotonic() + 60
+    while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return {"by": params.get("by")}
+
+if __name__ == "__main__":
+    worker.run()
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, redis_url: str) -> Iterator[Start]:
+    """Start the script above as a process; keyword arguments are variables of its environment."""
+    script = tmp_path / "my_worker.py"
+    script.write_text(SCRIPT)
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(**environ: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, script],
+            env={**os.environ, "REDIS_URL": redis_url, **environ},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_script_runs_its_worker_and_says_so(start: Start, office: Office) -> None:
+    process = start(WORKER_ID="worker-1")
+    office.give({"by": "script"})
+
+    [result] = office.results(1)
+    process.terminate()
+    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert (result.worker_id, result.data) == ("worker-1", {"by": "script"})
+    assert "worker worker-1 (test) takes work from redis://127.0.0.1" in log
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_what_is_begun_end_and_leaves_the_rest(
+    start: Start, office: Office, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(WORKER_CONCURRENCY="1")
+    gate = tmp_path / "gate"
+    office.give({"gate": str(gate), "by": "first"}, {}, {})
+    office.notices(1)
+
+    process.send_signal(number)
+    rest = office.take("work", 2)
+    gate.touch()
+
+    [result] = office.results(1)
+    assert result.data == {"by": "first"}
+    assert [delivery.deliveries for delivery in rest] == [1, 1]
+    assert process.wait(DEADLINE_SECONDS) == 0
+
+
+def test_what_does_not_end_in_time_is_handed_back_at_once(start: Start, office: Office, tmp_path: Path) -> None:
+    process = start(WORKER_CONCURRENCY="2", WORKER_DRAIN_TIMEOUT="0.2")
+    office.give({"gate": str(tmp_path / "never")}, {"gate": str(tmp_path / "never")})
+    office.notices(2)
+
+    process.terminate()
+
+    assert process.wait(DEADLINE_SECONDS) == 0
+    assert [delivery.deliveries for delivery in office.take("work", 2)] == [1, 1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_stops_at_once(
+    start: Start, office: Office, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    process = start()
+    office.give({"gate": str(tmp_path / "never")})
+    office.notices(1)
+
+    process.send_signal(number)
+    _wait_for_line(process, "taking nothing new")
+    process.send_signal(number)
+
+    assert process.wait(DEADLINE_SECONDS) == code
+
+
+def test_the_task_of_a_killed_worker_is_done_by_another(
+    start: Start, redis_url: str, make_office: Callable[..., Office], tmp_path: Path
+) -> None:
+    office = make_office(redis_url, lease_seconds=1)
+    first = start(WORKER_ID="first", WORKER_LEASE_SECONDS="1")
+    gate = tmp_path / "gate"
+    office.give({"gate": str(gate)})
+    office.notices(1)
+
+    first.kill()
+    gate.touch()
+    start(WORKER_ID="second", WORKER_LEASE_SECONDS="1")
+
+    [result] = office.results(1)
+    assert result.worker_id == "second"
+
+
+def test_settings_that_do_not_fit_are_named(start: Start) -> None:
+    process = start(WORKER_CONCURRENCY="many")
+
+    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert "WORKER_CONCURRENCY='many': must be a whole number from 1" in log
+    assert process.returncode == 1
+
+
+def _wait_for_line(process: subprocess.Popen[str], words: str) -> None:
+    """Read what *process* says until *words* are among it; it ends there if they never are."""
+    stream: Any = process.stderr
+    assert any(words in line for line in stream)

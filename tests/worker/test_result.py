@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from avtomatika.core.events import Result
+from avtomatika.errors import InvalidInputError, PermanentError, TransientError
+from avtomatika.schemas import wire
+from avtomatika.worker import result
+from avtomatika.worker.result import MAX_RESULT_BYTES
+
+TASK = wire.TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {}, ("success",), "avt.steps", "video@0123abcd.a")
+
+#: A busy machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def returned(value: Any) -> Result:
+    return result.returned(value, TASK, worker_id="worker-1", duration_ms=5)
+
+
+def raised(problem: BaseException) -> Result:
+    try:
+        raise problem
+    except BaseException as caught:
+        return result.raised(caught, TASK, worker_id="worker-1", duration_ms=5)
+
+
+# ---------------------------------------------------------------- returned
+
+
+def test_a_result_names_its_task_worker_and_duration() -> None:
+    assert returned({"n": 1}) == Result("g0-1", "g0-1.1.0", 2, "success", {"n": 1}, None, "worker-1", 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        ({}, {}),
+        ({"size": 3}, {"size": 3}),
+        ({"status": 3}, {"status": 3}),
+        ({"status": "done", "size": 3}, {"status": "done", "size": 3}),
+        ({"data": {"size": 3}}, {"data": {"size": 3}}),
+        ([1, 2], {"result": [1, 2]}),
+        ((1, 2), {"result": [1, 2]}),
+        ("text", {"result": "text"}),
+        (None, {"result": None}),
+        (3.5, {"result": 3.5}),
+        (Path("/out/a.mp4"), {"result": "/out/a.mp4"}),
+    ],
+)
+def test_what_is_no_envelope_is_a_success(value: object, data: object) -> None:
+    answer = returned(value)
+
+    assert (answer.status, answer.data, answer.error) == ("success", data, None)
+
+
+def test_an_envelope_says_its_own_status() -> None:
+    answer = returned({"status": "needs_review", "data": {"page": 3}})
+
+    assert (answer.status, answer.data) == ("needs_review", {"page": 3})
+
+
+def test_an_envelope_can_be_a_failure() -> None:
+    error = {"code": "PERMANENT_ERROR", "message": "no such page", "details": {"page": 3}}
+
+    answer = returned({"status": "failure", "error": error})
+
+    assert (answer.status, answer.data, answer.error) == ("failure", None, error)
+
+
+def test_an_error_that_is_text_becomes_its_message() -> None:
+    assert returned({"status": "failure", "error": "no such page"}).error == {"message": "no such page"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"tags": [1, {"a"}]}, "the result's data['tags'][1] is of type set, which JSON cannot carry"),
+        ({"ratio": math.nan}, "the result's data['ratio'] is nan, which JSON cannot carry"),
+        ({3: "a"}, "the result's data has the key 3"),
+        (object(), "the result's data['result'] is of type object, which JSON cannot carry"),
+        ({"status": "failure", "error": {"cause": ValueError()}}, "the result's error['cause'] is of type ValueError"),
+        ({"status": "half \ud800"}, "the result's status is text with half a character"),
+        ({"status": ""}, "the result's status has 0 characters"),
+        ({"status": "x" * 1000}, "the result's status has 1000 characters"),
+    ],
+)
+def test_what_json_cannot_carry_is_a_permanent_failure_that_names_it(value: object, message: str) -> None:
+    answer = returned(value)
+
+    assert answer.status == "failure"
+    assert answer.error is not None
+    assert answer.error["code"] == "PERMANENT_ERROR"
+    assert message in answer.error["message"]
+
+
+def test_a_result_that_is_too_large_is_a_failure_that_names_size_and_limit() -> None:
+    answer = returned({"text": "x" * MAX_RESULT_BYTES})
+
+    assert (answer.status, answer.data) == ("failure", None)
+    assert answer.error is not None
+    assert answer.error["code"] == "RESULT_TOO_LARGE"
+    assert "1048594 bytes" in answer.error["message"]
+    assert "1048576" in answer.error["message"]
+
+
+def test_a_result_of_just_the_limit_is_sent() -> None:
+    envelope = len('[{"text":""},null]')
+
+    assert returned({"text": "x" * (MAX_RESULT_BYTES - envelope)}).status == "success"
+
+
+class Odd:
+    pass
+
+
+anything = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(st.characters()) | st.binary() | st.just(Odd()),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["status", "data", "error", 3]) | st.text(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@patient
+@given(anything)
+def test_whatever_is_returned_there_is_a_result_that_can_be_sent(value: object) -> None:
+    answer = returned(value)
+
+    assert wire.load_event(wire.dump_event(answer)) == answer
+
+
+# ---------------------------------------------------------------- raised
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (TransientError("busy"), "TRANSIENT_ERROR"),
+        (PermanentError("busy"), "PERMANENT_ERROR"),
+        (InvalidInputError("busy"), "INVALID_INPUT_ERROR"),
+    ],
+)
+def test_our_errors_say_whether_another_try_can_help(problem: Exception, code: str) -> None:
+    answer = raised(problem)
+
+    assert (answer.status, answer.data, answer.error) == ("failure", None, {"code": code, "message": "busy"})
+
+
+@pytest.mark.parametrize("problem", [ValueError("boom"), KeyError("boom"), SystemExit("boom"), MemoryError("boom")])
+def test_any_other_exception_is_transient_and_shows_where_it_happened(problem: BaseException) -> None:
+    error = raised(problem).error
+
+    assert error is not None
+    assert error["code"] == "TRANSIENT_ERROR"
+    assert error["message"].startswith(type(problem).__name__)
+    assert "boom" in error["message"]
+    assert "raise problem" in error["traceback"]
+
+
+def test_an_exception_whose_text_cannot_be_had_is_still_a_result() -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    error = raised(Broken()).error
+
+    assert error is not None
+    assert error["message"] == "Broken: (its text cannot be had: RuntimeError)"
+
+
+@patient
+@given(st.text(st.characters()))
+def test_whatever_an_exception_says_it_can_be_sent(text: str) -> None:
+    answer = raised(ValueError(text * 100))
+
+    assert wire.load_event(wire.dump_event(answer)) == answer

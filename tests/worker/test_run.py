@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.errors import SettingsError
+from avtomatika.worker.run import load_worker, run_worker
+
+
+@pytest.fixture
+def worker() -> Worker:
+    worker = Worker()
+    worker.skill("work")(lambda params: None)
+    return worker
+
+
+def test_a_worker_is_found_by_module_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "module_with_worker.py").write_text("from avtomatika import Worker\nworker = Worker('video')\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert load_worker("module_with_worker:worker").worker_type == "video"
+
+
+def test_what_is_no_worker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "module_without_worker.py").write_text("worker = 3\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SettingsError, match="'module_without_worker:worker' is of type int, but must be a Worker"):
+        load_worker("module_without_worker:worker")
+
+
+def test_a_worker_without_skills_is_refused() -> None:
+    with pytest.raises(SettingsError, match="the worker has no skill"):
+        run_worker(Worker(), {"REDIS_URL": "redis://localhost"})
+
+
+@pytest.mark.parametrize("url", ["http://localhost:8080", "https://a.example", "sentinel://a", "amqp://me:sesame@a"])
+def test_a_kind_of_link_that_is_not_there_is_refused(worker: Worker, url: str) -> None:
+    with pytest.raises(SettingsError, match=r"a link to .* is not available in this version") as caught:
+        run_worker(worker, {"ORCHESTRATOR_URL": url})
+
+    assert "sesame" not in str(caught.value)
+
+
+def test_several_addresses_are_refused(worker: Worker) -> None:
+    addresses = '[{"url": "redis://a"}, {"url": "redis://b"}]'
+
+    with pytest.raises(SettingsError, match=r"several addresses \(redis://a, redis://b\) are not available"):
+        run_worker(worker, {"ORCHESTRATORS_CONFIG": addresses})
+
+
+def test_a_pool_that_is_not_there_is_refused(worker: Worker) -> None:
+    with pytest.raises(SettingsError, match="WORKER_POOL='process': not available"):
+        run_worker(worker, {"REDIS_URL": "redis://localhost", "WORKER_POOL": "process"})

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.schemas.wire import TaskMessage
+from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.runtime import Runtime
+
+DEADLINE_SECONDS = 10
+
+
+@dataclass
+class Size:
+    width: int
+
+
+@pytest.fixture
+def make_runtime() -> Iterator[Callable[..., Runtime]]:
+    runtimes: list[Runtime] = []
+
+    def make(worker: Worker, *, concurrency: int = 4) -> Runtime:
+        runtimes.append(Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency))
+        return runtimes[-1]
+
+    yield make
+    for runtime in runtimes:
+        runtime.close()
+
+
+def task(number: int, task_type: str = "work") -> tuple[TaskMessage, int]:
+    name = f"g0-1.{number}.0"
+    message = TaskMessage("g0-1", name, 1, task_type, {"n": number}, ("success",), "avt.steps", "video@0123abcd.a")
+    return message, number
+
+
+def collect(runtime: Runtime, count: int) -> list[Assignment]:
+    deadline = monotonic() + DEADLINE_SECONDS
+    collected: list[Assignment] = []
+    while len(collected) < count and monotonic() < deadline:
+        collected += runtime.collect(0.1)
+    assert len(collected) == count
+    return collected
+
+
+def data_of(assignment: Assignment) -> Any:
+    assert assignment.result is not None
+    return assignment.result.data
+
+
+def test_async_skills_run_together(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    barrier = asyncio.Barrier(3)
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> dict[str, Any]:
+        await barrier.wait()
+        return {"n": params["n"]}
+
+    runtime = make_runtime(worker)
+    runtime.start([task(number) for number in range(3)])
+
+    ended = collect(runtime, 3)
+
+    assert sorted((assignment.origin, data_of(assignment)["n"]) for assignment in ended) == [(0, 0), (1, 1), (2, 2)]
+    assert runtime.busy == 0
+
+
+def test_sync_skills_run_side_by_side(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    barrier = threading.Barrier(3)
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> dict[str, Any]:
+        barrier.wait(DEADLINE_SECONDS)
+        return {"n": params["n"]}
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+    runtime.start([task(1), task(2)])
+
+    ended = collect(runtime, 3)
+
+    assert sorted(data_of(assignment)["n"] for assignment in ended) == [0, 1, 2]
+
+
+def test_no_more_threads_are_begun_than_tasks_may_run(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> str:
+        return threading.current_thread().name
+
+    runtime = make_runtime(worker, concurrency=2)
+    runtime.start([task(number) for number in range(100)])
+
+    ended = collect(runtime, 100)
+
+    assert {data_of(assignment)["result"] for assignment in ended} <= {"skill-1", "skill-2"}
+
+
+def test_what_a_skill_raises_is_its_result(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        raise SystemExit("enough")
+
+    @worker.skill()
+    def sync_work(params: dict[str, Any]) -> None:
+        raise SystemExit("enough")
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0), task(1, "sync_work")])
+
+    for assignment in collect(runtime, 2):
+        assert assignment.result is not None
+        assert assignment.result.error is not None
+        assert assignment.result.error["message"] == "SystemExit: enough"
+
+
+def test_an_async_skill_that_is_cancelled_from_within_has_a_result(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+
+    [assignment] = collect(runtime, 1)
+
+    assert assignment.result is not None
+    assert assignment.result.status == "failure"
+
+
+def test_params_that_do_not_fit_end_the_task_uncalled(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+
+    @worker.skill("work")
+    def resize(params: Size) -> None: ...
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+
+    [assignment] = collect(runtime, 1)
+
+    assert assignment.result is not None
+    assert assignment.result.error == {"code": "INVALID_INPUT_ERROR", "message": "params.n: there is no such field"}
+
+
+def test_what_has_not_begun_can_be_withdrawn(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    begun, go_on = threading.Event(), threading.Event()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        begun.set()
+        go_on.wait(DEADLINE_SECONDS)
+
+    runtime = make_runtime(worker, concurrency=1)
+    runtime.start([task(number) for number in range(3)])
+    begun.wait(DEADLINE_SECONDS)
+
+    withdrawn = runtime.withdraw()
+    go_on.set()
+
+    assert [assignment.origin for assignment in withdrawn] == [1, 2]
+    assert [assignment.origin for assignment in collect(runtime, 1)] == [0]
+    assert runtime.busy == 0
+
+
+def test_closing_answers_what_was_still_in_hand_and_cancels_it(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    begun, cancelled = threading.Event(), threading.Event()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    runtime = make_runtime(worker)
+    runtime.start([task(7)])
+    begun.wait(DEADLINE_SECONDS)
+
+    abandoned = runtime.close()
+
+    assert [assignment.origin for assignment in abandoned] == [7]
+    assert cancelled.wait(DEADLINE_SECONDS)
+
+
+def test_waiting_ends_when_something_has_ended(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+    begun = monotonic()
+
+    assert len(runtime.collect(DEADLINE_SECONDS)) == 1
+    assert monotonic() - begun < DEADLINE_SECONDS / 2

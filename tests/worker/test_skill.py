@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.errors import SkillError
+from avtomatika.schemas.wire import TaskMessage
+
+TASK = TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {"n": 1}, ("success",), "avt.steps", "video@0123abcd.a")
+
+
+def test_a_skill_is_called_like_its_function() -> None:
+    worker = Worker()
+
+    @worker.skill()
+    def encode(params: dict[str, Any]) -> None: ...
+
+    assert list(worker.skills) == ["encode"]
+
+
+def test_a_skill_can_be_registered_without_parentheses() -> None:
+    worker = Worker()
+
+    @worker.skill
+    async def encode(params: dict[str, Any]) -> None: ...
+
+    assert worker.skills["encode"].is_async
+
+
+def test_a_skill_can_have_a_name_of_its_own() -> None:
+    worker = Worker()
+
+    @worker.skill("encode-fast")
+    @worker.task(name="encode-slow")
+    def encode(params: dict[str, Any]) -> None: ...
+
+    assert list(worker.skills) == ["encode-slow", "encode-fast"]
+
+
+def test_the_decorated_function_stays_callable() -> None:
+    worker = Worker()
+
+    @worker.skill()
+    def double(params: dict[str, int]) -> int:
+        return 2 * params["n"]
+
+    assert double({"n": 2}) == 4
+
+
+def test_a_function_gets_what_it_asks_for_by_name() -> None:
+    worker = Worker()
+
+    @worker.skill()
+    def encode(
+        task_id: str, params: dict[str, Any], attempt: int, job_id: str, quality: int = 3, **rest: Any
+    ) -> None: ...
+
+    assert worker.skills["encode"].arguments(TASK) == {
+        "task_id": "g0-1.1.0",
+        "params": {"n": 1},
+        "attempt": 2,
+        "job_id": "g0-1",
+    }
+
+
+def test_an_object_whose_call_is_async_is_an_async_skill() -> None:
+    class Encoder:
+        async def __call__(self, params: dict[str, Any]) -> None: ...
+
+    worker = Worker()
+
+    worker.skill("encode")(Encoder())
+
+    assert worker.skills["encode"].is_async
+
+
+def test_a_parameter_that_cannot_be_given_is_named() -> None:
+    def encode(parms: dict[str, Any]) -> None: ...
+
+    with pytest.raises(SkillError, match=r"skill 'encode' asks for 'parms'.*did you mean 'params'\?"):
+        Worker().skill(encode)
+
+
+def test_what_is_not_offered_is_refused_when_the_skill_is_registered() -> None:
+    async def encode(params: dict[str, Any], progress: Any) -> None: ...
+
+    with pytest.raises(SkillError, match="asks for 'progress', but can be given only params, task_id, job_id, attempt"):
+        Worker().skill(encode)
+
+
+def test_a_positional_only_parameter_is_refused() -> None:
+    def encode(params: dict[str, Any], /) -> None: ...
+
+    with pytest.raises(SkillError, match="positional-only"):
+        Worker().skill(encode)
+
+
+@pytest.mark.parametrize("name", ["_encode", "en code", "a.b", "x" * 65, "@w"])
+def test_a_name_that_cannot_stand_in_a_routing_key_is_refused(name: str) -> None:
+    def encode(params: dict[str, Any]) -> None: ...
+
+    with pytest.raises(SkillError, match="a name has 1 to 64"):
+        Worker().skill(name)(encode)
+
+
+def test_a_skill_cannot_be_registered_twice() -> None:
+    worker = Worker()
+    worker.skill("encode")(lambda params: None)
+
+    with pytest.raises(SkillError, match="skill 'encode' is registered twice"):
+        worker.skill("encode")(lambda params: None)
