@@ -1,0 +1,228 @@
+"""Python client of the HTTP API.
+
+Answers are the JSON of the API as dicts; errors are those of :mod:`avtomatika.errors`. The token is sent, never shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized, Unavailable
+
+#: How long the server may hold a request that waits for a job to change.
+LONGEST_WAIT_SECONDS = 25.0
+#: Statuses that a proxy answers when what is behind it is away.
+_AWAY = (502, 503, 504)
+_TOO_BAD = (400, 413, 415, 422)
+
+
+class ApiClient:
+    """One server, asked with one token. Use it as a context manager, or close it."""
+
+    def __init__(self, base_url: str, token: str, *, timeout_seconds: float = 10.0) -> None:
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise InvalidRequest(f"{base_url!r} is no address of a server: it must begin with http:// or https://")
+        self._base_url = base_url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._session = requests.Session()
+        self._session.headers["X-Client-Token"] = token
+
+    def __repr__(self) -> str:
+        return f"ApiClient({self._base_url!r})"
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.close()
+
+    # ------------------------------------------------------------ jobs
+
+    def submit(
+        self,
+        endpoint: str,
+        initial_data: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Create a job and answer its id.
+
+        *endpoint* is what follows ``/api/v1/jobs/``, or a whole path (the ``url`` of a blueprint). *options* are the
+        other fields of the body: ``priority``, ``labels``, ``webhook_url``, ``dispatch_timeout``, ``result_timeout``.
+        With an *idempotency_key* it is safe to ask again after Unavailable.
+        """
+        path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        body = {"initial_data": dict(initial_data or {}), **options}
+        answer = self._json("POST", path, json=body, headers=headers)
+        return str(answer["job_id"])
+
+    def job(self, job_id: str, *, fields: Sequence[str] = (), wait_seconds: float = 0) -> dict[str, Any]:
+        """The job as it stands; with *wait_seconds* (up to 25) as it stands after its next change, if one comes."""
+        params: dict[str, Any] = {}
+        if fields:
+            params["fields"] = ",".join(fields)
+        if wait_seconds:
+            params["wait"] = wait_seconds
+        return self._json("GET", _job_path(job_id), params=params, held_seconds=wait_seconds)
+
+    def jobs(
+        self,
+        *,
+        status: str | None = None,
+        blueprint: str | None = None,
+        label: str | None = None,
+        page_size: int = 50,
+    ) -> Iterator[dict[str, Any]]:
+        """Jobs, newest first, fetched page by page as they are asked for. *label* is ``name=value``."""
+        wanted = {"status": status, "blueprint": blueprint, "label": label, "limit": page_size}
+        cursor: str | None = None
+        while True:
+            page = self._json("GET", "/api/v1/jobs", params={**wanted, "cursor": cursor})
+            yield from page["jobs"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def history(self, job_id: str, *, after: int = 0) -> dict[str, Any]:
+        """``events`` with ``seq > after`` up to the last one, and ``notes`` (what was ignored)."""
+        path = f"{_job_path(job_id)}/history"
+        history = self._json("GET", path, params={"after": after})
+        page = history
+        while page["next"] is not None:
+            page = self._json("GET", path, params={"after": page["next"]})
+            history["events"] += page["events"]
+        history["next"] = None
+        return history
+
+    def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """The job once it is over, or as it stands when the time is up; without a timeout it waits for ever.
+
+        A server that is away meanwhile is asked again until the time is up.
+        """
+        deadline = None if timeout_seconds is None else monotonic() + timeout_seconds
+        while True:
+            left = LONGEST_WAIT_SECONDS if deadline is None else max(0.0, deadline - monotonic())
+            try:
+                job = self.job(job_id, wait_seconds=min(left, LONGEST_WAIT_SECONDS))
+            except Unavailable as error:
+                if left <= error.retry_after_seconds:
+                    raise
+                sleep(error.retry_after_seconds)
+                continue
+            if JobStatus(job["status"]).is_final or left == 0:
+                return job
+
+    # ------------------------------------------------------------ blueprints
+
+    def blueprints(self) -> list[dict[str, Any]]:
+        """What may be created here: ``name``, ``url`` to post jobs to, and more."""
+        blueprints: list[dict[str, Any]] = self._json("GET", "/api/v1/blueprints")["blueprints"]
+        return blueprints
+
+    def blueprint(self, name: str) -> dict[str, Any]:
+        """The plan of a blueprint with its routing rules."""
+        return self._json("GET", _blueprint_path(name))
+
+    def blueprint_graph(self, name: str, *, format: str = "dot") -> bytes:
+        """The graph as ``dot``, ``svg``, ``png`` or ``json``."""
+        return self._bytes(f"{_blueprint_path(name)}/graph", format)
+
+    def job_graph(self, job_id: str, *, format: str = "dot") -> bytes:
+        """The graph of the job's blueprint with the path that the job took."""
+        return self._bytes(f"{_job_path(job_id)}/graph", format)
+
+    # ------------------------------------------------------------ inside
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = self._ask(method, path, **options)
+        try:
+            answer = response.json()
+        except requests.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise AvtomatikaError(f"{self._base_url}{path} answered {response.status_code}, but no JSON object")
+        return answer
+
+    def _bytes(self, path: str, format: str) -> bytes:
+        content: bytes = self._ask("GET", path, params={"format": format}).content
+        return content
+
+    def _ask(self, method: str, path: str, *, held_seconds: float = 0, **options: Any) -> requests.Response:
+        url = self._base_url + path
+        timeout = (self._timeout_seconds, self._timeout_seconds + held_seconds)
+        try:
+            # A redirect would carry the token to whatever place it names.
+            response = self._session.request(method, url, timeout=timeout, allow_redirects=False, **options)
+        except requests.Timeout:
+            raise Unavailable(f"{self._base_url} did not answer within {timeout[1]:g} s") from None
+        except requests.RequestException as error:
+            raise Unavailable(f"{self._base_url} cannot be reached: {_reason(error)}") from None
+        if response.ok and not response.is_redirect:
+            return response
+        raise _error(response, path)
+
+
+def _job_path(job_id: str) -> str:
+    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _blueprint_path(name: str) -> str:
+    return f"/api/v1/blueprints/{quote(name, safe='')}"
+
+
+def _error(response: requests.Response, path: str) -> AvtomatikaError:
+    """The error that *response* tells of."""
+    problem = _problem(response)
+    detail = str(problem.get("detail") or f"{path} answered {response.status_code} {response.reason}")
+    match response.status_code:
+        case 401:
+            return Unauthorized(detail)
+        case 404:
+            kind, name = str(problem.get("kind", "page")), str(problem.get("name", path))
+            return NotFound(kind, name, known=problem.get("near", ()))
+        case 409:
+            return Conflict(detail)
+        case status if status in _TOO_BAD:
+            return InvalidRequest(detail, fields=problem.get("errors"))
+        case status if status in _AWAY:
+            return Unavailable(detail, retry_after_seconds=_retry_after_seconds(response))
+    return AvtomatikaError(detail)
+
+
+def _problem(response: requests.Response) -> dict[str, Any]:
+    if "json" not in response.headers.get("Content-Type", ""):
+        return {}
+    try:
+        problem = response.json()
+    except requests.JSONDecodeError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _retry_after_seconds(response: requests.Response) -> int:
+    header = response.headers.get("Retry-After", "")
+    return int(header) if header.isdecimal() else 2
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason: requests wraps it three deep, with addresses of objects in between."""
+    reason = type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "strerror", None) or reason
+        cause = cause.__cause__ or cause.__context__
+    return reason

@@ -1,0 +1,38 @@
+"""Pictures of graphs: DOT in, SVG or PNG out, by Graphviz's ``dot`` or ``graphviz-pure`` from beside Python."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from avtomatika.errors import AvtomatikaError, SettingsError, Unavailable
+
+#: A graph that takes longer is given up.
+DRAWING_TIMEOUT_SECONDS = 5
+
+
+def draw(source: str, form: str) -> bytes:
+    """*source*, which is DOT, as ``svg`` or ``png``. SettingsError where nothing is installed that could draw it."""
+    command = [_program(), f"-T{form}"]
+    try:
+        done = subprocess.run(
+            command, input=source.encode(), capture_output=True, timeout=DRAWING_TIMEOUT_SECONDS, check=True
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"drawing took longer than {DRAWING_TIMEOUT_SECONDS} s: ask for DOT instead") from None
+    except subprocess.CalledProcessError as error:
+        raise AvtomatikaError(f"{command[0]} failed: {error.stderr.decode(errors='replace')}") from error
+    return done.stdout
+
+
+def _program() -> str:
+    beside = Path(sys.executable).with_name("graphviz-pure")
+    program = shutil.which("dot") or (str(beside) if beside.is_file() else None)
+    if program is None:
+        raise SettingsError(
+            "nothing here draws pictures: install Graphviz so that 'dot' is on PATH, or graphviz-pure with pip;"
+            " DOT itself needs neither"
+        )
+    return program

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.tokens import Client, Clients, hash_token
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Put a clients.toml in place as careful editors do: by renaming a new file over it."""
+    path = tmp_path / "clients.toml"
+
+    def write(text: str) -> Path:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(text)
+        fresh.chmod(0o600)
+        os.replace(fresh, path)
+        return path
+
+    return write
+
+
+def test_the_token_of_the_environment_belongs_to_an_operator() -> None:
+    clients = Clients(token="secret")
+
+    client = clients.identify("secret")
+
+    assert client == Client("operator", role="operator")
+    assert client.is_operator
+
+
+def test_a_section_is_a_client_with_its_plan_role_and_attempts(write: Callable[[str], Path]) -> None:
+    path = write('[shop]\ntoken = "t1"\nplan = "gold"\nrole = "operator"\nmonthly_attempts = 100\n')
+
+    client = Clients(path=path).identify("t1")
+
+    assert client == Client("shop", role="operator", plan="gold", monthly_attempts=100)
+
+
+def test_further_keys_are_params(write: Callable[[str], Path]) -> None:
+    path = write('[shop]\ntoken = "t1"\nlanguages = ["en", "es"]\n[shop.limits]\nsize = 3\n')
+
+    client = Clients(path=path).identify("t1")
+
+    assert client.params == {"languages": ["en", "es"], "limits": {"size": 3}}
+    assert client.role == "client"
+
+
+def test_a_section_may_hold_the_hash_of_its_token(write: Callable[[str], Path]) -> None:
+    path = write(f'[shop]\ntoken_sha256 = "{hash_token("t1")}"\n')
+
+    clients = Clients(path=path)
+
+    assert clients.identify("t1").name == "shop"
+    with pytest.raises(Unauthorized):
+        clients.identify(hash_token("t1"))
+
+
+@pytest.mark.parametrize("token", ["", "secre", "secret ", "SECRET", "sécret", "x" * 65_536])
+def test_any_other_token_is_nobodys(token: str) -> None:
+    clients = Clients(token="secret")
+
+    with pytest.raises(Unauthorized, match="no client has this token"):
+        clients.identify(token)
+
+
+def test_clients_are_found_by_name(write: Callable[[str], Path]) -> None:
+    clients = Clients(path=write('[shop]\ntoken = "t1"\n'))
+
+    assert clients.get("shop") == Client("shop")
+    assert clients.get("other") is None
+
+
+def test_clients_are_counted(write: Callable[[str], Path]) -> None:
+    assert len(Clients()) == 0
+    assert len(Clients(token="t", path=write('[a]\ntoken = "1"\n[b]\ntoken = "2"\n'))) == 3
+
+
+def test_a_client_cannot_be_changed() -> None:
+    client = Client("shop")
+
+    with pytest.raises(FrozenInstanceError):
+        client.role = "operator"  # type: ignore[misc]  # that it is refused is the point
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ('[a]\ntoken = "1"\n\n[b]\nplan = "x"\n', 4, "[b] needs either token or token_sha256"),
+        ('[a]\ntoken = "1"\ntoken_sha256 = "2"\n', 1, "[a] needs either token or token_sha256"),
+        ('# who\n[a]\ntoken = ""\n', 2, "the token of [a] must be 1 to 512 ASCII characters without spaces"),
+        ("[a]\ntoken = 5\n", 1, "the token of [a] must be"),
+        ('[a]\ntoken_sha256 = "ABC"\n', 1, "token_sha256 of [a] must be 64 hex digits"),
+        ('[a]\ntoken = "1"\nrole = "king"\n', 1, "role of [a] is 'king', but must be one of client, operator"),
+        ('[a]\ntoken = "1"\nplan = 3\n', 1, "plan of [a] is 3, but must be text"),
+        ('[a]\ntoken = "1"\nmonthly_attempts = -1\n', 1, "monthly_attempts of [a] is -1"),
+        ('[a]\ntoken = "1"\n[b]\ntoken = "1"\n', 3, "[b] has the same token as 'a'"),
+        ('["a b"]\ntoken = "1"\n', 1, "the name 'a b' must be"),
+        ('x = 1\na = "b"\n', 1, "'x' must be a section"),
+        ('[operator]\ntoken = "1"\n', 1, "[operator] is the client of CLIENT_TOKEN already"),
+    ],
+)
+def test_a_wrong_file_stops_the_program_with_file_line_and_reason(
+    write: Callable[[str], Path], text: str, line: int, reason: str
+) -> None:
+    path = write(text)
+
+    with pytest.raises(SettingsError) as caught:
+        Clients(token="operators", path=path)
+
+    assert str(caught.value).startswith(f"{path}, line {line}: {reason}")
+
+
+def test_a_file_that_does_not_parse_stops_the_program_with_file_line_and_reason(write: Callable[[str], Path]) -> None:
+    path = write('[a]\ntoken = "1\n')
+
+    with pytest.raises(SettingsError, match=r"clients\.toml: Illegal character.*line 2"):
+        Clients(path=path)
+
+
+def test_a_file_that_is_not_there_stops_the_program(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.toml: No such file"):
+        Clients(path=tmp_path / "none.toml")
+
+
+def test_no_message_shows_a_token(write: Callable[[str], Path]) -> None:
+    path = write('[a]\ntoken = "canary"\n[b]\ntoken = "canary"\n')
+
+    with pytest.raises(SettingsError) as caught:
+        Clients(path=path)
+
+    assert "canary" not in str(caught.value)
+    assert "canary" not in repr(vars(Clients(token="canary")))
+
+
+def test_a_changed_file_is_read_again_after_a_second(write: Callable[[str], Path], clock: Clock) -> None:
+    clients = Clients(path=write('[a]\ntoken = "1"\n'), clock=clock)
+    write('[b]\ntoken = "2"\n')
+    clock.now = 1.0
+
+    assert clients.identify("2").name == "b"
+    with pytest.raises(Unauthorized):
+        clients.identify("1")
+
+
+def test_a_file_is_looked_at_at_most_once_a_second(write: Callable[[str], Path], clock: Clock) -> None:
+    clients = Clients(path=write('[a]\ntoken = "1"\n'), clock=clock)
+    write('[b]\ntoken = "2"\n')
+    clock.now = 0.9
+
+    assert clients.identify("1").name == "a"
+
+
+@pytest.mark.parametrize("text", ["[b\n", '[b]\nrole = "client"\n', "\udcff"])
+def test_a_broken_file_leaves_the_old_clients_in_force_and_says_so_once(
+    write: Callable[[str], Path], clock: Clock, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    path = write('[a]\ntoken = "1"\n')
+    clients = Clients(path=path, clock=clock)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+
+    for clock.now in (1.0, 2.0, 3.0):
+        assert clients.identify("1").name == "a"
+
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert str(path) in record.getMessage()
+    assert "the clients known so far stay in force" in record.getMessage()
+
+
+def test_a_file_that_vanished_leaves_the_old_clients_in_force(write: Callable[[str], Path], clock: Clock) -> None:
+    path = write('[a]\ntoken = "1"\n')
+    clients = Clients(path=path, clock=clock)
+    path.unlink()
+    clock.now = 1.0
+
+    assert clients.identify("1").name == "a"
+
+
+def test_a_repaired_file_comes_into_force(write: Callable[[str], Path], clock: Clock) -> None:
+    clients = Clients(path=write('[a]\ntoken = "1"\n'), clock=clock)
+    write("[broken\n")
+    clock.now = 1.0
+    clients.get("a")
+    write('[b]\ntoken = "2"\n')
+    clock.now = 2.0
+
+    assert clients.get("b") == Client("b")
+
+
+def test_a_file_that_everybody_can_read_is_warned_about(
+    write: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write('[a]\ntoken = "1"\n')
+    path.chmod(0o644)
+
+    Clients(path=path)
+
+    assert "can be read by everybody" in caplog.text

@@ -1,0 +1,170 @@
+"""The app on the real server, three clients who ask it, and somebody who moves jobs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from avtomatika import Blueprint, F, broker, transport
+from avtomatika.broker import Intake
+from avtomatika.core import machine
+from avtomatika.core.actions import Action
+from avtomatika.core.job import Job
+from avtomatika.schemas import wire
+from avtomatika.store import Cause, Commit, Store
+from avtomatika.tokens import Clients
+from avtomatika.web.app import create_app
+
+#: The operator's token; those of alice and bob are in the file that ``clients`` writes.
+OPERATOR_TOKEN = "operators-own-token"
+
+video = Blueprint(name="video", api_endpoint="jobs/video")
+
+
+@video.handler(is_start=True)
+def start(actions: Any) -> None:
+    actions.go_to("encode")
+
+
+@video.handler("encode", F.initial_data["quality"] == "low")
+def encode_low(actions: Any) -> None:
+    actions.go_to("publish")
+
+
+@video.handler
+def encode(actions: Any) -> None:
+    actions.dispatch_task("encode", {}, transitions={"success": "publish", "failure": "failed"})
+
+
+@video.handler(is_end=True)
+def publish() -> None: ...
+
+
+@video.handler(is_end="failed")
+def failed() -> None: ...
+
+
+nightly = Blueprint(name="nightly")
+
+
+@nightly.handler(is_start=True, is_end=True)
+def sweep() -> None: ...
+
+
+PLANS = (video.plan, nightly.plan)
+
+
+@pytest.fixture
+def declare(redis_url: str) -> Callable[[], None]:
+    """Make the plans known to the broker."""
+
+    def declare() -> None:
+        with broker.connect(redis_url) as connection:
+            broker.declare(connection, PLANS)
+
+    return declare
+
+
+@pytest.fixture
+def store(redis_url: str, declare: Callable[[], None]) -> Iterator[Store]:
+    declare()
+    store = Store.connect(redis_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def clients(tmp_path: Path) -> Clients:
+    path = tmp_path / "clients.toml"
+    path.write_text('[alice]\ntoken = "token-of-alice"\nplan = "gold"\n[bob]\ntoken = "token-of-bob"\n')
+    path.chmod(0o600)
+    return Clients(token=OPERATOR_TOKEN, path=path)
+
+
+@pytest.fixture
+def app(store: Store, clients: Clients, declare: Callable[[], None]) -> Flask:
+    return create_app(store=store, plans=PLANS, clients=clients, declare=declare)
+
+
+@pytest.fixture
+def anybody(app: Flask) -> FlaskClient:
+    """Somebody without a token."""
+    return app.test_client()
+
+
+@pytest.fixture
+def operator(app: Flask) -> FlaskClient:
+    return _with_token(app, OPERATOR_TOKEN)
+
+
+@pytest.fixture
+def alice(app: Flask) -> FlaskClient:
+    return _with_token(app, "token-of-alice")
+
+
+@pytest.fixture
+def bob(app: Flask) -> FlaskClient:
+    return _with_token(app, "token-of-bob")
+
+
+@pytest.fixture
+def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
+    """``move(action, action)``: take the next step message of any job and decide so; answers the job after that."""
+    connection, client = broker.connect(redis_url), transport.connect(redis_url)
+    intake = Intake(connection, video.plan.queues, prefetch=1)
+    committing = Store(transport.Server(client), intake.channel)
+
+    def move(*actions: Action) -> Job:
+        delivery = _next(intake)
+        event = wire.load_event(delivery.body)
+        before = store.load(event.job_id)
+        assert before is not None
+        step = machine.advance(video.plan, before, event, here=delivery.queue)
+        for action in actions:
+            decided = machine.decide(video.plan, step.job, action, here=delivery.queue, patch={}, max_transitions=100)
+            step = step.then(decided)
+        [reply] = committing.commit([Commit(before, step, (Cause(delivery.tag, event.id),))])
+        assert reply.answer == "OK"
+        intake.release([delivery.tag])
+        return step.job
+
+    yield move
+    intake.close()
+    client.close()
+    connection.close()
+
+
+def created_id(client: FlaskClient, **body: Any) -> str:
+    """Create a job of ``video`` and answer its id."""
+    response = client.post("/api/v1/jobs/video", json=body)
+    assert response.status_code == 202, response.text
+    return str(response.json["job_id"])
+
+
+def problem(response: TestResponse, status: int, code: str) -> dict[str, Any]:
+    """The problem that *response* tells, which must have *status* and *code*."""
+    assert response.content_type == "application/problem+json"
+    body: dict[str, Any] = response.json
+    assert (response.status_code, body["status"], body["code"]) == (status, status, code), body
+    assert body["type"] == "about:blank"
+    assert body["title"]
+    return body
+
+
+def _with_token(app: Flask, token: str) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["HTTP_X_CLIENT_TOKEN"] = token
+    return client
+
+
+def _next(intake: Intake) -> Any:
+    for _ in range(100):
+        for delivery in intake.take(0.05):
+            return delivery
+    raise AssertionError("no step message came")

@@ -1,0 +1,196 @@
+"""The Python client against the app behind a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from time import monotonic
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from avtomatika.client import ApiClient
+from avtomatika.core.actions import End, GoTo
+from avtomatika.core.job import Job
+from avtomatika.errors import (
+    AvtomatikaError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from avtomatika.store import Store
+
+Move = Callable[..., Job]
+TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
+
+
+@pytest.fixture
+def url(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def alice(url: str) -> Iterator[ApiClient]:
+    with ApiClient(url + "/", "token-of-alice") as client:
+        yield client
+
+
+def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: ApiClient, store: Store) -> None:
+    job_id = alice.submit("video", {"n": 1}, priority=4, labels={"team": "blue"}, result_timeout=60)
+
+    job = store.load(job_id)
+    assert job is not None
+    assert (job.client, job.initial_data, job.priority, job.labels) == ("alice", {"n": 1}, 4, {"team": "blue"})
+    assert job.result_timeout_seconds == 60
+
+
+def test_a_job_is_submitted_to_the_url_of_a_blueprint(alice: ApiClient) -> None:
+    [url] = [each["url"] for each in alice.blueprints() if each["name"] == "video"]
+
+    assert alice.job(alice.submit(url))["blueprint_name"] == "video"
+
+
+def test_with_an_idempotency_key_a_job_is_created_once(alice: ApiClient) -> None:
+    ids = {alice.submit("video", {"n": 1}, idempotency_key="k") for _ in range(2)}
+
+    assert len(ids) == 1
+    with pytest.raises(Conflict, match="'k' was used with another body"):
+        alice.submit("video", {"n": 2}, idempotency_key="k")
+
+
+def test_a_job_is_shown_with_the_fields_that_are_asked_for(alice: ApiClient) -> None:
+    job_id = alice.submit("video")
+
+    assert alice.job(job_id, fields=("id", "version")) == {"id": job_id, "version": 1}
+
+
+def test_jobs_are_fetched_page_by_page(alice: ApiClient) -> None:
+    ids = [alice.submit("video", labels={"n": str(n % 2)}) for n in range(5)]
+
+    assert {job["id"] for job in alice.jobs(page_size=2)} == set(ids)
+    assert {job["id"] for job in alice.jobs(label="n=1", blueprint="video", status="pending")} == {ids[1], ids[3]}
+
+
+def test_a_history_is_fetched_to_its_end(alice: ApiClient, move: Move) -> None:
+    job_id = alice.submit("video")
+    move(*TO_THE_END)
+
+    history = alice.history(job_id)
+
+    assert history["events"][0]["event_type"] == "job_created"
+    assert history["events"][-1]["event_type"] == "job_finished"
+    assert alice.history(job_id, after=2)["events"] == history["events"][2:]
+
+
+def test_waiting_ends_when_the_job_does(alice: ApiClient, move: Move) -> None:
+    job_id = alice.submit("video")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(alice.wait, job_id, timeout_seconds=20)
+        move(*TO_THE_END)
+
+    assert waiting.result()["result"] == {"url": "/out"}
+
+
+def test_waiting_ends_when_the_time_is_up(alice: ApiClient) -> None:
+    begun = monotonic()
+
+    job = alice.wait(alice.submit("video"), timeout_seconds=0.3)
+
+    assert job["status"] == "pending"
+    assert monotonic() - begun < 3
+
+
+def test_blueprints_and_graphs_are_shown(alice: ApiClient) -> None:
+    job_id = alice.submit("video")
+
+    assert alice.blueprint("video")["start"] == "start"
+    assert alice.blueprint_graph("video").startswith(b"digraph")
+    assert b"<svg" in alice.job_graph(job_id, format="svg")
+
+
+def test_an_unknown_name_is_told_as_the_server_tells_it(alice: ApiClient) -> None:
+    with pytest.raises(NotFound) as caught:
+        alice.blueprint("vidoe")
+
+    assert str(caught.value) == "no blueprint 'vidoe'; did you mean 'video'?"
+    assert (caught.value.kind, caught.value.name, caught.value.near) == ("blueprint", "vidoe", ["video"])
+
+
+def test_a_job_id_cannot_leave_its_path(alice: ApiClient) -> None:
+    with pytest.raises(NotFound):
+        alice.job("../blueprints")
+
+
+def test_a_wrong_body_is_told_by_field(alice: ApiClient) -> None:
+    with pytest.raises(InvalidRequest, match="fields that do not fit: priority") as caught:
+        alice.submit("video", priority=11)
+
+    assert caught.value.fields == {"priority": ["must be 0 to 9; higher is sooner"]}
+
+
+def test_a_body_that_is_too_large_is_an_invalid_request(alice: ApiClient) -> None:
+    with pytest.raises(InvalidRequest, match="at most 1048576 bytes"):
+        alice.submit("video", {"a": "x" * 1024 * 1024})
+
+
+def test_a_wrong_token_is_unauthorized_and_not_shown(url: str) -> None:
+    with ApiClient(url, "canary") as client, pytest.raises(Unauthorized) as caught:
+        client.blueprints()
+
+    assert "canary" not in f"{caught.value} {caught.value!r} {client!r}"
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with ApiClient("http://127.0.0.1:9", "canary") as client, pytest.raises(Unavailable) as caught:
+        client.blueprints()
+
+    assert str(caught.value) == "http://127.0.0.1:9 cannot be reached: Connection refused"
+
+
+def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Flask, url: str) -> None:
+    with ApiClient(url, "token-of-alice", timeout_seconds=0.2) as client:
+        job_id = client.submit("video")
+        with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+            client._json("GET", f"/api/v1/jobs/{job_id}", params={"wait": 2})
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error"),
+    [
+        (302, {"Location": "http://evil.example/"}, AvtomatikaError),
+        (404, {}, NotFound),
+        (500, {}, AvtomatikaError),
+        (502, {"Retry-After": "7"}, Unavailable),
+        (200, {}, AvtomatikaError),
+    ],
+)
+def test_what_is_not_our_server_is_an_error_too(
+    app: Flask, url: str, status: int, headers: dict[str, str], error: type[AvtomatikaError]
+) -> None:
+    @app.get("/foreign/api/v1/blueprints")
+    def foreign() -> tuple[str, int, dict[str, str]]:
+        return "<html>proxy</html>", status, headers
+
+    with ApiClient(f"{url}/foreign", "token-of-alice") as client, pytest.raises(error) as caught:
+        client.blueprints()
+
+    assert type(caught.value) is error
+    if isinstance(caught.value, Unavailable):
+        assert caught.value.retry_after_seconds == 7
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", ""])
+def test_an_address_must_be_one_of_http(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="must begin with http"):
+        ApiClient(url, "t")

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.job import Job
+from avtomatika.store import Store
+from avtomatika.tokens import Clients
+from avtomatika.web.app import create_app
+
+from .conftest import OPERATOR_TOKEN, PLANS, created_id, problem
+
+Move = Callable[..., Job]
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+TO_ENCODE = (GoTo("encode"), DispatchTask("encode", {}, transitions={"success": "publish", "failure": "failed"}))
+TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
+
+
+def test_a_new_job_is_shown(alice: FlaskClient) -> None:
+    job_id = created_id(alice, initial_data={"n": 1}, labels={"team": "blue"}, priority=3)
+
+    job = alice.get(f"/api/v1/jobs/{job_id}").json
+
+    assert RFC3339.fullmatch(job.pop("created_at"))
+    assert RFC3339.fullmatch(job.pop("updated_at"))
+    assert job == {
+        "id": job_id,
+        "status": "pending",
+        "blueprint_name": "video",
+        "plan": PLANS[0].plan8,
+        "current_state": "start",
+        "result": None,
+        "error": None,
+        "worker_id": None,
+        "tasks": [],
+        "version": 1,
+        "priority": 3,
+        "labels": {"team": "blue"},
+        "client": "alice",
+        "initial_data": {"n": 1},
+        "state_history": {},
+    }
+
+
+def test_a_job_that_waits_shows_its_task(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+
+    job = alice.get(f"/api/v1/jobs/{job_id}").json
+
+    assert (job["status"], job["current_state"], job["version"]) == ("waiting_for_worker", "encode", 2)
+    assert job["tasks"] == [
+        {"id": f"{job_id}.1.0", "task_type": "encode", "state": "encode", "attempt": 1, "worker_id": None}
+    ]
+
+
+def test_a_finished_job_shows_its_result(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_THE_END)
+
+    job = alice.get(f"/api/v1/jobs/{job_id}").json
+
+    assert (job["status"], job["result"], job["error"]) == ("finished", {"url": "/out"}, None)
+
+
+def test_only_the_fields_that_are_asked_for_are_shown(alice: FlaskClient) -> None:
+    job_id = created_id(alice)
+
+    response = alice.get(f"/api/v1/jobs/{job_id}?fields=id,%20status")
+
+    assert response.json == {"id": job_id, "status": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "message"),
+    [
+        ("wait=26", "wait", "Must be greater than or equal to 0 and less than or equal to 25."),
+        ("wait=-1", "wait", "Must be greater than or equal to 0"),
+        ("wait=nan", "wait", "Special numeric values"),
+        ("wait=soon", "wait", "Not a valid number."),
+        ("fields=id,statsu", "fields", "there are id, status, "),
+        ("verbose=1", "verbose", "there is no such field"),
+    ],
+)
+def test_a_query_that_does_not_fit_is_refused(alice: FlaskClient, query: str, field: str, message: str) -> None:
+    body = problem(alice.get(f"/api/v1/jobs/{created_id(alice)}?{query}"), 422, "invalid_request")
+
+    assert body["detail"] == f"the query has fields that do not fit: {field}"
+    assert body["errors"][field][0].startswith(message)
+
+
+@pytest.mark.parametrize("job_id", ["g0-none", "x" * 129, "a%20b", "%0d%0aSet-Cookie:%20a=b", "..%2f..%2fetc"])
+def test_an_unknown_job_is_not_found(alice: FlaskClient, job_id: str) -> None:
+    response = alice.get(f"/api/v1/jobs/{job_id}")
+
+    assert problem(response, 404, "not_found")["detail"].startswith("no ")
+    assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.parametrize("key", ["history", "tasks", "seen", "notes"])
+def test_other_keys_of_a_job_are_no_jobs(alice: FlaskClient, key: str) -> None:
+    job_id = created_id(alice)
+
+    problem(alice.get(f"/api/v1/jobs/{job_id}:{key}"), 404, "not_found")
+
+
+def test_a_request_that_waits_is_answered_when_the_job_changes(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    begun = monotonic()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(alice.get, f"/api/v1/jobs/{job_id}?wait=20")
+        move(*TO_ENCODE)
+        job = waiting.result().json
+
+    assert (job["version"], job["status"]) == (2, "waiting_for_worker")
+    assert monotonic() - begun < 5
+
+
+def test_a_request_that_waits_is_answered_when_its_time_is_up(alice: FlaskClient) -> None:
+    job_id = created_id(alice)
+    begun = monotonic()
+
+    job = alice.get(f"/api/v1/jobs/{job_id}?wait=0.2").json
+
+    assert job["version"] == 1
+    assert 0.2 <= monotonic() - begun < 2
+
+
+def test_a_request_does_not_wait_for_a_job_that_is_over(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_THE_END)
+    begun = monotonic()
+
+    assert alice.get(f"/api/v1/jobs/{job_id}?wait=20").json["status"] == "finished"
+    assert monotonic() - begun < 2
+
+
+def test_requests_beyond_the_threads_do_not_wait(store: Store, clients: Clients, declare: Callable[[], None]) -> None:
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=1)
+    app.extensions["avtomatika"].waits.acquire()
+    operator = app.test_client()
+    operator.environ_base["HTTP_X_CLIENT_TOKEN"] = OPERATOR_TOKEN
+
+    response = operator.get(f"/api/v1/jobs/{created_id(operator)}?wait=20")
+
+    assert (
+        problem(response, 503, "unavailable")["detail"] == "too many requests wait for jobs already; ask without wait="
+    )
+    assert response.headers["Retry-After"] == "2"
+
+
+def test_a_history_tells_what_happened_in_order(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+
+    history = alice.get(f"/api/v1/jobs/{job_id}/history").json
+
+    assert (history["job_id"], history["notes"], history["next"]) == (job_id, [], None)
+    assert [event["seq"] for event in history["events"]] == [1, 2, 3, 4]
+    assert [event["event_type"] for event in history["events"]] == [
+        "job_created",
+        "state_entered",
+        "state_entered",
+        "task_dispatched",
+    ]
+    assert [event["version"] for event in history["events"]] == [1, 2, 2, 2]
+    assert set(history["events"][0]) == {
+        "seq", "version", "timestamp", "event_type", "state", "task_id", "attempt", "worker_id", "duration_ms", "data"
+    }  # fmt: skip
+    assert all(RFC3339.fullmatch(event["timestamp"]) for event in history["events"])
+
+
+def test_a_history_comes_in_pages(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+
+    first = alice.get(f"/api/v1/jobs/{job_id}/history?limit=3").json
+    rest = alice.get(f"/api/v1/jobs/{job_id}/history?limit=3&after={first['next']}").json
+
+    assert [event["seq"] for event in first["events"]] == [1, 2, 3]
+    assert ([event["seq"] for event in rest["events"]], rest["next"]) == ([4], None)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=-1", "after=x"])
+def test_a_page_of_a_history_has_its_limits(alice: FlaskClient, query: str) -> None:
+    problem(alice.get(f"/api/v1/jobs/{created_id(alice)}/history?{query}"), 422, "invalid_request")
+
+
+def test_a_graph_shows_the_path_of_the_job(alice: FlaskClient, move: Move) -> None:
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+
+    graph = alice.get(f"/api/v1/jobs/{job_id}/graph?format=json").json
+    drawn = alice.get(f"/api/v1/jobs/{job_id}/graph")
+
+    assert (graph["path"], graph["present"]) == (["start", "encode"], "encode")
+    assert drawn.content_type == "text/vnd.graphviz; charset=utf-8"
+    assert drawn.text != alice.get("/api/v1/blueprints/video/graph").text
+
+
+def test_jobs_are_listed_newest_first_in_pages(alice: FlaskClient) -> None:
+    ids = {created_id(alice) for _ in range(5)}
+
+    first = alice.get("/api/v1/jobs?limit=3").json
+    rest = alice.get("/api/v1/jobs", query_string={"limit": 3, "cursor": first["next"]}).json
+
+    jobs = first["jobs"] + rest["jobs"]
+    assert {job["id"] for job in jobs} == ids
+    assert [job["created_at"] for job in jobs] == sorted((job["created_at"] for job in jobs), reverse=True)
+    assert (len(first["jobs"]), rest["next"]) == (3, None)
+    assert "initial_data" not in first["jobs"][0]
+
+
+def test_jobs_are_listed_by_status_label_and_blueprint(alice: FlaskClient, move: Move) -> None:
+    over = created_id(alice, labels={"team": "a=b"})
+    move(*TO_THE_END)
+    pending = created_id(alice)
+
+    def listed(query: str) -> list[str]:
+        return [job["id"] for job in alice.get(f"/api/v1/jobs?{query}").json["jobs"]]
+
+    assert listed("status=finished") == [over]
+    assert listed("status=pending") == [pending]
+    assert listed("label=team%3Da%3Db") == [over]
+    assert set(listed("blueprint=video")) == {pending, over}
+    assert listed("blueprint=nightly") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=done", "status"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("label=team", "label"),
+        ("cursor=x", "cursor"),
+        ("client=bob", "client"),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused(alice: FlaskClient, query: str, field: str) -> None:
+    body = problem(alice.get(f"/api/v1/jobs?{query}"), 422, "invalid_request")
+
+    assert list(body["errors"]) == [field]
+
+
+def test_a_status_that_is_unknown_is_answered_with_those_there_are(alice: FlaskClient) -> None:
+    body = problem(alice.get("/api/v1/jobs?status=done"), 422, "invalid_request")
+
+    assert "waiting_for_worker" in body["errors"]["status"][0]
+
+
+def test_no_answer_shows_a_token(app: Flask, operator: FlaskClient, move: Move) -> None:
+    job_id = created_id(operator)
+
+    answers = [operator.get(f"/api/v1/jobs/{job_id}{suffix}").text for suffix in ("", "/history", "/graph")]
+
+    assert OPERATOR_TOKEN not in "".join(answers)

@@ -1,0 +1,1 @@
+"""Everything below ``/api``: one file a noun."""

@@ -1,0 +1,39 @@
+"""Looking at blueprints: what may be created here, and how its messages are routed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from avtomatika.core.plan import Plan
+from avtomatika.schemas.api import BlueprintListSchema, PlanSchema
+from avtomatika.schemas.api_requests import GraphQuerySchema
+
+from ..graphs import graph_response
+from ..routes import Routes
+from ..site import site
+
+routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", description="Look at blueprints")
+
+
+@routes.get("")
+@routes.response(200, BlueprintListSchema)
+def list_blueprints() -> dict[str, list[Plan]]:
+    """List the blueprints that are served here"""
+    return {"blueprints": [plan for _, plan in sorted(site().plans.items())]}
+
+
+@routes.get("/<name>")
+@routes.response(200, PlanSchema)
+def show_blueprint(name: str) -> Plan:
+    """Show the plan of a blueprint: states, queues, routing rules"""
+    return site().plan(name)
+
+
+@routes.get("/<name>/graph")
+@routes.arguments(GraphQuerySchema, location="query")
+@routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
+def show_graph(wanted: dict[str, Any], name: str) -> Response:
+    """Draw the graph of a blueprint"""
+    return graph_response(site().plan(name), format=wanted["format"])

@@ -1,0 +1,93 @@
+"""Looking at jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Response, jsonify
+
+from avtomatika.core.graph import JobPath
+from avtomatika.core.job import HistoryEntry, Job
+from avtomatika.errors import NotFound
+from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
+from avtomatika.schemas.api_fields import rfc3339
+from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobListQuerySchema, JobQuerySchema
+from avtomatika.store import JobFilter
+
+from ..access import caller
+from ..graphs import graph_response
+from ..routes import Routes
+from ..site import site
+from ..waiting import changed
+
+routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Look at jobs")
+
+#: What an id may look like; anything else could name a key of the server that holds no job.
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+@routes.get("")
+@routes.arguments(JobListQuerySchema, location="query")
+@routes.response(200, JobListSchema)
+def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
+    """List jobs, newest first"""
+    owner = None if caller().is_operator else caller().name
+    jobs, cursor = site().store.list_jobs(JobFilter(client=owner, **wanted))
+    return {"jobs": [JobView(job, {}) for job in jobs], "next": cursor}
+
+
+@routes.get("/<job_id>")
+@routes.arguments(JobQuerySchema, location="query")
+@routes.response(200, JobSchema)
+def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
+    """Show a job, at once or when it changes"""
+    job = _callers_job(job_id)
+    if wanted["wait"] and not job.status.is_final:
+        changed(job, site().store, wait_seconds=wanted["wait"], waits=site().waits)
+        job = _callers_job(job_id)
+    view = JobView(job, site().store.holders(job_id) if job.tasks else {})
+    return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
+
+
+@routes.get("/<job_id>/history")
+@routes.arguments(HistoryQuerySchema, location="query")
+@routes.response(200, HistorySchema)
+def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """Show what happened to a job, oldest first"""
+    _callers_job(job_id)
+    events, following = site().store.history(job_id, **wanted)
+    notes = [_dated(note) for note in site().store.notes(job_id)]
+    return {"job_id": job_id, "events": events, "notes": notes, "next": following}
+
+
+@routes.get("/<job_id>/graph")
+@routes.arguments(GraphQuerySchema, location="query")
+@routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
+def show_path(wanted: dict[str, Any], job_id: str) -> Response:
+    """Draw the graph of the job's blueprint with the path that the job took"""
+    job = _callers_job(job_id)
+    path = JobPath.of(job, _whole_history(job_id))
+    return graph_response(site().plan(job.blueprint), format=wanted["format"], path=path)
+
+
+def _callers_job(job_id: str) -> Job:
+    """The job, if the caller may see it. Somebody else's is as unknown as one that never was."""
+    job = site().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
+    if job is None or not (caller().is_operator or job.client == caller().name):
+        raise NotFound("job", job_id)
+    return job
+
+
+def _whole_history(job_id: str) -> Iterator[HistoryEntry]:
+    after: int | None = 0
+    while after is not None:
+        recorded, after = site().store.history(job_id, after=after)
+        yield from (each.entry for each in recorded)
+
+
+def _dated(note: dict[str, Any]) -> dict[str, Any]:
+    """*note* with its time as all times are shown."""
+    rest = {name: value for name, value in note.items() if name != "timestamp_ms"}
+    return {"timestamp": rfc3339(note["timestamp_ms"]), **rest}

@@ -1,0 +1,131 @@
+"""The app: routes, access and errors put together around a store, plans and clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import BoundedSemaphore
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+from flask.json.provider import JSONProvider
+from flask_smorest import Api
+
+from avtomatika import __version__
+from avtomatika.core.plan import Plan
+from avtomatika.errors import BlueprintError
+from avtomatika.schemas.api import ProblemSchema
+from avtomatika.store import Store
+from avtomatika.tokens import Clients
+
+from . import docs, health
+from .access import guard
+from .api import blueprints, jobs
+from .api.creation import creation_routes, unknown_endpoint
+from .body import MAX_BYTES
+from .problems import register_problems
+from .routes import Routes
+from .site import EXTENSION, Site
+
+#: Threads that held requests leave free for all others.
+FREE_THREADS = 16
+#: Routes that need no token; ``api-docs`` is flask-smorest's, for ``/openapi.json``.
+PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs"})
+
+_CONFIG = {
+    "API_TITLE": "avtomatika",
+    "API_VERSION": __version__,
+    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_URL_PREFIX": "/",
+    "MAX_CONTENT_LENGTH": MAX_BYTES,
+}
+_SECURITY_SCHEMES = {
+    "clientToken": {"type": "apiKey", "in": "header", "name": "X-Client-Token"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def create_app(
+    *,
+    store: Store,
+    plans: Iterable[Plan],
+    clients: Clients,
+    declare: Callable[[], None],
+    web_threads: int = 256,
+) -> Flask:
+    """The app of one process.
+
+    *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere.
+    Raises BlueprintError where two plans have one name or one endpoint.
+    """
+    by_name = _by_name(plans)
+    app = Flask("avtomatika.web", static_folder=None)
+    app.config.update(_CONFIG)
+    app.json = _Json(app)
+    app.extensions[EXTENSION] = Site(
+        store=store,
+        plans=by_name,
+        clients=clients,
+        declare=declare,
+        waits=BoundedSemaphore(max(1, web_threads - FREE_THREADS)),
+    )
+    app.before_request(guard(clients, public=PUBLIC_ROUTES))
+    app.after_request(_harden)
+    _register_routes(app, creation_routes(by_name.values()), jobs.routes, blueprints.routes, health.routes, docs.routes)
+    register_problems(app)
+    return app
+
+
+def _register_routes(app: Flask, *groups: Routes) -> None:
+    api = _Api(app, spec_kwargs={"security": [{name: []} for name in _SECURITY_SCHEMES]})
+    for name, scheme in _SECURITY_SCHEMES.items():
+        api.spec.components.security_scheme(name, scheme)
+    for routes in groups:
+        api.register_blueprint(routes)
+    app.add_url_rule("/api/v1/jobs/<endpoint>", view_func=unknown_endpoint, methods=["POST"])
+
+
+class _Api(Api):
+    """flask-smorest with our way to tell errors."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def _register_error_handlers(self) -> None:
+        """Left to :func:`register_problems`."""
+
+    def _register_responses(self) -> None:
+        """These are the errors, documented once for all views."""
+        self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
+        super()._register_responses()
+        del self.DEFAULT_RESPONSE_CONTENT_TYPE
+
+
+class _Json(JSONProvider):
+    """What Flask's ``jsonify`` uses."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
+
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        value = self._prepare_response_obj(args, kwargs)
+        return Response(orjson.dumps(value), content_type="application/json")
+
+
+def _by_name(plans: Iterable[Plan]) -> dict[str, Plan]:
+    by_name: dict[str, Plan] = {}
+    for plan in plans:
+        if plan.blueprint in by_name:
+            raise BlueprintError("there are two blueprints of this name", blueprint=plan.blueprint)
+        by_name[plan.blueprint] = plan
+    return by_name
+
+
+def _harden(response: Response) -> Response:
+    """Answers are nobody else's: not kept on the way, not guessed at, not shown inside other pages."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+    return response

@@ -1,0 +1,68 @@
+"""Graphs as answers: DOT, SVG, PNG or JSON, as the query or the ``Accept`` header asks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from flask import Response, jsonify, request
+
+from avtomatika.core.graph import JobPath, dot
+from avtomatika.core.plan import Plan
+from avtomatika.drawing import draw
+from avtomatika.schemas.api import StateSchema
+
+#: What a graph may be asked as.
+MEDIA_TYPES = {
+    "dot": "text/vnd.graphviz",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "json": "application/json",
+}
+#: Names in a graph come from users: a picture may run and load nothing.
+_PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+#: A graph changes with its blueprint only, so that one drawing serves many.
+_draw_once = lru_cache(maxsize=32)(draw)
+
+
+def graph_response(plan: Plan, *, format: str | None, path: JobPath | None = None) -> Response:
+    """The graph of *plan*, with the *path* of a job through it, as *format* or else as the request accepts it."""
+    wanted = format or _accepted()
+    response = _as_json(plan, path) if wanted == "json" else _as_picture(plan, path, wanted)
+    response.vary.add("Accept")
+    return response
+
+
+def _accepted() -> str:
+    """The format that the ``Accept`` header likes best; DOT where it does not care."""
+    names = {media_type: name for name, media_type in MEDIA_TYPES.items()}
+    return names[request.accept_mimetypes.best_match(names, default=MEDIA_TYPES["dot"])]
+
+
+def _as_picture(plan: Plan, path: JobPath | None, format: str) -> Response:
+    source = dot(plan, job_path=path)
+    content = source.encode() if format == "dot" else _draw_once(source, format)
+    response = Response(content, mimetype=MEDIA_TYPES[format])
+    response.headers["Content-Security-Policy"] = _PICTURE_POLICY
+    return response
+
+
+def _as_json(plan: Plan, path: JobPath | None) -> Response:
+    graph: dict[str, Any] = {
+        "blueprint": plan.blueprint,
+        "plan": plan.plan8,
+        "nodes": StateSchema(many=True, exclude=["transitions"]).dump(plan.states.values()),
+        "edges": [
+            {
+                "source": state,
+                "target": transition.target,
+                "outcome": transition.outcome,
+                "task_type": transition.task_type,
+                "guard": transition.guard,
+            }
+            for state, transition in plan.edges()
+        ],
+    }
+    if path is not None:
+        graph |= {"path": path.states, "present": path.present}
+    return jsonify(graph)

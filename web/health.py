@@ -1,0 +1,36 @@
+"""Whether this process runs, and whether it can work. No token is needed, so nothing here tells of the inside."""
+
+from __future__ import annotations
+
+from avtomatika import __version__
+from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
+
+from .routes import Routes
+from .site import site
+
+routes = Routes("health", __name__, description="Health, without a token")
+
+
+@routes.get("/livez")
+@routes.response(200, HealthSchema)
+@routes.doc(security=[])
+def show_liveness() -> dict[str, str]:
+    """Say that the process runs"""
+    return {"status": "alive"}
+
+
+@routes.get("/readyz")
+@routes.response(200, ReadinessSchema)
+@routes.doc(security=[])
+def show_readiness() -> dict[str, str]:
+    """Say whether jobs can be taken, and how safely they are kept"""
+    server = site().store.ping()
+    return {"status": "ready", "server": server.version, "persistence": server.aof}
+
+
+@routes.get("/_public/status")
+@routes.response(200, ServiceSchema)
+@routes.doc(security=[])
+def show_status() -> dict[str, str]:
+    """Say what runs here"""
+    return {"service": "avtomatika", "version": __version__, "status": "ok"}

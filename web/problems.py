@@ -1,0 +1,135 @@
+"""Errors as ``application/problem+json`` (RFC 9457): one table from classes to statuses, for the whole app."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from secrets import token_hex
+from typing import Any
+
+import orjson
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import NotFound as NoSuchPath
+
+from avtomatika.errors import (
+    AvtomatikaError,
+    Conflict,
+    InvalidRequest,
+    NoRoute,
+    NotFound,
+    SettingsError,
+    Unauthorized,
+    Unavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+#: What our own errors are over HTTP; every other one of ours is a fault of the server: 500.
+STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
+    SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed here
+}
+
+
+def register_problems(app: Flask) -> None:
+    """Have every error of *app* answered as a problem."""
+    app.register_error_handler(AvtomatikaError, _ours)
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Response:
+    """The answer for an error; *more* are further members, left out where they are empty."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+    }
+    body |= {name: value for name, value in more.items() if value}
+    return Response(orjson.dumps(body), status=status, content_type="application/problem+json")
+
+
+def _ours(error: AvtomatikaError) -> Response:
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+    if status is None:
+        return _unexpected(error)
+    response = problem(status, _detail(error), code=error.code, **_members(error))
+    response.headers.update(_headers(error))
+    return response
+
+
+def _detail(error: AvtomatikaError) -> str:
+    """What the error says; one that came of another's says the server's words, with addresses in them: for the log."""
+    if isinstance(error, NoRoute):
+        return "the broker does not know this blueprint yet; ask again later"
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        logger.warning("%s %r: %s", request.method, request.path, error)
+        return "the server that keeps the jobs does not answer; ask again later"
+    return str(error)
+
+
+def _members(error: AvtomatikaError) -> dict[str, Any]:
+    match error:
+        case InvalidRequest():
+            return {"errors": error.fields}
+        case NotFound():
+            return {"kind": error.kind, "name": error.name, "near": error.near}
+    return {}
+
+
+def _headers(error: AvtomatikaError) -> dict[str, str]:
+    match error:
+        case Unauthorized():
+            return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
+        case Unavailable():
+            return {"Retry-After": str(error.retry_after_seconds)}
+        case NoRoute():
+            return {"Retry-After": "2"}
+    return {}
+
+
+def _of_http(error: HTTPException) -> Response:
+    if isinstance(error, NoSuchPath):
+        return _ours(NotFound("path", request.path, known=_fixed_paths()))
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    response = problem(status, _http_detail(error), code=_http_code(status))
+    for name, value in error.get_headers():
+        if name not in ("Content-Type", "Content-Length"):
+            response.headers[name] = value
+    return response
+
+
+def _fixed_paths() -> list[str]:
+    return [rule.rule for rule in current_app.url_map.iter_rules() if not rule.arguments]
+
+
+def _http_detail(error: HTTPException) -> str:
+    match error:
+        case RequestEntityTooLarge():
+            size = f"{request.content_length} bytes long" if request.content_length else "longer"
+            return f"the body is {size}, but at most {request.max_content_length} bytes are taken"
+        case MethodNotAllowed():
+            possible = ", ".join(sorted(error.valid_methods or ()))
+            return f"{request.method} is not possible here; what is: {possible}"
+    return error.description or ""
+
+
+def _http_code(status: HTTPStatus) -> str:
+    return "too_large" if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name.lower()
+
+
+def _unexpected(error: Exception) -> Response:
+    """Tells nothing of the inside; the log has it under the same number."""
+    incident = token_hex(8)
+    logger.error("%s %r failed, incident %s", request.method, request.path, incident, exc_info=error)
+    detail = f"something went wrong inside; the log has it as incident {incident}"
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal_error", incident=incident)

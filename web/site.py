@@ -1,0 +1,43 @@
+"""What the views of one app work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from flask import current_app
+
+from avtomatika.core.plan import Plan
+from avtomatika.errors import NotFound
+from avtomatika.store import Store
+from avtomatika.tokens import Clients
+
+#: Where an app keeps its Site.
+EXTENSION = "avtomatika"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """*plans* are by blueprint name.
+
+    *declare* makes their routes known to the broker once more; *waits* are the requests that may be held at a time.
+    """
+
+    store: Store
+    plans: Mapping[str, Plan]
+    clients: Clients
+    declare: Callable[[], None]
+    waits: BoundedSemaphore
+
+    def plan(self, blueprint: str) -> Plan:
+        """The plan of *blueprint*; raises NotFound with the names that are like it."""
+        if blueprint not in self.plans:
+            raise NotFound("blueprint", blueprint, known=self.plans)
+        return self.plans[blueprint]
+
+
+def site() -> Site:
+    """The Site of the app that serves this request."""
+    found: Site = current_app.extensions[EXTENSION]
+    return found

@@ -1,0 +1,50 @@
+"""Composition root of the web processes: ``gunicorn 'avtomatika.web.wsgi:create()'``.
+
+Each process builds its own app, after the fork; nothing is connected before the first request.
+"""
+
+from __future__ import annotations
+
+from dotenv import load_dotenv
+from flask import Flask
+
+from avtomatika import broker
+from avtomatika.errors import SettingsError
+from avtomatika.loading import load_blueprints
+from avtomatika.settings import Settings
+from avtomatika.store import Store
+from avtomatika.tokens import Clients
+
+from .app import create_app
+
+
+def create() -> Flask:
+    """The app that the environment, and a ``.env`` of the working directory, describe.
+
+    Raises SettingsError where they lack something, BlueprintError where a blueprint cannot run.
+    """
+    load_dotenv(".env")
+    settings = Settings.from_environment()
+    if settings.redis_url is None:
+        raise SettingsError("REDIS_URL is not set: the web processes need the server that keeps the jobs")
+    url, clients = settings.redis_url, _clients(settings)
+    plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
+
+    def declare() -> None:
+        with broker.connect(url) as connection:
+            broker.declare(connection, plans)
+
+    return create_app(
+        store=Store.connect(url, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
+        plans=plans,
+        clients=clients,
+        declare=declare,
+        web_threads=settings.web_threads,
+    )
+
+
+def _clients(settings: Settings) -> Clients:
+    clients = Clients(token=settings.client_token, path=settings.clients_config_path)
+    if not clients:
+        raise SettingsError("no client could ask for anything: set CLIENT_TOKEN, or name clients in clients.toml")
+    return clients
