@@ -1,0 +1,116 @@
+"""``avtomatika blueprint ...``: what users wrote, and what it compiles into. Needs no server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.graph import dot
+from avtomatika.core.plan import STEPS, Binding, Plan
+from avtomatika.drawing import draw
+from avtomatika.errors import BlueprintError, NotFound
+from avtomatika.loading import load_blueprints
+
+from .output import json_option, print_table
+
+_LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
+_RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
+
+_blueprints_option = click.option(
+    "--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or folders, comma-separated."
+)
+
+
+@click.group("blueprint")
+def command() -> None:
+    """Look at blueprints and at what they compile into."""
+
+
+@command.command("list")
+@_blueprints_option
+@json_option
+def list_blueprints(blueprints: str, as_json: bool) -> None:
+    """Print the blueprints that there are."""
+    rows = [_row(blueprint) for blueprint in load_blueprints(blueprints)]
+    print_table(rows, _LIST_COLUMNS, as_json=as_json)
+
+
+@command.command()
+@_blueprints_option
+@click.pass_context
+def check(ctx: click.Context, blueprints: str) -> None:
+    """Compile every blueprint; print what is wrong with state and line. Exit 1 if anything is."""
+    refused = 0
+    for blueprint in load_blueprints(blueprints):
+        try:
+            plan = blueprint.compile()
+        except BlueprintError as error:
+            refused += 1
+            click.echo(f"refused: {error}", err=True)
+        else:
+            click.echo(f"{plan.blueprint}@{plan.plan8}: {len(plan.states)} states, {len(plan.bindings)} routing rules")
+    ctx.exit(1 if refused else 0)
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option(
+    "--all", "with_events", is_flag=True, help="Also those of a state's own events, which stay where they are."
+)
+@_blueprints_option
+@json_option
+def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) -> None:
+    """Print the routing rules that blueprints (or only NAME) compile into."""
+    bindings = [binding for plan in _plans(blueprints, name) for binding in plan.bindings]
+    rows = [_rule(binding) for binding in bindings if with_events or binding.targets]
+    print_table(rows, _RULE_COLUMNS, as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), default="dot")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: stdout]"
+)
+@_blueprints_option
+def graph(name: str, form: str, output: Path | None, blueprints: str) -> None:
+    """Draw the states and transitions of blueprint NAME."""
+    (plan,) = _plans(blueprints, name)
+    source = dot(plan)
+    picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
+    if output is None:
+        click.echo(picture, nl=False)
+    else:
+        output.write_bytes(picture)
+
+
+def _plans(blueprints: str, name: str | None) -> list[Plan]:
+    found = {blueprint.name: blueprint for blueprint in load_blueprints(blueprints)}
+    if name is None:
+        return [blueprint.compile() for blueprint in found.values()]
+    if name not in found:
+        raise NotFound("blueprint", name, known=found)
+    return [found[name].compile()]
+
+
+def _row(blueprint: Blueprint) -> dict[str, object]:
+    plan = blueprint.compile()
+    return {
+        "name": plan.blueprint,
+        "plan": plan.plan8,
+        "states": len(plan.states),
+        "skills": ", ".join(plan.task_types),
+        "queues": ", ".join(plan.queues),
+        "endpoint": f"/api/{plan.api_version}/{plan.api_endpoint}" if plan.api_endpoint else None,
+    }
+
+
+def _rule(binding: Binding) -> dict[str, object]:
+    return {
+        "exchange": STEPS,
+        "routing_key": str(binding.key),
+        "queue": binding.queue,
+        "next_states": ", ".join(binding.targets),
+    }

@@ -1,0 +1,155 @@
+"""``avtomatika demo``: the photo example from end to end, with nothing set up before."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import click
+
+import avtomatika
+from avtomatika.client import ApiClient
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import AvtomatikaError, SettingsError
+from avtomatika.settings import Settings
+
+from .api import creation_url
+from .folder import announced, private_folder, secret
+from .history import describe, events_until_the_end, print_history
+from .job import why
+from .parent import PARENT_VARIABLE
+
+_BLUEPRINT = "photo"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+#: What a user of the API would type.
+_LOOK_AT_IT = (
+    'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/jobs/{job_id}',
+    'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/jobs/{job_id}/history',
+    'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/blueprints/{blueprint}/graph',
+)
+
+
+@click.command("demo")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
+@click.pass_context
+def command(ctx: click.Context, file: Path | None) -> None:
+    """Start everything, run a photo through it, show all there is to see, and stop.
+
+    FILE is a picture of yours; without it the one of the example is taken.
+    """
+    example = _example_folder()
+    token = secret("client_token")
+    with _everything_up(example, token) as url, ApiClient(url, token) as api:
+        job = _run_one_job(api, file or example / "lake.jpg")
+        _show_as_users_see_it(url, token, job["id"])
+        _title("The history once more, as a table")
+        print_history(api.history(job["id"])["events"])
+        _show_result(job)
+        _title("Stopping worker, orchestrator, web and server")
+    ctx.exit(0 if job["status"] == JobStatus.FINISHED else 1)
+
+
+def _example_folder() -> Path:
+    """The example of this checkout: it is not installed with the package."""
+    for root in (Path(avtomatika.__file__).resolve().parent.parent, Path.cwd()):
+        if (root / "examples" / _BLUEPRINT / "worker.py").is_file():
+            return root / "examples" / _BLUEPRINT
+    raise SettingsError(f"there is no examples/{_BLUEPRINT} here: run this in a checkout of avtomatika")
+
+
+@contextmanager
+def _everything_up(example: Path, token: str) -> Iterator[str]:
+    """Run ``avtomatika up`` with the example, its output in a file; yields the URL of the API."""
+    wanted_port = Settings.from_environment().port
+    log = private_folder() / "demo.log"
+    _title(f"Starting server, web, orchestrator and worker (their output: {log})")
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "avtomatika.cli", "up"),
+            env=_environment(example, token),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )
+    try:
+        url = _wait_until_up(process, log)
+        if not url.endswith(f":{wanted_port}"):
+            click.echo(f"port {wanted_port} is taken, so this time it is another one")
+        click.echo(f"the API answers at {url}")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _environment(example: Path, token: str) -> dict[str, str]:
+    """Ours, but for the server and what is run: the demo stands on its own, whatever is configured here."""
+    return {
+        **os.environ,
+        "REDIS_URL": "",
+        "ORCHESTRATORS_CONFIG": "",
+        "ORCHESTRATOR_URL": "",
+        "CLIENT_TOKEN": token,
+        "BLUEPRINTS": str(example / "blueprints"),
+        "AVTOMATIKA_WORKER": f"{example / 'worker.py'}:worker",
+        PARENT_VARIABLE: str(os.getpid()),
+    }
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = monotonic() + _START_SECONDS
+    while process.poll() is None and monotonic() < deadline:
+        here = announced()
+        if here and here["pid"] == process.pid:
+            return str(here["url"])
+        sleep(0.05)
+    click.echo(log.read_text(errors="replace"), err=True)
+    raise AvtomatikaError("avtomatika up did not come up; what it said is above")
+
+
+def _run_one_job(api: ApiClient, photo: Path) -> dict[str, Any]:
+    _title(f"A job: {photo}")
+    job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})
+    click.echo(f"accepted as {job_id}; this is it moving:")
+    for event in events_until_the_end(api, job_id):
+        click.echo(f"  {describe(event)}")
+    return api.job(job_id)
+
+
+def _show_as_users_see_it(url: str, token: str, job_id: str) -> None:
+    _title("Status, history and graph, as anyone with the token sees them")
+    click.secho(f'$ TOKEN="{token}"', bold=True)
+    for line in _LOOK_AT_IT:
+        _run_in_shell(line.format(url=url, job_id=job_id, blueprint=_BLUEPRINT), token)
+
+
+def _run_in_shell(line: str, token: str) -> None:
+    click.secho(f"$ {line}", bold=True)
+    sys.stdout.flush()
+    done = subprocess.run(line, shell=True, env={**os.environ, "TOKEN": token}, stderr=subprocess.PIPE)  # noqa: S602 - shown as it is run
+    if done.returncode != 0:
+        raise SettingsError(f"that did not work: {done.stderr.decode(errors='replace').strip()}")
+    click.echo("\n")
+
+
+def _show_result(job: dict[str, Any]) -> None:
+    _title(f"The job {job['status']}")
+    if job["status"] != JobStatus.FINISHED:
+        click.echo(why(job))
+        return
+    click.echo(f"look at it: {os.path.relpath(job['result']['contact_sheet'])}")
+
+
+def _title(text: str) -> None:
+    click.secho(f"\n{text}", fg="cyan", bold=True)

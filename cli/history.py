@@ -1,0 +1,70 @@
+"""The history of a job for people: as it is written, in lines, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from avtomatika.client import ApiClient
+from avtomatika.core.job import JobStatus
+
+from .output import print_table
+
+#: A change that comes between two requests is not missed for longer than this.
+_LOOK_EVERY_SECONDS = 1.0
+_COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
+
+
+def events_until_the_end(api: ApiClient, job_id: str) -> Iterator[dict[str, Any]]:
+    """The job's history as it is written; ends with the job, or when it rests until somebody looks."""
+    seen = 0
+    while True:
+        job = api.job(job_id, wait_seconds=_LOOK_EVERY_SECONDS if seen else 0)
+        for event in api.history(job_id, after=seen)["events"]:
+            seen = event["seq"]
+            yield event
+        status = JobStatus(job["status"])
+        if status.is_final or status is JobStatus.QUARANTINED:
+            return
+
+
+def print_history(events: Sequence[dict[str, Any]]) -> None:
+    """A table for people; JSON has all of it."""
+    print_table([_row(event) for event in events], _COLUMNS)
+
+
+def describe(event: dict[str, Any]) -> str:
+    """A history entry in a line for people."""
+    time = _time(event)
+    details = [str(event[name]) for name in ("state", "worker_id") if event.get(name)]
+    if event.get("attempt") and event["attempt"] > 1:
+        details.append(f"attempt {event['attempt']}")
+    if event.get("duration_ms") is not None:
+        details.append(f"{event['duration_ms']} ms")
+    return f"{time}  {event['event_type']:20} {'  '.join(details)}".rstrip()
+
+
+def _row(event: dict[str, Any]) -> dict[str, object]:
+    return {
+        "seq": event["seq"],
+        "time": _time(event),
+        "event": event["event_type"],
+        "state": event["state"],
+        "attempt": event["attempt"],
+        "worker": event["worker_id"],
+        "ms": event["duration_ms"],
+        "data": _in_short(event["data"] or {}),
+    }
+
+
+def _in_short(data: dict[str, Any]) -> str:
+    """Its plain values, and the message of an error."""
+    plain = {name: value for name, value in data.items() if isinstance(value, str | int | float)}
+    if isinstance(data.get("error"), dict):
+        plain["error"] = data["error"].get("message")
+    return ", ".join(f"{name} {value}" for name, value in plain.items())
+
+
+def _time(event: dict[str, Any]) -> str:
+    """The time of day, UTC, of an RFC 3339 timestamp."""
+    return str(event["timestamp"])[11:23]

@@ -1,0 +1,157 @@
+"""``avtomatika job ...``: jobs over HTTP, through the Python client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import click
+
+from avtomatika.client import ApiClient
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import InvalidRequest
+
+from .api import api_client, creation_url
+from .history import describe, events_until_the_end, print_history
+from .output import json_option, print_fields, print_json, print_table
+
+#: What the API gives at a time.
+_LONGEST_PAGE = 200
+_LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
+
+
+@click.group("job")
+@click.option("--url", envvar="AVTOMATIKA_URL", help="Where the API is.  [default: the local port]")
+@click.option("--token", envvar="CLIENT_TOKEN", help="Client token.  [default: the one of the `up` that runs here]")
+@click.pass_context
+def command(ctx: click.Context, url: str | None, token: str | None) -> None:
+    """Submit jobs and look at them."""
+    ctx.obj = ctx.with_resource(api_client(url, token))
+
+
+@command.command()
+@click.argument("blueprint")
+@click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
+@click.option("--priority", type=click.IntRange(0, 9), help="Higher goes first.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be given more than once.")
+@click.option("--idempotency-key", help="Asking again with the same key creates nothing new.")
+@click.option("--wait", is_flag=True, help="Show it moving until it ends; exit 1 if it did not finish well.")
+@json_option
+@click.pass_obj
+def submit(
+    api: ApiClient,
+    /,
+    blueprint: str,
+    data: Sequence[str],
+    labels: Sequence[str],
+    wait: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Create a job of BLUEPRINT and print its id.
+
+    The initial data are KEY=TEXT for text and KEY:=JSON for everything else:
+
+        avtomatika job submit photo path=/tmp/lake.jpg sizes:='[320, 640]'
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    job_id = api.submit(
+        creation_url(api, blueprint), initial_data(data), labels=dict(_pair(label) for label in labels), **given
+    )
+    if wait:
+        _end_with(_follow(api, job_id, as_json=as_json))
+    elif as_json:
+        print_json({"job_id": job_id})
+    else:
+        click.echo(job_id)
+
+
+@command.command("list")
+@click.option("--status", type=click.Choice([str(status) for status in JobStatus]), help="Only these.")
+@click.option("--blueprint", help="Only those of this blueprint.")
+@click.option("--label", metavar="NAME=VALUE", help="Only those with this label.")
+@click.option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
+@json_option
+@click.pass_obj
+def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: str | None) -> None:
+    """Print jobs, newest first."""
+    jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
+    print_table(jobs, _LIST_COLUMNS, as_json=as_json)
+
+
+@command.command()
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def show(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Print a job as it stands."""
+    print_fields(api.job(job_id), as_json=as_json)
+
+
+@command.command()
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def history(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Print everything that happened to a job."""
+    found = api.history(job_id)
+    if as_json:
+        print_json(found)
+        return
+    print_history(found["events"])
+    if found["notes"]:
+        click.echo(f"{len(found['notes'])} notes about what was ignored: see --json", err=True)
+
+
+@command.command()
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Show a job moving until it ends; exit 1 if it did not finish well."""
+    _end_with(_follow(api, job_id, as_json=as_json))
+
+
+def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["a=text", "b:=[1]"]`` as ``{"a": "text", "b": [1]}``."""
+    return dict(map(_typed_pair, pairs))
+
+
+def why(job: dict[str, Any]) -> str:
+    """What is known about why *job* did not finish."""
+    return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
+
+
+def _follow(api: ApiClient, job_id: str, *, as_json: bool) -> dict[str, Any]:
+    """Show the job moving; answer it when it is over."""
+    for event in events_until_the_end(api, job_id):
+        if as_json:
+            print_json(event)
+        else:
+            click.echo(describe(event))
+    return api.job(job_id)
+
+
+def _end_with(job: dict[str, Any]) -> None:
+    if job["status"] != JobStatus.FINISHED:
+        click.echo(f"{job['id']} {job['status']}: {why(job)}", err=True)
+        click.get_current_context().exit(1)
+
+
+def _typed_pair(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
+    if not key.endswith(":"):
+        return key, value
+    try:
+        return key[:-1], json.loads(value)
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"{text!r}: what follows := is no JSON: {error}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip(":"):
+        raise InvalidRequest(f"{text!r}: must be NAME=VALUE")
+    return key, value

@@ -1,0 +1,44 @@
+"""Where the library's log lines go: standard error, as text on a terminal, else as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+
+def configure(level: str, form: str | None) -> None:
+    """Send what is logged at *level* and above to standard error; *form* is ``json``, ``text`` or None to choose."""
+    logging.config.dictConfig(logging_config(level, form))
+
+
+def logging_config(level: str, form: str | None) -> dict[str, Any]:
+    """The same for those who configure logging themselves, as ``logging.config`` takes it."""
+    is_text = form == "text" if form else sys.stderr.isatty()
+    text = {"format": "%(levelname)-7s %(name)s: %(message)s"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": text if is_text else {"()": JsonFormatter}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {"gunicorn.error": {"handlers": [], "propagate": True, "level": level}},
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: ``ts`` (RFC 3339 UTC), ``level``, ``logger``, ``message``, ``error`` with a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,106 @@
+"""The entry point: which commands there are, the ``.env`` file, and exit codes.
+
+Commands are imported when they are called, never for ``--help``: what they stand on takes longer to load than a help
+text may take.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from avtomatika import __version__
+from avtomatika.errors import (
+    AvtomatikaError,
+    InvalidRequest,
+    NotFound,
+    SettingsError,
+    Unauthorized,
+    Unavailable,
+)
+
+#: Command (it stands in the module of its name as ``command``) -> what ``avtomatika --help`` says about it.
+_COMMANDS = {
+    "up": "Run everything in this terminal: server, web, orchestrator and worker.",
+    "demo": "Start everything, run a photo through it, show all there is to see, and stop.",
+    "web": "Serve the HTTP API.",
+    "orchestrator": "Advance jobs.",
+    "worker": "Do the tasks that a module's worker has skills for.",
+    "job": "Submit jobs and look at them.",
+    "blueprint": "Look at blueprints and at what they compile into.",
+    "version": "Print the version.",
+}
+
+#: What a program may rely on; everything else that fails is 1.
+_EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
+    (SettingsError, 2),
+    (InvalidRequest, 2),
+    (Unavailable, 3),
+    (NotFound, 4),
+    (Unauthorized, 5),
+)
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except AvtomatikaError as error:
+            click.echo(f"avtomatika: {error}", err=True)
+            if isinstance(error, InvalidRequest):
+                for field, reason in error.fields.items():
+                    click.echo(f"  {field}: {reason}", err=True)
+            ctx.exit(_exit_code(error))
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "AVTOMATIKA",
+        "show_default": True,
+    },
+)
+@click.version_option(__version__, message="%(version)s")
+def cli() -> None:
+    """Workflows as state machines that compile into queue routing rules.
+
+    Variables come from the environment and from a .env file in the working directory; the environment wins.
+
+    Exit codes: 0 done, 1 it failed, 2 usage, 3 cannot reach, 4 not found, 5 not allowed.
+    """
+
+
+def main() -> None:
+    """Run ``avtomatika`` with the arguments of this process, and exit."""
+    read_dotenv()
+    cli(prog_name="avtomatika")
+
+
+def _exit_code(error: AvtomatikaError) -> int:
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+
+
+def read_dotenv(path: Path = Path(".env")) -> None:
+    """Add what *path* says to the environment, where the environment says nothing yet."""
+    if path.is_file():
+        from dotenv import load_dotenv
+
+        load_dotenv(path)

@@ -1,0 +1,83 @@
+"""``avtomatika orchestrator``: the composition root of the process that advances jobs."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+
+import click
+
+from avtomatika import broker
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.errors import NotFound
+from avtomatika.loading import load_blueprints
+from avtomatika.orchestrator.loop import Orchestrator
+from avtomatika.orchestrator.runner import Runner
+from avtomatika.orchestrator.work import Limits
+from avtomatika.settings import Settings
+from avtomatika.store import Store, Upkeep
+
+from . import logs
+from .environment import join_local
+from .parent import end_with_parent
+
+logger = logging.getLogger(__name__)
+
+#: Deliveries in hand at a time: a batch is loaded in one round trip and committed in another.
+_PREFETCH = 200
+
+
+@click.command("orchestrator")
+@click.option("--queues", metavar="NAME,NAME.QUEUE", help="Only these step queues.  [default: all of all blueprints]")
+@click.option("--blueprints", envvar="BLUEPRINTS", help="Modules, files or folders.  [default: blueprints/]")
+def command(queues: str | None, blueprints: str | None) -> None:
+    """Advance jobs.
+
+    A blueprint's main step queue goes by the blueprint's name; a state's own by NAME.QUEUE, as in video,video.heavy.
+    """
+    settings = join_local()
+    logs.configure(settings.log_level, settings.log_format)
+    end_with_parent()
+    found = load_blueprints(blueprints or settings.blueprints)
+    _run(found, chosen_queues(found, queues), settings)
+
+
+def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[str]:
+    """Full names of the step queues that *names* chooses; NotFound for one that no blueprint has."""
+    known = {
+        queue.removeprefix("steps.").replace(f"@{plan.plan8}", ""): queue
+        for plan in (blueprint.plan for blueprint in blueprints)
+        for queue in plan.queues
+    }
+    if names is None:
+        return list(known.values())
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise NotFound("step queue", name, known=known)
+    return [known[name] for name in wanted]
+
+
+def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
+    url = str(settings.redis_url)
+    with broker.connect(
+        url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries
+    ) as connection:
+        broker.declare(connection, [blueprint.plan for blueprint in blueprints])
+        intake = broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)
+        server, router = intake.channel.server, intake.channel.router
+        orchestrator = Orchestrator(
+            blueprints=blueprints,
+            intake=intake,
+            store=Store(server, router, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
+            upkeep=Upkeep(server, router),
+            runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
+            limits=Limits(transitions=settings.max_transitions_per_job, retries=settings.job_max_retries),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: orchestrator.stop())
+        logger.info("advancing %s", ", ".join(queues))
+        orchestrator.run()
+        intake.close()

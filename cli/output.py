@@ -1,0 +1,83 @@
+"""What commands print: data on standard output, as a table for people or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+#: Where nobody looks, nothing is cut to the width of a window.
+_WIDE = 10_000
+#: JSON has all of it.
+_LONGEST_CELL = 100
+_STATUS_STYLES = {
+    "finished": "green",
+    "failed": "red",
+    "error": "red",
+    "quarantined": "yellow",
+    "cancelled": "dim",
+}
+
+
+def json_option(command: C) -> C:
+    """Add ``--json`` to *command*."""
+    return click.option("--json", "as_json", is_flag=True, envvar="AVTOMATIKA_JSON", help="JSON for programs.")(command)
+
+
+def print_json(value: object) -> None:
+    """One JSON value; on a terminal with line breaks."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool = False) -> None:
+    """A row a mapping; what a row does not have stays blank, what is too long for a table is cut."""
+    if as_json:
+        print_json(rows)
+        return
+    headings = (column.replace("_", " ") for column in columns)
+    table = Table(*headings, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for row in rows:
+        cells = [_cell(row.get(column)) for column in columns]
+        for cell in cells:
+            cell.truncate(_LONGEST_CELL, overflow="ellipsis")
+        table.add_row(*cells)
+    _print(table)
+
+
+def print_fields(fields: Mapping[str, object], *, as_json: bool = False) -> None:
+    """A line a field; those without a value are left out."""
+    if as_json:
+        print_json(fields)
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in fields.items():
+        if value not in (None, "", {}, []):
+            table.add_row(Text(name.replace("_", " "), style="dim"), _cell(value))
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    if sys.stdout.isatty():
+        Console().print(table)
+        return
+    console = Console(width=_WIDE)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _cell(value: object) -> Text:
+    if value is None:
+        return Text("")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return Text(text, style=_STATUS_STYLES.get(text, ""))

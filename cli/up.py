@@ -1,0 +1,150 @@
+"""``avtomatika up``: everything in one terminal, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+import click
+
+from avtomatika.loading import load_blueprints
+from avtomatika.settings import Settings
+
+from .address import Address
+from .embedded import EmbeddedServer
+from .environment import completed, local_defaults
+from .folder import announce, held, withdraw
+from .parent import end_with_parent
+from .supervisor import Program, Supervisor
+from .web import SERVE
+from .worker import usual_worker
+
+_POLL_SECONDS = 0.2
+_COLOURS = {"web": "cyan", "orchestrator": "magenta", "worker": "green"}
+
+
+@click.command("up")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    envvar=("API_PORT", "PORT"),
+    default=8080,
+    help="Where the web listens; if it is taken, the next free one.",
+)
+@click.option("--host", envvar="API_HOST", default="127.0.0.1", help="Address that the web listens at.")
+@click.option("--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or a folder.")
+@click.option("--worker", envvar="AVTOMATIKA_WORKER", help="module:worker or file.py:worker.  [default: ./worker.py]")
+def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
+    """Run everything in this terminal: server, web, orchestrator and worker.
+
+    Without REDIS_URL a server of its own is started. Data, secrets and tokens lie under ./var. What dies is started
+    again; Ctrl-C stops everything in order, a second one at once.
+    """
+    end_with_parent()
+    settings = Settings.from_environment()
+    for blueprint in load_blueprints(blueprints):
+        blueprint.compile()
+    with held() as lock:
+        stop = _Stop()
+        with _server(settings) as (redis_url, server):
+            address = Address.free(host, port)
+            if address.port != port:
+                _print_line("web", f"port {port} is taken: using {address.port}")
+            environment = _environment(settings, redis_url, address) | {"BLUEPRINTS": blueprints}
+            programs = list(_programs(environment, worker or usual_worker()))
+            supervisor = Supervisor(programs, on_line=_print_line, inherited=[lock])
+            _keep_up(supervisor, server, stop=stop, greeting=_Greeting(address, settings, environment))
+
+
+class _Greeting:
+    """What one needs to know to begin, said once, when there is somebody to speak to."""
+
+    def __init__(self, address: Address, settings: Settings, environment: Mapping[str, str]) -> None:
+        self._address = address
+        self._is_token_ours = settings.client_token is None and settings.clients_config_path is None
+        self._token = environment["CLIENT_TOKEN"] if self._is_token_ours else "$TOKEN"
+        self._said = False
+
+    def say_when_ready(self) -> None:
+        if self._said or not self._address.answers():
+            return
+        self._said = True
+        announce(self._address.url)
+        click.echo(f"avtomatika is up: {self._address.url}")
+        if self._is_token_ours:
+            click.echo(f"client token:     {self._token}")
+        click.echo(f'try:              curl -H "X-Client-Token: {self._token}" {self._address.url}/api/v1/blueprints')
+        click.echo("stop:             Ctrl-C")
+
+
+class _Stop:
+    """Counts the signals that ask to stop: the first is a request, the second is haste."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self._asked += 1
+
+    def is_asked(self) -> bool:
+        return self._asked > 0
+
+    def is_urgent(self) -> bool:
+        return self._asked > 1
+
+
+def _keep_up(supervisor: Supervisor, server: EmbeddedServer | None, *, stop: _Stop, greeting: _Greeting) -> None:
+    """Run until a signal comes; whatever happens, everything is stopped in order."""
+    try:
+        supervisor.start()
+        while not stop.is_asked():
+            if server is not None and not server.is_alive():
+                _print_line("server", "is gone; starting it again")
+                server.start()
+            supervisor.poll(_POLL_SECONDS)
+            greeting.say_when_ready()
+        _print_line("up", "stopping")
+    finally:
+        withdraw()
+        supervisor.stop(in_a_hurry=stop.is_urgent)
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
+    """URL of the server, and the embedded one if it is that."""
+    if settings.redis_url is not None:
+        yield settings.redis_url, None
+        return
+    server = EmbeddedServer()
+    if server.start():
+        _print_line("server", "still runs under ./var: going on with it")
+    try:
+        yield server.url, server
+    finally:
+        server.stop()
+
+
+def _environment(settings: Settings, redis_url: str, address: Address) -> dict[str, str]:
+    comfort = {"LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+    fixed = {"API_HOST": address.host, "API_PORT": str(address.port)}
+    return completed(local_defaults(redis_url, settings) | comfort) | fixed
+
+
+def _programs(environment: Mapping[str, str], worker: str | None) -> Iterator[Program]:
+    """In the order in which they are started; they are stopped in reverse."""
+    this = (sys.executable, "-m", "avtomatika.cli")
+    yield Program("web", SERVE, environment, stop_seconds=10.0)
+    yield Program("orchestrator", (*this, "orchestrator"), environment, stop_seconds=15.0)
+    if worker is None:
+        _print_line("worker", "none: there is no ./worker.py, and --worker names none")
+    else:
+        yield Program("worker", (*this, "worker", worker), environment, stop_seconds=30.0)
+
+
+def _print_line(name: str, line: str) -> None:
+    with suppress(OSError):  # the terminal is gone: no reason to leave anything unstopped
+        click.echo(f"{click.style(f'{name:12}', fg=_COLOURS.get(name, 'yellow'))} | {line}", err=True)

@@ -1,0 +1,29 @@
+"""``avtomatika web``: the HTTP API under gunicorn."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from avtomatika.errors import SettingsError
+
+from .environment import join_local
+
+#: By module, so that the gunicorn beside this interpreter is the one that runs.
+SERVE = (sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving", "avtomatika.web.wsgi:create()")
+
+
+@click.command("web")
+@click.option("--port", type=click.IntRange(1, 65_535), envvar=("API_PORT", "PORT"), help="[default: 8080]")
+@click.option("--host", envvar="API_HOST", help="Address to listen at.  [default: all]")
+def command(port: int | None, host: str | None) -> None:
+    """Serve the HTTP API."""
+    settings = join_local()
+    if settings.client_token is None and settings.clients_config_path is None:
+        raise SettingsError("nobody could use it: set CLIENT_TOKEN, or write a clients.toml (see clients.toml.example)")
+    os.environ["API_PORT"] = str(port or settings.port)
+    if host is not None:
+        os.environ["API_HOST"] = host
+    os.execv(SERVE[0], SERVE)  # noqa: S606 - in place of this process: signals and exit codes are gunicorn's own

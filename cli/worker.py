@@ -1,0 +1,43 @@
+"""``avtomatika worker``: the skills of a module's worker, at work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from avtomatika.errors import SettingsError
+from avtomatika.settings import Settings
+from avtomatika.worker.run import load_worker, run_worker
+
+from . import logs
+from .environment import join_local
+from .parent import end_with_parent
+
+#: Where a worker is looked for when nobody says where it is.
+_USUAL_FILE = Path("worker.py")
+#: Who says where tasks come from needs no server here.
+_ELSEWHERE = ("ORCHESTRATORS_CONFIG", "ORCHESTRATOR_URL")
+
+
+@click.command("worker")
+@click.argument("worker", required=False, envvar="AVTOMATIKA_WORKER", metavar="[MODULE:WORKER]")
+def command(worker: str | None) -> None:
+    """Do the tasks that MODULE:WORKER has skills for.
+
+    MODULE is a module or a file, WORKER the Worker in it; when nothing is named it is ./worker.py:worker.
+    """
+    is_elsewhere = any(os.environ.get(name, "").strip() for name in _ELSEWHERE)
+    settings = Settings.from_environment() if is_elsewhere else join_local()
+    logs.configure(settings.log_level, settings.log_format)
+    end_with_parent()
+    spec = worker or usual_worker()
+    if spec is None:
+        raise SettingsError(f"name a worker, as in mymodule:worker: there is no {_USUAL_FILE} in {Path.cwd()}")
+    run_worker(load_worker(spec), os.environ)
+
+
+def usual_worker() -> str | None:
+    """The worker of the working directory, if there is one."""
+    return f"{_USUAL_FILE}:worker" if _USUAL_FILE.is_file() else None

@@ -1,0 +1,86 @@
+"""``avtomatika blueprint``: what is wrong, and what comes out, without any server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .conftest import Run
+
+NO_WAY_OUT = """
+from avtomatika import Blueprint
+
+broken = Blueprint(name="broken")
+
+@broken.handler(is_start=True)
+def start(actions):
+    actions.go_to("nowhere")
+"""
+
+
+def test_check_names_the_good_and_refuses_the_bad_with_state_and_line(run: Run, project: Path) -> None:
+    (project / "blueprints" / "broken.py").write_text(NO_WAY_OUT)
+
+    done = run("blueprint", "check")
+
+    assert done.code == 1
+    assert done.stdout.startswith("greetings@")
+    assert "blueprint 'broken', state 'start', line 8" in done.stderr
+    assert "nowhere" in done.stderr
+
+
+def test_check_is_content_with_good_ones(run: Run) -> None:
+    assert run("blueprint", "check").code == 0
+
+
+def test_list_gives_a_table_to_people_and_json_to_programs(run: Run) -> None:
+    table, data = run("blueprint", "list").stdout, json.loads(run("blueprint", "list", "--json").stdout)
+
+    assert "greetings" in table
+    assert [row["name"] for row in data] == ["greetings"]
+    assert data[0]["endpoint"] == "/api/v1/jobs/greetings"
+    assert data[0]["skills"] == "greet"
+
+
+def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> None:
+    rules = json.loads(run("blueprint", "routes", "greetings", "--json").stdout)
+
+    (success,) = [rule for rule in rules if rule["routing_key"].endswith(".start.success")]
+    assert success["exchange"] == "avt.steps"
+    assert success["queue"].startswith("steps.greetings@")
+    assert success["next_states"] == "done"
+
+
+def test_routes_show_the_events_of_states_when_all_are_asked_for(run: Run) -> None:
+    few, all_of_them = (len(run("blueprint", "routes", *more).stdout.splitlines()) for more in ([], ["--all"]))
+
+    assert few < all_of_them
+
+
+def test_the_graph_is_dot_on_standard_output(run: Run) -> None:
+    done = run("blueprint", "graph", "greetings")
+
+    assert done.stdout.startswith("digraph")
+    assert "greet" in done.stdout
+
+
+def test_the_graph_can_be_a_picture_in_a_file(run: Run, project: Path) -> None:
+    run("blueprint", "graph", "greetings", "--format", "svg", "-o", "graph.svg")
+    run("blueprint", "graph", "greetings", "--format", "png", "-o", "graph.png")
+
+    assert "<svg" in (project / "graph.svg").read_text()
+    assert (project / "graph.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_name_is_not_found_and_a_like_one_offered(run: Run) -> None:
+    done = run("blueprint", "graph", "greeting")
+
+    assert done.code == 4
+    assert "did you mean 'greetings'?" in done.stderr
+
+
+def test_no_folder_is_said_plainly(run: Run) -> None:
+    done = run("blueprint", "check", "--blueprints", "elsewhere/")
+
+    assert done.code == 2
+    assert "there is no folder 'elsewhere/'" in done.stderr

@@ -1,0 +1,28 @@
+"""``avtomatika demo`` from end to end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from PIL import Image
+
+from .conftest import as_process, processes_in
+
+
+def test_it_shows_a_job_from_submission_to_contact_sheet_and_leaves_nothing_running(tmp_path: Path) -> None:
+    done = as_process(tmp_path)("demo")
+
+    assert done.code == 0, done.stderr
+    token = (tmp_path / "var" / "client_token").read_text()
+    assert f'$ TOKEN="{token}"' in done.stdout
+    assert (
+        len(re.findall(r'^\$ curl -H "X-Client-Token: \$TOKEN" http://localhost:\d+/api/v1/', done.stdout, re.M)) == 3
+    )
+    assert '"status":"finished"' in done.stdout
+    assert "digraph" in done.stdout
+    assert re.search(r"job_finished +done", done.stdout)
+    (sheet,) = re.findall(r"look at it: (.*)", done.stdout)
+    with Image.open(tmp_path / sheet) as picture:
+        assert picture.size == (1024, 1112)
+    assert processes_in(tmp_path) == set()

@@ -1,0 +1,82 @@
+"""The ``var/`` folder: secrets made once, one holder at a time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from threading import Timer
+from time import monotonic
+
+import pytest
+
+from avtomatika.cli.folder import announce, announced, held, secret, withdraw
+from avtomatika.errors import Conflict
+
+#: Holds the folder; says so; has a child that holds it too and writes its process id; then waits to be killed.
+HOLD_WITH_A_CHILD = """
+import subprocess, sys, time
+from pathlib import Path
+from avtomatika.cli.folder import held
+with held(Path(sys.argv[1])) as lock:
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], pass_fds=[lock])
+    print(child.pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+
+    first, second = secret("client_token", var), secret("client_token", var)
+
+    assert first == second
+    assert len(first) > 40
+    assert secret("secret_key", var) != first
+    assert (var / "client_token").stat().st_mode & 0o777 == 0o600
+    assert var.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_holder_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(Conflict, match=f"already runs in .*: process {os.getpid()}"), held(tmp_path):
+        pass
+
+
+def test_the_folder_is_free_after_its_holder_is_done(tmp_path: Path) -> None:
+    with held(tmp_path):
+        pass
+
+    with held(tmp_path) as lock:
+        assert lock > 0
+
+
+def test_the_folder_of_a_killed_holder_is_free_when_the_last_of_its_children_is_gone(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_WITH_A_CHILD, str(tmp_path)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    )
+    assert holder.stdout is not None
+    with holder.stdout as said:
+        child = int(said.readline())
+    holder.kill()
+    holder.wait()
+    Timer(0.3, os.kill, (child, signal.SIGKILL)).start()
+    began = monotonic()
+
+    with held(tmp_path):
+        assert monotonic() - began > 0.2
+
+
+def test_what_is_announced_is_known_until_it_is_withdrawn(tmp_path: Path) -> None:
+    announce("http://localhost:8081", tmp_path)
+    assert announced(tmp_path) == {"pid": os.getpid(), "url": "http://localhost:8081"}
+
+    withdraw(tmp_path)
+    assert announced(tmp_path) is None
+
+
+def test_what_a_process_that_is_gone_announced_counts_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_text('{"pid": 0, "url": "http://localhost:8081"}')
+
+    assert announced(tmp_path) is None

@@ -1,0 +1,117 @@
+"""``avtomatika job`` against everything that ``up`` runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Run, Up, in_process, write_project
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One ``up`` for all tests here."""
+    everything = Up(write_project(tmp_path_factory.mktemp("jobs") / "project"))
+    yield everything.wait_until_ready()
+    everything.end()
+    everything.sweep()
+
+
+@pytest.fixture
+def run(running: Up) -> Run:
+    return in_process(running.folder)
+
+
+@pytest.fixture
+def job_id(run: Run) -> str:
+    """A job that greeted somebody."""
+    job_id = run("job", "submit", "greetings", "name=Ada").stdout.strip()
+    run("job", "watch", job_id)
+    return job_id
+
+
+def test_submit_prints_the_id_and_nothing_else(run: Run) -> None:
+    done = run("job", "submit", "greetings", "name=Ada")
+
+    assert done.code == 0
+    assert done.stdout.startswith("g0-")
+    assert len(done.stdout.split()) == 1
+
+
+def test_submit_takes_text_and_json(run: Run) -> None:
+    submitted = run("job", "submit", "greetings", "name=Ada", "sizes:=[1, 2]", "--label", "who=me", "--json")
+
+    job = json.loads(run("job", "show", json.loads(submitted.stdout)["job_id"], "--json").stdout)
+
+    assert job["initial_data"] == {"name": "Ada", "sizes": [1, 2]}
+    assert job["labels"] == {"who": "me"}
+
+
+def test_waiting_shows_it_moving_until_it_ends(run: Run) -> None:
+    done = run("job", "submit", "greetings", "name=Ada", "--wait")
+
+    assert done.code == 0
+    assert "state_entered" in done.stdout
+    assert done.stdout.splitlines()[-1].split()[1] == "job_finished"
+
+
+def test_a_job_that_failed_is_exit_code_1_with_the_reason(run: Run) -> None:
+    done = run("job", "submit", "greetings", "name=nobody", "--wait")
+
+    assert done.code == 1
+    assert "failed" in done.stderr
+    assert "there is nobody to greet" in done.stderr
+
+
+def test_show_prints_fields_for_people_and_json_for_programs(run: Run, job_id: str) -> None:
+    assert "finished" in run("job", "show", job_id).stdout
+    assert json.loads(run("job", "show", job_id, "--json").stdout)["result"] == "hello, Ada"
+
+
+def test_history_prints_what_happened_in_order(run: Run, job_id: str) -> None:
+    table = run("job", "history", job_id).stdout
+    events = json.loads(run("job", "history", job_id, "--json").stdout)["events"]
+
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert all(event["event_type"] in table for event in events)
+
+
+def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> None:
+    run("job", "submit", "greetings", "name=nobody", "--wait")
+
+    jobs = json.loads(run("job", "list", "--json").stdout)
+    failed = json.loads(run("job", "list", "--status", "failed", "--limit", "1", "--json").stdout)
+
+    assert jobs[0]["id"] > job_id
+    assert [job["status"] for job in failed] == ["failed"]
+
+
+def test_what_is_not_there_is_exit_code_4(run: Run) -> None:
+    assert run("job", "show", "g0-01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 4
+    assert run("job", "submit", "greeting", "name=Ada").code == 4
+
+
+def test_a_wrong_token_is_exit_code_5(run: Run) -> None:
+    done = run("job", "list", CLIENT_TOKEN="wrong")
+
+    assert (done.code, done.stdout) == (5, "")
+
+
+def test_data_that_is_no_pair_or_no_json_is_usage(run: Run) -> None:
+    assert run("job", "submit", "greetings", "Ada").code == 2
+    assert "no JSON" in run("job", "submit", "greetings", "sizes:=[1").stderr
+
+
+def test_every_option_can_be_a_variable(run: Run, job_id: str) -> None:
+    jobs = json.loads(run("job", "list", AVTOMATIKA_JOB_LIST_LIMIT="1", AVTOMATIKA_JSON="1").stdout)
+
+    assert len(jobs) == 1
+
+
+def test_the_token_of_this_folder_is_not_sent_elsewhere(run: Run) -> None:
+    done = run("job", "list", AVTOMATIKA_URL="http://127.0.0.1:9")
+
+    assert done.code == 2
+    assert "CLIENT_TOKEN is not set" in done.stderr

@@ -1,0 +1,123 @@
+"""``avtomatika up`` with real processes: it comes up, mends itself, stops in order, and is never doubled."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import Up, in_process, write_project
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """One ``up`` for all tests that leave it running."""
+    everything = Up(write_project(tmp_path_factory.mktemp("up") / "project"))
+    yield everything.wait_until_ready()
+    everything.sweep()
+
+
+def servers(up: Up) -> set[int]:
+    return {pid for pid in up.processes() if os.readlink(f"/proc/{pid}/exe").endswith("valkey-server")}
+
+
+def programs(up: Up, name: str) -> set[int]:
+    """Processes of the folder whose command line has the word *name*."""
+    found = set()
+    for pid in up.processes():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if name.encode() in words:
+            found.add(pid)
+    return found
+
+
+def greet(up: Up) -> int:
+    """Exit code of a job that needs everything to work."""
+    return in_process(up.folder)("job", "submit", "greetings", "name=you", "--wait").code
+
+
+def test_it_greets_with_the_token_once_and_a_line_that_works(running: Up) -> None:
+    token = (running.folder / "var" / "client_token").read_text()
+    (line,) = re.findall(r"try: +(curl .*)", running.said)
+
+    assert running.said.count(f"client token:     {token}\n") == 1
+    assert b'"greetings"' in subprocess.run(line, shell=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "worker"])
+def test_a_killed_child_is_started_again_and_work_goes_on(running: Up, name: str) -> None:
+    (pid,) = programs(running, name)
+
+    os.kill(pid, signal.SIGKILL)
+
+    running.wait_until(lambda: programs(running, name) - {pid})
+    assert f"{name:12} | was ended by SIGKILL" in running.said
+    assert greet(running) == 0
+
+
+def test_a_killed_server_comes_back_with_its_data(running: Up) -> None:
+    assert greet(running) == 0
+    run = in_process(running.folder)
+    (pid,) = servers(running)
+
+    os.kill(pid, signal.SIGKILL)
+
+    running.wait_until(lambda: servers(running) - {pid})
+    running.wait_until(lambda: "finished" in run("job", "list").stdout)
+
+
+def test_a_second_one_in_the_same_folder_is_refused(running: Up) -> None:
+    second = Up(running.folder, log_name="second.log")
+    second.wait_until(lambda: second.process.poll() is not None)
+
+    assert second.process.returncode == 1
+    assert f"already runs in {running.folder}: process {running.process.pid}" in second.said
+
+
+def test_a_signal_stops_everything_in_order_with_exit_code_0(up: Callable[..., Up]) -> None:
+    everything = up().wait_until_ready()
+
+    assert everything.end(signal.SIGINT) == 0
+
+    assert everything.processes() == set()
+    assert not (everything.folder / "var" / "up.json").exists()
+
+
+def test_after_kill_9_the_next_one_takes_over_and_nothing_is_doubled(up: Callable[..., Up]) -> None:
+    up().wait_until_ready().end(signal.SIGKILL)
+
+    second = up().wait_until_ready()
+
+    assert "still runs under ./var: going on with it" in second.said
+    second.wait_until(lambda: greet(second) == 0)
+    assert [len(found) for found in (servers(second), *(programs(second, n) for n in ("orchestrator", "worker")))] == [
+        1
+    ] * 3
+    assert second.end() == 0
+    assert second.processes() == set()
+
+
+def test_the_next_free_port_is_taken_and_said(up: Callable[..., Up]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        everything = up("--port", str(port)).wait_until_ready()
+
+        assert f"port {port} is taken: using {everything.url.rpartition(':')[2]}" in everything.said
+
+
+@pytest.mark.parametrize("file", ["blueprints/greetings.py", "worker.py"])
+def test_what_cannot_be_imported_ends_it_with_usage(up: Callable[..., Up], project: Path, file: str) -> None:
+    (project / file).write_text("import nothing_of_this_name\n")
+
+    everything = up()
+    everything.wait_until(lambda: everything.process.poll() is not None)
+
+    assert everything.process.returncode == 2
+    assert f"{file}:1: ModuleNotFoundError" in everything.said

@@ -1,0 +1,74 @@
+"""An orchestrator whose commit is split in two: the negative control of the storms.
+
+First the job and its history are written, then, a moment later, the messages are sent and the cause is acknowledged.
+Each half alone is right; killed between them, the step is done again, or never goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import sleep, time_ns
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import three
+
+from avtomatika import broker
+from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.step import SendTask
+from avtomatika.orchestrator import Orchestrator
+from avtomatika.orchestrator.runner import Runner
+from avtomatika.settings import Settings
+from avtomatika.store import Answer, Commit, CommitReply, Store, Upkeep
+from avtomatika.store.messages import step_message, task_message
+from avtomatika.store.records import dump_doc, dump_entry
+
+#: Wide enough for a kill to fall between the halves.
+_BETWEEN_SECONDS = 0.02
+
+
+class SplitStore(Store):
+    """Reads as the real one does; writes as nobody should."""
+
+    def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
+        for commit in commits:
+            self._write(commit)
+            sleep(_BETWEEN_SECONDS)
+            self._send(commit)
+        return [CommitReply(Answer.OK) for _ in commits]
+
+    def _write(self, commit: Commit) -> None:
+        job, version = commit.step.job, commit.before.version + 1
+        fields = ("v", version, "status", job.status, "doc", dump_doc(job), "final", int(job.status.is_final))
+        entries = [b"%d %d %s" % (version, time_ns() // 1_000_000, dump_entry(e)) for e in commit.step.history]
+        self._server.execute(("HSET", self._keys.job(job.id), *fields))
+        self._server.execute(("RPUSH", self._keys.history(job.id), *entries))
+
+    def _send(self, commit: Commit) -> None:
+        job = commit.step.job
+        sent = [
+            task_message(job, each.task) if isinstance(each, SendTask) else step_message(job, each)
+            for each in commit.step.outgoing
+        ]
+        INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
+
+
+settings = Settings.from_environment()
+connection = broker.connect(str(settings.redis_url), lease_seconds=settings.worker_lease_seconds)
+plan = three.bp.plan
+broker.declare(connection, [plan])
+INTAKE: Any = broker.Intake(connection, [*plan.queues, TIMERS, WORKERS], prefetch=200)
+server, router = INTAKE.channel.server, INTAKE.channel.router
+orchestrator = Orchestrator(
+    blueprints=[three.bp],
+    intake=INTAKE,
+    store=SplitStore(server, router),
+    upkeep=Upkeep(server, router),
+    runner=Runner(timeout_seconds=30),
+)
+signal.signal(signal.SIGTERM, lambda *_: orchestrator.stop())
+orchestrator.run()

@@ -1,0 +1,105 @@
+"""A hundred jobs in flight, every process killed with -9 in turn, the server too: nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.errors import AvtomatikaError
+from avtomatika.store import Store
+
+from .checker import violations
+from .three import STATES
+from .troop import HERE, Troop
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+JOBS = 100
+ROUNDS = 3
+
+
+def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
+    """Ask for every job until it is confirmed; the key makes a second asking harmless."""
+    client = ApiClient(troop.base_url, troop.token)
+    for n in range(JOBS):
+        while n not in ids:
+            try:
+                ids[n] = client.submit("three", {"n": n}, idempotency_key=f"job-{n}")
+            except AvtomatikaError:
+                sleep(0.1)
+
+
+def unfinished(store: Store, ids: dict[int, str]) -> int:
+    """How many jobs are under way, as soon as the server answers."""
+    while True:
+        try:
+            jobs = store.load_many(list(ids.values()))
+        except AvtomatikaError:
+            sleep(0.1)
+        else:
+            return sum(job is None or not job.status.is_final for job in jobs)
+
+
+def wait_for_ends(store: Store, ids: dict[int, str], within_seconds: float) -> None:
+    deadline = monotonic() + within_seconds
+    while unfinished(store, ids) and monotonic() < deadline:
+        sleep(0.2)
+
+
+def found_violations(store: Store, ids: dict[int, str]) -> list[str]:
+    return [
+        text for n, job_id in ids.items() for text in violations(store, job_id, states=STATES, result={"sum": 3 * n})
+    ]
+
+
+def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server = make_server(appendfsync="always")
+    ids: dict[int, str] = {}
+    under_way = []
+    with Troop(server.url, tmp_path) as troop, closing(Store.connect(server.url)) as store:
+        creator = threading.Thread(target=create_jobs, args=(troop, ids))
+        creator.start()
+        for _ in range(ROUNDS):
+            for role in ("orchestrator", "worker", "web", "server"):
+                sleep(1.0)
+                under_way.append(unfinished(store, ids))
+                if role == "server":
+                    server.kill()
+                    server.start()
+                else:
+                    troop.restart(role)
+        creator.join(timeout=60)
+        wait_for_ends(store, ids, within_seconds=60)
+        found = found_violations(store, ids)
+
+    assert len(ids) == JOBS
+    assert min(under_way) > 0, f"jobs under way at each kill: {under_way}: the storm came when all was over"
+    assert found == []
+
+
+def test_the_checker_finds_a_commit_that_is_split_in_two(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server = make_server(appendfsync="always")
+    ids: dict[int, str] = {}
+    split = [sys.executable, str(HERE / "split_orchestrator.py")]
+    with (
+        Troop(server.url, tmp_path, orchestrator=split) as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
+        creator = threading.Thread(target=create_jobs, args=(troop, ids))
+        creator.start()
+        for _ in range(8):
+            sleep(0.7)
+            troop.restart("orchestrator")
+        creator.join(timeout=60)
+        wait_for_ends(store, ids, within_seconds=20)
+        found = found_violations(store, ids)
+
+    assert found, "a commit in two halves went through eight kills without a trace: the checker does not look"

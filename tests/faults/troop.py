@@ -1,0 +1,85 @@
+"""The processes of an installation, started by the CLI, to be killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, sleep
+
+import requests
+
+HERE = Path(__file__).parent
+
+
+class Troop:
+    """Orchestrator, worker and web over one server. Their output goes to files under *folder*."""
+
+    def __init__(self, url: str, folder: Path, *, orchestrator: list[str] | None = None) -> None:
+        self._folder = folder
+        self._port = _free_port()
+        self.token = "token-of-the-storm"
+        self._env = {
+            **os.environ,
+            "REDIS_URL": url,
+            "BLUEPRINTS": "three",
+            "PYTHONPATH": str(HERE),
+            "SECRET_KEY": "secret-of-the-storm",
+            "CLIENT_TOKEN": self.token,
+            "API_PORT": str(self._port),
+            "WORKER_LEASE_SECONDS": "2",
+            "WORKER_ID": "storm",
+        }
+        program = str(Path(sys.executable).with_name("avtomatika"))
+        self._commands: Mapping[str, list[str]] = {
+            "orchestrator": orchestrator or [program, "orchestrator"],
+            "worker": [program, "worker", "three:worker"],
+            "web": [program, "web"],
+        }
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Troop:
+        for role in self._commands:
+            self.start(role)
+        deadline = monotonic() + 30
+        while monotonic() < deadline:
+            try:
+                if requests.get(f"{self.base_url}/readyz", timeout=2).ok:
+                    return self
+            except requests.ConnectionError:
+                sleep(0.1)
+        raise AssertionError("the web process did not come up")
+
+    def __exit__(self, *_: object) -> None:
+        for role in list(self._children):
+            self.kill(role)
+
+    def start(self, role: str) -> None:
+        with open(self._folder / f"{role}.log", "ab") as log:
+            self._children[role] = subprocess.Popen(
+                self._commands[role], env=self._env, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def kill(self, role: str) -> None:
+        """SIGKILL to the process and to those that it has started."""
+        child = self._children.pop(role)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+    def restart(self, role: str) -> None:
+        self.kill(role)
+        self.start(role)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,204 @@
+"""Who may import whom, and what the pure core must not touch; read from the source, so that lazy imports count too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Room -> rooms of ours that it may import, itself not counted. Single files are rooms too.
+MAY_IMPORT = {
+    "errors": set(),
+    "transport": set(),
+    "core": {"errors"},
+    "schemas": {"core", "errors"},
+    "settings": {"core", "errors"},
+    "tokens": {"core", "errors"},
+    "loading": {"core", "errors"},
+    "drawing": {"errors"},
+    "client": {"schemas", "core", "errors"},
+    "broker": {"transport", "schemas", "core", "errors"},
+    "store": {"transport", "schemas", "core", "errors"},
+    "orchestrator": {"store", "broker", "schemas", "core", "errors"},
+    "worker": {"broker", "loading", "schemas", "core", "errors"},
+}
+#: These stand at the top: what they may not import is said by the tests below.
+TOPS = {"cli", "web", "testing"}
+#: Third-party package -> the rooms that alone may import it.
+ONLY_IN = {
+    "kombu": {"transport", "broker"},
+    "redis": {"transport", "store"},
+    "boto3": {"files"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "flask": {"web"},
+    "flask_smorest": {"web"},
+    "requests": {"client", "worker"},
+    "environs": {"settings"},
+}
+#: The only places that may read Settings.
+COMPOSITION_ROOTS = (
+    "cli/",
+    "web/wsgi.py",
+    "avtomatika/worker/run.py",
+    "avtomatika/testing.py",
+    "avtomatika/settings.py",
+)
+#: What the pure core must not import: the world, the clock, chance.
+IMPURE = {
+    "asyncio",
+    "io",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "uuid",
+}
+#: Calls that read the clock through a module that may be imported for its types.
+CLOCKS = {"now", "utcnow", "today"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """*target* imported in *file*, which belongs to *room*; relative imports are resolved."""
+
+    file: str
+    line: int
+    room: str
+    target: str
+
+    @property
+    def room_of_target(self) -> str | None:
+        """Our room that is imported, or None for somebody else's package."""
+        package, *rest = self.target.split(".")
+        return rest[0] if package == "avtomatika" and rest else None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.target}"
+
+
+def sources() -> list[Path]:
+    return sorted(path for folder in ("avtomatika", "cli", "web") for path in (ROOT / folder).rglob("*.py"))
+
+
+def module_of(path: Path) -> list[str]:
+    """``cli/up.py`` as ``["avtomatika", "cli", "up"]``, the way it is installed."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return parts if parts[0] == "avtomatika" else ["avtomatika", *parts]
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    module = module_of(path)
+    package = module[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            start = ".".join([*base, *filter(None, [node.module])])
+            targets = [f"{start}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for target in targets:
+            yield Import(str(path.relative_to(ROOT)), node.lineno, module[1], target)
+
+
+IMPORTS = [found for path in sources() for found in imports_of(path) if path != ROOT / "avtomatika" / "__init__.py"]
+
+
+def test_rooms_import_only_the_rooms_below_them() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.room in MAY_IMPORT
+        and found.room_of_target not in (None, "__version__", found.room, *MAY_IMPORT[found.room])
+    ]
+
+    assert wrong == []
+
+
+def test_only_the_broker_and_the_store_use_the_transport() -> None:
+    wrong = [str(found) for found in IMPORTS if found.room_of_target == "transport" and found.room in TOPS]
+
+    assert wrong == []
+
+
+def test_every_room_is_known_to_this_test() -> None:
+    rooms = {module_of(path)[1] for path in sources()} - {"__init__"}
+
+    assert rooms - TOPS <= set(MAY_IMPORT)
+
+
+def test_nothing_below_imports_the_command_line_the_web_or_testing() -> None:
+    wrong = [str(found) for found in IMPORTS if found.room_of_target in TOPS - {found.room}]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_package_is_imported_only_in_its_rooms(package: str) -> None:
+    wrong = [
+        str(found) for found in IMPORTS if found.target.split(".")[0] == package and found.room not in ONLY_IN[package]
+    ]
+
+    assert wrong == []
+
+
+def test_only_composition_roots_read_settings() -> None:
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.target.startswith("avtomatika.settings") and not found.file.startswith(COMPOSITION_ROOTS)
+    ]
+
+    assert wrong == []
+
+
+def test_the_command_line_and_the_web_import_themselves_relatively() -> None:
+    """They are installed under another name than their folder's."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and (
+            (node.module or "").split(".")[:2] in (["avtomatika", "cli"], ["avtomatika", "web"])
+            or (node.level >= len(module_of(path)) - 1 and module_of(path)[1] in ("cli", "web"))
+        )
+    ]
+
+    assert wrong == []
+
+
+def test_the_core_imports_nothing_that_touches_the_world() -> None:
+    wrong = [str(found) for found in IMPORTS if found.room == "core" and found.target.split(".")[0] in IMPURE]
+
+    assert wrong == []
+
+
+def test_the_core_reads_no_clock() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources()
+        if module_of(path)[1] == "core"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS
+    ]
+
+    assert wrong == []
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    wrong = [path.name for path in sources() if path.stem in ("utils", "util", "helpers", "common", "misc")]
+
+    assert wrong == []

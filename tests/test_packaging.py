@@ -1,0 +1,122 @@
+"""What is installed: ``cli/`` and ``web/`` inside the package, from a wheel as from a checkout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What a wheel is made of.
+SOURCES = ("avtomatika", "cli", "web", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
+#: Says where each of them lies.
+LOOK = """
+import avtomatika, avtomatika.cli, avtomatika.web
+print(avtomatika.__file__, avtomatika.cli.__file__, avtomatika.web.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this checkout: building leaves things behind."""
+    copy = tmp_path_factory.mktemp("checkout")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        elif (ROOT / name).is_file():
+            shutil.copy(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path) -> Path:
+    """Built with what is installed here, from no index."""
+    run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", "dist", "."],
+        checkout,
+    )
+    (built,) = (checkout / "dist").glob("avtomatika-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the wheel is unpacked in, as an installation does it."""
+    folder = tmp_path_factory.mktemp("site")
+    ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def packages_in_folders() -> set[str]:
+    found = set()
+    for top in ("avtomatika", "cli", "web"):
+        for file in (ROOT / top).rglob("__init__.py"):
+            parts = file.parent.relative_to(ROOT).parts
+            found.add(".".join(parts if top == "avtomatika" else ("avtomatika", *parts)))
+    return found
+
+
+def test_the_packages_of_setup_cfg_are_the_folders_that_there_are() -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+
+    assert set(config["options"]["packages"].split()) == packages_in_folders()
+
+
+def test_a_wheel_carries_cli_and_web_inside_the_package_and_nothing_beside_it(wheel: Path) -> None:
+    names = ZipFile(wheel).namelist()
+
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"avtomatika"}
+    assert {"avtomatika/cli/main.py", "avtomatika/web/wsgi.py", "avtomatika/py.typed"} <= set(names)
+
+
+def test_a_wheel_carries_every_file_that_is_no_python(wheel: Path) -> None:
+    names = set(ZipFile(wheel).namelist())
+    data = [
+        file.relative_to(ROOT)
+        for top in ("avtomatika", "cli", "web")
+        for file in (ROOT / top).rglob("*")
+        if file.is_file() and file.suffix not in (".py", ".pyc") and "cache" not in str(file)
+    ]
+
+    missing = [str(file) for file in data if not {str(file), f"avtomatika/{file}"} & names]
+
+    assert any(file.suffix == ".lua" for file in data)
+    assert missing == []
+
+
+def test_everything_is_found_where_the_wheel_put_it(site: Path, tmp_path: Path) -> None:
+    where = run([sys.executable, "-c", LOOK], tmp_path, PYTHONPATH=str(site)).split()
+
+    assert [Path(file).parent.relative_to(site) for file in where] == [
+        Path("avtomatika"),
+        Path("avtomatika/cli"),
+        Path("avtomatika/web"),
+    ]
+
+
+def test_everything_is_found_in_a_checkout_that_is_not_installed(checkout: Path, tmp_path: Path) -> None:
+    where = run([sys.executable, "-c", LOOK], tmp_path, PYTHONPATH=str(checkout)).split()
+
+    assert [Path(file).parent.relative_to(checkout) for file in where] == [Path("avtomatika"), Path("cli"), Path("web")]
+
+
+@pytest.mark.parametrize("place", ["site", "checkout"])
+def test_the_command_runs_from_both(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    folder: Path = request.getfixturevalue(place)
+
+    said = run([sys.executable, "-m", "avtomatika.cli", "blueprint", "--help"], tmp_path, PYTHONPATH=str(folder))
+
+    assert "routes" in said
