@@ -8,7 +8,7 @@ import click
 
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.graph import dot
-from avtomatika.core.plan import STEPS, Binding, Plan
+from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
 from avtomatika.drawing import draw
 from avtomatika.errors import BlueprintError, NotFound
 from avtomatika.loading import load_blueprints
@@ -63,8 +63,10 @@ def check(ctx: click.Context, blueprints: str) -> None:
 @json_option
 def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) -> None:
     """Print the routing rules that blueprints (or only NAME) compile into."""
-    bindings = [binding for plan in _plans(blueprints, name) for binding in plan.bindings]
-    rows = [_rule(binding) for binding in bindings if with_events or binding.targets]
+    plans = _plans(blueprints, name)
+    steps = [binding for plan in plans for binding in plan.bindings if with_events or binding.targets]
+    tasks = sorted({task_type for plan in plans for task_type in plan.task_types})
+    rows = [*map(_step_rule, steps), *map(_task_rule, tasks)]
     print_table(rows, _RULE_COLUMNS, as_json=as_json)
 
 
@@ -107,10 +109,14 @@ def _row(blueprint: Blueprint) -> dict[str, object]:
     }
 
 
-def _rule(binding: Binding) -> dict[str, object]:
+def _step_rule(binding: Binding) -> dict[str, object]:
     return {
         "exchange": STEPS,
         "routing_key": str(binding.key),
         "queue": binding.queue,
         "next_states": ", ".join(binding.targets),
     }
+
+
+def _task_rule(task_type: str) -> dict[str, object]:
+    return {"exchange": TASKS, "routing_key": task_type, "queue": task_type, "next_states": None}

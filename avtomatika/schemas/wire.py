@@ -71,15 +71,21 @@ class TaskMessage:
     reply_prefix: str
     result_timeout_seconds: float | None = None
 
+    @property
+    def state(self) -> str:
+        """The state that waits for the answer: the end of its prefix."""
+        return self.reply_prefix.rpartition(".")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A worker is about to begin with an attempt of a task."""
+    """A worker is about to begin with an attempt of a task, which *state* waits for."""
 
     job_id: str
     task_id: str
     attempt: int
     worker_id: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,7 @@ def dump_taken(taken: Taken) -> str:
         "task_id": taken.task_id,
         "attempt": taken.attempt,
         "worker_id": taken.worker_id,
+        "state": taken.state,
         "ts": _now_ms(),
     }
     return orjson.dumps(body).decode()
@@ -297,5 +304,5 @@ _TASK = (
     reply("reply"),
     or_null(seconds("result_timeout")),
 )
-_TAKEN = (_JOB_ID, _TASK_ID, _ATTEMPT, identifier("worker_id"))
+_TAKEN = (_JOB_ID, _TASK_ID, _ATTEMPT, identifier("worker_id"), identifier("state"))
 _DUE = (identifier("exchange"), text("routing_key"), text("body"))

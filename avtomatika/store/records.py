@@ -116,11 +116,6 @@ def dump_entry(entry: HistoryEntry) -> bytes:
     return orjson.dumps(fields)
 
 
-def taken_entry(task_id: str, attempt: int, worker_id: str) -> bytes:
-    """The entry that a worker's ``taken`` leaves."""
-    return dump_entry(HistoryEntry("task_taken", task_id=task_id, attempt=attempt, worker_id=worker_id))
-
-
 def load_entry(seq: int, stored: bytes) -> RecordedEntry:
     """The entry at place *seq* (from 1) of a history list."""
     version, timestamp_ms, text = stored.split(b" ", 2)

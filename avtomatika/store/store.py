@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from avtomatika import transport
-from avtomatika.core.job import Job, Json, RecordedEntry
+from avtomatika.core.job import HistoryEntry, Job, Json, RecordedEntry
 from avtomatika.core.machine import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
@@ -34,7 +34,6 @@ from .records import (
     load_entry,
     load_job,
     load_note,
-    taken_entry,
 )
 from .scripts import CREATE, IGNORE, TAKEN, read_all, run, run_all, server_errors
 
@@ -276,7 +275,7 @@ class Store:
                 taken.worker_id,
                 timer_name(taken.job_id, f"{taken.task_id}:dispatch"),
                 timer_name(taken.job_id, f"{taken.task_id}:result"),
-                taken_entry(taken.task_id, taken.attempt, taken.worker_id),
+                dump_entry(_taken_entry(taken)),
             ],
         )
 
@@ -302,6 +301,12 @@ class Store:
                 f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
             )
         self._memory_checked = monotonic()
+
+
+def _taken_entry(taken: Taken) -> HistoryEntry:
+    return HistoryEntry(
+        "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
+    )
 
 
 def _body_hash(new: NewJob) -> str:

@@ -51,6 +51,13 @@ def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> N
     assert success["next_states"] == "done"
 
 
+def test_routes_lead_every_task_to_the_queue_of_its_skill(run: Run) -> None:
+    rules = json.loads(run("blueprint", "routes", "greetings", "--json").stdout)
+
+    (task,) = [rule for rule in rules if rule["exchange"] == "avt.tasks"]
+    assert (task["routing_key"], task["queue"]) == ("greet", "greet")
+
+
 def test_routes_show_the_events_of_states_when_all_are_asked_for(run: Run) -> None:
     few, all_of_them = (len(run("blueprint", "routes", *more).stdout.splitlines()) for more in ([], ["--all"]))
 

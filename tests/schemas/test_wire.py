@@ -84,7 +84,7 @@ def test_a_task_comes_back_as_it_went(task: wire.TaskMessage) -> None:
 
 
 @patient
-@given(st.builds(wire.Taken, ids, ids, attempts, ids))
+@given(st.builds(wire.Taken, ids, ids, attempts, ids, ids))
 def test_a_taken_notice_comes_back_as_it_went(taken: wire.Taken) -> None:
     assert wire.load_taken(wire.dump_taken(taken)) == taken
 

@@ -11,7 +11,7 @@ import pytest
 
 from avtomatika import broker
 from avtomatika.core.events import RetryTask
-from avtomatika.core.job import JobStatus
+from avtomatika.core.job import HistoryEntry, JobStatus
 from avtomatika.core.step import SetTimer
 from avtomatika.errors import Conflict, InvalidRequest, NoRoute, Unavailable
 from avtomatika.schemas import wire
@@ -184,14 +184,14 @@ def publish_taken(house: House, taken: wire.Taken) -> str:
 def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> None:
     job = house.waiting()
     [task] = job.tasks.values()
-    taken = wire.Taken(job.id, task.id, 1, "w1")
+    taken = wire.Taken(job.id, task.id, 1, "w1", "start")
 
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])
 
     history, _ = house.store.history(job.id)
     assert house.store.holders(job.id) == {task.id: "w1"}
-    assert (history[-1].entry.event_type, history[-1].entry.worker_id) == ("task_taken", "w1")
+    assert history[-1].entry == HistoryEntry("task_taken", "start", task.id, 1, "w1")
     assert history[-1].version == house.job(job.id).version == job.version
     assert history[-1].seq == len(history)
 
@@ -199,7 +199,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
 def test_taken_of_another_attempt_is_dropped(house: House) -> None:
     job = house.waiting()
     [task] = job.tasks.values()
-    taken = wire.Taken(job.id, task.id, 4, "w1")
+    taken = wire.Taken(job.id, task.id, 4, "w1", "start")
 
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])

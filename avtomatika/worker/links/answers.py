@@ -102,8 +102,7 @@ def answer(assignment: Assignment) -> Outgoing:
     task, result = assignment.task, assignment.result
     if result is None:
         raise RuntimeError(f"task {task.task_id} has no result yet")
-    _, _, state = task.reply_prefix.rpartition(".")
-    dead = DeadLetter(task.job_id, reason="dead_letter", state=state, task_id=task.task_id, attempt=task.attempt)
+    dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
     headers = wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead)
     return Outgoing(task.reply_exchange, reply_key(task, result), wire.dump_event(result), headers=headers)
 

@@ -135,7 +135,7 @@ class BrokerLink:
         """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
         for it makes room."""
         for task in tasks:
-            taken = wire.Taken(task.job_id, task.task_id, task.attempt, self._runtime.worker_id)
+            taken = wire.Taken(task.job_id, task.task_id, task.attempt, self._runtime.worker_id, task.state)
             self._notices.append(Outgoing(WORKERS, broker.TAKEN, wire.dump_taken(taken)))
         try:
             intake.settle_many([(tuple(self._notices), ())])
