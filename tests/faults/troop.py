@@ -17,16 +17,21 @@ HERE = Path(__file__).parent
 
 
 class Troop:
-    """Orchestrator, worker and web over one server. Their output goes to files under *folder*."""
+    """Orchestrator, worker and web over one server. Their output goes to files under *folder*.
 
-    def __init__(self, url: str, folder: Path, *, orchestrator: list[str] | None = None) -> None:
+    *blueprint* is a module of this folder with a blueprint and a ``worker``.
+    """
+
+    def __init__(
+        self, url: str, folder: Path, *, blueprint: str = "three", orchestrator: list[str] | None = None
+    ) -> None:
         self._folder = folder
         self._port = _free_port()
         self.token = "token-of-the-storm"
         self._env = {
             **os.environ,
             "REDIS_URL": url,
-            "BLUEPRINTS": "three",
+            "BLUEPRINTS": blueprint,
             "PYTHONPATH": str(HERE),
             "SECRET_KEY": "secret-of-the-storm",
             "CLIENT_TOKEN": self.token,
@@ -37,7 +42,7 @@ class Troop:
         program = str(Path(sys.executable).with_name("avtomatika"))
         self._commands: Mapping[str, list[str]] = {
             "orchestrator": orchestrator or [program, "orchestrator"],
-            "worker": [program, "worker", "three:worker"],
+            "worker": [program, "worker", f"{blueprint}:worker"],
             "web": [program, "web"],
         }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -73,6 +78,11 @@ class Troop:
         child = self._children.pop(role)
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+    def revive(self, role: str) -> None:
+        """Start a process again that has died by itself."""
+        if self._children[role].poll() is not None:
+            self.start(role)
 
     def restart(self, role: str) -> None:
         self.kill(role)

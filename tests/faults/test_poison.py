@@ -1,0 +1,49 @@
+"""Jobs that kill whoever touches them end in quarantine, told why, and take nobody with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.core.job import JobStatus
+from avtomatika.store import Store
+
+from .troop import Troop
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("victim", ["worker", "orchestrator"])
+def test_a_poisonous_job_is_quarantined_and_the_others_finish(
+    make_server: Callable[..., Any], tmp_path: Path, victim: str
+) -> None:
+    server = make_server()
+    with Troop(server.url, tmp_path, blueprint="poison") as troop, closing(Store.connect(server.url)) as store:
+        client = ApiClient(troop.base_url, troop.token)
+        well = [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
+        ill = client.submit("poison", {"kills": victim})
+        well += [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
+
+        deadline = monotonic() + 120
+        while store.version(ill) and not _is_at_rest(store, ill) and monotonic() < deadline:
+            troop.revive(victim)
+            sleep(0.1)
+        job = store.load(ill)
+        ends = {each.status for each in store.load_many(well) if each is not None}
+
+    assert job is not None
+    assert job.status is JobStatus.QUARANTINED
+    assert job.error is not None
+    assert "dead_letter" in str(job.error)
+    assert ends == {JobStatus.FINISHED}
+
+
+def _is_at_rest(store: Store, job_id: str) -> bool:
+    job = store.load(job_id)
+    return job is not None and (job.status.is_final or job.status is JobStatus.QUARANTINED)
