@@ -118,7 +118,7 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
     problem = {"code": "HANDLER_RAISED", "message": _last_line(error), "traceback": error}
     if delay is None:
         return _broken(job, problem)
-    job = replace(job, status=JobStatus.RUNNING, handler_failures=failures)
+    job = job.evolve(status=JobStatus.RUNNING, handler_failures=failures)
     data = {"error": problem, "failures": failures, "delay_seconds": delay.total_seconds()}
     return Step(
         job,
@@ -183,8 +183,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
     if patch:
         data["state_history"] = dict(patch)
     return Step(
-        replace(
-            job,
+        job.evolve(
             state_history={**job.state_history, **patch},
             transitions=job.transitions + 1,
             handler_failures=0,
@@ -194,7 +193,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
 
 
 def _dispatch(plan: Plan, job: Job, action: DispatchTask, max_retries: int) -> Step:
-    job = replace(job, steps=job.steps + 1)
+    job = job.evolve(steps=job.steps + 1)
     task = Task(
         id=f"{job.id}.{job.steps}.0",
         task_type=action.task_type,
@@ -213,12 +212,12 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
     result = _given(result, job.result)
     if plan.states[str(job.current_state)].end is EndKind.FAILED:
         data = {"result": result} if job.error is None else {"result": result, "error": job.error}
-        return end(replace(job, result=result), JobStatus.FAILED, data)
-    return end(replace(job, result=result, error=None), JobStatus.FINISHED, {"result": result})
+        return end(job.evolve(result=result), JobStatus.FAILED, data)
+    return end(job.evolve(result=result, error=None), JobStatus.FINISHED, {"result": result})
 
 
 def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
-    return end(replace(job, error=problem), JobStatus.ERROR, {"error": problem})
+    return end(job.evolve(error=problem), JobStatus.ERROR, {"error": problem})
 
 
 def _given(value: Json, default: Json) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Start, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
@@ -35,7 +35,7 @@ def error(code: str, message: str) -> dict[str, Json]:
 
 def go_on(plan: Plan, job: Job, target: str, *, here: str | None) -> Step:
     """On to *target*: in this step if it lives in the queue *here* (None: all do), else by a message to its queue."""
-    job = replace(job, status=JobStatus.RUNNING, current_state=target)
+    job = job.evolve(status=JobStatus.RUNNING, current_state=target)
     if here is None or plan.queue_of(target) == here:
         return Step(job, enter=target)
     return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), Enter(job.id, target, job.transitions)),))
@@ -45,7 +45,7 @@ def close(job: Job, task: Task) -> Step:
     """*job* waits for *task* no more."""
     others = {task_id: other for task_id, other in job.tasks.items() if task_id != task.id}
     return Step(
-        replace(job, tasks=others),
+        job.evolve(tasks=others),
         cancelled_timers=timers_of_task(task),
         closed=((task.id, task.attempt),) if task.is_open else (),
     )
@@ -53,13 +53,13 @@ def close(job: Job, task: Task) -> Step:
 
 def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> Step:
     """*job* is over: nothing of it stays open."""
-    return _stop(replace(job, status=status), _ENDED[status], data)
+    return _stop(job.evolve(status=status), _ENDED[status], data)
 
 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
     """*job* rests until somebody looks at it; *problem* is what ``error`` answers, and becomes the job's."""
     data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
-    return _stop(replace(job, status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
+    return _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
 
 
 def ignore(job: Job, event: Event, reason: str) -> Step:
@@ -71,7 +71,7 @@ def ignore(job: Job, event: Event, reason: str) -> Step:
 
 def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
     return Step(
-        replace(job, tasks={}, handler_failures=0),
+        job.evolve(tasks={}, handler_failures=0),
         history=(HistoryEntry(event_type, state=job.current_state, data=data),),
         cancelled_timers=timers_of_job(job),
         closed=tuple((task.id, task.attempt) for task in job.tasks.values() if task.is_open),

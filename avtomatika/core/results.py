@@ -21,7 +21,7 @@ INVALID_INPUT = "INVALID_INPUT_ERROR"
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:
     """Publish *task*; the job waits for it."""
-    job = replace(job, status=JobStatus.WAITING_FOR_WORKER, tasks={**job.tasks, task.id: task})
+    job = job.evolve(status=JobStatus.WAITING_FOR_WORKER, tasks={**job.tasks, task.id: task})
     entry = HistoryEntry(
         "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
     )
@@ -70,7 +70,7 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> St
     target = task.transitions.get("timeout") or task.transitions.get("failure")
     data = {"which": event.which, "error": problem, **_going_to(target)}
     entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
-    case = _Case(plan, replace(job, error=problem), task, here)
+    case = _Case(plan, job.evolve(error=problem), task, here)
     if target is not None:
         return case.go_on(entry, target)
     closed = case.close(entry)
@@ -104,7 +104,7 @@ class _Case:
 def _success(case: _Case, event: Result) -> Step:
     target = case.task.transitions[event.status]
     learnt = merged(case.job.state_history, event.data)
-    job = replace(case.job, state_history=learnt, result=event.data, error=None)
+    job = case.job.evolve(state_history=learnt, result=event.data, error=None)
     entry = _entry("task_succeeded", event, case.task.state, _going_to(target))
     return replace(case, job=job).go_on(entry, target)
 
@@ -125,7 +125,7 @@ def _cancelled(case: _Case, event: Result) -> Step:
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
     """For good: to *target*, else the job fails over invalid input, and waits for people over everything else."""
     entry = _entry("task_failed", event, case.task.state, {"error": problem, **_going_to(target)})
-    case = replace(case, job=replace(case.job, error=problem))
+    case = replace(case, job=case.job.evolve(error=problem))
     if target is not None:
         return case.go_on(entry, target)
     closed = case.close(entry)
@@ -137,7 +137,7 @@ def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: 
 def _retried(case: _Case, event: Result, problem: Mapping[str, Json], *, delay_seconds: float) -> Step:
     task = case.task
     waiting = replace(task, attempt=task.attempt + 1, is_open=False)
-    job = replace(case.job, error=problem, tasks={**case.job.tasks, task.id: waiting})
+    job = case.job.evolve(error=problem, tasks={**case.job.tasks, task.id: waiting})
     retried = HistoryEntry(
         "task_retried",
         state=task.state,
