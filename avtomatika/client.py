@@ -108,6 +108,17 @@ class ApiClient:
         history["next"] = None
         return history
 
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job; answers it as it then is. Raises Conflict where it is over."""
+        return self._json("POST", f"{_job_path(job_id)}/cancel")
+
+    def retry(self, job_id: str) -> dict[str, Any]:
+        """Have a quarantined job go on, and answer it; of an ended one answers ``{"job_id"}`` of a new job.
+
+        Raises Conflict where there is nothing to try again.
+        """
+        return self._json("POST", f"{_job_path(job_id)}/retry")
+
     def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
         """The job once it is over, or as it stands when the time is up; without a timeout it waits for ever.
 

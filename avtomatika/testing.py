@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from avtomatika.broker import Delivery
+from avtomatika.broker import Delivery, reply_key
 from avtomatika.core import machine
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.events import Event, TaskTimeout
@@ -25,7 +25,6 @@ from avtomatika.orchestrator.work import Arrival, Limits, Work
 from avtomatika.schemas import wire
 from avtomatika.store.messages import task_message
 from avtomatika.worker.assignment import Assignment
-from avtomatika.worker.links.answers import reply_key
 from avtomatika.worker.skill import Skill
 from avtomatika.worker.worker import Worker
 

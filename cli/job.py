@@ -114,6 +114,24 @@ def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
     _end_with(_follow(api, job_id, as_json=as_json))
 
 
+@command.command()
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Cancel a job: queued tasks of it are dropped, results of running ones ignored."""
+    print_fields(api.cancel(job_id), as_json=as_json)
+
+
+@command.command()
+@click.argument("job_id")
+@click.pass_obj
+def retry(api: ApiClient, job_id: str) -> None:
+    """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
+    answer = api.retry(job_id)
+    click.echo(answer.get("job_id") or answer["id"])
+
+
 def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
     """``["a=text", "b:=[1]"]`` as ``{"a": "text", "b": [1]}``."""
     return dict(map(_typed_pair, pairs))

@@ -30,6 +30,7 @@ _COMMANDS = {
     "worker": "Do the tasks that a module's worker has skills for.",
     "job": "Submit jobs and look at them.",
     "blueprint": "Look at blueprints and at what they compile into.",
+    "token": "Make tokens for workers and clients, hash and try them.",
     "version": "Print the version.",
 }
 

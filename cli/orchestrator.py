@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
 from avtomatika import broker
 from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.errors import NotFound
 from avtomatika.loading import load_blueprints
@@ -18,6 +19,7 @@ from avtomatika.orchestrator.runner import Runner
 from avtomatika.orchestrator.work import Limits
 from avtomatika.settings import Settings
 from avtomatika.store import Store, Upkeep
+from avtomatika.tokens import Clients
 
 from . import logs
 from .environment import join_local
@@ -60,6 +62,16 @@ def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[st
     return [known[name] for name in wanted]
 
 
+def client_of(clients: Clients) -> Callable[[str], Client]:
+    """What handlers see of a client: its plan and params as clients.toml has them now."""
+
+    def look_up(name: str) -> Client:
+        known = clients.get(name)
+        return Client(name) if known is None else Client(name, known.plan, known.params)
+
+    return look_up
+
+
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
     url = str(settings.redis_url)
     with broker.connect(
@@ -74,6 +86,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             store=Store(server, router, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
             upkeep=Upkeep(server, router),
             runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
+            client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
             limits=Limits(transitions=settings.max_transitions_per_job, retries=settings.job_max_retries),
         )
         for number in (signal.SIGTERM, signal.SIGINT):

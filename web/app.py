@@ -20,17 +20,19 @@ from avtomatika.tokens import Clients
 
 from . import docs, health
 from .access import guard
-from .api import blueprints, jobs
+from .api import blueprints, control, jobs
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
+from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .problems import register_problems
 from .routes import Routes
 from .site import EXTENSION, Site
 
 #: Threads that held requests leave free for all others.
 FREE_THREADS = 16
-#: Routes that need no token; ``api-docs`` is flask-smorest's, for ``/openapi.json``.
-PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs"})
+#: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
+#: tokens of workers.
+PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES})
 
 _CONFIG = {
     "API_TITLE": "avtomatika",
@@ -52,8 +54,9 @@ def create_app(
     clients: Clients,
     declare: Callable[[], None],
     web_threads: int = 256,
+    gateway: Gateway | None = None,
 ) -> Flask:
-    """The app of one process.
+    """The app of one process; workers come in over HTTP where there is a *gateway*.
 
     *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere.
     Raises BlueprintError where two plans have one name or one endpoint.
@@ -71,7 +74,17 @@ def create_app(
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.after_request(_harden)
-    _register_routes(app, creation_routes(by_name.values()), jobs.routes, blueprints.routes, health.routes, docs.routes)
+    _register_routes(
+        app,
+        creation_routes(by_name.values()),
+        jobs.routes,
+        control.routes,
+        blueprints.routes,
+        health.routes,
+        docs.routes,
+    )
+    if gateway is not None:
+        register_gateway(app, gateway)
     register_problems(app)
     return app
 

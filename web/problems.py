@@ -59,15 +59,20 @@ def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Respo
 
 
 def _ours(error: AvtomatikaError) -> Response:
-    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+    status = status_of(error)
     if status is None:
         return _unexpected(error)
-    response = problem(status, _detail(error), code=error.code, **_members(error))
-    response.headers.update(_headers(error))
+    response = problem(status, detail_of(error), code=error.code, **_members(error))
+    response.headers.update(headers_of(error))
     return response
 
 
-def _detail(error: AvtomatikaError) -> str:
+def status_of(error: AvtomatikaError) -> HTTPStatus | None:
+    """None for what should never get out."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
+
+
+def detail_of(error: AvtomatikaError) -> str:
     """What the error says; one that came of another's says the server's words, with addresses in them: for the log."""
     if isinstance(error, NoRoute):
         return "the broker does not know this blueprint yet; ask again later"
@@ -86,7 +91,8 @@ def _members(error: AvtomatikaError) -> dict[str, Any]:
     return {}
 
 
-def _headers(error: AvtomatikaError) -> dict[str, str]:
+def headers_of(error: AvtomatikaError) -> dict[str, str]:
+    """What goes beside the answer."""
     match error:
         case Unauthorized():
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
@@ -101,7 +107,7 @@ def _of_http(error: HTTPException) -> Response:
     if isinstance(error, NoSuchPath):
         return _ours(NotFound("path", request.path, known=_fixed_paths()))
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    response = problem(status, _http_detail(error), code=_http_code(status))
+    response = problem(status, http_detail(error), code=_http_code(status))
     for name, value in error.get_headers():
         if name not in ("Content-Type", "Content-Length"):
             response.headers[name] = value
@@ -112,7 +118,8 @@ def _fixed_paths() -> list[str]:
     return [rule.rule for rule in current_app.url_map.iter_rules() if not rule.arguments]
 
 
-def _http_detail(error: HTTPException) -> str:
+def http_detail(error: HTTPException) -> str:
+    """What Flask's own errors say, in our words."""
     match error:
         case RequestEntityTooLarge():
             size = f"{request.content_length} bytes long" if request.content_length else "longer"

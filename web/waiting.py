@@ -18,7 +18,7 @@ LONGEST_PAUSE_SECONDS = 0.25
 
 def changed(job: Job, store: Store, *, wait_seconds: float, waits: BoundedSemaphore) -> bool:
     """Whether *job* changed (or went) within *wait_seconds*. Raises Unavailable at once where too many wait already."""
-    with _place(waits):
+    with place(waits):
         deadline = monotonic() + wait_seconds
         pause = SHORTEST_PAUSE_SECONDS
         while (left := deadline - monotonic()) > 0:
@@ -30,9 +30,10 @@ def changed(job: Job, store: Store, *, wait_seconds: float, waits: BoundedSemaph
 
 
 @contextmanager
-def _place(waits: BoundedSemaphore) -> Iterator[None]:
+def place(waits: BoundedSemaphore) -> Iterator[None]:
+    """One of the places for requests that are held. Raises Unavailable at once where all are taken."""
     if not waits.acquire(blocking=False):
-        raise Unavailable("too many requests wait for jobs already; ask without wait=")
+        raise Unavailable("too many requests wait already; ask later, or without waiting")
     try:
         yield
     finally:

@@ -5,6 +5,9 @@ Each process builds its own app, after the fork; nothing is connected before the
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 from dotenv import load_dotenv
 from flask import Flask
 
@@ -12,10 +15,13 @@ from avtomatika import broker
 from avtomatika.errors import SettingsError
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.store import Store
-from avtomatika.tokens import Clients
+from avtomatika.store import HeldTasks, Registry, Store
+from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
+from .gateway import Gateway, Polls
+
+logger = logging.getLogger(__name__)
 
 
 def create() -> Flask:
@@ -40,6 +46,26 @@ def create() -> Flask:
         clients=clients,
         declare=declare,
         web_threads=settings.web_threads,
+        gateway=_gateway(settings, url),
+    )
+
+
+def _gateway(settings: Settings, url: str) -> Gateway:
+    registry, held = Registry.connect(url), HeldTasks.connect(url)
+    workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=registry)
+    if not workers:
+        logger.warning("no worker can come in over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
+
+    def connect() -> Any:
+        return broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
+
+    return Gateway(
+        workers=workers,
+        registry=registry,
+        held=held,
+        polls=Polls(connect=connect, held=held),
+        group=settings.group,
+        lease_seconds=settings.worker_lease_seconds,
     )
 
 

@@ -2,8 +2,21 @@
 
 from avtomatika.transport import Outgoing
 
+from .answers import answer, notice, reply_key
 from .connection import address, connect
 from .intake import Delivery, Intake
 from .topology import TAKEN, declare, declare_tasks
 
-__all__ = ["TAKEN", "Delivery", "Intake", "Outgoing", "address", "connect", "declare", "declare_tasks"]
+__all__ = [
+    "TAKEN",
+    "Delivery",
+    "Intake",
+    "Outgoing",
+    "address",
+    "answer",
+    "connect",
+    "declare",
+    "declare_tasks",
+    "notice",
+    "reply_key",
+]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -13,17 +13,20 @@ from avtomatika import errors
 from avtomatika.transport import NoRoute, is_passing
 
 _TRANSPORT = "avtomatika.transport:Transport"
-_SCHEMES = ("redis", "rediss", "unix")
+_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
 def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_deliveries: int = 5) -> Connection:
-    """A connection to the broker at *url* (``redis://``, ``rediss://``, ``unix://``); nothing is sent yet.
+    """A connection to the broker at *url*; nothing is sent yet.
 
+    Beside ``redis``, ``rediss`` and ``unix`` there is ``sentinel://host[:port][;host...]/db?master_name=name``.
     Raises ValueError for a scheme that we have no transport for.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
         raise ValueError(f"no transport for {address(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
+    if scheme == "sentinel":
+        url = url.replace(";", ",")  # which kombu would take for the mark between servers to go through in turn
     options = {
         "global_keyprefix": prefix,
         "lease_seconds": lease_seconds,
@@ -40,8 +43,12 @@ def address(url: str) -> str:
     >>> address("redis://me:secret@localhost:6379/0?x=1")
     'redis://localhost:6379/0'
     """
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    scheme, mark, rest = url.partition("://")
+    place, *options = re.split("[?#]", rest, maxsplit=1)
+    if any("@" in option for option in options):  # perhaps a password that should have been quoted
+        return f"{scheme}{mark}..."
+    hosts = re.split("[,;](?:sentinel://)?", place) if scheme == "sentinel" else [place]
+    return scheme + mark + ",".join(host.rpartition("@")[2] for host in hosts)
 
 
 @contextmanager

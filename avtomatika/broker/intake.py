@@ -107,6 +107,15 @@ class Intake:
 
     # ------------------------------------------------------------ manage
 
+    def watch(self, queues: Iterable[str]) -> None:
+        """Take from *queues*, and only from them, from now on. For the thread that takes."""
+        wanted, watched = set(queues), {queue.name for queue in self._consumer.queues}
+        for name in wanted - watched:
+            self._consumer.add_queue(Queue(name, no_declare=True))
+        for name in watched - wanted:
+            self._consumer.cancel_by_queue(name)
+        self._consumer.consume()
+
     def set_credit(self, prefetch: int) -> None:
         """Hold at most so many deliveries from now on."""
         self.channel.basic_qos(prefetch_count=prefetch)

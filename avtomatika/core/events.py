@@ -108,4 +108,18 @@ class DeadLetter:
         return f"dead:{self.task_id or self.job_id}:{self.attempt or self.state}"
 
 
-Event = Start | Enter | Result | RetryTask | TaskTimeout | RetryHandler | DeadLetter
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another."""
+
+    job_id: str
+    wish: Literal["cancel", "retry"]
+    by: str
+    token: str
+
+    @property
+    def id(self) -> str:
+        return f"signal:{self.token}"
+
+
+Event = Start | Enter | Result | RetryTask | TaskTimeout | RetryHandler | DeadLetter | Signal

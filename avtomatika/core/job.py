@@ -61,6 +61,7 @@ class Job:
 
     ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far.
     ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
+    ``retry_of`` is the id of the job that this one does again.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
     last, gone with the next success.
     ``created_ms`` and ``updated_ms`` are the server's clock, milliseconds since the epoch, set by the store.
@@ -84,6 +85,7 @@ class Job:
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
+    retry_of: str | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     created_ms: int = 0

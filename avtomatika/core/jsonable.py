@@ -22,7 +22,8 @@ class _NotJson(Exception):
 
 
 def as_json(value: object, name: str) -> Json:
-    """A copy of *value* that is JSON through and through: tuples as lists, members of enums as their values.
+    """A copy of *value* that is JSON through and through: tuples as lists, members of enums as their values, paths as
+    texts.
 
     Raises HandlerError that says where in *name* something else was found.
 
@@ -56,6 +57,8 @@ def _plain(value: object, depth: int) -> Json:
             if depth == 0:
                 raise _NotJson(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
             return _object(value, depth) if isinstance(value, Mapping) else _array(value, depth)
+        case _ if hasattr(value, "__fspath__"):
+            return _plain(value.__fspath__(), depth)
         case _:
             raise _NotJson(f"is of type {type(value).__name__}, which JSON cannot carry")
 

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from . import results
 from .actions import Action, DispatchTask, End, GoTo
-from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Start, TaskTimeout
+from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .moves import end, error, go_on, ignore, quarantine
 from .plan import EndKind, Plan
@@ -37,6 +37,7 @@ def new_job(
     priority: int = 0,
     labels: Mapping[str, str] | None = None,
     webhook_url: str | None = None,
+    retry_of: str | None = None,
     dispatch_timeout_seconds: float | None = None,
     result_timeout_seconds: float | None = None,
 ) -> Step:
@@ -51,10 +52,12 @@ def new_job(
         priority=priority,
         labels=labels or {},
         webhook_url=webhook_url,
+        retry_of=retry_of,
         dispatch_timeout_seconds=dispatch_timeout_seconds,
         result_timeout_seconds=result_timeout_seconds,
     )
-    entry = HistoryEntry("job_created", state=plan.start, data={"client": client, "plan": plan.plan8})
+    data = {"client": client, "plan": plan.plan8} | ({} if retry_of is None else {"retry_of": retry_of})
+    entry = HistoryEntry("job_created", state=plan.start, data=data)
     return Step(job, history=(entry,), outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),))
 
 
@@ -64,7 +67,7 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
     *here* is the full name of the step queue that the event came by; None where no broker is in between and every state
     is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
     """
-    if job.status.is_final or job.status is JobStatus.QUARANTINED:
+    if job.status.is_final or (job.status is JobStatus.QUARANTINED and not isinstance(event, Signal)):
         return ignore(job, event, f"the job is {job.status}")
     match event:
         case Start():
@@ -81,6 +84,8 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
             return _retry_handler(job, event)
         case DeadLetter():
             return _dead_letter(job, event)
+        case Signal():
+            return _signal(plan, job, event, here=here)
         case _:
             assert_never(event)
 
@@ -172,6 +177,15 @@ def _dead_letter(job: Job, event: DeadLetter) -> Step:
         what = f"the task {task.task_type!r}"
     problem = error("DEAD_LETTER", f"{what} was given up: {event.reason}")
     return quarantine(job, problem, event.details)
+
+
+def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
+    if event.wish == "cancel":
+        return end(job, JobStatus.CANCELLED, {"by": event.by})
+    if job.status is not JobStatus.QUARANTINED or job.current_state is None:
+        return ignore(job, event, f"the job is {job.status}, not quarantined")
+    resumed = HistoryEntry("job_resumed", state=job.current_state, data={"by": event.by})
+    return Step(job, history=(resumed,)).then(go_on(plan, job.evolve(error=None), job.current_state, here=here))
 
 
 # ---------------------------------------------------------------- decisions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Start, TaskTimeout
+from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .plan import Plan
 from .step import SendEvent, Step
@@ -25,6 +25,7 @@ _IGNORED: Mapping[type[Event], str] = {
     TaskTimeout: "task_timeout_ignored",
     RetryHandler: "handler_retry_ignored",
     DeadLetter: "dead_letter_ignored",
+    Signal: "signal_ignored",
 }
 
 

@@ -25,6 +25,7 @@ _STATUS_AFTER: Mapping[str, JobStatus] = {
     "job_cancelled": JobStatus.CANCELLED,
     "job_error": JobStatus.ERROR,
     "job_quarantined": JobStatus.QUARANTINED,
+    "job_resumed": JobStatus.RUNNING,
 }
 
 

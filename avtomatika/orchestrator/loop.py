@@ -12,17 +12,18 @@ import random
 from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
 from .runner import Call, Runner
-from .work import Arrival, Limits, Work
+from .work import Arrival, ClientOf, Limits, Work
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Orchestrator:
         upkeep: Upkeep,
         runner: Runner,
         limits: Limits = _LIMITS,
+        client_of: ClientOf = Client,
     ) -> None:
         self._blueprints = {(blueprint.name, blueprint.plan.plan8): blueprint for blueprint in blueprints}
         self._intake = intake
@@ -58,6 +60,7 @@ class Orchestrator:
         self._upkeep = upkeep
         self._runner = runner
         self._limits = limits
+        self._client_of = client_of
         self._inbox: list[Delivery] = []
         self._in_hand: dict[str, Work] = {}
         self._ready: list[Work] = []
@@ -118,24 +121,28 @@ class Orchestrator:
             self._begin(steps)
 
     def _note_taken(self, deliveries: Sequence[Delivery]) -> None:
-        notices = [(delivery.tag, taken) for delivery, taken in self._readable(deliveries, wire.load_taken)]
+        notices = [
+            (delivery.tag, taken)
+            for delivery, taken in self._readable(deliveries, lambda delivery: wire.load_taken(delivery.body))
+        ]
         self._store.taken(notices)
         self._intake.release([tag for tag, _ in notices])
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
         settlements = []
-        for delivery, due in self._readable(deliveries, wire.load_due):
+        for delivery, due in self._readable(deliveries, lambda delivery: wire.load_due(delivery.body)):
             settlements.append(([Outgoing(due.exchange, due.routing_key, due.body)], [delivery.tag]))
         self._intake.settle_many(settlements)
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
         arrivals: dict[str, list[Arrival]] = {}
-        for delivery, event in self._readable(deliveries, wire.load_event):
-            if event.job_id in self._in_hand:
-                self._in_hand[event.job_id].later.append(delivery)
+        for delivery, arrival in self._readable(deliveries, Arrival.read):
+            job_id = arrival.event.job_id
+            if job_id in self._in_hand:
+                self._in_hand[job_id].later.append(delivery)
             else:
-                arrivals.setdefault(event.job_id, []).append(Arrival(delivery, event))
+                arrivals.setdefault(job_id, []).append(arrival)
         self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
         jobs = self._store.load_many(list(arrivals))
         works, strangers = [], []
@@ -144,7 +151,7 @@ class Orchestrator:
             if job is None or blueprint is None:
                 strangers += of_job
             else:
-                works.append(Work(job, blueprint, of_job, limits=self._limits))
+                works.append(Work(job, blueprint, of_job, limits=self._limits, client_of=self._client_of))
                 self._in_hand[job.id] = works[-1]
         self._inbox = [arrival.delivery for arrival in strangers]
         self._advance(works)
@@ -152,12 +159,12 @@ class Orchestrator:
             self._turn_away(strangers)
             self._inbox = []
 
-    def _readable(self, deliveries: Sequence[Delivery], read: Callable[[Any], T]) -> list[tuple[Delivery, T]]:
-        """Deliveries with what *read* makes of their bodies; those that it cannot read go to the dead letters."""
+    def _readable(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
+        """Deliveries with what *read* makes of them; those that it cannot read go to the dead letters."""
         found = []
         for delivery in deliveries:
             try:
-                found.append((delivery, read(delivery.body)))
+                found.append((delivery, read(delivery)))
             except wire.BadMessage as error:
                 logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
                 self._intake.bury(delivery, reason=str(error))

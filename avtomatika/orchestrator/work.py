@@ -9,22 +9,26 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from avtomatika.broker import Delivery
 from avtomatika.core import machine
 from avtomatika.core.actions import Recorder
 from avtomatika.core.blueprint import Blueprint
-from avtomatika.core.context import JobContext
-from avtomatika.core.events import Event, Result, TaskTimeout
+from avtomatika.core.context import Client, JobContext
+from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
 from avtomatika.core.step import Step
 from avtomatika.errors import HandlerError
+from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
 
 logger = logging.getLogger(__name__)
+
+#: Who a client is, by name; there may be no more than the name to tell.
+ClientOf = Callable[[str], Client]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,22 @@ class Arrival:
     delivery: Delivery
     event: Event
 
+    @classmethod
+    def read(cls, delivery: Delivery) -> Arrival:
+        """Raises BadMessage where *delivery* holds no event."""
+        event = wire.load_event(delivery.body)
+        if isinstance(event, DeadLetter):  # it was written before anybody knew what would happen
+            why = delivery.headers.get("x-death-reason", event.reason)
+            event = replace(event, reason=f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries")
+        return cls(delivery, event)
+
 
 class Work:
     """*job* as loaded, and everything that is decided until it is committed."""
 
-    def __init__(self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits) -> None:
+    def __init__(
+        self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits, client_of: ClientOf = Client
+    ) -> None:
         self.before = job
         self.blueprint = blueprint
         self.plan = blueprint.plan
@@ -59,6 +74,7 @@ class Work:
         self.tries = 0
         self._arrivals = deque(arrivals)
         self._limits = limits
+        self._client_of = client_of
         self._here: str | None = None
         self._call: _HandlerCall | None = None
 
@@ -74,7 +90,7 @@ class Work:
         while True:
             if self.step.enter is not None:
                 try:
-                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter)
+                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter, self._client_of)
                 except HandlerError as error:
                     self._add(machine.broken(self.plan, self.step.job, message=str(error)))
                     continue
@@ -138,9 +154,9 @@ class Work:
 class _HandlerCall:
     """The handler of one state with its arguments bound. Raises HandlerError where there is none that can be called."""
 
-    def __init__(self, blueprint: Blueprint, job: Job, state: str) -> None:
+    def __init__(self, blueprint: Blueprint, job: Job, state: str, client_of: ClientOf) -> None:
         self.recorder = Recorder()
-        self.context = JobContext(job, actions=self.recorder)
+        self.context = JobContext(job, actions=self.recorder, client=client_of(job.client))
         self.handler = choose(blueprint, state, self.context)
         self.arguments = self.handler.bind(self.context)
         self.state = blueprint.plan.states[state]

@@ -56,6 +56,7 @@ class JobSummarySchema(Schema):
     current_state = fields.String(attribute="job.current_state", allow_none=True)
     error = fields.Raw(attribute="job.error", allow_none=True)
     client = fields.String(attribute="job.client")
+    retry_of = fields.String(attribute="job.retry_of", allow_none=True)
     priority = fields.Integer(attribute="job.priority")
     labels = fields.Dict(attribute="job.labels", keys=fields.String(), values=fields.String())
     version = fields.Integer(attribute="job.version", metadata={"description": "rises by one with each change"})

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Start, TaskTimeout
+from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import MAX_DEPTH
 from avtomatika.errors import AvtomatikaError
@@ -280,6 +280,7 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
     "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
     "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
     "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
+    "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry"), text("by"), identifier("token"))),
     "dead_letter": (
         DeadLetter,
         (

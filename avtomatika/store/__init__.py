@@ -1,8 +1,11 @@
 """Jobs, history and timers on Redis: every change of a job is one Lua script."""
 
 from .commit import Answer, Cause, Commit, CommitReply
+from .creation import Created, NewJob
+from .held import HandOver, HeldTask, HeldTasks, Settled
 from .records import JobFilter
-from .store import Created, NewJob, ServerInfo, Store
+from .registry import Registry
+from .store import ServerInfo, Store
 from .upkeep import Upkeep
 
 __all__ = [
@@ -11,10 +14,14 @@ __all__ = [
     "Commit",
     "CommitReply",
     "Created",
+    "HandOver",
+    "HeldTask",
+    "HeldTasks",
     "JobFilter",
     "NewJob",
-    "Router",
+    "Registry",
     "ServerInfo",
+    "Settled",
     "Store",
     "Upkeep",
 ]

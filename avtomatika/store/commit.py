@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from redis.exceptions import RedisError
 
-from avtomatika.core.job import Job
+from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.step import SendTask, SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
@@ -86,6 +86,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, job_ttl_ms: int) 
             dump_doc(job),
             job_ttl_ms if job.status.is_final else "",
             job.id,
+            int(job.status is JobStatus.CANCELLED),
         ]
     )
     args.add_list((route.version,) for route in sent.routes.values())
@@ -106,6 +107,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, job_ttl_ms: int) 
         keys.timers(),
         keys.timer_messages(),
         keys.retention(),
+        router.keys.revoked(),
         keys.by_status(commit.before.status),
         keys.by_status(job.status),
         *(route.bindings_key for route in sent.routes.values()),

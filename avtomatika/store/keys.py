@@ -91,3 +91,24 @@ class Keys:
     def idempotency(self, client: str, digest: str) -> str:
         """String ``<body hash> <job id>``, kept for a day."""
         return f"{self.prefix}idempotency:{client}:{digest}"
+
+    def held(self, task_id: str) -> str:
+        """Hash of a task that a worker over HTTP has: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
+        ``named`` 1 once the worker has said that it has it."""
+        return f"{self.prefix}held:{task_id}"
+
+    def answers(self, task_id: str) -> str:
+        """Set of digests of the answers to a task that were taken: each is known when it comes again."""
+        return f"{self.prefix}held:{task_id}:answers"
+
+    def held_by(self, worker_id: str) -> str:
+        """Set of ids of tasks in the hands of a worker over HTTP."""
+        return f"{self.prefix}worker:{worker_id}:tasks"
+
+    def worker(self, worker_id: str) -> str:
+        """String: the record of a registered worker, JSON. Gone when it was not heard of for a while."""
+        return f"{self.prefix}worker:{worker_id}"
+
+    def worker_names(self) -> str:
+        """Sorted set: names of sections that a workers.toml had -> until when the shared token is not for them (ms)."""
+        return f"{self.prefix}workers:named"

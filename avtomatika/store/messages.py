@@ -46,6 +46,11 @@ def result_timer(job: Job, task: Task) -> Outgoing:
     return timer_message(f"{_prefix(job, task.state)}._timeout", event)
 
 
+def signal_key(job: Job) -> str:
+    """Routing key by which *job* hears what somebody wishes, wherever it stands."""
+    return f"{_prefix(job, str(job.current_state))}._signal"
+
+
 def timer_name(job_id: str, timer_id: str) -> str:
     """Name of a timer among those of all jobs."""
     return f"{job_id}/{timer_id}"

@@ -47,6 +47,7 @@ def dump_init(job: Job) -> bytes:
             "priority": job.priority,
             "labels": job.labels,
             "webhook_url": job.webhook_url,
+            "retry_of": job.retry_of,
             "dispatch_timeout": job.dispatch_timeout_seconds,
             "result_timeout": job.result_timeout_seconds,
         }
@@ -99,6 +100,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         priority=init["priority"],
         labels=init["labels"],
         webhook_url=init["webhook_url"],
+        retry_of=init["retry_of"],
         dispatch_timeout_seconds=init["dispatch_timeout"],
         result_timeout_seconds=init["result_timeout"],
         created_ms=int(created or 0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
@@ -12,9 +12,11 @@ from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.errors import NoRoute, Unavailable
-from avtomatika.transport import Server
+from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call, Script
 
+#: How often bindings may change under a script before we call it trouble.
+_REROUTES = 10
 _FOLDER = Path(__file__).parent / "lua"
 #: A full server still runs scripts that finish or shrink something ...
 _FINISHES = "#!lua flags=allow-oom\n"
@@ -34,7 +36,12 @@ COMMIT_MORE = _read("commit", _BEGINS)
 TAKEN = _read("taken", _FINISHES)
 IGNORE = _read("ignore", _FINISHES)
 DUE_TIMERS = _read("due_timers", _FINISHES)
+SIGNAL = _read("signal", _FINISHES)
 EXPIRE = _read("expire", _FINISHES)
+HAND_OVER = _read("hand_over", _FINISHES)
+RENEW_HELD = _read("renew_held", _FINISHES)
+SETTLE_HELD = _read("settle_held", _FINISHES)
+NOTE = _read("note", _FINISHES)
 
 
 @contextmanager
@@ -59,6 +66,21 @@ def run(server: Server, call: Call) -> Any:
     """Run one script. Raises Unavailable when the server is away or refuses it: nobody may know whether it ran."""
     with server_errors():
         return server.run(call)
+
+
+def run_routed(server: Server, router: Router, make: Callable[[], Call]) -> Any:
+    """Run the script that *make* routes, and routes anew where the bindings changed under it.
+
+    Raises NoRoute where it leads nowhere, and Unavailable as :func:`run`.
+    """
+    for _ in range(_REROUTES):
+        with server_errors():
+            call = make()
+        answer = run(server, call)
+        if answer[0] != b"REROUTE":
+            return answer
+        router.forget_routes()
+    raise Unavailable("the bindings keep changing: nothing was written")
 
 
 def run_all(server: Server, calls: Sequence[Call]) -> list[Any]:

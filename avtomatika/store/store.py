@@ -3,74 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 import orjson
+from redis.exceptions import ResponseError
 
 from avtomatika import transport
 from avtomatika.core.job import HistoryEntry, Job, Json, RecordedEntry
-from avtomatika.core.machine import new_job
-from avtomatika.core.plan import Plan
-from avtomatika.core.step import SendEvent, Step
-from avtomatika.errors import Conflict, Unavailable
+from avtomatika.errors import Conflict, NotFound, Unavailable
 from avtomatika.schemas.wire import Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
+from .creation import Created, NewJob, create_call, first_step
 from .ids import new_job_id
 from .keys import Keys
 from .listing import list_jobs
-from .messages import step_message, timer_name
+from .messages import timer_name
 from .records import (
     JOB_FIELDS,
     JobFilter,
-    dump_doc,
     dump_entry,
-    dump_init,
     load_entry,
     load_job,
     load_note,
 )
-from .scripts import CREATE, IGNORE, TAKEN, read_all, run, run_all, server_errors
+from .scripts import IGNORE, TAKEN, read_all, run_all, run_routed, server_errors
+from .signals import REFUSALS, Wish, new_signal, signal_call
 
-#: How long an idempotency key is remembered.
-IDEMPOTENCY_SECONDS = 24 * 3600
 #: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
 MEMORY_SHARE_FOR_NEW_JOBS = 0.8
-#: How often bindings may change under a creation before we call it trouble.
-_REROUTES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that somebody asks for."""
-
-    plan: Plan
-    client: str
-    initial_data: dict[str, Json] = field(default_factory=dict)
-    priority: int = 0
-    labels: dict[str, str] = field(default_factory=dict)
-    webhook_url: str | None = None
-    dispatch_timeout_seconds: float | None = None
-    result_timeout_seconds: float | None = None
-    idempotency_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """*existing*: the idempotency key had been used before, and this is the job that it made then."""
-
-    job_id: str
-    existing: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """*aof* is ``off``, ``no``, ``everysec`` or ``always``; memory in bytes, *maxmemory* 0 for no limit."""
+    """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` where the server does not tell which of them.
+
+    Memory in bytes, *maxmemory* 0 for no limit.
+    """
 
     version: str
     aof: str
@@ -106,18 +79,29 @@ class Store:
         Unavailable when the server is away or too full for new jobs.
         """
         self._refuse_when_full()
-        step = self._first_step(new)
-        for _ in range(_REROUTES):
-            word, job_id = run(self._server, self._create_call(new, step))
-            if word == b"REROUTE":
-                self._router.forget_routes()
-                continue
-            if word == b"OTHER_BODY":
-                raise Conflict(
-                    f"the idempotency key {new.idempotency_key!r} was used with another body, for job {job_id.decode()}"
-                )
-            return Created(job_id.decode(), existing=word == b"EXISTS")
-        raise Unavailable("the bindings keep changing: nothing was created")
+        step = first_step(new, new_job_id(self._group))
+        word, job_id = run_routed(
+            self._server, self._router, lambda: create_call(new, step, keys=self._keys, router=self._router)
+        )
+        if word == b"OTHER_BODY":
+            raise Conflict(
+                f"the idempotency key {new.idempotency_key!r} was used with another body, for job {job_id.decode()}"
+            )
+        return Created(job_id.decode(), existing=word == b"EXISTS")
+
+    def signal(self, job: Job, wish: Wish, *, by: str) -> None:
+        """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
+
+        Raises Conflict where its status does not allow it, NotFound where it is gone.
+        """
+        signal = new_signal(job, wish, by)
+        word, status = run_routed(
+            self._server, self._router, lambda: signal_call(job, signal, keys=self._keys, router=self._router)
+        )
+        if word == b"GONE":
+            raise NotFound("job", job.id)
+        if word == b"REFUSED":
+            raise Conflict(REFUSALS[wish].format(status.decode()))
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write many steps in one round trip, each wholly or not at all.
@@ -195,64 +179,26 @@ class Store:
         """What the server says of itself; raises Unavailable when it is away."""
         with server_errors():
             info = self._server.client.info()
-            fsync = str(self._server.client.config_get("appendfsync")["appendfsync"])
+            fsync = self._fsync() if info.get("aof_enabled") else "off"
         return ServerInfo(
             version=info.get("valkey_version") or info["redis_version"],
-            aof=fsync if info.get("aof_enabled") else "off",
+            aof=fsync,
             used_memory=info["used_memory"],
             maxmemory=info["maxmemory"],
         )
+
+    def _fsync(self) -> str:
+        """How often the append-only file is synced; hosted servers keep that to themselves."""
+        try:
+            return str(self._server.client.config_get("appendfsync")["appendfsync"])
+        except ResponseError:
+            return "on"
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""
         self._server.close()
 
     # ------------------------------------------------------------ inside
-
-    def _first_step(self, new: NewJob) -> Step:
-        return new_job(
-            new.plan,
-            job_id=new_job_id(self._group),
-            client=new.client,
-            initial_data=new.initial_data,
-            priority=new.priority,
-            labels=new.labels,
-            webhook_url=new.webhook_url,
-            dispatch_timeout_seconds=new.dispatch_timeout_seconds,
-            result_timeout_seconds=new.result_timeout_seconds,
-        )
-
-    def _create_call(self, new: NewJob, step: Step) -> Call:
-        job = step.job
-        [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
-        message = step_message(job, sent)
-        with server_errors():
-            route = self._router.route(message.exchange, message.routing_key)
-            stream = self._router.stream(route.queues[0], message.priority)
-        idempotency, body_hash = self._keys.job(job.id), ""
-        if new.idempotency_key is not None:
-            idempotency = self._keys.idempotency(new.client, sha256(new.idempotency_key.encode()).hexdigest())
-            body_hash = _body_hash(new)
-        keys = [
-            self._keys.job(job.id),
-            self._keys.history(job.id),
-            idempotency,
-            route.bindings_key,
-            stream,
-            *self._keys.indexes(job),
-        ]
-        args: list[str | bytes | int] = [
-            job.id,
-            job.status,
-            dump_doc(job),
-            dump_init(job),
-            route.version,
-            self._router.encode(message),
-            body_hash,
-            IDEMPOTENCY_SECONDS,
-            *(dump_entry(entry) for entry in step.history),
-        ]
-        return Call(CREATE, keys, args)
 
     def _taken_call(self, tag: str, taken: Taken) -> Call:
         stream, entry = self._router.parse_tag(tag)
@@ -307,11 +253,3 @@ def _taken_entry(taken: Taken) -> HistoryEntry:
     return HistoryEntry(
         "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
     )
-
-
-def _body_hash(new: NewJob) -> str:
-    """What makes two requests under one idempotency key the same."""
-    fields = {
-        name: getattr(new, name) for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")
-    }
-    return sha256(orjson.dumps([new.plan.blueprint, fields], option=orjson.OPT_SORT_KEYS)).hexdigest()

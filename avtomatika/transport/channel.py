@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from queue import Empty
 from secrets import token_hex
 from threading import Event
@@ -14,7 +14,8 @@ from redis.exceptions import ResponseError
 
 from .declaring import DeclaringChannel
 from .envelope import Outgoing
-from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed, NoRoute
+from .expiry import Expiry
 from .held import Held
 from .inbox import Inbox
 from .keeper import Party, send_acks
@@ -23,6 +24,7 @@ from .reader import Reader
 from .returns import DeadLetter, Returns
 from .routing import Router
 from .sender import PublishBatch, Sender, make_parcel
+from .server import Server
 from .topology import Topology
 
 Callback = Callable[[DeliveredMessage], object]
@@ -44,6 +46,7 @@ class Channel(DeclaringChannel):
         self._keeper = connection.keeper
         self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
         self.topology = Topology(self._server, self.router)
+        self.expiry = Expiry(self._server, self.topology, self.router.keys, lease_seconds=options.lease_seconds)
         self._sender = Sender(
             self._server,
             self.router,
@@ -52,7 +55,7 @@ class Channel(DeclaringChannel):
         )
         self._returns = Returns(self._server, self.router)
         self._held = self._qos = Held(self._keeper.call)
-        self._party = Party(self.router, self._held)
+        self._party = Party(self.router, self._held, self._use_queues)
         self._keeper.add(self._party)
         self._inbox = self._new_inbox()
         self._getters: dict[str, Inbox] = {}
@@ -62,7 +65,11 @@ class Channel(DeclaringChannel):
     # ------------------------------------------------------------ publish and settle
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
-        self._sender.publish([make_parcel(message, exchange, routing_key)])
+        try:
+            self._sender.publish([make_parcel(message, exchange, routing_key)])
+        except NoRoute:  # the server may have lost what kombu believes to be declared: it declares it with the next one
+            self.connection.client.declared_entities.clear()
+            raise
 
     def create_publish_batch(self, max_size: int) -> PublishBatch:
         return PublishBatch(self, self._sender, max_size)
@@ -166,6 +173,7 @@ class Channel(DeclaringChannel):
             inbox.watch([queue])
         if not inbox.ready:
             self._keeper.start()
+            inbox.reader.look_everywhere()
             inbox.fill(1)
         if not inbox.ready:
             return None
@@ -176,6 +184,7 @@ class Channel(DeclaringChannel):
 
     def drain_events(self, timeout: float | None = None, callback: object = None) -> None:
         """Deliver what there is; raises Empty where that is nothing. Only the transport waits, for all channels."""
+        self.look_everywhere()
         if not self._get_many(self._active_queues):
             raise Empty()
 
@@ -219,6 +228,18 @@ class Channel(DeclaringChannel):
         """Streams to wait for, and the last id of each that was seen. Empty: there may be more already."""
         return self._inbox.reader.places
 
+    def hear(self, streams: Collection[str]) -> None:
+        """*streams* have something new."""
+        self._inbox.reader.hear(streams)
+
+    def look_everywhere(self) -> None:
+        """Have the next take ask for everything, whatever is known."""
+        self._inbox.reader.look_everywhere()
+
+    def doubt(self) -> None:
+        """An answer was lost: believe nothing of what is known of the server."""
+        self._inbox.doubt()
+
     @property
     def patience(self) -> float:
         """Seconds until something is to be done by the clock."""
@@ -247,7 +268,12 @@ class Channel(DeclaringChannel):
         self._held.forget()
         for inbox in self._inboxes:
             inbox.ready.clear()
+            inbox.reader.look_everywhere()
         self._keeper.add(self._party)
+
+    def _use_queues(self, server: Server) -> None:
+        """Keep those of our queues that expire; the keeper tells it to the server in its own way."""
+        self.expiry.use([queue for inbox in self._inboxes for queue in inbox.reader.expiring], server)
 
     @property
     def _inboxes(self) -> list[Inbox]:
@@ -257,6 +283,7 @@ class Channel(DeclaringChannel):
         reader = Reader(
             self._server,
             self.router,
+            self.expiry,
             lease_seconds=self._options.lease_seconds,
             sweep_seconds=self._options.sweep_interval_seconds,
             max_deliveries=self._options.max_deliveries,

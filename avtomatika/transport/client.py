@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from .sentinel import connect_by_sentinel
+
 SOCKET_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 30
 
 
-def connect(url: str, **options: Any) -> Redis:
-    """A client of the server at *url* (``redis://``, ``rediss://``, ``unix://``).
+def connect(
+    url: str, *, master_name: str | None = None, sentinel_kwargs: Mapping[str, Any] | None = None, **options: Any
+) -> Redis:
+    """A client of the server at *url* (``redis://``, ``rediss://``, ``unix://``, ``sentinel://``).
 
-    ``rediss`` checks certificate and host name; ``?ssl_cert_reqs=none`` in the URL turns that off for hosts with
-    certificates of their own making. Nothing is tried twice unseen: whoever calls knows whether that is harmless.
-    *options* are redis-py's.
+    TLS checks certificate and host name; ``?ssl_ca_certs=`` names a file with other authorities to trust, and
+    ``?ssl_cert_reqs=none`` turns the check off for hosts with certificates of their own making. Nothing is tried twice
+    unseen: whoever calls knows whether that is harmless. *options* are redis-py's; *master_name* and *sentinel_kwargs*
+    are for Sentinel, and for nothing else.
     """
     settings: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
@@ -30,6 +36,9 @@ def connect(url: str, **options: Any) -> Redis:
     }
     if not url.startswith("unix:"):
         settings["socket_keepalive"] = True
-    if url.startswith("rediss:"):
+    if url.startswith("rediss:") or (url.startswith("sentinel:") and "ssl=" in url):
         settings |= {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": "ssl_cert_reqs=none" not in url}
-    return Redis.from_url(url, **(settings | options))
+    settings |= options
+    if url.startswith("sentinel:"):
+        return connect_by_sentinel(url, settings, master_name=master_name, sentinel_kwargs=sentinel_kwargs)
+    return Redis.from_url(url, **settings)

@@ -8,8 +8,10 @@ from uuid import uuid4
 
 from kombu.exceptions import ChannelError
 from kombu.transport import virtual
+from kombu.transport.base import to_rabbitmq_queue_arguments
 
 from .envelope import Outgoing
+from .expiry import Expiry, Limits
 from .routing import Route, Router
 from .server import Server
 from .topology import Binding, Topology
@@ -24,11 +26,15 @@ class Declared(NamedTuple):
 
 
 class DeclaringChannel(virtual.Channel):
-    """Durability, expiry and the other arguments of AMQP change nothing here: everything is durable."""
+    """Everything is durable. Of AMQP's arguments ``x-expires`` and ``x-message-ttl`` count, and ``auto_delete``.
+
+    An exclusive queue is one that deletes itself: others may see it.
+    """
 
     supports_fanout = True
     do_restore = False
     topology: Topology
+    expiry: Expiry
     router: Router
     closed: bool
     _server: Server
@@ -57,10 +63,28 @@ class DeclaringChannel(virtual.Channel):
         if not (if_unused and self.topology.bindings(exchange)):
             self.topology.delete_exchange(exchange)
 
-    def queue_declare(self, queue: str | None = None, passive: bool = False, **_: Any) -> Declared:
+    def prepare_queue_arguments(self, arguments: dict[str, Any], **limits: Any) -> dict[str, Any]:
+        """kombu's ``expires`` and ``message_ttl`` (seconds) as AMQP's arguments (ms)."""
+        return dict(to_rabbitmq_queue_arguments(arguments, **limits))
+
+    def queue_declare(
+        self,
+        queue: str | None = None,
+        passive: bool = False,
+        *,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Declared:
         name = queue or f"amq.gen-{uuid4()}"
         if not passive:
+            limits = Limits.read(arguments, is_auto_delete=auto_delete or exclusive)
+            if limits:  # what has expired must not come back to life with what is in it
+                self.expiry.remove_expired()
             self.topology.declare(queues=[name])
+            if limits:
+                self.expiry.limit(name, limits)
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
         return Declared(name, self.topology.size(name), 0)

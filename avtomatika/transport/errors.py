@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kombu.exceptions import ChannelError
+from kombu.exceptions import ChannelError, InconsistencyError
 from redis import exceptions
 
 #: The server is away, or the way to it is. No OSError: one of a user's callback must not look like a lost connection.
@@ -14,8 +14,8 @@ CHANNEL_ERRORS = (ChannelError, exceptions.ResponseError, exceptions.DataError)
 _TROUBLES = ("MISCONF", "NOREPLICAS")
 
 
-class NoRoute(ChannelError):
-    """A message whose routing key leads nowhere. It was not sent."""
+class NoRoute(ChannelError, InconsistencyError):
+    """A message whose routing key leads nowhere. It was not sent. kombu knows it as InconsistencyError."""
 
     def __init__(self, exchange: str, routing_key: str) -> None:
         super().__init__(f"NO_ROUTE: no queue is bound to exchange {exchange!r} with routing key {routing_key!r}")
@@ -34,8 +34,13 @@ class CallbackFailed(RuntimeError):
     """A consumer's callback raised what would look like an error of the connection; ``__cause__`` is what it raised."""
 
 
+def is_foreign(error: Exception) -> bool:
+    """Whether a key holds something else than we would keep there."""
+    return str(error).startswith("WRONGTYPE")
+
+
 def is_passing(error: Exception) -> bool:
-    """Whether the server refuses now what it may take later: it is full, or cannot write at the moment."""
-    return isinstance(error, (exceptions.OutOfMemoryError, exceptions.ReadOnlyError)) or str(error).startswith(
-        _TROUBLES
-    )
+    """Whether the server refuses now what it may take later: it is full, cannot write at the moment, or holds something
+    foreign that somebody has to remove."""
+    is_full = isinstance(error, exceptions.OutOfMemoryError)
+    return is_full or is_foreign(error) or str(error).startswith(_TROUBLES)

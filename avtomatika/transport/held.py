@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from threading import Event
+from threading import Event, Lock
 
 from .keys import parse_tag
 from .message import DeliveredMessage
@@ -21,6 +21,8 @@ class Held:
         self.messages: dict[str, DeliveredMessage] = {}
         self.acks: deque[str] = deque()
         self._in_flight: set[str] = set()
+        #: While acknowledgements move from one place to the other nobody may look.
+        self._moving = Lock()
         #: Set when a message was answered: there is credit again.
         self.freed = Event()
         self._on_ack = on_ack
@@ -60,27 +62,28 @@ class Held:
     def take_acks(self) -> list[str]:
         """Acknowledgements to send now; whoever takes them tells when they are :meth:`sent`, or puts them back."""
         taken: list[str] = []
-        try:
-            while len(taken) < BATCH:
+        with self._moving:
+            while self.acks and len(taken) < BATCH:
                 taken.append(self.acks.popleft())
-        except IndexError:
-            pass
-        self._in_flight.update(taken)
+            self._in_flight.update(taken)
         return taken
 
     def sent(self, tags: list[str]) -> None:
         """These acknowledgements have reached the server."""
-        self._in_flight.difference_update(tags)
+        with self._moving:
+            self._in_flight.difference_update(tags)
 
     def put_back(self, tags: list[str]) -> None:
         """Acknowledgements that could not be sent; sending one twice does no harm."""
-        self.acks.extendleft(reversed(tags))
-        self._in_flight.difference_update(tags)
+        with self._moving:
+            self.acks.extendleft(reversed(tags))
+            self._in_flight.difference_update(tags)
 
     @property
     def known(self) -> set[str]:
         """Every delivery of ours that the server may still count as pending."""
-        return {*self.messages, *self.acks.copy(), *self._in_flight}
+        with self._moving:
+            return {*self.messages.copy(), *self.acks.copy(), *self._in_flight}
 
     def forget(self) -> None:
         """In the child of a fork: all of it is the parent's."""
@@ -88,6 +91,7 @@ class Held:
         self.acks.clear()
         self._in_flight.clear()
         self.freed = Event()
+        self._moving = Lock()
 
 
 def by_stream(tags: Iterable[str]) -> dict[str, list[str]]:

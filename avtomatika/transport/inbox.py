@@ -26,7 +26,7 @@ class Inbox:
         self._max_deliveries = max_deliveries
         #: Queues whose messages are acknowledged as they come.
         self._no_ack: frozenset[str] = frozenset()
-        #: A take's answer was lost: the server may count messages as ours that we do not know.
+        #: The server may count messages as ours that we do not know.
         self._has_strays = False
 
     def watch(self, queues: Iterable[str], *, no_ack: Iterable[str] = ()) -> None:
@@ -46,10 +46,16 @@ class Inbox:
             acks = []
             for entry in entries:
                 self._receive(entry)
-        except BaseException:
-            self._has_strays = True
+        except BaseException as error:
+            self.doubt()
             self._held.put_back(acks)
-            raise
+            if not self.reader.can_go_on_after(error):
+                raise
+
+    def doubt(self) -> None:
+        """An answer was lost: the server may count messages as ours that we do not know, and have others."""
+        self._has_strays = True
+        self.reader.look_everywhere()
 
     def _receive(self, entry: Entry) -> None:
         if entry.tag in self._held.messages:  # our own lease had lapsed while we were at it: it is still ours

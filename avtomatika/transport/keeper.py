@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from .held import BATCH, Held, by_stream, entry_lists
 from .keys import make_tag
 from .routing import Router
-from .scripts import ACK, RENEW, Call
+from .scripts import ACK, BEAT, RENEW, Call
 from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -33,9 +33,11 @@ _RETRY_SECONDS = 0.5
 class Party:
     """A channel as the keeper sees it."""
 
-    def __init__(self, router: Router, held: Held) -> None:
+    def __init__(self, router: Router, held: Held, use_queues: Callable[[Server], None]) -> None:
         self.router = router
         self.held = held
+        #: Tells the server that the queues of the channel are in use.
+        self.use_queues = use_queues
         self.oldest: str | None = None
         self.lost: set[str] = set()
 
@@ -45,6 +47,7 @@ class Keeper:
 
     def __init__(self, connect: Callable[[], Server], *, lease_seconds: float) -> None:
         self._connect = connect
+        self._lease_seconds = lease_seconds
         self._renew_seconds = lease_seconds / 3
         self._parties: list[Party] = []
         self._called = Event()
@@ -134,7 +137,11 @@ class Keeper:
         return any_waits
 
     def _renew(self, server: Server) -> None:
-        for party in list(self._parties):
+        parties = list(self._parties)
+        if parties:  # they all have the same keys
+            server.run(Call(BEAT, [parties[0].router.keys.beat()], [round(self._lease_seconds * 1000)]))
+        for party in parties:
+            party.use_queues(server)
             tags = list(party.held.messages)
             lost: set[str] = set()
             for first in range(0, len(tags), BATCH):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 #: Consumer group of every stream.
@@ -25,8 +26,20 @@ class Keys:
         return f"{self.prefix}bindings:{exchange}"
 
     def queues(self) -> str:
-        """Hash: queue -> its traits: digits of the levels in use, ``d`` with delays, ``f`` with a fanout exchange."""
+        """Hash: queue -> its traits.
+
+        Digits of the levels in use; ``d`` with delays, ``f`` with a fanout exchange, ``t`` where its messages have a
+        time to live, ``e`` where it expires itself.
+        """
         return f"{self.prefix}queues"
+
+    def limits(self) -> str:
+        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues that have such limits."""
+        return f"{self.prefix}limits"
+
+    def expiring(self) -> str:
+        """Sorted set: queue -> when it goes unless somebody uses it (ms, server clock)."""
+        return f"{self.prefix}expiring"
 
     def bell(self) -> str:
         """Stream of one entry that every waiting consumer reads too: rung when one should look at the queues again."""
@@ -37,11 +50,15 @@ class Keys:
         return f"{self.prefix}revoked"
 
     def beat(self) -> str:
-        """Hash of the last sweep: ``at`` (ms, server clock), ``run`` (id of the server's run), ``resume`` (ms)."""
+        """Hash of the last sign of life: ``at`` (ms, server clock), ``run`` (id of the server's run) and ``resume``
+        (ms): from when on messages may be taken over."""
         return f"{self.prefix}beat"
 
     def stream(self, queue: str, level: int | str) -> str:
-        """Stream of the messages of one priority: ``p`` payload, ``g`` group, ``n`` earlier deliveries."""
+        """Stream of the messages of one priority.
+
+        Fields: ``p`` payload, ``g`` group, ``n`` earlier deliveries, ``x`` end of its life (ms, server clock).
+        """
         return f"{self.prefix}q:{queue}:{level}"
 
     def delays(self, queue: str) -> str:
@@ -49,7 +66,7 @@ class Keys:
         return f"{self.prefix}q:{queue}:delays"
 
     def delayed(self, queue: str) -> str:
-        """Hash: name of a delayed message -> its payload; ``<name>:group``; ``:count`` of all there ever were."""
+        """Hash: name of a delayed message -> its payload; ``<name>:group``, ``<name>:ttl`` (ms); ``:count``."""
         return f"{self.prefix}q:{queue}:delayed"
 
     def dead(self, queue: str) -> str:
@@ -74,3 +91,20 @@ def parse_tag(tag: str) -> tuple[str, str]:
     """Stream key and entry id of a delivery tag."""
     stream, _, entry = tag.rpartition("/")
     return stream, entry
+
+
+def earliest(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Stream -> the lowest of the entry ids that *places* have for it."""
+    first, *others = places
+    found = dict(first)
+    for each in others:
+        for stream, entry in each.items():
+            other = found.get(stream)
+            if other is None or (other != entry and _order(entry) < _order(other)):
+                found[stream] = entry
+    return found
+
+
+def _order(entry: str) -> tuple[int, int]:
+    ms, _, number = entry.partition("-")
+    return int(ms), int(number or 0)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .keys import Keys, make_tag
+from .keys import Keys, earliest, make_tag
 from .routing import read_table
 from .scripts import LISTEN, Call
 from .server import Server
@@ -25,6 +25,8 @@ class _Place:
     exchange: str
     entry: str
     ordinal: int
+    #: Older messages are passed over; "" where none is too old.
+    ttl_ms: str
 
 
 class Listener:
@@ -39,19 +41,29 @@ class Listener:
         """Listen for *queues*; those that did already keep their places."""
         known = {(place.queue, place.exchange): place for place in self.places}
         names = list(queues)
-        answers = self._server.execute_all([("HGETALL", self._keys.listens(queue)) for queue in names])
+        places = self._server.execute_all([("HGETALL", self._keys.listens(queue)) for queue in names])
+        limits = self._server.execute_all([("HGET", self._keys.limits(), f"{queue}\tttl") for queue in names])
         self.places = []
-        for queue, fields in zip(names, answers, strict=True):
+        for queue, fields, ttl in zip(names, places, limits, strict=True):
+            ttl_ms = ttl.decode() if ttl else ""
             for exchange, [text] in read_table(fields).items():
                 entry, _, ordinal = text.partition("/")
-                self.places.append(known.get((queue, exchange)) or _Place(queue, exchange, entry, int(ordinal)))
+                self.places.append(known.get((queue, exchange)) or _Place(queue, exchange, entry, int(ordinal), ttl_ms))
+
+    @property
+    def streams(self) -> set[str]:
+        return {self._keys.fanout(place.exchange) for place in self.places}
+
+    def has_any(self, news: Collection[str] | None) -> bool:
+        """Whether one of the places is to be read: where *news* names its stream, or is None."""
+        return bool(self.places) and (news is None or not self.streams.isdisjoint(news))
 
     def calls(self, credit: int) -> Iterator[Call]:
         """A script for each place; they also keep the places on the server, for whoever comes after us."""
         for place in self.places:
             keys = [self._keys.fanout(place.exchange), self._keys.listens(place.queue)]
             count = max(min(credit, _BATCH), 1)
-            yield Call(LISTEN, keys, [place.exchange, place.entry, place.ordinal, count])
+            yield Call(LISTEN, keys, [place.exchange, place.entry, place.ordinal, count, place.ttl_ms])
 
     def read(self, answers: Sequence[Any]) -> Iterator[tuple[str, str, bytes, int, int]]:
         """Queue, tag, payload, earlier deliveries (none) and number of missed ones, of all that scripts answered."""
@@ -60,22 +72,11 @@ class Listener:
             if missed:
                 logger.warning("queue %s fell behind: %d messages of %s are gone", place.queue, missed, place.exchange)
             stream = self._keys.fanout(place.exchange)
-            for at in range(2, len(answer), 2):
-                place.entry = answer[at].decode()
-                yield place.queue, make_tag(stream, place.entry), answer[at + 1], 0, missed if at == 2 else 0
-            place.ordinal = int(answer[1])
+            place.ordinal, place.entry = int(answer[1]), answer[2].decode()
+            for at in range(3, len(answer), 2):
+                yield place.queue, make_tag(stream, answer[at].decode()), answer[at + 1], 0, missed if at == 3 else 0
 
     @property
     def positions(self) -> dict[str, str]:
         """Stream key -> the earliest id that one of the queues has read last."""
-        found: dict[str, str] = {}
-        for place in self.places:
-            stream = self._keys.fanout(place.exchange)
-            if stream not in found or _order(place.entry) < _order(found[stream]):
-                found[stream] = place.entry
-        return found
-
-
-def _order(entry: str) -> tuple[int, int]:
-    ms, _, number = entry.partition("-")
-    return int(ms), int(number or 0)
+        return earliest([{}, *({self._keys.fanout(place.exchange): place.entry} for place in self.places)])

@@ -26,6 +26,9 @@ class Options:
     fanout_length: int = 1000
     #: Only for one channel at a time on the whole server; None makes a new name for each.
     consumer_name: str | None = None
+    #: For ``sentinel://``: the primary's name there, unless the URL tells, and how to connect to the sentinels.
+    master_name: str | None = None
+    sentinel_kwargs: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:

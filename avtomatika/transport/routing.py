@@ -37,7 +37,13 @@ class _Bindings:
     #: Routing key or pattern -> queues.
     queues: dict[str, list[str]]
 
+    @property
+    def is_fanout(self) -> bool:
+        return self.type == "fanout"
+
     def lookup(self, routing_key: str) -> tuple[str, ...]:
+        if self.is_fanout:
+            return ()
         if self.type != "topic":
             return tuple(self.queues.get(routing_key, ()))
         found = (queue for pattern, queues in self.queues.items() if matches(pattern, routing_key) for queue in queues)
@@ -103,6 +109,7 @@ class Router:
 
     def _make_known(self, queue: str, trait: str) -> None:
         if not self._server.run(Call(TRAIT, [self.keys.queues(), self.keys.bell()], [queue, trait])):
+            self.forget_routes()  # whatever led to a queue that is gone
             raise NoRoute("", queue)
 
     def _default(self, queue: str) -> Route:
@@ -112,14 +119,13 @@ class Router:
 
     def _look_up(self, exchange: str, routing_key: str) -> Route:
         bindings = self._exchanges.get(exchange)
-        if bindings is None:
+        queues = bindings.lookup(routing_key) if bindings else ()
+        if bindings is None or not (queues or bindings.is_fanout):  # what was read once may have been bound since
             bindings = self._exchanges[exchange] = self._read(exchange)
-        is_fanout = bindings.type == "fanout"
-        queues = () if is_fanout else bindings.lookup(routing_key)
-        if not queues and not is_fanout:
-            self._exchanges.pop(exchange, None)  # who binds it next should not have to wait for a REROUTE
+            queues = bindings.lookup(routing_key)
+        if not (queues or bindings.is_fanout):
             raise NoRoute(exchange, routing_key)
-        return Route(exchange, self.keys.bindings(exchange), bindings.version, queues, is_fanout)
+        return Route(exchange, self.keys.bindings(exchange), bindings.version, queues, bindings.is_fanout)
 
     def _read(self, exchange: str) -> _Bindings:
         kind, fields = self._server.execute_all(

@@ -28,6 +28,8 @@ class Parcel(NamedTuple):
     payload: str
     group: str = ""
     delay_ms: int = 0
+    #: It is dropped if it has waited so long in its queue.
+    ttl_ms: int | None = None
 
 
 class Settlement(NamedTuple):
@@ -102,17 +104,25 @@ class Sender:
                 versions[route.bindings_key] = route.version
             if route.is_fanout:
                 streams.append(router.keys.fanout(parcel.exchange))
-                fields += ("", "", parcel.payload, "", "", self._fanout_length)
+                fields += ("", "", parcel.payload, "", "", "", self._fanout_length)
+            ttl = "" if parcel.ttl_ms is None else parcel.ttl_ms
             for queue in route.queues:
                 if parcel.delay_ms > 0:
                     streams += router.delay_keys(queue, parcel.priority)
-                    fields += (queue, parcel.priority, parcel.payload, parcel.group, parcel.delay_ms, "")
+                    fields += (queue, parcel.priority, parcel.payload, parcel.group, parcel.delay_ms, ttl, "")
                 else:
                     streams.append(router.stream(queue, parcel.priority))
-                    fields += (queue, parcel.priority, parcel.payload, parcel.group, "", "")
+                    fields += (queue, parcel.priority, parcel.payload, parcel.group, "", ttl, "")
         acks = [parse_tag(tag) for tag in tags]
-        keys = [router.keys.queues(), router.keys.bell(), *versions, *streams, *[stream for stream, _ in acks]]
-        args = [router.consumer_name, len(versions), len(fields) // 6, *versions.values(), *fields]
+        keys = [
+            router.keys.queues(),
+            router.keys.bell(),
+            router.keys.limits(),
+            *versions,
+            *streams,
+            *[stream for stream, _ in acks],
+        ]
+        args = [router.consumer_name, len(versions), len(fields) // 7, *versions.values(), *fields]
         args += [entry for _, entry in acks]
         return Call(SETTLE if acks and len(parcels) <= len(acks) else PUBLISH, keys, args)
 
@@ -162,6 +172,7 @@ class PublishBatch:
 def make_parcel(message: dict[str, Any], exchange: str, routing_key: str) -> Parcel:
     """A message that ``Channel.prepare_message`` made, in its stored form."""
     headers = message["headers"]
+    expiration = message["properties"].get("expiration")
     return Parcel(
         exchange,
         routing_key,
@@ -169,4 +180,5 @@ def make_parcel(message: dict[str, Any], exchange: str, routing_key: str) -> Par
         envelope.encode_message(message, exchange, routing_key),
         str(headers.get(envelope.GROUP_HEADER, "")) if headers else "",
         int(headers.get(envelope.DELAY_HEADER, 0)) if headers else 0,
+        None if expiration is None else max(int(expiration), 0),
     )

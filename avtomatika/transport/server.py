@@ -13,12 +13,15 @@ from time import monotonic
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
+from .errors import is_foreign
 from .scripts import Argument, Call
 
 #: A connection that rested longer may have been closed by the other side: look before it is used.
 _FRESH_SECONDS = 1.0
+#: Answers of a server that has become a replica: whoever connects anew may find the primary.
+_DEMOTED = (ReadOnlyError, MasterDownError)
 
 
 class Server:
@@ -33,10 +36,15 @@ class Server:
     def run(self, call: Call) -> Any:
         """The answer of one script; raises what the server refuses it with."""
         try:
-            return self.execute(call.command)
-        except NoScriptError:
-            self.execute(("SCRIPT", "LOAD", call.script.text))
-            return self.execute(call.command)
+            try:
+                return self.execute(call.command)
+            except NoScriptError:
+                self.execute(("SCRIPT", "LOAD", call.script.text))
+                return self.execute(call.command)
+        except ResponseError as error:
+            if is_foreign(error):
+                raise self._explained(call.keys) from error
+            raise
 
     def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """The answer of each script, or the server's error where it refused that one; one round trip."""
@@ -47,7 +55,17 @@ class Server:
             self.pipeline([("SCRIPT", "LOAD", script.text) for script in scripts])
             for index, answer in zip(unknown, self.pipeline([calls[index].command for index in unknown]), strict=True):
                 answers[index] = answer
+        for index, answer in enumerate(answers):
+            if isinstance(answer, ResponseError) and is_foreign(answer):
+                answers[index] = self._explained(calls[index].keys)
         return answers
+
+    def _explained(self, keys: Sequence[str]) -> ResponseError:
+        """What lies under *keys*, one of which holds something that is not ours."""
+        names = [key for key in dict.fromkeys(keys) if key]
+        types = self.pipeline([("TYPE", key) for key in names])
+        found = [f"{key} is a {kind.decode()}" for key, kind in zip(names, types, strict=True) if kind != b"none"]
+        return ResponseError(f"WRONGTYPE one of these keys holds what is not ours: {', '.join(found)}")
 
     def run_each(self, calls: Sequence[Call]) -> list[Any]:
         """The answer of each script, in one round trip; raises the first refusal."""
@@ -59,18 +77,22 @@ class Server:
         try:
             connection.send_command(*command)
             answer = connection.read_response()
-        except ResponseError:
-            self._resting.append((connection, monotonic()))
+        except ResponseError as error:
+            self._rest(connection, error)
             raise
         except BaseException:
             self._discard(connection)
             raise
-        self._resting.append((connection, monotonic()))
+        self._rest(connection)
         return answer
 
     def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Raw answers to *commands*, in one round trip; raises the first refusal."""
-        return _none_refused(self.pipeline(commands))
+        answers = self.pipeline(commands)
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, ResponseError) and is_foreign(answer):
+                raise self._explained([str(command[1])]) from answer
+        return _none_refused(answers)
 
     def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Raw answers to all *commands*; where the server refuses one, its error stands in the list."""
@@ -88,7 +110,7 @@ class Server:
         except BaseException:
             self._discard(connection)
             raise
-        self._resting.append((connection, monotonic()))
+        self._rest(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
         return answers
 
     def close(self) -> None:
@@ -108,6 +130,14 @@ class Server:
             self._pool.release(connection)
             return self._pool.get_connection()
         return connection
+
+    def _rest(self, connection: Any, *refusals: ResponseError) -> None:
+        """Keep *connection* for the next. Raises ConnectionError where the server has stopped being the primary."""
+        for refusal in refusals:
+            if isinstance(refusal, _DEMOTED) or str(refusal).startswith("UNBLOCKED"):
+                self._discard(connection)
+                raise ConnectionError(f"the server is not the primary any more: {refusal}") from refusal
+        self._resting.append((connection, monotonic()))
 
     def _discard(self, connection: Any) -> None:
         connection.disconnect()

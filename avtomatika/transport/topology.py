@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from .keys import GROUP, VERSION
 from .routing import Router, read_table
-from .scripts import DECLARE, PURGE, TRAIT, UNBIND, Argument, Call
+from .scripts import DECLARE, DELETE, PURGE, TRAIT, UNBIND, Argument, Call
 from .server import Server
 
 EXCHANGE_TYPES = ("direct", "topic", "fanout")
@@ -104,12 +104,12 @@ class Topology:
 
     def bindings(self, exchange: str) -> list[Binding]:
         """All bindings of *exchange*."""
-        table = read_table(self._server.execute(("HGETALL", self._keys.bindings(exchange))))
-        return [(queue, exchange, key) for key, queues in table.items() if key != VERSION for queue in queues]
+        return _listed(exchange, self._server.execute(("HGETALL", self._keys.bindings(exchange))))
 
     def all_bindings(self) -> list[Binding]:
-        names = self._server.execute(("HKEYS", self._keys.exchanges()))
-        return [binding for name in names for binding in self.bindings(name.decode())]
+        names = [name.decode() for name in self._server.execute(("HKEYS", self._keys.exchanges()))]
+        tables = self._server.execute_all([("HGETALL", self._keys.bindings(name)) for name in names])
+        return [binding for name, table in zip(names, tables, strict=True) for binding in _listed(name, table)]
 
     def unbind(self, bindings: Iterable[Binding]) -> None:
         bindings = list(bindings)
@@ -125,11 +125,14 @@ class Topology:
         self._server.execute_all([("HDEL", self._keys.exchanges(), exchange), ("UNLINK", self._keys.fanout(exchange))])
         self._router.forget_routes()
 
-    def delete_queue(self, queue: str) -> None:
+    def delete_queue(self, queue: str, *, if_expired: bool = False) -> None:
         """Remove *queue* with its bindings and messages; its dead letters stay."""
-        self.unbind(binding for binding in self.all_bindings() if binding[0] == queue)
-        keys = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *self._streams(queue)]
-        self._server.execute_all([("HDEL", self._keys.queues(), queue), ("UNLINK", *keys)])
+        bindings = [binding for binding in self.all_bindings() if binding[0] == queue]
+        own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *self._streams(queue)]
+        keys = [self._keys.queues(), self._keys.limits(), self._keys.expiring(), *own]
+        keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
+        fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
+        self._server.run(Call(DELETE, keys, [queue, int(if_expired), len(own), *fields]))
         self._router.forget_routes()
 
     def purge(self, queue: str) -> int:
@@ -146,13 +149,19 @@ class Topology:
         commands: list[tuple[Argument, ...]] = [("XLEN", stream) for stream in streams]
         commands += [("XPENDING", stream, GROUP) for stream in streams]
         answers = self._server.pipeline(commands)
-        there: int = sum(answers[: len(streams)])
+        there: int = sum(answer for answer in answers[: len(streams)] if isinstance(answer, int))
         held: int = sum(answer[0] for answer in answers[len(streams) :] if not isinstance(answer, ResponseError))
         return max(there - held, 0)
 
     def _streams(self, queue: str) -> list[str]:
         traits = self._server.execute(("HGET", self._keys.queues(), queue)) or b"0"
         return [self._keys.stream(queue, level) for level in traits.decode() if level.isdigit()]
+
+
+def _listed(exchange: str, fields: Any) -> list[Binding]:
+    """A binding hash as bindings."""
+    table = read_table(fields)
+    return [(queue, exchange, key) for key, queues in table.items() if key != VERSION for queue in queues]
 
 
 def _field(queue: str, routing_key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
@@ -11,11 +12,13 @@ from weakref import WeakSet
 import redis
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
+from redis.exceptions import ResponseError
 
 from .channel import Channel as StreamChannel
 from .client import connect
-from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
 from .keeper import Keeper
+from .keys import earliest
 from .options import Options
 from .server import Server
 
@@ -71,24 +74,32 @@ class Transport(virtual.Transport):
         self.server.close()
 
     def _connect(self) -> Server:
-        return Server(
-            connect(
-                self._url,
-                socket_timeout=self.options.socket_timeout,
-                socket_connect_timeout=self.options.socket_connect_timeout,
-            )
-        )
+        return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
 
     def _connect_keeper(self) -> Server:
         """A renewal that hangs must not use up the lease."""
         limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
-        return Server(connect(self._url, socket_timeout=limit, socket_connect_timeout=limit))
+        return self._connect_within(limit, limit)
+
+    def _connect_within(self, timeout_seconds: float, connect_seconds: float) -> Server:
+        return Server(
+            connect(
+                self._url,
+                master_name=self.options.master_name,
+                sentinel_kwargs=self.options.sentinel_kwargs,
+                socket_timeout=timeout_seconds,
+                socket_connect_timeout=connect_seconds,
+            )
+        )
 
     # ------------------------------------------------------------ consume
 
     def drain_events(self, connection: object, timeout: float | None = None) -> None:
         """Deliver at least one message; raises socket.timeout when none came for *timeout* seconds."""
         deadline = None if timeout is None else monotonic() + timeout
+        if not timeout and deadline is not None:  # there will be no waiting, which would bring the news
+            for channel in self.channels:
+                channel.look_everywhere()
         while True:
             channels = [channel for channel in self.channels if channel.is_consuming]
             for channel in channels:
@@ -117,14 +128,27 @@ class Transport(virtual.Transport):
             return
         if len(able) < len(channels):
             seconds = min(seconds, _SHORT_WAIT_SECONDS)
-        places: dict[str, str] = {}
-        for channel in able:
-            if not channel.places:
-                return
-            places |= channel.places
-            seconds = min(seconds, channel.patience)
+        places = [channel.places for channel in able]
+        if all(places):
+            seconds = min(seconds, *[channel.patience for channel in able])
+            streams = self._await_news(earliest(places), seconds)
+            for channel in able:
+                channel.hear(streams)
+
+    def _await_news(self, places: dict[str, str], seconds: float) -> set[str]:
+        """Those of the streams that had something behind their place within *seconds*."""
         block_ms = max(round(seconds * 1000), 1)
-        self.server.execute(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()))
+        try:
+            news = self.server.execute(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()))
+        except CONNECTION_ERRORS:
+            for channel in self.channels:
+                channel.doubt()
+            raise
+        except ResponseError as error:
+            if not is_foreign(error):
+                raise
+            return set(places)  # the next take finds out which it is
+        return {stream.decode() for stream in (news if isinstance(news, dict) else map(itemgetter(0), news or ()))}
 
     def after_fork(self) -> None:
         self.keeper.forget()
@@ -145,6 +169,8 @@ os.register_at_fork(after_in_child=_renew_all)
 
 def _url_of(client: Any) -> str:
     """The server's URL, from a kombu connection that was given one or its parts."""
+    if client.alt and client.alt[0].startswith("sentinel:"):  # kombu took them for servers to go through in turn
+        return ";".join(client.alt)
     host = client.hostname or "localhost"
     if "://" in host:
         return str(host)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
 from avtomatika.core.events import Result
+from avtomatika.core.job import Json
 from avtomatika.errors import TaskError
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import AsyncFiles, Files
 from avtomatika.schemas.wire import TaskMessage
 
 from .result import raised, returned
@@ -26,30 +29,46 @@ class Assignment:
     skill: Skill
     worker_id: str
     origin: Any
+    depot: Depot = field(default_factory=Depot.without_s3)
     result: Result | None = None
 
     def perform(self) -> None:
         """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
         begun = perf_counter()
+        files = self.depot.begin(self.task)
         try:
-            value = self.skill.function(**self.skill.arguments(self.task))
+            task = files.fetch()
+            result = self._returned(self.skill.function(**self.skill.arguments(task, Files(files))), begun)
+            self._answer(result, files.deliver(result.data), begun)
         except BaseException as problem:
             self._raised(problem, begun)
-        else:
-            self._returned(value, begun)
+        finally:
+            files.close()
 
     async def perform_async(self) -> None:
-        """Await an async skill; the same holds."""
+        """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
         begun = perf_counter()
+        files = self.depot.begin(self.task)
         try:
-            value = await self.skill.function(**self.skill.arguments(self.task))
+            task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
+            result = self._returned(await self.skill.function(**self.skill.arguments(task, AsyncFiles(files))), begun)
+            data = result.data
+            if files.has_outputs(data):
+                data = await self.depot.in_thread(lambda: files.deliver(data))
+            self._answer(result, data, begun)
         except BaseException as problem:
             self._raised(problem, begun)
-        else:
-            self._returned(value, begun)
+        finally:
+            if files.has_folder:
+                await self.depot.in_thread(files.close)
 
-    def _returned(self, value: Any, begun: float) -> None:
-        self.result = returned(value, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+    def _returned(self, value: Any, begun: float) -> Result:
+        return returned(value, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+
+    def _answer(self, result: Result, data: Json, begun: float) -> None:
+        """What is sent: *data* has URIs where the skill named files, which took some time, too."""
+        is_same = data is result.data
+        self.result = result if is_same else replace(result, data=data, duration_ms=_ms_since(begun))
 
     def _raised(self, problem: BaseException, begun: float) -> None:
         if not isinstance(problem, TaskError | CancelledError):

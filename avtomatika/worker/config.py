@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import MAX_TASK_BYTES
 
 T = TypeVar("T")
 
@@ -60,6 +62,9 @@ class WorkerConfig:
     drain_timeout_seconds: float = 25.0
     lease_seconds: float = 30.0
     max_deliveries: int = 5
+    s3: S3Config | None = None
+    payload_dir: str | None = None
+    max_task_bytes: int = MAX_TASK_BYTES
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> WorkerConfig:
@@ -77,6 +82,9 @@ class WorkerConfig:
             drain_timeout_seconds=_or(25.0, values.get("WORKER_DRAIN_TIMEOUT", _not_negative)),
             lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
             max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
+            s3=S3Config.from_environment(environ),
+            payload_dir=values.text("WORKER_PAYLOAD_DIR"),
+            max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
         )
 
 

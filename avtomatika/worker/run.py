@@ -7,16 +7,22 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from types import FrameType
 
 from avtomatika import broker
 from avtomatika.errors import SettingsError
+from avtomatika.files.depot import Depot
+from avtomatika.files.payload import PayloadFolder
 from avtomatika.loading import load_object
 
 from .config import Address, WorkerConfig
 from .links.broker import BrokerLink
+from .links.group import LinkGroup, Member
+from .links.http import HttpLink, Identity
 from .links.link import Link
+from .links.turns import Seat, Turns
 from .runtime import Runtime
 from .worker import Worker
 
@@ -24,8 +30,10 @@ logger = logging.getLogger(__name__)
 
 #: What a broker link can speak.
 _BROKER_SCHEMES = ("redis", "rediss", "unix")
+#: What a link over HTTP can speak.
+_WEB_SCHEMES = ("http", "https")
 #: Variables for what this version does not do: said at the start, so that nobody waits for it.
-_WITHOUT_EFFECT = ("S3_ENDPOINT_URL", "S3_BUCKET", "WORKER_PAYLOAD_DIR", "WORKER_SPOOL_DIR", "WORKER_CACHE_DIR")
+_WITHOUT_EFFECT = ("WORKER_SPOOL_DIR", "WORKER_CACHE_DIR")
 
 
 def load_worker(spec: str) -> Worker:
@@ -47,12 +55,14 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
     if config.pool != "thread":
         raise SettingsError(f"WORKER_POOL={config.pool!r}: not available in this version, which has only 'thread'")
     for name in filter(environ.get, _WITHOUT_EFFECT):
-        logger.warning("%s is set, but has no effect: this version fetches and uploads no files", name)
-    address = _one_address(config)
-    link = _broker_link(worker, config, address)
+        logger.warning("%s is set, but has no effect in this version", name)
+    _check(config)
+    depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
+    link = _link(worker, config, depot)
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
-    logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), address)
-    with _stopped_by_signals(link):
+    addresses = ", ".join(map(str, config.addresses))
+    logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
+    with closing(depot), _stopped_by_signals(link):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
 
@@ -64,33 +74,72 @@ def run_script(worker: Worker) -> None:
     run_worker(worker, os.environ)
 
 
-def _one_address(config: WorkerConfig) -> Address:
-    if len(config.addresses) > 1:
-        listed = ", ".join(map(str, config.addresses))
-        raise SettingsError(
-            f"ORCHESTRATORS_CONFIG: several addresses ({listed}) are not available in this version: name one"
-        )
-    [address] = config.addresses
-    if address.scheme not in _BROKER_SCHEMES:
-        raise SettingsError(
-            f"a link to {address} is not available in this version: "
-            f"set ORCHESTRATOR_URL or REDIS_URL to the broker, with the scheme {' or '.join(_BROKER_SCHEMES[:2])}"
-        )
-    return address
+def _check(config: WorkerConfig) -> None:
+    """Raises SettingsError for addresses that no link of ours speaks to, or that need a token."""
+    for address in config.addresses:
+        if address.scheme not in (*_BROKER_SCHEMES, *_WEB_SCHEMES):
+            schemes = ", ".join((*_WEB_SCHEMES, *_BROKER_SCHEMES))
+            raise SettingsError(
+                f"a link to {address} is not available in this version: the scheme must be one of {schemes}"
+            )
+        if address.scheme in _WEB_SCHEMES and config.token is None:
+            raise SettingsError(
+                f"{address} lets nobody in without a token: set AVTOMATIKA_WORKER_TOKEN, or the shared WORKER_TOKEN"
+            )
 
 
-def _broker_link(worker: Worker, config: WorkerConfig, address: Address) -> BrokerLink:
+def _link(worker: Worker, config: WorkerConfig, depot: Depot) -> Link:
+    """The one link, or all of them together."""
+    turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
+    if len(config.addresses) == 1:
+        return _link_to(0, worker, config, depot, turns)
+    return LinkGroup(
+        [
+            Member(str(address), partial(_link_to, place, worker, config, depot, turns))
+            for place, address in enumerate(config.addresses)
+        ]
+    )
+
+
+def _link_to(place: int, worker: Worker, config: WorkerConfig, depot: Depot, turns: Turns) -> Link:
+    address = config.addresses[place]
+    is_only_broker = len(config.addresses) == 1 and address.scheme in _BROKER_SCHEMES
+    runtime = Runtime(
+        worker.skills,
+        worker_id=config.worker_id,
+        concurrency=config.concurrency,
+        depot=depot,
+        on_end=None if is_only_broker else turns.wake,
+    )
+    seat = None if is_only_broker else Seat(turns, place, lambda: runtime.running)
+    if address.scheme in _BROKER_SCHEMES or seat is None:
+        return _broker_link(runtime, worker, config, address, seat)
+    identity = Identity(
+        worker_id=config.worker_id,
+        token=config.token or "",
+        worker_type=worker.worker_type or "",
+        skills=tuple(worker.skills),
+    )
+    return HttpLink(
+        runtime, address=address, identity=identity, seat=seat, drain_timeout_seconds=config.drain_timeout_seconds
+    )
+
+
+def _broker_link(
+    runtime: Runtime, worker: Worker, config: WorkerConfig, address: Address, seat: Seat | None
+) -> BrokerLink:
     queues = list(worker.skills)
     if config.has_given_id:  # nobody can know an id that was made up, and so nobody sends it anything
         queues.append(f"@{config.worker_id}")
     return BrokerLink(
-        Runtime(worker.skills, worker_id=config.worker_id, concurrency=config.concurrency),
+        runtime,
         connection=broker.connect(
             address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
         ),
         queues=queues,
         concurrency=config.concurrency,
         drain_timeout_seconds=config.drain_timeout_seconds,
+        seat=seat,
     )
 
 

@@ -6,10 +6,11 @@ A link starts tasks and collects results, from two threads if it likes; skills r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from threading import Event
 from typing import Any
 
+from avtomatika.files.depot import Depot
 from avtomatika.schemas.wire import TaskMessage
 
 from .assignment import Assignment
@@ -18,10 +19,21 @@ from .skill import Skill
 
 
 class Runtime:
-    """Runs *skills* for one worker; sync ones in at most *concurrency* threads."""
+    """Runs *skills* for one worker; sync ones in at most *concurrency* threads. Without a *depot* S3 is off."""
 
-    def __init__(self, skills: Mapping[str, Skill], *, worker_id: str, concurrency: int) -> None:
+    def __init__(
+        self,
+        skills: Mapping[str, Skill],
+        *,
+        worker_id: str,
+        concurrency: int,
+        depot: Depot | None = None,
+        on_end: Callable[[], None] | None = None,
+    ) -> None:
+        """*on_end* is called, in whatever thread, when a task has ended."""
         self.worker_id = worker_id
+        self._on_end = on_end
+        self._depot = depot or Depot.without_s3()
         self._skills = skills
         self._loop = Loop(self._ended)
         self._threads = Threads(self._ended, at_most=concurrency)
@@ -34,6 +46,11 @@ class Runtime:
         """How many assignments are begun and not collected."""
         return len(self._in_hand)
 
+    @property
+    def running(self) -> int:
+        """How many assignments have no result yet."""
+        return len(self._in_hand) - len(self._finished)
+
     def has_skill(self, task_type: str) -> bool:
         """Whether tasks of that type can be started."""
         return task_type in self._skills
@@ -44,7 +61,7 @@ class Runtime:
         functions: list[Assignment] = []
         for task, origin in tasks:
             skill = self._skills[task.task_type]
-            assignment = Assignment(task, skill, self.worker_id, origin)
+            assignment = Assignment(task, skill, self.worker_id, origin, self._depot)
             (coroutines if skill.is_async else functions).append(assignment)
         self._in_hand.update(coroutines, functions)
         if coroutines:
@@ -84,3 +101,5 @@ class Runtime:
         self._finished.append(assignment)
         if not self._news.is_set():  # one call wakes the link for a whole batch
             self._news.set()
+        if self._on_end is not None:
+            self._on_end()

@@ -11,7 +11,7 @@ import pytest
 
 from avtomatika.core import machine
 from avtomatika.core.actions import DispatchTask, End, GoTo
-from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Start, TaskTimeout
+from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
@@ -55,6 +55,8 @@ EVENTS: tuple[Event, ...] = (
     RetryHandler("g0-1", "encode", transition=1, failures=1),
     DeadLetter("g0-1", "dead_letter", state="encode", task_id=TASK, attempt=1),
     DeadLetter("g0-1", "dead_letter", state="encode"),
+    Signal("g0-1", "cancel", by="me", token="t1"),
+    Signal("g0-1", "retry", by="me", token="t2"),
 )
 
 
@@ -83,7 +85,7 @@ class TestEveryPair:
             assert step.note["reason"]
         else:
             assert not job.status.is_final
-            assert job.status is not JobStatus.QUARANTINED
+            assert job.status is not JobStatus.QUARANTINED or isinstance(event, Signal)
             assert step.enter is not None or step.job != job
         if step.job.status.is_final or step.job.status is JobStatus.QUARANTINED:
             assert step.note is not None or not step.job.tasks
@@ -544,6 +546,43 @@ class TestBroken:
         assert (step.job.status, step.job.current_state) == (JobStatus.ERROR, "encode")
         assert step.job.error == {"code": "HANDLER_ERROR", "message": "no action"}
         assert kinds(step) == ["job_error"]
+
+
+class TestSignal:
+    @pytest.mark.parametrize("status", [status for status in JobStatus if not status.is_final])
+    def test_cancels_whatever_is_not_over(self, plan: Plan, waiting: Job, status: JobStatus) -> None:
+        job = waiting.evolve(status=status)
+
+        step = machine.advance(plan, job, Signal("g0-1", "cancel", by="ada", token="t"), here=None)
+
+        assert (step.job.status, step.job.tasks) == (JobStatus.CANCELLED, {})
+        assert [(entry.event_type, entry.data) for entry in step.history] == [("job_cancelled", {"by": "ada"})]
+        assert step.closed == ((TASK, 1),)
+
+    def test_takes_a_job_out_of_quarantine_into_the_state_where_it_stood(self, plan: Plan, waiting: Job) -> None:
+        resting = machine.advance(plan, waiting, result(status="splendid"), here=None).job
+
+        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), here=None)
+
+        assert resting.status is JobStatus.QUARANTINED
+        assert (step.enter, step.job.error) == ("encode", None)
+        assert [(entry.event_type, entry.data) for entry in step.history] == [("job_resumed", {"by": "ada"})]
+
+    def test_into_another_queue_it_goes_by_a_message(self, plan: Plan, waiting: Job) -> None:
+        resting = machine.advance(plan, waiting, result(status="splendid"), here=None).job
+
+        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), here="another queue")
+
+        assert step.enter is None
+        assert [sent.routing_key for sent in step.outgoing if isinstance(sent, SendEvent)] == [
+            plan.key("encode", "_enter")
+        ]
+
+    def test_has_nothing_to_resume_in_a_job_that_runs(self, plan: Plan, waiting: Job) -> None:
+        note = machine.advance(plan, waiting, Signal("g0-1", "retry", by="ada", token="t"), here=None).note
+
+        assert note is not None
+        assert note["reason"] == "the job is waiting_for_worker, not quarantined"
 
 
 class TestDeadLetter:

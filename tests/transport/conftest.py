@@ -111,7 +111,8 @@ class Bench:
         """Make the server look as if somebody had been sweeping all the time: nothing needs to wait a lease first."""
         with self.connect() as connection, connection.channel() as channel:
             run = self.redis.info("server")["run_id"]
-            now = self.redis.time()[0] * 1000
+            seconds, microseconds = self.redis.time()
+            now = seconds * 1000 + microseconds // 1000
             self.redis.hset(channel.router.keys.beat(), mapping={"at": now, "run": run, "resume": 0})
 
     def dead(self, queue: str = "tasks") -> list[dict[str, str]]:

@@ -70,15 +70,16 @@ def test_a_consumer_goes_on_after_its_connections_were_cut(bench: Any) -> None:
 
 def test_what_came_with_a_lost_answer_is_delivered_without_waiting_for_the_lease(bench: Any) -> None:
     bench.queue()
+    bench.publish(0)
     reading = bench.read(lease_seconds=60)
-    reading.drain(0.05)
+    reading.wait_for(1)[0].ack()
     bench.publish(1)
     bench.redis.xreadgroup("avt", reading.channel.consumer_name, {"avt:q:tasks:0": ">"})
     bench.redis.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(redis.ConnectionError):
         reading.drain(0.05)
 
-    [message] = reading.wait_for(1, seconds=2)
+    [_, message] = reading.wait_for(2, seconds=2)
 
     assert message.properties["deliveries"] == 1
 

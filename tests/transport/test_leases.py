@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -142,6 +143,36 @@ def test_after_a_gap_nothing_is_taken_over_for_a_lease(bench: Any) -> None:
     reading.wait_for(1)
 
     assert monotonic() - began >= LEASE_SECONDS * 0.9
+
+
+def test_a_gap_that_cost_a_living_consumer_its_renewals_is_one(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.redis.hset("avt:beat", mapping={"run": bench.redis.info("server")["run_id"], "resume": 0})
+    bench.redis.hset("avt:beat", "at", bench.redis.time()[0] * 1000 - round(700 * LEASE_SECONDS))
+    reading = bench.read()
+    began = monotonic()
+
+    reading.wait_for(1)
+
+    assert monotonic() - began >= LEASE_SECONDS * 0.9
+
+
+def test_a_consumer_whose_work_keeps_it_away_for_long_takes_over_all_the_same(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.beat()
+    busy = bench.read()
+    until = monotonic() + 5
+    working = Event()
+
+    while not busy.got and monotonic() < until:
+        busy.drain(0)
+        working.wait(0.8 * LEASE_SECONDS)
+
+    assert busy.bodies == [1]
 
 
 def test_another_run_of_the_server_counts_as_a_gap(bench: Any) -> None:

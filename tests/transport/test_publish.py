@@ -117,7 +117,7 @@ def test_a_message_too_large_is_refused(bench: Any) -> None:
     bench.queue()
     channel = bench.channel(max_message_bytes=1000)
 
-    with pytest.raises(MessageTooLarge):
+    with pytest.raises(MessageTooLarge, match=r"a message of 1\d\d\d bytes; 1000 are allowed"):
         channel.settle([Outgoing("work", "tasks", json.dumps("é" * 600, ensure_ascii=False))], [])
 
     assert bench.left() == 0

@@ -118,7 +118,7 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
     """``move(action, action)``: take the next step message of any job and decide so; answers the job after that."""
     connection, client = broker.connect(redis_url), transport.connect(redis_url)
     intake = Intake(connection, video.plan.queues, prefetch=1)
-    committing = Store(transport.Server(client), intake.channel)
+    committing = Store(transport.Server(client), intake.channel.router)
 
     def move(*actions: Action) -> Job:
         delivery = _next(intake)

@@ -43,6 +43,7 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "version": 1,
         "priority": 3,
         "labels": {"team": "blue"},
+        "retry_of": None,
         "client": "alice",
         "initial_data": {"n": 1},
         "state_history": {},
@@ -151,9 +152,8 @@ def test_requests_beyond_the_threads_do_not_wait(store: Store, clients: Clients,
 
     response = operator.get(f"/api/v1/jobs/{created_id(operator)}?wait=20")
 
-    assert (
-        problem(response, 503, "unavailable")["detail"] == "too many requests wait for jobs already; ask without wait="
-    )
+    said = problem(response, 503, "unavailable")["detail"]
+    assert said == "too many requests wait already; ask later, or without waiting"
     assert response.headers["Retry-After"] == "2"
 
 

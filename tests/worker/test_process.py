@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ worker = Worker(worker_type="test")
 
 @worker.skill()
 def work(params):
+    if "gate" in params:
+        Path(params["gate"] + ".begun").touch()
     deadline = time.monotonic() + 60
     while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -78,7 +81,7 @@ def test_a_signal_lets_what_is_begun_end_and_leaves_the_rest(
     process = start(WORKER_CONCURRENCY="1")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "first"}, {}, {})
-    office.notices(1)
+    wait_until_begun(gate)
 
     process.send_signal(number)
     rest = office.take("work", 2)
@@ -123,7 +126,7 @@ def test_the_task_of_a_killed_worker_is_done_by_another(
     first = start(WORKER_ID="first", WORKER_LEASE_SECONDS="1")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate)})
-    office.notices(1)
+    wait_until_begun(gate)
 
     first.kill()
     gate.touch()
@@ -140,6 +143,14 @@ def test_settings_that_do_not_fit_are_named(start: Start) -> None:
 
     assert "WORKER_CONCURRENCY='many': must be a whole number from 1" in log
     assert process.returncode == 1
+
+
+def wait_until_begun(gate: Path) -> None:
+    """Until the skill that waits at *gate* is there; that a task was taken is said a moment before."""
+    begun, deadline = Path(f"{gate}.begun"), monotonic() + DEADLINE_SECONDS
+    while not begun.exists():
+        assert monotonic() < deadline, f"no skill came to {gate}"
+        sleep(0.01)
 
 
 def _wait_for_line(process: subprocess.Popen[str], words: str) -> None:

@@ -52,7 +52,7 @@ def unknown_endpoint(endpoint: str) -> NoReturn:
 
 def _creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
     def create_job(wanted: dict[str, Any]) -> tuple[Created, dict[str, str]]:
-        created = _create(_new_job(plan, wanted))
+        created = create(_new_job(plan, wanted))
         return created, {"Location": url_for("jobs.show_job", job_id=created.job_id)}
 
     create_job.__doc__ = f"Create a job of the blueprint {plan.blueprint}"
@@ -74,7 +74,8 @@ def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
     )
 
 
-def _create(new: NewJob) -> Created:
+def create(new: NewJob) -> Created:
+    """Create a job; what its plan needs is declared where the broker does not know it."""
     try:
         return site().store.create(new)
     except NoRoute:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data

@@ -43,10 +43,10 @@ def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
 @routes.response(200, JobSchema)
 def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     """Show a job, at once or when it changes"""
-    job = _callers_job(job_id)
+    job = callers_job(job_id)
     if wanted["wait"] and not job.status.is_final:
         changed(job, site().store, wait_seconds=wanted["wait"], waits=site().waits)
-        job = _callers_job(job_id)
+        job = callers_job(job_id)
     view = JobView(job, site().store.holders(job_id) if job.tasks else {})
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
 
@@ -56,7 +56,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
 @routes.response(200, HistorySchema)
 def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Show what happened to a job, oldest first"""
-    _callers_job(job_id)
+    callers_job(job_id)
     events, following = site().store.history(job_id, **wanted)
     notes = [_dated(note) for note in site().store.notes(job_id)]
     return {"job_id": job_id, "events": events, "notes": notes, "next": following}
@@ -67,12 +67,12 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 @routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
 def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     """Draw the graph of the job's blueprint with the path that the job took"""
-    job = _callers_job(job_id)
+    job = callers_job(job_id)
     path = JobPath.of(job, _whole_history(job_id))
     return graph_response(site().plan(job.blueprint), format=wanted["format"], path=path)
 
 
-def _callers_job(job_id: str) -> Job:
+def callers_job(job_id: str) -> Job:
     """The job, if the caller may see it. Somebody else's is as unknown as one that never was."""
     job = site().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
     if job is None or not (caller().is_operator or job.client == caller().name):

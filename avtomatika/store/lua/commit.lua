@@ -1,15 +1,15 @@
 -- Commits one step of a job: everything, or nothing.
 --
--- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, index of the old status, index of the new,
---       then the binding hashes looked at, the streams written to, the streams of the causes.
--- ARGV: consumer, expected version, status, doc, ms until the job goes ('' unless it is over), the job's id, then lists, each
---       led by its length:
+-- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, revoked, index of the old status, index of the
+--       new, then the binding hashes looked at, the streams written to, the streams of the causes.
+-- ARGV: consumer, expected version, status, doc, ms until the job goes ('' unless it is over), the job's id, 1 where its
+--       messages are to be dropped, then lists, each led by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms, message); names of cancelled timers; opened tasks (task, attempt, result timeout ms or '',
 --       timer message or ''); closed tasks.
 -- Answers {word, state of each cause...}; a cause is live, lost, seen or stale.
 
-local at = 7
+local at = 8
 local function list(width)
   local count = tonumber(ARGV[at])
   local first = at + 1
@@ -26,7 +26,7 @@ local cancelled, cancelled_at = list(1)
 local opened, opened_at = list(4)
 local closed, closed_at = list(1)
 
-local stream_key = 10 + bindings
+local stream_key = 11 + bindings
 local cause_key = stream_key + payloads
 
 local function clock_ms()
@@ -114,10 +114,13 @@ if live < causes then
 end
 
 for index = 1, bindings do
-  if (redis.call('HGET', KEYS[10 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
+  if (redis.call('HGET', KEYS[11 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
     return answer('REROUTE', states)
   end
 end
+
+-- Where a key holds something foreign this raises, while nothing is written yet.
+for index = 1, payloads do redis.call('XLEN', KEYS[stream_key + index]) end
 
 -- From here on everything is written.
 local now = clock_ms()
@@ -127,9 +130,9 @@ redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'up
 for index = entry_at, entry_at + entries - 1 do
   redis.call('RPUSH', KEYS[2], version .. ' ' .. now_text .. ' ' .. ARGV[index])
 end
-if KEYS[9] ~= KEYS[10] then
-  redis.call('ZREM', KEYS[9], ARGV[6])
-  redis.call('ZADD', KEYS[10], job[4], ARGV[6])
+if KEYS[10] ~= KEYS[11] then
+  redis.call('ZREM', KEYS[10], ARGV[6])
+  redis.call('ZADD', KEYS[11], job[4], ARGV[6])
 end
 
 for index = cancelled_at, cancelled_at + cancelled - 1 do
@@ -156,6 +159,7 @@ else
   redis.call('HSET', KEYS[1], 'final', '1')
   redis.call('DEL', KEYS[3], KEYS[4])
   redis.call('ZADD', KEYS[8], string.format('%.0f', now + ARGV[5]), ARGV[6])
+  if ARGV[7] == '1' then redis.call('ZADD', KEYS[9], string.format('%.0f', now + ARGV[5]), ARGV[6]) end
 end
 
 for index = 1, payloads do

@@ -11,6 +11,7 @@ if #KEYS > 3 then
   for index = 5, #KEYS do
     local traits = redis.call('HGET', KEYS[3], ARGV[2 * index - 1])
     if not traits or not string.find(traits, ARGV[2 * index], 1, true) then return 'REROUTE' end
+    redis.call('XLEN', KEYS[index])  -- raises, while nothing is written yet, where the key holds something foreign
   end
 end
 

@@ -10,15 +10,16 @@ local soonest, key = -1, 1
 
 local function move(delays, messages, streams, member)
   local stream = streams[string.sub(member, 1, 1)]
-  local payload, group = unpack(redis.call('HMGET', messages, member, member .. ':group'))
+  local payload, group, ttl = unpack(redis.call('HMGET', messages, member, member .. ':group', member .. ':ttl'))
   if not stream then return end  -- of a level that came up only now: the next call knows it
-  if payload and group then
-    redis.call('XADD', stream, '*', 'p', payload, 'g', group)
-  elseif payload then
-    redis.call('XADD', stream, '*', 'p', payload)
+  if payload then
+    local fields = {'p', payload}
+    if group then fields[#fields + 1], fields[#fields + 2] = 'g', group end
+    if ttl then fields[#fields + 1], fields[#fields + 2] = 'x', string.format('%.0f', now + ttl) end
+    redis.call('XADD', stream, '*', unpack(fields))
   end
   redis.call('ZREM', delays, member)
-  redis.call('HDEL', messages, member, member .. ':group')
+  redis.call('HDEL', messages, member, member .. ':group', member .. ':ttl')
 end
 
 for index = 2, #ARGV do

@@ -1,11 +1,17 @@
 -- Part of other scripts: reading an entry's fields without looking into its payload.
 
--- payload (nil in an entry that is none of ours), group or nil, earlier deliveries (0 for none).
+-- payload (nil in an entry that is none of ours), group or nil, earlier deliveries (0 for none), end of life (ms) or nil.
 local function read_fields(fields)
   if #fields == 2 and fields[1] == 'p' then return fields[2], nil, 0 end
   local found = {}
   for index = 1, #fields, 2 do found[fields[index]] = fields[index + 1] end
-  return found.p, found.g, tonumber(found.n) or 0
+  return found.p, found.g, tonumber(found.n) or 0, found.x
+end
+
+local function is_over(expires)
+  if not expires then return false end
+  local clock = redis.call('TIME')
+  return clock[1] * 1000 + math.floor(clock[2] / 1000) >= tonumber(expires)
 end
 
 local function is_revoked(revoked, stream, id, group)

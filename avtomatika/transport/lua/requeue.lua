@@ -10,9 +10,10 @@ for index, stream in ipairs(KEYS) do
   if not pending.err and pending[1] then
     local entry = redis.call('XRANGE', stream, id, id)[1]
     if entry then
-      local payload, group, earlier = read_fields(entry[2])
+      local payload, group, earlier, expires = read_fields(entry[2])
       local fields = {'p', payload or ''}
       if group then fields[#fields + 1], fields[#fields + 2] = 'g', group end
+      if expires then fields[#fields + 1], fields[#fields + 2] = 'x', expires end
       earlier = earlier + pending[1][4] - 1 + ARGV[2]
       if earlier > 0 then fields[#fields + 1], fields[#fields + 2] = 'n', string.format('%.0f', earlier) end
       redis.call('XADD', stream, '*', unpack(fields))

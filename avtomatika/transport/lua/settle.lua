@@ -1,20 +1,20 @@
 -- Publishes messages and acknowledges entries: everything, or nothing.
 --
--- KEYS: queues, bell, binding hashes looked at, then for each message its stream, or where it is delayed its queue's sorted set of
---       delays and hash of delayed messages; then the stream of each acknowledged entry.
+-- KEYS: queues, bell, limits, binding hashes looked at, then for each message its stream, or where it is delayed its queue's sorted
+--       set of delays and hash of delayed messages; then the stream of each acknowledged entry.
 -- ARGV: consumer, number of binding hashes, number of messages, versions of the bindings, then for each message queue, level,
---       payload, group or '', delay in ms or '', length of a fanout's stream or ''; then the entries.
+--       payload, group or '', delay in ms or '', time to live in ms or '', length of a fanout's stream or ''; then the entries.
 -- Answers {'OK'} | {'REROUTE'} | {'LOST', places of the entries from 1...}.
 
 local consumer, exchanges, messages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first = 4 + exchanges
-local entries = first + 6 * messages
+local entries = first + 7 * messages
 
-local key = 3 + exchanges
+local key = 4 + exchanges
 local places = {}
 for index = 1, messages do
   places[index] = key
-  key = key + (ARGV[first + 6 * index - 2] == '' and 1 or 2)
+  key = key + (ARGV[first + 7 * index - 3] == '' and 1 or 2)
 end
 
 local lost = {'LOST'}
@@ -24,34 +24,61 @@ end
 if #lost > 1 then return lost end
 
 for index = 1, exchanges do
-  if (redis.call('HGET', KEYS[2 + index], ':version') or '') ~= ARGV[3 + index] then return {'REROUTE'} end
+  if (redis.call('HGET', KEYS[3 + index], ':version') or '') ~= ARGV[3 + index] then return {'REROUTE'} end
 end
+local traits_of, lives = {}, {}  -- of each queue; of each message: until when
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function time_to_live(queue, traits, own)
+  local ttl = tonumber(own)
+  if string.find(traits, 't', 1, true) then
+    local limit = tonumber(redis.call('HGET', KEYS[3], queue .. '\tttl'))
+    if limit and (not ttl or limit < ttl) then return limit end
+  end
+  return ttl
+end
+
 for index = 1, messages do
-  local base = first + 6 * (index - 1)
-  if ARGV[base + 5] == '' then
-    local traits = redis.call('HGET', KEYS[1], ARGV[base])
+  local base = first + 7 * (index - 1)
+  if ARGV[base + 6] == '' then
+    local queue = ARGV[base]
+    local traits = traits_of[queue] or redis.call('HGET', KEYS[1], queue)
+    traits_of[queue] = traits
     if not traits or not string.find(traits, ARGV[base + 1], 1, true) then return {'REROUTE'} end
     if ARGV[base + 4] ~= '' and not string.find(traits, 'd', 1, true) then return {'REROUTE'} end
+    lives[index] = time_to_live(queue, traits, ARGV[base + 5])
+  end
+  -- Where a key holds something foreign these raise, while nothing is written yet.
+  if ARGV[base + 4] == '' then
+    redis.call('XLEN', KEYS[places[index]])
+  else
+    redis.call('ZCARD', KEYS[places[index]])
+    redis.call('HLEN', KEYS[places[index] + 1])
   end
 end
 
-local function delay(base, place)
-  local clock = redis.call('TIME')
-  local due = clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[base + 4]
+local function delay(base, place, ttl)
+  local due = now + ARGV[base + 4]
   local member = ARGV[base + 1] .. ':' .. redis.call('HINCRBY', KEYS[place + 1], ':count', 1)
   redis.call('HSET', KEYS[place + 1], member, ARGV[base + 2])
   if ARGV[base + 3] ~= '' then redis.call('HSET', KEYS[place + 1], member .. ':group', ARGV[base + 3]) end
+  if ttl then redis.call('HSET', KEYS[place + 1], member .. ':ttl', ttl) end
   redis.call('ZADD', KEYS[place], string.format('%.0f', due), member)
   local soonest = redis.call('ZRANGE', KEYS[place], 0, 0)[1]
   if soonest == member then redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'delayed', ARGV[base]) end
 end
 
 for index = 1, messages do
-  local base, place = first + 6 * (index - 1), places[index]
+  local base, place, ttl = first + 7 * (index - 1), places[index], lives[index]
   if ARGV[base + 4] ~= '' then
-    delay(base, place)
-  elseif ARGV[base + 5] ~= '' then
-    redis.call('XADD', KEYS[place], 'MAXLEN', '~', ARGV[base + 5], '*', 'p', ARGV[base + 2])
+    delay(base, place, ttl)
+  elseif ARGV[base + 6] ~= '' then
+    redis.call('XADD', KEYS[place], 'MAXLEN', '~', ARGV[base + 6], '*', 'p', ARGV[base + 2])
+  elseif ttl then
+    local fields = {'p', ARGV[base + 2], 'x', string.format('%.0f', now + ttl)}
+    if ARGV[base + 3] ~= '' then fields[5], fields[6] = 'g', ARGV[base + 3] end
+    redis.call('XADD', KEYS[place], '*', unpack(fields))
   elseif ARGV[base + 3] ~= '' then
     redis.call('XADD', KEYS[place], '*', 'p', ARGV[base + 2], 'g', ARGV[base + 3])
   else

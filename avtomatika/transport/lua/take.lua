@@ -6,7 +6,7 @@
 -- ARGV: consumer, credit, number of streams, number of queues, their names, their traits as known, then a list of entries an
 --       acknowledged stream, each led by its length.
 -- Answers {'TRAITS', traits of each queue...} where they changed: nothing was taken;
---         {'EMPTY', last id of the bell, last id of each stream...};
+--         {'EMPTY', last id of the bell, last id that was delivered of each stream, '0-0' where nothing is left...};
 --         {'OK', (place of the stream from 1, id, payload or '', earlier deliveries)...}.
 
 local consumer, credit = ARGV[1], tonumber(ARGV[2])
@@ -52,8 +52,8 @@ end
 local function add(place, stream, entries)
   for index = 1, #entries do
     local id = entries[index][1]
-    local payload, group, earlier = read_fields(entries[index][2])
-    if any_revoked and is_revoked(KEYS[2], stream, id, group) then
+    local payload, group, earlier, expires = read_fields(entries[index][2])
+    if is_over(expires) or any_revoked and is_revoked(KEYS[2], stream, id, group) then
       finish(stream, {id})
     else
       local alone = earlier > 0
@@ -76,7 +76,7 @@ end
 local full = credit < 1
 for place = 1, streams do
   local stream, count = KEYS[3 + place], 1  -- the first by itself: it may be one to be handed out alone
-  while not full do
+  while not full and redis.call('XLEN', stream) > 0 do
     local entries = read(stream, count)
     full = add(place, stream, entries) or taken >= credit
     if #entries < count then break end
@@ -89,10 +89,11 @@ if taken > 0 then return answer end
 local rung = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 answer = {'EMPTY', rung and rung[1] or '0-0'}
 for place = 1, streams do
-  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[3 + place])
   answer[2 + place] = '0-0'
-  for _, group in ipairs(groups.err and {} or groups) do
-    if group[2] == 'avt' then answer[2 + place] = group[8] end
+  if redis.call('XLEN', KEYS[3 + place]) > 0 then
+    for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[3 + place])) do
+      if group[2] == 'avt' then answer[2 + place] = group[8] end
+    end
   end
 end
 return answer

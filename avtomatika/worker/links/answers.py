@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 
+from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
-from avtomatika.core.events import DeadLetter, Result
 from avtomatika.errors import Unavailable
-from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
 
@@ -19,8 +18,6 @@ from .backoff import pause_seconds
 
 logger = logging.getLogger(__name__)
 
-#: Outcomes that every task may have; others must be among the task's own.
-_ALWAYS = frozenset({"success", "failure", "cancelled"})
 #: How long the thread sleeps when nobody wakes it.
 _IDLE_SECONDS = 10.0
 
@@ -98,19 +95,10 @@ class Answers:
 
 
 def answer(assignment: Assignment) -> Outgoing:
-    """The message that a result becomes; its outcome is in the key, so that the broker finds the state that is next."""
-    task, result = assignment.task, assignment.result
-    if result is None:
-        raise RuntimeError(f"task {task.task_id} has no result yet")
-    dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
-    headers = wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead)
-    return Outgoing(task.reply_exchange, reply_key(task, result), wire.dump_event(result), headers=headers)
-
-
-def reply_key(task: wire.TaskMessage, result: Result) -> str:
-    """The routing key of *result*: an outcome that the task does not know goes to ``_unknown``."""
-    is_known = result.status in task.outcomes or result.status in _ALWAYS
-    return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
+    """The message that a result becomes."""
+    if assignment.result is None:
+        raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
+    return broker.answer(assignment.task, assignment.result)
 
 
 def _tell_lost(assignment: Assignment) -> None:

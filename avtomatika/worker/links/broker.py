@@ -13,7 +13,6 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Delivery, Intake, Outgoing
-from avtomatika.core.plan import WORKERS
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
@@ -21,6 +20,7 @@ from avtomatika.worker.runtime import Runtime
 
 from .answers import Answers
 from .backoff import pause_seconds
+from .turns import Seat
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class BrokerLink:
         queues: Sequence[str],
         concurrency: int,
         drain_timeout_seconds: float,
+        seat: Seat | None = None,
     ) -> None:
+        """Without a *seat* it is the only link, and takes whenever it can."""
         self._runtime = runtime
         self._connection = connection
         self._queues = queues
@@ -51,10 +53,13 @@ class BrokerLink:
         self._notices: deque[Outgoing] = deque(maxlen=concurrency)
         #: What is no task of ours, and why.
         self._unreadable: list[tuple[Delivery, str, str]] = []
+        self._seat = seat
         self._stopping = False
 
     def stop(self) -> None:
         self._stopping = True
+        if self._seat is not None:
+            self._seat.wake()
 
     def run(self) -> None:
         try:
@@ -94,16 +99,32 @@ class BrokerLink:
                     broker.declare_tasks(self._connection, self._queues)
                 self._turn(intake)
                 failures = 0
+                if self._seat is not None:
+                    self._seat.recovered()
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
 
     def _turn(self, intake: Intake) -> None:
         """Take a batch, say that we have it, begin with it. Where it raises Unavailable, nothing is lost."""
-        deliveries = intake.take(_IDLE_SECONDS)
+        if self._seat is None:
+            self._take(intake, _IDLE_SECONDS)
+            return
+        turn = self._seat.take(_IDLE_SECONDS)
+        if turn is None:
+            return
+        taken = 0
+        try:
+            intake.set_credit(self._runtime.busy + turn.tasks)
+            taken = self._take(intake, min(turn.wait_seconds, _IDLE_SECONDS))
+        finally:
+            self._seat.ended(turn, taken=taken)
+
+    def _take(self, intake: Intake, wait_seconds: float) -> int:
+        deliveries = intake.take(wait_seconds)
         if self._stopping:
             intake.hand_back(deliveries)
-            return
+            return 0
         tasks = self._readable(deliveries)
         if tasks:
             self._announce(intake, [task for task, _ in tasks])
@@ -112,6 +133,7 @@ class BrokerLink:
             delivery, reason, error = self._unreadable[0]
             intake.bury(delivery, reason=reason, error=error)
             del self._unreadable[0]
+        return len(tasks)
 
     def _readable(self, deliveries: Iterable[Delivery]) -> list[tuple[wire.TaskMessage, Delivery]]:
         tasks = []
@@ -135,8 +157,7 @@ class BrokerLink:
         """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
         for it makes room."""
         for task in tasks:
-            taken = wire.Taken(task.job_id, task.task_id, task.attempt, self._runtime.worker_id, task.state)
-            self._notices.append(Outgoing(WORKERS, broker.TAKEN, wire.dump_taken(taken)))
+            self._notices.append(broker.notice(task, self._runtime.worker_id))
         try:
             intake.settle_many([(tuple(self._notices), ())])
         except (Unavailable, NoRoute) as error:
@@ -145,6 +166,8 @@ class BrokerLink:
             self._notices.clear()
 
     def _pause(self, error: Unavailable, failures: int) -> None:
+        if self._seat is not None:
+            self._seat.failed()
         seconds = pause_seconds(failures)
         logger.warning("%s; trying again in %.1f s", error, seconds)
         until = monotonic() + seconds

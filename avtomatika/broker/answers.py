@@ -1,0 +1,32 @@
+"""The message that a result becomes. Its outcome is in the key, so that the broker finds the state that is next."""
+
+from __future__ import annotations
+
+from avtomatika.core.events import DeadLetter, Result
+from avtomatika.core.plan import WORKERS
+from avtomatika.schemas import wire
+from avtomatika.transport import Outgoing
+
+from .topology import TAKEN
+
+#: Outcomes that every task may have; others must be among the task's own.
+_ALWAYS = frozenset({"success", "failure", "cancelled"})
+
+
+def answer(task: wire.TaskMessage, result: Result) -> Outgoing:
+    """*result* on its way to the job that waits for *task*; if it is given up, the job is told."""
+    dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
+    headers = wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead)
+    return Outgoing(task.reply_exchange, reply_key(task, result), wire.dump_event(result), headers=headers)
+
+
+def reply_key(task: wire.TaskMessage, result: Result) -> str:
+    """The routing key of *result*: an outcome that the task does not know goes to ``_unknown``."""
+    is_known = result.status in task.outcomes or result.status in _ALWAYS
+    return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
+
+
+def notice(task: wire.TaskMessage, worker_id: str) -> Outgoing:
+    """Word to the orchestrators that *worker_id* begins with *task*."""
+    taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
+    return Outgoing(WORKERS, TAKEN, wire.dump_taken(taken))

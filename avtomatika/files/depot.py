@@ -1,0 +1,105 @@
+"""The depot: what all tasks of a worker share. The payload folder, the one client of S3, and threads for transfers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, TypeVar
+
+from avtomatika.errors import InvalidInputError
+from avtomatika.schemas.wire import TaskMessage
+
+from .config import S3Config
+from .payload import PayloadFolder
+from .task import TaskFiles
+
+if TYPE_CHECKING:
+    from .s3 import S3
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+#: Objects on their way at a time, of all tasks together.
+_OBJECTS_AT_A_TIME = 10
+#: Async skills whose files are on their way at a time; sync ones wait in their own threads.
+_TASKS_AT_A_TIME = 16
+#: What a task may fetch, and what it may send, where nobody says otherwise.
+MAX_TASK_BYTES = 100 * 1024**3
+
+
+class Depot:
+    """*config* is None where S3 is off: then files stay where they are, and ``s3://`` in params is refused."""
+
+    def __init__(
+        self, payload: PayloadFolder, *, config: S3Config | None, max_task_bytes: int = MAX_TASK_BYTES
+    ) -> None:
+        self.payload = payload
+        self.config = config
+        self.max_task_bytes = max_task_bytes
+        self.leaves_uris = False
+        self._s3: S3 | None = None
+        self._lock = threading.Lock()
+        self._objects = ThreadPoolExecutor(_OBJECTS_AT_A_TIME, thread_name_prefix="files")
+        self._tasks = ThreadPoolExecutor(_TASKS_AT_A_TIME, thread_name_prefix="files-of-async")
+
+    @classmethod
+    def without_s3(cls) -> Depot:
+        """For whoever is told nothing of S3, as tests are: URIs stay URIs, and skills have a temporary folder."""
+        depot = cls(PayloadFolder(), config=None)
+        depot.leaves_uris = True
+        return depot
+
+    @property
+    def bucket(self) -> str | None:
+        """Where results go."""
+        return self.config.bucket if self.config is not None else None
+
+    def begin(self, task: TaskMessage) -> TaskFiles:
+        """The files of an attempt; costs next to nothing until there are any."""
+        return TaskFiles(self, task)
+
+    def s3(self) -> S3:
+        """The client, made when it is first needed; InvalidInputError naming what is not set where S3 is off."""
+        if self.config is None:
+            raise InvalidInputError(
+                "this worker has no S3: S3_BUCKET is not set, and neither are S3_ENDPOINT_URL, S3_ACCESS_KEY "
+                "and S3_SECRET_KEY"
+            )
+        with self._lock:
+            if self._s3 is None:
+                from .s3 import S3  # boto3 takes longer to load than a worker without files may
+
+                self._s3 = S3(self.config)
+            return self._s3
+
+    def for_all(self, function: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
+        """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us."""
+        futures = [self._objects.submit(function, item) for item in items]
+        _, pending = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in pending:
+            future.cancel()
+        wait(futures)
+        for future in futures:
+            if not future.cancelled() and (problem := future.exception()) is not None:
+                raise problem
+        return [future.result() for future in futures]
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """*function* where it blocks no event loop. One that has begun ends, even if whoever waits is cancelled."""
+        future = self._tasks.submit(function)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            if not future.cancel():
+                await asyncio.to_thread(wait, [future])
+            raise
+
+    def close(self) -> None:
+        """Give up what is on its way, and remove what it leaves."""
+        self._tasks.shutdown(wait=False, cancel_futures=True)
+        self._objects.shutdown(wait=False, cancel_futures=True)
+        if self._s3 is not None:
+            self._s3.close()
+        self.payload.close()

@@ -1,0 +1,145 @@
+"""Inputs: what a task's params name in S3, brought into its folder; and whether a skill left it as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtomatika.core.job import Json
+from avtomatika.errors import InvalidInputError, TransientError
+
+from .locations import Location
+from .names import Names, safe_part
+from .payload import TaskFolder
+from .texts import texts_in
+
+if TYPE_CHECKING:
+    from .depot import Depot
+    from .s3 import S3, Found
+
+
+def locations_in(params: Mapping[str, Json]) -> dict[str, Location]:
+    """Every text of *params* that is a location, with it; each once, in order."""
+    locations = {}
+    for text in texts_in(params):
+        if text.startswith("s3://") and (location := Location.parse(text)) is not None:
+            locations[text] = location
+    return locations
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a file is known by while nobody writes to it."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> State:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an input came from, and its files by their path below it, as they came; that of a lone file is empty."""
+
+    location: Location
+    files: Mapping[str, State]
+
+
+class Inputs:
+    """What was fetched for one task into *folder*; ``origins`` by absolute path."""
+
+    def __init__(self, depot: Depot, folder: TaskFolder) -> None:
+        self._depot = depot
+        self._folder = folder
+        self._fetched_bytes = 0
+        self._number = 0
+        self.origins: dict[str, Origin] = {}
+
+    def fetch(self, locations: Iterable[Location]) -> list[str]:
+        """Paths of the *locations*, in order, once all of them are there. Raises TaskError."""
+        wanted = list(locations)
+        for location in wanted:
+            check_allowed(self._depot, location)
+        s3 = self._depot.s3()
+        folders = {location: s3.list(location) for location in wanted if location.is_folder}
+        lone = [location for location in wanted if not location.is_folder]
+        objects = dict(zip(lone, self._depot.for_all(s3.look, lone), strict=True))
+        self._make_room([*objects.values(), *(found for each in folders.values() for found in each)])
+        plans = [
+            self._plan_folder(location, folders[location])
+            if location.is_folder
+            else self._plan_object(location, objects[location])
+            for location in wanted
+        ]
+        self._download(s3, [file for _, files in plans for file in files])
+        for location, (path, files) in zip(wanted, plans, strict=True):
+            states = {_below(file, path): State.of(file.stat()) for _, file in files}
+            self.origins[str(path)] = Origin(location, states)
+            if location.is_folder:
+                self._remember_files(files)
+        return [str(path) for path, _ in plans]
+
+    def _plan_object(self, location: Location, found: Found) -> tuple[Path, list[tuple[Found, Path]]]:
+        path = self._next_folder() / safe_part(location.key.rpartition("/")[2])
+        return path, [(found, path)]
+
+    def _plan_folder(self, location: Location, objects: Iterable[Found]) -> tuple[Path, list[tuple[Found, Path]]]:
+        name = location.key.rstrip("/").rpartition("/")[2] or location.bucket
+        path = self._next_folder() / safe_part(name)
+        path.mkdir(0o700)
+        names, files = Names(), []
+        for found in objects:
+            below = found.location.key.removeprefix(location.key)
+            if below and not below.endswith("/"):  # else it only says that there is a folder
+                file = path / names.name_for(below)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                files.append((found, file))
+        return path, files
+
+    def _next_folder(self) -> Path:
+        """Each input has a folder of its own, so that it can keep its name."""
+        folder = self._folder.inputs / str(self._number)
+        self._number += 1
+        folder.mkdir(0o700)
+        return folder
+
+    def _make_room(self, objects: Iterable[Found]) -> None:
+        size = sum(found.size for found in objects)
+        self._fetched_bytes += size
+        if self._fetched_bytes > self._depot.max_task_bytes:
+            raise InvalidInputError(
+                f"the task's files have {self._fetched_bytes} bytes, but may have {self._depot.max_task_bytes} "
+                "(WORKER_MAX_TASK_BYTES)"
+            )
+        free = shutil.disk_usage(self._folder.path).free
+        if size > free:
+            raise TransientError(f"the task's files have {size} bytes, but the payload folder has room for {free}")
+
+    def _download(self, s3: S3, files: list[tuple[Found, Path]]) -> None:
+        def download(file: tuple[Found, Path]) -> None:
+            found, path = file
+            s3.download(found, path, unfinished=self._folder.unfinished)
+
+        self._depot.for_all(download, files)
+
+    def _remember_files(self, files: Iterable[tuple[Found, Path]]) -> None:
+        """A file of a folder has an origin of its own."""
+        for found, file in files:
+            self.origins[str(file)] = Origin(found.location, {"": State.of(file.stat())})
+
+
+def check_allowed(depot: Depot, location: Location) -> None:
+    """Raise InvalidInputError where a bucket is not for this worker's tasks."""
+    if depot.config is not None and not depot.config.allows(location.bucket):
+        raise InvalidInputError(f"{location}: bucket {location.bucket!r} is not among S3_ALLOWED_BUCKETS")
+
+
+def _below(file: Path, path: Path) -> str:
+    return "" if file == path else str(file.relative_to(path))

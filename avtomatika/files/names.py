@@ -1,0 +1,80 @@
+"""Safe names: from a key that anybody may have chosen to a relative path that stays where it is put.
+
+Case and composition count for nothing when two names are compared, so that no file system takes them for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from unicodedata import category, normalize
+
+#: Longest part of a path, in bytes of UTF-8; what a mark adds to it fits into the 255 of file systems.
+_MAX_PART_BYTES = 200
+#: A longer "extension" is none.
+_MAX_EXTENSION_BYTES = 20
+#: Controls, invisible formatting (which can turn text round) and halves of characters.
+_UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs")
+
+
+def safe_part(part: str) -> str:
+    r"""One part of a path made of *part*: it names nothing but itself, and is short enough.
+
+    >>> safe_part(".."), safe_part("C:\\boot\0.ini"), safe_part("Ünter den Linden.mp4")
+    ('__', 'C__boot_.ini', 'Ünter den Linden.mp4')
+    """
+    clean = "".join("_" if _is_unsafe(character) else character for character in part)
+    if not clean.strip("."):
+        clean = "_" * max(len(clean), 1)
+    return clean if len(clean.encode()) <= _MAX_PART_BYTES else _marked(clean, part)
+
+
+class Names:
+    """The names that are given out in one folder: never one for two keys, nor one for a file and a folder."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def name_for(self, key: str) -> str:
+        """A relative path for *key*, with ``/`` between its parts; asked again for the same key it is another one.
+
+        >>> names = Names()
+        >>> [names.name_for(key) for key in ("a/b.txt", "../a/b.txt", "A/B.txt")]
+        ['a/b.txt', '__/a/b.txt', 'A/B~f83b3b9e.txt']
+        """
+        *folders, last = key.split("/")
+        path = ""
+        for depth, part in enumerate(folders, start=1):
+            path = _free(path, safe_part(part), "/".join(folders[:depth]), (self._files,)) + "/"
+            self._folders.add(_folded(path[:-1]))
+        path = _free(path, safe_part(last), key, (self._files, self._folders))
+        self._files.add(_folded(path))
+        return path
+
+
+def _free(folder: str, name: str, key: str, taken: Iterable[set[str]]) -> str:
+    """*name* in *folder* if nobody has it, else with a mark that comes of *key*."""
+    path, seed = folder + name, key
+    while any(_folded(path) in each for each in taken):
+        path = folder + _marked(name, seed)
+        seed += "+"
+    return path
+
+
+def _marked(name: str, seed: str) -> str:
+    """*name*, shortened if it must be, with a mark before its extension."""
+    stem, dot, extension = name.rpartition(".")
+    if not stem or len(extension.encode()) > _MAX_EXTENSION_BYTES:
+        stem, dot, extension = name, "", ""
+    mark = sha256(seed.encode(errors="surrogatepass")).hexdigest()[:8]
+    room = _MAX_PART_BYTES - _MAX_EXTENSION_BYTES - len(mark) - 2
+    return f"{stem.encode()[:room].decode(errors='ignore')}~{mark}{dot}{extension}"
+
+
+def _folded(path: str) -> str:
+    return normalize("NFC", normalize("NFC", path).casefold())
+
+
+def _is_unsafe(character: str) -> bool:
+    return character in "/\\:" or category(character) in _UNSAFE_CATEGORIES

@@ -1,0 +1,86 @@
+"""Opening what a skill named, so that nothing outside a folder is ever read: no link is followed, at no part of a path.
+
+What was checked is what is read: everything goes on with the descriptor, nothing is opened a second time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from avtomatika.errors import PermanentError
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not keep us waiting
+
+_KINDS = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISCHR, "a device"),
+)
+
+
+@contextmanager
+def opened(root: str, parts: Sequence[str]) -> Iterator[int]:
+    """The descriptor of the regular file or folder that *parts* lead to from *root*, which itself must be no link.
+
+    Raises FileNotFoundError where there is none, PermanentError for whatever else it is.
+    """
+    descriptor = os.open(root, _FLAGS | os.O_DIRECTORY)
+    try:
+        device = os.fstat(descriptor).st_dev
+        for number, part in enumerate(parts, start=1):
+            path = "/".join([root, *parts[:number]])
+            below = _open(part, descriptor, path, is_last=number == len(parts))
+            os.close(descriptor)
+            descriptor = below
+        _check(os.fstat(descriptor), "/".join([root, *parts]), device)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def files_below(folder: int, path: str) -> Iterator[str]:
+    """Relative paths of all files in the open *folder*, sorted; *path* is what messages call it.
+
+    Raises PermanentError where anything but files and folders is found.
+    """
+    for name in sorted(os.listdir(folder)):
+        inner = f"{path}/{name}"
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            descriptor = _open(name, folder, inner, is_last=False)
+            try:
+                yield from (f"{name}/{below}" for below in files_below(descriptor, inner))
+            finally:
+                os.close(descriptor)
+        else:
+            _check(status, inner, status.st_dev)
+            yield name
+
+
+def _open(part: str, folder: int, path: str, *, is_last: bool) -> int:
+    try:
+        return os.open(part, _FLAGS if is_last else _FLAGS | os.O_DIRECTORY, dir_fd=folder)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a link, or a file where a folder should be
+        status = os.stat(part, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and not is_last:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+        _check(status, path, status.st_dev)
+        raise PermanentError(f"{path!r} cannot be read: {error.strerror}") from None
+
+
+def _check(status: os.stat_result, path: str, device: int) -> None:
+    for is_kind, words in _KINDS:
+        if is_kind(status.st_mode):
+            raise PermanentError(f"{path!r} is {words}: only files and folders are sent")
+    if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
+        raise PermanentError(f"{path!r} is a hard link: it has {status.st_nlink} names, and may belong elsewhere")
+    if status.st_dev != device:
+        raise PermanentError(f"{path!r} lies on another file system than the payload folder")

@@ -1,0 +1,148 @@
+"""Outputs: the files that a result names, sent to S3, all of them or none."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from avtomatika.errors import PermanentError, TaskError
+
+from .inputs import Origin, State
+from .locations import Location
+from .names import Names
+from .opening import files_below, opened
+from .places import Place, path_of
+
+if TYPE_CHECKING:
+    from .depot import Depot
+
+logger = logging.getLogger(__name__)
+
+#: Clocks of file systems go in steps of this, so a file may look older than it is.
+_CLOCK_STEP_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A file to send: *parts* lead to it from the payload folder."""
+
+    parts: tuple[str, ...]
+    target: Location
+
+
+class Outputs:
+    """What one attempt of a task sends below *prefix*; *task_folder* is the name of its folder."""
+
+    def __init__(self, depot: Depot, *, prefix: str, task_folder: str, began: float) -> None:
+        self._depot = depot
+        self._root = depot.payload.path
+        self._prefix = prefix
+        self._task_folder = task_folder
+        self._began = began
+        self._names = Names()
+        self._sent_bytes = 0
+
+    def deliver(self, texts: Iterable[str], origins: Mapping[str, Origin]) -> dict[str, str]:
+        """URIs of those *texts* that are files to send, which are there when this returns. Raises TaskError."""
+        instead: dict[str, str] = {}
+        parcels: list[Parcel] = []
+        marks: list[Location] = []
+        for text in dict.fromkeys(texts):
+            parts = self._parts(text)
+            if parts is None:
+                continue
+            origin = origins.get("/".join([self._root, *parts]))
+            target, inside = self._plan(parts, origin)
+            instead[text] = str(target)
+            parcels += inside
+            if target.is_folder and not inside and (origin is None or target != origin.location):
+                marks.append(target)
+        self._send(parcels, marks)
+        return instead
+
+    def _parts(self, text: str) -> tuple[str, ...] | None:
+        """How to come to the file or folder that *text* names, or None where it is none of ours to send."""
+        path = path_of(text, root=self._root, task_folder=self._task_folder)
+        if path.place is Place.NOWHERE or not os.path.lexists(text):
+            return None
+        if path.place is Place.FOREIGN:
+            raise PermanentError(f"{text!r} is in the folder of another task")
+        if path.place is Place.OWN:
+            return path.parts
+        if self._depot.bucket is None:
+            return None
+        if path.place is Place.ELSEWHERE and self._is_new(path.parts):
+            return path.parts
+        why = "outside of the payload folder" if path.place is Place.OUTSIDE else "no file that this task has made"
+        logger.warning("task %s: %r is %s: the result names it, but it is not sent", self._prefix, text, why)
+        return None
+
+    def _is_new(self, parts: Sequence[str]) -> bool:
+        """Whether it is a regular file that was written since the task began."""
+        with opened(self._root, parts) as descriptor:
+            status = os.fstat(descriptor)
+            return stat.S_ISREG(status.st_mode) and status.st_mtime >= self._began - _CLOCK_STEP_SECONDS
+
+    def _plan(self, parts: tuple[str, ...], origin: Origin | None) -> tuple[Location, list[Parcel]]:
+        """Where it goes and what must be sent for it: nothing where it lies there already, untouched."""
+        with opened(self._root, parts) as descriptor:
+            is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+            below = list(files_below(descriptor, "/".join([self._root, *parts]))) if is_folder else [""]
+        if origin is not None and self._states(parts, below) == origin.files:
+            return origin.location, []
+        if self._depot.bucket is None:
+            raise PermanentError(
+                f"the result names {parts[-1]!r} in the task's folder, but S3_BUCKET is not set, so it cannot be sent"
+            )
+        target = Location(self._depot.bucket, self._prefix + self._names.name_for(parts[-1]) + "/" * is_folder)
+        if not is_folder:
+            return target, [Parcel(parts, target)]
+        names = Names()
+        return target, [
+            Parcel((*parts, *path.split("/")), Location(target.bucket, target.key + names.name_for(path)))
+            for path in below
+        ]
+
+    def _states(self, parts: tuple[str, ...], below: Iterable[str]) -> dict[str, State]:
+        states = {}
+        for path in below:
+            with opened(self._root, (*parts, *filter(None, path.split("/")))) as descriptor:
+                states[path] = State.of(os.fstat(descriptor))
+        return states
+
+    def _send(self, parcels: Sequence[Parcel], marks: Sequence[Location]) -> None:
+        if not parcels and not marks:
+            return
+        s3 = self._depot.s3()
+        self._check_size(parcels)
+        try:
+            self._depot.for_all(self._send_one, parcels)
+            self._depot.for_all(s3.mark, marks)
+        except BaseException:
+            self._take_back([*(parcel.target for parcel in parcels), *marks])
+            raise
+
+    def _send_one(self, parcel: Parcel) -> None:
+        with opened(self._root, parcel.parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            self._depot.s3().upload(file, parcel.target)
+
+    def _check_size(self, parcels: Iterable[Parcel]) -> None:
+        for parcel in parcels:
+            with opened(self._root, parcel.parts) as descriptor:
+                self._sent_bytes += os.fstat(descriptor).st_size
+        if self._sent_bytes > self._depot.max_task_bytes:
+            raise PermanentError(
+                f"the result's files have {self._sent_bytes} bytes, but may have {self._depot.max_task_bytes} "
+                "(WORKER_MAX_TASK_BYTES)"
+            )
+
+    def _take_back(self, targets: Sequence[Location]) -> None:
+        """Remove what was sent of a result that nobody will get. Where that fails, too, it stays."""
+        try:
+            self._depot.for_all(self._depot.s3().remove, targets)
+        except TaskError as error:
+            logger.warning("task %s: what was sent of its result stays: %s", self._prefix, error)

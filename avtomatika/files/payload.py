@@ -1,0 +1,173 @@
+"""The payload folder: where a worker's files lie, each attempt of a task in a folder of its own, ``tasks/<name>``.
+
+Whoever works in such a folder holds a lock on it. One that nobody holds was left by a worker that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from time import monotonic, time
+
+from avtomatika.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+#: The folder of the tasks' folders.
+TASKS = "tasks"
+#: After so long what was left behind is removed.
+LEFT_SECONDS = 24 * 3600.0
+#: How often it is looked for.
+_LOOK_SECONDS = 3600.0
+
+
+class PayloadFolder:
+    """*path* is made, for nobody else to read, where it is not there; without one a temporary folder is, at need."""
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._given = None if path is None else os.path.abspath(path)
+        self._made: str | None = None
+        self._lock = threading.Lock()
+        self._next_look = 0.0
+        self._in_use: set[TaskFolder] = set()
+        if self._given is not None:
+            _prepare(self._given)
+
+    @property
+    def path(self) -> str:
+        """Its absolute path; links above it are not resolved."""
+        with self._lock:
+            if self._given is not None:
+                return self._given
+            if self._made is None:
+                self._made = tempfile.mkdtemp(prefix="avtomatika-")
+                weakref.finalize(self, shutil.rmtree, self._made, ignore_errors=True)
+            return self._made
+
+    def make_task_folder(self, name: str) -> TaskFolder:
+        """A new folder for an attempt of a task; *name* must be safe, and new. Raises OSError."""
+        root = self.path
+        _prepare(root)
+        self._remove_left_overs(root)
+        folder = TaskFolder(Path(root, TASKS, name))
+        self._in_use.add(folder)
+        return folder
+
+    def remove_task_folder(self, folder: TaskFolder) -> None:
+        self._in_use.discard(folder)
+        folder.remove()
+
+    def close(self) -> None:
+        """Remove what is still there of tasks that were given up, and the temporary folder."""
+        for folder in list(self._in_use):
+            self.remove_task_folder(folder)
+        if self._made is not None:
+            shutil.rmtree(self._made, ignore_errors=True)
+            self._made = None
+
+    def _remove_left_overs(self, root: str) -> None:
+        with self._lock:
+            if monotonic() < self._next_look:
+                return
+            self._next_look = monotonic() + _LOOK_SECONDS
+        for entry in os.scandir(Path(root, TASKS)):
+            if entry.is_dir(follow_symlinks=False) and _age_seconds(entry) > LEFT_SECONDS:
+                _remove_if_left(entry.path)
+
+
+class TaskFolder:
+    """A folder that is made and locked at birth: ``inputs`` is what was fetched, ``outputs`` what the skill makes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(0o700)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        for inner in (self.inputs, self.outputs, self.unfinished):
+            inner.mkdir(0o700)
+
+    @property
+    def inputs(self) -> Path:
+        return self.path / "in"
+
+    @property
+    def outputs(self) -> Path:
+        return self.path / "out"
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a download is until it is complete."""
+        return self.path / "part"
+
+    def remove(self) -> None:
+        """Remove all that is in it, whatever a skill did to it; what cannot be removed is told to the log."""
+        try:
+            shutil.rmtree(self.path)
+        except OSError:
+            _open_up(self.path)
+            try:
+                shutil.rmtree(self.path)
+            except OSError as error:
+                logger.warning("%s cannot be removed: %s", self.path, error)
+        finally:
+            os.close(self._descriptor)
+
+
+def _prepare(path: str) -> None:
+    """Make the folder, and ``tasks`` in it. Raises SettingsError where something else is there."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    for folder in (path, f"{path}/{TASKS}"):
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            _check(folder)
+        except OSError as error:
+            raise SettingsError(f"WORKER_PAYLOAD_DIR={path!r} cannot be made: {error.strerror}") from None
+
+
+def _check(folder: str) -> None:
+    mode = os.lstat(folder).st_mode
+    if stat.S_ISLNK(mode):
+        raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} is a link, which could lead anywhere")
+    if not stat.S_ISDIR(mode):
+        raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} is no folder")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} cannot be written to")
+
+
+def _age_seconds(entry: os.DirEntry[str]) -> float:
+    try:
+        return time() - entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # another worker was quicker
+        return 0.0
+
+
+def _remove_if_left(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # somebody is still at it
+        return
+    else:
+        logger.info("removing %s, which a worker left behind", path)
+        shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _open_up(path: Path) -> None:
+    """Let ourselves into folders that a skill closed."""
+    for folder, _, _ in os.walk(path):
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, 0o700)

@@ -1,0 +1,253 @@
+"""S3 as this project uses it: look, list, download, upload. Constant memory, whatever the size.
+
+What comes is checked: size, ETag from the first byte to the last, and the SHA-256 that an upload of ours carries.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from hashlib import file_digest, sha256
+from io import BufferedReader
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+from s3transfer.manager import TransferConfig, TransferManager
+from urllib3.exceptions import HTTPError
+
+from avtomatika.errors import InvalidInputError, TransientError
+
+from .config import S3Config
+from .failures import Changed, is_full, told_of
+from .locations import Location
+
+#: From here on an object goes in parts of this size, several at a time.
+PART_BYTES = 8 * 1024 * 1024
+#: How often a request is made before it is given up, and how often a body that broke off is asked for.
+ATTEMPTS = 4
+#: Requests at a time for parts of large objects, all transfers together.
+_PARTS_AT_A_TIME = 6
+#: Parts on their way up that are in memory; each file being read holds one more.
+_PARTS_IN_MEMORY = 4
+#: How much of a download is in memory, in pieces.
+_PIECE_BYTES = 256 * 1024
+_PIECES = 64
+#: Connections beside those for parts: small objects of folders.
+SMALL_AT_A_TIME = 10
+#: More objects than this are no folder for one task.
+MAX_OBJECTS = 10_000
+#: Metadata that an upload carries.
+_SHA256 = "sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that is there; *sha256* is None where nobody has said."""
+
+    location: Location
+    size: int
+    etag: str
+    sha256: str | None = None
+
+
+class S3:
+    """One client for all threads. What it raises are TaskErrors that begin with the URI."""
+
+    def __init__(self, config: S3Config) -> None:
+        self._is_closed = False
+        self._client = _client(config)
+        self._client.meta.events.register("before-send.s3", self._refuse_when_closed)
+        self._transfers = TransferManager(
+            self._client,
+            TransferConfig(
+                multipart_threshold=PART_BYTES + 1,
+                multipart_chunksize=PART_BYTES,
+                max_request_concurrency=_PARTS_AT_A_TIME,
+                max_submission_concurrency=2,
+                max_io_queue_size=_PIECES,
+                io_chunksize=_PIECE_BYTES,
+                num_download_attempts=ATTEMPTS,
+                max_in_memory_upload_chunks=_PARTS_IN_MEMORY,
+            ),
+        )
+
+    def close(self) -> None:
+        """Give up what is on its way: nothing is tried again from now on."""
+        self._is_closed = True
+        self._transfers.shutdown(cancel=True)
+        self._client.close()
+
+    def look(self, location: Location) -> Found:
+        """The object at *location*."""
+        with told_of(location):
+            answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
+            metadata = answer.get("Metadata", {})
+            return Found(location, answer["ContentLength"], answer["ETag"], metadata.get(_SHA256))
+
+    def list(self, folder: Location) -> list[Found]:
+        """The objects below *folder*, by key; InvalidInputError where there are none, or too many for a task."""
+        with told_of(folder):
+            found = list(self._below(folder))
+        if not found:
+            raise InvalidInputError(f"{folder}: no key begins like this")
+        return found
+
+    def _below(self, folder: Location) -> Iterator[Found]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
+        number = 0
+        for page in pages:
+            for each in page.get("Contents", ()):
+                number += 1
+                if number > MAX_OBJECTS:
+                    raise InvalidInputError(f"{folder}: there are more than {MAX_OBJECTS} objects below it")
+                yield Found(Location(folder.bucket, each["Key"]), each["Size"], each["ETag"])
+
+    # ------------------------------------------------------------ down
+
+    def download(self, found: Found, path: Path, *, unfinished: Path) -> None:
+        """Bring an object to *path*, all of it or nothing; *unfinished* is a folder of the same file system."""
+        part = unfinished / token_hex(8)
+        try:
+            with told_of(found.location):
+                if found.size > PART_BYTES:
+                    self._download_parts(found, part)
+                else:
+                    self._download_whole(found, part)
+                os.replace(part, path)
+        except Changed:
+            seen = self.look(found.location).etag
+            raise TransientError(f"{found.location}: was changed: expected ETag {found.etag}, seen {seen}") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _download_whole(self, found: Found, path: Path) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._read_whole(found, path)
+                return
+            except (BotoCoreError, HTTPError, OSError, TransientError) as problem:
+                if attempt == ATTEMPTS or is_full(problem):
+                    raise
+
+    def _read_whole(self, found: Found, path: Path) -> None:
+        location = found.location
+        answer = self._client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
+        size, digest = 0, sha256()
+        with closing(answer["Body"]) as body, path.open("wb") as file:
+            for piece in body.iter_chunks(_PIECE_BYTES):
+                file.write(piece)
+                digest.update(piece)
+                size += len(piece)
+                if size > found.size:
+                    break
+        _check(replace(found, sha256=answer.get("Metadata", {}).get(_SHA256)), size, digest.hexdigest())
+
+    def _download_parts(self, found: Found, path: Path) -> None:
+        if found.sha256 is None:  # a listing does not tell it
+            found = replace(found, sha256=self.look(found.location).sha256)
+        progress = _Progress(found)
+        with path.open("wb") as file:
+            location = found.location
+            self._transfers.download(location.bucket, location.key, file, subscribers=[progress]).result()
+        seen = None
+        if found.sha256 is not None:
+            with path.open("rb") as file:
+                seen = file_digest(file, "sha256").hexdigest()
+        _check(found, progress.bytes_transferred, seen)
+
+    # ------------------------------------------------------------ up
+
+    def upload(self, file: BufferedReader, location: Location) -> None:
+        """Send an open file, which must not change meanwhile."""
+        with told_of(location):
+            before = os.fstat(file.fileno())
+            digest = file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            extra = {"Metadata": {_SHA256: digest}}
+            self._transfers.upload(_Kept(file), location.bucket, location.key, extra_args=extra).result()
+            after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise TransientError(
+                    f"{location}: the file was changed while it was sent: "
+                    f"expected {before.st_size} bytes, seen {after.st_size}"
+                )
+            if before.st_size > PART_BYTES:  # was it put together as it was sent?
+                found = self.look(location)
+                _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
+
+    def mark(self, folder: Location) -> None:
+        """Say that an empty *folder* is there: with an object of no bytes that is called like it."""
+        with told_of(folder):
+            self._client.put_object(Bucket=folder.bucket, Key=folder.key, Body=b"")
+
+    def remove(self, location: Location) -> None:
+        with told_of(location):
+            self._client.delete_object(Bucket=location.bucket, Key=location.key)
+
+    def _refuse_when_closed(self, **_: Any) -> None:
+        if self._is_closed:
+            raise TransientError("the worker is stopping")
+
+
+class _Progress:
+    """Tells s3transfer what is known of an object, so that it sees a change, and counts what came."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+        self.bytes_transferred = 0
+
+    def on_queued(self, future: Any, **_: Any) -> None:
+        future.meta.provide_transfer_size(self._found.size)
+        future.meta.provide_object_etag(self._found.etag)
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+        self.bytes_transferred += bytes_transferred
+
+
+class _Kept:
+    """A file that s3transfer reads, and does not close: its owner still asks what became of it."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+
+def _check(expected: Found, size: int, digest: str | None) -> None:
+    if size != expected.size:
+        raise TransientError(f"{expected.location}: expected {expected.size} bytes, seen {size}")
+    if expected.sha256 is not None and digest != expected.sha256:
+        raise TransientError(f"{expected.location}: expected SHA-256 {expected.sha256}, seen {digest}")
+
+
+def _client(config: S3Config) -> Any:
+    return boto3.session.Session(
+        aws_access_key_id=config.access_key,
+        aws_secret_access_key=config.secret_key,
+        aws_session_token=config.session_token,
+        region_name=config.region,
+    ).client(
+        "s3",
+        endpoint_url=config.endpoint_url,
+        verify=config.ca_bundle,
+        config=Config(
+            s3={"addressing_style": "path" if config.needs_path_style else "auto"},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=min(config.timeout_seconds, 10),
+            read_timeout=config.timeout_seconds,
+            max_pool_connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME,
+            # Servers that are not Amazon's need not know the newer checksums; ours goes as metadata.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

@@ -1,0 +1,38 @@
+"""The texts in a JSON value, wherever they are nested; keys of objects are no values and stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from avtomatika.core.job import Json
+
+
+def texts_in(value: Json) -> Iterator[str]:
+    """Every text, in order.
+
+    >>> list(texts_in({"a": ["x", {"b": "y"}], "c": 3}))
+    ['x', 'y']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+
+
+def with_texts(value: Json, instead: Mapping[str, str]) -> Json:
+    """A copy of *value* with what *instead* says in the place of its texts.
+
+    >>> with_texts({"a": ["x", "y"]}, {"x": "z"})
+    {'a': ['z', 'y']}
+    """
+    if isinstance(value, str):
+        return instead.get(value, value)
+    if isinstance(value, dict):
+        return {key: with_texts(item, instead) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_texts(item, instead) for item in value]
+    return value

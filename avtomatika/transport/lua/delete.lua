@@ -1,0 +1,23 @@
+-- Removes a queue with its bindings and messages.
+--
+-- KEYS: queues, limits, expiring, the keys of the queue, then the binding hash of each of its bindings.
+-- ARGV: queue, 1 to do it only where the queue has expired, how many keys of the queue, then the bindings.
+-- Answers 1, or 0 where it is in use again.
+
+if ARGV[2] == '1' then
+  local clock = redis.call('TIME')
+  local due = redis.call('ZSCORE', KEYS[3], ARGV[1])
+  if not due or tonumber(due) > clock[1] * 1000 + math.floor(clock[2] / 1000) then return 0 end
+end
+
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires')
+redis.call('ZREM', KEYS[3], ARGV[1])
+local first = 4 + ARGV[3]
+for key = 4, first - 1 do redis.call('UNLINK', KEYS[key]) end
+for key = first, #KEYS do
+  if redis.call('HDEL', KEYS[key], ARGV[key - first + 4]) == 1 then
+    redis.call('HSET', KEYS[key], ':version', table.concat(redis.call('TIME'), '.'))
+  end
+end
+return 1

@@ -1,0 +1,20 @@
+-- Part of other scripts: the beat, by which a sweep knows that the server, or everybody, was away.
+--
+-- Idle time counts the server's own downtime. So whoever consumes beats, at least every third of a lease; after a gap of half a
+-- lease, or in another run of the server, nothing is taken over for a full lease: whoever lives has renewed by then.
+
+-- Now, and from when on messages may be taken over (both ms).
+local function beat(key, lease)
+  local clock = redis.call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local last = redis.call('HMGET', key, 'at', 'run', 'resume')
+  local resume = tonumber(last[3]) or 0
+  if not last[1] or now < last[1] - 1000 then
+    resume = now + lease
+  elseif last[2] ~= run or now - last[1] > lease / 2 then
+    resume = math.max(resume, now + lease)  -- others may have longer leases
+  end
+  redis.call('HSET', key, 'at', string.format('%.0f', now), 'run', run, 'resume', string.format('%.0f', resume))
+  return now, resume
+end

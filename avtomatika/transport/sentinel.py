@@ -1,0 +1,73 @@
+"""Sentinel: the URL that names several of them, and a client of whichever server they call the primary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from redis import Redis
+from redis.connection import SSLConnection, parse_url
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+_DEFAULT_PORT = 26379
+#: Sentinels answer at once or are away; the next one is asked then.
+_ASK_SECONDS = 2.0
+#: What a URL may say of the sentinels themselves: their own name and password.
+_OF_SENTINELS = {"sentinel_username": "username", "sentinel_password": "password"}
+
+
+class _Sentinels(Sentinel):
+    """Says who was asked for what, without the settings of connections."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        try:
+            host, port = super().discover_master(service_name)
+        except MasterNotFoundError:
+            asked = ", ".join("{host}:{port}".format_map(_kwargs(each)) for each in self.sentinels)
+            raise MasterNotFoundError(f"no sentinel of {asked} names a primary {service_name!r}") from None
+        return host, port
+
+
+def connect_by_sentinel(
+    url: str, settings: Mapping[str, Any], *, master_name: str | None, sentinel_kwargs: Mapping[str, Any] | None
+) -> Redis:
+    """A client of the primary that the sentinels at *url* name, asked anew for every connection.
+
+    ``sentinel://[user:password@]host[:port][,host[:port]...]/db?master_name=name``; ``;`` parts hosts too, and each may
+    be led by ``sentinel://`` as kombu has it. ``ssl=true`` speaks TLS with servers and sentinels.
+    Raises ValueError where no *master_name* is given, here or there.
+    """
+    hosts, given = _read(url)
+    name = master_name or given.pop("master_name", None)
+    if not name:
+        raise ValueError("a sentinel:// URL must name the primary: ?master_name=... (or the option master_name)")
+    of_sentinels = {theirs: given.pop(ours) for ours, theirs in _OF_SENTINELS.items() if ours in given}
+    of_servers = dict(settings) | given
+    shared = {key: value for key, value in of_servers.items() if key.startswith(("ssl", "protocol", "retry"))}
+    limits = {"socket_timeout": _ASK_SECONDS, "socket_connect_timeout": _ASK_SECONDS}
+    sentinels = _Sentinels(hosts, sentinel_kwargs={**shared, **limits, **of_sentinels, **(sentinel_kwargs or {})})
+    client: Redis = sentinels.master_for(name, **of_servers)
+    return client
+
+
+def _read(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """Where the sentinels are, and everything else that *url* says, with redis-py's names and types."""
+    places, _, query = url.partition("?")
+    asked = dict(parse_qsl(query))
+    scheme = "rediss" if asked.pop("ssl", "").lower() in ("true", "1", "yes") else "redis"
+    hosts: list[tuple[str, int]] = []
+    given: dict[str, Any] = {}
+    for place in re.split("[,;]", places):
+        parsed: dict[str, Any] = parse_url(f"{scheme}://{place.removeprefix('sentinel://')}?{urlencode(asked)}")
+        hosts.append((parsed.pop("host", "localhost"), parsed.pop("port", _DEFAULT_PORT)))
+        given |= parsed
+    if given.pop("connection_class", None) is SSLConnection:
+        given["ssl"] = True
+    return hosts, given
+
+
+def _kwargs(client: Redis) -> dict[str, Any]:
+    kwargs: dict[str, Any] = client.connection_pool.connection_kwargs
+    return kwargs

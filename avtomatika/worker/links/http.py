@@ -1,0 +1,221 @@
+"""The link over HTTP: asks a web address for tasks and brings the results there. The worker needs nothing else.
+
+One thread asks for tasks, one keeps what is in hand by heartbeats, one brings results (``deliveries``), each over a
+connection of its own: none can hold up another.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Any
+from urllib.parse import urlencode
+
+from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
+from avtomatika.schemas import wire
+from avtomatika.worker.config import Address
+from avtomatika.worker.runtime import Runtime
+
+from .backoff import pause_seconds
+from .deliveries import Deliveries
+from .exchange import Exchange
+from .polled import polled_task
+from .turns import Seat
+
+logger = logging.getLogger(__name__)
+
+#: Longest time between two heartbeats; shorter leases shorten it.
+_BEAT_SECONDS = 5.0
+#: The same while nobody has said how long leases are.
+_FIRST_BEAT_SECONDS = 0.5
+#: How long the asking thread waits for its turn before it looks whether it shall stop.
+_TURN_SECONDS = 1.0
+#: How long a stopping link waits between two looks whether everything is done.
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who asks. The token is in headers only."""
+
+    worker_id: str
+    token: str = field(repr=False)
+    worker_type: str = ""
+    skills: tuple[str, ...] = ()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Worker-ID": self.worker_id, "X-Worker-Token": self.token, "User-Agent": "avtomatika"}
+
+
+class HttpLink:
+    """Takes tasks from *address* whenever its *seat* has a turn."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        address: Address,
+        identity: Identity,
+        seat: Seat,
+        drain_timeout_seconds: float,
+    ) -> None:
+        self._runtime = runtime
+        self._address = address
+        self._identity = identity
+        self._seat = seat
+        self._drain_timeout_seconds = drain_timeout_seconds
+        self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
+        self._deliveries = Deliveries(runtime, Exchange(address, identity.headers), identity.worker_id)
+        self._beat_seconds = _FIRST_BEAT_SECONDS
+        self._is_registered = False
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._seat.wake()
+        self._asking.abort()
+
+    def run(self) -> None:
+        beats = threading.Thread(target=self._beat_on, name="heartbeats", daemon=True)
+        beats.start()
+        self._deliveries.start()
+        self._take_tasks()
+        self._drain()
+        self._ended.set()
+        beats.join()
+        self._leave()
+
+    # ------------------------------------------------------------ take
+
+    def _take_tasks(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                if not self._is_registered:
+                    self._register(self._asking)
+                if self._turn():
+                    failures = 0
+            except AvtomatikaError as error:
+                if not self._stopping.is_set():
+                    failures += 1
+                    self._fail(error, failures)
+
+    def _register(self, exchange: Exchange) -> None:
+        body = {
+            "worker_id": self._identity.worker_id,
+            "worker_type": self._identity.worker_type,
+            "supported_skills": [{"name": name, "type": name} for name in self._identity.skills],
+            "available_skills": self._identity.skills,
+            "timestamp": int(time()),
+        }
+        answer = exchange.ask("POST", "/_worker/workers/register", body) or {}
+        lease_seconds: Any = answer.get("lease_seconds")
+        is_known = isinstance(lease_seconds, int | float) and lease_seconds > 0
+        self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
+        self._is_registered = True
+        self._seat.recovered()
+        logger.info("registered with %s", self._address)
+
+    def _turn(self) -> bool:
+        """Ask once, if it is our turn; whether it was."""
+        turn = self._seat.take(_TURN_SECONDS)
+        if turn is None:
+            return False
+        taken = 0
+        try:
+            task = self._ask(turn.wait_seconds)
+            if task is not None:
+                self._deliveries.in_hand[task.task_id] = task
+                self._seat.wait_for_slot(turn, self._stopping.is_set)
+                taken = self._begin(task)
+        finally:
+            self._seat.ended(turn, taken=taken)
+        return True
+
+    def _ask(self, wait_seconds: float) -> wire.TaskMessage | None:
+        query = urlencode({"timeout": wait_seconds, "available_skills": ",".join(self._identity.skills)})
+        path = f"/_worker/workers/{self._identity.worker_id}/tasks/next?{query}"
+        answer = self._asking.ask("GET", path, wait_seconds=wait_seconds)
+        return None if answer is None else polled_task(answer, self._address)
+
+    def _begin(self, task: wire.TaskMessage) -> int:
+        """Begin, unless we stop or cannot: then nobody names the task any more, and it goes back."""
+        if self._stopping.is_set() or not self._runtime.has_skill(task.task_type):
+            self._deliveries.in_hand.pop(task.task_id, None)
+            logger.warning("task %s (%s) is not begun", task.task_id, task.task_type)
+            return 0
+        self._runtime.start([(task, None)])
+        return 1
+
+    def _fail(self, error: AvtomatikaError, failures: int) -> None:
+        self._is_registered = False
+        self._seat.failed()
+        seconds = pause_seconds(failures)
+        if isinstance(error, Unavailable):
+            seconds = max(seconds, error.retry_after_seconds)
+        logger.warning("%s; trying again in %.1f s", error, seconds)
+        self._stopping.wait(seconds)
+
+    # ------------------------------------------------------------ keep
+
+    def _beat_on(self) -> None:
+        while not self._ended.wait(self._beat_seconds):
+            if not self._is_registered and not self._deliveries.in_hand:
+                continue
+            try:
+                self._beat()
+            except NotFound:  # it has forgotten us
+                self._is_registered = False
+                self._asking.abort()
+            except AvtomatikaError as error:
+                if self._is_registered and not self._stopping.is_set():
+                    logger.warning("%s", error)
+                    self._seat.failed()
+                    self._is_registered = False
+                    self._asking.abort()
+
+    def _beat(self, **more: str | bool) -> None:
+        named = list(self._deliveries.in_hand)
+        body: dict[str, Any] = {
+            "worker_id": self._identity.worker_id,
+            "status": "busy" if named else "idle",
+            "current_tasks": named,
+            "timestamp": int(time()),
+            **more,
+        }
+        answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
+        lost = answer.get("cancel_task_ids")
+        for task_id in lost if isinstance(lost, list) else ():
+            if str(task_id) in self._deliveries.in_hand:
+                logger.warning("task %s is not ours any more: its result will not count", task_id)
+
+    # ------------------------------------------------------------ stop
+
+    def _drain(self) -> None:
+        """Let what is begun end and its results arrive, for as long as that may take."""
+        deadline = monotonic() + self._drain_timeout_seconds
+        self._let_go(self._runtime.withdraw())
+        while not self._deliveries.is_done and monotonic() < deadline:
+            self._deliveries.changed.wait(_LOOK_SECONDS)
+        self._let_go(self._runtime.close())
+        self._deliveries.stop()
+
+    def _let_go(self, assignments: Sequence[Any]) -> None:
+        for assignment in assignments:
+            logger.info("task %s, attempt %d: handed back", assignment.task.task_id, assignment.task.attempt)
+            self._deliveries.in_hand.pop(assignment.task.task_id, None)
+
+    def _leave(self) -> None:
+        """Say good-bye: what we still have goes to others at once."""
+        try:
+            if self._is_registered:
+                self._beat(status="offline", hands_back=True)
+        except AvtomatikaError as error:
+            logger.warning("%s; what is held comes to others after its lease", error)
+        for exchange in (self._asking, self._beating):
+            exchange.close()

@@ -1,0 +1,104 @@
+"""Whose turn it is: which link may ask for tasks now, and for how long. Pure: the clock is handed in.
+
+FAILOVER: the first healthy link of the list is in charge and waits for tasks; the others are asked now and then, so
+that nothing is stranded there. ROUND_ROBIN: links that have tasks take turns by weight; those that had none all wait at
+the same time, so that nobody stands behind an idle one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from avtomatika.worker.config import Mode
+
+#: A better link takes over again when it has been healthy so long.
+BACK_AFTER_SECONDS = 10.0
+#: How often a link that is not in charge is asked.
+STANDBY_EVERY_SECONDS = 5.0
+#: How long a link waits for tasks: a router on the way may cut off what takes 30 s ...
+WAIT_SECONDS = 20.0
+#: ... and where a better link may come back meanwhile.
+SHORT_WAIT_SECONDS = 4.0
+_LONG_AGO = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkView:
+    """A link as the order sees it; times are of one monotonic clock, in seconds.
+
+    A link is taken for healthy until it fails. It is dry when it had nothing the last time.
+    """
+
+    weight: int = 1
+    is_healthy: bool = True
+    since: float = _LONG_AGO
+    is_ready: bool = False
+    is_dry: bool = False
+    asked_at: float = _LONG_AGO
+
+    @property
+    def may_ask(self) -> bool:
+        return self.is_healthy and self.is_ready
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """*link* (its place in the list) may ask for *tasks* and wait so long; *reserves*: their slots are kept free."""
+
+    link: int
+    tasks: int = 1
+    wait_seconds: float = 0.0
+    reserves: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept between two turns: who is in charge, and what each link has to its credit."""
+
+    in_charge: int | None = None
+    credits: tuple[int, ...] = ()
+
+
+def next_turn(
+    mode: Mode, links: Sequence[LinkView], *, free: int, memory: Memory, now: float
+) -> tuple[Turn | None, Memory]:
+    """The next turn while *free* slots are left, or None where nobody may ask; and what to remember."""
+    if mode is Mode.FAILOVER:
+        memory = replace(memory, in_charge=in_charge(links, memory.in_charge, now=now))
+        return (_failover(links, memory.in_charge, free=free, now=now) if free > 0 else None), memory
+    return _round_robin(links, memory) if free > 0 else (None, memory)
+
+
+def in_charge(links: Sequence[LinkView], present: int | None, *, now: float) -> int | None:
+    """The link that tasks are taken from. None: no link is healthy."""
+    healthy = [place for place, link in enumerate(links) if link.is_healthy]
+    if present not in healthy:
+        return healthy[0] if healthy else None
+    steady = (place for place in healthy if place < present and now - links[place].since >= BACK_AFTER_SECONDS)
+    return next(steady, present)
+
+
+def _failover(links: Sequence[LinkView], chosen: int | None, *, free: int, now: float) -> Turn | None:
+    if chosen is not None and links[chosen].may_ask:
+        wait_seconds = SHORT_WAIT_SECONDS if chosen else WAIT_SECONDS
+        return Turn(chosen, tasks=free, wait_seconds=wait_seconds, reserves=False)
+    for place, link in enumerate(links):
+        if place != chosen and link.may_ask and now - link.asked_at >= STANDBY_EVERY_SECONDS:
+            return Turn(place)
+    return None
+
+
+def _round_robin(links: Sequence[LinkView], memory: Memory) -> tuple[Turn | None, Memory]:
+    dry = next((place for place, link in enumerate(links) if link.may_ask and link.is_dry), None)
+    if dry is not None:  # it takes nobody's slot by waiting, and would never be asked while others are rich
+        return Turn(dry, wait_seconds=WAIT_SECONDS, reserves=False), memory
+    rich = [place for place, link in enumerate(links) if link.may_ask]
+    if not rich:
+        return None, memory
+    credits = list(memory.credits) or [0] * len(links)
+    for place in rich:
+        credits[place] += links[place].weight
+    chosen = max(rich, key=lambda place: credits[place])
+    credits[chosen] -= sum(links[place].weight for place in rich)
+    return Turn(chosen), replace(memory, credits=tuple(credits))

@@ -1,0 +1,33 @@
+"""Tasks as a web address gives them. What it says is checked: it may be anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
+from avtomatika.worker.config import Address
+
+
+def polled_task(answer: Mapping[str, Any], address: Address) -> wire.TaskMessage:
+    """The task in *answer*; raises Unavailable where it is none. Where its result goes is the gateway's affair."""
+    job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
+    params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
+    if not (
+        all(isinstance(text, str) and text for text in (job_id, task_id, task_type))
+        and isinstance(params, dict)
+        and type(attempt) is int
+        and isinstance(outcomes, list)
+    ):
+        raise Unavailable(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
+    return wire.TaskMessage(
+        job_id=str(job_id),
+        task_id=str(task_id),
+        attempt=attempt,
+        task_type=str(task_type),
+        params=params,
+        outcomes=tuple(map(str, outcomes)),
+        reply_exchange="",
+        reply_prefix="",
+    )

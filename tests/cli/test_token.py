@@ -1,0 +1,64 @@
+"""``avtomatika token``: nothing of it needs a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from avtomatika.cli.main import cli
+from avtomatika.tokens import hash_token
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a workers.toml, and nothing in the environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("WORKERS_CONFIG_PATH", "WORKER_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "workers.toml"
+    path.write_text('[worker-video-1]\ntoken = "right"\n["cpu-*"]\ntoken = "fleet"\n')
+    path.chmod(0o600)
+    return tmp_path
+
+
+def run(*args: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(cli, ["token", *args], input=stdin)
+
+
+def test_new_tokens_are_all_different_and_long() -> None:
+    tokens = run("new", "--count", "3").stdout.split()
+
+    assert len(set(tokens)) == 3
+    assert all(len(token) == 43 for token in tokens)
+
+
+def test_tokens_on_stdin_are_hashed() -> None:
+    assert run("hash", stdin="one\ntwo\n").stdout.split() == [hash_token("one"), hash_token("two")]
+
+
+def test_the_ids_of_the_file_are_listed() -> None:
+    assert run("check").stdout.split() == ["worker-video-1", "cpu-*"]
+
+
+def test_a_token_that_fits_is_told_by_its_section() -> None:
+    result = run("check", "cpu-3", stdin="fleet\n")
+
+    assert result.stdout == "cpu-3 comes in by [cpu-*]\n"
+
+
+def test_a_token_that_does_not_fit_is_exit_5_and_not_shown() -> None:
+    result = run("check", "worker-video-1", stdin="planted\n")
+
+    assert result.exit_code == 5
+    assert "planted" not in result.output
+
+
+def test_a_fault_in_the_file_is_exit_2(folder: Path) -> None:
+    (folder / "workers.toml").write_text("[one]\n")
+
+    result = run("check")
+
+    assert result.exit_code == 2
+    assert "workers.toml, line 1: [one] needs either token or token_sha256" in result.output

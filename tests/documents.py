@@ -1,0 +1,138 @@
+"""Markdown documents as things that can be run: their code blocks, what stands behind them, and their links."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: Where the API is, in print.
+_PRINTED_URL = "http://localhost:8080"
+#: The line above a block that is a file ends with its name.
+_FILE = re.compile(r"`([\w./-]+\.py)`:$")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+#: What is another one each time, in the order in which it is replaced.
+_PASSING = (
+    (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIMESTAMP"),
+    (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "TIME"),
+    (r"\bg0-[0-9A-Z]{26}\b", "JOB"),
+    (r'@[0-9a-f]{8}\b|(?<="plan": ")[0-9a-f]{8}|(?<="plan":")[0-9a-f]{8}', "@PLAN"),
+    (r"\b[A-Za-z0-9_-]+-[0-9a-f]{8}\b", "WORKER"),
+    (r"\b\d+ ms\b", "N ms"),
+    (r'("duration_ms": ?)\d+', r"\g<1>0"),
+    (r'("server": ?)"[\d.]+"', r'\g<1>"SERVER"'),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block. *file* is what it is to be saved as, *output* what a shell block says, if the document tells."""
+
+    document: Path
+    line: int
+    language: str
+    text: str
+    file: str | None = None
+    output: Block | None = None
+
+    def __str__(self) -> str:
+        return f"{self.document.name}:{self.line}"
+
+
+def blocks(document: Path) -> list[Block]:
+    """All code blocks of *document*; one that is the output of the block before it stands there, not in the list."""
+    text = document.read_text()
+    found: list[Block] = []
+    end = 0
+    for match in _FENCE.finditer(text):
+        between, end = text[end : match.start()], match.end()
+        language, body = match.groups()
+        above = between.strip().rpartition("\n")[2]
+        file = _FILE.search(above)
+        block = Block(document, text.count("\n", 0, match.start()) + 1, language, body, file and file[1])
+        if found and found[-1].language == "sh" and language in ("text", "json") and not between.strip():
+            last = found.pop()
+            block = Block(last.document, last.line, last.language, last.text, output=block)
+        found.append(block)
+    return found
+
+
+def save_files(document: Path, folder: Path) -> None:
+    """Write every block of *document* that is a file to where its document says, below *folder*."""
+    for block in blocks(document):
+        if block.file is not None:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / block.file).write_text(block.text)
+
+
+def shell_environment(folder: Path, **more: str) -> dict[str, str]:
+    """What a shell of the reader's has: our command on the path; and a curl that shows no progress."""
+    (folder / ".curlrc").write_text("silent\nshow-error\n")
+    beside = str(Path(sys.executable).parent)
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "PATH": f"{beside}:{os.environ['PATH']}", "CURL_HOME": str(folder), **more}
+
+
+def run_blocks(
+    chosen: Sequence[Block], *, folder: Path, environment: Mapping[str, str], url: str
+) -> Iterator[tuple[int, str]]:
+    """Type *chosen* into one shell in *folder*, where the API is at *url*; yields status and words of each."""
+    end = "=== end of a block:"
+    script = "".join(f'{block.text}\necho "{end} $?"\n' for block in chosen)
+    done = subprocess.run(
+        ["bash", "-c", script.replace(_PRINTED_URL, url)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    for said, status in re.findall(rf"(.*?){end} (\d+)\n", done.stdout, re.DOTALL):
+        yield int(status), said.replace(url, _PRINTED_URL)
+
+
+def lasting(text: str, language: str) -> object:
+    """*text* without what is another one each time: times, ids and the like."""
+    text = _lasting(text)
+    return json.loads(text) if language == "json" else text
+
+
+def _lasting(text: str) -> str:
+    for pattern, word in _PASSING:
+        text = re.sub(pattern, word, text)
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def links(document: Path) -> list[str]:
+    """Where the links and pictures of *document* lead; addresses on the web are not among them."""
+    prose = _FENCE.sub("", document.read_text())
+    return [link for link in _LINK.findall(prose) if "://" not in link]
+
+
+def anchors(document: Path) -> set[str]:
+    """What can be linked to within *document*."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def section(document: Path, heading: str) -> str:
+    """The text below *heading* up to the next one of its rank."""
+    _, _, rest = document.read_text().partition(f"\n## {heading}\n")
+    return rest.partition("\n## ")[0]
+
+
+def table(text: str) -> list[list[str]]:
+    """Cells of the rows of the (only) table in *text*, without its head."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]

@@ -1,0 +1,50 @@
+"""Who saw what: the books of a storm, kept so that a process killed at any moment has told all that it did.
+
+Consumers write a line before they acknowledge, in one write to a file opened for appending; producers note a number
+only after their publish has returned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+
+class Diary:
+    """Where one process writes what it has seen."""
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(self, number: int) -> None:
+        os.write(self._file, b"%d\n" % number)
+
+
+@dataclass
+class Ledger:
+    """*confirmed* maps the numbers whose publish has returned to when it did (monotonic seconds)."""
+
+    path: Path
+    confirmed: dict[int, float] = field(default_factory=dict)
+
+    def confirm(self, number: int) -> None:
+        self.confirmed[number] = monotonic()
+
+    @property
+    def seen(self) -> Counter[int]:
+        if not self.path.exists():
+            return Counter()
+        return Counter(int(line) for line in self.path.read_bytes().split())
+
+    @property
+    def repeats(self) -> int:
+        """How many deliveries there were beyond the first of each message."""
+        seen = self.seen
+        return seen.total() - len(seen)
+
+    def lost(self, left: set[int]) -> list[int]:
+        """Confirmed, never seen, and not *left* anywhere on the server."""
+        return sorted(self.confirmed.keys() - self.seen.keys() - left)

@@ -1,0 +1,123 @@
+"""A publisher that never gives up, and the whole scene of a fault: it, two consumers, and their books."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from kombu import Exchange, Producer, Queue
+
+from avtomatika.transport import NoRoute
+
+from . import queues
+from .consumers import OPTIONS, QUEUE, Post, bare
+from .ledger import Ledger
+from .troop import Consume, Consumers, wait_until
+
+#: What a publisher waits for an answer at most.
+SOCKET_TIMEOUT_SECONDS = 1.0
+
+
+class Traffic:
+    """Publishes one number after the other. One whose publish fails is not confirmed, and not tried again."""
+
+    def __init__(self, url: str, ledger: Ledger) -> None:
+        self.errors: Counter[str] = Counter()
+        self.longest_seconds = 0.0
+        self._url = url
+        self._ledger = ledger
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="traffic")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with queues.connect(self._url, socket_timeout=SOCKET_TIMEOUT_SECONDS) as connection:
+            producer = Producer(connection.channel(), auto_declare=False)
+            failures = (*connection.connection_errors, *connection.channel_errors)
+            number = 0
+            while not self._stop.wait(0.003):
+                number += 1
+                began = monotonic()
+                try:
+                    producer.publish(str(number), exchange="storm", routing_key=QUEUE)
+                except failures as error:
+                    self.errors[type(error).__name__] += 1
+                    self._declare_again(producer, error)
+                    self._stop.wait(0.02)
+                else:
+                    self._ledger.confirm(number)
+                self.longest_seconds = max(self.longest_seconds, monotonic() - began)
+
+    @staticmethod
+    def _declare_again(producer: Producer, error: Exception) -> None:
+        if isinstance(error, NoRoute):
+            Queue(QUEUE, Exchange("storm"), routing_key=QUEUE)(producer.channel).declare()
+
+
+@dataclass
+class Scene:
+    """*url* leads to the server itself, whatever way the others take."""
+
+    url: str
+    ledger: Ledger
+    traffic: Traffic
+    consumers: Consumers
+
+    def goes_on(self, seconds: float = 20) -> None:
+        """Wait until messages published from now on are confirmed, and seen."""
+        begins = monotonic()
+
+        def are_seen() -> bool:
+            seen = self.ledger.seen
+            later = [number for number, at in list(self.ledger.confirmed.items()) if at > begins]
+            return len(later) >= 100 and all(number in seen for number in later[:50])
+
+        wait_until(are_seen, seconds, "traffic after the fault")
+
+    def end(self) -> None:
+        """No more publishing; wait until everything is consumed."""
+        self.traffic.stop()
+        wait_until(lambda: queues.waiting(self.url) == 0, 30, "an empty queue")
+
+    @property
+    def lost(self) -> list[int]:
+        return self.ledger.lost(queues.left(self.url))
+
+    def tell(self, fault: str) -> None:
+        print(
+            f"{fault}: {len(self.ledger.confirmed)} confirmed, {len(self.lost)} lost, {self.ledger.repeats} repeated, "
+            f"longest publish {self.traffic.longest_seconds:.1f} s, errors {dict(self.traffic.errors)}"
+        )
+
+
+@contextmanager
+def under_way(
+    url: str, folder: Path, *, way: str | None = None, consume: Consume = bare, **options: Any
+) -> Iterator[Scene]:
+    """Traffic and two consumers at the server *url*; *way* is the URL by which they reach it."""
+    ledger = Ledger(folder / "seen")
+    queues.declare(url)
+    options = {**OPTIONS, "socket_timeout": SOCKET_TIMEOUT_SECONDS, **options}
+    post = Post(way or url, str(ledger.path), work_seconds=0.005, options=options)
+    traffic = Traffic(way or url, ledger)
+    with Consumers(post, consume=consume) as consumers:
+        scene = Scene(url, ledger, traffic, consumers)
+        traffic.start()
+        try:
+            scene.goes_on()
+            yield scene
+        finally:
+            traffic.stop()
+        assert consumers.deaths == [], "a consumer did not survive"

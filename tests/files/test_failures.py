@@ -1,0 +1,302 @@
+"""What networks, servers and disks do: the end says what and where, another try can help or not, nothing is left."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avtomatika.errors import InvalidInputError, TransientError
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
+from avtomatika.files.s3 import ATTEMPTS, PART_BYTES
+from avtomatika.files.task import TaskFiles
+
+from . import proxy as faults
+from .conftest import Cloud, left_in, task
+from .proxy import Proxy
+
+LARGE = 2 * PART_BYTES + 5
+#: A request that the client repeats, for as often as it does, and as often again for a body that breaks off.
+ALWAYS = 10_000
+
+BeginBadly = Callable[..., TaskFiles]
+
+
+@pytest.fixture(autouse=True)
+def no_broken_connections_left() -> Iterator[None]:
+    """What a transfer that was given up had open is closed when it is collected: here, where nobody minds."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def begin_badly(make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy) -> BeginBadly:
+    """The files of a task whose worker reaches S3 by the proxy."""
+
+    def begin(**params: Any) -> TaskFiles:
+        depot = make_depot(replace(config, endpoint_url=proxy.url, timeout_seconds=0.4))
+        return depot.begin(task(params))
+
+    return begin
+
+
+@pytest.mark.parametrize("size", [100, LARGE])
+@pytest.mark.parametrize("happen", [faults.broken, faults.busy, faults.reset, faults.silence, faults.half_silence])
+def test_what_happens_once_is_tried_again(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, happen: Any, size: int
+) -> None:
+    body = os.urandom(size)
+    proxy.fail("GET", happen)
+    files = begin_badly(film=cloud.put(inputs, "film.mp4", body))
+
+    path = Path(files.fetch().params["film"])
+
+    assert path.read_bytes() == body
+    files.close()
+
+
+@pytest.mark.parametrize("happen", [faults.broken, faults.busy, faults.silence])
+@pytest.mark.parametrize("size", [100, LARGE])
+def test_sending_is_tried_again(begin_badly: BeginBadly, cloud: Cloud, proxy: Proxy, happen: Any, size: int) -> None:
+    body = os.urandom(size)
+    proxy.fail("PUT", happen)
+    files = begin_badly()
+    path = Files(files).path("film.mp4")
+    path.write_bytes(body)
+
+    uri = files.deliver(str(path))
+
+    assert cloud.read(uri) == body
+    files.close()
+
+
+@pytest.mark.parametrize("size", [100, LARGE])
+@pytest.mark.parametrize(
+    ("happen", "words"),
+    [
+        (faults.reset, "film.mp4: "),
+        (faults.short, r"film.mp4: expected \d+ bytes, seen \d+|film.mp4: .*"),
+        (faults.altered, "film.mp4: expected SHA-256 [0-9a-f]{64}, seen [0-9a-f]{64}"),
+    ],
+)
+def test_what_does_not_end_is_transient_and_leaves_nothing(
+    begin_badly: BeginBadly,
+    cloud: Cloud,
+    inputs: str,
+    proxy: Proxy,
+    payload: Path,
+    *,
+    happen: Any,
+    words: str,
+    size: int,
+) -> None:
+    sender = begin_badly()
+    path = Files(sender).path("film.mp4")
+    path.write_bytes(os.urandom(size))
+    uri = sender.deliver(str(path))
+    sender.close()
+    proxy.fail("GET", happen, ALWAYS)
+    files = begin_badly(film=uri)
+
+    with pytest.raises(TransientError, match=rf"s3://.*/{words}"):
+        files.fetch()
+
+    assert [path for path in files.folder.path.rglob("*") if path.is_file()] == []
+    files.close()
+    assert left_in(payload) == []
+
+
+@pytest.mark.parametrize("happen", [faults.broken, faults.busy])
+def test_a_server_that_stays_ill_is_asked_a_few_times(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, happen: Any
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", b"film")
+    fault = proxy.fail("HEAD", happen, ALWAYS)
+    files = begin_badly(film=uri)
+
+    with pytest.raises(TransientError, match=rf"{uri}: the server answered 50[03]"):
+        files.fetch()
+
+    assert fault.seen == ATTEMPTS
+    files.close()
+
+
+def test_a_server_that_is_away_is_named_with_the_object(
+    make_depot: Callable[..., Depot], config: S3Config, payload: Path
+) -> None:
+    files = make_depot(replace(config, endpoint_url="http://127.0.0.1:1")).begin(task({"film": "s3://films/a.mp4"}))
+
+    with pytest.raises(TransientError, match=r"s3://films/a\.mp4: EndpointConnectionError: .*127\.0\.0\.1:1"):
+        files.fetch()
+
+    files.close()
+    assert left_in(payload) == []
+
+
+def test_an_object_that_is_replaced_meanwhile_is_told_with_both_versions(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy
+) -> None:
+    for size in (100, LARGE):
+        uri = cloud.put(inputs, "film.mp4", b"a" * size)
+        files = begin_badly(film=uri)
+
+        def replace_it(method: str, path: str, size: int = size) -> None:
+            if method == "GET":
+                cloud.put(inputs, "film.mp4", os.urandom(size))
+
+        proxy.before = replace_it
+
+        with pytest.raises(TransientError, match=rf"{uri}: was changed: expected ETag .*, seen "):
+            files.fetch()
+        files.close()
+        proxy.before = lambda method, path: None
+
+
+def test_a_file_that_changes_while_it_is_sent_is_no_result(
+    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+) -> None:
+    files = begin_badly()
+    path = Files(files).path("growing.txt")
+    path.write_text("12345")
+    proxy.before = lambda method, _: path.write_text("1234567") and None if method == "PUT" else None
+
+    with pytest.raises(TransientError, match=r"growing\.txt: the file was changed .*: expected 5 bytes, seen 7"):
+        files.deliver(str(path))
+
+    assert cloud.keys(results) == []
+    files.close()
+
+
+def test_no_half_of_a_result_stays_in_the_bucket(
+    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+) -> None:
+    files = begin_badly()
+    paths = [Files(files).path(f"{number}.txt") for number in range(5)]
+    for path in paths:
+        path.write_text(path.name)
+
+    def break_the_fourth(method: str, path: str) -> None:
+        if method == "PUT" and path.endswith("/3.txt"):
+            proxy.fail("PUT", faults.broken, ALWAYS)
+
+    proxy.before = break_the_fourth
+
+    with pytest.raises(TransientError, match=r"\.txt: the server answered 500"):
+        files.deliver([str(path) for path in paths])
+
+    assert cloud.keys(results) == []
+    files.close()
+
+
+def test_a_large_upload_that_fails_leaves_no_parts(
+    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+) -> None:
+    files = begin_badly()
+    path = Files(files).path("film.mp4")
+    path.write_bytes(os.urandom(LARGE))
+    proxy.fail("PUT", faults.broken, ALWAYS)
+
+    with pytest.raises(TransientError, match=r"film\.mp4: the server answered 500"):
+        files.deliver(str(path))
+
+    assert "Uploads" not in cloud.client.list_multipart_uploads(Bucket=results)
+    files.close()
+
+
+# ---------------------------------------------------------------- what no other try changes
+
+
+def test_a_key_that_is_not_there_is_invalid_input(begin_badly: BeginBadly, inputs: str) -> None:
+    files = begin_badly(film=f"s3://{inputs}/nothing.mp4")
+
+    with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing\.mp4: there is no such key"):
+        files.fetch()
+    files.close()
+
+
+@pytest.mark.parametrize("key", ["a.mp4", "folder/"])
+def test_a_bucket_that_is_not_there_is_invalid_input(begin_badly: BeginBadly, key: str) -> None:
+    files = begin_badly(film=f"s3://no-such-bucket-here/{key}")
+
+    with pytest.raises(InvalidInputError, match=rf"s3://no-such-bucket-here/{key}: there is no such .*bucket"):
+        files.fetch()
+    files.close()
+
+
+def test_a_bucket_for_results_that_is_not_there_is_named(make_depot: Callable[..., Depot], config: S3Config) -> None:
+    files = make_depot(replace(config, bucket="no-such-results")).begin(task({}))
+    path = Files(files).path("a.txt")
+    path.write_text("a")
+
+    with pytest.raises(InvalidInputError, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
+        files.deliver(str(path))
+    files.close()
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Other"])
+def test_access_that_is_denied_is_invalid_input(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, code: str
+) -> None:
+    def denied(handler: faults.Handler, answer: faults.Answer) -> None:
+        handler.give(faults.Answer(403, [], f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()))
+
+    proxy.fail("GET", denied, ALWAYS)
+    files = begin_badly(film=cloud.put(inputs, "film.mp4", b"film"))
+
+    with pytest.raises(InvalidInputError, match=r"film\.mp4: access denied"):
+        files.fetch()
+    files.close()
+
+
+# ---------------------------------------------------------------- the disk
+
+
+def test_a_disk_without_room_is_transient_before_anything_is_fetched(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = begin_badly(film=cloud.put(inputs, "film.mp4", b"film"))
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3))
+
+    with pytest.raises(TransientError, match="have 4 bytes, but the payload folder has room for 3"):
+        files.fetch()
+    files.close()
+
+
+@pytest.mark.parametrize("size", [100, LARGE])
+def test_a_disk_that_fills_up_is_transient(
+    begin_badly: BeginBadly,
+    cloud: Cloud,
+    inputs: str,
+    payload: Path,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    files = begin_badly(film=cloud.put(inputs, "film.mp4", os.urandom(size)))
+    open_file = Path.open
+
+    def open_on_a_full_disk(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if "w" in mode and "/part/" in str(path):
+            return open_file(Path("/dev/full"), "wb", buffering=0)
+        return open_file(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
+
+    with pytest.raises(TransientError, match=rf"film\.mp4: {os.strerror(errno.ENOSPC)}"):
+        files.fetch()
+
+    files.close()
+    assert left_in(payload) == []

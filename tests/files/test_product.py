@@ -1,0 +1,224 @@
+"""The whole product: a blueprint, an orchestrator, a worker process, S3, and the ``.env`` of the cookbook."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika import broker
+from avtomatika.core.job import Job
+from avtomatika.loading import load_blueprints
+from avtomatika.store import NewJob, Store
+
+from .conftest import USUAL_PORT, Cloud
+
+DEADLINE_SECONDS = 30
+RESULTS = "worker-results"
+PAYLOADS = Path("/tmp/payloads")
+
+#: Word for word.
+SEED = """
+S3_ENDPOINT_URL=http://localhost:9000
+S3_ACCESS_KEY=minioadmin
+S3_SECRET_KEY=minioadmin
+S3_BUCKET=worker-results
+WORKER_PAYLOAD_DIR=/tmp/payloads # Directory allowed for upload
+"""
+
+BLUEPRINT = """
+from avtomatika import Blueprint
+
+bp = Blueprint("films", api_endpoint="jobs/films")
+
+@bp.handler(is_start=True)
+def start(initial_data, actions):
+    actions.dispatch_task(initial_data["skill"], {"film": initial_data["film"]}, transitions={"success": "done"})
+
+@bp.handler(is_end=True)
+def done(output):
+    return {"output": output}
+"""
+
+WORKER = """
+import os
+import resource
+from pathlib import Path
+from avtomatika import Worker
+
+worker = Worker()
+
+@worker.skill()
+def beside(params):
+    output = params["film"] + ".mp4"
+    Path(output).write_bytes(Path(params["film"]).read_bytes() + b"!")
+    return {"output": output}
+
+@worker.skill()
+async def in_the_payload_folder(params):
+    output = Path("/tmp/payloads/out.mp4")
+    output.write_bytes(Path(params["film"]).read_bytes() + b"?")
+    return {"status": "success", "data": {"output": str(output)}}
+
+@worker.skill()
+def large(params, files):
+    copy = files.path("copy.bin")
+    with open(params["film"], "rb") as film, open(copy, "wb") as file:
+        while piece := film.read(1 << 20):
+            file.write(piece)
+        file.write(b"!")
+    uri = files.upload(copy)
+    return {"output": {"uri": uri, "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}}
+"""
+
+
+@dataclass
+class Product:
+    """An orchestrator and a worker in *folder*, over one server."""
+
+    folder: Path
+    store: Store
+
+    def run(self, skill: str, film: str, *, within_seconds: float = DEADLINE_SECONDS) -> Job:
+        """The job that has that film go through that skill, when it is over."""
+        [blueprint] = load_blueprints(str(self.folder / "blueprints"))
+        data = {"skill": skill, "film": film}
+        job_id = self.store.create(NewJob(blueprint.plan, "tester", data)).job_id
+        deadline = monotonic() + within_seconds
+        while monotonic() < deadline:
+            job = self.store.load(job_id)
+            assert job is not None
+            if job.status.is_final or job.status == "quarantined":
+                return job
+            sleep(0.05)
+        raise AssertionError(f"the job did not end: {job} {self._logs()}")
+
+    def _logs(self) -> str:
+        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+@pytest.fixture
+def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Product]]:
+    """Start the processes in a folder with that ``.env``."""
+    processes: list[subprocess.Popen[bytes]] = []
+    stores: list[Store] = []
+
+    def make(dotenv: str) -> Product:
+        (tmp_path / "blueprints").mkdir()
+        (tmp_path / "blueprints" / "films.py").write_text(BLUEPRINT)
+        (tmp_path / "worker.py").write_text(WORKER)
+        (tmp_path / ".env").write_text(dotenv)
+        with broker.connect(redis_url) as connection:
+            broker.declare(connection, [bp.plan for bp in load_blueprints(str(tmp_path / "blueprints"))])
+        for role in ("orchestrator", "worker"):
+            processes.append(_start(role, tmp_path, REDIS_URL=redis_url))
+        stores.append(Store.connect(redis_url))
+        return Product(tmp_path, stores[-1])
+
+    yield make
+    for store in stores:
+        store.close()
+    for process in processes:
+        process.terminate()
+    assert [process.wait(DEADLINE_SECONDS) for process in processes] == [0] * len(processes)
+
+
+@pytest.fixture
+def usual_cloud(cloud: Cloud) -> Cloud:
+    """The server where the cookbook says that it is."""
+    if not cloud.url.endswith(f":{USUAL_PORT}"):
+        pytest.skip(f"port {USUAL_PORT} is taken by somebody else")
+    cloud.make_bucket(RESULTS)
+    return cloud
+
+
+@pytest.fixture
+def payloads() -> Iterator[Path]:
+    """The folder that the cookbook names; what we bring there goes again."""
+    was_there = PAYLOADS.exists()
+    yield PAYLOADS
+    (PAYLOADS / "out.mp4").unlink(missing_ok=True)
+    if not was_there:
+        shutil.rmtree(PAYLOADS)
+
+
+@pytest.fixture
+def film(cloud: Cloud, inputs: str) -> str:
+    return cloud.put(inputs, "raw/film one.mov", b"film")
+
+
+def _start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("S3_", "WORKER_", "AWS_"))}
+    with (folder / f"{role}.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "avtomatika.cli", role],
+            cwd=folder,
+            env={**clean, "PYTHONPATH": str(Path(__file__).parents[2]), **environ},
+            stdout=log,
+            stderr=log,
+        )
+
+
+def test_the_cookbooks_settings_work_as_they_are_printed(
+    payloads: Path, make_product: Callable[[str], Product], usual_cloud: Cloud, film: str
+) -> None:
+    product = make_product(SEED)
+
+    beside, elsewhere = product.run("beside", film), product.run("in_the_payload_folder", film)
+
+    for job, name, body in ((beside, "film one.mov.mp4", b"film!"), (elsewhere, "out.mp4", b"film?")):
+        assert job.status == "finished", job
+        result: Any = job.result
+        assert result["output"].startswith(f"s3://{RESULTS}/{job.id}/{job.id}.")
+        assert result["output"].endswith(f"/{name}")
+        assert usual_cloud.read(result["output"]) == body
+    assert list((payloads / "tasks").iterdir()) == []
+
+
+def test_a_worker_without_s3_says_what_is_missing(make_product: Callable[[str], Product], film: str) -> None:
+    job = make_product("").run("beside", film)
+
+    assert job.status == "failed"
+    assert "S3_BUCKET is not set" in str(job.error)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("megabytes", [200, 500])
+def test_a_large_file_takes_no_more_memory_than_a_small_one(
+    make_product: Callable[[str], Product],
+    cloud: Cloud,
+    inputs: str,
+    results: str,
+    tmp_path: Path,
+    *,
+    megabytes: int,
+) -> None:
+    size = megabytes * 1_000_000
+    source = tmp_path / "large.bin"
+    with source.open("wb") as file:
+        file.truncate(size)
+    cloud.client.upload_file(str(source), inputs, "large.bin")
+    payload = tmp_path / "payloads"
+    product = make_product(
+        f"S3_ENDPOINT_URL={cloud.url}\nS3_ACCESS_KEY=a\nS3_SECRET_KEY=b\n"
+        f"S3_BUCKET={results}\nWORKER_PAYLOAD_DIR={payload}\n"
+    )
+
+    job = product.run("large", f"s3://{inputs}/large.bin", within_seconds=100)
+
+    assert job.status == "finished", job
+    output: Any = job.result["output"]
+    key = output["uri"].removeprefix(f"s3://{results}/")
+    assert cloud.client.head_object(Bucket=results, Key=key)["ContentLength"] == size + 1
+    print(f"{output['rss'] / 1e6:.0f} MB")
+    assert output["rss"] < 200_000_000, f"{output['rss'] / 1e6:.0f} MB"
+    assert list((payload / "tasks").iterdir()) == []

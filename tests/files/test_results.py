@@ -1,0 +1,292 @@
+"""Which texts of a result are files of ours to send, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from avtomatika.errors import InvalidInputError, PermanentError
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
+from avtomatika.files.places import Place, path_of
+from avtomatika.files.task import TaskFiles
+
+from .conftest import Cloud, task
+
+Begin = Callable[..., TaskFiles]
+LONG_AGO = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("/p/tasks/own/out/a", Place.OWN),
+        ("/p/tasks/own", Place.OWN),
+        ("/p//tasks/./own/a", Place.OWN),
+        ("/p/tasks/other/a", Place.FOREIGN),
+        ("/p/tasks/own-too/a", Place.FOREIGN),
+        ("/p/tasks", Place.ELSEWHERE),
+        ("/p/a", Place.ELSEWHERE),
+        ("/p/", Place.ELSEWHERE),
+        ("/p", Place.OUTSIDE),
+        ("/pp/a", Place.OUTSIDE),
+        ("/p/tasks/own/../other/a", Place.OUTSIDE),
+        ("/etc/passwd", Place.OUTSIDE),
+        ("out.mp4", Place.NOWHERE),
+        ("", Place.NOWHERE),
+        ("/p/a\0b", Place.NOWHERE),
+        ("/" + "x" * 5000, Place.NOWHERE),
+    ],
+)
+def test_a_text_is_judged_by_where_it_leads(text: str, place: Place) -> None:
+    assert path_of(text, root="/p", task_folder="own").place is place
+
+
+def test_paths_become_uris_wherever_they_stand(begin: Begin, cloud: Cloud, results: str) -> None:
+    files = begin()
+    one, two = Files(files).path("one.txt"), Files(files).path("deep/two.txt")
+    one.write_text("one")
+    two.write_text("two")
+
+    data = files.deliver({"a": [str(one), {"b": str(two)}], "missing": f"{one}.not", "text": "one.txt", "n": 1})
+
+    assert data["a"][0].startswith(f"s3://{results}/g0-1/g0-1.0.0/1-")
+    assert data["a"][0].endswith("/one.txt")
+    assert cloud.read(data["a"][1]["b"]) == b"two"
+    assert (data["missing"], data["text"], data["n"]) == (f"{one}.not", "one.txt", 1)
+
+
+def test_files_of_one_name_have_keys_of_their_own(begin: Begin, cloud: Cloud) -> None:
+    files = begin()
+    paths = [Files(files).path(name) for name in ("a/x.txt", "b/x.txt", "c/X.txt")]
+    for path in paths:
+        path.write_text(str(path))
+
+    uris = files.deliver([str(path) for path in paths])
+
+    assert [cloud.read(uri).decode() for uri in uris] == [str(path) for path in paths]
+
+
+def test_an_input_that_was_changed_is_sent(begin: Begin, cloud: Cloud, inputs: str) -> None:
+    files = begin(text=cloud.put(inputs, "a.txt", "before"))
+    path = files.fetch().params["text"]
+    Path(path).write_text("after!")
+
+    uri = files.deliver({"text": path})["text"]
+
+    assert cloud.read(uri) == b"after!"
+    assert cloud.read(f"s3://{inputs}/a.txt") == b"before"
+
+
+def test_an_untouched_folder_and_what_is_in_it_are_what_they_were(begin: Begin, cloud: Cloud, inputs: str) -> None:
+    uri = cloud.put(inputs, "f/a.txt", "a")
+    cloud.put(inputs, "f/b.txt", "b")
+    files = begin(folder=f"s3://{inputs}/f/")
+    folder = files.fetch().params["folder"]
+
+    data = files.deliver([folder, f"{folder}/", f"{folder}/a.txt"])
+
+    assert data == [f"s3://{inputs}/f/", f"s3://{inputs}/f/", uri]
+
+
+def test_a_folder_with_one_file_more_is_sent(begin: Begin, cloud: Cloud, inputs: str, results: str) -> None:
+    cloud.put(inputs, "f/a.txt", "a")
+    files = begin(folder=f"s3://{inputs}/f/")
+    folder = files.fetch().params["folder"]
+    Path(folder, "new.txt").write_text("new")
+
+    [uri] = files.deliver([folder])
+
+    assert uri.startswith(f"s3://{results}/")
+    assert cloud.read(f"{uri}a.txt") == b"a"
+    assert cloud.read(f"{uri}new.txt") == b"new"
+
+
+# ---------------------------------------------------------------- links and the like
+
+
+def _link(path: Path, secret: Path) -> None:
+    path.symlink_to(secret)
+
+
+def _link_through_a_folder(path: Path, secret: Path) -> None:
+    path.parent.rmdir()
+    path.parent.symlink_to(secret.parent)
+
+
+def _hard_link(path: Path, secret: Path) -> None:
+    path.hardlink_to(secret)
+
+
+def _fifo(path: Path, secret: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path, secret: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        before = Path.cwd()
+        os.chdir(path.parent)  # the path of a socket must be short
+        try:
+            server.bind(path.name)
+        finally:
+            os.chdir(before)
+
+
+TRICKS = {
+    "is a link": _link,
+    "is a link: only": _link_through_a_folder,
+    "is a hard link": _hard_link,
+    "is a FIFO": _fifo,
+    "is a socket": _socket,
+}
+
+
+@pytest.mark.parametrize("words", TRICKS)
+@pytest.mark.parametrize("is_own", [True, False])
+def test_what_is_no_plain_file_is_refused(
+    begin: Begin, cloud: Cloud, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
+) -> None:
+    secret = tmp_path / "outside" / "secret"
+    secret.parent.mkdir()
+    secret.write_text("secret")
+    files = begin()
+    path = Files(files).path("deep/secret") if is_own else payload / "deep" / "secret"
+    path.parent.mkdir(exist_ok=True)
+    TRICKS[words](path, secret)
+
+    with pytest.raises(PermanentError, match=words):
+        files.deliver({"file": str(path)})
+
+    assert cloud.keys(results) == []
+
+
+@pytest.mark.parametrize("words", [words for words in TRICKS if words != "is a link: only"])
+def test_a_folder_with_such_a_thing_in_it_is_refused(begin: Begin, tmp_path: Path, words: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    files = begin()
+    path = Files(files).path("folder/deep/secret")
+    TRICKS[words](path, secret)
+
+    with pytest.raises(PermanentError, match=words):
+        files.deliver({"folder": str(path.parent.parent)})
+
+
+# ---------------------------------------------------------------- elsewhere
+
+
+def test_a_new_file_elsewhere_in_the_payload_folder_is_sent_and_stays(
+    begin: Begin, cloud: Cloud, payload: Path
+) -> None:
+    files = begin()
+    (payload / "out").mkdir(parents=True)
+    path = payload / "out" / "film.mp4"
+    path.write_bytes(b"film")
+
+    uri = files.deliver(str(path))
+
+    assert cloud.read(uri) == b"film"
+    assert path.exists()
+
+
+def test_an_old_file_or_a_folder_elsewhere_stays_as_it_is_with_a_warning(
+    begin: Begin, payload: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = begin()
+    path = payload / "old.mp4"
+    path.write_bytes(b"film")
+    os.utime(path, (LONG_AGO, LONG_AGO))
+
+    with caplog.at_level(logging.WARNING):
+        data = files.deliver([str(path), str(payload)])
+
+    assert data == [str(path), str(payload)]
+    assert "old.mp4' is no file that this task has made" in caplog.text
+
+
+def test_a_file_outside_stays_as_it_is_with_a_warning(
+    begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "outside.txt"
+    path.write_text("x")
+
+    with caplog.at_level(logging.WARNING):
+        assert begin().deliver(str(path)) == str(path)
+
+    assert "is outside of the payload folder" in caplog.text
+
+
+def test_a_file_of_another_task_is_refused(begin: Begin) -> None:
+    other = Files(begin(1)).path("a.txt")
+    other.write_text("a")
+
+    with pytest.raises(PermanentError, match="is in the folder of another task"):
+        begin(2).deliver({"file": str(other)})
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., Depot]) -> None:
+    files = make_depot(None).begin(task({"film": "s3://films/a.mp4"}))
+
+    with pytest.raises(InvalidInputError, match="S3_BUCKET is not set"):
+        files.fetch()
+    files.close()
+
+
+def test_without_s3_a_file_of_the_task_cannot_be_a_result(make_depot: Callable[..., Depot], payload: Path) -> None:
+    files = make_depot(None).begin(task({}))
+    path = Files(files).path("a.txt")
+    path.write_text("a")
+    elsewhere = payload / "b.txt"
+    elsewhere.write_text("b")
+
+    with pytest.raises(PermanentError, match="S3_BUCKET is not set"):
+        files.deliver(str(path))
+    assert files.deliver(str(elsewhere)) == str(elsewhere)
+    files.close()
+
+
+def test_only_allowed_buckets_may_be_named(
+    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, inputs: str
+) -> None:
+    cloud.put(inputs, "a", "a")
+    limited = S3Config(
+        endpoint_url=cloud.url,
+        access_key="k",
+        secret_key="s",
+        bucket=config.bucket,
+        region="us-east-1",
+        allowed_buckets=frozenset({"films"}),
+    )
+    files = make_depot(limited).begin(task({"a": f"s3://{inputs}/a"}))
+
+    with pytest.raises(InvalidInputError, match="is not among S3_ALLOWED_BUCKETS"):
+        files.fetch()
+    files.close()
+
+
+def test_a_task_has_a_limit_in_both_directions(
+    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, inputs: str
+) -> None:
+    uri = cloud.put(inputs, "a", "12345")
+    depot = make_depot(config, max_task_bytes=8)
+    files = depot.begin(task({"a": uri, "b": cloud.put(inputs, "b", "1234")}))
+    sending = depot.begin(task({}))
+    path = Files(sending).path("a")
+    path.write_text("123456789")
+
+    with pytest.raises(InvalidInputError, match=r"9 bytes, but may have 8 \(WORKER_MAX_TASK_BYTES\)"):
+        files.fetch()
+    with pytest.raises(PermanentError, match="9 bytes, but may have 8"):
+        sending.deliver(str(path))
+    files.close()
+    sending.close()

@@ -1,0 +1,226 @@
+"""Orchestrators in slow motion: each message is taken, decided and committed as three steps, between which anything may
+happen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from kombu import Connection
+
+from avtomatika import Blueprint, broker
+from avtomatika.broker import Outgoing
+from avtomatika.core import machine
+from avtomatika.core.actions import Action, DispatchTask, End, GoTo
+from avtomatika.core.events import Event, Result, TaskTimeout
+from avtomatika.core.job import Job, Json
+from avtomatika.core.plan import STEPS, TIMERS, WORKERS
+from avtomatika.schemas import wire
+from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Upkeep
+from avtomatika.transport import Router, Server
+from avtomatika.transport.keys import make_tag
+from avtomatika.transport.sender import Sender
+
+bp = Blueprint(name="slow")
+
+
+@bp.handler(is_start=True)
+def first(actions: Any) -> None:
+    actions.dispatch_task("encode", {}, transitions={"success": "second", "failure": "failed"})
+
+
+@bp.handler
+def second(actions: Any) -> None:
+    actions.go_to("third")
+
+
+@bp.handler
+def third(actions: Any) -> None:
+    actions.dispatch_task("encode", {}, transitions={"success": "done"})
+
+
+@bp.handler(is_end=True)
+def done() -> None: ...
+
+
+@bp.handler(is_end="failed")
+def failed() -> None: ...
+
+
+#: What the handlers above decide. The first state's task has time limits, the third's has none.
+ACTIONS: dict[str, Action] = {
+    "first": DispatchTask(
+        "encode",
+        transitions={"success": "second", "failure": "failed"},
+        max_retries=2,
+        dispatch_timeout_seconds=100,
+        result_timeout_seconds=100,
+    ),
+    "second": GoTo("third"),
+    "third": DispatchTask("encode", transitions={"success": "done"}, max_retries=2),
+    "done": End("fine"),
+    "failed": End(),
+}
+
+
+@dataclass
+class Delivery:
+    tag: str
+    queue: str
+    body: str
+
+
+@dataclass
+class Hand:
+    """What a desk is about to do with a delivery: commit, or ignore it for the reason in *note*."""
+
+    desk: Desk
+    delivery: Delivery
+    event: Event
+    commit: Commit | None = None
+    note: Json = None
+
+
+class Desk:
+    """One orchestrator: its consumer name, and what it writes with."""
+
+    def __init__(self, name: str, server: Server, client: redis.Redis) -> None:
+        self.name = name
+        router = Router(server, consumer_name=name)
+        self.store = Store(server, router, job_ttl_seconds=3600)
+        self.upkeep = Upkeep(server, router)
+        self.sender = Sender(server, router, max_message_bytes=1 << 20, fanout_length=10)
+        self._client = client
+
+    def take(self, queue: str) -> Delivery | None:
+        """The next message of *queue*, if there is one."""
+        stream = stream_of(queue)
+        found = self._client.xreadgroup("avt", self.name, {stream: ">"}, count=1)
+        return _delivery(queue, *found[0][1][0]) if found else None
+
+    def take_over(self, delivery: Delivery) -> Delivery | None:
+        """What somebody else holds, as if its lease had lapsed; None where nobody holds it any more."""
+        stream, entry = delivery.tag.rsplit("/", 1)
+        found = self._client.xclaim(stream, "avt", self.name, 0, [entry])
+        return delivery if found else None
+
+    def decide(self, delivery: Delivery) -> Hand | None:
+        """What the delivered event leads to, by the job as it stands now; None for a job that is gone."""
+        event = wire.load_event(delivery.body)
+        job = self.store.load(event.job_id)
+        if job is None:
+            return None
+        step = machine.advance(bp.plan, job, event, here=delivery.queue)
+        if step.note is not None:
+            return Hand(self, delivery, event, note=step.note)
+        while step.enter is not None:
+            action = ACTIONS[step.enter]
+            step = step.then(machine.decide(bp.plan, step.job, action, here=delivery.queue, patch={}))
+        closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
+        cause = Cause(delivery.tag, event.id, closes)
+        return Hand(self, delivery, event, commit=Commit(job, step, (cause,)))
+
+    def carry_out(self, hand: Hand) -> CommitReply | None:
+        """Commit, or ignore (None)."""
+        if hand.commit is None:
+            self.store.ignore([(hand.delivery.tag, hand.event.job_id, hand.note)])
+            return None
+        [reply] = self.store.commit([hand.commit])
+        return reply
+
+    def pass_on(self, delivery: Delivery) -> None:
+        """What is no event of a job: a timer that is due, a notice that a task was taken."""
+        if delivery.queue == WORKERS:
+            self.store.taken([(delivery.tag, wire.load_taken(delivery.body))])
+        else:
+            due = wire.load_due(delivery.body)
+            self.publish(Outgoing(due.exchange, due.routing_key, due.body), acks=[delivery.tag])
+
+    def publish(self, outgoing: Outgoing, acks: list[str] | None = None) -> None:
+        self.sender.settle_all([([outgoing], acks or [])])
+
+    def answer(self, task: wire.TaskMessage, attempt: int, status: str, code: str | None = None) -> None:
+        """Publish a result, as a worker would."""
+        error = None if code is None else {"code": code, "message": "told so"}
+        result = Result(task.job_id, task.task_id, attempt, status, data={}, error=error, worker_id="w")
+        self.publish(Outgoing(STEPS, f"{task.reply_prefix}.{status}", wire.dump_event(result)))
+
+
+@dataclass
+class Room:
+    """Two desks on one server, and everything that lies there."""
+
+    connection: Connection
+    server: Server
+    client: redis.Redis
+    desks: list[Desk] = field(default_factory=list)
+
+    def clear(self) -> None:
+        self.client.flushdb()
+        broker.declare(self.connection, [bp.plan])
+        for queue in (*step_queues(), TIMERS, WORKERS):
+            self.client.xgroup_create(stream_of(queue), "avt", "0", mkstream=True)
+        self.desks = [Desk(f"desk-{number}", self.server, self.client) for number in range(2)]
+
+    def create(self) -> str:
+        return self.desks[0].store.create(NewJob(plan=bp.plan, client="me")).job_id
+
+    def job(self, job_id: str) -> Job | None:
+        return self.desks[0].store.load(job_id)
+
+    def entries(self, queue: str) -> list[Delivery]:
+        """Everything that waits in *queue*, or is held."""
+        return [_delivery(queue, entry, fields) for entry, fields in self.client.xrange(stream_of(queue))]
+
+    def entries_of_events(self) -> list[Delivery]:
+        return [entry for queue in (*step_queues(), TIMERS, WORKERS) for entry in self.entries(queue)]
+
+    def tasks(self) -> list[tuple[str, wire.TaskMessage]]:
+        """Entry id and message of every task that no worker has answered."""
+        return [(each.tag.rsplit("/", 1)[1], wire.load_task(each.body)) for each in self.entries("encode")]
+
+    def copy(self, delivery: Delivery) -> None:
+        """Publish again, as somebody does whose first answer was lost."""
+        stream, entry = delivery.tag.rsplit("/", 1)
+        [(_, fields)] = self.client.xrange(stream, entry, entry)
+        self.client.xadd(stream, fields)
+
+    def begin_with(self, task: wire.TaskMessage) -> None:
+        taken = wire.Taken(task.job_id, task.task_id, task.attempt, "w", task.state)
+        self.desks[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_taken(taken)))
+
+    def timers(self) -> list[str]:
+        return [name.decode() for name in self.client.zrange("avt:timers", 0, -1)]
+
+    def let_time_pass(self, timer: str) -> None:
+        """Until *timer* is due."""
+        self.client.zadd("avt:timers", {timer: 0})
+        self.desks[0].upkeep.send_due_timers()
+
+    def messages_of(self, job_id: str) -> Iterator[Event]:
+        """Events of a job that are on their way, by whatever way."""
+        for queue in step_queues():
+            yield from (event for event in map(_event, self.entries(queue)) if event.job_id == job_id)
+        for due in self.entries(TIMERS):
+            event = wire.load_event(wire.load_due(due.body).body)
+            if event.job_id == job_id:
+                yield event
+
+
+def step_queues() -> list[str]:
+    return list(bp.plan.queues)
+
+
+def stream_of(queue: str) -> str:
+    return f"avt:q:{queue}:0"
+
+
+def _event(delivery: Delivery) -> Event:
+    return wire.load_event(delivery.body)
+
+
+def _delivery(queue: str, entry: bytes, fields: dict[bytes, bytes]) -> Delivery:
+    return Delivery(make_tag(stream_of(queue), entry.decode()), queue, json.loads(fields[b"p"])["body"])

@@ -1,0 +1,310 @@
+"""Whatever order two orchestrators, workers, clocks and crashes take: no job is lost, and none moves twice."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha1
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from avtomatika import broker
+from avtomatika.core.events import Result
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.replay import replay
+from avtomatika.schemas.wire import TaskMessage
+from avtomatika.store import Answer, commit
+from avtomatika.transport import Server, connect
+from avtomatika.transport.scripts import Script
+
+from .desks import Delivery, Desk, Hand, Room, step_queues
+
+_EXAMPLES, _STEPS = 30 * int(os.environ.get("FAULTS_SCALE", "1")), 50
+_MOST_JOBS = 3
+_pick = st.integers(0, 10_000)
+_status = st.sampled_from([("success", None), ("failure", None), ("failure", "TRANSIENT_ERROR")])
+
+
+class Orchestration(RuleBasedStateMachine):
+    """Every choice is an index into what there happens to be."""
+
+    room: Room
+
+    @initialize()
+    def begin(self) -> None:
+        self.room.clear()
+        self.jobs: dict[str, Job] = {}
+        self.hands: list[Hand] = []
+        self.done: list[Hand] = []
+        self.committed: Counter[str] = Counter()
+        #: What there was after the last step: tasks that nobody has answered, timers, events on their way.
+        self.tasks: list[tuple[str, TaskMessage]] = []
+        self.timers: list[str] = []
+        self.events: list[Delivery] = []
+
+    # ------------------------------------------------------------ orchestrators
+
+    @precondition(lambda self: len(self.jobs) < _MOST_JOBS)
+    @rule()
+    def create(self) -> None:
+        job_id = self.room.create()
+        job = self.room.job(job_id)
+        assert job
+        self.jobs[job_id] = job
+
+    @precondition(lambda self: self.events)
+    @rule(pick=_pick)
+    def take(self, pick: int) -> None:
+        self._take_everywhere(self.room.desks[pick % 2])
+
+    @precondition(lambda self: self.events)
+    @rule(pick=_pick)
+    def take_and_carry_out(self, pick: int) -> None:
+        """As it mostly goes."""
+        desk = self.room.desks[pick % 2]
+        self._take_everywhere(desk)
+        for hand in [hand for hand in self.hands if hand.desk is desk]:
+            self.carry_out(self.hands.index(hand))
+
+    @precondition(lambda self: self.hands)
+    @rule(pick=_pick)
+    def carry_out(self, pick: int) -> None:
+        hand = self.hands.pop(pick % len(self.hands))
+        reply = hand.desk.carry_out(hand)
+        self.done.append(hand)
+        if reply is None:
+            return
+        assert reply.answer in set(Answer) - {Answer.REROUTE, Answer.NO_ROUTE, Answer.REFUSED, Answer.GONE}, reply
+        if reply.answer is Answer.OK:
+            self.committed[hand.event.id] += 1
+        elif reply.answer is Answer.CONFLICT:
+            self._take_up(hand.desk, hand.delivery)
+
+    @precondition(lambda self: self.hands)
+    @rule(pick=_pick, versions=st.integers(1, 3))
+    def decide_on_an_old_version(self, pick: int, versions: int) -> None:
+        hand = self.hands[pick % len(self.hands)]
+        if hand.commit and hand.commit.before.version > versions:
+            old = replace(hand.commit.before, version=hand.commit.before.version - versions)
+            [reply] = hand.desk.store.commit([replace(hand.commit, before=old)])
+            assert reply.answer is not Answer.OK
+
+    @precondition(lambda self: self.done)
+    @rule(pick=_pick)
+    def carry_out_again(self, pick: int) -> None:
+        hand = self.done[-1 - pick % min(len(self.done), 5)]
+        if not self._is_taken_up_again(hand):
+            reply = hand.desk.carry_out(hand)
+            assert reply is None or reply.answer is Answer.LEASE_LOST
+
+    @precondition(lambda self: self.hands)
+    @rule(pick=_pick)
+    def crash(self, pick: int) -> None:
+        """The other desk takes over; the first does not know yet."""
+        hand = self.hands[pick % len(self.hands)]
+        other = next(desk for desk in self.room.desks if desk is not hand.desk)
+        delivery = other.take_over(hand.delivery)
+        if delivery:
+            self._take_up(other, delivery)
+
+    @precondition(lambda self: self.events)
+    @rule(pick=_pick)
+    def send_an_event_again(self, pick: int) -> None:
+        self.room.copy(self.events[pick % len(self.events)])
+
+    @precondition(lambda self: self.timers)
+    @rule(pick=_pick)
+    def let_time_pass(self, pick: int) -> None:
+        self.room.let_time_pass(self.timers[pick % len(self.timers)])
+
+    # ------------------------------------------------------------ workers
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=_pick, status=_status)
+    def work(self, pick: int, status: tuple[str, str | None]) -> None:
+        entry, task = self.tasks[pick % len(self.tasks)]
+        self.room.desks[0].answer(task, task.attempt, *status)
+        self.room.client.xdel("avt:q:encode:0", entry)
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=_pick, attempt=st.integers(1, 4), status=_status)
+    def answer_without_end(self, pick: int, attempt: int, status: tuple[str, str | None]) -> None:
+        """A worker that answers as it likes: another attempt, or the right one twice."""
+        self.room.desks[1].answer(self.tasks[pick % len(self.tasks)][1], attempt, *status)
+
+    @precondition(lambda self: self.tasks)
+    @rule(pick=_pick)
+    def begin_with_a_task(self, pick: int) -> None:
+        self.room.begin_with(self.tasks[pick % len(self.tasks)][1])
+
+    # ------------------------------------------------------------ what holds
+
+    @invariant()
+    def everything_holds(self) -> None:
+        self.tasks, self.timers, self.events = self.room.tasks(), self.room.timers(), self.room.entries_of_events()
+        self._jobs_only_go_forward()
+        self._histories_have_no_gap_and_tell_the_job()
+        self._no_event_is_committed_twice()
+        self._every_job_that_is_under_way_will_hear_of_something()
+        self._what_is_over_leaves_nothing_running()
+        self._indexes_name_each_job_where_it_is()
+
+    def _jobs_only_go_forward(self) -> None:
+        for job_id, before in self.jobs.items():
+            job = self.room.job(job_id)
+            assert job
+            assert job.version >= before.version
+            assert not before.status.is_final or job == before
+            self.jobs[job_id] = job
+
+    def _histories_have_no_gap_and_tell_the_job(self) -> None:
+        for job in self.jobs.values():
+            history, rest = self.room.desks[0].store.history(job.id, limit=10_000)
+            versions = [entry.version for entry in history]
+            assert rest is None
+            assert [entry.seq for entry in history] == list(range(1, len(history) + 1))
+            assert versions == sorted(versions)
+            assert set(versions) == set(range(1, job.version + 1))
+            told = replay(job, [entry.entry for entry in history])
+            assert (told.status, told.current_state) == (job.status, job.current_state)
+
+    def _no_event_is_committed_twice(self) -> None:
+        assert [event for event, count in self.committed.items() if count > 1] == []
+
+    def _every_job_that_is_under_way_will_hear_of_something(self) -> None:
+        for job in self.jobs.values():
+            if not job.status.is_final and job.status is not JobStatus.QUARANTINED:
+                assert any(self._ways_on(job)), f"nothing will ever happen to {job}"
+
+    def _what_is_over_leaves_nothing_running(self) -> None:
+        for job in self.jobs.values():
+            if job.status.is_final:
+                assert not self.room.client.exists(f"avt:job:{job.id}:tasks", f"avt:job:{job.id}:seen")
+                assert not [timer for timer in self.timers if timer.startswith(job.id)]
+        assert self.room.client.hlen("avt:timers:messages") == len(self.timers)
+
+    def _indexes_name_each_job_where_it_is(self) -> None:
+        for job in self.jobs.values():
+            found = [
+                status
+                for status in JobStatus
+                if self.room.client.zscore(f"avt:jobs:status:{status}", job.id) is not None
+            ]
+            assert found == [job.status]
+
+    def teardown(self) -> None:
+        """All faults stop: everything that is under way comes to its end, and then goes without a trace."""
+        while self._go_on():
+            pass
+        for job in self.jobs.values():
+            now = self.room.job(job.id)
+            assert now
+            assert now.status.is_final or now.status is JobStatus.QUARANTINED
+            self.room.client.zadd("avt:retention", {job.id: 0}, xx=True)
+            self.jobs[job.id] = now
+        self.room.desks[0].upkeep.expire_jobs()
+        for job in self.jobs.values():
+            if job.status.is_final:
+                assert self.room.client.keys(f"avt:job:{job.id}*") == []
+                assert self.room.client.zscore("avt:jobs", job.id) is None
+
+    # ------------------------------------------------------------ parts
+
+    def _go_on(self) -> bool:
+        """All that one desk can do, with a worker and a clock, once the other is dead; False when that is nothing."""
+        desk = self.room.desks[0]
+        self.hands.clear()
+        for delivery in self.room.entries_of_events():
+            if desk.take_over(delivery):
+                self._take_up(desk, delivery)
+        did = self._take_everywhere(desk) or bool(self.hands)
+        while self.hands:
+            self.carry_out(0)
+        self.tasks = self.room.tasks()
+        while self.tasks:
+            self.work(0, ("success", None))
+            self.tasks.pop(0)
+            did = True
+        for timer in [] if did else self.room.timers():
+            self.room.let_time_pass(timer)
+            did = True
+        return did
+
+    def _take_everywhere(self, desk: Desk) -> bool:
+        """One message of each queue; answers whether there was any."""
+        found = [delivery for queue in (*step_queues(), TIMERS, WORKERS) if (delivery := desk.take(queue))]
+        for delivery in found:
+            self._take_up(desk, delivery)
+        return bool(found)
+
+    def _take_up(self, desk: Desk, delivery: Delivery) -> None:
+        if delivery.queue in (TIMERS, WORKERS):
+            desk.pass_on(delivery)
+            return
+        hand = desk.decide(delivery)
+        if hand:
+            self.hands.append(hand)
+
+    def _is_taken_up_again(self, hand: Hand) -> bool:
+        return any((each.delivery.tag, each.desk) == (hand.delivery.tag, hand.desk) for each in self.hands)
+
+    def _ways_on(self, job: Job) -> Iterator[bool]:
+        """Of each thing that may lead *job* on, whether it is there."""
+        yield any(timer.startswith(job.id) for timer in self.timers)
+        events = list(self.room.messages_of(job.id))
+        yield any(not isinstance(event, Result) for event in events)
+        open_tasks = {(task.id, task.attempt) for task in job.tasks.values() if task.is_open}
+        yield any((task.task_id, task.attempt) in open_tasks for _, task in self.tasks)
+        yield any((event.task_id, event.attempt) in open_tasks for event in events if isinstance(event, Result))
+
+
+@pytest.fixture
+def room(redis_url: str) -> Iterator[Room]:
+    with broker.connect(redis_url) as connection, connect(redis_url) as client:
+        server = Server(client)
+        yield Room(connection, server, client)
+        server.close()
+
+
+@pytest.mark.timeout(120)
+def test_no_order_of_things_breaks_a_job(room: Room) -> None:
+    run(room)
+
+
+def test_a_commit_that_does_not_look_at_the_version_is_caught(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COMMIT", "COMMIT_MORE"):
+        text = getattr(commit, name).text.replace("if job[1] ~= ARGV[2] then return answer('CONFLICT', states) end", "")
+        assert text != getattr(commit, name).text
+        monkeypatch.setattr(commit, name, Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
+
+    with pytest.raises(AssertionError):
+        run(room)
+
+
+def run(room: Room) -> None:
+    machine = type("Machine", (Orchestration,), {"room": room})
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        machine,
+        settings=settings(
+            max_examples=_EXAMPLES,
+            stateful_step_count=_STEPS,
+            deadline=None,
+            phases=[Phase.generate],
+            derandomize=not os.environ.get("FAULTS_SCALE"),
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

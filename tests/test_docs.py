@@ -1,0 +1,405 @@
+"""The documents are right: commands run and say what is shown, files work, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shlex
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import click
+import pytest
+import redis
+import requests
+
+from avtomatika.cli.main import cli
+from avtomatika.client import ApiClient
+from avtomatika.errors import BlueprintError, InvalidInputError
+from avtomatika.loading import load_blueprints
+from avtomatika.settings import Settings
+from avtomatika.store.keys import Keys as JobKeys
+from avtomatika.transport.keys import Keys as QueueKeys
+from avtomatika.worker.config import WorkerConfig
+from avtomatika.worker.run import load_worker
+
+from .cli.conftest import Up, processes_in
+from .documents import (
+    DOCUMENTS,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    lasting,
+    links,
+    run_blocks,
+    save_files,
+    section,
+    shell_environment,
+    table,
+)
+from .test_architecture import MAY_IMPORT, TOPS
+
+pytestmark = pytest.mark.docs
+
+README = ROOT / "README.md"
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS = (
+    ROOT / "docs" / f"{name}.md" for name in ("architecture", "blueprints", "workers", "files", "http", "operations")
+)
+#: Lines for the reader's machine; what stands behind them is run by the tests below.
+SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
+SERVE = "avtomatika up\n"
+#: Blocks of commands that do not end: each has a test of its own.
+ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues")
+
+
+def shell_blocks(document: Path) -> list[Block]:
+    """What a reader types while ``avtomatika up`` runs."""
+    typed = [block for block in blocks(document) if block.language == "sh"]
+    return [block for block in typed if not block.text.startswith((*SET_UP, *ENDLESS)) and block.text != SERVE]
+
+
+def python_blocks() -> list[Block]:
+    return [block for document in DOCUMENTS for block in blocks(document) if block.language == "python"]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """``avtomatika up`` with the files of the README, in a folder made as the README says."""
+    folder = tmp_path_factory.mktemp("readme") / "shop"
+    (make_folder,) = re.findall(r"^mkdir .*$", README.read_text(), re.MULTILINE)
+    subprocess.run(["bash", "-c", make_folder.replace("/tmp/shop", str(folder))], check=True)
+    save_files(README, folder)
+    save_files(HTTP, folder)
+    yield from _running(folder)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """The same with the files of docs/blueprints.md and docs/workers.md."""
+    folder = tmp_path_factory.mktemp("examples")
+    save_files(BLUEPRINTS, folder)
+    save_files(WORKERS, folder)
+    yield from _running(folder)
+
+
+def _running(folder: Path) -> Iterator[Up]:
+    up = Up(folder)
+    try:
+        yield up.wait_until_ready()
+        up.end()
+        assert processes_in(folder) == set()
+    finally:
+        up.sweep()
+
+
+def check_what_is_said(up: Up, *documents: Path) -> None:
+    chosen = [block for document in documents for block in shell_blocks(document)]
+    token = (up.folder / "var" / "client_token").read_text()
+    environment = shell_environment(up.folder, TOKEN=token)
+    answers = list(run_blocks(chosen, folder=up.folder, environment=environment, url=up.url))
+    assert len(answers) == len(chosen)
+    for block, (status, said) in zip(chosen, answers, strict=True):
+        if block.output is None:
+            assert status == 0, f"{block} ended with {status}:\n{said}"
+        else:
+            shown = lasting(block.output.text, block.output.language)
+            assert lasting(said, block.output.language) == shown, f"{block} says:\n{said}"
+
+
+# ---------------------------------------------------------------- what is run
+
+
+def test_the_first_workflow_and_the_api_say_what_is_shown(shop: Up) -> None:
+    check_what_is_said(shop, README, HTTP)
+
+
+def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:
+    """Their answers are too long to be shown there."""
+    asked = [block for block in shell_blocks(README) if "/history" in block.text or "JOB=" in block.text]
+    token = (shop.folder / "var" / "client_token").read_text()
+
+    answers = run_blocks(
+        asked, folder=shop.folder, environment=shell_environment(shop.folder, TOKEN=token), url=shop.url
+    )
+    said = list(answers)[-1][1]
+
+    assert '"status":"finished"' in said
+    assert '"event_type":"job_finished"' in said
+    assert "digraph {" in said
+
+
+def test_the_examples_of_the_guides_say_what_is_shown(examples: Up) -> None:
+    check_what_is_said(examples, BLUEPRINTS, OPERATIONS)
+
+
+def test_redis_cli_is_told_what_the_server_understands(examples: Up) -> None:
+    lines = [line for block in blocks(OPERATIONS) if block.language == "redis" for line in block.text.splitlines()]
+    port = re.search(r'"port": (\d+)', (examples.folder / "var" / "server.json").read_text())
+    assert port is not None
+
+    with redis.Redis(port=int(port[1])) as server:
+        for line in lines:
+            server.execute_command(*shlex.split(line))
+
+    assert lines
+
+
+def test_make_demo_and_make_test_do_what_is_said(tmp_path: Path) -> None:
+    told = [line for block in blocks(README) for line in block.text.splitlines() if line.startswith("make ")]
+    planned = {line: _planned(*shlex.split(line)[1:]) for line in told}
+
+    demo = subprocess.run(
+        ["avtomatika", "demo"], cwd=tmp_path, env=shell_environment(tmp_path), capture_output=True, text=True
+    )
+
+    assert told == ["make demo", "make test"]
+    assert "avtomatika demo" in planned["make demo"]
+    assert "pytest" in planned["make test"]
+    assert demo.returncode == 0, demo.stderr
+    assert (tmp_path / re.findall(r"look at it: (.*)", demo.stdout)[0]).is_file()
+
+
+def _planned(*arguments: str) -> str:
+    """What make would run; nothing is."""
+    return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+# ---------------------------------------------------------------- what does not end
+
+
+@pytest.fixture
+def background() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_the_parts_run_as_processes_of_their_own(tmp_path: Path, redis_url: str, background: ExitStack) -> None:
+    (block,) = [block for block in blocks(README) if block.text.startswith("export REDIS_URL=")]
+    save_files(README, tmp_path)
+    port = _free_port()
+    script = block.text.replace("redis://localhost:6379/0", redis_url) + 'echo "$CLIENT_TOKEN" > token\nwait\n'
+
+    _start(background, script, tmp_path, API_PORT=str(port))
+    job = _run_job(f"http://localhost:{port}", tmp_path / "token", "order", {"item": "chair", "count": 1})
+
+    assert job["result"] == {"parcel": "1 from shelf B7"}
+
+
+def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url: str, background: ExitStack) -> None:
+    (block,) = [block for block in blocks(OPERATIONS) if "--queues" in block.text]
+    main, heavy = block.text.splitlines()
+    save_files(BLUEPRINTS, tmp_path)
+    (tmp_path / "token").write_text("t")
+    port = _free_port()
+    environment = {"REDIS_URL": redis_url, "CLIENT_TOKEN": "t", "API_PORT": str(port)}
+
+    _start(background, f"avtomatika web & {main} & wait", tmp_path, **environment)
+    url = f"http://localhost:{port}"
+    stuck = _run_job(url, tmp_path / "token", "report", {}, seconds=2)
+    _start(background, heavy, tmp_path, **environment)
+    with ApiClient(url, "t") as api:
+        ended = api.wait(stuck["id"], timeout_seconds=20)
+
+    assert (stuck["status"], stuck["current_state"]) == ("running", "condense")
+    assert ended["status"] == "finished"
+
+
+def _start(background: ExitStack, script: str, folder: Path, **environment: str) -> None:
+    with open(folder / "log", "a") as log:
+        process = subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=folder,
+            env=shell_environment(folder, **environment),
+            stdout=log,
+            stderr=log,
+            process_group=0,
+        )
+    background.callback(_end_group, process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, 9)
+    process.wait()
+
+
+def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seconds: float = 20) -> dict[str, Any]:
+    deadline = monotonic() + 20
+    while monotonic() < deadline:
+        try:
+            requests.get(f"{url}/readyz", timeout=2).raise_for_status()
+            break
+        except requests.RequestException:
+            sleep(0.05)
+    with ApiClient(url, token.read_text().strip()) as api:
+        return api.wait(api.submit(endpoint, data), timeout_seconds=seconds)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ---------------------------------------------------------------- what is written
+
+
+@pytest.mark.parametrize("block", python_blocks(), ids=str)
+def test_python_is_python(block: Block) -> None:
+    ast.parse(block.text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    lost = []
+    for link in links(document):
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            lost.append(link)
+
+    assert lost == []
+
+
+def test_the_picture_of_the_readme_is_the_example_as_it_is_now() -> None:
+    shown = (ROOT / "docs" / "photo.svg").read_text()
+    (blueprint,) = load_blueprints(str(ROOT / "examples" / "photo" / "blueprints"))
+
+    for state in blueprint.plan.states.values():
+        assert f">{state.name}</text>" in shown
+        for task_type in state.task_types:
+            assert f">task: {task_type}</text>" in shown
+
+
+def test_a_wrong_field_is_refused_in_the_words_of_the_document(tmp_path: Path) -> None:
+    save_files(WORKERS, tmp_path)
+    skill = load_worker(f"{tmp_path / 'worker.py'}:worker").skills["post"]
+    (message,) = re.findall(r'^message = "(.*)"$', WORKERS.read_text(), re.MULTILINE)
+    assert skill.shape.read is not None
+
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        skill.shape.read({"to": "Ada", "pagse": 3}, "params")
+
+
+class Asked(dict[str, str]):
+    """An empty environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return default
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every variable that settings, workers and commands look at."""
+    asked = Asked()
+    WorkerConfig.from_environment(asked)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.environ", asked)
+        Settings.from_environment()
+    return asked.names | set(_variables_of(cli))
+
+
+def _variables_of(command: click.Command) -> Iterator[str]:
+    context = click.Context(command)
+    for parameter in command.params:
+        names = parameter.envvar or ()
+        yield from [names] if isinstance(names, str) else names
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if (inner := command.get_command(context, name)) is not None:
+                yield from _variables_of(inner)
+
+
+def test_every_variable_is_documented(variables: set[str]) -> None:
+    text = OPERATIONS.read_text() + WORKERS.read_text() + FILES.read_text()
+
+    assert {name for name in variables if f"`{name}`" not in text} == set()
+
+
+def test_every_documented_variable_exists(variables: set[str]) -> None:
+    cells = [row[0] for document in (OPERATIONS, WORKERS, FILES) for row in table(section(document, "Variables"))]
+    documented = {name for cell in cells for name in re.findall(r"`([A-Z0-9_]+)`", cell)}
+
+    assert documented - variables == set()
+    assert documented
+
+
+def test_the_rooms_are_those_that_may_be_imported() -> None:
+    rows = table(section(ARCHITECTURE, "Rooms"))
+    documented = {
+        re.sub(r"^avtomatika/|/$|\.py$", "", room): {name.strip() for name in allowed.split(",")}
+        - {"", "nothing of ours"}
+        for rooms, _, allowed in rows
+        for room in re.findall(r"`([^`]+)`", rooms)
+    }
+
+    assert {room: allowed for room, allowed in documented.items() if room not in TOPS} == MAY_IMPORT
+
+
+@pytest.mark.parametrize("keys", [JobKeys, QueueKeys], ids=["of jobs", "of queues"])
+def test_every_key_is_documented(keys: type[JobKeys | QueueKeys]) -> None:
+    documented = re.sub(r"<\w[\w -]*>", "*", section(ARCHITECTURE, "Keys in Redis"))
+    methods = [each for name, each in vars(keys).items() if inspect.isfunction(each) and not name.startswith("_")]
+    made = [each(keys(), *["*"] * (len(inspect.signature(each).parameters) - 1)) for each in methods if _is_key(each)]
+
+    assert [key for key in made if f"`{key}`" not in documented] == []
+    assert made
+
+
+def _is_key(method: Callable[..., Any]) -> bool:
+    return inspect.get_annotations(method)["return"] == "str"
+
+
+#: What is wrong with each, and how it is refused, stands in docs/blueprints.md.
+WRONG = {
+    "no start": "@bp.handler\ndef a(actions): actions.go_to('a')",
+    "two starts": "@bp.handler(is_start=True)\ndef a(actions): actions.go_to('e')\n"
+    "@bp.handler(is_start=True)\ndef b(actions): actions.go_to('e')\n@bp.handler(is_end=True)\ndef e(): ...",
+    "unknown target": "@bp.handler(is_start=True)\ndef a(actions): actions.go_to('dnoe')\n"
+    "@bp.handler(is_end=True)\ndef done(): ...",
+    "unreachable": "@bp.handler(is_start=True, is_end=True)\ndef a(): ...\n@bp.handler(is_end=True)\ndef b(): ...",
+    "no way out": "@bp.handler(is_start=True)\ndef a(actions): ...",
+    "no end": "@bp.handler(is_start=True)\ndef a(actions): actions.go_to('a')",
+    "acting end": "@bp.handler(is_start=True, is_end=True)\ndef a(actions): actions.go_to('a')",
+    "computed": "@bp.handler(is_start=True)\ndef a(actions, job_id): actions.go_to(job_id)",
+    "no transitions": "@bp.handler(is_start=True)\ndef a(actions): actions.dispatch_task('t', {})",
+    "no success": "@bp.handler(is_start=True)\ndef a(actions): actions.dispatch_task('t', {}, {'failure': 'e'})\n"
+    "@bp.handler(is_end=True)\ndef e(): ...",
+    "two bare": "@bp.handler('a', is_start=True, is_end=True)\ndef b(): ...\n"
+    "@bp.handler('a', is_end=True)\ndef c(): ...",
+    "unknown action": "@bp.handler(is_start=True)\ndef a(actions): actions.sleep(3)",
+    "two queues": "@bp.handler('a', F.job_id == 'x', is_start=True, is_end=True, queue='x')\ndef b(): ...\n"
+    "@bp.handler('a', is_end=True, queue='y')\ndef c(): ...",
+    "bare field": "@bp.handler('a', F.initial_data['big'])\ndef b(): ...",
+    "defined twice": "@bp.handler(is_start=True, is_end=True)\ndef a(): ...\nother = Blueprint('wrong')",
+}
+
+
+def test_blueprint_check_says_what_is_documented(tmp_path: Path) -> None:
+    patterns = [
+        ".*".join(re.escape(part) for part in row[0].strip("`").split("..."))
+        for row in table(section(BLUEPRINTS, "Checking"))
+    ]
+    said = {name: _refusal(tmp_path / f"{name.replace(' ', '_')}.py", source) for name, source in WRONG.items()}
+
+    assert [pattern for pattern in patterns if not any(re.search(pattern, text) for text in said.values())] == []
+    assert {n: text for n, text in said.items() if not any(re.search(pattern, text) for pattern in patterns)} == {}
+
+
+def _refusal(file: Path, source: str) -> str:
+    file.write_text(f"from avtomatika import Blueprint, F\nbp = Blueprint('wrong')\n{source}\n")
+    with pytest.raises(BlueprintError) as raised:  # noqa: PT012 - loading refuses some, compiling others
+        for blueprint in load_blueprints(str(file)):
+            blueprint.compile()
+    return str(raised.value)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
+
+SEED = """
+# workers.toml
+[worker-video-1]
+token = "unique-secret-token-for-video-1"
+
+[worker-audio-5]
+token = "another-secret-for-audio-5"
+"""
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Notebook:
+    """A memory that this process alone has."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def remember(self, names: Iterable[str]) -> None:
+        self.names.update(names)
+
+    def recall(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Put a workers.toml in place as careful editors do: by renaming a new file over it."""
+    path = tmp_path / "workers.toml"
+
+    def write(text: str) -> Path:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(text)
+        fresh.chmod(0o600)
+        os.replace(fresh, path)
+        return path
+
+    return write
+
+
+def lets_in(workers: Workers, worker_id: str, token: str) -> bool:
+    try:
+        workers.identify(worker_id, token)
+    except Unauthorized:
+        return False
+    return True
+
+
+def test_each_worker_comes_in_by_its_own_token_only(write: Callable[[str], Path]) -> None:
+    workers = Workers(path=write(SEED))
+
+    assert lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
+    assert not lets_in(workers, "worker-video-1", "another-secret-for-audio-5")
+    assert not lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1 ")
+    assert not lets_in(workers, "worker-video-1", hash_token("unique-secret-token-for-video-1"))
+    assert not lets_in(workers, "worker-video-1", "")
+    assert not lets_in(workers, "worker-video-2", "unique-secret-token-for-video-1")
+
+
+def test_the_shared_token_is_for_those_that_no_section_names(write: Callable[[str], Path]) -> None:
+    workers = Workers(token="shared", path=write(SEED + '["cpu-*"]\ntoken = "fleet"\n'))
+
+    assert workers.identify("anybody", "shared") == WorkerAccess("anybody", None)
+    assert not lets_in(workers, "worker-video-1", "shared")
+    assert not lets_in(workers, "cpu-7", "shared")
+
+
+def test_an_exact_section_goes_before_patterns_and_long_ones_before_short_ones(write: Callable[[str], Path]) -> None:
+    workers = Workers(
+        path=write('["cpu-*"]\ntoken = "a"\n["cpu-big-*"]\ntoken = "b"\n[cpu-big-1]\ntoken = "c"\n'),
+    )
+
+    assert [lets_in(workers, "cpu-1", token) for token in "abc"] == [True, False, False]
+    assert [lets_in(workers, "cpu-big-2", token) for token in "abc"] == [False, True, False]
+    assert [lets_in(workers, "cpu-big-1", token) for token in "abc"] == [False, False, True]
+
+
+def test_a_hash_in_place_of_the_token_lets_its_token_in(write: Callable[[str], Path]) -> None:
+    token = new_token()
+
+    workers = Workers(path=write(f'[one]\ntoken_sha256 = "{hash_token(token)}"\nskills = ["encode"]\n'))
+
+    access = workers.identify("one", token)
+    assert access.may_do("encode")
+    assert not access.may_do("decode")
+
+
+def test_a_section_that_is_not_enabled_lets_nobody_in(write: Callable[[str], Path]) -> None:
+    workers = Workers(token="shared", path=write('[one]\ntoken = "t"\nenabled = false\n'))
+
+    assert not lets_in(workers, "one", "t")
+    assert not lets_in(workers, "one", "shared")
+
+
+def test_a_change_is_in_force_within_two_seconds(write: Callable[[str], Path]) -> None:
+    clock = Clock()
+    workers = Workers(path=write(SEED), clock=clock)
+
+    write('[worker-video-1]\ntoken = "new"\n')
+    clock.now += 1.9
+
+    assert lets_in(workers, "worker-video-1", "new")
+    assert not lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
+    assert not lets_in(workers, "worker-audio-5", "another-secret-for-audio-5")
+
+
+def test_who_was_taken_out_stays_out_of_the_shared_token_too(write: Callable[[str], Path]) -> None:
+    clock, notebook = Clock(), Notebook()
+    workers = Workers(token="shared", path=write(SEED), memory=notebook, clock=clock)
+    assert not lets_in(workers, "worker-audio-5", "shared")
+
+    path = write('[worker-video-1]\ntoken = "new"\n')
+    clock.now += 2
+    another_process = Workers(token="shared", path=path, memory=notebook)
+
+    assert not lets_in(workers, "worker-audio-5", "shared")
+    assert not lets_in(another_process, "worker-audio-5", "shared")
+    assert lets_in(workers, "worker-audio-6", "shared")
+
+
+@pytest.mark.parametrize("text", ["[worker-video-1", "[one]\n", 'x = "\x00'])
+def test_a_file_that_breaks_leaves_the_old_one_in_force(
+    write: Callable[[str], Path], caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    clock = Clock()
+    workers = Workers(path=write(SEED), clock=clock)
+
+    write(text)
+    clock.now += 2
+
+    assert lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "the workers known so far stay in force" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[a]\ntoken = 't'\n[b]\n", "line 3: [b] needs either token or token_sha256"),
+        ("[a]\ntoken = 't'\ntoken_sha256 = 'x'\n", "line 1: [a] needs either token or token_sha256"),
+        ("[a]\ntoken_sha256 = 'secret'\n", "token_sha256 of [a] must be 64 hex digits"),
+        ("['a b']\ntoken = 't'\n", "line 1: the id 'a b' must be 1 to 128 letters"),
+        ("[a]\ntoken = 't'\nskills = 'encode'\n", "skills of [a] are 'encode'"),
+        ("[a]\ntoken = 't'\nenabled = 1\n", "enabled of [a] is 1, but must be true or false"),
+        ("[a]\ntoken = 't'\nskill = ['encode']\n", "[a] has 'skill', but a worker has only"),
+        ("a = 't'\n", "line 1: 'a' must be a section"),
+        ("[a]\ntoken = 't'\n[a]\ntoken = 'u'\n", "line 3"),
+    ],
+)
+def test_at_the_start_a_fault_is_named_with_file_line_and_reason(
+    write: Callable[[str], Path], text: str, reason: str
+) -> None:
+    path = write(text)
+
+    with pytest.raises(SettingsError) as raised:
+        Workers(path=path)
+
+    assert str(path) in str(raised.value)
+    assert reason in str(raised.value)
+
+
+def test_a_file_that_others_can_read_is_warned_about(
+    write: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(SEED)
+    path.chmod(0o644)
+
+    Workers(path=path)
+
+    assert "can be read by everybody" in caplog.text
+
+
+@pytest.mark.parametrize("worker_id", ["", "a b", "../x", "*", "x" * 129, "ä"])
+def test_an_id_that_is_none_is_refused_like_a_wrong_token(worker_id: str) -> None:
+    assert not lets_in(Workers(token="shared"), worker_id, "shared")
+
+
+def test_without_tokens_nobody_comes_in() -> None:
+    workers = Workers()
+
+    assert not workers
+    assert not lets_in(workers, "anybody", "")

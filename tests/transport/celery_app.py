@@ -1,0 +1,51 @@
+"""The Celery application of test_celery: nothing but the transport is set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import sleep, time
+
+from celery import Celery
+
+app = Celery("celery_app", broker=os.environ["CELERY_BROKER"], backend=os.environ["CELERY_RESULTS"])
+app.conf.broker_transport = "avtomatika.transport:Transport"
+app.conf.broker_transport_options = {"lease_seconds": 2, "sweep_interval_seconds": 0.2}
+app.conf.broker_connection_retry_on_startup = True
+app.conf.worker_prefetch_multiplier = 1
+
+
+@app.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@app.task
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task
+def now() -> float:
+    return time()
+
+
+@app.task(acks_late=True)
+def late(x: int) -> int:
+    return x
+
+
+@app.task
+def note(place: str, word: str) -> None:
+    """Append *word* to the file *place*."""
+    with Path(place).open("a") as file:
+        file.write(f"{word}\n")
+
+
+@app.task(acks_late=True)
+def work(place: str, seconds: float) -> int:
+    """Note the process that begins, and again when it has ended."""
+    note.run(place, f"begin {os.getpid()}")
+    sleep(seconds)
+    note.run(place, f"end {os.getpid()}")
+    return os.getpid()

@@ -1,0 +1,193 @@
+"""Celery on the transport: real workers, with nothing but ``broker_transport`` set."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+import pytest
+import redis
+from celery import chord, group
+from celery.exceptions import TaskRevokedError
+from kombu import pools
+
+HERE = Path(__file__).parent
+LIMIT_SECONDS = 20
+
+
+class Fleet:
+    """A Celery application on one server, and the workers that were started for it."""
+
+    def __init__(self, url: str, folder: Path, stack: ExitStack) -> None:
+        self.redis = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
+        self.env = {"CELERY_BROKER": url, "CELERY_RESULTS": url.removesuffix("0") + "1", "PYTHONPATH": str(HERE)}
+        self.place = folder / "notes"
+        self.tasks = _load(self.env)
+        stack.callback(pools.reset)
+        stack.callback(self.tasks.app.close)
+        stack.callback(self.tasks.app.backend.client.close)
+        self._folder = folder
+        self._stack = stack
+        self._count = 0
+
+    def start(self, pool: str = "solo", *, concurrency: int = 1, wait: bool = True) -> subprocess.Popen[bytes]:
+        self._count += 1
+        name = f"w{self._count}@here"
+        log = self._stack.enter_context((self._folder / f"worker-{self._count}.log").open("wb"))
+        options = ["--pool", pool, "--concurrency", str(concurrency), "--hostname", name, "--loglevel", "info"]
+        worker = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "celery", "--app", "celery_app", "worker", *options],
+            env={**os.environ, **self.env},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        self._stack.callback(_end, worker)
+        if wait:
+            self.until(lambda: self.tasks.app.control.ping([name], timeout=0.3))
+        return worker
+
+    def notes(self) -> list[str]:
+        return self.place.read_text().splitlines() if self.place.exists() else []
+
+    def until(self, done: Callable[[], Any]) -> Any:
+        deadline = monotonic() + LIMIT_SECONDS
+        while not (answer := done()):
+            assert monotonic() < deadline, "it did not come to that in time"
+            self.redis.wait(1, 20)
+        return answer
+
+
+def _load(env: dict[str, str]) -> Any:
+    """A fresh copy of the application for this process."""
+    with _environment(env):
+        spec = importlib.util.spec_from_file_location("celery_app", HERE / "celery_app.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _environment(env: dict[str, str]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        yield
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is None:
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+@pytest.fixture
+def fleet(redis_url: str, tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(redis_url, tmp_path, stack)
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_worker_runs_tasks_chains_groups_and_chords(fleet: Fleet, pool: str) -> None:
+    fleet.start(pool, concurrency=2, wait=False)
+    add, late, total = fleet.tasks.add, fleet.tasks.late, fleet.tasks.total
+
+    assert add.delay(1, 2).get(timeout=LIMIT_SECONDS) == 3
+    assert late.delay(7).get(timeout=5) == 7
+    assert (add.s(1, 2) | add.s(3) | late.s()).delay().get(timeout=5) == 6
+    assert group(add.s(n, n) for n in range(5)).delay().get(timeout=5) == [0, 2, 4, 6, 8]
+    assert chord((add.s(n, n) for n in range(5)), total.s()).delay().get(timeout=5) == 20
+    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+
+
+def test_a_countdown_is_kept(fleet: Fleet) -> None:
+    fleet.start()
+    due = time() + 0.5
+
+    began = fleet.tasks.now.apply_async(countdown=0.5).get(timeout=5)
+
+    assert due - 0.05 <= began < due + 1
+
+
+def test_higher_priorities_run_first(fleet: Fleet) -> None:
+    for priority in (0, 9, 3, 9, 5, 0):
+        fleet.tasks.note.apply_async((str(fleet.place), str(priority)), priority=priority)
+
+    fleet.start(wait=False)
+
+    assert fleet.until(lambda: len(fleet.notes()) == 6)
+    assert fleet.notes() == ["9", "9", "5", "3", "0", "0"]
+
+
+def test_control_reaches_a_worker_and_leaves_nothing_behind(fleet: Fleet) -> None:
+    fleet.start("threads", concurrency=2)
+    running = fleet.tasks.work.delay(str(fleet.place), 1)
+    fleet.until(fleet.notes)
+    inspect = fleet.tasks.app.control.inspect(["w1@here"], timeout=5)
+
+    assert inspect.ping() == {"w1@here": {"ok": "pong"}}
+    assert "celery_app.add" in inspect.registered()["w1@here"]
+    assert [task["id"] for task in inspect.active()["w1@here"]] == [running.id]
+    running.get(timeout=5)
+    assert not [queue for queue in fleet.redis.hkeys("avt:queues") if "reply" in queue]
+
+
+def test_a_task_is_revoked_even_while_it_waits_for_its_time(fleet: Fleet) -> None:
+    fleet.start("threads")
+    inspect = fleet.tasks.app.control.inspect(["w1@here"], timeout=5)
+    result = fleet.tasks.add.apply_async((1, 2), countdown=1)
+    fleet.until(lambda: inspect.scheduled()["w1@here"])
+
+    result.revoke()
+
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=5)
+    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+
+
+def test_a_task_whose_time_is_over_never_runs(fleet: Fleet) -> None:
+    fleet.tasks.note.apply_async((str(fleet.place), "late"), expires=0.01)
+    fleet.redis.wait(1, 20)
+
+    fleet.start(wait=False)
+    fleet.tasks.note.delay(str(fleet.place), "in time")
+
+    assert fleet.until(fleet.notes) == ["in time"]
+
+
+def test_the_task_of_a_killed_worker_runs_elsewhere_after_the_lease(fleet: Fleet) -> None:
+    killed = fleet.start("prefork")
+    result = fleet.tasks.work.delay(str(fleet.place), 0.5)
+    fleet.until(fleet.notes)
+
+    os.killpg(killed.pid, signal.SIGKILL)
+    fleet.start()
+
+    ran_in = result.get(timeout=LIMIT_SECONDS)
+    assert fleet.notes()[1:] == [f"begin {ran_in}", f"end {ran_in}"]
+
+
+def test_sigterm_ends_a_worker_when_its_task_has_ended(fleet: Fleet) -> None:
+    stopped = fleet.start("prefork")
+    fleet.start("solo")
+    fleet.tasks.app.control.cancel_consumer("celery", destination=["w2@here"], reply=True)
+    result = fleet.tasks.work.delay(str(fleet.place), 3)  # longer than the lease
+    fleet.until(fleet.notes)
+    fleet.tasks.app.control.add_consumer("celery", destination=["w2@here"], reply=True)
+
+    stopped.terminate()
+
+    assert stopped.wait(timeout=15) == 0
+    ran_in = result.get(timeout=1)
+    assert fleet.notes() == [f"begin {ran_in}", f"end {ran_in}"]
+    assert fleet.redis.xlen("avt:q:celery:0") == 0

@@ -1,0 +1,133 @@
+"""Messages and queues with an end: ``expiration``, ``x-message-ttl``, ``x-expires``, ``auto_delete``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu import Exchange, Queue
+
+from avtomatika.transport import Outgoing
+
+
+def let_pass(bench: Any, *, milliseconds: int) -> None:
+    """By the server's clock, which is what counts: it waits in vain for a replica."""
+    bench.redis.wait(1, milliseconds)
+
+
+def test_a_message_that_waited_longer_than_it_lives_is_dropped(bench: Any) -> None:
+    bench.queue()
+    bench.publish("late", expiration=0.001)
+    bench.publish("in time", expiration=60)
+    let_pass(bench, milliseconds=5)
+
+    reading = bench.read()
+    reading.wait_for(1)[0].ack()
+
+    assert reading.bodies == ["in time"]
+    reading.drain_until(lambda: bench.left() == 0)
+
+
+def test_a_message_that_is_put_back_lives_no_longer(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, expiration=0.3)
+    reading = bench.read()
+    reading.wait_for(1)[0].requeue()
+    [(_, fields)] = bench.redis.xrange("avt:q:tasks:0")
+    published = int(fields["x"]) - 300
+
+    assert published <= bench.redis.time()[0] * 1000 + 1000
+    let_pass(bench, milliseconds=400)
+    reading.drain_until(lambda: bench.left() == 0)
+    assert len(reading.got) == 1
+
+
+def test_the_life_of_a_delayed_message_begins_when_it_is_due(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, headers={"x-delay": 100}, expiration=60)
+
+    [message] = bench.read().wait_for(1)
+
+    assert message.payload == 1
+    assert bench.redis.hkeys("avt:q:tasks:delayed") == [":count"]
+
+
+def test_messages_live_no_longer_than_their_queue_says(bench: Any) -> None:
+    channel = bench.channel()
+    Queue("tasks", Exchange("work"), routing_key="tasks", message_ttl=0.001)(channel).declare()
+    bench.publish(1, expiration=60)
+    channel.settle([Outgoing("work", "tasks", "2")], [])
+    let_pass(bench, milliseconds=5)
+
+    reading = bench.read()
+
+    assert reading.drain(0.05) == []
+    assert bench.left() == 0
+
+
+def test_old_messages_of_a_fanout_are_passed_over(bench: Any) -> None:
+    channel = bench.channel()
+    Queue("q", Exchange("control", "fanout"), message_ttl=0.1)(channel).declare()
+    bench.publish(1, exchange="control", key="")
+    let_pass(bench, milliseconds=200)
+    bench.publish(2, exchange="control", key="")
+
+    reading = bench.read("q")
+    reading.wait_for(1)
+    reading.drain(0.05)
+
+    assert reading.bodies == [2]
+
+
+def test_a_queue_that_nobody_uses_goes_with_its_bindings_and_messages(bench: Any) -> None:
+    bench.queue("other")
+    before = set(bench.redis.keys()) | {"avt:beat"}
+    Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()
+    bench.publish(1)
+
+    bench.read("other").drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+
+    assert set(bench.redis.keys()) <= before | {"avt:revoked"}
+    assert set(bench.redis.hkeys("avt:bindings:work")) == {":version", "other\tother"}
+
+
+def test_a_queue_stays_while_somebody_consumes_and_goes_a_lease_later(bench: Any) -> None:
+    bench.queue("other")
+    Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()
+    reading = bench.read()
+    reading.drain(0.05)
+    watching = bench.read("other")
+
+    for _ in range(25):  # two leases and a half
+        watching.drain(0.1)
+    assert bench.redis.hexists("avt:queues", "tasks")
+
+    reading.connection.close()
+    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+
+
+def test_an_auto_delete_queue_waits_for_its_first_consumer(bench: Any) -> None:
+    bench.queue("other")
+    Queue("tasks", Exchange("work"), routing_key="tasks", auto_delete=True)(bench.channel()).declare()
+    watching = bench.read("other")
+    watching.drain(0.3)
+    assert bench.redis.zcard("avt:expiring") == 0
+
+    reading = bench.read()
+    reading.drain(0.05)
+    reading.connection.close()
+
+    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+    assert bench.redis.hkeys("avt:limits") == []
+
+
+def test_what_expired_while_everybody_was_away_does_not_come_back(bench: Any) -> None:
+    queue = Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.05)
+    queue(bench.channel()).declare()
+    bench.publish("old")
+    let_pass(bench, milliseconds=100)
+
+    queue(bench.channel()).declare()
+
+    assert bench.left() == 0
+    bench.publish("new")
+    assert [message.payload for message in bench.read().wait_for(1)] == ["new"]

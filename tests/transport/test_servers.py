@@ -1,0 +1,73 @@
+"""Servers that cannot serve us are refused, in words that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+
+class _Answering(StreamRequestHandler):
+    """Speaks just enough of the protocol: INFO tells what the server was made with, everything else is OK."""
+
+    def handle(self) -> None:
+        while line := self.rfile.readline():
+            words = [self._word() for _ in range(int(line[1:]))]
+            if words[0].upper() == b"INFO":
+                text: bytes = self.server.info  # type: ignore[attr-defined]  # it is the server of this test
+                self.wfile.write(b"$%d\r\n%s\r\n" % (len(text), text))
+            else:
+                self.wfile.write(b"+OK\r\n")
+
+    def _word(self) -> bytes:
+        length = int(self.rfile.readline()[1:])
+        return self.rfile.read(length + 2)[:length]
+
+
+@contextmanager
+def server_that_says(info: str) -> Iterator[str]:
+    """URL of a server with this INFO."""
+    with ThreadingTCPServer(("127.0.0.1", 0), _Answering) as server:
+        server.daemon_threads = True
+        server.info = info.replace("\n", "\r\n").encode()  # type: ignore[attr-defined]  # ours
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+        server.shutdown()
+        thread.join()
+
+
+def connect(url: str) -> Connection:
+    options = {"max_retries": 1, "interval_start": 0}
+    return Connection(url, transport="avtomatika.transport:Transport", transport_options=options)
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "5.0.7"])
+def test_an_old_redis_is_refused(version: str) -> None:
+    info = f"# Server\nredis_version:{version}\nredis_mode:standalone\n"
+
+    with server_that_says(info) as url, connect(url) as connection, pytest.raises(OperationalError) as refused:
+        connection.connect()
+
+    assert str(refused.value) == f"the server is version {version}: Redis >= 7 or Valkey is needed"
+
+
+@pytest.mark.parametrize("version", ["7.0.0", "8.2.1", "10.0.0"])
+def test_redis_from_seven_on_is_taken(version: str) -> None:
+    info = f"# Server\nredis_version:{version}\nredis_mode:standalone\n"
+
+    with server_that_says(info) as url, connect(url) as connection:
+        assert connection.connect()
+
+
+def test_a_cluster_is_refused(make_server: Any) -> None:
+    server = make_server(**{"cluster-enabled": "yes"})
+
+    with connect(server.url) as connection, pytest.raises(OperationalError, match="Redis Cluster is not supported"):
+        connection.connect()

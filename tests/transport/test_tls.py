@@ -1,0 +1,89 @@
+"""TLS: certificates are checked, other authorities can be named, and one word turns the check off."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from avtomatika import broker
+from avtomatika.errors import Unavailable
+from avtomatika.transport import connect
+
+from ..faults.proxy import ChaosProxy
+
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here to make certificates with")
+    folder = tmp_path_factory.mktemp("certificates")
+    (folder / "extensions").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
+    usage = ("-addext", "keyUsage=critical,keyCertSign")
+    _openssl(folder, "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=our own", *usage)
+    _openssl(folder, "req", *_KEY, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost")
+    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions")
+    _openssl(folder, "x509", "-req", "-in", "host.csr", "-out", "host.pem", *signing)
+    return folder
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def port(redis_url: str, folder: Path) -> Iterator[int]:
+    """Where the server is to be had by TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "host.pem", folder / "host.key")
+    with ChaosProxy(urlsplit(redis_url).port or 0, tls=context) as proxy:
+        yield proxy.port
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(port: int) -> None:
+    with (
+        connect(f"rediss://localhost:{port}/0") as client,
+        pytest.raises(redis.ConnectionError, match="certificate verify failed"),
+    ):
+        client.ping()
+
+
+def test_a_broker_says_that_the_certificate_is_what_is_wrong(port: int) -> None:
+    with (
+        broker.connect(f"rediss://:secret@localhost:{port}/0") as connection,
+        pytest.raises(Unavailable, match=f"broker rediss://localhost:{port}/0 .*certificate verify failed") as raised,
+    ):
+        broker.declare_tasks(connection, ["encode"])
+
+    assert "secret" not in str(raised.value)
+
+
+def test_an_authority_that_is_named_is_trusted(port: int, folder: Path) -> None:
+    with connect(f"rediss://localhost:{port}/0?ssl_ca_certs={folder / 'ca.pem'}") as client:
+        assert client.ping()
+
+
+def test_a_certificate_for_another_name_is_refused(port: int, folder: Path) -> None:
+    with (
+        connect(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={folder / 'ca.pem'}") as client,
+        pytest.raises(redis.ConnectionError, match=r"certificate is not valid for '127\.0\.0\.1'"),
+    ):
+        client.ping()
+
+
+def test_one_word_turns_the_check_off(port: int, bench: Any, make_bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    encrypted = make_bench(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")
+
+    assert encrypted.read().wait_for(1)[0].payload == 1

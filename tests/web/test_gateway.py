@@ -1,0 +1,428 @@
+"""The gateway as workers see it: on the wire, with the shapes that their SDK speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+
+from avtomatika import broker
+from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.job import Job
+from avtomatika.store import HeldTasks, Registry, Store
+from avtomatika.tokens import Clients, Workers
+from avtomatika.web.app import create_app
+from avtomatika.web.gateway import Gateway, Polls
+
+from .conftest import PLANS, created_id
+
+WORKERS = """
+[one]
+token = "token-of-one"
+[two]
+token = "token-of-two"
+[deaf]
+token = "token-of-deaf"
+skills = ["other"]
+"""
+TO_ENCODE = (
+    GoTo("encode"),
+    DispatchTask("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"}, priority=3),
+)
+Move = Callable[..., Job]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def workers_toml(tmp_path: Path) -> Path:
+    path = tmp_path / "workers.toml"
+    path.write_text(WORKERS)
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture
+def gateway(redis_url: str, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
+    registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
+    gateway = Gateway(
+        workers=Workers(token="shared", path=workers_toml, memory=registry, clock=clock),
+        registry=registry,
+        held=held,
+        polls=Polls(connect=lambda: broker.connect(redis_url), held=held),
+    )
+    yield gateway
+    gateway.polls.close()
+    registry.close()
+    held.close()
+
+
+@pytest.fixture
+def app(store: Store, clients: Clients, declare: Callable[[], None], gateway: Gateway) -> Flask:
+    return create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway)
+
+
+class FakeWorker:
+    """A worker as the SDK has it: headers and bodies, no more."""
+
+    def __init__(self, app: Flask, worker_id: str, token: str) -> None:
+        self.id = worker_id
+        self.client = app.test_client()
+        self.client.environ_base |= {"HTTP_X_WORKER_ID": worker_id, "HTTP_X_WORKER_TOKEN": token}
+
+    def register(self) -> Any:
+        body = {"worker_id": self.id, "worker_type": "t", "supported_skills": [{"name": "encode", "type": "encode"}]}
+        return self.client.post("/_worker/workers/register", json=body)
+
+    def beat(self, *tasks: str, **more: Any) -> Any:
+        body = {"worker_id": self.id, "status": "idle", "current_tasks": list(tasks), **more}
+        return self.client.patch(f"/_worker/workers/{self.id}", json=body)
+
+    def poll(self, timeout: float = 5.0, skills: str | None = "encode") -> Any:
+        query = {"timeout": timeout, "hot_skills": ""} | ({} if skills is None else {"available_skills": skills})
+        return self.client.get(f"/_worker/workers/{self.id}/tasks/next", query_string=query)
+
+    def answer(self, task: dict[str, Any], **fields: Any) -> Any:
+        return self.send(self.result(task, **fields))
+
+    def result(self, task: dict[str, Any], **fields: Any) -> bytes:
+        body = {"job_id": task["job_id"], "task_id": task["task_id"], "worker_id": self.id, "data": {}, **fields}
+        return json.dumps(body, sort_keys=True).encode()
+
+    def send(self, raw: bytes) -> Any:
+        return self.client.post("/_worker/tasks/result", data=raw, content_type="application/json")
+
+
+@pytest.fixture
+def one(app: Flask) -> FakeWorker:
+    return FakeWorker(app, "one", "token-of-one")
+
+
+@pytest.fixture
+def two(app: Flask) -> FakeWorker:
+    return FakeWorker(app, "two", "token-of-two")
+
+
+@pytest.fixture
+def job_id(alice: FlaskClient, move: Move) -> str:
+    """A job that waits for the task ``encode``."""
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+    return job_id
+
+
+def test_a_task_goes_to_the_poll_and_its_result_to_the_job(
+    one: FakeWorker, job_id: str, move: Move, store: Store
+) -> None:
+    one.register()
+
+    polled = one.poll()
+    task = polled.json
+    answered = one.answer(task, data={"url": "u"}, costs={"execution_time_seconds": 0.25})
+
+    assert polled.content_type == "application/json"
+    assert (task["job_id"], task["type"], task["params"], task["priority"]) == (job_id, "encode", {"n": 1}, 3)
+    assert all(type(task[name]) is int for name in ("timestamp", "priority"))
+    assert (answered.status_code, answered.json) == (200, {"status": "accepted"})
+    assert move().state_history["url"] == "u"
+    [done] = [entry.entry for entry in store.history(job_id)[0] if entry.entry.event_type == "task_succeeded"]
+    assert (done.worker_id, done.duration_ms) == ("one", 250)
+
+
+def test_the_orchestrators_hear_who_has_the_task(one: FakeWorker, job_id: str, redis_url: str) -> None:
+    one.poll()
+
+    with redis.Redis.from_url(redis_url) as client:
+        [(_, fields)] = client.xrange("avt:q:avt.workers:0")
+    assert b'\\"worker_id\\":\\"one\\"' in fields[b"p"]
+
+
+def test_a_poll_is_held_until_a_task_comes(one: FakeWorker, alice: FlaskClient, move: Move) -> None:
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(one.poll(20)))
+    thread.start()
+
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+    thread.join(10)
+
+    assert answers[0].json["job_id"] == job_id
+
+
+def test_a_poll_whose_time_is_up_is_no_content(one: FakeWorker) -> None:
+    begun = monotonic()
+
+    response = one.poll(0)
+
+    assert (response.status_code, response.data) == (204, b"")
+    assert monotonic() - begun < 2
+
+
+def test_a_poll_gets_only_tasks_of_the_skills_that_it_names(one: FakeWorker, job_id: str) -> None:
+    assert one.poll(0.5, "decode,review").status_code == 204
+    assert one.poll(0.5, "decode,encode").json["job_id"] == job_id
+
+
+def test_a_poll_without_skills_gets_those_that_were_registered(one: FakeWorker, job_id: str) -> None:
+    one.register()
+
+    assert one.poll(1, None).json["job_id"] == job_id
+
+
+def test_skills_of_workers_toml_bound_what_a_worker_gets(app: Flask, job_id: str) -> None:
+    assert FakeWorker(app, "deaf", "token-of-deaf").poll(0.5).status_code == 204
+
+
+def test_of_many_polls_each_gets_one_task_and_no_task_goes_twice(app: Flask, alice: FlaskClient, move: Move) -> None:
+    for _ in range(8):
+        created_id(alice)
+    for _ in range(8):
+        move(*TO_ENCODE)
+    answers: list[Any] = []
+
+    def poll(number: int) -> None:
+        answers.append(FakeWorker(app, f"w{number}", "shared").poll(3))
+
+    threads = [threading.Thread(target=poll, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    tasks = [answer.json["task_id"] for answer in answers if answer.status_code == 200]
+    assert len(tasks) == len(set(tasks)) == 8
+    assert [answer.status_code for answer in answers].count(204) == 2
+
+
+def test_the_same_answer_again_is_a_success_and_another_one_is_ignored(
+    one: FakeWorker, job_id: str, move: Move, store: Store
+) -> None:
+    task = one.poll().json
+    raw = one.result(task, timestamp=1)
+
+    answers = [one.send(raw), one.send(raw), one.answer(task, timestamp=2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert [answer.json["status"] for answer in answers] == ["accepted", "accepted", "ignored"]
+    move()
+    assert [note["event_type"] for note in store.notes(job_id)] == ["task_result_ignored"]
+
+
+def test_a_result_of_who_does_not_hold_the_task_is_ignored_and_noted(
+    one: FakeWorker, two: FakeWorker, job_id: str, store: Store
+) -> None:
+    task = one.poll().json
+
+    answer = two.answer(task)
+
+    assert answer.json["status"] == "ignored"
+    [note] = store.notes(job_id)
+    assert (note["worker_id"], note["task_id"]) == ("two", task["task_id"])
+    assert one.answer(task).json == {"status": "accepted"}
+
+
+def test_a_failure_and_an_outcome_that_nobody_knows_reach_the_job(
+    one: FakeWorker, alice: FlaskClient, move: Move
+) -> None:
+    for _ in range(2):
+        created_id(alice)
+    for _ in range(2):
+        move(*TO_ENCODE)
+    first, second = one.poll().json, one.poll().json
+
+    one.answer(first, status="failure", error={"code": "PERMANENT_ERROR", "message": "no"})
+    one.answer(second, status="surprise")
+
+    assert move().current_state == "failed"
+    assert move().status == "quarantined"
+
+
+def test_a_heartbeat_keeps_what_it_names(one: FakeWorker, job_id: str, redis_url: str) -> None:
+    one.register()
+    task = one.poll().json
+    with redis.Redis.from_url(redis_url) as client:
+        [pending] = client.xpending_range("avt:q:encode:3", "avt", "-", "+", 10)
+        client.xclaim("avt:q:encode:3", "avt", "http:one", 0, [pending["message_id"]], idle=20_000, justid=True)
+
+        beat = one.beat(task["task_id"])
+
+        [pending] = client.xpending_range("avt:q:encode:3", "avt", "-", "+", 10)
+    assert (beat.status_code, beat.json) == (200, {"status": "ok"})
+    assert (pending["consumer"], pending["times_delivered"]) == (b"http:one", 1)
+    assert pending["time_since_delivered"] < 5_000
+
+
+def test_a_heartbeat_of_a_stranger_is_not_found_until_it_registers(one: FakeWorker) -> None:
+    before = one.beat()
+    registered = one.register()
+    after = one.client.patch("/_worker/workers/one")
+
+    assert before.status_code == 404
+    assert "not found" in before.text.lower()
+    assert (registered.status_code, registered.json["status"]) == (200, "registered")
+    assert (after.status_code, after.json) == (200, {"status": "ok"})
+
+
+def test_a_task_that_no_heartbeat_knows_of_goes_to_the_next(
+    one: FakeWorker, two: FakeWorker, job_id: str, redis_url: str
+) -> None:
+    one.register()
+    task = one.poll().json
+    one.beat()
+    assert two.poll(0).status_code == 204
+    with redis.Redis.from_url(redis_url) as client:
+        client.hincrby(f"avt:held:{task['task_id']}", "at", -3_500)
+
+    one.beat()
+
+    assert two.poll().json["task_id"] == task["task_id"]
+    assert one.beat(task["task_id"]).json["cancel_task_ids"] == [task["task_id"]]
+    assert one.answer(task).json["status"] == "ignored"
+
+
+def test_a_worker_that_goes_hands_its_tasks_back_at_once(one: FakeWorker, two: FakeWorker, job_id: str) -> None:
+    one.register()
+    task = one.poll().json
+    one.beat(task["task_id"])
+
+    one.beat(status="offline", hands_back=True)
+
+    assert two.poll().json["task_id"] == task["task_id"]
+
+
+def test_a_result_may_come_after_the_good_bye(one: FakeWorker, two: FakeWorker, job_id: str) -> None:
+    one.register()
+    task = one.poll().json
+    one.beat(task["task_id"])
+
+    one.beat(status="offline")
+
+    assert two.poll(0).status_code == 204
+    assert one.answer(task).json == {"status": "accepted"}
+
+
+@pytest.mark.parametrize(
+    ("worker_id", "token"),
+    [("one", "wrong"), ("one", "token-of-two"), ("one", "shared"), ("one", ""), ("", "shared"), ("o ne", "shared")],
+)
+def test_a_token_that_is_not_the_workers_is_refused_everywhere(app: Flask, worker_id: str, token: str) -> None:
+    worker = FakeWorker(app, worker_id, token)
+    task = {"job_id": "g0-1", "task_id": "g0-1.0.0"}
+
+    assert worker.register().status_code == 401
+    assert worker.client.patch("/_worker/workers/one", json={}).status_code == 401
+    assert worker.client.get("/_worker/workers/one/tasks/next?timeout=0&available_skills=encode").status_code == 401
+    assert worker.answer(task).status_code == 401
+    assert worker.client.post("/_worker/auth/token").status_code == 403
+    assert worker.client.post("/_worker/auth/token/refresh", json={"refresh_token": "x"}).status_code == 403
+
+
+def test_the_shared_token_lets_others_in(app: Flask) -> None:
+    assert FakeWorker(app, "anybody", "shared").register().status_code == 200
+
+
+def test_a_worker_speaks_for_nobody_else(one: FakeWorker) -> None:
+    assert one.client.patch("/_worker/workers/two", json={}).status_code == 401
+    assert one.client.post("/_worker/workers/register", json={"worker_id": "two"}).status_code == 401
+
+
+def test_a_clients_token_opens_nothing_here(alice: FlaskClient) -> None:
+    assert alice.post("/_worker/workers/register", json={"worker_id": "alice"}).status_code == 401
+
+
+def test_who_is_revoked_while_working_is_refused_and_the_result_noted(
+    one: FakeWorker, job_id: str, store: Store, workers_toml: Path, clock: Clock
+) -> None:
+    one.register()
+    task = one.poll().json
+
+    workers_toml.write_text('[two]\ntoken = "token-of-two"\n')
+    clock.now += 2
+
+    assert one.beat(task["task_id"]).status_code == 401
+    assert one.answer(task).status_code == 401
+    [note] = store.notes(job_id)
+    assert (note["event_type"], note["worker_id"]) == ("task_result_ignored", "one")
+    assert "token-of-one" not in json.dumps(store.notes(job_id))
+
+
+def test_a_poll_of_who_is_revoked_meanwhile_gets_no_task(
+    one: FakeWorker, two: FakeWorker, alice: FlaskClient, move: Move, workers_toml: Path, clock: Clock
+) -> None:
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(one.poll(10)))
+    thread.start()
+    while not one.client.application.extensions["avtomatika.gateway"].polls.waiting:
+        os.sched_yield()
+
+    workers_toml.write_text('[two]\ntoken = "token-of-two"\n')
+    clock.now += 2
+    assert one.beat().status_code == 401
+    created_id(alice)
+    move(*TO_ENCODE)
+
+    assert two.poll(10).status_code == 200
+    thread.join(10)
+    assert answers[0].status_code == 204
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"data": [1]}, {"data": "x"}, {"error": "x"}, {"status": 3}, {"attempt": "1"}, {"attempt": 0}, {"task_id": 1}],
+)
+def test_results_of_another_shape_are_refused_and_change_nothing(
+    one: FakeWorker, job_id: str, change: dict[str, Any]
+) -> None:
+    task = one.poll().json
+
+    refused = one.answer(task, **change)
+
+    assert refused.status_code == 400
+    assert refused.content_type == "application/json"
+    assert set(refused.json) == {"error", "code"}
+    assert one.answer(task).json == {"status": "accepted"}
+
+
+def test_a_result_as_large_as_any_body_is_taken_and_a_larger_one_is_not(one: FakeWorker, job_id: str) -> None:
+    task = one.poll().json
+
+    assert one.answer(task, data={"x": "y" * (1024 * 1024 + 70_000)}).status_code == 413
+    assert one.answer(task, data={"x": "y" * (1024 * 1024)}).status_code == 200
+
+
+def test_polls_beyond_the_threads_are_told_to_come_again(
+    store: Store, clients: Clients, declare: Callable[[], None], gateway: Gateway
+) -> None:
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway, web_threads=1)
+    app.extensions["avtomatika"].waits.acquire()
+
+    response = FakeWorker(app, "one", "token-of-one").poll(20)
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_an_event_is_taken_and_nothing_is_made_of_it(one: FakeWorker) -> None:
+    body = {"event_id": "e", "worker_id": "one", "event_type": "progress", "payload": {"progress": 0.5}}
+
+    assert one.client.post("/_worker/events", json=body).status_code == 200

@@ -1,0 +1,436 @@
+"""Workers, web processes and brokers as processes of their own: several addresses, tokens, and what breaks them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import redis
+import requests
+from dotenv import dotenv_values
+
+from .conftest import Office
+from .test_process import SCRIPT, wait_until_begun
+
+REPOSITORY = Path(__file__).parents[2]
+#: The blocks of the manual, as they are printed.
+FAILOVER = """
+# Worker will poll 'main-orchestrator'. If it fails,
+# SDK automatically switches to 'backup-orchestrator'.
+ORCHESTRATORS_CONFIG='[
+    {"url": "http://main-orchestrator:8080"},
+    {"url": "http://backup-orchestrator:8080"}
+]'
+
+MULTI_ORCHESTRATOR_MODE=FAILOVER
+"""
+ROUND_ROBIN = """
+ORCHESTRATORS_CONFIG='[
+    {"url": "http://orchestrator-1:8080"},
+    {"url": "http://orchestrator-2:8080"}
+]'
+
+MULTI_ORCHESTRATOR_MODE=ROUND_ROBIN
+"""
+WORKERS_TOML = """
+# workers.toml
+[worker-video-1]
+token = "unique-secret-token-for-video-1"
+
+[worker-audio-5]
+token = "another-secret-for-audio-5"
+"""
+WEB_ENV = """
+# In Orchestrator .env file
+WORKERS_CONFIG_PATH="workers.toml"
+"""
+WORKER_ENV = """
+# In Worker .env file
+WORKER_ID="worker-video-1"
+AVTOMATIKA_WORKER_TOKEN="unique-secret-token-for-video-1"
+"""
+BLUEPRINT = """
+from avtomatika import Blueprint
+
+bp = Blueprint(name="hello", api_endpoint="jobs/hello")
+
+@bp.handler(is_start=True, is_end=True)
+def greet():
+    return "hello"
+"""
+
+
+def variables(block: str, **hosts: str) -> dict[str, str]:
+    """A dotenv block as an environment; *hosts* (``_`` for ``-``) stand where it says ``<host>:8080``."""
+    for name, address in hosts.items():
+        block = block.replace(f"{name.replace('_', '-')}:8080", address)
+    return {name: value for name, value in dotenv_values(stream=StringIO(block)).items() if value is not None}
+
+
+class Program:
+    """A process whose output goes to a file; it ends with the test."""
+
+    def __init__(self, command: list[str], folder: Path, environ: dict[str, str], *, log: Path) -> None:
+        self._log = log
+        with log.open("a") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environ},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def says(self, words: str, *, within_seconds: float = 20) -> float:
+        """Wait for *words* in the log; answers how long it took."""
+        begun = monotonic()
+        while words not in self.log:
+            assert monotonic() - begun < within_seconds, f"{words!r} is not in:\n{self.log}"
+            sleep(0.05)
+        return monotonic() - begun
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+class Web:
+    """A web process at a port that it keeps."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        (folder / "blueprints").mkdir(parents=True, exist_ok=True)
+        (folder / "blueprints" / "hello.py").write_text(BLUEPRINT)
+        self.folder = folder
+        self._environ = {"CLIENT_TOKEN": "planted-client-token", **environ}
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            *(sys.executable, "-m", "gunicorn", "avtomatika.web.wsgi:create()", "--bind", self.address),
+            *("--worker-class", "gthread", "--threads", "256", "--no-control-socket", "--graceful-timeout", "1"),
+        ]
+        self.program = Program(command, self.folder, self._environ, log=self.folder / "web.log")
+        self.program.says("Booting worker")
+
+    def kill(self) -> None:
+        self.program.kill()
+
+
+@pytest.fixture
+def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
+    webs: list[Web] = []
+
+    def make(redis_url: str, **environ: str) -> Web:
+        folder = tmp_path / f"web-{len(webs)}"
+        folder.mkdir()
+        if "WORKERS_CONFIG_PATH" in environ:
+            (folder / "workers.toml").write_text(WORKERS_TOML)
+            (folder / "workers.toml").chmod(0o600)
+        webs.append(Web(folder, {"REDIS_URL": redis_url, **environ}))
+        return webs[-1]
+
+    yield make
+    for web in webs:
+        web.kill()
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    programs: list[Program] = []
+
+    def make(**environ: str) -> Program:
+        folder = tmp_path / f"worker-{len(programs)}"
+        folder.mkdir()
+        (folder / "my_worker.py").write_text(SCRIPT)
+        programs.append(Program([sys.executable, "my_worker.py"], folder, environ, log=folder / "log"))
+        return programs[-1]
+
+    yield make
+    for program in programs:
+        program.kill()
+
+
+def test_failover_goes_to_the_backup_and_back_again(
+    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
+) -> None:
+    main, backup = make_web(redis_url, WORKER_TOKEN="t"), make_web(redis_url, WORKER_TOKEN="t")
+    environ = variables(FAILOVER, main_orchestrator=main.address, backup_orchestrator=backup.address)
+    worker = make_worker(**environ, WORKER_TOKEN="t", WORKER_ID="worker-1")
+    office.give({"by": "main"})
+    [first] = office.results(1)
+
+    main.kill()
+    begun = monotonic()
+    office.give({"by": "backup"})
+    [second] = office.results(1)
+    took = monotonic() - begun
+    main.start()
+    worker.says(f"tasks are taken from http://{main.address} now", within_seconds=25)
+    backup.kill()
+    office.give({"by": "main again"})
+    [third] = office.results(1)
+
+    assert [result.data["by"] for result in (first, second, third)] == ["main", "backup", "main again"]
+    assert {result.worker_id for result in (first, second, third)} == {"worker-1"}
+    assert took < 2.5
+    assert worker.log.count(f"tasks are taken from http://{backup.address} now") == 1
+
+
+def test_round_robin_takes_from_both_by_weight(
+    make_server: Callable[..., Any],
+    make_office: Callable[..., Office],
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    urls = [make_server().url for _ in range(2)]
+    offices = [make_office(url) for url in urls]
+    webs = [make_web(url, WORKER_TOKEN="t") for url in urls]
+    environ = variables(ROUND_ROBIN, orchestrator_1=webs[0].address, orchestrator_2=webs[1].address)
+    addresses = json.loads(environ["ORCHESTRATORS_CONFIG"])
+    addresses[0]["weight"] = 3
+    environ["ORCHESTRATORS_CONFIG"] = json.dumps(addresses)
+    worker = make_worker(**environ, WORKER_TOKEN="t", WORKER_CONCURRENCY="1")
+    for web in webs:
+        worker.says(f"registered with http://{web.address}")
+    gate = tmp_path / "gate"
+    offices[0].give({"gate": str(gate)}, *[{"n": number} for number in range(60)])
+    wait_until_begun(gate)
+    offices[1].give(*[{"n": number} for number in range(60)])
+
+    gate.touch()
+
+    offices[0].results(61)
+    left = offices[1].depth("work")
+    offices[1].results(60)
+    assert 30 <= left <= 50
+
+
+def test_http_and_redis_mix_in_one_list(
+    make_server: Callable[..., Any],
+    make_office: Callable[..., Office],
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+) -> None:
+    urls = [make_server().url for _ in range(2)]
+    offices = [make_office(url) for url in urls]
+    web = make_web(urls[0], WORKER_TOKEN="t")
+    addresses = json.dumps([{"url": f"http://{web.address}"}, {"url": urls[1]}])
+
+    make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE="round_robin", WORKER_TOKEN="t")
+
+    for office in offices:
+        office.give({"by": "a"}, {"by": "b"})
+    assert [[result.data["by"] for result in office.results(2)] for office in offices] == [["a", "b"], ["a", "b"]]
+
+
+@pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
+def test_addresses_that_lie_or_are_dead_hold_up_nobody(
+    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t")
+    with _liar(500, b'{"error": "no"}') as ill, _liar(200, b"<html>") as page, _liar(200, b'{"status": ') as half:
+        urls = [*(f"http://{address}" for address in (ill, page, half, "127.0.0.1:1")), "redis://127.0.0.1:1/0"]
+        addresses = json.dumps([{"url": url} for url in (*urls, f"http://{web.address}")])
+        worker = make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE=mode, WORKER_TOKEN="t")
+        worker.says(f"registered with http://{web.address}")
+        office.give({"by": "first"})
+        office.results(1)
+
+        begun = monotonic()
+        for number in range(10):
+            office.give({"by": number})
+            office.results(1)
+
+        assert monotonic() - begun < 5
+
+
+def test_a_worker_comes_in_by_its_own_token_and_no_other(
+    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
+) -> None:
+    web = make_web(redis_url, **variables(WEB_ENV), WORKER_TOKEN="planted-shared-token")
+    url = {"ORCHESTRATOR_URL": f"http://{web.address}"}
+    own = variables(WORKER_ENV)
+    wrong = [
+        make_worker(**url | own | {"AVTOMATIKA_WORKER_TOKEN": token})
+        for token in ("planted-wrong-token", "another-secret-for-audio-5", "planted-shared-token")
+    ]
+    for each in wrong:
+        each.says("does not let this worker in")
+
+    right = make_worker(**url | own)
+    office.give({"by": "right"})
+
+    [result] = office.results(1)
+    assert result.worker_id == "worker-video-1"
+    command_lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    everything = "\n".join([web.program.log, right.log, *(each.log for each in wrong), _dump(redis_url)])
+    everything += b"\n".join(command_lines).decode(errors="replace")
+    for planted in ("planted-", "unique-secret-token", "another-secret"):
+        assert planted not in everything
+
+
+def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_its_task(
+    redis_url: str,
+    make_office: Callable[..., Office],
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    office = make_office(redis_url, lease_seconds=2)
+    web = make_web(redis_url, **variables(WEB_ENV), WORKER_LEASE_SECONDS="2")
+    url = {"ORCHESTRATOR_URL": f"http://{web.address}"}
+    revoked = make_worker(**url | variables(WORKER_ENV))
+    gate = tmp_path / "gate"
+    office.give({"gate": str(gate), "by": "whoever"})
+    wait_until_begun(gate)
+
+    fresh = web.folder / "fresh.toml"
+    fresh.write_text('[worker-audio-5]\ntoken = "another-secret-for-audio-5"\n')
+    fresh.chmod(0o600)
+    os.replace(fresh, web.folder / "workers.toml")
+    assert revoked.says("does not let this worker in") < 3
+    gate.touch()
+    web.program.says("the result of worker worker-video-1 is refused")
+    make_worker(**url, WORKER_ID="worker-audio-5", AVTOMATIKA_WORKER_TOKEN="another-secret-for-audio-5")
+
+    [result] = office.results(1)
+    assert result.worker_id == "worker-audio-5"
+
+
+def test_a_result_waits_for_its_origin_to_come_back(
+    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], tmp_path: Path
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t")
+    worker = make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t", WORKER_ID="worker-1")
+    gate = tmp_path / "gate"
+    office.give({"gate": str(gate), "by": "patience"})
+    wait_until_begun(gate)
+
+    web.kill()
+    gate.touch()
+    worker.says("results (1) wait")
+    web.start()
+
+    [result] = office.results(1)
+    assert (result.worker_id, result.data) == ("worker-1", {"by": "patience"})
+
+
+def test_with_several_brokers_the_next_takes_over(
+    make_server: Callable[..., Any], make_office: Callable[..., Office], make_worker: Callable[..., Program]
+) -> None:
+    first, second = make_server(), make_server()
+    offices = [make_office(server.url) for server in (first, second)]
+    worker = make_worker(ORCHESTRATORS_CONFIG=json.dumps([{"url": first.url}, {"url": second.url}]))
+    offices[0].give({"by": "first"})
+    offices[0].results(1)
+
+    first.kill()
+    worker.says(f"tasks are taken from {second.url} now")
+    offices[1].give({"by": "second"})
+
+    [result] = offices[1].results(1)
+    assert result.data == {"by": "second"}
+    first.start()
+
+
+def test_a_worker_that_stops_hands_its_task_back_at_once(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t")
+    url = {"ORCHESTRATOR_URL": f"http://{web.address}", "WORKER_TOKEN": "t"}
+    worker = make_worker(**url, WORKER_DRAIN_TIMEOUT="0.2")
+    office.give({"gate": str(tmp_path / "never")})
+    office.notices(1)
+
+    worker.process.terminate()
+
+    assert worker.process.wait(5) == 0
+    assert [delivery.deliveries for delivery in office.take("work", 1)] == [1]
+
+
+def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_web: Callable[..., Web]) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t")
+    codes: list[int] = []
+
+    def poll(number: int) -> None:
+        headers = {"X-Worker-ID": f"w{number}", "X-Worker-Token": "t"}
+        path = f"http://{web.address}/_worker/workers/w{number}/tasks/next?timeout=6&available_skills=work"
+        codes.append(requests.get(path, headers=headers, timeout=20).status_code)
+
+    threads = [threading.Thread(target=poll, args=(number,)) for number in range(200)]
+    for thread in threads:
+        thread.start()
+    took = []
+    for _ in range(20):
+        begun = monotonic()
+        answer = requests.get(
+            f"http://{web.address}/api/v1/blueprints", headers={"X-Client-Token": "planted-client-token"}, timeout=5
+        )
+        took.append(monotonic() - begun)
+        assert answer.status_code == 200
+        sleep(0.05)
+    for thread in threads:
+        thread.join()
+
+    assert codes == [204] * 200
+    assert sorted(took)[10] < 0.25
+
+
+def _dump(redis_url: str) -> str:
+    """Everything that the server keeps."""
+    with redis.Redis.from_url(redis_url) as client:
+        return "\n".join(str(client.dump(key)) for key in client.keys("*"))
+
+
+class _liar:
+    """A web server that answers everything with the same; its address is what ``with`` gives."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PATCH = answer
+
+            def log_message(self, *args: object) -> None: ...
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        return f"127.0.0.1:{self._server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

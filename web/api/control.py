@@ -1,0 +1,73 @@
+"""Interfering with jobs: cancel one, or try again what ended badly or rests in quarantine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from flask import Response, jsonify, url_for
+
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.errors import Conflict, Unavailable
+from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
+from avtomatika.store import NewJob
+
+from ..access import caller
+from ..routes import Routes
+from ..site import site
+from ..waiting import changed
+from .creation import create
+from .jobs import callers_job
+
+routes = Routes("control", __name__, url_prefix="/api/v1/jobs", description="Interfere with jobs")
+
+#: How long an answer waits for the job to do as it was told.
+_PATIENCE_SECONDS = 2.0
+
+
+@routes.post("/<job_id>/cancel")
+@routes.response(200, JobSchema)
+def cancel_job(job_id: str) -> JobView:
+    """Cancel a job: its queued tasks are dropped, results of running ones ignored"""
+    job = callers_job(job_id)
+    site().store.signal(job, "cancel", by=caller().name)
+    return _as_it_is_then(job)
+
+
+@routes.post("/<job_id>/retry")
+@routes.response(200, JobSchema)
+@routes.alt_response(202, schema=AcceptedSchema, description="a new job does again what the ended one did")
+def retry_job(job_id: str) -> JobView | Response:
+    """Have a quarantined job go on where it stood, or do an ended one again as a new job"""
+    job = callers_job(job_id)
+    if job.status is JobStatus.QUARANTINED:
+        site().store.signal(job, "retry", by=caller().name)
+        return _as_it_is_then(job)
+    if not job.status.is_final or job.status is JobStatus.FINISHED:
+        raise Conflict(f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again")
+    created = create(_again(job))
+    response = jsonify(AcceptedSchema().dump(created))
+    response.status_code = 202
+    response.headers["Location"] = url_for("jobs.show_job", job_id=created.job_id)
+    return response
+
+
+def _as_it_is_then(job: Job) -> JobView:
+    with suppress(Unavailable):  # no place to wait at: it does as it was told all the same
+        changed(job, site().store, wait_seconds=_PATIENCE_SECONDS, waits=site().waits)
+    job = callers_job(job.id)
+    return JobView(job, site().store.holders(job.id) if job.tasks else {})
+
+
+def _again(job: Job) -> NewJob:
+    """The same once more, by the blueprint as it is now, for the same client."""
+    return NewJob(
+        plan=site().plan(job.blueprint),
+        client=job.client,
+        initial_data=dict(job.initial_data),
+        priority=job.priority,
+        labels=dict(job.labels),
+        webhook_url=job.webhook_url,
+        retry_of=job.id,
+        dispatch_timeout_seconds=job.dispatch_timeout_seconds,
+        result_timeout_seconds=job.result_timeout_seconds,
+    )

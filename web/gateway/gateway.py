@@ -1,0 +1,193 @@
+"""The gateway: what workers over HTTP may do, in our words. Its routes only read and write JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from avtomatika import broker
+from avtomatika.core.events import Result
+from avtomatika.core.job import Json
+from avtomatika.core.names import is_user_name
+from avtomatika.errors import NotFound, Unauthorized
+from avtomatika.schemas import wire
+from avtomatika.store import HeldTask, HeldTasks, Registry, Settled
+from avtomatika.tokens import WorkerAccess, Workers
+
+from .polls import Poll, Polls
+
+logger = logging.getLogger(__name__)
+
+#: A router on the way may cut off what is held for 30 s.
+LONGEST_HOLD_SECONDS = 25.0
+#: A heartbeat so long after the hand-over knows of the task, if the worker does.
+_ARRIVED_MS = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    workers: Workers
+    registry: Registry
+    held: HeldTasks
+    polls: Polls
+    group: str = "g0"
+    lease_seconds: float = 30.0
+
+    def register(self, worker_id: str, registration: dict[str, Any]) -> dict[str, Json]:
+        """Make a worker known. What an earlier run of it never got goes back."""
+        skills: list[Json] = [skill["name"] for skill in registration["supported_skills"]]
+        self.registry.register(worker_id, {"type": registration["worker_type"], "skills": skills})
+        self._take_back(worker_id, named=(), stamped_ms=None)
+        logger.info("worker %s has registered", worker_id)
+        return {"status": "registered", "group": self.group, "lease_seconds": self.lease_seconds}
+
+    def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
+        """Renew what the worker names, and tell it what of that it has no more. Raises NotFound for a stranger.
+
+        What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
+        does not say so: results may still be on the way.
+        """
+        if not self.registry.heard_of(worker_id):
+            raise NotFound("worker", worker_id)
+        named = heartbeat.get("current_tasks")
+        if named is None:
+            return {"status": "ok"}
+        found = dict(zip(named, self.held.find(named), strict=True))
+        own = [held for held in found.values() if held is not None and held.worker_id == worker_id]
+        renewed = {held.task.task_id for held, is_done in zip(own, self.held.renew(own), strict=True) if is_done}
+        if heartbeat["hands_back"]:
+            self.held.give_back([held for held in self.held.of(worker_id) if held.task.task_id not in named])
+        else:
+            stamp = heartbeat.get("timestamp")
+            self._take_back(worker_id, named=named, stamped_ms=None if stamp is None else stamp * 1000)
+        lost: list[Json] = [name for name in found if name not in renewed]
+        return {"status": "ok", "cancel_task_ids": lost} if lost else {"status": "ok"}
+
+    def _take_back(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
+        """Put back what the worker cannot know of: it was handed over a while ago, and never named since."""
+        held = [each for each in self.held.of(worker_id) if not each.is_named and each.task.task_id not in named]
+        if not held:
+            return
+        now_ms = self.held.now_ms()
+        latest_ms = min(now_ms, now_ms if stamped_ms is None else stamped_ms) - _ARRIVED_MS
+        unknown = [each for each in held if each.handed_ms <= latest_ms]
+        for each in unknown:
+            logger.warning("task %s: worker %s never got it; it goes back", each.task.task_id, worker_id)
+        self.held.give_back(unknown)
+
+    def poll(
+        self,
+        access: WorkerAccess,
+        *,
+        skills: Collection[str] | None,
+        timeout_seconds: float,
+        is_welcome: Callable[[], bool],
+    ) -> Poll:
+        """A poll that is over: with the task that it got, if it got one. Without *skills*: those that it registered."""
+        asked = self.registry.skills(access.worker_id) or () if skills is None else skills
+        wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_do(skill))
+        poll = Poll(access.worker_id, wanted, is_welcome=is_welcome)
+        if wanted:
+            self.polls.wait(poll, min(timeout_seconds, LONGEST_HOLD_SECONDS))
+        return poll
+
+    def settle(self, worker_id: str, answer: dict[str, Any], *, raw: bytes) -> dict[str, Json]:
+        """Take the result of a task that the worker holds; any other changes nothing and is noted."""
+        digest = sha256(raw).hexdigest()
+        task_id = answer["task_id"]
+        if self.held.was_answered(task_id, digest):
+            return {"status": "accepted"}
+        [held] = self.held.find([task_id])
+        reason = _reason_against(held, worker_id, answer)
+        if held is not None and reason is None:
+            outgoing = broker.answer(held.task, _result(held.task, worker_id, answer))
+            if self.held.settle(held, outgoing, digest=digest) is not Settled.LOST:
+                return {"status": "accepted"}
+            reason = "the task is somebody else's now, or was answered"
+        self._note(answer, worker_id, reason=str(reason))
+        return {"status": "ignored", "reason": "not_held", "message": str(reason)}
+
+    def note_refused(self, worker_id: str, answer: dict[str, Any]) -> None:
+        """Note a result that came with a token that is not (or no longer) right, if the task is that worker's."""
+        [held] = self.held.find([str(answer.get("task_id"))])
+        if held is not None and held.worker_id == worker_id:
+            self._note({"job_id": held.task.job_id, **answer}, worker_id, reason="the worker's token is not right")
+
+    def _note(self, answer: dict[str, Any], worker_id: str, *, reason: str) -> None:
+        logger.warning("task %s: the result of worker %s is refused: %s", answer["task_id"], worker_id, reason)
+        note = {
+            "event_type": "task_result_ignored",
+            "task_id": answer["task_id"],
+            "attempt": answer.get("attempt"),
+            "worker_id": worker_id,
+            "reason": reason,
+        }
+        self.held.note(str(answer["job_id"]), note)
+
+    def admit(self, worker_id: str, token: str) -> WorkerAccess:
+        """Raises Unauthorized unless *token* is the worker's."""
+        if not worker_id or not token:
+            raise Unauthorized("a worker needs its id and its token, in the headers X-Worker-ID and X-Worker-Token")
+        return self.workers.identify(worker_id, token)
+
+
+def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
+    """A task as workers read it: whole numbers and objects exactly where they expect them."""
+    task = poll.task
+    if task is None:
+        raise ValueError("this poll got no task")
+    return {
+        "job_id": task.job_id,
+        "task_id": task.task_id,
+        "type": task.task_type,
+        "params": dict(task.params),
+        "priority": poll.priority,
+        "timestamp": int(now_seconds),
+        "tracing_context": {},
+        "attempt": task.attempt,
+        "outcomes": list(task.outcomes),
+    }
+
+
+def _reason_against(held: HeldTask | None, worker_id: str, answer: dict[str, Any]) -> str | None:
+    if held is None or held.worker_id != worker_id:
+        return "the worker does not hold the task"
+    if answer["job_id"] != held.task.job_id:
+        return "the task is of another job"
+    if answer.get("attempt", held.task.attempt) != held.task.attempt:
+        return "the task is at another attempt"
+    return None
+
+
+def _result(task: wire.TaskMessage, worker_id: str, answer: dict[str, Any]) -> Result:
+    seconds = answer["costs"].get("execution_time_seconds")
+    is_known = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < 1e9
+    return Result(
+        task.job_id,
+        task.task_id,
+        task.attempt,
+        answer["status"],
+        answer["data"],
+        answer["error"],
+        worker_id,
+        round(seconds * 1000) if is_known else None,
+    )
+
+
+def parsed_skills(text: str | None) -> list[str] | None:
+    """``a,b`` as a list; None where the query says nothing of skills."""
+    return None if text is None else [name for name in text.split(",") if name]
+
+
+def unread_answer(raw: bytes) -> dict[str, Any]:
+    """What little is needed of a result that is refused unread: its task, if it names one."""
+    try:
+        body = orjson.loads(raw)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -1,0 +1,172 @@
+"""Polls: one thread of this process waits for tasks in the name of all workers that ask for some.
+
+It never takes more than there are polls that have the skill; what it takes is the worker's before the poll is answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from threading import Condition, Event, Thread
+from time import sleep
+from typing import Any
+
+from avtomatika import broker
+from avtomatika.broker import Delivery, Intake
+from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
+from avtomatika.store import HandOver, HeldTasks
+
+logger = logging.getLogger(__name__)
+
+#: How long the thread waits for tasks before it looks whether other skills are asked for.
+_LOOK_SECONDS = 0.1
+#: Pause while the broker is away.
+_AWAY_SECONDS = 0.5
+#: A poll that asks with no waiting is held so long: the thread has looked for it by then.
+SHORTEST_HOLD_SECONDS = 0.3
+#: How long a poll whose time is up waits for a task that is on its way to it.
+_ARRIVAL_SECONDS = 5.0
+
+
+class Poll:
+    """A worker that waits for a task of one of *skills*; *is_welcome* is asked once more before it gets one."""
+
+    def __init__(self, worker_id: str, skills: frozenset[str], *, is_welcome: Callable[[], bool]) -> None:
+        self.worker_id = worker_id
+        self.skills = skills
+        self.is_welcome = is_welcome
+        self.task: wire.TaskMessage | None = None
+        self.priority = 0
+        self.answered = Event()
+
+    def answer(self, task: wire.TaskMessage | None, priority: int = 0) -> None:
+        self.task, self.priority = task, priority
+        self.answered.set()
+
+
+class Polls:
+    """*connect* makes the connection that tasks are taken by; its thread begins with the first poll."""
+
+    def __init__(self, *, connect: Callable[[], Any], held: HeldTasks) -> None:
+        self._connect = connect
+        self._held = held
+        self._waiting: list[Poll] = []
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._stopping = False
+
+    def wait(self, poll: Poll, timeout_seconds: float) -> None:
+        """Hold *poll* until it is answered, or its time is up."""
+        with self._changed:
+            self._waiting.append(poll)
+            if self._thread is None:
+                self._thread = Thread(target=self._serve, name="polls", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        if poll.answered.wait(max(timeout_seconds, SHORTEST_HOLD_SECONDS)):
+            return
+        with self._changed:
+            if poll in self._waiting:
+                self._waiting.remove(poll)
+                return
+        poll.answered.wait(_ARRIVAL_SECONDS)
+
+    @property
+    def waiting(self) -> int:
+        """How many polls wait."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    # ------------------------------------------------------------ in the thread
+
+    def _serve(self) -> None:
+        while not self._stopping:
+            try:
+                with self._connect() as connection:
+                    self._take_tasks(Intake(connection, [], prefetch=1))
+            except Unavailable as error:
+                logger.warning("%s; workers over HTTP wait", error)
+                sleep(_AWAY_SECONDS)
+            except Exception:  # whatever it is: nobody else takes tasks for them
+                logger.exception("taking tasks for workers over HTTP failed; trying again")
+                sleep(_AWAY_SECONDS)
+
+    def _take_tasks(self, intake: Intake) -> None:
+        try:
+            while not self._stopping:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting or self._stopping)
+                    wanted = [poll.skills for poll in self._waiting]
+                if wanted:
+                    self._turn(intake, wanted)
+        finally:
+            intake.close()
+
+    def _turn(self, intake: Intake, wanted: Sequence[frozenset[str]]) -> None:
+        """Take for the polls that wait: as many as they are where all want the same, else one."""
+        intake.watch(frozenset().union(*wanted))
+        intake.set_credit(len(wanted) if len(set(wanted)) == 1 else 1)
+        deliveries = intake.take(_LOOK_SECONDS)
+        matched: list[tuple[Delivery, wire.TaskMessage, Poll]] = []
+        for delivery, task in _readable(intake, deliveries):
+            poll = self._pick(task.task_type)
+            if poll is None:
+                intake.hand_back([delivery])
+            else:
+                matched.append((delivery, task, poll))
+        if matched:
+            self._hand_over(intake, matched)
+
+    def _pick(self, skill: str) -> Poll | None:
+        """The poll that has waited longest for *skill*, taken out of those that wait; unwelcome ones end on the way."""
+        with self._changed:
+            for poll in [poll for poll in self._waiting if skill in poll.skills]:
+                self._waiting.remove(poll)
+                if _is_welcome(poll):
+                    return poll
+                poll.answer(None)
+        return None
+
+    def _hand_over(self, intake: Intake, matched: Sequence[tuple[Delivery, wire.TaskMessage, Poll]]) -> None:
+        """Where the broker goes away meanwhile nobody knows who has the tasks: they come again after their leases."""
+        given = [
+            HandOver(delivery.tag, task, poll.worker_id, broker.notice(task, poll.worker_id))
+            for delivery, task, poll in matched
+        ]
+        done = [False] * len(given)
+        try:
+            done = self._held.hand_over(given, holder=intake.channel.consumer_name)
+        finally:
+            intake.release(delivery.tag for delivery, _, _ in matched)
+            for (delivery, task, poll), is_done in zip(matched, done, strict=True):
+                poll.answer(task if is_done else None, _priority(delivery))
+
+
+def _readable(intake: Intake, deliveries: Iterable[Delivery]) -> Iterable[tuple[Delivery, wire.TaskMessage]]:
+    for delivery in deliveries:
+        try:
+            yield delivery, wire.load_task(delivery.body)
+        except wire.BadMessage as error:
+            logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
+            intake.bury(delivery, reason="malformed", error=str(error))
+
+
+def _is_welcome(poll: Poll) -> bool:
+    try:
+        return poll.is_welcome()
+    except Unavailable:
+        return False
+
+
+def _priority(delivery: Delivery) -> int:
+    """The level of the stream that *delivery* came by."""
+    stream, _, _ = delivery.tag.rpartition("/")
+    return int(stream.rpartition(":")[2])

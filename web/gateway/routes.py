@@ -1,0 +1,203 @@
+"""The routes that workers call. Answers are plain JSON; an error is ``{"error": ..., "code": ...}``."""
+
+from __future__ import annotations
+
+import socket
+from http import HTTPStatus
+from math import isfinite
+from time import time
+from typing import Any
+
+import orjson
+from flask import Blueprint, Flask, Response, current_app, g, request
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from avtomatika.errors import AvtomatikaError, InvalidRequest, NotFound, Unauthorized
+from avtomatika.schemas.gateway import AnswerSchema, HeartbeatSchema, RegistrationSchema
+from avtomatika.tokens import WorkerAccess
+
+from ..body import MAX_BYTES, read_json
+from ..problems import detail_of, headers_of, http_detail, status_of
+from ..site import site
+from ..waiting import place
+from .gateway import Gateway, parsed_skills, task_body, unread_answer
+
+#: Name of these routes.
+GATEWAY_ROUTES = "gateway"
+#: Where an app keeps its Gateway.
+_EXTENSION = "avtomatika.gateway"
+#: A result may be as large as any body, and is wrapped.
+_MAX_BYTES = MAX_BYTES + 64 * 1024
+
+routes = Blueprint(GATEWAY_ROUTES, __name__, url_prefix="/_worker")
+
+
+def register_gateway(app: Flask, gateway: Gateway) -> None:
+    """Have *app* let workers in by *gateway*."""
+    app.extensions[_EXTENSION] = gateway
+    app.register_blueprint(routes)
+
+
+@routes.before_request
+def admit() -> None:
+    """Every request, whatever it is about, is by a worker and with its token."""
+    request.max_content_length = _MAX_BYTES
+    worker_id, token = _headers()
+    in_path = (request.view_args or {}).get("worker_id", worker_id)
+    try:
+        if in_path != worker_id:
+            raise Unauthorized("X-Worker-ID and the path name different workers")
+        g.access = _gateway().admit(worker_id, token)
+    except Unauthorized:
+        if request.endpoint == f"{GATEWAY_ROUTES}.{take_result.__name__}":
+            _gateway().note_refused(worker_id, unread_answer(request.get_data()))
+        raise
+
+
+@routes.post("/workers/register")
+def register() -> Response:
+    body = _read(RegistrationSchema())
+    return _json(_gateway().register(_own_id(body["worker_id"]), body))
+
+
+@routes.patch("/workers/<worker_id>")
+def beat(worker_id: str) -> Response:
+    body = _read(HeartbeatSchema()) if request.content_length else HeartbeatSchema().load({})
+    return _json(_gateway().heartbeat(worker_id, body))
+
+
+@routes.get("/workers/<worker_id>/tasks/next")
+def next_task(worker_id: str) -> Response:
+    _, token = _headers()
+    access, gateway, connection = _access(), _gateway(), _connection()
+
+    def is_welcome() -> bool:
+        try:
+            gateway.admit(worker_id, token)
+        except Unauthorized:
+            return False
+        return not _is_closed(connection)
+
+    with place(site().waits):
+        poll = gateway.poll(
+            access,
+            skills=parsed_skills(request.args.get("available_skills")),
+            timeout_seconds=_timeout(request.args.get("timeout", "0")),
+            is_welcome=is_welcome,
+        )
+    if poll.task is None:
+        return Response(status=HTTPStatus.NO_CONTENT)
+    return _json(task_body(poll, now_seconds=time()))
+
+
+@routes.post("/tasks/result")
+def take_result() -> Response:
+    raw = request.get_data()
+    body = _read(AnswerSchema())
+    return _json(_gateway().settle(_own_id(body["worker_id"]), body, raw=raw))
+
+
+@routes.post("/events")
+def take_event() -> Response:
+    """Nothing is made of events; workers need not know."""
+    return _json({"status": "event_ignored"})
+
+
+@routes.post("/auth/token")
+@routes.post("/auth/token/refresh")
+def refuse_token() -> Response:
+    """There are no tokens for a while: each request is checked against the worker's own, so that it can be revoked."""
+    error = {"error": "this server gives out no tokens: send the worker's own with each request", "code": "forbidden"}
+    return _json(error, HTTPStatus.FORBIDDEN)
+
+
+# ---------------------------------------------------------------- errors
+
+
+@routes.errorhandler(AvtomatikaError)
+def tell(error: AvtomatikaError) -> Response:
+    status = status_of(error)
+    if status is None:
+        raise error
+    if isinstance(error, Unauthorized) and request.endpoint == f"{GATEWAY_ROUTES}.{refuse_token.__name__}":
+        status = HTTPStatus.FORBIDDEN
+    if isinstance(error, InvalidRequest):
+        status = HTTPStatus.BAD_REQUEST
+    # "not found" is what makes a worker of the SDK register again
+    text = f"{error.kind} {error.name!r} not found" if isinstance(error, NotFound) else detail_of(error)
+    response = _json({"error": text, "code": error.code}, status)
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        response.headers.update(headers_of(error))
+    return response
+
+
+@routes.errorhandler(HTTPException)
+def tell_of_http(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _json({"error": http_detail(error), "code": status.name.lower()}, status)
+
+
+# ---------------------------------------------------------------- inside
+
+
+def _gateway() -> Gateway:
+    found: Gateway = current_app.extensions[_EXTENSION]
+    return found
+
+
+def _access() -> WorkerAccess:
+    access: WorkerAccess = g.access
+    return access
+
+
+def _headers() -> tuple[str, str]:
+    """Worker id and token; a token in the address would end up in logs, so it is not looked for there."""
+    return request.headers.get("X-Worker-ID", ""), request.headers.get("X-Worker-Token", "")
+
+
+def _own_id(worker_id: str) -> str:
+    """The id in a body, which must be that of the token."""
+    if worker_id != _access().worker_id:
+        raise Unauthorized("X-Worker-ID and the body name different workers")
+    return worker_id
+
+
+def _read(schema: Schema) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = schema.load(read_json(request))
+    except ValidationError as error:
+        raise InvalidRequest(f"fields do not fit: {error.messages}") from None
+    return body
+
+
+def _json(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(orjson.dumps(body), status=status, content_type="application/json")
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not isfinite(seconds) or seconds < 0:
+        raise InvalidRequest(f"timeout={text!r} must be a number of seconds from 0")
+    return seconds
+
+
+def _connection() -> socket.socket | None:
+    """The connection of this request, where the server shows it."""
+    found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    return found if isinstance(found, socket.socket) else None
+
+
+def _is_closed(connection: socket.socket | None) -> bool:
+    """Whether the other side has gone: then nobody would hear of the task."""
+    if connection is None or hasattr(connection, "pending"):  # TLS: what can be peeked at tells nothing
+        return False
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
