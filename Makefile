@@ -37,11 +37,13 @@ faults: $(READY) ## Kill every process in turn: nothing may be lost, nothing don
 	@$(PYTEST) -m faults
 
 bench: $(READY) ## How fast it is on this machine
-	@$(BIN)/python benchmarks/workflow.py
+	@$(BIN)/python benchmarks/workflow.py --with-celery
+	@$(BIN)/python benchmarks/transport.py
 
 soak: $(READY) ## The storms again and again, for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \
-	while [ $$(date +%s) -lt $$end ]; do $(PYTEST) -q -m faults || exit 1; done
+	while [ $$(date +%s) -lt $$end ]; do \
+		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m faults || exit 1; done
 
 clean: ## Remove what was built or cached; var/ holds data and stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

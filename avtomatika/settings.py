@@ -18,7 +18,7 @@ from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError
 
 #: What the store and the transport can stand on.
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

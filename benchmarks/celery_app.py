@@ -1,0 +1,51 @@
+"""The Celery application of the benchmarks, set up by ``CELERY_BROKER``, ``CELERY_RESULTS``, ``CELERY_TRANSPORT``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from time import monotonic, process_time
+
+from celery import Celery
+
+app = Celery("celery_app", broker=os.environ["CELERY_BROKER"], backend=os.environ.get("CELERY_RESULTS"))
+app.conf.update(
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
+    worker_prefetch_multiplier=100,
+)
+if transport := os.environ.get("CELERY_TRANSPORT"):
+    app.conf.broker_transport = transport
+
+
+class Lap:
+    """Wall and CPU seconds from the first of ``CELERY_TASKS`` tasks to the last, left in the file ``CELERY_LAP``."""
+
+    def __init__(self) -> None:
+        self._left = int(os.environ.get("CELERY_TASKS", "0"))
+        self._began = (0.0, 0.0)
+
+    def count(self) -> None:
+        now = monotonic(), process_time()
+        if self._began == (0.0, 0.0):
+            self._began = now
+        self._left -= 1
+        if self._left == 0:
+            seconds = [after - before for before, after in zip(self._began, now, strict=True)]
+            place = Path(os.environ["CELERY_LAP"])
+            place.with_suffix(".part").write_text(json.dumps(seconds))
+            place.with_suffix(".part").rename(place)
+
+
+lap = Lap()
+
+
+@app.task(ignore_result=True)
+def noop() -> None:
+    lap.count()
+
+
+@app.task
+def step(n: int) -> int:
+    return n + 1
