@@ -254,7 +254,7 @@ def test_a_slow_handler_holds_up_its_own_job_only(stage: Callable[..., Stage]) -
     house.turn_until_status(slow, "finished")
 
 
-@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("is_async", [True, pytest.param(False, marks=pytest.mark.faults)])
 def test_a_handler_that_never_ends_is_given_up(stage: Callable[..., Stage], is_async: bool) -> None:
     release = threading.Event()
     bp = Blueprint(name="endless")

@@ -32,7 +32,7 @@ from avtomatika.transport.scripts import Script
 
 from .desks import Delivery, Desk, Hand, Room, step_queues
 
-_EXAMPLES, _STEPS = 30 * int(os.environ.get("FAULTS_SCALE", "1")), 50
+_EXAMPLES, _STEPS = 15 * int(os.environ.get("FAULTS_SCALE", "1")), 50
 _MOST_JOBS = 3
 _pick = st.integers(0, 10_000)
 _status = st.sampled_from([("success", None), ("failure", None), ("failure", "TRANSIENT_ERROR")])

@@ -110,6 +110,7 @@ def test_a_worker_runs_tasks_chains_groups_and_chords(fleet: Fleet, pool: str) -
     fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
 
 
+@pytest.mark.faults
 def test_a_countdown_is_kept(fleet: Fleet) -> None:
     fleet.start()
     due = time() + 0.5
@@ -142,6 +143,7 @@ def test_control_reaches_a_worker_and_leaves_nothing_behind(fleet: Fleet) -> Non
     assert not [queue for queue in fleet.redis.hkeys("avt:queues") if "reply" in queue]
 
 
+@pytest.mark.faults
 def test_a_task_is_revoked_even_while_it_waits_for_its_time(fleet: Fleet) -> None:
     fleet.start("threads")
     inspect = fleet.tasks.app.control.inspect(["w1@here"], timeout=5)
@@ -165,6 +167,7 @@ def test_a_task_whose_time_is_over_never_runs(fleet: Fleet) -> None:
     assert fleet.until(fleet.notes) == ["in time"]
 
 
+@pytest.mark.faults
 def test_the_task_of_a_killed_worker_runs_elsewhere_after_the_lease(fleet: Fleet) -> None:
     killed = fleet.start("prefork")
     result = fleet.tasks.work.delay(str(fleet.place), 0.5)
@@ -177,6 +180,7 @@ def test_the_task_of_a_killed_worker_runs_elsewhere_after_the_lease(fleet: Fleet
     assert fleet.notes()[1:] == [f"begin {ran_in}", f"end {ran_in}"]
 
 
+@pytest.mark.faults
 def test_sigterm_ends_a_worker_when_its_task_has_ended(fleet: Fleet) -> None:
     stopped = fleet.start("prefork")
     fleet.start("solo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from kombu import Exchange, Queue
 
 from avtomatika.transport import Outgoing
@@ -90,6 +91,7 @@ def test_a_queue_that_nobody_uses_goes_with_its_bindings_and_messages(bench: Any
     assert set(bench.redis.hkeys("avt:bindings:work")) == {":version", "other\tother"}
 
 
+@pytest.mark.faults
 def test_a_queue_stays_while_somebody_consumes_and_goes_a_lease_later(bench: Any) -> None:
     bench.queue("other")
     Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()

@@ -170,6 +170,7 @@ def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         program.kill()
 
 
+@pytest.mark.faults
 def test_failover_goes_to_the_backup_and_back_again(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
 ) -> None:
@@ -373,6 +374,7 @@ def test_a_worker_that_stops_hands_its_task_back_at_once(
     assert [delivery.deliveries for delivery in office.take("work", 1)] == [1]
 
 
+@pytest.mark.faults
 def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_web: Callable[..., Web]) -> None:
     web = make_web(redis_url, WORKER_TOKEN="t")
     codes: list[int] = []
