@@ -89,6 +89,7 @@ def test_a_signal_stops_everything_in_order_with_exit_code_0(up: Callable[..., U
     assert not (everything.folder / "var" / "up.json").exists()
 
 
+@pytest.mark.faults
 def test_after_kill_9_the_next_one_takes_over_and_nothing_is_doubled(up: Callable[..., Up]) -> None:
     up().wait_until_ready().end(signal.SIGKILL)
 

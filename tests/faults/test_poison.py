@@ -40,7 +40,8 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
     assert job is not None
     assert job.status is JobStatus.QUARANTINED
     assert job.error is not None
-    assert "dead_letter" in str(job.error)
+    assert job.error["code"] == "DEAD_LETTER"
+    assert "max_deliveries, after 5 deliveries" in job.error["message"]
     assert ends == {JobStatus.FINISHED}
 
 

@@ -284,6 +284,7 @@ def test_no_order_of_things_breaks_a_job(room: Room) -> None:
     run(room)
 
 
+@pytest.mark.faults
 def test_a_commit_that_does_not_look_at_the_version_is_caught(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COMMIT", "COMMIT_MORE"):
         text = getattr(commit, name).text.replace("if job[1] ~= ARGV[2] then return answer('CONFLICT', states) end", "")

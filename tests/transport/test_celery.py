@@ -130,6 +130,7 @@ def test_higher_priorities_run_first(fleet: Fleet) -> None:
     assert fleet.notes() == ["9", "9", "5", "3", "0", "0"]
 
 
+@pytest.mark.faults
 def test_control_reaches_a_worker_and_leaves_nothing_behind(fleet: Fleet) -> None:
     fleet.start("threads", concurrency=2)
     running = fleet.tasks.work.delay(str(fleet.place), 1)

@@ -245,6 +245,7 @@ def test_http_and_redis_mix_in_one_list(
     assert [[result.data["by"] for result in office.results(2)] for office in offices] == [["a", "b"], ["a", "b"]]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
 def test_addresses_that_lie_or_are_dead_hold_up_nobody(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str

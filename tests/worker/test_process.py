@@ -119,6 +119,7 @@ def test_a_second_signal_stops_at_once(
     assert process.wait(DEADLINE_SECONDS) == code
 
 
+@pytest.mark.faults
 def test_the_task_of_a_killed_worker_is_done_by_another(
     start: Start, redis_url: str, make_office: Callable[..., Office], tmp_path: Path
 ) -> None:
