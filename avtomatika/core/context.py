@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from avtomatika.errors import HandlerError
 
-from .actions import Recorder
 from .job import Job, Json
 from .jsonable import as_json
+from .recorder import Recorder
 
 #: Injected before any key of the job's data.
 INJECTED = (

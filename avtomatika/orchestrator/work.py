@@ -14,12 +14,12 @@ from typing import Any
 
 from avtomatika.broker import Delivery
 from avtomatika.core import machine
-from avtomatika.core.actions import Recorder
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client, JobContext
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
+from avtomatika.core.recorder import Recorder
 from avtomatika.core.step import Step
 from avtomatika.errors import HandlerError
 from avtomatika.schemas import wire

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.actions import Recorder
 from avtomatika.core.context import Client, JobContext
 from avtomatika.core.handlers import Function, Handler, choose
 from avtomatika.core.job import Job
+from avtomatika.core.recorder import Recorder
 from avtomatika.errors import HandlerError
 
 JOB = Job(

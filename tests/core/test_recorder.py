@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core.actions import DispatchTask, End, GoTo, Recorder
+from avtomatika.core.actions import DispatchTask, End, GoTo
 from avtomatika.core.plan import EndKind, StatePlan, Transition
+from avtomatika.core.recorder import Recorder
 from avtomatika.errors import HandlerError
 
 PACK = StatePlan(
