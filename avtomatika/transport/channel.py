@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from queue import Empty
 from secrets import token_hex
 from threading import Event
 from typing import Any
 
-from redis.exceptions import ResponseError
-
-from .declaring import DeclaringChannel
-from .envelope import Outgoing
-from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed, NoRoute
+from .caretaker import Caretaker
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
 from .expiry import Expiry
 from .held import Held
 from .inbox import Inbox
 from .keeper import Party, send_acks
 from .message import DeliveredMessage
+from .publishing import PublishingChannel
 from .reader import Reader
 from .returns import DeadLetter, Returns
 from .routing import Router
-from .sender import PublishBatch, Sender, make_parcel
+from .sender import Sender
 from .server import Server
 from .topology import Topology
+from .watched import Watched
 
 Callback = Callable[[DeliveredMessage], object]
 
 
-class Channel(DeclaringChannel):
+class Channel(PublishingChannel):
     """Takes what is there in batches and delivers it message by message.
 
     Any thread may publish and answer deliveries; one consumes. Closing hands back what was never delivered. What was,
@@ -61,43 +60,6 @@ class Channel(DeclaringChannel):
         self._getters: dict[str, Inbox] = {}
         self._callbacks: dict[str, Callback] = {}
         self._no_ack: set[str] = set()
-
-    # ------------------------------------------------------------ publish and settle
-
-    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
-        try:
-            self._sender.publish([make_parcel(message, exchange, routing_key)])
-        except NoRoute:  # the server may have lost what kombu believes to be declared: it declares it with the next one
-            self.connection.client.declared_entities.clear()
-            raise
-
-    def create_publish_batch(self, max_size: int) -> PublishBatch:
-        return PublishBatch(self, self._sender, max_size)
-
-    def settle(self, outgoing: Sequence[Outgoing], acks: Sequence[str]) -> tuple[str, ...]:
-        """Publish all of *outgoing* and acknowledge all of *acks*, or nothing of it.
-
-        Answers the tags that are held no more: empty when it was done. Raises NoRoute and what the server refuses.
-        """
-        [lost] = self._settle([(outgoing, acks)])
-        return lost
-
-    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
-        """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip."""
-        return [not lost for lost in self._settle(settlements)]
-
-    def _settle(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[tuple[str, ...]]:
-        lost: list[tuple[str, ...]] = []
-        refused = None
-        for (_, acks), answer in zip(settlements, self._sender.settle_all(settlements), strict=True):
-            if isinstance(answer, ResponseError):
-                refused = answer
-            else:
-                self._held.release(answer or acks)
-                lost.append(answer)
-        if refused is not None:
-            raise refused
-        return lost
 
     # ------------------------------------------------------------ answer deliveries
 
@@ -255,7 +217,7 @@ class Channel(DeclaringChannel):
         try:
             self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
             send_acks(self._server, self.router, self._held)
-            self._inbox.reader.clean(leaving=self.consumer_name)
+            self._inbox.reader.caretaker.clean(leaving=self.consumer_name)
         except CONNECTION_ERRORS:
             pass  # they come again after their lease
         finally:
@@ -280,17 +242,19 @@ class Channel(DeclaringChannel):
         return [self._inbox, *self._getters.values()]
 
     def _new_inbox(self) -> Inbox:
-        reader = Reader(
+        watched = Watched(self._server, self.router.keys)
+        caretaker = Caretaker(
             self._server,
             self.router,
             self.expiry,
+            watched=watched,
             lease_seconds=self._options.lease_seconds,
             sweep_seconds=self._options.sweep_interval_seconds,
             max_deliveries=self._options.max_deliveries,
         )
         return Inbox(
             self,
-            reader=reader,
+            reader=Reader(self._server, self.router, self.expiry, watched=watched, caretaker=caretaker),
             held=self._held,
             returns=self._returns,
             max_deliveries=self._options.max_deliveries,

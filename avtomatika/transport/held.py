@@ -8,6 +8,7 @@ from threading import Event, Lock
 
 from .keys import parse_tag
 from .message import DeliveredMessage
+from .scripts import ACK, Call
 
 #: Most messages one take brings, whatever the prefetch count; also most acknowledgements in one script.
 BATCH = 500
@@ -114,3 +115,9 @@ def entry_lists(entries: dict[str, list[str]]) -> list[str | int]:
         fields.append(len(ids))
         fields += ids
     return fields
+
+
+def ack_call(consumer_name: str, tags: Iterable[str]) -> Call:
+    """The script that acknowledges those of *tags* that *consumer_name* holds."""
+    entries = by_stream(tags)
+    return Call(ACK, list(entries), [consumer_name, *entry_lists(entries)])

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import envelope
+from .entries import Entry
 from .envelope import Malformed
 from .held import Held
 from .message import DeliveredMessage
-from .reader import Entry, Reader
+from .reader import Reader
 from .returns import DeadLetter, Returns
 
 
@@ -39,7 +40,7 @@ class Inbox:
         acks = self._held.take_acks()
         try:
             if self._has_strays:
-                self.reader.hand_back_strays(self._held.known)
+                self.reader.caretaker.hand_back_strays(self._held.known)
                 self._has_strays = False
             entries = self.reader.poll(credit, acks)
             self._held.sent(acks)

@@ -13,10 +13,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from .held import BATCH, Held, by_stream, entry_lists
+from .held import BATCH, Held, ack_call, by_stream, entry_lists
 from .keys import make_tag
 from .routing import Router
-from .scripts import ACK, BEAT, RENEW, Call
+from .scripts import BEAT, RENEW, Call
 from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -162,9 +162,8 @@ def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:
 def send_acks(server: Server, router: Router, held: Held) -> None:
     """Send the acknowledgements that wait; all of them wait on when the server is away."""
     while tags := held.take_acks():
-        entries = by_stream(tags)
         try:
-            server.run(Call(ACK, list(entries), [router.consumer_name, *entry_lists(entries)]))
+            server.run(ack_call(router.consumer_name, tags))
         except RedisError:
             held.put_back(tags)
             raise

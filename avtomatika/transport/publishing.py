@@ -1,0 +1,56 @@
+"""The part of the channel that sends: kombu's calls on it, and messages and acknowledgements in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from .declaring import DeclaringChannel
+from .envelope import Outgoing
+from .errors import NoRoute
+from .held import Held
+from .sender import PublishBatch, Sender, make_parcel
+
+
+class PublishingChannel(DeclaringChannel):
+    """Any thread may publish and settle. What is sent goes out whole, or not at all and with an error."""
+
+    _sender: Sender
+    _held: Held
+
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
+        try:
+            self._sender.publish([make_parcel(message, exchange, routing_key)])
+        except NoRoute:  # the server may have lost what kombu believes to be declared: it declares it with the next one
+            self.connection.client.declared_entities.clear()
+            raise
+
+    def create_publish_batch(self, max_size: int) -> PublishBatch:
+        return PublishBatch(self, self._sender, max_size)
+
+    def settle(self, outgoing: Sequence[Outgoing], acks: Sequence[str]) -> tuple[str, ...]:
+        """Publish all of *outgoing* and acknowledge all of *acks*, or nothing of it.
+
+        Answers the tags that are held no more: empty when it was done. Raises NoRoute and what the server refuses.
+        """
+        [lost] = self._settle([(outgoing, acks)])
+        return lost
+
+    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
+        """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip."""
+        return [not lost for lost in self._settle(settlements)]
+
+    def _settle(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[tuple[str, ...]]:
+        lost: list[tuple[str, ...]] = []
+        refused = None
+        for (_, acks), answer in zip(settlements, self._sender.settle_all(settlements), strict=True):
+            if isinstance(answer, ResponseError):
+                refused = answer
+            else:
+                self._held.release(answer or acks)
+                lost.append(answer)
+        if refused is not None:
+            raise refused
+        return lost
