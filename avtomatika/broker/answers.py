@@ -29,4 +29,4 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
 def notice(task: wire.TaskMessage, worker_id: str) -> Outgoing:
     """Word to the orchestrators that *worker_id* begins with *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
-    return Outgoing(WORKERS, TAKEN, wire.dump_taken(taken))
+    return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken))

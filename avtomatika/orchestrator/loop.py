@@ -123,7 +123,7 @@ class Orchestrator:
     def _note_taken(self, deliveries: Sequence[Delivery]) -> None:
         notices = [
             (delivery.tag, taken)
-            for delivery, taken in self._readable(deliveries, lambda delivery: wire.load_taken(delivery.body))
+            for delivery, taken in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
         ]
         self._store.taken(notices)
         self._intake.release([tag for tag, _ in notices])

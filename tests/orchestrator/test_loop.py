@@ -370,7 +370,7 @@ def test_a_taken_task_has_its_result_timeout_from_then_on(stage: Callable[..., S
 
     with house.connection.Producer() as producer:
         producer.publish(
-            wire.dump_taken(wire.Taken(job_id, task.task_id, 1, "w", "start")),
+            wire.dump_notice(wire.Taken(job_id, task.task_id, 1, "w", "start")),
             exchange="avt.workers",
             routing_key="taken",
             content_type="application/json",

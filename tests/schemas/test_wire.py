@@ -60,7 +60,7 @@ tasks = st.builds(
     reply_prefix=st.text(),
     result_timeout_seconds=st.none() | seconds,
 )
-LOADS = (wire.load_event, wire.load_task, wire.load_taken, wire.load_due)
+LOADS = (wire.load_event, wire.load_task, wire.load_notice, wire.load_due)
 
 RESULT = Result("g0-1", "g0-1.1.0", 2, "success", {"n": 1}, None, "worker-1", 12)
 TASK = wire.TaskMessage(
@@ -86,7 +86,7 @@ def test_a_task_comes_back_as_it_went(task: wire.TaskMessage) -> None:
 @patient
 @given(st.builds(wire.Taken, ids, ids, attempts, ids, ids))
 def test_a_taken_notice_comes_back_as_it_went(taken: wire.Taken) -> None:
-    assert wire.load_taken(wire.dump_taken(taken)) == taken
+    assert wire.load_notice(wire.dump_notice(taken)) == taken
 
 
 @patient

@@ -134,7 +134,7 @@ class Desk:
     def pass_on(self, delivery: Delivery) -> None:
         """What is no event of a job: a timer that is due, a notice that a task was taken."""
         if delivery.queue == WORKERS:
-            self.store.taken([(delivery.tag, wire.load_taken(delivery.body))])
+            self.store.taken([(delivery.tag, wire.load_notice(delivery.body))])
         else:
             due = wire.load_due(delivery.body)
             self.publish(Outgoing(due.exchange, due.routing_key, due.body), acks=[delivery.tag])
@@ -190,7 +190,7 @@ class Room:
 
     def begin_with(self, task: wire.TaskMessage) -> None:
         taken = wire.Taken(task.job_id, task.task_id, task.attempt, "w", task.state)
-        self.desks[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_taken(taken)))
+        self.desks[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_notice(taken)))
 
     def timers(self) -> list[str]:
         return [name.decode() for name in self.client.zrange("avt:timers", 0, -1)]

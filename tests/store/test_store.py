@@ -169,7 +169,7 @@ def test_a_cancelled_timer_is_gone(house: House) -> None:
 def publish_taken(house: House, taken: wire.Taken) -> str:
     with house.connection.Producer() as producer:
         producer.publish(
-            wire.dump_taken(taken),
+            wire.dump_notice(taken),
             exchange="avt.workers",
             routing_key="taken",
             content_type="application/json",

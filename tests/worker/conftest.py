@@ -81,7 +81,7 @@ class Office:
 
     def notices(self, count: int) -> list[wire.Taken]:
         """The next *count* notices of workers that begin."""
-        return [wire.load_taken(delivery.body) for delivery in self.take(WORKERS, count)]
+        return [wire.load_notice(delivery.body) for delivery in self.take(WORKERS, count)]
 
     def take(self, queue: str, count: int) -> list[Delivery]:
         """The next *count* messages of *queue*, acknowledged."""

@@ -1,0 +1,79 @@
+"""Events of jobs on the wire: what the step queues carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
+from avtomatika.core.job import Json
+from avtomatika.schemas.fields import Field, anything, attempt, count, identifier, json_object, one_of, or_null, text
+
+from .body import bad, dump, load, now_ms, read
+
+_JOB_ID = identifier("job_id")
+_TASK_ID = identifier("task_id")
+_ATTEMPT = attempt("attempt")
+
+#: Kind -> class and fields; fields are called the same on the wire and in the class. A new event is a line here.
+_EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
+    "start": (Start, (_JOB_ID,)),
+    "enter": (Enter, (_JOB_ID, identifier("state"), count("transition"))),
+    "result": (
+        Result,
+        (
+            _JOB_ID,
+            _TASK_ID,
+            _ATTEMPT,
+            identifier("status"),
+            anything("data"),
+            or_null(json_object("error")),
+            or_null(identifier("worker_id")),
+            or_null(count("duration_ms")),
+        ),
+    ),
+    "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
+    "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
+    "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
+    "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry"), text("by"), identifier("token"))),
+    "dead_letter": (
+        DeadLetter,
+        (
+            _JOB_ID,
+            text("reason"),
+            identifier("state"),
+            or_null(_TASK_ID),
+            or_null(_ATTEMPT),
+            json_object("details"),
+        ),
+    ),
+}
+_KINDS = {make: kind for kind, (make, _) in _EVENTS.items()}
+
+
+def dump_event(event: Event) -> str:
+    """The body of a step message. Raises TypeError where the event holds something that JSON cannot carry."""
+    kind = _KINDS[type(event)]
+    values: dict[str, Json] = {"id": event.id}
+    for name, _, _ in _EVENTS[kind][1]:
+        values[name] = getattr(event, name)
+    if kind == "result":
+        values["ts"] = now_ms()
+    return dump(kind, values)
+
+
+def load_event(raw: str | bytes) -> Event:
+    """The event that *raw* holds."""
+    body = load("step", raw)
+    kind = body.get("kind")
+    if not isinstance(kind, str) or kind not in _EVENTS:
+        raise bad("step", body, "kind", f"one of {', '.join(_EVENTS)}")
+    make, fields = _EVENTS[kind]
+    event = make(**read(kind, body, fields))
+    if body.get("id") != event.id:
+        raise bad(kind, body, "id", repr(event.id))
+    return event
+
+
+def told_when_dead(exchange: str, prefix: str, dead: DeadLetter) -> dict[str, Json]:
+    """Headers of a message whose job hears of it when it is given up: *dead* then goes to the state of *prefix*."""
+    return {"x-on-dead": {"exchange": exchange, "key": f"{prefix}._unknown", "body": dump_event(dead)}}

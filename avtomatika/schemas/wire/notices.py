@@ -1,0 +1,57 @@
+"""Notices of workers on the wire: what ``avt.workers`` carries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from avtomatika.schemas.fields import Field, attempt, identifier
+
+from .body import bad, dump, load, now_ms, read
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A worker is about to begin with an attempt of a task, which *state* waits for."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    worker_id: str
+    state: str
+
+
+#: Kinds of notices; a new one is a class, a name here and a line below.
+Notice = Taken
+
+#: Kind -> class and fields; fields are called the same on the wire and in the class.
+_NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
+    "taken": (
+        Taken,
+        (
+            identifier("job_id"),
+            identifier("task_id"),
+            attempt("attempt"),
+            identifier("worker_id"),
+            identifier("state"),
+        ),
+    ),
+}
+_KINDS = {make: kind for kind, (make, _) in _NOTICES.items()}
+
+
+def dump_notice(notice: Notice) -> str:
+    """The body of a worker's notice."""
+    kind = _KINDS[type(notice)]
+    values = {name: getattr(notice, name) for name, _, _ in _NOTICES[kind][1]}
+    return dump(kind, {**values, "ts": now_ms()})
+
+
+def load_notice(raw: str | bytes) -> Notice:
+    """What a worker had to say."""
+    body = load("notice", raw)
+    kind = body.get("kind")
+    if not isinstance(kind, str) or kind not in _NOTICES:
+        raise bad("notice", body, "kind", f"one of {', '.join(_NOTICES)}")
+    make, fields = _NOTICES[kind]
+    return make(**read(kind, body, fields))

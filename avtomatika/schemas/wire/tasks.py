@@ -1,0 +1,78 @@
+"""Tasks on the wire: from an orchestrator to whichever worker has the skill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from avtomatika.core.job import Json
+from avtomatika.schemas.fields import attempt, identifier, identifiers, json_object, or_null, reply, seconds
+
+from .body import dump, load_kind, read
+
+_FIELDS = (
+    identifier("job_id"),
+    identifier("task_id"),
+    attempt("attempt"),
+    identifier("task_type"),
+    json_object("params"),
+    identifiers("outcomes"),
+    reply("reply"),
+    or_null(seconds("result_timeout")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """A task on its way to a worker, with the *outcomes* that it may answer and where the answer goes.
+
+    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``.
+    """
+
+    job_id: str
+    task_id: str
+    attempt: int
+    task_type: str
+    params: Mapping[str, Json]
+    outcomes: tuple[str, ...]
+    reply_exchange: str
+    reply_prefix: str
+    result_timeout_seconds: float | None = None
+
+    @property
+    def state(self) -> str:
+        """The state that waits for the answer: the end of its prefix."""
+        return self.reply_prefix.rpartition(".")[2]
+
+
+def dump_task(task: TaskMessage) -> str:
+    """The body of a task message."""
+    values = {
+        "job_id": task.job_id,
+        "task_id": task.task_id,
+        "attempt": task.attempt,
+        "task_type": task.task_type,
+        "params": task.params,
+        "outcomes": task.outcomes,
+        "reply": {"exchange": task.reply_exchange, "prefix": task.reply_prefix},
+        "result_timeout": task.result_timeout_seconds,
+    }
+    return dump("task", values)
+
+
+def load_task(raw: str | bytes) -> TaskMessage:
+    """The task that *raw* holds."""
+    body = load_kind("task", raw)
+    values = read("task", body, _FIELDS)
+    answer = values["reply"]
+    return TaskMessage(
+        values["job_id"],
+        values["task_id"],
+        values["attempt"],
+        values["task_type"],
+        values["params"],
+        tuple(values["outcomes"]),
+        answer["exchange"],
+        answer["prefix"],
+        values["result_timeout"],
+    )
