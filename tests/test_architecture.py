@@ -42,6 +42,7 @@ ONLY_IN = {
     "flask_smorest": {"web"},
     "requests": {"client", "worker"},
     "environs": {"settings"},
+    "jsonschema": {"core"},
 }
 #: The only places that may read Settings.
 COMPOSITION_ROOTS = (

@@ -9,6 +9,7 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -170,6 +171,59 @@ def test_make_demo_and_make_test_do_what_is_said(tmp_path: Path) -> None:
 def _planned(*arguments: str) -> str:
     """What make would run; nothing is."""
     return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_python_of_the_guide_to_blueprints_runs_in_memory(tmp_path: Path) -> None:
+    """What is a test is run by pytest, what is no file as it stands; together they run every blueprint of the page."""
+    save_files(BLUEPRINTS, tmp_path)
+    save_files(WORKERS, tmp_path)
+    python = [block for block in blocks(BLUEPRINTS) if block.language == "python"]
+    tests = [str(block.file) for block in python if block.file is not None and block.file.startswith("test_")]
+    scripts = [block for block in python if block.file is None]
+    (tmp_path / "test_rest.py").write_text(_RUNS_OF_THE_REST)
+    for number, block in enumerate(scripts):
+        (tmp_path / f"script_{number}.py").write_text(block.text)
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "test_rest.py"]
+    done = [_run_in(tmp_path, command)]
+    done += [_run_in(tmp_path, [sys.executable, f"script_{number}.py"]) for number, _ in enumerate(scripts)]
+
+    assert [each.stdout + each.stderr for each in done if each.returncode != 0] == []
+    whole = _RUNS_OF_THE_REST + "".join(block.text for block in python)
+    unused = [file for file in _blueprint_files(python) if f"from blueprints.{Path(file).stem} import" not in whole]
+    assert unused == []
+
+
+#: Blueprints of the page that its own python does not run.
+_RUNS_OF_THE_REST = """
+from avtomatika.testing import run
+from worker import worker
+from blueprints.count import bp as count
+from blueprints.hello import bp as hello
+from blueprints.parcel import bp as parcel
+from blueprints.report import bp as report
+from blueprints.route import bp as route
+
+
+def test_hello(): assert run(hello, {"name": "Ada"}, skills=worker).status == "finished"
+def test_count(): assert run(count, {"upto": 2}, skills=worker).result == {"ticks": 2, "rounds": 3}
+def test_parcel():
+    assert run(parcel, {"to": "moon", "kilos": 1}).status == "failed"
+    assert run(parcel, {"to": "Bonn", "kilos": 1}).states == ("weigh", "sent")
+def test_report(): assert run(report).states == ("gather", "condense", "done")
+def test_route():
+    assert run(route, {"direction": "NORTH"}).states == ("choose", "north")
+    assert run(route, {"direction": "EAST"}).status == "error"
+"""
+
+
+def _blueprint_files(python: list[Block]) -> list[str]:
+    return [block.file for block in python if block.file is not None and block.file.startswith("blueprints/")]
+
+
+def _run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = shell_environment(folder, PYTHONPATH=str(folder))
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
 
 # ---------------------------------------------------------------- what does not end

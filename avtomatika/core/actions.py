@@ -26,6 +26,7 @@ class DispatchTask:
     max_retries: int | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
+    output_schema: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from avtomatika.errors import HandlerError
 from .job import Json
 from .jsonable import as_json
 from .names import is_user_name
+from .output_schema import check_schema
 
 
 def name(value: object, what: str) -> str:
@@ -38,6 +39,16 @@ def transitions(transitions: object) -> Mapping[str, str]:
         name(outcome, "dispatch_task: the outcome"): name(state, f"dispatch_task: the state for {outcome!r}")
         for outcome, state in transitions.items()
     }
+
+
+def schema(schema: object) -> Mapping[str, Json] | None:
+    if schema is None:
+        return None
+    if not isinstance(schema, Mapping):
+        raise HandlerError(f"dispatch_task: output_schema must be a dict, a JSON Schema, not {schema!r}")
+    plain: Mapping[str, Json] = as_json(schema, "dispatch_task: output_schema")
+    check_schema(plain, "dispatch_task: output_schema")
+    return plain
 
 
 def whole(value: object, name: str, allowed: range) -> int | None:

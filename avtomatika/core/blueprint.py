@@ -148,6 +148,8 @@ class Blueprint:
             raise refuse(f"the condition is no comparison: write, for instance, {condition!r} == True")
         if condition is not None and not isinstance(condition, Condition):
             raise refuse(f'the condition must be made with F, as in F.initial_data["size"] > 3, not {condition!r}')
+        if condition is not None and condition.asks_for_item:
+            raise refuse("F.item is an item of a list: use it inside of F....any_(...) or F....all_(...)")
         if isinstance(may_go_to, str):
             raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
 

@@ -75,9 +75,9 @@ def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
     """No handler may stand behind one that always decides before it."""
     first: dict[str | None, Handler] = {}
     for handler in handlers:
-        guard = None if handler.guard is None else str(handler.guard)
+        guard = None if handler.guard is None else repr(handler.guard)
         if guard in first:
-            what = "a second handler without a condition" if guard is None else f"a second handler for {guard}"
+            what = "a second handler without a condition" if guard is None else f"a second handler for {handler.guard}"
             message = f"{what}: the one in line {first[guard].line} always decides first; remove one of them"
             raise refusal(blueprint, handler, message)
         first[guard] = handler

@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 #: What conditions can look at: attributes of the job context.
 ROOTS = ("initial_data", "state_history", "client", "job_id", "current_state", "error", "tracing_context")
+#: Inside ``any_`` and ``all_``: the item of the list that is looked at.
+ITEM = "item"
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -35,6 +37,11 @@ class Condition:
     def holds(self, context: object) -> bool:
         """Whether *context* (a JobContext) answers yes."""
         raise TypeError(f"{type(self).__name__} is no condition that can be asked")
+
+    @property
+    def asks_for_item(self) -> bool:
+        """Whether it looks at ``F.item`` outside of every ``any_`` and ``all_``, where there is none."""
+        return False
 
     def __and__(self, other: Condition) -> Condition:
         return _Both(self, _condition(other), "and")
@@ -97,6 +104,14 @@ class Field:
         """The value is text in which the regular expression finds something; anchor it with ``^`` and ``$``."""
         return _Comparison(self, "matches", re.compile(pattern))
 
+    def any_(self, condition: Condition) -> Condition:
+        """The value is a list, and *condition*, which looks at ``F.item``, holds for at least one item of it."""
+        return _OverList(self, "any", _condition(condition))
+
+    def all_(self, condition: Condition) -> Condition:
+        """The value is a list, and *condition*, which looks at ``F.item``, holds for every item of it, if any."""
+        return _OverList(self, "all", _condition(condition))
+
     def __hash__(self) -> int:
         return hash(self._path)
 
@@ -123,8 +138,8 @@ class _Roots:
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Field:
-        if name not in ROOTS:
-            raise AttributeError(f"F has no {name!r}; there are {', '.join(ROOTS)}")
+        if name not in ROOTS and name != ITEM:
+            raise AttributeError(f"F has no {name!r}; there are {', '.join(ROOTS)}, and {ITEM} in any_ and all_")
         return Field((name,))
 
 
@@ -153,6 +168,10 @@ class _Comparison(Condition):
         except (LookupError, AttributeError, TypeError):
             return False
 
+    @property
+    def asks_for_item(self) -> bool:
+        return any(isinstance(side, Field) and side._path[0] == ITEM for side in (self.field, self.other))
+
     def __str__(self) -> str:
         return f"{self.field} {self.word} {_label(self.other)}"
 
@@ -168,6 +187,10 @@ class _Both(Condition):
             return self.left.holds(context) and self.right.holds(context)
         return self.left.holds(context) or self.right.holds(context)
 
+    @property
+    def asks_for_item(self) -> bool:
+        return self.left.asks_for_item or self.right.asks_for_item
+
     def __str__(self) -> str:
         return f"{self._side(self.left)} {self.word} {self._side(self.right)}"
 
@@ -182,8 +205,49 @@ class _Not(Condition):
     def holds(self, context: object) -> bool:
         return not self.inner.holds(context)
 
+    @property
+    def asks_for_item(self) -> bool:
+        return self.inner.asks_for_item
+
     def __str__(self) -> str:
         return f"not ({self.inner})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OverList(Condition):
+    field: Field
+    word: str
+    inner: Condition
+
+    def holds(self, context: object) -> bool:
+        try:
+            items = value_at(self.field, context)
+        except (LookupError, AttributeError, TypeError):
+            return False
+        if not isinstance(items, Sequence) or isinstance(items, str):
+            return False
+        answers = (self.inner.holds(_WithItem(context, item)) for item in items)
+        return any(answers) if self.word == "any" else all(answers)
+
+    @property
+    def asks_for_item(self) -> bool:
+        return self.field._path[0] == ITEM
+
+    def __str__(self) -> str:
+        return f"{self.word} of {self.field} ({self.inner})"
+
+
+class _WithItem:
+    """A job context in which ``item`` is one item of a list."""
+
+    __slots__ = ("_context", "item")
+
+    def __init__(self, context: object, item: object) -> None:
+        self._context = context
+        self.item = item
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
 
 
 def _condition(value: object) -> Condition:

@@ -40,6 +40,7 @@ class Task:
 
     ``id`` is ``<job>.<step>.<branch>``, the same however often it is published; ``attempt`` counts from 1, only grows,
     and fences: a result of another attempt is stale. ``is_open`` is False while the back-off before ``attempt`` runs.
+    ``output_schema`` is the JSON Schema that the data of its result must fit.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Task:
     priority: int = 0
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
+    output_schema: Mapping[str, Json] | None = None
     is_open: bool = True
 
 

@@ -218,6 +218,7 @@ def _dispatch(plan: Plan, job: Job, action: DispatchTask, max_retries: int) -> S
         priority=_given(action.priority, job.priority),
         dispatch_timeout_seconds=_given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
         result_timeout_seconds=_given(action.result_timeout_seconds, job.result_timeout_seconds),
+        output_schema=action.output_schema,
     )
     return results.open_task(plan, job, task)
 

@@ -41,11 +41,13 @@ class Recorder:
         max_retries: int | None = None,
         dispatch_timeout: float | None = None,
         result_timeout: float | None = None,
+        output_schema: Mapping[str, Json] | None = None,
     ) -> None:
         """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
 
         *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
-        task, *result_timeout* how many until it answers.
+        task, *result_timeout* how many until it answers. *output_schema* is the JSON Schema that the data of the result
+        must fit; a job whose worker answers anything else is quarantined.
         """
         self._record(
             lambda: DispatchTask(
@@ -56,6 +58,7 @@ class Recorder:
                 max_retries=arguments.whole(max_retries, "max_retries", range(1_000_001)),
                 dispatch_timeout_seconds=arguments.seconds(dispatch_timeout, "dispatch_timeout"),
                 result_timeout_seconds=arguments.seconds(result_timeout, "result_timeout"),
+                output_schema=arguments.schema(output_schema),
             )
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .events import Result, RetryTask, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .moves import close, end, error, go_on, ignore, quarantine
+from .output_schema import fault_in
 from .plan import Plan
 from .retry import RetryPolicy
 from .step import SendTask, Step
@@ -17,6 +18,8 @@ from .timers import dispatch_timer, retry_timer, timers_of_task
 TRANSIENT = "TRANSIENT_ERROR"
 #: The parameters are wrong: no attempt can succeed, and nobody needs to look.
 INVALID_INPUT = "INVALID_INPUT_ERROR"
+#: The data of a result are not what the handler said that they must be: people have to look.
+CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
 
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:
@@ -102,6 +105,8 @@ class _Case:
 
 
 def _success(case: _Case, event: Result) -> Step:
+    if (problem := _breach(case.task, event)) is not None:
+        return _failed(case, event, problem, target=None)
     target = case.task.transitions[event.status]
     learnt = merged(case.job.state_history, event.data)
     job = case.job.evolve(state_history=learnt, result=event.data, error=None)
@@ -162,6 +167,14 @@ def _delay_seconds(task: Task) -> float | None:
 def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
     given = event.error or {}
     return {**default, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _breach(task: Task, event: Result) -> Mapping[str, Json] | None:
+    """What in the data of *event* breaks the schema that *task* was given."""
+    if task.output_schema is None or (fault := fault_in(event.data, task.output_schema)) is None:
+        return None
+    message = f"the result of {task.task_type!r} breaks its output_schema at {fault.path}: {fault.message}"
+    return {**error(CONTRACT_VIOLATION, message), "path": fault.path}
 
 
 def _unknown(task: Task, status: str) -> dict[str, Json]:
