@@ -64,6 +64,10 @@ class S3Config:
         """Whether params may name *bucket*."""
         return self.allowed_buckets is None or bucket == self.bucket or bucket in self.allowed_buckets
 
+    def keeps_results(self, bucket: str) -> bool:
+        """Whether *bucket* is the one of results: host names, which it may become a part of, have no case."""
+        return self.bucket is not None and bucket.lower() == self.bucket.lower()
+
 
 def _both_or_none(given: Mapping[str, str], *names: str) -> None:
     missing = [name for name in names if name not in given]

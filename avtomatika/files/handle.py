@@ -8,7 +8,6 @@ from typing import IO, Any
 
 from avtomatika.errors import InvalidInputError, PermanentError
 
-from .inputs import check_allowed
 from .locations import Location
 from .task import TaskFiles
 
@@ -47,9 +46,7 @@ class _Folder:
         return uris[text]
 
     def _list(self, uri: str) -> list[str]:
-        folder = _location(uri)
-        check_allowed(self._files.depot, folder)
-        return [str(found.location) for found in self._files.depot.s3().list(folder)]
+        return [str(found.location) for found in self._files.inputs.look_below(_location(uri))]
 
 
 class Files(_Folder):

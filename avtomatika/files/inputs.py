@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from avtomatika.core.job import Json
 from avtomatika.errors import InvalidInputError, TransientError
 
+from .access import Reader
 from .locations import Location
 from .names import Names, safe_part
 from .payload import TaskFolder
@@ -53,11 +54,12 @@ class Origin:
 
 
 class Inputs:
-    """What was fetched for one task into *folder*; ``origins`` by absolute path."""
+    """What was fetched for one task, which *reader* stands for, into *folder*; ``origins`` by absolute path."""
 
-    def __init__(self, depot: Depot, folder: TaskFolder) -> None:
+    def __init__(self, depot: Depot, folder: TaskFolder, reader: Reader) -> None:
         self._depot = depot
         self._folder = folder
+        self._reader = reader
         self._fetched_bytes = 0
         self._number = 0
         self.origins: dict[str, Origin] = {}
@@ -65,12 +67,15 @@ class Inputs:
     def fetch(self, locations: Iterable[Location]) -> list[str]:
         """Paths of the *locations*, in order, once all of them are there. Raises TaskError."""
         wanted = list(locations)
-        for location in wanted:
-            check_allowed(self._depot, location)
         s3 = self._depot.s3()
+        for location in wanted:
+            self._reader.check(location, s3.config)
         folders = {location: s3.list(location) for location in wanted if location.is_folder}
         lone = [location for location in wanted if not location.is_folder]
         objects = dict(zip(lone, self._depot.for_all(s3.look, lone), strict=True))
+        for location in wanted:
+            if self._reader.needs_proof(location, s3.config):
+                self._reader.check_proof(objects.get(location) or s3.look(folders[location][0].location))
         self._make_room([*objects.values(), *(found for each in folders.values() for found in each)])
         plans = [
             self._plan_folder(location, folders[location])
@@ -85,6 +90,15 @@ class Inputs:
             if location.is_folder:
                 self._remember_files(files)
         return [str(path) for path, _ in plans]
+
+    def look_below(self, location: Location) -> list[Found]:
+        """What is there whose keys begin like *location*. Raises TaskError."""
+        s3 = self._depot.s3()
+        self._reader.check_listing(location, s3.config)
+        found = s3.list(location)
+        if self._reader.needs_proof(location, s3.config):
+            self._reader.check_proof(s3.look(found[0].location))
+        return found
 
     def _plan_object(self, location: Location, found: Found) -> tuple[Path, list[tuple[Found, Path]]]:
         path = self._next_folder() / safe_part(location.key.rpartition("/")[2])
@@ -133,12 +147,6 @@ class Inputs:
         """A file of a folder has an origin of its own."""
         for found, file in files:
             self.origins[str(file)] = Origin(found.location, {"": State.of(file.stat())})
-
-
-def check_allowed(depot: Depot, location: Location) -> None:
-    """Raise InvalidInputError where a bucket is not for this worker's tasks."""
-    if depot.config is not None and not depot.config.allows(location.bucket):
-        raise InvalidInputError(f"{location}: bucket {location.bucket!r} is not among S3_ALLOWED_BUCKETS")
 
 
 def _below(file: Path, path: Path) -> str:

@@ -7,15 +7,18 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from avtomatika.errors import PermanentError, TaskError
+from avtomatika.schemas.wire import TaskMessage
 
 from .inputs import Origin, State
 from .locations import Location
 from .names import Names
 from .opening import files_below, opened
-from .places import Place, path_of
+from .places import Place, path_of, points_into
+from .texts import words_in
 
 if TYPE_CHECKING:
     from .depot import Depot
@@ -35,10 +38,11 @@ class Parcel:
 
 
 class Outputs:
-    """What one attempt of a task sends below *prefix*; *task_folder* is the name of its folder."""
+    """What one attempt of *task* sends below *prefix*; *task_folder* is the name of its folder."""
 
-    def __init__(self, depot: Depot, *, prefix: str, task_folder: str, began: float) -> None:
+    def __init__(self, depot: Depot, *, task: TaskMessage, prefix: str, task_folder: str, began: float) -> None:
         self._depot = depot
+        self._task = task
         self._root = depot.payload.path
         self._prefix = prefix
         self._task_folder = task_folder
@@ -75,11 +79,21 @@ class Outputs:
             return path.parts
         if self._depot.bucket is None:
             return None
-        if path.place is Place.ELSEWHERE and self._is_new(path.parts):
+        if path.place is Place.OUTSIDE:
+            why = "is outside of the payload folder"
+        elif self._is_told_where:
+            why = "is in the payload folder, which the task's params name: whose file it is cannot be known"
+        elif self._is_new(path.parts):
             return path.parts
-        why = "outside of the payload folder" if path.place is Place.OUTSIDE else "no file that this task has made"
-        logger.warning("task %s: %r is %s: the result names it, but it is not sent", self._prefix, text, why)
+        else:
+            why = "is no file that this task has made"
+        logger.warning("task %s: %r %s: the result names it, but it is not sent", self._prefix, text, why)
         return None
+
+    @cached_property
+    def _is_told_where(self) -> bool:
+        """Whether a path into the payload folder may be an echo: then it could be another task's file."""
+        return any(points_into(text, self._root) for text in words_in(self._task.params))
 
     def _is_new(self, parts: Sequence[str]) -> bool:
         """Whether it is a regular file that was written since the task began."""
@@ -121,14 +135,14 @@ class Outputs:
         self._check_size(parcels)
         try:
             self._depot.for_all(self._send_one, parcels)
-            self._depot.for_all(s3.mark, marks)
+            self._depot.for_all(lambda mark: s3.mark(mark, client=self._task.client), marks)
         except BaseException:
             self._take_back([*(parcel.target for parcel in parcels), *marks])
             raise
 
     def _send_one(self, parcel: Parcel) -> None:
         with opened(self._root, parcel.parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-            self._depot.s3().upload(file, parcel.target)
+            self._depot.s3().upload(file, parcel.target, client=self._task.client)
 
     def _check_size(self, parcels: Iterable[Parcel]) -> None:
         for parcel in parcels:

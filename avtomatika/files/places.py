@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -44,3 +45,16 @@ def path_of(text: str, *, root: str, task_folder: str) -> Path:
     if len(parts) < 2 or parts[0] != TASKS:
         return Path(Place.ELSEWHERE, parts)
     return Path(Place.OWN if parts[1] == task_folder else Place.FOREIGN, parts)
+
+
+def points_into(text: str, root: str) -> bool:
+    """Whether *text* speaks of the payload folder: it contains its path, or is a path that leads there by a detour.
+
+    >>> points_into("see /p/out.mp4", "/p"), points_into("/x/../p/out.mp4", "/p"), points_into("/pp", "/p")
+    (True, True, False)
+    """
+    if f"{root}/" in text or text == root:
+        return True
+    if not text.startswith("/") or "\0" in text or len(text) > _MAX_PATH:
+        return False
+    return f"{os.path.realpath(text)}/".startswith(f"{os.path.realpath(root)}/")

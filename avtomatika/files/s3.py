@@ -15,8 +15,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 from s3transfer.manager import TransferConfig, TransferManager
 from urllib3.exceptions import HTTPError
@@ -24,13 +22,13 @@ from urllib3.exceptions import HTTPError
 from avtomatika.errors import InvalidInputError, TransientError
 
 from .config import S3Config
+from .connection import ATTEMPTS, connect
 from .failures import Changed, is_full, told_of
 from .locations import Location
+from .metadata import Metadata, read_metadata
 
 #: From here on an object goes in parts of this size, several at a time.
 PART_BYTES = 8 * 1024 * 1024
-#: How often a request is made before it is given up, and how often a body that broke off is asked for.
-ATTEMPTS = 4
 #: Requests at a time for parts of large objects, all transfers together.
 _PARTS_AT_A_TIME = 6
 #: Parts on their way up that are in memory; each file being read holds one more.
@@ -42,26 +40,26 @@ _PIECES = 64
 SMALL_AT_A_TIME = 10
 #: More objects than this are no folder for one task.
 MAX_OBJECTS = 10_000
-#: Metadata that an upload carries.
-_SHA256 = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An object that is there; *sha256* is None where nobody has said."""
+    """An object that is there; *sha256*, and whose *client*'s it is, are None where nobody has said."""
 
     location: Location
     size: int
     etag: str
     sha256: str | None = None
+    client: str | None = None
 
 
 class S3:
     """One client for all threads. What it raises are TaskErrors that begin with the URI."""
 
     def __init__(self, config: S3Config) -> None:
+        self.config = config
         self._is_closed = False
-        self._client = _client(config)
+        self._client = connect(config, connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME)
         self._client.meta.events.register("before-send.s3", self._refuse_when_closed)
         self._transfers = TransferManager(
             self._client,
@@ -87,8 +85,8 @@ class S3:
         """The object at *location*."""
         with told_of(location):
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
-            metadata = answer.get("Metadata", {})
-            return Found(location, answer["ContentLength"], answer["ETag"], metadata.get(_SHA256))
+            told = read_metadata(answer)
+            return Found(location, answer["ContentLength"], answer["ETag"], told.sha256, told.client)
 
     def list(self, folder: Location) -> list[Found]:
         """The objects below *folder*, by key; InvalidInputError where there are none, or too many for a task."""
@@ -146,7 +144,7 @@ class S3:
                 size += len(piece)
                 if size > found.size:
                     break
-        _check(replace(found, sha256=answer.get("Metadata", {}).get(_SHA256)), size, digest.hexdigest())
+        _check(replace(found, sha256=read_metadata(answer).sha256), size, digest.hexdigest())
 
     def _download_parts(self, found: Found, path: Path) -> None:
         if found.sha256 is None:  # a listing does not tell it
@@ -163,13 +161,13 @@ class S3:
 
     # ------------------------------------------------------------ up
 
-    def upload(self, file: BufferedReader, location: Location) -> None:
-        """Send an open file, which must not change meanwhile."""
+    def upload(self, file: BufferedReader, location: Location, *, client: str | None = None) -> None:
+        """Send an open file, which must not change meanwhile; the object says whose it is."""
         with told_of(location):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            extra = {"Metadata": {_SHA256: digest}}
+            extra = {"Metadata": Metadata(digest, client).as_headers()}
             self._transfers.upload(_Kept(file), location.bucket, location.key, extra_args=extra).result()
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -181,10 +179,11 @@ class S3:
                 found = self.look(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
 
-    def mark(self, folder: Location) -> None:
+    def mark(self, folder: Location, *, client: str | None = None) -> None:
         """Say that an empty *folder* is there: with an object of no bytes that is called like it."""
+        metadata = Metadata(client=client).as_headers()
         with told_of(folder):
-            self._client.put_object(Bucket=folder.bucket, Key=folder.key, Body=b"")
+            self._client.put_object(Bucket=folder.bucket, Key=folder.key, Body=b"", Metadata=metadata)
 
     def remove(self, location: Location) -> None:
         with told_of(location):
@@ -228,26 +227,3 @@ def _check(expected: Found, size: int, digest: str | None) -> None:
         raise TransientError(f"{expected.location}: expected {expected.size} bytes, seen {size}")
     if expected.sha256 is not None and digest != expected.sha256:
         raise TransientError(f"{expected.location}: expected SHA-256 {expected.sha256}, seen {digest}")
-
-
-def _client(config: S3Config) -> Any:
-    return boto3.session.Session(
-        aws_access_key_id=config.access_key,
-        aws_secret_access_key=config.secret_key,
-        aws_session_token=config.session_token,
-        region_name=config.region,
-    ).client(
-        "s3",
-        endpoint_url=config.endpoint_url,
-        verify=config.ca_bundle,
-        config=Config(
-            s3={"addressing_style": "path" if config.needs_path_style else "auto"},
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=min(config.timeout_seconds, 10),
-            read_timeout=config.timeout_seconds,
-            max_pool_connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME,
-            # Servers that are not Amazon's need not know the newer checksums; ours goes as metadata.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from secrets import token_hex
 from time import time
 from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.schemas.wire import TaskMessage
 
+from .access import Reader
 from .inputs import Inputs, Origin, locations_in
+from .keys import new_run, task_prefix
 from .names import safe_part
 from .outputs import Outputs
 from .payload import TaskFolder
@@ -82,7 +83,7 @@ class TaskFiles:
     @property
     def inputs(self) -> Inputs:
         if self._inputs is None:
-            self._inputs = Inputs(self.depot, self.folder)
+            self._inputs = Inputs(self.depot, self.folder, Reader(self.task.job_id, self.task.client))
         return self._inputs
 
     @property
@@ -91,7 +92,8 @@ class TaskFiles:
             task = self.task
             self._outputs = Outputs(
                 self.depot,
-                prefix=f"{safe_part(task.job_id)}/{safe_part(task.task_id)}/{self._run}/",
+                task=task,
+                prefix=task_prefix(task.job_id, task.task_id, self._run),
                 task_folder=self._name,
                 began=self._began,
             )
@@ -100,7 +102,7 @@ class TaskFiles:
     @cached_property
     def _run(self) -> str:
         """What tells two runs of one attempt apart."""
-        return f"{self.task.attempt}-{token_hex(4)}"
+        return f"{self.task.attempt}-{new_run()}"
 
     @property
     def _name(self) -> str:

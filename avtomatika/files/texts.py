@@ -23,6 +23,23 @@ def texts_in(value: Json) -> Iterator[str]:
             yield from texts_in(item)
 
 
+def words_in(value: Json) -> Iterator[str]:
+    """Every text, and every key of objects.
+
+    >>> list(words_in({"a": ["x", {"b": "y"}]}))
+    ['a', 'x', 'b', 'y']
+    """
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from words_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from words_in(item)
+
+
 def with_texts(value: Json, instead: Mapping[str, str]) -> Json:
     """A copy of *value* with what *instead* says in the place of its texts.
 

@@ -29,6 +29,7 @@ def task_message(job: Job, task: Task) -> Outgoing:
         reply_exchange=STEPS,
         reply_prefix=_prefix(job, task.state),
         result_timeout_seconds=task.result_timeout_seconds,
+        client=job.client or None,
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
     headers = {"x-group": job.id, **wire.told_when_dead(STEPS, message.reply_prefix, dead)}

@@ -151,8 +151,16 @@ def begin(depot: Depot) -> Iterator[Callable[..., TaskFiles]]:
         files.close()
 
 
-def task(params: dict[str, Any], *, number: int = 0, task_type: str = "work") -> TaskMessage:
-    return TaskMessage("g0-1", f"g0-1.{number}.0", 1, task_type, params, ("success",), "avt.steps", "video@0123abcd.a")
+def task(
+    params: dict[str, Any],
+    *,
+    number: int = 0,
+    task_type: str = "work",
+    job_id: str = "g0-1",
+    client: str | None = None,
+) -> TaskMessage:
+    task_id, reply = f"{job_id}.{number}.0", ("avt.steps", "video@0123abcd.a")
+    return TaskMessage(job_id, task_id, 1, task_type, params, ("success",), *reply, client=client)
 
 
 def left_in(payload: Path) -> list[str]:

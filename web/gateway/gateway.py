@@ -151,6 +151,7 @@ def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
         "tracing_context": {},
         "attempt": task.attempt,
         "outcomes": list(task.outcomes),
+        "client": task.client,
     }
 
 

@@ -19,6 +19,7 @@ _FIELDS = (
     identifiers("outcomes"),
     reply("reply"),
     or_null(seconds("result_timeout")),
+    or_null(identifier("client")),
 )
 
 
@@ -26,7 +27,7 @@ _FIELDS = (
 class TaskMessage:
     """A task on its way to a worker, with the *outcomes* that it may answer and where the answer goes.
 
-    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``.
+    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``. *client* is whose job it is.
     """
 
     job_id: str
@@ -38,6 +39,7 @@ class TaskMessage:
     reply_exchange: str
     reply_prefix: str
     result_timeout_seconds: float | None = None
+    client: str | None = None
 
     @property
     def state(self) -> str:
@@ -56,6 +58,7 @@ def dump_task(task: TaskMessage) -> str:
         "outcomes": task.outcomes,
         "reply": {"exchange": task.reply_exchange, "prefix": task.reply_prefix},
         "result_timeout": task.result_timeout_seconds,
+        "client": task.client,
     }
     return dump("task", values)
 
@@ -75,4 +78,5 @@ def load_task(raw: str | bytes) -> TaskMessage:
         answer["exchange"],
         answer["prefix"],
         values["result_timeout"],
+        values["client"],
     )

@@ -14,11 +14,13 @@ def polled_task(answer: Mapping[str, Any], address: Address) -> wire.TaskMessage
     """The task in *answer*; raises Unavailable where it is none. Where its result goes is the gateway's affair."""
     job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
     params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
+    client = answer.get("client")
     if not (
         all(isinstance(text, str) and text for text in (job_id, task_id, task_type))
         and isinstance(params, dict)
         and type(attempt) is int
         and isinstance(outcomes, list)
+        and (client is None or isinstance(client, str))
     ):
         raise Unavailable(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
     return wire.TaskMessage(
@@ -30,4 +32,5 @@ def polled_task(answer: Mapping[str, Any], address: Address) -> wire.TaskMessage
         outcomes=tuple(map(str, outcomes)),
         reply_exchange="",
         reply_prefix="",
+        client=client,
     )

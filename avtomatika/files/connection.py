@@ -1,0 +1,40 @@
+"""One client of boto3 for all threads of a process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from .config import S3Config
+
+#: How often a request is made before it is given up, and how often a body that broke off is asked for.
+ATTEMPTS = 4
+#: Longest wait for a connection.
+_CONNECT_SECONDS = 10.0
+
+
+def connect(config: S3Config, *, connections: int, endpoint_url: str | None = None) -> Any:
+    """The client of *config*, or of another address of the same server; nothing is sent yet."""
+    return boto3.session.Session(
+        aws_access_key_id=config.access_key,
+        aws_secret_access_key=config.secret_key,
+        aws_session_token=config.session_token,
+        region_name=config.region,
+    ).client(
+        "s3",
+        endpoint_url=endpoint_url or config.endpoint_url,
+        verify=config.ca_bundle,
+        config=Config(
+            signature_version="s3v4",  # the older one, which signed URLs may still have, covers no headers
+            s3={"addressing_style": "path" if config.needs_path_style else "auto"},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=min(config.timeout_seconds, _CONNECT_SECONDS),
+            read_timeout=config.timeout_seconds,
+            max_pool_connections=connections,
+            # Servers that are not Amazon's need not know the newer checksums; ours goes as metadata.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )

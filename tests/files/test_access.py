@@ -1,0 +1,196 @@
+"""What one client names, or has a skill echo, reaches neither another's files nor the worker's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avtomatika.errors import InvalidInputError, PermanentError
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
+from avtomatika.files.task import TaskFiles
+
+from .conftest import Cloud, task
+
+ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2, 3))
+
+Begin = Callable[..., TaskFiles]
+
+
+@pytest.fixture
+def begin(depot: Depot) -> Begin:
+    """The files of a task of that client's job."""
+
+    def begin(job_id: str, client: str | None, **params: Any) -> TaskFiles:
+        return depot.begin(task(params, job_id=job_id, client=client))
+
+    return begin
+
+
+@pytest.fixture
+def sent(begin: Begin) -> Callable[[str, str], str]:
+    """Have a task of a job send a folder with one file, and answer the folder's URI."""
+
+    def sent(job_id: str, client: str) -> str:
+        files = begin(job_id, client)
+        path = Files(files).path("scenes/one.txt")
+        path.write_text(f"of {client}")
+        uri: str = files.deliver(str(path.parent))
+        files.close()
+        return uri
+
+    return sent
+
+
+@pytest.mark.parametrize("name", ["one.txt", ""])
+def test_a_job_reads_files_of_other_jobs_of_its_client_and_of_nobody_else(
+    begin: Begin, sent: Callable[[str, str], str], name: str
+) -> None:
+    of_alice, of_bob = sent(ALICES_OTHER, "alice"), sent(BOBS, "bob")
+    allowed, denied = begin(ALICES, "alice", a=of_alice + name), begin(ALICES, "alice", a=of_bob + name)
+
+    path = Path(allowed.fetch().params["a"])
+    with pytest.raises(InvalidInputError, match="there is no such key that this job may read"):
+        denied.fetch()
+
+    assert (path if name else path / "one.txt").read_text() == "of alice"
+    allowed.close()
+    denied.close()
+
+
+def test_a_skill_that_names_files_itself_has_no_more_rights(begin: Begin, sent: Callable[[str, str], str]) -> None:
+    of_alice, of_bob = sent(ALICES_OTHER, "alice"), sent(BOBS, "bob")
+    files = begin(ALICES, "alice")
+    own = Files(files)
+
+    assert own.list(of_alice) == [f"{of_alice}one.txt"]
+    for steal in (own.list, own.download):
+        with pytest.raises(InvalidInputError, match="that this job may read"):
+            steal(of_bob)
+    files.close()
+
+
+def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(begin: Begin, cloud: Cloud, results: str) -> None:
+    uri = cloud.put(results, f"{ALICES_OTHER}/old/1-0a1b2c3d/a.txt", "old")
+
+    with pytest.raises(InvalidInputError, match="that this job may read"):
+        begin(ALICES, "alice", a=uri).fetch()
+    own = begin(ALICES_OTHER, "alice", a=uri)
+    assert Path(own.fetch().params["a"]).read_text() == "old"
+    own.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "is_allowed"),
+    [
+        ("g0-uploads/alice/0a1b2c3d/a.txt", True),
+        ("g0-uploads/alice/", True),
+        ("g0-uploads/bob/0a1b2c3d/a.txt", False),
+        ("g0-uploads/alice2/0a1b2c3d/a.txt", False),
+        ("g0-uploads/", False),
+        ("other-uploads/bob/0a1b2c3d/a.txt", False),
+        ("raw/a.txt", True),
+        ("a.txt", True),
+        ("", False),
+        (f"{ALICES}/../g0-uploads/bob/0a1b2c3d/a.txt", False),
+        ("raw/../g0-uploads/bob/0a1b2c3d/a.txt", False),
+        ("/g0-uploads/bob/0a1b2c3d/a.txt", False),
+        ("./g0-uploads/bob/0a1b2c3d/a.txt", False),
+    ],
+)
+def test_uploads_are_their_clients_and_what_is_none_of_ours_is_everybodys(
+    begin: Begin, cloud: Cloud, results: str, key: str, *, is_allowed: bool
+) -> None:
+    uri = cloud.put(results, key or "x", "text") if not key.endswith("/") else f"s3://{results}/{key}"
+    cloud.put(results, "g0-uploads/alice/0a1b2c3d/b.txt", "text")
+    files = begin(ALICES, "alice", a=uri if key else f"s3://{results}/")
+
+    if is_allowed:
+        files.fetch()
+    else:
+        with pytest.raises(InvalidInputError, match=r"may read|no part of a key|more than one client's"):
+            files.fetch()
+    files.close()
+
+
+@pytest.mark.parametrize("prefix", ["", "g0-01", "g0", "raw"])
+def test_a_listing_in_the_bucket_of_results_names_at_least_a_folder(begin: Begin, results: str, prefix: str) -> None:
+    files = begin(ALICES, "alice")
+
+    with pytest.raises(InvalidInputError, match="name at least a folder"):
+        Files(files).list(f"s3://{results}/{prefix}")
+    files.close()
+
+
+def test_the_bucket_of_results_is_known_whatever_its_case(
+    begin: Begin, sent: Callable[[str, str], str], results: str
+) -> None:
+    of_bob = sent(BOBS, "bob").replace(results, results.upper())
+
+    with pytest.raises(InvalidInputError, match="there is no such"):
+        begin(ALICES, "alice", a=of_bob).fetch()
+
+
+def test_without_a_client_a_job_has_what_is_its_own(begin: Begin, sent: Callable[[str, str], str]) -> None:
+    with pytest.raises(InvalidInputError, match="that this job may read"):
+        begin(ALICES, None, a=sent(ALICES_OTHER, "alice")).fetch()
+
+
+def test_an_echoed_uri_stays_a_text_and_is_judged_anew_where_it_is_fetched(
+    begin: Begin, sent: Callable[[str, str], str]
+) -> None:
+    of_bob = sent(BOBS, "bob")
+    echo = begin(ALICES, "alice", text=f" {of_bob}")
+
+    echoed = echo.deliver({"film": of_bob})["film"]
+
+    with pytest.raises(InvalidInputError, match="that this job may read"):
+        begin(ALICES, "alice", film=echoed).fetch()
+
+
+# ---------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize("told", ["{}", "see {}", "/nowhere/..{}", "{}/../out.mp4"])
+def test_an_echoed_path_never_sends_the_file_of_another_task(
+    begin: Begin, cloud: Cloud, results: str, payload: Path, caplog: pytest.LogCaptureFixture, *, told: str
+) -> None:
+    path = payload / "out.mp4"
+    alices = begin(ALICES, "alice", deep=[{told.format(path): 1}])
+    bobs = begin(BOBS, "bob")
+    path.write_text("of bob")
+
+    with caplog.at_level(logging.WARNING):
+        assert alices.deliver(str(path)) == str(path)
+
+    assert "whose file it is cannot be known" in caplog.text
+    assert cloud.keys(results) == []
+    assert cloud.read(bobs.deliver(str(path))) == b"of bob"
+
+
+def test_the_workers_own_files_stay_where_they_are(
+    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool" / "result.json"
+    spool.parent.mkdir()
+    spool.write_text("{}")
+    own = [str(spool), "/etc/passwd", "/proc/self/environ", f"{tmp_path}/payloads/../spool/result.json"]
+    files = make_depot(config).begin(task({"echo": own}, client="alice"))
+
+    assert files.deliver(own) == own
+    assert cloud.keys(results) == []
+
+
+def test_a_path_into_another_tasks_folder_is_refused_even_where_params_name_it(begin: Begin) -> None:
+    bobs = begin(BOBS, "bob")
+    secret = Files(bobs).path("a.txt")
+    secret.write_text("of bob")
+
+    with pytest.raises(PermanentError, match="in the folder of another task"):
+        begin(ALICES, "alice", path=str(secret)).deliver(str(secret))
+    bobs.close()
