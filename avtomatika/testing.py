@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
 from avtomatika.broker import Delivery, reply_key
 from avtomatika.core import machine
 from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.data_store import Data
 from avtomatika.core.events import Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task
 from avtomatika.core.plan import STEPS
 from avtomatika.core.step import SendTask, SetTimer, Step
 from avtomatika.errors import NoRoute, SkillError
-from avtomatika.orchestrator.work import Arrival, Limits, Work
+from avtomatika.orchestrator.data_stores import DataStores, MemoryData
+from avtomatika.orchestrator.work import Arrival, Limits, Surroundings, Work
 from avtomatika.schemas import wire
 from avtomatika.store.messages import task_message
 from avtomatika.worker.assignment import Assignment
@@ -50,12 +52,14 @@ _WORKER_ID = "testing"
 class EndedJob:
     """A job that has come to its end, or to rest: quarantined, or waiting for what never comes.
 
-    ``history`` has times in milliseconds since the job began; ``notes`` are the events that were ignored.
+    ``history`` has times in milliseconds since the job began; ``notes`` are the events that were ignored;
+    ``data_stores`` are those of its blueprint as it left them.
     """
 
     job: Job
     history: tuple[RecordedEntry, ...]
     notes: tuple[Mapping[str, Json], ...]
+    data_stores: DataStores = field(repr=False)
 
     @property
     def status(self) -> JobStatus:
@@ -92,12 +96,14 @@ def run(
     skills: Mapping[str, Any] | Worker | None = None,
     max_transitions: int = machine.MAX_TRANSITIONS,
     max_retries: int = machine.MAX_RETRIES,
+    after: EndedJob | None = None,
 ) -> EndedJob:
     """Run one job of *blueprint* to its end.
 
     *skills* is a Worker, or maps task types to what does them: a function as ``@worker.skill`` takes it, an exception
-    to raise, :data:`NOBODY`, :data:`SILENCE`, or anything else, which is the result. Raises BlueprintError where the
-    blueprint does not compile, SkillError for a task that nothing is given for.
+    to raise, :data:`NOBODY`, :data:`SILENCE`, or anything else, which is the result. *after* is a job that ran before:
+    its data stores are found as it left them. Raises BlueprintError where the blueprint does not compile, SkillError
+    for a task that nothing is given for.
 
     >>> bp = Blueprint(name="double")
     >>> @bp.handler(is_start=True, may_go_to=["end"])
@@ -112,6 +118,8 @@ def run(
     given = skills.skills if isinstance(skills, Worker) else dict(skills or {})
     with asyncio.Runner() as runner:
         course = _Course(blueprint, given, runner=runner, limits=Limits(max_transitions, max_retries))
+        if after is not None:
+            course.data = after.data_stores.data
         return course.run(dict(initial_data or {}))
 
 
@@ -125,6 +133,7 @@ class _Course:
         self._skills = skills
         self._runner = runner
         self._limits = limits
+        self.data: Data = MemoryData()
         self._queues = {str(binding.key): binding.queue for binding in blueprint.plan.bindings}
         self._events: deque[tuple[str, Event]] = deque()
         self._tasks: deque[Task] = deque()
@@ -144,13 +153,16 @@ class _Course:
                 self._perform(self._tasks.popleft())
             else:
                 self._jump()
-        return EndedJob(self._job, tuple(self._history), tuple(self._notes))
+        stores = DataStores(self._blueprint, self.data, is_async=False)
+        return EndedJob(self._job, tuple(self._history), tuple(self._notes), stores)
 
     # ------------------------------------------------------------ as the orchestrator
 
     def _advance(self, queue: str, event: Event) -> None:
         arrival = Arrival(Delivery("memory", queue, b"", {}, 1), event)
-        work = Work(self._job, self._blueprint, [arrival], limits=self._limits)
+        work = Work(
+            self._job, self._blueprint, [arrival], limits=self._limits, surroundings=Surroundings(data=self.data)
+        )
         while (function := work.advance()) is not None:
             try:
                 returned = function()

@@ -16,9 +16,9 @@ from avtomatika.errors import NotFound
 from avtomatika.loading import load_blueprints
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
-from avtomatika.orchestrator.work import Limits
+from avtomatika.orchestrator.work import Limits, Surroundings
 from avtomatika.settings import Settings
-from avtomatika.store import Store, Upkeep
+from avtomatika.store import Store, StoredData, Upkeep
 from avtomatika.tokens import Clients
 
 from . import logs
@@ -86,7 +86,10 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             store=Store(server, router, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
             upkeep=Upkeep(server, router),
             runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
-            client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
+            surroundings=Surroundings(
+                client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
+                data=StoredData(server),
+            ),
             limits=Limits(transitions=settings.max_transitions_per_job, retries=settings.job_max_retries),
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeVar, overload
 
-from avtomatika.errors import BlueprintError
+from avtomatika.errors import BlueprintError, HandlerError
 
 from .compiler import compile_blueprint
 from .conditions import Condition, Field
 from .handlers import Function, Handler, line_of
+from .job import Json
+from .jsonable import as_json
 from .names import is_user_name
 from .plan import EndKind, Plan
 
@@ -35,6 +37,7 @@ class Blueprint:
         self.api_version = api_version
         self.api_endpoint = api_endpoint
         self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._data_stores: dict[str, Mapping[str, Json]] = {}
         self._plan: Plan | None = None
         if not is_user_name(name):
             raise self._refusal(f"its name {_NAME_RULE}")
@@ -52,6 +55,27 @@ class Blueprint:
     def states(self) -> tuple[str, ...]:
         """Names of all states in the order of their definition."""
         return tuple(self._handlers)
+
+    @property
+    def data_stores(self) -> Mapping[str, Mapping[str, Json]]:
+        """Initial values of all data stores by name."""
+        return self._data_stores
+
+    def add_data_store(self, name: str, initial: Mapping[str, Json] | None = None) -> None:
+        """Have a store *name* that all jobs of this blueprint share: handlers get it as ``data_stores[name]``.
+
+        *initial* are the values of keys that were never set.
+        """
+        if not is_user_name(name):
+            raise self._refusal(f"the name of a data store, {name!r}, {_NAME_RULE}")
+        if name in self._data_stores:
+            raise self._refusal(f"a second data store {name!r}")
+        if initial is not None and not isinstance(initial, Mapping):
+            raise self._refusal(f"the initial values of the data store {name!r} must be a dict, not {initial!r}")
+        try:
+            self._data_stores[name] = as_json(initial or {}, f"data store {name!r}: initial")
+        except HandlerError as error:
+            raise self._refusal(str(error)) from None
 
     def handlers_of(self, state: str) -> tuple[Handler, ...]:
         """Handlers of *state* in the order in which they are tried."""

@@ -59,7 +59,7 @@ class JobContext:
         self.actions = actions or Recorder()
         self.client = client or Client(job.client)
         self.tracing_context = dict(tracing_context or {})
-        self.data_stores = dict(data_stores or {})
+        self.data_stores = data_stores or {}
         self.aggregation_results: Mapping[str, Json] = {}
         self.task_files = task_files
 

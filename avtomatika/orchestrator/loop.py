@@ -16,14 +16,13 @@ from typing import TypeVar
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
-from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
 from .runner import Call, Runner
-from .work import Arrival, ClientOf, Limits, Work
+from .work import Arrival, Limits, Surroundings, Work
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +37,8 @@ _EXPIRY_EVERY_SECONDS = 60.0
 _BACK_OFF_AT_MOST_SECONDS = 30.0
 #: Those of the machine.
 _LIMITS = Limits()
+#: Nothing but the job.
+_SURROUNDINGS = Surroundings()
 
 
 class Orchestrator:
@@ -52,7 +53,7 @@ class Orchestrator:
         upkeep: Upkeep,
         runner: Runner,
         limits: Limits = _LIMITS,
-        client_of: ClientOf = Client,
+        surroundings: Surroundings = _SURROUNDINGS,
     ) -> None:
         self._blueprints = {(blueprint.name, blueprint.plan.plan8): blueprint for blueprint in blueprints}
         self._intake = intake
@@ -60,7 +61,7 @@ class Orchestrator:
         self._upkeep = upkeep
         self._runner = runner
         self._limits = limits
-        self._client_of = client_of
+        self._surroundings = surroundings
         self._inbox: list[Delivery] = []
         self._in_hand: dict[str, Work] = {}
         self._ready: list[Work] = []
@@ -151,7 +152,7 @@ class Orchestrator:
             if job is None or blueprint is None:
                 strangers += of_job
             else:
-                works.append(Work(job, blueprint, of_job, limits=self._limits, client_of=self._client_of))
+                works.append(Work(job, blueprint, of_job, limits=self._limits, surroundings=self._surroundings))
                 self._in_hand[job.id] = works[-1]
         self._inbox = [arrival.delivery for arrival in strangers]
         self._advance(works)

@@ -9,13 +9,14 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from avtomatika.broker import Delivery
 from avtomatika.core import machine
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client, JobContext
+from avtomatika.core.data_store import Data
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
@@ -25,10 +26,20 @@ from avtomatika.errors import HandlerError
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
 
+from .data_stores import DataStores, MemoryData
+
 logger = logging.getLogger(__name__)
 
 #: Who a client is, by name; there may be no more than the name to tell.
 ClientOf = Callable[[str], Client]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What handlers see besides their job: who its client is, and the *data* that the jobs of a blueprint share."""
+
+    client_of: ClientOf = Client
+    data: Data = field(default_factory=MemoryData)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,7 @@ class Work:
     """*job* as loaded, and everything that is decided until it is committed."""
 
     def __init__(
-        self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits, client_of: ClientOf = Client
+        self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits, surroundings: Surroundings
     ) -> None:
         self.before = job
         self.blueprint = blueprint
@@ -74,7 +85,7 @@ class Work:
         self.tries = 0
         self._arrivals = deque(arrivals)
         self._limits = limits
-        self._client_of = client_of
+        self._surroundings = surroundings
         self._here: str | None = None
         self._call: _HandlerCall | None = None
 
@@ -90,7 +101,7 @@ class Work:
         while True:
             if self.step.enter is not None:
                 try:
-                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter, self._client_of)
+                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter, self._surroundings)
                 except HandlerError as error:
                     self._add(machine.broken(self.plan, self.step.job, message=str(error)))
                     continue
@@ -154,10 +165,12 @@ class Work:
 class _HandlerCall:
     """The handler of one state with its arguments bound. Raises HandlerError where there is none that can be called."""
 
-    def __init__(self, blueprint: Blueprint, job: Job, state: str, client_of: ClientOf) -> None:
+    def __init__(self, blueprint: Blueprint, job: Job, state: str, surroundings: Surroundings) -> None:
         self.recorder = Recorder()
-        self.context = JobContext(job, actions=self.recorder, client=client_of(job.client))
+        self.context = JobContext(job, actions=self.recorder, client=surroundings.client_of(job.client))
         self.handler = choose(blueprint, state, self.context)
+        if blueprint.data_stores:
+            self.context.data_stores = DataStores(blueprint, surroundings.data, is_async=self.handler.is_async)
         self.arguments = self.handler.bind(self.context)
         self.state = blueprint.plan.states[state]
         self.is_async = self.handler.is_async

@@ -2,6 +2,7 @@
 
 from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
+from .data import StoredData
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .records import JobFilter
 from .registry import Registry
@@ -23,5 +24,6 @@ __all__ = [
     "ServerInfo",
     "Settled",
     "Store",
+    "StoredData",
     "Upkeep",
 ]

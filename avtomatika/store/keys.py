@@ -88,6 +88,10 @@ class Keys:
         """Sorted set: id of a job that is over -> when it goes (ms)."""
         return f"{self.prefix}retention"
 
+    def data(self, blueprint: str, name: str) -> str:
+        """Hash of a blueprint's data store: key -> JSON. It stays until somebody deletes it."""
+        return f"{self.prefix}data:{blueprint}:{name}"
+
     def idempotency(self, client: str, digest: str) -> str:
         """String ``<body hash> <job id>``, kept for a day."""
         return f"{self.prefix}idempotency:{client}:{digest}"

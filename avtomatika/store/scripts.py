@@ -42,6 +42,7 @@ HAND_OVER = _read("hand_over", _FINISHES)
 RENEW_HELD = _read("renew_held", _FINISHES)
 SETTLE_HELD = _read("settle_held", _FINISHES)
 NOTE = _read("note", _FINISHES)
+DATA_INCR = _read("data_incr", _BEGINS)
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""``data_stores`` as a handler gets them, awaitable where it is async; and a place for their data in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from threading import Lock
+
+from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.data_store import Data, DataStore, as_text
+from avtomatika.core.job import Json
+from avtomatika.errors import HandlerError
+
+#: Whole numbers that can be counted to.
+SMALLEST_COUNT, LARGEST_COUNT = -(2**63), 2**63 - 1
+
+
+class AsyncDataStore:
+    """One store as an async handler sees it: the same, to be awaited; other handlers run on meanwhile."""
+
+    def __init__(self, store: DataStore) -> None:
+        self._store = store
+
+    async def get(self, key: str, default: Json = None) -> Json:
+        return await asyncio.to_thread(self._store.get, key, default)
+
+    async def set(self, key: str, value: Json) -> None:
+        await asyncio.to_thread(self._store.set, key, value)
+
+    async def incr(self, key: str, by: float = 1) -> Json:
+        return await asyncio.to_thread(self._store.incr, key, by)
+
+
+class DataStores(Mapping[str, DataStore | AsyncDataStore]):
+    """The stores of *blueprint* by name: ``data_stores["counts"]`` or ``data_stores.counts``."""
+
+    def __init__(self, blueprint: Blueprint, data: Data, *, is_async: bool) -> None:
+        self._blueprint = blueprint
+        self.data = data
+        self._is_async = is_async
+
+    def __getitem__(self, name: str) -> DataStore | AsyncDataStore:
+        initial = self._blueprint.data_stores.get(name)
+        if initial is None:
+            there_are = ", ".join(self) or "none"
+            raise HandlerError(f"there is no data store {name!r}: add it with bp.add_data_store; there are {there_are}")
+        store = DataStore(self.data, self._blueprint.name, name, initial)
+        return AsyncDataStore(store) if self._is_async else store
+
+    def __getattr__(self, name: str) -> DataStore | AsyncDataStore:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blueprint.data_stores)
+
+    def __len__(self) -> int:
+        return len(self._blueprint.data_stores)
+
+
+class MemoryData:
+    """Data of one process, for tests."""
+
+    def __init__(self) -> None:
+        self._texts: dict[tuple[tuple[str, str], str], str] = {}
+        self._lock = Lock()
+
+    def get(self, store: tuple[str, str], key: str) -> str | None:
+        return self._texts.get((store, key))
+
+    def set(self, store: tuple[str, str], key: str, text: str) -> None:
+        with self._lock:
+            self._texts[store, key] = text
+
+    def incr(self, store: tuple[str, str], key: str, by: str, *, first: str) -> str | None:
+        with self._lock:
+            total = _sum(json.loads(self._texts.get((store, key), first)), json.loads(by))
+            if total is not None:
+                self._texts[store, key] = as_text(total)
+        return None if total is None else as_text(total)
+
+
+def _sum(value: Json, by: float) -> Json:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    total = value + by
+    fits = SMALLEST_COUNT <= total <= LARGEST_COUNT if isinstance(total, int) else isfinite(total)
+    return total if fits else None

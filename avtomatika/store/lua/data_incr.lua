@@ -1,0 +1,21 @@
+-- Adds to a number of a data store: whole numbers exactly, others as the doubles that JSON readers make of them.
+--
+-- KEYS: data store.    ARGV: key, what to add, what to begin with where nothing is.    Answers the sum, or nil where there is none.
+
+local held = redis.call('HGET', KEYS[1], ARGV[1]) or ARGV[3]
+local whole = '^-?%d+$'
+if string.match(held, whole) and string.match(ARGV[2], whole) then
+  redis.call('HSETNX', KEYS[1], ARGV[1], held)
+  local sum = redis.pcall('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
+  if type(sum) == 'table' then return false end
+  return redis.call('HGET', KEYS[1], ARGV[1])
+end
+
+local value = string.match(held, '^[-%d]') and tonumber(held)
+if not value then return false end
+local sum = value + tonumber(ARGV[2])
+if sum ~= sum or sum == math.huge or sum == -math.huge then return false end
+local text = string.format('%.17g', sum)
+if string.match(text, whole) then text = text .. '.0' end
+redis.call('HSET', KEYS[1], ARGV[1], text)
+return text
