@@ -49,6 +49,7 @@ PUBLISH = [
     Case("publish, one by one, 100 B", 1000, payload_bytes=100),
     Case("publish, one by one, 1 KB", 1000),
     Case("publish, one by one, 100 KB", 100, payload_bytes=100_000),
+    Case("publish, one by one, 10 queues", 1000, queues=10),
     Case("publish, one by one, 100 queues", 1000, queues=100),
 ]
 PUBLISH_BATCH = [

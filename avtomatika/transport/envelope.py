@@ -1,17 +1,14 @@
-"""The stored form of a message: kombu's own, as compact JSON with the body as text in it."""
+"""The stored form of a message: a line of JSON with all that kombu says of it, and then its body as it is."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from json.encoder import encode_basestring
 from typing import Any
 
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
-_scan = json.JSONDecoder().raw_decode
+import orjson
+
 #: Persistent: what kombu's exchanges have unless they are told otherwise.
 _DELIVERY_MODE = 2
 #: Header whose messages can be dropped together.
@@ -43,61 +40,48 @@ def encode(outgoing: Outgoing) -> str:
     headers = _dump(dict(outgoing.headers)) if outgoing.headers else "{}"
     tail = _properties(outgoing.exchange, outgoing.routing_key, outgoing.priority)
     return (
-        f'{{"body":{encode_basestring(outgoing.body)},"content-encoding":"utf-8",'
-        f'"content-type":"application/json","headers":{headers},{tail}'
+        '{"content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{headers},"properties":{tail}}}\n{outgoing.body}'
     )
 
 
-def encode_message(message: dict[str, Any], exchange: str, routing_key: str) -> str:
-    """Stored form of a message that ``Channel.prepare_message`` made. Bodies that are no text are kept as base64."""
-    properties = message["properties"]
+def encode_message(message: dict[str, Any], exchange: str, routing_key: str) -> str | bytes:
+    """Stored form of a message that ``Channel.prepare_message`` made."""
+    message["properties"]["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
     body = message["body"]
-    encoding = "utf-8"
-    if isinstance(body, bytes | bytearray | memoryview):
-        try:
-            body = bytes(body).decode()
-        except UnicodeDecodeError:
-            body, encoding = base64.b64encode(bytes(body)).decode(), "base64"
-    properties["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
-    properties["body_encoding"] = encoding
-    return _dump(message | {"body": body})
+    line = _dump({name: value for name, value in message.items() if name != "body"})
+    return f"{line}\n{body}" if isinstance(body, str) else b"%b\n%b" % (line.encode(), body)
 
 
 def decode(payload: bytes) -> dict[str, Any]:
     """The message in *payload*, its body as bytes. Raises Malformed for whatever is not one."""
+    line, end, body = payload.partition(b"\n")
+    if not end:
+        raise Malformed("no body after the first line")
     try:
-        text = payload.decode()
-        message, end = _scan(text, 0)
-        if end != len(text):
-            raise Malformed("more than one JSON value")
-        properties, headers, body = message["properties"], message["headers"], message["body"]
-        if type(properties) is not dict or type(headers) is not dict or type(body) is not str:
-            raise Malformed("properties and headers must be objects, and the body text")
-        message["body"] = _body_bytes(body, properties.get("body_encoding"))
+        message: dict[str, Any] = orjson.loads(line)
+        properties = message["properties"]
+        if type(properties) is not dict or type(message["headers"]) is not dict:
+            raise Malformed("properties and headers must be objects")
         if type(properties.setdefault("delivery_info", {})) is not dict:
             raise Malformed("delivery_info must be an object")
     except Malformed:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise Malformed(f"{type(error).__name__}: {error}") from error
-    return message  # type: ignore[no-any-return]
+    message["body"] = body
+    return message
 
 
-def _body_bytes(body: str, encoding: object) -> bytes:
-    if encoding == "utf-8" or encoding is None:
-        return body.encode()
-    if encoding == "base64":
-        return base64.b64decode(body, validate=True)
-    raise Malformed(f"unknown body_encoding {encoding!r}")
+def _dump(value: dict[str, Any]) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 @lru_cache(maxsize=4096)
 def _properties(exchange: str, routing_key: str, priority: int) -> str:
-    """The end of the stored form, from the properties on."""
     properties = {
         "delivery_mode": _DELIVERY_MODE,
         "delivery_info": {"exchange": exchange, "routing_key": routing_key},
         "priority": priority,
-        "body_encoding": "utf-8",
     }
-    return f'"properties":{_dump(properties)}}}'
+    return _dump(properties)

@@ -22,7 +22,7 @@ class PublishingChannel(DeclaringChannel):
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
         try:
-            self._sender.publish([make_parcel(message, exchange, routing_key)])
+            self._sender.publish(make_parcel(message, exchange, routing_key))
         except NoRoute:  # the server may have lost what kombu believes to be declared: it declares it with the next one
             self.connection.client.declared_entities.clear()
             raise

@@ -11,12 +11,13 @@ from . import envelope
 from .envelope import Outgoing
 from .errors import MessageTooLarge
 from .keys import parse_tag
-from .routing import Router, level_of
-from .scripts import PUBLISH, SETTLE, Argument, Call
+from .routing import Route, Router, level_of
+from .scripts import PUBLISH, PUBLISH_MANY, SETTLE, Argument, Call
 from .server import Server
 
 #: How often the bindings may change under a message before we call it trouble.
 _REROUTES = 20
+_RESTLESS = "REROUTE: the bindings keep changing; nothing was sent"
 
 
 class Parcel(NamedTuple):
@@ -25,7 +26,7 @@ class Parcel(NamedTuple):
     exchange: str
     routing_key: str
     priority: int
-    payload: str
+    payload: str | bytes
     group: str = ""
     delay_ms: int = 0
     #: It is dropped if it has waited so long in its queue.
@@ -67,8 +68,28 @@ class Sender:
             [Settlement([self.parcel(each) for each in outgoing], acks) for outgoing, acks in settlements]
         )
 
-    def publish(self, parcels: Sequence[Parcel]) -> None:
-        """Send all of *parcels* or, raising, none. Raises NoRoute, MessageTooLarge and what the server refuses."""
+    def publish(self, parcel: Parcel) -> None:
+        """Send one message. Raises NoRoute, MessageTooLarge and what the server refuses."""
+        self._check_size(parcel.payload)
+        for _ in range(_REROUTES):
+            route = self._router.route(parcel.exchange, parcel.routing_key)
+            if parcel.delay_ms > 0 or len(route.queues) != 1:
+                return self.publish_all([parcel])
+            if self._server.run(self._publish_call(parcel, route)) == b"OK":
+                return None
+            self._router.forget_routes()
+        raise ResponseError(_RESTLESS)
+
+    def _publish_call(self, parcel: Parcel, route: Route) -> Call:
+        router, queue = self._router, route.queues[0]
+        keys = [router.keys.queues(), router.keys.limits(), router.stream(queue, parcel.priority)]
+        if route.bindings_key:
+            keys.append(route.bindings_key)
+        ttl = "" if parcel.ttl_ms is None else parcel.ttl_ms
+        return Call(PUBLISH, keys, [queue, parcel.priority, parcel.payload, parcel.group, ttl, route.version])
+
+    def publish_all(self, parcels: Sequence[Parcel]) -> None:
+        """Send all of *parcels* or, raising, none. Raises as :meth:`publish` does."""
         [answer] = self.settle([Settlement(parcels, ())])
         if isinstance(answer, ResponseError):
             raise answer
@@ -89,7 +110,7 @@ class Sender:
             if not open_ones:
                 return answers
             self._router.forget_routes()
-        raise ResponseError("REROUTE: the bindings keep changing; nothing was sent")
+        raise ResponseError(_RESTLESS)
 
     def _call(self, settlement: Settlement) -> Call:
         parcels, tags = settlement
@@ -124,11 +145,11 @@ class Sender:
         ]
         args = [router.consumer_name, len(versions), len(fields) // 7, *versions.values(), *fields]
         args += [entry for _, entry in acks]
-        return Call(SETTLE if acks and len(parcels) <= len(acks) else PUBLISH, keys, args)
+        return Call(SETTLE if acks and len(parcels) <= len(acks) else PUBLISH_MANY, keys, args)
 
-    def _check_size(self, payload: str) -> None:
+    def _check_size(self, payload: str | bytes) -> None:
         if 4 * len(payload) > self._max_message_bytes:  # below that no text is too long
-            size = len(payload.encode())
+            size = len(payload.encode() if isinstance(payload, str) else payload)
             if size > self._max_message_bytes:
                 raise MessageTooLarge(size, self._max_message_bytes)
 
@@ -160,7 +181,7 @@ class PublishBatch:
         """Send what waits. When it raises, what waited is given up: the caller knows which messages these were."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._sender.publish(waiting)
+            self._sender.publish_all(waiting)
 
     def discard(self) -> None:
         self._waiting.clear()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
 
+from hiredis import pack_command
 from redis import Redis
 from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
@@ -22,6 +23,8 @@ from .scripts import Argument, Call
 _FRESH_SECONDS = 1.0
 #: Answers of a server that has become a replica: whoever connects anew may find the primary.
 _DEMOTED = (ReadOnlyError, MasterDownError)
+#: Commands go to the socket in pieces of about this size.
+_PIECE_BYTES = 64 * 1024
 
 
 class Server:
@@ -75,7 +78,7 @@ class Server:
         """Raw answer to one command."""
         connection = self._acquire()
         try:
-            connection.send_command(*command)
+            connection.send_packed_command([_pack(command)])
             answer = connection.read_response()
         except ResponseError as error:
             self._rest(connection, error)
@@ -101,7 +104,7 @@ class Server:
         connection = self._acquire()
         answers: list[Any] = []
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command(_packed(commands))
             for _ in commands:
                 try:
                     answers.append(connection.read_response())
@@ -142,6 +145,23 @@ class Server:
     def _discard(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
+
+
+def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
+    piece = bytearray()
+    for command in commands:
+        piece += _pack(command)
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def _pack(command: Sequence[Argument]) -> bytes:
+    words: Any = tuple(command)
+    packed: bytes = pack_command(words)
+    return packed
 
 
 def _none_refused(answers: list[Any]) -> list[Any]:

@@ -3,7 +3,6 @@ happen."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -223,4 +222,4 @@ def _event(delivery: Delivery) -> Event:
 
 
 def _delivery(queue: str, entry: bytes, fields: dict[bytes, bytes]) -> Delivery:
-    return Delivery(make_tag(stream_of(queue), entry.decode()), queue, json.loads(fields[b"p"])["body"])
+    return Delivery(make_tag(stream_of(queue), entry.decode()), queue, fields[b"p"].partition(b"\n")[2].decode())

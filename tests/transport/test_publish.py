@@ -35,6 +35,15 @@ def test_bytes_that_are_no_text_arrive_unchanged(bench: Any) -> None:
     assert message.body == b"\xff\x00\x01"
 
 
+def test_a_header_that_would_not_arrive_as_it_is_is_refused(bench: Any) -> None:
+    bench.queue()
+
+    with pytest.raises(TypeError, match="64-bit"):
+        bench.publish(1, headers={"n": 2**70})
+
+    assert bench.left() == 0
+
+
 def test_a_compressed_message_is_read_again(bench: Any) -> None:
     bench.queue()
     bench.publish({"text": "x" * 1000}, compression="zlib")

@@ -154,7 +154,7 @@ def test_the_orchestrators_hear_who_has_the_task(one: FakeWorker, job_id: str, r
 
     with redis.Redis.from_url(redis_url) as client:
         [(_, fields)] = client.xrange("avt:q:avt.workers:0")
-    assert b'\\"worker_id\\":\\"one\\"' in fields[b"p"]
+    assert b'"worker_id":"one"' in fields[b"p"]
 
 
 def test_a_poll_is_held_until_a_task_comes(one: FakeWorker, alice: FlaskClient, move: Move) -> None:

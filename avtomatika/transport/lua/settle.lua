@@ -27,17 +27,7 @@ for index = 1, exchanges do
   if (redis.call('HGET', KEYS[3 + index], ':version') or '') ~= ARGV[3 + index] then return {'REROUTE'} end
 end
 local traits_of, lives = {}, {}  -- of each queue; of each message: until when
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-
-local function time_to_live(queue, traits, own)
-  local ttl = tonumber(own)
-  if string.find(traits, 't', 1, true) then
-    local limit = tonumber(redis.call('HGET', KEYS[3], queue .. '\tttl'))
-    if limit and (not ttl or limit < ttl) then return limit end
-  end
-  return ttl
-end
+local now = clock_ms()
 
 for index = 1, messages do
   local base = first + 7 * (index - 1)
@@ -47,7 +37,7 @@ for index = 1, messages do
     traits_of[queue] = traits
     if not traits or not string.find(traits, ARGV[base + 1], 1, true) then return {'REROUTE'} end
     if ARGV[base + 4] ~= '' and not string.find(traits, 'd', 1, true) then return {'REROUTE'} end
-    lives[index] = time_to_live(queue, traits, ARGV[base + 5])
+    lives[index] = time_to_live(KEYS[3], queue, traits, ARGV[base + 5])
   end
   -- Where a key holds something foreign these raise, while nothing is written yet.
   if ARGV[base + 4] == '' then
