@@ -2,7 +2,7 @@
 
 from avtomatika.transport import Outgoing
 
-from .answers import answer, notice, reply_key
+from .answers import answer, notice, progress_notice, reply_key
 from .connection import address, connect
 from .intake import Delivery, Intake
 from .topology import TAKEN, declare, declare_tasks
@@ -18,5 +18,6 @@ __all__ = [
     "declare",
     "declare_tasks",
     "notice",
+    "progress_notice",
     "reply_key",
 ]

@@ -7,7 +7,7 @@ from avtomatika.core.plan import WORKERS
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing
 
-from .topology import TAKEN
+from .topology import PROGRESS, TAKEN
 
 #: Outcomes that every task may have; others must be among the task's own.
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
@@ -30,3 +30,8 @@ def notice(task: wire.TaskMessage, worker_id: str) -> Outgoing:
     """Word to the orchestrators that *worker_id* begins with *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken))
+
+
+def progress_notice(progress: wire.Progress) -> Outgoing:
+    """Word to the orchestrators of how far a task is."""
+    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress))

@@ -14,6 +14,8 @@ from .connection import translated
 
 #: Routing key of the notice that a worker has begun with a task.
 TAKEN = "taken"
+#: Routing key of the notice that tells how far a worker is.
+PROGRESS = "progress"
 
 _steps, _tasks, _timers, _workers = (Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS))
 
@@ -27,7 +29,7 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
     task_types = sorted({task_type for plan in plans for task_type in plan.task_types})
     queues = [
         Queue(TIMERS, _timers, routing_key=TIMERS),
-        Queue(WORKERS, _workers, routing_key=TAKEN),
+        _notices(),
         *(queue for plan in plans for queue in _step_queues(plan)),
         *_task_queues(task_types),
     ]
@@ -38,7 +40,7 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
 def declare_tasks(connection: Connection, task_types: Iterable[str]) -> None:
     """Declare what workers need: a queue for each of *task_types*, and where results and notices go."""
     with translated(connection), connection.channel() as channel:
-        queues = [Queue(WORKERS, _workers, routing_key=TAKEN), *_task_queues(task_types)]
+        queues = [_notices(), *_task_queues(task_types)]
         _declare(channel, [_steps, _tasks, _workers], queues)
 
 
@@ -50,6 +52,10 @@ def _step_queues(plan: Plan) -> Iterator[Queue]:
         leading_to[bound.queue].append(binding(_steps, routing_key=str(bound.key)))
     for queue, bindings in leading_to.items():
         yield Queue(queue, bindings=bindings)
+
+
+def _notices() -> Queue:
+    return Queue(WORKERS, bindings=[binding(_workers, routing_key=key) for key in (TAKEN, PROGRESS)])
 
 
 def _task_queues(task_types: Iterable[str]) -> list[Queue]:

@@ -109,11 +109,11 @@ class Orchestrator:
 
     def _receive(self) -> None:
         """Work off the inbox; what the server's absence interrupts stays in it."""
-        taken = [delivery for delivery in self._inbox if delivery.queue == WORKERS]
+        told = [delivery for delivery in self._inbox if delivery.queue == WORKERS]
         due = [delivery for delivery in self._inbox if delivery.queue == TIMERS]
         steps = [delivery for delivery in self._inbox if delivery.queue not in (WORKERS, TIMERS)]
-        if taken:
-            self._note_taken(taken)
+        if told:
+            self._hear(told)
             self._inbox = due + steps
         if due:
             self._send_due(due)
@@ -121,13 +121,16 @@ class Orchestrator:
         if steps:
             self._begin(steps)
 
-    def _note_taken(self, deliveries: Sequence[Delivery]) -> None:
-        notices = [
-            (delivery.tag, taken)
-            for delivery, taken in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
-        ]
-        self._store.taken(notices)
-        self._intake.release([tag for tag, _ in notices])
+    def _hear(self, deliveries: Sequence[Delivery]) -> None:
+        """Write down what workers tell."""
+        notices = self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
+        taken = [(delivery.tag, told) for delivery, told in notices if isinstance(told, wire.Taken)]
+        self._store.taken(taken)
+        self._intake.release([tag for tag, _ in taken])
+        progress = [(delivery.tag, told) for delivery, told in notices if isinstance(told, wire.Progress)]
+        if progress:
+            self._store.progress([told for _, told in progress])
+            self._intake.ack([tag for tag, _ in progress])
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
         settlements = []

@@ -7,23 +7,31 @@ from dataclasses import dataclass
 
 from marshmallow import Schema, fields
 
+from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, JobStatus, Json
 from avtomatika.core.plan import STEPS, EndKind, Plan
 
 from .api_fields import Timestamp
 
+_NOBODY = InHand()
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job together with who works for it: open task -> worker."""
+    """A job together with who works for it: open task -> who has it in hand."""
 
     job: Job
-    holders: Mapping[str, str]
+    hands: Mapping[str, InHand]
 
     @property
     def worker_id(self) -> str | None:
         """Who has the (first) open task."""
-        return next(iter(self.holders.values()), None)
+        return next((hand.worker_id for hand in self.hands.values()), None)
+
+    @property
+    def latest(self) -> InHand:
+        """The open task that told last how far it is."""
+        return max(self.hands.values(), key=lambda hand: hand.told_ms, default=_NOBODY)
 
     @property
     def tasks(self) -> list[dict[str, Json]]:
@@ -33,9 +41,11 @@ class JobView:
                 "task_type": task.task_type,
                 "state": task.state,
                 "attempt": task.attempt,
-                "worker_id": self.holders.get(task.id),
+                "worker_id": hand.worker_id,
+                "progress": hand.progress,
+                "progress_message": hand.message,
             }
-            for task in self.job.tasks.values()
+            for task, hand in ((task, self.hands.get(task.id, _NOBODY)) for task in self.job.tasks.values())
         ]
 
 
@@ -72,6 +82,8 @@ class TaskSchema(Schema):
     state = fields.String()
     attempt = fields.Integer()
     worker_id = fields.String(allow_none=True)
+    progress = fields.Float(allow_none=True, metadata={"description": "from 0 to 1; null until its worker tells"})
+    progress_message = fields.String(allow_none=True)
 
 
 class JobSchema(JobSummarySchema):
@@ -79,6 +91,12 @@ class JobSchema(JobSummarySchema):
 
     result = fields.Raw(attribute="job.result", allow_none=True)
     worker_id = fields.String(allow_none=True, metadata={"description": "who has the open task"})
+    progress = fields.Float(
+        attribute="latest.progress",
+        allow_none=True,
+        metadata={"description": "of the open task that told last: from 0 to 1"},
+    )
+    progress_message = fields.String(attribute="latest.message", allow_none=True)
     tasks = fields.List(fields.Nested(TaskSchema), metadata={"description": "open ones"})
     initial_data = fields.Dict(attribute="job.initial_data")
     state_history = fields.Dict(attribute="job.state_history", metadata={"description": "what results left, merged"})

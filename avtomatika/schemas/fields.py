@@ -33,6 +33,10 @@ def seconds(name: str) -> Field:
     return name, _is_seconds, "a number of seconds above 0"
 
 
+def share(name: str) -> Field:
+    return name, _is_share, "a number from 0 to 1"
+
+
 def json_object(name: str) -> Field:
     return name, _is_object, "an object"
 
@@ -77,6 +81,10 @@ def _is_attempt(value: Any) -> bool:
 
 def _is_seconds(value: Any) -> bool:
     return type(value) in (int, float) and value > 0
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _is_object(value: Any) -> bool:

@@ -10,6 +10,8 @@ from .fields import MAX_ID_LENGTH
 
 #: Most skills of a worker, and most tasks in one heartbeat.
 _MOST_NAMES = 1_000
+#: Longest message of a progress, in characters.
+_LONGEST_MESSAGE = 10_000
 
 
 def _id(**options: Any) -> fields.String:
@@ -54,6 +56,23 @@ class HeartbeatSchema(_Open):
     current_tasks = _names()
     hands_back = fields.Boolean(load_default=False)
     timestamp = fields.Integer(strict=True)
+
+
+class EventSchema(_Open):
+    """Something that happened to a worker, or to the task that it has in hand."""
+
+    worker_id = _id(required=True)
+    event_type = _id(required=True)
+    target_task_id = _id()
+    payload = fields.Dict(keys=fields.String(), load_default=dict)
+    timestamp = fields.Integer(strict=True)
+
+
+class ProgressSchema(_Open):
+    """The payload of a ``progress`` event."""
+
+    progress = fields.Float(required=True, validate=validate.Range(0, 1))
+    message = fields.String(load_default="", validate=validate.Length(max=_LONGEST_MESSAGE))
 
 
 class ErrorSchema(Schema):

@@ -20,6 +20,7 @@ from avtomatika.transport import Outgoing, Router, Server, connect
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .keys import Keys
+from .notices import progress_call
 from .scripts import HAND_OVER, NOTE, RENEW_HELD, SETTLE_HELD, read_all, run, run_all, server_errors
 
 #: How long it is remembered who has a task that nobody renews, and what was answered.
@@ -112,6 +113,10 @@ class HeldTasks:
     def note(self, job_id: str, note: Json) -> None:
         """Keep a note beside the history of a job, if there is one."""
         run(self._server, Call(NOTE, [self._keys.job(job_id), self._keys.notes(job_id)], [orjson.dumps(note)]))
+
+    def tell(self, progress: wire.Progress) -> None:
+        """Write down how far a task is, if it is open at that attempt."""
+        run(self._server, progress_call(progress, keys=self._keys))
 
     def now_ms(self) -> int:
         """The server's clock."""

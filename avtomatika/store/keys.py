@@ -23,8 +23,9 @@ class Keys:
         return f"{self.prefix}job:{job_id}:history"
 
     def tasks(self, job_id: str) -> str:
-        """Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> who has it, ``<task>/limit`` -> result
-        timeout ms and its timer message. Gone when the job is over."""
+        """Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> who has it, ``<task>/progress`` ->
+        attempt, ms, share and message that it told last, ``<task>/limit`` -> result timeout ms and its timer message.
+        Gone when the job is over."""
         return f"{self.prefix}job:{job_id}:tasks"
 
     def seen(self, job_id: str) -> str:

@@ -34,6 +34,7 @@ COMMIT = _read("commit", _FINISHES)
 #: For commits that send more than one message for the one that they close.
 COMMIT_MORE = _read("commit", _BEGINS)
 TAKEN = _read("taken", _FINISHES)
+PROGRESS = _read("progress", _BEGINS)
 IGNORE = _read("ignore", _FINISHES)
 DUE_TIMERS = _read("due_timers", _FINISHES)
 SIGNAL = _read("signal", _FINISHES)

@@ -11,9 +11,10 @@ import orjson
 from redis.exceptions import ResponseError
 
 from avtomatika import transport
-from avtomatika.core.job import HistoryEntry, Job, Json, RecordedEntry
+from avtomatika.core.hands import InHand
+from avtomatika.core.job import Job, Json, RecordedEntry
 from avtomatika.errors import Conflict, NotFound, Unavailable
-from avtomatika.schemas.wire import Taken
+from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
@@ -22,16 +23,15 @@ from .creation import Created, NewJob, create_call, first_step
 from .ids import new_job_id
 from .keys import Keys
 from .listing import list_jobs
-from .messages import timer_name
+from .notices import progress_call, read_hands, taken_call
 from .records import (
     JOB_FIELDS,
     JobFilter,
-    dump_entry,
     load_entry,
     load_job,
     load_note,
 )
-from .scripts import IGNORE, TAKEN, read_all, run_all, run_routed, server_errors
+from .scripts import IGNORE, read_all, run_all, run_routed, server_errors
 from .signals import REFUSALS, Wish, new_signal, signal_call
 
 #: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
@@ -124,7 +124,11 @@ class Store:
 
     def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
-        run_all(self._server, [self._taken_call(tag, taken) for tag, taken in notices])
+        run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
+
+    def progress(self, told: Sequence[Progress]) -> None:
+        """Write down how far tasks are; a word of a task that nobody waits for changes nothing."""
+        run_all(self._server, [progress_call(each, keys=self._keys) for each in told])
 
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
         """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
@@ -165,15 +169,10 @@ class Store:
         [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
         return [load_note(row) for row in rows]
 
-    def holders(self, job_id: str) -> dict[str, str]:
-        """Open tasks that a worker has begun with: task id -> worker id."""
+    def hands(self, job_id: str) -> dict[str, InHand]:
+        """Open tasks that a worker has begun with: task id -> who has it, and how far it is."""
         [fields] = read_all(self._server, [("HGETALL", self._keys.tasks(job_id))])
-        suffix = b"/worker"
-        return {
-            name.removesuffix(suffix).decode(): worker.decode()
-            for name, worker in zip(fields[::2], fields[1::2], strict=True)
-            if name.endswith(suffix)
-        }
+        return read_hands(fields)
 
     def ping(self) -> ServerInfo:
         """What the server says of itself; raises Unavailable when it is away."""
@@ -200,31 +199,6 @@ class Store:
 
     # ------------------------------------------------------------ inside
 
-    def _taken_call(self, tag: str, taken: Taken) -> Call:
-        stream, entry = self._router.parse_tag(tag)
-        keys = self._keys
-        return Call(
-            TAKEN,
-            [
-                keys.job(taken.job_id),
-                keys.history(taken.job_id),
-                keys.tasks(taken.job_id),
-                keys.timers(),
-                keys.timer_messages(),
-                stream,
-            ],
-            [
-                self._router.consumer_name,
-                entry,
-                taken.task_id,
-                taken.attempt,
-                taken.worker_id,
-                timer_name(taken.job_id, f"{taken.task_id}:dispatch"),
-                timer_name(taken.job_id, f"{taken.task_id}:result"),
-                dump_entry(_taken_entry(taken)),
-            ],
-        )
-
     def _ignore_call(self, tag: str, job_id: str, note: Json) -> Call:
         stream, entry = self._router.parse_tag(tag)
         text = b"" if note is None else orjson.dumps(note)
@@ -247,9 +221,3 @@ class Store:
                 f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
             )
         self._memory_checked = monotonic()
-
-
-def _taken_entry(taken: Taken) -> HistoryEntry:
-    return HistoryEntry(
-        "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
@@ -13,12 +14,17 @@ from avtomatika.core.job import Json
 from avtomatika.errors import TaskError
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import AsyncFiles, Files
-from avtomatika.schemas.wire import TaskMessage
+from avtomatika.schemas.wire import Progress, TaskMessage
 
+from .context import TaskContext
 from .result import raised, returned
 from .skill import Skill
 
 logger = logging.getLogger(__name__)
+
+
+def _unheard(progress: Progress) -> None:
+    """Where nobody wants to know."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +36,7 @@ class Assignment:
     worker_id: str
     origin: Any
     depot: Depot = field(default_factory=Depot.without_s3)
+    on_progress: Callable[[Progress], None] = _unheard
     result: Result | None = None
 
     def perform(self) -> None:
@@ -37,8 +44,8 @@ class Assignment:
         begun = perf_counter()
         files = self.depot.begin(self.task)
         try:
-            task = files.fetch()
-            result = self._returned(self.skill.function(**self.skill.arguments(task, Files(files))), begun)
+            arguments = self.skill.arguments(self._context(files.fetch(), Files(files)))
+            result = self._returned(self.skill.function(**arguments), begun)
             self._answer(result, files.deliver(result.data), begun)
         except BaseException as problem:
             self._raised(problem, begun)
@@ -51,7 +58,8 @@ class Assignment:
         files = self.depot.begin(self.task)
         try:
             task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
-            result = self._returned(await self.skill.function(**self.skill.arguments(task, AsyncFiles(files))), begun)
+            arguments = self.skill.arguments(self._context(task, AsyncFiles(files)))
+            result = self._returned(await self.skill.function(**arguments), begun)
             data = result.data
             if files.has_outputs(data):
                 data = await self.depot.in_thread(lambda: files.deliver(data))
@@ -61,6 +69,12 @@ class Assignment:
         finally:
             if files.has_folder:
                 await self.depot.in_thread(files.close)
+
+    def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
+        return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
+
+    def _is_cancelled(self) -> bool:
+        return False
 
     def _returned(self, value: Any, begun: float) -> Result:
         return returned(value, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))

@@ -15,6 +15,7 @@ from avtomatika.schemas.wire import TaskMessage
 
 from .assignment import Assignment
 from .executors import Loop, Threads
+from .progress import Reports
 from .skill import Skill
 
 
@@ -40,6 +41,8 @@ class Runtime:
         self._in_hand: set[Assignment] = set()
         self._finished: deque[Assignment] = deque()
         self._news = Event()
+        #: What skills tell of how far they are.
+        self.reports = Reports(self._news.set)
 
     @property
     def busy(self) -> int:
@@ -61,7 +64,7 @@ class Runtime:
         functions: list[Assignment] = []
         for task, origin in tasks:
             skill = self._skills[task.task_type]
-            assignment = Assignment(task, skill, self.worker_id, origin, self._depot)
+            assignment = Assignment(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
             (coroutines if skill.is_async else functions).append(assignment)
         self._in_hand.update(coroutines, functions)
         if coroutines:
@@ -77,6 +80,7 @@ class Runtime:
         while self._finished:
             collected.append(self._finished.popleft())
         self._in_hand.difference_update(collected)
+        self.reports.forget(assignment.task.task_id for assignment in collected)
         return collected
 
     def wake(self) -> None:

@@ -11,21 +11,10 @@ from typing import Any, get_type_hints
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import SkillError
-from avtomatika.files.handle import AsyncFiles, Files
-from avtomatika.schemas.wire import TaskMessage
 
+from .context import INJECTED, TaskContext
 from .params import shape_of
 from .shapes import Shape
-
-#: What a skill can ask for by the name of a parameter.
-INJECTED: Mapping[str, Callable[[TaskMessage], Any]] = {
-    "params": lambda task: task.params,
-    "task_id": lambda task: task.task_id,
-    "job_id": lambda task: task.job_id,
-    "attempt": lambda task: task.attempt,
-}
-#: The same, and what does not come of the task alone.
-_OFFERED = (*INJECTED, "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +49,11 @@ class Skill:
         """JSON schema of its parameters."""
         return self.shape.schema
 
-    def arguments(self, task: TaskMessage, files: Files | AsyncFiles | None = None) -> dict[str, Any]:
+    def arguments(self, context: TaskContext) -> dict[str, Any]:
         """What the function is called with; raises InvalidInputError naming the parameter that does not fit."""
-        arguments = {name: files if name == "files" else INJECTED[name](task) for name in self.wanted}
+        arguments = {name: INJECTED[name](context) for name in self.wanted}
         if self.shape.read is not None:
-            arguments["params"] = self.shape.read(task.params, "params")
+            arguments["params"] = self.shape.read(context.params, "params")
         return arguments
 
 
@@ -74,13 +63,13 @@ def _is_wanted(skill: str, parameter: inspect.Parameter) -> bool:
         return False
     if parameter.kind is parameter.POSITIONAL_ONLY:
         raise SkillError(f"skill {skill!r}: {parameter.name!r} is positional-only, but arguments are given by name")
-    if parameter.name in _OFFERED:
+    if parameter.name in INJECTED:
         return True
     if parameter.default is not parameter.empty:
         return False
-    near = get_close_matches(parameter.name, _OFFERED, n=1)
+    near = get_close_matches(parameter.name, INJECTED, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SkillError(f"skill {skill!r} asks for {parameter.name!r}, but can be given only {', '.join(_OFFERED)}{hint}")
+    raise SkillError(f"skill {skill!r} asks for {parameter.name!r}, but can be given only {', '.join(INJECTED)}{hint}")
 
 
 def _shape(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> Shape:

@@ -61,7 +61,7 @@ class Stage:
         assert job is not None
         return job
 
-    def turn_until(self, reached: Callable[[], bool], within_seconds: float = 15) -> None:
+    def turn_until(self, reached: Callable[[], object], within_seconds: float = 15) -> None:
         """Give every orchestrator its turns until *reached*."""
         deadline = monotonic() + within_seconds
         while not reached():
@@ -96,6 +96,15 @@ class Stage:
         sent = Outgoing(task.reply_exchange, f"{task.reply_prefix}.{outcome}", wire.dump_event(result))
         assert self._tasks is not None
         assert self._tasks.settle_many([([sent], [delivery.tag])]) == [True]
+
+    def tell(self, notice: wire.Notice, routing_key: str) -> None:
+        """As a worker: a notice to whoever hears it."""
+        with self.connection.channel() as channel:
+            channel.settle([Outgoing(WORKERS, routing_key, wire.dump_notice(notice))], ())
+
+    def notices(self) -> int:
+        """How many notices nobody has heard yet."""
+        return int(self.store._server.execute(("XLEN", f"avt:q:{WORKERS}:0")))
 
     def close(self) -> None:
         self._stack.close()

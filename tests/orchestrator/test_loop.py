@@ -368,18 +368,30 @@ def test_a_taken_task_has_its_result_timeout_from_then_on(stage: Callable[..., S
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("encode")
 
-    with house.connection.Producer() as producer:
-        producer.publish(
-            wire.dump_notice(wire.Taken(job_id, task.task_id, 1, "w", "start")),
-            exchange="avt.workers",
-            routing_key="taken",
-            content_type="application/json",
-            content_encoding="utf-8",
-        )
+    house.tell(wire.Taken(job_id, task.task_id, 1, "w", "start"), "taken")
     job = house.turn_until_status(job_id, "failed")
 
     assert job.result == {"because": "'encode' had no result within 0.3 s"}
     assert house.store._server.execute(("ZCARD", "avt:timers")) == 0
+
+
+def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stage: Callable[..., Stage]) -> None:
+    bp = film()
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp, path="/a")
+    house.turn_until_status(job_id, "waiting_for_worker")
+    taken = house.take_task("encode")
+
+    house.tell(wire.Progress(job_id, taken[1].task_id, 1, "w", 0.4, "two of five"), "progress")
+    house.turn_until(lambda: house.store.hands(job_id))
+    [hand] = house.store.hands(job_id).values()
+    house.answer(taken, status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
+    house.turn_until(lambda: "task_retried start" in house.history(job_id))
+
+    assert (hand.progress, hand.message) == (0.4, "two of five")
+    assert house.store.hands(job_id) == {}
+    house.turn_until(lambda: house.notices() == 0)
 
 
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_others_go_on(stage: Callable[..., Stage]) -> None:

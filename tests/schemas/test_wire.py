@@ -84,8 +84,11 @@ def test_a_task_comes_back_as_it_went(task: wire.TaskMessage) -> None:
 
 
 @patient
-@given(st.builds(wire.Taken, ids, ids, attempts, ids, ids))
-def test_a_taken_notice_comes_back_as_it_went(taken: wire.Taken) -> None:
+@given(
+    st.builds(wire.Taken, ids, ids, attempts, ids, ids)
+    | st.builds(wire.Progress, ids, ids, attempts, ids, st.floats(0, 1), st.text())
+)
+def test_a_notice_comes_back_as_it_went(taken: wire.Notice) -> None:
     assert wire.load_notice(wire.dump_notice(taken)) == taken
 
 

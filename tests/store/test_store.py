@@ -11,6 +11,7 @@ import pytest
 
 from avtomatika import broker
 from avtomatika.core.events import RetryTask
+from avtomatika.core.hands import InHand
 from avtomatika.core.job import HistoryEntry, JobStatus
 from avtomatika.core.step import SetTimer
 from avtomatika.errors import Conflict, InvalidRequest, NoRoute, Unavailable
@@ -190,7 +191,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
     house.store.taken([(tag, taken)])
 
     history, _ = house.store.history(job.id)
-    assert house.store.holders(job.id) == {task.id: "w1"}
+    assert house.store.hands(job.id) == {task.id: InHand("w1")}
     assert history[-1].entry == HistoryEntry("task_taken", "start", task.id, 1, "w1")
     assert history[-1].version == house.job(job.id).version == job.version
     assert history[-1].seq == len(history)
@@ -204,8 +205,31 @@ def test_taken_of_another_attempt_is_dropped(house: House) -> None:
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])
 
-    assert house.store.holders(job.id) == {}
+    assert house.store.hands(job.id) == {}
     assert house.store.history(job.id)[0][-1].entry.event_type == "task_dispatched"
+
+
+# ------------------------------------------------------------ progress
+
+
+def test_progress_is_kept_beside_the_open_task_without_a_new_version(house: House) -> None:
+    job = house.waiting()
+    [task] = job.tasks.values()
+
+    house.store.progress([wire.Progress(job.id, task.id, 1, "w1", 0.4, "two of five")])
+
+    [hand] = house.store.hands(job.id).values()
+    assert (hand.progress, hand.message) == (0.4, "two of five")
+    assert house.job(job.id).version == job.version
+
+
+def test_progress_of_another_attempt_or_task_changes_nothing(house: House) -> None:
+    job = house.waiting()
+    [task] = job.tasks.values()
+
+    house.store.progress([wire.Progress(job.id, task.id, 4, "w1", 0.4), wire.Progress(job.id, "another", 1, "w1", 0.5)])
+
+    assert house.store.hands(job.id) == {}
 
 
 # ------------------------------------------------------------ retention

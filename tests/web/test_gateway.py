@@ -109,6 +109,23 @@ class FakeWorker:
         body = {"job_id": task["job_id"], "task_id": task["task_id"], "worker_id": self.id, "data": {}, **fields}
         return json.dumps(body, sort_keys=True).encode()
 
+    def tell(self, task: dict[str, Any], **payload: Any) -> Any:
+        """Word of progress, as the SDK sends it."""
+        body = {
+            "event_id": "3ff2f9f0-0000-4000-8000-000000000000",
+            "worker_id": self.id,
+            "origin_worker_id": self.id,
+            "event_type": "progress",
+            "payload": payload,
+            "origin_task_id": task["task_id"],
+            "bubbling_chain": [],
+            "target_job_id": task["job_id"],
+            "target_task_id": task["task_id"],
+            "priority": 0,
+            "timestamp": 1795451644,
+        }
+        return self.client.post("/_worker/events", json=body)
+
     def send(self, raw: bytes) -> Any:
         return self.client.post("/_worker/tasks/result", data=raw, content_type="application/json")
 
@@ -155,6 +172,42 @@ def test_the_orchestrators_hear_who_has_the_task(one: FakeWorker, job_id: str, r
     with redis.Redis.from_url(redis_url) as client:
         [(_, fields)] = client.xrange("avt:q:avt.workers:0")
     assert b'"worker_id":"one"' in fields[b"p"]
+
+
+def test_the_job_shows_what_the_worker_tells_of_its_progress(one: FakeWorker, job_id: str, alice: FlaskClient) -> None:
+    task = one.poll().json
+
+    told = one.tell(task, progress=0.4, message="two of five")
+
+    job = alice.get(f"/api/v1/jobs/{job_id}").json
+    assert (told.status_code, told.json) == (200, {"status": "event_accepted"})
+    assert (job["progress"], job["progress_message"]) == (0.4, "two of five")
+
+
+def test_only_who_holds_the_task_tells_of_its_progress(
+    one: FakeWorker, two: FakeWorker, job_id: str, alice: FlaskClient
+) -> None:
+    task = one.poll().json
+
+    told = two.tell(task, progress=0.4)
+
+    assert (told.status_code, told.json["status"]) == (200, "error")
+    assert alice.get(f"/api/v1/jobs/{job_id}").json["progress"] is None
+
+
+def test_progress_that_is_none_is_told_so_and_does_no_harm(one: FakeWorker, job_id: str) -> None:
+    task = one.poll().json
+
+    told = [one.tell(task, progress=share) for share in (40, "half", None)]
+
+    assert [(each.status_code, each.json["status"]) for each in told] == [(200, "error")] * 3
+    assert one.answer(task).json == {"status": "accepted"}
+
+
+def test_other_events_are_ignored(one: FakeWorker) -> None:
+    body = {"worker_id": "one", "event_type": "of-my-own", "payload": {"n": 1}, "bubbling_chain": [], "priority": 0}
+
+    assert one.client.post("/_worker/events", json=body).json == {"status": "event_ignored"}
 
 
 def test_a_poll_is_held_until_a_task_comes(one: FakeWorker, alice: FlaskClient, move: Move) -> None:

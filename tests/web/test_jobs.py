@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from avtomatika.core.actions import DispatchTask, End, GoTo
 from avtomatika.core.job import Job
+from avtomatika.schemas.wire import Progress
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
@@ -39,6 +40,8 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "result": None,
         "error": None,
         "worker_id": None,
+        "progress": None,
+        "progress_message": None,
         "tasks": [],
         "version": 1,
         "priority": 3,
@@ -58,8 +61,27 @@ def test_a_job_that_waits_shows_its_task(alice: FlaskClient, move: Move) -> None
 
     assert (job["status"], job["current_state"], job["version"]) == ("waiting_for_worker", "encode", 2)
     assert job["tasks"] == [
-        {"id": f"{job_id}.1.0", "task_type": "encode", "state": "encode", "attempt": 1, "worker_id": None}
+        {
+            "id": f"{job_id}.1.0",
+            "task_type": "encode",
+            "state": "encode",
+            "attempt": 1,
+            "worker_id": None,
+            "progress": None,
+            "progress_message": None,
+        }
     ]
+
+
+def test_a_job_shows_how_far_its_task_is(alice: FlaskClient, move: Move, store: Store) -> None:
+    job_id = created_id(alice)
+    move(*TO_ENCODE)
+
+    store.progress([Progress(job_id, f"{job_id}.1.0", 1, "w1", 0.4, "two of five")])
+
+    job = alice.get(f"/api/v1/jobs/{job_id}").json
+    assert (job["progress"], job["progress_message"]) == (0.4, "two of five")
+    assert (job["tasks"][0]["progress"], job["tasks"][0]["progress_message"]) == (0.4, "two of five")
 
 
 def test_a_finished_job_shows_its_result(alice: FlaskClient, move: Move) -> None:

@@ -14,7 +14,10 @@ from avtomatika import Blueprint, Worker, broker
 from avtomatika.broker import Delivery, Intake
 from avtomatika.core.events import Event, Result
 from avtomatika.core.plan import TASKS, WORKERS
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
 from avtomatika.schemas import wire
+from avtomatika.worker.context import TaskContext
 from avtomatika.worker.links.broker import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
@@ -79,8 +82,8 @@ class Office:
         assert len(results) == count
         return sorted(results, key=lambda result: int(result.task_id.split(".")[1]))
 
-    def notices(self, count: int) -> list[wire.Taken]:
-        """The next *count* notices of workers that begin."""
+    def notices(self, count: int) -> list[wire.Notice]:
+        """The next *count* notices of workers."""
         return [wire.load_notice(delivery.body) for delivery in self.take(WORKERS, count)]
 
     def take(self, queue: str, count: int) -> list[Delivery]:
@@ -142,6 +145,12 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
         reply_exchange="avt.steps",
         reply_prefix=f"video@{bp.plan.plan8}.ask",
     )
+
+
+def context(message: wire.TaskMessage) -> TaskContext:
+    """What a skill is given for *message*, where nobody listens."""
+    files = Files(Depot.without_s3().begin(message))
+    return TaskContext(message, "worker-1", files, on_progress=lambda _: None, cancelled=lambda: False)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
@@ -20,6 +21,8 @@ import pytest
 import redis
 import requests
 from dotenv import dotenv_values
+
+from avtomatika.store import Store
 
 from .conftest import Office
 from .test_process import SCRIPT, wait_until_begun
@@ -245,6 +248,28 @@ def test_http_and_redis_mix_in_one_list(
     assert [[result.data["by"] for result in office.results(2)] for office in offices] == [["a", "b"], ["a", "b"]]
 
 
+def test_progress_comes_over_http_while_the_task_runs(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t")
+    gate = tmp_path / "gate"
+    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t")
+
+    with redis.Redis.from_url(redis_url) as client, closing(Store.connect(redis_url)) as store:
+        client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
+        office.give({"tell": 0.4, "gate": str(gate)})
+        wait_until_begun(gate)
+        hand = _in_time(lambda: store.hands("g0-1").get("g0-1.0.0"))
+        gate.touch()
+
+    assert (hand.progress, hand.message) == (0.4, "as told")
+    assert office.results(1)[0].status == "success"
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
 def test_addresses_that_lie_or_are_dead_hold_up_nobody(
@@ -437,3 +462,12 @@ class _liar:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _in_time(find: Callable[[], Any], *, within_seconds: float = 20) -> Any:
+    """What *find* answers once it is something."""
+    deadline = monotonic() + within_seconds
+    while (found := find()) is None:
+        assert monotonic() < deadline, f"nothing came within {within_seconds} s"
+        sleep(0.05)
+    return found

@@ -14,6 +14,8 @@ from avtomatika.errors import InvalidInputError, SkillError
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.worker.skill import Skill
 
+from .conftest import context
+
 
 class Quality(enum.Enum):
     LOW = "low"
@@ -61,7 +63,7 @@ def encode_by_schema(params: EncodeSchema) -> None: ...
 
 def bound(function: Callable[..., Any], params: Mapping[str, Any]) -> Any:
     task = TaskMessage("g0-1", "g0-1.1.0", 1, "encode", params, ("success",), "avt.steps", "video@0123abcd.a")
-    return Skill.of(function).arguments(task)["params"]
+    return Skill.of(function).arguments(context(task))["params"]
 
 
 # ---------------------------------------------------------------- plain

@@ -23,7 +23,9 @@ from avtomatika import Worker
 worker = Worker(worker_type="test")
 
 @worker.skill()
-def work(params):
+def work(params, progress):
+    if "tell" in params:
+        progress(params["tell"], "as told")
     if "gate" in params:
         Path(params["gate"] + ".begun").touch()
     deadline = time.monotonic() + 60

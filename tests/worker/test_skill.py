@@ -8,6 +8,8 @@ from avtomatika import Worker
 from avtomatika.errors import SkillError
 from avtomatika.schemas.wire import TaskMessage
 
+from .conftest import context
+
 TASK = TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {"n": 1}, ("success",), "avt.steps", "video@0123abcd.a")
 
 
@@ -57,7 +59,7 @@ def test_a_function_gets_what_it_asks_for_by_name() -> None:
         task_id: str, params: dict[str, Any], attempt: int, job_id: str, quality: int = 3, **rest: Any
     ) -> None: ...
 
-    assert worker.skills["encode"].arguments(TASK) == {
+    assert worker.skills["encode"].arguments(context(TASK)) == {
         "task_id": "g0-1.1.0",
         "params": {"n": 1},
         "attempt": 2,
@@ -84,9 +86,9 @@ def test_a_parameter_that_cannot_be_given_is_named() -> None:
 
 
 def test_what_is_not_offered_is_refused_when_the_skill_is_registered() -> None:
-    async def encode(params: dict[str, Any], progress: Any) -> None: ...
+    async def encode(params: dict[str, Any], speed: Any) -> None: ...
 
-    with pytest.raises(SkillError, match="asks for 'progress', but can be given only params, task_id, job_id, attempt"):
+    with pytest.raises(SkillError, match="asks for 'speed', but can be given only params, task_id, job_id, attempt"):
         Worker().skill(encode)
 
 

@@ -55,7 +55,7 @@ def _as_it_is_then(job: Job) -> JobView:
     with suppress(Unavailable):  # no place to wait at: it does as it was told all the same
         changed(job, site().store, wait_seconds=_PATIENCE_SECONDS, waits=site().waits)
     job = callers_job(job.id)
-    return JobView(job, site().store.holders(job.id) if job.tasks else {})
+    return JobView(job, site().store.hands(job.id) if job.tasks else {})
 
 
 def _again(job: Job) -> NewJob:

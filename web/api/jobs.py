@@ -47,7 +47,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     if wanted["wait"] and not job.status.is_final:
         changed(job, site().store, wait_seconds=wanted["wait"], waits=site().waits)
         job = callers_job(job_id)
-    view = JobView(job, site().store.holders(job_id) if job.tasks else {})
+    view = JobView(job, site().store.hands(job_id) if job.tasks else {})
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
 
 

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 LONGEST_HOLD_SECONDS = 25.0
 #: A heartbeat so long after the hand-over knows of the task, if the worker does.
 _ARRIVED_MS = 3_000
+#: So much of a message is kept.
+_MAX_MESSAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,19 @@ class Gateway:
             reason = "the task is somebody else's now, or was answered"
         self._note(answer, worker_id, reason=str(reason))
         return {"status": "ignored", "reason": "not_held", "message": str(reason)}
+
+    def hear(self, worker_id: str, task_id: str, told: dict[str, Any]) -> dict[str, Json]:
+        """Take word of how far a task is, from the worker that holds it."""
+        [held] = self.held.find([task_id])
+        if held is None or held.worker_id != worker_id:
+            return {"status": "error", "message": "the worker does not hold the task"}
+        task = held.task
+        self.held.tell(
+            wire.Progress(
+                task.job_id, task_id, task.attempt, worker_id, told["progress"], told["message"][:_MAX_MESSAGE]
+            )
+        )
+        return {"status": "event_accepted"}
 
     def note_refused(self, worker_id: str, answer: dict[str, Any]) -> None:
         """Note a result that came with a token that is not (or no longer) right, if the task is that worker's."""

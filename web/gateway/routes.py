@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from avtomatika.errors import AvtomatikaError, InvalidRequest, NotFound, Unauthorized
-from avtomatika.schemas.gateway import AnswerSchema, HeartbeatSchema, RegistrationSchema
+from avtomatika.schemas.gateway import AnswerSchema, EventSchema, HeartbeatSchema, ProgressSchema, RegistrationSchema
 from avtomatika.tokens import WorkerAccess
 
 from ..body import MAX_BYTES, read_json
@@ -100,8 +100,15 @@ def take_result() -> Response:
 
 @routes.post("/events")
 def take_event() -> Response:
-    """Nothing is made of events; workers need not know."""
-    return _json({"status": "event_ignored"})
+    body = _read(EventSchema())
+    _own_id(body["worker_id"])
+    if body["event_type"] != "progress":  # nothing is made of others; workers need not know
+        return _json({"status": "event_ignored"})
+    try:
+        told = ProgressSchema().load(body["payload"])
+    except ValidationError as error:
+        return _json({"status": "error", "message": f"fields do not fit: {error.messages}"})
+    return _json(_gateway().hear(body["worker_id"], body.get("target_task_id", ""), told))
 
 
 @routes.post("/auth/token")

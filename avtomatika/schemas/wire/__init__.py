@@ -9,7 +9,7 @@ from __future__ import annotations
 from .body import MAX_BYTES, VERSION, BadMessage
 from .due import Due, dump_due, load_due
 from .events import dump_event, load_event, told_when_dead
-from .notices import Notice, Taken, dump_notice, load_notice
+from .notices import Notice, Progress, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "BadMessage",
     "Due",
     "Notice",
+    "Progress",
     "Taken",
     "TaskMessage",
     "dump_due",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from avtomatika.schemas.fields import Field, attempt, identifier
+from avtomatika.schemas.fields import Field, attempt, identifier, share, text
 
 from .body import bad, dump, load, now_ms, read
 
@@ -21,21 +21,27 @@ class Taken:
     state: str
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt of a task is: *progress* from 0 to 1, *message* for people."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    worker_id: str
+    progress: float
+    message: str = ""
+
+
 #: Kinds of notices; a new one is a class, a name here and a line below.
-Notice = Taken
+Notice = Taken | Progress
+
+_TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
 #: Kind -> class and fields; fields are called the same on the wire and in the class.
 _NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
-    "taken": (
-        Taken,
-        (
-            identifier("job_id"),
-            identifier("task_id"),
-            attempt("attempt"),
-            identifier("worker_id"),
-            identifier("state"),
-        ),
-    ),
+    "taken": (Taken, (*_TASK, identifier("state"))),
+    "progress": (Progress, (*_TASK, share("progress"), text("message"))),
 }
 _KINDS = {make: kind for kind, (make, _) in _NOTICES.items()}
 

@@ -147,7 +147,7 @@ end
 if ARGV[5] == '' then
   for index = 1, causes do redis.call('HSET', KEYS[4], ARGV[cause_at + 4 * (index - 1) + 1], version) end
   for index = closed_at, closed_at + closed - 1 do
-    redis.call('HDEL', KEYS[3], ARGV[index], ARGV[index] .. '/worker', ARGV[index] .. '/limit')
+    redis.call('HDEL', KEYS[3], ARGV[index], ARGV[index] .. '/worker', ARGV[index] .. '/progress', ARGV[index] .. '/limit')
   end
   for index = opened_at, opened_at + 4 * opened - 1, 4 do
     redis.call('HSET', KEYS[3], ARGV[index], ARGV[index + 1])

@@ -1,97 +1,63 @@
-"""Answers: the thread that sends results to the broker, each together with the acknowledgement of its task.
-
-Many that have ended go in one round trip. What cannot be sent because the broker is away waits here.
-"""
+"""Answers: how results go to the broker, each together with the acknowledgement of its task, many in one round trip."""
 
 from __future__ import annotations
 
 import logging
-import threading
+from collections import deque
+from collections.abc import Sequence
 
 from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
 from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
-from avtomatika.worker.runtime import Runtime
 
-from .backoff import pause_seconds
+from .outbox import Letter
 
 logger = logging.getLogger(__name__)
 
-#: How long the thread sleeps when nobody wakes it.
-_IDLE_SECONDS = 10.0
-
 
 class Answers:
-    """Sends by *intake* what *runtime* has done."""
+    """The courier of a broker link: sends by *intake*."""
 
-    def __init__(self, intake: Intake, runtime: Runtime) -> None:
+    def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._runtime = runtime
-        self._unsent: list[Assignment] = []
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="answers", daemon=True)
 
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing is in hand any more, and nothing waits to be sent."""
-        return not self._runtime.busy and not self._unsent
+    def write(self, assignment: Assignment) -> Letter:
+        return Letter(assignment.task.task_id, assignment.task.attempt, assignment)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; whoever calls goes on with :meth:`turn`."""
-        self._stopping.set()
-        self._runtime.wake()
-        self._thread.join()
-
-    def turn(self, wait_seconds: float) -> None:
-        """Send what has ended, and wait for it if nothing has. Raises Unavailable: then it is sent the next time."""
-        self._unsent += self._runtime.collect(0 if self._unsent else wait_seconds)
-        if self._unsent:
-            self._send()
-
-    def _serve(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                self.turn(_IDLE_SECONDS)
-                failures = 0
-            except Exception as error:  # whatever it is: nobody else will send them
-                failures += 1
-                pause = pause_seconds(failures)
-                trace = None if isinstance(error, Unavailable) else error
-                logger.warning("%s; results (%d) wait %.1f s", error, len(self._unsent), pause, exc_info=trace)
-                self._stopping.wait(pause)
-
-    def _send(self) -> None:
-        settlements = [([answer(assignment)], [assignment.origin.tag]) for assignment in self._unsent]
+    def send(self, letters: deque[Letter]) -> None:
         try:
-            held = self._intake.settle_many(settlements)
+            held = self._intake.settle_many([_settlement(letter) for letter in letters])
         except Unavailable:
             raise
         except Exception:  # one of them leads nowhere: find out which, and send the others
-            self._send_one_by_one()
+            self._send_one_by_one(letters)
             return
-        for assignment, was_held in zip(self._unsent, held, strict=True):
+        for letter, was_held in zip(letters, held, strict=True):
             if not was_held:
-                _tell_lost(assignment)
-        self._unsent.clear()
+                _tell_lost(letter)
+        letters.clear()
 
-    def _send_one_by_one(self) -> None:
-        while self._unsent:
-            assignment = self._unsent[0]
+    def tell(self, progress: Sequence[wire.Progress]) -> None:
+        self._intake.settle_many([([broker.progress_notice(each) for each in progress], ())])
+
+    def abort(self) -> None:
+        """Everything that the broker is asked has a timeout."""
+
+    def _send_one_by_one(self, letters: deque[Letter]) -> None:
+        while letters:
+            letter = letters[0]
             try:
-                [was_held] = self._intake.settle_many([([answer(assignment)], [assignment.origin.tag])])
+                [was_held] = self._intake.settle_many([_settlement(letter)])
                 if not was_held:
-                    _tell_lost(assignment)
+                    _tell_lost(letter)
             except Unavailable:
                 raise
             except Exception as error:
-                logger.error("task %s: its result cannot be sent: %s", assignment.task.task_id, error)
-                self._intake.bury(assignment.origin, reason="no_answer", error=str(error))
-            del self._unsent[0]
+                logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
+                self._intake.bury(letter.content.origin, reason="no_answer", error=str(error))
+            letters.popleft()
 
 
 def answer(assignment: Assignment) -> Outgoing:
@@ -101,6 +67,9 @@ def answer(assignment: Assignment) -> Outgoing:
     return broker.answer(assignment.task, assignment.result)
 
 
-def _tell_lost(assignment: Assignment) -> None:
-    task = assignment.task
-    logger.warning("task %s, attempt %d: answered before, or held by somebody else now", task.task_id, task.attempt)
+def _settlement(letter: Letter) -> tuple[list[Outgoing], list[str]]:
+    return [answer(letter.content)], [letter.content.origin.tag]
+
+
+def _tell_lost(letter: Letter) -> None:
+    logger.warning("task %s, attempt %d: answered before, or held by somebody else now", letter.task_id, letter.attempt)

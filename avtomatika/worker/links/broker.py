@@ -1,6 +1,6 @@
 """The broker link: takes tasks straight from their queues. The fast way, inside a trusted network.
 
-One thread takes, another one answers (``answers``); neither waits for the other.
+One thread takes, another one answers (``outbox``); neither waits for the other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from avtomatika.worker.runtime import Runtime
 
 from .answers import Answers
 from .backoff import pause_seconds
+from .outbox import Outbox
 from .turns import Seat
 
 logger = logging.getLogger(__name__)
 
 #: How long an idle link waits for tasks before it looks whether it shall stop.
 _IDLE_SECONDS = 0.5
-#: The same while it waits for the broker to come back, or for the last tasks to end.
+#: The same while it waits for the broker to come back.
 _LOOK_SECONDS = 0.1
 
 
@@ -70,11 +71,10 @@ class BrokerLink:
             self._connection.release()
 
     def _work(self, intake: Intake) -> None:
-        answers = Answers(intake, self._runtime)
-        answers.start()
+        outbox = Outbox(self._runtime, Answers(intake))
+        outbox.start()
         self._take_tasks(intake)
-        answers.stop()
-        self._drain(intake, answers)
+        self._drain(intake, outbox)
         intake.close()
 
     # ------------------------------------------------------------ take
@@ -176,19 +176,13 @@ class BrokerLink:
 
     # ------------------------------------------------------------ stop
 
-    def _drain(self, intake: Intake, answers: Answers) -> None:
+    def _drain(self, intake: Intake, outbox: Outbox) -> None:
         """Let what is begun end, for as long as it may; give the rest to others."""
-        deadline = monotonic() + self._drain_timeout_seconds
         self._hand_back(intake, self._runtime.withdraw())
-        while not answers.is_done:
-            try:
-                answers.turn(max(min(deadline - monotonic(), _IDLE_SECONDS), 0))
-            except Unavailable as error:
-                logger.warning("%s", error)
-                sleep(_LOOK_SECONDS)
-            if monotonic() >= deadline:
-                break
+        outbox.finish(self._drain_timeout_seconds)
         self._hand_back(intake, self._runtime.close())
+        for letter in outbox.stop():
+            logger.error("task %s: its result could not be sent", letter.task_id)
 
     def _hand_back(self, intake: Intake, assignments: Sequence[Assignment]) -> None:
         for assignment in assignments:

@@ -1,6 +1,6 @@
 """The link over HTTP: asks a web address for tasks and brings the results there. The worker needs nothing else.
 
-One thread asks for tasks, one keeps what is in hand by heartbeats, one brings results (``deliveries``), each over a
+One thread asks for tasks, one keeps what is in hand by heartbeats, one brings results (``outbox``), each over a
 connection of its own: none can hold up another.
 """
 
@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from time import monotonic, time
+from time import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ from avtomatika.worker.runtime import Runtime
 from .backoff import pause_seconds
 from .deliveries import Deliveries
 from .exchange import Exchange
+from .outbox import Outbox
 from .polled import polled_task
 from .turns import Seat
 
@@ -33,8 +34,6 @@ _BEAT_SECONDS = 5.0
 _FIRST_BEAT_SECONDS = 0.5
 #: How long the asking thread waits for its turn before it looks whether it shall stop.
 _TURN_SECONDS = 1.0
-#: How long a stopping link waits between two looks whether everything is done.
-_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +68,8 @@ class HttpLink:
         self._seat = seat
         self._drain_timeout_seconds = drain_timeout_seconds
         self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
-        self._deliveries = Deliveries(runtime, Exchange(address, identity.headers), identity.worker_id)
+        self._deliveries = Deliveries(Exchange(address, identity.headers), identity.worker_id)
+        self._outbox = Outbox(runtime, self._deliveries)
         self._beat_seconds = _FIRST_BEAT_SECONDS
         self._is_registered = False
         self._stopping = threading.Event()
@@ -83,7 +83,7 @@ class HttpLink:
     def run(self) -> None:
         beats = threading.Thread(target=self._beat_on, name="heartbeats", daemon=True)
         beats.start()
-        self._deliveries.start()
+        self._outbox.start()
         self._take_tasks()
         self._drain()
         self._ended.set()
@@ -198,12 +198,12 @@ class HttpLink:
 
     def _drain(self) -> None:
         """Let what is begun end and its results arrive, for as long as that may take."""
-        deadline = monotonic() + self._drain_timeout_seconds
         self._let_go(self._runtime.withdraw())
-        while not self._deliveries.is_done and monotonic() < deadline:
-            self._deliveries.changed.wait(_LOOK_SECONDS)
+        self._outbox.finish(self._drain_timeout_seconds)
         self._let_go(self._runtime.close())
-        self._deliveries.stop()
+        for letter in self._outbox.stop():
+            logger.error("task %s: its result could not be brought", letter.task_id)
+        self._deliveries.close()
 
     def _let_go(self, assignments: Sequence[Any]) -> None:
         for assignment in assignments:

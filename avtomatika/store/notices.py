@@ -1,0 +1,69 @@
+"""What workers tell of open tasks: who has begun, and how far it is. Kept with the open tasks, and gone with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avtomatika.core.hands import InHand
+from avtomatika.core.job import HistoryEntry
+from avtomatika.schemas.wire import Progress, Taken
+from avtomatika.transport import Router
+from avtomatika.transport.scripts import Argument, Call
+
+from .keys import Keys
+from .messages import timer_name
+from .records import dump_entry
+from .scripts import PROGRESS, TAKEN
+
+
+def taken_call(tag: str, taken: Taken, *, keys: Keys, router: Router) -> Call:
+    """Writes down who has begun, and acknowledges the notice with that *tag*."""
+    stream, entry = router.parse_tag(tag)
+    return Call(
+        TAKEN,
+        [
+            keys.job(taken.job_id),
+            keys.history(taken.job_id),
+            keys.tasks(taken.job_id),
+            keys.timers(),
+            keys.timer_messages(),
+            stream,
+        ],
+        [
+            router.consumer_name,
+            entry,
+            taken.task_id,
+            taken.attempt,
+            taken.worker_id,
+            timer_name(taken.job_id, f"{taken.task_id}:dispatch"),
+            timer_name(taken.job_id, f"{taken.task_id}:result"),
+            dump_entry(_taken_entry(taken)),
+        ],
+    )
+
+
+def progress_call(progress: Progress, *, keys: Keys) -> Call:
+    """Writes down how far a task is, unless nobody waits for that attempt any more."""
+    args: list[Argument] = [progress.task_id, progress.attempt, repr(float(progress.progress)), progress.message]
+    return Call(PROGRESS, [keys.tasks(progress.job_id)], args)
+
+
+def read_hands(fields: Sequence[bytes]) -> dict[str, InHand]:
+    """Open tasks that somebody has begun with, or told of; *fields* is the hash of open tasks."""
+    table = {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
+    hands = {}
+    for task_id, attempt in table.items():
+        worker, told = table.get(f"{task_id}/worker"), table.get(f"{task_id}/progress", b"")
+        if told.startswith(attempt + b" "):
+            _, told_ms, share, message = told.decode().split(" ", 3)
+            worker_id = None if worker is None else worker.decode()
+            hands[task_id] = InHand(worker_id, float(share), message, int(told_ms))
+        elif worker is not None:
+            hands[task_id] = InHand(worker.decode())
+    return hands
+
+
+def _taken_entry(taken: Taken) -> HistoryEntry:
+    return HistoryEntry(
+        "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
+    )

@@ -1,0 +1,126 @@
+"""The outbox: the thread that sends what a runtime has done, and keeps what cannot be sent now.
+
+How things are sent is the affair of a courier; each link has one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from avtomatika.errors import AvtomatikaError
+from avtomatika.schemas import wire
+from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.runtime import Runtime
+
+from .backoff import pause_seconds
+
+logger = logging.getLogger(__name__)
+
+#: How long the thread sleeps when nobody wakes it.
+_IDLE_SECONDS = 10.0
+#: Longest pause before the next try while the link stops.
+_LAST_PAUSE_SECONDS = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Letter:
+    """The result of an attempt, ready to be sent; *content* is its courier's."""
+
+    task_id: str
+    attempt: int
+    content: Any
+
+
+class Courier(Protocol):
+    """Brings letters to where their tasks came from."""
+
+    def write(self, assignment: Assignment) -> Letter:
+        """The letter about an assignment that has its result."""
+
+    def send(self, letters: deque[Letter]) -> None:
+        """Send *letters*, the first ones first, and take those out that are done with, in whatever way.
+
+        Raises AvtomatikaError where those that are left must wait.
+        """
+
+    def tell(self, progress: Sequence[wire.Progress]) -> None:
+        """Send word of progress. Raises AvtomatikaError; it is not asked again."""
+
+    def abort(self) -> None:
+        """Have what is under way fail, where it could take long. Any thread."""
+
+
+class Outbox:
+    """Sends by *courier* what *runtime* has done."""
+
+    def __init__(self, runtime: Runtime, courier: Courier) -> None:
+        self._runtime = runtime
+        self._courier = courier
+        self._unsent: deque[Letter] = deque()
+        self._finishing = threading.Event()
+        self._done = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, timeout_seconds: float) -> bool:
+        """Whether all that is in hand ended, and was sent, in time. For when nothing new is begun any more."""
+        self._done.clear()
+        self._finishing.set()
+        self._runtime.wake()
+        return self._done.wait(timeout_seconds)
+
+    def stop(self) -> list[Letter]:
+        """End the thread; answers what it could not send."""
+        self._stopping.set()
+        self._finishing.set()
+        self._runtime.wake()
+        self._courier.abort()
+        self._thread.join()
+        return list(self._unsent)
+
+    # ------------------------------------------------------------ in the thread
+
+    def _serve(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+                failures = 0
+            except Exception as error:  # whatever it is: nobody else will send them
+                failures += 1
+                self._pause(error, failures)
+
+    def _turn(self) -> None:
+        """Send what has ended, and wait for it if nothing has."""
+        reports = self._runtime.reports
+        wait_seconds = 0.0 if self._unsent else min(_IDLE_SECONDS, reports.wait_seconds)
+        for assignment in self._runtime.collect(wait_seconds):
+            self._unsent.append(self._courier.write(assignment))
+        if told := reports.due():
+            self._tell(told)
+        if self._unsent:
+            self._courier.send(self._unsent)
+        if not (self._unsent or self._runtime.busy):
+            self._done.set()
+
+    def _tell(self, told: Sequence[wire.Progress]) -> None:
+        try:
+            self._courier.tell(told)
+        except AvtomatikaError as error:
+            logger.info("%s; nobody hears how far %d tasks are", error, len(told))
+
+    def _pause(self, error: Exception, failures: int) -> None:
+        pause = pause_seconds(failures)
+        trace = None if isinstance(error, AvtomatikaError) else error
+        logger.warning("%s; results (%d) wait %.1f s", error, len(self._unsent), pause, exc_info=trace)
+        if not self._finishing.wait(pause):
+            return
+        self._stopping.wait(min(pause, _LAST_PAUSE_SECONDS))
