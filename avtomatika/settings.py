@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from environs import Env, EnvError, ValidationError, validate
 
 from avtomatika.core.names import is_name
+from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import SettingsError
 
 #: What the store and the transport can stand on.
@@ -32,6 +33,7 @@ class Settings:
 
     redis_url: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
+    secret_key_previous: str | None = field(default=None, repr=False)
     group: str = "g0"
     client_token: str | None = field(default=None, repr=False)
     clients_config_path: Path | None = None
@@ -58,6 +60,7 @@ class Settings:
         found: dict[str, Any] = {
             "redis_url": _secret(env, "REDIS_URL", check=_redis_url),
             "secret_key": _secret(env, "SECRET_KEY"),
+            "secret_key_previous": _secret(env, "SECRET_KEY_PREVIOUS"),
             "group": _value(env.str, "AVTOMATIKA_GROUP", check=_group),
             "client_token": _secret(env, "CLIENT_TOKEN"),
             "clients_config_path": _config_file(env, "CLIENTS_CONFIG_PATH", "clients.toml"),
@@ -78,6 +81,11 @@ class Settings:
             "log_level": _log_level(env),
         }
         return cls(**{name: value for name, value in found.items() if value is not None})
+
+    @property
+    def group_secret(self) -> GroupSecret | None:
+        """What our processes sign with, where SECRET_KEY is set."""
+        return None if self.secret_key is None else GroupSecret(self.secret_key, self.secret_key_previous)
 
 
 _port = validate.Range(min=1, max=65_535)

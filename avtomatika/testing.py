@@ -20,6 +20,7 @@ from avtomatika.core.data_store import Data
 from avtomatika.core.events import Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task
 from avtomatika.core.plan import STEPS
+from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendTask, SetTimer, Step
 from avtomatika.errors import NoRoute, SkillError
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
@@ -46,6 +47,8 @@ SILENCE: Final = _Absent("SILENCE")
 
 #: Whom results come from here.
 _WORKER_ID = "testing"
+#: Nobody else sees the messages that it signs.
+_SECRET = GroupSecret("testing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,7 @@ class _Course:
         self._take(task)
         if given is SILENCE:
             return
-        message = wire.load_task(task_message(self._job, task).body)
+        message = wire.load_task(task_message(self._job, task, _SECRET).body)
         assignment = Assignment(message, _skill(task.task_type, given), _WORKER_ID, origin=None)
         if assignment.skill.is_async:
             self._runner.run(assignment.perform_async())

@@ -18,7 +18,7 @@ from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.orchestrator.work import Limits, Surroundings
 from avtomatika.settings import Settings
-from avtomatika.store import Store, StoredData, Upkeep
+from avtomatika.store import Keyring, Store, StoredData, Upkeep
 from avtomatika.tokens import Clients
 
 from . import logs
@@ -80,10 +80,17 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
         broker.declare(connection, [blueprint.plan for blueprint in blueprints])
         intake = broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)
         server, router = intake.channel.server, intake.channel.router
+        store = Store(
+            server,
+            router,
+            keyring=Keyring(server, settings.group_secret),
+            group=settings.group,
+            job_ttl_seconds=settings.job_ttl_seconds,
+        )
         orchestrator = Orchestrator(
             blueprints=blueprints,
             intake=intake,
-            store=Store(server, router, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
+            store=store,
             upkeep=Upkeep(server, router),
             runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
             surroundings=Surroundings(

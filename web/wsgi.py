@@ -15,7 +15,7 @@ from avtomatika import broker
 from avtomatika.errors import SettingsError
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.store import HeldTasks, Registry, Store
+from avtomatika.store import HeldTasks, Keyring, Registry, Store
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
@@ -36,21 +36,25 @@ def create() -> Flask:
     url, clients = settings.redis_url, _clients(settings)
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
+    store = Store.connect(
+        url, secret=settings.group_secret, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds
+    )
+
     def declare() -> None:
         with broker.connect(url) as connection:
             broker.declare(connection, plans)
 
     return create_app(
-        store=Store.connect(url, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds),
+        store=store,
         plans=plans,
         clients=clients,
         declare=declare,
         web_threads=settings.web_threads,
-        gateway=_gateway(settings, url),
+        gateway=_gateway(settings, url, store.keyring),
     )
 
 
-def _gateway(settings: Settings, url: str) -> Gateway:
+def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
     registry, held = Registry.connect(url), HeldTasks.connect(url)
     workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=registry)
     if not workers:
@@ -63,6 +67,7 @@ def _gateway(settings: Settings, url: str) -> Gateway:
         workers=workers,
         registry=registry,
         held=held,
+        keyring=keyring,
         polls=Polls(connect=connect, held=held),
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,

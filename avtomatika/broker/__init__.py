@@ -2,7 +2,7 @@
 
 from avtomatika.transport import Outgoing
 
-from .answers import answer, notice, progress_notice, reply_key
+from .answers import answer, handed_on, notice, progress_notice, reply_key, told_of_death
 from .connection import address, connect
 from .intake import Delivery, Intake
 from .topology import TAKEN, declare, declare_tasks
@@ -17,7 +17,9 @@ __all__ = [
     "connect",
     "declare",
     "declare_tasks",
+    "handed_on",
     "notice",
     "progress_notice",
     "reply_key",
+    "told_of_death",
 ]

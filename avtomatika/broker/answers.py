@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from avtomatika.core.events import DeadLetter, Result
 from avtomatika.core.plan import WORKERS
+from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas import wire
-from avtomatika.transport import Outgoing
+from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 
 from .topology import PROGRESS, TAKEN
 
@@ -13,11 +17,26 @@ from .topology import PROGRESS, TAKEN
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
 
-def answer(task: wire.TaskMessage, result: Result) -> Outgoing:
-    """*result* on its way to the job that waits for *task*; if it is given up, the job is told."""
+def answer(
+    task: wire.TaskMessage, result: Result, *, headers: Mapping[str, Any], signer: Signer | None = None
+) -> Outgoing:
+    """*result* on its way to the job that waits for *task*, with the *headers* of :func:`told_of_death`."""
+    body = wire.dump_result(result, ticket=task.ticket, signer=signer)
+    return Outgoing(task.reply_exchange, reply_key(task, result), body, headers=headers)
+
+
+def told_of_death(task: wire.TaskMessage, secret: GroupSecret) -> dict[str, Any]:
+    """Headers of a result whose job hears of it when it is given up; for one of the group.
+
+    Workers, who cannot sign it, hand on what came with the task.
+    """
     dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
-    headers = wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead)
-    return Outgoing(task.reply_exchange, reply_key(task, result), wire.dump_event(result), headers=headers)
+    return wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead, secret)
+
+
+def handed_on(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the *headers* of a task those that its result has too."""
+    return {name: value for name, value in headers.items() if name == ON_DEAD_HEADER}
 
 
 def reply_key(task: wire.TaskMessage, result: Result) -> str:

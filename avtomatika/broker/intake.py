@@ -100,10 +100,10 @@ class Intake:
         with translated(self._connection):
             self.channel.hand_back(delivery.tag for delivery in deliveries)
 
-    def bury(self, delivery: Delivery, *, reason: str, error: str = "") -> None:
-        """Give a delivery to the dead letters."""
+    def bury(self, delivery: Delivery, *, reason: str, error: str = "", tell: bool = True) -> None:
+        """Give a delivery to the dead letters; *tell* the job that it names, if it names one."""
         with translated(self._connection):
-            self.channel.bury(delivery.tag, reason=reason, error=error)
+            self.channel.bury(delivery.tag, reason=reason, error=error, tell=tell)
 
     # ------------------------------------------------------------ manage
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import heapq
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from time import monotonic
-from typing import TypeVar
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
@@ -21,11 +20,11 @@ from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
+from .doorkeeper import Doorkeeper, SignedByWorker
 from .runner import Call, Runner
 from .work import Arrival, Limits, Surroundings, Work
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 #: How long an idle orchestrator waits for messages before it looks at its timers.
 _IDLE_SECONDS = 0.5
@@ -54,10 +53,12 @@ class Orchestrator:
         runner: Runner,
         limits: Limits = _LIMITS,
         surroundings: Surroundings = _SURROUNDINGS,
+        signed_by_worker: SignedByWorker | None = None,
     ) -> None:
         self._blueprints = {(blueprint.name, blueprint.plan.plan8): blueprint for blueprint in blueprints}
         self._intake = intake
         self._store = store
+        self._door = Doorkeeper(intake, store, signed_by_worker)
         self._upkeep = upkeep
         self._runner = runner
         self._limits = limits
@@ -123,7 +124,7 @@ class Orchestrator:
 
     def _hear(self, deliveries: Sequence[Delivery]) -> None:
         """Write down what workers tell."""
-        notices = self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
+        notices = self._door.notices(deliveries)
         taken = [(delivery.tag, told) for delivery, told in notices if isinstance(told, wire.Taken)]
         self._store.taken(taken)
         self._intake.release([tag for tag, _ in taken])
@@ -134,14 +135,14 @@ class Orchestrator:
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
         settlements = []
-        for delivery, due in self._readable(deliveries, lambda delivery: wire.load_due(delivery.body)):
+        for delivery, due in self._door.due(deliveries):
             settlements.append(([Outgoing(due.exchange, due.routing_key, due.body)], [delivery.tag]))
         self._intake.settle_many(settlements)
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
         arrivals: dict[str, list[Arrival]] = {}
-        for delivery, arrival in self._readable(deliveries, Arrival.read):
+        for delivery, arrival in self._door.events(deliveries):
             job_id = arrival.event.job_id
             if job_id in self._in_hand:
                 self._in_hand[job_id].later.append(delivery)
@@ -162,17 +163,6 @@ class Orchestrator:
         if strangers:
             self._turn_away(strangers)
             self._inbox = []
-
-    def _readable(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
-        """Deliveries with what *read* makes of them; those that it cannot read go to the dead letters."""
-        found = []
-        for delivery in deliveries:
-            try:
-                found.append((delivery, read(delivery)))
-            except wire.BadMessage as error:
-                logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-                self._intake.bury(delivery, reason=str(error))
-        return found
 
     def _turn_away(self, arrivals: Sequence[Arrival]) -> None:
         """Events of jobs that are gone, or that are none of ours by the queue they came by."""

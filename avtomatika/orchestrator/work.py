@@ -58,9 +58,9 @@ class Arrival:
     event: Event
 
     @classmethod
-    def read(cls, delivery: Delivery) -> Arrival:
-        """Raises BadMessage where *delivery* holds no event."""
-        event = wire.load_event(delivery.body)
+    def read(cls, delivery: Delivery, doubt: wire.Doubt | None = None) -> Arrival:
+        """Raises BadMessage where *delivery* holds no event, Forged where there is *doubt* about its sender."""
+        event = wire.load_event(delivery.body, doubt)
         if isinstance(event, DeadLetter):  # it was written before anybody knew what would happen
             why = delivery.headers.get("x-death-reason", event.reason)
             event = replace(event, reason=f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries")

@@ -4,6 +4,7 @@ from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
 from .data import StoredData
 from .held import HandOver, HeldTask, HeldTasks, Settled
+from .keyring import Keyring
 from .records import JobFilter
 from .registry import Registry
 from .store import ServerInfo, Store
@@ -19,6 +20,7 @@ __all__ = [
     "HeldTask",
     "HeldTasks",
     "JobFilter",
+    "Keyring",
     "NewJob",
     "Registry",
     "ServerInfo",

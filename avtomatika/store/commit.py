@@ -9,6 +9,7 @@ from enum import StrEnum
 from redis.exceptions import RedisError
 
 from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendTask, SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
@@ -70,12 +71,15 @@ class CommitReply:
     reason: str = ""
 
 
-def commit_call(commit: Commit, *, keys: Keys, router: Router, job_ttl_ms: int) -> Call:
+def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecret, job_ttl_ms: int) -> Call:
     """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
     job, step = commit.step.job, commit.step
     sent = _Sent(router)
     for outgoing in step.outgoing:
-        sent.add(task_message(job, outgoing.task) if isinstance(outgoing, SendTask) else step_message(job, outgoing))
+        if isinstance(outgoing, SendTask):
+            sent.add(task_message(job, outgoing.task, secret))
+        else:
+            sent.add(step_message(job, outgoing, secret))
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
 
     args = _Arguments(
@@ -93,9 +97,9 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, job_ttl_ms: int) 
     args.add_list(sent.payloads)
     args.add_list((entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes)
     args.add_list((dump_entry(entry),) for entry in step.history)
-    args.add_list(_timer(job.id, timer, router) for timer in step.timers)
+    args.add_list(_timer(job.id, timer, router, secret) for timer in step.timers)
     args.add_list((timer_name(job.id, timer_id),) for timer_id in step.cancelled_timers)
-    args.add_list(_opened(job, task_id, router) for task_id, _ in step.opened)
+    args.add_list(_opened(job, task_id, router, secret) for task_id, _ in step.opened)
     args.add_list((task_id,) for task_id, _ in step.closed)
 
     call_keys = [
@@ -159,14 +163,14 @@ class _Arguments:
         self.values[place] = count
 
 
-def _timer(job_id: str, timer: SetTimer, router: Router) -> tuple[Value, Value, Value]:
-    message = timer_message(timer.routing_key, timer.event)
+def _timer(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value]:
+    message = timer_message(timer.routing_key, timer.event, secret)
     return timer_name(job_id, timer.id), round(timer.delay_seconds * 1000), router.encode(message)
 
 
-def _opened(job: Job, task_id: str, router: Router) -> tuple[Value, Value, Value, Value]:
+def _opened(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value, Value]:
     task = job.tasks[task_id]
     if task.result_timeout_seconds is None:
         return task_id, task.attempt, "", ""
     limit_ms = round(task.result_timeout_seconds * 1000)
-    return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task))
+    return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task, secret))

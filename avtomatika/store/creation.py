@@ -10,6 +10,7 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.core.machine import new_job
 from avtomatika.core.plan import Plan
+from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
@@ -63,11 +64,11 @@ def first_step(new: NewJob, job_id: str) -> Step:
     )
 
 
-def create_call(new: NewJob, step: Step, *, keys: Keys, router: Router) -> Call:
+def create_call(new: NewJob, step: Step, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """The call that writes *step*. Raises NoRoute of the transport where its message leads nowhere."""
     job = step.job
     [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
-    message = step_message(job, sent)
+    message = step_message(job, sent, secret)
     route = router.route(message.exchange, message.routing_key)
     idempotency, body_hash = keys.job(job.id), ""
     if new.idempotency_key is not None:

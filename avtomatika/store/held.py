@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
 from avtomatika.core.job import Json
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
@@ -21,7 +19,7 @@ from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .keys import Keys
 from .notices import progress_call
-from .scripts import HAND_OVER, NOTE, RENEW_HELD, SETTLE_HELD, read_all, run, run_all, server_errors
+from .scripts import HAND_OVER, RENEW_HELD, SETTLE_HELD, note_call, read_all, run, run_all, server_errors
 
 #: How long it is remembered who has a task that nobody renews, and what was answered.
 _TTL_MS = 24 * 3600 * 1000
@@ -112,7 +110,7 @@ class HeldTasks:
 
     def note(self, job_id: str, note: Json) -> None:
         """Keep a note beside the history of a job, if there is one."""
-        run(self._server, Call(NOTE, [self._keys.job(job_id), self._keys.notes(job_id)], [orjson.dumps(note)]))
+        run(self._server, note_call(self._keys, job_id, note))
 
     def tell(self, progress: wire.Progress) -> None:
         """Write down how far a task is, if it is open at that attempt."""

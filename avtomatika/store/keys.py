@@ -77,6 +77,14 @@ class Keys:
             self.notes(job_id),
         ]
 
+    def secret(self) -> str:
+        """String: the group's secret, where no SECRET_KEY is configured."""
+        return f"{self.prefix}secret"
+
+    def fingerprints(self) -> str:
+        """Hash: fingerprint of a group secret -> when a process last began to use it (seconds)."""
+        return f"{self.prefix}secret:fingerprints"
+
     def timers(self) -> str:
         """Sorted set: timer name -> due (ms, server clock)."""
         return f"{self.prefix}timers"

@@ -1,23 +1,24 @@
-"""What a step sends, as messages of the wire: step events, tasks and timers."""
+"""What a step sends, as messages of the wire: step events, tasks and timers; what is ours is signed."""
 
 from __future__ import annotations
 
 from avtomatika.core.events import DeadLetter, Event, TaskTimeout
 from avtomatika.core.job import Job, Task
 from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS
+from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing
 
 
-def step_message(job: Job, sent: SendEvent) -> Outgoing:
+def step_message(job: Job, sent: SendEvent, secret: GroupSecret) -> Outgoing:
     """An event on its way to the state that it concerns; if it is given up, the job is told."""
     dead = DeadLetter(job.id, reason="dead_letter", state=_state_of(sent.routing_key))
-    headers = wire.told_when_dead(STEPS, _prefix(job, dead.state), dead)
-    return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event), headers=headers)
+    headers = wire.told_when_dead(STEPS, _prefix(job, dead.state), dead, secret)
+    return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 
-def task_message(job: Job, task: Task) -> Outgoing:
+def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     """A task for whichever worker has the skill."""
     message = wire.TaskMessage(
         job_id=job.id,
@@ -30,21 +31,22 @@ def task_message(job: Job, task: Task) -> Outgoing:
         reply_prefix=_prefix(job, task.state),
         result_timeout_seconds=task.result_timeout_seconds,
         client=job.client or None,
+        ticket=secret.ticket(task.id, task.attempt),
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
-    headers = {"x-group": job.id, **wire.told_when_dead(STEPS, message.reply_prefix, dead)}
+    headers = {"x-group": job.id, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
     return Outgoing(TASKS, task.task_type, wire.dump_task(message), priority=task.priority, headers=headers)
 
 
-def timer_message(routing_key: str, event: Event) -> Outgoing:
+def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:
     """What the queue of due timers gets: the step message that is to be sent on."""
-    return Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(STEPS, routing_key, wire.dump_event(event))))
+    return Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(STEPS, routing_key, wire.dump_event(event, secret))))
 
 
-def result_timer(job: Job, task: Task) -> Outgoing:
+def result_timer(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     """The timer that a worker starts by taking *task*."""
     event = TaskTimeout(job.id, task.id, task.attempt, "result")
-    return timer_message(f"{_prefix(job, task.state)}._timeout", event)
+    return timer_message(f"{_prefix(job, task.state)}._timeout", event, secret)
 
 
 def signal_key(job: Job) -> str:

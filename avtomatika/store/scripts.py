@@ -8,12 +8,16 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
+import orjson
 from redis.exceptions import RedisError
 
 from avtomatika import transport
+from avtomatika.core.job import Json
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call, Script
+
+from .keys import Keys
 
 #: How often bindings may change under a script before we call it trouble.
 _REROUTES = 10
@@ -62,6 +66,11 @@ def unavailable(error: RedisError) -> Unavailable:
     if str(error).startswith("OOM"):
         return Unavailable("the server's memory is full: nothing new is taken until jobs end", retry_after_seconds=10)
     return Unavailable(f"the server does not answer: {error}")
+
+
+def note_call(keys: Keys, job_id: str, note: Json) -> Call:
+    """The call that keeps *note* beside the history of a job."""
+    return Call(NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
 
 
 def run(server: Server, call: Call) -> Any:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from avtomatika.core.events import Signal
 from avtomatika.core.job import Job
+from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
@@ -26,9 +27,9 @@ def new_signal(job: Job, wish: Wish, by: str) -> Signal:
     return Signal(job.id, wish, by, token_hex(8))
 
 
-def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router) -> Call:
+def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """The call that sends *signal*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
-    message = step_message(job, SendEvent(signal_key(job), signal))
+    message = step_message(job, SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
     return Call(SIGNAL, call_keys, [int(signal.wish == "retry"), route.version, router.encode(message)])

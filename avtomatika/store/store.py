@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from avtomatika import transport
 from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, Json, RecordedEntry
+from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import Conflict, NotFound, Unavailable
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
@@ -21,6 +22,7 @@ from avtomatika.transport.scripts import Call
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, create_call, first_step
 from .ids import new_job_id
+from .keyring import Keyring
 from .keys import Keys
 from .listing import list_jobs
 from .notices import progress_call, read_hands, taken_call
@@ -31,7 +33,7 @@ from .records import (
     load_job,
     load_note,
 )
-from .scripts import IGNORE, read_all, run_all, run_routed, server_errors
+from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import REFUSALS, Wish, new_signal, signal_call
 
 #: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
@@ -55,9 +57,18 @@ class Store:
     """Jobs of one orchestrator group on one server. Threads may share it."""
 
     def __init__(
-        self, server: Server, router: Router, *, prefix: str = "avt:", group: str = "g0", job_ttl_seconds: int = 604_800
+        self,
+        server: Server,
+        router: Router,
+        *,
+        keyring: Keyring | None = None,
+        prefix: str = "avt:",
+        group: str = "g0",
+        job_ttl_seconds: int = 604_800,
     ) -> None:
+        """Without a *keyring* the group's secret is the one that the server keeps."""
         self._server = server
+        self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
         self._keys = Keys(prefix)
         self._group = group
@@ -65,10 +76,13 @@ class Store:
         self._memory_checked = 0.0
 
     @classmethod
-    def connect(cls, url: str, *, prefix: str = "avt:", group: str = "g0", job_ttl_seconds: int = 604_800) -> Store:
+    def connect(
+        cls, url: str, *, secret: GroupSecret | None = None, group: str = "g0", job_ttl_seconds: int = 604_800
+    ) -> Store:
         """A store with connections of its own, for those who create and read; nothing is sent yet."""
         server = Server(connect(url))
-        return cls(server, Router(server, prefix=prefix), prefix=prefix, group=group, job_ttl_seconds=job_ttl_seconds)
+        keyring = Keyring(server, secret)
+        return cls(server, Router(server), keyring=keyring, group=group, job_ttl_seconds=job_ttl_seconds)
 
     # ------------------------------------------------------------ write
 
@@ -81,7 +95,9 @@ class Store:
         self._refuse_when_full()
         step = first_step(new, new_job_id(self._group))
         word, job_id = run_routed(
-            self._server, self._router, lambda: create_call(new, step, keys=self._keys, router=self._router)
+            self._server,
+            self._router,
+            lambda: create_call(new, step, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
         if word == b"OTHER_BODY":
             raise Conflict(
@@ -96,7 +112,9 @@ class Store:
         """
         signal = new_signal(job, wish, by)
         word, status = run_routed(
-            self._server, self._router, lambda: signal_call(job, signal, keys=self._keys, router=self._router)
+            self._server,
+            self._router,
+            lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
         if word == b"GONE":
             raise NotFound("job", job.id)
@@ -110,11 +128,12 @@ class Store:
         """
         replies: list[CommitReply | None] = [None] * len(commits)
         calls: dict[int, Call] = {}
+        secret = self.keyring.secret
         with server_errors():
             for index, commit in enumerate(commits):
                 try:
                     calls[index] = commit_call(
-                        commit, keys=self._keys, router=self._router, job_ttl_ms=self._job_ttl_ms
+                        commit, keys=self._keys, router=self._router, secret=secret, job_ttl_ms=self._job_ttl_ms
                     )
                 except transport.NoRoute as error:
                     replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
@@ -133,6 +152,10 @@ class Store:
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
         """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
         run_all(self._server, [self._ignore_call(tag, job_id, note) for tag, job_id, note in events])
+
+    def note(self, job_id: str, note: Json) -> None:
+        """Keep a note beside the history of a job, if there is one."""
+        run(self._server, note_call(self._keys, job_id, note))
 
     # ------------------------------------------------------------ read
 

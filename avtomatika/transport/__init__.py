@@ -5,7 +5,7 @@ Knows nothing of blueprints; any kombu program may use it.
 
 from .channel import Channel
 from .client import connect
-from .envelope import Outgoing
+from .envelope import ON_DEAD_HEADER, Outgoing
 from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
 from .keys import Keys
 from .routing import Route, Router
@@ -13,6 +13,7 @@ from .server import Server
 from .transport import Transport
 
 __all__ = [
+    "ON_DEAD_HEADER",
     "CallbackFailed",
     "Channel",
     "Keys",

@@ -79,13 +79,13 @@ class Channel(PublishingChannel):
         else:
             self.bury(delivery_tag, reason="rejected")
 
-    def bury(self, tag: str, *, reason: str, error: str = "") -> None:
-        """Give a message to the dead letters, if this channel holds it."""
+    def bury(self, tag: str, *, reason: str, error: str = "", tell: bool = True) -> None:
+        """Give a message to the dead letters, if this channel holds it; *tell* whom it names, if it does."""
         message = self._held.messages.get(tag)
         if message is None:
             return
         queue, deliveries = message.delivery_info["queue"], message.properties["deliveries"]
-        self._returns.bury(DeadLetter(tag, queue, reason, deliveries, error, message.headers))
+        self._returns.bury(DeadLetter(tag, queue, reason, deliveries, error, message.headers if tell else {}))
         self._held.release([tag])
 
     def hand_back(self, tags: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.schemas import wire
-from avtomatika.store import NewJob, Store, Upkeep
+from avtomatika.store import Keyring, NewJob, Store, Upkeep
 
 
 class Stage:
@@ -43,7 +43,7 @@ class Stage:
         made = Orchestrator(
             blueprints=self.blueprints,
             intake=intake,
-            store=Store(server, router),
+            store=Store(server, router, keyring=Keyring(server, options.pop("secret", None))),
             upkeep=Upkeep(server, router),
             runner=runner,
             **options,
@@ -92,8 +92,7 @@ class Stage:
         """As a worker: result and acknowledgement together."""
         delivery, task = taken
         result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
-        outcome = result.status if result.status in task.outcomes else "_unknown"
-        sent = Outgoing(task.reply_exchange, f"{task.reply_prefix}.{outcome}", wire.dump_event(result))
+        sent = broker.answer(task, result, headers={})
         assert self._tasks is not None
         assert self._tasks.settle_many([([sent], [delivery.tag])]) == [True]
 

@@ -101,6 +101,7 @@ def test_a_result_published_by_a_bare_kombu_producer_moves_the_job_on(stage: Cal
                 "attempt": 1,
                 "status": "success",
                 "data": {"output": "/by-kombu"},
+                "ticket": house.take_task("encode")[1].ticket,
             },
             exchange="avt.steps",
             routing_key=f"film@{bp.plan.plan8}.start.success",
@@ -297,7 +298,7 @@ def test_a_transient_failure_is_retried_after_its_back_off_and_a_late_answer_of_
     late = Result(job_id, first[1].task_id, 1, "success", {"output": "late"})
     with house.connection.Producer() as producer:
         producer.publish(
-            wire.dump_event(late),
+            wire.dump_result(late, ticket=first[1].ticket),
             exchange="avt.steps",
             routing_key=f"{first[1].reply_prefix}.success",
             content_type="application/json",
@@ -323,7 +324,7 @@ def test_a_result_nobody_waits_for_is_noted_and_changes_nothing(stage: Callable[
 
     with house.connection.Producer() as producer:
         producer.publish(
-            wire.dump_event(foreign),
+            wire.dump_result(foreign, ticket=house.store.keyring.secret.ticket(foreign.task_id, 1)),
             exchange="avt.steps",
             routing_key=bp.plan.key("start", "success"),
             content_type="application/json",

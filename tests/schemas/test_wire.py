@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avtomatika.core.events import DeadLetter, Enter, Result, RetryHandler, RetryTask, Start, TaskTimeout
+from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas import wire
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 
@@ -103,9 +106,10 @@ def test_bytes_are_read_like_text() -> None:
 
 
 def test_a_result_says_what_it_is_and_when_it_was_written() -> None:
-    body = json.loads(wire.dump_event(RESULT))
+    body = json.loads(wire.dump_result(RESULT, ticket="abc"))
 
     assert isinstance(body.pop("ts"), int)
+    assert body.pop("ticket") == "abc"
     assert body == {
         "v": 1,
         "kind": "result",
@@ -130,9 +134,33 @@ def test_a_task_says_where_its_answer_goes() -> None:
 
 
 def test_fields_of_a_newer_sender_are_left_alone() -> None:
-    body = orjson.loads(wire.dump_task(TASK)) | {"ticket": "abc"}
+    body = orjson.loads(wire.dump_task(TASK)) | {"colour": "red"}
 
     assert wire.load_task(orjson.dumps(body)) == TASK
+
+
+def test_an_event_is_signed_by_who_writes_it() -> None:
+    secret = GroupSecret("a long and random text")
+
+    text = wire.dump_event(Start("g0-1"), secret)
+
+    assert secret.is_signed(text.encode())
+    assert wire.load_event(text) == Start("g0-1")
+
+
+def test_doubt_is_told_with_its_job_and_its_reason() -> None:
+    def doubt(kind: str, body: Mapping[str, Any], text: bytes) -> str:
+        assert (kind, body["job_id"]) == ("start", "g0-1")
+        return "it is not signed"
+
+    with pytest.raises(wire.Forged, match="start message of job g0-1: it is not signed") as caught:
+        wire.load_event(wire.dump_event(Start("g0-1")), doubt)
+
+    assert caught.value.job_id == "g0-1"
+
+
+def test_a_ticket_is_not_shown() -> None:
+    assert "sesame" not in repr(replace(TASK, ticket="sesame"))
 
 
 # ---------------------------------------------------------------- what cannot be read

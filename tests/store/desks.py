@@ -145,7 +145,7 @@ class Desk:
         """Publish a result, as a worker would."""
         error = None if code is None else {"code": code, "message": "told so"}
         result = Result(task.job_id, task.task_id, attempt, status, data={}, error=error, worker_id="w")
-        self.publish(Outgoing(STEPS, f"{task.reply_prefix}.{status}", wire.dump_event(result)))
+        self.publish(Outgoing(STEPS, f"{task.reply_prefix}.{status}", wire.dump_result(result, ticket=task.ticket)))
 
 
 @dataclass

@@ -63,12 +63,13 @@ def workers_toml(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gateway(redis_url: str, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
+def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
     registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
     gateway = Gateway(
         workers=Workers(token="shared", path=workers_toml, memory=registry, clock=clock),
         registry=registry,
         held=held,
+        keyring=store.keyring,
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held),
     )
     yield gateway

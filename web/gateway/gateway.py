@@ -16,7 +16,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.schemas import wire
-from avtomatika.store import HeldTask, HeldTasks, Registry, Settled
+from avtomatika.store import HeldTask, HeldTasks, Keyring, Registry, Settled
 from avtomatika.tokens import WorkerAccess, Workers
 
 from .polls import Poll, Polls
@@ -37,6 +37,7 @@ class Gateway:
     registry: Registry
     held: HeldTasks
     polls: Polls
+    keyring: Keyring
     group: str = "g0"
     lease_seconds: float = 30.0
 
@@ -107,7 +108,13 @@ class Gateway:
         [held] = self.held.find([task_id])
         reason = _reason_against(held, worker_id, answer)
         if held is not None and reason is None:
-            outgoing = broker.answer(held.task, _result(held.task, worker_id, answer))
+            secret = self.keyring.secret
+            outgoing = broker.answer(
+                held.task,
+                _result(held.task, worker_id, answer),
+                headers=broker.told_of_death(held.task, secret),
+                signer=secret,
+            )
             if self.held.settle(held, outgoing, digest=digest) is not Settled.LOST:
                 return {"status": "accepted"}
             reason = "the task is somebody else's now, or was answered"

@@ -6,9 +6,9 @@ BadMessage; fields that we do not know are left alone, so that a newer sender ma
 
 from __future__ import annotations
 
-from .body import MAX_BYTES, VERSION, BadMessage
+from .body import MAX_BYTES, VERSION, BadMessage, Forged
 from .due import Due, dump_due, load_due
-from .events import dump_event, load_event, told_when_dead
+from .events import Doubt, dump_event, dump_result, load_event, told_when_dead
 from .notices import Notice, Progress, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
 
@@ -16,7 +16,9 @@ __all__ = [
     "MAX_BYTES",
     "VERSION",
     "BadMessage",
+    "Doubt",
     "Due",
+    "Forged",
     "Notice",
     "Progress",
     "Taken",
@@ -24,6 +26,7 @@ __all__ = [
     "dump_due",
     "dump_event",
     "dump_notice",
+    "dump_result",
     "dump_task",
     "load_due",
     "load_event",

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from avtomatika.core.jsonable import MAX_DEPTH
+from avtomatika.core.signing import Signer
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas.fields import Field
 
@@ -36,9 +37,27 @@ class BadMessage(AvtomatikaError):
         self.value = value
 
 
-def dump(kind: str, values: Mapping[str, Any]) -> str:
-    """The text of a message. Raises TypeError where *values* hold something that JSON cannot carry."""
-    return orjson.dumps({"v": VERSION, "kind": kind, **values}).decode()
+class Forged(BadMessage):
+    """A message that can be read, but is not by whom it should be; *job_id* is the job that it names."""
+
+    code = "forged_message"
+
+    def __init__(self, kind: str, *, job_id: str, reason: str) -> None:
+        AvtomatikaError.__init__(self, f"{kind} message of job {job_id}: {reason}")
+        self.kind = kind
+        self.field = "body"
+        self.value = None
+        self.job_id = job_id
+        self.reason = reason
+
+
+def dump(kind: str, values: Mapping[str, Any], *, signer: Signer | None = None) -> str:
+    """The text of a message, signed where there is a *signer*.
+
+    Raises TypeError where *values* hold something that JSON cannot carry.
+    """
+    text = orjson.dumps({"v": VERSION, "kind": kind, **values})
+    return (text if signer is None else signer.signed(text)).decode()
 
 
 def now_ms() -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from avtomatika.core.job import Json
+from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas.fields import Field, anything, attempt, count, identifier, json_object, one_of, or_null, text
 
-from .body import bad, dump, load, now_ms, read
+from .body import Forged, bad, dump, load, now_ms, read
 
 _JOB_ID = identifier("job_id")
 _TASK_ID = identifier("task_id")
@@ -50,19 +52,32 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
 _KINDS = {make: kind for kind, (make, _) in _EVENTS.items()}
 
 
-def dump_event(event: Event) -> str:
-    """The body of a step message. Raises TypeError where the event holds something that JSON cannot carry."""
+#: Says why a message that could be read is not by whom it should be, or None where it is: (kind, fields, text).
+Doubt = Callable[[str, Mapping[str, Any], bytes], str | None]
+
+
+def dump_event(event: Event, secret: GroupSecret | None = None) -> str:
+    """The body of a step message, signed as one of the group's own.
+
+    Raises TypeError where the event holds something that JSON cannot carry.
+    """
+    kind, values = _values(event)
+    return dump(kind, values, signer=secret)
+
+
+def dump_result(result: Result, *, ticket: str, signer: Signer | None = None) -> str:
+    """The body of a worker's answer: with the *ticket* that came with the task."""
+    kind, values = _values(result)
+    return dump(kind, {**values, "ts": now_ms(), "ticket": ticket}, signer=signer)
+
+
+def _values(event: Event) -> tuple[str, dict[str, Json]]:
     kind = _KINDS[type(event)]
-    values: dict[str, Json] = {"id": event.id}
-    for name, _, _ in _EVENTS[kind][1]:
-        values[name] = getattr(event, name)
-    if kind == "result":
-        values["ts"] = now_ms()
-    return dump(kind, values)
+    return kind, {"id": event.id} | {name: getattr(event, name) for name, _, _ in _EVENTS[kind][1]}
 
 
-def load_event(raw: str | bytes) -> Event:
-    """The event that *raw* holds."""
+def load_event(raw: str | bytes, doubt: Doubt | None = None) -> Event:
+    """The event that *raw* holds. Raises Forged where there is *doubt* about it."""
     body = load("step", raw)
     kind = body.get("kind")
     if not isinstance(kind, str) or kind not in _EVENTS:
@@ -71,9 +86,13 @@ def load_event(raw: str | bytes) -> Event:
     event = make(**read(kind, body, fields))
     if body.get("id") != event.id:
         raise bad(kind, body, "id", repr(event.id))
+    if doubt is not None:
+        reason = doubt(kind, body, raw.encode() if isinstance(raw, str) else raw)
+        if reason is not None:
+            raise Forged(kind, job_id=event.job_id, reason=reason)
     return event
 
 
-def told_when_dead(exchange: str, prefix: str, dead: DeadLetter) -> dict[str, Json]:
+def told_when_dead(exchange: str, prefix: str, dead: DeadLetter, secret: GroupSecret | None) -> dict[str, Json]:
     """Headers of a message whose job hears of it when it is given up: *dead* then goes to the state of *prefix*."""
-    return {"x-on-dead": {"exchange": exchange, "key": f"{prefix}._unknown", "body": dump_event(dead)}}
+    return {"x-on-dead": {"exchange": exchange, "key": f"{prefix}._unknown", "body": dump_event(dead, secret)}}

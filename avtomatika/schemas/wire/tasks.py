@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from avtomatika.core.job import Json
-from avtomatika.schemas.fields import attempt, identifier, identifiers, json_object, or_null, reply, seconds
+from avtomatika.schemas.fields import attempt, identifier, identifiers, json_object, or_null, reply, seconds, text
 
 from .body import dump, load_kind, read
 
@@ -20,6 +20,7 @@ _FIELDS = (
     reply("reply"),
     or_null(seconds("result_timeout")),
     or_null(identifier("client")),
+    or_null(text("ticket")),
 )
 
 
@@ -27,7 +28,8 @@ _FIELDS = (
 class TaskMessage:
     """A task on its way to a worker, with the *outcomes* that it may answer and where the answer goes.
 
-    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``. *client* is whose job it is.
+    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``, and carries the *ticket*.
+    *client* is whose job it is.
     """
 
     job_id: str
@@ -40,6 +42,7 @@ class TaskMessage:
     reply_prefix: str
     result_timeout_seconds: float | None = None
     client: str | None = None
+    ticket: str = field(default="", repr=False)
 
     @property
     def state(self) -> str:
@@ -59,6 +62,7 @@ def dump_task(task: TaskMessage) -> str:
         "reply": {"exchange": task.reply_exchange, "prefix": task.reply_prefix},
         "result_timeout": task.result_timeout_seconds,
         "client": task.client,
+        "ticket": task.ticket,
     }
     return dump("task", values)
 
@@ -79,4 +83,5 @@ def load_task(raw: str | bytes) -> TaskMessage:
         answer["prefix"],
         values["result_timeout"],
         values["client"],
+        values["ticket"] or "",
     )

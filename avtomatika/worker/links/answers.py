@@ -64,7 +64,8 @@ def answer(assignment: Assignment) -> Outgoing:
     """The message that a result becomes."""
     if assignment.result is None:
         raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
-    return broker.answer(assignment.task, assignment.result)
+    headers = broker.handed_on(assignment.origin.headers)
+    return broker.answer(assignment.task, assignment.result, headers=headers)
 
 
 def _settlement(letter: Letter) -> tuple[list[Outgoing], list[str]]:

@@ -1,0 +1,78 @@
+"""The group's secret: the one that is configured, else one that the server keeps for all who can reach it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from threading import Lock
+from time import monotonic, time
+
+from avtomatika.core.signing import GroupSecret
+from avtomatika.transport import Server
+
+from .keys import Keys
+from .scripts import read_all
+
+logger = logging.getLogger(__name__)
+
+#: How often a process looks whether the server still keeps the secret: one that lost its data gets the old one back.
+_LOOK_EVERY_SECONDS = 5.0
+#: A secret that nobody has begun to use for so long is none of this group any more.
+_REMEMBERED_SECONDS = 24 * 3600
+
+
+class Keyring:
+    """Threads may share it. Nothing is asked before the secret is needed."""
+
+    def __init__(self, server: Server, configured: GroupSecret | None = None, *, prefix: str = "avt:") -> None:
+        self._server = server
+        self._configured = configured
+        self._keys = Keys(prefix)
+        self._offered = ""
+        self._kept: GroupSecret | None = None
+        self._announced: str | None = None
+        self._looked_at = 0.0
+        self._lock = Lock()
+
+    @property
+    def secret(self) -> GroupSecret:
+        """Raises Unavailable while the server is away, where it is the server that keeps it."""
+        if self._configured is not None and self._announced is not None:
+            return self._configured
+        with self._lock:
+            found = self._configured or self._kept_by_server()
+            if self._announced != found.fingerprint:
+                self._announce(found)
+            return found
+
+    def fingerprints(self) -> dict[str, float]:
+        """Of the secrets that processes of this group have begun to use within a day: fingerprint -> when (seconds)."""
+        [fields] = read_all(self._server, [("HGETALL", self._keys.fingerprints())])
+        found = {name.decode(): float(at) for name, at in zip(fields[::2], fields[1::2], strict=True)}
+        return {name: at for name, at in found.items() if time() - at < _REMEMBERED_SECONDS}
+
+    def _kept_by_server(self) -> GroupSecret:
+        if self._kept is not None and monotonic() - self._looked_at < _LOOK_EVERY_SECONDS:
+            return self._kept
+        key = self._keys.secret()
+        offered = self._offered or secrets.token_urlsafe(32)
+        _, kept = read_all(self._server, [("SET", key, offered, "NX"), ("GET", key)])
+        if self._kept is None or kept.decode() != self._offered:
+            self._offered = kept.decode()
+            self._kept = GroupSecret(self._offered)
+        self._looked_at = monotonic()
+        return self._kept
+
+    def _announce(self, secret: GroupSecret) -> None:
+        others = self.fingerprints().keys() - {secret.fingerprint}
+        read_all(self._server, [("HSET", self._keys.fingerprints(), secret.fingerprint, int(time()))])
+        if others and self._announced is None:
+            logger.warning(
+                "SECRET_KEY here is not that of every process which began within a day: what one side signs, the other "
+                "refuses. Set the same on all hosts"
+            )
+        if self._configured is None and self._announced is None:
+            logger.warning(
+                "SECRET_KEY is not set: the server keeps one, and whoever reaches the server can sign with it"
+            )
+        self._announced = secret.fingerprint

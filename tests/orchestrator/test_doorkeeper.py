@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Blueprint, broker
+from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
+from avtomatika.core.job import Job
+from avtomatika.core.signing import GroupSecret
+from avtomatika.schemas import wire
+
+from .conftest import Stage
+
+
+def ride() -> Blueprint:
+    bp = Blueprint(name="ride")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_task("drive", {}, transitions={"success": "home", "failure": "ditch"})
+
+    @bp.handler(is_end=True)
+    def home() -> None: ...
+
+    @bp.handler(is_end="failed")
+    def ditch() -> None: ...
+
+    return bp
+
+
+class Intruder:
+    """Somebody who can write into the broker of *house*, and has no secret."""
+
+    def __init__(self, house: Stage, bp: Blueprint) -> None:
+        self.house = house
+        self.bp = bp
+        self.redis = redis.Redis.from_url(house.url)
+
+    def publish(self, body: str, outcome: str, **headers: Any) -> None:
+        with self.house.connection.Producer() as producer:
+            producer.publish(
+                body,
+                exchange="avt.steps",
+                routing_key=self.bp.plan.key("start", outcome),
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers=headers,
+            )
+
+    def dead_letters(self) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in self.redis.xrange(f"avt:q:{self.bp.plan.main_queue}:dead")]
+
+    def turn_until_refused(self) -> dict[bytes, bytes]:
+        self.house.turn_until(lambda: bool(self.dead_letters()))
+        [letter] = self.dead_letters()
+        return letter
+
+
+@pytest.fixture
+def bp() -> Blueprint:
+    return ride()
+
+
+@pytest.fixture
+def house(stage: Callable[..., Stage], bp: Blueprint) -> Stage:
+    house = stage(bp)
+    house.orchestrator()
+    return house
+
+
+@pytest.fixture
+def intruder(house: Stage, bp: Blueprint) -> Intruder:
+    return Intruder(house, bp)
+
+
+@pytest.fixture
+def job(house: Stage, bp: Blueprint) -> Job:
+    """It waits for a worker."""
+    return house.turn_until_status(house.create(bp), "waiting_for_worker")
+
+
+FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
+    "start": (lambda job, task: Start(job), "_start"),
+    "enter": (lambda job, task: Enter(job, "home", 7), "_enter"),
+    "retry": (lambda job, task: RetryTask(job, task, 2), "_retry"),
+    "timeout": (lambda job, task: TaskTimeout(job, task, 1, "dispatch"), "_timeout"),
+    "handler": (lambda job, task: RetryHandler(job, "start", 1, 1), "_retry"),
+    "signal": (lambda job, task: Signal(job, "cancel", "nobody", "token"), "_signal"),
+    "dead letter": (lambda job, task: DeadLetter(job, "so it is", "start", task, 1), "_unknown"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("by", [None, GroupSecret("that of another group")], ids=["unsigned", "signed by others"])
+def test_an_event_that_the_group_has_not_signed_moves_nothing(
+    name: str, by: GroupSecret | None, house: Stage, intruder: Intruder, job: Job
+) -> None:
+    make, outcome = FORGED[name]
+    [task_id] = job.tasks
+
+    intruder.publish(wire.dump_event(make(job.id, task_id), by), outcome)
+    letter = intruder.turn_until_refused()
+
+    assert letter[b"reason"] == b"forged"
+    assert b"does not carry the group's signature" in letter[b"error"]
+    assert house.job(job.id) == job
+    [note] = house.store.notes(job.id)
+    assert note["event_type"] == "event_ignored"
+
+
+def test_every_event_that_we_know_is_tried_here() -> None:
+    tried = {type(make("g0-1", "g0-1.1.0")) for make, _ in FORGED.values()}
+
+    assert tried | {Result} == set(Event.__args__)
+
+
+@pytest.mark.parametrize(
+    "ticket",
+    [
+        lambda secret, task_id: "",
+        lambda secret, task_id: "0" * 32,
+        lambda secret, task_id: secret.ticket(task_id, 2),
+        lambda secret, task_id: secret.ticket(f"{task_id}1", 1),
+        lambda secret, task_id: GroupSecret("that of another group").ticket(task_id, 1),
+    ],
+    ids=["none", "made up", "of another attempt", "of another task", "of another group"],
+)
+def test_a_result_without_the_ticket_of_its_task_does_not_count(
+    ticket: Callable[[GroupSecret, str], str], house: Stage, intruder: Intruder, job: Job
+) -> None:
+    [task_id] = job.tasks
+    result = Result(job.id, task_id, 1, "success", {}, worker_id="mallory")
+
+    intruder.publish(wire.dump_result(result, ticket=ticket(house.store.keyring.secret, task_id)), "success")
+    letter = intruder.turn_until_refused()
+
+    assert letter[b"reason"] == b"forged"
+    assert house.job(job.id) == job
+    [note] = house.store.notes(job.id)
+    assert note["event_type"] == "task_result_ignored"
+    assert "ticket" in note["reason"]
+
+
+def test_whom_a_forged_message_wants_told_of_its_death_hears_nothing(
+    house: Stage, intruder: Intruder, job: Job, bp: Blueprint
+) -> None:
+    """Else an intruder could have our own burial publish for it."""
+    [task_id] = job.tasks
+    own = wire.dump_event(DeadLetter(job.id, "so it is", "start", task_id, 1), house.store.keyring.secret)
+    wish = {"exchange": "avt.steps", "key": bp.plan.key("start", "_unknown"), "body": own}
+
+    intruder.publish(wire.dump_event(Start(job.id)), "_start", **{"x-on-dead": wish})
+    intruder.turn_until_refused()
+    for _ in range(3):
+        house.orchestrators[0].turn()
+
+    assert house.job(job.id) == job
+
+
+def test_a_result_that_is_given_up_still_reaches_its_job(house: Stage, job: Job) -> None:
+    """By the words that its worker, who cannot sign, was given with the task."""
+    delivery, task = house.take_task("drive")
+    headers = broker.handed_on(delivery.headers)
+
+    body = headers["x-on-dead"]["body"].encode()
+
+    assert house.store.keyring.secret.is_signed(body)
+    assert wire.load_event(body) == DeadLetter(job.id, "dead_letter", "start", task.task_id, 1)
+
+
+def test_messages_signed_with_the_previous_secret_are_taken(stage: Callable[..., Stage], bp: Blueprint) -> None:
+    house = stage(bp)
+    job_id = house.create(bp)
+    kept = redis.Redis.from_url(house.url).get("avt:secret")
+    assert isinstance(kept, bytes)
+    house.orchestrator(secret=GroupSecret("new", previous=kept.decode()))
+
+    house.turn_until_status(job_id, "waiting_for_worker")
+    house.answer(house.take_task("drive"))
+
+    house.turn_until_status(job_id, "finished")
