@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
 from avtomatika.client import ApiClient
 from avtomatika.errors import InvalidRequest, NotFound, SettingsError
 from avtomatika.settings import Settings
 
 from .folder import announced, secret
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def api_options(command: C) -> C:
+    """Add to a group where the API is, and what to show it."""
+    url = click.option("--url", envvar="AVTOMATIKA_URL", help="Where the API is.  [default: the local port]")
+    token = click.option(
+        "--token", envvar="CLIENT_TOKEN", help="Client token.  [default: the one of the `up` that runs here]"
+    )
+    return url(token(command))
 
 
 def api_client(url: str | None = None, token: str | None = None) -> ApiClient:

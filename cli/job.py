@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from avtomatika.client import ApiClient
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import InvalidRequest
 
-from .api import api_client, creation_url
+from .api import api_client, api_options, creation_url
 from .history import describe, events_until_the_end, print_history
 from .output import json_option, print_fields, print_json, print_table
 
@@ -23,8 +25,7 @@ _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at"
 
 
 @click.group("job")
-@click.option("--url", envvar="AVTOMATIKA_URL", help="Where the API is.  [default: the local port]")
-@click.option("--token", envvar="CLIENT_TOKEN", help="Client token.  [default: the one of the `up` that runs here]")
+@api_options
 @click.pass_context
 def command(ctx: click.Context, url: str | None, token: str | None) -> None:
     """Submit jobs and look at them."""
@@ -33,7 +34,7 @@ def command(ctx: click.Context, url: str | None, token: str | None) -> None:
 
 @command.command()
 @click.argument("blueprint")
-@click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON]...")
+@click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
 @click.option("--priority", type=click.IntRange(0, 9), help="Higher goes first.")
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be given more than once.")
 @click.option("--idempotency-key", help="Asking again with the same key creates nothing new.")
@@ -52,14 +53,16 @@ def submit(
 ) -> None:
     """Create a job of BLUEPRINT and print its id.
 
-    The initial data are KEY=TEXT for text and KEY:=JSON for everything else:
+    The initial data are KEY=TEXT for text, KEY:=JSON for everything else, and KEY=@FILE for a file, which is sent to S3
+    first; the job gets its URI:
 
         avtomatika job submit photo path=/tmp/lake.jpg sizes:='[320, 640]'
+        avtomatika job submit video video=@movie.mp4
     """
     given = {name: value for name, value in options.items() if value is not None}
-    job_id = api.submit(
-        creation_url(api, blueprint), initial_data(data), labels=dict(_pair(label) for label in labels), **given
-    )
+    url, pairs = creation_url(api, blueprint), initial_data(data)
+    sent = {key: api.upload(value.path) if isinstance(value, FileToSend) else value for key, value in pairs.items()}
+    job_id = api.submit(url, sent, labels=dict(_pair(label) for label in labels), **given)
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
     elif as_json:
@@ -132,8 +135,15 @@ def retry(api: ApiClient, job_id: str) -> None:
     click.echo(answer.get("job_id") or answer["id"])
 
 
+@dataclass(frozen=True, slots=True)
+class FileToSend:
+    """A file that is named where data are expected: what the job gets is its URI."""
+
+    path: Path
+
+
 def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["a=text", "b:=[1]"]`` as ``{"a": "text", "b": [1]}``."""
+    """``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToSend(Path("d"))}``."""
     return dict(map(_typed_pair, pairs))
 
 
@@ -161,11 +171,18 @@ def _end_with(job: dict[str, Any]) -> None:
 def _typed_pair(text: str) -> tuple[str, Any]:
     key, value = _pair(text)
     if not key.endswith(":"):
-        return key, value
+        return key, _file(value[1:]) if value.startswith("@") else value
     try:
         return key[:-1], json.loads(value)
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"{text!r}: what follows := is no JSON: {error}") from None
+
+
+def _file(name: str) -> FileToSend:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InvalidRequest(f"'@{name}': there is no such file; text that begins with @ is given as KEY:='\"@...\"'")
+    return FileToSend(path)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "orchestrator": "Advance jobs.",
     "worker": "Do the tasks that a module's worker has skills for.",
     "job": "Submit jobs and look at them.",
+    "files": "Send files to jobs, list and fetch them.",
     "blueprint": "Look at blueprints and at what they compile into.",
     "token": "Make tokens for workers and clients, hash and try them.",
     "version": "Print the version.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import click
 
@@ -13,6 +15,9 @@ from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.errors import NotFound
+from avtomatika.files.config import S3Config
+from avtomatika.files.handler_files import files_for
+from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
@@ -72,6 +77,12 @@ def client_of(clients: Clients) -> Callable[[str], Client]:
     return look_up
 
 
+def _objects() -> Objects | None:
+    """The bucket of results, where there is one."""
+    config = S3Config.from_environment(os.environ)
+    return None if config is None or config.bucket is None else Objects(config)
+
+
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
     url = str(settings.redis_url)
     with broker.connect(
@@ -96,6 +107,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             surroundings=Surroundings(
                 client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
                 data=StoredData(server),
+                files_of=partial(files_for, _objects()),
             ),
             limits=Limits(transitions=settings.max_transitions_per_job, retries=settings.job_max_retries),
         )

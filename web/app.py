@@ -14,13 +14,14 @@ from flask_smorest import Api
 from avtomatika import __version__
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError
+from avtomatika.files.job_files import JobFiles
 from avtomatika.schemas.api import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
 from . import docs, health
 from .access import guard
-from .api import blueprints, control, jobs
+from .api import blueprints, control, files, jobs
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -55,8 +56,9 @@ def create_app(
     declare: Callable[[], None],
     web_threads: int = 256,
     gateway: Gateway | None = None,
+    job_files: JobFiles | None = None,
 ) -> Flask:
-    """The app of one process; workers come in over HTTP where there is a *gateway*.
+    """The app of one process; workers come in over HTTP where there is a *gateway*, clients get files by *job_files*.
 
     *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere.
     Raises BlueprintError where two plans have one name or one endpoint.
@@ -71,6 +73,7 @@ def create_app(
         clients=clients,
         declare=declare,
         waits=BoundedSemaphore(max(1, web_threads - FREE_THREADS)),
+        files=job_files,
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.after_request(_harden)
@@ -79,6 +82,7 @@ def create_app(
         creation_routes(by_name.values()),
         jobs.routes,
         control.routes,
+        files.routes,
         blueprints.routes,
         health.routes,
         docs.routes,

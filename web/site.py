@@ -9,7 +9,8 @@ from threading import BoundedSemaphore
 from flask import current_app
 
 from avtomatika.core.plan import Plan
-from avtomatika.errors import NotFound
+from avtomatika.errors import NotFound, SettingsError
+from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
@@ -29,6 +30,13 @@ class Site:
     clients: Clients
     declare: Callable[[], None]
     waits: BoundedSemaphore
+    files: JobFiles | None = None
+
+    def job_files(self) -> JobFiles:
+        """The files of jobs; raises SettingsError where there is no place for any."""
+        if self.files is None:
+            raise SettingsError("this server keeps no files: S3_BUCKET is not set")
+        return self.files
 
     def plan(self, blueprint: str) -> Plan:
         """The plan of *blueprint*; raises NotFound with the names that are like it."""

@@ -6,6 +6,7 @@ Each process builds its own app, after the fork; nothing is connected before the
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from dotenv import load_dotenv
@@ -13,6 +14,9 @@ from flask import Flask
 
 from avtomatika import broker
 from avtomatika.errors import SettingsError
+from avtomatika.files.config import S3Config
+from avtomatika.files.job_files import JobFiles
+from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.store import HeldTasks, Keyring, Registry, Store
@@ -51,7 +55,14 @@ def create() -> Flask:
         declare=declare,
         web_threads=settings.web_threads,
         gateway=_gateway(settings, url, store.keyring),
+        job_files=_job_files(settings),
     )
+
+
+def _job_files(settings: Settings) -> JobFiles | None:
+    """The files in the bucket of results, where there is one."""
+    config = S3Config.from_environment(os.environ)
+    return None if config is None or config.bucket is None else JobFiles(Objects(config), group=settings.group)
 
 
 def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:

@@ -7,16 +7,12 @@ uploaded, files of other jobs of the same client (which their metadata must say)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from avtomatika.errors import InvalidInputError
 
 from .config import S3Config
 from .keys import job_prefix, owner_of, uploader
 from .locations import Location
-
-if TYPE_CHECKING:
-    from .s3 import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +55,10 @@ class Reader:
         owner = owner_of(location.key)
         return owner is not None and owner.job_id is not None
 
-    def check_proof(self, found: Found) -> None:
-        """Raise InvalidInputError unless the object is the client's."""
-        if self.client is None or found.client != self.client:
-            raise _not_theirs(found.location)
+    def check_proof(self, location: Location, client: str | None) -> None:
+        """Raise InvalidInputError unless the object, which says that it is *client*'s, is the reader's client's."""
+        if self.client is None or client != self.client:
+            raise _not_theirs(location)
 
 
 def _not_theirs(location: Location) -> InvalidInputError:

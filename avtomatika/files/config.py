@@ -11,7 +11,15 @@ from avtomatika.errors import SettingsError
 
 #: Any of these turns S3 on.
 _SWITCHES = ("S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_BUCKET")
-_VARIABLES = (*_SWITCHES, "S3_SESSION_TOKEN", "S3_REGION", "S3_CA_BUNDLE", "AWS_CA_BUNDLE", "S3_ALLOWED_BUCKETS")
+_VARIABLES = (
+    *_SWITCHES,
+    "S3_SESSION_TOKEN",
+    "S3_REGION",
+    "S3_CA_BUNDLE",
+    "AWS_CA_BUNDLE",
+    "S3_ALLOWED_BUCKETS",
+    "S3_PUBLIC_ENDPOINT_URL",
+)
 #: What is signed for where no region is named: servers that are not Amazon's take any.
 _ANY_REGION = "us-east-1"
 
@@ -21,9 +29,11 @@ class S3Config:
     """How to reach S3. Without keys, the usual places of boto3 are looked into (instance roles, ``~/.aws``).
 
     *bucket* is where results go; *allowed_buckets* is what params may name (None: any), and *bucket* always.
+    *public_endpoint_url* is where clients reach the server, if it is not where we do.
     """
 
     endpoint_url: str | None = None
+    public_endpoint_url: str | None = None
     access_key: str | None = field(default=None, repr=False)
     secret_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
@@ -40,11 +50,10 @@ class S3Config:
         if not any(name in given for name in _SWITCHES):
             return None
         _both_or_none(given, "S3_ACCESS_KEY", "S3_SECRET_KEY")
-        endpoint_url = given.get("S3_ENDPOINT_URL")
-        if endpoint_url is not None:
-            _check_endpoint(endpoint_url)
+        endpoint_url = _endpoint(given, "S3_ENDPOINT_URL")
         return cls(
             endpoint_url=endpoint_url,
+            public_endpoint_url=_endpoint(given, "S3_PUBLIC_ENDPOINT_URL"),
             access_key=given.get("S3_ACCESS_KEY"),
             secret_key=given.get("S3_SECRET_KEY"),
             session_token=given.get("S3_SESSION_TOKEN"),
@@ -76,16 +85,20 @@ def _both_or_none(given: Mapping[str, str], *names: str) -> None:
         raise SettingsError(f"{missing[0]} is not set, but {present} is: one is nothing without the other")
 
 
-def _check_endpoint(url: str) -> None:
+def _endpoint(given: Mapping[str, str], name: str) -> str | None:
+    url = given.get(name)
+    if url is None:
+        return None
     if "@" in url:
-        raise SettingsError("S3_ENDPOINT_URL: keys belong into S3_ACCESS_KEY and S3_SECRET_KEY, not into the URL")
+        raise SettingsError(f"{name}: keys belong into S3_ACCESS_KEY and S3_SECRET_KEY, not into the URL")
     try:
         parts = urlsplit(url)
         is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_right = False
     if not is_right:
-        raise SettingsError(f"S3_ENDPOINT_URL={url!r}: must be a URL like http://localhost:9000")
+        raise SettingsError(f"{name}={url!r}: must be a URL like http://localhost:9000")
+    return url
 
 
 def _file(given: Mapping[str, str], name: str) -> str | None:

@@ -24,10 +24,14 @@ _REASONS = {
     "InvalidBucketName": "that is no name of a bucket",
     "KeyTooLongError": "the key is too long",
 }
-
-
+#: Those that say that there is nothing.
+_MISSING = ("NoSuchKey", "404")
 #: How a full disk, or a used up share of it, is called.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Missing(InvalidInputError):
+    """There is no such object."""
 
 
 class Changed(TransientError):
@@ -70,7 +74,7 @@ def _refused(what: object, problem: ClientError) -> TaskError:
     code = str(error.get("Code", ""))
     status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code in _REASONS:
-        return InvalidInputError(f"{what}: {_REASONS[code]}")
+        return (Missing if code in _MISSING else InvalidInputError)(f"{what}: {_REASONS[code]}")
     if status == 403 and code != "RequestTimeTooSkewed":
         return InvalidInputError(f"{what}: access denied ({code})")
     if status == 412:

@@ -9,6 +9,7 @@ from typing import IO, Any
 from avtomatika.errors import InvalidInputError, PermanentError
 
 from .locations import Location
+from .names import parts_of
 from .task import TaskFiles
 
 
@@ -23,10 +24,7 @@ class _Folder:
 
         The folder is there, and is removed with all that is in it when the task has ended.
         """
-        parts = name.split("/")
-        if not name or name.startswith("/") or "\0" in name or ".." in parts or name.endswith("/"):
-            raise InvalidInputError(f"{name!r} is no name of a file in the task's folder")
-        path = self._files.folder.outputs.joinpath(*parts)
+        path = self._files.folder.outputs.joinpath(*parts_of(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

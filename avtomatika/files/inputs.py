@@ -75,7 +75,8 @@ class Inputs:
         objects = dict(zip(lone, self._depot.for_all(s3.look, lone), strict=True))
         for location in wanted:
             if self._reader.needs_proof(location, s3.config):
-                self._reader.check_proof(objects.get(location) or s3.look(folders[location][0].location))
+                proof = objects.get(location) or s3.look(folders[location][0].location)
+                self._reader.check_proof(location, proof.client)
         self._make_room([*objects.values(), *(found for each in folders.values() for found in each)])
         plans = [
             self._plan_folder(location, folders[location])
@@ -97,7 +98,7 @@ class Inputs:
         self._reader.check_listing(location, s3.config)
         found = s3.list(location)
         if self._reader.needs_proof(location, s3.config):
-            self._reader.check_proof(s3.look(found[0].location))
+            self._reader.check_proof(location, s3.look(found[0].location).client)
         return found
 
     def _plan_object(self, location: Location, found: Found) -> tuple[Path, list[tuple[Found, Path]]]:

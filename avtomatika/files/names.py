@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from unicodedata import category, normalize
 
+from avtomatika.errors import InvalidInputError
+
 #: Longest part of a path, in bytes of UTF-8; what a mark adds to it fits into the 255 of file systems.
 _MAX_PART_BYTES = 200
 #: A longer "extension" is none.
@@ -27,6 +29,18 @@ def safe_part(part: str) -> str:
     if not clean.strip("."):
         clean = "_" * max(len(clean), 1)
     return clean if len(clean.encode()) <= _MAX_PART_BYTES else _marked(clean, part)
+
+
+def parts_of(name: str) -> list[str]:
+    """The parts of a *name* that somebody gives a file; raises InvalidInputError where it could lead elsewhere.
+
+    >>> parts_of("scenes/1.jpg")
+    ['scenes', '1.jpg']
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in name:
+        raise InvalidInputError(f"{name!r} is no name of a file: it must lead down, and not end in a slash")
+    return parts
 
 
 class Names:

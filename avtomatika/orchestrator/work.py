@@ -32,14 +32,21 @@ logger = logging.getLogger(__name__)
 
 #: Who a client is, by name; there may be no more than the name to tell.
 ClientOf = Callable[[str], Client]
+#: What a handler of a job gets as ``task_files``; the second is whether it is async.
+FilesOf = Callable[[Job, bool], object]
+
+
+def no_files(job: Job, is_async: bool) -> None:
+    """Where nothing is said of S3."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What handlers see besides their job: who its client is, and the *data* that the jobs of a blueprint share."""
+    """What handlers see besides their job: who its client is, the *data* that the jobs of a blueprint share, files."""
 
     client_of: ClientOf = Client
     data: Data = field(default_factory=MemoryData)
+    files_of: FilesOf = no_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,7 @@ class _HandlerCall:
         self.handler = choose(blueprint, state, self.context)
         if blueprint.data_stores:
             self.context.data_stores = DataStores(blueprint, surroundings.data, is_async=self.handler.is_async)
+        self.context.task_files = surroundings.files_of(job, self.handler.is_async)
         self.arguments = self.handler.bind(self.context)
         self.state = blueprint.plan.states[state]
         self.is_async = self.handler.is_async

@@ -15,7 +15,8 @@ from avtomatika.files.depot import Depot
 from avtomatika.files.handle import Files
 from avtomatika.files.task import TaskFiles
 
-from .conftest import Cloud, task
+from ..cloud import Cloud
+from .conftest import task
 
 ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2, 3))
 

@@ -12,7 +12,8 @@ import pytest
 from avtomatika.files.depot import Depot
 from avtomatika.worker.runtime import Runtime
 
-from .conftest import Cloud, task
+from ..cloud import Cloud
+from .conftest import task
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "files.md"
 DEADLINE_SECONDS = 20
@@ -25,7 +26,8 @@ def perform(depot: Depot) -> Callable[..., Any]:
     for block in re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
         namespaces.append({})
         exec(block, namespaces[-1])  # noqa: S102 - our own document
-    skills = {name: skill for each in namespaces for name, skill in each["worker"].skills.items()}
+    workers = [each["worker"] for each in namespaces if "worker" in each]
+    skills = {name: skill for worker in workers for name, skill in worker.skills.items()}
 
     def perform(name: str, **params: Any) -> Any:
         runtime = Runtime(skills, worker_id="worker-1", concurrency=1, depot=depot)

@@ -21,8 +21,9 @@ from avtomatika.files.handle import Files
 from avtomatika.files.s3 import ATTEMPTS, PART_BYTES
 from avtomatika.files.task import TaskFiles
 
+from ..cloud import Cloud
 from . import proxy as faults
-from .conftest import Cloud, left_in, task
+from .conftest import left_in, task
 from .proxy import Proxy
 
 LARGE = 2 * PART_BYTES + 5

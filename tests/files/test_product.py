@@ -19,7 +19,7 @@ from avtomatika.core.job import Job
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
-from .conftest import USUAL_PORT, Cloud
+from ..cloud import USUAL_PORT, Cloud
 
 DEADLINE_SECONDS = 30
 RESULTS = "worker-results"

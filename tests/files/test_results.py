@@ -18,7 +18,8 @@ from avtomatika.files.handle import Files
 from avtomatika.files.places import Place, path_of
 from avtomatika.files.task import TaskFiles
 
-from .conftest import Cloud, task
+from ..cloud import Cloud
+from .conftest import task
 
 Begin = Callable[..., TaskFiles]
 LONG_AGO = 1_000_000_000

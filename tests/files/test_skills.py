@@ -17,7 +17,8 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.depot import Depot
 from avtomatika.worker.runtime import Runtime
 
-from .conftest import Cloud, left_in, task
+from ..cloud import Cloud
+from .conftest import left_in, task
 
 DEADLINE_SECONDS = 20
 

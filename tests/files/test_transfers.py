@@ -15,7 +15,8 @@ from avtomatika.files.inputs import locations_in
 from avtomatika.files.s3 import PART_BYTES
 from avtomatika.files.task import TaskFiles
 
-from .conftest import Cloud, left_in
+from ..cloud import Cloud
+from .conftest import left_in
 
 Begin = Callable[..., TaskFiles]
 

@@ -6,6 +6,7 @@ Answers are the JSON of the API as dicts; errors are those of :mod:`avtomatika.e
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ import requests
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized, Unavailable
+
+from . import transfers
 
 #: How long the server may hold a request that waits for a job to change.
 LONGEST_WAIT_SECONDS = 25.0
@@ -137,6 +140,37 @@ class ApiClient:
             if JobStatus(job["status"]).is_final or left == 0:
                 return job
 
+    # ------------------------------------------------------------ files
+
+    def files(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """Files of a job by name: ``name, uri, size, modified_at``; fetched page by page as they are asked for."""
+        after: str | None = ""
+        while after is not None:
+            page = self._json("GET", f"{_job_path(job_id)}/files", params={"after": after})
+            yield from page["files"]
+            after = page["next"]
+
+    def upload(self, path: str | Path, *, job_id: str | None = None) -> str:
+        """Send a file, at most 5 GiB, and answer its URI, for the initial data of jobs or as a file of *job_id*."""
+        file = Path(path)
+        size, sha256 = transfers.digest_of(file)
+        url = "/api/v1/files/upload-url" if job_id is None else f"{_job_path(job_id)}/files/upload-url"
+        place = self._json("POST", url, json={"name": file.name, "size": size, "sha256": sha256})
+        transfers.send(file, place["url"], place["headers"])
+        return str(place["uri"])
+
+    def download(self, job_id: str, name: str, path: str | Path) -> Path:
+        """Fetch a file of a job to *path*, or into it where that is a folder; answers where it is.
+
+        *name* is what :meth:`files` says, or the end of it; Conflict where several end so.
+        """
+        response = self._ask("GET", f"{_job_path(job_id)}/files/{quote(name)}", is_redirected=True)
+        target = Path(path)
+        if target.is_dir():
+            target = target / name.rpartition("/")[2]
+        transfers.fetch(response.headers["Location"], target)
+        return target
+
     # ------------------------------------------------------------ blueprints
 
     def blueprints(self) -> list[dict[str, Any]]:
@@ -172,7 +206,10 @@ class ApiClient:
         content: bytes = self._ask("GET", path, params={"format": format}).content
         return content
 
-    def _ask(self, method: str, path: str, *, held_seconds: float = 0, **options: Any) -> requests.Response:
+    def _ask(
+        self, method: str, path: str, *, held_seconds: float = 0, is_redirected: bool = False, **options: Any
+    ) -> requests.Response:
+        """The answer that is none of an error; where *is_redirected*, the one that leads elsewhere."""
         url = self._base_url + path
         timeout = (self._timeout_seconds, self._timeout_seconds + held_seconds)
         try:
@@ -182,7 +219,7 @@ class ApiClient:
             raise Unavailable(f"{self._base_url} did not answer within {timeout[1]:g} s") from None
         except requests.RequestException as error:
             raise Unavailable(f"{self._base_url} cannot be reached: {_reason(error)}") from None
-        if response.ok and not response.is_redirect:
+        if response.ok and response.is_redirect == is_redirected:
             return response
         raise _error(response, path)
 

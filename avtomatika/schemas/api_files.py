@@ -1,0 +1,72 @@
+"""Bodies, queries and answers of the HTTP API that are about files."""
+
+from __future__ import annotations
+
+import re
+
+from marshmallow import Schema, ValidationError, fields
+from marshmallow.validate import Length, Range, Regexp
+
+from .api_fields import Timestamp
+from .api_requests import Strict
+
+#: Most files in one page.
+LARGEST_PAGE = 1000
+#: Longest name of a file, as file systems have it.
+LONGEST_NAME_BYTES = 255
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+def _check_name(name: str) -> None:
+    if "/" in name or "\0" in name or name in (".", ".."):
+        raise ValidationError("must be a name without a folder, as movie.mp4 is")
+    if len(name.encode()) > LONGEST_NAME_BYTES:
+        raise ValidationError(f"has {len(name.encode())} bytes, at most {LONGEST_NAME_BYTES}")
+
+
+class FilesQuerySchema(Strict):
+    """Which part of a list of files."""
+
+    after = fields.String(load_default="", metadata={"description": "`next` of the page before"})
+    limit = fields.Integer(load_default=LARGEST_PAGE, validate=Range(1, LARGEST_PAGE))
+
+
+class UploadRequestSchema(Strict):
+    """A file that somebody wants to send."""
+
+    name = fields.String(required=True, validate=[Length(min=1), _check_name])
+    size = fields.Integer(
+        required=True, strict=True, validate=Range(min=0), metadata={"description": "bytes, exactly as many"}
+    )
+    sha256 = fields.String(
+        load_default=None,
+        validate=Regexp(_SHA256, error="must be 64 hex digits"),
+        metadata={"description": "checked by whoever fetches the file"},
+    )
+
+
+class FileSchema(Schema):
+    """A file of a job."""
+
+    name = fields.String(metadata={"description": "among the files of the job"})
+    uri = fields.String()
+    size = fields.Integer(metadata={"description": "bytes"})
+    modified_at = Timestamp(attribute="modified_ms")
+
+
+class FileListSchema(Schema):
+    """A page of files, by name."""
+
+    job_id = fields.String()
+    files = fields.List(fields.Nested(FileSchema))
+    next = fields.String(allow_none=True, metadata={"description": "`after` of the next page; null at the end"})
+
+
+class UploadSchema(Schema):
+    """Where to send a file: a request with `method` to `url`, with all of `headers`; then `uri` names it."""
+
+    uri = fields.String(metadata={"description": "for the initial data of jobs"})
+    url = fields.String()
+    method = fields.Constant("PUT")
+    headers = fields.Dict(keys=fields.String(), values=fields.String())
+    expires_in = fields.Integer(metadata={"description": "seconds within which to begin"})

@@ -1,0 +1,58 @@
+"""``avtomatika files ...``: files of jobs over HTTP, through the Python client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from avtomatika.client import ApiClient
+
+from .api import api_client, api_options
+from .output import json_option, print_json, print_table
+
+_COLUMNS = ("name", "size", "modified_at")
+
+
+@click.group("files")
+@api_options
+@click.pass_context
+def command(ctx: click.Context, url: str | None, token: str | None) -> None:
+    """Send files to jobs, list and fetch them."""
+    ctx.obj = ctx.with_resource(api_client(url, token))
+
+
+@command.command("list")
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def list_files(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Print the files of a job, by name."""
+    print_table(list(api.files(job_id)), _COLUMNS, as_json=as_json)
+
+
+@command.command()
+@click.argument("job_id")
+@click.argument("name")
+@click.argument("path", required=False, type=click.Path(path_type=Path), default=Path())
+@click.pass_obj
+def get(api: ApiClient, job_id: str, name: str, path: Path) -> None:
+    """Fetch a file of a job to PATH and print where it is.
+
+    NAME is what `files list` says, or the end of it. PATH is a file, or a folder to put it into.
+    """
+    click.echo(api.download(job_id, name, path))
+
+
+@command.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--job", "job_id", help="Make it a file of this job.  [default: for all jobs of yours]")
+@json_option
+@click.pass_obj
+def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
+    """Send a file to S3 and print its URI, for the data of jobs."""
+    uri = api.upload(path, job_id=job_id)
+    if as_json:
+        print_json({"uri": uri})
+    else:
+        click.echo(uri)

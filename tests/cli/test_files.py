@@ -1,0 +1,104 @@
+"""``avtomatika files`` and ``job submit KEY=@FILE`` against everything that ``up`` runs, and a real S3 server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..cloud import Cloud
+from .conftest import Run, Up, in_process
+
+BLUEPRINT = """
+from avtomatika import Blueprint
+
+bp = Blueprint(name="video", api_endpoint="jobs/video")
+
+@bp.handler(is_start=True)
+async def start(initial_data, actions, task_files):
+    await task_files.write_json("order.json", initial_data)
+    actions.dispatch_task("shout", {"video": initial_data["video"]}, transitions={"success": "done"})
+
+@bp.handler(is_end=True)
+def done(output, task_files):
+    return {"output": output, "link": task_files.url(output)}
+"""
+WORKER = """
+from pathlib import Path
+from avtomatika import Worker
+
+worker = Worker()
+
+@worker.skill()
+def shout(params: dict):
+    source = Path(params["video"])
+    target = source.with_suffix(".loud")
+    target.write_text(source.read_text().upper())
+    return {"output": str(target)}
+"""
+
+
+@pytest.fixture(scope="module")
+def running(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("files") / "project"
+    (folder / "blueprints").mkdir(parents=True)
+    (folder / "blueprints" / "video.py").write_text(BLUEPRINT)
+    (folder / "worker.py").write_text(WORKER)
+    (folder / "movie.txt").write_text("hello")
+    everything = Up(
+        folder,
+        S3_ENDPOINT_URL=cloud.url,
+        S3_ACCESS_KEY="minioadmin",
+        S3_SECRET_KEY="minioadmin",
+        S3_BUCKET=cloud.make_bucket(),
+        WORKER_PAYLOAD_DIR=str(folder / "payloads"),
+    )
+    yield everything.wait_until_ready()
+    everything.end()
+    everything.sweep()
+
+
+@pytest.fixture
+def run(running: Up) -> Run:
+    return in_process(running.folder)
+
+
+def test_a_file_goes_to_a_job_and_its_result_comes_back(run: Run, running: Up, cloud: Cloud, tmp_path: Path) -> None:
+    submitted = run("job", "submit", "video", "video=@movie.txt")
+    job_id = submitted.stdout.strip()
+    assert run("job", "watch", job_id).code == 0, running.said
+
+    listed = json.loads(run("files", "list", job_id, "--json").stdout)
+    got = run("files", "get", job_id, "movie.loud", str(tmp_path))
+
+    assert sorted(Path(each["name"]).name for each in listed) == ["movie.loud", "order.json"]
+    assert got.stdout == f"{tmp_path}/movie.loud\n"
+    assert (tmp_path / "movie.loud").read_text() == "HELLO"
+    job = json.loads(run("job", "show", job_id, "--json").stdout)
+    assert cloud.read(job["initial_data"]["video"]) == b"hello"
+    assert job["result"]["link"].startswith(f"{cloud.url}/")
+
+
+def test_a_file_is_sent_for_later_or_for_a_job(run: Run, running: Up, cloud: Cloud) -> None:
+    job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+    later = run("files", "put", str(running.folder / "movie.txt")).stdout.strip()
+    of_job = json.loads(run("files", "put", "--job", job_id, str(running.folder / "movie.txt"), "--json").stdout)["uri"]
+
+    assert cloud.read(later) == cloud.read(of_job) == b"hello"
+    assert "/g0-uploads/operator/" in later
+    assert f"/{job_id}/uploads/" in of_job
+
+
+def test_a_file_that_is_not_there_is_usage(run: Run) -> None:
+    done = run("job", "submit", "video", "video=@nothing.txt")
+
+    assert done.code == 2
+    assert "'@nothing.txt': there is no such file" in done.stderr
+
+
+def test_a_name_that_no_file_of_the_job_has_is_exit_code_4(run: Run) -> None:
+    job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+
+    assert run("files", "get", job_id, "nothing").code == 4
