@@ -70,6 +70,12 @@ class Unauthorized(AvtomatikaError):
     code = "unauthorized"
 
 
+class Forbidden(AvtomatikaError):
+    """The token is known, but does not go so far."""
+
+    code = "forbidden"
+
+
 class NotFound(AvtomatikaError):
     """There is no such thing, or it is not the caller's."""
 

@@ -14,6 +14,7 @@ import click
 from avtomatika import __version__
 from avtomatika.errors import (
     AvtomatikaError,
+    Forbidden,
     InvalidRequest,
     NotFound,
     SettingsError,
@@ -31,6 +32,7 @@ _COMMANDS = {
     "job": "Submit jobs and look at them.",
     "files": "Send files to jobs, list and fetch them.",
     "blueprint": "Look at blueprints and at what they compile into.",
+    "workers": "Look at the workers that are there.",
     "token": "Make tokens for workers and clients, hash and try them.",
     "version": "Print the version.",
 }
@@ -42,6 +44,7 @@ _EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (Unavailable, 3),
     (NotFound, 4),
     (Unauthorized, 5),
+    (Forbidden, 5),
 )
 
 

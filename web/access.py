@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Request, g, request
 
-from avtomatika.errors import Unauthorized
+from avtomatika.errors import Forbidden, Unauthorized
 from avtomatika.tokens import Client, Clients
 
 
@@ -25,6 +25,12 @@ def caller() -> Client:
     """The client who sent this request."""
     client: Client = g.caller
     return client
+
+
+def require_operator() -> None:
+    """For what concerns everybody's jobs; raises Forbidden."""
+    if not caller().is_operator:
+        raise Forbidden("this is for operators: ask with an operator's token")
 
 
 def _token(asked: Request) -> str:

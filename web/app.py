@@ -21,7 +21,7 @@ from avtomatika.tokens import Clients
 
 from . import docs, health
 from .access import guard
-from .api import blueprints, control, files, jobs
+from .api import blueprints, control, files, jobs, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -84,6 +84,7 @@ def create_app(
         control.routes,
         files.routes,
         blueprints.routes,
+        workers.routes,
         health.routes,
         docs.routes,
     )

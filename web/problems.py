@@ -16,6 +16,7 @@ from werkzeug.exceptions import NotFound as NoSuchPath
 from avtomatika.errors import (
     AvtomatikaError,
     Conflict,
+    Forbidden,
     InvalidRequest,
     NoRoute,
     NotFound,
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,

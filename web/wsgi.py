@@ -74,12 +74,17 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
     def connect() -> Any:
         return broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
 
+    def declare_own(worker_id: str) -> None:
+        with connect() as connection:
+            broker.declare_tasks(connection, (), worker_id=worker_id)
+
     return Gateway(
         workers=workers,
         registry=registry,
         held=held,
         keyring=keyring,
         polls=Polls(connect=connect, held=held),
+        declare_own=declare_own,
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,
     )

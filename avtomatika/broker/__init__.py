@@ -2,10 +2,19 @@
 
 from avtomatika.transport import Outgoing
 
-from .answers import answer, handed_on, notice, progress_notice, reply_key, told_of_death
+from .answers import (
+    answer,
+    handed_on,
+    heartbeat,
+    notice,
+    progress_notice,
+    registration,
+    reply_key,
+    told_of_death,
+)
 from .connection import address, connect
 from .intake import Delivery, Intake
-from .topology import TAKEN, declare, declare_tasks
+from .topology import TAKEN, declare, declare_tasks, own_queue
 
 __all__ = [
     "TAKEN",
@@ -18,8 +27,11 @@ __all__ = [
     "declare",
     "declare_tasks",
     "handed_on",
+    "heartbeat",
     "notice",
+    "own_queue",
     "progress_notice",
+    "registration",
     "reply_key",
     "told_of_death",
 ]

@@ -1,4 +1,6 @@
-"""The message that a result becomes. Its outcome is in the key, so that the broker finds the state that is next."""
+"""What workers send: results, and notices of themselves. The outcome of a result is in the key, so that the broker
+finds the state that is next.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,13 @@ from avtomatika.core.events import DeadLetter, Result
 from avtomatika.core.plan import WORKERS
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas import wire
+from avtomatika.schemas.presence import beat_of, record_of
 from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 
-from .topology import PROGRESS, TAKEN
+from .topology import HEARTBEAT, PROGRESS, REGISTER, TAKEN
 
+#: What a worker says of itself is news for so long: an orchestrator that was away must not take it for the present.
+NEWS_SECONDS = 30.0
 #: Outcomes that every task may have; others must be among the task's own.
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
@@ -54,3 +59,20 @@ def notice(task: wire.TaskMessage, worker_id: str) -> Outgoing:
 def progress_notice(progress: wire.Progress) -> Outgoing:
     """Word to the orchestrators of how far a task is."""
     return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress))
+
+
+def registration(body: Mapping[str, Any]) -> Outgoing:
+    """Word to the orchestrators that a worker is there, and what it can do."""
+    return Outgoing(
+        WORKERS,
+        REGISTER,
+        wire.dump_notice(wire.Registered(body["worker_id"], record_of(body))),
+        ttl_seconds=NEWS_SECONDS,
+    )
+
+
+def heartbeat(body: Mapping[str, Any]) -> Outgoing:
+    """Word to the orchestrators that a worker is still there, and how it fares."""
+    return Outgoing(
+        WORKERS, HEARTBEAT, wire.dump_notice(wire.Beat(body["worker_id"], beat_of(body))), ttl_seconds=NEWS_SECONDS
+    )

@@ -116,6 +116,11 @@ class Intake:
             self._consumer.cancel_by_queue(name)
         self._consumer.consume()
 
+    def waiting(self, queue: str) -> int:
+        """How many messages of *queue* nobody has taken."""
+        with translated(self._connection):
+            return int(self.channel.queue_declare(queue, passive=True).message_count)
+
     def set_credit(self, prefetch: int) -> None:
         """Hold at most so many deliveries from now on."""
         self.channel.basic_qos(prefetch_count=prefetch)

@@ -12,10 +12,15 @@ from avtomatika.errors import NoRoute
 
 from .connection import translated
 
-#: Routing key of the notice that a worker has begun with a task.
+#: Routing keys of notices: a worker has begun with a task, it is there, it is still there.
 TAKEN = "taken"
-#: Routing key of the notice that tells how far a worker is.
 PROGRESS = "progress"
+REGISTER = "register"
+HEARTBEAT = "heartbeat"
+NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
+
+#: A worker that does not ask for its own tasks for so long will not come back for them.
+_OWN_QUEUE_SECONDS = 3600
 
 _steps, _tasks, _timers, _workers = (Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS))
 
@@ -37,10 +42,18 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
         _declare(channel, [_steps, _tasks, _timers, _workers], queues)
 
 
-def declare_tasks(connection: Connection, task_types: Iterable[str]) -> None:
-    """Declare what workers need: a queue for each of *task_types*, and where results and notices go."""
+def own_queue(worker_id: str) -> str:
+    """Name of the queue of tasks that one worker was chosen for."""
+    return f"@{worker_id}"
+
+
+def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_id: str | None = None) -> None:
+    """Declare what workers need: a queue for each of *task_types*, one for the worker itself, and where results and
+    notices go."""
     with translated(connection), connection.channel() as channel:
         queues = [_notices(), *_task_queues(task_types)]
+        if worker_id is not None:
+            queues.append(_own_queue(worker_id))
         _declare(channel, [_steps, _tasks, _workers], queues)
 
 
@@ -55,11 +68,16 @@ def _step_queues(plan: Plan) -> Iterator[Queue]:
 
 
 def _notices() -> Queue:
-    return Queue(WORKERS, bindings=[binding(_workers, routing_key=key) for key in (TAKEN, PROGRESS)])
+    return Queue(WORKERS, bindings=[binding(_workers, routing_key=key) for key in NOTICES])
 
 
 def _task_queues(task_types: Iterable[str]) -> list[Queue]:
     return [Queue(task_type, _tasks, routing_key=task_type) for task_type in task_types]
+
+
+def _own_queue(worker_id: str) -> Queue:
+    name = own_queue(worker_id)
+    return Queue(name, _tasks, routing_key=name, expires=_OWN_QUEUE_SECONDS)
 
 
 def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> None:
@@ -73,6 +91,9 @@ def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> No
         queues=[queue.name for queue in queues],
         bindings=[(queue.name, *bound) for queue in queues for bound in _bindings(queue)],
     )
+    for queue in queues:
+        if queue.expires is not None:
+            queue(channel).queue_declare()
 
 
 def _bindings(queue: Queue) -> list[tuple[str, str]]:

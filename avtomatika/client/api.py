@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized, Unavailable
+from avtomatika.errors import AvtomatikaError, Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized, Unavailable
 
 from . import transfers
 
@@ -190,6 +190,13 @@ class ApiClient:
         """The graph of the job's blueprint with the path that the job took."""
         return self._bytes(f"{_job_path(job_id)}/graph", format)
 
+    # ------------------------------------------------------------ workers
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers that were heard of lately. For operators; Forbidden for everybody else."""
+        workers: list[dict[str, Any]] = self._json("GET", "/api/v1/workers")["workers"]
+        return workers
+
     # ------------------------------------------------------------ inside
 
     def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -239,6 +246,8 @@ def _error(response: requests.Response, path: str) -> AvtomatikaError:
     match response.status_code:
         case 401:
             return Unauthorized(detail)
+        case 403:
+            return Forbidden(detail)
         case 404:
             kind, name = str(problem.get("kind", "page")), str(problem.get("name", path))
             return NotFound(kind, name, known=problem.get("near", ()))

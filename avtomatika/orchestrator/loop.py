@@ -17,10 +17,10 @@ from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.errors import Unavailable
-from avtomatika.schemas import wire
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
 from .doorkeeper import Doorkeeper, SignedByWorker
+from .notices import Notices
 from .runner import Call, Runner
 from .work import Arrival, Limits, Surroundings, Work
 
@@ -59,6 +59,7 @@ class Orchestrator:
         self._intake = intake
         self._store = store
         self._door = Doorkeeper(intake, store, signed_by_worker)
+        self._notices = Notices(intake=intake, store=store)
         self._upkeep = upkeep
         self._runner = runner
         self._limits = limits
@@ -114,24 +115,13 @@ class Orchestrator:
         due = [delivery for delivery in self._inbox if delivery.queue == TIMERS]
         steps = [delivery for delivery in self._inbox if delivery.queue not in (WORKERS, TIMERS)]
         if told:
-            self._hear(told)
+            self._notices.note(self._door.notices(told))
             self._inbox = due + steps
         if due:
             self._send_due(due)
             self._inbox = steps
         if steps:
             self._begin(steps)
-
-    def _hear(self, deliveries: Sequence[Delivery]) -> None:
-        """Write down what workers tell."""
-        notices = self._door.notices(deliveries)
-        taken = [(delivery.tag, told) for delivery, told in notices if isinstance(told, wire.Taken)]
-        self._store.taken(taken)
-        self._intake.release([tag for tag, _ in taken])
-        progress = [(delivery.tag, told) for delivery, told in notices if isinstance(told, wire.Progress)]
-        if progress:
-            self._store.progress([told for _, told in progress])
-            self._intake.ack([tag for tag, _ in progress])
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
         settlements = []

@@ -34,27 +34,50 @@ class _Open(Schema):
 
 class SkillSchema(_Open):
     name = _id(required=True)
+    input_schema = fields.Raw()
 
 
 class RegistrationSchema(_Open):
+    """``concurrency``: how many tasks it does at a time, where it says so.
+
+    What is raw may be anything: whoever keeps it takes what makes sense.
+    """
+
     worker_id = _id(required=True)
     worker_type = fields.String(load_default="")
+    version = fields.String(load_default="", validate=validate.Length(max=MAX_ID_LENGTH))
+    concurrency = fields.Integer(strict=True, validate=validate.Range(min=1))
     supported_skills = fields.List(
         fields.Nested(SkillSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES)
     )
+    resources = fields.Raw()
+    capabilities = fields.Raw()
     timestamp = fields.Integer(strict=True)
+
+
+class LinkSchema(_Open):
+    """``state``: ``in_use``, ``standby`` or ``down``, as the worker sees it."""
+
+    address = fields.String(required=True, validate=validate.Length(max=1_000))
+    state = fields.String(required=True, validate=validate.OneOf(("in_use", "standby", "down")))
 
 
 class HeartbeatSchema(_Open):
     """Without ``current_tasks`` it only says that the worker lives; ``timestamp`` is in seconds of its clock.
 
-    ``hands_back``: what is not among the current tasks is for others, at once.
+    ``hands_back``: what is not among the current tasks is for others, at once. ``running`` is how many tasks it does,
+    over all its ``links``; ``standby``: it takes its tasks elsewhere as long as it can; ``switches``: how often another
+    link came to be in charge.
     """
 
     worker_id = _id()
-    status = fields.String()
+    status = fields.String(validate=validate.Length(max=MAX_ID_LENGTH))
     current_tasks = _names()
     hands_back = fields.Boolean(load_default=False)
+    running = fields.Integer(strict=True, validate=validate.Range(min=0))
+    standby = fields.Boolean(load_default=False)
+    links = fields.List(fields.Nested(LinkSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES))
+    switches = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     timestamp = fields.Integer(strict=True)
 
 

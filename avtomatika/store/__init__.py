@@ -6,7 +6,7 @@ from .data import StoredData
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .records import JobFilter
-from .registry import Registry
+from .registry import Registry, WorkerRecord
 from .store import ServerInfo, Store
 from .upkeep import Upkeep
 
@@ -28,4 +28,5 @@ __all__ = [
     "Store",
     "StoredData",
     "Upkeep",
+    "WorkerRecord",
 ]

@@ -119,8 +119,13 @@ class Keys:
         return f"{self.prefix}worker:{worker_id}:tasks"
 
     def worker(self, worker_id: str) -> str:
-        """String: the record of a registered worker, JSON. Gone when it was not heard of for a while."""
+        """Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last heard of)
+        ms, ``given`` tasks routed to it since that beat, ``turn`` of the last one. Gone when it is silent for long."""
         return f"{self.prefix}worker:{worker_id}"
+
+    def workers(self) -> str:
+        """Sorted set of ids of registered workers by when they were last heard of (ms)."""
+        return f"{self.prefix}workers"
 
     def worker_names(self) -> str:
         """Sorted set: names of sections that a workers.toml had -> until when the shared token is not for them (ms)."""

@@ -1,21 +1,56 @@
-"""Workers over HTTP that were heard of lately, and the names that workers.toml has had within a day."""
+"""Workers that were heard of lately, over whatever link, and the names that workers.toml has had within a day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
 from avtomatika.core.job import Json
+from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.transport import Server, connect
+from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .scripts import read_all
+from .scripts import BEAT_WORKER, REGISTER_WORKER, read_all, run, run_all
 
 #: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
 WORKER_TTL_SECONDS = 120
+#: Heartbeats come every 5 s, those of the public SDK every 15 s.
+LOST_AFTER_SECONDS = 40
 #: How long the shared token is not for who was taken out of workers.toml.
 NAMED_SECONDS = 24 * 3600
+_FIELDS = ("record", "beat", "at", "since", "given", "turn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
+
+    *given* tasks were routed to it since its last heartbeat, in turn *turn* the last one.
+    """
+
+    worker_id: str
+    record: Mapping[str, Any]
+    beat: Mapping[str, Any]
+    heard_ms: int
+    since_ms: int
+    silent_ms: int
+    given: int = 0
+    turn: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has missed so many heartbeats that it must be taken for dead."""
+        return self.silent_ms > LOST_AFTER_SECONDS * 1000
+
+    @property
+    def status(self) -> str:
+        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``lost`` where it says nothing any more."""
+        said = str(self.beat.get("status", "idle"))
+        return "lost" if self.is_lost and said != "offline" else said
 
 
 class Registry:
@@ -32,22 +67,41 @@ class Registry:
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Write down a worker; what was known of it before is forgotten."""
-        text = orjson.dumps(dict(record)).decode()
-        read_all(self._server, [("SET", self._keys.worker(worker_id), text, "EX", WORKER_TTL_SECONDS)])
+        run(self._server, self._call(Registered(worker_id, record)))
+
+    def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
+        """Whether the worker is known; if so it stays so for a while. An empty *beat* leaves what was known of it."""
+        return bool(run(self._server, self._call(Beat(worker_id, beat))))
+
+    def hear(self, notices: Sequence[Registered | Beat]) -> None:
+        """Write down many in one round trip; heartbeats of strangers change nothing."""
+        run_all(self._server, [self._call(notice) for notice in notices])
 
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
         """The skills that *worker_id* registered with; None where it is not known."""
-        [text] = read_all(self._server, [("GET", self._keys.worker(worker_id))])
-        return None if text is None else tuple(orjson.loads(text)["skills"])
+        [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
+        return None if text is None else tuple(skill["name"] for skill in orjson.loads(text)["skills"])
 
-    def heard_of(self, worker_id: str) -> bool:
-        """Whether the worker is known; if so it stays so for a while."""
-        [known] = read_all(self._server, [("EXPIRE", self._keys.worker(worker_id), WORKER_TTL_SECONDS)])
-        return bool(known)
+    def workers(self) -> list[WorkerRecord]:
+        """All that were heard of lately, by id."""
+        clock, names = read_all(self._server, [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        ids = sorted(name.decode() for name in names)
+        rows = read_all(self._server, [("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
+        gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
+        read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
+        return [_record(worker_id, row, now_ms) for worker_id, row in zip(ids, rows, strict=True) if row[0] is not None]
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""
         self._server.close()
+
+    def _call(self, notice: Registered | Beat) -> Call:
+        keys = [self._keys.worker(notice.worker_id), self._keys.workers()]
+        if isinstance(notice, Registered):
+            return Call(REGISTER_WORKER, keys, [notice.worker_id, orjson.dumps(notice.record), WORKER_TTL_SECONDS])
+        beat = orjson.dumps(notice.beat) if notice.beat else b""
+        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS])
 
     # ------------------------------------------------------------ memory of names
 
@@ -69,3 +123,18 @@ class Registry:
     def _now_seconds(self) -> int:
         [clock] = read_all(self._server, [("TIME",)])
         return int(clock[0])
+
+
+def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
+    record, beat, at, since, given, turn = row
+    heard_ms = int(at or 0)
+    return WorkerRecord(
+        worker_id=worker_id,
+        record=orjson.loads(record or b"{}"),
+        beat=orjson.loads(beat or b"{}"),
+        heard_ms=heard_ms,
+        since_ms=int(since or 0),
+        silent_ms=max(now_ms - heard_ms, 0),
+        given=int(given or 0),
+        turn=int(turn or 0),
+    )

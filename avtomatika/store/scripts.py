@@ -48,6 +48,8 @@ RENEW_HELD = _read("renew_held", _FINISHES)
 SETTLE_HELD = _read("settle_held", _FINISHES)
 NOTE = _read("note", _FINISHES)
 DATA_INCR = _read("data_incr", _BEGINS)
+REGISTER_WORKER = _read("register_worker", _FINISHES)
+BEAT_WORKER = _read("beat_worker", _FINISHES)
 
 
 @contextmanager

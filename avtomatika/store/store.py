@@ -33,6 +33,7 @@ from .records import (
     load_job,
     load_note,
 )
+from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import REFUSALS, Wish, new_signal, signal_call
 
@@ -74,6 +75,8 @@ class Store:
         self._group = group
         self._job_ttl_ms = job_ttl_seconds * 1000
         self._memory_checked = 0.0
+        #: The workers that these jobs are for.
+        self.registry = Registry(server, prefix=prefix)
 
     @classmethod
     def connect(

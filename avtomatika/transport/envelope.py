@@ -21,7 +21,7 @@ DELAY_HEADER = "x-delay"
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message on its way; *body* is JSON text."""
+    """A message on its way; *body* is JSON text. With *ttl_seconds* it is dropped if it has waited so long."""
 
     exchange: str
     routing_key: str
@@ -29,6 +29,11 @@ class Outgoing:
     priority: int = 0
     headers: Mapping[str, Any] = field(default_factory=dict)
     delay_seconds: float = 0
+    ttl_seconds: float | None = None
+
+    @property
+    def ttl_ms(self) -> int | None:
+        return None if self.ttl_seconds is None else round(self.ttl_seconds * 1000)
 
 
 class Malformed(ValueError):

@@ -58,6 +58,7 @@ class Sender:
             self._router.encode(outgoing),
             str(outgoing.headers.get(envelope.GROUP_HEADER, "")),
             round(outgoing.delay_seconds * 1000),
+            outgoing.ttl_ms,
         )
 
     def settle_all(

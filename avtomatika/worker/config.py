@@ -14,10 +14,13 @@ from math import isfinite
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError
 from avtomatika.files.config import S3Config
 from avtomatika.files.depot import MAX_TASK_BYTES
+
+from .means import parsed_costs, parsed_resources
 
 T = TypeVar("T")
 
@@ -50,10 +53,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """``worker_id`` is made up where none was given: then nobody else can know it (``has_given_id``)."""
+    """``worker_id`` is made up where none was given."""
 
     worker_id: str
-    has_given_id: bool
     token: str | None = field(default=None, repr=False)
     addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
     mode: Mode = Mode.FAILOVER
@@ -65,15 +67,15 @@ class WorkerConfig:
     s3: S3Config | None = None
     payload_dir: str | None = None
     max_task_bytes: int = MAX_TASK_BYTES
+    resources: Mapping[str, Json] | None = None
+    costs: Mapping[str, float] | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> WorkerConfig:
         """Read *environ*, where blank means not set; raises SettingsError naming the variable and its value."""
         values = _Values(environ)
-        worker_id = values.get("WORKER_ID", _worker_id)
         return cls(
-            worker_id=worker_id or _made_up_id(),
-            has_given_id=worker_id is not None,
+            worker_id=values.get("WORKER_ID", _worker_id) or _made_up_id(),
             token=values.text("AVTOMATIKA_WORKER_TOKEN") or values.text("WORKER_TOKEN"),
             addresses=_addresses(values),
             mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
@@ -85,6 +87,8 @@ class WorkerConfig:
             s3=S3Config.from_environment(environ),
             payload_dir=values.text("WORKER_PAYLOAD_DIR"),
             max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
+            resources=values.get("WORKER_RESOURCES", parsed_resources),
+            costs=values.get("WORKER_COSTS", parsed_costs),
         )
 
 

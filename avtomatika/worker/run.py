@@ -20,8 +20,9 @@ from avtomatika.loading import load_object
 from .config import Address, WorkerConfig
 from .links.broker import BrokerLink
 from .links.group import LinkGroup, Member
-from .links.http import HttpLink, Identity
+from .links.http import HttpLink
 from .links.link import Link
+from .links.presence import Identity, Presence
 from .links.turns import Seat, Turns
 from .runtime import Runtime
 from .worker import Worker
@@ -111,35 +112,41 @@ def _link_to(place: int, worker: Worker, config: WorkerConfig, depot: Depot, tur
         depot=depot,
         on_end=None if is_only_broker else turns.wake,
     )
-    seat = None if is_only_broker else Seat(turns, place, lambda: runtime.running)
+    turns.count(place, lambda: runtime.running)
+    seat = None if is_only_broker else Seat(turns, place)
+    presence = Presence(_identity(worker, config), turns, place)
     if address.scheme in _BROKER_SCHEMES or seat is None:
-        return _broker_link(runtime, worker, config, address, seat)
-    identity = Identity(
+        return _broker_link(runtime, config, address, seat=seat, presence=presence)
+    return HttpLink(
+        runtime, address=address, presence=presence, seat=seat, drain_timeout_seconds=config.drain_timeout_seconds
+    )
+
+
+def _identity(worker: Worker, config: WorkerConfig) -> Identity:
+    return Identity(
         worker_id=config.worker_id,
         token=config.token or "",
         worker_type=worker.worker_type or "",
-        skills=tuple(worker.skills),
-    )
-    return HttpLink(
-        runtime, address=address, identity=identity, seat=seat, drain_timeout_seconds=config.drain_timeout_seconds
+        skills={name: skill.schema for name, skill in worker.skills.items()},
+        resources=worker.resources if config.resources is None else config.resources,
+        costs=worker.costs if config.costs is None else config.costs,
+        concurrency=config.concurrency,
     )
 
 
 def _broker_link(
-    runtime: Runtime, worker: Worker, config: WorkerConfig, address: Address, seat: Seat | None
+    runtime: Runtime, config: WorkerConfig, address: Address, *, seat: Seat | None, presence: Presence
 ) -> BrokerLink:
-    queues = list(worker.skills)
-    if config.has_given_id:  # nobody can know an id that was made up, and so nobody sends it anything
-        queues.append(f"@{config.worker_id}")
     return BrokerLink(
         runtime,
         connection=broker.connect(
             address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
         ),
-        queues=queues,
+        queues=list(presence.identity.skills),
         concurrency=config.concurrency,
         drain_timeout_seconds=config.drain_timeout_seconds,
         seat=seat,
+        presence=presence,
     )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
+from avtomatika.core.job import Json
 from avtomatika.errors import SkillError
 
+from .means import checked_costs, checked_resources
 from .skill import Skill
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -16,6 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Worker:
     """Skills that are offered together; *worker_type* is a word for people.
 
+    *resources* are what tasks may require (``{"ram_gb": 32, "devices": [{"type": "gpu", "memory_gb": 24}]}``), *costs*
+    what one task of a skill costs (``{"encode": 0.5}``); ``WORKER_RESOURCES`` and ``WORKER_COSTS`` go before them.
+
     >>> worker = Worker(worker_type="video")
     >>> @worker.skill()
     ... async def encode(params: dict): return {"output": params["input"] + ".mp4"}
@@ -23,8 +28,16 @@ class Worker:
     ['encode']
     """
 
-    def __init__(self, worker_type: str | None = None) -> None:
+    def __init__(
+        self,
+        worker_type: str | None = None,
+        *,
+        resources: Mapping[str, Json] | None = None,
+        costs: Mapping[str, float] | None = None,
+    ) -> None:
         self.worker_type = worker_type
+        self.resources = checked_resources(resources or {})
+        self.costs = checked_costs(costs or {})
         self._skills: dict[str, Skill] = {}
 
     @property

@@ -17,6 +17,7 @@ from avtomatika.core.job import Job
 from avtomatika.errors import (
     AvtomatikaError,
     Conflict,
+    Forbidden,
     InvalidRequest,
     NotFound,
     Unauthorized,
@@ -194,3 +195,12 @@ def test_what_is_not_our_server_is_an_error_too(
 def test_an_address_must_be_one_of_http(url: str) -> None:
     with pytest.raises(InvalidRequest, match="must begin with http"):
         ApiClient(url, "t")
+
+
+def test_an_operator_reads_the_workers_and_a_client_does_not(url: str, store: Store) -> None:
+    store.registry.register("w-1", {"type": "video", "skills": []})
+
+    with ApiClient(url, "operators-own-token") as operator, ApiClient(url, "token-of-alice") as alice:
+        assert [worker["id"] for worker in operator.workers()] == ["w-1"]
+        with pytest.raises(Forbidden, match="for operators"):
+            alice.workers()

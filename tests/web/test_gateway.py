@@ -65,12 +65,18 @@ def workers_toml(tmp_path: Path) -> Path:
 @pytest.fixture
 def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
     registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
+
+    def declare_own(worker_id: str) -> None:
+        with broker.connect(redis_url) as connection:
+            broker.declare_tasks(connection, (), worker_id=worker_id)
+
     gateway = Gateway(
         workers=Workers(token="shared", path=workers_toml, memory=registry, clock=clock),
         registry=registry,
         held=held,
         keyring=store.keyring,
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held),
+        declare_own=declare_own,
     )
     yield gateway
     gateway.polls.close()
@@ -480,3 +486,84 @@ def test_an_event_is_taken_and_nothing_is_made_of_it(one: FakeWorker) -> None:
     body = {"event_id": "e", "worker_id": "one", "event_type": "progress", "payload": {"progress": 0.5}}
 
     assert one.client.post("/_worker/events", json=body).status_code == 200
+
+
+# ---------------------------------------------------------------- who is there
+
+#: As the public SDK sends it, with things in it that make no sense.
+SDK_REGISTRATION = {
+    "worker_id": "one",
+    "worker_type": "t",
+    "supported_skills": [
+        {"name": "encode", "type": "encode", "input_schema": {"type": "object", "required": ["n"]}},
+        {"name": "odd", "type": "odd", "input_schema": "no schema"},
+    ],
+    "available_skills": ["encode"],
+    "resources": {
+        "properties": {"cpu_cores": 4, "ram_gb": 0},
+        "devices": [{"type": "gpu", "model": "A", "id": "0", "properties": {"memory_gb": 16}}, "no device"],
+    },
+    "capabilities": {
+        "hostname": "vm",
+        "cost_per_skill": {"encode": 0.5, "odd": "dear"},
+        "extra": {"websockets": False},
+    },
+    "timestamp": 1_795_451_641,
+}
+
+
+def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: FlaskClient) -> None:
+    one = FakeWorker(app, "one", "token-of-one")
+    one.client.post("/_worker/workers/register", json=SDK_REGISTRATION, headers={"X-RXON-Version": "1.0b17"})
+    one.beat("g0-1.1.0", status="busy")
+
+    [worker] = operator.get("/api/v1/workers").json["workers"]
+
+    assert worker["last_heartbeat_at"] >= worker["registered_at"]
+    del worker["last_heartbeat_at"], worker["registered_at"]
+    assert worker == {
+        "id": "one",
+        "type": "t",
+        "version": "rxon 1.0b17",
+        "status": "busy",
+        "standby": False,
+        "running": 1,
+        "concurrency": None,
+        "skills": [
+            {"name": "encode", "schema": {"type": "object", "required": ["n"]}},
+            {"name": "odd", "schema": {"type": "object"}},
+        ],
+        "links": [],
+        "switches": 0,
+        "resources": {
+            "properties": {"cpu_cores": 4, "ram_gb": 0},
+            "devices": [{"type": "gpu", "model": "A", "id": "0", "memory_gb": 16}],
+        },
+        "costs": {"encode": 0.5},
+    }
+
+
+def test_a_worker_that_says_good_bye_is_offline(app: Flask, operator: FlaskClient) -> None:
+    one = FakeWorker(app, "one", "token-of-one")
+    one.register()
+    one.beat(status="offline")
+
+    assert operator.get("/api/v1/workers").json["workers"][0]["status"] == "offline"
+
+
+@pytest.mark.parametrize("resources", ["many", ["gpu"], {"devices": {"type": "gpu"}}, {"properties": 3}])
+def test_resources_that_make_no_sense_keep_nobody_out(
+    app: Flask,
+    resources: object,
+    redis_url: str,
+) -> None:
+    one = FakeWorker(app, "one", "token-of-one")
+
+    answer = one.client.post(
+        "/_worker/workers/register", json={**SDK_REGISTRATION, "resources": resources, "capabilities": None}
+    )
+
+    registry = Registry.connect(redis_url)
+    assert answer.status_code == 200
+    assert registry.workers()[0].record["resources"] == {"properties": {}, "devices": []}
+    registry.close()

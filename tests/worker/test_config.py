@@ -36,7 +36,7 @@ def test_an_empty_environment_means_a_local_web_process() -> None:
 def test_the_id_is_as_given() -> None:
     config = read(WORKER_ID="worker-video_1")
 
-    assert (config.worker_id, config.has_given_id) == ("worker-video_1", True)
+    assert config.worker_id == "worker-video_1"
 
 
 def test_an_id_is_made_up_of_host_name_and_chance(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,6 @@ def test_an_id_is_made_up_of_host_name_and_chance(monkeypatch: pytest.MonkeyPatc
 
     assert first.worker_id.startswith("build-host-example-")
     assert first.worker_id != second.worker_id
-    assert not first.has_given_id
 
 
 @pytest.mark.parametrize("worker_id", ["worker video", "a.b", "x" * 65, "@w"])
@@ -151,3 +150,33 @@ def test_a_url_that_is_refused_does_not_show_its_password() -> None:
         read(REDIS_URL="ftp://user:sesame@broker")
 
     assert "sesame" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- what it has
+
+
+def test_resources_and_costs_are_read_from_json() -> None:
+    config = read(
+        WORKER_RESOURCES='{"ram_gb": 32, "devices": [{"type": "gpu", "memory_gb": 24}]}', WORKER_COSTS='{"encode": 0.5}'
+    )
+
+    assert config.resources == {"ram_gb": 32, "devices": [{"type": "gpu", "memory_gb": 24}]}
+    assert config.costs == {"encode": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("WORKER_RESOURCES", "many", "is not JSON"),
+        ("WORKER_RESOURCES", "[]", "must be an object"),
+        ("WORKER_RESOURCES", '{"ram_gb": null}', "'ram_gb' is None"),
+        ("WORKER_RESOURCES", '{"devices": {"type": "gpu"}}', "must be a list"),
+        ("WORKER_COSTS", '{"encode": -1}', "the cost of 'encode' is -1"),
+        ("WORKER_COSTS", '{"encode": "dear"}', "must be a number from 0"),
+    ],
+)
+def test_resources_and_costs_that_make_no_sense_are_refused(name: str, text: str, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason) as refused:
+        read(**{name: text})
+
+    assert name in str(refused.value)

@@ -16,6 +16,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.schemas import wire
+from avtomatika.schemas.presence import beat_of, record_of
 from avtomatika.store import HeldTask, HeldTasks, Keyring, Registry, Settled
 from avtomatika.tokens import WorkerAccess, Workers
 
@@ -38,13 +39,15 @@ class Gateway:
     held: HeldTasks
     polls: Polls
     keyring: Keyring
+    #: Makes a worker's own queue known to the broker.
+    declare_own: Callable[[str], None]
     group: str = "g0"
     lease_seconds: float = 30.0
 
     def register(self, worker_id: str, registration: dict[str, Any]) -> dict[str, Json]:
         """Make a worker known. What an earlier run of it never got goes back."""
-        skills: list[Json] = [skill["name"] for skill in registration["supported_skills"]]
-        self.registry.register(worker_id, {"type": registration["worker_type"], "skills": skills})
+        self.declare_own(worker_id)
+        self.registry.register(worker_id, record_of(registration))
         self._take_back(worker_id, named=(), stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
         return {"status": "registered", "group": self.group, "lease_seconds": self.lease_seconds}
@@ -55,7 +58,7 @@ class Gateway:
         What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
         does not say so: results may still be on the way.
         """
-        if not self.registry.heard_of(worker_id):
+        if not self.registry.beat(worker_id, beat_of(heartbeat)):
             raise NotFound("worker", worker_id)
         named = heartbeat.get("current_tasks")
         if named is None:

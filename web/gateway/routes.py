@@ -58,6 +58,7 @@ def admit() -> None:
 @routes.post("/workers/register")
 def register() -> Response:
     body = _read(RegistrationSchema())
+    body["version"] = body["version"] or _sdk_version()
     return _json(_gateway().register(_own_id(body["worker_id"]), body))
 
 
@@ -161,6 +162,12 @@ def _access() -> WorkerAccess:
 def _headers() -> tuple[str, str]:
     """Worker id and token; a token in the address would end up in logs, so it is not looked for there."""
     return request.headers.get("X-Worker-ID", ""), request.headers.get("X-Worker-Token", "")
+
+
+def _sdk_version() -> str:
+    """What a worker of the public SDK says of itself."""
+    spoken = request.headers.get("X-RXON-Version", "")[:32]
+    return f"rxon {spoken}" if spoken else ""
 
 
 def _own_id(worker_id: str) -> str:

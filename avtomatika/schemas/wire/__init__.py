@@ -9,18 +9,20 @@ from __future__ import annotations
 from .body import MAX_BYTES, VERSION, BadMessage, Forged
 from .due import Due, dump_due, load_due
 from .events import Doubt, dump_event, dump_result, load_event, told_when_dead
-from .notices import Notice, Progress, Taken, dump_notice, load_notice
+from .notices import Beat, Notice, Progress, Registered, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
 
 __all__ = [
     "MAX_BYTES",
     "VERSION",
     "BadMessage",
+    "Beat",
     "Doubt",
     "Due",
     "Forged",
     "Notice",
     "Progress",
+    "Registered",
     "Taken",
     "TaskMessage",
     "dump_due",

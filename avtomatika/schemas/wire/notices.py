@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from avtomatika.schemas.fields import Field, attempt, identifier, share, text
+from avtomatika.core.job import Json
+from avtomatika.schemas.fields import Field, attempt, identifier, json_object, share, text
 
 from .body import bad, dump, load, now_ms, read
 
@@ -33,8 +34,24 @@ class Progress:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A worker is there; *record* is what is kept of it (``schemas.presence``)."""
+
+    worker_id: str
+    record: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A worker is still there; *beat* is how it fares (``schemas.presence``)."""
+
+    worker_id: str
+    beat: Mapping[str, Json]
+
+
 #: Kinds of notices; a new one is a class, a name here and a line below.
-Notice = Taken | Progress
+Notice = Taken | Progress | Registered | Beat
 
 _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
@@ -42,6 +59,8 @@ _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identi
 _NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
     "taken": (Taken, (*_TASK, identifier("state"))),
     "progress": (Progress, (*_TASK, share("progress"), text("message"))),
+    "register": (Registered, (identifier("worker_id"), json_object("record"))),
+    "heartbeat": (Beat, (identifier("worker_id"), json_object("beat"))),
 }
 _KINDS = {make: kind for kind, (make, _) in _NOTICES.items()}
 

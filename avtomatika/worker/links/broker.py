@@ -20,7 +20,9 @@ from avtomatika.worker.runtime import Runtime
 
 from .answers import Answers
 from .backoff import pause_seconds
+from .heartbeats import Heartbeats
 from .outbox import Outbox
+from .presence import Presence
 from .turns import Seat
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ _LOOK_SECONDS = 0.1
 
 
 class BrokerLink:
-    """Takes tasks from *queues*, at most *concurrency* at a time; *connection* is one of ``broker.connect``."""
+    """Takes tasks from *queues* and from the worker's own, at most *concurrency* at a time; *connection* is one of
+    ``broker.connect``."""
 
     def __init__(
         self,
@@ -43,8 +46,9 @@ class BrokerLink:
         concurrency: int,
         drain_timeout_seconds: float,
         seat: Seat | None = None,
+        presence: Presence | None = None,
     ) -> None:
-        """Without a *seat* it is the only link, and takes whenever it can."""
+        """Without a *seat* it is the only link, and takes whenever it can; without *presence* nobody hears of it."""
         self._runtime = runtime
         self._connection = connection
         self._queues = queues
@@ -55,6 +59,7 @@ class BrokerLink:
         #: What is no task of ours, and why.
         self._unreadable: list[tuple[Delivery, str, str]] = []
         self._seat = seat
+        self._presence = presence
         self._stopping = False
 
     def stop(self) -> None:
@@ -73,8 +78,13 @@ class BrokerLink:
     def _work(self, intake: Intake) -> None:
         outbox = Outbox(self._runtime, Answers(intake))
         outbox.start()
+        heartbeats = None if self._presence is None else Heartbeats(intake, self._presence)
+        if heartbeats is not None:
+            heartbeats.start()
         self._take_tasks(intake)
         self._drain(intake, outbox)
+        if heartbeats is not None:
+            heartbeats.stop()
         intake.close()
 
     # ------------------------------------------------------------ take
@@ -84,19 +94,23 @@ class BrokerLink:
         failures = 0
         while not self._stopping:
             try:
-                broker.declare_tasks(self._connection, self._queues)
-                return Intake(self._connection, self._queues, prefetch=self._concurrency)
+                self._declare()
+                own = broker.own_queue(self._runtime.worker_id)
+                return Intake(self._connection, [*self._queues, own], prefetch=self._concurrency)
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
         return None
+
+    def _declare(self) -> None:
+        broker.declare_tasks(self._connection, self._queues, worker_id=self._runtime.worker_id)
 
     def _take_tasks(self, intake: Intake) -> None:
         failures = 0
         while not self._stopping:
             try:
                 if failures:  # what comes back may have forgotten what it knew
-                    broker.declare_tasks(self._connection, self._queues)
+                    self._declare()
                 self._turn(intake)
                 failures = 0
                 if self._seat is not None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from time import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -24,6 +22,7 @@ from .deliveries import Deliveries
 from .exchange import Exchange
 from .outbox import Outbox
 from .polled import polled_task
+from .presence import Presence, Pulse
 from .turns import Seat
 
 logger = logging.getLogger(__name__)
@@ -36,20 +35,6 @@ _FIRST_BEAT_SECONDS = 0.5
 _TURN_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who asks. The token is in headers only."""
-
-    worker_id: str
-    token: str = field(repr=False)
-    worker_type: str = ""
-    skills: tuple[str, ...] = ()
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"X-Worker-ID": self.worker_id, "X-Worker-Token": self.token, "User-Agent": "avtomatika"}
-
-
 class HttpLink:
     """Takes tasks from *address* whenever its *seat* has a turn."""
 
@@ -58,13 +43,14 @@ class HttpLink:
         runtime: Runtime,
         *,
         address: Address,
-        identity: Identity,
+        presence: Presence,
         seat: Seat,
         drain_timeout_seconds: float,
     ) -> None:
         self._runtime = runtime
         self._address = address
-        self._identity = identity
+        self._presence = presence
+        self._identity = identity = presence.identity
         self._seat = seat
         self._drain_timeout_seconds = drain_timeout_seconds
         self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
@@ -73,7 +59,8 @@ class HttpLink:
         self._beat_seconds = _FIRST_BEAT_SECONDS
         self._is_registered = False
         self._stopping = threading.Event()
-        self._ended = threading.Event()
+        self._pulse = Pulse()
+        seat.on_switch(self._pulse.now)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -86,7 +73,7 @@ class HttpLink:
         self._outbox.start()
         self._take_tasks()
         self._drain()
-        self._ended.set()
+        self._pulse.end()
         beats.join()
         self._leave()
 
@@ -106,19 +93,15 @@ class HttpLink:
                     self._fail(error, failures)
 
     def _register(self, exchange: Exchange) -> None:
-        body = {
-            "worker_id": self._identity.worker_id,
-            "worker_type": self._identity.worker_type,
-            "supported_skills": [{"name": name, "type": name} for name in self._identity.skills],
-            "available_skills": self._identity.skills,
-            "timestamp": int(time()),
-        }
-        answer = exchange.ask("POST", "/_worker/workers/register", body) or {}
+        answer = exchange.ask("POST", "/_worker/workers/register", self._identity.registration()) or {}
         lease_seconds: Any = answer.get("lease_seconds")
         is_known = isinstance(lease_seconds, int | float) and lease_seconds > 0
         self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
         self._is_registered = True
+        group = answer.get("group")
+        self._seat.joined(group if isinstance(group, str) else None)
         self._seat.recovered()
+        self._pulse.now()
         logger.info("registered with %s", self._address)
 
     def _turn(self) -> bool:
@@ -164,7 +147,7 @@ class HttpLink:
     # ------------------------------------------------------------ keep
 
     def _beat_on(self) -> None:
-        while not self._ended.wait(self._beat_seconds):
+        while self._pulse.wait(self._beat_seconds):
             if not self._is_registered and not self._deliveries.in_hand:
                 continue
             try:
@@ -179,15 +162,9 @@ class HttpLink:
                     self._is_registered = False
                     self._asking.abort()
 
-    def _beat(self, **more: str | bool) -> None:
+    def _beat(self, *, status: str | None = None, hands_back: bool = False) -> None:
         named = list(self._deliveries.in_hand)
-        body: dict[str, Any] = {
-            "worker_id": self._identity.worker_id,
-            "status": "busy" if named else "idle",
-            "current_tasks": named,
-            "timestamp": int(time()),
-            **more,
-        }
+        body = self._presence.heartbeat(status=status) | {"current_tasks": named, "hands_back": hands_back}
         answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
         lost = answer.get("cancel_task_ids")
         for task_id in lost if isinstance(lost, list) else ():

@@ -11,7 +11,7 @@ from typing import Any
 
 from avtomatika.worker.config import Address, Mode
 
-from .order import LinkView, Memory, Turn, next_turn
+from .order import LinkView, Memory, Turn, in_charge, next_turn
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,14 @@ class Turns:
         #: Tasks that are here already and wait for a slot.
         self._brought = 0
         self._changed = Condition()
+        #: The orchestrator group that each link leads to, where it is known.
+        self._groups: list[str | None] = [None] * len(addresses)
+        #: Called, for each link in whatever thread, when another link is in charge.
+        self.on_switch: dict[int, Callable[[], None]] = {}
+        #: How often another link came to be in charge.
+        self.switches = 0
+        self._last_in_charge = 0
+        self._has_begun = False
 
     def count(self, place: int, running: Callable[[], int]) -> None:
         """Have what *running* tells of a link counted among the tasks that run."""
@@ -85,7 +93,41 @@ class Turns:
         """A link works (again)."""
         self._set_health(place, is_healthy=True)
 
+    # ------------------------------------------------------------ see
+
+    @property
+    def running(self) -> int:
+        """How many tasks run, over all links."""
+        return sum(running() for running in list(self._running.values()))
+
+    def states(self) -> list[tuple[Address, str]]:
+        """Each address with what it is to the worker now: ``in_use``, ``standby`` or ``down``."""
+        with self._changed:
+            chosen = self._chosen()
+            return [
+                (address, _state(link, is_in_use=chosen in (None, place)))
+                for place, (address, link) in enumerate(zip(self._addresses, self._links, strict=True))
+            ]
+
+    def joined(self, place: int, group: str | None) -> None:
+        """A link leads to *group*."""
+        with self._changed:
+            self._groups[place] = group
+
+    def is_standby(self, place: int) -> bool:
+        """Whether tasks are taken elsewhere, and not from the group that this link leads to."""
+        with self._changed:
+            chosen = self._chosen()
+            group = self._groups[place]
+            return chosen not in (None, place) and (group is None or group != self._groups[chosen])
+
     # ------------------------------------------------------------ inside; the lock is held
+
+    def _chosen(self) -> int | None:
+        """The one link that tasks are taken from; None where it is all of them, or none can be reached."""
+        if self._mode is not Mode.FAILOVER:
+            return None
+        return in_charge(self._links, self._memory.in_charge, now=self._clock())
 
     def _set_health(self, place: int, *, is_healthy: bool) -> None:
         with self._changed:
@@ -121,18 +163,29 @@ class Turns:
         now = self._memory.in_charge
         if now is None:
             logger.warning("no orchestrator can be reached; trying all of them on")
-        elif before is not None or now != 0:
+        elif now != self._last_in_charge:
+            self._last_in_charge = now
+            self.switches += 1
             logger.warning("tasks are taken from %s now", self._addresses[now])
+        elif before is None and self._has_begun:
+            logger.warning("tasks are taken from %s again", self._addresses[now])
+        self._has_begun = True
+        for tell in self.on_switch.values():
+            tell()
+
+
+def _state(link: LinkView, *, is_in_use: bool) -> str:
+    if not link.is_healthy:
+        return "down"
+    return "in_use" if is_in_use else "standby"
 
 
 class Seat:
     """One link's place in *turns*."""
 
-    def __init__(self, turns: Turns, place: int, running: Callable[[], int]) -> None:
-        """*running* tells how many tasks of this link run."""
+    def __init__(self, turns: Turns, place: int) -> None:
         self._turns = turns
         self._place = place
-        turns.count(place, running)
 
     def take(self, timeout_seconds: float) -> Turn | None:
         return self._turns.take(self._place, timeout_seconds)
@@ -148,6 +201,13 @@ class Seat:
 
     def recovered(self) -> None:
         self._turns.recovered(self._place)
+
+    def joined(self, group: str | None) -> None:
+        self._turns.joined(self._place, group)
+
+    def on_switch(self, tell: Callable[[], None]) -> None:
+        """Have *tell* called, in whatever thread, when another link is in charge."""
+        self._turns.on_switch[self._place] = tell
 
     def wake(self) -> None:
         self._turns.wake()

@@ -1,0 +1,46 @@
+"""What the HTTP API and the command line show of workers."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields
+
+from .api_fields import Timestamp
+
+
+class SkillViewSchema(Schema):
+    """A skill and the JSON schema of its parameters."""
+
+    name = fields.String()
+    schema = fields.Dict()
+
+
+class LinkViewSchema(Schema):
+    """An address of the worker's list and what it is to it now."""
+
+    address = fields.String()
+    state = fields.String(metadata={"description": "in_use, standby or down"})
+
+
+class WorkerSchema(Schema):
+    """A worker as it was last heard of. Dumps a WorkerRecord."""
+
+    id = fields.String(attribute="worker_id")
+    type = fields.String(attribute="record.type")
+    version = fields.String(attribute="record.version")
+    status = fields.String(metadata={"description": "idle, busy, full, offline; lost: it says nothing any more"})
+    standby = fields.Boolean(attribute="beat.standby", metadata={"description": "it takes its tasks elsewhere"})
+    running = fields.Integer(attribute="beat.running", metadata={"description": "tasks that it does, over all links"})
+    concurrency = fields.Integer(attribute="record.concurrency", allow_none=True)
+    skills = fields.List(fields.Nested(SkillViewSchema), attribute="record.skills")
+    links = fields.List(fields.Nested(LinkViewSchema), attribute="beat.links")
+    switches = fields.Integer(attribute="beat.switches", metadata={"description": "how often it changed its link"})
+    resources = fields.Dict(attribute="record.resources")
+    costs = fields.Dict(attribute="record.costs", metadata={"description": "of a task, by skill"})
+    registered_at = Timestamp(attribute="since_ms")
+    last_heartbeat_at = Timestamp(attribute="heard_ms")
+
+
+class WorkerListSchema(Schema):
+    """Workers by id."""
+
+    workers = fields.List(fields.Nested(WorkerSchema))

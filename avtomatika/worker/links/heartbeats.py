@@ -1,0 +1,64 @@
+"""Heartbeats over a broker: the thread that tells the orchestrators of a worker, whoever of them listens."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+
+from avtomatika import broker
+from avtomatika.broker import Intake
+from avtomatika.core.plan import WORKERS
+from avtomatika.errors import NoRoute, Unavailable
+
+from .presence import Presence, Pulse
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+#: How often a worker registers anew: nobody says whether it is known.
+REGISTER_SECONDS = 30.0
+#: Where so many notices wait, nobody listens, and more would only fill the broker.
+_MOST_NOTICES = 10_000
+
+
+class Heartbeats:
+    """Sent by *intake*; what cannot be sent is left out, for the next one says the same."""
+
+    def __init__(self, intake: Intake, presence: Presence) -> None:
+        self._intake = intake
+        self._presence = presence
+        self._registered_at = float("-inf")
+        self.pulse = Pulse()
+        self._thread = threading.Thread(target=self._serve, name="heartbeats", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say good-bye."""
+        self.pulse.end()
+        self._thread.join()
+        self._tell(status="offline")
+
+    def _serve(self) -> None:
+        self._tell()
+        while self.pulse.wait(BEAT_SECONDS):
+            self._tell()
+
+    def _tell(self, *, status: str | None = None) -> None:
+        try:
+            if self._intake.waiting(WORKERS) > _MOST_NOTICES:
+                return
+            sent = [broker.heartbeat(self._presence.heartbeat(status=status))]
+            is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
+            if is_due and status is None:
+                sent.insert(0, broker.registration(self._presence.identity.registration()))
+            self._intake.settle_many([(sent, ())])
+            if is_due:
+                self._registered_at = monotonic()
+        except (Unavailable, NoRoute) as error:
+            self._registered_at = float("-inf")
+            logger.debug("%s; no heartbeat", error)
+        except Exception:  # whatever it is: the worker works on
+            logger.exception("a heartbeat could not be sent")

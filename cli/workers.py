@@ -1,0 +1,43 @@
+"""``avtomatika workers ...``: the workers that were heard of lately, over whatever link."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import click
+
+from avtomatika.schemas.api_workers import WorkerSchema
+from avtomatika.store import Registry
+
+from .environment import join_local
+from .output import json_option, print_table
+
+_COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
+
+
+@click.group("workers")
+def command() -> None:
+    """Look at the workers that are there."""
+
+
+@command.command("list")
+@json_option
+def list_workers(as_json: bool) -> None:
+    """Print the workers that were heard of lately."""
+    with closing(Registry.connect(str(join_local().redis_url))) as registry:
+        found: list[dict[str, Any]] = WorkerSchema(many=True).dump(registry.workers())
+    print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
+
+
+def _row(worker: dict[str, Any]) -> dict[str, object]:
+    slots = worker.get("concurrency")
+    return {
+        "id": worker["id"],
+        "status": f"{worker['status']}, standby" if worker.get("standby") else worker["status"],
+        "load": f"{worker.get('running', 0)} of {slots}" if slots else str(worker.get("running", 0)),
+        "skills": ", ".join(skill["name"] for skill in worker["skills"]),
+        "links": ", ".join(f"{link['address']} {link['state']}" for link in worker.get("links", [])),
+        "version": worker["version"],
+        "last_heartbeat": worker["last_heartbeat_at"][11:23],
+    }

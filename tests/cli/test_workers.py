@@ -1,0 +1,64 @@
+"""``avtomatika workers list``: the registry as people and programs read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from avtomatika.store import Registry
+
+from .conftest import Run
+
+
+@pytest.fixture
+def registry(redis_url: str) -> Iterator[Registry]:
+    registry = Registry.connect(redis_url)
+    yield registry
+    registry.close()
+
+
+RECORD = {
+    "type": "video",
+    "version": "avtomatika 1",
+    "concurrency": 4,
+    "skills": [{"name": "encode", "schema": {"type": "object"}}],
+    "resources": {"properties": {"ram_gb": 8}, "devices": []},
+    "costs": {},
+}
+
+
+def test_workers_are_listed_with_load_and_links(run: Run, registry: Registry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    links = [{"address": "http://main:8080", "state": "down"}, {"address": "http://backup:8080", "state": "in_use"}]
+    registry.beat("w-1", {"status": "busy", "running": 3, "standby": False, "links": links, "switches": 1})
+
+    table = run("workers", "list", REDIS_URL=redis_url)
+    plain = run("workers", "list", "--json", REDIS_URL=redis_url)
+
+    assert table.code == 0
+    heading, _, line = table.stdout.splitlines()
+    assert heading.split() == ["id", "status", "load", "skills", "links", "version", "last", "heartbeat"]
+    assert [cell.strip() for cell in line.split("   ")][:6] == [
+        "w-1",
+        "busy",
+        "3 of 4",
+        "encode",
+        "http://main:8080 down, http://backup:8080 in_use",
+        "avtomatika 1",
+    ]
+    [worker] = json.loads(plain.stdout)
+    assert (worker["id"], worker["links"], worker["switches"]) == ("w-1", links, 1)
+
+
+def test_a_worker_that_has_sent_no_heartbeat_yet_is_listed(run: Run, registry: Registry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+
+    assert "w-1   idle     0 of 4   encode" in run("workers", "list", REDIS_URL=redis_url).stdout
+
+
+def test_a_server_that_is_away_is_exit_3(run: Run) -> None:
+    done = run("workers", "list", REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert done.code == 3

@@ -1,0 +1,84 @@
+"""What workers on the broker say of themselves arrives in the registry."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from avtomatika import Worker, broker
+from avtomatika.broker import Intake
+from avtomatika.core.plan import WORKERS
+from avtomatika.worker.config import Address, Mode
+from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.links.presence import Identity, Presence
+from avtomatika.worker.links.turns import Turns
+from avtomatika.worker.runtime import Runtime
+
+from .conftest import Stage
+from .test_loop import film
+
+
+def test_a_worker_on_the_broker_is_known_while_it_works_and_says_when_it_goes(
+    stage: Callable[..., Stage], redis_url: str
+) -> None:
+    house = stage(film())
+    house.orchestrator()
+    worker = Worker("video")
+
+    @worker.skill()
+    def encode(params: dict[str, Any]) -> None: ...
+
+    link = link_of(worker, redis_url)
+    thread = threading.Thread(target=link.run)
+    thread.start()
+    house.turn_until(lambda: bool(house.store.registry.workers()) and house.store.registry.workers()[0].beat != {})
+    [known] = house.store.registry.workers()
+    link.stop()
+    thread.join()
+    house.turn_until(lambda: house.store.registry.workers()[0].status == "offline")
+
+    assert known.worker_id == "w-1"
+    assert known.record["skills"] == [{"name": "encode", "schema": {"type": "object"}}]
+    assert known.record["costs"] == {"encode": 2}
+    assert known.beat["links"] == [{"address": redis_url, "state": "in_use"}]
+    assert known.record["version"].startswith("avtomatika ")
+
+
+def test_old_news_of_workers_is_no_news(stage: Callable[..., Stage], redis_url: str) -> None:
+    house = stage(film())
+    intake = Intake(broker.connect(redis_url), [], prefetch=1)
+    identity = Identity(worker_id="w-1", skills={"encode": {}})
+    old = broker.registration(identity.registration())
+    fresh = broker.registration({**identity.registration(), "worker_id": "w-2"})
+    intake.settle_many([([_expired(old), fresh], ())])
+
+    house.orchestrator()
+    house.turn_until(lambda: bool(house.store.registry.workers()) and intake.waiting(WORKERS) == 0)
+    intake.close()
+
+    assert [worker.worker_id for worker in house.store.registry.workers()] == ["w-2"]
+
+
+def _expired(outgoing: broker.Outgoing) -> broker.Outgoing:
+    return broker.Outgoing(outgoing.exchange, outgoing.routing_key, outgoing.body, ttl_seconds=0)
+
+
+def link_of(worker: Worker, redis_url: str) -> BrokerLink:
+    turns = Turns(Mode.FAILOVER, [Address(redis_url)], capacity=2)
+    runtime = Runtime(worker.skills, worker_id="w-1", concurrency=2)
+    turns.count(0, lambda: runtime.running)
+    identity = Identity(
+        worker_id="w-1",
+        skills={name: skill.schema for name, skill in worker.skills.items()},
+        costs={"encode": 2},
+        concurrency=2,
+    )
+    return BrokerLink(
+        runtime,
+        connection=broker.connect(redis_url),
+        queues=list(worker.skills),
+        concurrency=2,
+        drain_timeout_seconds=5,
+        presence=Presence(identity, turns, 0),
+    )

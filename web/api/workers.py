@@ -1,0 +1,20 @@
+"""Looking at workers: who is there, what it can do, how it fares."""
+
+from __future__ import annotations
+
+from avtomatika.schemas.api_workers import WorkerListSchema
+from avtomatika.store import WorkerRecord
+
+from ..access import require_operator
+from ..routes import Routes
+from ..site import site
+
+routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Look at workers")
+
+
+@routes.get("")
+@routes.response(200, WorkerListSchema)
+def list_workers() -> dict[str, list[WorkerRecord]]:
+    """List the workers that were heard of lately; for operators"""
+    require_operator()
+    return {"workers": site().store.registry.workers()}
