@@ -6,8 +6,10 @@ Only the composition roots read it; everybody else is handed what it works with.
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +22,8 @@ from avtomatika.errors import SettingsError
 
 #: What the store and the transport can stand on.
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+#: A webhook secret that begins so goes on in base64.
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -49,6 +53,7 @@ class Settings:
     worker_lease_seconds: float = 30.0
     max_deliveries: int = 5
     webhook_secret: str | None = field(default=None, repr=False)
+    webhook_allow: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
     log_format: str | None = None  # None: text on a terminal, else json
     log_level: str = "INFO"
@@ -75,7 +80,8 @@ class Settings:
             "handler_timeout_seconds": _value(env.float, "HANDLER_TIMEOUT", check=_positive),
             "worker_lease_seconds": _value(env.float, "WORKER_LEASE_SECONDS", check=_positive),
             "max_deliveries": _value(env.int, "MAX_DELIVERIES", check=_at_least_one),
-            "webhook_secret": _secret(env, "WEBHOOK_SECRET"),
+            "webhook_secret": _secret(env, "WEBHOOK_SECRET", check=_webhook_secret),
+            "webhook_allow": _words(_value(env.str, "WEBHOOK_ALLOW", check=_networks)),
             "metrics_token": _secret(env, "METRICS_TOKEN"),
             "log_format": _value(env.str, "LOG_FORMAT", check=validate.OneOf(("json", "text"))),
             "log_level": _log_level(env),
@@ -133,6 +139,26 @@ def _log_level(env: Env) -> str | None:
     if given.upper() not in _LOG_LEVELS:
         raise SettingsError(f"LOG_LEVEL={given!r}: must be one of {', '.join(_LOG_LEVELS)}")
     return str(given).upper()
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _networks(text: str) -> None:
+    for word in _words(text) or ():
+        try:
+            ip_network(word, strict=False)
+        except ValueError:
+            raise ValidationError(f"{word!r} is no address or network, like 127.0.0.1 or 10.0.0.0/8") from None
+
+
+def _webhook_secret(secret: str) -> None:
+    if secret.startswith(WEBHOOK_SECRET_PREFIX):
+        try:
+            b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+        except ValueError:
+            raise ValidationError(f"what follows {WEBHOOK_SECRET_PREFIX} must be base64") from None
 
 
 def _redis_url(url: str) -> None:

@@ -21,7 +21,7 @@ from avtomatika.core.events import Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task
 from avtomatika.core.plan import STEPS
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendTask, SetTimer, Step
+from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 from avtomatika.errors import NoRoute, SkillError
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
 from avtomatika.orchestrator.work import Arrival, Limits, Surroundings, Work
@@ -192,7 +192,7 @@ class _Course:
         for outgoing in step.outgoing:
             if isinstance(outgoing, SendTask):
                 self._tasks.append(outgoing.task)
-            else:
+            elif isinstance(outgoing, SendEvent):
                 self._send(outgoing.routing_key, outgoing.event)
 
     def _record(self, entry: HistoryEntry) -> None:

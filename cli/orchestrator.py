@@ -29,6 +29,7 @@ from avtomatika.tokens import Clients
 from . import logs
 from .environment import join_local
 from .parent import end_with_parent
+from .webhooks import delivering_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -114,5 +115,6 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())
         logger.info("advancing %s", ", ".join(queues))
-        orchestrator.run()
+        with delivering_webhooks(settings, on_crash=orchestrator.stop):
+            orchestrator.run()
         intake.close()

@@ -289,6 +289,24 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
     assert ended["status"] == "finished"
 
 
+def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Path, background: ExitStack) -> None:
+    save_files(README, tmp_path)
+    save_files(HTTP, tmp_path)
+    port = _free_port()
+    secrets = {"WEBHOOK_SECRET": "whsec_c2VjcmV0", "WEBHOOK_ALLOW": "127.0.0.1"}
+    _start(background, f"flask --app receiver run --port {port}", tmp_path, **secrets)
+    up = Up(tmp_path, WORKER_LEASE_SECONDS="2", **secrets)
+    background.callback(up.sweep)
+    up.wait_until_ready()
+
+    with ApiClient(up.url, (tmp_path / "var" / "client_token").read_text()) as api:
+        hook = f"http://127.0.0.1:{port}/hook"
+        job_id = api.submit("order", {"item": "chair", "count": 1}, webhook_url=hook)
+    up.wait_until(lambda: f"job.finished {job_id} " in (tmp_path / "log").read_text())
+
+    assert "{'parcel': '1 from shelf B7'}" in (tmp_path / "log").read_text()
+
+
 def _start(background: ExitStack, script: str, folder: Path, **environment: str) -> None:
     with open(folder / "log", "a") as log:
         process = subprocess.Popen(

@@ -51,6 +51,7 @@ def test_every_variable_reaches_its_field(monkeypatch: pytest.MonkeyPatch) -> No
         "WORKER_LEASE_SECONDS": "15",
         "MAX_DELIVERIES": "2",
         "WEBHOOK_SECRET": "hook",
+        "WEBHOOK_ALLOW": "127.0.0.1, 10.0.0.0/8",
         "METRICS_TOKEN": "metrics",
         "LOG_FORMAT": "text",
         "LOG_LEVEL": "debug",
@@ -74,6 +75,7 @@ def test_every_variable_reaches_its_field(monkeypatch: pytest.MonkeyPatch) -> No
         worker_lease_seconds=15.0,
         max_deliveries=2,
         webhook_secret="hook",
+        webhook_allow=("127.0.0.1", "10.0.0.0/8"),
         metrics_token="metrics",
         log_format="text",
         log_level="DEBUG",
@@ -101,6 +103,7 @@ def test_api_port_goes_before_port(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKER_LEASE_SECONDS", "0"),
         ("MAX_DELIVERIES", "1.5"),
         ("LOG_FORMAT", "xml"),
+        ("WEBHOOK_ALLOW", "127.0.0.1,localhost"),
         ("LOG_LEVEL", "loud"),
         ("CLIENTS_CONFIG_PATH", "nowhere.toml"),
         ("WORKERS_CONFIG_PATH", "nowhere.toml"),
@@ -117,6 +120,15 @@ def test_a_bad_redis_url_is_named_without_its_password(monkeypatch: pytest.Monke
     monkeypatch.setenv("REDIS_URL", "http://user:hush@redis")
 
     with pytest.raises(SettingsError, match="REDIS_URL: its scheme is 'http'") as caught:
+        Settings.from_environment()
+
+    assert "hush" not in str(caught.value)
+
+
+def test_a_webhook_secret_that_is_no_base64_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", "whsec_hush!")
+
+    with pytest.raises(SettingsError, match="WEBHOOK_SECRET: what follows whsec_ must be base64") as caught:
         Settings.from_environment()
 
     assert "hush" not in str(caught.value)

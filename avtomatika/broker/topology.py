@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu import Connection, Exchange, Queue, binding
 
-from avtomatika.core.plan import STEPS, TASKS, TIMERS, WORKERS, Plan
+from avtomatika.core.plan import STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRoute
 
 from .connection import translated
@@ -22,7 +22,9 @@ NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 #: A worker that does not ask for its own tasks for so long will not come back for them.
 _OWN_QUEUE_SECONDS = 3600
 
-_steps, _tasks, _timers, _workers = (Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS))
+_steps, _tasks, _timers, _workers, _webhooks = (
+    Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS)
+)
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
@@ -35,11 +37,12 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
     queues = [
         Queue(TIMERS, _timers, routing_key=TIMERS),
         _notices(),
+        Queue(WEBHOOKS, _webhooks, routing_key=WEBHOOKS),
         *(queue for plan in plans for queue in _step_queues(plan)),
         *_task_queues(task_types),
     ]
     with translated(connection), connection.channel() as channel:
-        _declare(channel, [_steps, _tasks, _timers, _workers], queues)
+        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks], queues)
 
 
 def own_queue(worker_id: str) -> str:

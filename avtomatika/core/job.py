@@ -66,6 +66,7 @@ class Job:
     ``retry_of`` is the id of the job that this one does again.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
     last, gone with the next success.
+    ``webhooks`` counts those that it has sent, so that each can wait for the one before it.
     ``created_ms`` and ``updated_ms`` are the server's clock, milliseconds since the epoch, set by the store.
     """
 
@@ -84,6 +85,7 @@ class Job:
     steps: int = 0
     transitions: int = 0
     handler_failures: int = 0
+    webhooks: int = 0
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None

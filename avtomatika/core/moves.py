@@ -8,7 +8,7 @@ from dataclasses import fields
 from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .plan import Plan
-from .step import SendEvent, Step
+from .step import SendEvent, SendWebhook, Step
 from .timers import timers_of_job, timers_of_task
 
 _ENDED: Mapping[JobStatus, str] = {
@@ -71,9 +71,12 @@ def ignore(job: Job, event: Event, reason: str) -> Step:
 
 
 def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
+    told = job.webhook_url is not None
+    stopped = job.evolve(tasks={}, handler_failures=0, webhooks=job.webhooks + told)
     return Step(
-        job.evolve(tasks={}, handler_failures=0),
+        stopped,
         history=(HistoryEntry(event_type, state=job.current_state, data=data),),
+        outgoing=(SendWebhook(stopped),) if told else (),
         cancelled_timers=timers_of_job(job),
         closed=tuple((task.id, task.attempt) for task in job.tasks.values() if task.is_open),
     )

@@ -17,6 +17,8 @@ STEPS = "avt.steps"
 TASKS = "avt.tasks"
 #: Due timers pass through the queue of the same name on their way to a step queue.
 TIMERS = "avt.timers"
+#: Direct exchange, and the queue, of what the owners of jobs are to be told over HTTP.
+WEBHOOKS = "avt.webhooks"
 #: What workers tell: ``taken``, later register, heartbeat, progress.
 WORKERS = "avt.workers"
 

@@ -24,7 +24,14 @@ class SendEvent:
     event: Event
 
 
-Outgoing = SendTask | SendEvent
+@dataclass(frozen=True, slots=True)
+class SendWebhook:
+    """Tell whoever asked for it that *job*, as it stands here, has ended or come to rest."""
+
+    job: Job
+
+
+Outgoing = SendTask | SendEvent | SendWebhook
 
 
 @dataclass(frozen=True, slots=True)

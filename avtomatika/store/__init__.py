@@ -9,6 +9,7 @@ from .records import JobFilter
 from .registry import Registry, WorkerRecord
 from .store import ServerInfo, Store
 from .upkeep import Upkeep
+from .webhooks import WebhookRecords
 
 __all__ = [
     "Answer",
@@ -28,5 +29,6 @@ __all__ = [
     "Store",
     "StoredData",
     "Upkeep",
+    "WebhookRecords",
     "WorkerRecord",
 ]

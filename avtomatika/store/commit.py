@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendTask, SetTimer, Step
+from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .messages import result_timer, step_message, task_message, timer_message, timer_name
+from .messages import message_of, result_timer, timer_message, timer_name
 from .records import dump_doc, dump_entry
 from .scripts import COMMIT, COMMIT_MORE
 
@@ -76,10 +76,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
     job, step = commit.step.job, commit.step
     sent = _Sent(router)
     for outgoing in step.outgoing:
-        if isinstance(outgoing, SendTask):
-            sent.add(task_message(job, outgoing.task, secret))
-        else:
-            sent.add(step_message(job, outgoing, secret))
+        sent.add(message_of(job, outgoing, secret, version=commit.before.version + 1))
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
 
     args = _Arguments(

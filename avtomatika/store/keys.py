@@ -36,6 +36,11 @@ class Keys:
         """List of ``<ms> <json>``, newest first, at most 100: what was ignored."""
         return f"{self.prefix}job:{job_id}:notes"
 
+    def webhooks(self, job_id: str) -> str:
+        """Hash: ``done`` number of the last webhook that was settled, ``<number>`` -> message of one that waits for its
+        turn."""
+        return f"{self.prefix}job:{job_id}:webhooks"
+
     def by_all(self) -> str:
         """Sorted set of job ids by creation (ms)."""
         return f"{self.prefix}jobs"
@@ -75,6 +80,7 @@ class Keys:
             self.tasks(job_id),
             self.seen(job_id),
             self.notes(job_id),
+            self.webhooks(job_id),
         ]
 
     def secret(self) -> str:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
+from avtomatika.core import step as core
 from avtomatika.core.events import DeadLetter, Event, TaskTimeout
 from avtomatika.core.job import Job, Task
-from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS
+from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS, WEBHOOKS
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent
+from avtomatika.core.step import SendEvent, SendTask, SendWebhook
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing
+
+
+def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int) -> Outgoing:
+    """What a step of *job* sends, with the commit that makes its *version*."""
+    match outgoing:
+        case SendTask(task):
+            return task_message(job, task, secret)
+        case SendWebhook(job_then):
+            return webhook_message(wire.WebhookMessage.of(job_then, version=version))
+        case SendEvent():
+            return step_message(job, outgoing, secret)
+        case _:
+            assert_never(outgoing)
+
+
+def webhook_message(webhook: wire.WebhookMessage, *, delay_seconds: float = 0) -> Outgoing:
+    """A webhook on its way to those who deliver it."""
+    return Outgoing(WEBHOOKS, WEBHOOKS, wire.dump_webhook(webhook), delay_seconds=delay_seconds)
 
 
 def step_message(job: Job, sent: SendEvent, secret: GroupSecret) -> Outgoing:

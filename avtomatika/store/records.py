@@ -69,6 +69,8 @@ def dump_doc(job: Job) -> bytes:
         doc["error"] = job.error
     if job.handler_failures:
         doc["handler_failures"] = job.handler_failures
+    if job.webhooks:
+        doc["webhooks"] = job.webhooks
     if job.tasks:
         doc["tasks"] = [_dump_task(task) for task in job.tasks.values()]
     return orjson.dumps(doc)
@@ -97,6 +99,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         steps=doc["steps"],
         transitions=doc["transitions"],
         handler_failures=doc.get("handler_failures", 0),
+        webhooks=doc.get("webhooks", 0),
         priority=init["priority"],
         labels=init["labels"],
         webhook_url=init["webhook_url"],

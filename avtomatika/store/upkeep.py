@@ -39,5 +39,6 @@ class Upkeep:
         for job_id, row in zip(job_ids, rows, strict=True):
             job = load_job(job_id, row)
             indexes = [] if job is None else self._keys.indexes(job)
-            calls.append(Call(EXPIRE, [*self._keys.all_of(job_id), *indexes], [job_id]))
+            retention, *own = self._keys.all_of(job_id)
+            calls.append(Call(EXPIRE, [retention, *own, *indexes], [job_id, len(own)]))
         return sum(int(answer) for answer in run_all(self._server, calls))

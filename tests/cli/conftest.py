@@ -30,6 +30,7 @@ OUR_VARIABLES = (
     "PORT",
     "REDIS",
     "SECRET_KEY",
+    "WEBHOOK",
     "WORKER",
 )
 

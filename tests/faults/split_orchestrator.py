@@ -19,12 +19,11 @@ import three
 
 from avtomatika import broker
 from avtomatika.core.plan import TIMERS, WORKERS
-from avtomatika.core.step import SendTask
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.settings import Settings
 from avtomatika.store import Answer, Commit, CommitReply, Store, Upkeep
-from avtomatika.store.messages import step_message, task_message
+from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc, dump_entry
 
 #: Wide enough for a kill to fall between the halves.
@@ -50,10 +49,7 @@ class SplitStore(Store):
 
     def _send(self, commit: Commit) -> None:
         job = commit.step.job
-        sent = [
-            task_message(job, each.task) if isinstance(each, SendTask) else step_message(job, each)
-            for each in commit.step.outgoing
-        ]
+        sent = [message_of(job, each, self.keyring.secret, version=job.version) for each in commit.step.outgoing]
         INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,14 @@ from avtomatika import broker
 from avtomatika.errors import Unavailable
 from avtomatika.transport import connect
 
+from ..certificates import make_certificates
 from ..faults.proxy import ChaosProxy
-
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl here to make certificates with")
-    folder = tmp_path_factory.mktemp("certificates")
-    (folder / "extensions").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
-    usage = ("-addext", "keyUsage=critical,keyCertSign")
-    _openssl(folder, "req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=our own", *usage)
-    _openssl(folder, "req", *_KEY, "-keyout", "host.key", "-out", "host.csr", "-subj", "/CN=localhost")
-    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "extensions")
-    _openssl(folder, "x509", "-req", "-in", "host.csr", "-out", "host.pem", *signing)
-    return folder
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

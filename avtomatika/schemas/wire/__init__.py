@@ -11,6 +11,7 @@ from .due import Due, dump_due, load_due
 from .events import Doubt, dump_event, dump_result, load_event, told_when_dead
 from .notices import Beat, Notice, Progress, Registered, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
+from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
 __all__ = [
     "MAX_BYTES",
@@ -25,14 +26,17 @@ __all__ = [
     "Registered",
     "Taken",
     "TaskMessage",
+    "WebhookMessage",
     "dump_due",
     "dump_event",
     "dump_notice",
     "dump_result",
     "dump_task",
+    "dump_webhook",
     "load_due",
     "load_event",
     "load_notice",
     "load_task",
+    "load_webhook",
     "told_when_dead",
 ]

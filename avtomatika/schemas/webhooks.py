@@ -1,0 +1,68 @@
+"""What the receiver of a webhook gets: body, headers and signature, as Standard Webhooks has them.
+
+https://www.standardwebhooks.com: any of its libraries verifies what is sent here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Mapping
+from hashlib import sha256
+
+import orjson
+
+from avtomatika import __version__
+
+from .api_fields import rfc3339
+from .wire import WebhookMessage
+
+#: What a secret begins with whose rest is base64, as the libraries of receivers expect it.
+SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret
+
+
+def body_of(webhook: WebhookMessage) -> bytes:
+    """The same bytes for every attempt."""
+    times = {name: rfc3339(webhook.job[name]) for name in ("created_at", "updated_at")}
+    body = {"type": webhook.event, "timestamp": rfc3339(webhook.at_ms), "data": {**webhook.job, **times}}
+    return orjson.dumps(body)
+
+
+def headers_of(webhook: WebhookMessage, body: bytes, *, now_seconds: int, secret: str | None) -> dict[str, str]:
+    """Headers of one attempt; without a *secret* it is not signed."""
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"avtomatika/{__version__}",
+        "webhook-id": webhook.id,
+        "webhook-timestamp": str(now_seconds),
+    }
+    if secret is not None:
+        headers["webhook-signature"] = signature(body, id=webhook.id, timestamp=str(now_seconds), secret=secret)
+    return headers
+
+
+def signature(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
+    """HMAC-SHA256 over id, time and body. Raises ValueError for a *secret* that says it is base64 and is not."""
+    signed = f"{id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(key_of(secret), signed, sha256)).decode()
+
+
+def is_genuine(
+    headers: Mapping[str, str], body: bytes, *, secret: str, now_seconds: float, within: float = 300
+) -> bool:
+    """For receivers in Python: whether *body* was signed with *secret*, at most *within* seconds ago."""
+    given = {name.lower(): value for name, value in headers.items()}
+    try:
+        age = abs(now_seconds - int(given["webhook-timestamp"]))
+        expected = signature(body, id=given["webhook-id"], timestamp=given["webhook-timestamp"], secret=secret)
+        signatures = given["webhook-signature"].split()
+    except (KeyError, ValueError):
+        return False
+    return age <= within and any(hmac.compare_digest(each.encode(), expected.encode()) for each in signatures)
+
+
+def key_of(secret: str) -> bytes:
+    """The bytes to sign with: ``whsec_`` and base64, or the text as it stands."""
+    if not secret.startswith(SECRET_PREFIX):
+        return secret.encode()
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

@@ -1,0 +1,53 @@
+"""What is kept of webhooks while they are delivered: whose turn it is within a job, and what its history says."""
+
+from __future__ import annotations
+
+from avtomatika.core.job import HistoryEntry
+from avtomatika.core.plan import WEBHOOKS
+from avtomatika.schemas.wire import WebhookMessage
+from avtomatika.transport import Router, Server
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .messages import webhook_message
+from .records import dump_entry
+from .scripts import APPEND, WEBHOOK_SETTLED, WEBHOOK_TURN, run, server_errors
+
+
+class WebhookRecords:
+    """Over one server; *router* is that of the consumer that holds the deliveries."""
+
+    def __init__(self, server: Server, router: Router, *, prefix: str = "avt:") -> None:
+        self._server = server
+        self._router = router
+        self._keys = Keys(prefix)
+
+    def is_its_turn(self, tag: str, webhook: WebhookMessage) -> bool:
+        """Whether all earlier webhooks of its job are settled. Else it is acknowledged here, and comes again by itself
+        when they are."""
+        if webhook.number == 1:
+            return True
+        stream, entry = self._router.parse_tag(tag)
+        keys = [self._keys.job(webhook.job_id), self._keys.webhooks(webhook.job_id), stream]
+        payload = self._router.encode(webhook_message(webhook))
+        call = Call(WEBHOOK_TURN, keys, [self._router.consumer_name, entry, webhook.number, payload])
+        return bool(run(self._server, call) == b"TURN")
+
+    def settled(self, tag: str, webhook: WebhookMessage, entry: HistoryEntry) -> None:
+        """It was delivered or given up, as *entry* says; acknowledged here."""
+        stream, place = self._router.parse_tag(tag)
+        with server_errors():
+            [queue] = self._router.route(WEBHOOKS, WEBHOOKS).queues
+            keys = [
+                self._keys.job(webhook.job_id),
+                self._keys.history(webhook.job_id),
+                self._keys.webhooks(webhook.job_id),
+                stream,
+                self._router.stream(queue, 0),
+            ]
+        consumer = self._router.consumer_name
+        run(self._server, Call(WEBHOOK_SETTLED, keys, [consumer, place, webhook.number, dump_entry(entry)]))
+
+    def append(self, job_id: str, entry: HistoryEntry) -> None:
+        """Write *entry* into the history of a job, if it is still there."""
+        run(self._server, Call(APPEND, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]))

@@ -1,0 +1,141 @@
+"""When a webhook may be sent, and where to: pure rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avtomatika.orchestrator.addresses import may_be_called, networks
+from avtomatika.orchestrator.posting import NotDelivered, Target
+from avtomatika.orchestrator.receivers import GIVE_UP_AFTER_MS, Receivers, next_attempt_in
+from avtomatika.schemas.webhooks import headers_of, is_genuine
+from avtomatika.schemas.wire import WebhookMessage
+
+HOOK = WebhookMessage("g0-1", 1, "https://shop.example/hook", "job.finished", 1_000_000, {"id": "g0-1"})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.1.2.3",
+        "100.64.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.168.1.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "ff02::1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::7f00:1",
+        "198.18.0.1",
+        "192.0.2.1",
+    ],
+)
+def test_what_is_not_public_may_not_be_called(address: str) -> None:
+    assert not may_be_called(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
+def test_what_is_public_may(address: str) -> None:
+    assert may_be_called(address)
+
+
+def test_what_the_operator_names_may_and_nothing_beside_it() -> None:
+    allowed = networks(["10.0.0.0/8", "::1"])
+
+    assert may_be_called("10.9.9.9", allowed=allowed)
+    assert may_be_called("::ffff:10.9.9.9", allowed=allowed)
+    assert may_be_called("::1", allowed=allowed)
+    assert not may_be_called("127.0.0.1", allowed=allowed)
+
+
+def test_attempts_are_spread_over_a_day_and_no_more() -> None:
+    now_ms, hook, delays = HOOK.at_ms, HOOK, []
+    while (delay := next_attempt_in(hook, now_ms=now_ms)) is not None:
+        delays.append(delay)
+        now_ms += round(delay * 1000)
+        hook = hook.next_attempt()
+
+    assert 4 <= delays[0] <= 5
+    assert max(delays) <= 3600
+    assert 30 <= len(delays) <= 45
+    assert 0.9 * GIVE_UP_AFTER_MS < now_ms - HOOK.at_ms <= GIVE_UP_AFTER_MS
+
+
+def test_one_receiver_gets_four_at_a_time_and_another_is_not_concerned() -> None:
+    receivers = Receivers()
+    begun = [receivers.begin("a", replace(HOOK, number=n), now=0.0) for n in range(1, 6)]
+
+    assert begun[:4] == [None] * 4
+    assert begun[4] is not None
+    assert receivers.begin("b", HOOK, now=0.0) is None
+
+
+def test_one_that_is_away_is_looked_at_now_and_then_by_one_webhook() -> None:
+    receivers = Receivers()
+    for _ in range(3):
+        assert receivers.begin("a", HOOK, now=0.0) is None
+        receivers.ended("a", was_away=True, now=0.0)
+
+    waiting = receivers.begin("a", HOOK, now=1.0)
+    assert waiting is not None
+    assert 4 <= waiting <= 6
+    assert receivers.begin("a", HOOK, now=6.0) is None
+    assert receivers.begin("a", replace(HOOK, number=2), now=6.0) is not None
+
+
+def test_one_that_is_back_is_forgotten() -> None:
+    receivers = Receivers()
+    for _ in range(5):
+        receivers.begin("a", HOOK, now=1e9)
+        receivers.ended("a", was_away=True, now=0.0)
+    receivers.begin("a", HOOK, now=1e9)
+    receivers.ended("a", was_away=False, now=1e9)
+
+    assert len(receivers) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "netloc", "path"),
+    [
+        ("https://shop.example", "shop.example", "/"),
+        ("http://Shop.example:8080/a b?x=ü&y=%20", "shop.example:8080", "/a%20b?x=%C3%BC&y=%20"),
+        ("http://[2001:db8::1]:443/", "[2001:db8::1]:443", "/"),
+        ("https://bücher.example/hook#part", "xn--bcher-kva.example", "/hook"),
+    ],
+)
+def test_a_url_becomes_what_is_asked_for(url: str, netloc: str, path: str) -> None:
+    target = Target.of(url)
+
+    assert (target.netloc, target.path) == (netloc, path)
+
+
+@pytest.mark.parametrize("url", ["ftp://shop.example/", "http:///hook", "http://a:99999/", "nothing", "http://[::1/"])
+def test_what_cannot_be_called_is_given_up(url: str) -> None:
+    with pytest.raises(NotDelivered) as raised:
+        Target.of(url)
+
+    assert raised.value.is_final
+
+
+@pytest.mark.parametrize("secret", ["just words", "whsec_c2VjcmV0LW9mLXNlY3JldHM="])
+def test_a_receiver_in_python_knows_what_is_genuine(secret: str) -> None:
+    body = b'{"type":"job.finished"}'
+    headers = headers_of(HOOK, body, now_seconds=1000, secret=secret)
+    as_they_come = {name.title(): value for name, value in headers.items()}
+
+    assert is_genuine(as_they_come, body, secret=secret, now_seconds=1200)
+    assert not is_genuine(as_they_come, body + b" ", secret=secret, now_seconds=1200)
+    assert not is_genuine(as_they_come, body, secret="another", now_seconds=1200)
+    assert not is_genuine(as_they_come, body, secret=secret, now_seconds=1400)
+    assert not is_genuine({}, body, secret=secret, now_seconds=1200)
