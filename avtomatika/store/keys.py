@@ -126,12 +126,16 @@ class Keys:
 
     def worker(self, worker_id: str) -> str:
         """Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last heard of)
-        ms, ``given`` tasks routed to it since that beat, ``turn`` of the last one. Gone when it is silent for long."""
+        ms, ``turn`` when it was last chosen for a task. Gone when it is silent for long."""
         return f"{self.prefix}worker:{worker_id}"
 
     def workers(self) -> str:
         """Sorted set of ids of registered workers by when they were last heard of (ms)."""
         return f"{self.prefix}workers"
+
+    def worker_turns(self) -> str:
+        """Number: how often a worker was chosen for a task."""
+        return f"{self.prefix}workers:turns"
 
     def worker_names(self) -> str:
         """Sorted set: names of sections that a workers.toml had -> until when the shared token is not for them (ms)."""

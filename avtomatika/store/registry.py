@@ -8,13 +8,15 @@ from typing import Any
 
 import orjson
 
+from avtomatika import transport
+from avtomatika.core.fleet import Member
 from avtomatika.core.job import Json
 from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.transport import Server, connect
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .scripts import BEAT_WORKER, REGISTER_WORKER, read_all, run, run_all
+from .scripts import BEAT_WORKER, CHOSEN, REGISTER_WORKER, read_all, run, run_all
 
 #: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
 WORKER_TTL_SECONDS = 120
@@ -22,14 +24,14 @@ WORKER_TTL_SECONDS = 120
 LOST_AFTER_SECONDS = 40
 #: How long the shared token is not for who was taken out of workers.toml.
 NAMED_SECONDS = 24 * 3600
-_FIELDS = ("record", "beat", "at", "since", "given", "turn")
+_FIELDS = ("record", "beat", "at", "since", "turn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
     """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
 
-    *given* tasks were routed to it since its last heartbeat, in turn *turn* the last one.
+    *turn* is when it was last chosen for a task, counted over all workers; 0 for never.
     """
 
     worker_id: str
@@ -38,7 +40,6 @@ class WorkerRecord:
     heard_ms: int
     since_ms: int
     silent_ms: int
-    given: int = 0
     turn: int = 0
 
     @property
@@ -59,6 +60,7 @@ class Registry:
     def __init__(self, server: Server, *, prefix: str = "avt:") -> None:
         self._server = server
         self._keys = Keys(prefix)
+        self._queues = transport.Keys(prefix)
 
     @classmethod
     def connect(cls, url: str) -> Registry:
@@ -91,6 +93,28 @@ class Registry:
         gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
         read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
         return [_record(worker_id, row, now_ms) for worker_id, row in zip(ids, rows, strict=True) if row[0] is not None]
+
+    def fleet(self) -> list[Member]:
+        """Those of them that can be chosen for tasks now, with what they have to do."""
+        there = [worker for worker in self.workers() if not worker.is_lost and worker.status != "offline"]
+        queues = [f"@{worker.worker_id}" for worker in there]
+        [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
+        streams = [
+            (place, self._queues.stream(queue, int(level)))
+            for place, (queue, known) in enumerate(zip(queues, traits, strict=True))
+            for level in (known or b"").decode()
+            if level.isdigit()
+        ]
+        sizes = read_all(self._server, [("XLEN", stream) for _, stream in streams])
+        own = [0] * len(there)
+        for (place, _), size in zip(streams, sizes, strict=True):
+            own[place] += int(size)
+        return [_member(*each) for each in zip(there, own, traits, strict=True) if each[2] is not None]
+
+    def chosen(self, worker_ids: Sequence[str]) -> None:
+        """Have the turns of these workers be over, in this order."""
+        keys = [self._keys.worker_turns()]
+        run_all(self._server, [Call(CHOSEN, [self._keys.worker(each), *keys], []) for each in worker_ids])
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""
@@ -126,7 +150,7 @@ class Registry:
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
-    record, beat, at, since, given, turn = row
+    record, beat, at, since, turn = row
     heard_ms = int(at or 0)
     return WorkerRecord(
         worker_id=worker_id,
@@ -135,6 +159,22 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerR
         heard_ms=heard_ms,
         since_ms=int(since or 0),
         silent_ms=max(now_ms - heard_ms, 0),
-        given=int(given or 0),
         turn=int(turn or 0),
+    )
+
+
+def _member(worker: WorkerRecord, own: int, _: bytes) -> Member:
+    """*own* tasks lie in its own queue, those that it does among them."""
+    record, beat = worker.record, worker.beat
+    resources = record.get("resources") or {}
+    return Member(
+        worker_id=worker.worker_id,
+        skills=frozenset(skill["name"] for skill in record["skills"]),
+        properties=resources.get("properties", {}),
+        devices=resources.get("devices", ()),
+        costs=record.get("costs", {}),
+        slots=record.get("concurrency") or 1,
+        load=max(own, beat.get("running", 0)),
+        turn=worker.turn,
+        is_standby=bool(beat.get("standby")),
     )

@@ -53,6 +53,7 @@ WEBHOOK_SETTLED = _read("webhook_settled", _FINISHES)
 DATA_INCR = _read("data_incr", _BEGINS)
 REGISTER_WORKER = _read("register_worker", _FINISHES)
 BEAT_WORKER = _read("beat_worker", _FINISHES)
+CHOSEN = _read("chosen", _FINISHES)
 
 
 @contextmanager

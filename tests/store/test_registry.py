@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from avtomatika import broker
+from avtomatika.broker import Intake, Outgoing
+from avtomatika.core.plan import TASKS
 from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.store import Registry
 from avtomatika.store.registry import LOST_AFTER_SECONDS
@@ -71,3 +74,23 @@ def test_what_is_known_of_a_worker_expires(registry: Registry, redis_url: str) -
 
     with redis.Redis.from_url(redis_url) as client:
         assert 0 < client.ttl("avt:worker:w-1") <= 120
+
+
+def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Registry, redis_url: str) -> None:
+    with broker.connect(redis_url) as connection:
+        for worker_id in ("w-1", "w-2", "gone"):
+            broker.declare_tasks(connection, ["encode"], worker_id=worker_id)
+        intake = Intake(connection, [], prefetch=1)
+        intake.settle_many([([Outgoing(TASKS, "@w-1", "{}", priority=level) for level in (0, 0, 5)], ())])
+        intake.close()
+    for worker_id in ("w-1", "w-2", "gone", "without-queue"):
+        registry.register(worker_id, {**RECORD, "concurrency": 3, "costs": {"encode": 1.5}})
+    registry.beat("w-2", {"status": "busy", "running": 2, "standby": True})
+    registry.beat("gone", {"status": "offline"})
+    registry.chosen(["w-2", "w-1", "nobody"])
+
+    first, second = registry.fleet()
+
+    assert (first.worker_id, first.load, first.turn, first.is_standby) == ("w-1", 3, 2, False)
+    assert (second.worker_id, second.load, second.turn, second.is_standby) == ("w-2", 2, 1, True)
+    assert (first.skills, first.slots, first.costs) == ({"encode"}, 3, {"encode": 1.5})

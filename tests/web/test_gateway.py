@@ -16,8 +16,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from avtomatika import broker
+from avtomatika.broker import Intake, Outgoing
 from avtomatika.core.actions import DispatchTask, GoTo
 from avtomatika.core.job import Job
+from avtomatika.core.plan import TASKS
+from avtomatika.schemas import wire
 from avtomatika.store import HeldTasks, Registry, Store
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
@@ -486,6 +489,62 @@ def test_an_event_is_taken_and_nothing_is_made_of_it(one: FakeWorker) -> None:
     body = {"event_id": "e", "worker_id": "one", "event_type": "progress", "payload": {"progress": 0.5}}
 
     assert one.client.post("/_worker/events", json=body).status_code == 200
+
+
+# ---------------------------------------------------------------- own queues
+
+
+@pytest.fixture
+def give(redis_url: str) -> Iterator[Callable[..., None]]:
+    """Put a task into a queue."""
+    connection = broker.connect(redis_url)
+    intake = Intake(connection, [], prefetch=1)
+
+    def give(queue: str, number: int = 1) -> None:
+        task = wire.TaskMessage(
+            job_id="g0-1",
+            task_id=f"g0-1.{number}.0",
+            attempt=1,
+            task_type="encode",
+            params={},
+            outcomes=("success",),
+            reply_exchange="avt.steps",
+            reply_prefix=f"video@{PLANS[0].plan8}.encode",
+        )
+        intake.settle_many([([Outgoing(TASKS, queue, wire.dump_task(task))], ())])
+
+    yield give
+    intake.close()
+    connection.release()
+
+
+def test_a_task_in_a_workers_own_queue_goes_to_that_worker_alone(
+    app: Flask, one: FakeWorker, declare: Callable[[], None], give: Callable[..., None]
+) -> None:
+    declare()
+    two = FakeWorker(app, "two", "token-of-two")
+    for worker in (one, two):
+        worker.register()
+    give("@one")
+
+    assert two.poll(timeout=0.5).status_code == 204
+    assert one.poll().json["task_id"] == "g0-1.1.0"
+
+
+def test_a_task_for_a_worker_that_is_not_asking_waits_until_it_does(
+    app: Flask, one: FakeWorker, declare: Callable[[], None], give: Callable[..., None]
+) -> None:
+    declare()
+    two = FakeWorker(app, "two", "token-of-two")
+    for worker in (one, two):
+        worker.register()
+        assert worker.poll(timeout=0).status_code == 204
+    give("@one")
+    give("encode", 2)
+
+    assert two.poll().json["task_id"] == "g0-1.2.0"
+    assert two.poll(timeout=0.5).status_code == 204
+    assert one.poll().json["task_id"] == "g0-1.1.0"
 
 
 # ---------------------------------------------------------------- who is there

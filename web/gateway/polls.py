@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from threading import Condition, Event, Thread
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 from avtomatika import broker
@@ -25,6 +25,8 @@ _LOOK_SECONDS = 0.1
 _AWAY_SECONDS = 0.5
 #: A poll that asks with no waiting is held so long: the thread has looked for it by then.
 SHORTEST_HOLD_SECONDS = 0.3
+#: A worker that has not asked for so long will not at once ask again.
+_ASKS_AGAIN_SECONDS = 30.0
 #: How long a poll whose time is up waits for a task that is on its way to it.
 _ARRIVAL_SECONDS = 5.0
 
@@ -35,6 +37,7 @@ class Poll:
     def __init__(self, worker_id: str, skills: frozenset[str], *, is_welcome: Callable[[], bool]) -> None:
         self.worker_id = worker_id
         self.skills = skills
+        self.own_queue = broker.own_queue(worker_id)
         self.is_welcome = is_welcome
         self.task: wire.TaskMessage | None = None
         self.priority = 0
@@ -55,6 +58,9 @@ class Polls:
         self._changed = Condition()
         self._thread: Thread | None = None
         self._stopping = False
+        #: Own queues of workers that ask again and again, with when they asked last: they are watched in between, for
+        #: it takes longer to begin and end with that than to look into an empty queue.
+        self._own: dict[str, float] = {}
 
     def wait(self, poll: Poll, timeout_seconds: float) -> None:
         """Hold *poll* until it is answered, or its time is up."""
@@ -104,31 +110,41 @@ class Polls:
             while not self._stopping:
                 with self._changed:
                     self._changed.wait_for(lambda: self._waiting or self._stopping)
-                    wanted = [poll.skills for poll in self._waiting]
-                if wanted:
-                    self._turn(intake, wanted)
+                    waiting = list(self._waiting)
+                if waiting:
+                    self._turn(intake, waiting)
         finally:
             intake.close()
 
-    def _turn(self, intake: Intake, wanted: Sequence[frozenset[str]]) -> None:
+    def _turn(self, intake: Intake, waiting: Sequence[Poll]) -> None:
         """Take for the polls that wait: as many as they are where all want the same, else one."""
-        intake.watch(frozenset().union(*wanted))
-        intake.set_credit(len(wanted) if len(set(wanted)) == 1 else 1)
+        wanted = {poll.skills for poll in waiting}
+        intake.watch(frozenset().union(*wanted, self._own_queues(waiting)))
+        intake.set_credit(len(waiting) if len(wanted) == 1 else 1)
         deliveries = intake.take(_LOOK_SECONDS)
         matched: list[tuple[Delivery, wire.TaskMessage, Poll]] = []
         for delivery, task in _readable(intake, deliveries):
-            poll = self._pick(task.task_type)
-            if poll is None:
+            poll = self._pick(task.task_type, delivery.queue)
+            if poll is None:  # its worker is not asking now
+                self._own.pop(delivery.queue, None)
                 intake.hand_back([delivery])
             else:
                 matched.append((delivery, task, poll))
         if matched:
             self._hand_over(intake, matched)
 
-    def _pick(self, skill: str) -> Poll | None:
-        """The poll that has waited longest for *skill*, taken out of those that wait; unwelcome ones end on the way."""
+    def _own_queues(self, waiting: Sequence[Poll]) -> frozenset[str]:
+        now = monotonic()
+        self._own |= {poll.own_queue: now for poll in waiting}
+        for queue in [queue for queue, asked_at in self._own.items() if now - asked_at > _ASKS_AGAIN_SECONDS]:
+            del self._own[queue]
+        return frozenset(self._own)
+
+    def _pick(self, skill: str, queue: str) -> Poll | None:
+        """The poll that has waited longest for *skill*, taken out of those that wait; unwelcome ones end on the way.
+        What lies in a worker's own queue is for that worker alone."""
         with self._changed:
-            for poll in [poll for poll in self._waiting if skill in poll.skills]:
+            for poll in [poll for poll in self._waiting if skill in poll.skills and queue in (skill, poll.own_queue)]:
                 self._waiting.remove(poll)
                 if _is_welcome(poll):
                     return poll

@@ -6,10 +6,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 redis.call('HSET', KEYS[1], 'at', now)
-if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[1], 'beat', ARGV[2])
-  redis.call('HDEL', KEYS[1], 'given')
-end
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'beat', ARGV[2]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1

@@ -1,0 +1,166 @@
+"""Choosing a worker: what a task asks for, who is there, and whom it goes to. Pure: the fleet is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from .job import Json
+
+
+class Strategy(StrEnum):
+    ROUND_ROBIN = "round_robin"  # whoever was chosen longest ago
+    LEAST_CONNECTIONS = "least_connections"  # whoever has the fewest tasks
+    CHEAPEST = "cheapest"  # the lowest cost of the skill
+    BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``."""
+
+    strategy: Strategy = Strategy.LEAST_CONNECTIONS
+    requirements: Mapping[str, Json] = field(default_factory=dict)
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A worker as it can be chosen. *load* are the tasks that it has, *turn* when it was chosen last (0: never)."""
+
+    worker_id: str
+    skills: frozenset[str]
+    properties: Mapping[str, Json] = field(default_factory=dict)
+    devices: Sequence[Mapping[str, Json]] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)
+    slots: int = 1
+    load: int = 0
+    turn: int = 0
+    is_standby: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Nobody fits; *missing* says what would have to be there."""
+
+    missing: str
+
+
+def choose(wish: Wish, skill: str, fleet: Iterable[Member]) -> Member | Nobody:
+    """The member of *fleet* that a task of *skill* goes to.
+
+    >>> choose(Wish(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
+    'w-1'
+    >>> choose(Wish(max_cost=1), "encode", [])
+    Nobody(missing="no worker with the skill 'encode' is there")
+    """
+    able = [member for member in fleet if skill in member.skills]
+    if not able:
+        return Nobody(f"no worker with the skill {skill!r} is there")
+    faults = {member.worker_id: tuple(_faults(wish, skill, member)) for member in able}
+    fitting = [member for member in able if not faults[member.worker_id]]
+    if not fitting:
+        return Nobody(_missing(skill, faults))
+    rank = _RANKS[wish.strategy]
+    return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
+
+
+def _faults(wish: Wish, skill: str, member: Member) -> Iterable[str]:
+    """Why *member* cannot be chosen, in words that are the same for all who lack the same."""
+    if member.is_standby:
+        yield "is a standby"
+    for name, wanted in wish.requirements.items():
+        if not _has(member, name, wanted):
+            yield f"lacks {name}={wanted!r}"
+    if wish.max_cost is not None:
+        cost = member.costs.get(skill)
+        if cost is None:
+            yield "does not say what it costs"
+        elif cost > wish.max_cost:
+            yield f"costs more than {wish.max_cost:g}"
+
+
+def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:
+    """Every fault with how many have it, the rarest first: that is the nearest to being mended."""
+    counts: dict[str, int] = {}
+    for fault in (fault for of_member in faults.values() for fault in of_member):
+        counts[fault] = counts.get(fault, 0) + 1
+    told = ", ".join(f"{fault} ({count})" for fault, count in sorted(counts.items(), key=lambda each: each[1]))
+    return f"none of {len(faults)} with the skill {skill!r} fits: {told}"
+
+
+# ---------------------------------------------------------------- what a worker has
+
+
+def _has(member: Member, name: str, wanted: Json) -> bool:
+    """A property of that name, or devices: all of ``devices``, or those whose type is *name*."""
+    if name == "devices" and isinstance(wanted, list | tuple):
+        return _has_devices(member.devices, wanted)
+    if name in member.properties:
+        return _is_enough(member.properties[name], wanted)
+    of_type = [device for device in member.devices if device.get("type") == name]
+    if isinstance(wanted, Mapping):
+        return _has_devices(of_type, [wanted])
+    if isinstance(wanted, bool):
+        return bool(of_type) is wanted
+    return isinstance(wanted, int) and len(of_type) >= wanted
+
+
+def _has_devices(devices: Sequence[Mapping[str, Json]], wanted: Sequence[Any]) -> bool:
+    """Whether there is a device of its own for each that is *wanted*; the choosiest choose first."""
+    left = list(devices)
+    for properties in sorted(wanted, key=len, reverse=True):
+        found = next((device for device in left if _is_device(device, properties)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _is_device(device: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
+    return all(_is_enough(device.get(name), value) for name, value in wanted.items())
+
+
+def _is_enough(there: Json, wanted: Json) -> bool:
+    """Numbers must be at least as large, everything else the same."""
+    if _is_number(there) and _is_number(wanted):
+        return bool(there >= wanted)
+    return bool(there == wanted)
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------- who goes first
+
+
+def _by_turn(member: Member, skill: str, fitting: Sequence[Member]) -> float:
+    return member.turn
+
+
+def _by_load(member: Member, skill: str, fitting: Sequence[Member]) -> float:
+    return member.load
+
+
+def _by_cost(member: Member, skill: str, fitting: Sequence[Member]) -> float:
+    """Who does not say what it costs comes last."""
+    return member.costs.get(skill, float("inf"))
+
+
+def _by_value(member: Member, skill: str, fitting: Sequence[Member]) -> float:
+    """Its cost, and as much again for each full turn of its slots that a task would wait; who does not say what it
+    costs is taken to cost as much as the dearest that does."""
+    known = [other.costs[skill] for other in fitting if skill in other.costs]
+    cost = member.costs.get(skill, max(known, default=1.0))
+    return cost * (1 + member.load / member.slots)
+
+
+_RANKS: Mapping[Strategy, Callable[[Member, str, Sequence[Member]], float]] = {
+    Strategy.ROUND_ROBIN: _by_turn,
+    Strategy.LEAST_CONNECTIONS: _by_load,
+    Strategy.CHEAPEST: _by_cost,
+    Strategy.BEST_VALUE: _by_value,
+}

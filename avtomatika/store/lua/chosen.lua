@@ -1,0 +1,5 @@
+-- The turn of a worker is over: it was chosen.    KEYS: worker, count of turns.    Answers 0 for one that is not known.
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'turn', redis.call('INCR', KEYS[2]))
+return 1

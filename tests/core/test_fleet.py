@@ -1,0 +1,136 @@
+"""Whom a task goes to, for every strategy and every thing that a task may ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from avtomatika.core.fleet import Member, Nobody, Strategy, Wish, choose
+
+
+def member(worker_id: str, **facts: Any) -> Member:
+    return Member(**{"worker_id": worker_id, "skills": frozenset({"encode"}), **facts})
+
+
+def chosen(wish: Wish, *fleet: Member) -> str:
+    found = choose(wish, "encode", fleet)
+    assert isinstance(found, Member), found
+    return found.worker_id
+
+
+def missing(wish: Wish, *fleet: Member) -> str:
+    found = choose(wish, "encode", fleet)
+    assert isinstance(found, Nobody), found
+    return found.missing
+
+
+def test_round_robin_takes_whoever_was_chosen_longest_ago() -> None:
+    wish = Wish(Strategy.ROUND_ROBIN)
+
+    assert chosen(wish, member("a", turn=3), member("b", turn=1), member("c", turn=2, load=0)) == "b"
+    assert chosen(wish, member("a", turn=3), member("new")) == "new"
+
+
+def test_least_connections_takes_whoever_has_the_fewest_tasks_and_then_takes_turns() -> None:
+    wish = Wish(Strategy.LEAST_CONNECTIONS)
+
+    assert chosen(wish, member("a", load=2), member("b", load=1, turn=9)) == "b"
+    assert chosen(wish, member("a", load=1, turn=2), member("b", load=1, turn=1)) == "b"
+
+
+def test_cheapest_takes_the_lowest_cost_and_last_who_says_nothing_of_it() -> None:
+    wish = Wish(Strategy.CHEAPEST)
+
+    assert chosen(wish, member("a", costs={"encode": 2}), member("b", costs={"encode": 1}, load=9)) == "b"
+    assert chosen(wish, member("silent"), member("dear", costs={"encode": 100})) == "dear"
+    assert chosen(wish, member("other", costs={"scan": 0}), member("a", costs={"encode": 5})) == "a"
+
+
+def test_best_value_weighs_cost_with_how_busy_a_worker_is() -> None:
+    wish = Wish(Strategy.BEST_VALUE)
+    dear = member("dear", costs={"encode": 1.5}, slots=2)
+
+    assert chosen(wish, member("cheap", costs={"encode": 1}, slots=2), dear) == "cheap"
+    assert chosen(wish, member("cheap", costs={"encode": 1}, slots=2, load=2), dear) == "dear"
+    assert chosen(wish, member("silent"), member("known", costs={"encode": 1}, load=1)) == "silent"
+
+
+def test_standbys_and_those_without_the_skill_are_passed_over() -> None:
+    wish = Wish()
+
+    assert chosen(wish, member("standby", is_standby=True), member("b", load=50)) == "b"
+    assert missing(wish, member("x", skills=frozenset({"scan"}))) == "no worker with the skill 'encode' is there"
+    assert missing(wish, member("a", is_standby=True)) == "none of 1 with the skill 'encode' fits: is a standby (1)"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "fits"),
+    [
+        ({"ram_gb": 64}, True),
+        ({"ram_gb": 65}, False),
+        ({"arch": "arm64"}, True),
+        ({"arch": "amd64"}, False),
+        ({"fast": True}, True),
+        ({"fast": False}, False),
+        ({"disk": 1}, False),
+        ({"gpu": 2}, True),
+        ({"gpu": 3}, False),
+        ({"gpu": True}, True),
+        ({"tpu": True}, False),
+        ({"tpu": False}, True),
+        ({"gpu": {"memory_gb": 24}}, True),
+        ({"gpu": {"memory_gb": 25}}, False),
+        ({"gpu": {"model": "B", "memory_gb": 8}}, True),
+        ({"devices": [{"type": "gpu", "memory_gb": 20}]}, True),
+        ({"devices": [{"type": "gpu"}, {"type": "gpu", "memory_gb": 20}]}, True),
+        ({"devices": [{"type": "gpu", "memory_gb": 20}, {"type": "gpu", "memory_gb": 20}]}, False),
+        ({"devices": [{"type": "tpu"}]}, False),
+        ({"ram_gb": "64"}, False),
+    ],
+)
+def test_resources_are_enough_or_not(requirements: dict[str, Any], fits: bool) -> None:
+    rich = member(
+        "rich",
+        properties={"ram_gb": 64, "arch": "arm64", "fast": True},
+        devices=[{"type": "gpu", "model": "A", "memory_gb": 24}, {"type": "gpu", "model": "B", "memory_gb": 8}],
+    )
+
+    assert isinstance(choose(Wish(requirements=requirements), "encode", [rich]), Member) is fits
+
+
+def test_what_is_missing_is_told_with_how_many_miss_it() -> None:
+    wish = Wish(requirements={"ram_gb": 64}, max_cost=0.5)
+    fleet = (
+        member("a", properties={"ram_gb": 32}, costs={"encode": 0.1}),
+        member("b", properties={"ram_gb": 16}, costs={"encode": 0.9}),
+        member("c", properties={"ram_gb": 16}),
+    )
+
+    assert missing(wish, *fleet) == (
+        "none of 3 with the skill 'encode' fits: "
+        "costs more than 0.5 (1), does not say what it costs (1), lacks ram_gb=64 (3)"
+    )
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.sampled_from(list(Strategy)))
+def test_whoever_is_chosen_is_one_of_those_that_fit(loads: list[int], strategy: Strategy) -> None:
+    fleet = [member(f"w-{place}", load=load, is_standby=load == 0) for place, load in enumerate(loads)]
+
+    found = choose(Wish(strategy), "encode", fleet)
+
+    fitting = [each for each in fleet if not each.is_standby]
+    assert found in fitting if fitting else isinstance(found, Nobody)
+
+
+def test_equal_workers_take_turns() -> None:
+    turns = {"a": 0, "b": 0, "c": 0}
+    order = []
+    for turn in range(1, 7):
+        name = chosen(Wish(Strategy.ROUND_ROBIN), *(member(each, turn=last) for each, last in turns.items()))
+        turns[name] = turn
+        order.append(name)
+
+    assert order == ["a", "b", "c", "a", "b", "c"]
