@@ -14,6 +14,7 @@ from avtomatika import broker
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.rules import Rules
 from avtomatika.errors import NotFound
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
@@ -21,7 +22,7 @@ from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
-from avtomatika.orchestrator.work import Limits, Surroundings
+from avtomatika.orchestrator.work import Surroundings
 from avtomatika.settings import Settings
 from avtomatika.store import Keyring, Store, StoredData, Upkeep
 from avtomatika.tokens import Clients
@@ -110,7 +111,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 data=StoredData(server),
                 files_of=partial(files_for, _objects()),
             ),
-            limits=Limits(transitions=settings.max_transitions_per_job, retries=settings.job_max_retries),
+            rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())

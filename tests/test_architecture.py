@@ -49,7 +49,7 @@ COMPOSITION_ROOTS = (
     "cli/",
     "web/wsgi.py",
     "avtomatika/worker/run.py",
-    "avtomatika/testing.py",
+    "avtomatika/testing/",
     "avtomatika/settings.py",
 )
 #: What the pure core must not import: the world, the clock, chance.

@@ -19,13 +19,15 @@ _GROUP_HEADER = "x-group"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message that was delivered; *body* is JSON text. *deliveries* counts this one too."""
+    """A message that was delivered; *body* is JSON text. *deliveries* counts this one too; *routing_key* is the one
+    that it was published with."""
 
     tag: str
     queue: str
     body: bytes
     headers: Mapping[str, Any]
     deliveries: int
+    routing_key: str = ""
 
     @property
     def group(self) -> str | None:
@@ -142,4 +144,5 @@ def _delivery(message: Any) -> Delivery:
         message.body,
         message.headers,
         message.properties["deliveries"],
+        message.delivery_info.get("routing_key") or "",
     )

@@ -1,8 +1,12 @@
-"""The arguments of actions, checked where a handler gives them: a HandlerError names the argument and its value."""
+"""The arguments of actions, checked where a handler gives them: a HandlerError names the argument and its value.
+
+*what* is always what the message begins with, as in ``dispatch_task: priority``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from math import isfinite
 
 from avtomatika.errors import HandlerError
@@ -21,49 +25,69 @@ def name(value: object, what: str) -> str:
     return value
 
 
-def params(params: object) -> Mapping[str, Json]:
-    if params is None:
-        return {}
-    if not isinstance(params, Mapping):
-        raise HandlerError(f"dispatch_task: params must be a dict, not {params!r}")
-    plain: Mapping[str, Json] = as_json(params, "dispatch_task: params")
+def text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise HandlerError(f"{what} must be text, not {value!r}")
+    plain: str = as_json(value, what)
     return plain
 
 
-def transitions(transitions: object) -> Mapping[str, str]:
-    if not isinstance(transitions, Mapping) or not transitions:
+def json_object(value: object, what: str) -> Mapping[str, Json]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise HandlerError(f"{what} must be a dict, not {value!r}")
+    plain: Mapping[str, Json] = as_json(value, what)
+    return plain
+
+
+def transitions(value: object, action: str) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not value:
         raise HandlerError(
-            f'dispatch_task: transitions must map outcomes to states, as in {{"success": "next"}}, not {transitions!r}'
+            f'{action}: transitions must map outcomes to states, as in {{"success": "next"}}, not {value!r}'
         )
     return {
-        name(outcome, "dispatch_task: the outcome"): name(state, f"dispatch_task: the state for {outcome!r}")
-        for outcome, state in transitions.items()
+        name(outcome, f"{action}: the outcome"): name(state, f"{action}: the state for {outcome!r}")
+        for outcome, state in value.items()
     }
 
 
-def schema(schema: object) -> Mapping[str, Json] | None:
-    if schema is None:
+def schema(value: object, what: str) -> Mapping[str, Json] | None:
+    if value is None:
         return None
-    if not isinstance(schema, Mapping):
-        raise HandlerError(f"dispatch_task: output_schema must be a dict, a JSON Schema, not {schema!r}")
-    plain: Mapping[str, Json] = as_json(schema, "dispatch_task: output_schema")
-    check_schema(plain, "dispatch_task: output_schema")
+    if not isinstance(value, Mapping):
+        raise HandlerError(f"{what} must be a dict, a JSON Schema, not {value!r}")
+    plain: Mapping[str, Json] = as_json(value, what)
+    check_schema(plain, what)
     return plain
 
 
-def whole(value: object, name: str, allowed: range) -> int | None:
+def whole(value: object, what: str, allowed: range) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise HandlerError(
-            f"dispatch_task: {name} must be a whole number, {allowed[0]} to {allowed[-1]}, not {value!r}"
-        )
+        raise HandlerError(f"{what} must be a whole number, {allowed[0]} to {allowed[-1]}, not {value!r}")
     return value
 
 
-def seconds(value: object, name: str) -> float | None:
+def seconds(value: object, what: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
-        raise HandlerError(f"dispatch_task: {name} must be a number of seconds above 0, not {value!r}")
+        raise HandlerError(f"{what} must be a number of seconds above 0, not {value!r}")
     return value
+
+
+def time_ms(value: object, what: str) -> int | None:
+    """Milliseconds since the epoch, of a datetime with a time zone or of its text."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        time = None
+    if not isinstance(time, datetime):
+        raise HandlerError(f"{what} must be a datetime, or text like 2030-01-31T12:00:00Z, not {value!r}")
+    if time.tzinfo is None:
+        raise HandlerError(f"{what} must say its time zone, as datetime.now(UTC) does; {value!r} does not")
+    return round(time.timestamp() * 1000)

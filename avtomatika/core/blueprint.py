@@ -113,27 +113,54 @@ class Blueprint:
         queue of its own. *may_go_to* lists states that the function leads to without saying so in its source.
         """
 
-        def mark(function: H) -> H:
-            state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
+        def make(function: Function, state: str) -> Handler:
             self._check(function, state=state, condition=condition, queue=queue, may_go_to=may_go_to)
-            self._add(
-                Handler(
-                    function=function,
-                    state=state,
-                    guard=condition,
-                    is_start=is_start,
-                    end=self._end_kind(function, state, is_end),
-                    queue=queue,
-                    may_go_to=tuple(may_go_to or ()),
-                )
+            return Handler(
+                function=function,
+                state=state,
+                guard=condition,
+                is_start=is_start,
+                end=self._end_kind(function, state, is_end),
+                queue=queue,
+                may_go_to=tuple(may_go_to or ()),
             )
-            return function
 
-        if name is None or isinstance(name, str):
-            return mark
-        if not callable(name):
-            raise self._refusal(f"the name of a state must be text, not {name!r}")
-        return mark(name)
+        return self._mark(name, make)
+
+    @overload
+    def aggregator(self, name: H) -> H: ...
+
+    @overload
+    def aggregator(
+        self,
+        name: str | None = None,
+        *,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+    ) -> Callable[[H], H]: ...
+
+    def aggregator(
+        self,
+        name: H | str | None = None,
+        *,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+    ) -> H | Callable[[H], H]:
+        """Mark a function as the handler of a state in which several tasks come together.
+
+        It runs once, after all of them have ended, and is given ``aggregation_results``: what came of each, by task id
+        and in the order of dispatch, as ``{"status", "data", "error"}``. Options as of :meth:`handler`.
+        """
+
+        def make(function: Function, state: str) -> Handler:
+            self._check(function, state=state, condition=None, queue=queue, may_go_to=may_go_to)
+            end = self._end_kind(function, state, is_end)
+            more = tuple(may_go_to or ())
+            return Handler(function, state, end=end, queue=queue, may_go_to=more, is_aggregator=True)
+
+        return self._mark(name, make)
 
     def compile(self) -> Plan:
         """The plan: states, queues and bindings.
@@ -149,13 +176,31 @@ class Blueprint:
         """See :meth:`compile`."""
         return self.compile()
 
+    def is_aggregator(self, state: str) -> bool:
+        """Whether *state* collects what several tasks lead to it."""
+        return any(handler.is_aggregator for handler in self._handlers.get(state, ()))
+
+    def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
+        """A decorator for the state *name*; where the function itself stands in its place, what it decorates."""
+
+        def mark(function: H) -> H:
+            state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
+            self._add(make(function, state))
+            return function
+
+        if name is None or isinstance(name, str):
+            return mark
+        if not callable(name):
+            raise self._refusal(f"the name of a state must be text, not {name!r}")
+        return mark(name)
+
     def _add(self, handler: Handler) -> None:
         handlers = (*self._handlers.get(handler.state, ()), handler)
         self._handlers[handler.state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
         self._plan = None
 
     def _check(
-        self, function: H, *, state: str, condition: object, queue: object, may_go_to: Iterable[str] | None
+        self, function: Function, *, state: str, condition: object, queue: object, may_go_to: Iterable[str] | None
     ) -> None:
         def refuse(message: str) -> BlueprintError:
             return self._refusal(message, state=state, line=line_of(function))

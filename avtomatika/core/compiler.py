@@ -5,12 +5,13 @@ Whatever is refused here names the state and the line, and says what to write in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from avtomatika.errors import BlueprintError
 
 from .handlers import Handler
-from .plan import EndKind, Plan, StatePlan
+from .plan import EndKind, Plan, StatePlan, Via
 from .reachability import check_reachability
 from .routing import bindings_of, fingerprint
 from .transitions import Ways, refusal, ways_of
@@ -24,6 +25,7 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
     start = _start(blueprint)
     states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.states}
     check_reachability(blueprint.name, states, start)
+    _check_aggregators(blueprint, states)
     plan8 = fingerprint(blueprint.name, states, start)
     return Plan(
         blueprint=blueprint.name,
@@ -34,6 +36,17 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         api_version=blueprint.api_version,
         api_endpoint=blueprint.api_endpoint,
     )
+
+
+def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) -> None:
+    """An aggregator collects what tasks lead to it; whatever else leads there has nothing to collect."""
+    edges = [(state, edge) for state in states.values() for edge in state.transitions]
+    collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
+    declared = {target for state in states.values() for target in state.may_go_to}
+    for state in states.values():
+        if state.is_aggregator and state.name not in collected | declared:
+            message = "is an aggregator, but no dispatch_parallel or dispatch_task leads its 'success' to it"
+            raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
 
 
 def _start(blueprint: Blueprint) -> str:
@@ -64,11 +77,20 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         end=EndKind(end) if end is not None else None,
         transitions=tuple(dict.fromkeys(transition for way in ways for transition in way.transitions)),
         task_types=tuple(sorted({task_type for way in ways for task_type in way.task_types})),
+        children=tuple(sorted({child for way in ways for child in way.children})),
         dispatches=any(way.dispatches for way in ways),
+        is_aggregator=any(handler.is_aggregator for handler in handlers),
+        aggregators=_aggregators(blueprint, ways),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         line=handlers[0].line,
     )
+
+
+def _aggregators(blueprint: Blueprint, ways: list[Ways]) -> tuple[str, ...]:
+    """Those of the targets that collect branches."""
+    targets = dict.fromkeys(edge.target for way in ways for edge in way.transitions)
+    return tuple(target for target in targets if blueprint.is_aggregator(target))
 
 
 def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:

@@ -109,6 +109,73 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """All branches of the fan-out of *step* have ended. Sent once, by whoever ended the last one."""
+
+    job_id: str
+    step: int
+
+    @property
+    def id(self) -> str:
+        return f"joined:{self.job_id}.{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class NextBranches:
+    """A fan-out too large for one commit goes on: *sent* of its branches have been published."""
+
+    job_id: str
+    step: int
+    sent: int
+
+    @property
+    def id(self) -> str:
+        return f"branches:{self.job_id}.{self.step}.{self.sent}"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeReached:
+    """The time has come that the pause *token* waits for, at the latest."""
+
+    job_id: str
+    token: str
+
+    @property
+    def id(self) -> str:
+        return f"time:{self.token}"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's answer to the approval *token*; *by* is who gave it."""
+
+    job_id: str
+    token: str
+    decision: str
+    by: str
+    comment: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"decision:{self.token}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded:
+    """The job *child_id* that this one waits for is over, with *status*."""
+
+    job_id: str
+    child_id: str
+    status: Literal["finished", "failed", "cancelled", "error"]
+    result: Json = None
+    error: Mapping[str, Json] | None = None
+
+    @property
+    def id(self) -> str:
+        return f"child:{self.child_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another."""
 
@@ -122,4 +189,18 @@ class Signal:
         return f"signal:{self.token}"
 
 
-Event = Start | Enter | Result | RetryTask | TaskTimeout | RetryHandler | DeadLetter | Signal
+Event = (
+    Start
+    | Enter
+    | Result
+    | RetryTask
+    | TaskTimeout
+    | RetryHandler
+    | Joined
+    | NextBranches
+    | TimeReached
+    | Decision
+    | ChildEnded
+    | DeadLetter
+    | Signal
+)

@@ -35,6 +35,7 @@ class Handler:
     end: EndKind | None = None
     queue: str | None = None
     may_go_to: tuple[str, ...] = ()
+    is_aggregator: bool = False
 
     @cached_property
     def parameters(self) -> tuple[inspect.Parameter, ...]:

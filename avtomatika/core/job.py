@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 #: Anything that JSON can carry.
 Json = Any
@@ -38,8 +38,9 @@ _FINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED, J
 class Task:
     """One piece of work that a job waits for.
 
-    ``id`` is ``<job>.<step>.<branch>``, the same however often it is published; ``attempt`` counts from 1, only grows,
-    and fences: a result of another attempt is stale. ``is_open`` is False while the back-off before ``attempt`` runs.
+    ``id`` is ``<job>.<step>.<branch>``, the same however often it is published; the branches of a fan-out count from 1,
+    a task that stands alone is 0. ``attempt`` counts from 1, only grows, and fences: a result of another attempt is
+    stale. ``is_open`` is False while the back-off before ``attempt`` runs.
     ``output_schema`` is the JSON Schema that the data of its result must fit.
     """
 
@@ -56,6 +57,65 @@ class Task:
     output_schema: Mapping[str, Json] | None = None
     is_open: bool = True
 
+    @property
+    def branch(self) -> int:
+        """Its number in its fan-out, 0 where it stands alone."""
+        return branch_of(self.id)
+
+    @property
+    def group(self) -> str:
+        """What its messages are revoked with: all branches of a fan-out together."""
+        return self.id.rpartition(".")[0]
+
+
+def branch_of(task_id: str) -> int:
+    """The number of a task in its fan-out, 0 for one that stands alone and for what is no id of a task.
+
+    >>> branch_of("g0-1.4.12")
+    12
+    """
+    last = task_id.rpartition(".")[2]
+    return int(last) if last.isascii() and last.isdigit() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """The branches ``<job>.<step>.1`` to ``.<size>`` that a job waits for, on its way from *state* to *aggregator*.
+
+    Their tasks are kept beside the job, each by itself: a job holds in ``tasks`` only those that somebody asked for.
+    *sent* of them have been published.
+    """
+
+    step: int
+    state: str
+    aggregator: str
+    size: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What a job waits for that is no task: a time, a person, a job of another blueprint.
+
+    ``token`` tells this wait from every other; ``transitions`` maps what may come to the next state; ``details`` are
+    what people are told of it.
+    """
+
+    kind: Literal["timer", "approval", "child"]
+    token: str
+    state: str
+    transitions: Mapping[str, str]
+    details: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The job that waits for this one, the routing key by which it hears of its end, and how many stand above it."""
+
+    job_id: str
+    routing_key: str
+    depth: int
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -63,7 +123,8 @@ class Job:
 
     ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far.
     ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
-    ``retry_of`` is the id of the job that this one does again.
+    ``retry_of`` is the id of the job that this one does again. ``parent`` waits for this job, ``children`` are the ids
+    of those that it started itself.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
     last, gone with the next success.
     ``webhooks`` counts those that it has sent, so that each can wait for the one before it.
@@ -82,6 +143,9 @@ class Job:
     result: Json = None
     error: Mapping[str, Json] | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
+    fan_out: Branches | None = None
+    pause: Pause | None = None
+    children: tuple[str, ...] = ()
     steps: int = 0
     transitions: int = 0
     handler_failures: int = 0
@@ -90,6 +154,7 @@ class Job:
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None
     retry_of: str | None = None
+    parent: Parent | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     created_ms: int = 0

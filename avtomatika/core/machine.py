@@ -10,22 +10,39 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from . import results
-from .actions import Action, DispatchTask, End, GoTo
-from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
-from .job import HistoryEntry, Job, JobStatus, Json, Task
-from .moves import end, error, go_on, ignore, quarantine
+from . import branches, pauses, results
+from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .events import (
+    ChildEnded,
+    DeadLetter,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
+from .job import HistoryEntry, Job, JobStatus, Json, Parent
+from .moves import end, error, go_on, ignore, leave_branches, quarantine
 from .plan import EndKind, Plan
 from .retry import RetryPolicy
+from .rules import Rules
 from .step import SendEvent, Step
+from .tasks import given, new_task, open_task
 from .timers import handler_timer
 
-#: How often a task is tried again where neither the handler nor the job says so.
-MAX_RETRIES = 3
-#: How many states a job may enter, so that one that goes round in circles comes to an end.
-MAX_TRANSITIONS = 100
 #: Quicker than a task's: a handler that raises holds up nobody but its own job.
 _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
+
+
+#: Where nothing else was agreed.
+_RULES = Rules()
 
 
 def new_job(
@@ -38,6 +55,7 @@ def new_job(
     labels: Mapping[str, str] | None = None,
     webhook_url: str | None = None,
     retry_of: str | None = None,
+    parent: Parent | None = None,
     dispatch_timeout_seconds: float | None = None,
     result_timeout_seconds: float | None = None,
 ) -> Step:
@@ -53,10 +71,15 @@ def new_job(
         labels=labels or {},
         webhook_url=webhook_url,
         retry_of=retry_of,
+        parent=parent,
         dispatch_timeout_seconds=dispatch_timeout_seconds,
         result_timeout_seconds=result_timeout_seconds,
     )
-    data = {"client": client, "plan": plan.plan8} | ({} if retry_of is None else {"retry_of": retry_of})
+    data = {"client": client, "plan": plan.plan8}
+    if retry_of is not None:
+        data["retry_of"] = retry_of
+    if parent is not None:
+        data["parent_id"] = parent.job_id
     entry = HistoryEntry("job_created", state=plan.start, data=data)
     return Step(job, history=(entry,), outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),))
 
@@ -82,6 +105,16 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
             return results.timeout(plan, job, event, here=here)
         case RetryHandler():
             return _retry_handler(job, event)
+        case Joined():
+            return branches.joined(plan, job, event, here=here)
+        case NextBranches():
+            return branches.next_branches(plan, job, event)
+        case TimeReached():
+            return pauses.time_reached(plan, job, event, here=here)
+        case Decision():
+            return pauses.decided(plan, job, event, here=here)
+        case ChildEnded():
+            return pauses.child_ended(plan, job, event, here=here)
         case DeadLetter():
             return _dead_letter(job, event)
         case Signal():
@@ -97,19 +130,26 @@ def decide(
     *,
     here: str | None,
     patch: Mapping[str, Json],
-    max_transitions: int = MAX_TRANSITIONS,
-    max_retries: int = MAX_RETRIES,
+    rules: Rules = _RULES,
 ) -> Step:
     """What the handler of ``job.current_state`` decided; *patch* are the keys of ``state_history`` that it set."""
-    if job.transitions >= max_transitions and not isinstance(action, End):
-        message = f"it goes on after MAX_TRANSITIONS_PER_JOB={max_transitions} states"
+    if job.transitions >= rules.max_transitions and not isinstance(action, End):
+        message = f"it goes on after MAX_TRANSITIONS_PER_JOB={rules.max_transitions} states"
         return _broken(job, error("TOO_MANY_TRANSITIONS", message))
     entered = _entered(job, action, patch)
     match action:
         case GoTo(state):
             return entered.then(go_on(plan, entered.job, state, here=here))
         case DispatchTask():
-            return entered.then(_dispatch(plan, entered.job, action, max_retries))
+            return entered.then(_dispatch(plan, entered.job, action, rules))
+        case FanOut():
+            return entered.then(branches.fan_out(plan, entered.job, action, max_retries=rules.max_retries, here=here))
+        case Wait():
+            return entered.then(pauses.wait(plan, entered.job, action))
+        case AwaitApproval():
+            return entered.then(pauses.await_approval(plan, entered.job, action))
+        case RunBlueprint():
+            return entered.then(_run_child(plan, entered.job, action, rules))
         case End(result):
             return entered.then(_end(plan, entered.job, result))
         case _:
@@ -192,39 +232,49 @@ def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
 
 
 def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
-    """A state counts as entered once its handler has decided."""
+    """A state counts as entered once its handler has decided; one that collected branches is done with them then."""
     data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
     if patch:
         data["state_history"] = dict(patch)
-    return Step(
-        job.evolve(
+    left = leave_branches(job)
+    entered = Step(
+        left.job.evolve(
             state_history={**job.state_history, **patch},
             transitions=job.transitions + 1,
             handler_failures=0,
         ),
         history=(HistoryEntry("state_entered", state=job.current_state, data=data or None),),
     )
+    return left.then(entered) if left.drops_branches else entered
 
 
-def _dispatch(plan: Plan, job: Job, action: DispatchTask, max_retries: int) -> Step:
+def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
     job = job.evolve(steps=job.steps + 1)
-    task = Task(
-        id=f"{job.id}.{job.steps}.0",
-        task_type=action.task_type,
-        state=str(job.current_state),
-        transitions=action.transitions,
-        params=action.params,
-        max_retries=_given(action.max_retries, max_retries),
-        priority=_given(action.priority, job.priority),
-        dispatch_timeout_seconds=_given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
-        result_timeout_seconds=_given(action.result_timeout_seconds, job.result_timeout_seconds),
-        output_schema=action.output_schema,
+    return open_task(plan, job, new_task(job, action, max_retries=rules.max_retries))
+
+
+def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
+    parent = pauses.parent_of_child(plan, job)
+    if action.name not in rules.plans:
+        there_are = ", ".join(sorted(rules.plans)) or "none"
+        return _broken(job, error("UNKNOWN_BLUEPRINT", f"no blueprint {action.name!r} is served here: {there_are}"))
+    if parent.depth > pauses.MAX_DEPTH:
+        message = f"{pauses.MAX_DEPTH} jobs stand above this one, each waiting for the next: no further one is begun"
+        return _broken(job, error("TOO_DEEP", message))
+    child = new_job(
+        rules.plans[action.name],
+        job_id=f"{job.id}-{job.steps + 1}",
+        client=job.client,
+        initial_data=action.initial_data,
+        priority=job.priority,
+        labels=job.labels,
+        parent=parent,
     )
-    return results.open_task(plan, job, task)
+    return pauses.run_child(job, action, child)
 
 
 def _end(plan: Plan, job: Job, result: Json) -> Step:
-    result = _given(result, job.result)
+    result = given(result, job.result)
     if plan.states[str(job.current_state)].end is EndKind.FAILED:
         data = {"result": result} if job.error is None else {"result": result, "error": job.error}
         return end(job.evolve(result=result), JobStatus.FAILED, data)
@@ -233,10 +283,6 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
 
 def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
     return end(job.evolve(error=problem), JobStatus.ERROR, {"error": problem})
-
-
-def _given(value: Json, default: Json) -> Json:
-    return default if value is None else value
 
 
 def _last_line(text: str) -> str:

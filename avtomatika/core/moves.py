@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Literal
 
-from .events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
-from .job import HistoryEntry, Job, JobStatus, Json, Task
+from .events import (
+    ChildEnded,
+    DeadLetter,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
+from .job import HistoryEntry, Job, JobStatus, Json, Pause, Task
 from .plan import Plan
 from .step import SendEvent, SendWebhook, Step
-from .timers import timers_of_job, timers_of_task
+from .timers import timers_of_job, timers_of_pause, timers_of_task
 
 _ENDED: Mapping[JobStatus, str] = {
     JobStatus.FINISHED: "job_finished",
@@ -24,9 +40,17 @@ _IGNORED: Mapping[type[Event], str] = {
     RetryTask: "task_retry_ignored",
     TaskTimeout: "task_timeout_ignored",
     RetryHandler: "handler_retry_ignored",
+    Joined: "joined_ignored",
+    NextBranches: "branches_ignored",
+    TimeReached: "timer_ignored",
+    Decision: "decision_ignored",
+    ChildEnded: "child_ignored",
     DeadLetter: "dead_letter_ignored",
     Signal: "signal_ignored",
 }
+
+#: Data may be long, and the job is known.
+_UNTOLD = ("job_id", "data", "result")
 
 
 def error(code: str, message: str) -> dict[str, Json]:
@@ -52,9 +76,37 @@ def close(job: Job, task: Task) -> Step:
     )
 
 
+def resume(job: Job, pause: Pause) -> Step:
+    """*job* waits for *pause* no more."""
+    return Step(job.evolve(pause=None), cancelled_timers=timers_of_pause(pause))
+
+
+def leave_branches(job: Job) -> Step:
+    """*job* is done with its fan-out: what is still open of it is given up, and what came of it forgotten."""
+    if job.fan_out is None:
+        return Step(job)
+    return Step(
+        job.evolve(fan_out=None, tasks={}),
+        closed=tuple((task.id, task.attempt) for task in job.tasks.values() if task.is_open),
+        drops_branches=True,
+    )
+
+
+def give_up_branches(job: Job) -> Step:
+    """The same before all branches have ended: messages of those that are open are dropped as well."""
+    left = leave_branches(job)
+    if job.fan_out is None:
+        return left
+    return left.then(Step(left.job, revoked=(f"{job.id}.{job.fan_out.step}",)))
+
+
 def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> Step:
-    """*job* is over: nothing of it stays open."""
-    return _stop(job.evolve(status=status), _ENDED[status], data)
+    """*job* is over: nothing of it stays open, and a job that waits for it hears how it ended."""
+    stopped = _stop(job.evolve(status=status), _ENDED[status], data)
+    if job.parent is None:
+        return stopped
+    event = ChildEnded(job.parent.job_id, job.id, _status_word(status), job.result, job.error)
+    return stopped.then(Step(stopped.job, outgoing=(SendEvent(job.parent.routing_key, event),)))
 
 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
@@ -65,18 +117,43 @@ def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json
 
 def ignore(job: Job, event: Event, reason: str) -> Step:
     """Nothing changes; a note says why."""
-    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in ("job_id", "data")}
+    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _UNTOLD}
     note = {"event_type": _IGNORED[type(event)], "reason": reason}
     return Step(job, note=note | {name: value for name, value in told.items() if value is not None})
 
 
 def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
-    told = job.webhook_url is not None
-    stopped = job.evolve(tasks={}, handler_failures=0, webhooks=job.webhooks + told)
-    return Step(
-        stopped,
-        history=(HistoryEntry(event_type, state=job.current_state, data=data),),
-        outgoing=(SendWebhook(stopped),) if told else (),
-        cancelled_timers=timers_of_job(job),
-        closed=tuple((task.id, task.attempt) for task in job.tasks.values() if task.is_open),
+    given_up = give_up_branches(job)
+    job, told = given_up.job, job.webhook_url is not None
+    open_tasks = [task for task in job.tasks.values() if task.is_open]
+    stopped = job.evolve(tasks={}, handler_failures=0, pause=None, webhooks=job.webhooks + told)
+    return given_up.then(
+        Step(
+            stopped,
+            history=(HistoryEntry(event_type, state=job.current_state, data=data),),
+            outgoing=(*_cancel_child(job), *((SendWebhook(stopped),) if told else ())),
+            cancelled_timers=timers_of_job(job),
+            closed=tuple((task.id, task.attempt) for task in open_tasks),
+            revoked=tuple(task.group for task in open_tasks),
+        )
     )
+
+
+def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
+    """Who gives up waiting for a job of another blueprint has it cancelled; that one cancels its own in turn."""
+    if job.pause is None or job.pause.kind != "child":
+        return ()
+    child_id, key = job.pause.details["child_id"], job.pause.details["signal_key"]
+    return (SendEvent(key, Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
+
+
+def _status_word(status: JobStatus) -> Literal["finished", "failed", "cancelled", "error"]:
+    match status:
+        case JobStatus.FINISHED:
+            return "finished"
+        case JobStatus.CANCELLED:
+            return "cancelled"
+        case JobStatus.ERROR:
+            return "error"
+        case _:
+            return "failed"

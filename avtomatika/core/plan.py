@@ -23,7 +23,18 @@ WEBHOOKS = "avt.webhooks"
 WORKERS = "avt.workers"
 
 #: Routing key ends that mean an event of the state itself; always bound to the state's own queue.
-STATE_EVENTS = ("_enter", "_retry", "_timeout", "_timer", "_approval", "_child", "_joined", "_signal", "_unknown")
+STATE_EVENTS = (
+    "_enter",
+    "_retry",
+    "_timeout",
+    "_timer",
+    "_approval",
+    "_child",
+    "_branches",
+    "_joined",
+    "_signal",
+    "_unknown",
+)
 #: Outcomes that a dispatching state always has a binding for, with or without a transition.
 BUILTIN_OUTCOMES = ("success", "failure", "timeout", "cancelled")
 
@@ -63,14 +74,25 @@ class EndKind(StrEnum):
     FAILED = "failed"
 
 
+class Via(StrEnum):
+    """The action that leads along an edge."""
+
+    GO_TO = "go_to"
+    TASK = "task"
+    WAIT = "wait"
+    APPROVAL = "approval"
+    CHILD = "child"
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Transition:
-    """An edge: *outcome* is None for ``go_to``, and *task_type* None where it is computed at run time."""
+    """An edge: *outcome* is None for ``go_to`` and ``wait``, and *task_type* None where it is computed at run time."""
 
     target: str
     outcome: str | None = None
     task_type: str | None = None
     guard: str | None = None
+    via: Via = Via.GO_TO
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,8 @@ class StatePlan:
     """A node.
 
     ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are the states that
-    its handlers declared because their source does not tell.
+    its handlers declared because their source does not tell. ``aggregators`` are those of its targets that collect
+    branches, ``children`` the blueprints that it runs.
     """
 
     name: str
@@ -90,11 +113,21 @@ class StatePlan:
     dispatches: bool = False
     guards: tuple[str, ...] = ()
     may_go_to: tuple[str, ...] = ()
+    is_aggregator: bool = False
+    aggregators: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
     line: int | None = field(default=None, compare=False)
 
-    def targets_of(self, outcome: str | None) -> tuple[str, ...]:
-        """States that *outcome* may lead to; None asks for ``go_to``."""
-        return tuple(dict.fromkeys(edge.target for edge in self.transitions if edge.outcome == outcome))
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """What its tasks may answer, besides the outcomes that every task has."""
+        named = (edge.outcome for edge in self.transitions if edge.via is Via.TASK and edge.outcome is not None)
+        return tuple(dict.fromkeys(named))
+
+    def targets_of(self, outcome: str) -> tuple[str, ...]:
+        """States that the *outcome* of a task may lead to."""
+        edges = (edge for edge in self.transitions if edge.via is Via.TASK and edge.outcome == outcome)
+        return tuple(dict.fromkeys(edge.target for edge in edges))
 
 
 def queue_name(blueprint: str, plan8: str, short: str | None = None) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from avtomatika.errors import HandlerError
 
 from . import arguments
-from .actions import Action, DispatchTask, End, GoTo
+from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .declared import check_declared, words
 from .job import Json
 from .jsonable import as_json
-from .plan import BUILTIN_OUTCOMES, StatePlan
+from .plan import StatePlan
 
 #: Priorities of tasks: higher is sooner.
 PRIORITIES = range(10)
+#: A fan-out has at most as many branches.
+MAX_BRANCHES = 100_000
 
 
 class Recorder:
@@ -46,19 +51,63 @@ class Recorder:
         """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
 
         *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
-        task, *result_timeout* how many until it answers. *output_schema* is the JSON Schema that the data of the result
+        task, *result_timeout* how many until it answers. Several of these in one handler, all with one aggregator as
+        their state for ``success``, are one fan-out. *output_schema* is the JSON Schema that the data of the result
         must fit; a job whose worker answers anything else is quarantined.
         """
+        options = {
+            "priority": priority,
+            "max_retries": max_retries,
+            "dispatch_timeout": dispatch_timeout,
+            "result_timeout": result_timeout,
+            "output_schema": output_schema,
+        }
+        self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
+
+    def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> None:
+        """Have workers do all *tasks* at once; when the last has ended, the aggregator *aggregate_into* goes on.
+
+        A task is a dict of what :meth:`dispatch_task` takes: ``task_type`` (or ``type``), ``params``, and the options.
+        Its ``transitions`` are those of its other outcomes; without one for ``failure``, one failure fails the job.
+        """
+        self._record(lambda: _fan_out(tasks, aggregate_into))
+
+    def wait(self, seconds: float | None = None, *, until: datetime | str | None = None, then: str) -> None:
+        """Go on in the state *then* after *seconds*, or at the time *until*: weeks from now, if need be."""
+        self._record(lambda: _wait(seconds, until, then))
+
+    def await_human_approval(
+        self,
+        integration: str,
+        message: str,
+        transitions: Mapping[str, str],
+        timeout: float | None = None,
+    ) -> None:
+        """Ask a person *message*; *transitions* maps what they may decide to the next state.
+
+        When nobody has decided after *timeout* seconds, the transition ``timeout`` is taken; without one the job fails.
+        """
         self._record(
-            lambda: DispatchTask(
-                task_type=arguments.name(task_type, "dispatch_task: the task type"),
-                params=arguments.params(params),
-                transitions=arguments.transitions(transitions),
-                priority=arguments.whole(priority, "priority", PRIORITIES),
-                max_retries=arguments.whole(max_retries, "max_retries", range(1_000_001)),
-                dispatch_timeout_seconds=arguments.seconds(dispatch_timeout, "dispatch_timeout"),
-                result_timeout_seconds=arguments.seconds(result_timeout, "result_timeout"),
-                output_schema=arguments.schema(output_schema),
+            lambda: AwaitApproval(
+                integration=arguments.name(integration, "await_human_approval: the integration"),
+                message=arguments.text(message, "await_human_approval: the message"),
+                transitions=arguments.transitions(transitions, "await_human_approval"),
+                timeout_seconds=arguments.seconds(timeout, "await_human_approval: timeout"),
+            )
+        )
+
+    def run_blueprint(
+        self, name: str, initial_data: Mapping[str, Json] | None = None, transitions: Mapping[str, str] | None = None
+    ) -> None:
+        """Run a job of the blueprint *name* on *initial_data*; *transitions* maps its end to the next state.
+
+        It ends in ``success``, ``failure`` or ``cancelled``; its result is merged as that of a task.
+        """
+        self._record(
+            lambda: RunBlueprint(
+                name=arguments.name(name, "run_blueprint: the blueprint"),
+                initial_data=arguments.json_object(initial_data, "run_blueprint: initial_data"),
+                transitions=arguments.transitions(transitions, "run_blueprint"),
             )
         )
 
@@ -77,19 +126,35 @@ class Recorder:
             raise self._refused
         if state.end is not None:
             if self._taken:
-                raise HandlerError(f"it is an end, but its handler took the action {_words(self._taken[0])}")
+                raise HandlerError(f"it is an end, but its handler took the action {words(self._taken[0])}")
             return End(as_json(returned, "the returned value"))
         if not self._taken:
             raise HandlerError("its handler ended without an action: call go_to(...) or dispatch_task(...)")
-        _check_declared(self._taken[0], state)
-        return self._taken[0]
+        action = self._together(state)
+        check_declared(action, state)
+        return action
+
+    def _together(self, state: StatePlan) -> Action:
+        """Tasks that lead to an aggregator are a fan-out, even if there is only one."""
+        first = self._taken[0]
+        if not isinstance(first, DispatchTask):
+            return first
+        target = first.transitions.get("success")
+        if target in state.aggregators:
+            return FanOut(tuple(task for task in self._taken if isinstance(task, DispatchTask)), target)
+        if len(self._taken) > 1:
+            raise HandlerError(
+                f"several dispatch_task(...) need one aggregator that collects their results; {target!r} is none: "
+                f"mark its handler with @bp.aggregator"
+            )
+        return first
 
     def _record(self, make: Callable[[], Action]) -> None:
         try:
             action = make()
-            if self._taken:
+            if self._taken and not _are_siblings(self._taken[0], action):
                 raise HandlerError(
-                    f"a handler takes one action, but after {_words(self._taken[0])} came {_words(action)}"
+                    f"a handler takes one action, but after {words(self._taken[0])} came {words(action)}"
                 )
         except HandlerError as error:
             self._refused = self._refused or error
@@ -97,36 +162,63 @@ class Recorder:
         self._taken.append(action)
 
 
-def _check_declared(action: Action, state: StatePlan) -> None:
-    """Whatever a handler computes at run time must still be what was declared to the broker."""
-    declared = {(known.outcome, known.target) for known in state.transitions}
-    outcomes = {outcome for outcome, _ in declared}.union(BUILTIN_OUTCOMES, {None})
-    for outcome, target in _edges(action):
-        if outcome not in outcomes:
-            raise HandlerError(
-                f"the outcome {outcome!r} is not known to the plan: write it as text in dispatch_task(transitions=...)"
-            )
-        if (outcome, target) not in declared and target not in state.may_go_to:
-            raise HandlerError(
-                f"{target!r} was not declared as a state that it may go to: add may_go_to=[{target!r}] to its handler"
-            )
+#: What a task of ``dispatch_parallel`` may say besides ``type``.
+_BRANCH_KEYS = tuple(inspect.signature(Recorder.dispatch_task).parameters)[1:]
 
 
-def _edges(action: Action) -> Iterable[tuple[str | None, str]]:
-    match action:
-        case GoTo(target):
-            return [(None, target)]
-        case DispatchTask(transitions=transitions):
-            return transitions.items()
-        case End():
-            return ()
+def _task(
+    action: str, task_type: object, params: object, transitions: object, options: Mapping[str, object]
+) -> DispatchTask:
+    return DispatchTask(
+        task_type=arguments.name(task_type, f"{action}: the task type"),
+        params=arguments.json_object(params, f"{action}: params"),
+        transitions=arguments.transitions(transitions, action),
+        priority=arguments.whole(options.get("priority"), f"{action}: priority", PRIORITIES),
+        max_retries=arguments.whole(options.get("max_retries"), f"{action}: max_retries", range(1_000_001)),
+        dispatch_timeout_seconds=arguments.seconds(options.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
+        result_timeout_seconds=arguments.seconds(options.get("result_timeout"), f"{action}: result_timeout"),
+        output_schema=arguments.schema(options.get("output_schema"), f"{action}: output_schema"),
+    )
 
 
-def _words(action: Action) -> str:
-    match action:
-        case GoTo(state):
-            return f"go_to({state!r})"
-        case DispatchTask(task_type):
-            return f"dispatch_task({task_type!r})"
-        case End():
-            return "end"
+def _fan_out(tasks: object, aggregate_into: object) -> FanOut:
+    aggregator = arguments.name(aggregate_into, "dispatch_parallel: aggregate_into")
+    if isinstance(tasks, str | bytes | Mapping) or not isinstance(tasks, Iterable):
+        raise HandlerError(f"dispatch_parallel: tasks must be a list of dicts, not {tasks!r}")
+    branches = tuple(
+        _branch(f"dispatch_parallel: tasks[{place}]", task, aggregator) for place, task in enumerate(tasks)
+    )
+    if len(branches) > MAX_BRANCHES:
+        raise HandlerError(f"dispatch_parallel: {len(branches)} tasks are more than {MAX_BRANCHES}")
+    return FanOut(branches, aggregator)
+
+
+def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
+    if not isinstance(task, Mapping):
+        raise HandlerError(f"{where} must be a dict, not {task!r}")
+    given = {("task_type" if key == "type" else key): value for key, value in task.items()}
+    for key in given:
+        if key not in _BRANCH_KEYS:
+            raise HandlerError(f"{where} has {key!r}; it may have {', '.join(_BRANCH_KEYS)}")
+    own = given.get("transitions") or {}
+    if not isinstance(own, Mapping) or own.get("success", aggregator) != aggregator:
+        raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {own!r} says")
+    return _task(where, given.get("task_type"), given.get("params"), {**own, "success": aggregator}, given)
+
+
+def _wait(seconds: object, until: object, then: object) -> Wait:
+    if (seconds is None) == (until is None):
+        raise HandlerError("wait: say either seconds or until")
+    return Wait(
+        then=arguments.name(then, "wait: then"),
+        seconds=arguments.seconds(seconds, "wait: seconds"),
+        until_ms=arguments.time_ms(until, "wait: until"),
+    )
+
+
+def _are_siblings(first: Action, second: Action) -> bool:
+    return (
+        isinstance(first, DispatchTask)
+        and isinstance(second, DispatchTask)
+        and first.transitions.get("success") == second.transitions.get("success")
+    )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 
-from .job import HistoryEntry, Job, JobStatus, Json
+from .job import HistoryEntry, Job, JobStatus, Json, branch_of
 from .results import merged
 
 #: What a job is after an entry of that type; entries that are not named leave the status as it is.
@@ -20,6 +20,9 @@ _STATUS_AFTER: Mapping[str, JobStatus] = {
     "handler_failed": JobStatus.RUNNING,
     "task_dispatched": JobStatus.WAITING_FOR_WORKER,
     "task_retried": JobStatus.WAITING_FOR_WORKER,
+    "timer_set": JobStatus.WAITING_FOR_TIMER,
+    "approval_requested": JobStatus.WAITING_FOR_HUMAN,
+    "child_started": JobStatus.WAITING_FOR_CHILD,
     "job_finished": JobStatus.FINISHED,
     "job_failed": JobStatus.FAILED,
     "job_cancelled": JobStatus.CANCELLED,
@@ -36,7 +39,7 @@ def replay(job_at_creation: Job, entries: Iterable[HistoryEntry]) -> Job:
 
 def _after(job: Job, entry: HistoryEntry) -> Job:
     data = entry.data or {}
-    status = JobStatus.RUNNING if "go_to" in data else _STATUS_AFTER.get(entry.event_type, job.status)
+    status = JobStatus.RUNNING if "go_to" in data else _status_after(job, entry)
     return replace(
         job,
         status=status,
@@ -45,11 +48,22 @@ def _after(job: Job, entry: HistoryEntry) -> Job:
     )
 
 
+def _status_after(job: Job, entry: HistoryEntry) -> JobStatus:
+    status = _STATUS_AFTER.get(entry.event_type, job.status)
+    if status is JobStatus.WAITING_FOR_WORKER and branch_of(str(entry.task_id)):
+        return JobStatus.WAITING_FOR_PARALLEL
+    return status
+
+
 def _learnt(state_history: Mapping[str, Json], event_type: str, data: Mapping[str, Json]) -> Mapping[str, Json]:
     match event_type:
         case "state_entered":
             return {**state_history, **data.get("state_history", {})}
         case "task_succeeded":
             return merged(state_history, data.get("data"))
+        case "child_finished" if data["status"] == "finished":
+            return merged(state_history, data.get("result"))
+        case "approved" | "rejected" | "decided":
+            return {**state_history, "approval": {name: value for name, value in data.items() if name != "go_to"}}
         case _:
             return state_history

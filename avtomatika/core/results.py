@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .events import Result, RetryTask, TaskTimeout
+from .events import Joined, Result, RetryTask, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task
-from .moves import close, end, error, go_on, ignore, quarantine
+from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine
 from .output_schema import fault_in
 from .plan import Plan
 from .retry import RetryPolicy
-from .step import SendTask, Step
-from .timers import dispatch_timer, retry_timer, timers_of_task
+from .step import BranchEnd, SendEvent, Step
+from .tasks import open_task
+from .timers import retry_timer, timers_of_task
 
 #: Another attempt may succeed; the code of a failure that gives none.
 TRANSIENT = "TRANSIENT_ERROR"
@@ -20,21 +21,8 @@ TRANSIENT = "TRANSIENT_ERROR"
 INVALID_INPUT = "INVALID_INPUT_ERROR"
 #: The data of a result are not what the handler said that they must be: people have to look.
 CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
-
-
-def open_task(plan: Plan, job: Job, task: Task) -> Step:
-    """Publish *task*; the job waits for it."""
-    job = job.evolve(status=JobStatus.WAITING_FOR_WORKER, tasks={**job.tasks, task.id: task})
-    entry = HistoryEntry(
-        "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
-    )
-    return Step(
-        job,
-        history=(entry,),
-        outgoing=(SendTask(task),),
-        timers=dispatch_timer(plan, job, task),
-        opened=((task.id, task.attempt),),
-    )
+#: The answer cannot be understood: somebody has to look, and no sibling of a branch is worth going on.
+_NOT_UNDERSTOOD = frozenset({"UNKNOWN_OUTCOME", "NO_TRANSITION", CONTRACT_VIOLATION})
 
 
 def result(plan: Plan, job: Job, event: Result, *, here: str | None) -> Step:
@@ -71,11 +59,14 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> St
         return ignore(job, event, "the job does not wait for this attempt any more")
     problem = _late(task, event)
     target = task.transitions.get("timeout") or task.transitions.get("failure")
-    data = {"which": event.which, "error": problem, **_going_to(target)}
+    data = {"which": event.which, "error": problem}
     entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
-    case = _Case(plan, job.evolve(error=problem), task, here)
+    case = _Case(plan, job, task, here)
+    if case.is_collected(target):
+        return case.collect(entry, {"status": "timeout", "data": None, "error": problem})
+    case = replace(case, job=job.evolve(error=problem))
     if target is not None:
-        return case.go_on(entry, target)
+        return case.go_on(replace(entry, data={**data, "go_to": target}), target)
     closed = case.close(entry)
     return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
 
@@ -85,6 +76,11 @@ def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
     if data is None:
         return state_history
     return {**state_history, **(data if isinstance(data, Mapping) else {"result": data})}
+
+
+def branch_answer(event: Result) -> dict[str, Json]:
+    """What an aggregator sees of a branch that ended so."""
+    return {"status": event.status, "data": event.data, "error": event.error}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +96,29 @@ class _Case:
         return Step(self.job, history=(entry,)).then(close(self.job, self.task))
 
     def go_on(self, entry: HistoryEntry, target: str) -> Step:
+        """On to *target*; siblings of a branch are given up."""
         closed = self.close(entry)
-        return closed.then(go_on(self.plan, closed.job, target, here=self.here))
+        alone = closed.then(give_up_branches(closed.job))
+        return alone.then(go_on(self.plan, alone.job, target, here=self.here))
+
+    def is_collected(self, target: str | None) -> bool:
+        """Whether *target* is where the branches of the job meet."""
+        return self.job.fan_out is not None and target == self.job.fan_out.aggregator
+
+    def collect(self, entry: HistoryEntry, answer: Mapping[str, Json]) -> Step:
+        """*answer* is what the aggregator will see of this branch."""
+        key = self.plan.key(self.task.state, "_joined")
+        joined = SendEvent(key, Joined(self.job.id, int(self.task.group.rpartition(".")[2])))
+        closed = self.close(entry)
+        return closed.then(Step(closed.job, ended=(BranchEnd(self.task.id, answer),), joined=joined))
 
 
 def _success(case: _Case, event: Result) -> Step:
     if (problem := _breach(case.task, event)) is not None:
         return _failed(case, event, problem, target=None)
     target = case.task.transitions[event.status]
+    if case.is_collected(target):
+        return case.collect(_entry("branch_finished", event, case.task.state, {}), branch_answer(event))
     learnt = merged(case.job.state_history, event.data)
     job = case.job.evolve(state_history=learnt, result=event.data, error=None)
     entry = _entry("task_succeeded", event, case.task.state, _going_to(target))
@@ -128,13 +139,18 @@ def _cancelled(case: _Case, event: Result) -> Step:
 
 
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
-    """For good: to *target*, else the job fails over invalid input, and waits for people over everything else."""
+    """For good: to *target*, else the job fails over invalid input or over one of several branches, and waits for
+    people over everything else."""
+    if case.is_collected(target):
+        entry = _entry("branch_finished", event, case.task.state, {"error": problem})
+        return case.collect(entry, {**branch_answer(event), "error": problem})
     entry = _entry("task_failed", event, case.task.state, {"error": problem, **_going_to(target)})
     case = replace(case, job=case.job.evolve(error=problem))
     if target is not None:
         return case.go_on(entry, target)
     closed = case.close(entry)
-    if problem["code"] == INVALID_INPUT:
+    is_branch = case.job.fan_out is not None
+    if problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
         return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
     return closed.then(quarantine(closed.job, problem))
 

@@ -46,8 +46,7 @@ def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "_start", (state.name,)
     yield from ((event, ()) for event in STATE_EVENTS)
     if state.dispatches:
-        users = (transition.outcome for transition in state.transitions if transition.outcome is not None)
-        for outcome in dict.fromkeys((*BUILTIN_OUTCOMES, *users)):
+        for outcome in dict.fromkeys((*BUILTIN_OUTCOMES, *state.outcomes)):
             yield outcome, state.targets_of(outcome)
 
 
@@ -57,11 +56,13 @@ def _only(queues: set[str]) -> str | None:
 
 
 def _facts(state: StatePlan) -> dict[str, object]:
-    edges = {(edge.outcome or "", edge.target, edge.task_type or "") for edge in state.transitions}
+    edges = {(edge.outcome or "", edge.target, edge.task_type or "", edge.via) for edge in state.transitions}
     return {
         "queue": state.queue,
         "end": state.end,
         "dispatches": state.dispatches,
+        "is_aggregator": state.is_aggregator,
+        "children": state.children,
         "transitions": sorted(edges),
         "task_types": state.task_types,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A transition as written. *outcomes* is None for ``go_to``; the values are unchecked."""
+    """A transition as written. *outcomes* is None for ``go_to`` and ``wait``; the values are unchecked."""
 
     outcomes: Values
     targets: Values
@@ -25,12 +25,17 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call on ``actions``; *edges* is None where its transitions are computed as a whole, () where it has none."""
+    """One call on ``actions``; *edges* is None where its transitions are computed as a whole, () where it has none.
+
+    *names* are the task types, or the blueprint, that it begins. *may_have_more* where tasks in a list are computed:
+    they may bring transitions of their own.
+    """
 
     method: str
     line: int
     edges: tuple[Edge, ...] | None = ()
-    task_types: Values = ()
+    names: Values = ()
+    may_have_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +142,44 @@ class _Reader(ast.NodeVisitor):
         self.hidden.append((node.lineno, f"{ast.unparse(node)} is used {used}"))
 
     def _call(self, node: ast.Call, method: str) -> Call:
-        if method == "go_to":
-            target = _argument(node, "state", 0)
-            edges = () if target is None else (Edge(None, self._values(target), target.lineno),)
-            return Call(method, node.lineno, edges)
-        task_type, transitions = _argument(node, "task_type", 0), _argument(node, "transitions", 2)
-        return Call(
-            method,
-            node.lineno,
-            edges=() if transitions is None else self._edges(transitions),
-            task_types=() if task_type is None else self._values(task_type),
-        )
+        match method:
+            case "go_to":
+                return Call(method, node.lineno, self._edge(_argument(node, "state", 0)))
+            case "wait":
+                return Call(method, node.lineno, self._edge(_argument(node, "then")))
+            case "dispatch_parallel":
+                return self._parallel(node)
+            case "await_human_approval":
+                return Call(method, node.lineno, self._edges_of(_argument(node, "transitions", 2)))
+            case _:
+                name = _argument(node, "name" if method == "run_blueprint" else "task_type", 0)
+                edges = self._edges_of(_argument(node, "transitions", 2))
+                return Call(method, node.lineno, edges, names=() if name is None else self._values(name))
+
+    def _edge(self, target: ast.expr | None) -> tuple[Edge, ...]:
+        return () if target is None else (Edge(None, self._values(target), target.lineno),)
+
+    def _edges_of(self, transitions: ast.expr | None) -> tuple[Edge, ...] | None:
+        return () if transitions is None else self._edges(transitions)
+
+    def _parallel(self, node: ast.Call) -> Call:
+        """Its tasks as far as they are written as dicts; what is not, is checked when the handler runs."""
+        aggregator = _argument(node, "aggregate_into", 1)
+        if aggregator is None:
+            return Call("dispatch_parallel", node.lineno)
+        edges = [Edge(("success",), self._values(aggregator), aggregator.lineno)]
+        names: list[object] = []
+        tasks = _argument(node, "tasks", 0)
+        dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
+        may_have_more = not dicts
+        for each in dicts:
+            named = _entry(each, "task_type") or _entry(each, "type")
+            names.extend((named is not None and self._values(named)) or (None,))
+            own = self._edges_of(_entry(each, "transitions"))
+            edges.extend(own or ())
+            may_have_more = may_have_more or own is None or None in each.keys
+        known = None if None in names or not names else tuple(names)
+        return Call("dispatch_parallel", node.lineno, tuple(edges), known, may_have_more)
 
     def _values(self, node: ast.expr) -> Values:
         return self._scope.values(node)
@@ -193,7 +225,25 @@ def _edges_of(value: object, line: int) -> Iterator[Edge]:
         yield Edge((outcome,), (target,), line)
 
 
-def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
+def _dicts_in(choices: Iterable[ast.expr]) -> Iterator[ast.Dict]:
+    """The dicts of the lists that *choices* are, by themselves or for each of something."""
+    for choice in choices:
+        match choice:
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                yield from (item for item in items if isinstance(item, ast.Dict))
+            case ast.ListComp(elt=ast.Dict() as item) | ast.GeneratorExp(elt=ast.Dict() as item):
+                yield item
+            case _:
+                pass
+
+
+def _entry(node: ast.Dict, name: str) -> ast.expr | None:
+    """The value under the key *name*."""
+    pairs = zip(node.keys, node.values, strict=True)
+    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)
+
+
+def _argument(call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
     """The expression given for a parameter; a starred one where it may be inside, None where it is missing."""
     for keyword in call.keywords:
         if keyword.arg == name:

@@ -36,12 +36,24 @@ Outgoing = SendTask | SendEvent | SendWebhook
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Have *event* come by *routing_key* after *delay_seconds* of the server's clock; one of the same id goes."""
+    """Have *event* come by *routing_key* after *delay_seconds* of the server's clock; one of the same id goes.
+
+    With *at_ms*, milliseconds since the epoch, it comes at that time instead.
+    """
 
     id: str
     delay_seconds: float
     routing_key: str
     event: Event
+    at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchEnd:
+    """What came of a branch: ``{"status", "data", "error"}``."""
+
+    task_id: str
+    answer: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +61,10 @@ class Step:
     """One atomic advance.
 
     ``enter`` names the state whose handler must decide before the step is complete; ``opened`` and ``closed`` are
-    ``(task_id, attempt)`` pairs; ``cancelled_timers`` are ids. Where the event was ignored ``note`` is set, and nothing
-    else is.
+    ``(task_id, attempt)`` pairs; ``cancelled_timers`` are ids; ``revoked`` are groups of messages that nobody needs any
+    more. ``ended`` are branches that ended in this step: whoever writes the last of all sends ``joined``.
+    ``drops_branches`` when the fan-out that there was is left. ``child`` is the first step of a job that is created
+    with this one. Where the event was ignored ``note`` is set, and nothing else is.
     """
 
     job: Job
@@ -60,6 +74,11 @@ class Step:
     cancelled_timers: tuple[str, ...] = ()
     opened: tuple[tuple[str, int], ...] = ()
     closed: tuple[tuple[str, int], ...] = ()
+    revoked: tuple[str, ...] = ()
+    ended: tuple[BranchEnd, ...] = ()
+    joined: SendEvent | None = None
+    drops_branches: bool = False
+    child: Step | None = None
     enter: str | None = None
     note: Mapping[str, Json] | None = None
 
@@ -74,6 +93,11 @@ class Step:
             cancelled_timers=self.cancelled_timers + later.cancelled_timers,
             opened=tuple(task for task in self.opened if task not in later.closed) + later.opened,
             closed=self.closed + later.closed,
+            revoked=self.revoked + later.revoked,
+            ended=self.ended + later.ended,
+            joined=later.joined or self.joined,
+            drops_branches=self.drops_branches or later.drops_branches,
+            child=later.child or self.child,
             enter=later.enter,
             note=later.note,
         )

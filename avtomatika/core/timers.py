@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .events import RetryHandler, RetryTask, TaskTimeout
-from .job import Job, Task
+from .events import RetryHandler, RetryTask, TaskTimeout, TimeReached
+from .job import Job, Pause, Task
 from .plan import Plan
 from .step import SetTimer
 
@@ -30,6 +30,17 @@ def handler_timer(plan: Plan, job: Job, delay_seconds: float) -> SetTimer:
     return SetTimer(_handler_id(job), delay_seconds, plan.key(state, "_retry"), event)
 
 
+def pause_timer(plan: Plan, job: Job, pause: Pause, delay_seconds: float, *, at_ms: int | None = None) -> SetTimer:
+    """How long *pause* takes, at most."""
+    event = TimeReached(job.id, pause.token)
+    return SetTimer(_pause_id(pause), delay_seconds, plan.key(pause.state, "_timer"), event, at_ms)
+
+
+def timers_of_pause(pause: Pause) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *pause*."""
+    return () if pause.kind == "child" else (_pause_id(pause),)
+
+
 def timers_of_task(task: Task) -> tuple[str, ...]:
     """Ids of all timers that may be armed for *task*."""
     if not task.is_open:
@@ -41,7 +52,13 @@ def timers_of_task(task: Task) -> tuple[str, ...]:
 def timers_of_job(job: Job) -> tuple[str, ...]:
     """Ids of all timers that may be armed for *job*."""
     of_handler = (_handler_id(job),) if job.handler_failures else ()
-    return tuple(timer for task in job.tasks.values() for timer in timers_of_task(task)) + of_handler
+    of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
+    of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
+    return (*of_tasks, *of_pause, *of_handler)
+
+
+def _pause_id(pause: Pause) -> str:
+    return f"{pause.token}:pause"
 
 
 def _handler_id(job: Job) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import product
 from typing import TYPE_CHECKING
@@ -12,13 +12,37 @@ from avtomatika.errors import BlueprintError
 
 from .handlers import Handler
 from .names import is_user_name
-from .plan import Transition
+from .plan import Transition, Via
 from .source import Call, Edge, Reading, read
 
 if TYPE_CHECKING:
     from .blueprint import Blueprint
 
-_METHODS = ("go_to", "dispatch_task")
+#: The actions that there are.
+_METHODS = {
+    "go_to": Via.GO_TO,
+    "dispatch_task": Via.TASK,
+    "dispatch_parallel": Via.TASK,
+    "wait": Via.WAIT,
+    "await_human_approval": Via.APPROVAL,
+    "run_blueprint": Via.CHILD,
+}
+#: What an action that cannot do without it is missing.
+_NEEDS = {
+    "go_to": "go_to needs the name of a state",
+    "wait": "wait needs the state that follows: then=...",
+    "dispatch_parallel": "dispatch_parallel needs the state that collects the results: aggregate_into=...",
+    "dispatch_task": (
+        'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
+    ),
+    "await_human_approval": (
+        "await_human_approval without transitions: say what follows each decision, as in "
+        'transitions={"approved": "next", "rejected": "failed"}'
+    ),
+    "run_blueprint": (
+        'run_blueprint without transitions: say what follows its end, as in transitions={"success": "next"}'
+    ),
+}
 _NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
 
 
@@ -28,6 +52,7 @@ class Ways:
 
     transitions: tuple[Transition, ...] = ()
     task_types: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
     dispatches: bool = False
     acts_in_line: int | None = None
 
@@ -68,21 +93,25 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: Reading) -> Ways
         line, reason = reading.hidden[0]
         raise refusal(blueprint, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
     transitions: list[Transition] = []
-    task_types: list[str] = []
+    names: dict[Via, list[str]] = {via: [] for via in Via}
     for call in reading.calls:
         if (problem := _problem(handler, call)) is not None:
             raise refusal(blueprint, handler, problem, call.line)
-        types = _task_types(blueprint, handler, call)
-        task_types.extend(filter(None, types))
+        _check_collected(blueprint, handler, call)
+        via, begun = _METHODS[call.method], _names(blueprint, handler, call)
+        names[via].extend(filter(None, begun))
         for edge in call.edges or ():
-            transitions.extend(_transitions(blueprint, handler, edge, types))
-    if reading.hidden or any(call.edges is None for call in reading.calls) or not transitions:
+            for plain in _transitions(blueprint, handler, edge, begun if via is Via.TASK else (None,)):
+                transitions.append(replace(plain, via=via))
+    is_open = any(call.edges is None or call.may_have_more for call in reading.calls)
+    if reading.hidden or is_open or not transitions:
         transitions.extend(_declared_ways(handler))
     lines = [call.line for call in reading.calls] + [line for line, _ in reading.hidden]
     return Ways(
         transitions=tuple(dict.fromkeys(transitions)),
-        task_types=tuple(dict.fromkeys(task_types)),
-        dispatches=bool(reading.hidden) or any(call.method == "dispatch_task" for call in reading.calls),
+        task_types=tuple(dict.fromkeys(names[Via.TASK])),
+        children=tuple(dict.fromkeys(names[Via.CHILD])),
+        dispatches=bool(reading.hidden) or any(_METHODS[call.method] is Via.TASK for call in reading.calls),
         acts_in_line=min(lines, default=None),
     )
 
@@ -93,33 +122,47 @@ def _problem(handler: Handler, call: Call) -> str | None:
         return f"actions has no {call.method!r}; there are {', '.join(_METHODS)}"
     if call.edges is None:
         return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
-    if call.method == "go_to":
-        return None if call.edges else "go_to needs the name of a state"
     if not call.edges:
-        return 'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
-    if not handler.may_go_to and not _leads_on(call.edges):
-        return "dispatch_task has no transition for 'success': say which state follows when the task is done"
+        return _NEEDS[call.method]
+    if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not _leads_on(call.edges):
+        return f"{call.method} has no transition for 'success': say which state follows when it is done"
     return None
+
+
+def _check_collected(blueprint: Blueprint, handler: Handler, call: Call) -> None:
+    """What several tasks are to come together in must be made for it."""
+    if call.method != "dispatch_parallel" or not call.edges:
+        return
+    collector = call.edges[0]
+    for target in collector.targets or ():
+        name = _check_target(blueprint, handler, target, collector.line)
+        if not blueprint.is_aggregator(name):
+            message = (
+                f"dispatch_parallel leads to {name!r}, which collects nothing: mark its handler with @bp.aggregator"
+            )
+            raise refusal(blueprint, handler, message, collector.line)
 
 
 def _leads_on(edges: Iterable[Edge]) -> bool:
     return any("success" in (edge.outcomes or ()) for edge in edges)
 
 
-def _task_types(blueprint: Blueprint, handler: Handler, call: Call) -> tuple[str | None, ...]:
-    """The task types of *call*; None stands for one that is computed, and for ``go_to``."""
-    if call.task_types is None or call.method == "go_to":
+def _names(blueprint: Blueprint, handler: Handler, call: Call) -> tuple[str | None, ...]:
+    """The task types, or the blueprint, of *call*; None stands for one that is computed, and where there is none."""
+    what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
+    if call.names is None or call.method not in what:
         return (None,)
-    if not call.task_types:
-        raise refusal(blueprint, handler, "dispatch_task needs a task type", call.line)
-    for task_type in call.task_types:
-        if not is_user_name(task_type):
-            raise refusal(blueprint, handler, f"the task type {task_type!r} must be a name: {_NAME_RULE}", call.line)
-    return tuple(str(task_type) for task_type in call.task_types)
+    if not call.names:
+        raise refusal(blueprint, handler, f"{call.method} needs a {what[call.method]}", call.line)
+    for name in call.names:
+        if not is_user_name(name):
+            message = f"the {what[call.method]} {name!r} must be a name: {_NAME_RULE}"
+            raise refusal(blueprint, handler, message, call.line)
+    return tuple(str(name) for name in call.names)
 
 
 def _transitions(
-    blueprint: Blueprint, handler: Handler, edge: Edge, task_types: tuple[str | None, ...]
+    blueprint: Blueprint, handler: Handler, edge: Edge, task_types: Iterable[str | None]
 ) -> Iterator[Transition]:
     outcomes = (None,) if edge.outcomes is None else tuple(_outcomes(blueprint, handler, edge))
     if edge.targets is None and not handler.may_go_to:

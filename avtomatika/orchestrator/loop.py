@@ -10,19 +10,22 @@ import heapq
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from time import monotonic
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.rules import Rules
 from avtomatika.errors import Unavailable
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
+from .branches import finish_branches, load_jobs
 from .doorkeeper import Doorkeeper, SignedByWorker
 from .notices import Notices
 from .runner import Call, Runner
-from .work import Arrival, Limits, Surroundings, Work
+from .work import Arrival, Surroundings, Work
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +37,8 @@ _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 60.0
 #: Longest pause before something refused is tried again.
 _BACK_OFF_AT_MOST_SECONDS = 30.0
-#: Those of the machine.
-_LIMITS = Limits()
+#: Where nothing else was agreed.
+_RULES = Rules()
 #: Nothing but the job.
 _SURROUNDINGS = Surroundings()
 
@@ -51,7 +54,7 @@ class Orchestrator:
         store: Store,
         upkeep: Upkeep,
         runner: Runner,
-        limits: Limits = _LIMITS,
+        rules: Rules = _RULES,
         surroundings: Surroundings = _SURROUNDINGS,
         signed_by_worker: SignedByWorker | None = None,
     ) -> None:
@@ -62,7 +65,7 @@ class Orchestrator:
         self._notices = Notices(intake=intake, store=store)
         self._upkeep = upkeep
         self._runner = runner
-        self._limits = limits
+        self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
         self._surroundings = surroundings
         self._inbox: list[Delivery] = []
         self._in_hand: dict[str, Work] = {}
@@ -132,22 +135,26 @@ class Orchestrator:
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
         arrivals: dict[str, list[Arrival]] = {}
-        for delivery, arrival in self._door.events(deliveries):
+        read = [arrival for _, arrival in self._door.events(deliveries)]
+        for arrival in finish_branches(read, store=self._store, intake=self._intake):
             job_id = arrival.event.job_id
             if job_id in self._in_hand:
-                self._in_hand[job_id].later.append(delivery)
+                self._in_hand[job_id].later.append(arrival.delivery)
             else:
                 arrivals.setdefault(job_id, []).append(arrival)
         self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
-        jobs = self._store.load_many(list(arrivals))
         works, strangers = [], []
-        for of_job, job in zip(arrivals.values(), jobs, strict=True):
+        for of_job, loaded in zip(arrivals.values(), load_jobs(arrivals, store=self._store), strict=True):
+            job = None if loaded is None else loaded.job
             blueprint = None if job is None else self._blueprints.get((job.blueprint, job.plan8))
-            if job is None or blueprint is None:
+            if loaded is None or job is None or blueprint is None:
                 strangers += of_job
             else:
-                works.append(Work(job, blueprint, of_job, limits=self._limits, surroundings=self._surroundings))
-                self._in_hand[job.id] = works[-1]
+                work = Work(
+                    job, blueprint, of_job, rules=self._rules, surroundings=self._surroundings, answers=loaded.answers
+                )
+                works.append(work)
+                self._in_hand[job.id] = work
         self._inbox = [arrival.delivery for arrival in strangers]
         self._advance(works)
         if strangers:

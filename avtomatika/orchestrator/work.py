@@ -21,6 +21,7 @@ from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
 from avtomatika.core.recorder import Recorder
+from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.errors import HandlerError
 from avtomatika.schemas import wire
@@ -49,12 +50,8 @@ class Surroundings:
     files_of: FilesOf = no_files
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many states a job may enter, and how often a task is tried again where its handler does not say."""
-
-    transitions: int = machine.MAX_TRANSITIONS
-    retries: int = machine.MAX_RETRIES
+#: What came of the branches of a job that has none.
+_NO_ANSWERS: Mapping[str, Json] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +72,17 @@ class Arrival:
 
 
 class Work:
-    """*job* as loaded, and everything that is decided until it is committed."""
+    """*job* as loaded, with the *answers* of its branches, and everything that is decided until it is committed."""
 
     def __init__(
-        self, job: Job, blueprint: Blueprint, arrivals: list[Arrival], *, limits: Limits, surroundings: Surroundings
+        self,
+        job: Job,
+        blueprint: Blueprint,
+        arrivals: list[Arrival],
+        *,
+        rules: Rules,
+        surroundings: Surroundings,
+        answers: Mapping[str, Json] = _NO_ANSWERS,
     ) -> None:
         self.before = job
         self.blueprint = blueprint
@@ -91,8 +95,9 @@ class Work:
         #: How often its commit had to be tried again.
         self.tries = 0
         self._arrivals = deque(arrivals)
-        self._limits = limits
+        self._rules = rules
         self._surroundings = surroundings
+        self._answers = answers
         self._here: str | None = None
         self._call: _HandlerCall | None = None
 
@@ -108,7 +113,9 @@ class Work:
         while True:
             if self.step.enter is not None:
                 try:
-                    self._call = _HandlerCall(self.blueprint, self.step.job, self.step.enter, self._surroundings)
+                    self._call = _HandlerCall(
+                        self.blueprint, self.step.job, self.step.enter, self._surroundings, self._answers
+                    )
                 except HandlerError as error:
                     self._add(machine.broken(self.plan, self.step.job, message=str(error)))
                     continue
@@ -132,15 +139,7 @@ class Work:
             if raised is not None:
                 raise raised
             action, patch = call.decision(returned)
-            step = machine.decide(
-                self.plan,
-                job,
-                action,
-                here=self._here,
-                patch=patch,
-                max_transitions=self._limits.transitions,
-                max_retries=self._limits.retries,
-            )
+            step = machine.decide(self.plan, job, action, here=self._here, patch=patch, rules=self._rules)
         except HandlerError as error:
             logger.error("job %s: %s", self.job_id, error)
             step = machine.broken(self.plan, job, message=str(error))
@@ -172,15 +171,24 @@ class Work:
 class _HandlerCall:
     """The handler of one state with its arguments bound. Raises HandlerError where there is none that can be called."""
 
-    def __init__(self, blueprint: Blueprint, job: Job, state: str, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        job: Job,
+        state: str,
+        surroundings: Surroundings,
+        answers: Mapping[str, Json],
+    ) -> None:
         self.recorder = Recorder()
         self.context = JobContext(job, actions=self.recorder, client=surroundings.client_of(job.client))
+        self.state = blueprint.plan.states[state]
+        if self.state.is_aggregator:
+            self.context.aggregation_results = answers
         self.handler = choose(blueprint, state, self.context)
         if blueprint.data_stores:
             self.context.data_stores = DataStores(blueprint, surroundings.data, is_async=self.handler.is_async)
         self.context.task_files = surroundings.files_of(job, self.handler.is_async)
         self.arguments = self.handler.bind(self.context)
-        self.state = blueprint.plan.states[state]
         self.is_async = self.handler.is_async
 
     def run(self) -> Any:

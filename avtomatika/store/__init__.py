@@ -1,5 +1,6 @@
 """Jobs, history and timers on Redis: every change of a job is one Lua script."""
 
+from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches
 from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
 from .data import StoredData
@@ -13,15 +14,18 @@ from .webhooks import WebhookRecords
 
 __all__ = [
     "Answer",
+    "BranchReply",
     "Cause",
     "Commit",
     "CommitReply",
     "Created",
+    "FinishedBranch",
     "HandOver",
     "HeldTask",
     "HeldTasks",
     "JobFilter",
     "Keyring",
+    "LoadedBranches",
     "NewJob",
     "Registry",
     "ServerInfo",
@@ -29,6 +33,7 @@ __all__ = [
     "Store",
     "StoredData",
     "Upkeep",
+    "WantedBranches",
     "WebhookRecords",
     "WorkerRecord",
 ]

@@ -6,17 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import orjson
 from redis.exceptions import RedisError
 
-from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.job import Branches, Job, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .messages import message_of, result_timer, timer_message, timer_name
-from .records import dump_doc, dump_entry
+from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
+from .records import as_dict, dump_doc, dump_entry, dump_init
 from .scripts import COMMIT, COMMIT_MORE
 
 #: What an argument of a script may be.
@@ -74,10 +75,9 @@ class CommitReply:
 def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecret, job_ttl_ms: int) -> Call:
     """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
     job, step = commit.step.job, commit.step
-    sent = _Sent(router)
-    for outgoing in step.outgoing:
-        sent.add(message_of(job, outgoing, secret, version=commit.before.version + 1))
+    sent = _sent(commit, router, secret)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
+    begun = _new_branches(commit)
 
     args = _Arguments(
         [
@@ -85,9 +85,14 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
             commit.before.version,
             job.status,
             dump_doc(job),
-            job_ttl_ms if job.status.is_final else "",
+            job_ttl_ms,
             job.id,
-            int(job.status is JobStatus.CANCELLED),
+            1 if job.status.is_final else "",
+            "" if job.pause in (None, commit.before.pause) else job.pause.token,
+            int(step.drops_branches),
+            "" if begun is None else begun.size,
+            "" if begun is None else prefix_of(job, begun.state),
+            0 if step.joined is None else len(sent.payloads),
         ]
     )
     args.add_list((route.version,) for route in sent.routes.values())
@@ -98,6 +103,10 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
     args.add_list((timer_name(job.id, timer_id),) for timer_id in step.cancelled_timers)
     args.add_list(_opened(job, task_id, router, secret) for task_id, _ in step.opened)
     args.add_list((task_id,) for task_id, _ in step.closed)
+    args.add_list((group,) for group in step.revoked)
+    args.add_list((branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended)
+    args.add_list(_branches_to_keep(commit))
+    args.add_list(_child(step.child))
 
     call_keys = [
         keys.job(job.id),
@@ -111,11 +120,15 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
         router.keys.revoked(),
         keys.by_status(commit.before.status),
         keys.by_status(job.status),
+        keys.branches(job.id),
+        keys.branch_answers(job.id),
         *(route.bindings_key for route in sent.routes.values()),
         *sent.streams,
         *(stream for stream, _, _ in causes),
+        *_keys_of_child(step.child, keys),
     ]
-    return Call(COMMIT if len(sent.streams) <= 1 else COMMIT_MORE, call_keys, args.values)
+    begins = len(sent.streams) - (step.joined is not None) > 1
+    return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
 
 
 def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:
@@ -145,6 +158,19 @@ class _Sent:
             self.payloads.append((payload, str(message.headers.get("x-group", ""))))
 
 
+def _sent(commit: Commit, router: Router, secret: GroupSecret) -> _Sent:
+    """All messages of *commit*; word that the branches are joined comes last."""
+    step, sent = commit.step, _Sent(router)
+    for outgoing in step.outgoing:
+        sent.add(message_of(step.job, outgoing, secret, version=commit.before.version + 1))
+    if step.child is not None:
+        for outgoing in step.child.outgoing:
+            sent.add(message_of(step.child.job, outgoing, secret, version=1))
+    if step.joined is not None:
+        sent.add(step_message(step.joined, secret))
+    return sent
+
+
 @dataclass(slots=True)
 class _Arguments:
     values: list[Value]
@@ -162,7 +188,8 @@ class _Arguments:
 
 def _timer(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value]:
     message = timer_message(timer.routing_key, timer.event, secret)
-    return timer_name(job_id, timer.id), round(timer.delay_seconds * 1000), router.encode(message)
+    due = round(timer.delay_seconds * 1000) if timer.at_ms is None else f"@{timer.at_ms}"
+    return timer_name(job_id, timer.id), due, router.encode(message)
 
 
 def _opened(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value, Value]:
@@ -171,3 +198,30 @@ def _opened(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tupl
         return task_id, task.attempt, "", ""
     limit_ms = round(task.result_timeout_seconds * 1000)
     return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task, secret))
+
+
+def _new_branches(commit: Commit) -> Branches | None:
+    """The fan-out that begins with *commit*."""
+    before, after = commit.before.fan_out, commit.step.job.fan_out
+    is_new = after is not None and (before is None or before.step != after.step)
+    return after if is_new else None
+
+
+def _branches_to_keep(commit: Commit) -> Iterable[tuple[Value, Value, Value]]:
+    """Branches whose task is new or has changed."""
+    if commit.step.job.fan_out is None:
+        return
+    for task in commit.step.job.tasks.values():
+        if commit.before.tasks.get(task.id) != task:
+            yield task.branch, orjson.dumps(as_dict(task)), int(task.output_schema is not None)
+
+
+def _child(child: Step | None) -> Iterable[tuple[Value, ...]]:
+    if child is not None:
+        [entry] = child.history
+        yield child.job.id, child.job.status, dump_doc(child.job), dump_init(child.job), dump_entry(entry)
+
+
+def _keys_of_child(child: Step | None, keys: Keys) -> Iterable[str]:
+    if child is not None:
+        yield from (keys.job(child.job.id), keys.history(child.job.id), *keys.indexes(child.job))

@@ -68,7 +68,7 @@ def create_call(new: NewJob, step: Step, *, keys: Keys, router: Router, secret: 
     """The call that writes *step*. Raises NoRoute of the transport where its message leads nowhere."""
     job = step.job
     [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
-    message = step_message(job, sent, secret)
+    message = step_message(sent, secret)
     route = router.route(message.exchange, message.routing_key)
     idempotency, body_hash = keys.job(job.id), ""
     if new.idempotency_key is not None:

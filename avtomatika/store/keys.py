@@ -15,7 +15,8 @@ class Keys:
 
     def job(self, job_id: str) -> str:
         """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never does, ``created`` and
-        ``updated`` ms, ``final`` 1 once it is over."""
+        ``updated`` ms, ``final`` 1 once it is over, ``pause`` the token of what it waits for last, ``decided`` the
+        token of the last approval that somebody decided and what."""
         return f"{self.prefix}job:{job_id}"
 
     def history(self, job_id: str) -> str:
@@ -27,6 +28,16 @@ class Keys:
         attempt, ms, share and message that it told last, ``<task>/limit`` -> result timeout ms and its timer message.
         Gone when the job is over."""
         return f"{self.prefix}job:{job_id}:tasks"
+
+    def branches(self, job_id: str) -> str:
+        """Hash of a fan-out: ``left`` how many branches have not ended, ``prefix`` of the routing keys of its state,
+        and of each branch by its number the task, JSON, and ``<number>/checked`` where its results are looked at by
+        the machine. Gone when the fan-out is left."""
+        return f"{self.prefix}job:{job_id}:branches"
+
+    def branch_answers(self, job_id: str) -> str:
+        """Hash: number of a branch -> what came of it, JSON. Gone when the fan-out is left."""
+        return f"{self.prefix}job:{job_id}:branches:answers"
 
     def seen(self, job_id: str) -> str:
         """Hash: event id -> version that it made. Gone when the job is over."""
@@ -81,6 +92,8 @@ class Keys:
             self.seen(job_id),
             self.notes(job_id),
             self.webhooks(job_id),
+            self.branches(job_id),
+            self.branch_answers(job_id),
         ]
 
     def secret(self) -> str:

@@ -22,7 +22,7 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
         case SendWebhook(job_then):
             return webhook_message(wire.WebhookMessage.of(job_then, version=version))
         case SendEvent():
-            return step_message(job, outgoing, secret)
+            return step_message(outgoing, secret)
         case _:
             assert_never(outgoing)
 
@@ -32,10 +32,11 @@ def webhook_message(webhook: wire.WebhookMessage, *, delay_seconds: float = 0) -
     return Outgoing(WEBHOOKS, WEBHOOKS, wire.dump_webhook(webhook), delay_seconds=delay_seconds)
 
 
-def step_message(job: Job, sent: SendEvent, secret: GroupSecret) -> Outgoing:
-    """An event on its way to the state that it concerns; if it is given up, the job is told."""
-    dead = DeadLetter(job.id, reason="dead_letter", state=_state_of(sent.routing_key))
-    headers = wire.told_when_dead(STEPS, _prefix(job, dead.state), dead, secret)
+def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
+    """An event on its way to the state that it concerns; if it is given up, the job that it is for is told."""
+    prefix = sent.routing_key.rpartition(".")[0]
+    dead = DeadLetter(sent.event.job_id, reason="dead_letter", state=prefix.rpartition(".")[2])
+    headers = wire.told_when_dead(STEPS, prefix, dead, secret)
     return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 
@@ -49,13 +50,13 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
         params=task.params,
         outcomes=tuple(dict.fromkeys((*BUILTIN_OUTCOMES, *task.transitions))),
         reply_exchange=STEPS,
-        reply_prefix=_prefix(job, task.state),
+        reply_prefix=prefix_of(job, task.state),
         result_timeout_seconds=task.result_timeout_seconds,
         client=job.client or None,
         ticket=secret.ticket(task.id, task.attempt),
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
-    headers = {"x-group": job.id, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
+    headers = {"x-group": task.group, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
     return Outgoing(TASKS, task.task_type, wire.dump_task(message), priority=task.priority, headers=headers)
 
 
@@ -67,12 +68,12 @@ def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoi
 def result_timer(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     """The timer that a worker starts by taking *task*."""
     event = TaskTimeout(job.id, task.id, task.attempt, "result")
-    return timer_message(f"{_prefix(job, task.state)}._timeout", event, secret)
+    return timer_message(f"{prefix_of(job, task.state)}._timeout", event, secret)
 
 
 def signal_key(job: Job) -> str:
     """Routing key by which *job* hears what somebody wishes, wherever it stands."""
-    return f"{_prefix(job, str(job.current_state))}._signal"
+    return f"{prefix_of(job, str(job.current_state))}._signal"
 
 
 def timer_name(job_id: str, timer_id: str) -> str:
@@ -80,9 +81,6 @@ def timer_name(job_id: str, timer_id: str) -> str:
     return f"{job_id}/{timer_id}"
 
 
-def _prefix(job: Job, state: str) -> str:
+def prefix_of(job: Job, state: str) -> str:
+    """What all routing keys of *state* begin with."""
     return f"{job.blueprint}@{job.plan8}.{state}"
-
-
-def _state_of(routing_key: str) -> str:
-    return routing_key.split(".")[1]

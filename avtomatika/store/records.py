@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, RecordedEntry, Task
+from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Parent, Pause, RecordedEntry, Task
 
 #: Fields of a job hash in the order that :func:`load_job` takes them.
 JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
@@ -50,6 +50,7 @@ def dump_init(job: Job) -> bytes:
             "retry_of": job.retry_of,
             "dispatch_timeout": job.dispatch_timeout_seconds,
             "result_timeout": job.result_timeout_seconds,
+            "parent": None if job.parent is None else as_dict(job.parent),
         }
     )
 
@@ -71,8 +72,14 @@ def dump_doc(job: Job) -> bytes:
         doc["handler_failures"] = job.handler_failures
     if job.webhooks:
         doc["webhooks"] = job.webhooks
-    if job.tasks:
-        doc["tasks"] = [_dump_task(task) for task in job.tasks.values()]
+    if job.fan_out is not None:
+        doc["fan_out"] = as_dict(job.fan_out)
+    elif job.tasks:
+        doc["tasks"] = [as_dict(task) for task in job.tasks.values()]
+    if job.pause is not None:
+        doc["pause"] = as_dict(job.pause)
+    if job.children:
+        doc["children"] = job.children
     return orjson.dumps(doc)
 
 
@@ -96,6 +103,9 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         result=doc.get("result"),
         error=doc.get("error"),
         tasks={task["id"]: Task(**task) for task in doc.get("tasks", ())},
+        fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
+        pause=Pause(**doc["pause"]) if "pause" in doc else None,
+        children=tuple(doc.get("children", ())),
         steps=doc["steps"],
         transitions=doc["transitions"],
         handler_failures=doc.get("handler_failures", 0),
@@ -104,6 +114,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         labels=init["labels"],
         webhook_url=init["webhook_url"],
         retry_of=init["retry_of"],
+        parent=Parent(**init["parent"]) if init.get("parent") else None,
         dispatch_timeout_seconds=init["dispatch_timeout"],
         result_timeout_seconds=init["result_timeout"],
         created_ms=int(created or 0),
@@ -139,5 +150,6 @@ def load_note(stored: bytes) -> dict[str, Any]:
 _OPTIONAL_ENTRY_FIELDS = ("state", "task_id", "attempt", "worker_id", "duration_ms", "data")
 
 
-def _dump_task(task: Task) -> Mapping[str, Any]:
-    return {name: getattr(task, name) for name in Task.__dataclass_fields__}
+def as_dict(value: Task | Branches | Pause | Parent) -> Mapping[str, Any]:
+    """The fields of a frozen value by name."""
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}

@@ -1,20 +1,25 @@
-"""Wishes of people: cancel a job, have one go on from quarantine. They travel as messages, as all that moves a job."""
+"""Wishes and decisions of people: cancel a job, have one go on from quarantine, approve what it asks.
+
+They travel as messages, as all that moves a job.
+"""
 
 from __future__ import annotations
 
 from secrets import token_hex
 from typing import Literal
 
-from avtomatika.core.events import Signal
+from avtomatika.core.events import Decision, Signal
 from avtomatika.core.job import Job
+from avtomatika.core.pauses import decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
+from avtomatika.errors import Conflict, InvalidRequest
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .messages import signal_key, step_message
-from .scripts import SIGNAL
+from .messages import prefix_of, signal_key, step_message
+from .scripts import DECIDE, SIGNAL
 
 Wish = Literal["cancel", "retry"]
 
@@ -29,7 +34,31 @@ def new_signal(job: Job, wish: Wish, by: str) -> Signal:
 
 def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """The call that sends *signal*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
-    message = step_message(job, SendEvent(signal_key(job), signal), secret)
+    message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
     return Call(SIGNAL, call_keys, [int(signal.wish == "retry"), route.version, router.encode(message)])
+
+
+def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
+    """What *by* decides of the approval that *job* waits for.
+
+    Raises Conflict where it waits for none, InvalidRequest for a word that is not asked for.
+    """
+    pause = job.pause
+    if pause is None or pause.kind != "approval":
+        raise Conflict(f"the job does not wait for a decision: it is {job.status}")
+    if decision not in decisions(pause):
+        known = ", ".join(decisions(pause))
+        message = f"{decision!r} is not a decision here; there are {known}"
+        raise InvalidRequest(message, fields={"decision": [f"must be one of: {known}"]})
+    return Decision(job.id, pause.token, decision, by, comment)
+
+
+def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
+    """The call that takes *decision*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
+    message = step_message(SendEvent(f"{prefix_of(job, str(job.current_state))}._approval", decision), secret)
+    route = router.route(message.exchange, message.routing_key)
+    call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
+    taken = f"{decision.decision} by {decision.by}"
+    return Call(DECIDE, call_keys, [decision.token, taken, route.version, router.encode(message)])

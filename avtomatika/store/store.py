@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain, islice
 from time import monotonic
 from typing import Any
 
@@ -14,11 +16,12 @@ from avtomatika import transport
 from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, Json, RecordedEntry
 from avtomatika.core.signing import GroupSecret
-from avtomatika.errors import Conflict, NotFound, Unavailable
+from avtomatika.errors import Conflict, NoRoute, NotFound, Unavailable
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
+from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, create_call, first_step
 from .ids import new_job_id
@@ -35,7 +38,7 @@ from .records import (
 )
 from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
-from .signals import REFUSALS, Wish, new_signal, signal_call
+from .signals import REFUSALS, Wish, decide_call, new_decision, new_signal, signal_call
 
 #: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
 MEMORY_SHARE_FOR_NEW_JOBS = 0.8
@@ -124,6 +127,25 @@ class Store:
         if word == b"REFUSED":
             raise Conflict(REFUSALS[wish].format(status.decode()))
 
+    def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None) -> None:
+        """Answer the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
+
+        Raises Conflict where it waits for none, or somebody else has decided; InvalidRequest for another word than
+        those that are asked for; NotFound where it is gone.
+        """
+        made = new_decision(job, decision, by=by, comment=comment)
+        word, told = run_routed(
+            self._server,
+            self._router,
+            lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret),
+        )
+        if word == b"GONE":
+            raise NotFound("job", job.id)
+        if word == b"DECIDED":
+            raise Conflict(f"it was decided already: {told.decode()}")
+        if word == b"OVER":
+            raise Conflict(f"the job does not wait for this decision any more: it is {told.decode()}")
+
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write many steps in one round trip, each wholly or not at all.
 
@@ -143,6 +165,28 @@ class Store:
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
             replies[index] = read_reply(commits[index], answer)
         return [reply for reply in replies if reply is not None]
+
+    def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchReply]:
+        """Store what came of branches that succeeded, in one round trip, each by itself and without its job.
+
+        Raises Unavailable when the server is away: any of them may have been written, and all may be sent again.
+        """
+        replies = [BranchReply.ORDINARY] * len(finished)
+        calls: dict[int, Call] = {}
+        for index, each in enumerate(finished):
+            with suppress(NoRoute), server_errors():
+                calls[index] = branch_call(each, keys=self._keys, router=self._router, secret=self.keyring.secret)
+        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
+            if isinstance(answer, Exception):
+                raise Unavailable(f"the server refuses what came of a branch: {answer}")
+            replies[index] = BranchReply(answer.decode())
+        return replies
+
+    def load_branches(self, wanted: Sequence[WantedBranches]) -> list[LoadedBranches]:
+        """What is asked for, of several jobs, in one round trip."""
+        commands = [each.commands(self._keys) for each in wanted]
+        rows = iter(read_all(self._server, list(chain(*commands))))
+        return [each.read(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
     def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""

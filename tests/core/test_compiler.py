@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.plan import EndKind, Transition
+from avtomatika.core.plan import EndKind, Transition, Via
 from avtomatika.errors import BlueprintError
 
 
@@ -235,7 +235,8 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.goto("done")  # no such action
 
-        message = "actions has no 'goto'; there are go_to, dispatch_task"
+        there_are = "go_to, dispatch_task, dispatch_parallel, wait, await_human_approval, run_blueprint"
+        message = f"actions has no 'goto'; there are {there_are}"
         with refused(message, state="begin", mark="no such action"):
             bp.compile()
 
@@ -263,7 +264,7 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.dispatch_task("pack", transitions={"failure": "done"})  # no success
 
-        message = "dispatch_task has no transition for 'success': say which state follows when the task is done"
+        message = "dispatch_task has no transition for 'success': say which state follows when it is done"
         with refused(message, state="begin", mark="no success"):
             bp.compile()
 
@@ -390,9 +391,9 @@ class TestMayGoTo:
             actions.go_to("done")
 
         assert set(bp.plan.states["begin"].transitions) == {
-            Transition("done", "success", "pack"),
-            Transition("other", "success", "pack"),
-            Transition("done", "failure", "pack"),
+            Transition("done", "success", "pack", via=Via.TASK),
+            Transition("other", "success", "pack", via=Via.TASK),
+            Transition("done", "failure", "pack", via=Via.TASK),
         }
 
 
@@ -411,9 +412,9 @@ class TestPlan:
         assert begin.task_types == ("file", "saw")
         assert begin.guards == ("size > 3",)
         assert begin.transitions == (
-            Transition("done", "success", "saw", "size > 3"),
-            Transition("done", "success", "file"),
-            Transition("begin", "bent", "file"),
+            Transition("done", "success", "saw", "size > 3", via=Via.TASK),
+            Transition("done", "success", "file", via=Via.TASK),
+            Transition("begin", "bent", "file", via=Via.TASK),
         )
         assert bp.plan.task_types == ("file", "saw")
         assert next(bp.plan.edges()) == ("begin", begin.transitions[0])

@@ -11,9 +11,25 @@ import pytest
 
 from avtomatika.core import machine
 from avtomatika.core.actions import DispatchTask, End, GoTo
-from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
+from avtomatika.core.events import (
+    ChildEnded,
+    DeadLetter,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.plan import Plan
+from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 
 TASK = "g0-1.1.0"
@@ -55,6 +71,11 @@ EVENTS: tuple[Event, ...] = (
     RetryHandler("g0-1", "encode", transition=1, failures=1),
     DeadLetter("g0-1", "dead_letter", state="encode", task_id=TASK, attempt=1),
     DeadLetter("g0-1", "dead_letter", state="encode"),
+    Joined("g0-1", step=1),
+    NextBranches("g0-1", step=1, sent=1000),
+    TimeReached("g0-1", token="g0-1.1"),
+    Decision("g0-1", token="g0-1.1", decision="approved", by="me"),
+    ChildEnded("g0-1", child_id="g0-1-1", status="finished", result={"url": "x"}),
     Signal("g0-1", "cancel", by="me", token="t1"),
     Signal("g0-1", "retry", by="me", token="t2"),
 )
@@ -159,7 +180,7 @@ class TestGoTo:
     def test_has_an_end_even_in_a_circle(self, plan: Plan, pending: Job) -> None:
         job = replace(to_encode(plan, pending), transitions=5)
 
-        step = machine.decide(plan, job, GoTo("encode"), here=None, patch={}, max_transitions=5)
+        step = machine.decide(plan, job, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
         assert step.job.error == {
@@ -188,7 +209,7 @@ class TestDispatch:
 
         task = to_worker(plan, job).tasks[TASK]
 
-        assert (task.priority, task.max_retries) == (7, machine.MAX_RETRIES)
+        assert (task.priority, task.max_retries) == (7, Rules().max_retries)
         assert (task.dispatch_timeout_seconds, task.result_timeout_seconds) == (60, 600)
 
     def test_prefers_what_the_handler_says(self, plan: Plan, pending: Job) -> None:

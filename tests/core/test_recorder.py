@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 
 from avtomatika.core.actions import DispatchTask, End, GoTo
-from avtomatika.core.plan import EndKind, StatePlan, Transition
+from avtomatika.core.plan import EndKind, StatePlan, Transition, Via
 from avtomatika.core.recorder import Recorder
 from avtomatika.errors import HandlerError
 
 PACK = StatePlan(
     "pack",
-    transitions=(Transition("done"), Transition("done", "success", "box"), Transition("failed", "bent", "box")),
+    transitions=(
+        Transition("done"),
+        Transition("done", "success", "box", via=Via.TASK),
+        Transition("failed", "bent", "box", via=Via.TASK),
+    ),
     may_go_to=("anywhere",),
     dispatches=True,
 )

@@ -205,14 +205,14 @@ class TestTransitions:
             actions.dispatch_task("pack", {}, {"success": "next", "failure": NEXT})
 
         assert pairs(begin) == [(("success",), ("next",)), (("failure",), ("next",))]
-        assert call(begin).task_types == ("pack",)
+        assert call(begin).names == ("pack",)
 
     def test_can_be_a_constant(self) -> None:
         def begin(actions: Any) -> None:
             actions.dispatch_task(TASK, transitions=AFTER)
 
         assert pairs(begin) == [(("success",), ("next",)), (("failure",), ("failed",))]
-        assert call(begin).task_types == ("pack",)
+        assert call(begin).names == ("pack",)
 
     def test_can_extend_others(self) -> None:
         def begin(actions: Any) -> None:
@@ -232,7 +232,7 @@ class TestTransitions:
             (("success",), ("next",)),
             (("failure",), ("failed",)),
         ]
-        assert call(begin).task_types == ("pack", "crate")
+        assert call(begin).names == ("pack", "crate")
 
     def test_are_computed_where_a_dict_is_changed(self) -> None:
         def begin(actions: Any) -> None:
@@ -264,7 +264,7 @@ class TestTransitions:
         def begin(actions: Any, task: str) -> None:
             actions.dispatch_task(task, transitions=AFTER)
 
-        assert call(begin).task_types is None
+        assert call(begin).names is None
 
 
 class TestHidden:

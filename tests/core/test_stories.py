@@ -24,6 +24,7 @@ from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.replay import replay
+from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SetTimer, Step
 
 MAX_TRANSITIONS = 12
@@ -245,7 +246,9 @@ class World:
             return machine.handler_raised(self.plan, job, error=str(error))
         action = context.actions.decision(returned, self.plan.states[state])
         patch = context.patch()
-        return machine.decide(self.plan, job, action, here=here, patch=patch, max_transitions=MAX_TRANSITIONS)
+        return machine.decide(
+            self.plan, job, action, here=here, patch=patch, rules=Rules(max_transitions=MAX_TRANSITIONS)
+        )
 
     def write(self, step: Step, *, version: int) -> None:
         """What the store does, in its order."""

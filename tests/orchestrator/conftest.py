@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from time import monotonic
@@ -31,6 +32,7 @@ class Stage:
         self.store = Store.connect(url)
         self._stack = ExitStack()
         self._tasks: Intake | None = None
+        self._taken: deque[Delivery] = deque()
         self.orchestrators: list[Orchestrator] = []
 
     def orchestrator(self, queues: Sequence[str] | None = None, **options: Any) -> Orchestrator:
@@ -84,17 +86,21 @@ class Stage:
             self._tasks = Intake(self.connection, [task_type], prefetch=100)
             self._stack.callback(self._tasks.close)
         for _ in range(100):
-            for delivery in self._tasks.take(0.05):
+            if self._taken:
+                delivery = self._taken.popleft()
                 return delivery, wire.load_task(delivery.body)
+            self._taken += self._tasks.take(0.05)
         raise AssertionError(f"no task {task_type!r} came")
 
     def answer(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
         """As a worker: result and acknowledgement together."""
-        delivery, task = taken
-        result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
-        sent = broker.answer(task, result, headers={})
         assert self._tasks is not None
-        assert self._tasks.settle_many([([sent], [delivery.tag])]) == [True]
+        assert self._tasks.settle_many([([_result(taken[1], fields)], [taken[0].tag])]) == [True]
+
+    def publish_result(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
+        """As a worker that does not know whether its answer arrived: the result once more, without the task."""
+        assert self._tasks is not None
+        assert self._tasks.settle_many([([_result(taken[1], fields)], [])]) == [True]
 
     def tell(self, notice: wire.Notice, routing_key: str) -> None:
         """As a worker: a notice to whoever hears it."""
@@ -109,6 +115,11 @@ class Stage:
         self._stack.close()
         self.store.close()
         self.connection.release()
+
+
+def _result(task: wire.TaskMessage, fields: dict[str, Any]) -> Outgoing:
+    result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
+    return broker.answer(task, result, headers={})
 
 
 @pytest.fixture

@@ -7,7 +7,22 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, broker
-from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
+from avtomatika.core.events import (
+    ChildEnded,
+    DeadLetter,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
 from avtomatika.core.job import Job
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas import wire
@@ -90,6 +105,11 @@ FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
     "handler": (lambda job, task: RetryHandler(job, "start", 1, 1), "_retry"),
     "signal": (lambda job, task: Signal(job, "cancel", "nobody", "token"), "_signal"),
     "dead letter": (lambda job, task: DeadLetter(job, "so it is", "start", task, 1), "_unknown"),
+    "joined": (lambda job_id, task_id: Joined(job_id, step=1), "_joined"),
+    "next branches": (lambda job_id, task_id: NextBranches(job_id, step=1, sent=0), "_branches"),
+    "time": (lambda job_id, task_id: TimeReached(job_id, f"{job_id}.1"), "_timer"),
+    "approval": (lambda job_id, task_id: Decision(job_id, f"{job_id}.1", "approved", by="w"), "_approval"),
+    "child": (lambda job_id, task_id: ChildEnded(job_id, f"{job_id}-1", "finished"), "_child"),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from avtomatika import Blueprint
 from avtomatika.core.events import Result
 from avtomatika.core.job import JobStatus
-from avtomatika.orchestrator.work import Limits
+from avtomatika.core.rules import Rules
 from avtomatika.schemas import wire
 
 from .conftest import Stage
@@ -178,7 +178,7 @@ def test_a_job_that_goes_round_in_circles_ends_as_error(stage: Callable[..., Sta
     def out() -> None: ...
 
     house = stage(bp)
-    house.orchestrator(limits=Limits(transitions=10))
+    house.orchestrator(rules=Rules(max_transitions=10))
     job = house.turn_until_status(house.create(bp), "error", "finished")
 
     assert job.status is JobStatus.ERROR

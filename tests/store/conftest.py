@@ -105,14 +105,14 @@ def dispatch(job: Job, delivery: Delivery) -> Step:
     plan = bp.plan
     step = machine.advance(plan, job, Start(job.id), here=delivery.queue)
     action = DispatchTask("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"})
-    return step.then(machine.decide(plan, step.job, action, here=delivery.queue, patch={}, max_transitions=100))
+    return step.then(machine.decide(plan, step.job, action, here=delivery.queue, patch={}))
 
 
 def finish(job: Job, event: Result, delivery: Delivery) -> Step:
     """The step of a result whose state ends the job."""
     plan = bp.plan
     step = machine.advance(plan, job, event, here=delivery.queue)
-    return step.then(machine.decide(plan, step.job, End("done"), here=delivery.queue, patch={}, max_transitions=100))
+    return step.then(machine.decide(plan, step.job, End("done"), here=delivery.queue, patch={}))
 
 
 def result_of(job: Job, **fields: Any) -> Result:

@@ -127,7 +127,7 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
         assert before is not None
         step = machine.advance(video.plan, before, event, here=delivery.queue)
         for action in actions:
-            decided = machine.decide(video.plan, step.job, action, here=delivery.queue, patch={}, max_transitions=100)
+            decided = machine.decide(video.plan, step.job, action, here=delivery.queue, patch={})
             step = step.then(decided)
         [reply] = committing.commit([Commit(before, step, (Cause(delivery.tag, event.id),))])
         assert reply.answer == "OK"

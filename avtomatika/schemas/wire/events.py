@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from avtomatika.core.events import DeadLetter, Enter, Event, Result, RetryHandler, RetryTask, Signal, Start, TaskTimeout
+from avtomatika.core.events import (
+    ChildEnded,
+    DeadLetter,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
 from avtomatika.core.job import Json
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas.fields import Field, anything, attempt, count, identifier, json_object, one_of, or_null, text
@@ -36,6 +51,23 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
     "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
     "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
     "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
+    "joined": (Joined, (_JOB_ID, count("step"))),
+    "next_branches": (NextBranches, (_JOB_ID, count("step"), count("sent"))),
+    "time_reached": (TimeReached, (_JOB_ID, identifier("token"))),
+    "decision": (
+        Decision,
+        (_JOB_ID, identifier("token"), identifier("decision"), text("by"), or_null(text("comment"))),
+    ),
+    "child_ended": (
+        ChildEnded,
+        (
+            _JOB_ID,
+            identifier("child_id"),
+            one_of("status", "finished", "failed", "cancelled", "error"),
+            anything("result"),
+            or_null(json_object("error")),
+        ),
+    ),
     "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry"), text("by"), identifier("token"))),
     "dead_letter": (
         DeadLetter,

@@ -1,15 +1,19 @@
 -- Commits one step of a job: everything, or nothing.
 --
 -- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, revoked, index of the old status, index of the
---       new, then the binding hashes looked at, the streams written to, the streams of the causes.
--- ARGV: consumer, expected version, status, doc, ms until the job goes ('' unless it is over), the job's id, 1 where its
---       messages are to be dropped, then lists, each led by its length:
+--       new, branches, answers of branches, then the binding hashes looked at, the streams written to, the streams of the
+--       causes, and of a child that is created its job, its history and its indexes.
+-- ARGV: consumer, expected version, status, doc, ms for which an ended job is kept, the job's id, 1 where it is over, token of
+--       what it waits for ('' where that is not new), 1 where its fan-out is left, how many branches a new fan-out has and the
+--       prefix of its routing keys ('' for none), which of the payloads is sent only when no branch is left (0 for none), then
+--       lists, each led by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
---       timers (name, delay ms, message); names of cancelled timers; opened tasks (task, attempt, result timeout ms or '',
---       timer message or ''); closed tasks.
+--       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
+--       result timeout ms or '', timer message or ''); closed tasks; revoked groups; branches that ended (number, answer);
+--       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry).
 -- Answers {word, state of each cause...}; a cause is live, lost, seen or stale.
 
-local at = 8
+local at = 13
 local function list(width)
   local count = tonumber(ARGV[at])
   local first = at + 1
@@ -25,9 +29,14 @@ local timers, timer_at = list(3)
 local cancelled, cancelled_at = list(1)
 local opened, opened_at = list(4)
 local closed, closed_at = list(1)
+local revoked, revoked_at = list(1)
+local ended, ended_at = list(2)
+local kept, kept_at = list(3)
+local children, child_at = list(5)
 
-local stream_key = 11 + bindings
+local stream_key = 13 + bindings
 local cause_key = stream_key + payloads
+local child_key = cause_key + causes
 
 local function clock_ms()
   local now = redis.call('TIME')
@@ -114,7 +123,7 @@ if live < causes then
 end
 
 for index = 1, bindings do
-  if (redis.call('HGET', KEYS[11 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
+  if (redis.call('HGET', KEYS[13 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
     return answer('REROUTE', states)
   end
 end
@@ -127,6 +136,7 @@ local now = clock_ms()
 local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
 redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'pause', ARGV[8]) end
 for index = entry_at, entry_at + entries - 1 do
   redis.call('RPUSH', KEYS[2], version .. ' ' .. now_text .. ' ' .. ARGV[index])
 end
@@ -135,16 +145,39 @@ if KEYS[10] ~= KEYS[11] then
   redis.call('ZADD', KEYS[11], job[4], ARGV[6])
 end
 
-for index = cancelled_at, cancelled_at + cancelled - 1 do
-  redis.call('ZREM', KEYS[6], ARGV[index])
-  redis.call('HDEL', KEYS[7], ARGV[index])
+local function cancel_timer(name)
+  if redis.call('ZREM', KEYS[6], name) == 1 then redis.call('HDEL', KEYS[7], name) end
 end
+
+-- Branches: those that ended, then the end of the old fan-out, then a new one.
+for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
+local is_joined = ended > 0 and redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
+if ARGV[9] == '1' then
+  for _, task in ipairs(redis.call('HKEYS', KEYS[3])) do
+    if not string.find(task, '/', 1, true) then
+      cancel_timer(ARGV[6] .. '/' .. task .. ':dispatch')
+      cancel_timer(ARGV[6] .. '/' .. task .. ':result')
+    end
+  end
+  redis.call('DEL', KEYS[3], KEYS[12], KEYS[13])
+end
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[12], 'left', ARGV[10], 'prefix', ARGV[11]) end
+for index = kept_at, kept_at + 3 * kept - 1, 3 do
+  redis.call('HSET', KEYS[12], ARGV[index], ARGV[index + 1])
+  if ARGV[index + 2] == '1' then redis.call('HSET', KEYS[12], ARGV[index] .. '/checked', '1') end
+end
+
+for index = cancelled_at, cancelled_at + cancelled - 1 do cancel_timer(ARGV[index]) end
 for index = timer_at, timer_at + 3 * timers - 1, 3 do
-  redis.call('ZADD', KEYS[6], string.format('%.0f', now + ARGV[index + 1]), ARGV[index])
+  local due = string.match(ARGV[index + 1], '^@(%d+)$') or string.format('%.0f', now + ARGV[index + 1])
+  redis.call('ZADD', KEYS[6], due, ARGV[index])
   redis.call('HSET', KEYS[7], ARGV[index], ARGV[index + 2])
 end
 
-if ARGV[5] == '' then
+local until_text = string.format('%.0f', now + ARGV[5])
+for index = revoked_at, revoked_at + revoked - 1 do redis.call('ZADD', KEYS[9], until_text, ARGV[index]) end
+
+if ARGV[7] == '' then
   for index = 1, causes do redis.call('HSET', KEYS[4], ARGV[cause_at + 4 * (index - 1) + 1], version) end
   for index = closed_at, closed_at + closed - 1 do
     redis.call('HDEL', KEYS[3], ARGV[index], ARGV[index] .. '/worker', ARGV[index] .. '/progress', ARGV[index] .. '/limit')
@@ -157,14 +190,28 @@ if ARGV[5] == '' then
   end
 else
   redis.call('HSET', KEYS[1], 'final', '1')
-  redis.call('DEL', KEYS[3], KEYS[4])
-  redis.call('ZADD', KEYS[8], string.format('%.0f', now + ARGV[5]), ARGV[6])
-  if ARGV[7] == '1' then redis.call('ZADD', KEYS[9], string.format('%.0f', now + ARGV[5]), ARGV[6]) end
+  redis.call('DEL', KEYS[3], KEYS[4], KEYS[12], KEYS[13])
+  redis.call('ZADD', KEYS[8], until_text, ARGV[6])
+end
+
+for index = 0, children - 1 do
+  local base = child_at + 5 * index
+  local child, history = KEYS[child_key + 1], KEYS[child_key + 2]
+  if redis.call('EXISTS', child) == 0 then
+    redis.call(
+      'HSET', child, 'v', 1, 'status', ARGV[base + 1], 'doc', ARGV[base + 2], 'init', ARGV[base + 3], 'created', now_text,
+      'updated', now_text
+    )
+    redis.call('RPUSH', history, '1 ' .. now_text .. ' ' .. ARGV[base + 4])
+    for place = child_key + 3, #KEYS do redis.call('ZADD', KEYS[place], now_text, ARGV[base]) end
+  end
 end
 
 for index = 1, payloads do
   local base = payload_at + 2 * (index - 1)
-  if ARGV[base + 1] == '' then
+  if index == tonumber(ARGV[12]) and not is_joined then
+    -- Somebody else will end the last branch.
+  elseif ARGV[base + 1] == '' then
     redis.call('XADD', KEYS[stream_key + index], '*', 'p', ARGV[base])
   else
     redis.call('XADD', KEYS[stream_key + index], '*', 'p', ARGV[base], 'g', ARGV[base + 1])

@@ -1,0 +1,50 @@
+"""Tasks as they are dispatched: what a handler asked for, with the defaults of its job."""
+
+from __future__ import annotations
+
+from .actions import DispatchTask
+from .job import HistoryEntry, Job, JobStatus, Json, Task
+from .plan import Plan
+from .step import SendTask, Step
+from .timers import dispatch_timer
+
+
+def new_task(job: Job, action: DispatchTask, *, branch: int = 0, max_retries: int) -> Task:
+    """The task of the present step of *job*, *branch* from 1 in a fan-out."""
+    return Task(
+        id=f"{job.id}.{job.steps}.{branch}",
+        task_type=action.task_type,
+        state=str(job.current_state),
+        transitions=action.transitions,
+        params=action.params,
+        max_retries=given(action.max_retries, max_retries),
+        priority=given(action.priority, job.priority),
+        dispatch_timeout_seconds=given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
+        result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
+        output_schema=action.output_schema,
+    )
+
+
+def open_task(plan: Plan, job: Job, task: Task) -> Step:
+    """Publish *task*; the job waits for it, and for its siblings where it is one of several."""
+    status = JobStatus.WAITING_FOR_WORKER if job.fan_out is None else JobStatus.WAITING_FOR_PARALLEL
+    job = job.evolve(status=status, tasks={**job.tasks, task.id: task})
+    return Step(
+        job,
+        history=(dispatched(task),),
+        outgoing=(SendTask(task),),
+        timers=dispatch_timer(plan, job, task),
+        opened=((task.id, task.attempt),),
+    )
+
+
+def dispatched(task: Task) -> HistoryEntry:
+    """What the history says of it."""
+    return HistoryEntry(
+        "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
+    )
+
+
+def given(value: Json, default: Json) -> Json:
+    """*value*, or *default* where there is none."""
+    return default if value is None else value

@@ -1,0 +1,71 @@
+"""Fan-outs as the orchestrator meets them: which results need no job, and what of a fan-out a job's events need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from avtomatika.broker import Intake
+from avtomatika.core.branches import CHUNK
+from avtomatika.core.events import DeadLetter, Enter, Joined, NextBranches, Result, RetryHandler, RetryTask, TaskTimeout
+from avtomatika.core.job import Job, branch_of
+from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store, WantedBranches
+
+from .work import Arrival
+
+
+def finish_branches(arrivals: Sequence[Arrival], *, store: Store, intake: Intake) -> list[Arrival]:
+    """Store results of branches that succeeded, which need no job; answers what is left to decide."""
+    finished = [(arrival, branch) for arrival in arrivals if (branch := _finished_branch(arrival)) is not None]
+    if not finished:
+        return list(arrivals)
+    settled = set()
+    for (arrival, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
+        if reply is BranchReply.REROUTE:
+            intake.channel.forget_routes()
+        elif reply is not BranchReply.ORDINARY:
+            settled.add(arrival.delivery.tag)
+    intake.release(settled)
+    return [arrival for arrival in arrivals if arrival.delivery.tag not in settled]
+
+
+def load_jobs(arrivals: Mapping[str, Sequence[Arrival]], *, store: Store) -> list[LoadedBranches | None]:
+    """The jobs of *arrivals* (by job id), with as much of their fan-outs as these need; None for one that is gone."""
+    jobs = store.load_many(list(arrivals))
+    wanted = {
+        job.id: branches
+        for job, of_job in zip(jobs, arrivals.values(), strict=True)
+        if job is not None and (branches := _wanted_branches(job, of_job)) is not None
+    }
+    loaded = dict(zip(wanted, store.load_branches(list(wanted.values())), strict=True)) if wanted else {}
+    return [None if job is None else loaded.get(job.id) or LoadedBranches(job) for job in jobs]
+
+
+def _finished_branch(arrival: Arrival) -> FinishedBranch | None:
+    """The branch that *arrival* says has succeeded, or None: then its job must decide."""
+    event = arrival.event
+    if not isinstance(event, Result) or event.status != "success" or not branch_of(event.task_id):
+        return None
+    step = event.task_id.removeprefix(f"{event.job_id}.").partition(".")[0]
+    if not arrival.delivery.routing_key.endswith(".success") or not step.isdigit():
+        return None
+    return FinishedBranch(arrival.delivery.tag, arrival.delivery.routing_key, event)
+
+
+def _wanted_branches(job: Job, arrivals: Iterable[Arrival]) -> WantedBranches | None:
+    """What of the fan-out of *job* must be read for *arrivals*; None where it has none, or they do not need any."""
+    if job.fan_out is None:
+        return None
+    numbers: set[int] = set()
+    answers = False
+    for event in (arrival.event for arrival in arrivals):
+        match event:
+            case Result() | RetryTask() | TaskTimeout() | DeadLetter():
+                if (event.task_id or "").startswith(f"{job.id}.{job.fan_out.step}."):
+                    numbers.add(branch_of(str(event.task_id)))
+            case NextBranches(sent=sent):
+                numbers.update(range(sent + 1, min(sent + CHUNK, job.fan_out.size) + 1))
+            case Joined() | Enter() | RetryHandler():
+                answers = True
+            case _:
+                pass
+    return WantedBranches(job, sorted(numbers), answers) if numbers or answers else None

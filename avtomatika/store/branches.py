@@ -1,0 +1,139 @@
+"""Branches of a fan-out, kept beside their job: their tasks, what came of them, and the end of one by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import orjson
+
+from avtomatika.core.events import Joined, Result
+from avtomatika.core.job import HistoryEntry, Job, Json, Task, branch_of
+from avtomatika.core.results import branch_answer
+from avtomatika.core.signing import GroupSecret
+from avtomatika.core.step import SendEvent
+from avtomatika.transport import Router
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .messages import step_message
+from .records import dump_entry
+from .scripts import BRANCH
+
+
+class BranchReply(StrEnum):
+    OK = "OK"
+    LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now
+    GONE = "GONE"  # there is no such job (any more); acknowledged
+    TERMINAL = "TERMINAL"  # the job is over; acknowledged, noted
+    STALE = "STALE"  # the branch has ended, or this was another attempt; acknowledged, noted
+    REROUTE = "REROUTE"  # bindings changed since they were read
+    ORDINARY = "ORDINARY"  # nothing was done: the machine must look at it
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedBranch:
+    """A branch that succeeded: the delivery that says so, and the routing key that it came by."""
+
+    tag: str
+    routing_key: str
+    result: Result
+
+    @property
+    def prefix(self) -> str:
+        """What the routing keys of its state begin with, if the key is a result's."""
+        return self.routing_key.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class WantedBranches:
+    """What is to be read of the fan-out of *job*: the tasks of some branches, what came of all."""
+
+    job: Job
+    numbers: Sequence[int]
+    answers: bool
+
+    def commands(self, keys: Keys) -> list[Sequence[str | int]]:
+        """What to read; as many commands as :meth:`read` takes answers."""
+        commands: list[Sequence[str | int]] = []
+        if self.numbers:
+            commands.append(("HMGET", keys.branches(self.job.id), *self.numbers))
+        if self.answers:
+            commands.append(("HGETALL", keys.branch_answers(self.job.id)))
+        return commands
+
+    def read(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
+        """The answers to :meth:`commands`."""
+        left = list(rows)
+        found = left.pop(0) if self.numbers else []
+        tasks = [Task(**orjson.loads(task)) for task in found if task is not None]
+        job = self.job.evolve(tasks={task.id: task for task in tasks})
+        return LoadedBranches(job, _in_order(self.job, left.pop(0)) if self.answers else {})
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBranches:
+    """*job* with the tasks that were asked for; *answers* are what came of its branches, by task id."""
+
+    job: Job
+    answers: Mapping[str, Json] = field(default_factory=dict)
+
+
+def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
+    """*finished* as a script call. Raises NoRoute of the transport where its job's plan is bound nowhere."""
+    result = finished.result
+    step = int(result.task_id.split(".")[1])
+    joined = step_message(SendEvent(f"{finished.prefix}._joined", Joined(result.job_id, step)), secret)
+    route = router.route(joined.exchange, joined.routing_key)
+    stream, entry = router.parse_tag(finished.tag)
+    job_id = result.job_id
+    call_keys = [
+        keys.job(job_id),
+        keys.history(job_id),
+        keys.tasks(job_id),
+        keys.notes(job_id),
+        keys.timers(),
+        keys.timer_messages(),
+        keys.branches(job_id),
+        keys.branch_answers(job_id),
+        stream,
+        route.bindings_key,
+        router.stream(route.queues[0], joined.priority),
+    ]
+    args: list[str | bytes | int] = [
+        router.consumer_name,
+        entry,
+        result.id,
+        job_id,
+        result.task_id,
+        result.attempt,
+        branch_of(result.task_id),
+        finished.prefix,
+        orjson.dumps(branch_answer(result)),
+        dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2])),
+        route.version,
+        router.encode(joined),
+    ]
+    return Call(BRANCH, call_keys, args)
+
+
+def _entry(result: Result, *, state: str) -> HistoryEntry:
+    return HistoryEntry(
+        "branch_finished",
+        state=state,
+        task_id=result.task_id,
+        attempt=result.attempt,
+        worker_id=result.worker_id,
+        duration_ms=result.duration_ms,
+        data={"outcome": result.status} if result.data is None else {"outcome": result.status, "data": result.data},
+    )
+
+
+def _in_order(job: Job, row: Sequence[bytes | None]) -> dict[str, Json]:
+    """What HGETALL answered, in the order of dispatch."""
+    found = {
+        int(number or 0): orjson.loads(answer or b"null") for number, answer in zip(row[::2], row[1::2], strict=True)
+    }
+    step = 0 if job.fan_out is None else job.fan_out.step
+    return {f"{job.id}.{step}.{number}": found[number] for number in sorted(found)}

@@ -1,0 +1,51 @@
+"""What a run in memory leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from avtomatika.core.job import Job, JobStatus, Json, RecordedEntry
+from avtomatika.orchestrator.data_stores import DataStores
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """A job that has come to its end, or to rest: quarantined, or waiting for what never comes.
+
+    ``history`` has times in milliseconds since the first job began; ``notes`` are the events that were ignored;
+    ``data_stores`` are those of its blueprint as it left them; ``children`` the jobs that it started, in order.
+    """
+
+    job: Job
+    history: tuple[RecordedEntry, ...]
+    notes: tuple[Mapping[str, Json], ...]
+    data_stores: DataStores = field(repr=False)
+    children: tuple[EndedJob, ...] = ()
+
+    @property
+    def status(self) -> JobStatus:
+        return self.job.status
+
+    @property
+    def result(self) -> Json:
+        return self.job.result
+
+    @property
+    def error(self) -> Mapping[str, Json] | None:
+        return self.job.error
+
+    @property
+    def state_history(self) -> Mapping[str, Json]:
+        return self.job.state_history
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that it entered, in order."""
+        entries = (recorded.entry for recorded in self.history)
+        return tuple(str(entry.state) for entry in entries if entry.event_type == "state_entered")
+
+    @property
+    def seconds(self) -> float:
+        """How long it took by its own clock."""
+        return (self.history[-1].timestamp_ms - self.history[0].timestamp_ms) / 1000
