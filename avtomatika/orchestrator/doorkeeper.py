@@ -32,7 +32,7 @@ class Doorkeeper:
         self._signed_by_worker = signed_by_worker
 
     def events(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Arrival]]:
-        return self._readable(deliveries, lambda delivery: Arrival.read(delivery, self._doubt))
+        return self._readable(deliveries, lambda delivery: Arrival.read(delivery, self._check))
 
     def notices(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Notice]]:
         return self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
@@ -54,21 +54,26 @@ class Doorkeeper:
         return found
 
     def _refuse(self, delivery: Delivery, error: wire.Forged) -> None:
-        """The job gets a note, and is not told otherwise: whom to tell was written by the same hand."""
+        """The job gets a note. It is told no more, for whom to tell was written by the same hand; unless it would wait
+        for ever: then it goes into quarantine."""
         logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
         event_type = "task_result_ignored" if error.kind == "result" else "event_ignored"
         self._store.note(error.job_id, {"event_type": event_type, "kind": error.kind, "reason": error.reason})
-        self._intake.bury(delivery, reason="forged", error=str(error), tell=False)
+        reason = f"forged: {error.reason}" if error.is_answer else "forged"
+        self._intake.bury(delivery, reason=reason, error=str(error), tell=error.is_answer)
 
-    def _doubt(self, kind: str, body: Mapping[str, Any], text: bytes) -> str | None:
-        secret = self._store.keyring.secret
+    def _check(self, kind: str, body: Mapping[str, Any], text: bytes) -> None:
+        secret, job_id = self._store.keyring.secret, body["job_id"]
+        is_ours = secret.is_signed(text)
         if kind != "result":
-            return None if secret.is_signed(text) else "it does not carry the group's signature"
+            if not is_ours:
+                raise wire.Forged(kind, job_id=job_id, reason="it does not carry the group's signature")
+            return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
-            return "it does not carry the ticket that came with the task"
-        if self._signed_by_worker is None or secret.is_signed(text):  # the web vouches for those who came by it
-            return None
+            raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")
+        if is_ours or self._signed_by_worker is None:  # the web vouches for those who came by it
+            return
         worker_id = body["worker_id"]
-        if isinstance(worker_id, str) and self._signed_by_worker(worker_id, text):
-            return None
-        return f"worker {worker_id!r} may not come in, or has not signed it with its token"
+        if not isinstance(worker_id, str) or not self._signed_by_worker(worker_id, text):
+            reason = f"worker {worker_id!r} may not come in, or has not signed it with its token"
+            raise wire.Forged(kind, job_id=job_id, reason=reason, is_answer=True)

@@ -62,9 +62,9 @@ class Arrival:
     event: Event
 
     @classmethod
-    def read(cls, delivery: Delivery, doubt: wire.Doubt | None = None) -> Arrival:
-        """Raises BadMessage where *delivery* holds no event, Forged where there is *doubt* about its sender."""
-        event = wire.load_event(delivery.body, doubt)
+    def read(cls, delivery: Delivery, check: wire.Check | None = None) -> Arrival:
+        """Raises BadMessage where *delivery* holds no event, and what *check* has against it."""
+        event = wire.load_event(delivery.body, check)
         if isinstance(event, DeadLetter):  # it was written before anybody knew what would happen
             why = delivery.headers.get("x-death-reason", event.reason)
             event = replace(event, reason=f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries")

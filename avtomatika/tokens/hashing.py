@@ -6,6 +6,7 @@ import re
 import secrets
 from hashlib import sha256
 
+from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError
 
 #: Printable ASCII without spaces: what every HTTP client can send in a header.
@@ -28,6 +29,19 @@ def checked_hash(token: object, what: str) -> str:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise SettingsError(f"{what} must be 1 to 512 ASCII characters without spaces")
     return hash_token(token)
+
+
+def checked_mac_key(name: str, token: object, mac_key: object) -> WorkerKey | None:
+    """The key that the worker of section *name* signs with: its token's, or as it is; None where neither is there."""
+    if isinstance(token, str):
+        if mac_key is not None:
+            raise SettingsError(f"[{name}] has a token: its mac_key is made of that")
+        return WorkerKey(mac_key_of(token))
+    if mac_key is None:
+        return None
+    if not isinstance(mac_key, str) or not _SHA256.fullmatch(mac_key):
+        raise SettingsError(f"mac_key of [{name}] must be 64 hex digits, in lower case")
+    return WorkerKey(mac_key)
 
 
 def section_hash(name: str, token: object, token_sha256: object) -> str:

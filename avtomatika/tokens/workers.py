@@ -16,15 +16,16 @@ from time import monotonic
 from typing import Any, Protocol
 
 from avtomatika.core.names import is_user_name
+from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, Unauthorized
 
-from .hashing import checked_hash, hash_token, section_hash
+from .hashing import checked_hash, checked_mac_key, hash_token, section_hash
 from .watched import WatchedFile
 
 #: Worker ids; in patterns also ``*`` and ``?``.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PATTERN = re.compile(r"[A-Za-z0-9_*?-]{1,128}")
-_KEYS = frozenset({"token", "token_sha256", "skills", "enabled", "description"})
+_KEYS = frozenset({"token", "token_sha256", "mac_key", "skills", "enabled", "description"})
 #: How often the names of all sections are told to the memory, at least: they are remembered for a day from then.
 _REMEMBER_EVERY_SECONDS = 3600.0
 #: How long what the memory said holds good.
@@ -60,6 +61,7 @@ class _Section:
     token_hash: str
     skills: frozenset[str] | None
     enabled: bool
+    key: WorkerKey | None
 
     def names(self, worker_id: str) -> bool:
         return fnmatchcase(worker_id, self.name)
@@ -81,6 +83,7 @@ class Workers:
         Without a *memory* those who are taken out of the file may come back with the shared token.
         """
         self._shared_hash = None if token is None else checked_hash(token, "WORKER_TOKEN")
+        self._shared_key = None if token is None else WorkerKey(mac_key_of(token))
         self._file = None if path is None else WatchedFile(path, _add, fixed={}, what="workers", clock=clock)
         self._memory = memory
         self._clock = clock
@@ -98,12 +101,7 @@ class Workers:
 
     def identify(self, worker_id: str, token: str) -> WorkerAccess:
         """What *worker_id* may do; raises Unauthorized unless *token* is its own, and Unavailable by the memory."""
-        if not _ID.fullmatch(worker_id):
-            raise Unauthorized(_REFUSED)
-        sections = self._sections
-        self._tell(sections)
-        section = sections.get(worker_id) or _pattern_for(worker_id, sections)
-        asked = hash_token(token)
+        section, asked = self._section_of(worker_id), hash_token(token)
         if section is not None:
             is_right = hmac.compare_digest(section.token_hash, asked)
             if is_right and section.enabled:
@@ -111,6 +109,33 @@ class Workers:
         elif hmac.compare_digest(self._shared_hash or _NO_HASH, asked) and not self._was_named(worker_id):
             return WorkerAccess(worker_id, None)
         raise Unauthorized(_REFUSED)
+
+    def has_signed(self, worker_id: str, text: bytes) -> bool:
+        """Whether *text* is by *worker_id*, which may come in; raises Unavailable by the memory.
+
+        A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
+        """
+        try:
+            section = self._section_of(worker_id)
+        except Unauthorized:
+            return False
+        if section is not None:
+            return section.enabled and section.key is not None and section.key.is_signed(text)
+        key = self._shared_key
+        return key is not None and key.is_signed(text) and not self._was_named(worker_id)
+
+    def _section_of(self, worker_id: str) -> _Section | None:
+        """The section that names *worker_id*, None for one that the shared token is for; Unauthorized if it is no id."""
+        if not _ID.fullmatch(worker_id):
+            raise Unauthorized(_REFUSED)
+        sections = self._sections
+        self._tell(sections)
+        return sections.get(worker_id) or _pattern_for(worker_id, sections)
+
+    @property
+    def are_configured(self) -> bool:
+        """Whether there is a shared token or a file: else workers on the broker need none, and others do not come in."""
+        return self._shared_hash is not None or self._file is not None
 
     @property
     def _sections(self) -> Mapping[str, _Section]:
@@ -153,6 +178,7 @@ def _add(name: str, section: Any, known: dict[str, _Section]) -> None:
         section_hash(name, section.get("token"), section.get("token_sha256")),
         _skills(name, section.get("skills")),
         _enabled(name, section.get("enabled", True)),
+        checked_mac_key(name, section.get("token"), section.get("mac_key")),
     )
 
 

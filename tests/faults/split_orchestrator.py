@@ -22,7 +22,7 @@ from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.settings import Settings
-from avtomatika.store import Answer, Commit, CommitReply, Store, Upkeep
+from avtomatika.store import Answer, Commit, CommitReply, Keyring, Store, Upkeep
 from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc, dump_entry
 
@@ -48,9 +48,7 @@ class SplitStore(Store):
         self._server.execute(("RPUSH", self._keys.history(job.id), *entries))
 
     def _send(self, commit: Commit) -> None:
-        job = commit.step.job
-        sent = [message_of(job, each, self.keyring.secret, version=job.version) for each in commit.step.outgoing]
-        INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
+ours        INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
 
 
 settings = Settings.from_environment()
@@ -62,7 +60,7 @@ server, router = INTAKE.channel.server, INTAKE.channel.router
 orchestrator = Orchestrator(
     blueprints=[three.bp],
     intake=INTAKE,
-    store=SplitStore(server, router),
+    store=SplitStore(server, router, keyring=Keyring(server, settings.group_secret)),
     upkeep=Upkeep(server, router),
     runner=Runner(timeout_seconds=30),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .body import MAX_BYTES, VERSION, BadMessage, Forged
 from .due import Due, dump_due, load_due
-from .events import Doubt, dump_event, dump_result, load_event, told_when_dead
+from .events import Check, dump_event, dump_result, load_event, told_when_dead
 from .notices import Beat, Notice, Progress, Registered, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
@@ -17,8 +17,8 @@ __all__ = [
     "MAX_BYTES",
     "VERSION",
     "BadMessage",
+    "Check",
     "Beat",
-    "Doubt",
     "Due",
     "Forged",
     "Notice",

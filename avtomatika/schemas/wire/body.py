@@ -38,17 +38,21 @@ class BadMessage(AvtomatikaError):
 
 
 class Forged(BadMessage):
-    """A message that can be read, but is not by whom it should be; *job_id* is the job that it names."""
+    """A message that can be read, but is not by whom it should be; *job_id* is the job that it names.
+
+    *is_answer*: it closes a task that was really given, and its job must not wait for another answer.
+    """
 
     code = "forged_message"
 
-    def __init__(self, kind: str, *, job_id: str, reason: str) -> None:
+    def __init__(self, kind: str, *, job_id: str, reason: str, is_answer: bool = False) -> None:
         AvtomatikaError.__init__(self, f"{kind} message of job {job_id}: {reason}")
         self.kind = kind
         self.field = "body"
         self.value = None
         self.job_id = job_id
         self.reason = reason
+        self.is_answer = is_answer
 
 
 def dump(kind: str, values: Mapping[str, Any], *, signer: Signer | None = None) -> str:

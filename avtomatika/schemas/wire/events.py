@@ -25,7 +25,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas.fields import Field, anything, attempt, count, identifier, json_object, one_of, or_null, text
 
-from .body import Forged, bad, dump, load, now_ms, read
+from .body import bad, dump, load, now_ms, read
 
 _JOB_ID = identifier("job_id")
 _TASK_ID = identifier("task_id")
@@ -84,8 +84,8 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
 _KINDS = {make: kind for kind, (make, _) in _EVENTS.items()}
 
 
-#: Says why a message that could be read is not by whom it should be, or None where it is: (kind, fields, text).
-Doubt = Callable[[str, Mapping[str, Any], bytes], str | None]
+#: Raises Forged where a message that could be read is not by whom it should be: (kind, fields, text).
+Check = Callable[[str, Mapping[str, Any], bytes], None]
 
 
 def dump_event(event: Event, secret: GroupSecret | None = None) -> str:
@@ -108,8 +108,8 @@ def _values(event: Event) -> tuple[str, dict[str, Json]]:
     return kind, {"id": event.id} | {name: getattr(event, name) for name, _, _ in _EVENTS[kind][1]}
 
 
-def load_event(raw: str | bytes, doubt: Doubt | None = None) -> Event:
-    """The event that *raw* holds. Raises Forged where there is *doubt* about it."""
+def load_event(raw: str | bytes, check: Check | None = None) -> Event:
+    """The event that *raw* holds; *check* may have something against it."""
     body = load("step", raw)
     kind = body.get("kind")
     if not isinstance(kind, str) or kind not in _EVENTS:
@@ -118,10 +118,8 @@ def load_event(raw: str | bytes, doubt: Doubt | None = None) -> Event:
     event = make(**read(kind, body, fields))
     if body.get("id") != event.id:
         raise bad(kind, body, "id", repr(event.id))
-    if doubt is not None:
-        reason = doubt(kind, body, raw.encode() if isinstance(raw, str) else raw)
-        if reason is not None:
-            raise Forged(kind, job_id=event.job_id, reason=reason)
+    if check is not None:
+        check(kind, body, raw.encode() if isinstance(raw, str) else raw)
     return event
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
+from avtomatika.core.signing import WorkerKey
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
@@ -18,17 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 class Answers:
-    """The courier of a broker link: sends by *intake*."""
+    """The courier of a broker link: sends by *intake*, signed with the *key* of a worker that has a token."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, key: WorkerKey | None = None) -> None:
         self._intake = intake
+        self._key = key
 
     def write(self, assignment: Assignment) -> Letter:
         return Letter(assignment.task.task_id, assignment.task.attempt, assignment)
 
     def send(self, letters: deque[Letter]) -> None:
         try:
-            held = self._intake.settle_many([_settlement(letter) for letter in letters])
+            held = self._intake.settle_many([_settlement(letter, self._key) for letter in letters])
         except Unavailable:
             raise
         except Exception:  # one of them leads nowhere: find out which, and send the others
@@ -49,7 +51,7 @@ class Answers:
         while letters:
             letter = letters[0]
             try:
-                [was_held] = self._intake.settle_many([_settlement(letter)])
+                [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
                 if not was_held:
                     _tell_lost(letter)
             except Unavailable:
@@ -60,16 +62,16 @@ class Answers:
             letters.popleft()
 
 
-def answer(assignment: Assignment) -> Outgoing:
+def answer(assignment: Assignment, key: WorkerKey | None) -> Outgoing:
     """The message that a result becomes."""
     if assignment.result is None:
         raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
     headers = broker.handed_on(assignment.origin.headers)
-    return broker.answer(assignment.task, assignment.result, headers=headers)
+    return broker.answer(assignment.task, assignment.result, headers=headers, signer=key)
 
 
-def _settlement(letter: Letter) -> tuple[list[Outgoing], list[str]]:
-    return [answer(letter.content)], [letter.content.origin.tag]
+def _settlement(letter: Letter, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:
+    return [answer(letter.content, key)], [letter.content.origin.tag]
 
 
 def _tell_lost(letter: Letter) -> None:

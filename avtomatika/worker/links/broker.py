@@ -76,7 +76,8 @@ class BrokerLink:
             self._connection.release()
 
     def _work(self, intake: Intake) -> None:
-        outbox = Outbox(self._runtime, Answers(intake))
+        key = None if self._presence is None else self._presence.identity.key
+        outbox = Outbox(self._runtime, Answers(intake, key))
         outbox.start()
         heartbeats = None if self._presence is None else Heartbeats(intake, self._presence)
         if heartbeats is not None:

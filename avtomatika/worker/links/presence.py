@@ -10,6 +10,7 @@ from typing import Any
 
 from avtomatika import __version__
 from avtomatika.core.job import Json
+from avtomatika.core.signing import WorkerKey, mac_key_of
 
 from .turns import Turns
 
@@ -25,6 +26,11 @@ class Identity:
     resources: Mapping[str, Json] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
     concurrency: int = 1
+
+    @property
+    def key(self) -> WorkerKey | None:
+        """What answers by a broker are signed with."""
+        return WorkerKey(mac_key_of(self.token)) if self.token else None
 
     @property
     def headers(self) -> dict[str, str]:
