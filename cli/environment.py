@@ -28,6 +28,8 @@ def local_defaults(redis_url: str, settings: Settings) -> dict[str, str]:
     defaults = {"REDIS_URL": redis_url, "SECRET_KEY": secret("secret_key")}
     if settings.clients_config_path is None:
         defaults["CLIENT_TOKEN"] = secret("client_token")
+    if settings.workers_config_path is not None:  # then answers by the broker are signed: those of our own worker too
+        defaults["WORKER_TOKEN"] = secret("worker_token")
     return defaults
 
 

@@ -20,12 +20,13 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
 from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
+from avtomatika.orchestrator.doorkeeper import SignedByWorker
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.orchestrator.work import Surroundings
 from avtomatika.settings import Settings
-from avtomatika.store import Keyring, Store, StoredData, Upkeep
-from avtomatika.tokens import Clients
+from avtomatika.store import Keyring, Registry, Store, StoredData, Upkeep
+from avtomatika.tokens import Clients, Workers
 
 from . import logs
 from .environment import join_local
@@ -85,6 +86,17 @@ def _objects() -> Objects | None:
     return None if config is None or config.bucket is None else Objects(config)
 
 
+def _signed_by_worker(settings: Settings, memory: Registry) -> SignedByWorker | None:
+    """Whose signatures count; None where workers on the broker need no token."""
+    workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=memory)
+    if workers.are_configured:
+        return workers.has_signed
+    logger.warning(
+        "neither WORKER_TOKEN nor workers.toml is there: whoever reaches the broker may answer tasks that it is given"
+    )
+    return None
+
+
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
     url = str(settings.redis_url)
     with broker.connect(
@@ -112,6 +124,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 files_of=partial(files_for, _objects()),
             ),
             rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
+            signed_by_worker=_signed_by_worker(settings, Registry(server)),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import click
 
+from avtomatika.core.signing import mac_key_of
 from avtomatika.errors import SettingsError
 from avtomatika.settings import Settings
 from avtomatika.tokens import Workers, hash_token, new_token
+
+_toml_option = click.option(
+    "--toml",
+    "as_toml",
+    is_flag=True,
+    help="The lines of workers.toml in the token's place: token_sha256, and mac_key for workers on the broker.",
+)
 
 
 @click.group("token")
@@ -19,17 +27,25 @@ def command() -> None:
 
 @command.command()
 @click.option("--count", type=click.IntRange(1, 10_000), default=1, help="How many.")
-def new(count: int) -> None:
+@_toml_option
+def new(count: int, as_toml: bool) -> None:
     """Print a new token."""
     for _ in range(count):
-        click.echo(new_token())
+        token = new_token()
+        click.echo(f"# token: {token}\n{_toml(token)}" if as_toml else token)
 
 
 @command.command("hash")
-def hash_() -> None:
+@_toml_option
+def hash_(as_toml: bool) -> None:
     """Print, for each token on stdin, what workers.toml and clients.toml take as token_sha256."""
     for line in sys.stdin:
-        click.echo(hash_token(line.strip()))
+        token = line.strip()
+        click.echo(_toml(token) if as_toml else hash_token(token))
+
+
+def _toml(token: str) -> str:
+    return f'token_sha256 = "{hash_token(token)}"\nmac_key = "{mac_key_of(token)}"'
 
 
 @command.command()
@@ -56,3 +72,5 @@ def check(worker_id: str | None, path: Path | None) -> None:
         return
     access = workers.identify(worker_id, sys.stdin.readline().strip())
     click.echo(f"{worker_id} comes in by {'the shared token' if access.name is None else f'[{access.name}]'}")
+    if not access.may_sign:
+        click.echo("over HTTP only: on the broker it would need mac_key beside token_sha256", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, Unauthorized
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
@@ -136,6 +137,50 @@ def test_who_was_taken_out_stays_out_of_the_shared_token_too(write: Callable[[st
     assert lets_in(workers, "worker-audio-6", "shared")
 
 
+TEXT = b'{"v":1,"kind":"result"}'
+
+
+def signed(token: str) -> bytes:
+    return WorkerKey(mac_key_of(token)).signed(TEXT)
+
+
+def test_a_worker_signs_with_its_own_token_only(write: Callable[[str], Path]) -> None:
+    workers = Workers(token="shared", path=write(SEED + '["cpu-*"]\ntoken = "fleet"\n'))
+
+    assert workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
+    assert workers.has_signed("cpu-3", signed("fleet"))
+    assert workers.has_signed("anybody", signed("shared"))
+    assert not workers.has_signed("worker-audio-5", TEXT)
+    assert not workers.has_signed("worker-audio-5", signed("unique-secret-token-for-video-1"))
+    assert not workers.has_signed("worker-audio-5", signed("shared"))
+    assert not workers.has_signed("cpu-3", signed("shared"))
+    assert not workers.has_signed("a b", signed("shared"))
+
+
+def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Callable[[str], Path]) -> None:
+    hashes = f'token_sha256 = "{hash_token("t")}"\n'
+    workers = Workers(path=write(f'[both]\n{hashes}mac_key = "{mac_key_of("t")}"\n[hash]\n{hashes}'))
+
+    assert workers.has_signed("both", signed("t"))
+    assert workers.identify("both", "t").may_sign
+    assert not workers.has_signed("hash", signed("t"))
+    assert not workers.identify("hash", "t").may_sign
+
+
+def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[str], Path]) -> None:
+    clock, notebook = Clock(), Notebook()
+    workers = Workers(token="shared", path=write(SEED), memory=notebook, clock=clock)
+    before = workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
+
+    write('[worker-video-1]\ntoken = "t"\nenabled = false\n')
+    clock.now += 2
+
+    assert before
+    assert not workers.has_signed("worker-video-1", signed("t"))
+    assert not workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
+    assert not workers.has_signed("worker-audio-5", signed("shared"))
+
+
 @pytest.mark.parametrize("text", ["[worker-video-1", "[one]\n", 'x = "\x00'])
 def test_a_file_that_breaks_leaves_the_old_one_in_force(
     write: Callable[[str], Path], caplog: pytest.LogCaptureFixture, text: str
@@ -162,6 +207,8 @@ def test_a_file_that_breaks_leaves_the_old_one_in_force(
         ("[a]\ntoken = 't'\nskills = 'encode'\n", "skills of [a] are 'encode'"),
         ("[a]\ntoken = 't'\nenabled = 1\n", "enabled of [a] is 1, but must be true or false"),
         ("[a]\ntoken = 't'\nskill = ['encode']\n", "[a] has 'skill', but a worker has only"),
+        ("[a]\ntoken = 't'\nmac_key = 'k'\n", "[a] has a token: its mac_key is made of that"),
+        (f"[a]\ntoken_sha256 = '{'0' * 64}'\nmac_key = 'secret'\n", "mac_key of [a] must be 64 hex digits"),
         ("a = 't'\n", "line 1: 'a' must be a section"),
         ("[a]\ntoken = 't'\n[a]\ntoken = 'u'\n", "line 3"),
     ],

@@ -45,11 +45,15 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerAccess:
-    """What a worker may do: *skills* None means all. *name* is its section, None for the shared token."""
+    """What a worker may do: *skills* None means all. *name* is its section, None for the shared token.
+
+    *may_sign*: there is something to check its signatures by, so it may answer over a broker.
+    """
 
     worker_id: str
     name: str | None
     skills: frozenset[str] | None = None
+    may_sign: bool = True
 
     def may_do(self, task_type: str) -> bool:
         return self.skills is None or task_type in self.skills
@@ -105,7 +109,7 @@ class Workers:
         if section is not None:
             is_right = hmac.compare_digest(section.token_hash, asked)
             if is_right and section.enabled:
-                return WorkerAccess(worker_id, section.name, section.skills)
+                return WorkerAccess(worker_id, section.name, section.skills, may_sign=section.key is not None)
         elif hmac.compare_digest(self._shared_hash or _NO_HASH, asked) and not self._was_named(worker_id):
             return WorkerAccess(worker_id, None)
         raise Unauthorized(_REFUSED)
@@ -125,7 +129,7 @@ class Workers:
         return key is not None and key.is_signed(text) and not self._was_named(worker_id)
 
     def _section_of(self, worker_id: str) -> _Section | None:
-        """The section that names *worker_id*, None for one that the shared token is for; Unauthorized if it is no id."""
+        """The section for *worker_id*, None where that is the shared token; raises Unauthorized for what is no id."""
         if not _ID.fullmatch(worker_id):
             raise Unauthorized(_REFUSED)
         sections = self._sections
@@ -134,7 +138,7 @@ class Workers:
 
     @property
     def are_configured(self) -> bool:
-        """Whether there is a shared token or a file: else workers on the broker need none, and others do not come in."""
+        """Whether there is a shared token or a file; else workers on the broker need none, and no others come in."""
         return self._shared_hash is not None or self._file is not None
 
     @property

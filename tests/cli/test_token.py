@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from avtomatika.cli.main import cli
-from avtomatika.tokens import hash_token
+from avtomatika.core.signing import WorkerKey, mac_key_of
+from avtomatika.tokens import Workers, hash_token
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +37,32 @@ def test_new_tokens_are_all_different_and_long() -> None:
 
 def test_tokens_on_stdin_are_hashed() -> None:
     assert run("hash", stdin="one\ntwo\n").stdout.split() == [hash_token("one"), hash_token("two")]
+
+
+def test_the_lines_of_workers_toml_let_a_worker_in_over_http_and_on_the_broker(folder: Path) -> None:
+    token = run("new").stdout.strip()
+    (folder / "workers.toml").write_text(f"[mine]\n{run('hash', '--toml', stdin=token).stdout}")
+
+    result = run("check", "mine", stdin=token)
+
+    assert result.stdout == "mine comes in by [mine]\n"
+    assert result.stderr == ""
+    assert Workers(path=folder / "workers.toml").has_signed("mine", WorkerKey(mac_key_of(token)).signed(b"{}"))
+
+
+def test_a_new_token_is_printed_beside_its_lines() -> None:
+    head, *lines = run("new", "--toml").stdout.splitlines()
+
+    assert lines == run("hash", "--toml", stdin=head.removeprefix("# token: ")).stdout.splitlines()
+
+
+def test_a_hash_alone_is_said_to_be_for_http(folder: Path) -> None:
+    (folder / "workers.toml").write_text(f'[mine]\ntoken_sha256 = "{hash_token("t")}"\n')
+
+    result = run("check", "mine", stdin="t")
+
+    assert result.exit_code == 0
+    assert "over HTTP only" in result.stderr
 
 
 def test_the_ids_of_the_file_are_listed() -> None:

@@ -48,7 +48,9 @@ class SplitStore(Store):
         self._server.execute(("RPUSH", self._keys.history(job.id), *entries))
 
     def _send(self, commit: Commit) -> None:
-ours        INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
+        job = commit.step.job
+        sent = [message_of(job, each, self.keyring.secret, version=job.version) for each in commit.step.outgoing]
+        INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
 
 
 settings = Settings.from_environment()

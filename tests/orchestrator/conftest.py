@@ -15,6 +15,7 @@ from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job
 from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.signing import WorkerKey
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.schemas import wire
@@ -92,15 +93,17 @@ class Stage:
             self._taken += self._tasks.take(0.05)
         raise AssertionError(f"no task {task_type!r} came")
 
-    def answer(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
+    def answer(
+        self, taken: tuple[Delivery, wire.TaskMessage], *, signer: WorkerKey | None = None, **fields: Any
+    ) -> None:
         """As a worker: result and acknowledgement together."""
         assert self._tasks is not None
-        assert self._tasks.settle_many([([_result(taken[1], fields)], [taken[0].tag])]) == [True]
+        assert self._tasks.settle_many([([_result(taken, fields, signer)], [taken[0].tag])]) == [True]
 
     def publish_result(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
         """As a worker that does not know whether its answer arrived: the result once more, without the task."""
         assert self._tasks is not None
-        assert self._tasks.settle_many([([_result(taken[1], fields)], [])]) == [True]
+        assert self._tasks.settle_many([([_result(taken, fields)], [])]) == [True]
 
     def tell(self, notice: wire.Notice, routing_key: str) -> None:
         """As a worker: a notice to whoever hears it."""
@@ -117,9 +120,12 @@ class Stage:
         self.connection.release()
 
 
-def _result(task: wire.TaskMessage, fields: dict[str, Any]) -> Outgoing:
+def _result(
+    taken: tuple[Delivery, wire.TaskMessage], fields: dict[str, Any], signer: WorkerKey | None = None
+) -> Outgoing:
+    delivery, task = taken
     result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
-    return broker.answer(task, result, headers={})
+    return broker.answer(task, result, headers=broker.handed_on(delivery.headers), signer=signer)
 
 
 @pytest.fixture

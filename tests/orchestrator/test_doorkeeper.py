@@ -24,7 +24,7 @@ from avtomatika.core.events import (
     TimeReached,
 )
 from avtomatika.core.job import Job
-from avtomatika.core.signing import GroupSecret
+from avtomatika.core.signing import GroupSecret, WorkerKey, mac_key_of
 from avtomatika.schemas import wire
 
 from .conftest import Stage
@@ -202,3 +202,57 @@ def test_messages_signed_with_the_previous_secret_are_taken(stage: Callable[...,
     house.answer(house.take_task("drive"))
 
     house.turn_until_status(job_id, "finished")
+
+
+def token_of_anna(worker_id: str, text: bytes) -> bool:
+    return worker_id == "anna" and WorkerKey(mac_key_of("token of anna")).is_signed(text)
+
+
+@pytest.mark.parametrize(
+    ("worker_id", "token"),
+    [("anna", None), ("anna", "another token"), ("mallory", "token of anna"), (None, "token of anna")],
+)
+def test_where_workers_have_tokens_an_answer_without_the_right_signature_does_not_count(
+    worker_id: str | None, token: str | None, stage: Callable[..., Stage], bp: Blueprint
+) -> None:
+    """The task is gone with it, so the job rests until somebody has seen to it."""
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    key = None if token is None else WorkerKey(mac_key_of(token))
+
+    house.answer(house.take_task("drive"), signer=key, worker_id=worker_id)
+    job = house.turn_until_status(job_id, "quarantined")
+
+    assert job.error is not None
+    assert "has not signed it with its token" in str(job.error)
+    [note] = house.store.notes(job_id)
+    assert note["event_type"] == "task_result_ignored"
+
+
+def test_an_answer_signed_by_its_worker_counts(stage: Callable[..., Stage], bp: Blueprint) -> None:
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+
+    house.answer(house.take_task("drive"), signer=WorkerKey(mac_key_of("token of anna")), worker_id="anna")
+
+    house.turn_until_status(job_id, "finished")
+
+
+def test_an_answer_that_was_altered_on_its_way_does_not_count(stage: Callable[..., Stage], bp: Blueprint) -> None:
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    _, task = house.take_task("drive")
+    result = Result(job_id, task.task_id, 1, "failure", {}, worker_id="anna")
+    body = wire.dump_result(result, ticket=task.ticket, signer=WorkerKey(mac_key_of("token of anna")))
+
+    intruder = Intruder(house, bp)
+    intruder.publish(body.replace('"failure"', '"success"'), "success")
+    intruder.turn_until_refused()
+
+    assert house.job(job_id).status == "waiting_for_worker"
