@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -95,18 +95,18 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
             0 if step.joined is None else len(sent.payloads),
         ]
     )
-    args.add_list((route.version,) for route in sent.routes.values())
-    args.add_list(sent.payloads)
-    args.add_list((entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes)
-    args.add_list((dump_entry(entry),) for entry in step.history)
-    args.add_list(_timer(job.id, timer, router, secret) for timer in step.timers)
-    args.add_list((timer_name(job.id, timer_id),) for timer_id in step.cancelled_timers)
-    args.add_list(_opened(job, task_id, router, secret) for task_id, _ in step.opened)
-    args.add_list((task_id,) for task_id, _ in step.closed)
-    args.add_list((group,) for group in step.revoked)
-    args.add_list((branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended)
-    args.add_list(_branches_to_keep(commit))
-    args.add_list(_child(step.child))
+    args.add_items([route.version for route in sent.routes.values()])
+    args.add_rows(sent.payloads)
+    args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
+    args.add_items([dump_entry(entry) for entry in step.history])
+    args.add_rows([_timer(job.id, timer, router, secret) for timer in step.timers])
+    args.add_items([timer_name(job.id, timer_id) for timer_id in step.cancelled_timers])
+    args.add_rows([_opened(job, task_id, router, secret) for task_id, _ in step.opened])
+    args.add_items([task_id for task_id, _ in step.closed])
+    args.add_items(step.revoked)
+    args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
+    args.add_rows(_branches_to_keep(commit))
+    args.add_rows(_child(step.child))
 
     call_keys = [
         keys.job(job.id),
@@ -175,15 +175,16 @@ def _sent(commit: Commit, router: Router, secret: GroupSecret) -> _Sent:
 class _Arguments:
     values: list[Value]
 
-    def add_list(self, rows: Iterable[Iterable[Value]]) -> None:
-        """Append a list as the script reads it: its length, then its rows one after the other."""
-        place = len(self.values)
-        self.values.append(0)
-        count = 0
+    def add_items(self, items: Sequence[Value]) -> None:
+        """Append a list as the script reads it: its length, then the items."""
+        self.values.append(len(items))
+        self.values += items
+
+    def add_rows(self, rows: Sequence[Sequence[Value]]) -> None:
+        """The same for a list of several values each."""
+        self.values.append(len(rows))
         for row in rows:
-            self.values.extend(row)
-            count += 1
-        self.values[place] = count
+            self.values += row
 
 
 def _timer(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value]:
@@ -207,21 +208,24 @@ def _new_branches(commit: Commit) -> Branches | None:
     return after if is_new else None
 
 
-def _branches_to_keep(commit: Commit) -> Iterable[tuple[Value, Value, Value]]:
+def _branches_to_keep(commit: Commit) -> list[tuple[Value, Value, Value]]:
     """Branches whose task is new or has changed."""
     if commit.step.job.fan_out is None:
-        return
-    for task in commit.step.job.tasks.values():
-        if commit.before.tasks.get(task.id) != task:
-            yield task.branch, orjson.dumps(as_dict(task)), int(task.output_schema is not None)
+        return []
+    return [
+        (task.branch, orjson.dumps(as_dict(task)), int(task.output_schema is not None))
+        for task in commit.step.job.tasks.values()
+        if commit.before.tasks.get(task.id) != task
+    ]
 
 
-def _child(child: Step | None) -> Iterable[tuple[Value, ...]]:
-    if child is not None:
-        [entry] = child.history
-        yield child.job.id, child.job.status, dump_doc(child.job), dump_init(child.job), dump_entry(entry)
+def _child(child: Step | None) -> list[tuple[Value, ...]]:
+    if child is None:
+        return []
+    [entry] = child.history
+    return [(child.job.id, child.job.status, dump_doc(child.job), dump_init(child.job), dump_entry(entry))]
 
 
-def _keys_of_child(child: Step | None, keys: Keys) -> Iterable[str]:
+def _keys_of_child(child: Step | None, keys: Keys) -> Iterator[str]:
     if child is not None:
         yield from (keys.job(child.job.id), keys.history(child.job.id), *keys.indexes(child.job))
