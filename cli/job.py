@@ -122,7 +122,7 @@ def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
-    """Cancel a job: queued tasks of it are dropped, results of running ones ignored."""
+    """Cancel a job: queued tasks of it are dropped, running ones are stopped."""
     print_fields(api.cancel(job_id), as_json=as_json)
 
 

@@ -4,6 +4,7 @@ from avtomatika.transport import Outgoing
 
 from .answers import (
     answer,
+    cancel_message,
     handed_on,
     heartbeat,
     notice,
@@ -14,7 +15,7 @@ from .answers import (
 )
 from .connection import address, connect
 from .intake import Delivery, Intake
-from .topology import TAKEN, declare, declare_tasks, own_queue
+from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
 
 __all__ = [
     "TAKEN",
@@ -23,9 +24,12 @@ __all__ = [
     "Outgoing",
     "address",
     "answer",
+    "cancel_message",
     "connect",
     "declare",
+    "declare_control",
     "declare_tasks",
+    "forget_control",
     "handed_on",
     "heartbeat",
     "notice",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtomatika.core.events import DeadLetter, Result
-from avtomatika.core.plan import WORKERS
+from avtomatika.core.plan import CONTROL, WORKERS
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas import wire
 from avtomatika.schemas.presence import beat_of, record_of
@@ -76,3 +76,8 @@ def heartbeat(body: Mapping[str, Any]) -> Outgoing:
     return Outgoing(
         WORKERS, HEARTBEAT, wire.dump_notice(wire.Beat(body["worker_id"], beat_of(body))), ttl_seconds=NEWS_SECONDS
     )
+
+
+def cancel_message(cancel: wire.Cancel) -> Outgoing:
+    """Word to all workers that nobody waits for something any more."""
+    return Outgoing(CONTROL, "", wire.dump_cancel(cancel))

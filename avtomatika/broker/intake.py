@@ -107,6 +107,11 @@ class Intake:
         with translated(self._connection):
             self.channel.bury(delivery.tag, reason=reason, error=error, tell=tell)
 
+    @property
+    def unwanted(self) -> frozenset[str]:
+        """Tags of what is held, but revoked, or somebody else's by now: as known since the leases were renewed."""
+        return self.channel.unwanted
+
     # ------------------------------------------------------------ manage
 
     def watch(self, queues: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu import Connection, Exchange, Queue, binding
 
-from avtomatika.core.plan import STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
+from avtomatika.core.plan import CONTROL, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRoute
 
 from .connection import translated
@@ -21,10 +21,13 @@ NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that does not ask for its own tasks for so long will not come back for them.
 _OWN_QUEUE_SECONDS = 3600
+#: Nor for what all were told.
+_CONTROL_SECONDS = 120
 
 _steps, _tasks, _timers, _workers, _webhooks = (
     Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS)
 )
+_control = Exchange(CONTROL, "fanout")
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
@@ -42,7 +45,7 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
         *_task_queues(task_types),
     ]
     with translated(connection), connection.channel() as channel:
-        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks], queues)
+        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks, _control], queues)
 
 
 def own_queue(worker_id: str) -> str:
@@ -58,6 +61,18 @@ def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_i
         if worker_id is not None:
             queues.append(_own_queue(worker_id))
         _declare(channel, [_steps, _tasks, _workers], queues)
+
+
+def declare_control(connection: Connection, queue: str) -> None:
+    """Have *queue* hear what all workers are told, from now on; it goes when nobody listens any more."""
+    with translated(connection), connection.channel() as channel:
+        Queue(queue, _control, expires=_CONTROL_SECONDS)(channel).declare()
+
+
+def forget_control(connection: Connection, queue: str) -> None:
+    """Nobody listens at *queue* any more."""
+    with translated(connection), connection.channel() as channel:
+        channel.queue_delete(queue)
 
 
 def _step_queues(plan: Plan) -> Iterator[Queue]:

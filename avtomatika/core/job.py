@@ -65,7 +65,16 @@ class Task:
     @property
     def group(self) -> str:
         """What its messages are revoked with: all branches of a fan-out together."""
-        return self.id.rpartition(".")[0]
+        return group_of(self.id)
+
+
+def group_of(task_id: str) -> str:
+    """What the messages of a task are revoked with.
+
+    >>> group_of("g0-1.4.12")
+    'g0-1.4'
+    """
+    return task_id.rpartition(".")[0]
 
 
 def branch_of(task_id: str) -> int:

@@ -21,6 +21,8 @@ TIMERS = "avt.timers"
 WEBHOOKS = "avt.webhooks"
 #: What workers tell: ``taken``, later register, heartbeat, progress.
 WORKERS = "avt.workers"
+#: Fanout exchange: what orchestrators tell all workers.
+CONTROL = "avt.control"
 
 #: Routing key ends that mean an event of the state itself; always bound to the state's own queue.
 STATE_EVENTS = (

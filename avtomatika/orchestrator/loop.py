@@ -22,6 +22,7 @@ from avtomatika.errors import Unavailable
 from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
 
 from .branches import finish_branches, load_jobs
+from .control import tell_workers
 from .doorkeeper import Doorkeeper, SignedByWorker
 from .notices import Notices
 from .runner import Call, Runner
@@ -205,6 +206,9 @@ class Orchestrator:
             raise
         for (work, _), reply in zip(commits, replies, strict=True):
             self._settle(work, reply)
+        tell_workers(
+            self._intake, [work for (work, _), reply in zip(commits, replies, strict=True) if reply.is_written]
+        )
         for work in works:
             if not work.answered:
                 self._let_go(work)

@@ -71,6 +71,11 @@ class CommitReply:
     live: tuple[Cause, ...] = ()
     reason: str = ""
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the step is committed, by this call or by one before it."""
+        return self.answer in (Answer.OK, Answer.DUP)
+
 
 def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecret, job_ttl_ms: int) -> Call:
     """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""

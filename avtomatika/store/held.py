@@ -90,6 +90,16 @@ class HeldTasks:
         """Renew leases; False where the worker has the task no more."""
         return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in held])]
 
+    def unwanted(self, held: Sequence[HeldTask]) -> list[bool]:
+        """Whether nobody waits for these tasks any more: their jobs are over, or have closed them."""
+        commands: list[tuple[str, ...]] = []
+        for each in held:
+            job_id, task_id = each.task.job_id, each.task.task_id
+            commands += [("HGET", self._keys.job(job_id), "v"), ("HGET", self._keys.tasks(job_id), task_id)]
+        answers = read_all(self._server, commands)
+        pairs = zip(answers[::2], answers[1::2], held, strict=True)
+        return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
+
     def give_back(self, held: Collection[HeldTask]) -> None:
         """Put tasks back into their queues that nothing was done with: it counts no delivery."""
         run_all(self._server, [self._give_back_call(each) for each in held])

@@ -173,6 +173,11 @@ class Channel(PublishingChannel):
             raise CallbackFailed(f"the consumer of {message.delivery_info['queue']!r} raised {error!r}") from error
 
     @property
+    def unwanted(self) -> frozenset[str]:
+        """Held tags that are revoked, or somebody else's: looked for when the leases are renewed."""
+        return self._party.unwanted
+
+    @property
     def is_consuming(self) -> bool:
         return bool(self._consumers)
 

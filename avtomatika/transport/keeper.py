@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from .envelope import GROUP_HEADER
 from .held import BATCH, Held, ack_call, by_stream, entry_lists
 from .keys import make_tag
 from .routing import Router
@@ -40,6 +41,8 @@ class Party:
         self.use_queues = use_queues
         self.oldest: str | None = None
         self.lost: set[str] = set()
+        #: Tags that need no further work: lost ones, and those that are revoked.
+        self.unwanted: frozenset[str] = frozenset()
 
 
 class Keeper:
@@ -151,6 +154,23 @@ class Keeper:
             for tag in (lost - party.lost) & party.held.messages.keys():
                 logger.warning("the lease of %s is lost: somebody else has the message now", tag)
             party.lost = lost
+            party.unwanted = frozenset(lost | self._revoked(server, party))
+
+    def _revoked(self, server: Server, party: Party) -> set[str]:
+        """Tags of held messages that are revoked, alone or with their group."""
+        revoked = party.router.keys.revoked()
+        groups = {
+            tag: str(message.headers.get(GROUP_HEADER, "")) for tag, message in party.held.messages.copy().items()
+        }
+        if not groups or not server.execute(("EXISTS", revoked)):
+            return set()
+        names = list({*groups, *groups.values()})
+        found: set[str] = set()
+        for first in range(0, len(names), BATCH):
+            batch = names[first : first + BATCH]
+            scores = server.execute(("ZMSCORE", revoked, *batch))
+            found |= {name for name, score in zip(batch, scores, strict=True) if score is not None}
+        return {tag for tag, group in groups.items() if tag in found or group in found}
 
 
 def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:

@@ -17,8 +17,9 @@ from avtomatika.files.handle import AsyncFiles, Files
 from avtomatika.schemas.wire import Progress, TaskMessage
 
 from .context import TaskContext
-from .result import raised, returned
+from .result import raised, returned, stopped
 from .skill import Skill
+from .stop import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,10 @@ def _unheard(progress: Progress) -> None:
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """*origin* is what the link knows it by. ``result`` is written once, by whoever performs it."""
+    """*origin* is what the link knows it by. ``stop`` is why it is to end before it is done.
+
+    ``result`` is written once, by whoever performs it.
+    """
 
     task: TaskMessage
     skill: Skill
@@ -38,12 +42,14 @@ class Assignment:
     depot: Depot = field(default_factory=Depot.without_s3)
     on_progress: Callable[[Progress], None] = _unheard
     result: Result | None = None
+    stop: Stop | None = None
 
     def perform(self) -> None:
         """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
         begun = perf_counter()
         files = self.depot.begin(self.task)
         try:
+            self._check()
             arguments = self.skill.arguments(self._context(files.fetch(), Files(files)))
             result = self._returned(self.skill.function(**arguments), begun)
             self._answer(result, files.deliver(result.data), begun)
@@ -57,6 +63,7 @@ class Assignment:
         begun = perf_counter()
         files = self.depot.begin(self.task)
         try:
+            self._check()
             task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
             arguments = self.skill.arguments(self._context(task, AsyncFiles(files)))
             result = self._returned(await self.skill.function(**arguments), begun)
@@ -74,7 +81,12 @@ class Assignment:
         return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
 
     def _is_cancelled(self) -> bool:
-        return False
+        return self.stop is not None
+
+    def _check(self) -> None:
+        """What nobody waits for is not begun."""
+        if self.stop is not None:
+            raise CancelledError
 
     def _returned(self, value: Any, begun: float) -> Result:
         return returned(value, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
@@ -85,10 +97,14 @@ class Assignment:
         self.result = result if is_same else replace(result, data=data, duration_ms=_ms_since(begun))
 
     def _raised(self, problem: BaseException, begun: float) -> None:
+        task = self.task
+        if isinstance(problem, CancelledError) and self.stop is not None:
+            logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, self.stop)
+            self.result = stopped(self.stop, task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+            return
         if not isinstance(problem, TaskError | CancelledError):
-            task = self.task
             logger.warning("task %s, attempt %d: %r", task.task_id, task.attempt, problem, exc_info=problem)
-        self.result = raised(problem, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+        self.result = raised(problem, task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
 
 
 def _ms_since(begun: float) -> int:

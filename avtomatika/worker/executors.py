@@ -32,6 +32,10 @@ class Loop:
             self._thread.start()
         loop.call_soon_threadsafe(self._begin, assignments)
 
+    def cancel(self, assignment: Assignment) -> None:
+        """Have an assignment that runs hear a CancelledError. Any thread."""
+        self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
+
     def close(self) -> None:
         """Cancel what still runs."""
         thread, self._thread = self._thread, None
@@ -48,6 +52,11 @@ class Loop:
         loop = self._runner.get_loop()
         for assignment in assignments:
             self._tasks[assignment] = loop.create_task(self._perform(assignment))
+
+    def _cancel(self, assignment: Assignment) -> None:
+        task = self._tasks.get(assignment)
+        if task is not None:
+            task.cancel()
 
     async def _perform(self, assignment: Assignment) -> None:
         await assignment.perform_async()

@@ -16,6 +16,8 @@ from avtomatika.errors import HandlerError, PermanentError, TaskError, Transient
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
+from .stop import Stop
+
 #: Largest result, as JSON; larger data belongs into files.
 MAX_RESULT_BYTES = 1024 * 1024
 #: Code of the failure that a larger one becomes.
@@ -47,6 +49,13 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
         error = _error(TransientError.code, f"{type(problem).__name__}: {_text(problem)}")
         error["traceback"] = _carried("\n".join(last_lines)[-_MAX_MESSAGE:])
     return Result(task.job_id, task.task_id, task.attempt, "failure", None, error, worker_id, duration_ms)
+
+
+def stopped(why: Stop, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+    """The result of a skill that ended because it was told to: cancelled, or late, which another try may mend."""
+    status, code = ("cancelled", "CANCELLED") if why is Stop.UNWANTED else ("failure", TransientError.code)
+    error = _error(code, why)
+    return Result(task.job_id, task.task_id, task.attempt, status, None, error, worker_id, duration_ms)
 
 
 def is_envelope(value: Any) -> bool:

@@ -5,6 +5,7 @@ A link starts tasks and collects results, from two threads if it likes; skills r
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from threading import Event
@@ -17,6 +18,9 @@ from .assignment import Assignment
 from .executors import Loop, Threads
 from .progress import Reports
 from .skill import Skill
+from .stop import Stop
+
+logger = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -59,14 +63,25 @@ class Runtime:
         return task_type in self._skills
 
     def start(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> None:
-        """Begin with tasks of skills that there are, each with what its link knows it by."""
+        """:meth:`admit` and :meth:`begin` in one."""
+        self.begin(self.admit(tasks))
+
+    def admit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> list[Assignment]:
+        """Take tasks of skills that there are in hand, each with what its link knows it by. They can be cancelled."""
+        skills, tell = self._skills, self.reports.tell
+        admitted = [
+            Assignment(task, skills[task.task_type], self.worker_id, origin, self._depot, tell)
+            for task, origin in tasks
+        ]
+        self._in_hand.update(admitted)
+        return admitted
+
+    def begin(self, admitted: Iterable[Assignment]) -> None:
+        """Begin with what was admitted."""
         coroutines: list[Assignment] = []
         functions: list[Assignment] = []
-        for task, origin in tasks:
-            skill = self._skills[task.task_type]
-            assignment = Assignment(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
-            (coroutines if skill.is_async else functions).append(assignment)
-        self._in_hand.update(coroutines, functions)
+        for assignment in admitted:
+            (coroutines if assignment.skill.is_async else functions).append(assignment)
         if coroutines:
             self._loop.start(coroutines)
         if functions:
@@ -92,6 +107,15 @@ class Runtime:
         withdrawn = self._threads.withdraw()
         self._in_hand.difference_update(withdrawn)
         return withdrawn
+
+    def cancel(self, is_meant: Callable[[Assignment], bool]) -> None:
+        """Have what *is_meant* end soon: async skills get a CancelledError, sync ones see it by ``cancelled()``."""
+        for assignment in list(self._in_hand):
+            if assignment.stop is None and assignment.result is None and is_meant(assignment):
+                logger.info("task %s, attempt %d: cancelled", assignment.task.task_id, assignment.task.attempt)
+                assignment.stop = Stop.UNWANTED
+                if assignment.skill.is_async:
+                    self._loop.cancel(assignment)
 
     def close(self) -> list[Assignment]:
         """Give up; answers what was still in hand, whose results nobody will hear of."""

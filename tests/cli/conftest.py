@@ -57,12 +57,22 @@ def failed():
     return {"reason": "there is nobody to greet"}
 """
 WORKER = """
+import asyncio
+from pathlib import Path
+
 from avtomatika import Worker
 
 worker = Worker(worker_type="greeter")
 
 @worker.skill()
-async def greet(params: dict):
+async def greet(params: dict, progress):
+    if params["name"] == "sloth":
+        progress(0.1, "getting up")
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            Path("sloth-sleeps").touch()
+            raise
     return {"greeting": "hello, " + params["name"]}
 """
 

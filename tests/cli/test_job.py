@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -88,6 +90,19 @@ def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> 
     assert [job["status"] for job in failed] == ["failed"]
 
 
+def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running: Up) -> None:
+    job_id = run("job", "submit", "greetings", "name=sloth").stdout.strip()
+    _wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
+
+    cancelled = run("job", "cancel", job_id)
+    _wait_until((running.folder / "sloth-sleeps").exists)
+    _wait_until(lambda: _notes(run, job_id))
+
+    assert cancelled.code == 0
+    assert _job(run, job_id)["status"] == "cancelled"
+    assert [note["event_type"] for note in _notes(run, job_id)] == ["task_result_ignored"]
+
+
 def test_what_is_not_there_is_exit_code_4(run: Run) -> None:
     assert run("job", "show", "g0-01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 4
     assert run("job", "submit", "greeting", "name=Ada").code == 4
@@ -115,3 +130,18 @@ def test_the_token_of_this_folder_is_not_sent_elsewhere(run: Run) -> None:
 
     assert done.code == 2
     assert "CLIENT_TOKEN is not set" in done.stderr
+
+
+def _job(run: Run, job_id: str) -> Any:
+    return json.loads(run("job", "show", job_id, "--json").stdout)
+
+
+def _notes(run: Run, job_id: str) -> Any:
+    return json.loads(run("job", "history", job_id, "--json").stdout)["notes"]
+
+
+def _wait_until(is_so: Callable[[], Any]) -> None:
+    deadline = monotonic() + 20
+    while not is_so():
+        assert monotonic() < deadline
+        sleep(0.05)

@@ -20,6 +20,7 @@ from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.schemas import wire
 from avtomatika.store import Keyring, NewJob, Store, Upkeep
+from avtomatika.transport.envelope import decode
 
 
 class Stage:
@@ -109,6 +110,11 @@ class Stage:
         """As a worker: a notice to whoever hears it."""
         with self.connection.channel() as channel:
             channel.settle([Outgoing(WORKERS, routing_key, wire.dump_notice(notice))], ())
+
+    def cancels(self) -> list[wire.Cancel]:
+        """What all workers were told."""
+        entries = self.store._server.execute(("XRANGE", "avt:fanout:avt.control", "-", "+"))
+        return [wire.load_cancel(decode(fields[1])["body"]) for _, fields in entries]
 
     def notices(self) -> int:
         """How many notices nobody has heard yet."""

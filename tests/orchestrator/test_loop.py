@@ -395,6 +395,25 @@ def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stag
     house.turn_until(lambda: house.notices() == 0)
 
 
+def test_workers_hear_of_a_cancelled_job_and_of_a_task_whose_time_is_over(stage: Callable[..., Stage]) -> None:
+    bp = film(dispatch_timeout=60, result_timeout=0.3)
+    house = stage(bp)
+    house.orchestrator()
+    done = house.create(bp, path="/a")
+    house.turn_until_status(done, "waiting_for_worker")
+    house.answer(house.take_task("encode"), data={"output": "/out"})
+    house.turn_until_status(done, "finished")
+    cancelled, late = jobs = [house.create(bp, path="/a") for _ in range(2)]
+    house.turn_until(lambda: all(house.job(job_id).tasks for job_id in jobs))
+
+    house.store.signal(house.job(cancelled), "cancel", by="me")
+    house.turn_until_status(cancelled, "cancelled")
+    house.tell(wire.Taken(late, f"{late}.1.0", 1, "w", "start"), "taken")
+    house.turn_until_status(late, "failed")
+
+    assert house.cancels() == [wire.Cancel(f"{cancelled}.1"), wire.Cancel(f"{late}.1", f"{late}.1.0", 1)]
+
+
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_others_go_on(stage: Callable[..., Stage]) -> None:
     bp = film()
     house = stage(bp)

@@ -220,6 +220,31 @@ def test_other_events_are_ignored(one: FakeWorker) -> None:
     assert one.client.post("/_worker/events", json=body).json == {"status": "event_ignored"}
 
 
+def test_who_has_a_task_of_a_cancelled_job_hears_it_with_its_next_heartbeat(
+    one: FakeWorker, job_id: str, alice: FlaskClient, move: Move
+) -> None:
+    one.register()
+    task = one.poll().json
+    before = one.beat(task["task_id"]).json
+
+    alice.post(f"/api/v1/jobs/{job_id}/cancel")
+    move()
+
+    assert before == {"status": "ok"}
+    assert one.beat(task["task_id"]).json == {"status": "ok", "cancel_task_ids": [task["task_id"]]}
+
+
+def test_what_a_worker_answers_for_a_cancelled_job_is_noted_and_changes_nothing(
+    one: FakeWorker, job_id: str, alice: FlaskClient, move: Move, store: Store
+) -> None:
+    task = one.poll().json
+    alice.post(f"/api/v1/jobs/{job_id}/cancel")
+    move()
+
+    assert one.answer(task, status="cancelled").json == {"status": "accepted"}
+    assert alice.get(f"/api/v1/jobs/{job_id}").json["status"] == "cancelled"
+
+
 def test_a_poll_is_held_until_a_task_comes(one: FakeWorker, alice: FlaskClient, move: Move) -> None:
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(one.poll(20)))

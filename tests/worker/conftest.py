@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -85,6 +85,20 @@ class Office:
     def notices(self, count: int) -> list[wire.Notice]:
         """The next *count* notices of workers."""
         return [wire.load_notice(delivery.body) for delivery in self.take(WORKERS, count)]
+
+    def wait_for_listeners(self, count: int) -> None:
+        """Until so many workers hear what all are told."""
+        deadline = monotonic() + DEADLINE_SECONDS
+        while (listeners := self._redis.hlen("avt:bindings:avt.control") - 1) != count and (listeners, count) != (
+            -1,
+            0,
+        ):
+            assert monotonic() < deadline, f"{listeners} workers listen, not {count}"
+            sleep(0.01)
+
+    def tell_workers(self, *cancels: wire.Cancel) -> None:
+        with self._connection.channel() as channel:
+            channel.settle([broker.cancel_message(cancel) for cancel in cancels], ())
 
     def take(self, queue: str, count: int) -> list[Delivery]:
         """The next *count* messages of *queue*, acknowledged."""
@@ -176,10 +190,17 @@ def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
     """Run a worker's link in a thread until the test is over."""
     running: list[tuple[BrokerLink, threading.Thread]] = []
 
-    def run(worker: Worker, *, url: str = redis_url, concurrency: int = 4, queues: tuple[str, ...] = ()) -> BrokerLink:
+    def run(
+        worker: Worker,
+        *,
+        url: str = redis_url,
+        concurrency: int = 4,
+        queues: tuple[str, ...] = (),
+        lease_seconds: float = 30,
+    ) -> BrokerLink:
         link = BrokerLink(
             Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency),
-            connection=broker.connect(url),
+            connection=broker.connect(url, lease_seconds=lease_seconds),
             queues=[*worker.skills, *queues],
             concurrency=concurrency,
             drain_timeout_seconds=5,

@@ -27,7 +27,7 @@ _PATIENCE_SECONDS = 2.0
 @routes.post("/<job_id>/cancel")
 @routes.response(200, JobSchema)
 def cancel_job(job_id: str) -> JobView:
-    """Cancel a job: its queued tasks are dropped, results of running ones ignored"""
+    """Cancel a job: its queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
     site().store.signal(job, "cancel", by=caller().name)
     return _as_it_is_then(job)

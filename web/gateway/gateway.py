@@ -53,7 +53,8 @@ class Gateway:
         return {"status": "registered", "group": self.group, "lease_seconds": self.lease_seconds}
 
     def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
-        """Renew what the worker names, and tell it what of that it has no more. Raises NotFound for a stranger.
+        """Renew what the worker names, and tell it what of that it has no more, or nobody waits for any more. Raises
+        NotFound for a stranger.
 
         What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
         does not say so: results may still be on the way.
@@ -71,8 +72,9 @@ class Gateway:
         else:
             stamp = heartbeat.get("timestamp")
             self._take_back(worker_id, named=named, stamped_ms=None if stamp is None else stamp * 1000)
-        lost: list[Json] = [name for name in found if name not in renewed]
-        return {"status": "ok", "cancel_task_ids": lost} if lost else {"status": "ok"}
+        unwanted = {held.task.task_id for held, is_so in zip(own, self.held.unwanted(own), strict=True) if is_so}
+        idle: list[Json] = [name for name in found if name not in renewed or name in unwanted]
+        return {"status": "ok", "cancel_task_ids": idle} if idle else {"status": "ok"}
 
     def _take_back(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
         """Put back what the worker cannot know of: it was handed over a while ago, and never named since."""

@@ -7,6 +7,7 @@ BadMessage; fields that we do not know are left alone, so that a newer sender ma
 from __future__ import annotations
 
 from .body import MAX_BYTES, VERSION, BadMessage, Forged
+from .control import Cancel, dump_cancel, load_cancel
 from .due import Due, dump_due, load_due
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
 from .notices import Beat, Notice, Progress, Registered, Taken, dump_notice, load_notice
@@ -18,6 +19,7 @@ __all__ = [
     "VERSION",
     "BadMessage",
     "Beat",
+    "Cancel",
     "Check",
     "Due",
     "Forged",
@@ -27,12 +29,14 @@ __all__ = [
     "Taken",
     "TaskMessage",
     "WebhookMessage",
+    "dump_cancel",
     "dump_due",
     "dump_event",
     "dump_notice",
     "dump_result",
     "dump_task",
     "dump_webhook",
+    "load_cancel",
     "load_due",
     "load_event",
     "load_notice",

@@ -20,6 +20,7 @@ from avtomatika.worker.runtime import Runtime
 
 from .answers import Answers
 from .backoff import pause_seconds
+from .control import Control
 from .heartbeats import Heartbeats
 from .outbox import Outbox
 from .presence import Presence
@@ -78,7 +79,9 @@ class BrokerLink:
     def _work(self, intake: Intake) -> None:
         key = None if self._presence is None else self._presence.identity.key
         outbox = Outbox(self._runtime, Answers(intake, key))
+        control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
         outbox.start()
+        control.start()
         heartbeats = None if self._presence is None else Heartbeats(intake, self._presence)
         if heartbeats is not None:
             heartbeats.start()
@@ -86,6 +89,7 @@ class BrokerLink:
         self._drain(intake, outbox)
         if heartbeats is not None:
             heartbeats.stop()
+        control.stop()
         intake.close()
 
     # ------------------------------------------------------------ take
@@ -142,8 +146,9 @@ class BrokerLink:
             return 0
         tasks = self._readable(deliveries)
         if tasks:
+            admitted = self._runtime.admit(tasks)
             self._announce(intake, [task for task, _ in tasks])
-            self._runtime.start(tasks)
+            self._runtime.begin(admitted)
         while self._unreadable:
             delivery, reason, error = self._unreadable[0]
             intake.bury(delivery, reason=reason, error=error)

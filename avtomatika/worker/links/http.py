@@ -166,10 +166,9 @@ class HttpLink:
         named = list(self._deliveries.in_hand)
         body = self._presence.heartbeat(status=status) | {"current_tasks": named, "hands_back": hands_back}
         answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
-        lost = answer.get("cancel_task_ids")
-        for task_id in lost if isinstance(lost, list) else ():
-            if str(task_id) in self._deliveries.in_hand:
-                logger.warning("task %s is not ours any more: its result will not count", task_id)
+        unwanted = answer.get("cancel_task_ids")
+        if isinstance(unwanted, list) and unwanted:
+            self._runtime.cancel(lambda assignment: assignment.task.task_id in unwanted)
 
     # ------------------------------------------------------------ stop
 

@@ -1,0 +1,42 @@
+"""What all workers are told after a commit: which tasks they need not go on with.
+
+It hurries things and no more: who does not hear it hears of a cancelled job at the next renewal of its lease, and the
+result of a closed task counts for nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from avtomatika import broker
+from avtomatika.broker import Intake
+from avtomatika.core.events import Result
+from avtomatika.core.job import group_of
+from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.schemas.wire import Cancel
+
+from .work import Work
+
+logger = logging.getLogger(__name__)
+
+
+def tell_workers(intake: Intake, works: Iterable[Work]) -> None:
+    """Tell of every task that one of the committed *works* closed without an answer to it."""
+    cancels = [cancel for work in works for cancel in _closed_unanswered(work)]
+    if cancels:
+        try:
+            intake.settle_many([([broker.cancel_message(cancel) for cancel in cancels], ())])
+        except (Unavailable, NoRoute) as error:
+            logger.warning("%s; workers hear late what they need not go on with", error)
+
+
+def _closed_unanswered(work: Work) -> Iterator[Cancel]:
+    events = (arrival.event for arrival in work.answered)
+    answered = {(event.task_id, event.attempt) for event in events if isinstance(event, Result)}
+    revoked = dict.fromkeys(work.step.revoked)
+    yield from map(Cancel, revoked)
+    for task_id, attempt in work.step.closed:
+        group = group_of(task_id)
+        if group not in revoked and (task_id, attempt) not in answered:
+            yield Cancel(group, task_id, attempt)

@@ -1,0 +1,79 @@
+"""Control: the thread that hears what orchestrators tell all workers, and stops what nobody waits for any more.
+
+On a connection of its own: a worker whose hands are full takes no tasks, but must hear this.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from secrets import token_hex
+from typing import Any
+
+from avtomatika import broker
+from avtomatika.broker import Intake
+from avtomatika.errors import AvtomatikaError
+from avtomatika.schemas import wire
+from avtomatika.worker.runtime import Runtime
+
+from .backoff import pause_seconds
+
+logger = logging.getLogger(__name__)
+
+#: How long the thread waits for news before it looks at the leases, and whether it shall stop.
+_LOOK_SECONDS = 0.25
+#: So much is read at a time.
+_PREFETCH = 100
+
+
+class Control:
+    """Stops assignments of *runtime*; *unwanted* tells the tags of what is revoked, or not ours any more."""
+
+    def __init__(self, connection: Any, runtime: Runtime, *, unwanted: Callable[[], Collection[str]]) -> None:
+        self._connection = connection
+        self._runtime = runtime
+        self._unwanted = unwanted
+        self._queue = f"control.{runtime.worker_id}.{token_hex(4)}"
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                with self._connection.clone() as connection:
+                    broker.declare_control(connection, self._queue)
+                    intake = Intake(connection, [self._queue], prefetch=_PREFETCH)
+                    failures = 0
+                    self._listen(intake)
+                    broker.forget_control(connection, self._queue)
+                    intake.close()
+            except Exception as error:  # whatever it is: nobody else listens
+                failures += 1
+                trace = None if isinstance(error, AvtomatikaError) else error
+                logger.warning("%s; what is cancelled is heard of late", error, exc_info=trace)
+                self._stopping.wait(pause_seconds(failures))
+
+    def _listen(self, intake: Intake) -> None:
+        while not self._stopping.is_set():
+            for delivery in intake.take(_LOOK_SECONDS):
+                intake.ack([delivery.tag])
+                self._hear(delivery.body)
+            if tags := self._unwanted():
+                self._runtime.cancel(lambda assignment: assignment.origin.tag in tags)
+
+    def _hear(self, body: bytes) -> None:
+        try:
+            cancel = wire.load_cancel(body)
+        except wire.BadMessage as error:  # of a newer orchestrator, perhaps
+            logger.warning("%s", error)
+            return
+        self._runtime.cancel(lambda assignment: cancel.means(assignment.task.task_id, assignment.task.attempt))

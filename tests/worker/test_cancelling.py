@@ -1,0 +1,188 @@
+"""What nobody waits for any more is stopped where it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Worker, broker
+from avtomatika.schemas.wire import Cancel
+from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.runtime import Runtime
+
+from .conftest import DEADLINE_SECONDS, Office
+from .test_runtime import collect
+from .test_runtime import task as numbered
+
+RunLink = Callable[..., BrokerLink]
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """Skills that go on until they are cancelled; ``work`` hears of it by an exception, ``sync_work`` by asking."""
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), DEADLINE_SECONDS)
+
+    @worker.skill()
+    def sync_work(params: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, bool]:
+        deadline = monotonic() + DEADLINE_SECONDS
+        while not cancelled() and monotonic() < deadline:
+            sleep(0.01)
+        return {"saw it": cancelled()}
+
+    return worker
+
+
+@pytest.mark.parametrize(
+    "cancel", [Cancel("g0-1.0"), Cancel("g0-1.0", "g0-1.0.0", 1)], ids=["of its group", "of the task"]
+)
+def test_an_async_skill_is_cancelled_where_it_awaits(
+    office: Office, run_link: RunLink, worker: Worker, cancel: Cancel
+) -> None:
+    run_link(worker)
+    office.wait_for_listeners(1)
+    office.give({})
+    office.notices(1)
+
+    begun = monotonic()
+    office.tell_workers(cancel)
+    [result] = office.results(1)
+
+    assert (result.status, result.error) == (
+        "cancelled",
+        {"code": "CANCELLED", "message": "nobody waits for the task any more"},
+    )
+    assert monotonic() - begun < DEADLINE_SECONDS / 2
+
+
+def test_a_sync_skill_sees_that_it_is_cancelled(office: Office, run_link: RunLink, worker: Worker) -> None:
+    run_link(worker)
+    office.wait_for_listeners(1)
+    office.give({}, task_type="sync_work")
+    office.notices(1)
+
+    office.tell_workers(Cancel("g0-1.0"))
+
+    [result] = office.results(1)
+    assert result.data == {"saw it": True}
+
+
+def test_others_go_on(office: Office, run_link: RunLink, worker: Worker) -> None:
+    run_link(worker)
+    office.wait_for_listeners(1)
+    office.give({}, {}, {})
+    office.notices(3)
+
+    office.tell_workers(Cancel("g0-2.0"), Cancel("g0-1.1", "g0-1.1.0", 2), Cancel("g0-1.2", "g0-1.2.0", 1))
+
+    [result] = office.results(1)
+    assert result.task_id == "g0-1.2.0"
+    office.tell_workers(Cancel("g0-1.0"), Cancel("g0-1.1"))
+    assert [result.task_id for result in office.results(2)] == ["g0-1.0.0", "g0-1.1.0"]
+
+
+def test_a_worker_whose_hands_are_full_hears_it_too(office: Office, run_link: RunLink, worker: Worker) -> None:
+    run_link(worker, concurrency=1)
+    office.wait_for_listeners(1)
+    office.give({}, {})
+    office.notices(1)
+
+    office.tell_workers(Cancel("g0-1.0", "g0-1.0.0", 1))
+
+    [result] = office.results(1)
+    assert result.task_id == "g0-1.0.0"
+    office.notices(1)
+    office.tell_workers(Cancel("g0-1.1"))
+    assert office.results(1)[0].status == "cancelled"
+
+
+def test_who_did_not_hear_it_learns_it_when_the_leases_are_renewed(
+    office: Office, run_link: RunLink, worker: Worker, redis_url: str
+) -> None:
+    run_link(worker, lease_seconds=1)
+    office.give({})
+    office.notices(1)
+
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd("avt:revoked", {"g0-1": 1e15})
+
+    assert office.results(1)[0].status == "cancelled"
+
+
+def test_a_task_that_somebody_else_has_by_now_is_stopped(
+    office: Office, run_link: RunLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    run_link(worker, lease_seconds=1)
+    office.give({})
+    office.notices(1)
+
+    with caplog.at_level(logging.INFO):
+        office.take_away("work", "g0-1.0.0")
+        assert stopped.wait(DEADLINE_SECONDS)
+
+    assert "task g0-1.0.0, attempt 1: cancelled" in caplog.text
+
+
+def test_what_has_not_begun_is_not_begun_any_more(office: Office) -> None:
+    begun: list[str] = []
+    go_on = threading.Event()
+    worker = Worker()
+
+    @worker.skill()
+    def work(task_id: str) -> None:
+        begun.append(task_id)
+        go_on.wait(DEADLINE_SECONDS)
+
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1)
+    runtime.start([numbered(0), numbered(1)])
+    runtime.cancel(lambda assignment: assignment.origin == 1)
+    go_on.set()
+    ended = collect(runtime, 2)
+    runtime.close()
+
+    assert begun == ["g0-1.0.0"]
+    assert [assignment.result.status for assignment in ended if assignment.result] == ["success", "cancelled"]
+
+
+def test_a_control_message_that_cannot_be_read_does_no_harm(
+    office: Office, run_link: RunLink, worker: Worker, redis_url: str
+) -> None:
+    run_link(worker)
+    office.wait_for_listeners(1)
+    office.give({})
+    office.notices(1)
+
+    with broker.connect(redis_url) as connection, connection.channel() as channel:
+        channel.settle([broker.Outgoing("avt.control", "", '{"v": 1, "kind": "dance"}')], ())
+    office.tell_workers(Cancel("g0-1.0"))
+
+    assert office.results(1)[0].status == "cancelled"
+
+
+def test_a_link_that_ends_leaves_no_queue_behind(office: Office, run_link: RunLink, worker: Worker) -> None:
+    link = run_link(worker)
+    office.wait_for_listeners(1)
+
+    link.stop()
+
+    office.wait_for_listeners(0)
