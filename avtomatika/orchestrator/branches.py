@@ -15,7 +15,7 @@ from .work import Arrival
 
 def finish_branches(arrivals: Sequence[Arrival], *, store: Store, intake: Intake) -> list[Arrival]:
     """Store results of branches that succeeded, which need no job; answers what is left to decide."""
-    finished = [(arrival, branch) for arrival in arrivals if (branch := _finished_branch(arrival)) is not None]
+    finished = [(arrival, branch) for arrival in arrivals if (branch := finished_branch(arrival)) is not None]
     if not finished:
         return list(arrivals)
     settled = set()
@@ -40,7 +40,7 @@ def load_jobs(arrivals: Mapping[str, Sequence[Arrival]], *, store: Store) -> lis
     return [None if job is None else loaded.get(job.id) or LoadedBranches(job) for job in jobs]
 
 
-def _finished_branch(arrival: Arrival) -> FinishedBranch | None:
+def finished_branch(arrival: Arrival) -> FinishedBranch | None:
     """The branch that *arrival* says has succeeded, or None: then its job must decide."""
     event = arrival.event
     if not isinstance(event, Result) or event.status != "success" or not branch_of(event.task_id):

@@ -95,8 +95,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
             1 if job.status.is_final else "",
             "" if job.pause in (None, commit.before.pause) else job.pause.token,
             int(step.drops_branches),
-            "" if begun is None else begun.size,
-            "" if begun is None else prefix_of(job, begun.state),
+            "" if begun is None else f"{begun.size} {begun.step} {prefix_of(job, begun.state)}",
             0 if step.joined is None else len(sent.payloads),
         ]
     )

@@ -3,22 +3,27 @@ happen."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
 from kombu import Connection
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Outgoing
+from avtomatika.broker import Delivery, Outgoing
 from avtomatika.core import machine
-from avtomatika.core.actions import Action, DispatchTask, End, GoTo
+from avtomatika.core.actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
 from avtomatika.core.events import Event, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
 from avtomatika.core.plan import STEPS, TIMERS, WORKERS
+from avtomatika.core.rules import Rules
+from avtomatika.core.step import Step
+from avtomatika.orchestrator.branches import finished_branch, load_jobs
+from avtomatika.orchestrator.work import Arrival
 from avtomatika.schemas import wire
-from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Upkeep
+from avtomatika.store import Answer, BranchReply, Cause, Commit, CommitReply, FinishedBranch, NewJob, Store, Upkeep
 from avtomatika.transport import Router, Server
 from avtomatika.transport.keys import make_tag
 from avtomatika.transport.sender import Sender
@@ -26,8 +31,10 @@ from avtomatika.transport.sender import Sender
 bp = Blueprint(name="slow")
 
 
-@bp.handler(is_start=True)
-def first(actions: Any) -> None:
+@bp.handler(is_start=True, may_go_to=["split", "rest", "family"])
+def first(actions: Any, where: str) -> None:
+    if where != "tasks":
+        actions.go_to(where)
     actions.dispatch_task("encode", {}, transitions={"success": "second", "failure": "failed"})
 
 
@@ -41,6 +48,32 @@ def third(actions: Any) -> None:
     actions.dispatch_task("encode", {}, transitions={"success": "done"})
 
 
+@bp.handler
+def split(actions: Any) -> None:
+    actions.dispatch_task("encode", {}, transitions={"success": "collect", "failure": "collect"})
+    actions.dispatch_task("encode", {}, transitions={"success": "collect"})
+
+
+@bp.aggregator
+def collect(actions: Any) -> None:
+    actions.go_to("done")
+
+
+@bp.handler
+def rest(actions: Any) -> None:
+    actions.wait(100, then="ask")
+
+
+@bp.handler
+def ask(actions: Any) -> None:
+    actions.await_human_approval("mail", "?", {"approved": "done", "rejected": "failed"}, timeout=100)
+
+
+@bp.handler
+def family(actions: Any) -> None:
+    actions.run_blueprint("slow", {"kind": "split"}, {"success": "done", "failure": "failed", "cancelled": "failed"})
+
+
 @bp.handler(is_end=True)
 def done() -> None: ...
 
@@ -49,8 +82,27 @@ def done() -> None: ...
 def failed() -> None: ...
 
 
+_BRANCH = DispatchTask(
+    "encode",
+    transitions={"success": "collect"},
+    max_retries=1,
+    dispatch_timeout_seconds=100,
+    result_timeout_seconds=100,
+)
 #: What the handlers above decide. The first state's task has time limits, the third's has none.
 ACTIONS: dict[str, Action] = {
+    "split": FanOut(
+        (
+            replace(_BRANCH, transitions={"success": "collect", "failure": "collect", "timeout": "collect"}),
+            _BRANCH,
+            replace(_BRANCH, output_schema={"type": "object"}),
+        ),
+        "collect",
+    ),
+    "collect": GoTo("done"),
+    "rest": Wait("ask", seconds=100),
+    "ask": AwaitApproval("mail", "?", {"approved": "done", "rejected": "failed"}, timeout_seconds=100),
+    "family": RunBlueprint("slow", {"kind": "split"}, {"success": "done", "failure": "failed", "cancelled": "failed"}),
     "first": DispatchTask(
         "encode",
         transitions={"success": "second", "failure": "failed"},
@@ -65,21 +117,21 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-@dataclass
-class Delivery:
-    tag: str
-    queue: str
-    body: str
+#: The blueprint runs itself.
+RULES = Rules(plans={"slow": bp.plan})
+#: Where a job of a kind goes from its first state; those of the kind ``tasks`` stay there.
+KINDS = ("tasks", "split", "rest", "family")
 
 
 @dataclass
 class Hand:
-    """What a desk is about to do with a delivery: commit, or ignore it for the reason in *note*."""
+    """What a desk is about to do with a delivery: commit, store the end of a branch, or ignore it as *note* says."""
 
     desk: Desk
     delivery: Delivery
     event: Event
     commit: Commit | None = None
+    branch: FinishedBranch | None = None
     note: Json = None
 
 
@@ -108,27 +160,47 @@ class Desk:
 
     def decide(self, delivery: Delivery) -> Hand | None:
         """What the delivered event leads to, by the job as it stands now; None for a job that is gone."""
-        event = wire.load_event(delivery.body)
-        job = self.store.load(event.job_id)
-        if job is None:
+        arrival = Arrival(delivery, wire.load_event(delivery.body))
+        event = arrival.event
+        [loaded] = load_jobs({event.job_id: [arrival]}, store=self.store)
+        if loaded is None:
             return None
+        branch = finished_branch(arrival)
+        if branch is not None:
+            return Hand(self, delivery, event, branch=branch)
+        return self.decide_in_full(arrival, loaded.job)
+
+    def decide_in_full(self, arrival: Arrival, job: Job) -> Hand:
+        """What the machine makes of it."""
+        delivery, event = arrival.delivery, arrival.event
         step = machine.advance(bp.plan, job, event, here=delivery.queue)
         if step.note is not None:
             return Hand(self, delivery, event, note=step.note)
         while step.enter is not None:
-            action = ACTIONS[step.enter]
-            step = step.then(machine.decide(bp.plan, step.job, action, here=delivery.queue, patch={}))
+            step = step.then(
+                machine.decide(bp.plan, step.job, _action(step), here=delivery.queue, patch={}, rules=RULES)
+            )
         closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
         cause = Cause(delivery.tag, event.id, closes)
         return Hand(self, delivery, event, commit=Commit(job, step, (cause,)))
 
     def carry_out(self, hand: Hand) -> CommitReply | None:
-        """Commit, or ignore (None)."""
+        """Commit, store the end of a branch, or ignore (None)."""
+        if hand.branch is not None:
+            return self._end_branch(hand, hand.branch)
         if hand.commit is None:
             self.store.ignore([(hand.delivery.tag, hand.event.job_id, hand.note)])
             return None
         [reply] = self.store.commit([hand.commit])
         return reply
+
+    def _end_branch(self, hand: Hand, branch: FinishedBranch) -> CommitReply | None:
+        [word] = self.store.finish_branches([branch])
+        if word is not BranchReply.ORDINARY:
+            return CommitReply(Answer(word))
+        arrival = Arrival(hand.delivery, hand.event)
+        [loaded] = load_jobs({hand.event.job_id: [arrival]}, store=self.store)
+        return None if loaded is None else self.carry_out(self.decide_in_full(arrival, loaded.job))
 
     def pass_on(self, delivery: Delivery) -> None:
         """What is no event of a job: a timer that is due, a notice that a task was taken."""
@@ -164,8 +236,13 @@ class Room:
             self.client.xgroup_create(stream_of(queue), "avt", "0", mkstream=True)
         self.desks = [Desk(f"desk-{number}", self.server, self.client) for number in range(2)]
 
-    def create(self) -> str:
-        return self.desks[0].store.create(NewJob(plan=bp.plan, client="me")).job_id
+    def create(self, kind: str) -> str:
+        return self.desks[0].store.create(NewJob(plan=bp.plan, client="me", initial_data={"kind": kind})).job_id
+
+    def open_tasks(self, job_id: str) -> set[tuple[str, int]]:
+        """Id and attempt of every task that the job waits for."""
+        found = self.client.hgetall(f"avt:job:{job_id}:tasks")
+        return {(task.decode(), int(attempt)) for task, attempt in found.items() if b"/" not in task}
 
     def job(self, job_id: str) -> Job | None:
         return self.desks[0].store.load(job_id)
@@ -217,9 +294,17 @@ def stream_of(queue: str) -> str:
     return f"avt:q:{queue}:0"
 
 
+def _action(step: Step) -> Action:
+    """What the handler of the state that *step* enters decides."""
+    kind = step.job.initial_data["kind"]
+    return GoTo(kind) if step.enter == "first" and kind != "tasks" else ACTIONS[str(step.enter)]
+
+
 def _event(delivery: Delivery) -> Event:
     return wire.load_event(delivery.body)
 
 
 def _delivery(queue: str, entry: bytes, fields: dict[bytes, bytes]) -> Delivery:
-    return Delivery(make_tag(stream_of(queue), entry.decode()), queue, fields[b"p"].partition(b"\n")[2].decode())
+    envelope, _, body = fields[b"p"].partition(b"\n")
+    key = json.loads(envelope)["properties"]["delivery_info"]["routing_key"]
+    return Delivery(make_tag(stream_of(queue), entry.decode()), queue, body, {}, 1, key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha1
 
@@ -21,21 +22,32 @@ from hypothesis.stateful import (
 )
 
 from avtomatika import broker
+from avtomatika.broker import Delivery
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.replay import replay
+from avtomatika.errors import Conflict
 from avtomatika.schemas.wire import TaskMessage
-from avtomatika.store import Answer, commit
+from avtomatika.store import Answer, branches, commit
+from avtomatika.store.signals import Wish
 from avtomatika.transport import Server, connect
 from avtomatika.transport.scripts import Script
 
-from .desks import Delivery, Desk, Hand, Room, step_queues
+from .desks import KINDS, Desk, Hand, Room, step_queues
 
 _EXAMPLES, _STEPS = 15 * int(os.environ.get("FAULTS_SCALE", "1")), 50
 _MOST_JOBS = 3
 _pick = st.integers(0, 10_000)
-_status = st.sampled_from([("success", None), ("failure", None), ("failure", "TRANSIENT_ERROR")])
+_status = st.sampled_from(
+    [
+        ("success", None),
+        ("success", None),
+        ("failure", None),
+        ("failure", "TRANSIENT_ERROR"),
+        ("failure", "TRANSIENT_ERROR"),
+    ]
+)
 
 
 class Orchestration(RuleBasedStateMachine):
@@ -58,12 +70,9 @@ class Orchestration(RuleBasedStateMachine):
     # ------------------------------------------------------------ orchestrators
 
     @precondition(lambda self: len(self.jobs) < _MOST_JOBS)
-    @rule()
-    def create(self) -> None:
-        job_id = self.room.create()
-        job = self.room.job(job_id)
-        assert job
-        self.jobs[job_id] = job
+    @rule(kind=st.sampled_from(KINDS))
+    def create(self, kind: str) -> None:
+        self._meet(self.room.create(kind))
 
     @precondition(lambda self: self.events)
     @rule(pick=_pick)
@@ -78,6 +87,19 @@ class Orchestration(RuleBasedStateMachine):
         self._take_everywhere(desk)
         for hand in [hand for hand in self.hands if hand.desk is desk]:
             self.carry_out(self.hands.index(hand))
+
+    @precondition(lambda self: self.events)
+    @rule(pick=_pick)
+    def go_well_for_a_while(self, pick: int) -> None:
+        """So that the ends of things are met as well as their beginnings."""
+        desk = self.room.desks[pick % 2]
+        for _ in range(4):
+            self._take_everywhere(desk)
+            while self.hands:
+                self.carry_out(0)
+            for entry, task in self.room.tasks():
+                self.room.desks[0].answer(task, task.attempt, "success")
+                self.room.client.xdel("avt:q:encode:0", entry)
 
     @precondition(lambda self: self.hands)
     @rule(pick=_pick)
@@ -130,6 +152,33 @@ class Orchestration(RuleBasedStateMachine):
     def let_time_pass(self, pick: int) -> None:
         self.room.let_time_pass(self.timers[pick % len(self.timers)])
 
+    # ------------------------------------------------------------ people
+
+    @precondition(lambda self: self.jobs)
+    @rule(pick=_pick, mercy=st.integers(0, 9))
+    def cancel(self, pick: int, mercy: int) -> None:
+        if not mercy:  # seldom: a job that is cancelled is not much of a test any more
+            self._wish(list(self.jobs)[pick % len(self.jobs)], "cancel")
+
+    @precondition(lambda self: self._jobs_that_are("quarantined"))
+    @rule(pick=_pick)
+    def retry(self, pick: int) -> None:
+        quarantined = self._jobs_that_are("quarantined")
+        self._wish(quarantined[pick % len(quarantined)], "retry")
+
+    @precondition(lambda self: self._jobs_that_are("waiting_for_human"))
+    @rule(pick=_pick, decision=st.sampled_from(["approved", "rejected"]))
+    def decide(self, pick: int, decision: str) -> None:
+        asking = self._jobs_that_are("waiting_for_human")
+        job = self.jobs[asking[pick % len(asking)]]
+        taken = self.room.client.hget(f"avt:job:{job.id}", "decided")
+        try:
+            self.room.desks[0].store.decide(job, decision, by="me")
+        except Conflict:
+            assert taken is not None, "the first decision was refused"
+        else:
+            assert taken is None, "a second decision was taken"
+
     # ------------------------------------------------------------ workers
 
     @precondition(lambda self: self.tasks)
@@ -169,6 +218,9 @@ class Orchestration(RuleBasedStateMachine):
             assert job.version >= before.version
             assert not before.status.is_final or job == before
             self.jobs[job_id] = job
+        for job in list(self.jobs.values()):
+            for child_id in job.children:
+                self._meet(child_id)
 
     def _histories_have_no_gap_and_tell_the_job(self) -> None:
         for job in self.jobs.values():
@@ -192,8 +244,9 @@ class Orchestration(RuleBasedStateMachine):
     def _what_is_over_leaves_nothing_running(self) -> None:
         for job in self.jobs.values():
             if job.status.is_final:
-                assert not self.room.client.exists(f"avt:job:{job.id}:tasks", f"avt:job:{job.id}:seen")
-                assert not [timer for timer in self.timers if timer.startswith(job.id)]
+                own = [f"avt:job:{job.id}:{what}" for what in ("tasks", "seen", "branches", "branches:answers")]
+                assert not self.room.client.exists(*own)
+                assert not [timer for timer in self.timers if timer.startswith(f"{job.id}/")]
         assert self.room.client.hlen("avt:timers:messages") == len(self.timers)
 
     def _indexes_name_each_job_where_it_is(self) -> None:
@@ -209,19 +262,39 @@ class Orchestration(RuleBasedStateMachine):
         """All faults stop: everything that is under way comes to its end, and then goes without a trace."""
         while self._go_on():
             pass
-        for job in self.jobs.values():
+        for job in list(self.jobs.values()):
             now = self.room.job(job.id)
             assert now
-            assert now.status.is_final or now.status is JobStatus.QUARANTINED
+            assert now.status.is_final or now.status is JobStatus.QUARANTINED or self._waits_for_a_resting_child(now)
             self.room.client.zadd("avt:retention", {job.id: 0}, xx=True)
             self.jobs[job.id] = now
         self.room.desks[0].upkeep.expire_jobs()
         for job in self.jobs.values():
             if job.status.is_final:
-                assert self.room.client.keys(f"avt:job:{job.id}*") == []
+                assert self.room.client.keys(f"avt:job:{job.id}") == self.room.client.keys(f"avt:job:{job.id}:*") == []
                 assert self.room.client.zscore("avt:jobs", job.id) is None
 
     # ------------------------------------------------------------ parts
+
+    def _meet(self, job_id: str) -> None:
+        if job_id not in self.jobs:
+            job = self.room.job(job_id)
+            assert job
+            self.jobs[job_id] = job
+
+    def _wish(self, job_id: str, wish: Wish) -> None:
+        with suppress(Conflict):
+            self.room.desks[0].store.signal(self.jobs[job_id], wish, by="me")
+
+    def _jobs_that_are(self, status: str) -> list[str]:
+        return [job.id for job in self.jobs.values() if job.status == status]
+
+    def _is_under_way(self, job_id: str) -> bool:
+        job = self.room.job(job_id)
+        return job is not None and not job.status.is_final
+
+    def _waits_for_a_resting_child(self, job: Job) -> bool:
+        return job.status is JobStatus.WAITING_FOR_CHILD and self._is_under_way(job.children[-1])
 
     def _go_on(self) -> bool:
         """All that one desk can do, with a worker and a clock, once the other is dead; False when that is nothing."""
@@ -263,10 +336,11 @@ class Orchestration(RuleBasedStateMachine):
 
     def _ways_on(self, job: Job) -> Iterator[bool]:
         """Of each thing that may lead *job* on, whether it is there."""
-        yield any(timer.startswith(job.id) for timer in self.timers)
+        yield any(timer.startswith(f"{job.id}/") for timer in self.timers)
+        yield job.pause is not None and job.pause.kind == "child" and self._is_under_way(job.children[-1])
         events = list(self.room.messages_of(job.id))
         yield any(not isinstance(event, Result) for event in events)
-        open_tasks = {(task.id, task.attempt) for task in job.tasks.values() if task.is_open}
+        open_tasks = self.room.open_tasks(job.id)
         yield any((task.task_id, task.attempt) in open_tasks for _, task in self.tasks)
         yield any((event.task_id, event.attempt) in open_tasks for event in events if isinstance(event, Result))
 
@@ -290,6 +364,16 @@ def test_a_commit_that_does_not_look_at_the_version_is_caught(room: Room, monkey
         text = getattr(commit, name).text.replace("if job[1] ~= ARGV[2] then return answer('CONFLICT', states) end", "")
         assert text != getattr(commit, name).text
         monkeypatch.setattr(commit, name, Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
+
+    with pytest.raises(AssertionError):
+        run(room)
+
+
+@pytest.mark.faults
+def test_a_branch_that_counts_twice_is_caught(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = branches.BRANCH.text.replace("redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6]", "false")
+    assert text != branches.BRANCH.text
+    monkeypatch.setattr(branches, "BRANCH", Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
 
     with pytest.raises(AssertionError):
         run(room)

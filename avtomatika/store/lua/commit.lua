@@ -4,8 +4,8 @@
 --       new, branches, answers of branches, then the binding hashes looked at, the streams written to, the streams of the
 --       causes, and of a child that is created its job, its history and its indexes.
 -- ARGV: consumer, expected version, status, doc, ms for which an ended job is kept, the job's id, 1 where it is over, token of
---       what it waits for ('' where that is not new), 1 where its fan-out is left, how many branches a new fan-out has and the
---       prefix of its routing keys ('' for none), which of the payloads is sent only when no branch is left (0 for none), then
+--       what it waits for ('' where that is not new), 1 where its fan-out is left, a new fan-out ('' for none: how many
+--       branches, step, prefix of its routing keys), which payload is sent only when no branch is left (0 for none), then
 --       lists, each led by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
@@ -13,7 +13,7 @@
 --       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry).
 -- Answers {word, state of each cause...}; a cause is live, lost, seen or stale.
 
-local at = 13
+local at = 12
 local function list(width)
   local count = tonumber(ARGV[at])
   local first = at + 1
@@ -153,15 +153,19 @@ end
 for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
 local is_joined = ended > 0 and redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
 if ARGV[9] == '1' then
-  for _, task in ipairs(redis.call('HKEYS', KEYS[3])) do
-    if not string.find(task, '/', 1, true) then
-      cancel_timer(ARGV[6] .. '/' .. task .. ':dispatch')
-      cancel_timer(ARGV[6] .. '/' .. task .. ':result')
+  local old = redis.call('HMGET', KEYS[12], 'left', 'size', 'step')
+  if old[1] and old[1] ~= '0' then
+    for number = 1, old[2] do
+      local task = ARGV[6] .. '/' .. ARGV[6] .. '.' .. old[3] .. '.' .. number
+      for _, which in ipairs({':dispatch', ':result', ':retry'}) do cancel_timer(task .. which) end
     end
   end
   redis.call('DEL', KEYS[3], KEYS[12], KEYS[13])
 end
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[12], 'left', ARGV[10], 'prefix', ARGV[11]) end
+if ARGV[10] ~= '' then
+  local size, step, prefix = string.match(ARGV[10], '^(%d+) (%d+) (%S+)$')
+  redis.call('HSET', KEYS[12], 'left', size, 'size', size, 'step', step, 'prefix', prefix)
+end
 for index = kept_at, kept_at + 3 * kept - 1, 3 do
   redis.call('HSET', KEYS[12], ARGV[index], ARGV[index + 1])
   if ARGV[index + 2] == '1' then redis.call('HSET', KEYS[12], ARGV[index] .. '/checked', '1') end
@@ -209,7 +213,7 @@ end
 
 for index = 1, payloads do
   local base = payload_at + 2 * (index - 1)
-  if index == tonumber(ARGV[12]) and not is_joined then
+  if index == tonumber(ARGV[11]) and not is_joined then
     -- Somebody else will end the last branch.
   elseif ARGV[base + 1] == '' then
     redis.call('XADD', KEYS[stream_key + index], '*', 'p', ARGV[base])
