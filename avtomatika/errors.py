@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from difflib import get_close_matches
 
 
@@ -96,6 +97,21 @@ class Conflict(AvtomatikaError):
     """What was asked for does not fit the present state of the thing."""
 
     code = "conflict"
+
+
+class QuotaExceeded(AvtomatikaError):
+    """The client has created as many jobs as it may in a month; *renews* is when the next one begins."""
+
+    code = "quota_exceeded"
+
+    def __init__(self, *, limit: int, created: int, asked: int, renews: datetime) -> None:
+        asked_for = "" if asked == 1 else f", and {asked} more were asked for"
+        super().__init__(
+            f"{created} of {limit} jobs a month have been created{asked_for}; it renews at {renews:%Y-%m-%d %H:%M} UTC"
+        )
+        self.limit = limit
+        self.created = created
+        self.renews = renews
 
 
 # ---------------------------------------------------------------- what is away or full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -20,10 +21,12 @@ from avtomatika.errors import (
     InvalidRequest,
     NoRoute,
     NotFound,
+    QuotaExceeded,
     SettingsError,
     Unauthorized,
     Unavailable,
 )
+from avtomatika.schemas.api_fields import rfc3339
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
     SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed here
@@ -57,7 +61,8 @@ def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Respo
         "code": code,
     }
     body |= {name: value for name, value in more.items() if value}
-    return Response(orjson.dumps(body), status=status, content_type="application/problem+json")
+    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # of a list that is wrong, places are keys
+    return Response(text, status=status, content_type="application/problem+json")
 
 
 def _ours(error: AvtomatikaError) -> Response:
@@ -90,6 +95,8 @@ def _members(error: AvtomatikaError) -> dict[str, Any]:
             return {"errors": error.fields}
         case NotFound():
             return {"kind": error.kind, "name": error.name, "near": error.near}
+        case QuotaExceeded():
+            return {"limit": error.limit, "created": error.created, "renews_at": rfc3339(_ms(error.renews))}
     return {}
 
 
@@ -100,9 +107,15 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
         case Unavailable():
             return {"Retry-After": str(error.retry_after_seconds)}
+        case QuotaExceeded():
+            return {"Retry-After": str(max(1, round((error.renews - datetime.now(UTC)).total_seconds())))}
         case NoRoute():
             return {"Retry-After": "2"}
     return {}
+
+
+def _ms(when: datetime) -> int:
+    return round(when.timestamp() * 1000)
 
 
 def _of_http(error: HTTPException) -> Response:

@@ -15,15 +15,13 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import AvtomatikaError, Conflict, Forbidden, InvalidRequest, NotFound, Unauthorized, Unavailable
+from avtomatika.errors import AvtomatikaError, InvalidRequest, Unavailable
 
 from . import transfers
+from .problems import error_of
 
 #: How long the server may hold a request that waits for a job to change.
 LONGEST_WAIT_SECONDS = 25.0
-#: Statuses that a proxy answers when what is behind it is away.
-_AWAY = (502, 503, 504)
-_TOO_BAD = (400, 413, 415, 422)
 
 
 class ApiClient:
@@ -64,14 +62,23 @@ class ApiClient:
         """Create a job and answer its id.
 
         *endpoint* is what follows ``/api/v1/jobs/``, or a whole path (the ``url`` of a blueprint). *options* are the
-        other fields of the body: ``priority``, ``labels``, ``webhook_url``, ``dispatch_timeout``, ``result_timeout``.
-        With an *idempotency_key* it is safe to ask again after Unavailable.
+        other fields of the body: ``priority``, ``labels``, ``webhook_url``, ``dispatch_timeout``, ``result_timeout``,
+        ``execution_timeout``. With an *idempotency_key* it is safe to ask again after Unavailable.
         """
         path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         body = {"initial_data": dict(initial_data or {}), **options}
         answer = self._json("POST", path, json=body, headers=headers)
         return str(answer["job_id"])
+
+    def submit_many(
+        self, endpoint: str, jobs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> list[str]:
+        """Create up to 1,000 jobs, all or none, and answer their ids; each of *jobs* is the body of one."""
+        path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        answer = self._json("POST", f"{path}/batch", json={"jobs": [dict(job) for job in jobs]}, headers=headers)
+        return [str(job_id) for job_id in answer["job_ids"]]
 
     def job(self, job_id: str, *, fields: Sequence[str] = (), wait_seconds: float = 0) -> dict[str, Any]:
         """The job as it stands; with *wait_seconds* (up to 25) as it stands after its next change, if one comes."""
@@ -228,7 +235,7 @@ class ApiClient:
             raise Unavailable(f"{self._base_url} cannot be reached: {_reason(error)}") from None
         if response.ok and response.is_redirect == is_redirected:
             return response
-        raise _error(response, path)
+        raise error_of(response, path)
 
 
 def _job_path(job_id: str) -> str:
@@ -237,42 +244,6 @@ def _job_path(job_id: str) -> str:
 
 def _blueprint_path(name: str) -> str:
     return f"/api/v1/blueprints/{quote(name, safe='')}"
-
-
-def _error(response: requests.Response, path: str) -> AvtomatikaError:
-    """The error that *response* tells of."""
-    problem = _problem(response)
-    detail = str(problem.get("detail") or f"{path} answered {response.status_code} {response.reason}")
-    match response.status_code:
-        case 401:
-            return Unauthorized(detail)
-        case 403:
-            return Forbidden(detail)
-        case 404:
-            kind, name = str(problem.get("kind", "page")), str(problem.get("name", path))
-            return NotFound(kind, name, known=problem.get("near", ()))
-        case 409:
-            return Conflict(detail)
-        case status if status in _TOO_BAD:
-            return InvalidRequest(detail, fields=problem.get("errors"))
-        case status if status in _AWAY:
-            return Unavailable(detail, retry_after_seconds=_retry_after_seconds(response))
-    return AvtomatikaError(detail)
-
-
-def _problem(response: requests.Response) -> dict[str, Any]:
-    if "json" not in response.headers.get("Content-Type", ""):
-        return {}
-    try:
-        problem = response.json()
-    except requests.JSONDecodeError:
-        return {}
-    return problem if isinstance(problem, dict) else {}
-
-
-def _retry_after_seconds(response: requests.Response) -> int:
-    header = response.headers.get("Retry-After", "")
-    return int(header) if header.isdecimal() else 2
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
 from typing import Literal, TypeVar, overload
 
 from avtomatika.errors import BlueprintError, HandlerError
@@ -32,10 +33,19 @@ class Blueprint:
     ``POST /api/<api_version>/<api_endpoint>``.
     """
 
-    def __init__(self, name: str, api_version: str = "v1", api_endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        api_version: str = "v1",
+        api_endpoint: str | None = None,
+        *,
+        execution_timeout: float | None = None,
+    ) -> None:
+        """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say."""
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
+        self.execution_timeout_seconds = execution_timeout
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
         self._plan: Plan | None = None
@@ -43,6 +53,8 @@ class Blueprint:
             raise self._refusal(f"its name {_NAME_RULE}")
         if not is_user_name(api_version):
             raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
+        if execution_timeout is not None and not _is_seconds(execution_timeout):
+            raise self._refusal(f"execution_timeout must be a number of seconds above 0, not {execution_timeout!r}")
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
                 f"api_endpoint {api_endpoint!r} must be a path like 'jobs/video', without a leading '/'"
@@ -232,3 +244,7 @@ class Blueprint:
 
     def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
         return BlueprintError(message, blueprint=str(self.name), state=state, line=line)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0

@@ -35,6 +35,7 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         bindings=bindings_of(blueprint.name, plan8, states),
         api_version=blueprint.api_version,
         api_endpoint=blueprint.api_endpoint,
+        execution_timeout_seconds=blueprint.execution_timeout_seconds,
     )
 
 

@@ -93,6 +93,17 @@ class RetryHandler:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadlineExceeded:
+    """The job as a whole has taken longer than it may."""
+
+    job_id: str
+
+    @property
+    def id(self) -> str:
+        return f"deadline:{self.job_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message of this job was given up after too many deliveries; *task_id* is None where it was a step."""
 
@@ -196,6 +207,7 @@ Event = (
     | RetryTask
     | TaskTimeout
     | RetryHandler
+    | DeadlineExceeded
     | Joined
     | NextBranches
     | TimeReached

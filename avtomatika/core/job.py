@@ -136,6 +136,7 @@ class Job:
     of those that it started itself.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
     last, gone with the next success.
+    ``execution_timeout_seconds`` is how long it may take from its creation to its end.
     ``webhooks`` counts those that it has sent, so that each can wait for the one before it.
     ``created_ms`` and ``updated_ms`` are the server's clock, milliseconds since the epoch, set by the store.
     """
@@ -166,6 +167,7 @@ class Job:
     parent: Parent | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
+    execution_timeout_seconds: float | None = None
     created_ms: int = 0
     updated_ms: int = 0
 

@@ -15,6 +15,7 @@ from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, Run
 from .events import (
     ChildEnded,
     DeadLetter,
+    DeadlineExceeded,
     Decision,
     Enter,
     Event,
@@ -35,7 +36,7 @@ from .retry import RetryPolicy
 from .rules import Rules
 from .step import SendEvent, Step
 from .tasks import given, new_task, open_task
-from .timers import handler_timer
+from .timers import deadline_timer, handler_timer
 
 #: Quicker than a task's: a handler that raises holds up nobody but its own job.
 _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
@@ -58,6 +59,7 @@ def new_job(
     parent: Parent | None = None,
     dispatch_timeout_seconds: float | None = None,
     result_timeout_seconds: float | None = None,
+    execution_timeout_seconds: float | None = None,
 ) -> Step:
     """The birth of a job: version 0, its first history entry, and the message that starts it."""
     job = Job(
@@ -74,14 +76,21 @@ def new_job(
         parent=parent,
         dispatch_timeout_seconds=dispatch_timeout_seconds,
         result_timeout_seconds=result_timeout_seconds,
+        execution_timeout_seconds=given(execution_timeout_seconds, plan.execution_timeout_seconds),
     )
-    data = {"client": client, "plan": plan.plan8}
+    data: dict[str, Json] = {"client": client, "plan": plan.plan8}
     if retry_of is not None:
         data["retry_of"] = retry_of
     if parent is not None:
         data["parent_id"] = parent.job_id
-    entry = HistoryEntry("job_created", state=plan.start, data=data)
-    return Step(job, history=(entry,), outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),))
+    if job.execution_timeout_seconds is not None:
+        data["execution_timeout"] = job.execution_timeout_seconds
+    return Step(
+        job,
+        history=(HistoryEntry("job_created", state=plan.start, data=data),),
+        outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),),
+        timers=deadline_timer(plan, job),
+    )
 
 
 def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
@@ -90,7 +99,9 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
     *here* is the full name of the step queue that the event came by; None where no broker is in between and every state
     is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
     """
-    if job.status.is_final or (job.status is JobStatus.QUARANTINED and not isinstance(event, Signal)):
+    if job.status.is_final or (
+        job.status is JobStatus.QUARANTINED and not isinstance(event, Signal | DeadlineExceeded)
+    ):
         return ignore(job, event, f"the job is {job.status}")
     match event:
         case Start():
@@ -115,6 +126,8 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
             return pauses.decided(plan, job, event, here=here)
         case ChildEnded():
             return pauses.child_ended(plan, job, event, here=here)
+        case DeadlineExceeded():
+            return _deadline(job)
         case DeadLetter():
             return _dead_letter(job, event)
         case Signal():
@@ -203,6 +216,11 @@ def _place(job: Job) -> tuple[str, int] | None:
     if job.status is not JobStatus.RUNNING or job.current_state is None:
         return None
     return job.current_state, job.transitions
+
+
+def _deadline(job: Job) -> Step:
+    problem = error("DEADLINE_EXCEEDED", f"the job was not over within {job.execution_timeout_seconds} s")
+    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
 def _dead_letter(job: Job, event: DeadLetter) -> Step:

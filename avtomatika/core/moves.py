@@ -9,6 +9,7 @@ from typing import Literal
 from .events import (
     ChildEnded,
     DeadLetter,
+    DeadlineExceeded,
     Decision,
     Enter,
     Event,
@@ -45,6 +46,7 @@ _IGNORED: Mapping[type[Event], str] = {
     TimeReached: "timer_ignored",
     Decision: "decision_ignored",
     ChildEnded: "child_ignored",
+    DeadlineExceeded: "deadline_ignored",
     DeadLetter: "dead_letter_ignored",
     Signal: "signal_ignored",
 }

@@ -153,6 +153,7 @@ class Plan:
     bindings: tuple[Binding, ...]
     api_version: str = "v1"
     api_endpoint: str | None = None
+    execution_timeout_seconds: float | None = None
 
     @property
     def main_queue(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .events import RetryHandler, RetryTask, TaskTimeout, TimeReached
+from .events import DeadlineExceeded, RetryHandler, RetryTask, TaskTimeout, TimeReached
 from .job import Job, Pause, Task
 from .plan import Plan
 from .step import SetTimer
@@ -41,6 +41,14 @@ def timers_of_pause(pause: Pause) -> tuple[str, ...]:
     return () if pause.kind == "child" else (_pause_id(pause),)
 
 
+def deadline_timer(plan: Plan, job: Job) -> tuple[SetTimer, ...]:
+    """How long *job* as a whole may take. It runs on through whatever happens, quarantine too."""
+    if job.execution_timeout_seconds is None:
+        return ()
+    key = plan.key(plan.start, "_timer")
+    return (SetTimer(_deadline_id(job), job.execution_timeout_seconds, key, DeadlineExceeded(job.id)),)
+
+
 def timers_of_task(task: Task) -> tuple[str, ...]:
     """Ids of all timers that may be armed for *task*."""
     if not task.is_open:
@@ -50,15 +58,20 @@ def timers_of_task(task: Task) -> tuple[str, ...]:
 
 
 def timers_of_job(job: Job) -> tuple[str, ...]:
-    """Ids of all timers that may be armed for *job*."""
+    """Ids of all timers that may be armed for *job*, and that it has no use for any more where it now stands."""
     of_handler = (_handler_id(job),) if job.handler_failures else ()
     of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
+    of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
-    return (*of_tasks, *of_pause, *of_handler)
+    return (*of_tasks, *of_pause, *of_handler, *of_job)
 
 
 def _pause_id(pause: Pause) -> str:
     return f"{pause.token}:pause"
+
+
+def _deadline_id(job: Job) -> str:
+    return f"{job.id}:deadline"
 
 
 def _handler_id(job: Job) -> str:

@@ -56,6 +56,13 @@ class AcceptedSchema(Schema):
     job_id = fields.String(required=True)
 
 
+class BatchAcceptedSchema(Schema):
+    """The jobs are stored, and will be run to their ends."""
+
+    status = fields.Constant("accepted")
+    job_ids = fields.List(fields.String(), required=True, metadata={"description": "in the order of the jobs"})
+
+
 class JobSummarySchema(Schema):
     """A job without its data. Dumps a :class:`JobView`."""
 

@@ -25,6 +25,8 @@ from .api_fields import (
 
 #: Longest time, in seconds, that a request may wait for a job to change; Heroku's router gives up at 30.
 LONGEST_WAIT_SECONDS = 25
+#: Most jobs in one batch.
+LARGEST_BATCH = 1000
 #: Most jobs in one page.
 LARGEST_PAGE = 200
 #: Most history entries in one page.
@@ -56,6 +58,9 @@ class JobRequestSchema(Strict):
     webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
     dispatch_timeout = Seconds(load_default=None, allow_none=True)
     result_timeout = Seconds(load_default=None, allow_none=True)
+    execution_timeout = Seconds(
+        load_default=None, allow_none=True, metadata={"description": "seconds the job may take as a whole"}
+    )
     priority = fields.Integer(
         strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
     )
@@ -65,6 +70,17 @@ class JobRequestSchema(Strict):
         validate=check_labels,
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
+    )
+
+
+class BatchRequestSchema(Strict):
+    """Jobs that are asked for together: all are created, or none."""
+
+    jobs = fields.List(
+        fields.Nested(JobRequestSchema),
+        required=True,
+        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} jobs"),
+        error_messages={"invalid": "must be a list of jobs", "required": "is missing"},
     )
 
 

@@ -103,7 +103,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
     args.add_items([dump_entry(entry) for entry in step.history])
-    args.add_rows([_timer(job.id, timer, router, secret) for timer in step.timers])
+    args.add_rows(_timers(step, router, secret))
     args.add_items([timer_name(job.id, timer_id) for timer_id in step.cancelled_timers])
     args.add_rows([_opened(job, task_id, router, secret) for task_id, _ in step.opened])
     args.add_items([task_id for task_id, _ in step.closed])
@@ -189,6 +189,14 @@ class _Arguments:
         self.values.append(len(rows))
         for row in rows:
             self.values += row
+
+
+def _timers(step: Step, router: Router, secret: GroupSecret) -> list[tuple[Value, Value, Value]]:
+    """Those of the job, and those of a child that begins."""
+    timers = [_timer(step.job.id, timer, router, secret) for timer in step.timers]
+    if step.child is not None:
+        timers += [_timer(step.child.job.id, timer, router, secret) for timer in step.child.timers]
+    return timers
 
 
 def _timer(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value]:

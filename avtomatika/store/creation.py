@@ -1,8 +1,10 @@
-"""The creation of a job: what is asked for, and the script call that writes it with its first message."""
+"""The creation of jobs: what is asked for, and the script call that writes them with their first messages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
@@ -12,11 +14,11 @@ from avtomatika.core.machine import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
-from avtomatika.transport import Router
+from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .messages import step_message
+from .messages import step_message, timer_message, timer_name
 from .records import dump_doc, dump_entry, dump_init
 from .scripts import CREATE
 
@@ -37,6 +39,7 @@ class NewJob:
     retry_of: str | None = None
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
+    execution_timeout_seconds: float | None = None
     idempotency_key: str | None = None
 
 
@@ -46,6 +49,25 @@ class Created:
 
     job_id: str
     existing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """At most *limit* jobs may be created in *month* (``2026-11``); *renews* is when the next one begins, UTC."""
+
+    limit: int
+    month: str
+    renews: datetime
+
+    @classmethod
+    def of(cls, limit: int, *, now: datetime) -> Quota:
+        """That of the month of *now*.
+
+        >>> Quota.of(5, now=datetime(2026, 12, 24, tzinfo=UTC)).renews.isoformat()
+        '2027-01-01T00:00:00+00:00'
+        """
+        year, month = divmod(now.year * 12 + now.month, 12)
+        return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
 
 
 def first_step(new: NewJob, job_id: str) -> Step:
@@ -61,44 +83,64 @@ def first_step(new: NewJob, job_id: str) -> Step:
         retry_of=new.retry_of,
         dispatch_timeout_seconds=new.dispatch_timeout_seconds,
         result_timeout_seconds=new.result_timeout_seconds,
+        execution_timeout_seconds=new.execution_timeout_seconds,
     )
 
 
-def create_call(new: NewJob, step: Step, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """The call that writes *step*. Raises NoRoute of the transport where its message leads nowhere."""
-    job = step.job
-    [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
-    message = step_message(sent, secret)
-    route = router.route(message.exchange, message.routing_key)
-    idempotency, body_hash = keys.job(job.id), ""
-    if new.idempotency_key is not None:
-        idempotency = keys.idempotency(new.client, sha256(new.idempotency_key.encode()).hexdigest())
-        body_hash = _body_hash(new)
+def create_call(
+    news: Sequence[NewJob],
+    steps: Sequence[Step],
+    *,
+    quota: Quota | None,
+    keys: Keys,
+    router: Router,
+    secret: GroupSecret,
+) -> Call:
+    """The call that writes *steps*, which are the births of *news*, all of one client and one plan.
+
+    Raises NoRoute of the transport where their messages lead nowhere.
+    """
+    messages = [_first_message(step, secret) for step in steps]
+    route = router.route(messages[0].exchange, messages[0].routing_key)
+    first = keys.job(steps[0].job.id)
+    idempotency, body_hash = first, ""
+    if news[0].idempotency_key is not None:
+        idempotency = keys.idempotency(news[0].client, sha256(news[0].idempotency_key.encode()).hexdigest())
+        body_hash = _body_hash(news)
     call_keys = [
-        keys.job(job.id),
-        keys.history(job.id),
         idempotency,
+        first if quota is None else keys.quota(news[0].client, quota.month),
         route.bindings_key,
-        router.stream(route.queues[0], message.priority),
-        *keys.indexes(job),
+        router.stream(route.queues[0], messages[0].priority),
+        keys.timers(),
+        keys.timer_messages(),
     ]
-    args: list[str | bytes | int] = [
-        job.id,
-        job.status,
-        dump_doc(job),
-        dump_init(job),
-        route.version,
-        router.encode(message),
-        body_hash,
-        IDEMPOTENCY_SECONDS,
-        *(dump_entry(entry) for entry in step.history),
-    ]
+    args: list[str | bytes | int] = [body_hash, IDEMPOTENCY_SECONDS, route.version]
+    args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
+    args.append(len(steps))
+    for step, message in zip(steps, messages, strict=True):
+        indexes = keys.indexes(step.job)
+        call_keys += (keys.job(step.job.id), keys.history(step.job.id), *indexes)
+        args += (step.job.id, step.job.status, dump_doc(step.job), dump_init(step.job), router.encode(message))
+        args += (len(indexes), len(step.timers), *_timers(step, router, secret))
+        args += (len(step.history), *(dump_entry(entry) for entry in step.history))
     return Call(CREATE, call_keys, args)
 
 
-def _body_hash(new: NewJob) -> str:
+def _first_message(step: Step, secret: GroupSecret) -> Outgoing:
+    [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
+    return step_message(sent, secret)
+
+
+def _timers(step: Step, router: Router, secret: GroupSecret) -> Iterator[str | int]:
+    for timer in step.timers:
+        yield timer_name(step.job.id, timer.id)
+        yield round(timer.delay_seconds * 1000)
+        yield router.encode(timer_message(timer.routing_key, timer.event, secret))
+
+
+def _body_hash(news: Sequence[NewJob]) -> str:
     """What makes two requests under one idempotency key the same."""
-    fields = {
-        name: getattr(new, name) for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")
-    }
-    return sha256(orjson.dumps([new.plan.blueprint, fields], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    names = [name for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")]
+    jobs = [{name: getattr(new, name) for name in names} for new in news]
+    return sha256(orjson.dumps([news[0].plan.blueprint, jobs], option=orjson.OPT_SORT_KEYS)).hexdigest()

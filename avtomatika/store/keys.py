@@ -120,8 +120,12 @@ class Keys:
         """Hash of a blueprint's data store: key -> JSON. It stays until somebody deletes it."""
         return f"{self.prefix}data:{blueprint}:{name}"
 
+    def quota(self, client: str, month: str) -> str:
+        """String: how many jobs a client with a quota has created in a month (``2026-11``); gone when it is over."""
+        return f"{self.prefix}quota:{client}:{month}"
+
     def idempotency(self, client: str, digest: str) -> str:
-        """String ``<body hash> <job id>``, kept for a day."""
+        """String ``<body hash> <job ids>``, kept for a day."""
         return f"{self.prefix}idempotency:{client}:{digest}"
 
     def held(self, task_id: str) -> str:

@@ -51,6 +51,7 @@ def dump_init(job: Job) -> bytes:
             "dispatch_timeout": job.dispatch_timeout_seconds,
             "result_timeout": job.result_timeout_seconds,
             "parent": None if job.parent is None else as_dict(job.parent),
+            "execution_timeout": job.execution_timeout_seconds,
         }
     )
 
@@ -117,6 +118,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         parent=Parent(**init["parent"]) if init.get("parent") else None,
         dispatch_timeout_seconds=init["dispatch_timeout"],
         result_timeout_seconds=init["result_timeout"],
+        execution_timeout_seconds=init.get("execution_timeout"),
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
     )

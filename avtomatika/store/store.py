@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain, islice
 from time import monotonic
 from typing import Any
@@ -16,14 +17,14 @@ from avtomatika import transport
 from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, Json, RecordedEntry
 from avtomatika.core.signing import GroupSecret
-from avtomatika.errors import Conflict, NoRoute, NotFound, Unavailable
+from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, Unavailable
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
-from .creation import Created, NewJob, create_call, first_step
+from .creation import Created, NewJob, Quota, create_call, first_step
 from .ids import new_job_id
 from .keyring import Keyring
 from .keys import Keys
@@ -92,24 +93,34 @@ class Store:
 
     # ------------------------------------------------------------ write
 
-    def create(self, new: NewJob) -> Created:
+    def create(self, new: NewJob, *, monthly: int | None = None) -> Created:
         """Write a job with its first history entry and its first message, all at once.
 
-        Raises Conflict when the idempotency key was used with another body, NoRoute when the plan was never declared,
-        Unavailable when the server is away or too full for new jobs.
+        *monthly* is how many its client may create in a month (UTC). Raises Conflict when the idempotency key was used
+        with another body, QuotaExceeded, NoRoute when the plan was never declared, Unavailable when the server is away
+        or too full for new jobs.
         """
+        return self.create_many([new], monthly=monthly)[0]
+
+    def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[Created]:
+        """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
         self._refuse_when_full()
-        step = first_step(new, new_job_id(self._group))
-        word, job_id = run_routed(
-            self._server,
-            self._router,
-            lambda: create_call(new, step, keys=self._keys, router=self._router, secret=self.keyring.secret),
-        )
+        steps = [first_step(new, new_job_id(self._group)) for new in news]
+        quota = None if monthly is None else Quota.of(monthly, now=datetime.now(UTC))
+
+        def call() -> Call:
+            secret = self.keyring.secret
+            return create_call(news, steps, quota=quota, keys=self._keys, router=self._router, secret=secret)
+
+        word, told = run_routed(self._server, self._router, call)
+        ids = told.decode().split() or [step.job.id for step in steps]
         if word == b"OTHER_BODY":
             raise Conflict(
-                f"the idempotency key {new.idempotency_key!r} was used with another body, for job {job_id.decode()}"
+                f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
             )
-        return Created(job_id.decode(), existing=word == b"EXISTS")
+        if word == b"QUOTA" and quota is not None:
+            raise QuotaExceeded(limit=quota.limit, created=int(told), asked=len(news), renews=quota.renews)
+        return [Created(job_id, existing=word == b"EXISTS") for job_id in ids]
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.

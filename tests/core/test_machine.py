@@ -14,6 +14,7 @@ from avtomatika.core.actions import DispatchTask, End, GoTo
 from avtomatika.core.events import (
     ChildEnded,
     DeadLetter,
+    DeadlineExceeded,
     Decision,
     Enter,
     Event,
@@ -69,6 +70,7 @@ EVENTS: tuple[Event, ...] = (
     RetryTask("g0-1", TASK, attempt=1),
     TaskTimeout("g0-1", TASK, attempt=1, which="result"),
     RetryHandler("g0-1", "encode", transition=1, failures=1),
+    DeadlineExceeded("g0-1"),
     DeadLetter("g0-1", "dead_letter", state="encode", task_id=TASK, attempt=1),
     DeadLetter("g0-1", "dead_letter", state="encode"),
     Joined("g0-1", step=1),
@@ -106,7 +108,7 @@ class TestEveryPair:
             assert step.note["reason"]
         else:
             assert not job.status.is_final
-            assert job.status is not JobStatus.QUARANTINED or isinstance(event, Signal)
+            assert job.status is not JobStatus.QUARANTINED or isinstance(event, Signal | DeadlineExceeded)
             assert step.enter is not None or step.job != job
         if step.job.status.is_final or step.job.status is JobStatus.QUARANTINED:
             assert step.note is not None or not step.job.tasks

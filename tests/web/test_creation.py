@@ -85,6 +85,43 @@ def test_idempotency_keys_of_two_clients_do_not_meet(alice: FlaskClient, bob: Fl
     assert len(ids) == 2
 
 
+class TestBatch:
+    def test_many_jobs_are_created_at_once_in_their_order(self, alice: FlaskClient, store: Store) -> None:
+        jobs = [{"initial_data": {"n": n}, "priority": n % 10} for n in range(1000)]
+
+        response = alice.post("/api/v1/jobs/video/batch", json={"jobs": jobs})
+
+        assert response.status_code == 202
+        assert response.json["status"] == "accepted"
+        stored = [job for job in store.load_many(response.json["job_ids"]) if job is not None]
+        assert [(job.initial_data["n"], job.priority) for job in stored] == [(n, n % 10) for n in range(1000)]
+        assert store.count("pending") == 1000
+
+    def test_one_that_does_not_fit_leaves_none(self, alice: FlaskClient, store: Store) -> None:
+        response = alice.post("/api/v1/jobs/video/batch", json={"jobs": [{}, {"priority": 11}]})
+
+        assert problem(response, 422, "invalid_request")["errors"] == {
+            "jobs": {"1": {"priority": ["must be 0 to 9; higher is sooner"]}}
+        }
+        assert store.count("pending") == 0
+
+    @pytest.mark.parametrize("body", [{}, {"jobs": []}, {"jobs": [{}] * 1001}, {"jobs": {}}, {"jobs": [7]}])
+    def test_what_is_no_batch_is_refused(self, alice: FlaskClient, body: Any) -> None:
+        problem(alice.post("/api/v1/jobs/video/batch", json=body), 422, "invalid_request")
+
+    def test_the_same_idempotency_key_answers_the_same_jobs(self, alice: FlaskClient, store: Store) -> None:
+        def ask(*numbers: int) -> Any:
+            body = {"jobs": [{"initial_data": {"n": n}} for n in numbers]}
+            return alice.post("/api/v1/jobs/video/batch", json=body, headers={"Idempotency-Key": "order-1"})
+
+        first, second = ask(1, 2), ask(1, 2)
+
+        assert first.json == second.json
+        assert len(first.json["job_ids"]) == 2
+        assert store.count("pending") == 2
+        problem(ask(1, 3), 409, "conflict")
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "two words", "é"])
 def test_an_idempotency_key_must_be_plain_text(alice: FlaskClient, key: str) -> None:
     response = alice.post("/api/v1/jobs/video", json={}, headers={"Idempotency-Key": key})
@@ -125,7 +162,7 @@ def test_a_blueprint_that_cannot_be_declared_is_unavailable(redis_url: str, clie
         (
             "/api/v2/jobs/video",
             "no path '/api/v2/jobs/video'; did you mean '/api/v1/jobs/video'",
-            ["/api/v1/jobs/video", "/api/v1/jobs"],
+            ["/api/v1/jobs/video", "/api/v1/jobs/video/batch", "/api/v1/jobs"],
         ),
     ],
 )
@@ -152,7 +189,7 @@ def test_an_endpoint_may_be_deep_and_of_another_version(redis_url: str, store: S
 def test_two_blueprints_cannot_have_one_endpoint(store: Store, clients: Clients) -> None:
     twin = _ending_at_once("twin", api_endpoint="jobs/video")
 
-    with pytest.raises(BlueprintError, match=r"'twin': /api/v1/jobs/video is the endpoint of the blueprint 'video'"):
+    with pytest.raises(BlueprintError, match=r"'twin': /api/v1/jobs/video is an endpoint of the blueprint 'video'"):
         create_app(store=store, plans=[video.plan, twin.plan], clients=clients, declare=_nothing)
 
 

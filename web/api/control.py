@@ -70,4 +70,5 @@ def _again(job: Job) -> NewJob:
         retry_of=job.id,
         dispatch_timeout_seconds=job.dispatch_timeout_seconds,
         result_timeout_seconds=job.result_timeout_seconds,
+        execution_timeout_seconds=job.execution_timeout_seconds,
     )

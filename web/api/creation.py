@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from flask import request, url_for
 
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequest, NoRoute, NotFound
-from avtomatika.schemas.api import AcceptedSchema, creation_path
-from avtomatika.schemas.api_requests import JobRequestSchema
+from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
+from avtomatika.schemas.api_requests import LARGEST_BATCH, BatchRequestSchema, JobRequestSchema
 from avtomatika.store import Created, NewJob
 
 from ..access import caller
@@ -36,11 +36,16 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
         path = creation_path(plan)
         if path is None:
             continue
-        owner = owners.setdefault(path, plan.blueprint)
-        if owner != plan.blueprint:
-            raise BlueprintError(f"{path} is the endpoint of the blueprint {owner!r} already", blueprint=plan.blueprint)
-        view = _creation(routes, plan)
-        routes.add_url_rule(path, plan.blueprint, view, methods=["POST"], parameters=[_IDEMPOTENCY_PARAMETER])
+        for taken in (path, f"{path}/batch"):
+            owner = owners.setdefault(taken, plan.blueprint)
+            if owner != plan.blueprint:
+                message = f"{taken} is an endpoint of the blueprint {owner!r} already"
+                raise BlueprintError(message, blueprint=plan.blueprint)
+        for rule, endpoint, view in (
+            (path, plan.blueprint, _creation(routes, plan)),
+            (f"{path}/batch", f"{plan.blueprint}-batch", _batch_creation(routes, plan)),
+        ):
+            routes.add_url_rule(rule, endpoint, view, methods=["POST"], parameters=[_IDEMPOTENCY_PARAMETER])
     return routes
 
 
@@ -60,6 +65,17 @@ def _creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
     return view
 
 
+def _batch_creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
+    def create_jobs(wanted: dict[str, Any]) -> dict[str, list[str]]:
+        created = create_many([_new_job(plan, each) for each in wanted["jobs"]])
+        return {"job_ids": [each.job_id for each in created]}
+
+    create_jobs.__doc__ = f"Create up to {LARGEST_BATCH} jobs of the blueprint {plan.blueprint}: all of them, or none"
+    takes, gives = routes.arguments(BatchRequestSchema), routes.response(202, BatchAcceptedSchema)
+    view: Callable[..., Any] = takes(gives(create_jobs))
+    return view
+
+
 def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
     return NewJob(
         plan=plan,
@@ -70,17 +86,25 @@ def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
         webhook_url=wanted["webhook_url"],
         dispatch_timeout_seconds=wanted["dispatch_timeout"],
         result_timeout_seconds=wanted["result_timeout"],
+        execution_timeout_seconds=wanted["execution_timeout"],
         idempotency_key=_idempotency_key(),
     )
 
 
 def create(new: NewJob) -> Created:
-    """Create a job; what its plan needs is declared where the broker does not know it."""
+    """Create a job; see :func:`create_many`."""
+    return create_many([new])[0]
+
+
+def create_many(news: Sequence[NewJob]) -> list[Created]:
+    """Create jobs of one client and one plan, which is declared where the broker does not know it."""
+    client = site().clients.get(news[0].client)
+    monthly = None if client is None else client.monthly_attempts
     try:
-        return site().store.create(new)
+        return site().store.create_many(news, monthly=monthly)
     except NoRoute:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data
         site().declare()
-        return site().store.create(new)
+        return site().store.create_many(news, monthly=monthly)
 
 
 def _idempotency_key() -> str | None:

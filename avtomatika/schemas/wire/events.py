@@ -8,6 +8,7 @@ from typing import Any
 from avtomatika.core.events import (
     ChildEnded,
     DeadLetter,
+    DeadlineExceeded,
     Decision,
     Enter,
     Event,
@@ -69,6 +70,7 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
         ),
     ),
     "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry"), text("by"), identifier("token"))),
+    "deadline": (DeadlineExceeded, (_JOB_ID,)),
     "dead_letter": (
         DeadLetter,
         (
