@@ -28,7 +28,7 @@ class WorkerSchema(Schema):
     type = fields.String(attribute="record.type")
     version = fields.String(attribute="record.version")
     status = fields.String(metadata={"description": "idle, busy, full, offline; lost: it says nothing any more"})
-    standby = fields.Boolean(attribute="beat.standby", metadata={"description": "it takes its tasks elsewhere"})
+    standby = fields.Boolean(attribute="is_standby", metadata={"description": "it takes its tasks elsewhere"})
     running = fields.Integer(attribute="beat.running", metadata={"description": "tasks that it does, over all links"})
     concurrency = fields.Integer(attribute="record.concurrency", allow_none=True)
     skills = fields.List(fields.Nested(SkillViewSchema), attribute="record.skills")

@@ -38,7 +38,7 @@ class SkillSchema(_Open):
 
 
 class RegistrationSchema(_Open):
-    """``concurrency``: how many tasks it does at a time, where it says so.
+    """``concurrency``: how many tasks it does at a time, where it says so; ``current_tasks``: what it has in hand.
 
     What is raw may be anything: whoever keeps it takes what makes sense.
     """
@@ -50,6 +50,7 @@ class RegistrationSchema(_Open):
     supported_skills = fields.List(
         fields.Nested(SkillSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES)
     )
+    current_tasks = fields.List(_id(), load_default=list, validate=validate.Length(max=_MOST_NAMES))
     resources = fields.Raw()
     capabilities = fields.Raw()
     timestamp = fields.Integer(strict=True)

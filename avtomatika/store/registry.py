@@ -22,9 +22,11 @@ from .scripts import BEAT_WORKER, CHOSEN, REGISTER_WORKER, read_all, run, run_al
 WORKER_TTL_SECONDS = 120
 #: Heartbeats come every 5 s, those of the public SDK every 15 s.
 LOST_AFTER_SECONDS = 40
+#: A worker that took its tasks here so lately still does, whatever another link of it says.
+_SERVED_SECONDS = 12
 #: How long the shared token is not for who was taken out of workers.toml.
 NAMED_SECONDS = 24 * 3600
-_FIELDS = ("record", "beat", "at", "since", "turn")
+_FIELDS = ("record", "beat", "at", "since", "served", "turn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class WorkerRecord:
     heard_ms: int
     since_ms: int
     silent_ms: int
+    is_standby: bool = False
     turn: int = 0
 
     @property
@@ -125,7 +128,8 @@ class Registry:
         if isinstance(notice, Registered):
             return Call(REGISTER_WORKER, keys, [notice.worker_id, orjson.dumps(notice.record), WORKER_TTL_SECONDS])
         beat = orjson.dumps(notice.beat) if notice.beat else b""
-        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS])
+        is_here = int(bool(notice.beat) and not notice.beat.get("standby"))
+        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here])
 
     # ------------------------------------------------------------ memory of names
 
@@ -150,7 +154,7 @@ class Registry:
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
-    record, beat, at, since, turn = row
+    record, beat, at, since, served, turn = row
     heard_ms = int(at or 0)
     return WorkerRecord(
         worker_id=worker_id,
@@ -159,8 +163,15 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerR
         heard_ms=heard_ms,
         since_ms=int(since or 0),
         silent_ms=max(now_ms - heard_ms, 0),
+        is_standby=_is_standby(beat, served, now_ms),
         turn=int(turn or 0),
     )
+
+
+def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
+    """Whether all its links say so: one that we do not know to be another's companion speaks for itself alone."""
+    said = beat is not None and orjson.loads(beat).get("standby")
+    return bool(said) and now_ms - int(served or 0) > _SERVED_SECONDS * 1000
 
 
 def _member(worker: WorkerRecord, own: int, _: bytes) -> Member:
@@ -176,5 +187,5 @@ def _member(worker: WorkerRecord, own: int, _: bytes) -> Member:
         slots=record.get("concurrency") or 1,
         load=max(own, beat.get("running", 0)),
         turn=worker.turn,
-        is_standby=bool(beat.get("standby")),
+        is_standby=worker.is_standby,
     )

@@ -46,9 +46,10 @@ class Address:
         return urlsplit(self.url).scheme
 
     def __str__(self) -> str:
-        """The URL without its user and password."""
+        """The URL without users and passwords; of sentinels there may be several."""
         parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        hosts = ",".join(host.rpartition("@")[2] for host in re.split("[,;]", parts.netloc))
+        return parts._replace(netloc=hosts, query="").geturl()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

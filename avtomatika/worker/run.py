@@ -30,7 +30,7 @@ from .worker import Worker
 logger = logging.getLogger(__name__)
 
 #: What a broker link can speak.
-_BROKER_SCHEMES = ("redis", "rediss", "unix")
+_BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 #: What a link over HTTP can speak.
 _WEB_SCHEMES = ("http", "https")
 #: Variables for what this version does not do: said at the start, so that nobody waits for it.

@@ -94,3 +94,16 @@ def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Reg
     assert (first.worker_id, first.load, first.turn, first.is_standby) == ("w-1", 3, 2, False)
     assert (second.worker_id, second.load, second.turn, second.is_standby) == ("w-2", 2, 1, True)
     assert (first.skills, first.slots, first.costs) == ({"encode"}, 3, {"encode": 1.5})
+
+
+def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(registry: Registry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"status": "idle", "standby": True})
+    before = registry.workers()[0].is_standby
+    registry.beat("w-1", {"status": "idle", "standby": False})
+    registry.beat("w-1", {"status": "idle", "standby": True})
+    [worker] = registry.workers()
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:worker:w-1", "served", worker.heard_ms - 13_000)
+
+    assert (before, worker.is_standby, registry.workers()[0].is_standby) == (True, False, True)

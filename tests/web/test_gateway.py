@@ -100,8 +100,13 @@ class FakeWorker:
         self.client = app.test_client()
         self.client.environ_base |= {"HTTP_X_WORKER_ID": worker_id, "HTTP_X_WORKER_TOKEN": token}
 
-    def register(self) -> Any:
-        body = {"worker_id": self.id, "worker_type": "t", "supported_skills": [{"name": "encode", "type": "encode"}]}
+    def register(self, **more: Any) -> Any:
+        body = {
+            **more,
+            "worker_id": self.id,
+            "worker_type": "t",
+            "supported_skills": [{"name": "encode", "type": "encode"}],
+        }
         return self.client.post("/_worker/workers/register", json=body)
 
     def beat(self, *tasks: str, **more: Any) -> Any:
@@ -514,6 +519,29 @@ def test_an_event_is_taken_and_nothing_is_made_of_it(one: FakeWorker) -> None:
     body = {"event_id": "e", "worker_id": "one", "event_type": "progress", "payload": {"progress": 0.5}}
 
     assert one.client.post("/_worker/events", json=body).status_code == 200
+
+
+def test_a_worker_that_registers_anew_keeps_what_it_says_it_has(
+    one: FakeWorker, alice: FlaskClient, move: Move, redis_url: str
+) -> None:
+    created_id(alice)
+    move(*TO_ENCODE)
+    one.register()
+    task_id = one.poll().json["task_id"]
+    _age(redis_url, task_id)
+
+    one.register(current_tasks=[task_id])
+    kept = one.poll(timeout=0.3).status_code
+    one.register()
+
+    assert kept == 204
+    assert one.poll().json["task_id"] == task_id
+
+
+def _age(redis_url: str, task_id: str) -> None:
+    """As if the task had been handed over long ago."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(f"avt:held:{task_id}", "at", 1)
 
 
 # ---------------------------------------------------------------- own queues

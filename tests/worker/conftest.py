@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -20,6 +22,8 @@ from avtomatika.schemas import wire
 from avtomatika.worker.context import TaskContext
 from avtomatika.worker.links.broker import BrokerLink
 from avtomatika.worker.runtime import Runtime
+
+from .programs import SCRIPT, WORKERS_TOML, Program, Web
 
 DEADLINE_SECONDS = 30
 
@@ -114,6 +118,14 @@ class Office:
             taken += deliveries
         assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}"
         return taken
+
+    def nothing_comes(self, queue: str, *, seconds: float) -> None:
+        """What is in *queue* stays with whoever has it for so long, though there is somebody to take it over."""
+        intake = Intake(self._connection, [queue], prefetch=1)
+        deadline = monotonic() + seconds
+        while monotonic() < deadline:
+            assert intake.take(0.5) == []
+        intake.close()
 
     def depth(self, queue: str) -> int:
         """How many messages of priority 0 are in *queue*, those in hand among them."""
@@ -216,3 +228,37 @@ def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
     for _, thread in running:
         thread.join(DEADLINE_SECONDS)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
+    webs: list[Web] = []
+
+    def make(redis_url: str, **environ: str) -> Web:
+        folder = tmp_path / f"web-{len(webs)}"
+        folder.mkdir()
+        if "WORKERS_CONFIG_PATH" in environ:
+            (folder / "workers.toml").write_text(WORKERS_TOML)
+            (folder / "workers.toml").chmod(0o600)
+        webs.append(Web(folder, {"REDIS_URL": redis_url, **environ}))
+        return webs[-1]
+
+    yield make
+    for web in webs:
+        web.kill()
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    programs: list[Program] = []
+
+    def make(script: str = SCRIPT, **environ: str) -> Program:
+        folder = tmp_path / f"worker-{len(programs)}"
+        folder.mkdir()
+        (folder / "my_worker.py").write_text(script)
+        programs.append(Program([sys.executable, "my_worker.py"], folder, environ, log=folder / "log"))
+        return programs[-1]
+
+    yield make
+    for program in programs:
+        program.kill()

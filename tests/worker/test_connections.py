@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,7 +20,8 @@ from dotenv import dotenv_values
 from avtomatika.store import Store
 
 from .conftest import Office
-from .test_process import SCRIPT, wait_until_begun
+from .programs import Program, Web
+from .test_process import wait_until_begun
 
 REPOSITORY = Path(__file__).parents[2]
 #: The blocks of the manual, as they are printed.
@@ -47,14 +43,6 @@ ORCHESTRATORS_CONFIG='[
 
 MULTI_ORCHESTRATOR_MODE=ROUND_ROBIN
 """
-WORKERS_TOML = """
-# workers.toml
-[worker-video-1]
-token = "unique-secret-token-for-video-1"
-
-[worker-audio-5]
-token = "another-secret-for-audio-5"
-"""
 WEB_ENV = """
 # In Orchestrator .env file
 WORKERS_CONFIG_PATH="workers.toml"
@@ -64,15 +52,6 @@ WORKER_ENV = """
 WORKER_ID="worker-video-1"
 AVTOMATIKA_WORKER_TOKEN="unique-secret-token-for-video-1"
 """
-BLUEPRINT = """
-from avtomatika import Blueprint
-
-bp = Blueprint(name="hello", api_endpoint="jobs/hello")
-
-@bp.handler(is_start=True, is_end=True)
-def greet():
-    return "hello"
-"""
 
 
 def variables(block: str, **hosts: str) -> dict[str, str]:
@@ -80,97 +59,6 @@ def variables(block: str, **hosts: str) -> dict[str, str]:
     for name, address in hosts.items():
         block = block.replace(f"{name.replace('_', '-')}:8080", address)
     return {name: value for name, value in dotenv_values(stream=StringIO(block)).items() if value is not None}
-
-
-class Program:
-    """A process whose output goes to a file; it ends with the test."""
-
-    def __init__(self, command: list[str], folder: Path, environ: dict[str, str], *, log: Path) -> None:
-        self._log = log
-        with log.open("a") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environ},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text()
-
-    def says(self, words: str, *, within_seconds: float = 20) -> float:
-        """Wait for *words* in the log; answers how long it took."""
-        begun = monotonic()
-        while words not in self.log:
-            assert monotonic() - begun < within_seconds, f"{words!r} is not in:\n{self.log}"
-            sleep(0.05)
-        return monotonic() - begun
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-class Web:
-    """A web process at a port that it keeps."""
-
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        (folder / "blueprints").mkdir(parents=True, exist_ok=True)
-        (folder / "blueprints" / "hello.py").write_text(BLUEPRINT)
-        self.folder = folder
-        self._environ = {"CLIENT_TOKEN": "planted-client-token", **environ}
-        self.start()
-
-    def start(self) -> None:
-        command = [
-            *(sys.executable, "-m", "gunicorn", "avtomatika.web.wsgi:create()", "--bind", self.address),
-            *("--worker-class", "gthread", "--threads", "256", "--no-control-socket", "--graceful-timeout", "1"),
-        ]
-        self.program = Program(command, self.folder, self._environ, log=self.folder / "web.log")
-        self.program.says("Booting worker")
-
-    def kill(self) -> None:
-        self.program.kill()
-
-
-@pytest.fixture
-def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    webs: list[Web] = []
-
-    def make(redis_url: str, **environ: str) -> Web:
-        folder = tmp_path / f"web-{len(webs)}"
-        folder.mkdir()
-        if "WORKERS_CONFIG_PATH" in environ:
-            (folder / "workers.toml").write_text(WORKERS_TOML)
-            (folder / "workers.toml").chmod(0o600)
-        webs.append(Web(folder, {"REDIS_URL": redis_url, **environ}))
-        return webs[-1]
-
-    yield make
-    for web in webs:
-        web.kill()
-
-
-@pytest.fixture
-def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    programs: list[Program] = []
-
-    def make(**environ: str) -> Program:
-        folder = tmp_path / f"worker-{len(programs)}"
-        folder.mkdir()
-        (folder / "my_worker.py").write_text(SCRIPT)
-        programs.append(Program([sys.executable, "my_worker.py"], folder, environ, log=folder / "log"))
-        return programs[-1]
-
-    yield make
-    for program in programs:
-        program.kill()
 
 
 @pytest.mark.faults
@@ -268,28 +156,6 @@ def test_progress_comes_over_http_while_the_task_runs(
 
     assert (hand.progress, hand.message) == (0.4, "as told")
     assert office.results(1)[0].status == "success"
-
-
-@pytest.mark.faults
-@pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
-def test_addresses_that_lie_or_are_dead_hold_up_nobody(
-    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str
-) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
-    with _liar(500, b'{"error": "no"}') as ill, _liar(200, b"<html>") as page, _liar(200, b'{"status": ') as half:
-        urls = [*(f"http://{address}" for address in (ill, page, half, "127.0.0.1:1")), "redis://127.0.0.1:1/0"]
-        addresses = json.dumps([{"url": url} for url in (*urls, f"http://{web.address}")])
-        worker = make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE=mode, WORKER_TOKEN="t")
-        worker.says(f"registered with http://{web.address}")
-        office.give({"by": "first"})
-        office.results(1)
-
-        begun = monotonic()
-        for number in range(10):
-            office.give({"by": number})
-            office.results(1)
-
-        assert monotonic() - begun < 5
 
 
 def test_a_worker_comes_in_by_its_own_token_and_no_other(
@@ -433,35 +299,6 @@ def _dump(redis_url: str) -> str:
     """Everything that the server keeps."""
     with redis.Redis.from_url(redis_url) as client:
         return "\n".join(str(client.dump(key)) for key in client.keys("*"))
-
-
-class _liar:
-    """A web server that answers everything with the same; its address is what ``with`` gives."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_PATCH = answer
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return f"127.0.0.1:{self._server.server_port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _in_time(find: Callable[[], Any], *, within_seconds: float = 20) -> Any:

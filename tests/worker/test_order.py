@@ -29,6 +29,14 @@ def test_a_better_one_takes_over_at_once_when_the_one_in_charge_fails() -> None:
     assert in_charge([LinkView(since=100), ILL], 1, now=101) == 0
 
 
+def test_one_that_was_not_reached_in_time_is_not_waited_for() -> None:
+    links = [LinkView(trusted_until=2), READY]
+
+    assert in_charge(links, None, now=1.9) == 0
+    assert in_charge(links, 0, now=2) == 1
+    assert in_charge([LinkView(trusted_until=2)], 0, now=2) is None
+
+
 def test_the_one_in_charge_waits_and_a_standby_is_asked_every_five_seconds() -> None:
     links = [replace(READY, is_ready=False), replace(READY, asked_at=100)]
 

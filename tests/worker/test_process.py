@@ -14,28 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import DEADLINE_SECONDS, Office
-
-SCRIPT = """
-import time
-from pathlib import Path
-from avtomatika import Worker
-
-worker = Worker(worker_type="test")
-
-@worker.skill()
-def work(params, progress):
-    if "tell" in params:
-        progress(params["tell"], "as told")
-    if "gate" in params:
-        Path(params["gate"] + ".begun").touch()
-    deadline = time.monotonic() + 60
-    while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return {"by": params.get("by")}
-
-if __name__ == "__main__":
-    worker.run()
-"""
+from .programs import SCRIPT
 
 Start = Callable[..., subprocess.Popen[str]]
 

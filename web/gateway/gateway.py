@@ -45,10 +45,10 @@ class Gateway:
     lease_seconds: float = 30.0
 
     def register(self, worker_id: str, registration: dict[str, Any]) -> dict[str, Json]:
-        """Make a worker known. What an earlier run of it never got goes back."""
+        """Make a worker known. What it does not know of goes back: an earlier run of it never got that."""
         self.declare_own(worker_id)
         self.registry.register(worker_id, record_of(registration))
-        self._take_back(worker_id, named=(), stamped_ms=None)
+        self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
         return {"status": "registered", "group": self.group, "lease_seconds": self.lease_seconds}
 

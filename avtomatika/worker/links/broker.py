@@ -82,6 +82,8 @@ class BrokerLink:
         control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
         outbox.start()
         control.start()
+        if self._seat is not None:
+            self._seat.recovered()
         heartbeats = None if self._presence is None else Heartbeats(intake, self._presence)
         if heartbeats is not None:
             heartbeats.start()

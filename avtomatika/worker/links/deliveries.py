@@ -1,4 +1,4 @@
-"""Deliveries: how results go to the web address that their tasks came from.
+"""Deliveries: how results go to the web address that their tasks came from, or to another one of the same group.
 
 Until one is brought, heartbeats go on to name its task, so that nobody else begins with it.
 """
@@ -7,31 +7,39 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequest, NotFound
+from avtomatika.errors import InvalidRequest, NotFound, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.config import Address
 
 from .exchange import Exchange
 from .outbox import Letter
+from .presence import Identity
+from .turns import Seat
 
 logger = logging.getLogger(__name__)
 
 
 class Deliveries:
-    """The courier of a link over HTTP. ``in_hand`` are the tasks whose results were not brought yet."""
+    """The courier of the link that *seat* belongs to. ``in_hand`` are the tasks whose results were not brought yet."""
 
-    def __init__(self, exchange: Exchange, worker_id: str) -> None:
-        self._exchange = exchange
-        self._worker_id = worker_id
+    def __init__(self, address: Address, identity: Identity, seat: Seat) -> None:
+        self._identity = identity
+        self._seat = seat
+        self._own = Exchange(address, identity.headers)
+        #: For when that address is away: others that lead to the same group.
+        self._others: dict[Address, Exchange] = {}
+        self._is_aborted = False
         self.in_hand: dict[str, wire.TaskMessage] = {}
+        seat.holds(self.in_hand)
 
     def write(self, assignment: Assignment) -> Letter:
-        return Letter(assignment.task.task_id, assignment.task.attempt, _body(assignment, self._worker_id))
+        return Letter(assignment.task.task_id, assignment.task.attempt, _body(assignment, self._identity.worker_id))
 
     def send(self, letters: deque[Letter]) -> None:
         while letters:
@@ -40,23 +48,44 @@ class Deliveries:
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
         for each in progress:
-            self._exchange.ask("POST", "/_worker/events", _event(each))
+            self._ask("/_worker/events", _event(each))
 
     def abort(self) -> None:
-        self._exchange.abort()
+        self._is_aborted = True
+        for exchange in (self._own, *list(self._others.values())):
+            exchange.abort()
 
     def close(self) -> None:
-        self._exchange.close()
+        for exchange in (self._own, *self._others.values()):
+            exchange.close()
 
     def _bring(self, letter: Letter) -> None:
         """Bring one result; raises what says that it may be taken later."""
         try:
-            answer = self._exchange.ask("POST", "/_worker/tasks/result", letter.content) or {}
+            answer = self._ask("/_worker/tasks/result", letter.content) or {}
         except (InvalidRequest, NotFound) as error:
             logger.error("task %s: %s; its result is given up", letter.task_id, error)
         else:
             if answer.get("status") == "ignored":
                 logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
+
+    def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The first answer: of our own address while that is well, else of any that leads to the same group."""
+        others = [self._exchange(address) for address in self._seat.fellows()]
+        *exchanges, last = [self._own, *others] if self._seat.is_healthy else [*others, self._own]
+        for exchange in exchanges:
+            try:
+                return exchange.ask("POST", path, body)
+            except Unavailable as error:
+                if self._is_aborted:
+                    raise
+                logger.info("%s; trying another address of the same group", error)
+        return last.ask("POST", path, body)
+
+    def _exchange(self, address: Address) -> Exchange:
+        if address not in self._others:
+            self._others[address] = Exchange(address, self._identity.headers)
+        return self._others[address]
 
 
 def _event(progress: wire.Progress) -> dict[str, Any]:

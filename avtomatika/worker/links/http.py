@@ -54,7 +54,7 @@ class HttpLink:
         self._seat = seat
         self._drain_timeout_seconds = drain_timeout_seconds
         self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
-        self._deliveries = Deliveries(Exchange(address, identity.headers), identity.worker_id)
+        self._deliveries = Deliveries(address, identity, seat)
         self._outbox = Outbox(runtime, self._deliveries)
         self._beat_seconds = _FIRST_BEAT_SECONDS
         self._is_registered = False
@@ -93,7 +93,8 @@ class HttpLink:
                     self._fail(error, failures)
 
     def _register(self, exchange: Exchange) -> None:
-        answer = exchange.ask("POST", "/_worker/workers/register", self._identity.registration()) or {}
+        body = self._identity.registration() | {"current_tasks": self._seat.in_hand()}
+        answer = exchange.ask("POST", "/_worker/workers/register", body) or {}
         lease_seconds: Any = answer.get("lease_seconds")
         is_known = isinstance(lease_seconds, int | float) and lease_seconds > 0
         self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
@@ -163,7 +164,7 @@ class HttpLink:
                     self._asking.abort()
 
     def _beat(self, *, status: str | None = None, hands_back: bool = False) -> None:
-        named = list(self._deliveries.in_hand)
+        named = self._seat.in_hand()
         body = self._presence.heartbeat(status=status) | {"current_tasks": named, "hands_back": hands_back}
         answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
         unwanted = answer.get("cancel_task_ids")

@@ -14,6 +14,8 @@ from avtomatika.worker.config import Mode
 
 #: A better link takes over again when it has been healthy so long.
 BACK_AFTER_SECONDS = 10.0
+#: Who has not been reached so long after the start is not waited for any more.
+TRUSTED_SECONDS = 2.0
 #: How often a link that is not in charge is asked.
 STANDBY_EVERY_SECONDS = 5.0
 #: How long a link waits for tasks: a router on the way may cut off what takes 30 s ...
@@ -27,7 +29,8 @@ _LONG_AGO = float("-inf")
 class LinkView:
     """A link as the order sees it; times are of one monotonic clock, in seconds.
 
-    A link is taken for healthy until it fails. It is dry when it had nothing the last time.
+    A link is taken for healthy until it fails, or until *trusted_until* where it has not worked by then. It is dry when
+    it had nothing the last time.
     """
 
     weight: int = 1
@@ -36,6 +39,10 @@ class LinkView:
     is_ready: bool = False
     is_dry: bool = False
     asked_at: float = _LONG_AGO
+    trusted_until: float = float("inf")
+
+    def may_be_in_charge(self, now: float) -> bool:
+        return self.is_healthy and now < self.trusted_until
 
     @property
     def may_ask(self) -> bool:
@@ -72,7 +79,7 @@ def next_turn(
 
 def in_charge(links: Sequence[LinkView], present: int | None, *, now: float) -> int | None:
     """The link that tasks are taken from. None: no link is healthy."""
-    healthy = [place for place, link in enumerate(links) if link.is_healthy]
+    healthy = [place for place, link in enumerate(links) if link.may_be_in_charge(now)]
     if present not in healthy:
         return healthy[0] if healthy else None
     steady = (place for place in healthy if place < present and now - links[place].since >= BACK_AFTER_SECONDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from threading import Condition
 from time import monotonic
@@ -11,12 +11,14 @@ from typing import Any
 
 from avtomatika.worker.config import Address, Mode
 
-from .order import LinkView, Memory, Turn, in_charge, next_turn
+from .groups import Groups
+from .order import TRUSTED_SECONDS, LinkView, Memory, Turn, in_charge, next_turn
 
 logger = logging.getLogger(__name__)
 
 #: How often who waits looks at the clock: turns can come by it alone.
 _LOOK_SECONDS = 0.5
+_FOREVER = float("inf")
 
 
 class Turns:
@@ -29,7 +31,8 @@ class Turns:
         self._addresses = addresses
         self._capacity = capacity
         self._clock = clock
-        self._links = [LinkView(address.weight) for address in addresses]
+        trusted_until = clock() + TRUSTED_SECONDS
+        self._links = [LinkView(address.weight, trusted_until=trusted_until) for address in addresses]
         self._memory = Memory()
         self._given: dict[int, Turn] = {}
         self._reserved: dict[int, int] = {}
@@ -37,8 +40,7 @@ class Turns:
         #: Tasks that are here already and wait for a slot.
         self._brought = 0
         self._changed = Condition()
-        #: The orchestrator group that each link leads to, where it is known.
-        self._groups: list[str | None] = [None] * len(addresses)
+        self.groups = Groups(addresses)
         #: Called, for each link in whatever thread, when another link is in charge.
         self.on_switch: dict[int, Callable[[], None]] = {}
         #: How often another link came to be in charge.
@@ -91,6 +93,10 @@ class Turns:
 
     def recovered(self, place: int) -> None:
         """A link works (again)."""
+        link, now = self._links[place], self._clock()
+        if link.trusted_until != _FOREVER:
+            with self._changed:
+                self._see(place, trusted_until=_FOREVER, since=link.since if now < link.trusted_until else now)
         self._set_health(place, is_healthy=True)
 
     # ------------------------------------------------------------ see
@@ -105,21 +111,22 @@ class Turns:
         with self._changed:
             chosen = self._chosen()
             return [
-                (address, _state(link, is_in_use=chosen in (None, place)))
+                (address, _state(link, is_in_use=chosen in (None, place), now=self._clock()))
                 for place, (address, link) in enumerate(zip(self._addresses, self._links, strict=True))
             ]
-
-    def joined(self, place: int, group: str | None) -> None:
-        """A link leads to *group*."""
-        with self._changed:
-            self._groups[place] = group
 
     def is_standby(self, place: int) -> bool:
         """Whether tasks are taken elsewhere, and not from the group that this link leads to."""
         with self._changed:
             chosen = self._chosen()
-            group = self._groups[place]
-            return chosen not in (None, place) and (group is None or group != self._groups[chosen])
+            return chosen is not None and not self.groups.is_one(place, chosen)
+
+    def fellows(self, place: int) -> list[Address]:
+        """Addresses of the other healthy links of the same group."""
+        return [self._addresses[other] for other in self.groups.others(place) if self.is_healthy(other)]
+
+    def is_healthy(self, place: int) -> bool:
+        return self._links[place].may_be_in_charge(self._clock())
 
     # ------------------------------------------------------------ inside; the lock is held
 
@@ -127,7 +134,12 @@ class Turns:
         """The one link that tasks are taken from; None where it is all of them, or none can be reached."""
         if self._mode is not Mode.FAILOVER:
             return None
-        return in_charge(self._links, self._memory.in_charge, now=self._clock())
+        before = self._memory.in_charge
+        chosen = in_charge(self._links, before, now=self._clock())
+        if chosen != before:
+            self._memory = replace(self._memory, in_charge=chosen)
+            self._tell_switch(before)
+        return chosen
 
     def _set_health(self, place: int, *, is_healthy: bool) -> None:
         with self._changed:
@@ -145,12 +157,10 @@ class Turns:
     def _give(self) -> None:
         """Give all turns that there are now."""
         while True:
-            before = self._memory.in_charge
+            self._chosen()
             now = self._clock()
             free = self._free - self._brought
             turn, self._memory = next_turn(self._mode, self._links, free=free, memory=self._memory, now=now)
-            if self._memory.in_charge != before:
-                self._tell_switch(before)
             if turn is None:
                 return
             self._given[turn.link] = turn
@@ -174,8 +184,8 @@ class Turns:
             tell()
 
 
-def _state(link: LinkView, *, is_in_use: bool) -> str:
-    if not link.is_healthy:
+def _state(link: LinkView, *, is_in_use: bool, now: float) -> str:
+    if not link.may_be_in_charge(now):
         return "down"
     return "in_use" if is_in_use else "standby"
 
@@ -203,7 +213,20 @@ class Seat:
         self._turns.recovered(self._place)
 
     def joined(self, group: str | None) -> None:
-        self._turns.joined(self._place, group)
+        self._turns.groups.joined(self._place, group)
+
+    def holds(self, in_hand: Mapping[str, object]) -> None:
+        self._turns.groups.holds(self._place, in_hand)
+
+    def in_hand(self) -> list[str]:
+        return self._turns.groups.in_hand(self._place)
+
+    def fellows(self) -> list[Address]:
+        return self._turns.fellows(self._place)
+
+    @property
+    def is_healthy(self) -> bool:
+        return self._turns.is_healthy(self._place)
 
     def on_switch(self, tell: Callable[[], None]) -> None:
         """Have *tell* called, in whatever thread, when another link is in charge."""
