@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import inf
 from typing import Any
 
 from .client import CONNECT_TIMEOUT_SECONDS, SOCKET_TIMEOUT_SECONDS
 
+_WHOLE = ("max_deliveries", "max_message_bytes", "fanout_length")
+_NUMBERS = ("lease_seconds", "sweep_interval_seconds", "socket_timeout", "socket_connect_timeout", *_WHOLE)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Names are kombu's where it has one."""
+    """Names are kombu's where it has one. Raises ValueError for what makes no sense."""
 
     global_keyprefix: str = "avt:"
     #: A message whose holder does not renew it so long is another's.
@@ -29,6 +33,16 @@ class Options:
     #: For ``sentinel://``: the primary's name there, unless the URL tells, and how to connect to the sentinels.
     master_name: str | None = None
     sentinel_kwargs: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+                raise ValueError(f"transport option {name} must be a number above 0, not {value!r}")
+            if name in _WHOLE and value != int(value):
+                raise ValueError(f"transport option {name} must be a whole number, not {value!r}")
+        if not isinstance(self.global_keyprefix, str):
+            raise ValueError(f"transport option global_keyprefix must be text, not {self.global_keyprefix!r}")
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:

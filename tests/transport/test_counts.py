@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -63,7 +64,9 @@ def test_an_idle_consumer_asks_about_once_a_second(bench: Any) -> None:
     for _ in range(3):
         reading.drain(0.5)
 
-    assert asked(bench) - before <= 5
+    commands = asked(bench) - before
+    print(f"an idle consumer of 50 queues: {commands / 1.5:.1f} commands a second")
+    assert commands <= 5
 
 
 def test_the_wake_up_names_where_to_look(bench: Any) -> None:
@@ -98,12 +101,19 @@ def test_a_higher_priority_that_came_later_is_taken_first_by_one_that_knows_of_o
 def test_after_many_messages_memory_and_keys_are_what_they_were(bench: Any) -> None:
     bench.queue()
     send_and_take(bench, 500)
-    keys, memory = bench.redis.dbsize(), bench.redis.info("memory")["used_memory"]
+    keys, memory = bench.redis.dbsize(), used_memory(bench)
 
     send_and_take(bench, 10_000)
 
     assert bench.redis.dbsize() == keys
-    assert bench.redis.info("memory")["used_memory"] < memory + 1_000_000
+    deadline = monotonic() + 5
+    while used_memory(bench) >= memory + 1_000_000:  # buffers of connections that were closed just now
+        assert monotonic() < deadline
+        bench.redis.wait(1, 20)
+
+
+def used_memory(bench: Any) -> int:
+    return int(bench.redis.info("memory")["used_memory"])
 
 
 def send_and_take(bench: Any, count: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import pytest
+from kombu import Queue
+from kombu.exceptions import ContentDisallowed
 
 ON_DEAD = {"exchange": "work", "key": "told", "body": json.dumps({"dead": True})}
 
@@ -112,3 +115,31 @@ def test_a_wish_that_leads_nowhere_does_not_keep_a_message_alive(bench: Any, wis
 
     assert bench.dead_reasons() == ["rejected"]
     assert bench.left() == 0
+
+
+def test_a_body_that_is_not_accepted_is_handed_to_who_decides_and_the_consumer_goes_on(bench: Any) -> None:
+    bench.queue()
+    pickled = pickle.dumps({"run": "this"})
+    bench.publish(pickled, content_type="application/x-python-serialize", content_encoding="binary")
+    bench.publish("good")
+    refused: list[Exception] = []
+    bodies: list[Any] = []
+
+    def refuse(message: Any, error: Exception) -> None:
+        refused.append(error)
+        message.reject()
+
+    connection = bench.connect()
+    with connection.Consumer(
+        [Queue("tasks", no_declare=True)],
+        callbacks=[lambda body, message: bodies.append(body)],
+        accept=["json"],
+        on_decode_error=refuse,
+    ):
+        while not bodies:
+            connection.drain_events(timeout=5)
+
+    assert bodies == ["good"]
+    assert isinstance(refused[0], ContentDisallowed)
+    [letter] = bench.dead_payloads()
+    assert letter.endswith(b"\n" + pickled)
