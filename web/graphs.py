@@ -7,10 +7,12 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-from avtomatika.core.graph import JobPath, dot
+from avtomatika.core.graph import dot
+from avtomatika.core.path import JobPath
 from avtomatika.core.plan import Plan
 from avtomatika.drawing import draw
 from avtomatika.schemas.api import StateSchema
+from avtomatika.schemas.api_graphs import StaySchema
 
 #: What a graph may be asked as.
 MEDIA_TYPES = {
@@ -40,7 +42,7 @@ def _accepted() -> str:
 
 
 def _as_picture(plan: Plan, path: JobPath | None, format: str) -> Response:
-    source = dot(plan, job_path=path)
+    source = dot(plan, overlay=path)
     content = source.encode() if format == "dot" else _draw_once(source, format)
     response = Response(content, mimetype=MEDIA_TYPES[format])
     response.headers["Content-Security-Policy"] = _PICTURE_POLICY
@@ -59,10 +61,11 @@ def _as_json(plan: Plan, path: JobPath | None) -> Response:
                 "outcome": transition.outcome,
                 "task_type": transition.task_type,
                 "guard": transition.guard,
+                "via": transition.via,
             }
             for state, transition in plan.edges()
         ],
     }
     if path is not None:
-        graph |= {"path": path.states, "present": path.present}
+        graph |= {"path": path.states, "present": path.present, "stays": StaySchema(many=True).dump(path.stays)}
     return jsonify(graph)

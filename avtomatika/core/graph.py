@@ -1,4 +1,4 @@
-"""Plan -> DOT: the picture of a blueprint, and of the path that a job took through it.
+"""Plan -> DOT: the picture of a blueprint, and of what is laid over it: the path of a job, or the figures of many.
 
 Names of nodes are generated, labels are escaped text, and nothing in them is HTML or a link: a blueprint's names cannot
 change the picture, wherever it is rendered.
@@ -6,163 +6,113 @@ change the picture, wherever it is rendered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-from .job import HistoryEntry, Job
-from .plan import EndKind, Plan, StatePlan, Transition
+from .looks import EDGE, GRAPH, NODE, ORIGIN, edge_look, label, state_look, vias_of
+from .plan import Plan, StatePlan, Transition, Via
 
 if TYPE_CHECKING:
     from graphviz import Digraph
 
-#: Longer labels are cut.
-_LABEL_LENGTH = 48
 
-_INK, _PALE = "#334155", "#94a3b8"
-_GREEN, _RED, _AMBER, _BLUE = "#15803d", "#b91c1c", "#b45309", "#1d4ed8"
-_FONT = "Helvetica"
+@dataclass(frozen=True, slots=True)
+class DrawnEdge:
+    """Transitions that are drawn as one: they lead from *source* to *target* by the same word and in the same way."""
 
-_GRAPH = {
-    "rankdir": "LR",
-    "bgcolor": "white",
-    "pad": "0.3",
-    "nodesep": "0.45",
-    "ranksep": "0.75",
-    "fontname": _FONT,
-    "fontsize": "16",
-    "fontcolor": _INK,
-    "labelloc": "t",
-    "labeljust": "l",
-}
-_NODE = {
-    "shape": "box",
-    "style": "rounded,filled",
-    "fillcolor": "#f1f5f9",
-    "color": _INK,
-    "fontcolor": "#0f172a",
-    "fontname": _FONT,
-    "fontsize": "12",
-    "margin": "0.18,0.1",
-}
-_EDGE = {"color": _INK, "fontcolor": _INK, "fontname": _FONT, "fontsize": "10", "arrowsize": "0.7"}
-
-#: A state that has work done stands out from one that only decides.
-_WORKING = {"fillcolor": "#dbeafe", "color": _BLUE}
-_ENDS: Mapping[EndKind, Mapping[str, str]] = {
-    EndKind.FINISHED: {"fillcolor": "#dcfce7", "color": _GREEN, "peripheries": "2"},
-    EndKind.FAILED: {"fillcolor": "#fee2e2", "color": _RED, "peripheries": "2"},
-}
-#: Colours of outcomes; those of users get the last one.
-_OUTCOMES = {None: _INK, "success": _GREEN, "failure": _RED, "timeout": _AMBER, "cancelled": _AMBER}
-_USERS_OUTCOME = _BLUE
-
-_PRESENT = {"fillcolor": "#fde68a", "penwidth": "3"}
-_ENTERED = {"penwidth": "2.5"}
-_NOT_ENTERED = {"fillcolor": "white", "color": _PALE, "fontcolor": _PALE}
-_NOT_TAKEN = {"color": _PALE, "fontcolor": _PALE}
+    source: str
+    target: str
+    outcome: str | None
+    via: Via
+    guards: tuple[str | None, ...] = ()
+    is_collected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class JobPath:
-    """The states that a job entered, in order, and the one that it is in or on its way to."""
+class Added:
+    """What an overlay adds to a node or an edge: further lines of its label, and attributes."""
 
-    entered: tuple[str, ...]
-    present: str | None
+    lines: Sequence[str] = ()
+    style: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, job: Job, entries: Iterable[HistoryEntry]) -> JobPath:
-        """The path of *job* by its history, oldest entry first."""
-        entered = tuple(entry.state for entry in entries if entry.event_type == "state_entered" and entry.state)
-        return cls(entered, job.current_state)
+
+class Overlay(Protocol):
+    """What is laid over the graph of a plan."""
 
     @property
-    def states(self) -> tuple[str, ...]:
-        """*entered* and, where it is not the last of them, *present*."""
-        if self.present is None or self.entered[-1:] == (self.present,):
-            return self.entered
-        return (*self.entered, self.present)
+    def title(self) -> Sequence[str]:
+        """Further lines of the title."""
+
+    def state(self, state: StatePlan) -> Added: ...
+
+    def edge(self, edge: DrawnEdge) -> Added: ...
 
 
-def dot(plan: Plan, *, job_path: JobPath | None = None) -> str:
-    """DOT source of *plan*; with *job_path* the way of that job stands out and the rest steps back."""
-    return str(digraph(plan, job_path=job_path).source)
+def dot(plan: Plan, *, overlay: Overlay | None = None) -> str:
+    """DOT source of *plan*, with what *overlay* has to add."""
+    return str(digraph(plan, overlay=overlay).source)
 
 
-def digraph(plan: Plan, *, job_path: JobPath | None = None) -> Digraph:
+def digraph(plan: Plan, *, overlay: Overlay | None = None) -> Digraph:
     """Like :func:`dot`, as a ``graphviz.Digraph``."""
     # Imported here: who runs jobs draws nothing.
     from graphviz import Digraph, nohtml
 
-    drawn = Digraph(graph_attr={**_GRAPH, "label": plan.blueprint}, node_attr=_NODE, edge_attr=_EDGE)
+    title = label([plan.blueprint, *(overlay.title if overlay is not None else ())], ending="l")
+    drawn = Digraph(graph_attr={**GRAPH, "label": nohtml(title)}, node_attr=NODE, edge_attr=EDGE)
     nodes = {state: f"n{number}" for number, state in enumerate(plan.states, start=1)}
-    drawn.node("start", label="", shape="circle", style="filled", width="0.18", fillcolor=_INK, color=_INK)
+    drawn.node("start", **ORIGIN)
     for state in plan.states.values():
-        drawn.node(nodes[state.name], label=nohtml(_state_label(state)), **_state_style(state, job_path))
+        added = Added() if overlay is None else overlay.state(state)
+        text = nohtml(label([*_state_lines(state), *added.lines]))
+        drawn.node(nodes[state.name], label=text, **{**state_look(state), **added.style})
     drawn.edge("start", nodes[plan.start])
-    taken = set(pairwise(job_path.states)) if job_path is not None else set()
-    for state in plan.states.values():
-        for (target, outcome), edges in _grouped(state).items():
-            style = {"color": _colour(outcome), "fontcolor": _colour(outcome)}
-            if job_path is not None:
-                style |= _ENTERED if (state.name, target) in taken else _NOT_TAKEN
-            drawn.edge(nodes[state.name], nodes[target], label=nohtml(_edge_label(outcome, edges)), **style)
+    for edge in edges_of(plan):
+        added = Added() if overlay is None else overlay.edge(edge)
+        look = edge_look(edge.via, edge.outcome, is_collected=edge.is_collected)
+        text = nohtml(label([*_edge_lines(edge), *added.lines]))
+        drawn.edge(nodes[edge.source], nodes[edge.target], label=text, **{**look, **added.style})
     return drawn
 
 
-def _state_style(state: StatePlan, job_path: JobPath | None) -> dict[str, str]:
-    style: dict[str, str] = dict(_ENDS[state.end]) if state.end is not None else {}
-    if state.dispatches:
-        style |= _WORKING
-    if job_path is None:
-        return style
-    if state.name == job_path.present:
-        return style | _PRESENT
-    return style | (_ENTERED if state.name in job_path.entered else _NOT_ENTERED)
+def edges_of(plan: Plan) -> Iterator[DrawnEdge]:
+    """The edges that are drawn, in the order of the states."""
+    for state in plan.states.values():
+        groups: dict[tuple[str, str | None, Via], list[Transition]] = {}
+        for transition in state.transitions:
+            groups.setdefault((transition.target, transition.outcome, transition.via), []).append(transition)
+        for (target, outcome, via), edges in groups.items():
+            guards = tuple(dict.fromkeys(edge.guard for edge in edges))
+            is_collected = via is Via.TASK and plan.states[target].is_aggregator
+            yield DrawnEdge(state.name, target, outcome, via, guards, is_collected)
 
 
-def _grouped(state: StatePlan) -> dict[tuple[str, str | None], list[Transition]]:
-    """Transitions by what is drawn as one edge."""
-    groups: dict[tuple[str, str | None], list[Transition]] = {}
-    for transition in state.transitions:
-        groups.setdefault((transition.target, transition.outcome), []).append(transition)
-    return groups
-
-
-def _colour(outcome: str | None) -> str:
-    return _OUTCOMES.get(outcome, _USERS_OUTCOME)
-
-
-def _state_label(state: StatePlan) -> str:
-    lines = [state.name]
+def _state_lines(state: StatePlan) -> Iterator[str]:
+    """The name of a state, and what it does."""
+    vias = vias_of(state)
+    yield state.name
+    if state.is_aggregator:
+        yield "collects branches"
     if state.task_types:
-        lines.append(f"task: {', '.join(state.task_types)}")
+        yield f"task: {', '.join(state.task_types)}"
     elif state.dispatches:
-        lines.append("task: chosen at run time")
+        yield "task: chosen at run time"
+    if Via.CHILD in vias:
+        yield f"runs: {', '.join(state.children)}" if state.children else "runs: chosen at run time"
+    if Via.APPROVAL in vias:
+        yield "asks a person"
+    if Via.WAIT in vias:
+        yield "waits for a time"
     if state.queue is not None:
-        lines.append(f"queue: {state.queue}")
-    return _label(lines)
+        yield f"queue: {state.queue}"
 
 
-def _edge_label(outcome: str | None, edges: list[Transition]) -> str:
+def _edge_lines(edge: DrawnEdge) -> Iterator[str]:
     """The outcome, and the conditions where it takes one to go this way."""
-    guards = list(dict.fromkeys(edge.guard for edge in edges))
-    lines = [] if outcome is None else [outcome]
-    if None not in guards:
-        lines += [f"[{guard}]" for guard in guards]
-    return _label(lines)
-
-
-def _label(lines: list[str]) -> str:
-    return r"\n".join(_escaped(_cut(line)) for line in lines)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LABEL_LENGTH else text[: _LABEL_LENGTH - 3] + "..."
-
-
-def _escaped(text: str) -> str:
-    """Text that DOT shows as it is: one line, without escapes and entities of its own."""
-    one_line = "".join(character if character.isprintable() else " " for character in text)
-    return one_line.replace("&", "&amp;").replace("\\", "\\\\")
+    if edge.outcome is not None:
+        yield edge.outcome
+    elif edge.via is Via.WAIT:
+        yield "when it has come"
+    if None not in edge.guards:
+        yield from (f"[{guard}]" for guard in edge.guards)

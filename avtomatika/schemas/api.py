@@ -9,7 +9,7 @@ from marshmallow import Schema, fields
 
 from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, JobStatus, Json
-from avtomatika.core.plan import STEPS, EndKind, Plan
+from avtomatika.core.plan import STEPS, EndKind, Plan, Via
 
 from .api_fields import Timestamp
 
@@ -171,6 +171,7 @@ class TransitionSchema(Schema):
     outcome = fields.String(allow_none=True)
     task_type = fields.String(allow_none=True)
     guard = fields.String(allow_none=True)
+    via = fields.Enum(Via, by_value=True, metadata={"description": "the action that leads there"})
 
 
 class StateSchema(Schema):
@@ -181,6 +182,8 @@ class StateSchema(Schema):
     is_start = fields.Boolean()
     end = fields.Enum(EndKind, by_value=True, allow_none=True)
     task_types = fields.List(fields.String())
+    is_aggregator = fields.Boolean(metadata={"description": "collects the branches of a fan-out"})
+    children = fields.List(fields.String(), metadata={"description": "blueprints that it runs"})
     transitions = fields.List(fields.Nested(TransitionSchema))
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.graph import JobPath, digraph, dot
-from avtomatika.core.job import HistoryEntry, Job
+from avtomatika.core.graph import digraph, dot, edges_of
 from avtomatika.core.plan import Plan, StatePlan, Transition
+
+from .conftest import ORDER
 
 RENDERER = Path(sys.executable).with_name("graphviz-pure")
 
@@ -67,6 +68,21 @@ def test_shows_the_conditions_of_a_way_that_is_not_open_to_all() -> None:
     assert shown.count("success") == 1
 
 
+def test_shows_what_no_worker_does() -> None:
+    shown = texts(dot(ORDER.plan))
+
+    assert {"runs: payment", "asks a person", "waits for a time", "collects branches"} <= set(shown)
+    assert {"approved", "rejected", "timeout", "when it has come", "[total > 1000]"} <= set(shown)
+
+
+def test_an_edge_by_which_branches_come_has_two_heads() -> None:
+    drawn = digraph(ORDER.plan)
+
+    (collected,) = (edge for edge in edges_of(ORDER.plan) if edge.is_collected)
+    assert (collected.source, collected.target) == ("pack", "label")
+    assert sum("normalnormal" in line for line in drawn.body) == 1
+
+
 def test_names_tasks_that_are_chosen_at_run_time() -> None:
     plan = made_by_hand(StatePlan("a", is_start=True, dispatches=True, transitions=(Transition("a", "success"),)))
 
@@ -104,36 +120,6 @@ def test_long_conditions_are_cut() -> None:
     plan = made_by_hand(StatePlan("a", is_start=True, transitions=(edge,)))
 
     assert max(len(text) for text in texts(dot(plan))) < 50
-
-
-class TestJobPath:
-    def test_is_told_by_the_history(self) -> None:
-        job = Job("g0-1", "video", "00000000", current_state="review")
-        entries = [
-            HistoryEntry("job_created", "start"),
-            *(HistoryEntry("state_entered", x) for x in ("start", "encode")),
-        ]
-
-        path = JobPath.of(job, entries)
-
-        assert path == JobPath(("start", "encode"), "review")
-        assert path.states == ("start", "encode", "review")
-
-    def test_counts_a_state_that_it_waits_in_once(self) -> None:
-        assert JobPath(("start", "encode"), "encode").states == ("start", "encode")
-        assert JobPath((), None).states == ()
-
-    def test_stands_out(self, plan: Plan) -> None:
-        drawn = digraph(plan, job_path=JobPath(("start", "encode"), "review"))
-        nodes = {
-            state: next(line for line in drawn.body if line.startswith(f"\tn{number} ["))
-            for number, state in enumerate(plan.states, start=1)
-        }
-
-        assert svg(str(drawn.source))
-        assert "fde68a" in nodes["review"]
-        assert "penwidth=2.5" in nodes["encode"]
-        assert "penwidth" not in nodes["publish"]
 
 
 def made_by_hand(*states: StatePlan) -> Plan:

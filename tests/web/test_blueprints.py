@@ -102,6 +102,7 @@ def test_a_graph_is_nodes_and_edges(alice: FlaskClient) -> None:
         "outcome": "success",
         "task_type": "encode",
         "guard": None,
+        "via": "task",
     } in graph["edges"]
     assert "path" not in graph
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from time import time_ns
 from typing import Any
 
 from flask import Response, jsonify
 
-from avtomatika.core.graph import JobPath
-from avtomatika.core.job import HistoryEntry, Job
+from avtomatika.core.job import Job, RecordedEntry
+from avtomatika.core.path import JobPath
 from avtomatika.errors import NotFound
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
@@ -68,8 +69,9 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     """Draw the graph of the job's blueprint with the path that the job took"""
     job = callers_job(job_id)
-    path = JobPath.of(job, _whole_history(job_id))
-    return graph_response(site().plan(job.blueprint), format=wanted["format"], path=path)
+    plan = site().plan(job.blueprint)
+    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=time_ns() // 1_000_000)
+    return graph_response(plan, format=wanted["format"], path=path)
 
 
 def callers_job(job_id: str) -> Job:
@@ -80,11 +82,11 @@ def callers_job(job_id: str) -> Job:
     return job
 
 
-def _whole_history(job_id: str) -> Iterator[HistoryEntry]:
+def _whole_history(job_id: str) -> Iterator[RecordedEntry]:
     after: int | None = 0
     while after is not None:
         recorded, after = site().store.history(job_id, after=after)
-        yield from (each.entry for each in recorded)
+        yield from recorded
 
 
 def _dated(note: dict[str, Any]) -> dict[str, Any]:
