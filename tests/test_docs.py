@@ -222,6 +222,8 @@ _RUNS_OF_THE_REST = """
 from avtomatika.testing import run
 from worker import worker
 from blueprints.count import bp as count
+from blueprints.crowd import bp as crowd
+from blueprints.family import bp as family
 from blueprints.hello import bp as hello
 from blueprints.parcel import bp as parcel
 from blueprints.report import bp as report
@@ -230,6 +232,11 @@ from blueprints.route import bp as route
 
 def test_hello(): assert run(hello, {"name": "Ada"}, skills=worker).status == "finished"
 def test_count(): assert run(count, {"upto": 2}, skills=worker).result == {"ticks": 2, "rounds": 3}
+def test_crowd():
+    assert run(crowd, {"names": ["Ada", "Bob"]}, skills=worker).result == ["hello, Ada", "hello, Bob"]
+def test_family():
+    ended = run(family, {"guest": "Ada"}, skills=worker, blueprints=[hello])
+    assert (ended.result, ended.children[0].status) == ("they said: hello, Ada", "finished")
 def test_parcel():
     assert run(parcel, {"to": "moon", "kilos": 1}).status == "failed"
     assert run(parcel, {"to": "Bonn", "kilos": 1}).states == ("weigh", "sent")
@@ -479,6 +486,10 @@ WRONG = {
     "@bp.handler('a', is_end=True, queue='y')\ndef c(): ...",
     "bare field": "@bp.handler('a', F.initial_data['big'])\ndef b(): ...",
     "defined twice": "@bp.handler(is_start=True, is_end=True)\ndef a(): ...\nother = Blueprint('wrong')",
+    "nothing to collect": "@bp.handler(is_start=True)\ndef a(actions): actions.go_to('e')\n"
+    "@bp.aggregator(is_end=True)\ndef e(): ...",
+    "collects nothing": "@bp.handler(is_start=True)\ndef a(actions): actions.dispatch_parallel([{'type': 't'}], 'e')\n"
+    "@bp.handler(is_end=True)\ndef e(): ...",
 }
 
 

@@ -36,7 +36,8 @@ from avtomatika.transport.scripts import Script
 
 from .desks import KINDS, Desk, Hand, Room, step_queues
 
-_EXAMPLES, _STEPS = 15 * int(os.environ.get("FAULTS_SCALE", "1")), 50
+_SCALE = int(os.environ.get("FAULTS_SCALE", "1"))
+_EXAMPLES, _STEPS = 15 * _SCALE, 50
 _MOST_JOBS = 3
 _pick = st.integers(0, 10_000)
 _status = st.sampled_from(
@@ -353,7 +354,7 @@ def room(redis_url: str) -> Iterator[Room]:
         server.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(120 * _SCALE)
 def test_no_order_of_things_breaks_a_job(room: Room) -> None:
     run(room)
 
