@@ -30,6 +30,7 @@ from avtomatika.store import Keyring, Registry, Store, StoredData, Upkeep
 from avtomatika.tokens import Clients, Workers
 
 from . import logs
+from .cleaning import cleanup_rules, cleanup_times, removing_files
 from .environment import join_local
 from .parent import end_with_parent
 from .webhooks import delivering_webhooks
@@ -101,7 +102,8 @@ def _signed_by_worker(settings: Settings, memory: Registry) -> SignedByWorker | 
 
 
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
-    url = str(settings.redis_url)
+    url, objects = str(settings.redis_url), _objects()
+    cleanup = cleanup_rules(objects)
     with broker.connect(
         url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries
     ) as connection:
@@ -114,6 +116,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             keyring=Keyring(server, settings.group_secret),
             group=settings.group,
             job_ttl_seconds=settings.job_ttl_seconds,
+            cleanups=cleanup_times(cleanup, settings),
         )
         orchestrator = Orchestrator(
             blueprints=blueprints,
@@ -124,7 +127,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             surroundings=Surroundings(
                 client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
                 data=StoredData(server),
-                files_of=partial(files_for, _objects()),
+                files_of=partial(files_for, objects),
             ),
             rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
             signed_by_worker=_signed_by_worker(settings, Registry(server)),
@@ -133,7 +136,10 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             signal.signal(number, lambda *_: orchestrator.stop())
         _collect_garbage_seldom()
         logger.info("advancing %s", ", ".join(queues))
-        with delivering_webhooks(settings, on_crash=orchestrator.stop):
+        with (
+            delivering_webhooks(settings, on_crash=orchestrator.stop),
+            removing_files(objects, cleanup, settings, on_crash=orchestrator.stop),
+        ):
             orchestrator.run()
         intake.close()
 

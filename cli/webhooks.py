@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
+from contextlib import closing, contextmanager
 
 from avtomatika import broker
 from avtomatika.core.plan import WEBHOOKS
@@ -14,6 +13,8 @@ from avtomatika.orchestrator.posting import Poster
 from avtomatika.orchestrator.webhooks import Webhooks
 from avtomatika.settings import Settings
 from avtomatika.store import WebhookRecords
+
+from .beside import beside
 
 logger = logging.getLogger(__name__)
 
@@ -28,33 +29,16 @@ def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> 
     """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
     if settings.webhook_secret is None:
         logger.info("WEBHOOK_SECRET is not set: webhooks are sent without a signature")
-    crashed: list[BaseException] = []
-    with broker.connect(
-        str(settings.redis_url), lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries
-    ) as connection:
-        intake = broker.Intake(connection, [WEBHOOKS], prefetch=_PREFETCH)
+    url, lease_seconds = str(settings.redis_url), settings.worker_lease_seconds
+    with (
+        broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,
+        closing(broker.Intake(connection, [WEBHOOKS], prefetch=_PREFETCH)) as intake,
+    ):
         webhooks = Webhooks(
             intake=intake,
             records=WebhookRecords(intake.channel.server, intake.channel.router),
             poster=Poster(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
         )
-
-        def deliver() -> None:
-            try:
-                webhooks.run()
-            except BaseException as error:  # the process must not live on without its webhooks
-                logger.exception("the delivery of webhooks has broken down")
-                crashed.append(error)
-                on_crash()
-
-        thread = Thread(target=deliver, name="webhooks")
-        thread.start()
-        try:
+        with beside(webhooks, "the delivery of webhooks", on_crash=on_crash):
             yield
-        finally:
-            webhooks.stop()
-            thread.join()
-            intake.close()
-    if crashed:
-        raise RuntimeError("the delivery of webhooks has broken down") from crashed[0]

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "client": {"schemas", "core", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
     "store": {"transport", "schemas", "core", "errors"},
-    "orchestrator": {"store", "broker", "schemas", "core", "errors"},
+    "orchestrator": {"store", "broker", "files", "schemas", "core", "errors"},
     "files": {"schemas", "core", "errors"},
     "worker": {"broker", "files", "loading", "schemas", "core", "errors"},
 }

@@ -24,6 +24,7 @@ import requests
 from avtomatika.cli.main import cli
 from avtomatika.client import ApiClient
 from avtomatika.errors import BlueprintError, InvalidInputError
+from avtomatika.files.cleaning import CleanupRules
 from avtomatika.files.config import S3Config
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
@@ -407,6 +408,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     asked = Asked()
     WorkerConfig.from_environment(asked)
     S3Config.from_environment(asked)
+    CleanupRules.from_environment(asked)
     with monkeypatch.context() as patch:
         patch.setattr("os.environ", asked)
         Settings.from_environment()

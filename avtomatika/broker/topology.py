@@ -7,7 +7,7 @@ from typing import Any
 
 from kombu import Connection, Exchange, Queue, binding
 
-from avtomatika.core.plan import CONTROL, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
+from avtomatika.core.plan import CONTROL, FILES, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRoute
 
 from .connection import translated
@@ -24,8 +24,8 @@ _OWN_QUEUE_SECONDS = 3600
 #: Nor for what all were told.
 _CONTROL_SECONDS = 120
 
-_steps, _tasks, _timers, _workers, _webhooks = (
-    Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS)
+_steps, _tasks, _timers, _workers, _webhooks, _files = (
+    Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES)
 )
 _control = Exchange(CONTROL, "fanout")
 
@@ -41,11 +41,12 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
         Queue(TIMERS, _timers, routing_key=TIMERS),
         _notices(),
         Queue(WEBHOOKS, _webhooks, routing_key=WEBHOOKS),
+        Queue(FILES, _files, routing_key=FILES),
         *(queue for plan in plans for queue in _step_queues(plan)),
         *_task_queues(task_types),
     ]
     with translated(connection), connection.channel() as channel:
-        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks, _control], queues)
+        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks, _files, _control], queues)
 
 
 def own_queue(worker_id: str) -> str:

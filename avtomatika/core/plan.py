@@ -15,6 +15,8 @@ from .names import NAME
 STEPS = "avt.steps"
 #: Direct exchange of all tasks: routing key and queue are the task type.
 TASKS = "avt.tasks"
+#: Direct exchange, and the queue, of jobs that are over and whose files are to be looked after.
+FILES = "avt.files"
 #: Due timers pass through the queue of the same name on their way to a step queue.
 TIMERS = "avt.timers"
 #: Direct exchange, and the queue, of what the owners of jobs are to be told over HTTP.

@@ -23,6 +23,7 @@ from avtomatika.errors import InvalidInputError, TransientError
 
 from .config import S3Config
 from .connection import ATTEMPTS, connect
+from .descriptors import Descriptors, name_of
 from .failures import Changed, is_full, told_of
 from .locations import Location
 from .metadata import Metadata, read_metadata
@@ -31,11 +32,9 @@ from .metadata import Metadata, read_metadata
 PART_BYTES = 8 * 1024 * 1024
 #: Requests at a time for parts of large objects, all transfers together.
 _PARTS_AT_A_TIME = 6
-#: Parts on their way up that are in memory; each file being read holds one more.
-_PARTS_IN_MEMORY = 4
 #: How much of a download is in memory, in pieces.
-_PIECE_BYTES = 256 * 1024
-_PIECES = 64
+_PIECE_BYTES = 128 * 1024
+_PIECES = 16
 #: Connections beside those for parts: small objects of folders.
 SMALL_AT_A_TIME = 10
 #: More objects than this are no folder for one task.
@@ -71,8 +70,8 @@ class S3:
                 max_io_queue_size=_PIECES,
                 io_chunksize=_PIECE_BYTES,
                 num_download_attempts=ATTEMPTS,
-                max_in_memory_upload_chunks=_PARTS_IN_MEMORY,
             ),
+            osutil=Descriptors(),
         )
 
     def close(self) -> None:
@@ -166,9 +165,9 @@ class S3:
         with told_of(location):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
-            file.seek(0)
             extra = {"Metadata": Metadata(digest, client).as_headers()}
-            self._transfers.upload(_Kept(file), location.bucket, location.key, extra_args=extra).result()
+            name = name_of(file.fileno())
+            self._transfers.upload(name, location.bucket, location.key, extra_args=extra).result()
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise TransientError(
@@ -207,19 +206,6 @@ class _Progress:
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
         self.bytes_transferred += bytes_transferred
-
-
-class _Kept:
-    """A file that s3transfer reads, and does not close: its owner still asks what became of it."""
-
-    def __init__(self, file: BufferedReader) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        return
 
 
 def _check(expected: Found, size: int, digest: str | None) -> None:

@@ -15,6 +15,7 @@ from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
 
+from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .keys import Keys
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
 from .records import as_dict, dump_doc, dump_entry, dump_init
@@ -77,7 +78,15 @@ class CommitReply:
         return self.answer in (Answer.OK, Answer.DUP)
 
 
-def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecret, job_ttl_ms: int) -> Call:
+def commit_call(
+    commit: Commit,
+    *,
+    keys: Keys,
+    router: Router,
+    secret: GroupSecret,
+    job_ttl_ms: int,
+    cleanups: CleanupTimes = NO_CLEANUPS,
+) -> Call:
     """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret)
@@ -103,7 +112,7 @@ def commit_call(commit: Commit, *, keys: Keys, router: Router, secret: GroupSecr
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
     args.add_items([dump_entry(entry) for entry in step.history])
-    args.add_rows(_timers(step, router, secret))
+    args.add_rows([*_timers(step, router, secret), *cleanup_timers(job, cleanups, router)])
     args.add_items([timer_name(job.id, timer_id) for timer_id in step.cancelled_timers])
     args.add_rows([_opened(job, task_id, router, secret) for task_id, _ in step.opened])
     args.add_items([task_id for task_id, _ in step.closed])

@@ -116,6 +116,10 @@ class Keys:
         """Sorted set: id of a job that is over -> when it goes (ms)."""
         return f"{self.prefix}retention"
 
+    def claim(self, name: str) -> str:
+        """String: somebody does, or has done, what is done once in a while. Gone when it is to be done again."""
+        return f"{self.prefix}claim:{name}"
+
     def data(self, blueprint: str, name: str) -> str:
         """Hash of a blueprint's data store: key -> JSON. It stays until somebody deletes it."""
         return f"{self.prefix}data:{blueprint}:{name}"

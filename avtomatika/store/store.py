@@ -23,6 +23,7 @@ from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
+from .cleanups import NO_CLEANUPS, CleanupTimes
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, Quota, create_call, first_step
 from .ids import new_job_id
@@ -30,13 +31,7 @@ from .keyring import Keyring
 from .keys import Keys
 from .listing import list_jobs
 from .notices import progress_call, read_hands, taken_call
-from .records import (
-    JOB_FIELDS,
-    JobFilter,
-    load_entry,
-    load_job,
-    load_note,
-)
+from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import REFUSALS, Wish, decide_call, new_decision, new_signal, signal_call
@@ -70,6 +65,7 @@ class Store:
         prefix: str = "avt:",
         group: str = "g0",
         job_ttl_seconds: int = 604_800,
+        cleanups: CleanupTimes = NO_CLEANUPS,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server keeps."""
         self._server = server
@@ -78,6 +74,7 @@ class Store:
         self._keys = Keys(prefix)
         self._group = group
         self._job_ttl_ms = job_ttl_seconds * 1000
+        self._cleanups = cleanups
         self._memory_checked = 0.0
         #: The workers that these jobs are for.
         self.registry = Registry(server, prefix=prefix)
@@ -169,7 +166,12 @@ class Store:
             for index, commit in enumerate(commits):
                 try:
                     calls[index] = commit_call(
-                        commit, keys=self._keys, router=self._router, secret=secret, job_ttl_ms=self._job_ttl_ms
+                        commit,
+                        keys=self._keys,
+                        router=self._router,
+                        secret=secret,
+                        job_ttl_ms=self._job_ttl_ms,
+                        cleanups=self._cleanups,
                     )
                 except transport.NoRoute as error:
                     replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))

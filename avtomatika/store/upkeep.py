@@ -42,3 +42,14 @@ class Upkeep:
             retention, *own = self._keys.all_of(job_id)
             calls.append(Call(EXPIRE, [retention, *own, *indexes], [job_id, len(own)]))
         return sum(int(answer) for answer in run_all(self._server, calls))
+
+    def claim(self, name: str, *, seconds: int) -> bool:
+        """Whether we are the one of all orchestrators to do what is done once in so many *seconds*."""
+        with server_errors():
+            [answer] = self._server.execute_all([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
+        return answer is not None
+
+    def let_go(self, name: str) -> None:
+        """Leave to whoever comes next what we claimed and could not do."""
+        with server_errors():
+            self._server.execute_all([("DEL", self._keys.claim(name))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,10 @@ def shout(params: dict):
 
 @pytest.fixture(scope="module")
 def running(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    folder = tmp_path_factory.mktemp("files") / "project"
+    yield from _running(cloud, tmp_path_factory.mktemp("files") / "project", bucket=cloud.make_bucket())
+
+
+def _running(cloud: Cloud, folder: Path, *, bucket: str, **environment: str) -> Iterator[Up]:
     (folder / "blueprints").mkdir(parents=True)
     (folder / "blueprints" / "video.py").write_text(BLUEPRINT)
     (folder / "worker.py").write_text(WORKER)
@@ -52,8 +56,9 @@ def running(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         S3_ENDPOINT_URL=cloud.url,
         S3_ACCESS_KEY="minioadmin",
         S3_SECRET_KEY="minioadmin",
-        S3_BUCKET=cloud.make_bucket(),
+        S3_BUCKET=bucket,
         WORKER_PAYLOAD_DIR=str(folder / "payloads"),
+        **environment,
     )
     yield everything.wait_until_ready()
     everything.end()
@@ -89,6 +94,35 @@ def test_a_file_is_sent_for_later_or_for_a_job(run: Run, running: Up, cloud: Clo
     assert cloud.read(later) == cloud.read(of_job) == b"hello"
     assert "/g0-uploads/operator/" in later
     assert f"/{job_id}/uploads/" in of_job
+
+
+def test_files_go_with_their_jobs_where_that_is_wanted(cloud: Cloud, tmp_path: Path) -> None:
+    bucket = cloud.make_bucket()
+    with contextmanager(_running)(
+        cloud, tmp_path / "project", bucket=bucket, S3_AUTO_CLEANUP="delete", JOB_TTL_SECONDS="1"
+    ) as up:
+        cloud.put(bucket, "raw/foreign.txt", "not ours")
+        run = in_process(up.folder)
+        job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+        assert run("job", "watch", job_id).code == 0
+
+        up.wait_until(lambda: not any(key.startswith(job_id) for key in cloud.keys(bucket)))
+
+    assert sorted(Path(key).name for key in cloud.keys(bucket)) == ["foreign.txt", "movie.txt"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"S3_AUTO_CLEANUP": "all", "S3_BUCKET": "b"}, "S3_AUTO_CLEANUP='all': must be one of keep, delete-inter"),
+        ({"S3_AUTO_CLEANUP": "delete"}, "need S3_BUCKET, which is not set"),
+    ],
+)
+def test_a_clean_up_that_cannot_be_stops_the_start(run: Run, variables: dict[str, str], words: str) -> None:
+    done = run("orchestrator", **variables)
+
+    assert done.code == 2
+    assert words in done.stderr
 
 
 def test_a_file_that_is_not_there_is_usage(run: Run) -> None:

@@ -20,6 +20,7 @@ from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.schemas import wire
 from avtomatika.store import Keyring, NewJob, Store, Upkeep
+from avtomatika.store.cleanups import NO_CLEANUPS
 from avtomatika.transport.envelope import decode
 
 
@@ -47,7 +48,12 @@ class Stage:
         made = Orchestrator(
             blueprints=self.blueprints,
             intake=intake,
-            store=Store(server, router, keyring=Keyring(server, options.pop("secret", None))),
+            store=Store(
+                server,
+                router,
+                keyring=Keyring(server, options.pop("secret", None)),
+                cleanups=options.pop("cleanups", NO_CLEANUPS),
+            ),
             upkeep=Upkeep(server, router),
             runner=runner,
             **options,

@@ -7,6 +7,7 @@ BadMessage; fields that we do not know are left alone, so that a newer sender ma
 from __future__ import annotations
 
 from .body import MAX_BYTES, VERSION, BadMessage, Forged
+from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
 from .control import Cancel, dump_cancel, load_cancel
 from .due import Due, dump_due, load_due
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
@@ -15,12 +16,15 @@ from .tasks import TaskMessage, dump_task, load_task
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
 __all__ = [
+    "EVERYTHING",
+    "INTERMEDIATE",
     "MAX_BYTES",
     "VERSION",
     "BadMessage",
     "Beat",
     "Cancel",
     "Check",
+    "Cleanup",
     "Due",
     "Forged",
     "Notice",
@@ -30,6 +34,7 @@ __all__ = [
     "TaskMessage",
     "WebhookMessage",
     "dump_cancel",
+    "dump_cleanup",
     "dump_due",
     "dump_event",
     "dump_notice",
@@ -37,6 +42,7 @@ __all__ = [
     "dump_task",
     "dump_webhook",
     "load_cancel",
+    "load_cleanup",
     "load_due",
     "load_event",
     "load_notice",

@@ -1,0 +1,42 @@
+"""Clean-ups of files: timers that the commit sets which ends a job, so that no crash forgets them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from avtomatika.core.job import Job
+from avtomatika.core.plan import FILES, TIMERS
+from avtomatika.schemas import wire
+from avtomatika.transport import Outgoing, Router
+
+from .messages import timer_name
+
+
+@dataclass(frozen=True, slots=True)
+class CleanupTimes:
+    """Seconds from the end of a job to when its intermediate files may go, and all of them; None: never."""
+
+    intermediate_seconds: float | None = None
+    everything_seconds: float | None = None
+
+
+NO_CLEANUPS = CleanupTimes()
+
+
+def cleanup_message(cleanup: wire.Cleanup, *, delay_seconds: float = 0) -> Outgoing:
+    """A clean-up on its way to those who do it."""
+    return Outgoing(FILES, FILES, wire.dump_cleanup(cleanup), delay_seconds=delay_seconds)
+
+
+def cleanup_timers(job: Job, times: CleanupTimes, router: Router) -> Iterator[tuple[str, int, str | bytes]]:
+    """Name, milliseconds and message of each timer for *job*; none as long as it has not ended."""
+    if not job.status.is_final:
+        return
+    parent_id = None if job.parent is None else job.parent.job_id
+    all_times = ((wire.INTERMEDIATE, times.intermediate_seconds), (wire.EVERYTHING, times.everything_seconds))
+    for what, seconds in all_times:
+        if seconds is not None:
+            body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id))
+            due = Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(FILES, FILES, body)))
+            yield timer_name(job.id, f"_{what}"), round(seconds * 1000), router.encode(due)

@@ -1,0 +1,68 @@
+"""The part of ``avtomatika orchestrator`` that removes files of jobs that are over, over a connection of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
+
+from avtomatika import broker
+from avtomatika.core.plan import FILES
+from avtomatika.errors import SettingsError
+from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
+from avtomatika.files.objects import Objects
+from avtomatika.orchestrator.cleaning import Cleaning
+from avtomatika.settings import Settings
+from avtomatika.store import Store, Upkeep
+from avtomatika.store.cleanups import CleanupTimes
+
+from .beside import beside
+
+_PREFETCH = 16
+#: So long after the end of a job a worker that does not know of it yet may still send something.
+_INTERMEDIATE_AFTER_SECONDS = 60.0
+
+
+def cleanup_rules(objects: Objects | None) -> CleanupRules:
+    """What the environment says; SettingsError where there is no place for files that could be removed."""
+    rules = CleanupRules.from_environment(os.environ)
+    if objects is None and rules != CleanupRules():
+        raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
+    return rules
+
+
+def cleanup_times(rules: CleanupRules, settings: Settings) -> CleanupTimes:
+    """When the files of a job that ends are looked after."""
+    if rules.cleanup is Cleanup.KEEP:
+        return CleanupTimes()
+    everything = float(settings.job_ttl_seconds) if rules.cleanup is Cleanup.DELETE else None
+    return CleanupTimes(min(_INTERMEDIATE_AFTER_SECONDS, settings.job_ttl_seconds / 2), everything)
+
+
+def removing_files(
+    objects: Objects | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Any:
+    """Remove files meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
+    return nullcontext() if objects is None else _removing(objects, rules, settings, on_crash=on_crash)
+
+
+@contextmanager
+def _removing(
+    objects: Objects, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    url, lease_seconds = str(settings.redis_url), settings.worker_lease_seconds
+    with (
+        broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,
+        closing(broker.Intake(connection, [FILES], prefetch=_PREFETCH)) as intake,
+    ):
+        server, router = intake.channel.server, intake.channel.router
+        cleaning = Cleaning(
+            intake=intake,
+            store=Store(server, router, group=settings.group),
+            upkeep=Upkeep(server, router),
+            cleaner=Cleaner(objects, group=settings.group),
+            rules=rules,
+        )
+        with beside(cleaning, "the removal of files", on_crash=on_crash):
+            yield

@@ -1,0 +1,223 @@
+"""The files of jobs that are over are removed, whoever dies over it, and nothing that is still needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from avtomatika import Blueprint, broker
+from avtomatika.broker import Intake, Outgoing
+from avtomatika.core.plan import FILES
+from avtomatika.errors import TransientError
+from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
+from avtomatika.files.config import S3Config
+from avtomatika.files.objects import Objects
+from avtomatika.orchestrator.cleaning import Cleaning
+from avtomatika.schemas import wire
+from avtomatika.store import Store, Upkeep
+from avtomatika.store.cleanups import CleanupTimes, cleanup_message
+
+from ..cloud import Cloud
+from .conftest import Stage
+
+DEADLINE_SECONDS = 15
+SOON = CleanupTimes(intermediate_seconds=0.01)
+INTERMEDIATE = CleanupRules(Cleanup.DELETE_INTERMEDIATE)
+
+films = Blueprint(name="films")
+
+
+@films.handler(is_start=True)
+def start(initial_data: Any, actions: Any) -> None:
+    if initial_data.get("waits"):
+        actions.dispatch_task("nobody", {}, transitions={"success": "done"})
+    else:
+        actions.go_to("done")
+
+
+@films.handler(is_end=True)
+def done(job_id: str, initial_data: Any) -> Any:
+    return {"film": f"s3://{initial_data['bucket']}/{job_id}/{job_id}.1.0/1-0a1b2c3d/film.mp4"}
+
+
+class House:
+    """A stage, a bucket, and as many loops for its files as a test likes."""
+
+    def __init__(self, stage: Stage, cloud: Cloud) -> None:
+        self.stage = stage
+        self.cloud = cloud
+        self.bucket = cloud.make_bucket()
+        self.config = S3Config(
+            endpoint_url=cloud.url, access_key="k", secret_key="s", bucket=self.bucket, region="us-east-1"
+        )
+        self._stack = ExitStack()
+
+    def cleaning(self, rules: CleanupRules = INTERMEDIATE, *, config: S3Config | None = None) -> Cleaning:
+        connection = self._stack.enter_context(broker.connect(self.stage.url, lease_seconds=1))
+        intake = Intake(connection, [FILES], prefetch=10)
+        self._stack.callback(intake.close)
+        server, router = intake.channel.server, intake.channel.router
+        return Cleaning(
+            intake=intake,
+            store=Store(server, router),
+            upkeep=Upkeep(server, router),
+            cleaner=Cleaner(Objects(config or self.config), group="g0"),
+            rules=rules,
+        )
+
+    def job_with_files(self, *, waits: bool = False) -> str:
+        """A job whose files are there before it moves."""
+        job_id = self.stage.create(films, bucket=self.bucket, waits=waits)
+        for name in ("film.mp4", "scene.mp4"):
+            self.cloud.put(self.bucket, f"{job_id}/{job_id}.1.0/1-0a1b2c3d/{name}", name)
+        return job_id
+
+    def names(self) -> list[str]:
+        return [key.rpartition("/")[2] for key in self.cloud.keys(self.bucket)]
+
+    def turn_until(self, cleaning: Cleaning, reached: Callable[[], bool]) -> None:
+        deadline = monotonic() + DEADLINE_SECONDS
+        while not reached():
+            assert monotonic() < deadline
+            for orchestrator in self.stage.orchestrators:
+                orchestrator.turn()
+            cleaning.turn()
+
+    def publish(self, cleanup: wire.Cleanup) -> None:
+        intake = Intake(self.stage.connection, [FILES], prefetch=1)
+        intake.settle_many([([cleanup_message(cleanup)], [])])
+        intake.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def house(stage: Callable[..., Stage], cloud: Cloud) -> Iterator[House]:
+    house = House(stage(films), cloud)
+    yield house
+    house.close()
+
+
+def test_when_a_job_ends_what_its_result_does_not_name_goes(house: House) -> None:
+    house.stage.orchestrator(cleanups=SOON)
+    house.job_with_files()
+
+    house.turn_until(house.cleaning(), lambda: len(house.names()) == 1)
+
+    assert house.names() == ["film.mp4"]
+
+
+def test_with_the_job_everything_goes(house: House) -> None:
+    house.stage.orchestrator(cleanups=CleanupTimes(0.01, 0.5))
+    house.job_with_files()
+
+    house.turn_until(house.cleaning(CleanupRules(Cleanup.DELETE)), lambda: not house.names())
+
+
+def test_what_one_could_not_do_another_does(house: House) -> None:
+    house.stage.orchestrator(cleanups=SOON)
+    house.job_with_files()
+    away = house.cleaning(config=replace(house.config, endpoint_url="http://127.0.0.1:1", timeout_seconds=0.2))
+
+    def meets_it() -> bool:
+        try:
+            away.turn()
+        except TransientError:
+            return True
+        return False
+
+    deadline = monotonic() + DEADLINE_SECONDS
+    while not meets_it():
+        assert monotonic() < deadline
+        house.stage.orchestrators[0].turn()
+    assert len(house.names()) == 2
+    away.stop()
+    away.run()
+
+    house.turn_until(house.cleaning(), lambda: house.names() == ["film.mp4"])
+
+
+def test_what_somebody_held_who_died_comes_again(house: House) -> None:
+    house.stage.orchestrator(cleanups=SOON)
+    house.job_with_files()
+    with broker.connect(house.stage.url, lease_seconds=1) as connection:
+        dead = Intake(connection, [FILES], prefetch=1)
+        deadline = monotonic() + DEADLINE_SECONDS
+        while not dead.take(0.05):
+            assert monotonic() < deadline
+            house.stage.orchestrators[0].turn()
+        dead.close()
+
+    house.turn_until(house.cleaning(), lambda: house.names() == ["film.mp4"])
+
+
+def test_a_childs_files_stay_as_long_as_its_parent_runs(house: House) -> None:
+    house.stage.orchestrator()
+    parent, child = house.job_with_files(waits=True), house.job_with_files()
+    house.stage.turn_until_status(parent, "waiting_for_worker")
+    house.stage.turn_until_status(child, "finished")
+    cleaning, sign = house.cleaning(CleanupRules(Cleanup.DELETE)), house.job_with_files()
+
+    house.publish(wire.Cleanup(child, wire.EVERYTHING, parent))
+    house.publish(wire.Cleanup(sign, wire.EVERYTHING))
+    house.turn_until(cleaning, lambda: len(house.names()) == 4)
+
+    assert {key.partition("/")[0] for key in house.cloud.keys(house.bucket)} == {parent, child}
+
+
+@pytest.mark.parametrize("rules", [CleanupRules(), INTERMEDIATE])
+def test_rules_that_have_changed_are_those_that_hold(house: House, rules: CleanupRules) -> None:
+    job_id, sign = house.job_with_files(), house.job_with_files()
+    cleaning = house.cleaning(rules)
+
+    house.publish(wire.Cleanup(job_id, wire.EVERYTHING))
+    house.publish(wire.Cleanup(sign, wire.INTERMEDIATE))  # it has not ended
+    for _ in range(5):
+        cleaning.turn()
+
+    assert len(house.names()) == 4
+
+
+def test_where_removing_is_denied_the_log_says_so_and_the_next_gets_its_turn(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.stage.orchestrator(cleanups=SOON)
+    job_id = house.job_with_files()
+    cleaning = house.cleaning(config=replace(house.config, bucket="no-such-bucket"))
+
+    with caplog.at_level(logging.ERROR):
+        house.turn_until(cleaning, lambda: "there is no such bucket" in caplog.text)
+
+    assert f"job {job_id}: its files cannot be removed: s3://no-such-bucket/{job_id}/" in caplog.text
+
+
+def test_old_files_of_jobs_that_are_over_go_once_in_a_while_by_whoever_comes_first(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.stage.orchestrator()
+    over, running = house.job_with_files(), house.job_with_files(waits=True)
+    house.stage.turn_until_status(over, "finished")
+    house.stage.turn_until_status(running, "waiting_for_worker")
+    rules = CleanupRules(max_age_seconds=0.001)
+
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            house.cleaning(rules).turn()
+
+    assert {key.partition("/")[0] for key in house.cloud.keys(house.bucket)} == {running}
+    assert caplog.text.count("files removed that were older") == 1
+
+
+def test_a_message_that_is_none_goes_to_the_dead_letters(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    intake = Intake(house.stage.connection, [FILES], prefetch=1)
+    intake.settle_many([([Outgoing(FILES, FILES, "{}")], [])])
+
+    house.turn_until(house.cleaning(), lambda: "to the dead letters" in caplog.text)
+    intake.close()
