@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from avtomatika.core.blueprint import Blueprint
     from avtomatika.core.conditions import F
+    from avtomatika.core.retry import RetryPolicy
     from avtomatika.errors import InvalidInputError, PermanentError, TransientError
     from avtomatika.worker.worker import Worker
 
@@ -25,11 +26,21 @@ _EXPORTS = {
     "F": "avtomatika.core.conditions",
     "InvalidInputError": "avtomatika.errors",
     "PermanentError": "avtomatika.errors",
+    "RetryPolicy": "avtomatika.core.retry",
     "TransientError": "avtomatika.errors",
     "Worker": "avtomatika.worker.worker",
 }
 
-__all__ = ["Blueprint", "F", "InvalidInputError", "PermanentError", "TransientError", "Worker", "__version__"]
+__all__ = [
+    "Blueprint",
+    "F",
+    "InvalidInputError",
+    "PermanentError",
+    "RetryPolicy",
+    "TransientError",
+    "Worker",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .job import Json
+from .retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class DispatchTask:
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     output_schema: Mapping[str, Json] | None = None
+    retry: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

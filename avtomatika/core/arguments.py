@@ -15,6 +15,7 @@ from .job import Json
 from .jsonable import as_json
 from .names import is_user_name
 from .output_schema import check_schema
+from .retry import RetryPolicy
 
 
 def name(value: object, what: str) -> str:
@@ -60,6 +61,12 @@ def schema(value: object, what: str) -> Mapping[str, Json] | None:
     plain: Mapping[str, Json] = as_json(value, what)
     check_schema(plain, what)
     return plain
+
+
+def retry(value: object, what: str) -> RetryPolicy | None:
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise HandlerError(f"{what} must be a RetryPolicy, not {value!r}")
+    return value
 
 
 def whole(value: object, what: str, allowed: range) -> int | None:

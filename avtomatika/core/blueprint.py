@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from math import isfinite
 from typing import Literal, TypeVar, overload
 
@@ -17,6 +18,7 @@ from .job import Json
 from .jsonable import as_json
 from .names import is_user_name
 from .plan import EndKind, Plan
+from .retry import RetryPolicy
 
 H = TypeVar("H", bound=Function)
 
@@ -40,8 +42,12 @@ class Blueprint:
         api_endpoint: str | None = None,
         *,
         execution_timeout: float | None = None,
+        max_retries: int | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
-        """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say."""
+        """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say. *retry*
+        says which failures of tasks are tried again, after which pauses, where their handler does not; *max_retries*
+        alone is how often."""
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
@@ -55,10 +61,21 @@ class Blueprint:
             raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
         if execution_timeout is not None and not _is_seconds(execution_timeout):
             raise self._refusal(f"execution_timeout must be a number of seconds above 0, not {execution_timeout!r}")
+        self.retry = self._retry(retry, max_retries)
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
                 f"api_endpoint {api_endpoint!r} must be a path like 'jobs/video', without a leading '/'"
             )
+
+    def _retry(self, retry: object, max_retries: int | None) -> RetryPolicy | None:
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise self._refusal(f"retry must be a RetryPolicy, not {retry!r}")
+        if max_retries is None:
+            return retry
+        try:
+            return replace(retry or RetryPolicy(), max_retries=max_retries)
+        except ValueError as error:
+            raise self._refusal(str(error)) from None
 
     def __repr__(self) -> str:
         return f"Blueprint({self.name!r})"

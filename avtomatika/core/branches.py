@@ -14,6 +14,7 @@ from .events import Joined, NextBranches
 from .job import Branches, HistoryEntry, Job, JobStatus, Task
 from .moves import go_on, ignore
 from .plan import Plan
+from .retry import RetryPolicy
 from .step import SendEvent, SendTask, Step
 from .tasks import dispatched, new_task
 from .timers import dispatch_timer
@@ -22,7 +23,7 @@ from .timers import dispatch_timer
 CHUNK = 1000
 
 
-def fan_out(plan: Plan, job: Job, action: FanOut, *, max_retries: int, here: str | None) -> Step:
+def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, here: str | None) -> Step:
     """Store all branches and send the first of them; without any, go on to the aggregator at once."""
     step = job.steps + 1
     state = str(job.current_state)
@@ -31,8 +32,7 @@ def fan_out(plan: Plan, job: Job, action: FanOut, *, max_retries: int, here: str
     if not action.branches:
         return _join(plan, job, branches, here=here)
     tasks = [
-        new_task(job, branch, branch=number, max_retries=max_retries)
-        for number, branch in enumerate(action.branches, start=1)
+        new_task(job, branch, branch=number, retry=retry) for number, branch in enumerate(action.branches, start=1)
     ]
     job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks={task.id: task for task in tasks})
     return _send(plan, job, tasks[:CHUNK])

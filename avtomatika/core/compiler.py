@@ -36,6 +36,7 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         api_version=blueprint.api_version,
         api_endpoint=blueprint.api_endpoint,
         execution_timeout_seconds=blueprint.execution_timeout_seconds,
+        retry=blueprint.retry,
     )
 
 

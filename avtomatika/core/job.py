@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
+from .retry import RetryPolicy
+
 #: Anything that JSON can carry.
 Json = Any
 
@@ -41,7 +43,8 @@ class Task:
     ``id`` is ``<job>.<step>.<branch>``, the same however often it is published; the branches of a fan-out count from 1,
     a task that stands alone is 0. ``attempt`` counts from 1, only grows, and fences: a result of another attempt is
     stale. ``is_open`` is False while the back-off before ``attempt`` runs.
-    ``output_schema`` is the JSON Schema that the data of its result must fit.
+    ``output_schema`` is the JSON Schema that the data of its result must fit; ``retry`` how failures are tried again,
+    where that is not as usual: but for ``max_retries``, which is counted here.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Task:
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     output_schema: Mapping[str, Json] | None = None
+    retry: RetryPolicy | None = None
     is_open: bool = True
 
     @property

@@ -35,7 +35,7 @@ from .plan import EndKind, Plan
 from .retry import RetryPolicy
 from .rules import Rules
 from .step import SendEvent, Step
-from .tasks import given, new_task, open_task
+from .tasks import given, new_task, open_task, retry_of
 from .timers import deadline_timer, handler_timer
 
 #: Quicker than a task's: a handler that raises holds up nobody but its own job.
@@ -156,7 +156,7 @@ def decide(
         case DispatchTask():
             return entered.then(_dispatch(plan, entered.job, action, rules))
         case FanOut():
-            return entered.then(branches.fan_out(plan, entered.job, action, max_retries=rules.max_retries, here=here))
+            return entered.then(branches.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), here=here))
         case Wait():
             return entered.then(pauses.wait(plan, entered.job, action))
         case AwaitApproval():
@@ -268,7 +268,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
 
 def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
     job = job.evolve(steps=job.steps + 1)
-    return open_task(plan, job, new_task(job, action, max_retries=rules.max_retries))
+    return open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules)))
 
 
 def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .names import NAME
+from .retry import RetryPolicy
 
 #: Direct exchange of all step messages.
 STEPS = "avt.steps"
@@ -156,6 +157,7 @@ class Plan:
     api_version: str = "v1"
     api_endpoint: str | None = None
     execution_timeout_seconds: float | None = None
+    retry: RetryPolicy | None = None
 
     @property
     def main_queue(self) -> str:

@@ -14,6 +14,7 @@ from .declared import check_declared, words
 from .job import Json
 from .jsonable import as_json
 from .plan import StatePlan
+from .retry import RetryPolicy
 
 #: Priorities of tasks: higher is sooner.
 PRIORITIES = range(10)
@@ -47,13 +48,15 @@ class Recorder:
         dispatch_timeout: float | None = None,
         result_timeout: float | None = None,
         output_schema: Mapping[str, Json] | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
 
         *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
         task, *result_timeout* how many until it answers. Several of these in one handler, all with one aggregator as
         their state for ``success``, are one fan-out. *output_schema* is the JSON Schema that the data of the result
-        must fit; a job whose worker answers anything else is quarantined.
+        must fit; a job whose worker answers anything else is quarantined. *retry* says which failures are tried again,
+        after which pauses; *max_retries* goes before what it says.
         """
         options = {
             "priority": priority,
@@ -61,6 +64,7 @@ class Recorder:
             "dispatch_timeout": dispatch_timeout,
             "result_timeout": result_timeout,
             "output_schema": output_schema,
+            "retry": retry,
         }
         self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
 
@@ -178,6 +182,7 @@ def _task(
         dispatch_timeout_seconds=arguments.seconds(options.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
         result_timeout_seconds=arguments.seconds(options.get("result_timeout"), f"{action}: result_timeout"),
         output_schema=arguments.schema(options.get("output_schema"), f"{action}: output_schema"),
+        retry=arguments.retry(options.get("retry"), f"{action}: retry"),
     )
 
 

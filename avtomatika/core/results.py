@@ -10,13 +10,11 @@ from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine
 from .output_schema import fault_in
 from .plan import Plan
-from .retry import RetryPolicy
+from .retry import TRANSIENT, RetryPolicy
 from .step import BranchEnd, SendEvent, Step
 from .tasks import open_task
 from .timers import retry_timer, timers_of_task
 
-#: Another attempt may succeed; the code of a failure that gives none.
-TRANSIENT = "TRANSIENT_ERROR"
 #: The parameters are wrong: no attempt can succeed, and nobody needs to look.
 INVALID_INPUT = "INVALID_INPUT_ERROR"
 #: The data of a result are not what the handler said that they must be: people have to look.
@@ -62,6 +60,8 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> St
     data = {"which": event.which, "error": problem}
     entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
     case = _Case(plan, job, task, here)
+    if (delay_seconds := _delay_seconds(task, problem)) is not None:
+        return _retried(case, entry, problem, delay_seconds=delay_seconds)
     if case.is_collected(target):
         return case.collect(entry, {"status": "timeout", "data": None, "error": problem})
     case = replace(case, job=job.evolve(error=problem))
@@ -127,8 +127,9 @@ def _success(case: _Case, event: Result) -> Step:
 
 def _failure(case: _Case, event: Result) -> Step:
     problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
-    if problem["code"] == TRANSIENT and (delay_seconds := _delay_seconds(case.task)) is not None:
-        return _retried(case, event, problem, delay_seconds=delay_seconds)
+    if (delay_seconds := _delay_seconds(case.task, problem)) is not None:
+        entry = _entry("task_failed", event, case.task.state, {"error": problem})
+        return _retried(case, entry, problem, delay_seconds=delay_seconds)
     return _failed(case, event, problem, target=case.task.transitions.get("failure"))
 
 
@@ -155,7 +156,7 @@ def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: 
     return closed.then(quarantine(closed.job, problem))
 
 
-def _retried(case: _Case, event: Result, problem: Mapping[str, Json], *, delay_seconds: float) -> Step:
+def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, delay_seconds: float) -> Step:
     task = case.task
     waiting = replace(task, attempt=task.attempt + 1, is_open=False)
     job = case.job.evolve(error=problem, tasks={**case.job.tasks, task.id: waiting})
@@ -168,15 +169,17 @@ def _retried(case: _Case, event: Result, problem: Mapping[str, Json], *, delay_s
     )
     return Step(
         job,
-        history=(_entry("task_failed", event, task.state, {"error": problem}), retried),
+        history=(entry, retried),
         timers=(retry_timer(case.plan, job, waiting, delay_seconds),),
         cancelled_timers=timers_of_task(task),
         closed=((task.id, task.attempt),),
     )
 
 
-def _delay_seconds(task: Task) -> float | None:
-    delay = RetryPolicy(max_retries=task.max_retries).delay_after(task.attempt, name=task.id)
+def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
+    """The pause before the next attempt after *problem*; None where there is none."""
+    policy = replace(task.retry or RetryPolicy(), max_retries=task.max_retries).for_code(problem["code"])
+    delay = None if policy is None else policy.delay_after(task.attempt, name=task.id)
     return None if delay is None else delay.total_seconds()
 
 

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .actions import DispatchTask
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .plan import Plan
+from .retry import RetryPolicy
+from .rules import Rules
 from .step import SendTask, Step
 from .timers import dispatch_timer
 
+_USUAL = RetryPolicy()
 
-def new_task(job: Job, action: DispatchTask, *, branch: int = 0, max_retries: int) -> Task:
-    """The task of the present step of *job*, *branch* from 1 in a fan-out."""
+
+def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPolicy) -> Task:
+    """The task of the present step of *job*, *branch* from 1 in a fan-out; *retry* holds where the action has none."""
+    policy = action.retry or retry
     return Task(
         id=f"{job.id}.{job.steps}.{branch}",
         task_type=action.task_type,
         state=str(job.current_state),
         transitions=action.transitions,
         params=action.params,
-        max_retries=given(action.max_retries, max_retries),
+        max_retries=given(action.max_retries, policy.max_retries),
         priority=given(action.priority, job.priority),
         dispatch_timeout_seconds=given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
         result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
         output_schema=action.output_schema,
+        retry=None if replace(policy, max_retries=_USUAL.max_retries) == _USUAL else policy,
     )
+
+
+def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
+    """How tasks of *plan* are tried again where their handler does not say."""
+    return plan.retry or RetryPolicy(max_retries=rules.max_retries)
 
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:

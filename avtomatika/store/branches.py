@@ -9,7 +9,7 @@ from enum import StrEnum
 import orjson
 
 from avtomatika.core.events import Joined, Result
-from avtomatika.core.job import HistoryEntry, Job, Json, Task, branch_of
+from avtomatika.core.job import HistoryEntry, Job, Json, branch_of
 from avtomatika.core.results import branch_answer
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
@@ -18,7 +18,7 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .messages import step_message
-from .records import dump_entry
+from .records import dump_entry, load_task
 from .scripts import BRANCH
 
 
@@ -67,7 +67,7 @@ class WantedBranches:
         """The answers to :meth:`commands`."""
         left = list(rows)
         found = left.pop(0) if self.numbers else []
-        tasks = [Task(**orjson.loads(task)) for task in found if task is not None]
+        tasks = [load_task(orjson.loads(task)) for task in found if task is not None]
         job = self.job.evolve(tasks={task.id: task for task in tasks})
         return LoadedBranches(job, _in_order(self.job, left.pop(0)) if self.answers else {})
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Parent, Pause, RecordedEntry, Task
+from avtomatika.core.retry import RetryPolicy
 
 #: Fields of a job hash in the order that :func:`load_job` takes them.
 JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
@@ -103,7 +104,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         state_history=doc["state_history"],
         result=doc.get("result"),
         error=doc.get("error"),
-        tasks={task["id"]: Task(**task) for task in doc.get("tasks", ())},
+        tasks={task["id"]: load_task(task) for task in doc.get("tasks", ())},
         fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
         pause=Pause(**doc["pause"]) if "pause" in doc else None,
         children=tuple(doc.get("children", ())),
@@ -122,6 +123,12 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
     )
+
+
+def load_task(fields: Mapping[str, Any]) -> Task:
+    """The task that *fields* were dumped of."""
+    retry = fields.get("retry")
+    return Task(**fields) if retry is None else Task(**{**fields, "retry": RetryPolicy.of(retry)})
 
 
 def dump_entry(entry: HistoryEntry) -> bytes:

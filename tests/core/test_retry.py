@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +43,39 @@ def test_takes_at_most_its_share_off_and_is_the_same_every_time(attempt: int, na
     assert full is not None
     assert full / 2 <= delay <= full
     assert delay == policy.delay_after(attempt, name=name)
+
+
+def test_a_code_of_its_own_has_a_policy_of_its_own_and_others_are_for_good() -> None:
+    busy = RetryPolicy(max_retries=20, base_seconds=60)
+    policy = RetryPolicy(by_code={"BUSY": busy, "TRANSIENT_ERROR": RetryPolicy(max_retries=0)})
+
+    assert policy.for_code("BUSY") is busy
+    assert policy.for_code("TRANSIENT_ERROR") == RetryPolicy(max_retries=0)
+    assert policy.for_code("PERMANENT_ERROR") is None
+    assert RetryPolicy().for_code("TRANSIENT_ERROR") == RetryPolicy()
+
+
+def test_is_the_same_after_it_was_stored() -> None:
+    policy = RetryPolicy(5, 2, 60, 0.1, by_code={"BUSY": RetryPolicy(max_retries=20)})
+
+    assert RetryPolicy.of(orjson.loads(orjson.dumps(policy))) == policy
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"max_retries": -1}, "max_retries must be a whole number from 0, not -1"),
+        ({"max_retries": "3"}, "max_retries must be a whole number from 0, not '3'"),
+        ({"base_seconds": 0}, "base_seconds must be a number of seconds above 0, not 0"),
+        ({"cap_seconds": float("inf")}, "cap_seconds must be a number of seconds above 0, not inf"),
+        ({"base_seconds": 3600}, "cap_seconds=300 must not be less than base_seconds=3600"),
+        ({"jitter": 2}, "jitter must be a number from 0 to 1, not 2"),
+        ({"by_code": {"BUSY": 3}}, "by_code must map codes to policies without codes of their own, not 'BUSY': 3"),
+    ],
+)
+def test_what_is_no_policy_is_refused_where_it_is_written(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        RetryPolicy(**fields)
 
 
 def test_spreads_what_failed_together() -> None:
