@@ -13,7 +13,7 @@ import click
 
 from avtomatika.client import ApiClient
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import Conflict, InvalidRequest
 
 from .api import api_client, api_options, creation_url
 from .history import describe, events_until_the_end, print_history
@@ -133,6 +133,24 @@ def retry(api: ApiClient, job_id: str) -> None:
     """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
     answer = api.retry(job_id)
     click.echo(answer.get("job_id") or answer["id"])
+
+
+@command.command()
+@click.argument("job_id")
+@click.argument("decision", required=False)
+@click.option("--comment", help="Stands in the history of the job.")
+@json_option
+@click.pass_obj
+def approve(api: ApiClient, job_id: str, decision: str | None, comment: str | None, as_json: bool) -> None:
+    """Decide what a job asks; without DECISION, print the question and what may be decided."""
+    if decision is not None:
+        print_fields(api.approve(job_id, decision, comment=comment), as_json=as_json)
+        return
+    job = api.job(job_id, fields=("status", "waiting_for"))
+    asked = job["waiting_for"]
+    if asked is None or asked["kind"] != "approval":
+        raise Conflict(f"the job asks nothing: it is {job['status']}")
+    print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"])}, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from avtomatika.tokens import Clients
 
 from . import docs, health
 from .access import guard
-from .api import blueprints, control, files, jobs, workers
+from .api import approvals, blueprints, control, files, jobs, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -82,6 +82,7 @@ def create_app(
         creation_routes(by_name.values()),
         jobs.routes,
         control.routes,
+        approvals.routes,
         files.routes,
         blueprints.routes,
         workers.routes,

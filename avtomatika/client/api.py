@@ -8,46 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep
-from types import TracebackType
 from typing import Any
-from urllib.parse import quote, urlsplit
-
-import requests
+from urllib.parse import quote
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import AvtomatikaError, InvalidRequest, Unavailable
+from avtomatika.errors import Unavailable
 
 from . import transfers
-from .problems import error_of
+from .caller import Caller
 
 #: How long the server may hold a request that waits for a job to change.
 LONGEST_WAIT_SECONDS = 25.0
 
 
-class ApiClient:
+class ApiClient(Caller):
     """One server, asked with one token. Use it as a context manager, or close it."""
-
-    def __init__(self, base_url: str, token: str, *, timeout_seconds: float = 10.0) -> None:
-        if urlsplit(base_url).scheme not in ("http", "https"):
-            raise InvalidRequest(f"{base_url!r} is no address of a server: it must begin with http:// or https://")
-        self._base_url = base_url.rstrip("/")
-        self._timeout_seconds = timeout_seconds
-        self._session = requests.Session()
-        self._session.headers["X-Client-Token"] = token
-
-    def __repr__(self) -> str:
-        return f"ApiClient({self._base_url!r})"
-
-    def __enter__(self) -> ApiClient:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._session.close()
 
     # ------------------------------------------------------------ jobs
 
@@ -129,6 +104,15 @@ class ApiClient:
         """
         return self._json("POST", f"{_job_path(job_id)}/retry")
 
+    def approve(self, job_id: str, decision: str, *, comment: str | None = None) -> dict[str, Any]:
+        """Decide what a job asks (its ``waiting_for`` has the question and the decisions); answers it as it then is.
+
+        Raises Conflict where somebody else has decided, or it asks nothing; InvalidRequest for a word that it does
+        not know.
+        """
+        body = {"decision": decision, "comment": comment}
+        return self._json("POST", f"{_job_path(job_id)}/approve", json=body)
+
     def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
         """The job once it is over, or as it stands when the time is up; without a timeout it waits for ever.
 
@@ -204,39 +188,6 @@ class ApiClient:
         workers: list[dict[str, Any]] = self._json("GET", "/api/v1/workers")["workers"]
         return workers
 
-    # ------------------------------------------------------------ inside
-
-    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        response = self._ask(method, path, **options)
-        try:
-            answer = response.json()
-        except requests.JSONDecodeError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise AvtomatikaError(f"{self._base_url}{path} answered {response.status_code}, but no JSON object")
-        return answer
-
-    def _bytes(self, path: str, format: str) -> bytes:
-        content: bytes = self._ask("GET", path, params={"format": format}).content
-        return content
-
-    def _ask(
-        self, method: str, path: str, *, held_seconds: float = 0, is_redirected: bool = False, **options: Any
-    ) -> requests.Response:
-        """The answer that is none of an error; where *is_redirected*, the one that leads elsewhere."""
-        url = self._base_url + path
-        timeout = (self._timeout_seconds, self._timeout_seconds + held_seconds)
-        try:
-            # A redirect would carry the token to whatever place it names.
-            response = self._session.request(method, url, timeout=timeout, allow_redirects=False, **options)
-        except requests.Timeout:
-            raise Unavailable(f"{self._base_url} did not answer within {timeout[1]:g} s") from None
-        except requests.RequestException as error:
-            raise Unavailable(f"{self._base_url} cannot be reached: {_reason(error)}") from None
-        if response.ok and response.is_redirect == is_redirected:
-            return response
-        raise error_of(response, path)
-
 
 def _job_path(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='')}"
@@ -244,13 +195,3 @@ def _job_path(job_id: str) -> str:
 
 def _blueprint_path(name: str) -> str:
     return f"/api/v1/blueprints/{quote(name, safe='')}"
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost reason: requests wraps it three deep, with addresses of objects in between."""
-    reason = type(error).__name__
-    cause: BaseException | None = error
-    while cause is not None:
-        reason = getattr(cause, "strerror", None) or reason
-        cause = cause.__cause__ or cause.__context__
-    return reason

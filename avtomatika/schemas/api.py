@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marshmallow import Schema, fields
 
-from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, JobStatus, Json
 from avtomatika.core.plan import STEPS, EndKind, Plan, Via
+from avtomatika.core.standing import InHand, Standing
+from avtomatika.core.waiting import Waiting, waiting_for
 
 from .api_fields import Timestamp
 
@@ -18,15 +19,33 @@ _NOBODY = InHand()
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job together with who works for it: open task -> who has it in hand."""
+    """A job together with what is told of it while it stands."""
 
     job: Job
-    hands: Mapping[str, InHand]
+    standing: Standing = field(default_factory=Standing)
+
+    @property
+    def hands(self) -> Mapping[str, InHand]:
+        return self.standing.hands
 
     @property
     def worker_id(self) -> str | None:
         """Who has the (first) open task."""
         return next((hand.worker_id for hand in self.hands.values()), None)
+
+    @property
+    def parent_id(self) -> str | None:
+        return None if self.job.parent is None else self.job.parent.job_id
+
+    @property
+    def waiting_for(self) -> Waiting | None:
+        return waiting_for(self.job)
+
+    @property
+    def branches(self) -> dict[str, Json] | None:
+        """How far a fan-out is."""
+        of = self.job.fan_out
+        return None if of is None else {"total": of.size, "sent": of.sent, "left": self.standing.branches_left}
 
     @property
     def latest(self) -> InHand:
@@ -74,6 +93,7 @@ class JobSummarySchema(Schema):
     error = fields.Raw(attribute="job.error", allow_none=True)
     client = fields.String(attribute="job.client")
     retry_of = fields.String(attribute="job.retry_of", allow_none=True)
+    parent_id = fields.String(allow_none=True, metadata={"description": "the job that waits for this one"})
     priority = fields.Integer(attribute="job.priority")
     labels = fields.Dict(attribute="job.labels", keys=fields.String(), values=fields.String())
     version = fields.Integer(attribute="job.version", metadata={"description": "rises by one with each change"})
@@ -93,6 +113,26 @@ class TaskSchema(Schema):
     progress_message = fields.String(allow_none=True)
 
 
+class WaitingSchema(Schema):
+    """What a job waits for that is no task. Dumps a Waiting."""
+
+    kind = fields.String(metadata={"description": "timer, approval or child"})
+    since = Timestamp(attribute="since_ms")
+    until = Timestamp(attribute="until_ms", metadata={"description": "null: without a limit"})
+    integration = fields.String(allow_none=True)
+    message = fields.String(allow_none=True, metadata={"description": "what is to be decided"})
+    decisions = fields.List(fields.String(), allow_none=True, metadata={"description": "what may be decided"})
+    child_id = fields.String(allow_none=True)
+
+
+class BranchesSchema(Schema):
+    """How far a fan-out is."""
+
+    total = fields.Integer()
+    sent = fields.Integer(metadata={"description": "to workers; more follow"})
+    left = fields.Integer(metadata={"description": "that have not ended"})
+
+
 class JobSchema(JobSummarySchema):
     """A job as it stands. Dumps a :class:`JobView`."""
 
@@ -104,7 +144,17 @@ class JobSchema(JobSummarySchema):
         metadata={"description": "of the open task that told last: from 0 to 1"},
     )
     progress_message = fields.String(attribute="latest.message", allow_none=True)
-    tasks = fields.List(fields.Nested(TaskSchema), metadata={"description": "open ones"})
+    tasks = fields.List(fields.Nested(TaskSchema), metadata={"description": "open ones, but for those of a fan-out"})
+    branches = fields.Nested(BranchesSchema, allow_none=True, metadata={"description": "of the fan-out it waits for"})
+    waiting_for = fields.Nested(
+        WaitingSchema, allow_none=True, metadata={"description": "a time, a person or another job; null for tasks"}
+    )
+    decision = fields.String(
+        attribute="standing.decision",
+        allow_none=True,
+        metadata={"description": "what was decided of the approval that it waits for, until it goes on"},
+    )
+    children = fields.List(fields.String(), attribute="job.children", metadata={"description": "jobs that it started"})
     initial_data = fields.Dict(attribute="job.initial_data")
     state_history = fields.Dict(attribute="job.state_history", metadata={"description": "what results left, merged"})
 

@@ -6,9 +6,10 @@ from .creation import Created, NewJob
 from .data import StoredData
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
+from .memory import ServerInfo
 from .records import JobFilter
 from .registry import Registry, WorkerRecord
-from .store import ServerInfo, Store
+from .store import Store
 from .upkeep import Upkeep
 from .webhooks import WebhookRecords
 

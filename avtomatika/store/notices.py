@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from avtomatika.core.hands import InHand
 from avtomatika.core.job import HistoryEntry
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router
@@ -46,21 +43,6 @@ def progress_call(progress: Progress, *, keys: Keys) -> Call:
     """Writes down how far a task is, unless nobody waits for that attempt any more."""
     args: list[Argument] = [progress.task_id, progress.attempt, repr(float(progress.progress)), progress.message]
     return Call(PROGRESS, [keys.tasks(progress.job_id)], args)
-
-
-def read_hands(fields: Sequence[bytes]) -> dict[str, InHand]:
-    """Open tasks that somebody has begun with, or told of; *fields* is the hash of open tasks."""
-    table = {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
-    hands = {}
-    for task_id, attempt in table.items():
-        worker, told = table.get(f"{task_id}/worker"), table.get(f"{task_id}/progress", b"")
-        if told.startswith(attempt + b" "):
-            _, told_ms, share, message = told.decode().split(" ", 3)
-            worker_id = None if worker is None else worker.decode()
-            hands[task_id] = InHand(worker_id, float(share), message, int(told_ms))
-        elif worker is not None:
-            hands[task_id] = InHand(worker.decode())
-    return hands
 
 
 def _taken_entry(taken: Taken) -> HistoryEntry:

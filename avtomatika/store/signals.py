@@ -9,11 +9,11 @@ from secrets import token_hex
 from typing import Literal
 
 from avtomatika.core.events import Decision, Signal
-from avtomatika.core.job import Job
+from avtomatika.core.job import Job, Pause
 from avtomatika.core.pauses import decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import Conflict, InvalidRequest
+from avtomatika.errors import Conflict, InvalidRequest, NotFound
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
@@ -41,18 +41,31 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
-    """What *by* decides of the approval that *job* waits for.
-
-    Raises Conflict where it waits for none, InvalidRequest for a word that is not asked for.
-    """
-    pause = job.pause
-    if pause is None or pause.kind != "approval":
-        raise Conflict(f"the job does not wait for a decision: it is {job.status}")
+    """What *by* decides of the approval that *job* waits for; InvalidRequest for a word that is not asked for."""
+    pause = approval_of(job)
+    if pause is None:
+        raise ValueError(f"job {job.id} asks nobody")
     if decision not in decisions(pause):
         known = ", ".join(decisions(pause))
         message = f"{decision!r} is not a decision here; there are {known}"
         raise InvalidRequest(message, fields={"decision": [f"must be one of: {known}"]})
     return Decision(job.id, pause.token, decision, by, comment)
+
+
+def approval_of(job: Job) -> Pause | None:
+    """The approval that *job* waits for."""
+    return job.pause if job.pause is not None and job.pause.kind == "approval" else None
+
+
+def too_late(job: Job, token: str | None, decided: str) -> Conflict:
+    """Why *job* does not ask what *token* names, or nothing at all; *decided* is the last decision that was taken."""
+    of, _, words = decided.partition(" ")
+    if words and of == token:
+        return Conflict(f"it was decided already: {words}")
+    if token is not None:
+        return Conflict(f"the job does not wait for this decision any more: it is {job.status}")
+    last = f"; the last one was: {words}" if words else ""
+    return Conflict(f"the job does not wait for a decision: it is {job.status}{last}")
 
 
 def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
@@ -62,3 +75,14 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
     taken = f"{decision.decision} by {decision.by}"
     return Call(DECIDE, call_keys, [decision.token, taken, route.version, router.encode(message)])
+
+
+def check_decided(job: Job, word: bytes, told: str) -> None:
+    """Raise what the script's answer to :func:`decide_call` means, if it did not take the decision."""
+    match word:
+        case b"GONE":
+            raise NotFound("job", job.id)
+        case b"DECIDED":
+            raise Conflict(f"it was decided already: {told}")
+        case b"OVER":
+            raise Conflict(f"the job does not wait for this decision any more: it is {told}")

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
-from time import monotonic
 from typing import Any
 
 import orjson
-from redis.exceptions import ResponseError
 
 from avtomatika import transport
-from avtomatika.core.hands import InHand
 from avtomatika.core.job import Job, Json, RecordedEntry
 from avtomatika.core.signing import GroupSecret
+from avtomatika.core.standing import Standing
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, Unavailable
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
 
+from . import standing
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
@@ -30,27 +28,22 @@ from .ids import new_job_id
 from .keyring import Keyring
 from .keys import Keys
 from .listing import list_jobs
-from .notices import progress_call, read_hands, taken_call
+from .memory import ServerInfo, ServerMemory
+from .notices import progress_call, taken_call
 from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
-from .signals import REFUSALS, Wish, decide_call, new_decision, new_signal, signal_call
-
-#: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
-MEMORY_SHARE_FOR_NEW_JOBS = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
-    """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` where the server does not tell which of them.
-
-    Memory in bytes, *maxmemory* 0 for no limit.
-    """
-
-    version: str
-    aof: str
-    used_memory: int
-    maxmemory: int
+from .signals import (
+    REFUSALS,
+    Wish,
+    approval_of,
+    check_decided,
+    decide_call,
+    new_decision,
+    new_signal,
+    signal_call,
+    too_late,
+)
 
 
 class Store:
@@ -75,7 +68,7 @@ class Store:
         self._group = group
         self._job_ttl_ms = job_ttl_seconds * 1000
         self._cleanups = cleanups
-        self._memory_checked = 0.0
+        self._memory = ServerMemory(server)
         #: The workers that these jobs are for.
         self.registry = Registry(server, prefix=prefix)
 
@@ -101,7 +94,7 @@ class Store:
 
     def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[Created]:
         """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
-        self._refuse_when_full()
+        self._memory.refuse_when_full()
         steps = [first_step(new, new_job_id(self._group)) for new in news]
         quota = None if monthly is None else Quota.of(monthly, now=datetime.now(UTC))
 
@@ -135,24 +128,24 @@ class Store:
         if word == b"REFUSED":
             raise Conflict(REFUSALS[wish].format(status.decode()))
 
-    def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None) -> None:
+    def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
         """Answer the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
 
-        Raises Conflict where it waits for none, or somebody else has decided; InvalidRequest for another word than
-        those that are asked for; NotFound where it is gone.
+        With a *token* it is the approval of that token that is answered, and no later one. Raises Conflict where the
+        job does not wait for it, or somebody else has decided; InvalidRequest for another word than those that are
+        asked for; NotFound where it is gone.
         """
+        asked = approval_of(job)
+        if asked is None or asked.token != (token or asked.token):
+            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
+            raise too_late(job, token, (decided or b"").decode())
         made = new_decision(job, decision, by=by, comment=comment)
         word, told = run_routed(
             self._server,
             self._router,
             lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
-        if word == b"GONE":
-            raise NotFound("job", job.id)
-        if word == b"DECIDED":
-            raise Conflict(f"it was decided already: {told.decode()}")
-        if word == b"OVER":
-            raise Conflict(f"the job does not wait for this decision any more: it is {told.decode()}")
+        check_decided(job, word, told.decode())
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write many steps in one round trip, each wholly or not at all.
@@ -252,29 +245,13 @@ class Store:
         [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
         return [load_note(row) for row in rows]
 
-    def hands(self, job_id: str) -> dict[str, InHand]:
-        """Open tasks that a worker has begun with: task id -> who has it, and how far it is."""
-        [fields] = read_all(self._server, [("HGETALL", self._keys.tasks(job_id))])
-        return read_hands(fields)
+    def standing(self, job: Job) -> Standing:
+        """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
+        return standing.read(job, read_all(self._server, standing.commands(job, self._keys)))
 
     def ping(self) -> ServerInfo:
         """What the server says of itself; raises Unavailable when it is away."""
-        with server_errors():
-            info = self._server.client.info()
-            fsync = self._fsync() if info.get("aof_enabled") else "off"
-        return ServerInfo(
-            version=info.get("valkey_version") or info["redis_version"],
-            aof=fsync,
-            used_memory=info["used_memory"],
-            maxmemory=info["maxmemory"],
-        )
-
-    def _fsync(self) -> str:
-        """How often the append-only file is synced; hosted servers keep that to themselves."""
-        try:
-            return str(self._server.client.config_get("appendfsync")["appendfsync"])
-        except ResponseError:
-            return "on"
+        return self._memory.info()
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""
@@ -290,17 +267,3 @@ class Store:
             [self._keys.job(job_id), self._keys.notes(job_id), stream],
             [self._router.consumer_name, entry, text],
         )
-
-    def _refuse_when_full(self) -> None:
-        """Look at the server's memory at most once a second."""
-        if monotonic() - self._memory_checked < 1:
-            return
-        with server_errors():
-            memory = self._server.client.info("memory")
-        limit = memory["maxmemory"]
-        if limit and memory["used_memory"] > MEMORY_SHARE_FOR_NEW_JOBS * limit:
-            share = round(100 * memory["used_memory"] / limit)
-            raise Unavailable(
-                f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
-            )
-        self._memory_checked = monotonic()

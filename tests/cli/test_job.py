@@ -11,11 +11,32 @@ import pytest
 
 from .conftest import Run, Up, in_process, write_project
 
+#: A workflow that asks whoever is there.
+QUESTIONS = """
+from avtomatika import Blueprint
+
+bp = Blueprint(name="questions", api_endpoint="jobs/questions")
+
+@bp.handler(is_start=True)
+def ask(actions):
+    actions.await_human_approval("mail", "Shall we?", {"approved": "done", "rejected": "failed"})
+
+@bp.handler(is_end=True)
+def done(approval):
+    return approval
+
+@bp.handler(is_end="failed")
+def failed(approval):
+    return approval
+"""
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One ``up`` for all tests here."""
-    everything = Up(write_project(tmp_path_factory.mktemp("jobs") / "project"))
+    folder = write_project(tmp_path_factory.mktemp("jobs") / "project")
+    (folder / "blueprints" / "questions.py").write_text(QUESTIONS)
+    everything = Up(folder)
     yield everything.wait_until_ready()
     everything.end()
     everything.sweep()
@@ -145,3 +166,38 @@ def _wait_until(is_so: Callable[[], Any]) -> None:
     while not is_so():
         assert monotonic() < deadline
         sleep(0.05)
+
+
+@pytest.fixture
+def asking_id(run: Run, running: Up) -> str:
+    """A job that waits for a decision."""
+    job_id = run("job", "submit", "questions").stdout.strip()
+    running.wait_until(lambda: "waiting_for_human" in run("job", "show", job_id).stdout)
+    return job_id
+
+
+def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, running: Up, asking_id: str) -> None:
+    question = run("job", "approve", asking_id).stdout
+    decided = run("job", "approve", asking_id, "rejected", "--comment", "not today")
+    running.wait_until(lambda: "failed" in run("job", "show", asking_id).stdout)
+    second = run("job", "approve", asking_id, "approved")
+    late = run("job", "approve", asking_id)
+
+    assert "Shall we?" in question
+    assert "approved, rejected" in question
+    assert decided.code == 0
+    assert json.loads(run("job", "show", asking_id, "--json").stdout)["result"] == {
+        "decision": "rejected",
+        "by": "operator",
+        "comment": "not today",
+    }
+    assert (second.code, late.code) == (1, 1)
+    assert "the last one was: rejected by operator" in second.stderr
+    assert "the job asks nothing: it is failed" in late.stderr
+
+
+def test_a_word_that_is_not_asked_for_is_usage(run: Run, asking_id: str) -> None:
+    done = run("job", "approve", asking_id, "yes")
+
+    assert done.code == 2
+    assert "there are approved, rejected" in done.stderr

@@ -385,13 +385,13 @@ def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stag
     taken = house.take_task("encode")
 
     house.tell(wire.Progress(job_id, taken[1].task_id, 1, "w", 0.4, "two of five"), "progress")
-    house.turn_until(lambda: house.store.hands(job_id))
-    [hand] = house.store.hands(job_id).values()
+    house.turn_until(lambda: house.store.standing(house.job(job_id)).hands)
+    [hand] = house.store.standing(house.job(job_id)).hands.values()
     house.answer(taken, status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
     house.turn_until(lambda: "task_retried start" in house.history(job_id))
 
     assert (hand.progress, hand.message) == (0.4, "two of five")
-    assert house.store.hands(job_id) == {}
+    assert house.store.standing(house.job(job_id)).hands == {}
     house.turn_until(lambda: house.notices() == 0)
 
 

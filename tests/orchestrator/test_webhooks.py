@@ -139,7 +139,7 @@ def test_the_end_of_a_job_is_told_as_the_api_shows_it_and_signed(post: Post) -> 
     post.turn_until(lambda: post.settled(job_id))
     [request] = receiver.requests
     job = post.house.job(job_id)
-    shown = JobSchema().dump(JobView(job, {}))
+    shown = JobSchema().dump(JobView(job))
     told = request.json["data"]
 
     assert request.path == "/hook?key=a%20b"

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from avtomatika.client import ApiClient
-from avtomatika.core.actions import End, GoTo
+from avtomatika.core.actions import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import (
     AvtomatikaError,
@@ -53,6 +53,19 @@ def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: ApiClient, store:
     assert job is not None
     assert (job.client, job.initial_data, job.priority, job.labels) == ("alice", {"n": 1}, 4, {"team": "blue"})
     assert job.result_timeout_seconds == 60
+
+
+def test_what_a_job_asks_is_decided_once(alice: ApiClient, move: Move) -> None:
+    job_id = alice.submit("video")
+    move(GoTo("encode"), AwaitApproval("mail", "Publish it?", {"approved": "publish", "rejected": "failed"}))
+
+    with pytest.raises(InvalidRequest, match="there are approved, rejected"):
+        alice.approve(job_id, "maybe")
+    decided = alice.approve(job_id, "approved", comment="at last")
+
+    assert decided["decision"] == "approved by alice"
+    with pytest.raises(Conflict, match="decided already: approved by alice"):
+        alice.approve(job_id, "rejected")
 
 
 def test_a_job_is_submitted_to_the_url_of_a_blueprint(alice: ApiClient) -> None:

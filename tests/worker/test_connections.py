@@ -17,6 +17,7 @@ import redis
 import requests
 from dotenv import dotenv_values
 
+from avtomatika.core.job import Job, Task
 from avtomatika.store import Store
 
 from .conftest import Office
@@ -151,7 +152,9 @@ def test_progress_comes_over_http_while_the_task_runs(
         client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
         office.give({"tell": 0.4, "gate": str(gate)})
         wait_until_begun(gate)
-        hand = _in_time(lambda: store.hands("g0-1").get("g0-1.0.0"))
+        task = Task("g0-1.0.0", "any", "any", {})
+        job = Job("g0-1", "any", "00000000", tasks={task.id: task})
+        hand = _in_time(lambda: store.standing(job).hands.get(task.id))
         gate.touch()
 
     assert (hand.progress, hand.message) == (0.4, "as told")

@@ -30,7 +30,7 @@ def cancel_job(job_id: str) -> JobView:
     """Cancel a job: its queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
     site().store.signal(job, "cancel", by=caller().name)
-    return _as_it_is_then(job)
+    return as_it_is_then(job)
 
 
 @routes.post("/<job_id>/retry")
@@ -41,7 +41,7 @@ def retry_job(job_id: str) -> JobView | Response:
     job = callers_job(job_id)
     if job.status is JobStatus.QUARANTINED:
         site().store.signal(job, "retry", by=caller().name)
-        return _as_it_is_then(job)
+        return as_it_is_then(job)
     if not job.status.is_final or job.status is JobStatus.FINISHED:
         raise Conflict(f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again")
     created = create(_again(job))
@@ -51,11 +51,12 @@ def retry_job(job_id: str) -> JobView | Response:
     return response
 
 
-def _as_it_is_then(job: Job) -> JobView:
+def as_it_is_then(job: Job) -> JobView:
+    """The job once it has done as it was told, or after a moment in vain."""
     with suppress(Unavailable):  # no place to wait at: it does as it was told all the same
         changed(job, site().store, wait_seconds=_PATIENCE_SECONDS, waits=site().waits)
     job = callers_job(job.id)
-    return JobView(job, site().store.hands(job.id) if job.tasks else {})
+    return JobView(job, site().store.standing(job))
 
 
 def _again(job: Job) -> NewJob:

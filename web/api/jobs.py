@@ -36,7 +36,7 @@ def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """List jobs, newest first"""
     owner = None if caller().is_operator else caller().name
     jobs, cursor = site().store.list_jobs(JobFilter(client=owner, **wanted))
-    return {"jobs": [JobView(job, {}) for job in jobs], "next": cursor}
+    return {"jobs": [JobView(job) for job in jobs], "next": cursor}
 
 
 @routes.get("/<job_id>")
@@ -48,7 +48,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     if wanted["wait"] and not job.status.is_final:
         changed(job, site().store, wait_seconds=wanted["wait"], waits=site().waits)
         job = callers_job(job_id)
-    view = JobView(job, site().store.hands(job_id) if job.tasks else {})
+    view = JobView(job, site().store.standing(job))
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
 
 

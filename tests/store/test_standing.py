@@ -1,0 +1,46 @@
+"""What stands beside a job costs the same however much there is of it."""
+
+from __future__ import annotations
+
+from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
+from avtomatika.core.standing import Standing
+from avtomatika.store import standing
+from avtomatika.store.keys import Keys
+
+KEYS = Keys()
+
+
+def test_a_fan_out_is_asked_for_one_number_however_large_it_is() -> None:
+    job = Job(
+        "g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_PARALLEL, fan_out=Branches(3, "all", "sum", 10_000, 2000)
+    )
+
+    assert standing.commands(job, KEYS) == [("HGET", KEYS.branches("g0-1"), "left")]
+    assert standing.read(job, [b"9876"]) == Standing(branches_left=9876)
+
+
+def test_a_job_that_waits_for_nothing_is_not_asked_about() -> None:
+    job = Job("g0-1", "any", "0a1b2c3d", JobStatus.FINISHED)
+
+    assert standing.commands(job, KEYS) == []
+    assert standing.read(job, []) == Standing()
+
+
+def test_only_what_is_kept_of_open_tasks_is_read() -> None:
+    task = Task("g0-1.1.0", "encode", "start", {})
+    job = Job("g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_WORKER, tasks={task.id: task})
+
+    [command] = standing.commands(job, KEYS)
+
+    assert command == ("HMGET", KEYS.tasks("g0-1"), "g0-1.1.0", "g0-1.1.0/worker", "g0-1.1.0/progress")
+    [hand] = standing.read(job, [[b"2", b"w1", b"2 1700000000000 0.25 a quarter of it"]]).hands.values()
+    assert (hand.worker_id, hand.progress, hand.message) == ("w1", 0.25, "a quarter of it")
+
+
+def test_the_decision_of_an_earlier_approval_is_not_that_of_this_one() -> None:
+    pause = Pause("approval", "g0-1.7", "ask", {"approved": "done"}, {"integration": "mail", "message": "?"})
+    job = Job("g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_HUMAN, pause=pause)
+
+    assert standing.read(job, [b"g0-1.5 approved by alice"]).decision is None
+    assert standing.read(job, [b"g0-1.7 approved by alice"]).decision == "approved by alice"
+    assert standing.read(job, [None]).decision is None
