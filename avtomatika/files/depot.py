@@ -12,6 +12,7 @@ from avtomatika.errors import InvalidInputError
 from avtomatika.schemas.wire import TaskMessage
 
 from .config import S3Config
+from .names import safe_part
 from .payload import PayloadFolder
 from .task import TaskFiles
 
@@ -50,6 +51,16 @@ class Depot:
         depot = cls(PayloadFolder(), config=None)
         depot.leaves_uris = True
         return depot
+
+    def for_child(self, payload_dir: str) -> Depot:
+        """The same for a process that was forked: with a client and threads of its own, and the files in our folder."""
+        depot = Depot(PayloadFolder(payload_dir), config=self.config, max_task_bytes=self.max_task_bytes)
+        depot.leaves_uris = self.leaves_uris
+        return depot
+
+    def remove_left(self, task: TaskMessage) -> None:
+        """Remove what a process that was killed left of an attempt."""
+        self.payload.remove_left(f"{safe_part(task.task_id)}.{task.attempt}-")
 
     @property
     def bucket(self) -> str | None:

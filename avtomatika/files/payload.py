@@ -5,6 +5,7 @@ Whoever works in such a folder holds a lock on it. One that nobody holds was lef
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -63,6 +64,13 @@ class PayloadFolder:
     def remove_task_folder(self, folder: TaskFolder) -> None:
         self._in_use.discard(folder)
         folder.remove()
+
+    def remove_left(self, prefix: str) -> None:
+        """Remove the tasks' folders whose names begin with *prefix* and that nobody holds."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(Path(self.path, TASKS)):
+                if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
+                    _remove_if_left(entry.path)
 
     def close(self) -> None:
         """Remove what is still there of tasks that were given up, and the temporary folder."""

@@ -6,7 +6,7 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import monotonic
 from typing import Any
 
 from avtomatika.core.events import Result
@@ -23,6 +23,9 @@ from .stop import Stop
 
 logger = logging.getLogger(__name__)
 
+#: So much longer than its job waits for its result may a task run where nobody says that it is over.
+_PATIENCE_SECONDS = 2.0
+
 
 def _unheard(progress: Progress) -> None:
     """Where nobody wants to know."""
@@ -30,9 +33,9 @@ def _unheard(progress: Progress) -> None:
 
 @dataclass(slots=True, eq=False)
 class Assignment:
-    """*origin* is what the link knows it by. ``stop`` is why it is to end before it is done.
+    """*origin* is what the link knows it by; *ask* tells where nobody sets ``stop``, which is why it is to end early.
 
-    ``result`` is written once, by whoever performs it.
+    ``begun_at`` and ``stopped_at`` are of the monotonic clock. ``result`` is written once, by whoever performs it.
     """
 
     task: TaskMessage
@@ -41,38 +44,41 @@ class Assignment:
     origin: Any
     depot: Depot = field(default_factory=Depot.without_s3)
     on_progress: Callable[[Progress], None] = _unheard
+    ask: Callable[[], Stop | None] | None = None
+    limit_seconds: float | None = None
+    is_alone: bool = False
     result: Result | None = None
+    begun_at: float | None = None
     stop: Stop | None = None
+    stopped_at: float = 0.0
 
     def perform(self) -> None:
         """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
-        begun = perf_counter()
         files = self.depot.begin(self.task)
         try:
-            self._check()
+            self._begin()
             arguments = self.skill.arguments(self._context(files.fetch(), Files(files)))
-            result = self._returned(self.skill.function(**arguments), begun)
-            self._answer(result, files.deliver(result.data), begun)
+            result = self._returned(self.skill.function(**arguments))
+            self._answer(result, files.deliver(result.data))
         except BaseException as problem:
-            self._raised(problem, begun)
+            self._raised(problem)
         finally:
             files.close()
 
     async def perform_async(self) -> None:
         """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
-        begun = perf_counter()
         files = self.depot.begin(self.task)
         try:
-            self._check()
+            self._begin()
             task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
             arguments = self.skill.arguments(self._context(task, AsyncFiles(files)))
-            result = self._returned(await self.skill.function(**arguments), begun)
+            result = self._returned(await self.skill.function(**arguments))
             data = result.data
             if files.has_outputs(data):
                 data = await self.depot.in_thread(lambda: files.deliver(data))
-            self._answer(result, data, begun)
+            self._answer(result, data)
         except BaseException as problem:
-            self._raised(problem, begun)
+            self._raised(problem)
         finally:
             if files.has_folder:
                 await self.depot.in_thread(files.close)
@@ -80,32 +86,47 @@ class Assignment:
     def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
         return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
 
+    def overdue(self, now: float) -> Stop | None:
+        """Why it ran long enough, if it did. That the job waits no more is told by orchestrators, if they can."""
+        ran, result_timeout = now - (self.begun_at or now), self.task.result_timeout_seconds
+        if self.limit_seconds is not None and ran > self.limit_seconds:
+            return Stop.LATE
+        return Stop.UNWANTED if result_timeout is not None and ran > result_timeout + _PATIENCE_SECONDS else None
+
+    def fail(self, problem: BaseException) -> None:
+        """End it from without."""
+        self._raised(CancelledError() if self.stop is not None else problem)
+
     def _is_cancelled(self) -> bool:
+        if self.stop is None and self.ask is not None:
+            self.stop = self.ask()
         return self.stop is not None
 
-    def _check(self) -> None:
+    def _begin(self) -> None:
         """What nobody waits for is not begun."""
+        self.begun_at = monotonic()
         if self.stop is not None:
             raise CancelledError
 
-    def _returned(self, value: Any, begun: float) -> Result:
-        return returned(value, self.task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+    def _returned(self, value: Any) -> Result:
+        return returned(value, self.task, worker_id=self.worker_id, duration_ms=self._ms)
 
-    def _answer(self, result: Result, data: Json, begun: float) -> None:
+    def _answer(self, result: Result, data: Json) -> None:
         """What is sent: *data* has URIs where the skill named files, which took some time, too."""
         is_same = data is result.data
-        self.result = result if is_same else replace(result, data=data, duration_ms=_ms_since(begun))
+        self.result = result if is_same else replace(result, data=data, duration_ms=self._ms)
 
-    def _raised(self, problem: BaseException, begun: float) -> None:
+    def _raised(self, problem: BaseException) -> None:
         task = self.task
         if isinstance(problem, CancelledError) and self.stop is not None:
             logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, self.stop)
-            self.result = stopped(self.stop, task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+            self.result = stopped(self.stop, task, worker_id=self.worker_id, duration_ms=self._ms)
             return
         if not isinstance(problem, TaskError | CancelledError):
             logger.warning("task %s, attempt %d: %r", task.task_id, task.attempt, problem, exc_info=problem)
-        self.result = raised(problem, task, worker_id=self.worker_id, duration_ms=_ms_since(begun))
+        self.result = raised(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
 
-
-def _ms_since(begun: float) -> int:
-    return round((perf_counter() - begun) * 1000)
+    @property
+    def _ms(self) -> int:
+        """How long it took until now."""
+        return 0 if self.begun_at is None else round((monotonic() - self.begun_at) * 1000)

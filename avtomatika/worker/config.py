@@ -62,6 +62,10 @@ class WorkerConfig:
     mode: Mode = Mode.FAILOVER
     concurrency: int = 4
     pool: str = "thread"
+    time_limit_seconds: float | None = None
+    kill_after_seconds: float = 10.0
+    max_tasks: int | None = None
+    max_memory_mb: int | None = None
     drain_timeout_seconds: float = 25.0
     lease_seconds: float = 30.0
     max_deliveries: int = 5
@@ -82,6 +86,10 @@ class WorkerConfig:
             mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
             concurrency=values.get("WORKER_CONCURRENCY", _at_least_one) or 4 * (os.cpu_count() or 1),
             pool=values.get("WORKER_POOL", _pool) or "thread",
+            time_limit_seconds=values.get("WORKER_TIME_LIMIT", _positive),
+            kill_after_seconds=_or(10.0, values.get("WORKER_KILL_AFTER", _not_negative)),
+            max_tasks=values.get("WORKER_MAX_TASKS", _at_least_one),
+            max_memory_mb=values.get("WORKER_MAX_MEMORY_MB", _at_least_one),
             drain_timeout_seconds=_or(25.0, values.get("WORKER_DRAIN_TIMEOUT", _not_negative)),
             lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
             max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from types import FrameType
@@ -24,7 +24,8 @@ from .links.http import HttpLink
 from .links.link import Link
 from .links.presence import Identity, Presence
 from .links.turns import Seat, Turns
-from .runtime import Runtime
+from .processes import Child, Processes, Recycling, Zygote
+from .runtime import Runtime, Terms
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -53,17 +54,16 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
     config = WorkerConfig.from_environment(environ)
     if not worker.skills:
         raise SettingsError("the worker has no skill: decorate a function with @worker.skill()")
-    if config.pool != "thread":
-        raise SettingsError(f"WORKER_POOL={config.pool!r}: not available in this version, which has only 'thread'")
     for name in filter(environ.get, _WITHOUT_EFFECT):
         logger.warning("%s is set, but has no effect in this version", name)
     _check(config)
     depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
-    link = _link(worker, config, depot)
+    processes = _processes(worker, config, depot)  # before there are threads
+    link = _link(worker, config, depot, _terms(config, processes))
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
-    with closing(depot), _stopped_by_signals(link):
+    with closing(depot), closing(processes), _stopped_by_signals(link):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
 
@@ -89,29 +89,44 @@ def _check(config: WorkerConfig) -> None:
             )
 
 
-def _link(worker: Worker, config: WorkerConfig, depot: Depot) -> Link:
+def _processes(worker: Worker, config: WorkerConfig, depot: Depot) -> Processes:
+    child = Child(worker.skills, worker_id=config.worker_id, depot=depot)
+    memory_bytes = None if config.max_memory_mb is None else config.max_memory_mb * 1024 * 1024
+    recycling = Recycling(config.max_tasks, memory_bytes)
+    return Processes(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
+
+
+def _terms(config: WorkerConfig, processes: Processes) -> Terms:
+    return Terms(
+        processes=processes,
+        uses_processes=config.pool == "process",
+        time_limit_seconds=config.time_limit_seconds,
+        kill_after_seconds=config.kill_after_seconds,
+    )
+
+
+def _link(worker: Worker, config: WorkerConfig, depot: Depot, terms: Terms) -> Link:
     """The one link, or all of them together."""
     turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
+    make = partial(
+        Runtime, worker.skills, worker_id=config.worker_id, concurrency=config.concurrency, depot=depot, terms=terms
+    )
     if len(config.addresses) == 1:
-        return _link_to(0, worker, config, depot, turns)
+        return _link_to(0, worker, config, make, turns)
     return LinkGroup(
         [
-            Member(str(address), partial(_link_to, place, worker, config, depot, turns))
+            Member(str(address), partial(_link_to, place, worker, config, make, turns))
             for place, address in enumerate(config.addresses)
         ]
     )
 
 
-def _link_to(place: int, worker: Worker, config: WorkerConfig, depot: Depot, turns: Turns) -> Link:
+def _link_to(
+    place: int, worker: Worker, config: WorkerConfig, make_runtime: Callable[..., Runtime], turns: Turns
+) -> Link:
     address = config.addresses[place]
     is_only_broker = len(config.addresses) == 1 and address.scheme in _BROKER_SCHEMES
-    runtime = Runtime(
-        worker.skills,
-        worker_id=config.worker_id,
-        concurrency=config.concurrency,
-        depot=depot,
-        on_end=None if is_only_broker else turns.wake,
-    )
+    runtime = make_runtime(on_end=None if is_only_broker else turns.wake)
     turns.count(place, lambda: runtime.running)
     seat = None if is_only_broker else Seat(turns, place)
     presence = Presence(_identity(worker, config), turns, place)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from avtomatika.files.depot import Depot
@@ -16,11 +18,34 @@ from avtomatika.schemas.wire import TaskMessage
 
 from .assignment import Assignment
 from .executors import Loop, Threads
+from .processes.pool import Processes
 from .progress import Reports
 from .skill import Skill
 from .stop import Stop
+from .watch import Watch
 
 logger = logging.getLogger(__name__)
+
+
+#: A task that was delivered so often may have killed whoever had it: from then on it is in a process of its own.
+ALONE_FROM = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How tasks are run.
+
+    Where there are *processes*, tasks that may be dangerous run there, and sync skills if *uses_processes*.
+    *time_limit_seconds* is for skills that say nothing; a process that does not stop is killed after a while.
+    """
+
+    processes: Processes | None = None
+    uses_processes: bool = False
+    time_limit_seconds: float | None = None
+    kill_after_seconds: float = 10.0
+
+
+_TERMS = Terms()
 
 
 class Runtime:
@@ -33,6 +58,7 @@ class Runtime:
         worker_id: str,
         concurrency: int,
         depot: Depot | None = None,
+        terms: Terms = _TERMS,
         on_end: Callable[[], None] | None = None,
     ) -> None:
         """*on_end* is called, in whatever thread, when a task has ended."""
@@ -40,6 +66,9 @@ class Runtime:
         self._on_end = on_end
         self._depot = depot or Depot.without_s3()
         self._skills = skills
+        self._terms = terms
+        self._processes = terms.processes
+        self._watch = Watch(self._look)
         self._loop = Loop(self._ended)
         self._threads = Threads(self._ended, at_most=concurrency)
         self._in_hand: set[Assignment] = set()
@@ -68,11 +97,7 @@ class Runtime:
 
     def admit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> list[Assignment]:
         """Take tasks of skills that there are in hand, each with what its link knows it by. They can be cancelled."""
-        skills, tell = self._skills, self.reports.tell
-        admitted = [
-            Assignment(task, skills[task.task_type], self.worker_id, origin, self._depot, tell)
-            for task, origin in tasks
-        ]
+        admitted = [self._assignment(task, origin) for task, origin in tasks]
         self._in_hand.update(admitted)
         return admitted
 
@@ -80,8 +105,12 @@ class Runtime:
         """Begin with what was admitted."""
         coroutines: list[Assignment] = []
         functions: list[Assignment] = []
+        apart: list[Assignment] = []
         for assignment in admitted:
-            (coroutines if assignment.skill.is_async else functions).append(assignment)
+            is_apart = self._is_apart(assignment)
+            (apart if is_apart else coroutines if assignment.skill.is_async else functions).append(assignment)
+        if apart and self._processes is not None:
+            self._processes.start(apart, self._ended)
         if coroutines:
             self._loop.start(coroutines)
         if functions:
@@ -105,6 +134,8 @@ class Runtime:
     def withdraw(self) -> list[Assignment]:
         """Take back what has not begun."""
         withdrawn = self._threads.withdraw()
+        if self._processes is not None:
+            withdrawn += self._processes.withdraw(self._ended)
         self._in_hand.difference_update(withdrawn)
         return withdrawn
 
@@ -112,18 +143,59 @@ class Runtime:
         """Have what *is_meant* end soon: async skills get a CancelledError, sync ones see it by ``cancelled()``."""
         for assignment in list(self._in_hand):
             if assignment.stop is None and assignment.result is None and is_meant(assignment):
-                logger.info("task %s, attempt %d: cancelled", assignment.task.task_id, assignment.task.attempt)
-                assignment.stop = Stop.UNWANTED
-                if assignment.skill.is_async:
-                    self._loop.cancel(assignment)
+                self._stop(assignment, Stop.UNWANTED)
 
     def close(self) -> list[Assignment]:
         """Give up; answers what was still in hand, whose results nobody will hear of."""
         abandoned = list(self._in_hand)
         self._in_hand.clear()
+        self._watch.end()
         self._threads.close()
         self._loop.close()
+        if self._processes is not None:
+            self._processes.abandon(abandoned)
         return abandoned
+
+    # ------------------------------------------------------------ inside
+
+    def _assignment(self, task: TaskMessage, origin: Any) -> Assignment:
+        skill = self._skills[task.task_type]
+        assignment = Assignment(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
+        assignment.limit_seconds = skill.time_limit_seconds or self._terms.time_limit_seconds
+        if assignment.limit_seconds is not None or task.result_timeout_seconds is not None:
+            self._watch.begin()
+        if getattr(origin, "deliveries", 1) >= ALONE_FROM:
+            assignment.is_alone = True
+        return assignment
+
+    def _is_apart(self, assignment: Assignment) -> bool:
+        """Whether it is for another process."""
+        wants = assignment.is_alone or (self._terms.uses_processes and not assignment.skill.is_async)
+        return wants and self._processes is not None
+
+    def _stop(self, assignment: Assignment, why: Stop) -> None:
+        logger.info("task %s, attempt %d: to stop, %s", assignment.task.task_id, assignment.task.attempt, why)
+        assignment.stop, assignment.stopped_at = why, monotonic()
+        if self._is_apart(assignment) and self._processes is not None:
+            self._processes.stop(assignment)
+            self._watch.begin()
+        elif assignment.skill.is_async:
+            self._loop.cancel(assignment)
+
+    def _look(self) -> None:
+        """Stop what is late, and kill what did not stop."""
+        now = monotonic()
+        for assignment in list(self._in_hand):
+            if assignment.result is not None or assignment.begun_at is None:
+                continue
+            if assignment.stop is None:
+                why = assignment.overdue(now)
+                if why is not None:
+                    self._stop(assignment, why)
+            elif now - assignment.stopped_at > self._terms.kill_after_seconds and self._is_apart(assignment):
+                assignment.stopped_at = now
+                if self._processes is not None:
+                    self._processes.kill(assignment)
 
     def _ended(self, assignment: Assignment) -> None:
         self._finished.append(assignment)

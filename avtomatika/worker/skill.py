@@ -19,22 +19,30 @@ from .shapes import Shape
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """*wanted* are the parameters of *function* that it is given; *shape* is what ``params`` must be like."""
+    """*wanted* are the parameters of *function* that it is given; *shape* is what ``params`` must be like.
+
+    *time_limit_seconds* is how long it may take; None: as long as the worker allows.
+    """
 
     name: str
     function: Callable[..., Any]
     is_async: bool
     wanted: tuple[str, ...]
     shape: Shape
+    time_limit_seconds: float | None = None
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str | None = None) -> Skill:
+    def of(
+        cls, function: Callable[..., Any], name: str | None = None, *, time_limit_seconds: float | None = None
+    ) -> Skill:
         """Read the signature of *function*; raises SkillError where it could never be called."""
         name = str(name or getattr(function, "__name__", ""))
         if not is_user_name(name):
             raise SkillError(
                 f"skill {name!r}: a name has 1 to 64 letters, digits, '_' and '-', and does not begin with '_'"
             )
+        if time_limit_seconds is not None and not time_limit_seconds > 0:
+            raise SkillError(f"skill {name!r}: its time limit is {time_limit_seconds!r}, but must be above 0 seconds")
         parameters = inspect.signature(function).parameters
         return cls(
             name=name,
@@ -42,6 +50,7 @@ class Skill:
             is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__),
             wanted=tuple(parameter.name for parameter in parameters.values() if _is_wanted(name, parameter)),
             shape=_shape(name, function, parameters.get("params")),
+            time_limit_seconds=time_limit_seconds,
         )
 
     @property

@@ -48,15 +48,16 @@ class Worker:
     @overload
     def skill(self, name: F, /) -> F: ...
     @overload
-    def skill(self, name: str | None = None) -> Callable[[F], F]: ...
-    def skill(self, name: F | str | None = None) -> F | Callable[[F], F]:
+    def skill(self, name: str | None = None, *, time_limit: float | None = None) -> Callable[[F], F]: ...
+    def skill(self, name: F | str | None = None, *, time_limit: float | None = None) -> F | Callable[[F], F]:
         """Offer a function as the skill *name*, by default its own name; with or without parentheses.
 
-        Raises SkillError where the name is taken or the function asks for something that it cannot be given.
+        *time_limit* is how many seconds a task may take; without one ``WORKER_TIME_LIMIT`` says it. Raises SkillError
+        where the name is taken or the function asks for something that it cannot be given.
         """
         if callable(name):
-            return self._register(name, None)
-        return lambda function: self._register(function, name)
+            return self._register(name, None, None)
+        return lambda function: self._register(function, name, time_limit)
 
     #: The same under another name.
     task = skill
@@ -67,8 +68,8 @@ class Worker:
 
         run_script(self)
 
-    def _register(self, function: F, name: str | None) -> F:
-        skill = Skill.of(function, name)
+    def _register(self, function: F, name: str | None, time_limit: float | None) -> F:
+        skill = Skill.of(function, name, time_limit_seconds=time_limit)
         if skill.name in self._skills:
             raise SkillError(f"skill {skill.name!r} is registered twice")
         self._skills[skill.name] = skill

@@ -19,9 +19,15 @@ from .troop import Troop
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
-@pytest.mark.parametrize("victim", ["worker", "orchestrator"])
+@pytest.mark.parametrize(
+    ("victim", "code", "words"),
+    [
+        ("worker", "PERMANENT_ERROR", "the process of the skill ended with exit code 66, where it was alone"),
+        ("orchestrator", "DEAD_LETTER", "max_deliveries, after 5 deliveries"),
+    ],
+)
 def test_a_poisonous_job_is_quarantined_and_the_others_finish(
-    make_server: Callable[..., Any], tmp_path: Path, victim: str
+    make_server: Callable[..., Any], tmp_path: Path, victim: str, code: str, words: str
 ) -> None:
     server = make_server()
     with Troop(server.url, tmp_path, blueprint="poison") as troop, closing(Store.connect(server.url)) as store:
@@ -31,7 +37,7 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
         well += [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
 
         deadline = monotonic() + 120
-        while store.version(ill) and not _is_at_rest(store, ill) and monotonic() < deadline:
+        while not all(_is_at_rest(store, job_id) for job_id in (ill, *well)) and monotonic() < deadline:
             troop.revive(victim)
             sleep(0.1)
         job = store.load(ill)
@@ -40,8 +46,8 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
     assert job is not None
     assert job.status is JobStatus.QUARANTINED
     assert job.error is not None
-    assert job.error["code"] == "DEAD_LETTER"
-    assert "max_deliveries, after 5 deliveries" in job.error["message"]
+    assert job.error["code"] == code
+    assert words in job.error["message"]
     assert ends == {JobStatus.FINISHED}
 
 

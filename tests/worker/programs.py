@@ -13,6 +13,7 @@ from time import monotonic, sleep
 REPOSITORY = Path(__file__).parents[2]
 #: A worker whose task can be kept waiting.
 SCRIPT = """
+import os
 import time
 from pathlib import Path
 from avtomatika import Worker
@@ -28,7 +29,9 @@ def work(params, progress):
     deadline = time.monotonic() + 60
     while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    return {"by": params.get("by")}
+    if "kill" in params:
+        os.kill(os.getpid(), params["kill"])
+    return {"by": params.get("by")} | ({"pid": os.getpid()} if "pid" in params else {})
 
 if __name__ == "__main__":
     worker.run()

@@ -100,6 +100,36 @@ def test_a_second_signal_stops_at_once(
     assert process.wait(DEADLINE_SECONDS) == code
 
 
+def test_a_skill_that_kills_its_process_costs_one_attempt_and_the_worker_lives(start: Start, office: Office) -> None:
+    process = start(WORKER_POOL="process", WORKER_CONCURRENCY="2")
+    office.give({"kill": signal.SIGKILL}, {"pid": True})
+
+    killed, other = office.results(2)
+    process.terminate()
+    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert killed.error == {"code": "TRANSIENT_ERROR", "message": "the process of the skill was killed by SIGKILL"}
+    assert other.data["pid"] != process.pid
+    assert process.returncode == 0
+    assert "Traceback" not in log
+
+
+def test_a_killed_worker_takes_its_processes_with_it(start: Start, office: Office, tmp_path: Path) -> None:
+    process = start(WORKER_POOL="process")
+    office.give({"pid": True})
+    [result] = office.results(1)
+    gate = tmp_path / "never"
+    office.give({"gate": str(gate)})
+    wait_until_begun(gate)
+
+    process.kill()
+
+    deadline = monotonic() + DEADLINE_SECONDS
+    while Path(f"/proc/{result.data['pid']}").exists():
+        assert monotonic() < deadline
+        sleep(0.01)
+
+
 @pytest.mark.faults
 def test_the_task_of_a_killed_worker_is_done_by_another(
     start: Start, redis_url: str, make_office: Callable[..., Office], tmp_path: Path

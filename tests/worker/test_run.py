@@ -36,7 +36,7 @@ def test_a_worker_without_skills_is_refused() -> None:
         run_worker(Worker(), {"REDIS_URL": "redis://localhost"})
 
 
-@pytest.mark.parametrize("url", ["sentinel://a", "amqp://me:sesame@a"])
+@pytest.mark.parametrize("url", ["amqp://me:sesame@a", "amqps://me:sesame@a"])
 def test_a_kind_of_link_that_is_not_there_is_refused(worker: Worker, url: str) -> None:
     with pytest.raises(SettingsError, match=r"a link to .* is not available in this version") as caught:
         run_worker(worker, {"ORCHESTRATOR_URL": url})
@@ -50,8 +50,3 @@ def test_a_web_address_needs_a_token(worker: Worker, url: str) -> None:
         run_worker(worker, {"ORCHESTRATOR_URL": url})
 
     assert "sesame" not in str(caught.value)
-
-
-def test_a_pool_that_is_not_there_is_refused(worker: Worker) -> None:
-    with pytest.raises(SettingsError, match="WORKER_POOL='process': not available"):
-        run_worker(worker, {"REDIS_URL": "redis://localhost", "WORKER_POOL": "process"})

@@ -179,6 +179,7 @@ def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
         "attempt": task.attempt,
         "outcomes": list(task.outcomes),
         "client": task.client,
+        "deliveries": poll.deliveries,
     }
 
 

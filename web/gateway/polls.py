@@ -41,10 +41,11 @@ class Poll:
         self.is_welcome = is_welcome
         self.task: wire.TaskMessage | None = None
         self.priority = 0
+        self.deliveries = 1
         self.answered = Event()
 
-    def answer(self, task: wire.TaskMessage | None, priority: int = 0) -> None:
-        self.task, self.priority = task, priority
+    def answer(self, task: wire.TaskMessage | None, priority: int = 0, deliveries: int = 1) -> None:
+        self.task, self.priority, self.deliveries = task, priority, deliveries
         self.answered.set()
 
 
@@ -163,7 +164,7 @@ class Polls:
         finally:
             intake.release(delivery.tag for delivery, _, _ in matched)
             for (delivery, task, poll), is_done in zip(matched, done, strict=True):
-                poll.answer(task if is_done else None, _priority(delivery))
+                poll.answer(task if is_done else None, _priority(delivery), delivery.deliveries)
 
 
 def _readable(intake: Intake, deliveries: Iterable[Delivery]) -> Iterable[tuple[Delivery, wire.TaskMessage]]:

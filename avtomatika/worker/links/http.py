@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
-from avtomatika.schemas import wire
 from avtomatika.worker.config import Address
 from avtomatika.worker.runtime import Runtime
 
@@ -21,7 +20,7 @@ from .backoff import pause_seconds
 from .deliveries import Deliveries
 from .exchange import Exchange
 from .outbox import Outbox
-from .polled import polled_task
+from .polled import Polled, polled_task
 from .presence import Presence, Pulse
 from .turns import Seat
 
@@ -112,28 +111,29 @@ class HttpLink:
             return False
         taken = 0
         try:
-            task = self._ask(turn.wait_seconds)
-            if task is not None:
-                self._deliveries.in_hand[task.task_id] = task
+            polled = self._ask(turn.wait_seconds)
+            if polled is not None:
+                self._deliveries.in_hand[polled.task.task_id] = polled.task
                 self._seat.wait_for_slot(turn, self._stopping.is_set)
-                taken = self._begin(task)
+                taken = self._begin(polled)
         finally:
             self._seat.ended(turn, taken=taken)
         return True
 
-    def _ask(self, wait_seconds: float) -> wire.TaskMessage | None:
+    def _ask(self, wait_seconds: float) -> Polled | None:
         query = urlencode({"timeout": wait_seconds, "available_skills": ",".join(self._identity.skills)})
         path = f"/_worker/workers/{self._identity.worker_id}/tasks/next?{query}"
         answer = self._asking.ask("GET", path, wait_seconds=wait_seconds)
         return None if answer is None else polled_task(answer, self._address)
 
-    def _begin(self, task: wire.TaskMessage) -> int:
+    def _begin(self, polled: Polled) -> int:
         """Begin, unless we stop or cannot: then nobody names the task any more, and it goes back."""
+        task = polled.task
         if self._stopping.is_set() or not self._runtime.has_skill(task.task_type):
             self._deliveries.in_hand.pop(task.task_id, None)
             logger.warning("task %s (%s) is not begun", task.task_id, task.task_type)
             return 0
-        self._runtime.start([(task, None)])
+        self._runtime.start([(task, polled)])
         return 1
 
     def _fail(self, error: AvtomatikaError, failures: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from avtomatika.errors import Unavailable
@@ -10,20 +11,29 @@ from avtomatika.schemas import wire
 from avtomatika.worker.config import Address
 
 
-def polled_task(answer: Mapping[str, Any], address: Address) -> wire.TaskMessage:
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A task, and how often it was given to a worker, this time included."""
+
+    task: wire.TaskMessage
+    deliveries: int
+
+
+def polled_task(answer: Mapping[str, Any], address: Address) -> Polled:
     """The task in *answer*; raises Unavailable where it is none. Where its result goes is the gateway's affair."""
     job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
     params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
-    client = answer.get("client")
+    client, deliveries = answer.get("client"), answer.get("deliveries", 1)
     if not (
         all(isinstance(text, str) and text for text in (job_id, task_id, task_type))
         and isinstance(params, dict)
         and type(attempt) is int
         and isinstance(outcomes, list)
+        and type(deliveries) is int
         and (client is None or isinstance(client, str))
     ):
         raise Unavailable(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
-    return wire.TaskMessage(
+    task = wire.TaskMessage(
         job_id=str(job_id),
         task_id=str(task_id),
         attempt=attempt,
@@ -34,3 +44,4 @@ def polled_task(answer: Mapping[str, Any], address: Address) -> wire.TaskMessage
         reply_prefix="",
         client=client,
     )
+    return Polled(task, deliveries)

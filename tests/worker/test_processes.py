@@ -1,0 +1,322 @@
+"""Skills in processes of their own. The processes are real, and so is what kills them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.core.events import Result
+from avtomatika.files.depot import Depot
+from avtomatika.files.payload import PayloadFolder
+from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.processes import Child, Processes, Recycling, Zygote
+from avtomatika.worker.runtime import Runtime, Terms
+
+from .conftest import DEADLINE_SECONDS
+
+worker = Worker()
+
+
+@worker.skill()
+def work(params: dict[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool], files: Any) -> Any:
+    """What *params* say, one after the other."""
+    if "share" in params:
+        progress(params["share"], "as told")
+    if "write" in params:
+        files.path("left.txt").write_text("left")
+    if "kill" in params:
+        os.kill(os.getpid(), params["kill"])
+    if "exit" in params:
+        os._exit(params["exit"])
+    if "raise" in params:
+        raise ValueError(params["raise"])
+    if "begun" in params:
+        Path(params["begun"]).write_text(str(os.getpid()))
+    deadline = monotonic() + params.get("seconds", 0)
+    while monotonic() < deadline and (params.get("is_deaf") or not cancelled()):
+        sleep(0.01)
+    if cancelled() and not params.get("is_deaf"):
+        raise asyncio.CancelledError
+    return {"pid": os.getpid(), "thread": threading.current_thread().name}
+
+
+@worker.skill()
+async def async_work(params: dict[str, Any]) -> Any:
+    if "kill" in params:
+        os.kill(os.getpid(), params["kill"])
+    await asyncio.sleep(params.get("seconds", 0))
+    return {"pid": os.getpid()}
+
+
+@pytest.fixture
+def payload_dir(tmp_path: Path) -> Path:
+    return tmp_path / "payloads"
+
+
+MakeRuntime = Callable[..., Runtime]
+
+
+@pytest.fixture
+def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
+    """A runtime whose sync skills run in processes; keyword arguments are those of Recycling and Terms."""
+    closing: list[Callable[[], object]] = []
+
+    def make(*, concurrency: int = 2, recycling: Recycling | None = None, **terms: Any) -> Runtime:
+        depot = Depot(PayloadFolder(payload_dir), config=None)
+        zygote = Zygote(Child(worker.skills, worker_id="worker-1", depot=depot).work)
+        processes = Processes(zygote, at_most=concurrency, depot=depot, recycling=recycling)
+        how = Terms(**({"processes": processes, "uses_processes": True} | terms))
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, depot=depot, terms=how)
+        closing.extend([depot.close, processes.close, runtime.close])
+        return runtime
+
+    yield make
+    for close in reversed(closing):
+        close()
+
+
+class Origin:
+    """What a link knows a task by."""
+
+    def __init__(self, deliveries: int = 1) -> None:
+        self.deliveries = deliveries
+
+
+def task(params: dict[str, Any], *, number: int = 0, skill: str = "work") -> TaskMessage:
+    return TaskMessage("g0-1", f"g0-1.{number}.0", 1, skill, params, ("success",), "avt.steps", "video@0123abcd.a")
+
+
+def start(runtime: Runtime, *params: dict[str, Any], skill: str = "work", deliveries: int = 1) -> None:
+    runtime.start([(task(each, number=at, skill=skill), Origin(deliveries)) for at, each in enumerate(params)])
+
+
+def results(runtime: Runtime, count: int) -> list[Result]:
+    """The next *count* results, in the order of their tasks."""
+    deadline = monotonic() + DEADLINE_SECONDS
+    ended: list[Assignment] = []
+    while len(ended) < count and monotonic() < deadline:
+        ended += runtime.collect(0.1)
+    found = [assignment.result for assignment in ended if assignment.result is not None]
+    assert len(found) == count
+    return sorted(found, key=lambda result: result.task_id)
+
+
+def until(is_so: Callable[[], Any]) -> None:
+    deadline = monotonic() + DEADLINE_SECONDS
+    while not is_so():
+        assert monotonic() < deadline
+        sleep(0.01)
+
+
+def test_a_sync_skill_runs_in_the_main_thread_of_another_process(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime()
+    start(runtime, {}, {})
+
+    first, second = results(runtime, 2)
+
+    assert os.getpid() not in {first.data["pid"], second.data["pid"]}
+    assert first.data["thread"] == "MainThread"
+    assert (first.status, first.worker_id, runtime.busy) == ("success", "worker-1", 0)
+
+
+def test_an_async_skill_stays_in_the_loop(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime()
+    start(runtime, {}, skill="async_work")
+
+    assert results(runtime, 1)[0].data == {"pid": os.getpid()}
+
+
+def test_a_process_is_used_again(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=1)
+    start(runtime, {}, {}, {})
+
+    assert len({result.data["pid"] for result in results(runtime, 3)}) == 1
+
+
+def test_what_a_skill_raises_and_tells_comes_over(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime()
+    start(runtime, {"share": 0.4, "raise": "no such page"})
+    until(lambda: runtime.reports.wait_seconds == 0)
+
+    [progress] = runtime.reports.due()
+    [result] = results(runtime, 1)
+
+    assert progress == Progress("g0-1", "g0-1.0.0", 1, "worker-1", 0.4, "as told")
+    assert result.error is not None
+    assert (result.status, result.error["message"]) == ("failure", "ValueError: no such page")
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"kill": signal.SIGKILL}, "was killed by SIGKILL"),
+        ({"kill": signal.SIGSEGV}, "was killed by SIGSEGV"),
+        ({"exit": 3}, "ended with exit code 3"),
+        ({"exit": 0}, "ended with exit code 0"),
+    ],
+)
+def test_a_skill_that_ends_its_process_costs_one_attempt_and_others_go_on(
+    make_runtime: MakeRuntime, params: dict[str, Any], words: str
+) -> None:
+    runtime = make_runtime()
+    start(runtime, params, {"seconds": 0.3}, {})
+
+    killed, other, later = results(runtime, 3)
+
+    assert (killed.status, killed.error) == (
+        "failure",
+        {"code": "TRANSIENT_ERROR", "message": f"the process of the skill {words}"},
+    )
+    assert (other.status, later.status) == ("success", "success")
+
+
+def test_files_of_a_process_that_was_killed_are_removed(make_runtime: MakeRuntime, payload_dir: Path) -> None:
+    runtime = make_runtime()
+    start(runtime, {"write": True, "kill": signal.SIGKILL})
+
+    results(runtime, 1)
+
+    assert list((payload_dir / "tasks").iterdir()) == []
+
+
+def test_a_cancelled_skill_sees_it_in_its_process(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime()
+    start(runtime, {"seconds": DEADLINE_SECONDS, "begun": str(tmp_path / "begun")})
+    until((tmp_path / "begun").exists)
+
+    runtime.cancel(lambda assignment: True)
+
+    [result] = results(runtime, 1)
+    assert result.status == "cancelled"
+
+
+def test_a_skill_that_does_not_stop_is_killed(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime(kill_after_seconds=0.2)
+    start(runtime, {"seconds": DEADLINE_SECONDS, "is_deaf": True, "begun": str(tmp_path / "begun")})
+    until((tmp_path / "begun").exists)
+    begun = monotonic()
+
+    runtime.cancel(lambda assignment: True)
+
+    [result] = results(runtime, 1)
+    assert result.status == "cancelled"
+    assert monotonic() - begun < DEADLINE_SECONDS / 2
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_what_takes_too_long_fails_for_this_time(make_runtime: MakeRuntime, is_deaf: bool) -> None:
+    runtime = make_runtime(time_limit_seconds=0.2, kill_after_seconds=0.2)
+    start(runtime, {"seconds": DEADLINE_SECONDS, "is_deaf": is_deaf}, {})
+
+    late, quick = results(runtime, 2)
+
+    assert (late.status, late.error) == (
+        "failure",
+        {"code": "TRANSIENT_ERROR", "message": "the time limit of the task is over"},
+    )
+    assert quick.status == "success"
+
+
+def test_from_the_third_delivery_on_a_task_is_alone_in_a_process(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(uses_processes=False)
+    start(runtime, {}, deliveries=2)
+    [here] = results(runtime, 1)
+
+    start(runtime, {}, {}, deliveries=3)
+    first, second = results(runtime, 2)
+    start(runtime, {}, skill="async_work", deliveries=3)
+    [third] = results(runtime, 1)
+
+    assert here.data["pid"] == os.getpid()
+    assert len({os.getpid(), first.data["pid"], second.data["pid"], third.data["pid"]}) == 4
+
+
+def test_what_kills_its_process_where_it_is_alone_is_not_tried_again(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime()
+    start(runtime, {"kill": signal.SIGKILL}, {"seconds": 60}, skill="async_work", deliveries=3)
+
+    runtime.cancel(lambda assignment: assignment.task.task_id == "g0-1.1.0")
+
+    killed, cancelled = results(runtime, 2)
+    assert (killed.status, cancelled.status) == ("failure", "cancelled")
+    assert killed.error is not None
+    assert (killed.error["code"], killed.error["message"]) == (
+        "PERMANENT_ERROR",
+        "the process of the skill was killed by SIGKILL, where it was alone; earlier deliveries ended badly, too",
+    )
+
+
+def test_a_process_is_replaced_after_so_many_tasks(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=1, recycling=Recycling(tasks=2))
+    start(runtime, {}, {}, {}, {}, {})
+
+    pids = [result.data["pid"] for result in results(runtime, 5)]
+
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
+
+
+def test_a_process_is_replaced_when_it_holds_too_much_memory(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=1, recycling=Recycling(memory_bytes=1))
+    start(runtime, {}, {})
+
+    first, second = results(runtime, 2)
+
+    assert first.data["pid"] != second.data["pid"]
+
+
+def test_what_has_not_begun_can_be_withdrawn(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime(concurrency=1)
+    start(runtime, {"seconds": 0.2, "begun": str(tmp_path / "begun")}, {}, {})
+    until((tmp_path / "begun").exists)
+
+    withdrawn = runtime.withdraw()
+
+    assert [assignment.task.task_id for assignment in withdrawn] == ["g0-1.1.0", "g0-1.2.0"]
+    assert len(results(runtime, 1)) == 1
+    assert runtime.busy == 0
+
+
+def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime()
+    start(runtime, {"seconds": 600, "is_deaf": True, "begun": str(tmp_path / "begun")})
+    until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
+    pid = int((tmp_path / "begun").read_text())
+
+    [abandoned] = runtime.close()
+
+    until(lambda: not Path(f"/proc/{pid}").exists())
+    assert abandoned.task.task_id == "g0-1.0.0"
+
+
+def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=2)
+    start(runtime, {}, {"seconds": 30})
+    deadline = monotonic() + DEADLINE_SECONDS
+    [first] = [assignment.result for assignment in _first(runtime, deadline) if assignment.result]
+
+    os.kill(_parent_of(first.data["pid"]), signal.SIGKILL)
+    [lost] = results(runtime, 1)
+    start(runtime, {})
+    [after] = results(runtime, 1)
+
+    assert (lost.status, after.status) == ("failure", "success")
+
+
+def _first(runtime: Runtime, deadline: float) -> list[Assignment]:
+    while not (ended := runtime.collect(0.1)):
+        assert monotonic() < deadline
+    return ended
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
