@@ -9,6 +9,8 @@ from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.core.replay import replay
 from avtomatika.store import Store
 
+#: What happens at most once to a job of the storms.
+_ONCE = {"branches_joined", "timer_set", "timer_fired", "approved", "child_started", "child_finished"}
 _ENDS = {"job_finished", "job_failed", "job_cancelled", "job_error"}
 
 
@@ -52,7 +54,9 @@ def _repeated(history: Sequence[RecordedEntry], states: Sequence[str]) -> list[s
     ends = [entry.event_type for entry in entries if entry.event_type in _ENDS]
     if len(ends) != 1 or entries[-1].event_type not in _ENDS:
         found.append(f"ends {ends}")
-    answers = Counter(entry.task_id for entry in entries if entry.event_type == "task_succeeded")
+    once = Counter(entry.event_type for entry in entries if entry.event_type in _ONCE)
+    found += [f"{count} times {event_type}" for event_type, count in once.items() if count > 1]
+    answers = Counter(entry.task_id for entry in entries if entry.event_type in ("task_succeeded", "branch_finished"))
     found += [f"{count} results of {task} were taken" for task, count in answers.items() if count > 1]
     sent = Counter((entry.task_id, entry.attempt) for entry in entries if entry.event_type == "task_dispatched")
     found += [f"{task} was dispatched {count} times" for task, count in sent.items() if count > 1]

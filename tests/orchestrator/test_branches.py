@@ -182,6 +182,15 @@ def test_what_a_branch_costs_does_not_grow_with_their_number(stage: Callable[...
     assert costs[500]["bytes"] <= 1.5 * costs[50]["bytes"]
 
 
+@pytest.mark.faults
+def test_nor_with_ten_thousand_of_them(stage: Callable[..., Stage]) -> None:
+    costs = {count: _cost_of_a_branch(stage, count) for count in (100, 10_000)}
+    print(costs)
+
+    assert costs[10_000]["commands"] <= 1.5 * costs[100]["commands"]
+    assert costs[10_000]["bytes"] <= 1.5 * costs[100]["bytes"]
+
+
 def _cost_of_a_branch(stage: Callable[..., Stage], count: int) -> dict[str, float]:
     """Commands that the server ran, and bytes that came in, for each of *count* branches of one job."""
     bp = album()
@@ -190,7 +199,7 @@ def _cost_of_a_branch(stage: Callable[..., Stage], count: int) -> dict[str, floa
     with connect(house.url) as client:
         before = _spent(client)
         job_id = house.create(bp, count=count)
-        house.turn_until_status(job_id, "waiting_for_parallel")
+        house.turn_until(lambda: sent(house, job_id) == count)
         for _ in range(count):
             house.answer(house.take_task("resize"), data={"thumb": "s3://bucket/thumb.jpg"})
         house.turn_until_status(job_id, "finished")

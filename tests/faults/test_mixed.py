@@ -1,0 +1,123 @@
+"""Fan-outs, timers, approvals and children under way, and a kill -9 every second or so: all end as they should."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.core.signing import GroupSecret
+from avtomatika.errors import AvtomatikaError
+from avtomatika.store import JobFilter, Store
+
+from .checker import violations
+from .mixed import result_of, states_of
+from .transport.scale import SCALE, chance
+from .troop import SECRET_KEY, Troop
+
+#: At full size 300 jobs and a minute of kills.
+JOBS = min(100 * SCALE, 300)
+KILLING_SECONDS = min(20 * SCALE, 60)
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300 + 2 * KILLING_SECONDS)]
+
+
+class Storm(threading.Thread):
+    """Something that goes on beside the kills until :meth:`stop`; what is away for a while is met again."""
+
+    def __init__(self, body: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._body = body
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            with suppress(AvtomatikaError):
+                self._body()
+            self._over.wait(0.2)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(timeout=60)
+
+
+def create_all(client: ApiClient, ids: dict[int, str]) -> Callable[[], None]:
+    """Jobs come all the time that somebody is killed."""
+    began = monotonic()
+
+    def create() -> None:
+        due = int(JOBS * (monotonic() - began) / KILLING_SECONDS) + 1
+        for n in range(min(due, JOBS)):
+            if n not in ids:
+                ids[n] = client.submit("mixed", {"n": n}, idempotency_key=f"job-{n}")
+
+    return create
+
+
+def approve_all(store: Store) -> Callable[[], None]:
+    """As a person who says yes to whatever is asked."""
+
+    def approve() -> None:
+        for job in store.list_jobs(JobFilter(status="waiting_for_human", limit=200))[0]:
+            with suppress(AvtomatikaError):
+                store.decide(job, "approved", by="storm")
+
+    return approve
+
+
+def under_way(store: Store, ids: dict[int, str]) -> int:
+    while True:
+        with suppress(AvtomatikaError):
+            jobs = store.load_many(list(ids.values()))
+            return sum(job is None or not job.status.is_final for job in jobs)
+        sleep(0.1)
+
+
+def found_violations(store: Store, ids: dict[int, str]) -> Iterator[str]:
+    for n, job_id in ids.items():
+        yield from violations(store, job_id, states=states_of(n), result=result_of(n))
+        for child_id in store.load_many([job_id])[0].children:  # type: ignore[union-attr]
+            yield from violations(store, child_id, states=["twice", "both"], result=result_of(n))
+
+
+def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    dice = chance("mixed")
+    server = make_server(appendfsync="always")
+    ids: dict[int, str] = {}
+    kills = 0
+    secret = GroupSecret(SECRET_KEY)
+    with (
+        Troop(server.url, tmp_path, blueprint="mixed") as troop,
+        closing(Store.connect(server.url, secret=secret)) as store,
+    ):
+        storms = [Storm(create_all(ApiClient(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
+        for storm in storms:
+            storm.start()
+        end = monotonic() + KILLING_SECONDS
+        while monotonic() < end:
+            sleep(dice.uniform(0.7, 1.7))
+            role = dice.choice(["orchestrator", "worker", "web", "server"])
+            if role == "server":
+                server.kill()
+                server.start()
+            else:
+                troop.restart(role)
+            kills += 1
+        at_the_end = under_way(store, ids)
+        deadline = monotonic() + 120
+        while (len(ids) < JOBS or under_way(store, ids)) and monotonic() < deadline:
+            sleep(0.2)
+        for storm in storms:
+            storm.stop()
+        found = list(found_violations(store, ids))
+        print(f"{len(ids)} jobs, {kills} kills, {at_the_end} under way at the last: {len(found)} violations")
+
+    assert len(ids) == JOBS
+    assert at_the_end > 0, "the storm went on when all was over"
+    assert found == []
