@@ -24,6 +24,7 @@ from avtomatika.errors import (
 
 #: Command (it stands in the module of its name as ``command``) -> what ``avtomatika --help`` says about it.
 _COMMANDS = {
+    "new": "Make a project to begin with: blueprint, worker, test.",
     "up": "Run everything in this terminal: server, web, orchestrator and worker.",
     "demo": "Start everything, run a photo through it, show all there is to see, and stop.",
     "web": "Serve the HTTP API.",

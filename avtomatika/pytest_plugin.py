@@ -1,0 +1,85 @@
+"""Fixtures for the tests of a project; pytest finds them by itself where avtomatika is installed.
+
+Nothing of ours is imported before a test asks for it: every pytest run of the environment loads this file.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from avtomatika.core.blueprint import Blueprint
+    from avtomatika.core.job import Json
+    from avtomatika.testing import EndedJob
+    from avtomatika.worker.worker import Worker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    blueprints = "modules, files or folders with blueprints, comma-separated, from the root folder"
+    worker = "module:worker or file.py:worker, from the root folder"
+    parser.addini("avtomatika_blueprints", blueprints, default="blueprints/")
+    parser.addini("avtomatika_worker", worker, default="worker.py:worker")
+
+
+@pytest.fixture(scope="session")
+def avtomatika_blueprints(pytestconfig: pytest.Config) -> Mapping[str, Blueprint]:
+    """All blueprints of the project by name: those of ``avtomatika_blueprints`` in the ini file."""
+    from avtomatika.loading import load_blueprints
+
+    places = str(pytestconfig.getini("avtomatika_blueprints")).split(",")
+    found = load_blueprints(",".join(_place(place.strip(), pytestconfig) for place in places))
+    return {blueprint.name: blueprint for blueprint in found}
+
+
+@pytest.fixture(scope="session")
+def avtomatika_worker(pytestconfig: pytest.Config) -> Worker | None:
+    """The worker of the project: that of ``avtomatika_worker`` in the ini file; None where its file is not there."""
+    from avtomatika.worker.run import load_worker
+
+    place, colon, name = str(pytestconfig.getini("avtomatika_worker")).partition(":")
+    if place.endswith(".py") and not (pytestconfig.rootpath / place).is_file():
+        return None
+    return load_worker(f"{_place(place, pytestconfig)}{colon}{name}")
+
+
+@pytest.fixture
+def run_blueprint(
+    avtomatika_blueprints: Mapping[str, Blueprint], avtomatika_worker: Worker | None
+) -> Callable[..., EndedJob]:
+    """Run a job in memory, by the name of its blueprint: ``run_blueprint("order", {"item": "lamp"})``.
+
+    The skills are those of the project's worker, but for those given as ``skills={...}``; the other blueprints can be
+    run by the job. Everything else is as in :func:`avtomatika.testing.run`.
+    """
+    from avtomatika.errors import NotFound
+    from avtomatika.testing import run
+
+    def run_blueprint(
+        name: str,
+        initial_data: Mapping[str, Json] | None = None,
+        *,
+        skills: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> EndedJob:
+        if name not in avtomatika_blueprints:
+            raise NotFound("blueprint", name, known=avtomatika_blueprints)
+        own = {} if avtomatika_worker is None else avtomatika_worker.skills
+        others = [each for each in avtomatika_blueprints.values() if each.name != name]
+        given = {"skills": {**own, **(skills or {})}, "blueprints": others, **options}
+        return run(avtomatika_blueprints[name], initial_data, **given)
+
+    return run_blueprint
+
+
+def _place(name: str, config: pytest.Config) -> str:
+    """A file or folder of the root folder by its path; a module as it is called."""
+    root = str(config.rootpath)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    is_path = name.endswith((".py", "/")) or (Path(root) / name).is_dir()
+    return str(Path(root) / name) if is_path else name

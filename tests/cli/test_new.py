@@ -1,0 +1,105 @@
+"""``avtomatika new``: what it makes, runs."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from avtomatika.tokens import Workers
+
+from .conftest import Run, Up, as_process, clean_environment, in_process
+
+FILES = {
+    "blueprints/my_shop.py",
+    "worker.py",
+    "tests/test_my_shop.py",
+    "pytest.ini",
+    "Procfile",
+    "workers.toml",
+    ".env",
+    ".env.example",
+    ".gitignore",
+}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("new")
+    done = in_process(folder)("new", "my-shop")
+    assert done.code == 0, done.stderr
+    return folder / "my-shop"
+
+
+def test_a_project_has_all_that_belongs_to_one(shop: Path) -> None:
+    assert {str(path.relative_to(shop)) for path in shop.rglob("*") if path.is_file()} == FILES
+    assert "{{" not in "".join(path.read_text() for path in shop.rglob("*") if path.is_file())
+
+
+def test_its_test_passes(shop: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+
+    done = subprocess.run(command, cwd=shop, env=clean_environment(), capture_output=True, text=True, timeout=60)
+
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_its_blueprint_is_in_order(shop: Path) -> None:
+    done = as_process(shop)("blueprint", "check")
+
+    assert done.code == 0, done.stderr
+
+
+def test_its_secrets_are_its_owners_fit_and_stay_out_of_git(shop: Path) -> None:
+    token = re.findall(r"AVTOMATIKA_WORKER_TOKEN=(.+)", (shop / ".env").read_text())[0]
+    workers = Workers(token=None, path=shop / "workers.toml")
+
+    assert workers.identify("my-shop-worker-1", token).name == "my-shop-worker-1"
+    assert [stat.S_IMODE((shop / name).stat().st_mode) for name in ("workers.toml", ".env")] == [0o600, 0o600]
+    assert {"/workers.toml", "/.env"} <= set((shop / ".gitignore").read_text().splitlines())
+    assert token not in (shop / ".env.example").read_text()
+
+
+def test_it_runs_as_it_is(shop: Path) -> None:
+    up = Up(shop)
+    try:
+        up.wait_until_ready()
+        done = as_process(shop)("job", "submit", "my-shop", "name=Ada", "--wait")
+    finally:
+        up.sweep()
+
+    assert done.code == 0, done.stderr + up.said
+    assert "job_finished" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["_shop", "my shop", "../shop", ""])
+def test_a_name_that_no_blueprint_may_have_is_refused(tmp_path: Path, name: str) -> None:
+    done = in_process(tmp_path)("new", name)
+
+    assert done.code == 2
+    assert "may hold letters, digits" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_left_alone(run: Run, project: Path) -> None:
+    (project / "shop").mkdir()
+
+    done = run("new", "shop")
+
+    assert done.code == 1
+    assert "shop is there already" in done.stderr
+    assert list((project / "shop").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["1st", "class", "A-b"])
+def test_a_name_that_python_cannot_import_works_too(tmp_path: Path, name: str) -> None:
+    assert in_process(tmp_path)("new", name).code == 0
+
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=tmp_path / name, env=clean_environment(), capture_output=True, text=True)
+
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
