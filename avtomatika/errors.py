@@ -77,6 +77,12 @@ class Forbidden(AvtomatikaError):
     code = "forbidden"
 
 
+class Expired(AvtomatikaError):
+    """It was good once, and its time is over."""
+
+    code = "expired"
+
+
 class NotFound(AvtomatikaError):
     """There is no such thing, or it is not the caller's."""
 

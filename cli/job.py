@@ -139,14 +139,31 @@ def retry(api: ApiClient, job_id: str) -> None:
 @click.argument("job_id")
 @click.argument("decision", required=False)
 @click.option("--comment", help="Stands in the history of the job.")
+@click.option("--link", is_flag=True, help="Print a link by which somebody without a token can decide.")
+@click.option("--expires-in", type=float, metavar="SECONDS", help="How long the link is good.  [default: a week]")
 @json_option
 @click.pass_obj
-def approve(api: ApiClient, job_id: str, decision: str | None, comment: str | None, as_json: bool) -> None:
+def approve(
+    api: ApiClient,
+    /,
+    job_id: str,
+    decision: str | None,
+    comment: str | None,
+    link: bool,
+    expires_in: float | None,
+    as_json: bool,
+) -> None:
     """Decide what a job asks; without DECISION, print the question and what may be decided."""
-    if decision is not None:
+    if link:
+        made = api.approval_link(job_id, expires_in_seconds=expires_in)
+        print_json(made) if as_json else click.echo(made["url"])
+    elif decision is not None:
         print_fields(api.approve(job_id, decision, comment=comment), as_json=as_json)
-        return
-    job = api.job(job_id, fields=("status", "waiting_for"))
+    else:
+        _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
+
+
+def _print_question(job: dict[str, Any], *, as_json: bool) -> None:
     asked = job["waiting_for"]
     if asked is None or asked["kind"] != "approval":
         raise Conflict(f"the job asks nothing: it is {job['status']}")

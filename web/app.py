@@ -19,7 +19,7 @@ from avtomatika.schemas.api import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
-from . import docs, health
+from . import approval_page, docs, health
 from .access import guard
 from .api import approvals, blueprints, control, files, jobs, workers
 from .api.creation import creation_routes, unknown_endpoint
@@ -33,7 +33,7 @@ from .site import EXTENSION, Site
 FREE_THREADS = 16
 #: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
 #: tokens of workers.
-PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES})
+PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name})
 
 _CONFIG = {
     "API_TITLE": "avtomatika",
@@ -89,6 +89,7 @@ def create_app(
         health.routes,
         docs.routes,
     )
+    app.register_blueprint(approval_page.routes)
     if gateway is not None:
         register_gateway(app, gateway)
     register_problems(app)

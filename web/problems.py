@@ -17,6 +17,7 @@ from werkzeug.exceptions import NotFound as NoSuchPath
 from avtomatika.errors import (
     AvtomatikaError,
     Conflict,
+    Expired,
     Forbidden,
     InvalidRequest,
     NoRoute,
@@ -35,6 +36,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
+    Expired: HTTPStatus.GONE,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,

@@ -113,6 +113,15 @@ class ApiClient(Caller):
         body = {"decision": decision, "comment": comment}
         return self._json("POST", f"{_job_path(job_id)}/approve", json=body)
 
+    def approval_link(self, job_id: str, *, expires_in_seconds: float | None = None) -> dict[str, Any]:
+        """A link to a page where whoever has it can decide what the job asks: ``url`` and ``expires_at``.
+
+        It is good for a week where nothing else is said, and never longer than the approval. Raises Conflict where the
+        job asks nothing.
+        """
+        body = {} if expires_in_seconds is None else {"expires_in": expires_in_seconds}
+        return self._json("POST", f"{_job_path(job_id)}/approval-link", json=body)
+
     def wait(self, job_id: str, *, timeout_seconds: float | None = None) -> dict[str, Any]:
         """The job once it is over, or as it stands when the time is up; without a timeout it waits for ever.
 

@@ -6,6 +6,7 @@ the object anew to check it, and nothing can be put behind the signature. Secret
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Protocol
@@ -52,6 +53,28 @@ class GroupSecret:
         """Whether one of the group has written *text*."""
         return any(seal.is_signed(text) for seal in self._seals)
 
+    def sealed(self, purpose: str, text: bytes) -> str:
+        """*text*, which anybody may read, for people and browsers to carry; it is good for *purpose* alone.
+
+        >>> secret = GroupSecret("a long and random text")
+        >>> secret.unsealed("link", secret.sealed("link", b"this way"))
+        b'this way'
+        >>> secret.unsealed("session", secret.sealed("link", b"this way")) is None
+        True
+        """
+        payload = urlsafe_b64encode(text).rstrip(b"=").decode()
+        return f"{payload}.{self._seals[0].digest(_sealed(purpose, payload))}"
+
+    def unsealed(self, purpose: str, sealed: str) -> bytes | None:
+        """What one of the group has sealed for *purpose*; None for everything else."""
+        payload, _, mac = sealed.partition(".")
+        if not sealed.isascii():
+            return None
+        text = _sealed(purpose, payload)
+        if not any(compare_digest(mac, seal.digest(text)) for seal in self._seals):
+            return None
+        return urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+
     def ticket(self, task_id: str, attempt: int) -> str:
         """What only those know who were given this attempt of the task."""
         return self._seals[0].digest(_errand(task_id, attempt))
@@ -96,6 +119,11 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
 def _errand(task_id: str, attempt: int) -> bytes:
     """Unlike any message, which begins with a brace."""
     return f"ticket|{task_id}|{attempt}".encode()
+
+
+def _sealed(purpose: str, payload: str) -> bytes:
+    """Unlike any message, and unlike any errand."""
+    return f"sealed|{purpose}|{payload}".encode()
 
 
 class _Mac:

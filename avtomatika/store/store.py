@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from avtomatika import transport
-from avtomatika.core.job import Job, Json, RecordedEntry
+from avtomatika.core.job import Job, Json, Pause, RecordedEntry
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.standing import Standing
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, Unavailable
@@ -135,10 +135,7 @@ class Store:
         job does not wait for it, or somebody else has decided; InvalidRequest for another word than those that are
         asked for; NotFound where it is gone.
         """
-        asked = approval_of(job)
-        if asked is None or asked.token != (token or asked.token):
-            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
-            raise too_late(job, token, (decided or b"").decode())
+        self.approval(job, token)
         made = new_decision(job, decision, by=by, comment=comment)
         word, told = run_routed(
             self._server,
@@ -220,6 +217,14 @@ class Store:
         """Jobs in the order of *job_ids*, read in one round trip."""
         rows = read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in job_ids])
         return [load_job(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+
+    def approval(self, job: Job, token: str | None = None) -> Pause:
+        """What *job* asks; with a *token* that of no other approval. Raises Conflict, saying who decided it if so."""
+        asked = approval_of(job)
+        if asked is None or asked.token != (token or asked.token):
+            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
+            raise too_late(job, token, (decided or b"").decode())
+        return asked
 
     def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], str | None]:
         """Jobs that fit *wanted*, newest first, and the cursor of the next page."""

@@ -8,6 +8,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import requests
 
 from .conftest import Run, Up, in_process, write_project
 
@@ -201,3 +202,11 @@ def test_a_word_that_is_not_asked_for_is_usage(run: Run, asking_id: str) -> None
 
     assert done.code == 2
     assert "there are approved, rejected" in done.stderr
+
+
+def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) -> None:
+    link = run("job", "approve", asking_id, "--link", "--expires-in", "60").stdout.strip()
+
+    page = requests.get(link, timeout=5)
+
+    assert (page.status_code, "Shall we?" in page.text) == (200, True)

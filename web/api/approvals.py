@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any
 
+from flask import url_for
+
+from avtomatika.core.waiting import waiting_for
 from avtomatika.schemas.api import JobSchema, JobView
-from avtomatika.schemas.api_approvals import ApprovalSchema
+from avtomatika.schemas.api_approvals import ApprovalSchema, LinkRequestSchema, LinkSchema
 
 from ..access import caller
+from ..links import Link
 from ..routes import Routes
 from ..site import site
 from .control import as_it_is_then
@@ -24,3 +29,18 @@ def approve_job(made: dict[str, Any], job_id: str) -> JobView:
     job = callers_job(job_id)
     site().store.decide(job, made["decision"], by=caller().name, comment=made["comment"])
     return as_it_is_then(job)
+
+
+@routes.post("/<job_id>/approval-link")
+@routes.arguments(LinkRequestSchema)
+@routes.response(200, LinkSchema)
+def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """Make a link to a page where whoever has it can decide what the job asks"""
+    job = callers_job(job_id)
+    asked, waiting = site().store.approval(job), waiting_for(job)
+    expires_ms = round((time() + wanted["expires_in"]) * 1000)
+    if waiting is not None and waiting.until_ms is not None:
+        expires_ms = min(expires_ms, waiting.until_ms)
+    link = Link(asked.token, expires_ms)
+    url = url_for("approval-page.show_question", link=link.sealed(site().store.keyring.secret), _external=True)
+    return {"url": url, "expires_ms": expires_ms}

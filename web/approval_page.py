@@ -1,0 +1,106 @@
+"""``/approve``: where somebody with a link reads what a job asks, and decides. Looking decides nothing."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from time import time
+
+from flask import Response, request
+
+from avtomatika.core.job import Job
+from avtomatika.core.waiting import waiting_for
+from avtomatika.errors import (
+    AvtomatikaError,
+    Conflict,
+    Expired,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
+from avtomatika.schemas.api_approvals import LONGEST_COMMENT
+
+from .links import Link
+from .pages import page
+from .problems import detail_of, headers_of, status_of
+from .routes import Routes
+from .site import site
+
+routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
+
+#: Longest name that somebody may decide under.
+_LONGEST_NAME = 64
+#: What a page is called that cannot be what was hoped for.
+_HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
+    (Forbidden, "This link is not valid"),
+    (Expired, "This link has expired"),
+    (NotFound, "There is nothing here any more"),
+    (Conflict, "There is nothing left to decide"),
+    (Unavailable, "Not now"),
+)
+
+
+@routes.get("")
+def show_question() -> Response:
+    """Show what is asked"""
+    sealed = request.args.get("link", "")
+    return _question(_asking(_link(sealed)), sealed)
+
+
+@routes.post("")
+def decide() -> Response:
+    """Decide it"""
+    sealed = request.form.get("link", "")
+    link = _link(sealed)
+    job = _asking(link)
+    decision, comment = request.form.get("decision", ""), request.form.get("comment", "").strip()
+    try:
+        name = _name(request.form.get("name", ""))
+        if len(comment) > LONGEST_COMMENT:
+            raise InvalidRequest(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
+        site().store.decide(job, decision, by=f"link: {name}", comment=comment or None, token=link.token)
+    except InvalidRequest as error:
+        return _question(job, sealed, fault=str(error))
+    return page("decided.html", decision=decision, name=name)
+
+
+@routes.errorhandler(AvtomatikaError)
+def _tell(error: AvtomatikaError) -> Response:
+    status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
+    heading = next((text for kind, text in _HEADINGS if isinstance(error, kind)), "Something went wrong")
+    detail = "Its job is gone." if isinstance(error, NotFound) else detail_of(error)
+    response = page("notice.html", status=status, heading=heading, detail=detail)
+    response.headers.update(headers_of(error))
+    return response
+
+
+def _link(sealed: str) -> Link:
+    return Link.opened(sealed, site().store.keyring.secret, now_ms=time() * 1000)
+
+
+def _asking(link: Link) -> Job:
+    """The job, which waits for what *link* answers. Raises NotFound, or Conflict saying who has decided."""
+    job = site().store.load(link.job_id)
+    if job is None:
+        raise NotFound("job", link.job_id)
+    site().store.approval(job, link.token)
+    decision = site().store.standing(job).decision
+    if decision is not None:
+        raise Conflict(f"it was decided already: {decision}")
+    return job
+
+
+def _question(job: Job, sealed: str, *, fault: str | None = None) -> Response:
+    status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY
+    return page(
+        "approval.html", status=status, job=job, asked=waiting_for(job), link=sealed, fault=fault, given=request.form
+    )
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name:
+        raise InvalidRequest("Please say who you are.")
+    if len(name) > _LONGEST_NAME or not name.isprintable():
+        raise InvalidRequest(f"A name has at most {_LONGEST_NAME} printable characters.")
+    return name

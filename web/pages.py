@@ -1,0 +1,31 @@
+"""Pages for people: plain HTML that loads nothing and runs nothing; what stands in them is escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from secrets import token_urlsafe
+from typing import Any
+
+from flask import Response, make_response, render_template
+
+
+def page(template: str, *, status: int = 200, **context: Any) -> Response:
+    """*template* with *context*; its one style sheet is named by a word that nobody can guess."""
+    nonce = token_urlsafe(16)
+    response: Response = make_response(render_template(template, nonce=nonce, moment=moment, **context), status)
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def moment(timestamp_ms: int) -> str:
+    """For people, in UTC.
+
+    >>> moment(1_795_451_644_007)
+    '23 November 2026, 16:34 UTC'
+    """
+    then = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    return f"{then.day} {then:%B %Y, %H:%M} UTC"
