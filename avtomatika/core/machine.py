@@ -12,6 +12,7 @@ from typing import assert_never
 
 from . import branches, pauses, results
 from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .creation import new_job
 from .events import (
     ChildEnded,
     DeadLetter,
@@ -29,14 +30,14 @@ from .events import (
     TaskTimeout,
     TimeReached,
 )
-from .job import HistoryEntry, Job, JobStatus, Json, Parent
+from .job import HistoryEntry, Job, JobStatus, Json
 from .moves import end, error, go_on, ignore, leave_branches, quarantine
 from .plan import EndKind, Plan
 from .retry import RetryPolicy
 from .rules import Rules
-from .step import SendEvent, Step
+from .step import Step
 from .tasks import given, new_task, open_task, retry_of
-from .timers import deadline_timer, handler_timer
+from .timers import handler_timer
 
 #: Quicker than a task's: a handler that raises holds up nobody but its own job.
 _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
@@ -44,53 +45,6 @@ _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
 
 #: Where nothing else was agreed.
 _RULES = Rules()
-
-
-def new_job(
-    plan: Plan,
-    *,
-    job_id: str,
-    client: str,
-    initial_data: Mapping[str, Json],
-    priority: int = 0,
-    labels: Mapping[str, str] | None = None,
-    webhook_url: str | None = None,
-    retry_of: str | None = None,
-    parent: Parent | None = None,
-    dispatch_timeout_seconds: float | None = None,
-    result_timeout_seconds: float | None = None,
-    execution_timeout_seconds: float | None = None,
-) -> Step:
-    """The birth of a job: version 0, its first history entry, and the message that starts it."""
-    job = Job(
-        id=job_id,
-        blueprint=plan.blueprint,
-        plan8=plan.plan8,
-        current_state=plan.start,
-        client=client,
-        initial_data=initial_data,
-        priority=priority,
-        labels=labels or {},
-        webhook_url=webhook_url,
-        retry_of=retry_of,
-        parent=parent,
-        dispatch_timeout_seconds=dispatch_timeout_seconds,
-        result_timeout_seconds=result_timeout_seconds,
-        execution_timeout_seconds=given(execution_timeout_seconds, plan.execution_timeout_seconds),
-    )
-    data: dict[str, Json] = {"client": client, "plan": plan.plan8}
-    if retry_of is not None:
-        data["retry_of"] = retry_of
-    if parent is not None:
-        data["parent_id"] = parent.job_id
-    if job.execution_timeout_seconds is not None:
-        data["execution_timeout"] = job.execution_timeout_seconds
-    return Step(
-        job,
-        history=(HistoryEntry("job_created", state=plan.start, data=data),),
-        outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),),
-        timers=deadline_timer(plan, job),
-    )
 
 
 def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:

@@ -91,23 +91,7 @@ def commit_call(
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
-    begun = _new_branches(commit)
-
-    args = _Arguments(
-        [
-            router.consumer_name,
-            commit.before.version,
-            job.status,
-            dump_doc(job),
-            job_ttl_ms,
-            job.id,
-            1 if job.status.is_final else "",
-            "" if job.pause in (None, commit.before.pause) else job.pause.token,
-            int(step.drops_branches),
-            "" if begun is None else f"{begun.size} {begun.step} {prefix_of(job, begun.state)}",
-            0 if step.joined is None else len(sent.payloads),
-        ]
-    )
+    args = _Arguments(_scalars(commit, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads)))
     args.add_items([route.version for route in sent.routes.values()])
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
@@ -121,7 +105,36 @@ def commit_call(
     args.add_rows(_branches_to_keep(commit))
     args.add_rows(_child(step.child))
 
-    call_keys = [
+    streams = [*sent.streams, *(stream for stream, _, _ in causes)]
+    bindings = [route.bindings_key for route in sent.routes.values()]
+    call_keys = [*_keys(commit, keys, router), *bindings, *streams, *_keys_of_child(step.child, keys)]
+    begins = len(sent.streams) - (step.joined is not None) > 1
+    return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
+
+
+def _scalars(commit: Commit, router: Router, *, job_ttl_ms: int, joined_at: int) -> list[Value]:
+    """What stands before the lists; the message that the branches are joined is the payload *joined_at*."""
+    before, job, step = commit.before, commit.step.job, commit.step
+    begun = _new_branches(commit)
+    return [
+        router.consumer_name,
+        before.version,
+        job.status,
+        dump_doc(job),
+        job_ttl_ms,
+        job.id,
+        1 if job.status.is_final else "",
+        "" if job.pause in (None, before.pause) else job.pause.token,
+        int(step.drops_branches),
+        "" if begun is None else f"{begun.size} {begun.step} {prefix_of(job, begun.state)}",
+        0 if step.joined is None else joined_at,
+    ]
+
+
+def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
+    """Those of the job, and those that all jobs share."""
+    before, job = commit.before, commit.step.job
+    return [
         keys.job(job.id),
         keys.history(job.id),
         keys.tasks(job.id),
@@ -131,17 +144,11 @@ def commit_call(
         keys.timer_messages(),
         keys.retention(),
         router.keys.revoked(),
-        keys.by_status(commit.before.status),
+        keys.by_status(before.status),
         keys.by_status(job.status),
         keys.branches(job.id),
         keys.branch_answers(job.id),
-        *(route.bindings_key for route in sent.routes.values()),
-        *sent.streams,
-        *(stream for stream, _, _ in causes),
-        *_keys_of_child(step.child, keys),
     ]
-    begins = len(sent.streams) - (step.joined is not None) > 1
-    return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
 
 
 def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:

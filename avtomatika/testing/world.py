@@ -11,8 +11,8 @@ from time import time
 from typing import Any
 
 from avtomatika.broker import Delivery, reply_key
-from avtomatika.core import machine
 from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.creation import new_job
 from avtomatika.core.data_store import Data
 from avtomatika.core.events import Decision, Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, branch_of
@@ -76,7 +76,7 @@ class World:
 
     def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> EndedJob:
         """One job of *blueprint*, until nothing is left to do."""
-        self._create(machine.new_job(blueprint.plan, job_id="test-1", client="testing", initial_data=initial_data))
+        self._create(new_job(blueprint.plan, job_id="test-1", client="testing", initial_data=initial_data))
         while self._events or self._tasks or self._timers:
             if self._events:
                 self._advance(*self._events.popleft())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core import machine
+from avtomatika.core.creation import new_job
 from avtomatika.core.job import Job
 from avtomatika.core.plan import Plan
 
@@ -113,4 +113,4 @@ def plan() -> Plan:
 @pytest.fixture
 def pending(plan: Plan) -> Job:
     """A job that was just created."""
-    return machine.new_job(plan, job_id="g0-1", client="acme", initial_data={"path": "a.mov"}).job
+    return new_job(plan, job_id="g0-1", client="acme", initial_data={"path": "a.mov"}).job

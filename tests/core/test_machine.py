@@ -11,6 +11,7 @@ import pytest
 
 from avtomatika.core import machine
 from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.creation import new_job
 from avtomatika.core.events import (
     ChildEnded,
     DeadLetter,
@@ -123,7 +124,7 @@ class TestEveryPair:
 
 class TestBirth:
     def test_makes_a_pending_job_that_is_told_to_start(self, plan: Plan) -> None:
-        step = machine.new_job(plan, job_id="g0-1", client="acme", initial_data={"a": 1}, priority=3, labels={"k": "v"})
+        step = new_job(plan, job_id="g0-1", client="acme", initial_data={"a": 1}, priority=3, labels={"k": "v"})
 
         job = step.job
         assert (job.status, job.current_state, job.version) == (JobStatus.PENDING, "start", 0)

@@ -10,6 +10,7 @@ import pytest
 from avtomatika import Blueprint
 from avtomatika.core import machine
 from avtomatika.core.actions import AwaitApproval, RunBlueprint, Wait
+from avtomatika.core.creation import new_job
 from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReached
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.pauses import MAX_DEPTH
@@ -28,7 +29,7 @@ def kinds(ended: EndedJob) -> list[str]:
 
 def replayed(ended: EndedJob, bp: Blueprint) -> Job:
     """What the history alone says of the job."""
-    first = machine.new_job(bp.plan, job_id="test-1", client="testing", initial_data=ended.job.initial_data).job
+    first = new_job(bp.plan, job_id="test-1", client="testing", initial_data=ended.job.initial_data).job
     return replay(first, [recorded.entry for recorded in ended.history])
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from avtomatika import Blueprint
 from avtomatika.core import machine
 from avtomatika.core.context import JobContext
+from avtomatika.core.creation import new_job
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
@@ -107,7 +108,7 @@ class World:
         self.timers: dict[str, SetTimer] = {}
         self.tasks: list[Task] = []
         self.open: set[tuple[str, int]] = set()
-        born = machine.new_job(self.plan, job_id="g0-1", client="acme", initial_data={})
+        born = new_job(self.plan, job_id="g0-1", client="acme", initial_data={})
         self.born = self.job = born.job
         self.write(born, version=0)
 

@@ -8,6 +8,7 @@ from typing import Any
 from avtomatika import Blueprint
 from avtomatika.core import machine
 from avtomatika.core.actions import End
+from avtomatika.core.creation import new_job
 from avtomatika.core.events import Signal, Start
 from avtomatika.core.job import Job
 from avtomatika.core.moves import error, quarantine
@@ -21,7 +22,7 @@ def start() -> None: ...
 
 
 def job(**fields: Any) -> Job:
-    return machine.new_job(bp.plan, job_id="g0-1", client="me", initial_data={}, **fields).job
+    return new_job(bp.plan, job_id="g0-1", client="me", initial_data={}, **fields).job
 
 
 def told(step: Step) -> list[Job]:
