@@ -61,7 +61,7 @@ class Troop:
             try:
                 if requests.get(f"{self.base_url}/readyz", timeout=2).ok:
                     return self
-            except requests.ConnectionError:
+            except requests.RequestException:
                 sleep(0.1)
         raise AssertionError("the web process did not come up")
 
