@@ -87,8 +87,20 @@ def branch_of(task_id: str) -> int:
     >>> branch_of("g0-1.4.12")
     12
     """
-    last = task_id.rpartition(".")[2]
-    return int(last) if last.isascii() and last.isdigit() else 0
+    return _number(task_id.rpartition(".")[2])
+
+
+def step_of(task_id: str) -> int:
+    """The step of its job that dispatched a task, from 1; 0 for what is no id of a task.
+
+    >>> step_of("g0-1.4.12")
+    4
+    """
+    return _number(group_of(task_id).rpartition(".")[2])
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 @dataclass(frozen=True, slots=True)

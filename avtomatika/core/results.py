@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from .events import Joined, Result, RetryTask, TaskTimeout
-from .job import HistoryEntry, Job, JobStatus, Json, Task
+from .job import HistoryEntry, Job, JobStatus, Json, Task, step_of
 from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine
 from .output_schema import fault_in
 from .plan import Plan
@@ -108,7 +108,7 @@ class _Case:
     def collect(self, entry: HistoryEntry, answer: Mapping[str, Json]) -> Step:
         """*answer* is what the aggregator will see of this branch."""
         key = self.plan.key(self.task.state, "_joined")
-        joined = SendEvent(key, Joined(self.job.id, int(self.task.group.rpartition(".")[2])))
+        joined = SendEvent(key, Joined(self.job.id, step_of(self.task.id)))
         closed = self.close(entry)
         return closed.then(Step(closed.job, ended=(BranchEnd(self.task.id, answer),), joined=joined))
 

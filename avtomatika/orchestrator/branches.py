@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from avtomatika.broker import Intake
 from avtomatika.core.branches import CHUNK
 from avtomatika.core.events import DeadLetter, Enter, Joined, NextBranches, Result, RetryHandler, RetryTask, TaskTimeout
-from avtomatika.core.job import Job, branch_of
+from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store, WantedBranches
 
 from .work import Arrival
@@ -43,10 +43,10 @@ def load_jobs(arrivals: Mapping[str, Sequence[Arrival]], *, store: Store) -> lis
 def finished_branch(arrival: Arrival) -> FinishedBranch | None:
     """The branch that *arrival* says has succeeded, or None: then its job must decide."""
     event = arrival.event
-    if not isinstance(event, Result) or event.status != "success" or not branch_of(event.task_id):
+    if not isinstance(event, Result) or event.status != "success":
         return None
-    step = event.task_id.removeprefix(f"{event.job_id}.").partition(".")[0]
-    if not arrival.delivery.routing_key.endswith(".success") or not step.isdigit():
+    is_branch = branch_of(event.task_id) and step_of(event.task_id)
+    if not is_branch or not arrival.delivery.routing_key.endswith(".success"):
         return None
     return FinishedBranch(arrival.delivery.tag, arrival.delivery.routing_key, event)
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import orjson
 
 from avtomatika.core.events import Joined, Result
-from avtomatika.core.job import HistoryEntry, Job, Json, branch_of
+from avtomatika.core.job import HistoryEntry, Job, Json, branch_of, step_of
 from avtomatika.core.results import branch_answer
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
@@ -83,9 +83,9 @@ class LoadedBranches:
 def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
     """*finished* as a script call. Raises NoRoute of the transport where its job's plan is bound nowhere."""
     result = finished.result
-    step = int(result.task_id.split(".")[1])
-    joined = step_message(SendEvent(f"{finished.prefix}._joined", Joined(result.job_id, step)), secret)
-    route = router.route(joined.exchange, joined.routing_key)
+    joined = Joined(result.job_id, step_of(result.task_id))
+    word = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
+    route = router.route(word.exchange, word.routing_key)
     stream, entry = router.parse_tag(finished.tag)
     job_id = result.job_id
     call_keys = [
@@ -99,7 +99,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         keys.branch_answers(job_id),
         stream,
         route.bindings_key,
-        router.stream(route.queues[0], joined.priority),
+        router.stream(route.queues[0], word.priority),
     ]
     args: list[str | bytes | int] = [
         router.consumer_name,
@@ -113,7 +113,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         orjson.dumps(branch_answer(result)),
         dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2])),
         route.version,
-        router.encode(joined),
+        router.encode(word),
     ]
     return Call(BRANCH, call_keys, args)
 

@@ -9,12 +9,13 @@ from itertools import chain, islice
 from typing import Any
 
 import orjson
+from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.core.job import Job, Json, Pause, RecordedEntry
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.standing import Standing
-from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, Unavailable
+from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router, Server, connect
 from avtomatika.transport.scripts import Call
@@ -180,9 +181,8 @@ class Store:
             with suppress(NoRoute), server_errors():
                 calls[index] = branch_call(each, keys=self._keys, router=self._router, secret=self.keyring.secret)
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
-            if isinstance(answer, Exception):
-                raise Unavailable(f"the server refuses what came of a branch: {answer}")
-            replies[index] = BranchReply(answer.decode())
+            if not isinstance(answer, RedisError):  # what the server refuses, the machine may look at
+                replies[index] = BranchReply(answer.decode())
         return replies
 
     def load_branches(self, wanted: Sequence[WantedBranches]) -> list[LoadedBranches]:
