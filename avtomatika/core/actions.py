@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .fleet import Needs
 from .job import Json
 from .retry import RetryPolicy
 
@@ -29,6 +30,7 @@ class DispatchTask:
     result_timeout_seconds: float | None = None
     output_schema: Mapping[str, Json] | None = None
     retry: RetryPolicy | None = None
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True, slots=True)

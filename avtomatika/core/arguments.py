@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
+from math import inf, isfinite
 
 from avtomatika.errors import HandlerError
 
+from .fleet import Needs, Strategy
 from .job import Json
 from .jsonable import as_json
 from .names import is_user_name
@@ -67,6 +68,31 @@ def retry(value: object, what: str) -> RetryPolicy | None:
     if value is not None and not isinstance(value, RetryPolicy):
         raise HandlerError(f"{what} must be a RetryPolicy, not {value!r}")
     return value
+
+
+def needs(options: Mapping[str, object], action: str) -> Needs | None:
+    """What a task asks of its worker; None where it asks nothing."""
+    strategy, required, cost = (options.get(key) for key in ("dispatch_strategy", "resource_requirements", "max_cost"))
+    if strategy is None and required is None and cost is None:
+        return None
+    known = ", ".join(Strategy)
+    if strategy is not None and strategy not in list(Strategy):
+        raise HandlerError(f"{action}: dispatch_strategy must be one of {known}, not {strategy!r}")
+    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < inf):
+        raise HandlerError(f"{action}: max_cost must be a number from 0, not {cost!r}")
+    return Needs(
+        Strategy(str(strategy or Strategy.LEAST_CONNECTIONS)),
+        _requirements(required, f"{action}: resource_requirements"),
+        cost,
+    )
+
+
+def _requirements(value: object, what: str) -> Mapping[str, Json]:
+    wanted = json_object(value, what)
+    devices = wanted.get("devices", [])
+    if not isinstance(devices, list) or not all(isinstance(device, dict) for device in devices):
+        raise HandlerError(f"{what}: devices must be a list of dicts, not {devices!r}")
+    return wanted
 
 
 def whole(value: object, what: str, allowed: range) -> int | None:

@@ -13,9 +13,10 @@ from .actions import FanOut
 from .events import Joined, NextBranches
 from .job import Branches, HistoryEntry, Job, JobStatus, Task
 from .moves import go_on, ignore
+from .placing import send
 from .plan import Plan
 from .retry import RetryPolicy
-from .step import SendEvent, SendTask, Step
+from .step import SendEvent, Step
 from .tasks import dispatched, new_task
 from .timers import dispatch_timer
 
@@ -74,7 +75,7 @@ def _send(plan: Plan, job: Job, tasks: list[Task]) -> Step:
     return Step(
         job,
         history=tuple(dispatched(task) for task in tasks),
-        outgoing=(*(SendTask(task) for task in tasks), *rest),
+        outgoing=(*(sent for task in tasks for sent in send(plan, job, task)), *rest),
         timers=tuple(timer for task in tasks for timer in dispatch_timer(plan, job, task)),
         opened=tuple((task.id, task.attempt) for task in tasks),
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .fleet import Member, Nobody
 from .job import Json
 
 
@@ -62,6 +63,23 @@ class RetryTask:
     @property
     def id(self) -> str:
         return f"retry:{self.task_id}:{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceTask:
+    """A task that asks something of its worker is to be looked at: *visit* counts how often it was, *waited* how often
+    since it was routed. *choice* is made by whoever brings the event, and never sent."""
+
+    job_id: str
+    task_id: str
+    attempt: int
+    visit: int = 0
+    waited: int = 0
+    choice: Member | Nobody | None = None
+
+    @property
+    def id(self) -> str:
+        return f"place:{self.task_id}:{self.attempt}:{self.visit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +223,7 @@ Event = (
     | Enter
     | Result
     | RetryTask
+    | PlaceTask
     | TaskTimeout
     | RetryHandler
     | DeadlineExceeded

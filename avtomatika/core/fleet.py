@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from .job import Json
+#: As in ``job``, which needs the wishes of tasks.
+Json = Any
 
 
 class Strategy(StrEnum):
@@ -18,7 +19,7 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Needs:
     """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``."""
 
     strategy: Strategy = Strategy.LEAST_CONNECTIONS
@@ -48,38 +49,38 @@ class Nobody:
     missing: str
 
 
-def choose(wish: Wish, skill: str, fleet: Iterable[Member]) -> Member | Nobody:
+def choose(needs: Needs, skill: str, fleet: Iterable[Member]) -> Member | Nobody:
     """The member of *fleet* that a task of *skill* goes to.
 
-    >>> choose(Wish(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
+    >>> choose(Needs(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
     'w-1'
-    >>> choose(Wish(max_cost=1), "encode", [])
+    >>> choose(Needs(max_cost=1), "encode", [])
     Nobody(missing="no worker with the skill 'encode' is there")
     """
     able = [member for member in fleet if skill in member.skills]
     if not able:
         return Nobody(f"no worker with the skill {skill!r} is there")
-    faults = {member.worker_id: tuple(_faults(wish, skill, member)) for member in able}
+    faults = {member.worker_id: tuple(_faults(needs, skill, member)) for member in able}
     fitting = [member for member in able if not faults[member.worker_id]]
     if not fitting:
         return Nobody(_missing(skill, faults))
-    rank = _RANKS[wish.strategy]
+    rank = _RANKS[needs.strategy]
     return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
 
 
-def _faults(wish: Wish, skill: str, member: Member) -> Iterable[str]:
+def _faults(needs: Needs, skill: str, member: Member) -> Iterable[str]:
     """Why *member* cannot be chosen, in words that are the same for all who lack the same."""
     if member.is_standby:
         yield "is a standby"
-    for name, wanted in wish.requirements.items():
+    for name, wanted in needs.requirements.items():
         if not _has(member, name, wanted):
             yield f"lacks {name}={wanted!r}"
-    if wish.max_cost is not None:
+    if needs.max_cost is not None:
         cost = member.costs.get(skill)
         if cost is None:
             yield "does not say what it costs"
-        elif cost > wish.max_cost:
-            yield f"costs more than {wish.max_cost:g}"
+        elif cost > needs.max_cost:
+            yield f"costs more than {needs.max_cost:g}"
 
 
 def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:

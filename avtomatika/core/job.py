@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
+from .fleet import Needs
 from .retry import RetryPolicy
 
 #: Anything that JSON can carry.
@@ -44,7 +45,8 @@ class Task:
     a task that stands alone is 0. ``attempt`` counts from 1, only grows, and fences: a result of another attempt is
     stale. ``is_open`` is False while the back-off before ``attempt`` runs.
     ``output_schema`` is the JSON Schema that the data of its result must fit; ``retry`` how failures are tried again,
-    where that is not as usual: but for ``max_retries``, which is counted here.
+    where that is not as usual: but for ``max_retries``, which is counted here. ``needs`` is what it asks of
+    its worker: ``worker_id`` was chosen for it, or ``missing`` says why nobody was; without one it is for any worker.
     """
 
     id: str
@@ -59,6 +61,9 @@ class Task:
     result_timeout_seconds: float | None = None
     output_schema: Mapping[str, Json] | None = None
     retry: RetryPolicy | None = None
+    needs: Needs | None = None
+    worker_id: str | None = None
+    missing: str | None = None
     is_open: bool = True
 
     @property
@@ -68,8 +73,13 @@ class Task:
 
     @property
     def group(self) -> str:
-        """What its messages are revoked with: all branches of a fan-out together."""
-        return group_of(self.id)
+        """What its messages are revoked with: all branches of a fan-out together.
+
+        One that was routed to a worker, and then to another, is told from what the first one still has.
+        """
+        if self.needs is None or self.branch or self.attempt == 1:
+            return group_of(self.id)
+        return f"{group_of(self.id)}/{self.attempt}"
 
 
 def group_of(task_id: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from . import branches, pauses, results
+from . import branches, pauses, placing, results
 from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
 from .creation import new_job
 from .events import (
@@ -22,6 +22,7 @@ from .events import (
     Event,
     Joined,
     NextBranches,
+    PlaceTask,
     Result,
     RetryHandler,
     RetryTask,
@@ -66,6 +67,8 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
             return results.result(plan, job, event, here=here)
         case RetryTask():
             return results.retry(plan, job, event)
+        case PlaceTask():
+            return placing.place(plan, job, event)
         case TaskTimeout():
             return results.timeout(plan, job, event, here=here)
         case RetryHandler():

@@ -15,6 +15,7 @@ from .events import (
     Event,
     Joined,
     NextBranches,
+    PlaceTask,
     Result,
     RetryHandler,
     RetryTask,
@@ -39,6 +40,7 @@ _IGNORED: Mapping[type[Event], str] = {
     Enter: "enter_ignored",
     Result: "task_result_ignored",
     RetryTask: "task_retry_ignored",
+    PlaceTask: "task_placing_ignored",
     TaskTimeout: "task_timeout_ignored",
     RetryHandler: "handler_retry_ignored",
     Joined: "joined_ignored",
@@ -52,7 +54,7 @@ _IGNORED: Mapping[type[Event], str] = {
 }
 
 #: Data may be long, and the job is known.
-_UNTOLD = ("job_id", "data", "result")
+_UNTOLD = ("job_id", "data", "result", "choice")
 
 
 def error(code: str, message: str) -> dict[str, Json]:

@@ -49,6 +49,9 @@ class Recorder:
         result_timeout: float | None = None,
         output_schema: Mapping[str, Json] | None = None,
         retry: RetryPolicy | None = None,
+        dispatch_strategy: str | None = None,
+        resource_requirements: Mapping[str, Json] | None = None,
+        max_cost: float | None = None,
     ) -> None:
         """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
 
@@ -57,6 +60,10 @@ class Recorder:
         their state for ``success``, are one fan-out. *output_schema* is the JSON Schema that the data of the result
         must fit; a job whose worker answers anything else is quarantined. *retry* says which failures are tried again,
         after which pauses; *max_retries* goes before what it says.
+
+        Any free worker takes it, unless one of the last three is given: then one is chosen that has what
+        *resource_requirements* say, and whose cost is at most *max_cost*; *dispatch_strategy* (``round_robin``,
+        ``least_connections``, ``cheapest``, ``best_value``) says which one of those that fit.
         """
         options = {
             "priority": priority,
@@ -65,6 +72,9 @@ class Recorder:
             "result_timeout": result_timeout,
             "output_schema": output_schema,
             "retry": retry,
+            "dispatch_strategy": dispatch_strategy,
+            "resource_requirements": resource_requirements,
+            "max_cost": max_cost,
         }
         self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
 
@@ -183,6 +193,7 @@ def _task(
         result_timeout_seconds=arguments.seconds(options.get("result_timeout"), f"{action}: result_timeout"),
         output_schema=arguments.schema(options.get("output_schema"), f"{action}: output_schema"),
         retry=arguments.retry(options.get("retry"), f"{action}: retry"),
+        needs=arguments.needs(options, action),
     )
 
 

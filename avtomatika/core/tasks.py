@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from .actions import DispatchTask
 from .job import HistoryEntry, Job, JobStatus, Json, Task
+from .placing import send
 from .plan import Plan
 from .retry import RetryPolicy
 from .rules import Rules
-from .step import SendTask, Step
+from .step import Step
 from .timers import dispatch_timer
 
 _USUAL = RetryPolicy()
@@ -30,6 +31,7 @@ def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPol
         result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
         output_schema=action.output_schema,
         retry=None if replace(policy, max_retries=_USUAL.max_retries) == _USUAL else policy,
+        needs=action.needs,
     )
 
 
@@ -40,12 +42,14 @@ def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:
     """Publish *task*; the job waits for it, and for its siblings where it is one of several."""
+    if task.needs is not None:
+        task = replace(task, worker_id=None, missing=None)
     status = JobStatus.WAITING_FOR_WORKER if job.fan_out is None else JobStatus.WAITING_FOR_PARALLEL
     job = job.evolve(status=status, tasks={**job.tasks, task.id: task})
     return Step(
         job,
         history=(dispatched(task),),
-        outgoing=(SendTask(task),),
+        outgoing=send(plan, job, task),
         timers=dispatch_timer(plan, job, task),
         opened=((task.id, task.attempt),),
     )

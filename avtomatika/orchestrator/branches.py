@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from avtomatika.broker import Intake
 from avtomatika.core.branches import CHUNK
-from avtomatika.core.events import DeadLetter, Enter, Joined, NextBranches, Result, RetryHandler, RetryTask, TaskTimeout
+from avtomatika.core.events import (
+    DeadLetter,
+    Enter,
+    Joined,
+    NextBranches,
+    PlaceTask,
+    Result,
+    RetryHandler,
+    RetryTask,
+    TaskTimeout,
+)
 from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store, WantedBranches
 
@@ -59,7 +69,7 @@ def _wanted_branches(job: Job, arrivals: Iterable[Arrival]) -> WantedBranches | 
     answers = False
     for event in (arrival.event for arrival in arrivals):
         match event:
-            case Result() | RetryTask() | TaskTimeout() | DeadLetter():
+            case Result() | RetryTask() | PlaceTask() | TaskTimeout() | DeadLetter():
                 if (event.task_id or "").startswith(f"{job.id}.{job.fan_out.step}."):
                     numbers.add(branch_of(str(event.task_id)))
             case NextBranches(sent=sent):

@@ -25,6 +25,7 @@ from .branches import finish_branches, load_jobs
 from .control import tell_workers
 from .doorkeeper import Doorkeeper, SignedByWorker
 from .notices import Notices
+from .placing import PlacingDesk
 from .runner import Call, Runner
 from .work import Arrival, Surroundings, Work
 
@@ -64,6 +65,7 @@ class Orchestrator:
         self._store = store
         self._door = Doorkeeper(intake, store, signed_by_worker)
         self._notices = Notices(intake=intake, store=store)
+        self._placing = PlacingDesk(intake=intake, store=store)
         self._upkeep = upkeep
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
@@ -136,7 +138,7 @@ class Orchestrator:
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
         arrivals: dict[str, list[Arrival]] = {}
-        read = [arrival for _, arrival in self._door.events(deliveries)]
+        read = self._placing.look([arrival for _, arrival in self._door.events(deliveries)])
         for arrival in finish_branches(read, store=self._store, intake=self._intake):
             job_id = arrival.event.job_id
             if job_id in self._in_hand:

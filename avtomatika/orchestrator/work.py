@@ -17,7 +17,7 @@ from avtomatika.core import machine
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client, JobContext
 from avtomatika.core.data_store import Data
-from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
+from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
 from avtomatika.core.recorder import Recorder
@@ -200,5 +200,5 @@ class _HandlerCall:
 
 def _cause(arrival: Arrival) -> Cause:
     event = arrival.event
-    closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
+    closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout | PlaceTask) else None
     return Cause(arrival.delivery.tag, event.id, closes)

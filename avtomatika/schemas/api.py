@@ -61,6 +61,8 @@ class JobView:
                 "state": task.state,
                 "attempt": task.attempt,
                 "worker_id": hand.worker_id,
+                "routed_to": task.worker_id,
+                "waits_for": task.missing,
                 "progress": hand.progress,
                 "progress_message": hand.message,
             }
@@ -109,6 +111,8 @@ class TaskSchema(Schema):
     state = fields.String()
     attempt = fields.Integer()
     worker_id = fields.String(allow_none=True)
+    routed_to = fields.String(allow_none=True, metadata={"description": "the worker that was chosen for it"})
+    waits_for = fields.String(allow_none=True, metadata={"description": "why no worker could be chosen for it"})
     progress = fields.Float(allow_none=True, metadata={"description": "from 0 to 1; null until its worker tells"})
     progress_message = fields.String(allow_none=True)
 

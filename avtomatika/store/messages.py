@@ -41,7 +41,7 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
 
 
 def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
-    """A task for whichever worker has the skill."""
+    """A task for whichever worker has the skill, or for the one that was chosen."""
     message = wire.TaskMessage(
         job_id=job.id,
         task_id=task.id,
@@ -57,7 +57,8 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
     headers = {"x-group": task.group, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
-    return Outgoing(TASKS, task.task_type, wire.dump_task(message), priority=task.priority, headers=headers)
+    key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
+    return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
 
 
 def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:

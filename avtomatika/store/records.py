@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from avtomatika.core.fleet import Needs
 from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Parent, Pause, RecordedEntry, Task
 from avtomatika.core.retry import RetryPolicy
 
@@ -127,8 +128,14 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
 
 def load_task(fields: Mapping[str, Any]) -> Task:
     """The task that *fields* were dumped of."""
-    retry = fields.get("retry")
-    return Task(**fields) if retry is None else Task(**{**fields, "retry": RetryPolicy.of(retry)})
+    retry, needs = fields.get("retry"), fields.get("needs")
+    if retry is None and needs is None:
+        return Task(**fields)
+    inner = {
+        "retry": None if retry is None else RetryPolicy.of(retry),
+        "needs": None if needs is None else Needs(**needs),
+    }
+    return Task(**{**fields, **inner})
 
 
 def dump_entry(entry: HistoryEntry) -> bytes:

@@ -12,12 +12,14 @@ import orjson
 from redis.exceptions import RedisError
 
 from avtomatika import transport
+from avtomatika.core.events import Event
 from avtomatika.core.job import Job, Json, Pause, RecordedEntry
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.standing import Standing
+from avtomatika.core.step import SendEvent
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded
 from avtomatika.schemas.wire import Progress, Taken
-from avtomatika.transport import Router, Server, connect
+from avtomatika.transport import Outgoing, Router, Server, connect
 from avtomatika.transport.scripts import Call
 
 from . import standing
@@ -30,6 +32,7 @@ from .keyring import Keyring
 from .keys import Keys
 from .listing import list_jobs
 from .memory import ServerInfo, ServerMemory
+from .messages import step_message
 from .notices import progress_call, taken_call
 from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
@@ -253,6 +256,15 @@ class Store:
     def standing(self, job: Job) -> Standing:
         """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
         return standing.read(job, read_all(self._server, standing.commands(job, self._keys)))
+
+    def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Who has begun with each of *tasks* (job id, task id), where somebody has."""
+        rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
+        return [None if row is None else row.decode() for row in rows]
+
+    def step_message(self, routing_key: str, event: Event) -> Outgoing:
+        """*event* as the message that a commit would send to *routing_key*."""
+        return step_message(SendEvent(routing_key, event), self.keyring.secret)
 
     def ping(self) -> ServerInfo:
         """What the server says of itself; raises Unavailable when it is away."""

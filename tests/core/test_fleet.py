@@ -8,62 +8,62 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.fleet import Member, Nobody, Strategy, Wish, choose
+from avtomatika.core.fleet import Member, Needs, Nobody, Strategy, choose
 
 
 def member(worker_id: str, **facts: Any) -> Member:
     return Member(**{"worker_id": worker_id, "skills": frozenset({"encode"}), **facts})
 
 
-def chosen(wish: Wish, *fleet: Member) -> str:
-    found = choose(wish, "encode", fleet)
+def chosen(needs: Needs, *fleet: Member) -> str:
+    found = choose(needs, "encode", fleet)
     assert isinstance(found, Member), found
     return found.worker_id
 
 
-def missing(wish: Wish, *fleet: Member) -> str:
-    found = choose(wish, "encode", fleet)
+def missing(needs: Needs, *fleet: Member) -> str:
+    found = choose(needs, "encode", fleet)
     assert isinstance(found, Nobody), found
     return found.missing
 
 
 def test_round_robin_takes_whoever_was_chosen_longest_ago() -> None:
-    wish = Wish(Strategy.ROUND_ROBIN)
+    needs = Needs(Strategy.ROUND_ROBIN)
 
-    assert chosen(wish, member("a", turn=3), member("b", turn=1), member("c", turn=2, load=0)) == "b"
-    assert chosen(wish, member("a", turn=3), member("new")) == "new"
+    assert chosen(needs, member("a", turn=3), member("b", turn=1), member("c", turn=2, load=0)) == "b"
+    assert chosen(needs, member("a", turn=3), member("new")) == "new"
 
 
 def test_least_connections_takes_whoever_has_the_fewest_tasks_and_then_takes_turns() -> None:
-    wish = Wish(Strategy.LEAST_CONNECTIONS)
+    needs = Needs(Strategy.LEAST_CONNECTIONS)
 
-    assert chosen(wish, member("a", load=2), member("b", load=1, turn=9)) == "b"
-    assert chosen(wish, member("a", load=1, turn=2), member("b", load=1, turn=1)) == "b"
+    assert chosen(needs, member("a", load=2), member("b", load=1, turn=9)) == "b"
+    assert chosen(needs, member("a", load=1, turn=2), member("b", load=1, turn=1)) == "b"
 
 
 def test_cheapest_takes_the_lowest_cost_and_last_who_says_nothing_of_it() -> None:
-    wish = Wish(Strategy.CHEAPEST)
+    needs = Needs(Strategy.CHEAPEST)
 
-    assert chosen(wish, member("a", costs={"encode": 2}), member("b", costs={"encode": 1}, load=9)) == "b"
-    assert chosen(wish, member("silent"), member("dear", costs={"encode": 100})) == "dear"
-    assert chosen(wish, member("other", costs={"scan": 0}), member("a", costs={"encode": 5})) == "a"
+    assert chosen(needs, member("a", costs={"encode": 2}), member("b", costs={"encode": 1}, load=9)) == "b"
+    assert chosen(needs, member("silent"), member("dear", costs={"encode": 100})) == "dear"
+    assert chosen(needs, member("other", costs={"scan": 0}), member("a", costs={"encode": 5})) == "a"
 
 
 def test_best_value_weighs_cost_with_how_busy_a_worker_is() -> None:
-    wish = Wish(Strategy.BEST_VALUE)
+    needs = Needs(Strategy.BEST_VALUE)
     dear = member("dear", costs={"encode": 1.5}, slots=2)
 
-    assert chosen(wish, member("cheap", costs={"encode": 1}, slots=2), dear) == "cheap"
-    assert chosen(wish, member("cheap", costs={"encode": 1}, slots=2, load=2), dear) == "dear"
-    assert chosen(wish, member("silent"), member("known", costs={"encode": 1}, load=1)) == "silent"
+    assert chosen(needs, member("cheap", costs={"encode": 1}, slots=2), dear) == "cheap"
+    assert chosen(needs, member("cheap", costs={"encode": 1}, slots=2, load=2), dear) == "dear"
+    assert chosen(needs, member("silent"), member("known", costs={"encode": 1}, load=1)) == "silent"
 
 
 def test_standbys_and_those_without_the_skill_are_passed_over() -> None:
-    wish = Wish()
+    needs = Needs()
 
-    assert chosen(wish, member("standby", is_standby=True), member("b", load=50)) == "b"
-    assert missing(wish, member("x", skills=frozenset({"scan"}))) == "no worker with the skill 'encode' is there"
-    assert missing(wish, member("a", is_standby=True)) == "none of 1 with the skill 'encode' fits: is a standby (1)"
+    assert chosen(needs, member("standby", is_standby=True), member("b", load=50)) == "b"
+    assert missing(needs, member("x", skills=frozenset({"scan"}))) == "no worker with the skill 'encode' is there"
+    assert missing(needs, member("a", is_standby=True)) == "none of 1 with the skill 'encode' fits: is a standby (1)"
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_resources_are_enough_or_not(requirements: dict[str, Any], fits: bool) -
         devices=[{"type": "gpu", "model": "A", "memory_gb": 24}, {"type": "gpu", "model": "B", "memory_gb": 8}],
     )
 
-    assert isinstance(choose(Wish(requirements=requirements), "encode", [rich]), Member) is fits
+    assert isinstance(choose(Needs(requirements=requirements), "encode", [rich]), Member) is fits
 
 
 def test_what_is_missing_is_told_with_how_many_miss_it() -> None:
-    wish = Wish(requirements={"ram_gb": 64}, max_cost=0.5)
+    needs = Needs(requirements={"ram_gb": 64}, max_cost=0.5)
     fleet = (
         member("a", properties={"ram_gb": 32}, costs={"encode": 0.1}),
         member("b", properties={"ram_gb": 16}, costs={"encode": 0.9}),
         member("c", properties={"ram_gb": 16}),
     )
 
-    assert missing(wish, *fleet) == (
+    assert missing(needs, *fleet) == (
         "none of 3 with the skill 'encode' fits: "
         "costs more than 0.5 (1), does not say what it costs (1), lacks ram_gb=64 (3)"
     )
@@ -119,7 +119,7 @@ def test_what_is_missing_is_told_with_how_many_miss_it() -> None:
 def test_whoever_is_chosen_is_one_of_those_that_fit(loads: list[int], strategy: Strategy) -> None:
     fleet = [member(f"w-{place}", load=load, is_standby=load == 0) for place, load in enumerate(loads)]
 
-    found = choose(Wish(strategy), "encode", fleet)
+    found = choose(Needs(strategy), "encode", fleet)
 
     fitting = [each for each in fleet if not each.is_standby]
     assert found in fitting if fitting else isinstance(found, Nobody)
@@ -129,7 +129,7 @@ def test_equal_workers_take_turns() -> None:
     turns = {"a": 0, "b": 0, "c": 0}
     order = []
     for turn in range(1, 7):
-        name = chosen(Wish(Strategy.ROUND_ROBIN), *(member(each, turn=last) for each, last in turns.items()))
+        name = chosen(Needs(Strategy.ROUND_ROBIN), *(member(each, turn=last) for each, last in turns.items()))
         turns[name] = turn
         order.append(name)
 

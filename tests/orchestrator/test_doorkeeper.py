@@ -10,11 +10,13 @@ from avtomatika import Blueprint, broker
 from avtomatika.core.events import (
     ChildEnded,
     DeadLetter,
+    DeadlineExceeded,
     Decision,
     Enter,
     Event,
     Joined,
     NextBranches,
+    PlaceTask,
     Result,
     RetryHandler,
     RetryTask,
@@ -101,6 +103,7 @@ FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
     "start": (lambda job, task: Start(job), "_start"),
     "enter": (lambda job, task: Enter(job, "home", 7), "_enter"),
     "retry": (lambda job, task: RetryTask(job, task, 2), "_retry"),
+    "placing": (lambda job, task: PlaceTask(job, task, 1), "_retry"),
     "timeout": (lambda job, task: TaskTimeout(job, task, 1, "dispatch"), "_timeout"),
     "handler": (lambda job, task: RetryHandler(job, "start", 1, 1), "_retry"),
     "signal": (lambda job, task: Signal(job, "cancel", "nobody", "token"), "_signal"),
@@ -109,6 +112,7 @@ FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
     "next branches": (lambda job_id, task_id: NextBranches(job_id, step=1, sent=0), "_branches"),
     "time": (lambda job_id, task_id: TimeReached(job_id, f"{job_id}.1"), "_timer"),
     "approval": (lambda job_id, task_id: Decision(job_id, f"{job_id}.1", "approved", by="w"), "_approval"),
+    "deadline": (lambda job_id, task_id: DeadlineExceeded(job_id), "_timer"),
     "child": (lambda job_id, task_id: ChildEnded(job_id, f"{job_id}-1", "finished"), "_child"),
 }
 

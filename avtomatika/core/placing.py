@@ -1,0 +1,140 @@
+"""Placing: a task that asks something of its worker is routed to one, and to another where that one fails it.
+
+While such a task is open, a ``PlaceTask`` comes back to its state again and again. Whoever brings it looks first
+(``look``): only what changes something goes to the machine (``place``), with the choice that was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from .events import PlaceTask
+from .fleet import Member, Nobody, choose
+from .job import HistoryEntry, Job, Task
+from .moves import ignore
+from .plan import Plan
+from .step import Outgoing, SendEvent, SendTask, Step
+from .timers import dispatch_timer, timers_of_task
+
+#: How often it is looked at.
+VISIT_SECONDS = 5.0
+#: A worker that has not taken it by then is passed over.
+TAKEN_WITHIN_VISITS = 6
+#: What is missing may change often; it is written down no more than once in so many visits.
+_TOLD_EVERY_VISITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Stays:
+    """Everything may stay as it is: it is looked at again later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Nobody waits for this attempt any more: it need not be looked at again."""
+
+
+def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
+    """What makes *task* go to work: itself, for any worker, or the word that one must be chosen."""
+    if task.needs is None:
+        return (SendTask(task),)
+    return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
+
+
+def look(
+    job: Job, event: PlaceTask, *, taken_by: str | None, fleet: Iterable[Member]
+) -> Member | Nobody | Stays | Over:
+    """What is to be done about a task; *taken_by* has begun with it, *fleet* are those that are there now."""
+    task = _asked_for(job, event)
+    if task is None or task.needs is None:
+        return Over()
+    members = list(fleet)
+    if task.worker_id is not None:
+        is_there = any(member.worker_id == task.worker_id for member in members)
+        if is_there and (taken_by is not None or event.waited < TAKEN_WITHIN_VISITS):
+            return Stays()
+        others = [member for member in members if member.worker_id != task.worker_id]
+        found = choose(task.needs, task.task_type, others)
+        return choose(task.needs, task.task_type, members) if isinstance(found, Nobody) else found
+    found = choose(task.needs, task.task_type, members)
+    if isinstance(found, Nobody) and task.missing is not None:
+        is_news = found.missing != task.missing and event.visit % _TOLD_EVERY_VISITS == 0
+        return found if is_news else Stays()
+    return found
+
+
+def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
+    """Route a task as was chosen; without a choice (where there is no fleet) it is for anybody."""
+    task = _asked_for(job, event)
+    if task is None or task.needs is None:
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    begun = Step(job) if task.worker_id is None else _taken_away(plan, job, task)
+    strategy = str(task.needs.strategy)
+    task = begun.job.tasks[task.id]
+    match event.choice:
+        case None:
+            anybodys = replace(task, needs=None)
+            return begun.then(Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys),)))
+        case Member(worker_id=worker_id):
+            routed = replace(task, worker_id=worker_id, missing=None)
+            entry = _entry("task_routed", routed, {"strategy": strategy}, worker_id=worker_id)
+            following = replace(event, attempt=task.attempt, visit=event.visit + 1, waited=0, choice=None)
+            outgoing = (SendTask(routed), _next(plan, job, task, following))
+            return begun.then(Step(_with(begun.job, routed), history=(entry,), outgoing=outgoing))
+        case Nobody(missing):
+            waiting = replace(task, missing=missing)
+            following = replace(event, attempt=task.attempt, visit=event.visit + 1, choice=None)
+            return begun.then(
+                Step(
+                    _with(begun.job, waiting),
+                    history=(_entry("task_waiting", waiting, {"missing": missing}),),
+                    outgoing=(_next(plan, job, task, following),),
+                )
+            )
+        case _:
+            assert_never(event.choice)
+
+
+def visited(event: PlaceTask) -> PlaceTask:
+    """*event* as it comes back when everything stayed as it was."""
+    return replace(event, visit=event.visit + 1, waited=event.waited + 1)
+
+
+def _taken_away(plan: Plan, job: Job, task: Task) -> Step:
+    """Its worker is lost, or did not take it in time: what that one may still answer is another attempt's."""
+    again = replace(task, attempt=task.attempt + 1, max_retries=task.max_retries + 1, worker_id=None)
+    return Step(
+        _with(job, again),
+        history=(_entry("task_rerouted", again, {}, worker_id=task.worker_id),),
+        timers=dispatch_timer(plan, job, again),
+        cancelled_timers=timers_of_task(task),
+        opened=((again.id, again.attempt),),
+        closed=((task.id, task.attempt),),
+        revoked=() if task.branch else (task.group,),
+    )
+
+
+def _asked_for(job: Job, event: PlaceTask) -> Task | None:
+    task = job.tasks.get(event.task_id)
+    return task if task is not None and task.is_open and task.attempt == event.attempt else None
+
+
+def _next(plan: Plan, job: Job, task: Task, event: PlaceTask) -> SendEvent:
+    return SendEvent(plan.key(task.state, "_retry"), event)
+
+
+def _with(job: Job, task: Task) -> Job:
+    return job.evolve(tasks={**job.tasks, task.id: task})
+
+
+def _entry(event_type: str, task: Task, data: dict[str, str], *, worker_id: str | None = None) -> HistoryEntry:
+    return HistoryEntry(
+        event_type,
+        state=task.state,
+        task_id=task.id,
+        attempt=task.attempt,
+        worker_id=worker_id,
+        data=data or None,
+    )

@@ -1,0 +1,254 @@
+"""Tasks that ask something of their workers, on the real server; the test plays the workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import Blueprint, broker
+from avtomatika.broker import Delivery, Intake
+from avtomatika.core import placing
+from avtomatika.core.events import Result
+from avtomatika.schemas import wire
+from avtomatika.store.registry import LOST_AFTER_SECONDS
+
+from .conftest import Stage
+
+
+def film(**asked: Any) -> Blueprint:
+    """One task that asks for *asked*, and the end."""
+    bp = Blueprint(name="film")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_task("encode", {}, {"success": "done", "failure": "failed"}, **asked)
+
+    @bp.handler(is_end=True)
+    def done() -> None: ...
+
+    @bp.handler(is_end="failed")
+    def failed() -> None: ...
+
+    return bp
+
+
+class Crew:
+    """Workers that have registered; each takes from its own queue when it is told to."""
+
+    def __init__(self, house: Stage) -> None:
+        self.house = house
+        self.redis = redis.Redis.from_url(house.url)
+        self._stack = ExitStack()
+        self._intakes: dict[str, Intake] = {}
+
+    def add(self, worker_id: str, **record: Any) -> None:
+        broker.declare_tasks(self.house.connection, ["encode"], worker_id=worker_id)
+        skills = [{"name": "encode", "schema": {}}]
+        self.house.store.registry.register(worker_id, {"type": "", "version": "", "skills": skills, **record})
+
+    def own(self, worker_id: str) -> int:
+        """How many tasks lie in a worker's own queue."""
+        return int(self.redis.xlen(f"avt:q:@{worker_id}:0"))
+
+    def take(self, worker_id: str) -> tuple[Delivery, wire.TaskMessage] | None:
+        if worker_id not in self._intakes:
+            connection = self._stack.enter_context(broker.connect(self.house.url))
+            self._intakes[worker_id] = Intake(connection, [broker.own_queue(worker_id)], prefetch=10)
+            self._stack.callback(self._intakes[worker_id].close)
+        intake = self._intakes[worker_id]
+        for delivery in intake.take(0.2):
+            task = wire.load_task(delivery.body)
+            intake.settle_many([([broker.notice(task, worker_id)], ())])
+            return delivery, task
+        return None
+
+    def answer(self, worker_id: str, taken: tuple[Delivery, wire.TaskMessage]) -> None:
+        delivery, task = taken
+        result = Result(task.job_id, task.task_id, task.attempt, "success", worker_id=worker_id)
+        answer = broker.answer(task, result, headers=broker.handed_on(delivery.headers))
+        assert self._intakes[worker_id].settle_many([([answer], [delivery.tag])]) == [True]
+
+    def lose(self, worker_id: str) -> None:
+        """As if nothing had been heard of it for long."""
+        now = int(self.redis.time()[0]) * 1000
+        self.redis.hset(f"avt:worker:{worker_id}", "at", now - (LOST_AFTER_SECONDS + 1) * 1000)
+
+    def close(self) -> None:
+        self._stack.close()
+        self.redis.close()
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are looked at again at once."""
+    monkeypatch.setattr(placing, "VISIT_SECONDS", 0.05)
+
+
+@pytest.fixture
+def at_work(stage: Callable[..., Stage]) -> Iterator[Callable[..., tuple[Stage, Crew]]]:
+    crews: list[Crew] = []
+
+    def make(bp: Blueprint) -> tuple[Stage, Crew]:
+        house = stage(bp)
+        house.orchestrator()
+        crews.append(Crew(house))
+        return house, crews[-1]
+
+    yield make
+    for crew in crews:
+        crew.close()
+
+
+AtWork = Callable[..., tuple[Stage, Crew]]
+
+
+def routed_to(house: Stage, job_id: str) -> str | None:
+    return next((task.worker_id for task in house.job(job_id).tasks.values()), None)
+
+
+def test_tasks_go_to_the_workers_in_turn_and_by_nobody_elses_hand(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="round_robin")
+    house, crew = at_work(bp)
+    for worker_id in ("w-1", "w-2", "w-3"):
+        crew.add(worker_id)
+    jobs = [house.create(bp) for _ in range(6)]
+
+    house.turn_until(lambda: all(routed_to(house, job_id) for job_id in jobs))
+
+    assert Counter(routed_to(house, job_id) for job_id in jobs) == {"w-1": 2, "w-2": 2, "w-3": 2}
+    assert [crew.own(worker_id) for worker_id in ("w-1", "w-2", "w-3")] == [2, 2, 2]
+    assert crew.redis.xlen("avt:q:encode:0") == 0
+
+
+def test_a_routed_task_is_done_by_its_worker_and_the_job_goes_on(at_work: AtWork) -> None:
+    bp = film(resource_requirements={"gpu": {"memory_gb": 16}}, max_cost=2)
+    house, crew = at_work(bp)
+    crew.add("small", costs={"encode": 1}, resources={"devices": [{"type": "gpu", "memory_gb": 8}]})
+    crew.add("dear", costs={"encode": 3}, resources={"devices": [{"type": "gpu", "memory_gb": 24}]})
+    crew.add("right", costs={"encode": 2}, resources={"devices": [{"type": "gpu", "memory_gb": 24}]})
+    job_id = house.create(bp)
+
+    house.turn_until(lambda: routed_to(house, job_id) is not None)
+    taken = crew.take("right")
+    assert taken is not None
+    crew.answer("right", taken)
+    job = house.turn_until_status(job_id, "finished")
+
+    assert job.version == 4
+    assert [entry for entry in house.history(job_id) if "task" in entry] == [
+        "task_dispatched start",
+        "task_routed start",
+        "task_taken start",
+        "task_succeeded start",
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["least_connections", "cheapest", "best_value"])
+def test_every_strategy_looks_at_what_workers_have_to_do_or_cost(at_work: AtWork, strategy: str) -> None:
+    bp = film(dispatch_strategy=strategy)
+    house, crew = at_work(bp)
+    crew.add("cheap", costs={"encode": 1})
+    crew.add("dear", costs={"encode": 5})
+    jobs = [house.create(bp) for _ in range(4)]
+
+    house.turn_until(lambda: all(routed_to(house, job_id) for job_id in jobs))
+
+    shares = Counter(routed_to(house, job_id) for job_id in jobs)
+    assert (
+        shares
+        == {
+            "least_connections": {"cheap": 2, "dear": 2},
+            "cheapest": {"cheap": 4},
+            "best_value": {"cheap": 4},
+        }[strategy]
+    )
+
+
+def test_where_nobody_fits_the_task_waits_says_why_and_goes_on_when_somebody_comes(at_work: AtWork) -> None:
+    bp = film(resource_requirements={"ram_gb": 64})
+    house, crew = at_work(bp)
+    crew.add("small", resources={"properties": {"ram_gb": 8}})
+    job_id = house.create(bp)
+    house.turn_until(lambda: "task_waiting start" in house.history(job_id))
+    waiting = house.job(job_id)
+    let_visits_pass(house, job_id)
+    assert house.job(job_id) == waiting, "waiting costs the job nothing"
+
+    crew.add("large", resources={"properties": {"ram_gb": 64}})
+    house.turn_until(lambda: routed_to(house, job_id) == "large")
+
+    [task] = waiting.tasks.values()
+    assert task.missing == "none of 1 with the skill 'encode' fits: lacks ram_gb=64 (1)"
+    entries, _ = house.store.history(job_id)
+    [told] = [each.entry.data for each in entries if each.entry.event_type == "task_waiting"]
+    assert told == {"missing": task.missing}
+
+
+def test_a_worker_that_does_not_take_its_task_in_time_loses_it(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="cheapest")
+    house, crew = at_work(bp)
+    crew.add("lazy", costs={"encode": 1})
+    crew.add("eager", costs={"encode": 2})
+    job_id = house.create(bp)
+    house.turn_until(lambda: routed_to(house, job_id) == "lazy")
+
+    house.turn_until(lambda: routed_to(house, job_id) == "eager")
+
+    assert crew.take("lazy") is None, "what it did not take is not there any more"
+    taken = crew.take("eager")
+    assert taken is not None
+    assert taken[1].attempt == 2
+    crew.answer("eager", taken)
+    house.turn_until_status(job_id, "finished")
+
+
+def test_a_worker_that_is_lost_with_its_task_in_hand_loses_it(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="cheapest")
+    house, crew = at_work(bp)
+    crew.add("doomed", costs={"encode": 1})
+    crew.add("eager", costs={"encode": 2})
+    job_id = house.create(bp)
+    house.turn_until(lambda: routed_to(house, job_id) == "doomed")
+    in_hand = crew.take("doomed")
+    assert in_hand is not None
+    house.turn_until(lambda: "task_taken start" in house.history(job_id))
+    let_visits_pass(house, job_id)
+    assert routed_to(house, job_id) == "doomed", "who has begun may take its time"
+
+    crew.lose("doomed")
+    house.turn_until(lambda: routed_to(house, job_id) == "eager")
+    taken = crew.take("eager")
+    assert taken is not None
+    crew.answer("doomed", in_hand)
+    house.turn_until(lambda: bool(house.store.notes(job_id)))
+    crew.answer("eager", taken)
+
+    house.turn_until_status(job_id, "finished")
+    [note] = house.store.notes(job_id)
+    assert (note["event_type"], note["worker_id"]) == ("task_result_ignored", "doomed")
+
+
+def test_an_ended_job_is_not_looked_at_for_ever(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="cheapest")
+    house, crew = at_work(bp)
+    job_id = house.create(bp)
+    house.turn_until(lambda: "task_waiting start" in house.history(job_id))
+
+    house.store.signal(house.job(job_id), "cancel", by="me")
+    house.turn_until_status(job_id, "cancelled")
+
+    queue = bp.plan.main_queue
+    house.turn_until(lambda: crew.redis.zcard(f"avt:q:{queue}:delays") + crew.redis.xlen(f"avt:q:{queue}:0") == 0)
+    assert house.store.notes(job_id) == []
+
+
+def let_visits_pass(house: Stage, job_id: str) -> None:
+    """Turn for as long as a task would be looked at some times."""
+    deadline = monotonic() + 10 * placing.VISIT_SECONDS
+    house.turn_until(lambda: monotonic() > deadline)
