@@ -93,7 +93,12 @@ class Reader:
                     self._news = set()
                 return heard
         taken = read_entries(streams, answer[1:])
-        self._note_taken(taken, credit, is_all=not heard)
+        if answer[0] == b"MORE":
+            self._watched.rotate()
+        elif self._seen:
+            self._seen |= dict(parse_tag(entry.tag) for entry in taken)
+            if not heard:
+                self._news = set()
         return heard + taken
 
     def _listen(self, credit: int, news: Collection[str] | None) -> list[Entry]:
@@ -114,15 +119,6 @@ class Reader:
             keys += acknowledged
             args += entry_lists(acknowledged)
         return Call(TAKE, keys, args)
-
-    def _note_taken(self, taken: Sequence[Entry], credit: int, *, is_all: bool) -> None:
-        """Less than was asked for: nothing is left. But an entry delivered before came alone, whatever is behind it."""
-        if len(taken) >= credit:
-            self._watched.rotate()
-        elif self._seen and not taken[-1].earlier:
-            self._seen |= dict(parse_tag(entry.tag) for entry in taken)
-            if is_all:
-                self._news = set()
 
     def _acknowledge(self, acks: Sequence[str]) -> None:
         if acks:

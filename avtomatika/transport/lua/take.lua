@@ -1,4 +1,4 @@
--- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit.
+-- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit, and up to a mebibyte or so.
 --
 -- An entry that was delivered before is handed out alone, so that a crash counts against the one that caused it.
 --
@@ -7,7 +7,8 @@
 --       acknowledged stream, each led by its length.
 -- Answers {'TRAITS', traits of each queue...} where they changed: nothing was taken;
 --         {'EMPTY', last id of the bell, last id that was delivered of each stream, '0-0' where nothing is left...};
---         {'OK', (place of the stream from 1, id, payload or '', earlier deliveries)...}.
+--         {'OK', (place of the stream from 1, id, payload or '', earlier deliveries)...}, and nothing was left;
+--         {'MORE', the same...} where something may have been left.
 
 local consumer, credit = ARGV[1], tonumber(ARGV[2])
 local streams, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -23,6 +24,7 @@ for index = 1, queues do
 end
 
 local answer, taken = {'OK'}, 0
+local room, largest = 1048576, 1  -- bytes left for payloads; of the largest so far
 local any_revoked = redis.call('EXISTS', KEYS[2]) == 1
 
 local function read(stream, count)
@@ -64,6 +66,7 @@ local function add(place, stream, entries)
       local size = #answer
       answer[size + 1], answer[size + 2], answer[size + 3], answer[size + 4] = place, id, payload or '', earlier
       taken = taken + 1
+      room, largest = room - #answer[size + 3], math.max(largest, #answer[size + 3])
       if alone then
         unread(stream, entries, index + 1)
         return true
@@ -78,13 +81,16 @@ for place = 1, streams do
   local stream, count = KEYS[3 + place], 1  -- the first by itself: it may be one to be handed out alone
   while not full and redis.call('XLEN', stream) > 0 do
     local entries = read(stream, count)
-    full = add(place, stream, entries) or taken >= credit
+    full = add(place, stream, entries) or taken >= credit or room <= 0
     if #entries < count then break end
-    count = credit - taken
+    count = math.max(math.min(credit - taken, 32, math.floor(room / largest)), 1)
   end
   if full then break end
 end
-if taken > 0 then return answer end
+if taken > 0 then
+  if full then answer[1] = 'MORE' end
+  return answer
+end
 
 local rung = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
 answer = {'EMPTY', rung and rung[1] or '0-0'}
