@@ -14,8 +14,6 @@ from time import monotonic, sleep
 import requests
 
 HERE = Path(__file__).parent
-#: What the processes of a troop trust each other by.
-SECRET_KEY = "secret-of-the-storm"
 
 
 class Troop:
@@ -35,7 +33,7 @@ class Troop:
             "REDIS_URL": url,
             "BLUEPRINTS": blueprint,
             "PYTHONPATH": str(HERE),
-            "SECRET_KEY": SECRET_KEY,
+            "SECRET_KEY": "secret-of-the-storm",
             "CLIENT_TOKEN": self.token,
             "API_PORT": str(self._port),
             "WORKER_LEASE_SECONDS": "2",
@@ -54,13 +52,21 @@ class Troop:
         return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Troop:
-        for role in self._commands:
-            self.start(role)
+        try:
+            for role in self._commands:
+                self.start(role)
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_until_ready(self) -> None:
         deadline = monotonic() + 30
         while monotonic() < deadline:
             try:
                 if requests.get(f"{self.base_url}/readyz", timeout=2).ok:
-                    return self
+                    return
             except requests.RequestException:
                 sleep(0.1)
         raise AssertionError("the web process did not come up")
