@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
 from avtomatika.errors import InvalidInputError
@@ -15,6 +16,7 @@ from .config import S3Config
 from .names import safe_part
 from .payload import PayloadFolder
 from .task import TaskFiles
+from .watch import LOOK_EVERY_SECONDS, Watch
 
 if TYPE_CHECKING:
     from .s3 import S3
@@ -67,9 +69,9 @@ class Depot:
         """Where results go."""
         return self.config.bucket if self.config is not None else None
 
-    def begin(self, task: TaskMessage) -> TaskFiles:
+    def begin(self, task: TaskMessage, watch: Watch | None = None) -> TaskFiles:
         """The files of an attempt; costs next to nothing until there are any."""
-        return TaskFiles(self, task)
+        return TaskFiles(self, task, watch or Watch())
 
     def s3(self) -> S3:
         """The client, made when it is first needed; InvalidInputError naming what is not set where S3 is off."""
@@ -85,12 +87,23 @@ class Depot:
                 self._s3 = S3(self.config)
             return self._s3
 
-    def for_all(self, function: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
-        """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us."""
+    def for_all(self, function: Callable[[Item], T], items: Iterable[Item], *, watch: Watch | None = None) -> list[T]:
+        """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us.
+
+        With a *watch* CancelledError is raised soon after nobody wants it any more, and what is on its way ends by
+        itself: that must do no harm.
+        """
         futures = [self._objects.submit(function, item) for item in items]
-        _, pending = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in pending:
-            future.cancel()
+        pending: Iterable[Future[T]] = futures
+        while pending:
+            done, pending = wait(futures, LOOK_EVERY_SECONDS if watch else None, return_when=FIRST_EXCEPTION)
+            is_stopped = watch is not None and watch.is_stopped()
+            if is_stopped or any(future.cancelled() or future.exception() is not None for future in done):
+                for future in pending:
+                    future.cancel()
+                if is_stopped:
+                    raise CancelledError
+                break
         wait(futures)
         for future in futures:
             if not future.cancelled() and (problem := future.exception()) is not None:
@@ -102,7 +115,7 @@ class Depot:
         future = self._tasks.submit(function)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
-        except asyncio.CancelledError:
+        except CancelledError:
             if not future.cancel():
                 await asyncio.to_thread(wait, [future])
             raise

@@ -17,6 +17,7 @@ from .locations import Location
 from .names import Names, safe_part
 from .payload import TaskFolder
 from .texts import texts_in
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .depot import Depot
@@ -56,10 +57,11 @@ class Origin:
 class Inputs:
     """What was fetched for one task, which *reader* stands for, into *folder*; ``origins`` by absolute path."""
 
-    def __init__(self, depot: Depot, folder: TaskFolder, reader: Reader) -> None:
+    def __init__(self, depot: Depot, folder: TaskFolder, reader: Reader, watch: Watch) -> None:
         self._depot = depot
         self._folder = folder
         self._reader = reader
+        self._watch = watch
         self._fetched_bytes = 0
         self._number = 0
         self.origins: dict[str, Origin] = {}
@@ -72,7 +74,7 @@ class Inputs:
             self._reader.check(location, s3.config)
         folders = {location: s3.list(location) for location in wanted if location.is_folder}
         lone = [location for location in wanted if not location.is_folder]
-        objects = dict(zip(lone, self._depot.for_all(s3.look, lone), strict=True))
+        objects = dict(zip(lone, self._depot.for_all(s3.look, lone, watch=self._watch), strict=True))
         for location in wanted:
             if self._reader.needs_proof(location, s3.config):
                 proof = objects.get(location) or s3.look(folders[location][0].location)
@@ -138,11 +140,13 @@ class Inputs:
             raise TransientError(f"the task's files have {size} bytes, but the payload folder has room for {free}")
 
     def _download(self, s3: S3, files: list[tuple[Found, Path]]) -> None:
+        meter = self._watch.meter("fetching", sum(found.size for found, _ in files))
+
         def download(file: tuple[Found, Path]) -> None:
             found, path = file
-            s3.download(found, path, unfinished=self._folder.unfinished)
+            s3.download(found, path, unfinished=self._folder.unfinished, meter=meter)
 
-        self._depot.for_all(download, files)
+        self._depot.for_all(download, files, watch=self._watch)
 
     def _remember_files(self, files: Iterable[tuple[Found, Path]]) -> None:
         """A file of a folder has an origin of its own."""

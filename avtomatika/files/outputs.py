@@ -19,6 +19,7 @@ from .names import Names
 from .opening import files_below, opened
 from .places import Place, path_of, points_into
 from .texts import words_in
+from .watch import Meter, Watch
 
 if TYPE_CHECKING:
     from .depot import Depot
@@ -40,8 +41,11 @@ class Parcel:
 class Outputs:
     """What one attempt of *task* sends below *prefix*; *task_folder* is the name of its folder."""
 
-    def __init__(self, depot: Depot, *, task: TaskMessage, prefix: str, task_folder: str, began: float) -> None:
+    def __init__(
+        self, depot: Depot, *, task: TaskMessage, prefix: str, task_folder: str, began: float, watch: Watch
+    ) -> None:
         self._depot = depot
+        self._watch = watch
         self._task = task
         self._root = depot.payload.path
         self._prefix = prefix
@@ -132,27 +136,33 @@ class Outputs:
         if not parcels and not marks:
             return
         s3 = self._depot.s3()
-        self._check_size(parcels)
+        meter = self._watch.meter("sending", self._checked_size(parcels))
         try:
-            self._depot.for_all(self._send_one, parcels)
+            self._depot.for_all(lambda parcel: self._send_one(parcel, meter), parcels)
+            self._watch.check()
             self._depot.for_all(lambda mark: s3.mark(mark, client=self._task.client), marks)
         except BaseException:
             self._take_back([*(parcel.target for parcel in parcels), *marks])
             raise
 
-    def _send_one(self, parcel: Parcel) -> None:
+    def _send_one(self, parcel: Parcel, meter: Meter) -> None:
+        self._watch.check()
         with opened(self._root, parcel.parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
-            self._depot.s3().upload(file, parcel.target, client=self._task.client)
+            self._depot.s3().upload(file, parcel.target, client=self._task.client, meter=meter)
 
-    def _check_size(self, parcels: Iterable[Parcel]) -> None:
+    def _checked_size(self, parcels: Iterable[Parcel]) -> int:
+        """Bytes of all *parcels*; raises PermanentError where they are too many."""
+        size = 0
         for parcel in parcels:
             with opened(self._root, parcel.parts) as descriptor:
-                self._sent_bytes += os.fstat(descriptor).st_size
+                size += os.fstat(descriptor).st_size
+        self._sent_bytes += size
         if self._sent_bytes > self._depot.max_task_bytes:
             raise PermanentError(
                 f"the result's files have {self._sent_bytes} bytes, but may have {self._depot.max_task_bytes} "
                 "(WORKER_MAX_TASK_BYTES)"
             )
+        return size
 
     def _take_back(self, targets: Sequence[Location]) -> None:
         """Remove what was sent of a result that nobody will get. Where that fails, too, it stays."""

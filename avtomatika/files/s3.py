@@ -6,6 +6,8 @@ What comes is checked: size, ETag from the first byte to the last, and the SHA-2
 from __future__ import annotations
 
 import os
+import threading
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ from secrets import token_hex
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
+from s3transfer.exceptions import CancelledError as TransferCancelled
 from s3transfer.manager import TransferConfig, TransferManager
 from urllib3.exceptions import HTTPError
 
@@ -27,6 +30,7 @@ from .descriptors import Descriptors, name_of
 from .failures import Changed, is_full, told_of
 from .locations import Location
 from .metadata import Metadata, read_metadata
+from .watch import LOOK_EVERY_SECONDS, Meter
 
 #: From here on an object goes in parts of this size, several at a time.
 PART_BYTES = 8 * 1024 * 1024
@@ -77,7 +81,8 @@ class S3:
     def close(self) -> None:
         """Give up what is on its way: nothing is tried again from now on."""
         self._is_closed = True
-        self._transfers.shutdown(cancel=True)
+        # s3transfer takes the message for the class of the error that ends transfers, so it is given one.
+        self._transfers.shutdown(cancel=True, cancel_msg=TransferCancelled)
         self._client.close()
 
     def look(self, location: Location) -> Found:
@@ -107,15 +112,18 @@ class S3:
 
     # ------------------------------------------------------------ down
 
-    def download(self, found: Found, path: Path, *, unfinished: Path) -> None:
-        """Bring an object to *path*, all of it or nothing; *unfinished* is a folder of the same file system."""
+    def download(self, found: Found, path: Path, *, unfinished: Path, meter: Meter) -> None:
+        """Bring an object to *path*, all of it or nothing; *unfinished* is a folder of the same file system.
+
+        Raises CancelledError soon after nobody wants it any more; a connection that is silent may end later.
+        """
         part = unfinished / token_hex(8)
         try:
             with told_of(found.location):
                 if found.size > PART_BYTES:
-                    self._download_parts(found, part)
+                    self._download_parts(found, part, meter)
                 else:
-                    self._download_whole(found, part)
+                    self._download_whole(found, part, meter)
                 os.replace(part, path)
         except Changed:
             seen = self.look(found.location).etag
@@ -123,51 +131,59 @@ class S3:
         finally:
             part.unlink(missing_ok=True)
 
-    def _download_whole(self, found: Found, path: Path) -> None:
+    def _download_whole(self, found: Found, path: Path, meter: Meter) -> None:
         for attempt in range(1, ATTEMPTS + 1):
+            meter.watch.check()
             try:
-                self._read_whole(found, path)
+                self._read_whole(found, path, meter)
                 return
             except (BotoCoreError, HTTPError, OSError, TransientError) as problem:
                 if attempt == ATTEMPTS or is_full(problem):
                     raise
 
-    def _read_whole(self, found: Found, path: Path) -> None:
+    def _read_whole(self, found: Found, path: Path, meter: Meter) -> None:
         location = found.location
         answer = self._client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
         size, digest = 0, sha256()
         with closing(answer["Body"]) as body, path.open("wb") as file:
             for piece in body.iter_chunks(_PIECE_BYTES):
+                meter.watch.check()
                 file.write(piece)
                 digest.update(piece)
                 size += len(piece)
                 if size > found.size:
                     break
+        meter.add(size)
         _check(replace(found, sha256=read_metadata(answer).sha256), size, digest.hexdigest())
 
-    def _download_parts(self, found: Found, path: Path) -> None:
+    def _download_parts(self, found: Found, path: Path, meter: Meter) -> None:
         if found.sha256 is None:  # a listing does not tell it
             found = replace(found, sha256=self.look(found.location).sha256)
-        progress = _Progress(found)
+        transfer = _KnownTransfer(found, meter)
         with path.open("wb") as file:
             location = found.location
-            self._transfers.download(location.bucket, location.key, file, subscribers=[progress]).result()
+            transfer.wait(self._transfers.download(location.bucket, location.key, file, subscribers=[transfer]))
+        meter.watch.check()
         seen = None
         if found.sha256 is not None:
             with path.open("rb") as file:
                 seen = file_digest(file, "sha256").hexdigest()
-        _check(found, progress.bytes_transferred, seen)
+        _check(found, transfer.bytes_transferred, seen)
 
     # ------------------------------------------------------------ up
 
-    def upload(self, file: BufferedReader, location: Location, *, client: str | None = None) -> None:
-        """Send an open file, which must not change meanwhile; the object says whose it is."""
+    def upload(self, file: BufferedReader, location: Location, *, client: str | None, meter: Meter) -> None:
+        """Send an open file, which must not change meanwhile; the object says whose it is.
+
+        Raises CancelledError after nobody wants it any more, when nothing of it is on its way.
+        """
         with told_of(location):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
             extra = {"Metadata": Metadata(digest, client).as_headers()}
-            name = name_of(file.fileno())
-            self._transfers.upload(name, location.bucket, location.key, extra_args=extra).result()
+            name, transfer = name_of(file.fileno()), _Transfer(meter)
+            sent = self._transfers.upload(name, location.bucket, location.key, extra_args=extra, subscribers=[transfer])
+            transfer.wait(sent, to_the_end=True)
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise TransientError(
@@ -193,19 +209,43 @@ class S3:
             raise TransientError("the worker is stopping")
 
 
-class _Progress:
-    """Tells s3transfer what is known of an object, so that it sees a change, and counts what came."""
+class _Transfer:
+    """What s3transfer tells of one transfer, and we tell it."""
 
-    def __init__(self, found: Found) -> None:
-        self._found = found
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._is_done = threading.Event()
         self.bytes_transferred = 0
+
+    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
+        self.bytes_transferred += bytes_transferred
+        self._meter.add(bytes_transferred)
+
+    def on_done(self, **_: Any) -> None:
+        self._is_done.set()
+
+    def wait(self, future: Any, *, to_the_end: bool = False) -> None:
+        """Until *future* is done. Where nobody wants it any more it is given up, and CancelledError raised: at once,
+        or *to_the_end* when nothing is on its way any more."""
+        while not self._is_done.wait(LOOK_EVERY_SECONDS):
+            if self._meter.watch.is_stopped():
+                future.cancel()
+                if to_the_end:
+                    self._is_done.wait()
+                raise CancelledError
+        future.result()
+
+
+class _KnownTransfer(_Transfer):
+    """Of an object of which s3transfer is told what is known, so that it sees a change."""
+
+    def __init__(self, found: Found, meter: Meter) -> None:
+        super().__init__(meter)
+        self._found = found
 
     def on_queued(self, future: Any, **_: Any) -> None:
         future.meta.provide_transfer_size(self._found.size)
         future.meta.provide_object_etag(self._found.etag)
-
-    def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
-        self.bytes_transferred += bytes_transferred
 
 
 def _check(expected: Found, size: int, digest: str | None) -> None:

@@ -19,6 +19,7 @@ from .names import safe_part
 from .outputs import Outputs
 from .payload import TaskFolder
 from .texts import texts_in, with_texts
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .depot import Depot
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 class TaskFiles:
     """Has a folder only once something is to be put there. Every method but ``has_`` ones may block for long."""
 
-    def __init__(self, depot: Depot, task: TaskMessage) -> None:
+    def __init__(self, depot: Depot, task: TaskMessage, watch: Watch) -> None:
         self.depot = depot
         self.task = task
+        self.watch = watch
         self._began = time()
         self._locations = {} if depot.leaves_uris else locations_in(task.params)
         self._lock = threading.Lock()
@@ -83,7 +85,7 @@ class TaskFiles:
     @property
     def inputs(self) -> Inputs:
         if self._inputs is None:
-            self._inputs = Inputs(self.depot, self.folder, Reader(self.task.job_id, self.task.client))
+            self._inputs = Inputs(self.depot, self.folder, Reader(self.task.job_id, self.task.client), self.watch)
         return self._inputs
 
     @property
@@ -96,6 +98,7 @@ class TaskFiles:
                 prefix=task_prefix(task.job_id, task.task_id, self._run),
                 task_folder=self._name,
                 began=self._began,
+                watch=self.watch,
             )
         return self._outputs
 

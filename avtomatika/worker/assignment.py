@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
@@ -14,6 +15,7 @@ from avtomatika.core.job import Json
 from avtomatika.errors import TaskError
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import AsyncFiles, Files
+from avtomatika.files.watch import Watch
 from avtomatika.schemas.wire import Progress, TaskMessage
 
 from .context import TaskContext
@@ -54,7 +56,7 @@ class Assignment:
 
     def perform(self) -> None:
         """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
-        files = self.depot.begin(self.task)
+        files = self.depot.begin(self.task, Watch(self._is_cancelled, self._tell))
         try:
             self._begin()
             arguments = self.skill.arguments(self._context(files.fetch(), Files(files)))
@@ -67,7 +69,7 @@ class Assignment:
 
     async def perform_async(self) -> None:
         """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
-        files = self.depot.begin(self.task)
+        files = self.depot.begin(self.task, Watch(self._is_cancelled, self._tell))
         try:
             self._begin()
             task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
@@ -80,8 +82,9 @@ class Assignment:
         except BaseException as problem:
             self._raised(problem)
         finally:
-            if files.has_folder:
-                await self.depot.in_thread(files.close)
+            while files.has_folder:
+                with suppress(CancelledError):  # heard once already: transfers see by themselves that they are unwanted
+                    await self.depot.in_thread(files.close)
 
     def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
         return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
@@ -96,6 +99,11 @@ class Assignment:
     def fail(self, problem: BaseException) -> None:
         """End it from without."""
         self._raised(CancelledError() if self.stop is not None else problem)
+
+    def _tell(self, share: float, words: str) -> None:
+        """How far transfers are, for whoever looks at the job."""
+        task = self.task
+        self.on_progress(Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, words))
 
     def _is_cancelled(self) -> bool:
         if self.stop is None and self.ask is not None:

@@ -1,0 +1,206 @@
+"""Transfers tell how far they are, and end when nobody wants them any more."""
+
+from __future__ import annotations
+
+import gc
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from avtomatika import Worker
+from avtomatika.files import watch as watching
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
+from avtomatika.files.s3 import PART_BYTES
+from avtomatika.files.watch import Watch
+from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.runtime import Runtime
+
+from ..cloud import Cloud
+from . import proxy as faults
+from .conftest import left_in, task
+from .proxy import Proxy
+
+LARGE = 3 * PART_BYTES
+#: As silent servers are: nobody waits so long in a test.
+SILENT_SECONDS = 60.0
+DEADLINE_SECONDS = 20.0
+ALWAYS = 10_000
+
+worker = Worker()
+
+
+@worker.skill()
+def sync_skill(params: dict[str, Any], files: Any) -> Any:
+    path = files.path("out.bin")
+    path.write_bytes(Path(params["film"]).read_bytes() if "film" in params else os.urandom(params["size"]))
+    return {"out": path}
+
+
+@worker.skill()
+async def async_skill(params: dict[str, Any], files: Any) -> Any:
+    return sync_skill(params, files)
+
+
+@pytest.fixture(autouse=True)
+def no_broken_connections_left() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def slow_depot(make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy) -> Depot:
+    """Reaches S3 by the proxy, and is very patient."""
+    return make_depot(replace(config, endpoint_url=proxy.url, timeout_seconds=SILENT_SECONDS))
+
+
+@pytest.fixture
+def cancelled_at(slow_depot: Depot, proxy: Proxy) -> Callable[..., Assignment]:
+    """The assignment of a skill that is cancelled when a request of that method is met by silence."""
+
+    def cancelled_at(method: str, happen: Any, skill: str, **params: Any) -> Assignment:
+        fault = proxy.fail(method, happen, ALWAYS)
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, depot=slow_depot)
+        runtime.start([(task(params, task_type=skill), None)])
+        deadline = monotonic() + DEADLINE_SECONDS
+        while not fault.seen:
+            assert monotonic() < deadline
+            runtime.collect(0.01)
+        runtime.cancel(lambda assignment: True)
+        collected: list[Assignment] = []
+        while not collected:
+            assert monotonic() < deadline
+            collected = runtime.collect(0.1)
+        runtime.close()
+        return collected[0]
+
+    return cancelled_at
+
+
+@pytest.mark.parametrize("skill", ["sync_skill", "async_skill"])
+@pytest.mark.parametrize("size", [100, LARGE])
+@pytest.mark.parametrize(("method", "happen"), [("HEAD", faults.silence), ("GET", faults.half_silence)])
+def test_a_task_that_is_cancelled_in_mid_download_ends_though_the_server_is_silent(
+    cancelled_at: Callable[..., Assignment],
+    cloud: Cloud,
+    inputs: str,
+    payload: Path,
+    *,
+    skill: str,
+    size: int,
+    method: str,
+    happen: Any,
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", os.urandom(size))
+
+    assignment = cancelled_at(method, happen, skill, film=uri)
+
+    assert assignment.result is not None
+    assert assignment.result.error is not None
+    assert "nobody waits for the task" in assignment.result.error["message"]
+    assert left_in(payload) == []
+
+
+@pytest.mark.parametrize("skill", ["sync_skill", "async_skill"])
+def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
+    cancelled_at: Callable[..., Assignment], cloud: Cloud, results: str, payload: Path, proxy: Proxy, *, skill: str
+) -> None:
+    def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
+        handler.proxy.released.wait(0.5)
+        handler.give(answer)
+
+    assignment = cancelled_at("PUT", slowly, skill, size=20 * PART_BYTES)
+
+    assert assignment.result is not None
+    assert assignment.result.data is None
+    assert cloud.keys(results) == []
+    assert "Uploads" not in cloud.client.list_multipart_uploads(Bucket=results)
+    assert left_in(payload) == []
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
+    told: list[tuple[float, str]] = []
+    meter = Watch(tell=lambda share, words: told.append((share, words))).meter("fetching", 4_000_000)
+
+    for number in (1_000_000, 1_000_000, -500_000, 9_000_000):
+        meter.add(number)
+
+    assert told == [
+        (0.25, "fetching files: 1.0 MB of 4.0 MB"),
+        (0.5, "fetching files: 2.0 MB of 4.0 MB"),
+        (0.375, "fetching files: 1.5 MB of 4.0 MB"),
+        (1.0, "fetching files: 4.0 MB of 4.0 MB"),
+    ]
+
+
+def test_what_is_over_soon_is_not_told_of() -> None:
+    told: list[str] = []
+
+    Watch(tell=lambda share, words: told.append(words)).meter("fetching", 100).add(100)
+
+    assert told == []
+
+
+@pytest.mark.parametrize("size", [100_000, LARGE])
+def test_both_directions_are_counted_to_the_last_byte(
+    make_depot: Callable[..., Depot],
+    config: S3Config,
+    cloud: Cloud,
+    inputs: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    size: int,
+) -> None:
+    monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
+    told: list[tuple[float, str]] = []
+    uris = [cloud.put(inputs, f"{number}.bin", os.urandom(size)) for number in range(2)]
+    files = make_depot(config).begin(task({"films": uris}), Watch(tell=lambda *words: told.append(words)))
+
+    films = files.fetch().params["films"]
+    fetched, told[:] = list(told), []
+    copy = Files(files).path("copy.bin")
+    copy.write_bytes(Path(films[0]).read_bytes())
+    files.deliver(str(copy))
+    files.close()
+
+    assert fetched[-1][0] == told[-1][0] == 1.0
+    assert fetched[-1][1].startswith("fetching files: ")
+    assert told[-1][1].startswith("sending files: ")
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+
+
+def test_the_job_hears_of_transfers_as_it_hears_of_skills(
+    slow_depot: Depot, proxy: Proxy, cloud: Cloud, inputs: str
+) -> None:
+    def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
+        handler.proxy.released.wait(0.3)
+        handler.give(answer)
+
+    proxy.fail("GET", slowly, ALWAYS)
+    uri = cloud.put(inputs, "film.mp4", os.urandom(10 * PART_BYTES))
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, depot=slow_depot)
+
+    runtime.start([(task({"film": uri}, task_type="sync_skill"), None)])
+    told, deadline = [], monotonic() + DEADLINE_SECONDS
+    while not runtime.collect(0.05) and monotonic() < deadline:
+        told += runtime.reports.due()
+    runtime.close()
+
+    assert told
+    assert told[0].task_id == "g0-1.0.0"
+    assert 0 < told[0].progress < 1
+    assert told[0].message.startswith("fetching files: ")
+    assert told[0].message.endswith(" of 83.9 MB")
