@@ -53,6 +53,15 @@ def test_a_link_is_no_standby_while_another_one_of_its_group_is_in_charge() -> N
     assert turns.fellows(1) == []
 
 
+def test_the_only_link_is_in_use_though_it_never_says_how_it_is() -> None:
+    clock = iter(range(0, 10_000, 1000))
+    turns = Turns(Mode.FAILOVER, ADDRESSES[:1], capacity=1, clock=lambda: next(clock))
+
+    assert [state for _, state in turns.states()] == ["in_use"]
+    turns.failed(0)
+    assert [state for _, state in turns.states()] == ["down"]
+
+
 def test_in_turns_nobody_is_a_standby() -> None:
     turns = Turns(Mode.ROUND_ROBIN, ADDRESSES, capacity=1)
 

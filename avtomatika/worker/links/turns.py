@@ -31,7 +31,7 @@ class Turns:
         self._addresses = addresses
         self._capacity = capacity
         self._clock = clock
-        trusted_until = clock() + TRUSTED_SECONDS
+        trusted_until = clock() + TRUSTED_SECONDS if len(addresses) > 1 else _FOREVER
         self._links = [LinkView(address.weight, trusted_until=trusted_until) for address in addresses]
         self._memory = Memory()
         self._given: dict[int, Turn] = {}
