@@ -137,6 +137,19 @@ def retry(api: ApiClient, job_id: str) -> None:
 
 @command.command()
 @click.argument("job_id")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file.  [default: stdout]")
+@click.pass_obj
+def export(api: ApiClient, job_id: str, output: Path | None) -> None:
+    """Write a job with its whole history as JSON, for `avtomatika replay`. Its data are in it."""
+    text = json.dumps(api.export(job_id).as_json(), ensure_ascii=False, indent=1)
+    if output is None:
+        click.echo(text)
+    else:
+        output.write_text(text + "\n")
+
+
+@command.command()
+@click.argument("job_id")
 @click.argument("decision", required=False)
 @click.option("--comment", help="Stands in the history of the job.")
 @click.option("--link", is_flag=True, help="Print a link by which somebody without a token can decide.")

@@ -31,6 +31,7 @@ _COMMANDS = {
     "orchestrator": "Advance jobs.",
     "worker": "Do the tasks that a module's worker has skills for.",
     "job": "Submit jobs and look at them.",
+    "replay": "Run a job that was exported again, in memory, and compare.",
     "files": "Send files to jobs, list and fetch them.",
     "blueprint": "Look at blueprints and at what they compile into.",
     "workers": "Look at the workers that are there.",

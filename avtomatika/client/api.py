@@ -16,6 +16,7 @@ from avtomatika.errors import Unavailable
 
 from . import transfers
 from .caller import Caller
+from .recording import Recording
 
 #: How long the server may hold a request that waits for a job to change.
 LONGEST_WAIT_SECONDS = 25.0
@@ -92,6 +93,12 @@ class ApiClient(Caller):
             history["events"] += page["events"]
         history["next"] = None
         return history
+
+    def export(self, job_id: str) -> Recording:
+        """The job with its whole history, and the jobs that it started: enough to run it again in memory."""
+        job = self.job(job_id)
+        children = tuple(self.export(child) for child in job["children"])
+        return Recording(job, self.history(job_id)["events"], children)
 
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job; answers it as it then is. Raises Conflict where it is over."""

@@ -12,17 +12,18 @@ from typing import Any
 
 from avtomatika.broker import Delivery, reply_key
 from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.context import Client
 from avtomatika.core.creation import new_job
 from avtomatika.core.data_store import Data
 from avtomatika.core.events import Decision, Event, TaskTimeout
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, branch_of
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Pause, RecordedEntry, Task, branch_of
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 from avtomatika.errors import NoRoute, SkillError
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
-from avtomatika.orchestrator.work import Arrival, Surroundings, Work
+from avtomatika.orchestrator.work import Arrival, ClientOf, Surroundings, Work
 from avtomatika.schemas import wire
 from avtomatika.store.messages import task_message
 from avtomatika.worker.assignment import Assignment
@@ -58,11 +59,13 @@ class World:
         approvals: Mapping[str, Any],
         runner: asyncio.Runner,
         rules: Rules,
+        client_of: ClientOf = Client,
     ) -> None:
         self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
         self._skills = skills
         self._approvals = approvals
         self._runner = runner
+        self._client_of = client_of
         self._rules = replace(rules, plans={name: each.plan for name, each in self._blueprints.items()})
         self.data: Data = MemoryData()
         self._queues = {str(binding.key): binding.queue for each in blueprints for binding in each.plan.bindings}
@@ -77,14 +80,18 @@ class World:
     def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> EndedJob:
         """One job of *blueprint*, until nothing is left to do."""
         self._create(new_job(blueprint.plan, job_id="test-1", client="testing", initial_data=initial_data))
-        while self._events or self._tasks or self._timers:
+        self._settle()
+        return self._ended("test-1")
+
+    def _settle(self) -> None:
+        """Until nothing is left to do."""
+        while True:
             if self._events:
                 self._advance(*self._events.popleft())
             elif self._tasks:
                 self._perform(self._tasks.popleft())
-            else:
-                self._jump()
-        return self._ended("test-1")
+            elif not self._jump():
+                return
 
     def _ended(self, job_id: str) -> EndedJob:
         kept = self._jobs[job_id]
@@ -97,7 +104,7 @@ class World:
     def _advance(self, queue: str, event: Event) -> None:
         kept = self._jobs[event.job_id]
         arrival = Arrival(Delivery("memory", queue, b"", {}, 1), event)
-        surroundings = Surroundings(data=self.data)
+        surroundings = Surroundings(client_of=self._client_of, data=self.data)
         work = Work(
             kept.job, kept.blueprint, [arrival], rules=self._rules, surroundings=surroundings, answers=kept.answers
         )
@@ -161,11 +168,19 @@ class World:
             due_ms = max(self._clock_ms, timer.at_ms - self._began_ms)
         self._timers[timer.id] = (due_ms, next(self._order), timer)
 
-    def _jump(self) -> None:
-        """Nothing is left to do but to wait: to the next timer."""
-        self._clock_ms, _, timer = min(self._timers.values(), key=lambda entry: entry[:2])
+    def _jump(self) -> bool:
+        """Nothing is left to do but to wait: to the next timer, if there is one."""
+        due_ms, _, timer = min(self._timers.values(), key=lambda entry: entry[:2], default=(0.0, 0, None))
+        if timer is None or not self._may_jump(due_ms):
+            return False
+        self._clock_ms = due_ms
         del self._timers[timer.id]
         self._send(SendEvent(timer.routing_key, timer.event))
+        return True
+
+    def _may_jump(self, due_ms: float) -> bool:
+        """Whether the clock may go on to *due_ms* (from its beginning)."""
+        return True
 
     # ------------------------------------------------------------ as a worker
 
@@ -173,7 +188,7 @@ class World:
         kept = self._jobs[task.id.partition(".")[0]]
         if kept.job.tasks.get(task.id) != task:
             return  # the job has gone on without it
-        given = self._given(task.task_type)
+        given = self._given(task)
         if given is NOBODY:
             return
         self._take(kept, task)
@@ -188,11 +203,13 @@ class World:
         if assignment.result is not None:
             self._send(SendEvent(reply_key(message, assignment.result), assignment.result))
 
-    def _given(self, task_type: str) -> Any:
-        if task_type not in self._skills:
+    def _given(self, task: Task) -> Any:
+        """What stands in the place of a worker's skill."""
+        name = task.task_type
+        if name not in self._skills:
             there_are = ", ".join(self._skills) or "none"
-            raise SkillError(f"nothing does the task {task_type!r}: give it in skills={{...}}; there are {there_are}")
-        return self._skills[task_type]
+            raise SkillError(f"nothing does the task {name!r}: give it in skills={{...}}; there are {there_are}")
+        return self._skills[name]
 
     def _take(self, kept: _Kept, task: Task) -> None:
         self._record(kept, HistoryEntry("task_taken", task.state, task.id, task.attempt, _WORKER_ID))
@@ -206,10 +223,14 @@ class World:
 
     def _decide(self, kept: _Kept) -> None:
         pause = kept.job.pause
-        if pause is None or pause.state not in self._approvals:
+        if pause is None:
             return
-        given = self._approvals[pause.state]
-        decision = given(pause.details["message"]) if callable(given) else given
+        decision = self._decision(kept.job, pause)
         if decision is not NOBODY:
             event = Decision(kept.job.id, pause.token, decision, by=_PERSON)
             self._send(SendEvent(kept.blueprint.plan.key(pause.state, "_approval"), event))
+
+    def _decision(self, job: Job, pause: Pause) -> Any:
+        """What a person answers to what *job* asks."""
+        given = self._approvals.get(pause.state, NOBODY)
+        return given(pause.details["message"]) if callable(given) else given

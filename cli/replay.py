@@ -1,0 +1,69 @@
+"""``avtomatika replay``: a job that was written down, run again by the code that is here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import click
+
+from avtomatika.client.recording import Recording
+from avtomatika.errors import InvalidRequest
+from avtomatika.loading import load_blueprints
+from avtomatika.settings import Settings
+from avtomatika.testing import EndedJob
+from avtomatika.testing.recorded import replay, steps_now, steps_then
+from avtomatika.tokens import Clients
+
+from .orchestrator import client_of
+from .output import json_option, print_json
+
+
+@click.command("replay")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or folders.")
+@json_option
+def command(file: Path, blueprints: str, as_json: bool) -> None:
+    """Run the job in FILE, which `avtomatika job export` wrote, again in memory, and show where it goes another way.
+
+    Handlers run for real; answers of workers and decisions of people are those that were given then. Exit 1 where
+    anything differs: "-" was then, "+" is now. Data stores begin with their initial values.
+    """
+    recording = _read(file)
+    clients = Clients(path=Settings.from_environment().clients_config_path)
+    ended = replay(recording, load_blueprints(blueprints), client_of=client_of(clients))
+    then, now = steps_then(recording), steps_now(ended)
+    if as_json:
+        print_json({"same": then == now, "status": ended.status, "result": ended.result, "error": ended.error})
+    else:
+        for line in _compared(then, now):
+            click.echo(line)
+        _tell(ended, is_same=then == now)
+    if then != now:
+        click.get_current_context().exit(1)
+
+
+def _read(file: Path) -> Recording:
+    try:
+        return Recording.of(json.loads(file.read_text()))
+    except ValueError as error:
+        raise InvalidRequest(f"{file}: no JSON: {error}") from None
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{file}: {error}") from None
+
+
+def _compared(then: Sequence[str], now: Sequence[str]) -> Iterator[str]:
+    for tag, begin, end, begin_now, end_now in SequenceMatcher(None, then, now, autojunk=False).get_opcodes():
+        if tag == "equal":
+            yield from (f"  {line}" for line in then[begin:end])
+        else:
+            yield from (f"- {line}" for line in then[begin:end])
+            yield from (f"+ {line}" for line in now[begin_now:end_now])
+
+
+def _tell(ended: EndedJob, *, is_same: bool) -> None:
+    click.echo(f"it {'goes the same way' if is_same else 'goes another way'}: {ended.status}", err=True)
+    if ended.error is not None:
+        click.echo(str(ended.error.get("traceback") or ended.error.get("message")).rstrip(), err=True)
