@@ -102,6 +102,11 @@ class Intake:
         with translated(self._connection):
             self.channel.hand_back(delivery.tag for delivery in deliveries)
 
+    def revoke(self, tags: Iterable[str]) -> None:
+        """Have deliveries dropped, whoever holds them or would get them."""
+        with translated(self._connection):
+            self.channel.revoke(tags)
+
     def bury(self, delivery: Delivery, *, reason: str, error: str = "", tell: bool = True) -> None:
         """Give a delivery to the dead letters; *tell* the job that it names, if it names one."""
         with translated(self._connection):

@@ -88,6 +88,10 @@ class Channel(PublishingChannel):
         self._returns.bury(DeadLetter(tag, queue, reason, deliveries, error, message.headers if tell else {}))
         self._held.release([tag])
 
+    def revoke(self, tags: Iterable[str]) -> None:
+        """Have messages dropped when they are next taken, or their leases lapse; held ones become ``unwanted``."""
+        self._returns.revoke(list(tags))
+
     def hand_back(self, tags: Iterable[str]) -> None:
         """Put messages back that were never begun with: that counts no delivery."""
         tags = [tag for tag in tags if tag in self._held.messages]

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: How often the bindings may change under a burial before it goes on without telling anybody.
 _REROUTES = 5
+#: So long a revoked message is looked out for.
+_REVOKED_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class Returns:
             entries = [parse_tag(tag) for tag in tags]
             args: list[Argument] = [self._router.consumer_name, int(counted), *[entry for _, entry in entries]]
             self._server.run(Call(REQUEUE, [stream for stream, _ in entries], args))
+
+    def revoke(self, tags: Sequence[str]) -> None:
+        """Have messages dropped for a day, wherever they are."""
+        if tags:
+            seconds, _ = self._server.execute(("TIME",))
+            until_ms = (int(seconds) + _REVOKED_SECONDS) * 1000
+            members = [part for tag in tags for part in (until_ms, tag)]
+            self._server.execute(("ZADD", self._router.keys.revoked(), *members))
 
     def bury(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters, and tell whom it names. One held no more stays where it is."""

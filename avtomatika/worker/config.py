@@ -71,6 +71,7 @@ class WorkerConfig:
     max_deliveries: int = 5
     s3: S3Config | None = None
     payload_dir: str | None = None
+    spool_dir: str = "var/spool"
     max_task_bytes: int = MAX_TASK_BYTES
     resources: Mapping[str, Json] | None = None
     costs: Mapping[str, float] | None = None
@@ -94,6 +95,7 @@ class WorkerConfig:
             lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
             max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
             s3=S3Config.from_environment(environ),
+            spool_dir=values.text("WORKER_SPOOL_DIR") or "var/spool",
             payload_dir=values.text("WORKER_PAYLOAD_DIR"),
             max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
             resources=values.get("WORKER_RESOURCES", parsed_resources),

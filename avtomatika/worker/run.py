@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
 
@@ -17,7 +18,7 @@ from avtomatika.files.depot import Depot
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.loading import load_object
 
-from .config import Address, WorkerConfig
+from .config import WorkerConfig
 from .links.broker import BrokerLink
 from .links.group import LinkGroup, Member
 from .links.http import HttpLink
@@ -26,6 +27,7 @@ from .links.presence import Identity, Presence
 from .links.turns import Seat, Turns
 from .processes import Child, Processes, Recycling, Zygote
 from .runtime import Runtime, Terms
+from .spool import Spool, check_apart
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ _BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 #: What a link over HTTP can speak.
 _WEB_SCHEMES = ("http", "https")
 #: Variables for what this version does not do: said at the start, so that nobody waits for it.
-_WITHOUT_EFFECT = ("WORKER_SPOOL_DIR", "WORKER_CACHE_DIR")
+_WITHOUT_EFFECT = ("WORKER_CACHE_DIR",)
 
 
 def load_worker(spec: str) -> Worker:
@@ -59,11 +61,13 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
     _check(config)
     depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
     processes = _processes(worker, config, depot)  # before there are threads
-    link = _link(worker, config, depot, _terms(config, processes))
+    spool = Spool(config.spool_dir, worker_id=config.worker_id)
+    turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
+    link = _Parts(worker, config, depot, _terms(config, processes), spool, turns).link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
-    with closing(depot), closing(processes), _stopped_by_signals(link):
+    with closing(depot), closing(processes), closing(spool), _stopped_by_signals(link):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
 
@@ -76,7 +80,8 @@ def run_script(worker: Worker) -> None:
 
 
 def _check(config: WorkerConfig) -> None:
-    """Raises SettingsError for addresses that no link of ours speaks to, or that need a token."""
+    """Raises SettingsError for addresses that no link of ours speaks to, or that need a token, and for folders."""
+    check_apart(config.spool_dir, config.payload_dir)
     for address in config.addresses:
         if address.scheme not in (*_BROKER_SCHEMES, *_WEB_SCHEMES):
             schemes = ", ".join((*_WEB_SCHEMES, *_BROKER_SCHEMES))
@@ -105,36 +110,63 @@ def _terms(config: WorkerConfig, processes: Processes) -> Terms:
     )
 
 
-def _link(worker: Worker, config: WorkerConfig, depot: Depot, terms: Terms) -> Link:
-    """The one link, or all of them together."""
-    turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
-    make = partial(
-        Runtime, worker.skills, worker_id=config.worker_id, concurrency=config.concurrency, depot=depot, terms=terms
-    )
-    if len(config.addresses) == 1:
-        return _link_to(0, worker, config, make, turns)
-    return LinkGroup(
-        [
-            Member(str(address), partial(_link_to, place, worker, config, make, turns))
-            for place, address in enumerate(config.addresses)
-        ]
-    )
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all links of one worker share."""
 
+    worker: Worker
+    config: WorkerConfig
+    depot: Depot
+    terms: Terms
+    spool: Spool
+    turns: Turns
 
-def _link_to(
-    place: int, worker: Worker, config: WorkerConfig, make_runtime: Callable[..., Runtime], turns: Turns
-) -> Link:
-    address = config.addresses[place]
-    is_only_broker = len(config.addresses) == 1 and address.scheme in _BROKER_SCHEMES
-    runtime = make_runtime(on_end=None if is_only_broker else turns.wake)
-    turns.count(place, lambda: runtime.running)
-    seat = None if is_only_broker else Seat(turns, place)
-    presence = Presence(_identity(worker, config), turns, place)
-    if address.scheme in _BROKER_SCHEMES or seat is None:
-        return _broker_link(runtime, config, address, seat=seat, presence=presence)
-    return HttpLink(
-        runtime, address=address, presence=presence, seat=seat, drain_timeout_seconds=config.drain_timeout_seconds
-    )
+    def link(self) -> Link:
+        """The one link, or all of them together."""
+        addresses = self.config.addresses
+        if len(addresses) == 1:
+            return self._link_to(0)
+        return LinkGroup(
+            [Member(str(address), partial(self._link_to, place)) for place, address in enumerate(addresses)]
+        )
+
+    def _link_to(self, place: int) -> Link:
+        config, turns = self.config, self.turns
+        address = config.addresses[place]
+        is_only_broker = len(config.addresses) == 1 and address.scheme in _BROKER_SCHEMES
+        runtime = Runtime(
+            self.worker.skills,
+            worker_id=config.worker_id,
+            concurrency=config.concurrency,
+            depot=self.depot,
+            terms=self.terms,
+            on_end=None if is_only_broker else turns.wake,
+        )
+        turns.count(place, lambda: runtime.running)
+        seat = None if is_only_broker else Seat(turns, place)
+        presence = Presence(_identity(self.worker, config), turns, place)
+        shelf = self.spool.shelf(str(address))
+        if address.scheme in _BROKER_SCHEMES or seat is None:
+            return BrokerLink(
+                runtime,
+                connection=broker.connect(
+                    address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
+                ),
+                queues=list(presence.identity.skills),
+                concurrency=config.concurrency,
+                drain_timeout_seconds=config.drain_timeout_seconds,
+                seat=seat,
+                presence=presence,
+                shelf=shelf,
+            )
+        return HttpLink(
+            runtime,
+            address=address,
+            presence=presence,
+            seat=seat,
+            drain_timeout_seconds=config.drain_timeout_seconds,
+            shelf=shelf,
+        )
 
 
 def _identity(worker: Worker, config: WorkerConfig) -> Identity:
@@ -146,22 +178,6 @@ def _identity(worker: Worker, config: WorkerConfig) -> Identity:
         resources=worker.resources if config.resources is None else config.resources,
         costs=worker.costs if config.costs is None else config.costs,
         concurrency=config.concurrency,
-    )
-
-
-def _broker_link(
-    runtime: Runtime, config: WorkerConfig, address: Address, *, seat: Seat | None, presence: Presence
-) -> BrokerLink:
-    return BrokerLink(
-        runtime,
-        connection=broker.connect(
-            address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
-        ),
-        queues=list(presence.identity.skills),
-        concurrency=config.concurrency,
-        drain_timeout_seconds=config.drain_timeout_seconds,
-        seat=seat,
-        presence=presence,
     )
 
 

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[2]
 #: A worker whose task can be kept waiting.
@@ -110,3 +112,12 @@ class Web:
 
     def kill(self) -> None:
         self.program.kill()
+
+
+def in_time(find: Callable[[], Any], *, within_seconds: float = 20) -> Any:
+    """What *find* answers once it is something."""
+    deadline = monotonic() + within_seconds
+    while (found := find()) is None:
+        assert monotonic() < deadline, f"nothing came within {within_seconds} s"
+        sleep(0.05)
+    return found

@@ -21,7 +21,7 @@ from avtomatika.core.job import Job, Task
 from avtomatika.store import Store
 
 from .conftest import Office
-from .programs import Program, Web
+from .programs import Program, Web, in_time
 from .test_process import wait_until_begun
 
 REPOSITORY = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_progress_comes_over_http_while_the_task_runs(
         wait_until_begun(gate)
         task = Task("g0-1.0.0", "any", "any", {})
         job = Job("g0-1", "any", "00000000", tasks={task.id: task})
-        hand = _in_time(lambda: store.standing(job).hands.get(task.id))
+        hand = in_time(lambda: store.standing(job).hands.get(task.id))
         gate.touch()
 
     assert (hand.progress, hand.message) == (0.4, "as told")
@@ -302,12 +302,3 @@ def _dump(redis_url: str) -> str:
     """Everything that the server keeps."""
     with redis.Redis.from_url(redis_url) as client:
         return "\n".join(str(client.dump(key)) for key in client.keys("*"))
-
-
-def _in_time(find: Callable[[], Any], *, within_seconds: float = 20) -> Any:
-    """What *find* answers once it is something."""
-    deadline = monotonic() + within_seconds
-    while (found := find()) is None:
-        assert monotonic() < deadline, f"nothing came within {within_seconds} s"
-        sleep(0.05)
-    return found

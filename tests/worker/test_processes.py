@@ -160,7 +160,7 @@ def test_what_a_skill_raises_and_tells_comes_over(make_runtime: MakeRuntime) -> 
     ("params", "words"),
     [
         ({"kill": signal.SIGKILL}, "was killed by SIGKILL"),
-        ({"kill": signal.SIGSEGV}, "was killed by SIGSEGV"),
+        ({"kill": signal.SIGUSR1}, "was killed by SIGUSR1"),
         ({"exit": 3}, "ended with exit code 3"),
         ({"exit": 0}, "ended with exit code 0"),
     ],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
@@ -12,10 +14,19 @@ from avtomatika.core.signing import WorkerKey
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.spool import Kept
 
 from .outbox import Letter
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A result out of the spool, and the delivery that it answers."""
+
+    message: Outgoing
+    tag: str
 
 
 class Answers:
@@ -28,6 +39,21 @@ class Answers:
     def write(self, assignment: Assignment) -> Letter:
         return Letter(assignment.task.task_id, assignment.task.attempt, assignment)
 
+    def pack(self, letter: Letter) -> Mapping[str, Any]:
+        [message], tags = _settlement(letter, self._key)
+        return {
+            "exchange": message.exchange,
+            "routing_key": message.routing_key,
+            "body": message.body,
+            "headers": dict(message.headers),
+            "tag": tags[0],
+        }
+
+    def unpack(self, kept: Kept) -> Letter:
+        content = kept.content
+        message = Outgoing(content["exchange"], content["routing_key"], content["body"], headers=content["headers"])
+        return Letter(kept.task_id, kept.attempt, Found(message, content["tag"]), kept.place)
+
     def send(self, letters: deque[Letter]) -> None:
         try:
             held = self._intake.settle_many([_settlement(letter, self._key) for letter in letters])
@@ -37,8 +63,7 @@ class Answers:
             self._send_one_by_one(letters)
             return
         for letter, was_held in zip(letters, held, strict=True):
-            if not was_held:
-                _tell_lost(letter)
+            self._settled(letter, was_held)
         letters.clear()
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
@@ -52,14 +77,21 @@ class Answers:
             letter = letters[0]
             try:
                 [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
-                if not was_held:
-                    _tell_lost(letter)
+                self._settled(letter, was_held)
             except Unavailable:
                 raise
             except Exception as error:
                 logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
-                self._intake.bury(letter.content.origin, reason="no_answer", error=str(error))
+                if isinstance(letter.content, Assignment):
+                    self._intake.bury(letter.content.origin, reason="no_answer", error=str(error))
             letters.popleft()
+
+    def _settled(self, letter: Letter, was_held: bool) -> None:
+        if not was_held:
+            task_id, attempt = letter.task_id, letter.attempt
+            logger.warning("task %s, attempt %d: answered before, or held by somebody else now", task_id, attempt)
+        if isinstance(letter.content, Found):  # whoever has the task, or would get it, need not do it again
+            self._intake.revoke([letter.content.tag])
 
 
 def answer(assignment: Assignment, key: WorkerKey | None) -> Outgoing:
@@ -71,8 +103,8 @@ def answer(assignment: Assignment, key: WorkerKey | None) -> Outgoing:
 
 
 def _settlement(letter: Letter, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:
-    return [answer(letter.content, key)], [letter.content.origin.tag]
-
-
-def _tell_lost(letter: Letter) -> None:
-    logger.warning("task %s, attempt %d: answered before, or held by somebody else now", letter.task_id, letter.attempt)
+    """What was found in the spool acknowledges nothing: who held the task has ended."""
+    content = letter.content
+    if isinstance(content, Found):
+        return [content.message], []
+    return [answer(content, key)], [content.origin.tag]

@@ -17,6 +17,7 @@ from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
+from avtomatika.worker.spool import Shelf
 
 from .answers import Answers
 from .backoff import pause_seconds
@@ -48,6 +49,7 @@ class BrokerLink:
         drain_timeout_seconds: float,
         seat: Seat | None = None,
         presence: Presence | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         """Without a *seat* it is the only link, and takes whenever it can; without *presence* nobody hears of it."""
         self._runtime = runtime
@@ -61,6 +63,7 @@ class BrokerLink:
         self._unreadable: list[tuple[Delivery, str, str]] = []
         self._seat = seat
         self._presence = presence
+        self._shelf = shelf
         self._stopping = False
 
     def stop(self) -> None:
@@ -78,7 +81,7 @@ class BrokerLink:
 
     def _work(self, intake: Intake) -> None:
         key = None if self._presence is None else self._presence.identity.key
-        outbox = Outbox(self._runtime, Answers(intake, key))
+        outbox = Outbox(self._runtime, Answers(intake, key), self._shelf)
         control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
         outbox.start()
         control.start()

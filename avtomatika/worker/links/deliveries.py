@@ -12,10 +12,11 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequest, NotFound, Unavailable
+from avtomatika.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.config import Address
+from avtomatika.worker.spool import Kept
 
 from .exchange import Exchange
 from .outbox import Letter
@@ -35,11 +36,21 @@ class Deliveries:
         #: For when that address is away: others that lead to the same group.
         self._others: dict[Address, Exchange] = {}
         self._is_aborted = False
-        self.in_hand: dict[str, wire.TaskMessage] = {}
+        self.in_hand: dict[str, object] = {}
         seat.holds(self.in_hand)
 
     def write(self, assignment: Assignment) -> Letter:
         return Letter(assignment.task.task_id, assignment.task.attempt, _body(assignment, self._identity.worker_id))
+
+    def pack(self, letter: Letter) -> Mapping[str, Any]:
+        content: dict[str, Any] = letter.content
+        return content
+
+    def unpack(self, kept: Kept) -> Letter:
+        letter = Letter(kept.task_id, kept.attempt, dict(kept.content), kept.place)
+        if self._is_ours(letter):
+            self.in_hand[letter.task_id] = letter
+        return letter
 
     def send(self, letters: deque[Letter]) -> None:
         while letters:
@@ -61,13 +72,18 @@ class Deliveries:
 
     def _bring(self, letter: Letter) -> None:
         """Bring one result; raises what says that it may be taken later."""
+        refusals = (InvalidRequest, NotFound) if self._is_ours(letter) else (InvalidRequest, NotFound, Unauthorized)
         try:
             answer = self._ask("/_worker/tasks/result", letter.content) or {}
-        except (InvalidRequest, NotFound) as error:
+        except refusals as error:
             logger.error("task %s: %s; its result is given up", letter.task_id, error)
         else:
             if answer.get("status") == "ignored":
                 logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
+
+    def _is_ours(self, letter: Letter) -> bool:
+        """Whether it is by this worker, and not by one that had another id and left it in the spool."""
+        return bool(letter.content["worker_id"] == self._identity.worker_id)
 
     def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The first answer: of our own address while that is well, else of any that leads to the same group."""

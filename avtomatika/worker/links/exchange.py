@@ -26,6 +26,10 @@ _TIMEOUT_SECONDS = 5.0
 _SHOWN = 120
 
 
+#: Method, path, content and headers.
+Request = tuple[str, str, bytes | None, Mapping[str, str]]
+
+
 class Exchange:
     """For one thread, but for :meth:`abort`. *headers* go with every request."""
 
@@ -40,11 +44,14 @@ class Exchange:
     def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait_seconds: float = 0.0
     ) -> dict[str, Any] | None:
-        """The JSON object that the server answers, or None for no content."""
-        content = None if body is None else orjson.dumps(dict(body))
+        """The JSON object that the server answers, or None for no content. A *body* is by the worker that it names."""
+        content, headers = None, self._headers
+        if body is not None:
+            content = orjson.dumps(dict(body))
+            headers = {**headers, "X-Worker-ID": str(body["worker_id"]), "Content-Type": "application/json"}
         self._is_aborted = False
         try:
-            return self._read(*self._send(method, path, content, _TIMEOUT_SECONDS + wait_seconds))
+            return self._read(*self._send((method, path, content, headers), _TIMEOUT_SECONDS + wait_seconds))
         except (Unavailable, InvalidRequest):
             self.close()
             raise
@@ -60,12 +67,10 @@ class Exchange:
     def close(self) -> None:
         self._connection.close()
 
-    def _send(
-        self, method: str, path: str, content: bytes | None, timeout_seconds: float
-    ) -> tuple[HTTPResponse, bytes]:
+    def _send(self, request: Request, timeout_seconds: float) -> tuple[HTTPResponse, bytes]:
         """A connection that rested may have been closed by the other side: then once more, on a fresh one."""
         is_fresh = self._connection.sock is None
-        headers = self._headers if content is None else {**self._headers, "Content-Type": "application/json"}
+        method, path, content, headers = request
         try:
             self._connection.timeout = timeout_seconds
             if self._connection.sock is not None:
@@ -76,7 +81,7 @@ class Exchange:
         except (OSError, HTTPException, ValueError) as error:
             self.close()
             if not is_fresh and isinstance(error, ConnectionError) and not self._is_aborted:
-                return self._send(method, path, content, timeout_seconds)
+                return self._send(request, timeout_seconds)
             reason = str(error) if isinstance(error, OSError) else type(error).__name__  # a ValueError shows the token
             raise Unavailable(f"{self._address} does not answer: {reason}") from None
 

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
 from avtomatika.worker.config import Address
 from avtomatika.worker.runtime import Runtime
+from avtomatika.worker.spool import Shelf
 
 from .backoff import pause_seconds
 from .deliveries import Deliveries
@@ -45,6 +46,7 @@ class HttpLink:
         presence: Presence,
         seat: Seat,
         drain_timeout_seconds: float,
+        shelf: Shelf | None = None,
     ) -> None:
         self._runtime = runtime
         self._address = address
@@ -54,7 +56,7 @@ class HttpLink:
         self._drain_timeout_seconds = drain_timeout_seconds
         self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
         self._deliveries = Deliveries(address, identity, seat)
-        self._outbox = Outbox(runtime, self._deliveries)
+        self._outbox = Outbox(runtime, self._deliveries, shelf)
         self._beat_seconds = _FIRST_BEAT_SECONDS
         self._is_registered = False
         self._stopping = threading.Event()

@@ -1,4 +1,4 @@
-"""The outbox: the thread that sends what a runtime has done, and keeps what cannot be sent now.
+"""The outbox: the thread that sends what a runtime has done, and keeps what cannot be sent now, in the spool.
 
 How things are sent is the affair of a courier; each link has one of its own.
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
+from avtomatika.worker.spool import Kept, Shelf
 
 from .backoff import pause_seconds
 
@@ -25,15 +27,18 @@ logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 10.0
 #: Longest pause before the next try while the link stops.
 _LAST_PAUSE_SECONDS = 0.1
+#: After so many tries a link that stops leaves to the spool what is there.
+_LAST_TRIES = 5
 
 
 @dataclass(slots=True, eq=False)
 class Letter:
-    """The result of an attempt, ready to be sent; *content* is its courier's."""
+    """The result of an attempt, ready to be sent; *content* is its courier's, *place* where it lies in the spool."""
 
     task_id: str
     attempt: int
     content: Any
+    place: Path | None = None
 
 
 class Courier(Protocol):
@@ -41,6 +46,12 @@ class Courier(Protocol):
 
     def write(self, assignment: Assignment) -> Letter:
         """The letter about an assignment that has its result."""
+
+    def pack(self, letter: Letter) -> Mapping[str, Any]:
+        """The content of a letter as JSON, for the spool. No token may be in it."""
+
+    def unpack(self, kept: Kept) -> Letter:
+        """A letter out of the spool, perhaps of another worker that has ended."""
 
     def send(self, letters: deque[Letter]) -> None:
         """Send *letters*, the first ones first, and take those out that are done with, in whatever way.
@@ -58,9 +69,10 @@ class Courier(Protocol):
 class Outbox:
     """Sends by *courier* what *runtime* has done."""
 
-    def __init__(self, runtime: Runtime, courier: Courier) -> None:
+    def __init__(self, runtime: Runtime, courier: Courier, shelf: Shelf | None = None) -> None:
         self._runtime = runtime
         self._courier = courier
+        self._shelf = shelf
         self._unsent: deque[Letter] = deque()
         self._finishing = threading.Event()
         self._done = threading.Event()
@@ -68,6 +80,10 @@ class Outbox:
         self._thread = threading.Thread(target=self._serve, name="outbox", daemon=True)
 
     def start(self) -> None:
+        """Begin, with what was left in the spool."""
+        for kept in () if self._shelf is None else self._shelf.left():
+            logger.info("task %s, attempt %d: its result was spooled, and is sent now", kept.task_id, kept.attempt)
+            self._unsent.append(self._courier.unpack(kept))
         self._thread.start()
 
     def finish(self, timeout_seconds: float) -> bool:
@@ -78,13 +94,14 @@ class Outbox:
         return self._done.wait(timeout_seconds)
 
     def stop(self) -> list[Letter]:
-        """End the thread; answers what it could not send."""
+        """End the thread; answers what is neither sent nor in the spool."""
         self._stopping.set()
         self._finishing.set()
         self._runtime.wake()
         self._courier.abort()
         self._thread.join()
-        return list(self._unsent)
+        self._keep()
+        return [letter for letter in self._unsent if letter.place is None]
 
     # ------------------------------------------------------------ in the thread
 
@@ -96,6 +113,8 @@ class Outbox:
                 failures = 0
             except Exception as error:  # whatever it is: nobody else will send them
                 failures += 1
+                if failures >= _LAST_TRIES and not self._runtime.busy and all(letter.place for letter in self._unsent):
+                    self._done.set()
                 self._pause(error, failures)
 
     def _turn(self) -> None:
@@ -107,9 +126,32 @@ class Outbox:
         if told := reports.due():
             self._tell(told)
         if self._unsent:
-            self._courier.send(self._unsent)
+            self._send()
         if not (self._unsent or self._runtime.busy):
             self._done.set()
+
+    def _send(self) -> None:
+        spooled = [letter for letter in self._unsent if letter.place is not None]
+        try:
+            self._courier.send(self._unsent)
+        except AvtomatikaError:
+            self._keep()
+            raise
+        finally:
+            if spooled:
+                self._drop(set(spooled) - set(self._unsent))
+
+    def _keep(self) -> None:
+        """Have what waits on disk, too."""
+        if self._shelf is not None:
+            for letter in self._unsent:
+                if letter.place is None:
+                    letter.place = self._shelf.keep(letter.task_id, letter.attempt, self._courier.pack(letter))
+
+    def _drop(self, sent: Iterable[Letter]) -> None:
+        for letter in sent:
+            if letter.place is not None and self._shelf is not None:
+                self._shelf.drop(letter.place)
 
     def _tell(self, told: Sequence[wire.Progress]) -> None:
         try:

@@ -205,6 +205,8 @@ class Processes:
             self._waiting.appendleft(assignment)
 
     def _hear(self, member: _Member) -> None:
+        if member.pid not in self._members:  # its death was told this moment
+            return
         try:
             word: Word = member.connection.recv()
         except (EOFError, OSError):  # how it died is told by the zygote
@@ -267,8 +269,9 @@ class Processes:
         assignment = member.assignment
         if assignment is not None:
             task = assignment.task
-            logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
-            assignment.fail(_problem(assignment, death))
+            if assignment in self._on_end:
+                logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
+                assignment.fail(_problem(assignment, death))
             self._depot.remove_left(task)
             self._end(member)
         self._forget(member)

@@ -1,0 +1,62 @@
+"""A worker that is told to stop: what is begun ends, the rest goes back at once, nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from avtomatika.schemas import wire
+
+from .conftest import DEADLINE_SECONDS, Office, task
+from .programs import Program, Web
+from .test_process import wait_until_begun
+
+TASKS = 20
+
+
+@pytest.fixture
+def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., Web]) -> str:
+    """Where the worker gets its tasks from."""
+    if request.param == "redis":
+        return redis_url
+    return f"http://{make_web(redis_url, WORKER_TOKEN='t').address}"
+
+
+@pytest.mark.parametrize(
+    ("address", "pool"), [("redis", "thread"), ("redis", "process"), ("http", "thread")], indirect=["address"]
+)
+def test_of_twenty_running_tasks_those_that_end_in_time_are_answered_and_the_others_go_back(
+    address: str, pool: str, office: Office, make_worker: Callable[..., Program], tmp_path: Path
+) -> None:
+    worker = make_worker(
+        ORCHESTRATOR_URL=address,
+        WORKER_TOKEN="t",
+        WORKER_POOL=pool,
+        WORKER_CONCURRENCY=str(TASKS),
+        WORKER_DRAIN_TIMEOUT="2",
+    )
+    gates = [tmp_path / f"gate-{number}" for number in range(TASKS)]
+    office.give(*[{"gate": str(gate), "by": number} for number, gate in enumerate(gates)])
+    for gate in gates:
+        wait_until_begun(gate)
+
+    worker.process.send_signal(signal.SIGTERM)
+    worker.says("taking nothing new")
+    office.give_text(wire.dump_task(task(TASKS, {"by": "too late"})))
+    for gate in gates[::2]:
+        gate.touch()
+    answered = office.results(TASKS // 2)
+    code = worker.process.wait(DEADLINE_SECONDS)
+    ended = monotonic()
+    back = office.take("work", TASKS // 2 + 1)
+
+    assert code == 0
+    assert [result.data["by"] for result in answered] == list(range(0, TASKS, 2))
+    assert {delivery.deliveries for delivery in back} == {1}
+    assert monotonic() - ended < 10, "it does not wait for the leases"
+    assert office.depth("work") == 0
+    assert "Traceback" not in worker.log

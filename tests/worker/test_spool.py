@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avtomatika.errors import SettingsError
+from avtomatika.worker.spool import Spool, check_apart
+
+from .conftest import DEADLINE_SECONDS, Office, bp
+from .programs import Program, Web, in_time
+from .test_process import wait_until_begun
+
+HERE, THERE = "redis://127.0.0.1:6379/0", "http://localhost:8080"
+MakeSpool = Callable[..., Spool]
+
+
+@pytest.fixture
+def make_spool(tmp_path: Path) -> MakeSpool:
+    return lambda worker_id="w", **options: Spool(tmp_path / "spool", worker_id=worker_id, **options)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_a_worker_left_is_found_by_the_next_one_once(make_spool: MakeSpool) -> None:
+    first = make_spool()
+    first.keep(HERE, "g0-1.1.0", 2, {"data": "one"})
+    first.keep(THERE, "g0-1.2.0", 1, {"data": "two"})
+    first.close()
+
+    second = make_spool()
+    [kept] = second.left(HERE)
+
+    assert (kept.task_id, kept.attempt, kept.content) == ("g0-1.1.0", 2, {"data": "one"})
+    assert second.left(HERE) == []
+    assert [kept.task_id for kept in second.left(THERE)] == ["g0-1.2.0"]
+
+
+def test_what_a_living_worker_has_is_its_own(make_spool: MakeSpool) -> None:
+    first = make_spool()
+    first.keep(HERE, "g0-1.1.0", 1, {})
+
+    assert make_spool().left(HERE) == []
+
+
+def test_what_was_sent_is_gone_and_nothing_stays_behind(make_spool: MakeSpool, tmp_path: Path) -> None:
+    first = make_spool()
+    place = first.keep(HERE, "g0-1.1.0", 1, {})
+    kept_on = first.keep(HERE, "g0-1.2.0", 1, {})
+    assert place is not None
+    assert kept_on is not None
+    first.drop(place)
+    first.close()
+
+    second = make_spool()
+    [kept] = second.left(HERE)
+    second.drop(kept.place)
+    second.close()
+
+    assert kept.task_id == "g0-1.2.0"
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_nobody_else_may_read_it(make_spool: MakeSpool, tmp_path: Path) -> None:
+    place = make_spool().keep(HERE, "g0-1.1.0", 1, {})
+
+    assert place is not None
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+
+
+def test_a_name_of_a_task_leads_nowhere_else(make_spool: MakeSpool, tmp_path: Path) -> None:
+    place = make_spool().keep(HERE, "../../../etc/passwd", 1, {})
+
+    assert place is not None
+    assert place.is_relative_to(tmp_path / "spool")
+
+
+def test_it_holds_so_much_and_no_more(make_spool: MakeSpool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = make_spool(max_bytes=1_000)
+
+    kept = [spool.keep(HERE, f"g0-1.{number}.0", 1, {"data": "x" * 300}) for number in range(5)]
+
+    assert [place is not None for place in kept] == [True, True, False, False, False]
+    assert sum(path.stat().st_size for path in files(tmp_path / "spool")) <= 1_000
+    assert "is full; its result is in memory only" in caplog.text
+
+
+def test_a_disk_that_takes_nothing_costs_no_result(
+    make_spool: MakeSpool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "spool").write_text("a file where a folder should be")
+
+    assert make_spool().keep(HERE, "g0-1.1.0", 1, {}) is None
+    assert "is in memory only" in caplog.text
+
+
+def test_what_cannot_be_read_stays_and_hides_nothing(
+    make_spool: MakeSpool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = make_spool()
+    place = first.keep(HERE, "g0-1.1.0", 1, {})
+    assert place is not None
+    broken = place.with_name("half.json")
+    broken.write_text('{"v": 1, "origin": ')
+    first.close()
+
+    with caplog.at_level(logging.ERROR):
+        found = make_spool().left(HERE)
+
+    assert [kept.task_id for kept in found] == ["g0-1.1.0"]
+    assert broken.exists()
+    assert "half.json is no result that was spooled" in caplog.text
+
+
+@pytest.mark.parametrize(("spool", "payload"), [("p/spool", "p"), ("p", "p"), ("p", "p/q"), ("./x/../p", "p")])
+def test_spool_and_payload_folder_never_lie_in_each_other(tmp_path: Path, spool: str, payload: str) -> None:
+    with pytest.raises(SettingsError, match=r"WORKER_SPOOL_DIR=.* neither may lie in the other"):
+        check_apart(os.path.join(tmp_path, spool), str(tmp_path / payload))
+
+
+def test_a_result_survives_the_broker_and_the_worker(
+    own_server: Any,
+    make_office: Callable[..., Office],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    gate, spool = tmp_path / "gate", tmp_path / "spool"
+    environ = {"ORCHESTRATOR_URL": own_server.url, "WORKER_SPOOL_DIR": str(spool), "WORKER_LEASE_SECONDS": "1"}
+    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token")
+    office = make_office(own_server.url, lease_seconds=1)
+    office.give({"gate": str(gate), "by": "the first"})
+    wait_until_begun(gate)
+
+    own_server.stop()
+    gate.touch()
+    in_time(lambda: files(spool) or None)
+    first.kill()
+    own_server.start()
+    written = b"".join(path.read_bytes() for path in files(spool))
+    make_worker(**environ, WORKER_ID="two")
+
+    office = make_office(own_server.url, lease_seconds=1)
+    [result] = office.results(1)
+    assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
+    in_time(lambda: not files(spool) or None)
+    in_time(lambda: office.depth("work") == 0 or None)
+    assert office.depth(bp.plan.main_queue) == 0, "nobody did the task again"
+    assert b"planted-token" not in written
+
+
+def test_a_result_survives_the_web_process_and_the_worker(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="planted-token")
+    gate, spool = tmp_path / "gate", tmp_path / "spool"
+    environ = {"ORCHESTRATOR_URL": f"http://{web.address}", "WORKER_SPOOL_DIR": str(spool)}
+    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token")
+    office.give({"gate": str(gate), "by": "the first"})
+    wait_until_begun(gate)
+
+    web.kill()
+    gate.touch()
+    in_time(lambda: files(spool) or None)
+    first.kill()
+    written = b"".join(path.read_bytes() for path in files(spool))
+    web.start()
+    make_worker(**environ, WORKER_ID="two", WORKER_TOKEN="planted-token")
+
+    [result] = office.results(1)
+    assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
+    in_time(lambda: not files(spool) or None, within_seconds=DEADLINE_SECONDS)
+    assert b"planted-token" not in written
