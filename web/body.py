@@ -13,7 +13,7 @@ from math import isfinite
 from typing import NoReturn
 
 from flask import Request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from avtomatika.core.job import Json
 from avtomatika.errors import InvalidRequest
@@ -32,6 +32,8 @@ def read_json(request: Request) -> dict[str, Json]:
     """The JSON object in the body of *request*; raises InvalidRequest, or what Flask raises for the envelope."""
     _check_type(request)
     raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= (request.max_content_length or MAX_BYTES):
+        raise RequestEntityTooLarge  # it came in chunks, and what is beyond the limit was left unread
     if not raw:
         raise _refusal("the body is empty, but must be a JSON object")
     try:

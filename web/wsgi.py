@@ -19,7 +19,7 @@ from avtomatika.files.job_files import JobFiles
 from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.store import HeldTasks, Keyring, Registry, Store
+from avtomatika.store import HeldTasks, Keyring, Registry, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
@@ -83,6 +83,7 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
         registry=registry,
         held=held,
         keyring=keyring,
+        sessions=Sessions.connect(url),
         polls=Polls(connect=connect, held=held),
         declare_own=declare_own,
         group=settings.group,

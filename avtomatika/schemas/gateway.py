@@ -99,6 +99,10 @@ class ProgressSchema(_Open):
     message = fields.String(load_default="", validate=validate.Length(max=_LONGEST_MESSAGE))
 
 
+class RefreshSchema(_Open):
+    refresh_token = fields.String(required=True, validate=validate.Length(min=1, max=MAX_ID_LENGTH))
+
+
 class ErrorSchema(Schema):
     """Further members are kept."""
 

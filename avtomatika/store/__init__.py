@@ -9,6 +9,7 @@ from .keyring import Keyring
 from .memory import ServerInfo
 from .records import JobFilter
 from .registry import Registry, WorkerRecord
+from .sessions import Pair, Refreshed, Session, Sessions
 from .store import Store
 from .upkeep import Upkeep
 from .webhooks import WebhookRecords
@@ -28,8 +29,12 @@ __all__ = [
     "Keyring",
     "LoadedBranches",
     "NewJob",
+    "Pair",
+    "Refreshed",
     "Registry",
     "ServerInfo",
+    "Session",
+    "Sessions",
     "Settled",
     "Store",
     "StoredData",

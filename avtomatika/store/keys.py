@@ -158,6 +158,18 @@ class Keys:
         """Number: how often a worker was chosen for a task."""
         return f"{self.prefix}workers:turns"
 
+    def access_token(self, digest: str) -> str:
+        """Hash of a token for a while, by its digest: ``worker``, ``basis``, ``family``, ``access``."""
+        return f"{self.prefix}session:access:{digest}"
+
+    def refresh_token(self, digest: str) -> str:
+        """The same of the token that renews it; ``used`` seconds, once it was."""
+        return f"{self.prefix}session:refresh:{digest}"
+
+    def session_family(self, name: str) -> str:
+        """String: there as long as the tokens are good that go back to one beginning."""
+        return f"{self.prefix}session:family:{name}"
+
     def worker_names(self) -> str:
         """Sorted set: names of sections that a workers.toml had -> until when the shared token is not for them (ms)."""
         return f"{self.prefix}workers:named"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
@@ -47,13 +47,16 @@ class Memory(Protocol):
 class WorkerAccess:
     """What a worker may do: *skills* None means all. *name* is its section, None for the shared token.
 
-    *may_sign*: there is something to check its signatures by, so it may answer over a broker.
+    *may_sign*: there is something to check its signatures by, so it may answer over a broker. *is_by_session*: it came
+    with a token for a while; *basis* is another one once its own token is.
     """
 
     worker_id: str
     name: str | None
     skills: frozenset[str] | None = None
     may_sign: bool = True
+    is_by_session: bool = False
+    basis: str = field(default="", repr=False, compare=False)
 
     def may_do(self, task_type: str) -> bool:
         return self.skills is None or task_type in self.skills
@@ -106,12 +109,22 @@ class Workers:
     def identify(self, worker_id: str, token: str) -> WorkerAccess:
         """What *worker_id* may do; raises Unauthorized unless *token* is its own, and Unavailable by the memory."""
         section, asked = self._section_of(worker_id), hash_token(token)
-        if section is not None:
-            is_right = hmac.compare_digest(section.token_hash, asked)
-            if is_right and section.enabled:
-                return WorkerAccess(worker_id, section.name, section.skills, may_sign=section.key is not None)
-        elif hmac.compare_digest(self._shared_hash or _NO_HASH, asked) and not self._was_named(worker_id):
-            return WorkerAccess(worker_id, None)
+        right = (self._shared_hash or _NO_HASH) if section is None else section.token_hash
+        if not hmac.compare_digest(right, asked):
+            raise Unauthorized(_REFUSED)
+        return self._let_in(worker_id, section)
+
+    def vouched_for(self, worker_id: str) -> WorkerAccess:
+        """The same where something else stands for the token; only the ``basis`` tells whether it still does."""
+        return replace(self._let_in(worker_id, self._section_of(worker_id)), is_by_session=True)
+
+    def _let_in(self, worker_id: str, section: _Section | None) -> WorkerAccess:
+        if section is not None and section.enabled:
+            may_sign = section.key is not None
+            basis = hash_token(section.token_hash)
+            return WorkerAccess(worker_id, section.name, section.skills, may_sign=may_sign, basis=basis)
+        if section is None and self._shared_hash is not None and not self._was_named(worker_id):
+            return WorkerAccess(worker_id, None, basis=hash_token(self._shared_hash))
         raise Unauthorized(_REFUSED)
 
     def has_signed(self, worker_id: str, text: bytes) -> bool:

@@ -21,7 +21,7 @@ from avtomatika.core.actions import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.core.plan import TASKS
 from avtomatika.schemas import wire
-from avtomatika.store import HeldTasks, Registry, Store
+from avtomatika.store import HeldTasks, Registry, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
 from avtomatika.web.gateway import Gateway, Polls
@@ -78,6 +78,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         registry=registry,
         held=held,
         keyring=store.keyring,
+        sessions=(sessions := Sessions.connect(redis_url)),
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held),
         declare_own=declare_own,
     )
@@ -85,6 +86,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
     gateway.polls.close()
     registry.close()
     held.close()
+    sessions.close()
 
 
 @pytest.fixture
@@ -476,7 +478,7 @@ def test_a_poll_of_who_is_revoked_meanwhile_gets_no_task(
 
     assert two.poll(10).status_code == 200
     thread.join(10)
-    assert answers[0].status_code == 204
+    assert answers[0].status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -17,8 +17,9 @@ from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.schemas import wire
 from avtomatika.schemas.presence import beat_of, record_of
-from avtomatika.store import HeldTask, HeldTasks, Keyring, Registry, Settled
-from avtomatika.tokens import WorkerAccess, Workers
+from avtomatika.store import HeldTask, HeldTasks, Keyring, Pair, Refreshed, Registry, Session, Sessions, Settled
+from avtomatika.store.sessions import ACCESS_SECONDS
+from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
 from .polls import Poll, Polls
 
@@ -38,6 +39,7 @@ class Gateway:
     registry: Registry
     held: HeldTasks
     polls: Polls
+    sessions: Sessions
     keyring: Keyring
     #: Makes a worker's own queue known to the broker.
     declare_own: Callable[[str], None]
@@ -139,11 +141,11 @@ class Gateway:
         )
         return {"status": "event_accepted"}
 
-    def note_refused(self, worker_id: str, answer: dict[str, Any]) -> None:
-        """Note a result that came with a token that is not (or no longer) right, if the task is that worker's."""
+    def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
+        """Note a result that is not by whom it should be, if the task is that worker's."""
         [held] = self.held.find([str(answer.get("task_id"))])
         if held is not None and held.worker_id == worker_id:
-            self._note({"job_id": held.task.job_id, **answer}, worker_id, reason="the worker's token is not right")
+            self._note({"job_id": held.task.job_id, **answer}, worker_id, reason=reason)
 
     def _note(self, answer: dict[str, Any], worker_id: str, *, reason: str) -> None:
         logger.warning("task %s: the result of worker %s is refused: %s", answer["task_id"], worker_id, reason)
@@ -160,7 +162,63 @@ class Gateway:
         """Raises Unauthorized unless *token* is the worker's."""
         if not worker_id or not token:
             raise Unauthorized("a worker needs its id and its token, in the headers X-Worker-ID and X-Worker-Token")
-        return self.workers.identify(worker_id, token)
+        try:
+            return self.workers.identify(worker_id, token)
+        except Unauthorized:
+            session = self.sessions.of_access(hash_token(token))
+            if session is None or session.worker_id != worker_id:
+                raise
+            return self._continued(session)
+
+    def give_tokens(self, access: WorkerAccess) -> dict[str, Json]:
+        """Tokens for a while, for a worker that came with its own."""
+        fresh = _Tokens.new()
+        self.sessions.begin(Session(access.worker_id, access.basis), fresh.pair)
+        return fresh.answer(access.worker_id)
+
+    def refresh_tokens(self, worker_id: str, refresh_token: str) -> dict[str, Json]:
+        """The next ones. Raises Unauthorized where the worker has none that can be renewed, or may not come in now."""
+        digest, fresh = hash_token(refresh_token), _Tokens.new()
+        session = self.sessions.of_refresh(digest)
+        if session is None:
+            raise Unauthorized("Unauthorized: Invalid refresh token (not found)")
+        if session.worker_id != worker_id:
+            raise Unauthorized("Unauthorized: Invalid refresh token (owner mismatch)")
+        self._continued(session)
+        answer = self.sessions.refresh(digest, fresh.pair)
+        if answer is not Refreshed.OK:
+            logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
+            raise Unauthorized("Unauthorized: Invalid refresh token (not found)")
+        return fresh.answer(worker_id)
+
+    def _continued(self, session: Session) -> WorkerAccess:
+        """What *session* still stands for: it ends with the token that it began by."""
+        access = self.workers.vouched_for(session.worker_id)
+        if access.basis != session.basis:
+            raise Unauthorized("the worker's token was changed since")
+        return access
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+
+    @classmethod
+    def new(cls) -> _Tokens:
+        return cls(new_token(), new_token())
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(hash_token(self.access), hash_token(self.refresh))
+
+    def answer(self, worker_id: str) -> dict[str, Json]:
+        return {
+            "access_token": self.access,
+            "refresh_token": self.refresh,
+            "expires_in": ACCESS_SECONDS,
+            "worker_id": worker_id,
+        }
 
 
 def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:

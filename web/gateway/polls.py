@@ -27,6 +27,8 @@ _AWAY_SECONDS = 0.5
 SHORTEST_HOLD_SECONDS = 0.3
 #: A worker that has not asked for so long will not at once ask again.
 _ASKS_AGAIN_SECONDS = 30.0
+#: How often those who wait are looked at: whether they may still come in.
+_WELCOME_SECONDS = 1.0
 #: How long a poll whose time is up waits for a task that is on its way to it.
 _ARRIVAL_SECONDS = 5.0
 
@@ -59,6 +61,7 @@ class Polls:
         self._changed = Condition()
         self._thread: Thread | None = None
         self._stopping = False
+        self._looked_at = 0.0
         #: Own queues of workers that ask again and again, with when they asked last: they are watched in between, for
         #: it takes longer to begin and end with that than to look into an empty queue.
         self._own: dict[str, float] = {}
@@ -114,8 +117,23 @@ class Polls:
                     waiting = list(self._waiting)
                 if waiting:
                     self._turn(intake, waiting)
+                    self._end_unwelcome(waiting)
         finally:
             intake.close()
+
+    def _end_unwelcome(self, waiting: Sequence[Poll]) -> None:
+        """End the polls of who may not come in any more, or has gone: looked for once a second."""
+        if monotonic() - self._looked_at < _WELCOME_SECONDS:
+            return
+        self._looked_at = monotonic()
+        for poll in waiting:
+            if not _is_welcome(poll, unless_known=True):
+                with self._changed:
+                    is_waiting = poll in self._waiting
+                    if is_waiting:
+                        self._waiting.remove(poll)
+                if is_waiting:
+                    poll.answer(None)
 
     def _turn(self, intake: Intake, waiting: Sequence[Poll]) -> None:
         """Take for the polls that wait: as many as they are where all want the same, else one."""
@@ -176,11 +194,12 @@ def _readable(intake: Intake, deliveries: Iterable[Delivery]) -> Iterable[tuple[
             intake.bury(delivery, reason="malformed", error=str(error))
 
 
-def _is_welcome(poll: Poll) -> bool:
+def _is_welcome(poll: Poll, *, unless_known: bool = False) -> bool:
+    """*unless_known* is the answer while nobody can tell."""
     try:
         return poll.is_welcome()
     except Unavailable:
-        return False
+        return unless_known
 
 
 def _priority(delivery: Delivery) -> int:

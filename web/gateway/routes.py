@@ -13,8 +13,16 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException
 
-from avtomatika.errors import AvtomatikaError, InvalidRequest, NotFound, Unauthorized
-from avtomatika.schemas.gateway import AnswerSchema, EventSchema, HeartbeatSchema, ProgressSchema, RegistrationSchema
+from avtomatika.core.job import Json
+from avtomatika.errors import AvtomatikaError, Forbidden, InvalidRequest, NotFound, Unauthorized
+from avtomatika.schemas.gateway import (
+    AnswerSchema,
+    EventSchema,
+    HeartbeatSchema,
+    ProgressSchema,
+    RefreshSchema,
+    RegistrationSchema,
+)
 from avtomatika.tokens import WorkerAccess
 
 from ..body import MAX_BYTES, read_json
@@ -22,6 +30,7 @@ from ..problems import detail_of, headers_of, http_detail, status_of
 from ..site import site
 from ..waiting import place
 from .gateway import Gateway, parsed_skills, task_body, unread_answer
+from .signature import check_signature
 
 #: Name of these routes.
 GATEWAY_ROUTES = "gateway"
@@ -43,6 +52,8 @@ def register_gateway(app: Flask, gateway: Gateway) -> None:
 def admit() -> None:
     """Every request, whatever it is about, is by a worker and with its token."""
     request.max_content_length = _MAX_BYTES
+    if request.endpoint == f"{GATEWAY_ROUTES}.{refresh_token.__name__}":
+        return  # its body says who asks
     worker_id, token = _headers()
     in_path = (request.view_args or {}).get("worker_id", worker_id)
     try:
@@ -51,7 +62,8 @@ def admit() -> None:
         g.access = _gateway().admit(worker_id, token)
     except Unauthorized:
         if request.endpoint == f"{GATEWAY_ROUTES}.{take_result.__name__}":
-            _gateway().note_refused(worker_id, unread_answer(request.get_data()))
+            answer = unread_answer(request.get_data())
+            _gateway().note_refused(worker_id, answer, reason="the worker's token is not right")
         raise
 
 
@@ -88,6 +100,7 @@ def next_task(worker_id: str) -> Response:
             is_welcome=is_welcome,
         )
     if poll.task is None:
+        gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
         return Response(status=HTTPStatus.NO_CONTENT)
     return _json(task_body(poll, now_seconds=time()))
 
@@ -95,7 +108,11 @@ def next_task(worker_id: str) -> Response:
 @routes.post("/tasks/result")
 def take_result() -> Response:
     raw = request.get_data()
-    body = _read(AnswerSchema())
+    try:
+        body = _read(AnswerSchema())
+    except Forbidden as error:
+        _gateway().note_refused(_access().worker_id, unread_answer(raw), reason=str(error))
+        raise
     return _json(_gateway().settle(_own_id(body["worker_id"]), body, raw=raw))
 
 
@@ -113,12 +130,21 @@ def take_event() -> Response:
 
 
 @routes.post("/auth/token")
-@routes.post("/auth/token/refresh")
-def refuse_token() -> Response:
-    """There are no tokens for a while: each request is checked against the worker's own, so that it can be revoked."""
-    error = {"error": "this server gives out no tokens: send the worker's own with each request", "code": "forbidden"}
-    return _json(error, HTTPStatus.FORBIDDEN)
+def give_token() -> Response:
+    """Tokens for a while. They are checked with each request, as a worker's own is, and end with it."""
+    worker_id, token = _headers()
+    return _json(_gateway().give_tokens(_gateway().workers.identify(worker_id, token)))
 
+
+@routes.post("/auth/token/refresh")
+def refresh_token() -> Response:
+    worker_id, _ = _headers()
+    body = _load(RefreshSchema(), read_json(request))
+    return _json(_gateway().refresh_tokens(worker_id, body["refresh_token"]))
+
+
+#: A 401 of these would make the worker ask them again.
+_TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (give_token, refresh_token))
 
 # ---------------------------------------------------------------- errors
 
@@ -128,7 +154,7 @@ def tell(error: AvtomatikaError) -> Response:
     status = status_of(error)
     if status is None:
         raise error
-    if isinstance(error, Unauthorized) and request.endpoint == f"{GATEWAY_ROUTES}.{refuse_token.__name__}":
+    if isinstance(error, Unauthorized) and request.endpoint in _TOKEN_ENDPOINTS:
         status = HTTPStatus.FORBIDDEN
     if isinstance(error, InvalidRequest):
         status = HTTPStatus.BAD_REQUEST
@@ -178,11 +204,20 @@ def _own_id(worker_id: str) -> str:
 
 
 def _read(schema: Schema) -> dict[str, Any]:
+    """The body, whose signature is right if it has one and the worker's own token, which signs, is at hand."""
+    body = read_json(request)
+    worker_id, token = _headers()
+    if not _access().is_by_session:
+        check_signature(body, worker_id=worker_id, token=token)
+    return _load(schema, body)
+
+
+def _load(schema: Schema, body: dict[str, Json]) -> dict[str, Any]:
     try:
-        body: dict[str, Any] = schema.load(read_json(request))
+        loaded: dict[str, Any] = schema.load(body)
     except ValidationError as error:
         raise InvalidRequest(f"fields do not fit: {error.messages}") from None
-    return body
+    return loaded
 
 
 def _json(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -1,0 +1,136 @@
+"""Attacks by those who can write into the broker, but have neither the group's secret nor a worker's token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from avtomatika.broker import answer, handed_on
+from avtomatika.core.events import Decision, Enter, Event, Result, Start, TaskTimeout, TimeReached
+from avtomatika.core.signing import WorkerKey, mac_key_of
+from avtomatika.schemas import wire
+
+from .house import PLANTED, House
+
+
+@pytest.fixture
+def job_id(house: House) -> Iterator[str]:
+    """It waits for somebody who drives."""
+    job_id = house.create("ride")
+    house.until_status(job_id, "waiting_for_worker")
+    yield job_id
+    house.client("POST", f"/api/v1/jobs/{job_id}/cancel")
+
+
+def forged_letters(house: House, job_id: str, blueprint: str = "ride") -> list[str]:
+    """What is said of dead letters that name *job_id*."""
+    return [letter["error"] for letter in house.dead_letters(blueprint) if job_id in letter["error"]]
+
+
+FORGED: dict[str, tuple[Callable[[str], Event], str]] = {
+    "start": (lambda job_id: Start(job_id), "_start"),
+    "enter": (lambda job_id: Enter(job_id, "home", 1), "_enter"),
+    "approval": (lambda job_id: Decision(job_id, "token", "approved", "the boss"), "_approval"),
+    "timer": (lambda job_id: TimeReached(job_id, "token"), "_timer"),
+    "timeout": (lambda job_id: TaskTimeout(job_id, f"{job_id}.1.0", 1, "dispatch"), "_timeout"),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_event_moves_nothing_and_is_seen(house: House, job_id: str, name: str) -> None:
+    make, outcome = FORGED[name]
+    before = house.job(job_id)
+
+    house.publish("avt.steps", house.blueprint("ride").plan.key("start", outcome), wire.dump_event(make(job_id)))
+    house.until(lambda: forged_letters(house, job_id))
+
+    assert "does not carry the group's signature" in forged_letters(house, job_id)[0]
+    assert house.job(job_id) == before
+    assert house.notes(job_id)[0]["event_type"] == "event_ignored"
+
+
+def test_a_forged_timer_that_is_due_moves_nothing(house: House, job_id: str) -> None:
+    key = house.blueprint("ride").plan.key("start", "_timeout")
+    due = wire.Due("avt.steps", key, wire.dump_event(TaskTimeout(job_id, f"{job_id}.1.0", 1, "dispatch")))
+    before = house.job(job_id)
+
+    house.publish("avt.timers", "avt.timers", wire.dump_due(due))
+    house.until(lambda: forged_letters(house, job_id))
+
+    assert house.job(job_id) == before
+
+
+def test_a_worker_cannot_approve_a_human_step(house: House) -> None:
+    """Not by an event, not by one that it has signed, and not by a result with the outcome's name."""
+    job_id = house.create("errand")
+    before = house.until_status(job_id, "waiting_for_human")
+    plan = house.blueprint("errand").plan
+    key = WorkerKey(mac_key_of(PLANTED["honest"]))
+    result = Result(job_id, f"{job_id}.1.0", 1, "approved", {}, worker_id="honest")
+
+    event = wire.dump_event(Decision(job_id, "token", "approved", "honest"))
+    house.publish("avt.steps", plan.key("ask", "_approval"), event)
+    house.publish("avt.steps", plan.key("ask", "_approval"), key.signed(event.encode()).decode())
+    house.publish("avt.steps", plan.key("ask", "_approval"), wire.dump_result(result, ticket="", signer=key))
+    house.until(lambda: len(forged_letters(house, job_id, "errand")) == 3)
+
+    assert house.job(job_id) == before
+
+
+def test_a_result_of_who_never_got_the_task_is_refused(house: House, job_id: str) -> None:
+    key = WorkerKey(mac_key_of(PLANTED["honest"]))
+    result = Result(job_id, f"{job_id}.1.0", 1, "success", {}, worker_id="honest")
+    before = house.job(job_id)
+
+    house.publish(
+        "avt.steps",
+        house.blueprint("ride").plan.key("start", "success"),
+        wire.dump_result(result, ticket="0" * 32, signer=key),
+    )
+    house.until(lambda: forged_letters(house, job_id))
+
+    assert "ticket" in forged_letters(house, job_id)[0]
+    assert house.job(job_id) == before
+
+
+def test_a_ticket_of_an_old_attempt_opens_no_later_one(house: House, job_id: str) -> None:
+    key = WorkerKey(mac_key_of(PLANTED["honest"]))
+    first = house.take("drive")
+    task = wire.load_task(first.body)
+    failed = Result(job_id, task.task_id, 1, "failure", None, {"code": "TRANSIENT_ERROR"}, worker_id="honest")
+    sent = answer(task, failed, headers=handed_on(first.headers), signer=key)
+    house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
+    house.until(lambda: "task_retried" in house.events(job_id))
+
+    later = Result(job_id, task.task_id, 2, "success", {}, worker_id="honest")
+    body = wire.dump_result(later, ticket=task.ticket, signer=key)
+    house.publish(sent.exchange, sent.routing_key.replace("failure", "success"), body)
+    house.until(lambda: forged_letters(house, job_id))
+
+    assert "ticket" in forged_letters(house, job_id)[0]
+    assert house.job(job_id)["status"] == "waiting_for_worker"
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_a_result_that_another_has_signed_is_refused_and_its_job_says_so(house: House, job_id: str, name: str) -> None:
+    """Somebody took the task out of the queue and has its ticket."""
+    taken = house.take("drive")
+    task = wire.load_task(taken.body)
+    result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="honest")
+    sent = answer(task, result, headers=handed_on(taken.headers), signer=WorkerKey(mac_key_of(PLANTED[name])))
+
+    house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
+    job = house.until_status(job_id, "quarantined")
+
+    assert "has not signed it with its token" in str(job["error"])
+    assert house.notes(job_id)[0]["event_type"] == "task_result_ignored"
+
+
+def test_the_honest_worker_is_believed_all_the_while(house: House) -> None:
+    job_id = house.create("errand")
+
+    house.until_status(job_id, "waiting_for_human")
+
+    assert "task_succeeded" in house.events(job_id)
+    assert house.are_all_alive
