@@ -24,6 +24,13 @@ class Request:
         return json.loads(self.body)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Whoever asked has been killed."""
+
+
 class Receiver:
     """Answers each request by *answer*: a status; raw bytes in the place of a whole answer; a tuple of one, after which
     no more comes; or None for no answer."""
@@ -32,11 +39,10 @@ class Receiver:
         self.requests: list[Request] = []
         self.answer = answer
         self.closing = Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._scheme = "http" if tls is None else "https"
-        self._server.daemon_threads = True
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
