@@ -52,6 +52,7 @@ class Settings:
     handler_timeout_seconds: float = 30.0
     worker_lease_seconds: float = 30.0
     max_deliveries: int = 5
+    plan_takeover_seconds: float = 60.0
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_allow: tuple[str, ...] = ()
     metrics_token: str | None = field(default=None, repr=False)
@@ -80,6 +81,7 @@ class Settings:
             "handler_timeout_seconds": _value(env.float, "HANDLER_TIMEOUT", check=_positive),
             "worker_lease_seconds": _value(env.float, "WORKER_LEASE_SECONDS", check=_positive),
             "max_deliveries": _value(env.int, "MAX_DELIVERIES", check=_at_least_one),
+            "plan_takeover_seconds": _value(env.float, "PLAN_TAKEOVER_SECONDS", check=_positive),
             "webhook_secret": _secret(env, "WEBHOOK_SECRET", check=_webhook_secret),
             "webhook_allow": _words(_value(env.str, "WEBHOOK_ALLOW", check=_networks)),
             "metrics_token": _secret(env, "METRICS_TOKEN"),

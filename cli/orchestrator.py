@@ -129,13 +129,14 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 data=StoredData(server),
                 files_of=partial(files_for, objects),
             ),
+            take_over_seconds=settings.plan_takeover_seconds,
             rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
             signed_by_worker=_signed_by_worker(settings, Registry(server)),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())
         _collect_garbage_seldom()
-        logger.info("advancing %s", ", ".join(queues))
+        logger.info("taking from %s", ", ".join(queues))
         with (
             delivering_webhooks(settings, on_crash=orchestrator.stop),
             removing_files(objects, cleanup, settings, on_crash=orchestrator.stop),

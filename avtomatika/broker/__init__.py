@@ -15,13 +15,16 @@ from .answers import (
 )
 from .connection import address, connect
 from .intake import Delivery, Intake
+from .live import LiveQueues, StepQueue
 from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
 
 __all__ = [
     "TAKEN",
     "Delivery",
     "Intake",
+    "LiveQueues",
     "Outgoing",
+    "StepQueue",
     "address",
     "answer",
     "cancel_message",

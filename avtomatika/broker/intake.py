@@ -12,6 +12,7 @@ from kombu import Connection, Consumer, Queue
 from avtomatika.transport import Channel, Outgoing
 
 from .connection import translated
+from .live import LiveQueues
 
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"
@@ -57,6 +58,16 @@ class Intake:
             )
             self.set_credit(prefetch)
             self._consumer.consume()
+
+    @property
+    def queues(self) -> list[str]:
+        """What is taken from."""
+        return [queue.name for queue in self._consumer.queues]
+
+    @property
+    def live_queues(self) -> LiveQueues:
+        """The step queues of all plans on this broker."""
+        return LiveQueues(self._connection, self.channel)
 
     def take(self, timeout_seconds: float) -> list[Delivery]:
         """The next batch; empty when nothing came in time. A message that was delivered before comes alone."""

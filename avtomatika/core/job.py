@@ -158,6 +158,7 @@ class Job:
 
     ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far.
     ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
+    ``earlier_plans`` are those that it had before ``plan8``: what it waits for may still come by their keys.
     ``retry_of`` is the id of the job that this one does again. ``parent`` waits for this job, ``children`` are the ids
     of those that it started itself.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
@@ -182,6 +183,7 @@ class Job:
     fan_out: Branches | None = None
     pause: Pause | None = None
     children: tuple[str, ...] = ()
+    earlier_plans: tuple[str, ...] = ()
     steps: int = 0
     transitions: int = 0
     handler_failures: int = 0

@@ -19,13 +19,15 @@ from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import Unavailable
-from avtomatika.store import Answer, Cause, CommitReply, Store, Upkeep
+from avtomatika.store import Answer, Cause, CommitReply, LoadedBranches, Store, Upkeep
 
 from .branches import finish_branches, load_jobs
 from .control import tell_workers
 from .doorkeeper import Doorkeeper, SignedByWorker
+from .forwarding import forward
 from .notices import Notices
 from .placing import PlacingDesk
+from .plans import TAKE_OVER_SECONDS, ServedPlans
 from .runner import Call, Runner
 from .work import Arrival, Surroundings, Work
 
@@ -59,13 +61,16 @@ class Orchestrator:
         rules: Rules = _RULES,
         surroundings: Surroundings = _SURROUNDINGS,
         signed_by_worker: SignedByWorker | None = None,
+        take_over_seconds: float = TAKE_OVER_SECONDS,
     ) -> None:
-        self._blueprints = {(blueprint.name, blueprint.plan.plan8): blueprint for blueprint in blueprints}
         self._intake = intake
         self._store = store
         self._door = Doorkeeper(intake, store, signed_by_worker)
         self._notices = Notices(intake=intake, store=store)
         self._placing = PlacingDesk(intake=intake, store=store)
+        self._plans = ServedPlans(
+            blueprints=blueprints, intake=intake, store=store, take_over_seconds=take_over_seconds
+        )
         self._upkeep = upkeep
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
@@ -112,7 +117,7 @@ class Orchestrator:
         if self._runner.busy:
             return _BUSY_SECONDS
         now = monotonic()
-        soonest = min(self._timers_due, self._again[0][0] if self._again else now + _IDLE_SECONDS)
+        soonest = min(self._timers_due, self._plans.due, self._again[0][0] if self._again else now + _IDLE_SECONDS)
         return min(max(soonest - now, 0.0), _IDLE_SECONDS)
 
     def _receive(self) -> None:
@@ -130,10 +135,8 @@ class Orchestrator:
             self._begin(steps)
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
-        settlements = []
-        for delivery, due in self._door.due(deliveries):
-            settlements.append(([Outgoing(due.exchange, due.routing_key, due.body)], [delivery.tag]))
-        self._intake.settle_many(settlements)
+        due = self._door.due(deliveries)
+        forward(self._intake, [(delivery, Outgoing(it.exchange, it.routing_key, it.body)) for delivery, it in due])
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
@@ -146,23 +149,33 @@ class Orchestrator:
             else:
                 arrivals.setdefault(job_id, []).append(arrival)
         self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
-        works, strangers = [], []
+        works: list[Work] = []
+        passing, strangers = [], []
         for of_job, loaded in zip(arrivals.values(), load_jobs(arrivals, store=self._store), strict=True):
-            job = None if loaded is None else loaded.job
-            blueprint = None if job is None else self._blueprints.get((job.blueprint, job.plan8))
-            if loaded is None or job is None or blueprint is None:
-                strangers += of_job
-            else:
-                work = Work(
-                    job, blueprint, of_job, rules=self._rules, surroundings=self._surroundings, answers=loaded.answers
-                )
-                works.append(work)
-                self._in_hand[job.id] = work
-        self._inbox = [arrival.delivery for arrival in strangers]
+            placed = self._plans.place(None if loaded is None else loaded.job, of_job)
+            passing += placed.elsewhere
+            strangers += placed.nowhere
+            if loaded is not None and placed.here:
+                works.append(self._work(loaded, placed.here))
+        self._inbox = [arrival.delivery for arrival in (*strangers, *(arrival for arrival, _ in passing))]
         self._advance(works)
         if strangers:
             self._turn_away(strangers)
-            self._inbox = []
+        if passing:
+            forward(self._intake, [(arrival.delivery, arrival.under(key)) for arrival, key in passing])
+        self._inbox = []
+
+    def _work(self, loaded: LoadedBranches, arrivals: list[Arrival]) -> Work:
+        job = loaded.job
+        work = self._in_hand[job.id] = Work(
+            job,
+            self._plans.blueprint(job),
+            arrivals,
+            rules=self._rules,
+            surroundings=self._surroundings,
+            answers=loaded.answers,
+        )
+        return work
 
     def _turn_away(self, arrivals: Sequence[Arrival]) -> None:
         """Events of jobs that are gone, or that are none of ours by the queue they came by."""
@@ -261,6 +274,8 @@ class Orchestrator:
         if now >= self._timers_due:
             self._upkeep.send_due_timers()
             self._timers_due = now + _TIMERS_EVERY_SECONDS
+        if now >= self._plans.due:
+            self._plans.keep()
         if now >= self._expiry_due:
             self._upkeep.expire_jobs()
             self._expiry_due = now + _EXPIRY_EVERY_SECONDS

@@ -12,14 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from avtomatika.broker import Delivery
-from avtomatika.core import machine
+from avtomatika.broker import Delivery, Outgoing, handed_on
+from avtomatika.core import machine, succession
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client, JobContext
 from avtomatika.core.data_store import Data
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.handlers import choose
 from avtomatika.core.job import Job, Json
+from avtomatika.core.plan import STEPS
 from avtomatika.core.recorder import Recorder
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
@@ -60,6 +61,8 @@ class Arrival:
 
     delivery: Delivery
     event: Event
+    #: The step queue of its job's present plan that it would have come by, where it came by another.
+    here: str | None = None
 
     @classmethod
     def read(cls, delivery: Delivery, check: wire.Check | None = None) -> Arrival:
@@ -69,6 +72,10 @@ class Arrival:
             why = delivery.headers.get("x-death-reason", event.reason)
             event = replace(event, reason=f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries")
         return cls(delivery, event)
+
+    def under(self, routing_key: str) -> Outgoing:
+        """The same event, sent on by *routing_key*."""
+        return Outgoing(STEPS, routing_key, self.delivery.body.decode(), headers=handed_on(self.delivery.headers))
 
 
 class Work:
@@ -156,11 +163,12 @@ class Work:
         return Commit(self.before, self.step, tuple(_cause(arrival) for arrival in self.answered))
 
     def _take(self, arrival: Arrival) -> None:
-        step = machine.advance(self.plan, self.step.job, arrival.event, here=arrival.delivery.queue)
+        here = arrival.here or arrival.delivery.queue
+        step = succession.advance(self.plan, self.step.job, arrival.event, here=here)
         if step.note is not None:
             self.ignored.append((arrival, step.note))
             return
-        self._here = arrival.delivery.queue
+        self._here = here
         self.answered.append(arrival)
         self._add(step)
 

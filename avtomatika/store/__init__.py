@@ -7,6 +7,7 @@ from .data import StoredData
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .memory import ServerInfo
+from .plans import Announced, Plans, needed_by
 from .records import JobFilter
 from .registry import Registry, WorkerRecord
 from .sessions import Pair, Refreshed, Session, Sessions
@@ -15,6 +16,7 @@ from .upkeep import Upkeep
 from .webhooks import WebhookRecords
 
 __all__ = [
+    "Announced",
     "Answer",
     "BranchReply",
     "Cause",
@@ -30,6 +32,7 @@ __all__ = [
     "LoadedBranches",
     "NewJob",
     "Pair",
+    "Plans",
     "Refreshed",
     "Registry",
     "ServerInfo",
@@ -42,4 +45,5 @@ __all__ = [
     "WantedBranches",
     "WebhookRecords",
     "WorkerRecord",
+    "needed_by",
 ]

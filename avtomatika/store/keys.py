@@ -154,6 +154,14 @@ class Keys:
         """Sorted set of ids of registered workers by when they were last heard of (ms)."""
         return f"{self.prefix}workers"
 
+    def plans(self) -> str:
+        """Sorted set: ``<blueprint>@<plan8>`` -> when an orchestrator last said that it serves it (ms)."""
+        return f"{self.prefix}plans"
+
+    def abandoned_plans(self) -> str:
+        """Sorted set of plans that nobody serves: others go on with their jobs."""
+        return f"{self.prefix}plans:abandoned"
+
     def worker_turns(self) -> str:
         """Number: how often a worker was chosen for a task."""
         return f"{self.prefix}workers:turns"

@@ -83,6 +83,8 @@ def dump_doc(job: Job) -> bytes:
         doc["pause"] = as_dict(job.pause)
     if job.children:
         doc["children"] = job.children
+    if job.earlier_plans:
+        doc["earlier_plans"] = job.earlier_plans
     return orjson.dumps(doc)
 
 
@@ -109,6 +111,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
         pause=Pause(**doc["pause"]) if "pause" in doc else None,
         children=tuple(doc.get("children", ())),
+        earlier_plans=tuple(doc.get("earlier_plans", ())),
         steps=doc["steps"],
         transitions=doc["transitions"],
         handler_failures=doc.get("handler_failures", 0),

@@ -57,6 +57,8 @@ DATA_INCR = _read("data_incr", _BEGINS)
 REGISTER_WORKER = _read("register_worker", _FINISHES)
 BEAT_WORKER = _read("beat_worker", _FINISHES)
 CHOSEN = _read("chosen", _FINISHES)
+ANNOUNCE = _read("announce", _FINISHES)
+UNFINISHED = _read("unfinished", _FINISHES)
 
 
 @contextmanager

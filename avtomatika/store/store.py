@@ -34,6 +34,7 @@ from .listing import list_jobs
 from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
+from .plans import Plans
 from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
@@ -73,8 +74,9 @@ class Store:
         self._job_ttl_ms = job_ttl_seconds * 1000
         self._cleanups = cleanups
         self._memory = ServerMemory(server)
-        #: The workers that these jobs are for.
+        #: The workers that these jobs are for, and the plans that they have.
         self.registry = Registry(server, prefix=prefix)
+        self.plans = Plans(server, self._keys)
 
     @classmethod
     def connect(

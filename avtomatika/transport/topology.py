@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kombu.exceptions import ChannelError
@@ -14,6 +14,8 @@ from .scripts import DECLARE, DELETE, PURGE, TRAIT, UNBIND, Argument, Call
 from .server import Server
 
 EXCHANGE_TYPES = ("direct", "topic", "fanout")
+#: Priorities that a message may have.
+LEVELS = range(10)
 _PURGE_BATCH = 1000
 #: (queue, exchange, routing key)
 Binding = tuple[str, str, str]
@@ -102,6 +104,10 @@ class Topology:
     def has_queue(self, queue: str) -> bool:
         return bool(self._server.execute(("HEXISTS", self._keys.queues(), queue)))
 
+    def queues(self) -> list[str]:
+        """Names of all queues."""
+        return [name.decode() for name in self._server.execute(("HKEYS", self._keys.queues()))]
+
     def bindings(self, exchange: str) -> list[Binding]:
         """All bindings of *exchange*."""
         return _listed(exchange, self._server.execute(("HGETALL", self._keys.bindings(exchange))))
@@ -125,15 +131,21 @@ class Topology:
         self._server.execute_all([("HDEL", self._keys.exchanges(), exchange), ("UNLINK", self._keys.fanout(exchange))])
         self._router.forget_routes()
 
-    def delete_queue(self, queue: str, *, if_expired: bool = False) -> None:
-        """Remove *queue* with its bindings and messages; its dead letters stay."""
+    def delete_queue(self, queue: str, *, if_expired: bool = False, if_empty: bool = False) -> bool:
+        """Remove *queue* with its bindings and messages; its dead letters stay.
+
+        False: it has not expired, or holds messages, and nothing was done.
+        """
         bindings = [binding for binding in self.all_bindings() if binding[0] == queue]
-        own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *self._streams(queue)]
+        streams = [self._keys.stream(queue, level) for level in LEVELS] if if_empty else self._streams(queue)
+        own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *streams]
         keys = [self._keys.queues(), self._keys.limits(), self._keys.expiring(), *own]
         keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
         fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
-        self._server.run(Call(DELETE, keys, [queue, int(if_expired), len(own), *fields]))
+        condition = "expired" if if_expired else "empty" if if_empty else ""
+        done = self._server.run(Call(DELETE, keys, [queue, condition, len(own), *fields]))
         self._router.forget_routes()
+        return bool(done)
 
     def purge(self, queue: str) -> int:
         """Remove the messages that wait in *queue*, delayed ones too; answers how many there were."""
@@ -152,6 +164,15 @@ class Topology:
         there: int = sum(answer for answer in answers[: len(streams)] if isinstance(answer, int))
         held: int = sum(answer[0] for answer in answers[len(streams) :] if not isinstance(answer, ResponseError))
         return max(there - held, 0)
+
+    def sizes(self, queues: Sequence[str]) -> dict[str, int]:
+        """Queue -> how many messages it has in all: waiting, delayed, and held by consumers."""
+        commands: list[tuple[Argument, ...]] = []
+        for queue in queues:
+            commands += [("XLEN", self._keys.stream(queue, level)) for level in LEVELS]
+            commands.append(("ZCARD", self._keys.delays(queue)))
+        answers = iter(self._server.execute_all(commands) if commands else [])
+        return {queue: sum(int(next(answers)) for _ in range(len(LEVELS) + 1)) for queue in queues}
 
     def _streams(self, queue: str) -> list[str]:
         traits = self._server.execute(("HGET", self._keys.queues(), queue)) or b"0"

@@ -38,15 +38,19 @@ class Stage:
         self._taken: deque[Delivery] = deque()
         self.orchestrators: list[Orchestrator] = []
 
-    def orchestrator(self, queues: Sequence[str] | None = None, **options: Any) -> Orchestrator:
-        """One more orchestrator, of *queues* or of all."""
+    def orchestrator(
+        self, queues: Sequence[str] | None = None, *, blueprints: Sequence[Blueprint] | None = None, **options: Any
+    ) -> Orchestrator:
+        """One more orchestrator, of *queues* or of all; of *blueprints* where these are not the stage's."""
+        blueprints = self.blueprints if blueprints is None else list(blueprints)
+        broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         connection = self._stack.enter_context(broker.connect(self.url))
-        names = list(queues or [queue for blueprint in self.blueprints for queue in blueprint.plan.queues])
+        names = list(queues or [queue for blueprint in blueprints for queue in blueprint.plan.queues])
         intake = Intake(connection, [WORKERS, TIMERS, *names], prefetch=100)
         runner = Runner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
         server, router = intake.channel.server, intake.channel.router
         made = Orchestrator(
-            blueprints=self.blueprints,
+            blueprints=blueprints,
             intake=intake,
             store=Store(
                 server,
@@ -62,6 +66,13 @@ class Stage:
         self._stack.callback(intake.close)
         self.orchestrators.append(made)
         return made
+
+    def end(self, orchestrator: Orchestrator) -> None:
+        """As a deploy: *orchestrator* stops in order, and gets no more turns."""
+        self.orchestrators.remove(orchestrator)
+        orchestrator.stop()
+        orchestrator.run()
+        orchestrator._intake.close()
 
     def create(self, blueprint: Blueprint, **data: Any) -> str:
         return self.store.create(NewJob(plan=blueprint.plan, client="me", initial_data=data)).job_id

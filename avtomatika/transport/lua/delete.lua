@@ -1,13 +1,21 @@
 -- Removes a queue with its bindings and messages.
 --
 -- KEYS: queues, limits, expiring, the keys of the queue, then the binding hash of each of its bindings.
--- ARGV: queue, 1 to do it only where the queue has expired, how many keys of the queue, then the bindings.
--- Answers 1, or 0 where it is in use again.
+-- ARGV: queue, 'expired' or 'empty' to do it only where the queue is that, how many keys of the queue, then the bindings.
+-- Answers 1, or 0 where it is in use.
 
-if ARGV[2] == '1' then
+if ARGV[2] == 'expired' then
   local clock = redis.call('TIME')
   local due = redis.call('ZSCORE', KEYS[3], ARGV[1])
   if not due or tonumber(due) > clock[1] * 1000 + math.floor(clock[2] / 1000) then return 0 end
+end
+
+if ARGV[2] == 'empty' then
+  for key = 4, 3 + ARGV[3] do
+    local kind = redis.call('TYPE', KEYS[key]).ok
+    if kind == 'stream' and redis.call('XLEN', KEYS[key]) > 0 then return 0 end
+    if kind == 'zset' and redis.call('ZCARD', KEYS[key]) > 0 then return 0 end
+  end
 end
 
 redis.call('HDEL', KEYS[1], ARGV[1])

@@ -1,0 +1,31 @@
+"""Messages that go on as they are, to the queue of another state or plan: due timers, events that came elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.errors import NoRoute
+
+logger = logging.getLogger(__name__)
+
+
+def forward(intake: Intake, pairs: Sequence[tuple[Delivery, Outgoing]]) -> None:
+    """Send each message on and acknowledge the delivery that it came with, both or neither.
+
+    What leads nowhere goes to the dead letters: nobody needs it any more.
+    """
+    try:
+        intake.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
+    except NoRoute:
+        for delivery, outgoing in pairs:
+            _forward_one(intake, delivery, outgoing)
+
+
+def _forward_one(intake: Intake, delivery: Delivery, outgoing: Outgoing) -> None:
+    try:
+        intake.settle_many([([outgoing], [delivery.tag])])
+    except NoRoute as error:
+        logger.warning("queue %s: %s; to the dead letters", delivery.queue, error)
+        intake.bury(delivery, reason="no route", error=str(error), tell=False)

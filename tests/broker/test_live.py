@@ -1,0 +1,68 @@
+"""The step queues that stand on the broker, of whatever plan, and their removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from avtomatika import broker
+from avtomatika.broker import LiveQueues, StepQueue
+from avtomatika.core.plan import Plan
+
+MAIN, HEAVY = "steps.video@1f3a9c2e", "steps.video@1f3a9c2e.heavy"
+
+
+@pytest.fixture
+def live(desk: Any, plan: Plan) -> Iterator[LiveQueues]:
+    connection = desk.connect()
+    broker.declare(connection, [plan])
+    with connection.channel() as channel:
+        yield LiveQueues(connection, channel)
+
+
+def test_step_queues_tell_their_plan(live: LiveQueues) -> None:
+    assert live.all() == [StepQueue(MAIN, "video@1f3a9c2e"), StepQueue(HEAVY, "video@1f3a9c2e", "heavy")]
+    assert live.all()[0].blueprint == "video"
+
+
+def test_all_messages_of_a_queue_count(live: LiveQueues, desk: Any) -> None:
+    for _ in range(3):
+        desk.publish("video@1f3a9c2e.encode.success")
+    desk.publish("video@1f3a9c2e.encode.success", priority=7)
+    desk.publish("video@1f3a9c2e.encode.success", headers={"x-delay": 60_000})
+    intake = desk.intake(HEAVY, prefetch=1)
+    assert len(intake.take(2)) == 1
+
+    assert live.messages([MAIN, HEAVY]) == {MAIN: 0, HEAVY: 5}
+
+
+def test_an_empty_queue_goes_with_its_bindings(live: LiveQueues) -> None:
+    assert live.remove(HEAVY)
+
+    assert [queue.name for queue in live.all()] == [MAIN]
+    assert {queue for _, queue in live.bindings()} == {MAIN}
+
+
+@pytest.mark.parametrize("properties", [{}, {"priority": 9}, {"headers": {"x-delay": 60_000}}], ids=str)
+def test_a_queue_that_holds_a_message_stays(live: LiveQueues, desk: Any, properties: dict[str, Any]) -> None:
+    desk.publish("video@1f3a9c2e.encode.success", **properties)
+
+    assert not live.remove(HEAVY)
+    assert live.messages([HEAVY]) == {HEAVY: 1}
+
+
+def test_a_message_in_somebodys_hands_keeps_its_queue(live: LiveQueues, desk: Any) -> None:
+    desk.publish("video@1f3a9c2e.encode.success")
+    intake = desk.intake(HEAVY)
+    assert len(intake.take(2)) == 1
+
+    assert not live.remove(HEAVY)
+
+
+def test_bindings_can_be_removed_one_by_one(live: LiveQueues) -> None:
+    live.unbind([("video@1f3a9c2e.encode.failure", MAIN)])
+
+    assert "video@1f3a9c2e.encode.failure" not in {key for key, _ in live.bindings()}
+    assert len(live.all()) == 2

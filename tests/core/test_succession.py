@@ -1,0 +1,116 @@
+"""Jobs of an earlier plan: what of them the new one must have, and how they change over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from avtomatika.core import succession
+from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, Signal, Start, TimeReached
+from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
+from avtomatika.core.plan import Plan
+
+from .conftest import ORDER
+
+PLAN = ORDER.plan
+
+
+def job(**fields: Any) -> Job:
+    usual = {"plan8": "0ldp1an0", "current_state": "check", "status": JobStatus.WAITING_FOR_WORKER}
+    return Job("g0-1", "order", **{**usual, **fields})
+
+
+def task(state: str = "check", **transitions: str) -> dict[str, Task]:
+    return {"g0-1.1.0": Task("g0-1.1.0", "check_stock", state, transitions or {"success": "pay"})}
+
+
+@pytest.mark.parametrize(
+    ("before", "missing"),
+    [
+        (job(tasks=task()), ()),
+        (job(tasks=task(sold_out="reorder", timeout="failed")), ()),
+        (job(tasks=task(odd="pay")), ("outcome 'odd' of 'check'",)),
+        (job(tasks=task(success="gone")), ("state 'gone'",)),
+        (job(current_state="gone"), ("state 'gone'",)),
+        (job(current_state="gone", status=JobStatus.FINISHED), ()),
+        (job(current_state="gone", status=JobStatus.PENDING), ()),
+        (job(tasks=task("reorder")), ("outcome 'success' of 'reorder'",)),
+        (job(fan_out=Branches(1, "pack", "label", 3, 3)), ()),
+        (job(fan_out=Branches(1, "pack", "sent", 3, 3)), ("aggregator 'sent'",)),
+        (job(pause=Pause("timer", "t", "reorder", {"elapsed": "check"})), ()),
+        (job(pause=Pause("approval", "t", "review", {"approved": "gone", "rejected": "gone"})), ("state 'gone'",)),
+    ],
+    ids=str,
+)
+def test_what_is_missing_is_named(before: Job, missing: tuple[str, ...]) -> None:
+    assert succession.missing(PLAN, before) == missing
+
+
+def advanced(before: Job, event: Event) -> succession.Step:
+    return succession.advance(PLAN, before, event, here=None)
+
+
+def test_a_job_changes_over_with_what_happens_next() -> None:
+    step = advanced(job(tasks=task()), Result("g0-1", "g0-1.1.0", 1, "success"))
+
+    assert [entry.event_type for entry in step.history] == ["plan_changed", "task_succeeded"]
+    assert step.history[0].data == {"old_plan": "0ldp1an0", "new_plan": PLAN.plan8}
+    assert (step.job.plan8, step.job.earlier_plans, step.enter) == (PLAN.plan8, ("0ldp1an0",), "pay")
+
+
+def test_nothing_changes_over_when_nothing_happens() -> None:
+    before = job(tasks=task())
+
+    step = advanced(before, TimeReached("g0-1", "no such time"))
+
+    assert step.note is not None
+    assert (step.job, step.history) == (before, ())
+
+
+def test_a_job_of_this_plan_is_the_machines() -> None:
+    step = advanced(job(plan8=PLAN.plan8, tasks=task()), Result("g0-1", "g0-1.1.0", 1, "success"))
+
+    assert [entry.event_type for entry in step.history] == ["task_succeeded"]
+    assert step.job.earlier_plans == ()
+
+
+def test_one_that_has_not_begun_begins_where_the_plan_begins() -> None:
+    step = advanced(job(current_state="gone", status=JobStatus.PENDING), Start("g0-1"))
+
+    assert step.enter == PLAN.start
+
+
+def test_one_that_goes_back_and_forth_remembers_each_plan_once() -> None:
+    there = succession.change_over(PLAN, job(earlier_plans=(PLAN.plan8, "0lder")))
+
+    assert there.job.earlier_plans == ("0lder", "0ldp1an0")
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        (Enter("g0-1", "gone", 0), "quarantined"),
+        (Signal("g0-1", "cancel", by="me", token="1"), "cancelled"),
+        (Signal("g0-1", "retry", by="me", token="1"), "quarantined"),
+        (DeadlineExceeded("g0-1"), "failed"),
+    ],
+    ids=str,
+)
+def test_one_that_cannot_go_on_rests_or_ends(event: Event, status: str) -> None:
+    step = advanced(job(current_state="gone", status=JobStatus.RUNNING), event)
+
+    assert step.job.status == status
+    assert step.job.plan8 == "0ldp1an0", "another plan may still go on with it"
+    assert step.enter is None
+
+
+def test_one_that_rests_already_hears_nothing_but_signals() -> None:
+    resting = job(current_state="gone", status=JobStatus.QUARANTINED)
+
+    assert advanced(resting, Enter("g0-1", "gone", 0)).note is not None
+    assert advanced(resting, Signal("g0-1", "retry", by="me", token="1")).history[0].event_type == "job_quarantined"
+
+
+def test_a_plan_has_all_that_its_own_jobs_need(plan: Plan) -> None:
+    assert succession.missing(plan, Job("g0-1", "video", "x", current_state="encode", status=JobStatus.RUNNING)) == ()

@@ -1,0 +1,439 @@
+"""A blueprint changes while its jobs run: they go on, under the new plan, once nobody serves the old one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from avtomatika import Blueprint, F
+from avtomatika.core.job import Job
+from avtomatika.orchestrator import Orchestrator
+from avtomatika.orchestrator.plans import Watch
+from avtomatika.store import Announced
+
+from .conftest import Stage
+
+#: How long a plan must have been served by nobody.
+SECONDS = 0.3
+
+
+def task() -> Blueprint:
+    bp = Blueprint("film")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_task("encode", transitions={"success": "publish", "failure": "failed"})
+
+    @bp.handler(queue="heavy")
+    def publish(actions: Any) -> None:
+        actions.go_to("done")
+
+    @bp.handler(is_end=True)
+    def done() -> None: ...
+
+    @bp.handler(is_end="failed")
+    def failed() -> None: ...
+
+    return bp
+
+
+def album() -> Blueprint:
+    bp = Blueprint("album")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.dispatch_parallel([{"type": "resize", "params": {"n": n}} for n in range(3)], aggregate_into="collect")
+
+    @bp.aggregator(is_end=True)
+    def collect(aggregation_results: dict[str, Any]) -> Any:
+        return [each["data"] for each in aggregation_results.values()]
+
+    return bp
+
+
+def nap() -> Blueprint:
+    bp = Blueprint("nap")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.wait(1.2, then="awake")
+
+    @bp.handler(is_end=True)
+    def awake() -> None: ...
+
+    return bp
+
+
+def letter() -> Blueprint:
+    bp = Blueprint("letter")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.await_human_approval("mail", "Send it?", transitions={"approved": "sent", "rejected": "kept"})
+
+    @bp.handler(is_end=True)
+    def sent() -> None: ...
+
+    @bp.handler(is_end="failed")
+    def kept() -> None: ...
+
+    return bp
+
+
+def family() -> Blueprint:
+    bp = Blueprint("family")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.run_blueprint("film", {}, transitions={"success": "proud", "failure": "sad"})
+
+    @bp.handler(is_end=True)
+    def proud() -> None: ...
+
+    @bp.handler(is_end="failed")
+    def sad() -> None: ...
+
+    return bp
+
+
+def changed(bp: Blueprint) -> Blueprint:
+    """*bp* as a new version has it: with one more way out of its start."""
+
+    @bp.handler("start", F.initial_data["extra"] == True)  # noqa: E712 - a condition
+    def away(actions: Any) -> None:
+        actions.go_to("extra")
+
+    @bp.handler(is_end=True)
+    def extra() -> None: ...
+
+    return bp
+
+
+def replaced() -> Blueprint:
+    """A new version of ``film`` that has another state in the place of ``start``, and no ``publish``."""
+    bp = Blueprint("film")
+
+    @bp.handler(is_start=True)
+    def begin(actions: Any) -> None:
+        actions.dispatch_task("encode", transitions={"success": "done"})
+
+    @bp.handler(is_end=True)
+    def done() -> None: ...
+
+    return bp
+
+
+def orchestrator(house: Stage, *blueprints: Blueprint, queues: list[str] | None = None) -> Orchestrator:
+    return house.orchestrator(queues, blueprints=blueprints, take_over_seconds=SECONDS)
+
+
+def deploy(house: Stage, *blueprints: Blueprint) -> None:
+    """All orchestrators end; one with *blueprints* begins."""
+    for each in list(house.orchestrators):
+        house.end(each)
+    orchestrator(house, *blueprints)
+
+
+def turn_for(house: Stage, seconds: float) -> None:
+    until = monotonic() + seconds
+    house.turn_until(lambda: monotonic() > until)
+
+
+def is_removed(house: Stage, bp: Blueprint) -> bool:
+    """Whether nothing on the server tells of the plan of *bp*."""
+    with house.connection.channel() as channel:
+        bound = [binding for binding in channel.list_bindings() if bp.plan.plan8 in binding[2]]
+        queues = [name for name in channel.topology.queues() if bp.plan.plan8 in name]
+    return not bound and not queues and f"{bp.name}@{bp.plan.plan8}" not in house.store.plans.announce().silent_ms
+
+
+def change_of(house: Stage, job_id: str) -> dict[str, Any]:
+    """What the history of a job tells of its change of plans."""
+    entries, _ = house.store.history(job_id)
+    [told] = [each.entry.data for each in entries if each.entry.event_type == "plan_changed"]
+    return dict(told or {})
+
+
+def test_old_and_new_orchestrators_serve_each_their_own(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(old)
+    orchestrator(house, old)
+    orchestrator(house, new)
+    jobs = [house.create(old), house.create(new)]
+    for job_id in jobs:
+        house.turn_until_status(job_id, "waiting_for_worker")
+
+    turn_for(house, 2 * SECONDS)
+    for _ in jobs:
+        house.answer(house.take_task("encode"))
+    ended = [house.turn_until_status(job_id, "finished") for job_id in jobs]
+
+    assert [job.plan8 for job in ended] == [old.plan.plan8, new.plan.plan8]
+    assert not any("plan_changed" in line for job_id in jobs for line in house.history(job_id))
+
+
+def test_a_result_comes_by_its_old_key_and_the_job_goes_on_under_the_new_plan(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_worker")
+
+    deploy(house, new)
+    house.answer(house.take_task("encode"))
+    job = house.turn_until_status(job_id, "finished")
+
+    assert change_of(house, job_id) == {"old_plan": old.plan.plan8, "new_plan": new.plan.plan8}
+    assert (job.plan8, job.earlier_plans) == (new.plan.plan8, (old.plan.plan8,))
+    assert house.history(job_id)[3:] == [
+        "plan_changed start",
+        "task_succeeded start",
+        "state_entered publish",
+        "state_entered done",
+        "job_finished done",
+    ]
+    house.turn_until(lambda: is_removed(house, old))
+
+
+def test_a_retry_after_the_change_goes_by_the_new_keys(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_worker")
+
+    deploy(house, new)
+    house.answer(house.take_task("encode"), status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
+    house.turn_until(lambda: house.history(job_id).count("task_dispatched start") == 2)
+    again = house.take_task("encode")
+    house.answer(again)
+    house.turn_until_status(job_id, "finished")
+
+    assert again[1].reply_prefix == f"film@{new.plan.plan8}.start"
+
+
+def test_a_job_that_nobody_has_begun_begins_where_the_new_plan_begins(stage: Callable[..., Stage]) -> None:
+    old, new = task(), replaced()
+    house = stage(old)
+    house.end(orchestrator(house, old))
+    house.store.plans.announce([f"film@{old.plan.plan8}"])
+    job_id = house.create(old)
+
+    deploy(house, new)
+    job = house.turn_until_status(job_id, "waiting_for_worker")
+
+    assert (job.current_state, job.plan8) == ("begin", new.plan.plan8)
+
+
+def test_branches_end_under_one_plan_and_are_collected_under_the_next(stage: Callable[..., Stage]) -> None:
+    old, new = album(), changed(album())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_parallel")
+    taken = [house.take_task("resize") for _ in range(3)]
+    house.answer(taken[0], data=0)
+    house.turn_until(lambda: "branch_finished start" in house.history(job_id))
+
+    deploy(house, new)
+    house.answer(taken[1], status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
+    house.answer(taken[2], data=2)
+    house.turn_until(lambda: house.history(job_id).count("task_dispatched start") == 4)
+    house.answer(house.take_task("resize"), data=1)
+    job = house.turn_until_status(job_id, "finished")
+
+    assert job.result == [0, 1, 2]
+    assert change_of(house, job_id)["new_plan"] == new.plan.plan8
+    house.turn_until(lambda: is_removed(house, old))
+
+
+def test_a_timer_rings_after_the_change(stage: Callable[..., Stage]) -> None:
+    old, new = nap(), changed(nap())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_timer")
+
+    deploy(house, new)
+    turn_for(house, 2 * SECONDS)
+    assert not is_removed(house, old), "the timer will come by the old key"
+    job = house.turn_until_status(job_id, "finished")
+
+    assert (job.current_state, job.plan8) == ("awake", new.plan.plan8)
+    house.turn_until(lambda: is_removed(house, old))
+
+
+def test_a_person_decides_after_the_change(stage: Callable[..., Stage]) -> None:
+    old, new = letter(), changed(letter())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_human")
+
+    deploy(house, new)
+    house.store.decide(house.job(job_id), "approved", by="me")
+    job = house.turn_until_status(job_id, "finished")
+
+    assert (job.current_state, job.plan8) == ("sent", new.plan.plan8)
+
+
+def test_parents_and_children_find_each_other_after_the_change(stage: Callable[..., Stage]) -> None:
+    old, new = (family(), task()), (changed(family()), changed(task()))
+    house = stage(*old)
+    orchestrator(house, *old)
+    job_id = house.create(old[0])
+    [child_id] = house.turn_until_status(job_id, "waiting_for_child").children
+    house.turn_until_status(child_id, "waiting_for_worker")
+
+    deploy(house, *new)
+    house.answer(house.take_task("encode"))
+    parent = house.turn_until_status(job_id, "finished")
+
+    assert parent.plan8 == new[0].plan.plan8
+    assert house.job(child_id).plan8 == new[1].plan.plan8
+    house.turn_until(lambda: all(is_removed(house, each) for each in old))
+
+
+def test_a_state_that_there_is_no_more_is_named_and_the_job_can_be_cancelled(stage: Callable[..., Stage]) -> None:
+    old, new = task(), replaced()
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_worker")
+
+    deploy(house, new)
+    house.answer(house.take_task("encode"))
+    resting = house.turn_until_status(job_id, "quarantined")
+    house.store.signal(resting, "cancel", by="me")
+    house.turn_until_status(job_id, "cancelled")
+
+    assert resting.error is not None
+    assert resting.error["missing"] == ["state 'start'", "state 'publish'", "state 'failed'"]
+    assert resting.error["message"] == (
+        f"plan {new.plan.plan8} cannot go on with a job of plan {old.plan.plan8}: "
+        "it has no state 'start', no state 'publish', no state 'failed'"
+    )
+    assert resting.plan8 == old.plan.plan8
+    house.turn_until(lambda: is_removed(house, old))
+
+
+def test_what_is_missing_can_be_brought_back(stage: Callable[..., Stage]) -> None:
+    old = task()
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    deploy(house, replaced())
+    house.answer(house.take_task("encode"))
+    resting = house.turn_until_status(job_id, "quarantined")
+
+    mended = changed(task())
+    deploy(house, mended)
+    house.store.signal(resting, "retry", by="me")
+    house.turn_until(lambda: house.history(job_id)[-1] == "task_dispatched start")
+    house.answer(house.take_task("encode"))
+
+    assert house.turn_until_status(job_id, "finished").plan8 == mended.plan.plan8
+
+
+def test_a_plan_that_nobody_has_served_yet_is_left_alone(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(new)  # as a web that was deployed before its orchestrators
+    orchestrator(house, old)
+    job_id = house.create(new)
+
+    turn_for(house, 3 * SECONDS)
+    assert house.job(job_id).status == "pending"
+    orchestrator(house, new)
+
+    assert house.turn_until_status(job_id, "waiting_for_worker").plan8 == new.plan.plan8
+
+
+def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    house.answer(house.take_task("encode"))  # its key leads to the heavy queue
+
+    for each in list(house.orchestrators):
+        house.end(each)
+    main = orchestrator(house, new, queues=[new.plan.main_queue])
+    turn_for(house, 3 * SECONDS)
+    assert house.job(job_id).status == "waiting_for_worker", "its message waits for those who serve heavy"
+    orchestrator(house, new, queues=[new.plan.queue_of("publish")])
+
+    job = house.turn_until_status(job_id, "finished")
+    assert main in house.orchestrators
+    assert job.plan8 == new.plan.plan8
+
+
+def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., Stage]) -> None:
+    old, new = album(), changed(album())
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_parallel")
+    taken = [house.take_task("resize") for _ in range(3)]
+    deploy(house, new)
+    house.answer(taken[0], status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
+    house.turn_until(lambda: house.job(job_id).plan8 == new.plan.plan8)
+
+    orchestrator(house, old)
+    for each in taken[1:]:
+        house.answer(each, data=1)
+    house.turn_until(lambda: house.history(job_id).count("task_dispatched start") == 4)
+    house.answer(house.take_task("resize"), data=1)
+
+    assert house.turn_until_status(job_id, "finished").result == [1, 1, 1]
+
+
+def test_a_silence_of_the_server_is_none_of_the_others() -> None:
+    clock = iter([0.0, 30.0, 200.0, 230.0, 255.0, 261.0])  # made, then looked; from 30 to 200 nobody could
+    watch = Watch(60, pause_seconds=32, clock=lambda: next(clock))
+    silent = Announced({"film@1": 300_000}, frozenset())
+
+    assert [watch.abandoned({"film@1"}, silent) for _ in range(5)] == [[], [], [], [], ["film@1"]]
+
+
+def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture) -> None:
+    old, new = task(), changed(task())
+    unborn = replaced()
+    house = stage(old, unborn)
+    house.end(orchestrator(house, old))
+    house.store.plans.announce([f"film@{old.plan.plan8}"])
+    house.create(old)
+    caplog.set_level(logging.INFO, logger="avtomatika.orchestrator.plans")
+
+    orchestrator(house, new)
+    house.turn_until(lambda: "nobody serves it" in caplog.text)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "avtomatika.orchestrator.plans"]
+    assert sorted(told[:3]) == sorted(
+        [
+            f"plan film@{new.plan.plan8}: served here",
+            f"plan film@{old.plan.plan8}: left to those who serve it, and taken over 0.3 s after the last",
+            f"plan film@{unborn.plan.plan8}: left alone: nobody has served it yet",
+        ]
+    )
+    assert told[3] == f"plan film@{old.plan.plan8}: taken over: nobody serves it"
+
+
+def test_a_timer_that_leads_nowhere_is_put_aside(stage: Callable[..., Stage]) -> None:
+    old = nap()
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    job: Job = house.turn_until_status(job_id, "waiting_for_timer")
+
+    with house.connection.channel() as channel:
+        key = old.plan.key("start", "_timer")
+        channel.queue_unbind(old.plan.main_queue, "avt.steps", key)
+    house.turn_until(lambda: house.store._server.execute(("XLEN", "avt:q:avt.timers:dead")) == 1)
+
+    assert house.job(job_id).version == job.version
