@@ -148,6 +148,10 @@ class Intake:
         """Hold at most so many deliveries from now on."""
         self.channel.basic_qos(prefetch_count=prefetch)
 
+    def add_credit(self, more: int) -> None:
+        """Hold at most *more* deliveries beside those that are held now."""
+        self.set_credit(self.channel.held + more)
+
     def wait(self, seconds: float) -> None:
         """Pause, at most until :meth:`close`."""
         self._closing.wait(seconds)

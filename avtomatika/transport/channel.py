@@ -186,6 +186,11 @@ class Channel(PublishingChannel):
         return bool(self._consumers)
 
     @property
+    def held(self) -> int:
+        """How many messages are delivered and not yet answered."""
+        return len(self._held.messages)
+
+    @property
     def has_credit(self) -> bool:
         return bool(self._inbox.ready) or self._held.credit > 0
 

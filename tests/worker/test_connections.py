@@ -250,6 +250,31 @@ def test_with_several_brokers_the_next_takes_over(
     first.start()
 
 
+def test_a_worker_that_cannot_send_its_results_goes_on_with_the_next_broker(
+    make_server: Callable[..., Any],
+    make_office: Callable[..., Office],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    first, second = make_server(), make_server()
+    offices = [make_office(server.url) for server in (first, second)]
+    worker = make_worker(
+        ORCHESTRATORS_CONFIG=json.dumps([{"url": first.url}, {"url": second.url}]), WORKER_CONCURRENCY="1"
+    )
+    gate = tmp_path / "gate"
+    offices[0].give({"gate": str(gate)})
+    wait_until_begun(gate)
+
+    first.kill()
+    gate.touch()  # its result now takes the place that a next task would need
+
+    worker.says(f"tasks are taken from {second.url} now")
+    offices[1].give({"by": "second"})
+    assert offices[1].results(1)[0].data == {"by": "second"}
+    first.start()
+    assert make_office(first.url).results(1)[0].data == {"by": None}
+
+
 def test_a_worker_that_stops_hands_its_task_back_at_once(
     redis_url: str,
     office: Office,

@@ -121,16 +121,17 @@ class BrokerLink:
             try:
                 if failures:  # what comes back may have forgotten what it knew
                     self._declare()
-                self._turn(intake)
+                if failures and self._seat is not None:
+                    self._seat.recovered()  # else it would never have a turn again
                 failures = 0
-                if self._seat is not None:
-                    self._seat.recovered()
+                self._turn(intake)
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
 
     def _turn(self, intake: Intake) -> None:
-        """Take a batch, say that we have it, begin with it. Where it raises Unavailable, nothing is lost."""
+        """Take a batch if it is our turn, say that we have it, begin with it. Where it raises Unavailable, nothing is
+        lost."""
         if self._seat is None:
             self._take(intake, _IDLE_SECONDS)
             return
@@ -139,7 +140,7 @@ class BrokerLink:
             return
         taken = 0
         try:
-            intake.set_credit(self._runtime.busy + turn.tasks)
+            intake.add_credit(turn.tasks)  # beside what is done, but cannot be answered now
             taken = self._take(intake, min(turn.wait_seconds, _IDLE_SECONDS))
         finally:
             self._seat.ended(turn, taken=taken)
