@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from avtomatika.core.conditions import F
     from avtomatika.core.retry import RetryPolicy
     from avtomatika.errors import InvalidInputError, PermanentError, TransientError
+    from avtomatika.worker.context import TaskContext
+    from avtomatika.worker.skillset import SkillSet
     from avtomatika.worker.worker import Worker
 
 __version__ = "0.1.0"
@@ -27,6 +29,8 @@ _EXPORTS = {
     "InvalidInputError": "avtomatika.errors",
     "PermanentError": "avtomatika.errors",
     "RetryPolicy": "avtomatika.core.retry",
+    "SkillSet": "avtomatika.worker.skillset",
+    "TaskContext": "avtomatika.worker.context",
     "TransientError": "avtomatika.errors",
     "Worker": "avtomatika.worker.worker",
 }
@@ -37,6 +41,8 @@ __all__ = [
     "InvalidInputError",
     "PermanentError",
     "RetryPolicy",
+    "SkillSet",
+    "TaskContext",
     "TransientError",
     "Worker",
     "__version__",

@@ -19,6 +19,7 @@ from avtomatika.files.watch import Watch
 from avtomatika.schemas.wire import Progress, TaskMessage
 
 from .context import TaskContext
+from .middleware import around
 from .result import raised, returned, stopped
 from .skill import Skill
 from .stop import Stop
@@ -59,8 +60,9 @@ class Assignment:
         files = self.depot.begin(self.task, Watch(self._is_cancelled, self._tell))
         try:
             self._begin()
-            arguments = self.skill.arguments(self._context(files.fetch(), Files(files)))
-            result = self._returned(self.skill.function(**arguments))
+            context = self._context(files.fetch(), Files(files))
+            call = around(self._call, self.skill.middleware) if self.skill.middleware else self._call
+            result = self._returned(call(context))
             self._answer(result, files.deliver(result.data))
         except BaseException as problem:
             self._raised(problem)
@@ -73,8 +75,9 @@ class Assignment:
         try:
             self._begin()
             task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
-            arguments = self.skill.arguments(self._context(task, AsyncFiles(files)))
-            result = self._returned(await self.skill.function(**arguments))
+            context = self._context(task, AsyncFiles(files))
+            call = around(self._call_async, self.skill.middleware) if self.skill.middleware else self._call_async
+            result = self._returned(await call(context))
             data = result.data
             if files.has_outputs(data):
                 data = await self.depot.in_thread(lambda: files.deliver(data))
@@ -116,7 +119,16 @@ class Assignment:
         if self.stop is not None:
             raise CancelledError
 
+    def _call(self, context: TaskContext) -> Result:
+        return self._returned(self.skill.function(**self.skill.arguments(context)))
+
+    async def _call_async(self, context: TaskContext) -> Result:
+        return self._returned(await self.skill.function(**self.skill.arguments(context)))
+
     def _returned(self, value: Any) -> Result:
+        """What a skill returned as a result; one that is a result already is answered as it is."""
+        if isinstance(value, Result):
+            return value
         return returned(value, self.task, worker_id=self.worker_id, duration_ms=self._ms)
 
     def _answer(self, result: Result, data: Json) -> None:

@@ -13,6 +13,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.errors import SkillError
 
 from .context import INJECTED, TaskContext
+from .middleware import Middleware
 from .params import shape_of
 from .shapes import Shape
 
@@ -21,7 +22,8 @@ from .shapes import Shape
 class Skill:
     """*wanted* are the parameters of *function* that it is given; *shape* is what ``params`` must be like.
 
-    *time_limit_seconds* is how long it may take; None: as long as the worker allows.
+    *time_limit_seconds* is how long it may take; None: as long as the worker allows. *middleware* stands around it, the
+    first outermost.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Skill:
     wanted: tuple[str, ...]
     shape: Shape
     time_limit_seconds: float | None = None
+    middleware: tuple[Middleware, ...] = ()
 
     @classmethod
     def of(

@@ -1,0 +1,61 @@
+"""The skills and the middleware of the page about workers, run as they stand there."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import pytest
+
+from avtomatika import Blueprint, Worker
+from avtomatika.testing import run
+
+from ..documents import ROOT, section
+
+PAGE = ROOT / "docs" / "workers.md"
+bp = Blueprint(name="any")
+
+
+@bp.handler(is_start=True)
+def start(initial_data: dict[str, Any], actions: Any) -> None:
+    actions.dispatch_task(initial_data["skill"], initial_data, transitions={"success": "end"})
+
+
+@bp.handler(is_end=True)
+def end(state_history: dict[str, Any]) -> dict[str, Any]:
+    return dict(state_history)
+
+
+def worker_of(*headings: str) -> Worker:
+    """The worker that the python of these sections makes, one after the other."""
+    scope: dict[str, Any] = {"worker": Worker()}
+    for heading in headings:
+        for block in re.findall(r"^```python\n(.*?)^```$", section(PAGE, heading), re.MULTILINE | re.DOTALL):
+            exec(compile(block, heading, "exec"), scope)  # noqa: S102 - it is our own page
+    worker: Worker = scope["worker"]
+    return worker
+
+
+def test_the_skill_set_is_included_with_its_prefix_and_the_middleware_tells_the_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker = worker_of("Skill sets and middleware")
+
+    with caplog.at_level(logging.INFO):
+        ended = run(bp, {"skill": "number-double", "number": 21}, skills=worker)
+
+    assert ended.result == {"number": 42}
+    assert re.search(r"number-double took \d\.\d{3} s", caplog.text)
+
+
+def test_the_skill_that_tells_its_progress_ends() -> None:
+    ended = run(bp, {"skill": "thumbnails", "names": ["a", "b"]}, skills=worker_of("Progress"))
+
+    assert ended.status == "finished"
+
+
+def test_the_skill_that_asks_whether_it_is_cancelled_ends() -> None:
+    ended = run(bp, {"skill": "render", "frames": 3}, skills=worker_of("Being cancelled"))
+
+    assert ended.status == "finished"
