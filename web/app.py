@@ -19,7 +19,7 @@ from avtomatika.schemas.api import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
-from . import approval_page, docs, health
+from . import approval_page, dashboard, docs, health
 from .access import guard
 from .api import approvals, blueprints, control, files, jobs, workers
 from .api.creation import creation_routes, unknown_endpoint
@@ -32,8 +32,10 @@ from .site import EXTENSION, Site
 #: Threads that held requests leave free for all others.
 FREE_THREADS = 16
 #: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
-#: tokens of workers.
-PUBLIC_ROUTES = frozenset({health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name})
+#: tokens of workers, the page of approvals for a link, and the dashboard for a session.
+PUBLIC_ROUTES = frozenset(
+    {health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name, dashboard.routes.name}
+)
 
 _CONFIG = {
     "API_TITLE": "avtomatika",
@@ -90,6 +92,7 @@ def create_app(
         docs.routes,
     )
     app.register_blueprint(approval_page.routes)
+    app.register_blueprint(dashboard.routes)
     if gateway is not None:
         register_gateway(app, gateway)
     register_problems(app)

@@ -9,20 +9,11 @@ from flask import Response, request
 
 from avtomatika.core.job import Job
 from avtomatika.core.waiting import waiting_for
-from avtomatika.errors import (
-    AvtomatikaError,
-    Conflict,
-    Expired,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    Unavailable,
-)
+from avtomatika.errors import AvtomatikaError, Conflict, Expired, InvalidRequest
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 
 from .links import Link
-from .pages import page
-from .problems import detail_of, headers_of, status_of
+from .pages import notice, page
 from .routes import Routes
 from .site import site
 
@@ -30,14 +21,6 @@ routes = Routes("approval-page", __name__, url_prefix="/approve", template_folde
 
 #: Longest name that somebody may decide under.
 _LONGEST_NAME = 64
-#: What a page is called that cannot be what was hoped for.
-_HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
-    (Forbidden, "This link is not valid"),
-    (Expired, "This link has expired"),
-    (NotFound, "There is nothing here any more"),
-    (Conflict, "There is nothing left to decide"),
-    (Unavailable, "Not now"),
-)
 
 
 @routes.get("")
@@ -66,12 +49,7 @@ def decide() -> Response:
 
 @routes.errorhandler(AvtomatikaError)
 def _tell(error: AvtomatikaError) -> Response:
-    status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
-    heading = next((text for kind, text in _HEADINGS if isinstance(error, kind)), "Something went wrong")
-    detail = "Its job is gone." if isinstance(error, NotFound) else detail_of(error)
-    response = page("notice.html", status=status, heading=heading, detail=detail)
-    response.headers.update(headers_of(error))
-    return response
+    return notice(error)
 
 
 def _link(sealed: str) -> Link:
@@ -79,10 +57,10 @@ def _link(sealed: str) -> Link:
 
 
 def _asking(link: Link) -> Job:
-    """The job, which waits for what *link* answers. Raises NotFound, or Conflict saying who has decided."""
+    """The job, which waits for what *link* answers. Raises Expired, or Conflict saying who has decided."""
     job = site().store.load(link.job_id)
     if job is None:
-        raise NotFound("job", link.job_id)
+        raise Expired("the job is gone")
     site().store.approval(job, link.token)
     decision = site().store.standing(job).decision
     if decision is not None:

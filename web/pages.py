@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
 
 from flask import Response, make_response, render_template
+
+from avtomatika.errors import AvtomatikaError, Conflict, Expired, Forbidden, NotFound, Unavailable
+
+from .problems import detail_of, headers_of, status_of
+
+#: What a page is called that cannot be what was hoped for.
+_HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
+    (Forbidden, "This is not valid"),
+    (Expired, "This has expired"),
+    (NotFound, "There is nothing here any more"),
+    (Conflict, "There is nothing left to decide"),
+    (Unavailable, "Not now"),
+)
 
 
 def page(template: str, *, status: int = 200, **context: Any) -> Response:
@@ -18,6 +32,15 @@ def page(template: str, *, status: int = 200, **context: Any) -> Response:
         "frame-ancestors 'none'"
     )
     response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def notice(error: AvtomatikaError) -> Response:
+    """*error* as a page of its own."""
+    status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
+    heading = next((text for kind, text in _HEADINGS if isinstance(error, kind)), "Something went wrong")
+    response = page("notice.html", status=status, heading=heading, detail=detail_of(error))
+    response.headers.update(headers_of(error))
     return response
 
 

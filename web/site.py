@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import BoundedSemaphore
 
 from flask import current_app
@@ -13,6 +13,8 @@ from avtomatika.errors import NotFound, SettingsError
 from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
+
+from .attempts import Attempts
 
 #: Where an app keeps its Site.
 EXTENSION = "avtomatika"
@@ -31,6 +33,7 @@ class Site:
     declare: Callable[[], None]
     waits: BoundedSemaphore
     files: JobFiles | None = None
+    logins: Attempts = field(default_factory=Attempts)
 
     def job_files(self) -> JobFiles:
         """The files of jobs; raises SettingsError where there is no place for any."""

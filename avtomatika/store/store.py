@@ -257,7 +257,13 @@ class Store:
 
     def standing(self, job: Job) -> Standing:
         """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
-        return standing.read(job, read_all(self._server, standing.commands(job, self._keys)))
+        return self.standings([job])[0]
+
+    def standings(self, jobs: Sequence[Job]) -> list[Standing]:
+        """As :meth:`standing`, of several jobs in one round trip."""
+        commands = [standing.commands(job, self._keys) for job in jobs]
+        rows = iter(read_all(self._server, list(chain(*commands))))
+        return [standing.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
     def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
         """Who has begun with each of *tasks* (job id, task id), where somebody has."""

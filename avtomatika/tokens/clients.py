@@ -72,6 +72,10 @@ class Clients:
         """The client called *name*, if there (still) is one."""
         return next((client for client in self._known.values() if client.name == name), None)
 
+    def mark(self, name: str) -> str | None:
+        """Changes with the token of the client called *name*, and tells nothing of it; None where there is no such."""
+        return next((hash_token(known)[:16] for known, client in self._known.items() if client.name == name), None)
+
     @property
     def _known(self) -> Mapping[str, Client]:
         return self._fixed if self._file is None else self._file.known

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from avtomatika import Blueprint, F, broker, transport
@@ -90,6 +92,18 @@ def clients(tmp_path: Path) -> Clients:
 @pytest.fixture
 def app(store: Store, clients: Clients, declare: Callable[[], None]) -> Flask:
     return create_app(store=store, plans=PLANS, clients=clients, declare=declare)
+
+
+@pytest.fixture
+def url(app: Flask) -> Iterator[str]:
+    """Where the app listens, on a real socket."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture

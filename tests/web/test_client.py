@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Thread
 from time import monotonic
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from avtomatika.client import ApiClient
 from avtomatika.core.actions import AwaitApproval, End, GoTo
@@ -27,17 +25,6 @@ from avtomatika.store import Store
 
 Move = Callable[..., Job]
 TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
-
-
-@pytest.fixture
-def url(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture

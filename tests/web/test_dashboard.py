@@ -1,0 +1,208 @@
+"""The dashboard, as a browser without scripts uses it: cookies, forms, redirects."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from avtomatika.core.actions import AwaitApproval, End, GoTo
+from avtomatika.core.job import Job
+from avtomatika.store import Store
+
+from .conftest import OPERATOR_TOKEN, created_id
+
+ASK = AwaitApproval("mail", "Publish <b>this</b>?", {"approved": "publish", "rejected": "failed", "timeout": "failed"})
+
+Move = Callable[..., Job]
+
+
+@pytest.fixture
+def job_id(alice: FlaskClient, move: Move) -> str:
+    """A job of alice's that asks."""
+    job_id = created_id(alice)
+    move(GoTo("encode"), ASK)
+    return job_id
+
+
+@pytest.fixture
+def browser(app: Flask) -> FlaskClient:
+    """Nobody yet: no token in a header, and cookies."""
+    return app.test_client()
+
+
+def log_in(browser: FlaskClient, token: str) -> TestResponse:
+    word = hidden(browser.get("/dashboard/login"), "word")
+    return browser.post("/dashboard/login", data={"token": token, "word": word})
+
+
+def hidden(response: TestResponse, name: str) -> str:
+    """The (first) hidden field called *name*."""
+    found = re.search(rf'type="hidden" name="{name}" value="([^"]*)"', response.text)
+    assert found is not None, response.text
+    return html.unescape(found[1])
+
+
+def decide(browser: FlaskClient, **fields: str) -> TestResponse:
+    """The first card of the page is decided."""
+    listed = browser.get("/dashboard/approvals")
+    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    return browser.post("/dashboard/approvals", data={**form, "decision": "approved", "comment": ""} | fields)
+
+
+def test_who_is_not_logged_in_is_asked_for_a_token(browser: FlaskClient) -> None:
+    for path in ("/dashboard", "/dashboard/approvals"):
+        response = browser.get(path)
+
+        assert (response.status_code, response.headers["Location"]) == (303, "/dashboard/login")
+    assert "Your client token" in browser.get("/dashboard/login").text
+
+
+def test_a_client_sees_its_own_questions_escaped_and_an_operator_those_of_all(
+    app: Flask, browser: FlaskClient, job_id: str
+) -> None:
+    bob, operator = app.test_client(), app.test_client()
+    for who, token in ((browser, "token-of-alice"), (bob, "token-of-bob"), (operator, OPERATOR_TOKEN)):
+        assert log_in(who, token).headers["Location"] == "/dashboard/approvals"
+
+    pages = [who.get("/dashboard/approvals").text for who in (browser, bob, operator)]
+
+    assert [job_id in page for page in pages] == [True, False, True]
+    assert "Publish &lt;b&gt;this&lt;/b&gt;?" in pages[0]
+    assert re.findall(r'name="decision" value="(\w+)"', pages[0]) == ["approved", "rejected"]
+    assert "Nothing waits for a decision." in pages[1]
+
+
+def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id: str, move: Move) -> None:
+    log_in(browser, "token-of-alice")
+
+    response = decide(browser, comment=" fine ")
+    shown = browser.get(response.headers["Location"]).text
+    decided = move(End("out"))
+
+    assert response.status_code == 303
+    assert "Your decision is kept: approved by alice." in shown
+    assert "Nothing waits for a decision." in shown
+    assert decided.state_history["approval"] == {"decision": "approved", "by": "alice", "comment": "fine"}
+
+
+def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id: str, alice: FlaskClient) -> None:
+    log_in(browser, "token-of-alice")
+    listed = browser.get("/dashboard/approvals")
+    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    alice.post(f"/api/v1/jobs/{job_id}/approve", json={"decision": "rejected"})
+
+    response = browser.post("/dashboard/approvals", data={**form, "decision": "approved"})
+
+    assert response.status_code == 409
+    assert "It was decided already: rejected by alice." in response.text
+
+
+def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str, move: Move, store: Store) -> None:
+    log_in(browser, "token-of-alice")
+    listed = browser.get("/dashboard/approvals")
+    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    decide(browser)
+    move(AwaitApproval("mail", "Really?", {"approved": "publish"}))
+
+    response = browser.post("/dashboard/approvals", data={**form, "decision": "approved"})
+
+    job = store.load(job_id)
+    assert job is not None
+    assert response.status_code == 409
+    assert store.standing(job).decision is None
+
+
+def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job_id: str, store: Store) -> None:
+    bob = app.test_client()
+    log_in(browser, "token-of-alice")
+    log_in(bob, "token-of-bob")
+    listed = browser.get("/dashboard/approvals")
+    form = {name: hidden(listed, name) for name in ("job", "approval")}
+
+    response = bob.post(
+        "/dashboard/approvals",
+        data={**form, "word": hidden(bob.get("/dashboard/approvals"), "word"), "decision": "approved"},
+    )
+
+    job = store.load(job_id)
+    assert job is not None
+    assert f"No job &#39;{job_id}&#39;" in response.text
+    assert store.standing(job).decision is None
+
+
+@pytest.mark.parametrize("path", ["/dashboard/login", "/dashboard/logout", "/dashboard/approvals"])
+@pytest.mark.parametrize("word", ["", "x", "another session's"])
+def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient, path: str, word: str) -> None:
+    log_in(browser, "token-of-alice")
+    if word == "another session's":
+        word = hidden(app.test_client().get("/dashboard/login"), "word")
+
+    response = browser.post(path, data={"word": word, "token": "token-of-bob"})
+
+    assert response.status_code == 403
+    assert "comes from elsewhere" in response.text
+    assert "alice" in browser.get("/dashboard/approvals").text
+
+
+def test_who_logs_out_is_out(browser: FlaskClient) -> None:
+    log_in(browser, "token-of-alice")
+
+    word = hidden(browser.get("/dashboard/approvals"), "word")
+    browser.post("/dashboard/logout", data={"word": word})
+
+    assert browser.get("/dashboard/approvals").status_code == 303
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_the_cookie_is_for_the_dashboard_alone(browser: FlaskClient, is_secure: bool) -> None:
+    scheme = "https" if is_secure else "http"
+    login = browser.get("/dashboard/login", base_url=f"{scheme}://localhost")
+
+    [cookie] = login.headers.getlist("Set-Cookie")
+
+    assert {"HttpOnly", "Path=/dashboard", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert ("Secure" in cookie.split("; ")) is is_secure
+
+
+def test_a_session_is_no_token_of_the_api(browser: FlaskClient) -> None:
+    log_in(browser, "token-of-alice")
+
+    assert browser.get("/api/v1/jobs").status_code == 401
+
+
+def test_a_cookie_that_was_changed_or_sealed_for_something_else_is_none(browser: FlaskClient, store: Store) -> None:
+    log_in(browser, "token-of-alice")
+    cookie = browser.get_cookie("avtomatika_session", path="/dashboard")
+    assert cookie is not None
+
+    for forged in (cookie.value[:-1], "", store.keyring.secret.sealed("approval", b'["w",9e15,"operator","x"]')):
+        browser.set_cookie("avtomatika_session", forged, path="/dashboard")
+        assert browser.get("/dashboard/approvals").status_code == 303
+
+
+def test_another_token_ends_the_session_of_its_client(
+    browser: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("avtomatika.tokens.watched.CHECK_INTERVAL_SECONDS", 0.0)
+    log_in(browser, "token-of-alice")
+    text = (tmp_path / "clients.toml").read_text()
+
+    (tmp_path / "clients.toml").write_text(text.replace("token-of-alice", "another-token-of-hers"))
+
+    assert browser.get("/dashboard/approvals").status_code == 303
+
+
+def test_a_wrong_token_is_refused_and_after_some_one_has_to_wait(browser: FlaskClient) -> None:
+    tries = [log_in(browser, token) for token in ["", "wrong", "é", "token-of-a-worker", *["wrong"] * 6]]
+    too_many = log_in(browser, "token-of-alice")
+
+    assert {response.status_code for response in tries} == {403}
+    assert all("No client has this token." in response.text for response in tries)
+    assert (too_many.status_code, 0 < int(too_many.headers["Retry-After"]) <= 60) == (429, True)

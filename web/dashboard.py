@@ -1,0 +1,165 @@
+"""``/dashboard``: log in with a client token, see what one's jobs ask, and decide."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Response, g, make_response, redirect, request, url_for
+
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.waiting import waiting_for
+from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized
+from avtomatika.schemas.api_approvals import LONGEST_COMMENT
+from avtomatika.store import JobFilter
+
+from .access import caller
+from .api.jobs import callers_job
+from .pages import notice, page
+from .routes import Routes
+from .session import COOKIE, PATH, Session
+from .site import site
+
+routes = Routes("dashboard", __name__, url_prefix=PATH, template_folder="templates")
+
+_PAGE = 50
+_SEE_OTHER = HTTPStatus.SEE_OTHER
+#: What needs nobody to be logged in.
+_OPEN = frozenset({"dashboard.show_login", "dashboard.login"})
+
+
+@routes.before_request
+def _know_who() -> Response | None:
+    """Nobody gets further who is not logged in; no form is taken that is not of our own pages."""
+    session = Session.of(request, site().store.keyring.secret)
+    who = None if session is None else session.who(site().clients)
+    g.session = session or Session.new()
+    if who is not None:
+        g.caller = who
+    elif request.endpoint not in _OPEN:
+        return _to("dashboard.show_login")
+    if request.method == "POST":
+        g.session.check_word(request.form.get("word", ""))
+    return None
+
+
+@routes.get("")
+def show_dashboard() -> Response:
+    """Where to begin"""
+    return _to("dashboard.show_approvals")
+
+
+# ---------------------------------------------------------------- in and out
+
+
+@routes.get("/login")
+def show_login() -> Response:
+    """Ask for a token"""
+    return _login_page()
+
+
+@routes.post("/login")
+def login() -> Response:
+    """Log in"""
+    address = request.remote_addr or ""
+    wait = site().logins.wait_seconds(address)
+    if wait:
+        response = _login_page(f"Too many attempts: wait {wait} seconds.", status=HTTPStatus.TOO_MANY_REQUESTS)
+        response.headers["Retry-After"] = str(wait)
+        return response
+    try:
+        who = site().clients.identify(request.form.get("token", "").strip())
+    except Unauthorized:
+        site().logins.failed(address)
+        return _login_page("No client has this token.", status=HTTPStatus.FORBIDDEN)
+    session = Session.new(who, site().clients)
+    return session.keep(_to("dashboard.show_approvals"), site().store.keyring.secret)
+
+
+@routes.post("/logout")
+def logout() -> Response:
+    """Log out"""
+    response = _to("dashboard.show_login")
+    response.delete_cookie(COOKIE, path=PATH)
+    return response
+
+
+# ---------------------------------------------------------------- approvals
+
+
+@routes.get("/approvals")
+def show_approvals() -> Response:
+    """Show what the caller's jobs ask"""
+    return _approvals(decided=_decided(request.args.get("decided", "")))
+
+
+@routes.post("/approvals")
+def decide() -> Response:
+    """Decide what one of them asks"""
+    form = request.form
+    comment = form.get("comment", "").strip()
+    try:
+        if len(comment) > LONGEST_COMMENT:
+            raise InvalidRequest(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
+        job = callers_job(form.get("job", ""))
+        decision, token = form.get("decision", ""), form.get("approval", "")
+        site().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
+    except (Conflict, InvalidRequest, NotFound) as error:
+        return _approvals(fault=error)
+    return _to("dashboard.show_approvals", decided=job.id)
+
+
+@routes.errorhandler(AvtomatikaError)
+def _tell(error: AvtomatikaError) -> Response:
+    return notice(error)
+
+
+def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = None) -> Response:
+    owner = None if caller().is_operator else caller().name
+    wanted = JobFilter(
+        client=owner,
+        status=JobStatus.WAITING_FOR_HUMAN,
+        limit=_PAGE,
+        cursor=request.args.get("cursor"),
+    )
+    jobs, cursor = site().store.list_jobs(wanted)
+    standings = site().store.standings(jobs)
+    open_jobs = [job for job, standing in zip(jobs, standings, strict=True) if standing.decision is None]
+    status = HTTPStatus.CONFLICT if fault is not None else HTTPStatus.OK
+    asked = [(job, waiting) for job in open_jobs if (waiting := waiting_for(job)) is not None]
+    return page(
+        "approvals.html",
+        status=status,
+        asked=asked,
+        cursor=cursor,
+        decided=decided,
+        fault=fault,
+        who=caller(),
+        word=g.session.word,
+    )
+
+
+def _decided(job_id: str) -> str | None:
+    """What was decided of a job of the caller's."""
+    try:
+        job = callers_job(job_id)
+    except NotFound:
+        return None
+    decision = site().store.standing(job).decision
+    return decision or _remembered(job)
+
+
+def _remembered(job: Job) -> str | None:
+    approval = job.state_history.get("approval")
+    if not isinstance(approval, dict):
+        return None
+    return f"{approval.get('decision')} by {approval.get('by')}"
+
+
+def _login_page(fault: str | None = None, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    response = page("login.html", status=status, fault=fault, word=g.session.word)
+    session: Session = g.session
+    return session.keep(response, site().store.keyring.secret)
+
+
+def _to(endpoint: str, *, decided: str | None = None) -> Response:
+    return make_response(redirect(url_for(endpoint, decided=decided), _SEE_OTHER))

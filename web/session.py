@@ -1,0 +1,73 @@
+"""Who is logged in at the dashboard: a sealed cookie, good for half a day, and never for the API.
+
+It names the client and a mark of its token: whoever gets another token is logged out. What changes something must send
+back the word that the cookie holds, which other sites can neither read nor guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hmac import compare_digest
+from secrets import token_urlsafe
+from time import time
+
+import orjson
+from flask import Request, Response, request
+
+from avtomatika.core.signing import GroupSecret
+from avtomatika.errors import Forbidden
+from avtomatika.tokens import Client, Clients
+
+COOKIE = "avtomatika_session"
+PATH = "/dashboard"
+_PURPOSE = "session"
+_SECONDS = 12 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """*word* is what forms send back; *client* is None until somebody has logged in."""
+
+    word: str
+    expires_ms: int
+    client: str | None = None
+    mark: str | None = None
+
+    @classmethod
+    def new(cls, client: Client | None = None, clients: Clients | None = None) -> Session:
+        """One that begins now; *client* is one of *clients*."""
+        name = None if client is None else client.name
+        mark = None if name is None or clients is None else clients.mark(name)
+        return cls(token_urlsafe(16), round((time() + _SECONDS) * 1000), name, mark)
+
+    @classmethod
+    def of(cls, asked: Request, secret: GroupSecret) -> Session | None:
+        """The one that *asked* comes with, if it is (still) good."""
+        text = secret.unsealed(_PURPOSE, asked.cookies.get(COOKIE, ""))
+        session = None if text is None else cls(*orjson.loads(text))
+        return session if session is not None and time() * 1000 < session.expires_ms else None
+
+    def who(self, clients: Clients) -> Client | None:
+        """The client who is logged in."""
+        if self.client is None or self.mark is None or clients.mark(self.client) != self.mark:
+            return None
+        return clients.get(self.client)
+
+    def keep(self, response: Response, secret: GroupSecret) -> Response:
+        """*response* with the cookie."""
+        sealed = secret.sealed(_PURPOSE, orjson.dumps([self.word, self.expires_ms, self.client, self.mark]))
+        response.set_cookie(
+            COOKIE,
+            sealed,
+            max_age=_SECONDS,
+            path=PATH,
+            secure=request.is_secure,
+            httponly=True,
+            samesite="Lax",
+        )
+        return response
+
+    def check_word(self, form_word: str) -> None:
+        """Raises Forbidden for a form that is not of a page of this session."""
+        if not compare_digest(self.word.encode(), form_word.encode()):
+            raise Forbidden("this form is too old, or comes from elsewhere: load the page anew")
