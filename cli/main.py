@@ -36,6 +36,8 @@ _COMMANDS = {
     "blueprint": "Look at blueprints and at what they compile into.",
     "workers": "Look at the workers that are there.",
     "token": "Make tokens for workers and clients, hash and try them.",
+    "check": "Read settings, blueprints and files with tokens as the processes would, without a server.",
+    "doctor": "Say what is wrong with this installation, or will be.",
     "version": "Print the version.",
 }
 

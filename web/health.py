@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avtomatika import __version__
 from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
+from avtomatika.store import State, diagnose
 
 from .routes import Routes
 from .site import site
@@ -22,10 +23,17 @@ def show_liveness() -> dict[str, str]:
 @routes.get("/readyz")
 @routes.response(200, ReadinessSchema)
 @routes.doc(security=[])
-def show_readiness() -> dict[str, str]:
+def show_readiness() -> dict[str, object]:
     """Say whether jobs can be taken, and how safely they are kept"""
     server = site().store.ping()
-    return {"status": "ready", "server": server.version, "persistence": server.aof}
+    wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
+    return {
+        "status": "ready",
+        "server": server.version,
+        "persistence": server.aof,
+        "eviction": server.eviction,
+        "warnings": wrong,
+    }
 
 
 @routes.get("/_public/status")

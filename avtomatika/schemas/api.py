@@ -271,6 +271,10 @@ class ReadinessSchema(HealthSchema):
     persistence = fields.String(
         metadata={"description": "what survives a crash of the server: off, no, everysec or always (its appendfsync)"}
     )
+    eviction = fields.String(metadata={"description": "what the server does when it is full (its maxmemory-policy)"})
+    warnings = fields.List(
+        fields.String(), metadata={"description": "what `avtomatika doctor` would say more of: nothing, if all is well"}
+    )
 
 
 class ServiceSchema(HealthSchema):

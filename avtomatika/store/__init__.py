@@ -4,6 +4,7 @@ from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranche
 from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
 from .data import StoredData
+from .diagnosis import Finding, State, diagnose
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .memory import ServerInfo
@@ -23,6 +24,7 @@ __all__ = [
     "Commit",
     "CommitReply",
     "Created",
+    "Finding",
     "FinishedBranch",
     "HandOver",
     "HeldTask",
@@ -39,11 +41,13 @@ __all__ = [
     "Session",
     "Sessions",
     "Settled",
+    "State",
     "Store",
     "StoredData",
     "Upkeep",
     "WantedBranches",
     "WebhookRecords",
     "WorkerRecord",
+    "diagnose",
     "needed_by",
 ]

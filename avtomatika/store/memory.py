@@ -20,13 +20,16 @@ MEMORY_SHARE_FOR_NEW_JOBS = 0.8
 class ServerInfo:
     """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` where the server does not tell which of them.
 
-    Memory in bytes, *maxmemory* 0 for no limit.
+    Memory in bytes, *maxmemory* 0 for no limit; *eviction* is what it does at the limit. *kind* is Redis or Valkey.
     """
 
     version: str
     aof: str
     used_memory: int
     maxmemory: int
+    eviction: str = "noeviction"
+    replicas: int = 0
+    kind: str = "Valkey"
 
 
 class ServerMemory:
@@ -46,6 +49,9 @@ class ServerMemory:
             aof=fsync,
             used_memory=info["used_memory"],
             maxmemory=info["maxmemory"],
+            eviction=info["maxmemory_policy"],
+            replicas=info.get("connected_slaves", 0),
+            kind="Valkey" if "valkey_version" in info else "Redis",
         )
 
     def _fsync(self) -> str:

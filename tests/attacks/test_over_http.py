@@ -72,7 +72,7 @@ def test_a_worker_cannot_speak_for_another_one(one: HttpWorker) -> None:
 
 
 def test_a_workers_token_is_none_of_a_client(house: House, one: HttpWorker, job_id: str) -> None:
-    for path in ("", "/cancel", "/retry"):
+    for path in ("", "/cancel", "/retry", "/approve"):
         method = "POST" if path else "GET"
         assert house.client(method, f"/api/v1/jobs/{job_id}{path}", token=PLANTED["one"]).status_code == 401
 

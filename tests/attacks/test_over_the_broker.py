@@ -62,7 +62,7 @@ def test_a_forged_timer_that_is_due_moves_nothing(house: House, job_id: str) -> 
 
 
 def test_a_worker_cannot_approve_a_human_step(house: House) -> None:
-    """Not by an event, not by one that it has signed, and not by a result with the outcome's name."""
+    """Not by an event, not by one that it has signed, not by a result with the outcome's name, and not by the API."""
     job_id = house.create("errand")
     before = house.until_status(job_id, "waiting_for_human")
     plan = house.blueprint("errand").plan
@@ -75,7 +75,13 @@ def test_a_worker_cannot_approve_a_human_step(house: House) -> None:
     house.publish("avt.steps", plan.key("ask", "_approval"), wire.dump_result(result, ticket="", signer=key))
     house.until(lambda: len(forged_letters(house, job_id, "errand")) == 3)
 
+    path = f"/api/v1/jobs/{job_id}/approve"
+    by_api = house.client("POST", path, token=PLANTED["honest"], json={"decision": "approved"})
+
+    assert by_api.status_code == 401
     assert house.job(job_id) == before
+    assert house.client("POST", path, json={"decision": "approved"}).status_code == 200
+    house.until_status(job_id, "finished")
 
 
 def test_a_result_of_who_never_got_the_task_is_refused(house: House, job_id: str) -> None:

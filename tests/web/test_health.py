@@ -26,6 +26,8 @@ def test_readiness_names_the_level_of_persistence(anybody: FlaskClient) -> None:
     assert ready["status"] == "ready"
     assert ready["persistence"] == "everysec"
     assert ready["server"]
+    assert ready["eviction"] == "noeviction"
+    assert ready["warnings"] == []
 
 
 class Away:

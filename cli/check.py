@@ -1,0 +1,36 @@
+"""``avtomatika check``: would the processes start? Nothing of it needs a server."""
+
+from __future__ import annotations
+
+import click
+
+from avtomatika.loading import load_blueprints
+from avtomatika.settings import Settings
+from avtomatika.tokens import Clients, Workers
+
+from .worker import usual_worker
+
+
+@click.command("check")
+@click.option("--blueprints", envvar="BLUEPRINTS", help="Modules, files or folders.  [default: blueprints/]")
+@click.option("--worker", envvar="AVTOMATIKA_WORKER", help="module:worker or file.py:worker.  [default: ./worker.py]")
+def command(blueprints: str | None, worker: str | None) -> None:
+    """Read settings, blueprints and files with tokens as the processes would, without a server.
+
+    Exit 2 where one of them would not start, with the reason.
+    """
+    settings = Settings.from_environment()
+    for blueprint in load_blueprints(blueprints or settings.blueprints):
+        plan = blueprint.compile()
+        click.echo(f"blueprint {plan.blueprint}: {len(plan.states)} states, plan {plan.plan8}")
+    if settings.clients_config_path is not None:
+        Clients(token=settings.client_token, path=settings.clients_config_path)
+        click.echo(f"clients   {settings.clients_config_path}: can be read")
+    if settings.workers_config_path is not None:
+        workers = Workers(token=settings.worker_token, path=settings.workers_config_path)
+        click.echo(f"workers   {settings.workers_config_path}: names {', '.join(workers.names) or 'nobody'}")
+    found = worker or usual_worker()
+    if found is not None:
+        from avtomatika.worker.run import load_worker
+
+        click.echo(f"worker    {found}: {', '.join(load_worker(found).skills) or 'no skill'}")

@@ -1,0 +1,125 @@
+"""``avtomatika doctor`` and ``check``: what is wrong here, and would it start?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from avtomatika.core.signing import GroupSecret
+from avtomatika.store import Store
+
+from .conftest import Done, Run
+
+Doctor = Callable[..., tuple[int, dict[str, str], str]]
+
+
+@pytest.fixture
+def doctor(run: Run, redis_url: str) -> Doctor:
+    """Ask the doctor: exit code, states by subject, and all that was said."""
+
+    def ask(**environment: str) -> tuple[int, dict[str, str], str]:
+        done = run("doctor", "--json", **{"REDIS_URL": redis_url, "CLIENT_TOKEN": "planted-client"} | environment)
+        return done.code, {each["subject"]: each["state"] for each in json.loads(done.stdout)}, done.stdout
+
+    return ask
+
+
+def test_a_sound_installation_has_no_fault(doctor: Doctor) -> None:
+    code, states, _ = doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker")
+
+    assert code == 0
+    assert set(states.values()) == {"ok"}
+    assert {"persistence", "eviction", "SECRET_KEY", "broker links", "files"} <= states.keys()
+
+
+def test_what_is_trusted_for_want_of_tokens_is_said(doctor: Doctor) -> None:
+    code, states, said = doctor()
+
+    assert code == 0
+    assert states["SECRET_KEY"] == states["broker links"] == "warning"
+    assert "whoever reaches the broker may answer tasks" in said
+
+
+def test_another_secret_than_that_of_other_hosts_is_a_fault(doctor: Doctor, redis_url: str) -> None:
+    other = Store.connect(redis_url, secret=GroupSecret("of another host"))
+    assert other.keyring.secret
+    other.close()
+
+    code, states, said = doctor(SECRET_KEY="planted-secret")
+
+    assert (code, states["SECRET_KEY"]) == (1, "fault")
+    assert "what one side signs, the other refuses" in said
+
+
+def test_files_that_others_can_read_are_named(doctor: Doctor, project: Path) -> None:
+    (project / "workers.toml").write_text('[one]\ntoken = "planted-one"\n')
+    (project / "workers.toml").chmod(0o644)
+    project.chmod(0o755)
+
+    _, states, said = doctor(SECRET_KEY="planted-secret")
+
+    assert states["files"] == "warning"
+    assert "workers.toml" in said
+
+
+def test_a_file_with_tokens_that_does_not_parse_is_a_fault(doctor: Doctor, project: Path) -> None:
+    (project / "workers.toml").write_text("[one]\n")
+
+    code, states, said = doctor()
+
+    assert (code, states["tokens"]) == (1, "fault")
+    assert "line 1" in said
+
+
+def test_a_bucket_that_does_not_answer_is_a_fault(doctor: Doctor) -> None:
+    code, states, _ = doctor(
+        S3_ENDPOINT_URL="http://127.0.0.1:1", S3_ACCESS_KEY="a", S3_SECRET_KEY="planted-s3", S3_BUCKET="results"
+    )
+
+    assert (code, states["S3"]) == (1, "fault")
+
+
+def test_a_server_that_is_away_is_exit_3_and_the_rest_is_told_all_the_same(doctor: Doctor) -> None:
+    code, states, said = doctor(REDIS_URL="redis://:planted-password@127.0.0.1:1/0")
+
+    assert (code, states["server"], states["files"]) == (3, "fault", "ok")
+    assert "planted" not in said
+
+
+def test_no_secret_is_shown(doctor: Doctor) -> None:
+    assert "planted" not in doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker")[2]
+
+
+# ---------------------------------------------------------------- check
+
+
+def test_check_reads_everything_and_needs_no_server(run: Run, project: Path) -> None:
+    (project / "workers.toml").write_text('["cpu-*"]\ntoken = "t"\n')
+
+    done = run("check")
+
+    assert done.code == 0, done.stderr
+    assert "blueprint greetings: 3 states" in done.stdout
+    assert "names cpu-*" in done.stdout
+    assert "greet" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("blueprints/greetings.py", "from avtomatika import Blueprint\nbp = Blueprint(name='empty')\n"),
+        ("workers.toml", "[one]\n"),
+        ("clients.toml", "[one]\n"),
+        ("worker.py", "worker = 1\n"),
+    ],
+)
+def test_check_says_what_would_not_start(run: Run, project: Path, file: str, text: str) -> None:
+    (project / file).write_text(text)
+
+    done: Done = run("check")
+
+    assert done.code != 0
+    assert done.stderr
