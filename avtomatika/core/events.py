@@ -206,10 +206,13 @@ class ChildEnded:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another."""
+    """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another.
+
+    ``expire``: nobody wanted anything for too long; the *token* is then that of one version of the job.
+    """
 
     job_id: str
-    wish: Literal["cancel", "retry"]
+    wish: Literal["cancel", "retry", "expire"]
     by: str
     token: str
 

@@ -199,8 +199,23 @@ def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
         return end(job, JobStatus.CANCELLED, {"by": event.by})
     if job.status is not JobStatus.QUARANTINED or job.current_state is None:
         return ignore(job, event, f"the job is {job.status}, not quarantined")
+    if event.wish == "expire":
+        return _expire(job, event)
     resumed = HistoryEntry("job_resumed", state=job.current_state, data={"by": event.by})
     return Step(job, history=(resumed,)).then(go_on(plan, job.evolve(error=None), job.current_state, here=here))
+
+
+def _expire(job: Job, event: Signal) -> Step:
+    if event.token != expiry_token(job):
+        return ignore(job, event, "the job has been looked at since")
+    reason = (job.error or {}).get("message", "no reason")
+    problem = error("QUARANTINE_EXPIRED", f"nobody looked at it in time: {reason}")
+    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
+
+
+def expiry_token(job: Job) -> str:
+    """What the wish that ends the quarantine of *job* is known by: it holds for no other one."""
+    return f"{job.id}:{job.version}"
 
 
 # ---------------------------------------------------------------- decisions

@@ -10,6 +10,7 @@ from typing import Literal
 
 from avtomatika.core.events import Decision, Signal
 from avtomatika.core.job import Job, Pause
+from avtomatika.core.machine import expiry_token
 from avtomatika.core.pauses import decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
@@ -21,15 +22,19 @@ from .keys import Keys
 from .messages import prefix_of, signal_key, step_message
 from .scripts import DECIDE, SIGNAL
 
-Wish = Literal["cancel", "retry"]
+Wish = Literal["cancel", "retry", "expire"]
 
 #: Why a wish cannot be granted any more.
-REFUSALS = {"cancel": "the job is over already: {}", "retry": "the job does not rest in quarantine: it is {}"}
+REFUSALS = {
+    "cancel": "the job is over already: {}",
+    "retry": "the job does not rest in quarantine: it is {}",
+    "expire": "the job does not rest in quarantine: it is {}",
+}
 
 
 def new_signal(job: Job, wish: Wish, by: str) -> Signal:
     """A wish that is told from every other one."""
-    return Signal(job.id, wish, by, token_hex(8))
+    return Signal(job.id, wish, by, expiry_token(job) if wish == "expire" else token_hex(8))
 
 
 def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
@@ -37,7 +42,7 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
-    return Call(SIGNAL, call_keys, [int(signal.wish == "retry"), route.version, router.encode(message)])
+    return Call(SIGNAL, call_keys, [int(signal.wish != "cancel"), route.version, router.encode(message)])
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:

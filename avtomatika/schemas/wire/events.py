@@ -71,7 +71,7 @@ _EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
             or_null(json_object("error")),
         ),
     ),
-    "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry"), text("by"), identifier("token"))),
+    "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token"))),
     "deadline": (DeadlineExceeded, (_JOB_ID,)),
     "dead_letter": (
         DeadLetter,

@@ -1,0 +1,33 @@
+"""Jobs that rest in quarantine until somebody looks: after a month of nobody, they fail."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import Conflict, NotFound
+from avtomatika.store import JobFilter, Store
+
+logger = logging.getLogger(__name__)
+
+#: How long a job may rest.
+QUARANTINE_SECONDS = 30 * 24 * 3600
+_BATCH = 200
+
+
+def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> int:
+    """Have all jobs fail that came to rest longer ago than *after_seconds*; answers how many."""
+    given_up = 0
+    cursor: str | None = None
+    while True:
+        jobs, cursor = store.list_jobs(JobFilter(status=JobStatus.QUARANTINED, limit=_BATCH, cursor=cursor))
+        for job in jobs:
+            if now_ms - job.updated_ms < after_seconds * 1000:
+                continue
+            with suppress(Conflict, NotFound):  # somebody has looked just now
+                store.signal(job, "expire", by="avtomatika")
+                logger.warning("job %s has rested in quarantine for too long: it fails", job.id)
+                given_up += 1
+        if cursor is None:
+            return given_up
