@@ -5,11 +5,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest
+# The public worker SDK: tests run workers built with it, in an environment of its own.
+SDK ?= .venv-sdk
+SDK_RELEASE = avtomatika-worker==1.0b20
 # Minutes of `make soak`.
 MINUTES ?= 60
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check format lint types faults bench soak clean
+.PHONY: help demo test check format lint types sdk faults bench soak clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
@@ -33,6 +36,8 @@ lint: $(READY) ## Ruff
 types: $(READY) ## Mypy, strict
 	@$(BIN)/mypy
 
+sdk: $(SDK)/.ready ## The public worker SDK, for the tests that run workers built with it
+
 faults: $(READY) ## Kill every process in turn: nothing may be lost, nothing done twice
 	@$(PYTEST) -m faults
 
@@ -46,8 +51,8 @@ soak: $(READY) ## The storms again and again, for MINUTES=60
 		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m faults || exit 1; done
 
 clean: ## Remove what was built or cached; var/ holds data and stays
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(SDK) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 # Written last, so that an interrupted installation is taken up again.
 $(READY): setup.cfg pyproject.toml
@@ -69,4 +74,10 @@ $(READY): setup.cfg pyproject.toml
 	echo "making $(VENV) with $$($$python --version); this is done once"; \
 	$$python -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,demo,dev]'
+	@touch $@
+
+# Tests skip what needs it where it is not there.
+$(SDK)/.ready: Makefile $(READY)
+	@$(BIN)/python -m venv $(SDK)
+	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check --pre '$(SDK_RELEASE)'
 	@touch $@

@@ -34,13 +34,14 @@ socket.getaddrinfo = lambda host, *args, **kwargs: _look_up(_hosts.get(host, hos
 class Host:
     """An orchestrator at *address*: its web there, or, for workers on the broker, its server. *env* is its ``.env``."""
 
-    def __init__(self, name: str, address: str, kind: Kind, folder: Path, *, env: str) -> None:
+    def __init__(self, name: str, address: str, kind: Kind, folder: Path, *, env: str, lease_seconds: int = 2) -> None:
         self.name = name
         self.address = address
         self.folder = folder / name
         self.folder.mkdir()
         (self.folder / ".env").write_text(env)
         self._is_web = kind == "http"
+        self._lease_seconds = lease_seconds
         self._place = ("127.0.0.1", 20_000 + int(address[-1])) if self._is_web else (address, PORT)
         self._url = f"redis://{self._place[0]}:{self._place[1]}/0"
         self._programs: list[Program] = []
@@ -61,15 +62,25 @@ class Host:
             "BLUEPRINTS": "cookbook",
             "PYTHONPATH": str(_HERE),
             "CLIENT_TOKEN": "token-of-the-reader",
-            "WORKER_LEASE_SECONDS": "2",
+            "WORKER_LEASE_SECONDS": str(self._lease_seconds),
             "API_HOST": self.address,
         }
         roles = ("orchestrator", "web") if self._is_web else ("orchestrator",)
-        self._programs += [
-            Program([_PROGRAM, role], self.folder, environ, log=self.folder / f"{role}.log") for role in roles
-        ]
+        for role in roles:
+            self._start(role, environ)
         if self._is_web:
             wait_until(self._is_ready, 30, f"the web of {self.name}")
+
+    def _start(self, role: str, environ: dict[str, str]) -> None:
+        self._environ = environ
+        program = Program([_PROGRAM, role], self.folder, environ, log=self.folder / f"{role}.log")
+        self._programs.append(program)
+
+    def restart_web(self) -> None:
+        """-9 to the web alone; it is there again when this returns."""
+        self._programs.pop().kill()
+        self._start("web", self._environ)
+        wait_until(self._is_ready, 30, f"the web of {self.name}")
 
     def kill(self) -> None:
         """-9 to everything that runs there, the server too."""
