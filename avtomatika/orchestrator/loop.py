@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from time import monotonic, time_ns
+from time import monotonic
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.core.blueprint import Blueprint
@@ -28,7 +28,7 @@ from .forwarding import forward
 from .notices import Notices
 from .placing import PlacingDesk
 from .plans import TAKE_OVER_SECONDS, ServedPlans
-from .quarantine import give_up
+from .quarantine import look_after_quarantine
 from .runner import Call, Runner
 from .work import Arrival, Surroundings, Work
 
@@ -40,7 +40,6 @@ _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.005
 _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 60.0
-_QUARANTINE_EVERY_SECONDS = 3600
 #: Longest pause before something refused is tried again.
 _BACK_OFF_AT_MOST_SECONDS = 30.0
 #: Where nothing else was agreed.
@@ -280,8 +279,7 @@ class Orchestrator:
             self._plans.keep()
         if now >= self._expiry_due:
             self._upkeep.expire_jobs()
-            if self._upkeep.claim("quarantine", seconds=_QUARANTINE_EVERY_SECONDS):
-                give_up(self._store, now_ms=time_ns() // 1_000_000)
+            look_after_quarantine(self._store, self._upkeep)
             self._expiry_due = now + _EXPIRY_EVERY_SECONDS
 
     def _finish(self) -> None:

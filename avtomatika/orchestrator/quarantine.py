@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from time import time_ns
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, NotFound
-from avtomatika.store import JobFilter, Store
+from avtomatika.store import JobFilter, Store, Upkeep
 
 logger = logging.getLogger(__name__)
 
 #: How long a job may rest.
 QUARANTINE_SECONDS = 30 * 24 * 3600
+_EVERY_SECONDS = 3600
 _BATCH = 200
+
+
+def look_after_quarantine(store: Store, upkeep: Upkeep) -> None:
+    """Give up what rests for too long; one orchestrator does it, once an hour."""
+    if upkeep.claim("quarantine", seconds=_EVERY_SECONDS):
+        give_up(store, now_ms=time_ns() // 1_000_000)
 
 
 def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> int:
