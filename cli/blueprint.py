@@ -1,4 +1,7 @@
-"""``avtomatika blueprint ...``: what users wrote, and what it compiles into. Needs no server."""
+"""``avtomatika blueprint ...``: what users wrote, and what it compiles into.
+
+A server is needed only by what compares it with what is there.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +41,17 @@ def list_blueprints(blueprints: str, as_json: bool) -> None:
 
 
 @command.command()
+@click.option("--live", is_flag=True, help="Also the jobs that there are: whether these plans can go on with them.")
 @_blueprints_option
+@json_option
 @click.pass_context
-def check(ctx: click.Context, blueprints: str) -> None:
-    """Compile every blueprint; print what is wrong with state and line. Exit 1 if anything is."""
+def check(ctx: click.Context, live: bool, blueprints: str, as_json: bool) -> None:
+    """Compile every blueprint; print what is wrong with state and line. Exit 1 if anything is.
+
+    With --live: print which states and outcomes are missing that jobs of earlier plans stand in or wait for.
+    """
     refused = 0
+    plans: list[Plan] = []
     for blueprint in load_blueprints(blueprints):
         try:
             plan = blueprint.compile()
@@ -50,8 +59,33 @@ def check(ctx: click.Context, blueprints: str) -> None:
             refused += 1
             click.echo(f"refused: {error}", err=True)
         else:
-            click.echo(f"{plan.blueprint}@{plan.plan8}: {len(plan.states)} states, {len(plan.bindings)} routing rules")
+            plans.append(plan)
+            click.echo(
+                f"{plan.blueprint}@{plan.plan8}: {len(plan.states)} states, {len(plan.bindings)} routing rules",
+                err=as_json,
+            )
+    if live:
+        from .blueprint_live import check_jobs
+
+        refused += not check_jobs(plans, as_json=as_json)
     ctx.exit(1 if refused else 0)
+
+
+@command.command("plan")
+@click.argument("name", required=False)
+@click.option("--apply", is_flag=True, help="Do it: declare what is missing, remove what nothing needs.")
+@_blueprints_option
+@json_option
+@click.pass_context
+def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: str, as_json: bool) -> None:
+    """Compare the queues and bindings of blueprints (or only NAME) with those on the server.
+
+    Step queues of earlier plans are to be removed, but kept while they hold messages, an orchestrator serves their
+    plan, or jobs need it: then it ends with exit code 1.
+    """
+    from .blueprint_live import plan_routing
+
+    ctx.exit(0 if plan_routing(_plans(blueprints, name), apply=apply, as_json=as_json) else 1)
 
 
 @command.command()

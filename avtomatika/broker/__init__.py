@@ -14,6 +14,7 @@ from .answers import (
     told_of_death,
 )
 from .connection import address, connect
+from .difference import Difference, QueueChange, difference, live_plans, remove_queues
 from .intake import Delivery, Intake
 from .live import LiveQueues, StepQueue
 from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
@@ -21,9 +22,11 @@ from .topology import TAKEN, declare, declare_control, declare_tasks, forget_con
 __all__ = [
     "TAKEN",
     "Delivery",
+    "Difference",
     "Intake",
     "LiveQueues",
     "Outgoing",
+    "QueueChange",
     "StepQueue",
     "address",
     "answer",
@@ -32,13 +35,16 @@ __all__ = [
     "declare",
     "declare_control",
     "declare_tasks",
+    "difference",
     "forget_control",
     "handed_on",
     "heartbeat",
+    "live_plans",
     "notice",
     "own_queue",
     "progress_notice",
     "registration",
+    "remove_queues",
     "reply_key",
     "told_of_death",
 ]

@@ -28,6 +28,7 @@ _steps, _tasks, _timers, _workers, _webhooks, _files = (
     Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES)
 )
 _control = Exchange(CONTROL, "fanout")
+_EXCHANGES = [_steps, _tasks, _timers, _workers, _webhooks, _files, _control]
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
@@ -35,9 +36,24 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
 
     Raises NoRoute for a binding to a queue that its plan does not have, before anything is declared; and Unavailable.
     """
-    plans = list(plans)
+    queues = _queues(list(plans))
+    with translated(connection), connection.channel() as channel:
+        _declare(channel, _EXCHANGES, queues)
+
+
+def bindings_of_queues(plans: Iterable[Plan]) -> dict[str, list[tuple[str, str]]]:
+    """Queue -> (exchange, routing key) of every binding: all that :func:`declare` declares."""
+    return {queue.name: _bindings(queue) for queue in _queues(list(plans))}
+
+
+def exchanges() -> tuple[str, ...]:
+    """Names of all exchanges that :func:`declare` declares."""
+    return tuple(exchange.name for exchange in _EXCHANGES)
+
+
+def _queues(plans: list[Plan]) -> list[Queue]:
     task_types = sorted({task_type for plan in plans for task_type in plan.task_types})
-    queues = [
+    return [
         Queue(TIMERS, _timers, routing_key=TIMERS),
         _notices(),
         Queue(WEBHOOKS, _webhooks, routing_key=WEBHOOKS),
@@ -45,8 +61,6 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
         *(queue for plan in plans for queue in _step_queues(plan)),
         *_task_queues(task_types),
     ]
-    with translated(connection), connection.channel() as channel:
-        _declare(channel, [_steps, _tasks, _timers, _workers, _webhooks, _files, _control], queues)
 
 
 def own_queue(worker_id: str) -> str:
