@@ -28,13 +28,13 @@ def servers(up: Up) -> set[int]:
 
 
 def programs(up: Up, name: str) -> set[int]:
-    """Processes of the folder whose command line has the word *name*."""
-    found = set()
+    """Processes of the folder whose command line has the word *name*, without those that they have forked."""
+    parents = {}
     for pid in up.processes():
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if name.encode() in words:
-            found.add(pid)
-    return found
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return {pid for pid, parent in parents.items() if parent not in parents}
 
 
 def greet(up: Up) -> int:
@@ -56,8 +56,8 @@ def test_a_killed_child_is_started_again_and_work_goes_on(running: Up, name: str
 
     os.kill(pid, signal.SIGKILL)
 
-    running.wait_until(lambda: programs(running, name) - {pid})
-    assert f"{name:12} | was ended by SIGKILL" in running.said
+    running.wait_until(lambda: f"{name:12} | was ended by SIGKILL" in running.said)
+    running.wait_until(lambda: len(programs(running, name) - {pid}) == 1)
     assert greet(running) == 0
 
 

@@ -140,7 +140,7 @@ def test_a_task_that_somebody_else_has_by_now_is_stopped(
         office.take_away("work", "g0-1.0.0")
         assert stopped.wait(DEADLINE_SECONDS)
 
-    assert "task g0-1.0.0, attempt 1: cancelled" in caplog.text
+    assert "task g0-1.0.0, attempt 1: to stop, nobody waits for the task any more" in caplog.text
 
 
 def test_what_has_not_begun_is_not_begun_any_more(office: Office) -> None:
