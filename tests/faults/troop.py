@@ -14,6 +14,8 @@ from time import monotonic, sleep
 import requests
 
 HERE = Path(__file__).parent
+#: What the processes sign their messages with.
+SECRET_KEY = "secret-of-the-storm"
 
 
 class Troop:
@@ -33,7 +35,7 @@ class Troop:
             "REDIS_URL": url,
             "BLUEPRINTS": blueprint,
             "PYTHONPATH": str(HERE),
-            "SECRET_KEY": "secret-of-the-storm",
+            "SECRET_KEY": SECRET_KEY,
             "CLIENT_TOKEN": self.token,
             "API_PORT": str(self._port),
             "WORKER_LEASE_SECONDS": "2",
