@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -36,7 +37,8 @@ class Fault:
 class Proxy:
     """Lets everything through but for what ``faults`` says."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
+        """With *tls* it is reached by https, the server at *url* by http all the same."""
         self.upstream = urlsplit(url).netloc
         self.faults: list[Fault] = []
         self.released = threading.Event()
@@ -52,7 +54,11 @@ class Proxy:
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
 
         self._server = _Server(("127.0.0.1", 0), Bound)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+            self.url = f"https://localhost:{port}"
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -14,18 +14,21 @@ from typing import Any
 
 import pytest
 
+from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, TransientError
 from avtomatika.files.config import S3Config
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import Files
 from avtomatika.files.s3 import ATTEMPTS, PART_BYTES
 from avtomatika.files.task import TaskFiles
+from avtomatika.worker.runtime import Runtime
 
 from ..cloud import Cloud
 from . import proxy as faults
 from .conftest import left_in, task
 from .proxy import Proxy
 
+DEADLINE_SECONDS = 20
 LARGE = 2 * PART_BYTES + 5
 #: A request that the client repeats, for as often as it does, and as often again for a body that breaks off.
 ALWAYS = 10_000
@@ -300,4 +303,42 @@ def test_a_disk_that_fills_up_is_transient(
         files.fetch()
 
     files.close()
+    assert left_in(payload) == []
+
+
+def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
+    make_depot: Callable[..., Depot],
+    config: S3Config,
+    cloud: Cloud,
+    inputs: str,
+    payload: Path,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    skills, open_file = Worker(), Path.open
+    skills.skill("work")(lambda params: Path(params["film"]).read_text())
+    full = [True]
+
+    def open_on_a_full_disk(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if full and "w" in mode and "/part/" in str(path):
+            return open_file(Path("/dev/full"), "wb", buffering=0)
+        return open_file(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
+    runtime = Runtime(skills.skills, worker_id="worker-1", concurrency=1, depot=make_depot(config))
+    film, results = task({"film": cloud.put(inputs, "film.txt", "film")}), []
+
+    for _ in range(2):
+        runtime.start([(film, None)])
+        [assignment] = runtime.collect(DEADLINE_SECONDS)
+        results.append(assignment.result)
+        full.clear()
+    runtime.close()
+
+    first, second = results
+    assert first is not None
+    assert first.error is not None
+    assert (first.error["code"], os.strerror(errno.ENOSPC) in first.error["message"]) == ("TRANSIENT_ERROR", True)
+    assert second is not None
+    assert second.data == {"result": "film"}
     assert left_in(payload) == []

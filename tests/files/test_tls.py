@@ -1,0 +1,79 @@
+"""S3 over TLS whose certificate is by an authority of one's own."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from avtomatika.errors import TransientError
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.handle import Files
+from avtomatika.files.objects import Objects
+from avtomatika.files.s3 import PART_BYTES
+
+from ..certificates import make_certificates
+from ..cloud import Cloud
+from .conftest import task
+from .proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def secure_url(cloud: Cloud, certificates: Path) -> Iterator[str]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates / "host.pem", certificates / "host.key")
+    with Proxy(cloud.url, tls=context) as proxy:
+        yield proxy.url
+
+
+@pytest.fixture
+def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
+    return replace(config, endpoint_url=secure_url, ca_bundle=str(certificates / "ca.pem"))
+
+
+def test_files_come_and_go_where_the_authority_is_trusted(
+    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+) -> None:
+    body = os.urandom(PART_BYTES + 1)
+    files = make_depot(trusting).begin(task({"film": cloud.put(inputs, "film.mp4", body)}))
+
+    film = Path(files.fetch().params["film"])
+    copy = Files(files).path("copy.mp4")
+    copy.write_bytes(film.read_bytes())
+    uri = files.deliver(str(copy))
+    files.close()
+
+    assert cloud.read(uri) == body
+    assert Objects(trusting).exists(Objects(trusting).at(uri.removeprefix(f"s3://{trusting.bucket}/")))
+
+
+def test_where_it_is_not_trusted_nothing_comes(
+    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", b"film")
+    files = make_depot(replace(trusting, ca_bundle=None)).begin(task({"film": uri}))
+
+    with pytest.raises(TransientError, match=rf"{uri}: SSLError: .*certificate verify failed"):
+        files.fetch()
+    files.close()
+
+
+def test_a_certificate_for_another_name_is_none(
+    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+) -> None:
+    uri, url = cloud.put(inputs, "film.mp4", b"film"), str(trusting.endpoint_url).replace("localhost", "127.0.0.1")
+    files = make_depot(replace(trusting, endpoint_url=url)).begin(task({"film": uri}))
+
+    with pytest.raises(TransientError, match=rf"{uri}: SSLError: .*'127\.0\.0\.1' doesn't match 'localhost'"):
+        files.fetch()
+    files.close()
