@@ -44,6 +44,7 @@ faults: $(READY) ## Kill every process in turn: nothing may be lost, nothing don
 bench: $(READY) ## How fast it is on this machine
 	@$(BIN)/python benchmarks/workflow.py --with-celery
 	@$(BIN)/python benchmarks/transport.py
+	@$(BIN)/python benchmarks/files.py
 
 soak: $(READY) ## The storms again and again, for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \

@@ -37,8 +37,8 @@ PART_BYTES = 8 * 1024 * 1024
 #: Requests at a time for parts of large objects, all transfers together.
 _PARTS_AT_A_TIME = 6
 #: How much of a download is in memory, in pieces.
-_PIECE_BYTES = 128 * 1024
-_PIECES = 16
+_PIECE_BYTES = 512 * 1024
+_PIECES = 4
 #: Connections beside those for parts: small objects of folders.
 SMALL_AT_A_TIME = 10
 #: More objects than this are no folder for one task.

@@ -15,6 +15,7 @@ from types import FrameType
 from avtomatika import broker
 from avtomatika.errors import SettingsError
 from avtomatika.files.depot import Depot
+from avtomatika.files.heaps import share_heaps
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.loading import load_object
 
@@ -59,6 +60,8 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
     for name in filter(environ.get, _WITHOUT_EFFECT):
         logger.warning("%s is set, but has no effect in this version", name)
     _check(config)
+    if config.s3 is not None:
+        share_heaps()
     depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
     processes = _processes(worker, config, depot)  # before there are threads
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
