@@ -117,6 +117,12 @@ class HistoryQuerySchema(Strict):
     limit = fields.Integer(load_default=LARGEST_HISTORY_PAGE, validate=Range(1, LARGEST_HISTORY_PAGE))
 
 
+class EventsQuerySchema(Strict):
+    """From where on to follow a job; the header ``Last-Event-ID`` goes before it."""
+
+    after = fields.Integer(load_default=0, validate=Range(min=0), metadata={"description": "a `seq`"})
+
+
 class GraphQuerySchema(Strict):
     """How to draw a graph; without it the ``Accept`` header decides."""
 

@@ -72,6 +72,8 @@ def test_a_job_that_waits_shows_its_task(alice: FlaskClient, move: Move) -> None
             "state": "encode",
             "attempt": 1,
             "worker_id": None,
+            "routed_to": None,
+            "waits_for": None,
             "progress": None,
             "progress_message": None,
         }
