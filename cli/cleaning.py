@@ -14,7 +14,7 @@ from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
 from avtomatika.files.objects import Objects
 from avtomatika.orchestrator.cleaning import Cleaning
 from avtomatika.settings import Settings
-from avtomatika.store import Store, Upkeep
+from avtomatika.store import Keyring, Store, Upkeep
 from avtomatika.store.cleanups import CleanupTimes
 
 from .beside import beside
@@ -59,7 +59,7 @@ def _removing(
         server, router = intake.channel.server, intake.channel.router
         cleaning = Cleaning(
             intake=intake,
-            store=Store(server, router, group=settings.group),
+            store=Store(server, router, keyring=Keyring(server, settings.group_secret), group=settings.group),
             upkeep=Upkeep(server, router),
             cleaner=Cleaner(objects, group=settings.group),
             rules=rules,

@@ -12,7 +12,7 @@ from avtomatika.orchestrator.addresses import networks
 from avtomatika.orchestrator.posting import Poster
 from avtomatika.orchestrator.webhooks import Webhooks
 from avtomatika.settings import Settings
-from avtomatika.store import WebhookRecords
+from avtomatika.store import Keyring, WebhookRecords
 
 from .beside import beside
 
@@ -34,9 +34,10 @@ def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> 
         broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,
         closing(broker.Intake(connection, [WEBHOOKS], prefetch=_PREFETCH)) as intake,
     ):
+        server = intake.channel.server
         webhooks = Webhooks(
             intake=intake,
-            records=WebhookRecords(intake.channel.server, intake.channel.router),
+            records=WebhookRecords(server, intake.channel.router, keyring=Keyring(server, settings.group_secret)),
             poster=Poster(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
         )

@@ -77,13 +77,13 @@ class Cleaning:
 
     def _begin(self, delivery: Delivery) -> None:
         try:
-            cleanup = wire.load_cleanup(delivery.body)
+            cleanup = wire.load_cleanup(delivery.body, self._store.keyring.secret)
         except wire.BadMessage as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
             self._intake.bury(delivery, reason=str(error))
             return
         if cleanup.what == wire.EVERYTHING and cleanup.parent_id is not None and self._runs(cleanup.parent_id):
-            again = cleanup_message(cleanup, delay_seconds=_PARENT_SECONDS)
+            again = cleanup_message(cleanup, self._store.keyring.secret, delay_seconds=_PARENT_SECONDS)
             self._intake.settle_many([([again], [delivery.tag])])
             return
         try:

@@ -67,7 +67,7 @@ class Doorkeeper:
         is_ours = secret.is_signed(text)
         if kind != "result":
             if not is_ours:
-                raise wire.Forged(kind, job_id=job_id, reason="it does not carry the group's signature")
+                raise wire.Forged(kind, job_id=job_id, reason=wire.UNSIGNED)
             return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
             raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")

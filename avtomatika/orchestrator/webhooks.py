@@ -85,7 +85,7 @@ class Webhooks:
 
     def _begin(self, delivery: Delivery) -> None:
         try:
-            webhook = load_webhook(delivery.body)
+            webhook = load_webhook(delivery.body, self._records.keyring.secret)
         except BadMessage as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
             self._intake.bury(delivery, reason=str(error))
@@ -144,7 +144,8 @@ class Webhooks:
 
     def _again(self, delivery: Delivery, webhook: WebhookMessage, delay_seconds: float) -> bool:
         """Have *webhook* come again later; False where somebody else has it."""
-        [done] = self._intake.settle_many([([webhook_message(webhook, delay_seconds=delay_seconds)], [delivery.tag])])
+        again = webhook_message(webhook, self._records.keyring.secret, delay_seconds=delay_seconds)
+        [done] = self._intake.settle_many([([again], [delivery.tag])])
         return done
 
     def _settle(self, delivery: Delivery, webhook: WebhookMessage, entry: HistoryEntry) -> None:

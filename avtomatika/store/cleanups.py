@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from avtomatika.core.job import Job
 from avtomatika.core.plan import FILES, TIMERS
+from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing, Router
 
@@ -24,12 +25,14 @@ class CleanupTimes:
 NO_CLEANUPS = CleanupTimes()
 
 
-def cleanup_message(cleanup: wire.Cleanup, *, delay_seconds: float = 0) -> Outgoing:
+def cleanup_message(cleanup: wire.Cleanup, secret: GroupSecret, *, delay_seconds: float = 0) -> Outgoing:
     """A clean-up on its way to those who do it."""
-    return Outgoing(FILES, FILES, wire.dump_cleanup(cleanup), delay_seconds=delay_seconds)
+    return Outgoing(FILES, FILES, wire.dump_cleanup(cleanup, secret), delay_seconds=delay_seconds)
 
 
-def cleanup_timers(job: Job, times: CleanupTimes, router: Router) -> Iterator[tuple[str, int, str | bytes]]:
+def cleanup_timers(
+    job: Job, times: CleanupTimes, router: Router, secret: GroupSecret
+) -> Iterator[tuple[str, int, str | bytes]]:
     """Name, milliseconds and message of each timer for *job*; none as long as it has not ended."""
     if not job.status.is_final:
         return
@@ -37,6 +40,6 @@ def cleanup_timers(job: Job, times: CleanupTimes, router: Router) -> Iterator[tu
     all_times = ((wire.INTERMEDIATE, times.intermediate_seconds), (wire.EVERYTHING, times.everything_seconds))
     for what, seconds in all_times:
         if seconds is not None:
-            body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id))
+            body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id), secret)
             due = Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(FILES, FILES, body)))
             yield timer_name(job.id, f"_{what}"), round(seconds * 1000), router.encode(due)

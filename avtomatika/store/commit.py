@@ -96,7 +96,7 @@ def commit_call(
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
     args.add_items([dump_entry(entry) for entry in step.history])
-    args.add_rows([*_timers(step, router, secret), *cleanup_timers(job, cleanups, router)])
+    args.add_rows([*_timers(step, router, secret), *cleanup_timers(job, cleanups, router, secret)])
     args.add_items([timer_name(job.id, timer_id) for timer_id in step.cancelled_timers])
     args.add_rows([_opened(job, task_id, router, secret) for task_id, _ in step.opened])
     args.add_items([task_id for task_id, _ in step.closed])

@@ -20,16 +20,16 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
         case SendTask(task):
             return task_message(job, task, secret)
         case SendWebhook(job_then):
-            return webhook_message(wire.WebhookMessage.of(job_then, version=version))
+            return webhook_message(wire.WebhookMessage.of(job_then, version=version), secret)
         case SendEvent():
             return step_message(outgoing, secret)
         case _:
             assert_never(outgoing)
 
 
-def webhook_message(webhook: wire.WebhookMessage, *, delay_seconds: float = 0) -> Outgoing:
+def webhook_message(webhook: wire.WebhookMessage, secret: GroupSecret, *, delay_seconds: float = 0) -> Outgoing:
     """A webhook on its way to those who deliver it."""
-    return Outgoing(WEBHOOKS, WEBHOOKS, wire.dump_webhook(webhook), delay_seconds=delay_seconds)
+    return Outgoing(WEBHOOKS, WEBHOOKS, wire.dump_webhook(webhook, secret), delay_seconds=delay_seconds)
 
 
 def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:

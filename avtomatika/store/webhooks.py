@@ -8,6 +8,7 @@ from avtomatika.schemas.wire import WebhookMessage
 from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call
 
+from .keyring import Keyring
 from .keys import Keys
 from .messages import webhook_message
 from .records import dump_entry
@@ -15,10 +16,14 @@ from .scripts import APPEND, WEBHOOK_SETTLED, WEBHOOK_TURN, run, server_errors
 
 
 class WebhookRecords:
-    """Over one server; *router* is that of the consumer that holds the deliveries."""
+    """Over one server; *router* is that of the consumer that holds the deliveries.
 
-    def __init__(self, server: Server, router: Router, *, prefix: str = "avt:") -> None:
+    Without a *keyring* the group's secret is the one that the server keeps.
+    """
+
+    def __init__(self, server: Server, router: Router, *, keyring: Keyring | None = None, prefix: str = "avt:") -> None:
         self._server = server
+        self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
         self._keys = Keys(prefix)
 
@@ -29,7 +34,7 @@ class WebhookRecords:
             return True
         stream, entry = self._router.parse_tag(tag)
         keys = [self._keys.job(webhook.job_id), self._keys.webhooks(webhook.job_id), stream]
-        payload = self._router.encode(webhook_message(webhook))
+        payload = self._router.encode(webhook_message(webhook, self.keyring.secret))
         call = Call(WEBHOOK_TURN, keys, [self._router.consumer_name, entry, webhook.number, payload])
         return bool(run(self._server, call) == b"TURN")
 

@@ -10,10 +10,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
+import redis
 
 from avtomatika import Blueprint, broker
 from avtomatika.broker import Intake, Outgoing
 from avtomatika.core.plan import FILES
+from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import TransientError
 from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
 from avtomatika.files.config import S3Config
@@ -89,9 +91,9 @@ class House:
                 orchestrator.turn()
             cleaning.turn()
 
-    def publish(self, cleanup: wire.Cleanup) -> None:
+    def publish(self, cleanup: wire.Cleanup, secret: GroupSecret | None = None) -> None:
         intake = Intake(self.stage.connection, [FILES], prefetch=1)
-        intake.settle_many([([cleanup_message(cleanup)], [])])
+        intake.settle_many([([cleanup_message(cleanup, secret or self.stage.store.keyring.secret)], [])])
         intake.close()
 
     def close(self) -> None:
@@ -119,6 +121,17 @@ def test_with_the_job_everything_goes(house: House) -> None:
     house.job_with_files()
 
     house.turn_until(house.cleaning(CleanupRules(Cleanup.DELETE)), lambda: not house.names())
+
+
+def test_a_forged_clean_up_removes_nothing(house: House) -> None:
+    job_id = house.job_with_files()
+    cleaning = house.cleaning(CleanupRules(Cleanup.DELETE))
+
+    house.publish(wire.Cleanup(job_id, wire.EVERYTHING), GroupSecret("that of another group"))
+    with redis.Redis.from_url(house.stage.url) as client:
+        house.turn_until(cleaning, lambda: client.xlen(f"avt:q:{FILES}:dead") == 1)
+
+    assert len(house.names()) == 2
 
 
 def test_what_one_could_not_do_another_does(house: House) -> None:

@@ -20,6 +20,7 @@ from avtomatika import Blueprint, PermanentError, broker
 from avtomatika.broker import Intake
 from avtomatika.core.job import Job
 from avtomatika.core.plan import WEBHOOKS
+from avtomatika.core.signing import GroupSecret
 from avtomatika.orchestrator.addresses import networks
 from avtomatika.orchestrator.posting import Poster
 from avtomatika.orchestrator.webhooks import Webhooks
@@ -287,8 +288,8 @@ def message(job: Job, url: str) -> wire.WebhookMessage:
     return wire.WebhookMessage.of(job.evolve(webhook_url=url, webhooks=1), version=job.version)
 
 
-def send(post: Post, webhook: wire.WebhookMessage) -> None:
-    sent = webhook_message(webhook)
+def send(post: Post, webhook: wire.WebhookMessage, secret: GroupSecret | None = None) -> None:
+    sent = webhook_message(webhook, secret or post.house.store.keyring.secret)
     with post.house.connection.Producer() as producer:
         producer.publish(
             sent.body,
@@ -494,3 +495,16 @@ def test_a_certificate_must_be_trusted_and_the_names(
     assert post.told(stranger)[0]["reason"].startswith("its certificate does not fit: ")
     assert post.told(known)[0]["type"] == "webhook_sent"
     assert post.told(other_name)[0]["reason"].startswith("its certificate does not fit: ")
+
+
+def test_a_forged_webhook_is_sent_to_nobody(post: Post) -> None:
+    """Whoever reaches the broker would else have us sign, and send, what they like."""
+    post.deliverer()
+    receiver = post.receiver()
+    job_id = post.create(receiver.url("/hook"))
+    post.turn_until(lambda: post.settled(job_id))
+
+    send(post, message(post.house.job(job_id), receiver.url("/evil")), GroupSecret("that of another group"))
+    post.turn_until(lambda: post.server.xlen(f"avt:q:{WEBHOOKS}:dead"))
+
+    assert [request.path for request in receiver.requests] == ["/hook"]

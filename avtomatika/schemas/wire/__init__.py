@@ -6,7 +6,7 @@ BadMessage; fields that we do not know are left alone, so that a newer sender ma
 
 from __future__ import annotations
 
-from .body import MAX_BYTES, VERSION, BadMessage, Forged
+from .body import MAX_BYTES, UNSIGNED, VERSION, BadMessage, Forged
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
 from .control import Cancel, dump_cancel, load_cancel
 from .due import Due, dump_due, load_due
@@ -19,6 +19,7 @@ __all__ = [
     "EVERYTHING",
     "INTERMEDIATE",
     "MAX_BYTES",
+    "UNSIGNED",
     "VERSION",
     "BadMessage",
     "Beat",

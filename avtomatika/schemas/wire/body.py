@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from avtomatika.core.jsonable import MAX_DEPTH
-from avtomatika.core.signing import Signer
+from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas.fields import Field
 
@@ -21,6 +21,8 @@ from avtomatika.schemas.fields import Field
 VERSION = 1
 #: Larger messages are refused unread: data of that size belongs into files.
 MAX_BYTES = 8 * 1024 * 1024
+#: What is said of a message of the group that is not by it.
+UNSIGNED = "it does not carry the group's signature"
 #: A message may be this much deeper than the data in it.
 _ENVELOPE_DEPTH = 4
 
@@ -93,6 +95,14 @@ def load_kind(kind: str, raw: str | bytes) -> dict[str, Any]:
     body = load(kind, raw)
     if body.get("kind") != kind:
         raise bad(kind, body, "kind", repr(kind))
+    return body
+
+
+def load_own(kind: str, raw: str | bytes, secret: GroupSecret) -> dict[str, Any]:
+    """Like :func:`load_kind`, of what the group alone says. Raises Forged where somebody else has."""
+    body = load_kind(kind, raw)
+    if not secret.is_signed(raw.encode() if isinstance(raw, str) else raw):
+        raise Forged(kind, job_id=str(body.get("job_id")), reason=UNSIGNED)
     return body
 
 

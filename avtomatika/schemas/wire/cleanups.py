@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import identifier, one_of, or_null
 
-from .body import dump, load_kind, read
+from .body import dump, load_own, read
 
 #: What may go: what the job's result does not name, or all of its files.
 INTERMEDIATE, EVERYTHING = "intermediate", "everything"
@@ -23,11 +24,12 @@ class Cleanup:
     parent_id: str | None = None
 
 
-def dump_cleanup(cleanup: Cleanup) -> str:
-    """The body of a clean-up."""
-    return dump("cleanup", {"job_id": cleanup.job_id, "what": cleanup.what, "parent_id": cleanup.parent_id})
+def dump_cleanup(cleanup: Cleanup, secret: GroupSecret) -> str:
+    """The body of a clean-up, signed: nobody else has files removed."""
+    values = {"job_id": cleanup.job_id, "what": cleanup.what, "parent_id": cleanup.parent_id}
+    return dump("cleanup", values, signer=secret)
 
 
-def load_cleanup(raw: str | bytes) -> Cleanup:
-    """The clean-up that *raw* holds."""
-    return Cleanup(**read("cleanup", load_kind("cleanup", raw), _FIELDS))
+def load_cleanup(raw: str | bytes, secret: GroupSecret) -> Cleanup:
+    """The clean-up that *raw* holds; raises Forged where it is not by the group."""
+    return Cleanup(**read("cleanup", load_own("cleanup", raw, secret), _FIELDS))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from avtomatika.core.job import Job, Json
+from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import attempt, count, identifier, json_object, text
 
-from .body import dump, load_kind, now_ms, read
+from .body import dump, load_own, now_ms, read
 
 _FIELDS = (
     identifier("job_id"),
@@ -70,11 +71,11 @@ class WebhookMessage:
         return replace(self, postponed=self.postponed + 1)
 
 
-def dump_webhook(webhook: WebhookMessage) -> str:
-    """The body of the message."""
-    return dump("webhook", {name: getattr(webhook, name) for name, _, _ in _FIELDS})
+def dump_webhook(webhook: WebhookMessage, secret: GroupSecret) -> str:
+    """The body of the message, signed: nobody else says what we send out."""
+    return dump("webhook", {name: getattr(webhook, name) for name, _, _ in _FIELDS}, signer=secret)
 
 
-def load_webhook(raw: str | bytes) -> WebhookMessage:
-    """The webhook that *raw* holds."""
-    return WebhookMessage(**read("webhook", load_kind("webhook", raw), _FIELDS))
+def load_webhook(raw: str | bytes, secret: GroupSecret) -> WebhookMessage:
+    """The webhook that *raw* holds; raises Forged where it is not by the group."""
+    return WebhookMessage(**read("webhook", load_own("webhook", raw, secret), _FIELDS))
