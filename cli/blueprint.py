@@ -110,11 +110,21 @@ def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) 
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: stdout]"
 )
+@click.option("--live", is_flag=True, help="With what its jobs and queues on the server do.")
 @_blueprints_option
-def graph(name: str, form: str, output: Path | None, blueprints: str) -> None:
-    """Draw the states and transitions of blueprint NAME."""
+def graph(name: str, form: str, output: Path | None, live: bool, blueprints: str) -> None:
+    """Draw the states and transitions of blueprint NAME.
+
+    With --live: how many jobs are where, what waits in the queues, and of each transition how many of the last jobs
+    took it, how long that took, and how many attempts failed.
+    """
     (plan,) = _plans(blueprints, name)
-    source = dot(plan)
+    overlay = None
+    if live:
+        from .blueprint_live import traffic_of
+
+        overlay = traffic_of(plan)
+    source = dot(plan, overlay=overlay)
     picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
     if output is None:
         click.echo(picture, nl=False)

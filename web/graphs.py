@@ -10,9 +10,10 @@ from flask import Response, jsonify, request
 from avtomatika.core.graph import dot
 from avtomatika.core.path import JobPath
 from avtomatika.core.plan import Plan
+from avtomatika.core.traffic import LiveTraffic
 from avtomatika.drawing import draw
 from avtomatika.schemas.api import StateSchema
-from avtomatika.schemas.api_graphs import StaySchema
+from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json
 
 #: What a graph may be asked as.
 MEDIA_TYPES = {
@@ -27,10 +28,10 @@ _PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 _draw_once = lru_cache(maxsize=32)(draw)
 
 
-def graph_response(plan: Plan, *, format: str | None, path: JobPath | None = None) -> Response:
-    """The graph of *plan*, with the *path* of a job through it, as *format* or else as the request accepts it."""
+def graph_response(plan: Plan, *, format: str | None, over: JobPath | LiveTraffic | None = None) -> Response:
+    """The graph of *plan* and what lies *over* it, as *format* or else as the request accepts it."""
     wanted = format or _accepted()
-    response = _as_json(plan, path) if wanted == "json" else _as_picture(plan, path, wanted)
+    response = _as_json(plan, over) if wanted == "json" else _as_picture(plan, over, wanted)
     response.vary.add("Accept")
     return response
 
@@ -41,15 +42,15 @@ def _accepted() -> str:
     return names[request.accept_mimetypes.best_match(names, default=MEDIA_TYPES["dot"])]
 
 
-def _as_picture(plan: Plan, path: JobPath | None, format: str) -> Response:
-    source = dot(plan, overlay=path)
+def _as_picture(plan: Plan, over: JobPath | LiveTraffic | None, format: str) -> Response:
+    source = dot(plan, overlay=over.traffic if isinstance(over, LiveTraffic) else over)
     content = source.encode() if format == "dot" else _draw_once(source, format)
     response = Response(content, mimetype=MEDIA_TYPES[format])
     response.headers["Content-Security-Policy"] = _PICTURE_POLICY
     return response
 
 
-def _as_json(plan: Plan, path: JobPath | None) -> Response:
+def _as_json(plan: Plan, over: JobPath | LiveTraffic | None) -> Response:
     graph: dict[str, Any] = {
         "blueprint": plan.blueprint,
         "plan": plan.plan8,
@@ -66,6 +67,8 @@ def _as_json(plan: Plan, path: JobPath | None) -> Response:
             for state, transition in plan.edges()
         ],
     }
-    if path is not None:
-        graph |= {"path": path.states, "present": path.present, "stays": StaySchema(many=True).dump(path.stays)}
+    if isinstance(over, JobPath):
+        graph |= {"path": over.states, "present": over.present, "stays": StaySchema(many=True).dump(over.stays)}
+    elif over is not None:
+        graph["live"] = traffic_as_json(over)
     return jsonify(graph)

@@ -1,10 +1,18 @@
-"""Answers of the HTTP API about graphs: where a job was."""
+"""Answers of the HTTP API about graphs: where a job was, and how all jobs of a blueprint fare."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from marshmallow import Schema, fields
 
-from .api_fields import Timestamp
+from avtomatika.core.traffic import LiveTraffic, Running
+
+from .api_fields import Timestamp, rfc3339
+
+#: So many running jobs are named, the newest.
+_NAMED_JOBS = 100
 
 
 class StaySchema(Schema):
@@ -19,3 +27,43 @@ class StaySchema(Schema):
     attempts = fields.Integer(metadata={"description": "of tasks, that ended meanwhile"})
     failures = fields.Integer(metadata={"description": "those of them that failed"})
     branches = fields.Integer(metadata={"description": "of a fan-out, that ended meanwhile"})
+
+
+def traffic_as_json(live: LiveTraffic) -> Mapping[str, Any]:
+    """``{"at", "jobs", "states", "queues", "sampled", "edges", "running"}``."""
+    traffic = live.traffic
+    return {
+        "at": rfc3339(live.now_ms),
+        "jobs": live.count,
+        "states": dict(traffic.jobs),
+        "queues": [
+            {"queue": queue, "waiting": depth.waiting, "in_hand": depth.in_hand}
+            for queue, depth in traffic.depths.items()
+        ],
+        "sampled": traffic.sampled,
+        "edges": [
+            {
+                "source": source,
+                "target": target,
+                "outcome": outcome,
+                "count": figures.count,
+                "share": round(figures.share, 4),
+                "p50_ms": figures.p50_ms,
+                "p95_ms": figures.p95_ms,
+                "failure_share": round(figures.failure_share, 4),
+            }
+            for (source, target, outcome), figures in traffic.edges.items()
+        ],
+        "running": [_running(live, job) for job in live.running[:_NAMED_JOBS]],
+    }
+
+
+def _running(live: LiveTraffic, job: Running) -> Mapping[str, Any]:
+    end_ms = live.expected_end_ms(job)
+    return {
+        "id": job.job_id,
+        "status": job.status,
+        "state": job.state,
+        "since": rfc3339(job.since_ms),
+        "expected_end": None if end_ms is None else rfc3339(end_ms),
+    }

@@ -127,3 +127,11 @@ class GraphQuerySchema(Strict):
     """How to draw a graph; without it the ``Accept`` header decides."""
 
     format = fields.String(load_default=None, validate=OneOf(["dot", "svg", "png", "json"]))
+
+
+class BlueprintGraphQuerySchema(GraphQuerySchema):
+    """How to draw the graph of a blueprint."""
+
+    live = fields.Boolean(
+        load_default=False, metadata={"description": "with the figures of its jobs and queues; for operators"}
+    )

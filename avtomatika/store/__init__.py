@@ -13,6 +13,7 @@ from .records import JobFilter
 from .registry import Registry, WorkerRecord
 from .sessions import Pair, Refreshed, Session, Sessions
 from .store import Store
+from .traffic import TrafficRecords
 from .upkeep import Upkeep
 from .webhooks import WebhookRecords
 
@@ -44,6 +45,7 @@ __all__ = [
     "State",
     "Store",
     "StoredData",
+    "TrafficRecords",
     "Upkeep",
     "WantedBranches",
     "WebhookRecords",

@@ -59,6 +59,7 @@ BEAT_WORKER = _read("beat_worker", _FINISHES)
 CHOSEN = _read("chosen", _FINISHES)
 ANNOUNCE = _read("announce", _FINISHES)
 UNFINISHED = _read("unfinished", _FINISHES)
+OF_BLUEPRINT = _read("of_blueprint", _FINISHES)
 
 
 @contextmanager

@@ -49,6 +49,7 @@ from .signals import (
     signal_call,
     too_late,
 )
+from .traffic import TrafficRecords
 
 
 class Store:
@@ -74,9 +75,10 @@ class Store:
         self._job_ttl_ms = job_ttl_seconds * 1000
         self._cleanups = cleanups
         self._memory = ServerMemory(server)
-        #: The workers that these jobs are for, and the plans that they have.
+        #: The workers that these jobs are for, the plans that they have, and how they fare.
         self.registry = Registry(server, prefix=prefix)
         self.plans = Plans(server, self._keys)
+        self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
     def connect(

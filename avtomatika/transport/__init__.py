@@ -10,6 +10,7 @@ from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
 from .keys import Keys
 from .routing import Route, Router
 from .server import Server
+from .topology import Topology
 from .transport import Transport
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Route",
     "Router",
     "Server",
+    "Topology",
     "Transport",
     "connect",
     "is_passing",

@@ -179,3 +179,13 @@ def test_a_job_that_is_over_needs_nothing(old: Old, asked: Any) -> None:
     assert job is not None
     assert job.status.is_final
     assert asked("plan", "--apply").code == 0
+
+
+def test_the_graph_shows_the_jobs_that_there_are(old: Old, run: Run, redis_url: str) -> None:
+    old.create()
+
+    done = run("blueprint", "graph", "greetings", "--live", REDIS_URL=redis_url)
+
+    assert done.code == 0
+    assert "1 jobs, figures of the last 0 that are over" in done.stdout
+    assert r"start\ntask: greet\n1 job" in done.stdout

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
+from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.job import Job
 from avtomatika.web import graphs
 
-from .conftest import problem, video
+from .conftest import created_id, problem, video
 
+Move = Callable[..., Job]
 GRAPH = "/api/v1/blueprints/video/graph"
 
 
@@ -138,3 +141,20 @@ def test_a_drawing_that_fails_tells_nothing_of_the_inside(
     assert "secret" not in body["detail"]
     assert "secret-of-the-inside" in caplog.text
     assert body["incident"] in caplog.text
+
+
+def test_a_live_graph_has_figures_for_operators(operator: FlaskClient, alice: FlaskClient, move: Move) -> None:
+    running = created_id(alice)
+    move(GoTo("encode"), DispatchTask("encode", {}, transitions={"success": "publish"}))
+
+    live = operator.get(f"{GRAPH}?live=1&format=json").json["live"]
+
+    assert (live["jobs"], live["states"], live["sampled"], live["edges"]) == (1, {"encode": 1}, 0, [])
+    assert [(job["id"], job["state"], job["expected_end"]) for job in live["running"]] == [(running, "encode", None)]
+    assert {each["queue"] for each in live["queues"]} == {*video.plan.queues, *video.plan.task_types}
+    assert "1 job" in operator.get(f"{GRAPH}?live=1").text
+
+
+def test_a_live_graph_is_for_operators(alice: FlaskClient) -> None:
+    assert alice.get(f"{GRAPH}?live=1").status_code == 403
+    assert alice.get(f"{GRAPH}?live=soon").status_code == 422

@@ -8,8 +8,9 @@ from flask import Response
 
 from avtomatika.core.plan import Plan
 from avtomatika.schemas.api import BlueprintListSchema, PlanSchema
-from avtomatika.schemas.api_requests import GraphQuerySchema
+from avtomatika.schemas.api_requests import BlueprintGraphQuerySchema
 
+from ..access import require_operator
 from ..graphs import graph_response
 from ..routes import Routes
 from ..site import site
@@ -32,8 +33,12 @@ def show_blueprint(name: str) -> Plan:
 
 
 @routes.get("/<name>/graph")
-@routes.arguments(GraphQuerySchema, location="query")
+@routes.arguments(BlueprintGraphQuerySchema, location="query")
 @routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
 def show_graph(wanted: dict[str, Any], name: str) -> Response:
-    """Draw the graph of a blueprint"""
-    return graph_response(site().plan(name), format=wanted["format"])
+    """Draw the graph of a blueprint, as it is or with what its jobs do"""
+    plan = site().plan(name)
+    if not wanted["live"]:
+        return graph_response(plan, format=wanted["format"])
+    require_operator()
+    return graph_response(plan, format=wanted["format"], over=site().store.traffic.of(plan))

@@ -71,7 +71,7 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     job = callers_job(job_id)
     plan = site().plan(job.blueprint)
     path = JobPath.of(plan, job, _whole_history(job_id), now_ms=time_ns() // 1_000_000)
-    return graph_response(plan, format=wanted["format"], path=path)
+    return graph_response(plan, format=wanted["format"], over=path)
 
 
 def callers_job(job_id: str) -> Job:

@@ -1,0 +1,104 @@
+"""Reads how the jobs of a blueprint fare: which are where, what their queues hold, what those that are over tell.
+
+Nothing is counted while jobs run: a commit costs nothing more for it. It is read when somebody asks, and kept for some
+seconds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from time import monotonic
+
+import orjson
+
+from avtomatika.core.job import JobStatus, RecordedEntry
+from avtomatika.core.plan import Plan
+from avtomatika.core.traffic import Depth, LiveTraffic, Running, Traffic
+from avtomatika.transport import Router, Server, Topology
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .records import load_entry
+from .scripts import OF_BLUEPRINT, read_all, run, server_errors
+
+#: What was read so lately is read again by nobody.
+_FRESH_SECONDS = 5.0
+#: Histories of so many jobs that are over, the newest, and of each so many entries.
+_SAMPLE = 200
+_LONGEST_HISTORY = 1000
+#: Of running jobs so many are looked at.
+_MOST_RUNNING = 10_000
+#: Looked for among so many of the newest jobs, a page at a time.
+_NEWEST, _PAGE = 5000, 1000
+_PIPELINE = 500
+
+
+class TrafficRecords:
+    """Of the jobs and queues of one server. Threads may share it."""
+
+    def __init__(self, server: Server, router: Router, keys: Keys) -> None:
+        self._server = server
+        self._topology = Topology(server, router)
+        self._keys = keys
+        self._read: dict[str, tuple[float, LiveTraffic]] = {}
+        self._lock = Lock()
+
+    def of(self, plan: Plan) -> LiveTraffic:
+        """How jobs of the blueprint of *plan* fare, a few seconds old at most. Raises Unavailable."""
+        with self._lock:
+            known = self._read.get(plan.plan8)
+            if known is None or monotonic() - known[0] > _FRESH_SECONDS:
+                known = self._read[plan.plan8] = (monotonic(), self._look(plan))
+            return known[1]
+
+    def _look(self, plan: Plan) -> LiveTraffic:
+        [clock] = read_all(self._server, [("TIME",)])
+        count, running = self._running(plan.blueprint)
+        traffic = Traffic.of(
+            plan,
+            self._histories(plan.blueprint),
+            jobs=Counter(job.state for job in running),
+            depths=self._depths([*plan.queues, *plan.task_types]),
+        )
+        return LiveTraffic(traffic, running, count, int(clock[0]) * 1000 + int(clock[1]) // 1000)
+
+    def _running(self, blueprint: str) -> tuple[int, list[Running]]:
+        statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
+        call = Call(OF_BLUEPRINT, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
+        count, job_ids = run(self._server, call)
+        found = []
+        for page in _pages([job_id.decode() for job_id in job_ids], _PIPELINE):
+            commands = [("HMGET", self._keys.job(job_id), "status", "doc", "updated") for job_id in page]
+            for job_id, (status, doc, updated) in zip(page, read_all(self._server, commands), strict=True):
+                if doc is not None:
+                    state = str(orjson.loads(doc)["state"])
+                    found.append(Running(job_id, status.decode(), state, int(updated)))
+        return int(count), sorted(found, key=lambda job: job.job_id, reverse=True)
+
+    def _histories(self, blueprint: str) -> Iterator[list[RecordedEntry]]:
+        left = _SAMPLE
+        for first in range(0, _NEWEST, _PAGE):
+            newest = ("ZRANGE", self._keys.by_blueprint(blueprint), first, first + _PAGE - 1, "REV")
+            job_ids = [job_id.decode() for job_id in read_all(self._server, [newest])[0]]
+            finals = read_all(self._server, [("HGET", self._keys.job(job_id), "final") for job_id in job_ids])
+            over = [job_id for job_id, final in zip(job_ids, finals, strict=True) if final == b"1"][:left]
+            left -= len(over)
+            for page in _pages(over, _PIPELINE):
+                commands = [("LRANGE", self._keys.history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in page]
+                for rows in read_all(self._server, commands):
+                    yield [load_entry(seq, row) for seq, row in enumerate(rows, start=1)]
+            if not left or len(job_ids) < _PAGE:
+                return
+
+    def _depths(self, queues: Sequence[str]) -> dict[str, Depth]:
+        with server_errors():
+            waiting = {queue: self._topology.size(queue) for queue in queues}
+            sizes = self._topology.sizes(queues)
+        return {queue: Depth(waiting[queue], max(sizes[queue] - waiting[queue], 0)) for queue in queues}
+
+
+def _pages(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for first in range(0, len(values), size):
+        yield values[first : first + size]
