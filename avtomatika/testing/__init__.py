@@ -32,6 +32,7 @@ def run(
     max_transitions: int = 100,
     max_retries: int = 3,
     after: EndedJob | None = None,
+    files: Mapping[str, Json] | None = None,
 ) -> EndedJob:
     """Run one job of *blueprint* to its end.
 
@@ -39,7 +40,8 @@ def run(
     to raise, :data:`NOBODY`, :data:`SILENCE`, or anything else, which is the result. *approvals* maps states that ask
     a person to what is decided: a word, or a function of the message that answers one; nobody decides where none is
     given. *blueprints* are others that jobs may run. *after* is a job that ran before: its data stores are found as it
-    left them. Raises BlueprintError where a blueprint does not compile, SkillError for a task that nothing does.
+    left them. *files* are the values that ``task_files`` reads, by URI. Raises BlueprintError where a blueprint does
+    not compile, SkillError for a task that nothing does.
 
     >>> bp = Blueprint(name="double")
     >>> @bp.handler(is_start=True, may_go_to=["end"])
@@ -59,6 +61,7 @@ def run(
             approvals=approvals or {},
             runner=runner,
             rules=Rules(max_transitions, max_retries),
+            files=files,
         )
         if after is not None:
             world.data = after.data_stores.data

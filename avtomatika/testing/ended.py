@@ -14,7 +14,8 @@ class EndedJob:
     """A job that has come to its end, or to rest: quarantined, or waiting for what never comes.
 
     ``history`` has times in milliseconds since the first job began; ``notes`` are the events that were ignored;
-    ``data_stores`` are those of its blueprint as it left them; ``children`` the jobs that it started, in order.
+    ``data_stores`` are those of its blueprint as it left them; ``children`` the jobs that it started, in order;
+    ``files`` what ``task_files`` can read, by URI.
     """
 
     job: Job
@@ -22,6 +23,7 @@ class EndedJob:
     notes: tuple[Mapping[str, Json], ...]
     data_stores: DataStores = field(repr=False)
     children: tuple[EndedJob, ...] = ()
+    files: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property
     def status(self) -> JobStatus:

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from time import time
 from typing import Any
@@ -22,6 +23,8 @@ from avtomatika.core.rules import Rules
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 from avtomatika.errors import NoRoute, SkillError
+from avtomatika.files.handler_files import files_for
+from avtomatika.files.memory import MemoryObjects
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
 from avtomatika.orchestrator.work import Arrival, ClientOf, Surroundings, Work
 from avtomatika.schemas import wire
@@ -60,6 +63,7 @@ class World:
         runner: asyncio.Runner,
         rules: Rules,
         client_of: ClientOf = Client,
+        files: Mapping[str, Json] | None = None,
     ) -> None:
         self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
         self._skills = skills
@@ -68,6 +72,7 @@ class World:
         self._client_of = client_of
         self._rules = replace(rules, plans={name: each.plan for name, each in self._blueprints.items()})
         self.data: Data = MemoryData()
+        self._files = MemoryObjects(files or {})
         self._queues = {str(binding.key): binding.queue for each in blueprints for binding in each.plan.bindings}
         self._events: deque[tuple[str, Event]] = deque()
         self._tasks: deque[Task] = deque()
@@ -97,14 +102,14 @@ class World:
         kept = self._jobs[job_id]
         stores = DataStores(kept.blueprint, self.data, is_async=False)
         children = tuple(self._ended(child) for child in kept.job.children)
-        return EndedJob(kept.job, tuple(kept.history), tuple(kept.notes), stores, children)
+        return EndedJob(kept.job, tuple(kept.history), tuple(kept.notes), stores, children, self._files.values)
 
     # ------------------------------------------------------------ as the orchestrator
 
     def _advance(self, queue: str, event: Event) -> None:
         kept = self._jobs[event.job_id]
         arrival = Arrival(Delivery("memory", queue, b"", {}, 1), event)
-        surroundings = Surroundings(client_of=self._client_of, data=self.data)
+        surroundings = Surroundings(client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files))
         work = Work(
             kept.job, kept.blueprint, [arrival], rules=self._rules, surroundings=surroundings, answers=kept.answers
         )

@@ -194,6 +194,23 @@ def test_a_worker_without_s3_says_what_is_missing(make_product: Callable[[str], 
     assert "S3_BUCKET is not set" in str(job.error)
 
 
+def test_skills_in_processes_of_their_own_have_files_too(
+    make_product: Callable[[str], Product], cloud: Cloud, results: str, film: str, tmp_path: Path
+) -> None:
+    payload = tmp_path / "payloads"
+    product = make_product(
+        f"S3_ENDPOINT_URL={cloud.url}\nS3_ACCESS_KEY=a\nS3_SECRET_KEY=b\nS3_BUCKET={results}\n"
+        f"WORKER_PAYLOAD_DIR={payload}\nWORKER_POOL=process\nWORKER_CONCURRENCY=1\n"
+    )
+
+    job = product.run("beside", film)
+
+    assert job.status == "finished", job
+    result: Any = job.result
+    assert cloud.read(result["output"]) == b"film!"
+    assert list((payload / "tasks").iterdir()) == []
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_a_file_of_any_size_goes_through_a_worker_in_100_mb(

@@ -565,6 +565,7 @@ def give(redis_url: str) -> Iterator[Callable[..., None]]:
             outcomes=("success",),
             reply_exchange="avt.steps",
             reply_prefix=f"video@{PLANS[0].plan8}.encode",
+            client="alice",
         )
         intake.settle_many([([Outgoing(TASKS, queue, wire.dump_task(task))], ())])
 
@@ -583,7 +584,8 @@ def test_a_task_in_a_workers_own_queue_goes_to_that_worker_alone(
     give("@one")
 
     assert two.poll(timeout=0.5).status_code == 204
-    assert one.poll().json["task_id"] == "g0-1.1.0"
+    task = one.poll().json
+    assert (task["task_id"], task["client"]) == ("g0-1.1.0", "alice")
 
 
 def test_a_task_for_a_worker_that_is_not_asking_waits_until_it_does(
