@@ -108,6 +108,22 @@ def history(api: ApiClient, job_id: str, as_json: bool) -> None:
         click.echo(f"{len(found['notes'])} notes about what was ignored: see --json", err=True)
 
 
+@command.command("why")
+@click.argument("job_id")
+@json_option
+@click.pass_obj
+def print_why(api: ApiClient, job_id: str, as_json: bool) -> None:
+    """Say why a job does not move."""
+    told = api.why(job_id)
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"{told['job_id']} is {told['status']} in {told['current_state']!r}.")
+    for reason in told["reasons"]:
+        about = "" if reason["job_id"] == job_id else f"{reason['job_id']}: "
+        click.echo(f"{about}{reason['text']}")
+
+
 @command.command()
 @click.argument("job_id")
 @json_option

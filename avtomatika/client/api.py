@@ -100,6 +100,10 @@ class ApiClient(Caller):
         children = tuple(self.export(child) for child in job["children"])
         return Recording(job, self.history(job_id)["events"], children)
 
+    def why(self, job_id: str) -> dict[str, Any]:
+        """Why the job does not move: ``reasons``, each with ``code``, ``text`` and ``facts``."""
+        return self._json("GET", f"{_job_path(job_id)}/why")
+
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job; answers it as it then is. Raises Conflict where it is over."""
         return self._json("POST", f"{_job_path(job_id)}/cancel")

@@ -28,6 +28,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, Quota, create_call, first_step
 from .ids import new_job_id
+from .inquiry import Inquiry
 from .keyring import Keyring
 from .keys import Keys
 from .listing import list_jobs
@@ -77,6 +78,8 @@ class Store:
         self._memory = ServerMemory(server)
         #: The workers that these jobs are for, the plans that they have, and how they fare.
         self.registry = Registry(server, prefix=prefix)
+        #: Why they do not move.
+        self.inquiry = Inquiry(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
 

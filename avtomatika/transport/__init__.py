@@ -10,6 +10,7 @@ from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
 from .keys import Keys
 from .routing import Route, Router
 from .server import Server
+from .survey import Held, Letter, QueueFigures, Survey, Waits
 from .topology import Topology
 from .transport import Transport
 
@@ -17,15 +18,20 @@ __all__ = [
     "ON_DEAD_HEADER",
     "CallbackFailed",
     "Channel",
+    "Held",
     "Keys",
+    "Letter",
     "MessageTooLarge",
     "NoRoute",
     "Outgoing",
+    "QueueFigures",
     "Route",
     "Router",
     "Server",
+    "Survey",
     "Topology",
     "Transport",
+    "Waits",
     "connect",
     "is_passing",
 ]

@@ -210,3 +210,12 @@ def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) ->
     page = requests.get(link, timeout=5)
 
     assert (page.status_code, "Shall we?" in page.text) == (200, True)
+
+
+def test_why_says_what_a_job_waits_for(run: Run, asking_id: str) -> None:
+    told = run("job", "why", asking_id).stdout.splitlines()
+    data = json.loads(run("job", "why", asking_id, "--json").stdout)
+
+    assert told[0] == f"{asking_id} is waiting_for_human in 'ask'."
+    assert "Shall we? The answer is one of approved, rejected." in told[1]
+    assert [reason["code"] for reason in data["reasons"]] == ["waits_for_human"]

@@ -292,3 +292,17 @@ def test_no_answer_shows_a_token(app: Flask, operator: FlaskClient, move: Move) 
     answers = [operator.get(f"/api/v1/jobs/{job_id}{suffix}").text for suffix in ("", "/history", "/graph")]
 
     assert OPERATOR_TOKEN not in "".join(answers)
+
+
+def test_why_a_job_does_not_move_is_told_to_whom_it_belongs(
+    alice: FlaskClient, bob: FlaskClient, move: Callable[..., Job]
+) -> None:
+    job_id = created_id(alice)
+    move(GoTo("encode"), DispatchTask("encode", {}, transitions={"success": "publish"}))
+
+    told = alice.get(f"/api/v1/jobs/{job_id}/why").json
+
+    assert (told["job_id"], told["status"], told["current_state"]) == (job_id, "waiting_for_worker", "encode")
+    assert [reason["code"] for reason in told["reasons"]] == ["plan_not_served", "task_queued", "no_worker"]
+    assert told["reasons"][1]["facts"]["queue"] == "encode"
+    problem(bob.get(f"/api/v1/jobs/{job_id}/why"), 404, "not_found")

@@ -11,10 +11,12 @@ from flask import Response, jsonify
 
 from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.core.path import JobPath
+from avtomatika.core.why import explain
 from avtomatika.errors import NotFound
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
 from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobListQuerySchema, JobQuerySchema
+from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobFilter
 
 from ..access import caller
@@ -61,6 +63,15 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     events, following = site().store.history(job_id, **wanted)
     notes = [_dated(note) for note in site().store.notes(job_id)]
     return {"job_id": job_id, "events": events, "notes": notes, "next": following}
+
+
+@routes.get("/<job_id>/why")
+@routes.response(200, WhySchema)
+def show_why(job_id: str) -> dict[str, Any]:
+    """Say why a job does not move"""
+    job = callers_job(job_id)
+    reasons = explain(site().store.inquiry.facts(job))
+    return {"job_id": job.id, "status": job.status, "current_state": job.current_state, "reasons": reasons}
 
 
 @routes.get("/<job_id>/graph")

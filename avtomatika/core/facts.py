@@ -1,0 +1,50 @@
+"""What is known of a job that does not move, and of all that it may wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .job import Job
+from .standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class AbleWorker:
+    """A worker that was heard of *silent_ms* ago; *is_there* unless it has been silent for too long, or has left."""
+
+    worker_id: str
+    skills: frozenset[str]
+    silent_ms: int
+    is_there: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePlace:
+    """The queue of what the job waits for: *waiting* messages in all, *before* it, or *holder* who has it."""
+
+    queue: str
+    waiting: int = 0
+    before: int | None = None
+    holder: str | None = None
+    silent_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """*job* has some of its open tasks where it is a fan-out. *due_ms* has the timers that are armed, by id.
+
+    *plan_silent_ms* is None where nobody ever announced the plan. *places* are by task id; that of the next step is
+    under the job's. *child* are the facts of the job that it waits for, None where that is gone.
+    """
+
+    job: Job
+    now_ms: int
+    standing: Standing = field(default_factory=Standing)
+    due_ms: Mapping[str, int] = field(default_factory=dict)
+    plan_silent_ms: int | None = 0
+    places: Mapping[str, QueuePlace] = field(default_factory=dict)
+    workers: Sequence[AbleWorker] = ()
+    memory_share: float = 0.0
+    child: Facts | None = None

@@ -1,0 +1,360 @@
+"""Why a job does not move, case by case: real queues, real timers, real workers' words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from avtomatika import Blueprint, TransientError
+from avtomatika.core.job import Job
+from avtomatika.core.why import Reason, explain
+from avtomatika.schemas import wire
+from avtomatika.transport import connect
+
+from ..conftest import OwnServer
+from .conftest import Stage
+
+Made = Callable[..., Stage]
+
+
+def film() -> Blueprint:
+    bp = Blueprint("film")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any, initial_data: dict[str, Any]) -> None:
+        actions.dispatch_task(
+            "encode",
+            {},
+            transitions={"success": "done"},
+            dispatch_timeout=initial_data.get("dispatch_timeout"),
+            result_timeout=initial_data.get("result_timeout"),
+        )
+
+    @bp.handler(is_end=True)
+    def done() -> str:
+        return "ok"
+
+    return bp
+
+
+def reasons(house: Stage, job_id: str) -> list[Reason]:
+    return explain(house.store.inquiry.facts(house.job(job_id)))
+
+
+def codes(house: Stage, job_id: str) -> list[str]:
+    return [reason.code for reason in reasons(house, job_id)]
+
+
+def texts(house: Stage, job_id: str) -> str:
+    return "\n".join(reason.text for reason in reasons(house, job_id))
+
+
+def queued(house: Stage, **data: Any) -> str:
+    """A job whose task is in the queue."""
+    job_id = house.create(house.blueprints[0], **data)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    return job_id
+
+
+@pytest.fixture
+def house(stage: Made) -> Stage:
+    """Films, with one orchestrator."""
+    made = stage(film())
+    made.orchestrator()
+    return made
+
+
+def register(house: Stage, worker_id: str, status: str = "idle") -> None:
+    house.store.registry.register(worker_id, {"type": "", "version": "", "skills": [{"name": "encode"}]})
+    house.store.registry.beat(worker_id, {"status": status})
+
+
+# ---------------------------------------------------------------- nobody decides
+
+
+def test_without_an_orchestrator_the_plan_is_served_by_nobody(stage: Made) -> None:
+    house = stage(film())
+    job_id = house.create(house.blueprints[0])
+
+    served, waits = reasons(house, job_id)
+
+    assert (served.code, waits.code) == ("plan_not_served", "waits_for_orchestrator")
+    assert "no orchestrator ever has" in served.text
+    assert "run the handler of 'start'" in waits.text
+    assert "1 message waiting" in waits.text
+
+
+def test_a_plan_that_was_served_once_says_how_long_ago(house: Stage) -> None:
+    job_id = queued(house)
+    with connect(house.url) as client:
+        [(name, at)] = client.zrange("avt:plans", 0, -1, withscores=True)
+        client.zadd("avt:plans", {name: at - 3_700_000})
+
+    [served, *_] = reasons(house, job_id)
+
+    assert "the last one did 1 hour 1 minute ago" in served.text
+
+
+def test_a_handler_that_failed_says_when_it_is_tried_again(stage: Made) -> None:
+    bp = Blueprint("shaky")
+
+    @bp.handler(is_start=True, may_go_to=["done"])
+    def start() -> None:
+        raise RuntimeError("the moon is in the way")
+
+    @bp.handler(is_end=True)
+    def done() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until(lambda: house.job(job_id).handler_failures)
+
+    [reason] = reasons(house, job_id)
+
+    assert reason.code == "handler_back_off"
+    assert reason.text.startswith("The handler of 'start' has failed once")
+
+
+# ---------------------------------------------------------------- tasks
+
+
+def test_a_queued_task_says_its_place_and_that_no_worker_is_there(house: Stage) -> None:
+    first, second = queued(house), queued(house)
+
+    waits, nobody = reasons(house, second)
+
+    assert (waits.code, nobody.code) == ("task_queued", "no_worker")
+    assert waits.text.endswith("at place 2 of 2 in queue 'encode'.")
+    assert waits.facts["before"] == 1
+    assert "at place 1 of 2" in texts(house, first)
+    assert nobody.text == "No worker with the skill 'encode' is there. Start one that has it."
+
+
+def test_a_queued_task_says_how_many_workers_could_take_it(house: Stage) -> None:
+    job_id = queued(house, dispatch_timeout=3600)
+    register(house, "w-1", "full")
+    register(house, "w-2")
+
+    _, able, limit = reasons(house, job_id)
+
+    assert able.text == "2 workers have the skill 'encode': 1 full, 1 idle."
+    assert limit.code == "dispatch_limit"
+    assert limit.text.startswith("The task must be taken within ")
+
+
+def test_workers_that_left_are_no_help(house: Stage) -> None:
+    job_id = queued(house)
+    register(house, "w-1", "offline")
+
+    assert (
+        reasons(house, job_id)[1].text
+        == "No worker with the skill 'encode' is there: 1 one with it left, or fell silent."
+    )
+
+
+def test_a_task_that_was_handed_over_says_to_whom(house: Stage) -> None:
+    job_id = queued(house)
+    house.take_task("encode")
+
+    [handed, *_] = reasons(house, job_id)
+
+    assert handed.code == "task_queued"
+    assert "has been handed to" in handed.text
+
+
+def take(house: Stage, job_id: str) -> wire.TaskMessage:
+    """As worker w-1: begin with the task, and say so."""
+    _, task = house.take_task("encode")
+    house.tell(wire.Taken(job_id, task.task_id, 1, "w-1", "start"), "taken")
+    house.turn_until(lambda: house.store.standing(house.job(job_id)).hands)
+    return task
+
+
+def test_a_running_task_says_who_has_it_how_far_it_is_and_when_it_was_heard_of(house: Stage) -> None:
+    register(house, "w-1", "busy")
+    job_id = queued(house, result_timeout=3600)
+    task = take(house, job_id)
+    house.tell(wire.Progress(job_id, task.task_id, 1, "w-1", 0.4, "two of five"), "progress")
+    house.turn_until(lambda: house.notices() == 0)
+
+    taken, heard, limit = reasons(house, job_id)
+
+    assert (taken.code, heard.code, limit.code) == ("task_taken", "worker_heard", "result_limit")
+    assert taken.text.startswith("Worker 'w-1' has its task 'encode' (attempt 1)")
+    assert taken.text.endswith("40% done, 'two of five'.")
+    assert re.fullmatch(r"The worker was last heard of \d+ seconds? ago\.", heard.text)
+
+
+def test_a_worker_that_says_nothing_is_named(house: Stage) -> None:
+    register(house, "w-1")
+    job_id = queued(house)
+    take(house, job_id)
+    with connect(house.url) as client:
+        at = int(client.hget("avt:worker:w-1", "at"))
+        client.hset("avt:worker:w-1", "at", at - 65_000)
+
+    [_, silent] = reasons(house, job_id)
+
+    assert silent.code == "worker_silent"
+    assert "has not been heard of for 1 minute" in silent.text
+
+
+def test_a_back_off_says_until_when_and_why(house: Stage) -> None:
+    job_id = queued(house)
+    house.answer(house.take_task("encode"), status="failure", error={"code": TransientError.code, "message": "busy"})
+    house.turn_until(lambda: "task_retried start" in house.history(job_id) or not _task(house.job(job_id)).is_open)
+
+    [reason] = reasons(house, job_id)
+
+    assert reason.code == "task_back_off"
+    assert reason.text.startswith("Attempt 2 of its task 'encode' begins ")
+    assert "TRANSIENT_ERROR: busy" in reason.text
+
+
+def _task(job: Job) -> Any:
+    [task] = job.tasks.values()
+    return task
+
+
+# ---------------------------------------------------------------- pauses
+
+
+def test_a_question_says_whom_what_and_the_answers_and_a_decision_that_it_is_made(stage: Made) -> None:
+    bp = Blueprint("letter")
+
+    @bp.handler(is_start=True)
+    def ask(actions: Any) -> None:
+        actions.await_human_approval("mail", "Send it?", {"approved": "sent", "rejected": "sent"}, timeout=7200)
+
+    @bp.handler(is_end=True)
+    def sent() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    job = house.turn_until_status(job_id, "waiting_for_human")
+
+    [asked] = reasons(house, job_id)
+    house.store.decide(job, "approved", by="Ada")
+    [decided] = reasons(house, job_id)
+
+    assert re.fullmatch(
+        r"It has asked by 'mail', for \d+ seconds?: Send it\? The answer is one of approved, rejected, "
+        r"within (2 hours|1 hour 59 minutes)\.",
+        asked.text,
+    )
+    assert decided.text.startswith("It was decided, approved by Ada,")
+
+
+def test_a_time_says_when_it_comes_and_that_nobody_noticed_it(stage: Made) -> None:
+    bp = Blueprint("nap")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        actions.wait(90_000, then="awake")
+
+    @bp.handler(is_end=True)
+    def awake() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_timer")
+
+    [waits] = reasons(house, job_id)
+    with connect(house.url) as client:
+        client.hincrby(f"avt:job:{job_id}", "updated", -100_000_000)
+    overdue = reasons(house, job_id)
+
+    assert waits.text in [f"It waits for a time that comes in 1 day{rest}." for rest in (" 1 hour", "")]
+    assert [reason.code for reason in overdue] == ["waits_for_time", "timer_overdue"]
+    assert "no orchestrator sends due timers on" in overdue[1].text
+
+
+def test_a_parent_says_why_its_child_does_not_move(stage: Made) -> None:
+    parent, child = Blueprint("parent"), film()
+
+    @parent.handler(is_start=True)
+    def begin(actions: Any) -> None:
+        actions.run_blueprint("film", {}, transitions={"success": "done"})
+
+    @parent.handler(is_end=True)
+    def done() -> None: ...
+
+    house = stage(parent, child)
+    house.orchestrator()
+    parent_id = house.create(parent)
+    [child_id] = house.turn_until_status(parent_id, "waiting_for_child").children
+    house.turn_until_status(child_id, "waiting_for_worker")
+
+    told = [(reason.job_id, reason.code) for reason in reasons(house, parent_id)]
+    with connect(house.url) as client:
+        client.delete(f"avt:job:{child_id}")
+
+    assert told == [(parent_id, "waits_for_child"), (child_id, "task_queued"), (child_id, "no_worker")]
+    assert codes(house, parent_id) == ["waits_for_child", "child_gone"]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_a_fan_out_says_how_many_are_left_and_what_they_wait_for(stage: Made) -> None:
+    bp = Blueprint("many")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any) -> None:
+        tasks = [{"task_type": "encode", "params": {"n": n}} for n in range(30)]
+        actions.dispatch_parallel(tasks, aggregate_into="collect")
+
+    @bp.aggregator(is_end=True)
+    def collect() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_parallel")
+    house.answer(house.take_task("encode"), data={})
+    house.turn_until(lambda: house.store.standing(house.job(job_id)).branches_left == 29)
+
+    left, waits, nobody = reasons(house, job_id)
+
+    assert left.text == "Of 30 branches 29 are left; then 'collect' follows."
+    assert (waits.code, nobody.code) == ("task_queued", "no_worker")
+
+
+def test_a_quarantined_job_says_why_it_rests(house: Stage) -> None:
+    job_id = queued(house)
+    house.answer(house.take_task("encode"), status="odd")
+    house.turn_until_status(job_id, "quarantined")
+
+    [reason] = reasons(house, job_id)
+
+    assert reason.code == "quarantined"
+    assert "'odd'" in reason.text
+    assert reason.text.endswith("Retry it once that is mended, or cancel it.")
+
+
+def test_a_job_that_is_over_says_so(house: Stage) -> None:
+    job_id = queued(house)
+    house.answer(house.take_task("encode"), data={})
+    house.turn_until_status(job_id, "finished")
+
+    assert re.fullmatch(r"The job is over: it finished \d+ seconds? ago\.", texts(house, job_id))
+
+
+def test_a_full_server_is_named_first(stage: Made, make_server: Callable[..., OwnServer]) -> None:
+    server = make_server()
+    house = Stage(server.url, [film()])
+    house.orchestrator()
+    job_id = queued(house)
+    with connect(server.url) as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"])
+
+    [full, *_] = reasons(house, job_id)
+    house.close()
+
+    assert full.code == "server_full"
