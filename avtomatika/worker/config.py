@@ -72,6 +72,7 @@ class WorkerConfig:
     s3: S3Config | None = None
     payload_dir: str | None = None
     spool_dir: str = "var/spool"
+    health_port: int | None = None
     max_task_bytes: int = MAX_TASK_BYTES
     resources: Mapping[str, Json] | None = None
     costs: Mapping[str, float] | None = None
@@ -95,6 +96,7 @@ class WorkerConfig:
             lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
             max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
             s3=S3Config.from_environment(environ),
+            health_port=values.get("WORKER_HEALTH_PORT", _port),
             spool_dir=values.text("WORKER_SPOOL_DIR") or "var/spool",
             payload_dir=values.text("WORKER_PAYLOAD_DIR"),
             max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
@@ -188,6 +190,12 @@ def _pool(text: str) -> str:
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError("must be a whole number from 1")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:
+        raise ValueError("must be a port, a whole number up to 65535")
     return int(text)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from .assignment import Assignment
 
@@ -24,6 +25,7 @@ class Loop:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread: threading.Thread | None = None
         self._tasks: dict[Assignment, asyncio.Task[None]] = {}
+        self._asked_at: float | None = None
 
     def start(self, assignments: Sequence[Assignment]) -> None:
         loop = self._runner.get_loop()
@@ -35,6 +37,15 @@ class Loop:
     def cancel(self, assignment: Assignment) -> None:
         """Have an assignment that runs hear a CancelledError. Any thread."""
         self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
+
+    def lag(self) -> float:
+        """How long the loop has not come to what it was asked, in seconds; asks it, too."""
+        now = monotonic()
+        if self._thread is not None and self._asked_at is None:
+            self._asked_at = now
+            self._runner.get_loop().call_soon_threadsafe(self._answer)
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else now - asked_at
 
     def close(self) -> None:
         """Cancel what still runs."""
@@ -52,6 +63,9 @@ class Loop:
         loop = self._runner.get_loop()
         for assignment in assignments:
             self._tasks[assignment] = loop.create_task(self._perform(assignment))
+
+    def _answer(self) -> None:
+        self._asked_at = None
 
     def _cancel(self, assignment: Assignment) -> None:
         task = self._tasks.get(assignment)

@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
 
@@ -20,6 +20,7 @@ from avtomatika.files.payload import PayloadFolder
 from avtomatika.loading import load_object
 
 from .config import WorkerConfig
+from .health import Health
 from .links.broker import BrokerLink
 from .links.group import LinkGroup, Member
 from .links.http import HttpLink
@@ -66,11 +67,12 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
     processes = _processes(worker, config, depot)  # before there are threads
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
     turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
-    link = _Parts(worker, config, depot, _terms(config, processes), spool, turns).link()
+    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns)
+    link = parts.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
-    with closing(depot), closing(processes), closing(spool), _stopped_by_signals(link):
+    with closing(depot), closing(processes), closing(spool), _health(parts), _stopped_by_signals(link):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
 
@@ -123,6 +125,17 @@ class _Parts:
     terms: Terms
     spool: Spool
     turns: Turns
+    #: That of each link, by its place.
+    runtimes: dict[int, Runtime] = field(default_factory=dict)
+
+    def ages(self) -> dict[str, float]:
+        """How many seconds ago each loop of each link has moved."""
+        addresses = self.config.addresses
+        return {
+            loop if len(addresses) == 1 else f"{loop} of {addresses[place]}": age
+            for place, runtime in list(self.runtimes.items())
+            for loop, age in runtime.ages().items()
+        }
 
     def link(self) -> Link:
         """The one link, or all of them together."""
@@ -145,6 +158,7 @@ class _Parts:
             terms=self.terms,
             on_end=None if is_only_broker else turns.wake,
         )
+        self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
         seat = None if is_only_broker else Seat(turns, place)
         presence = Presence(_identity(self.worker, config), turns, place)
@@ -170,6 +184,11 @@ class _Parts:
             drain_timeout_seconds=config.drain_timeout_seconds,
             shelf=shelf,
         )
+
+
+def _health(parts: _Parts) -> AbstractContextManager[object]:
+    port = parts.config.health_port
+    return nullcontext() if port is None else closing(Health(port, parts.ages))
 
 
 def _identity(worker: Worker, config: WorkerConfig) -> Identity:

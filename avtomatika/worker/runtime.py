@@ -22,6 +22,7 @@ from .processes.pool import Processes
 from .progress import Reports
 from .skill import Skill
 from .stop import Stop
+from .usual import Usual
 from .watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -74,6 +75,9 @@ class Runtime:
         self._in_hand: set[Assignment] = set()
         self._finished: deque[Assignment] = deque()
         self._news = Event()
+        self._moved: dict[str, float] = {}
+        #: How long tasks took lately.
+        self.usual = Usual()
         #: What skills tell of how far they are.
         self.reports = Reports(self._news.set)
 
@@ -86,6 +90,15 @@ class Runtime:
     def running(self) -> int:
         """How many assignments have no result yet."""
         return len(self._in_hand) - len(self._finished)
+
+    def move(self, loop: str) -> None:
+        """A loop that serves tasks has come round once more."""
+        self._moved[loop] = monotonic()
+
+    def ages(self) -> dict[str, float]:
+        """How many seconds ago each loop has moved; that of async skills is asked, and is late where one blocks it."""
+        now = monotonic()
+        return {**{loop: now - moved for loop, moved in self._moved.items()}, "async skills": self._loop.lag()}
 
     def has_skill(self, task_type: str) -> bool:
         """Whether tasks of that type can be started."""
@@ -124,6 +137,9 @@ class Runtime:
         while self._finished:
             collected.append(self._finished.popleft())
         self._in_hand.difference_update(collected)
+        for assignment in collected:
+            if assignment.stop is None and assignment.result is not None:
+                self.usual.took(assignment.skill.name, (assignment.result.duration_ms or 0) / 1000)
         self.reports.forget(assignment.task.task_id for assignment in collected)
         return collected
 
@@ -131,13 +147,17 @@ class Runtime:
         """Have a waiting :meth:`collect` return."""
         self._news.set()
 
-    def withdraw(self) -> list[Assignment]:
-        """Take back what has not begun."""
+    def withdraw(self, within_seconds: float = float("inf")) -> list[Assignment]:
+        """Take back what has not begun, and what will hardly end *within_seconds*, by what such tasks usually take.
+
+        For when nothing new is taken any more.
+        """
+        self._moved.pop("intake", None)
         withdrawn = self._threads.withdraw()
         if self._processes is not None:
             withdrawn += self._processes.withdraw(self._ended)
         self._in_hand.difference_update(withdrawn)
-        return withdrawn
+        return withdrawn + self._give_up(within_seconds)
 
     def cancel(self, is_meant: Callable[[Assignment], bool]) -> None:
         """Have what *is_meant* end soon: async skills get a CancelledError, sync ones see it by ``cancelled()``."""
@@ -182,6 +202,23 @@ class Runtime:
         elif assignment.skill.is_async:
             self._loop.cancel(assignment)
 
+    def _give_up(self, within_seconds: float) -> list[Assignment]:
+        now = monotonic()
+        hopeless = []
+        for assignment in list(self._in_hand):
+            if assignment.result is None and assignment.begun_at is not None:
+                left = self.usual.left(assignment.skill.name, now - assignment.begun_at)
+                if left is not None and left > within_seconds:
+                    task = assignment.task
+                    logger.info("task %s, attempt %d: would take another %.0f s", task.task_id, task.attempt, left)
+                    hopeless.append(assignment)
+        self._in_hand.difference_update(hopeless)  # nobody is to hear of their results
+        for assignment in hopeless:
+            self._stop(assignment, Stop.UNWANTED)
+        if self._processes is not None:
+            self._processes.abandon(hopeless)
+        return hopeless
+
     def _look(self) -> None:
         """Stop what is late, and kill what did not stop."""
         now = monotonic()
@@ -198,6 +235,8 @@ class Runtime:
                     self._processes.kill(assignment)
 
     def _ended(self, assignment: Assignment) -> None:
+        if assignment not in self._in_hand:  # it was given up
+            return
         self._finished.append(assignment)
         if not self._news.is_set():  # one call wakes the link for a whole batch
             self._news.set()

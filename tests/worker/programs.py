@@ -23,14 +23,16 @@ from avtomatika import Worker
 worker = Worker(worker_type="test")
 
 @worker.skill()
-def work(params, progress):
+def work(params, progress, cancelled):
     if "tell" in params:
         progress(params["tell"], "as told")
     if "gate" in params:
         Path(params["gate"] + ".begun").touch()
     deadline = time.monotonic() + 60
-    while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline:
+    while "gate" in params and not Path(params["gate"]).exists() and time.monotonic() < deadline and not cancelled():
         time.sleep(0.01)
+    if cancelled():
+        return "cancelled"
     if "kill" in params:
         os.kill(os.getpid(), params["kill"])
     return {"by": params.get("by")} | ({"pid": os.getpid()} if "pid" in params else {})

@@ -129,6 +129,8 @@ def test_numbers_are_read() -> None:
         ("WORKER_TIME_LIMIT", "0"),
         ("WORKER_KILL_AFTER", "-1"),
         ("WORKER_MAX_TASKS", "0"),
+        ("WORKER_HEALTH_PORT", "http"),
+        ("WORKER_HEALTH_PORT", "65536"),
         ("WORKER_MAX_MEMORY_MB", "much"),
         ("MULTI_ORCHESTRATOR_MODE", "RANDOM"),
         ("REDIS_URL", "localhost:6379"),

@@ -137,6 +137,31 @@ def test_http_and_redis_mix_in_one_list(
     assert [[result.data["by"] for result in office.results(2)] for office in offices] == [["a", "b"], ["a", "b"]]
 
 
+def test_a_task_that_nobody_waits_for_any_more_is_stopped_over_http(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN="t", WORKER_LEASE_SECONDS="4")
+    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t")
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:job:g0-1", "v", 1)
+        client.hset("avt:job:g0-1:tasks", mapping={"g0-1.0.0": 1, "g0-1.1.0": 1})
+        office.give({"gate": str(tmp_path / "never")}, {"gate": str(tmp_path / "gate")})
+        for gate in ("never", "gate"):
+            wait_until_begun(tmp_path / gate)
+
+        client.hdel("avt:job:g0-1:tasks", "g0-1.0.0")
+        [stopped] = office.results(1)
+        (tmp_path / "gate").touch()
+        [other] = office.results(1)
+
+    assert (stopped.task_id, stopped.data) == ("g0-1.0.0", {"result": "cancelled"})
+    assert (other.task_id, other.data) == ("g0-1.1.0", {"by": None})
+
+
 def test_progress_comes_over_http_while_the_task_runs(
     redis_url: str,
     office: Office,

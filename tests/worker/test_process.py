@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 
 import pytest
+import requests
 
 from .conftest import DEADLINE_SECONDS, Office
 from .programs import SCRIPT
@@ -112,6 +114,19 @@ def test_a_skill_that_kills_its_process_costs_one_attempt_and_the_worker_lives(s
     assert other.data["pid"] != process.pid
     assert process.returncode == 0
     assert "Traceback" not in log
+
+
+def test_a_worker_tells_over_http_that_it_gets_on(start: Start, office: Office) -> None:
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    start(WORKER_HEALTH_PORT=str(port))
+    office.give({})
+    office.results(1)
+
+    answer = requests.get(f"http://127.0.0.1:{port}/livez", timeout=DEADLINE_SECONDS)
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert set(answer.json()["loops"]) == {"intake", "outbox", "async skills"}
 
 
 def test_a_killed_worker_takes_its_processes_with_it(start: Start, office: Office, tmp_path: Path) -> None:

@@ -178,6 +178,57 @@ def test_what_has_not_begun_can_be_withdrawn(make_runtime: Callable[..., Runtime
     assert runtime.busy == 0
 
 
+def test_what_would_not_end_in_time_is_taken_back_and_nobody_hears_of_it(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    begun, go_on = threading.Event(), threading.Event()
+
+    @worker.skill()
+    def work(params: dict[str, Any]) -> None:
+        begun.set()
+        go_on.wait(DEADLINE_SECONDS)
+
+    @worker.skill()
+    async def short(params: dict[str, Any]) -> None:
+        await asyncio.to_thread(go_on.wait, DEADLINE_SECONDS)
+
+    runtime = make_runtime(worker)
+    for _ in range(5):
+        runtime.usual.took("work", 100)
+        runtime.usual.took("short", 1)
+    runtime.start([task(0), task(1, "short")])
+    begun.wait(DEADLINE_SECONDS)
+
+    patient, hasty = runtime.withdraw(200), runtime.withdraw(20)
+    go_on.set()
+
+    assert (patient, [assignment.origin for assignment in hasty]) == ([], [0])
+    assert [assignment.origin for assignment in collect(runtime, 1)] == [1]
+    assert runtime.busy == 0
+
+
+def test_a_loop_that_is_blocked_shows_its_age(make_runtime: Callable[..., Runtime]) -> None:
+    worker = Worker()
+    begun, go_on = threading.Event(), threading.Event()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        begun.set()
+        go_on.wait(DEADLINE_SECONDS)
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+    begun.wait(DEADLINE_SECONDS)
+    first = runtime.ages()["async skills"]
+    second = runtime.ages()["async skills"]
+    go_on.set()
+    collect(runtime, 1)
+
+    assert second > first
+    deadline = monotonic() + DEADLINE_SECONDS
+    while runtime.ages()["async skills"] > 0:
+        assert monotonic() < deadline
+
+
 def test_closing_answers_what_was_still_in_hand_and_cancels_it(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
     begun, cancelled = threading.Event(), threading.Event()

@@ -118,6 +118,7 @@ class BrokerLink:
     def _take_tasks(self, intake: Intake) -> None:
         failures = 0
         while not self._stopping:
+            self._runtime.move("intake")
             try:
                 if failures:  # what comes back may have forgotten what it knew
                     self._declare()
@@ -204,7 +205,7 @@ class BrokerLink:
 
     def _drain(self, intake: Intake, outbox: Outbox) -> None:
         """Let what is begun end, for as long as it may; give the rest to others."""
-        self._hand_back(intake, self._runtime.withdraw())
+        self._hand_back(intake, self._runtime.withdraw(self._drain_timeout_seconds))
         outbox.finish(self._drain_timeout_seconds)
         self._hand_back(intake, self._runtime.close())
         for letter in outbox.stop():

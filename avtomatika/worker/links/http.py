@@ -108,6 +108,7 @@ class HttpLink:
 
     def _turn(self) -> bool:
         """Ask once, if it is our turn; whether it was."""
+        self._runtime.move("intake")
         turn = self._seat.take(_TURN_SECONDS)
         if turn is None:
             return False
@@ -154,7 +155,7 @@ class HttpLink:
             if not self._is_registered and not self._deliveries.in_hand:
                 continue
             try:
-                self._beat()
+                self._beat(hands_back=self._stopping.is_set())
             except NotFound:  # it has forgotten us
                 self._is_registered = False
                 self._asking.abort()
@@ -177,7 +178,8 @@ class HttpLink:
 
     def _drain(self) -> None:
         """Let what is begun end and its results arrive, for as long as that may take."""
-        self._let_go(self._runtime.withdraw())
+        self._let_go(self._runtime.withdraw(self._drain_timeout_seconds))
+        self._pulse.now()  # what was let go is for others, at once
         self._outbox.finish(self._drain_timeout_seconds)
         self._let_go(self._runtime.close())
         for letter in self._outbox.stop():

@@ -108,6 +108,7 @@ class Outbox:
     def _serve(self) -> None:
         failures = 0
         while not self._stopping.is_set():
+            self._runtime.move("outbox")
             try:
                 self._turn()
                 failures = 0
