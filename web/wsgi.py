@@ -84,7 +84,7 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
         held=held,
         keyring=keyring,
         sessions=Sessions.connect(url),
-        polls=Polls(connect=connect, held=held),
+        polls=Polls(connect=connect, held=held, keyring=keyring),
         declare_own=declare_own,
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,

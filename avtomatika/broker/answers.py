@@ -50,32 +50,31 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
     return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
 
 
-def notice(task: wire.TaskMessage, worker_id: str) -> Outgoing:
+def notice(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators that *worker_id* begins with *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
-    return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken))
+    return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
 
 
-def progress_notice(progress: wire.Progress) -> Outgoing:
+def progress_notice(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators of how far a task is."""
-    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress))
+    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress, signer))
 
 
-def registration(body: Mapping[str, Any]) -> Outgoing:
+def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators that a worker is there, and what it can do."""
     return Outgoing(
         WORKERS,
         REGISTER,
-        wire.dump_notice(wire.Registered(body["worker_id"], record_of(body))),
+        wire.dump_notice(wire.Registered(body["worker_id"], record_of(body)), signer),
         ttl_seconds=NEWS_SECONDS,
     )
 
 
-def heartbeat(body: Mapping[str, Any]) -> Outgoing:
+def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators that a worker is still there, and how it fares."""
-    return Outgoing(
-        WORKERS, HEARTBEAT, wire.dump_notice(wire.Beat(body["worker_id"], beat_of(body))), ttl_seconds=NEWS_SECONDS
-    )
+    beat = wire.Beat(body["worker_id"], beat_of(body))
+    return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NEWS_SECONDS)
 
 
 def cancel_message(cancel: wire.Cancel) -> Outgoing:

@@ -19,6 +19,8 @@ from .work import Arrival
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: How many strangers are remembered, so that the log tells of each once.
+_MOST_STRANGERS = 1_000
 #: Whether a worker, by its id, may come in and has signed a text.
 SignedByWorker = Callable[[str, bytes], bool]
 
@@ -30,12 +32,25 @@ class Doorkeeper:
         self._intake = intake
         self._store = store
         self._signed_by_worker = signed_by_worker
+        #: Those that were told of in the log.
+        self._strangers: set[str] = set()
 
     def events(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Arrival]]:
         return self._readable(deliveries, lambda delivery: Arrival.read(delivery, self._check))
 
     def notices(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Notice]]:
-        return self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body))
+        """Nothing is heard of workers that may not come in. They say something every few seconds, so it makes no dead
+        letters."""
+        heard: list[tuple[Delivery, wire.Notice]] = []
+        strange: list[tuple[Delivery, wire.Notice]] = []
+        for delivery, notice in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body)):
+            is_known = self._is_by(notice.worker_id, delivery.body)
+            (heard if is_known else strange).append((delivery, notice))
+        for worker_id in {notice.worker_id for _, notice in strange} - self._strangers:
+            logger.warning("worker %r may not come in, or has no token: nothing is heard of it", worker_id)
+            self._strangers = {*list(self._strangers)[:_MOST_STRANGERS], worker_id}
+        self._intake.ack([delivery.tag for delivery, _ in strange])
+        return heard
 
     def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Due]]:
         """What is in them is looked at when it comes to its state."""
@@ -64,16 +79,19 @@ class Doorkeeper:
 
     def _check(self, kind: str, body: Mapping[str, Any], text: bytes) -> None:
         secret, job_id = self._store.keyring.secret, body["job_id"]
-        is_ours = secret.is_signed(text)
         if kind != "result":
-            if not is_ours:
+            if not secret.is_signed(text):
                 raise wire.Forged(kind, job_id=job_id, reason=wire.UNSIGNED)
             return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
             raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")
-        if is_ours or self._signed_by_worker is None:  # the web vouches for those who came by it
-            return
         worker_id = body["worker_id"]
-        if not isinstance(worker_id, str) or not self._signed_by_worker(worker_id, text):
+        if not self._is_by(worker_id, text):
             reason = f"worker {worker_id!r} may not come in, or has not signed it with its token"
             raise wire.Forged(kind, job_id=job_id, reason=reason, is_answer=True)
+
+    def _is_by(self, worker_id: str | None, text: bytes) -> bool:
+        """Whether a worker says so itself, or the web, which vouches for those who came by it."""
+        if self._signed_by_worker is None or self._store.keyring.secret.is_signed(text):
+            return True
+        return worker_id is not None and self._signed_by_worker(worker_id, text)

@@ -260,3 +260,47 @@ def test_an_answer_that_was_altered_on_its_way_does_not_count(stage: Callable[..
     intruder.turn_until_refused()
 
     assert house.job(job_id).status == "waiting_for_worker"
+
+
+@pytest.mark.parametrize(
+    ("signer", "is_heard"),
+    [
+        (WorkerKey(mac_key_of("token of anna")), True),
+        (WorkerKey(mac_key_of("another token")), False),
+        (None, False),
+    ],
+    ids=["its own token", "another token", "no token"],
+)
+def test_where_workers_have_tokens_nothing_is_heard_of_others(
+    signer: WorkerKey | None,
+    is_heard: bool,
+    stage: Callable[..., Stage],
+    bp: Blueprint,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    _, task = house.take_task("drive")
+    sent = broker.notice(task, "anna", signer=signer)
+
+    with house.connection.channel() as channel:
+        channel.settle([sent, sent], ())
+    house.turn_until(lambda: house.notices() == 0)
+
+    assert ("task_taken start" in house.history(job_id)) is is_heard
+    assert caplog.text.count("nothing is heard of it") == (0 if is_heard else 1)
+
+
+def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Stage], bp: Blueprint) -> None:
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    _, task = house.take_task("drive")
+
+    with house.connection.channel() as channel:
+        channel.settle([broker.notice(task, "by-http", signer=house.store.keyring.secret)], ())
+
+    house.turn_until(lambda: "task_taken start" in house.history(job_id))

@@ -79,7 +79,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         held=held,
         keyring=store.keyring,
         sessions=(sessions := Sessions.connect(redis_url)),
-        polls=Polls(connect=lambda: broker.connect(redis_url), held=held),
+        polls=Polls(connect=lambda: broker.connect(redis_url), held=held, keyring=store.keyring),
         declare_own=declare_own,
     )
     yield gateway

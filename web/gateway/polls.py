@@ -15,7 +15,7 @@ from avtomatika import broker
 from avtomatika.broker import Delivery, Intake
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
-from avtomatika.store import HandOver, HeldTasks
+from avtomatika.store import HandOver, HeldTasks, Keyring
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,10 @@ class Poll:
 class Polls:
     """*connect* makes the connection that tasks are taken by; its thread begins with the first poll."""
 
-    def __init__(self, *, connect: Callable[[], Any], held: HeldTasks) -> None:
+    def __init__(self, *, connect: Callable[[], Any], held: HeldTasks, keyring: Keyring) -> None:
         self._connect = connect
         self._held = held
+        self._keyring = keyring
         self._waiting: list[Poll] = []
         self._changed = Condition()
         self._thread: Thread | None = None
@@ -172,8 +173,9 @@ class Polls:
 
     def _hand_over(self, intake: Intake, matched: Sequence[tuple[Delivery, wire.TaskMessage, Poll]]) -> None:
         """Where the broker goes away meanwhile nobody knows who has the tasks: they come again after their leases."""
+        secret = self._keyring.secret
         given = [
-            HandOver(delivery.tag, task, poll.worker_id, broker.notice(task, poll.worker_id))
+            HandOver(delivery.tag, task, poll.worker_id, broker.notice(task, poll.worker_id, signer=secret))
             for delivery, task, poll in matched
         ]
         done = [False] * len(given)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from avtomatika.core.job import Json
+from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import Field, attempt, identifier, json_object, share, text
 
 from .body import bad, dump, load, now_ms, read
@@ -65,11 +66,11 @@ _NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
 _KINDS = {make: kind for kind, (make, _) in _NOTICES.items()}
 
 
-def dump_notice(notice: Notice) -> str:
-    """The body of a worker's notice."""
+def dump_notice(notice: Notice, signer: Signer | None = None) -> str:
+    """The body of a worker's notice, signed where there is a *signer*."""
     kind = _KINDS[type(notice)]
     values = {name: getattr(notice, name) for name, _, _ in _NOTICES[kind][1]}
-    return dump(kind, {**values, "ts": now_ms()})
+    return dump(kind, {**values, "ts": now_ms()}, signer=signer)
 
 
 def load_notice(raw: str | bytes) -> Notice:

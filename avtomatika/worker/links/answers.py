@@ -67,7 +67,7 @@ class Answers:
         letters.clear()
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
-        self._intake.settle_many([([broker.progress_notice(each) for each in progress], ())])
+        self._intake.settle_many([([broker.progress_notice(each, signer=self._key) for each in progress], ())])
 
     def abort(self) -> None:
         """Everything that the broker is asked has a timeout."""

@@ -63,6 +63,7 @@ class BrokerLink:
         self._unreadable: list[tuple[Delivery, str, str]] = []
         self._seat = seat
         self._presence = presence
+        self._key = None if presence is None else presence.identity.key
         self._shelf = shelf
         self._stopping = False
 
@@ -80,8 +81,7 @@ class BrokerLink:
             self._connection.release()
 
     def _work(self, intake: Intake) -> None:
-        key = None if self._presence is None else self._presence.identity.key
-        outbox = Outbox(self._runtime, Answers(intake, key), self._shelf)
+        outbox = Outbox(self._runtime, Answers(intake, self._key), self._shelf)
         control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
         outbox.start()
         control.start()
@@ -184,7 +184,7 @@ class BrokerLink:
         """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
         for it makes room."""
         for task in tasks:
-            self._notices.append(broker.notice(task, self._runtime.worker_id))
+            self._notices.append(broker.notice(task, self._runtime.worker_id, signer=self._key))
         try:
             intake.settle_many([(tuple(self._notices), ())])
         except (Unavailable, NoRoute) as error:

@@ -28,6 +28,7 @@ class Heartbeats:
     def __init__(self, intake: Intake, presence: Presence) -> None:
         self._intake = intake
         self._presence = presence
+        self._key = presence.identity.key
         self._registered_at = float("-inf")
         self.pulse = Pulse()
         self._thread = threading.Thread(target=self._serve, name="heartbeats", daemon=True)
@@ -50,10 +51,10 @@ class Heartbeats:
         try:
             if self._intake.waiting(WORKERS) > _MOST_NOTICES:
                 return
-            sent = [broker.heartbeat(self._presence.heartbeat(status=status))]
+            sent = [broker.heartbeat(self._presence.heartbeat(status=status), signer=self._key)]
             is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
             if is_due and status is None:
-                sent.insert(0, broker.registration(self._presence.identity.registration()))
+                sent.insert(0, broker.registration(self._presence.identity.registration(), signer=self._key))
             self._intake.settle_many([(sent, ())])
             if is_due:
                 self._registered_at = monotonic()
