@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from types import FrameType
+from typing import NoReturn
 
 from avtomatika import broker
 from avtomatika.errors import SettingsError
@@ -30,6 +32,7 @@ from .links.turns import Seat, Turns
 from .processes import Child, Processes, Recycling, Zygote
 from .runtime import Runtime, Terms
 from .spool import Spool, check_apart
+from .wear import Wear
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -50,10 +53,11 @@ def load_worker(spec: str) -> Worker:
     return found
 
 
-def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
+def run_worker(worker: Worker, environ: Mapping[str, str], *, when_forked: Callable[[], None] = lambda: None) -> bool:
     """Work as *environ* says until SIGTERM or SIGINT; a second one ends the process at once.
 
-    Raises SettingsError before anything is begun.
+    *when_forked* is called when threads may begin. Whether the worker is worn, and is to :func:`begin_anew`. Raises
+    SettingsError before anything is begun.
     """
     config = WorkerConfig.from_environment(environ)
     if not worker.skills:
@@ -65,23 +69,34 @@ def run_worker(worker: Worker, environ: Mapping[str, str]) -> None:
         share_heaps()
     depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
     processes = _processes(worker, config, depot)  # before there are threads
+    when_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
     turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
-    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns)
+    wear = _wear(config, lambda: link.stop())
+    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns, wear)
     link = parts.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
-    with closing(depot), closing(processes), closing(spool), _health(parts), _stopped_by_signals(link):
+    with closing(depot), closing(processes), closing(spool), _health(parts), _stopped_by_signals(link) as signals:
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
+    return wear is not None and wear.is_worn and not signals
 
 
 def run_script(worker: Worker) -> None:
     """Work for a plain script, which may not have thought of logging."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run_worker(worker, os.environ)
+    if run_worker(worker, os.environ):
+        begin_anew()
+
+
+def begin_anew() -> NoReturn:
+    """Be the same program once more, as if it had just been started: its number stays."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
 
 
 def _check(config: WorkerConfig) -> None:
@@ -101,9 +116,19 @@ def _check(config: WorkerConfig) -> None:
 
 def _processes(worker: Worker, config: WorkerConfig, depot: Depot) -> Processes:
     child = Child(worker.skills, worker_id=config.worker_id, depot=depot)
-    memory_bytes = None if config.max_memory_mb is None else config.max_memory_mb * 1024 * 1024
-    recycling = Recycling(config.max_tasks, memory_bytes)
+    recycling = Recycling(config.max_tasks, _memory_bytes(config))
     return Processes(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
+
+
+def _wear(config: WorkerConfig, wear_out: Callable[[], None]) -> Wear | None:
+    """Where skills run in processes, those wear out in its place."""
+    if config.pool == "process" or (config.max_tasks, config.max_memory_mb) == (None, None):
+        return None
+    return Wear(wear_out, tasks=config.max_tasks, memory_bytes=_memory_bytes(config))
+
+
+def _memory_bytes(config: WorkerConfig) -> int | None:
+    return None if config.max_memory_mb is None else config.max_memory_mb * 1024**2
 
 
 def _terms(config: WorkerConfig, processes: Processes) -> Terms:
@@ -125,8 +150,22 @@ class _Parts:
     terms: Terms
     spool: Spool
     turns: Turns
+    wear: Wear | None
     #: That of each link, by its place.
     runtimes: dict[int, Runtime] = field(default_factory=dict)
+
+    def _on_end(self, *, is_only: bool) -> Callable[[], None] | None:
+        """What each task that ends is told to; the less, the quicker."""
+        wake, wear = None if is_only else self.turns.wake, self.wear
+        if wear is None:
+            return wake
+
+        def both() -> None:
+            wear.ended()
+            if wake is not None:
+                wake()
+
+        return both
 
     def ages(self) -> dict[str, float]:
         """How many seconds ago each loop of each link has moved."""
@@ -156,7 +195,7 @@ class _Parts:
             concurrency=config.concurrency,
             depot=self.depot,
             terms=self.terms,
-            on_end=None if is_only_broker else turns.wake,
+            on_end=self._on_end(is_only=is_only_broker),
         )
         self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
@@ -204,12 +243,12 @@ def _identity(worker: Worker, config: WorkerConfig) -> Identity:
 
 
 @contextmanager
-def _stopped_by_signals(link: Link) -> Iterator[None]:
-    """SIGTERM and SIGINT stop *link*. Only the main thread of a process may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _stopped_by_signals(link: Link) -> Iterator[Sequence[int]]:
+    """SIGTERM and SIGINT stop *link*; those that came are answered. Only the main thread of a process may say so."""
     signals: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
 
     def on_signal(number: int, _: FrameType | None) -> None:
         if signals:
@@ -220,7 +259,7 @@ def _stopped_by_signals(link: Link) -> Iterator[None]:
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -129,6 +129,20 @@ def test_a_worker_tells_over_http_that_it_gets_on(start: Start, office: Office) 
     assert set(answer.json()["loops"]) == {"intake", "outbox", "async skills"}
 
 
+def test_a_worn_worker_begins_anew_under_the_same_number_and_loses_nothing(start: Start, office: Office) -> None:
+    process = start(WORKER_MAX_TASKS="3", WORKER_CONCURRENCY="1")
+    office.give(*[{"pid": True} for _ in range(8)])
+
+    results = office.results(8)
+    process.terminate()
+    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert {result.data["pid"] for result in results} == {process.pid}
+    assert log.count("takes work from") == 3
+    assert "tasks are done: letting what is begun end, and beginning anew" in log
+    assert process.returncode == 0
+
+
 def test_a_killed_worker_takes_its_processes_with_it(start: Start, office: Office, tmp_path: Path) -> None:
     process = start(WORKER_POOL="process")
     office.give({"pid": True})

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from avtomatika.core.events import Result
 from avtomatika.files.depot import Depot
@@ -15,8 +14,7 @@ from avtomatika.schemas.wire import Progress, TaskMessage
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.skill import Skill
 from avtomatika.worker.stop import Stop
-
-_PAGE_BYTES = 4096
+from avtomatika.worker.wear import memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Child:
                 assignment.perform()
             if assignment.result is None:
                 raise RuntimeError(f"task {task.task_id} ended without a result")
-            connection.send(Ended(assignment.result, _memory_bytes()))
+            connection.send(Ended(assignment.result, memory_bytes()))
 
 
 class _Ear:
@@ -102,11 +100,3 @@ async def _perform_async(assignment: Assignment, connection: Connection) -> None
 def _stop_of(connection: Connection) -> Stop:
     word: Stop = connection.recv()
     return word
-
-
-def _memory_bytes() -> int:
-    """What the process holds of memory, 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0
