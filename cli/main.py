@@ -34,6 +34,8 @@ _COMMANDS = {
     "replay": "Run a job that was exported again, in memory, and compare.",
     "files": "Send files to jobs, list and fetch them.",
     "blueprint": "Look at blueprints and at what they compile into.",
+    "queue": "Look at queues, and empty them.",
+    "dead": "Look at messages that were given up, put them back, or drop them.",
     "workers": "Look at the workers that are there.",
     "token": "Make tokens for workers and clients, hash and try them.",
     "check": "Read settings, blueprints and files with tokens as the processes would, without a server.",

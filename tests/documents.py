@@ -96,7 +96,7 @@ def run_blocks(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     for said, status in re.findall(rf"(.*?){end} (\d+)\n", done.stdout, re.DOTALL):
         yield int(status), said.replace(url, _PRINTED_URL)

@@ -11,7 +11,7 @@ from flask import current_app
 from avtomatika.core.plan import Plan
 from avtomatika.errors import NotFound, SettingsError
 from avtomatika.files.job_files import JobFiles
-from avtomatika.store import Store
+from avtomatika.store import Queues, Store
 from avtomatika.tokens import Clients
 
 from .attempts import Attempts
@@ -34,6 +34,11 @@ class Site:
     waits: BoundedSemaphore
     files: JobFiles | None = None
     logins: Attempts = field(default_factory=Attempts)
+
+    @property
+    def queues(self) -> Queues:
+        """The queues that the jobs are in."""
+        return self.store.queues
 
     def job_files(self) -> JobFiles:
         """The files of jobs; raises SettingsError where there is no place for any."""

@@ -208,6 +208,27 @@ class ApiClient(Caller):
         workers: list[dict[str, Any]] = self._json("GET", "/api/v1/workers")["workers"]
         return workers
 
+    # ------------------------------------------------------------ queues, for operators
+
+    def queues(self) -> list[dict[str, Any]]:
+        """The queues with their figures, by name."""
+        queues: list[dict[str, Any]] = self._json("GET", "/api/v1/queues")["queues"]
+        return queues
+
+    def dead_letters(self, *, queue: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Messages that were given up, the newest first."""
+        answer = self._json("GET", "/api/v1/dead-letters", params={"queue": queue, "limit": limit})
+        letters: list[dict[str, Any]] = answer["dead_letters"]
+        return letters
+
+    def requeue_dead_letter(self, letter_id: str) -> dict[str, Any]:
+        """Put one back into its queue, as if it had never been delivered; answers it."""
+        return self._json("POST", f"{_letter_path(letter_id)}/requeue")
+
+    def drop_dead_letter(self, letter_id: str) -> None:
+        """Forget one."""
+        self._ask("DELETE", _letter_path(letter_id))
+
 
 def _job_path(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='')}"
@@ -215,3 +236,7 @@ def _job_path(job_id: str) -> str:
 
 def _blueprint_path(name: str) -> str:
     return f"/api/v1/blueprints/{quote(name, safe='')}"
+
+
+def _letter_path(letter_id: str) -> str:
+    return f"/api/v1/dead-letters/{quote(letter_id, safe='')}"

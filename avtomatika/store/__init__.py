@@ -9,6 +9,7 @@ from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .memory import ServerInfo
 from .plans import Announced, Plans, needed_by
+from .queues import QueuedMessage, Queues
 from .records import JobFilter
 from .registry import Registry, WorkerRecord
 from .sessions import Pair, Refreshed, Session, Sessions
@@ -36,6 +37,8 @@ __all__ = [
     "NewJob",
     "Pair",
     "Plans",
+    "QueuedMessage",
+    "Queues",
     "Refreshed",
     "Registry",
     "ServerInfo",

@@ -36,6 +36,7 @@ from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
+from .queues import Queues
 from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
 from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
@@ -78,7 +79,7 @@ class Store:
         self._memory = ServerMemory(server)
         #: The workers that these jobs are for, the plans that they have, and how they fare.
         self.registry = Registry(server, prefix=prefix)
-        #: Why they do not move.
+        self.queues = Queues(server, router)
         self.inquiry = Inquiry(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)

@@ -1,0 +1,134 @@
+"""Queues and dead letters, for operators: looked at from outside, emptied, put back, dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import orjson
+
+from avtomatika.core.job import Json
+from avtomatika.errors import Conflict, NotFound
+from avtomatika.errors import NoRoute as NoQueue
+from avtomatika.transport import Letter, QueueFigures, Router, Server, Survey, Topology, connect
+
+from .scripts import server_errors
+
+T = TypeVar("T")
+
+#: What whoever reads a message could act with.
+_SECRETS = frozenset({"ticket", "origin_sig", "sig"})
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message of a queue, or a dead letter. *body* is None where it is no JSON object; what is secret is left out."""
+
+    letter: Letter
+    body: Mapping[str, Json] | None
+
+    @property
+    def job_id(self) -> str | None:
+        job_id = (self.body or {}).get("job_id")
+        return job_id if isinstance(job_id, str) else None
+
+    @property
+    def kind(self) -> str | None:
+        kind = (self.body or {}).get("kind")
+        return kind if isinstance(kind, str) else None
+
+
+class Queues:
+    """Those of one server. Threads may share it; raises Unavailable when the server is away."""
+
+    def __init__(self, server: Server, router: Router) -> None:
+        self._server = server
+        self._survey = Survey(server, router)
+        self._topology = Topology(server, router)
+
+    @classmethod
+    def connect(cls, url: str) -> Queues:
+        """With connections of its own; nothing is sent yet."""
+        server = Server(connect(url))
+        return cls(server, Router(server))
+
+    def all(self) -> list[QueueFigures]:
+        """Every queue with its figures, by name."""
+        return _asked(self._survey.figures)
+
+    def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
+        """The first messages that wait in the queue called *name*; they stay. Raises NotFound."""
+        self._check(name)
+        return [_read(letter) for letter in _asked(lambda: self._survey.peek(name, limit=limit))]
+
+    def purge(self, name: str) -> int:
+        """Remove the messages that wait in the queue called *name*; answers how many. Raises NotFound."""
+        self._check(name)
+        return _asked(lambda: self._topology.purge(name))
+
+    def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
+        """Dead letters of *queue*, else of all, the newest first."""
+        return [_read(letter) for letter in _asked(lambda: self._survey.dead(limit=limit, queue=queue))]
+
+    def dead_letter(self, letter_id: str) -> QueuedMessage:
+        """Raises NotFound."""
+        found = _asked(lambda: self._survey.dead_letter(letter_id))
+        if found is None:
+            raise NotFound("dead letter", letter_id)
+        return _read(found)
+
+    def requeue(self, letter_id: str) -> QueuedMessage:
+        """Put a dead letter back into its queue, as if it had never been delivered.
+
+        Raises NotFound, and Conflict where the queue is gone.
+        """
+        found = self.dead_letter(letter_id)
+        try:
+            done = _asked(lambda: self._survey.revive(found.letter))
+        except NoQueue:
+            raise Conflict(f"the queue {found.letter.queue!r} is gone; the dead letter stays") from None
+        if not done:
+            raise NotFound("dead letter", letter_id)
+        return found
+
+    def drop(self, letter_id: str) -> None:
+        """Forget a dead letter. Raises NotFound."""
+        if not _asked(lambda: self._survey.drop(letter_id)):
+            raise NotFound("dead letter", letter_id)
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        self._server.close()
+
+    def _check(self, name: str) -> None:
+        known = _asked(self._topology.queues)
+        if name not in known:
+            raise NotFound("queue", name, known=known)
+
+
+def _asked(ask: Callable[[], T]) -> T:
+    with server_errors():
+        return ask()
+
+
+def _read(letter: Letter) -> QueuedMessage:
+    body = _object(letter.body)
+    return QueuedMessage(letter, None if body is None else _without_secrets(body))
+
+
+def _object(text: bytes | str) -> dict[str, Json] | None:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _without_secrets(body: Mapping[str, Json]) -> dict[str, Json]:
+    """A timer has the message that it will send, as text, in its own ``body``."""
+    shown = {name: value for name, value in body.items() if name not in _SECRETS}
+    if isinstance(inner := shown.get("body"), str):
+        message = _object(inner)
+        shown["body"] = None if message is None else _without_secrets(message)
+    return shown

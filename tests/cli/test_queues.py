@@ -1,0 +1,69 @@
+"""``avtomatika queue`` and ``avtomatika dead``: queues as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from avtomatika import broker
+from avtomatika.transport import Outgoing
+
+from .conftest import Run
+
+
+@pytest.fixture
+def run_there(run: Run, redis_url: str) -> Run:
+    """Commands against a server with two tasks that wait for ``encode`` and one that was given up."""
+    with broker.connect(redis_url) as connection:
+        broker.declare_tasks(connection, ["encode"])
+        with connection.channel() as channel:
+            body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
+            channel.settle([Outgoing("avt.tasks", "encode", body) for _ in range(3)], ())
+        intake = broker.Intake(connection, ["encode"], prefetch=1)
+        [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
+        intake.bury(delivery, reason="max_deliveries")
+        intake.close()
+
+    def run_there(*args: str) -> object:
+        return run(*args, REDIS_URL=redis_url)
+
+    return run_there  # type: ignore[return-value]
+
+
+def test_list_and_peek_show_what_waits(run_there: Run) -> None:
+    queues = {queue["name"]: queue for queue in json.loads(run_there("queue", "list", "--json").stdout)}
+    table = run_there("queue", "list").stdout
+    messages = json.loads(run_there("queue", "peek", "encode", "--json").stdout)
+
+    assert (queues["encode"]["waiting"], queues["encode"]["dead"]) == (2, 1)
+    assert "encode" in table
+    assert [(each["kind"], each["job_id"]) for each in messages] == [("task", "g0-1")] * 2
+    assert "secret" not in str(messages)
+
+
+def test_purge_asks_first(run_there: Run) -> None:
+    asked = run_there("queue", "purge", "encode")
+    done = run_there("queue", "purge", "encode", "--yes")
+
+    assert (asked.code, "will not hear of it" in asked.stderr) == (1, True)
+    assert (done.code, done.stdout.strip()) == (0, "2")
+
+
+def test_a_queue_that_is_not_there_is_exit_code_4_with_names_like_it(run_there: Run) -> None:
+    done = run_there("queue", "peek", "encod")
+
+    assert (done.code, "did you mean 'encode'?" in done.stderr) == (4, True)
+
+
+def test_dead_letters_are_shown_put_back_and_dropped(run_there: Run) -> None:
+    [letter] = json.loads(run_there("dead", "list", "--json").stdout)
+    shown = run_there("dead", "show", letter["id"])
+    back = run_there("dead", "requeue", letter["id"])
+    gone = run_there("dead", "drop", letter["id"])
+
+    assert "max_deliveries" in shown.stdout
+    assert "secret" not in shown.stdout
+    assert back.stdout.strip() == f"{letter['id']} is in encode again"
+    assert gone.code == 4
+    assert run_there("dead", "list", "--json").stdout.strip() == "[]"

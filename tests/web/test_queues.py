@@ -1,0 +1,90 @@
+"""``/api/v1/queues`` and ``/api/v1/dead-letters``: for operators, without what one could act with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from avtomatika import broker
+from avtomatika.client import ApiClient
+from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.job import Job
+from avtomatika.errors import Forbidden, NotFound
+
+from .conftest import OPERATOR_TOKEN, created_id, problem
+
+Move = Callable[..., Job]
+
+
+@pytest.fixture
+def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
+    """A job whose task was given up."""
+    job_id = created_id(alice)
+    move(GoTo("encode"), DispatchTask("encode", {"n": 1}, transitions={"success": "publish"}))
+    with broker.connect(redis_url) as connection:
+        intake = broker.Intake(connection, ["encode"], prefetch=1)
+        deliveries = [delivery for _ in range(40) for delivery in intake.take(0.05)][:1]
+        intake.bury(deliveries[0], reason="max_deliveries", error="it kills whoever touches it")
+        intake.close()
+    return job_id
+
+
+@pytest.fixture
+def api(url: str) -> Iterator[ApiClient]:
+    with ApiClient(url, OPERATOR_TOKEN) as client:
+        yield client
+
+
+def test_queues_and_dead_letters_are_for_operators(alice: FlaskClient, anybody: FlaskClient) -> None:
+    for method, path in (
+        ("GET", "queues"),
+        ("GET", "dead-letters"),
+        ("GET", "dead-letters/encode:1-0"),
+        ("POST", "dead-letters/encode:1-0/requeue"),
+        ("DELETE", "dead-letters/encode:1-0"),
+    ):
+        problem(alice.open(f"/api/v1/{path}", method=method), 403, "forbidden")
+        problem(anybody.open(f"/api/v1/{path}", method=method), 401, "unauthorized")
+
+
+def test_queues_have_figures(operator: FlaskClient, job_id: str) -> None:
+    queues = {queue["name"]: queue for queue in operator.get("/api/v1/queues").json["queues"]}
+
+    assert (queues["encode"]["dead"], queues["encode"]["waiting"]) == (1, 0)
+    assert "avt.timers" in queues
+
+
+def test_a_dead_letter_tells_what_it_was_and_why_and_nothing_to_act_with(operator: FlaskClient, job_id: str) -> None:
+    [letter] = operator.get("/api/v1/dead-letters").json["dead_letters"]
+
+    assert letter == operator.get(f"/api/v1/dead-letters/{letter['id']}").json
+    assert (letter["queue"], letter["kind"], letter["job_id"]) == ("encode", "task", job_id)
+    assert (letter["reason"], letter["error"]) == ("max_deliveries", "it kills whoever touches it")
+    assert letter["body"]["params"] == {"n": 1}
+    assert {"ticket", "origin_sig"} & letter["body"].keys() == set()
+
+
+def test_a_dead_letter_is_put_back_or_dropped_once(operator: FlaskClient, job_id: str) -> None:
+    [letter] = operator.get("/api/v1/dead-letters?queue=encode&limit=1").json["dead_letters"]
+    path = f"/api/v1/dead-letters/{letter['id']}"
+
+    assert operator.post(f"{path}/requeue").json["id"] == letter["id"]
+
+    [encode] = [queue for queue in operator.get("/api/v1/queues").json["queues"] if queue["name"] == "encode"]
+    assert (encode["dead"], encode["waiting"]) == (0, 1)
+    problem(operator.post(f"{path}/requeue"), 404, "not_found")
+    problem(operator.delete(path), 404, "not_found")
+
+
+def test_the_client_looks_after_them_too(api: ApiClient, url: str, job_id: str) -> None:
+    [letter] = api.dead_letters(queue="encode")
+    api.drop_dead_letter(letter["id"])
+
+    assert api.dead_letters() == []
+    assert "encode" in [queue["name"] for queue in api.queues()]
+    with pytest.raises(NotFound):
+        api.requeue_dead_letter(letter["id"])
+    with ApiClient(url, "token-of-alice") as alice, pytest.raises(Forbidden):
+        alice.queues()
