@@ -19,6 +19,7 @@ from .task import TaskFiles
 from .watch import LOOK_EVERY_SECONDS, Watch
 
 if TYPE_CHECKING:
+    from .cache import Cache
     from .s3 import S3
 
 T = TypeVar("T")
@@ -33,13 +34,22 @@ MAX_TASK_BYTES = 100 * 1024**3
 
 
 class Depot:
-    """*config* is None where S3 is off: then files stay where they are, and ``s3://`` in params is refused."""
+    """*config* is None where S3 is off: then files stay where they are, and ``s3://`` in params is refused.
+
+    With a *cache* what several tasks ask for is fetched once.
+    """
 
     def __init__(
-        self, payload: PayloadFolder, *, config: S3Config | None, max_task_bytes: int = MAX_TASK_BYTES
+        self,
+        payload: PayloadFolder,
+        *,
+        config: S3Config | None,
+        max_task_bytes: int = MAX_TASK_BYTES,
+        cache: Cache | None = None,
     ) -> None:
         self.payload = payload
         self.config = config
+        self.cache = cache
         self.max_task_bytes = max_task_bytes
         self.leaves_uris = False
         self._s3: S3 | None = None
@@ -56,7 +66,8 @@ class Depot:
 
     def for_child(self, payload_dir: str) -> Depot:
         """The same for a process that was forked: with a client and threads of its own, and the files in our folder."""
-        depot = Depot(PayloadFolder(payload_dir), config=self.config, max_task_bytes=self.max_task_bytes)
+        payload = PayloadFolder(payload_dir)
+        depot = Depot(payload, config=self.config, max_task_bytes=self.max_task_bytes, cache=self.cache)
         depot.leaves_uris = self.leaves_uris
         return depot
 

@@ -17,7 +17,7 @@ from .locations import Location
 from .names import Names, safe_part
 from .payload import TaskFolder
 from .texts import texts_in
-from .watch import Watch
+from .watch import Meter, Watch
 
 if TYPE_CHECKING:
     from .depot import Depot
@@ -144,9 +144,29 @@ class Inputs:
 
         def download(file: tuple[Found, Path]) -> None:
             found, path = file
-            s3.download(found, path, unfinished=self._folder.unfinished, meter=meter)
+            if not self._is_cached(s3, found, path, meter):
+                s3.download(found, path, unfinished=self._folder.unfinished, meter=meter)
 
         self._depot.for_all(download, files, watch=self._watch)
+
+    def _is_cached(self, s3: S3, found: Found, path: Path, meter: Meter) -> bool:
+        """Whether the cache has brought it, be it that it had to be fetched for that."""
+        if self._depot.cache is None:
+            return False
+        from .failures import told_of  # loads boto3
+
+        fetched: list[Found] = []
+
+        def fetch(target: Path, folder: Path) -> None:
+            fetched.append(found)
+            s3.download(found, target, unfinished=folder, meter=meter)
+
+        unfinished = self._folder.unfinished
+        with told_of(found.location):
+            is_there = self._depot.cache.bring(found, path, fetch, unfinished=unfinished, watch=self._watch)
+        if is_there and not fetched:
+            meter.add(found.size)
+        return is_there
 
     def _remember_files(self, files: Iterable[tuple[Found, Path]]) -> None:
         """A file of a folder has an origin of its own."""

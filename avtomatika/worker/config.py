@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError
+from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
 from avtomatika.files.depot import MAX_TASK_BYTES
 
@@ -73,6 +74,8 @@ class WorkerConfig:
     payload_dir: str | None = None
     spool_dir: str = "var/spool"
     health_port: int | None = None
+    cache_dir: str = "var/cache"
+    cache_bytes: int = CACHE_BYTES
     max_task_bytes: int = MAX_TASK_BYTES
     resources: Mapping[str, Json] | None = None
     costs: Mapping[str, float] | None = None
@@ -98,6 +101,8 @@ class WorkerConfig:
             s3=S3Config.from_environment(environ),
             health_port=values.get("WORKER_HEALTH_PORT", _port),
             spool_dir=values.text("WORKER_SPOOL_DIR") or "var/spool",
+            cache_dir=values.text("WORKER_CACHE_DIR") or "var/cache",
+            cache_bytes=_or(CACHE_BYTES, values.get("WORKER_CACHE_BYTES", _whole)),
             payload_dir=values.text("WORKER_PAYLOAD_DIR"),
             max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
             resources=values.get("WORKER_RESOURCES", parsed_resources),
@@ -196,6 +201,12 @@ def _at_least_one(text: str) -> int:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise ValueError("must be a port, a whole number up to 65535")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("must be a whole number from 0")
     return int(text)
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from avtomatika import broker
 from avtomatika.errors import SettingsError
+from avtomatika.files.cache import Cache
 from avtomatika.files.depot import Depot
 from avtomatika.files.heaps import share_heaps
 from avtomatika.files.payload import PayloadFolder
@@ -41,8 +42,6 @@ logger = logging.getLogger(__name__)
 _BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 #: What a link over HTTP can speak.
 _WEB_SCHEMES = ("http", "https")
-#: Variables for what this version does not do: said at the start, so that nobody waits for it.
-_WITHOUT_EFFECT = ("WORKER_CACHE_DIR",)
 
 
 def load_worker(spec: str) -> Worker:
@@ -62,12 +61,8 @@ def run_worker(worker: Worker, environ: Mapping[str, str], *, when_forked: Calla
     config = WorkerConfig.from_environment(environ)
     if not worker.skills:
         raise SettingsError("the worker has no skill: decorate a function with @worker.skill()")
-    for name in filter(environ.get, _WITHOUT_EFFECT):
-        logger.warning("%s is set, but has no effect in this version", name)
     _check(config)
-    if config.s3 is not None:
-        share_heaps()
-    depot = Depot(PayloadFolder(config.payload_dir), config=config.s3, max_task_bytes=config.max_task_bytes)
+    depot = _depot(config)
     processes = _processes(worker, config, depot)  # before there are threads
     when_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
@@ -101,7 +96,8 @@ def begin_anew() -> NoReturn:
 
 def _check(config: WorkerConfig) -> None:
     """Raises SettingsError for addresses that no link of ours speaks to, or that need a token, and for folders."""
-    check_apart(config.spool_dir, config.payload_dir)
+    check_apart("WORKER_SPOOL_DIR", config.spool_dir, config.payload_dir)
+    check_apart("WORKER_CACHE_DIR", config.cache_dir, config.payload_dir)
     for address in config.addresses:
         if address.scheme not in (*_BROKER_SCHEMES, *_WEB_SCHEMES):
             schemes = ", ".join((*_WEB_SCHEMES, *_BROKER_SCHEMES))
@@ -112,6 +108,17 @@ def _check(config: WorkerConfig) -> None:
             raise SettingsError(
                 f"{address} lets nobody in without a token: set AVTOMATIKA_WORKER_TOKEN, or the shared WORKER_TOKEN"
             )
+
+
+def _depot(config: WorkerConfig) -> Depot:
+    if config.s3 is not None:
+        share_heaps()
+    return Depot(
+        PayloadFolder(config.payload_dir),
+        config=config.s3,
+        max_task_bytes=config.max_task_bytes,
+        cache=Cache(config.cache_dir, limit_bytes=config.cache_bytes) if config.cache_bytes else None,
+    )
 
 
 def _processes(worker: Worker, config: WorkerConfig, depot: Depot) -> Processes:

@@ -157,15 +157,14 @@ class Shelf:
         return self.spool.left(self.origin)
 
 
-def check_apart(spool_dir: str, payload_dir: str | None) -> None:
-    """Raise SettingsError where one folder lies in the other: tasks may send what is in the payload folder."""
+def check_apart(name: str, folder: str, payload_dir: str | None) -> None:
+    """Raise SettingsError where *folder*, which the variable *name* says, lies in the payload folder, or that in it:
+    tasks may send what is in the payload folder."""
     if payload_dir is None:
         return
-    spool, payload = Path(spool_dir).resolve(), Path(payload_dir).resolve()
-    if spool.is_relative_to(payload) or payload.is_relative_to(spool):
-        raise SettingsError(
-            f"WORKER_SPOOL_DIR={spool_dir!r} and WORKER_PAYLOAD_DIR={payload_dir!r}: neither may lie in the other"
-        )
+    own, payload = Path(folder).resolve(), Path(payload_dir).resolve()
+    if own.is_relative_to(payload) or payload.is_relative_to(own):
+        raise SettingsError(f"{name}={folder!r} and WORKER_PAYLOAD_DIR={payload_dir!r}: neither may lie in the other")
 
 
 def _write(place: Path, text: bytes) -> Path:

@@ -151,7 +151,7 @@ def payloads() -> Iterator[Path]:
     yield PAYLOADS
     (PAYLOADS / "out.mp4").unlink(missing_ok=True)
     if not was_there:
-        shutil.rmtree(PAYLOADS)
+        shutil.rmtree(PAYLOADS, ignore_errors=True)
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def test_what_cannot_be_read_stays_and_hides_nothing(
 @pytest.mark.parametrize(("spool", "payload"), [("p/spool", "p"), ("p", "p"), ("p", "p/q"), ("./x/../p", "p")])
 def test_spool_and_payload_folder_never_lie_in_each_other(tmp_path: Path, spool: str, payload: str) -> None:
     with pytest.raises(SettingsError, match=r"WORKER_SPOOL_DIR=.* neither may lie in the other"):
-        check_apart(os.path.join(tmp_path, spool), str(tmp_path / payload))
+        check_apart("WORKER_SPOOL_DIR", os.path.join(tmp_path, spool), str(tmp_path / payload))
 
 
 def test_a_result_survives_the_broker_and_the_worker(

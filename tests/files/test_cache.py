@@ -1,0 +1,216 @@
+"""What many tasks ask for is fetched once, each gets a copy of its own, and nobody gets what is not theirs by it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from avtomatika.errors import InvalidInputError, TransientError
+from avtomatika.files.cache import Cache
+from avtomatika.files.config import S3Config
+from avtomatika.files.depot import Depot
+from avtomatika.files.s3 import PART_BYTES
+from avtomatika.files.task import TaskFiles
+
+from ..cloud import Cloud
+from . import proxy as faults
+from .conftest import left_in, task
+from .proxy import Proxy
+
+KIB = 1024
+ALWAYS = 10_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def fetched(proxy: Proxy) -> list[str]:
+    """Paths of all GETs that reach the server by the proxy, listings not counted."""
+    paths: list[str] = []
+    proxy.before = lambda method, path: paths.append(path) if method == "GET" and "list-type" not in path else None
+    return paths
+
+
+@pytest.fixture
+def make_cached(
+    make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy, folder: Path
+) -> Callable[..., Callable[..., TaskFiles]]:
+    """How to begin tasks of a worker whose cache holds so much."""
+
+    def make_cached(limit_bytes: int = 100 * 1024 * KIB) -> Callable[..., TaskFiles]:
+        cache = Cache(folder, limit_bytes=limit_bytes)
+        depot = make_depot(replace(config, endpoint_url=proxy.url), cache=cache)
+
+        def begin(number: int, client: str = "alice", **params: Any) -> TaskFiles:
+            return depot.begin(task(params, number=number, client=client))
+
+        return begin
+
+    return make_cached
+
+
+@pytest.fixture
+def begin(make_cached: Callable[..., Any]) -> Callable[..., TaskFiles]:
+    begin: Callable[..., TaskFiles] = make_cached()
+    return begin
+
+
+def content(files: TaskFiles) -> bytes:
+    return Path(files.fetch().params["film"]).read_bytes()
+
+
+def entries(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if "." not in path.name]
+
+
+@pytest.mark.parametrize("size", [100 * KIB, PART_BYTES + 1])
+def test_branches_that_begin_together_fetch_an_input_once(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str], payload: Path, *, size: int
+) -> None:
+    body = os.urandom(size)
+    uri = cloud.put(inputs, "film.mp4", body)
+    branches = [begin(number, film=uri) for number in range(20)]
+
+    with ThreadPoolExecutor(20) as threads:
+        contents = list(threads.map(content, branches))
+    for each in branches:
+        each.close()
+
+    assert set(contents) == {body}
+    assert len(fetched) == -(-size // PART_BYTES)
+    assert left_in(payload) == []
+
+
+def test_a_skill_cannot_spoil_it(begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path) -> None:
+    uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
+    first = begin(1, film=uri)
+    path = Path(first.fetch().params["film"])
+    path.chmod(0o600)
+    path.write_bytes(b"spoiled")
+    changed = first.deliver(str(path))
+    first.close()
+
+    assert content(begin(2, film=uri)) == body
+    assert cloud.read(changed) == b"spoiled"
+    assert [entry.stat().st_mode & 0o777 for entry in entries(folder)] == [0o400]
+
+
+def test_an_untouched_input_from_the_cache_is_what_it_was(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
+    content(begin(1, film=uri))
+    second = begin(2, film=uri)
+
+    assert second.deliver(second.fetch().params["film"]) == uri
+
+
+def test_an_object_that_was_replaced_is_fetched_anew(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str]
+) -> None:
+    for number in range(2):
+        uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
+        assert content(begin(number, film=uri)) == body
+
+    assert len(fetched) == 2
+
+
+def test_what_a_client_says_of_its_own_object_brings_it_no_other(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, results: str
+) -> None:
+    secret = os.urandom(100 * KIB)
+    of_bob = cloud.put(
+        results, "g0-uploads/bob/0a1b2c3d/a.bin", secret, Metadata={"sha256": sha256(secret).hexdigest()}
+    )
+    assert content(begin(1, client="bob", film=of_bob)) == secret
+    claimed = cloud.put(
+        results,
+        "g0-uploads/alice/0a1b2c3d/a.bin",
+        os.urandom(100 * KIB),
+        Metadata={"sha256": sha256(secret).hexdigest()},
+    )
+
+    with pytest.raises(TransientError, match="expected SHA-256"):
+        content(begin(2, film=claimed))
+    with pytest.raises(InvalidInputError, match="that this job may read"):
+        content(begin(3, film=of_bob))
+
+
+def test_its_size_is_bounded_and_what_was_not_used_for_long_goes_first(
+    make_cached: Callable[..., Any], cloud: Cloud, inputs: str, fetched: list[str], folder: Path
+) -> None:
+    begin = make_cached(limit_bytes=400 * KIB)
+    uris = [cloud.put(inputs, f"{number}.bin", os.urandom(100 * KIB)) for number in range(5)]
+    for number, uri in enumerate(uris[:4]):
+        content(begin(number, film=uri))
+    for age, entry in enumerate(sorted(entries(folder), key=lambda path: path.stat().st_mtime_ns)):
+        os.utime(entry, (1_000_000 + age, 1_000_000 + age))
+    content(begin(10, film=uris[0]))  # used again
+
+    content(begin(11, film=uris[4]))
+    fetched.clear()
+    for number, uri in enumerate((uris[0], uris[2], uris[3], uris[4])):
+        content(begin(20 + number, film=uri))
+
+    assert fetched == []
+    assert sum(entry.stat().st_size for entry in entries(folder)) <= 400 * KIB
+    content(begin(30, film=uris[1]))
+    assert len(fetched) == 1
+
+
+@pytest.mark.parametrize("size", [100, 200 * KIB])
+def test_what_is_small_or_too_large_passes_it_by(
+    make_cached: Callable[..., Any], cloud: Cloud, inputs: str, folder: Path, size: int
+) -> None:
+    begin = make_cached(limit_bytes=400 * KIB)
+
+    assert len(content(begin(1, film=cloud.put(inputs, "film.mp4", os.urandom(size))))) == size
+
+    assert not folder.exists() or entries(folder) == []
+
+
+def test_a_folder_that_is_no_folder_of_ours_is_left_alone(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    assert content(begin(1, film=cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB)))) == body
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_download_that_fails_leaves_nothing_there(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, proxy: Proxy, folder: Path
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
+    proxy.fail("GET", faults.short, ALWAYS)
+
+    with pytest.raises(TransientError, match=r"expected 102400 bytes, seen|film\.mp4: "):
+        content(begin(1, film=uri))
+
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_worker_left_unfinished_goes(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+) -> None:
+    folder.mkdir(0o700)
+    (folder / "0123456789abcdef").write_bytes(b"half")
+    (folder / "fedcba9876543210").write_bytes(b"half")
+    os.utime(folder / "0123456789abcdef", (1, 1))
+
+    content(begin(1, film=cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))))
+
+    assert not (folder / "0123456789abcdef").exists()
+    assert (folder / "fedcba9876543210").exists()
