@@ -50,6 +50,12 @@ class RetryPolicy:
         by_code = {code: cls.of(policy) for code, policy in stored["by_code"].items()}
         return cls(**{**{each.name: stored[each.name] for each in fields(cls)}, "by_code": by_code})
 
+    @property
+    def backs_off_as_usual(self) -> bool:
+        """Whether nothing but the number of tries differs from the policy that holds where nobody sets one."""
+        own = (self.base_seconds, self.cap_seconds, self.jitter, self.by_code)
+        return own == (_USUAL.base_seconds, _USUAL.cap_seconds, _USUAL.jitter, _USUAL.by_code)
+
     def for_code(self, code: object) -> RetryPolicy | None:
         """The policy for a failure with *code*; None where no other attempt is made.
 
@@ -81,3 +87,6 @@ def _is_number(value: object) -> bool:
 def _draw(name: str) -> float:
     """A number in [0, 1) that is always the same for *name*, and spread evenly over names."""
     return int.from_bytes(sha256(name.encode()).digest()[:6], "big") / 2**48
+
+
+_USUAL = RetryPolicy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from .actions import DispatchTask
 from .job import HistoryEntry, Job, JobStatus, Json, Task
@@ -13,7 +14,8 @@ from .rules import Rules
 from .step import Step
 from .timers import dispatch_timer
 
-_USUAL = RetryPolicy()
+#: Checked once, and not for every task.
+_usual = lru_cache(maxsize=16)(RetryPolicy)
 
 
 def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPolicy) -> Task:
@@ -30,14 +32,14 @@ def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPol
         dispatch_timeout_seconds=given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
         result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
         output_schema=action.output_schema,
-        retry=None if replace(policy, max_retries=_USUAL.max_retries) == _USUAL else policy,
+        retry=None if policy.backs_off_as_usual else policy,
         needs=action.needs,
     )
 
 
 def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
     """How tasks of *plan* are tried again where their handler does not say."""
-    return plan.retry or RetryPolicy(max_retries=rules.max_retries)
+    return plan.retry or _usual(rules.max_retries)
 
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:
