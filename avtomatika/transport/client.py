@@ -15,6 +15,8 @@ from .sentinel import connect_by_sentinel
 SOCKET_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 30
+#: Read from a socket at once: a batch is up to a mebibyte.
+READ_BYTES = 256 * 1024
 
 
 def connect(
@@ -33,6 +35,7 @@ def connect(
         "health_check_interval": HEALTH_CHECK_SECONDS,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
+        "socket_read_size": READ_BYTES,
     }
     if not url.startswith("unix:"):
         settings["socket_keepalive"] = True
