@@ -23,16 +23,16 @@ class Lap:
     """Wall and CPU seconds from the first of ``CELERY_TASKS`` tasks to the last, left in the file ``CELERY_LAP``."""
 
     def __init__(self) -> None:
-        self._left = int(os.environ.get("CELERY_TASKS", "0"))
+        self._tasks = self._left = int(os.environ.get("CELERY_TASKS", "0"))
         self._began = (0.0, 0.0)
 
     def count(self) -> None:
-        now = monotonic(), process_time()
-        if self._began == (0.0, 0.0):
-            self._began = now
+        if self._left == self._tasks:  # a look at the clock of the process costs as much as the task
+            self._began = monotonic(), process_time()
         self._left -= 1
         if self._left == 0:
-            seconds = [after - before for before, after in zip(self._began, now, strict=True)]
+            ended = monotonic(), process_time()
+            seconds = [after - before for before, after in zip(self._began, ended, strict=True)]
             place = Path(os.environ["CELERY_LAP"])
             place.with_suffix(".part").write_text(json.dumps(seconds))
             place.with_suffix(".part").rename(place)
