@@ -45,6 +45,7 @@ bench: $(READY) ## How fast it is on this machine
 	@$(BIN)/python benchmarks/workflow.py --with-celery
 	@$(BIN)/python benchmarks/transport.py
 	@$(BIN)/python benchmarks/files.py
+	@$(BIN)/python benchmarks/worker.py
 
 soak: $(READY) ## The storms again and again, for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \

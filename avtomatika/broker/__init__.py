@@ -4,6 +4,7 @@ from avtomatika.transport import Outgoing
 
 from .answers import (
     answer,
+    begun_notice,
     cancel_message,
     handed_on,
     heartbeat,
@@ -30,6 +31,7 @@ __all__ = [
     "StepQueue",
     "address",
     "answer",
+    "begun_notice",
     "cancel_message",
     "connect",
     "declare",

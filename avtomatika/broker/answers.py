@@ -4,7 +4,7 @@ finds the state that is next.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avtomatika.core.events import DeadLetter, Result
@@ -54,6 +54,14 @@ def notice(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = No
     """Word to the orchestrators that *worker_id* begins with *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
+
+
+def begun_notice(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None) -> Outgoing:
+    """The same of several: one message costs all who handle it less than many."""
+    if len(tasks) == 1:
+        return notice(tasks[0], worker_id, signer=signer)
+    rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
+    return Outgoing(WORKERS, TAKEN, wire.dump_notice(wire.Begun(worker_id, rows), signer))
 
 
 def progress_notice(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:

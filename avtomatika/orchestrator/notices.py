@@ -19,6 +19,7 @@ class Notices:
     def note(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
         """Write them down and acknowledge them."""
         taken: list[tuple[str, wire.Taken]] = []
+        begun: list[wire.Taken] = []
         progress: list[wire.Progress] = []
         heard: list[wire.Registered | wire.Beat] = []
         tags = []
@@ -27,13 +28,16 @@ class Notices:
                 taken.append((delivery.tag, notice))
                 continue
             tags.append(delivery.tag)
-            if isinstance(notice, wire.Progress):
+            if isinstance(notice, wire.Begun):
+                begun += notice.taken
+            elif isinstance(notice, wire.Progress):
                 progress.append(notice)
             else:
                 heard.append(notice)
         self._store.taken(taken)
         self._intake.release([tag for tag, _ in taken])
         if tags:
+            self._store.begun(begun)
             self._store.progress(progress)
             self._store.registry.hear(heard)
             self._intake.ack(tags)

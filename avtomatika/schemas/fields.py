@@ -63,6 +63,21 @@ def or_null(field: Field) -> Field:
     return name, lambda value: value is None or is_right(value), f"null, or {expected}"
 
 
+def rows(name: str, *columns: Field) -> Field:
+    """A list of lists, each with what *columns* allow, in that order."""
+    checks = [is_right for _, is_right, _ in columns]
+
+    def is_right(value: Any) -> bool:
+        return isinstance(value, list) and all(
+            isinstance(row, list)
+            and len(row) == len(checks)
+            and all(check(cell) for check, cell in zip(checks, row, strict=True))
+            for row in value
+        )
+
+    return name, is_right, f"a list of lists of {', '.join(column for column, _, _ in columns)}"
+
+
 def _is_identifier(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
 

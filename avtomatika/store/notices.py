@@ -13,9 +13,9 @@ from .records import dump_entry
 from .scripts import PROGRESS, TAKEN
 
 
-def taken_call(tag: str, taken: Taken, *, keys: Keys, router: Router) -> Call:
-    """Writes down who has begun, and acknowledges the notice with that *tag*."""
-    stream, entry = router.parse_tag(tag)
+def taken_call(tag: str | None, taken: Taken, *, keys: Keys, router: Router) -> Call:
+    """Writes down who has begun, and acknowledges the notice with that *tag*, if there is one."""
+    stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
     return Call(
         TAKEN,
         [

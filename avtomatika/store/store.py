@@ -206,6 +206,10 @@ class Store:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
         run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
 
+    def begun(self, taken: Sequence[Taken]) -> None:
+        """The same where the message is not theirs alone: whoever has it acknowledges it."""
+        run_all(self._server, [taken_call(None, each, keys=self._keys, router=self._router) for each in taken])
+
     def progress(self, told: Sequence[Progress]) -> None:
         """Write down how far tasks are; a word of a task that nobody waits for changes nothing."""
         run_all(self._server, [progress_call(each, keys=self._keys) for each in told])

@@ -82,3 +82,22 @@ def link_of(worker: Worker, redis_url: str) -> BrokerLink:
         drain_timeout_seconds=5,
         presence=Presence(identity, turns, 0),
     )
+
+
+def test_tasks_that_were_begun_together_are_each_written_down_once(stage: Callable[..., Stage], redis_url: str) -> None:
+    bp = film()
+    house = stage(bp)
+    house.orchestrator()
+    jobs = [house.create(bp, path="/a.mp4") for _ in range(3)]
+    for job_id in jobs:
+        house.turn_until_status(job_id, "waiting_for_worker")
+    tasks = [house.take_task("encode")[1] for _ in jobs]
+    intake = Intake(broker.connect(redis_url), [], prefetch=1)
+    for _ in range(2):
+        intake.settle_many([([broker.begun_notice(tasks, "w-1")], ())])
+    house.turn_until(lambda: intake.waiting(WORKERS) == 0)
+    house.turn_until(lambda: all("task_taken start" in house.history(job_id) for job_id in jobs))
+    intake.close()
+
+    assert [house.history(job_id).count("task_taken start") for job_id in jobs] == [1, 1, 1]
+    assert {house.store.takers([(task.job_id, task.task_id)])[0] for task in tasks} == {"w-1"}

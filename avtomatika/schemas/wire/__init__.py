@@ -11,7 +11,7 @@ from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_clea
 from .control import Cancel, dump_cancel, load_cancel
 from .due import Due, dump_due, load_due
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
-from .notices import Beat, Notice, Progress, Registered, Taken, dump_notice, load_notice
+from .notices import Beat, Begun, Notice, Progress, Registered, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
@@ -23,6 +23,7 @@ __all__ = [
     "VERSION",
     "BadMessage",
     "Beat",
+    "Begun",
     "Cancel",
     "Check",
     "Cleanup",

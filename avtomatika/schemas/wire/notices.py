@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
-from avtomatika.schemas.fields import Field, attempt, identifier, json_object, share, text
+from avtomatika.schemas.fields import Field, attempt, identifier, json_object, rows, share, text
 
 from .body import bad, dump, load, now_ms, read
 
@@ -21,6 +21,20 @@ class Taken:
     attempt: int
     worker_id: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The same of several tasks of one worker, in one message; each is ``[job_id, task_id, attempt, state]``."""
+
+    worker_id: str
+    tasks: Sequence[Sequence[Json]]
+
+    @property
+    def taken(self) -> list[Taken]:
+        return [
+            Taken(job_id, task_id, attempt, self.worker_id, state) for job_id, task_id, attempt, state in self.tasks
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +66,14 @@ class Beat:
 
 
 #: Kinds of notices; a new one is a class, a name here and a line below.
-Notice = Taken | Progress | Registered | Beat
+Notice = Taken | Begun | Progress | Registered | Beat
 
 _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
 #: Kind -> class and fields; fields are called the same on the wire and in the class.
 _NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
     "taken": (Taken, (*_TASK, identifier("state"))),
+    "begun": (Begun, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
     "progress": (Progress, (*_TASK, share("progress"), text("message"))),
     "register": (Registered, (identifier("worker_id"), json_object("record"))),
     "heartbeat": (Beat, (identifier("worker_id"), json_object("beat"))),

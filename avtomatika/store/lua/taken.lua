@@ -1,16 +1,20 @@
 -- Notes that a worker has begun with a task: who, and from when its result timeout counts. The job's version stays.
 --
 -- KEYS: job, history, tasks, timers, timer messages, stream of the cause.
--- ARGV: consumer, entry of the cause, task, attempt, worker, name of the dispatch timer, name of the result timer, history entry.
+-- ARGV: consumer, entry of the cause ('' where nothing is to be acknowledged), task, attempt, worker, name of the dispatch
+--       timer, name of the result timer, history entry.
 -- Answers OK, LEASE_LOST, or STALE (the task is no longer open: nothing to note).
 
 local function ack()
+  if ARGV[2] == '' then return end
   redis.call('XACK', KEYS[6], 'avt', ARGV[2])
   redis.call('XDEL', KEYS[6], ARGV[2])
 end
 
-local pending = redis.pcall('XPENDING', KEYS[6], 'avt', ARGV[2], ARGV[2], 1)
-if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_LOST' end
+if ARGV[2] ~= '' then
+  local pending = redis.pcall('XPENDING', KEYS[6], 'avt', ARGV[2], ARGV[2], 1)
+  if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_LOST' end
+end
 
 local task = redis.call('HMGET', KEYS[3], ARGV[3], ARGV[3] .. '/worker', ARGV[3] .. '/limit')
 if task[1] ~= ARGV[4] or task[2] == ARGV[5] then

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Delivery, Intake
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
@@ -57,8 +57,8 @@ class BrokerLink:
         self._queues = queues
         self._concurrency = concurrency
         self._drain_timeout_seconds = drain_timeout_seconds
-        #: Notices of tasks that were begun while the broker took none.
-        self._notices: deque[Outgoing] = deque(maxlen=concurrency)
+        #: Tasks that were begun while the broker took no notice.
+        self._untold: deque[wire.TaskMessage] = deque(maxlen=concurrency)
         #: What is no task of ours, and why.
         self._unreadable: list[tuple[Delivery, str, str]] = []
         self._seat = seat
@@ -183,14 +183,13 @@ class BrokerLink:
     def _announce(self, intake: Intake, tasks: Iterable[wire.TaskMessage]) -> None:
         """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
         for it makes room."""
-        for task in tasks:
-            self._notices.append(broker.notice(task, self._runtime.worker_id, signer=self._key))
+        self._untold.extend(tasks)
         try:
-            intake.settle_many([(tuple(self._notices), ())])
+            intake.settle_many([([broker.begun_notice(self._untold, self._runtime.worker_id, signer=self._key)], ())])
         except (Unavailable, NoRoute) as error:
-            logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._notices))
+            logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._untold))
         else:
-            self._notices.clear()
+            self._untold.clear()
 
     def _pause(self, error: Unavailable, failures: int) -> None:
         if self._seat is not None:
