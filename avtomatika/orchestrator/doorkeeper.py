@@ -85,7 +85,7 @@ class Doorkeeper:
             return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
             raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")
-        worker_id = body["worker_id"]
+        worker_id = body.get("worker_id")
         if not self._is_by(worker_id, text):
             reason = f"worker {worker_id!r} may not come in, or has not signed it with its token"
             raise wire.Forged(kind, job_id=job_id, reason=reason, is_answer=True)
