@@ -97,7 +97,6 @@ def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
         kept = broker.remove_queues(connection, found)
         for each in kept.queues:
             click.echo(f"{each.queue}: kept, {each.why_kept}", err=True)
-        _forget_gone(store, found, broker.live_plans(connection))
         return not (found.is_refused or kept.is_refused)
 
 
@@ -114,14 +113,6 @@ def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
         if silent_ms < limit_ms:
             why[plan] = f"an orchestrator serves it, heard of {silent_ms / 1000:.0f} s ago"
     return {plan: reason for plan, reason in why.items() if plan not in ours}
-
-
-def _forget_gone(store: Store, found: Difference, left: frozenset[str]) -> None:
-    """Plans whose last queue has gone."""
-    for each in found.queues:
-        queue = broker.StepQueue.read(each.queue)
-        if each.change == "remove" and queue is not None and queue.plan not in left:
-            store.plans.forget(queue.plan)
 
 
 def _print(found: Difference, *, as_json: bool) -> None:

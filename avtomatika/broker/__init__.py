@@ -15,7 +15,7 @@ from .answers import (
     told_of_death,
 )
 from .connection import address, connect
-from .difference import Difference, QueueChange, difference, live_plans, remove_queues
+from .difference import Difference, QueueChange, difference, remove_queues
 from .intake import Delivery, Intake
 from .live import LiveQueues, StepQueue
 from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
@@ -41,7 +41,6 @@ __all__ = [
     "forget_control",
     "handed_on",
     "heartbeat",
-    "live_plans",
     "notice",
     "own_queue",
     "progress_notice",

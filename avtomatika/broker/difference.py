@@ -80,12 +80,6 @@ def remove_queues(connection: Connection, found: Difference) -> Difference:
     return Difference((), tuple(kept))
 
 
-def live_plans(connection: Connection) -> frozenset[str]:
-    """Plans that have a step queue."""
-    with connection.channel() as channel:
-        return frozenset(queue.plan for queue in LiveQueues(connection, channel).all())
-
-
 def _live_bindings(channel: Channel) -> dict[str, tuple[Bound, ...]]:
     found: dict[str, tuple[Bound, ...]] = {}
     for queue, exchange, key in sorted(channel.list_bindings()):

@@ -9,10 +9,12 @@ from typing import Any
 
 from kombu import Connection, Consumer, Queue
 
+from avtomatika.core.plan import Plan
 from avtomatika.transport import Channel, Outgoing
 
 from .connection import translated
 from .live import LiveQueues
+from .topology import declare
 
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"
@@ -68,6 +70,11 @@ class Intake:
     def live_queues(self) -> LiveQueues:
         """The step queues of all plans on this broker."""
         return LiveQueues(self._connection, self.channel)
+
+    def declare(self, plans: Iterable[Plan]) -> None:
+        """Declare what *plans* need, as :func:`declare`."""
+        declare(self._connection, plans)
+        self.channel.forget_routes()
 
     def take(self, timeout_seconds: float) -> list[Delivery]:
         """The next batch; empty when nothing came in time. A message that was delivered before comes alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from avtomatika.broker import Delivery, Intake, Outgoing
 from avtomatika.errors import NoRoute
@@ -11,14 +11,16 @@ from avtomatika.errors import NoRoute
 logger = logging.getLogger(__name__)
 
 
-def forward(intake: Intake, pairs: Sequence[tuple[Delivery, Outgoing]]) -> None:
+def forward(intake: Intake, pairs: Sequence[tuple[Delivery, Outgoing]], *, declare: Callable[[], None]) -> None:
     """Send each message on and acknowledge the delivery that it came with, both or neither.
 
-    What leads nowhere goes to the dead letters: nobody needs it any more.
+    What leads nowhere, even once *declare* has seen to it that what is ours is declared, goes to the dead letters:
+    nobody needs it any more.
     """
     try:
         intake.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
     except NoRoute:
+        declare()
         for delivery, outgoing in pairs:
             _forward_one(intake, delivery, outgoing)
 

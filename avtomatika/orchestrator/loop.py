@@ -11,6 +11,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from time import monotonic
 
@@ -72,6 +73,7 @@ class Orchestrator:
         self._plans = ServedPlans(
             blueprints=blueprints, intake=intake, store=store, take_over_seconds=take_over_seconds
         )
+        self._forward = partial(forward, intake, declare=self._plans.declare_missing)
         self._upkeep = upkeep
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
@@ -136,8 +138,8 @@ class Orchestrator:
             self._begin(steps)
 
     def _send_due(self, deliveries: Sequence[Delivery]) -> None:
-        due = self._door.due(deliveries)
-        forward(self._intake, [(delivery, Outgoing(it.exchange, it.routing_key, it.body)) for delivery, it in due])
+        found = self._door.due(deliveries)
+        self._forward([(delivery, Outgoing(due.exchange, due.routing_key, due.body)) for delivery, due in found])
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
@@ -150,8 +152,7 @@ class Orchestrator:
             else:
                 arrivals.setdefault(job_id, []).append(arrival)
         self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
-        works: list[Work] = []
-        passing, strangers = [], []
+        works, passing, strangers = [], [], []
         for of_job, loaded in zip(arrivals.values(), load_jobs(arrivals, store=self._store), strict=True):
             placed = self._plans.place(None if loaded is None else loaded.job, of_job)
             passing += placed.elsewhere
@@ -160,10 +161,9 @@ class Orchestrator:
                 works.append(self._work(loaded, placed.here))
         self._inbox = [arrival.delivery for arrival in (*strangers, *(arrival for arrival, _ in passing))]
         self._advance(works)
-        if strangers:
-            self._turn_away(strangers)
+        self._turn_away(strangers)
         if passing:
-            forward(self._intake, [(arrival.delivery, arrival.under(key)) for arrival, key in passing])
+            self._forward([(arrival.delivery, arrival.under(key)) for arrival, key in passing])
         self._inbox = []
 
     def _work(self, loaded: LoadedBranches, arrivals: list[Arrival]) -> Work:
@@ -244,6 +244,7 @@ class Orchestrator:
                 self._ready.append(work)
             case Answer.NO_ROUTE | Answer.REFUSED:
                 logger.error("job %s: %s; it waits", work.job_id, reply.reason)
+                self._plans.due = 0.0  # what was declared may be gone
                 self._try_again(work)
             case Answer.CONFLICT:
                 self._decide_again(work, reply.live)
@@ -275,8 +276,7 @@ class Orchestrator:
         if now >= self._timers_due:
             self._upkeep.send_due_timers()
             self._timers_due = now + _TIMERS_EVERY_SECONDS
-        if now >= self._plans.due:
-            self._plans.keep()
+        self._plans.keep_when_due()
         if now >= self._expiry_due:
             self._upkeep.expire_jobs()
             look_after_quarantine(self._store, self._upkeep)

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 #: How long nobody may announce a plan before others take it over.
 TAKE_OVER_SECONDS = 60.0
 _ANNOUNCE_EVERY_SECONDS = 10.0
+#: Pages of jobs that are looked at in one round: they hold up the jobs in hand.
+_PAGES = 3
 #: A turn that takes no longer is no pause.
 _PAUSE_SECONDS = 2.0
 #: So often at least within the time that makes a plan abandoned.
@@ -114,22 +116,34 @@ class ServedPlans:
 
     # ------------------------------------------------------------ by the clock
 
-    def keep(self) -> None:
+    def keep_when_due(self) -> None:
         """Announce what is ours, take over what nobody serves, remove what nobody needs. Raises Unavailable."""
+        if monotonic() >= self.due:
+            self._keep()
+
+    def _keep(self) -> None:
         self.due = monotonic() + self._every_seconds
         known = self._plans.announce(self._names)
+        self.declare_missing()
         queues = [queue for queue in self._live.all() if queue.blueprint in self._blueprints]
         others = {queue.plan for queue in queues}.difference(self._names)
         for plan in self._watch.abandoned(others, known):
             self._plans.abandon(plan)
             known = replace(known, abandoned=known.abandoned | {plan})
         inherited = [queue for queue in queues if queue.plan in known.abandoned.intersection(others)]
+        self._plans.keep_abandoned(sorted({queue.plan for queue in inherited}))
         self._tell(others, known)
         gone = self._clean(inherited)
         taken = [queue.name for queue in inherited if queue.name not in gone and self._is_for_us(queue)]
         self._intake.watch([*self._base, *taken])
-        for name in gone:
-            self._remove(name)
+        if gone:
+            self._remove(gone)
+
+    def declare_missing(self) -> None:
+        """Somebody may have taken our plan for abandoned, and removed what had been declared for us."""
+        if not self._queue_of.items() <= set(self._live.bindings()):
+            logger.warning("routing rules were removed: they are declared again")
+            self._intake.declare(blueprint.plan for blueprint in self._blueprints.values())
 
     def _is_for_us(self, queue: StepQueue) -> bool:
         """Whether the queue that stands where *queue* stood in our plan is among our own."""
@@ -168,14 +182,15 @@ class ServedPlans:
         unneeded, self._cleaning = self._cleaning.unneeded, None
         return [queue.name for queue in inherited if queue.plan in unneeded]
 
-    def _remove(self, name: str) -> None:
-        queue = StepQueue.read(name)
-        if queue is None or not self._live.remove(name):
-            return
-        logger.info("queue %s: removed, nothing of its plan is left", name)
-        if not any(other.plan == queue.plan for other in self._live.all()):
-            self._live.unbind(pair for pair in self._live.bindings() if pair[0].startswith(f"{queue.plan}."))
-            self._plans.forget(queue.plan)
+    def _remove(self, names: Sequence[str]) -> None:
+        """Unless somebody has announced their plan meanwhile, or a message has come."""
+        abandoned = self._plans.announce().abandoned
+        queues = [queue for name in names if (queue := StepQueue.read(name)) is not None and queue.plan in abandoned]
+        for queue in queues:
+            if self._live.remove(queue.name):
+                logger.info("queue %s: removed, nothing of its plan is left", queue.name)
+        gone = {queue.plan for queue in queues}.difference(queue.plan for queue in self._live.all())
+        self._live.unbind(pair for pair in self._live.bindings() if pair[0].partition(".")[0] in gone)
 
 
 class Watch:
@@ -205,7 +220,7 @@ class Watch:
 
 
 class _Cleaning:
-    """Looks for jobs that need one of *plans*, a page at a time."""
+    """Looks for jobs that need one of *plans*, some pages at a time."""
 
     def __init__(self, plans: set[str], pages: Iterator[list[Job]]) -> None:
         self.plans = plans
@@ -213,11 +228,14 @@ class _Cleaning:
         self._pages = pages
 
     def is_done(self) -> bool:
-        """Look at one more page; whether all was seen, or nothing is left to look for."""
-        page = next(self._pages, None)
-        for job in page or ():
-            self.unneeded -= needed_by(job)
-        return page is None or not self.unneeded
+        """Look at some more pages; whether all was seen, or nothing is left to look for."""
+        for _ in range(_PAGES):
+            page = next(self._pages, None)
+            for job in page or ():
+                self.unneeded -= needed_by(job)
+            if page is None or not self.unneeded:
+                return True
+        return False
 
 
 def _under(routing_key: str, blueprint: str, plan8: str) -> str | None:

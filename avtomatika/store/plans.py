@@ -20,6 +20,9 @@ from .keys import Keys
 from .records import JOB_FIELDS, load_job
 from .scripts import ANNOUNCE, UNFINISHED, read_all, run
 
+#: A plan that nobody announces, and of which nothing is left, is remembered so long: a web process that still has it
+#: may create jobs, and these must be known to be nobody's.
+_FORGOTTEN_AFTER_SECONDS = 30 * 24 * 3600
 #: Jobs that are looked at in one round trip.
 _PAGE = 1000
 
@@ -41,7 +44,8 @@ class Plans:
 
     def announce(self, plans: Sequence[str] = ()) -> Announced:
         """Say that *plans* are served here; answers what is known of all. Raises Unavailable."""
-        call = Call(ANNOUNCE, [self._keys.plans(), self._keys.abandoned_plans()], list(plans))
+        keys = [self._keys.plans(), self._keys.abandoned_plans()]
+        call = Call(ANNOUNCE, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
         now, announced, abandoned = run(self._server, call)
         last = zip(announced[::2], announced[1::2], strict=True)
         return Announced(
@@ -51,11 +55,16 @@ class Plans:
 
     def abandon(self, plan: str) -> None:
         """Declare that nobody serves *plan*: others may go on with its jobs."""
-        read_all(self._server, [("ZADD", self._keys.abandoned_plans(), 0, plan)])
+        read_all(self._server, [("ZADD", self._keys.abandoned_plans(), self._now_ms(), plan)])
 
-    def forget(self, plan: str) -> None:
-        """Nothing of *plan* is left."""
-        read_all(self._server, [("ZREM", self._keys.plans(), plan), ("ZREM", self._keys.abandoned_plans(), plan)])
+    def keep_abandoned(self, plans: Sequence[str]) -> None:
+        """Those of *plans* that are abandoned have queues still: they are not forgotten."""
+        now = self._now_ms() if plans else 0
+        read_all(self._server, [("ZADD", self._keys.abandoned_plans(), "XX", now, plan) for plan in plans])
+
+    def _now_ms(self) -> int:
+        [clock] = read_all(self._server, [("TIME",)])
+        return int(clock[0]) * 1000
 
     def unfinished(self) -> Iterator[list[Job]]:
         """All jobs that are not over, as they stood when this began or later; a round trip a page."""

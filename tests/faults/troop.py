@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -25,7 +24,13 @@ class Troop:
     """
 
     def __init__(
-        self, url: str, folder: Path, *, blueprint: str = "three", orchestrator: list[str] | None = None
+        self,
+        url: str,
+        folder: Path,
+        *,
+        blueprint: str = "three",
+        orchestrator: list[str] | None = None,
+        **environment: str,
     ) -> None:
         self._folder = folder
         self._port = _free_port()
@@ -40,9 +45,10 @@ class Troop:
             "API_PORT": str(self._port),
             "WORKER_LEASE_SECONDS": "2",
             "WORKER_ID": "storm",
+            **environment,
         }
         program = str(Path(sys.executable).with_name("avtomatika"))
-        self._commands: Mapping[str, list[str]] = {
+        self._commands = {
             "orchestrator": orchestrator or [program, "orchestrator"],
             "worker": [program, "worker", f"{blueprint}:worker"],
             "web": [program, "web"],
@@ -77,10 +83,15 @@ class Troop:
         for role in list(self._children):
             self.kill(role)
 
-    def start(self, role: str) -> None:
+    def also(self, role: str, *, like: str, **environment: str) -> None:
+        """Start one more process that does what another one does."""
+        self._commands[role] = self._commands[like]
+        self.start(role, **environment)
+
+    def start(self, role: str, **environment: str) -> None:
         with open(self._folder / f"{role}.log", "ab") as log:
             self._children[role] = subprocess.Popen(
-                self._commands[role], env=self._env, stdout=log, stderr=log, start_new_session=True
+                self._commands[role], env=self._env | environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self, role: str) -> None:
@@ -94,9 +105,9 @@ class Troop:
         if self._children[role].poll() is not None:
             self.start(role)
 
-    def restart(self, role: str) -> None:
+    def restart(self, role: str, **environment: str) -> None:
         self.kill(role)
-        self.start(role)
+        self.start(role, **environment)
 
 
 def _free_port() -> int:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from avtomatika import Blueprint, F
-from avtomatika.core.job import Job
+from avtomatika import Blueprint, F, broker
+from avtomatika.core.plan import TIMERS
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.plans import Watch
+from avtomatika.schemas import wire
 from avtomatika.store import Announced
+from avtomatika.transport import Outgoing
 
 from .conftest import Stage
 
@@ -148,7 +150,14 @@ def is_removed(house: Stage, bp: Blueprint) -> bool:
     with house.connection.channel() as channel:
         bound = [binding for binding in channel.list_bindings() if bp.plan.plan8 in binding[2]]
         queues = [name for name in channel.topology.queues() if bp.plan.plan8 in name]
-    return not bound and not queues and f"{bp.name}@{bp.plan.plan8}" not in house.store.plans.announce().silent_ms
+    return not bound and not queues
+
+
+def is_bound(house: Stage, bp: Blueprint) -> bool:
+    """Whether all routing keys of *bp* lead to their queues."""
+    with house.connection.channel() as channel:
+        bound = {(binding[2], binding[0]) for binding in channel.list_bindings()}
+    return bound.issuperset((str(binding.key), binding.queue) for binding in bp.plan.bindings)
 
 
 def change_of(house: Stage, job_id: str) -> dict[str, Any]:
@@ -353,6 +362,36 @@ def test_a_plan_that_nobody_has_served_yet_is_left_alone(stage: Callable[..., St
     assert house.turn_until_status(job_id, "waiting_for_worker").plan8 == new.plan.plan8
 
 
+def test_a_job_of_a_plan_that_was_removed_is_gone_on_with_as_well(stage: Callable[..., Stage]) -> None:
+    old, new = task(), changed(task())
+    house = stage(old)
+    orchestrator(house, old)
+    turn_for(house, 0.1)
+    deploy(house, new)
+    house.turn_until(lambda: is_removed(house, old))
+
+    broker.declare(house.connection, [old.plan])  # as a web with the old code does
+    job_id = house.create(old)
+
+    assert house.turn_until_status(job_id, "waiting_for_worker").plan8 == new.plan.plan8
+
+
+def test_what_was_removed_under_an_orchestrator_is_declared_again(stage: Callable[..., Stage]) -> None:
+    bp = task()
+    house = stage(bp)
+    orchestrator(house, bp)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    with house.connection.channel() as channel:
+        for queue in bp.plan.queues:
+            channel.queue_delete(queue)
+
+    house.turn_until(lambda: is_bound(house, bp))
+    house.answer(house.take_task("encode"))
+
+    assert house.turn_until_status(job_id, "finished").plan8 == bp.plan.plan8
+
+
 def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[..., Stage]) -> None:
     old, new = task(), changed(task())
     house = stage(old)
@@ -425,15 +464,27 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
 
 
 def test_a_timer_that_leads_nowhere_is_put_aside(stage: Callable[..., Stage]) -> None:
-    old = nap()
-    house = stage(old)
-    orchestrator(house, old)
-    job_id = house.create(old)
-    job: Job = house.turn_until_status(job_id, "waiting_for_timer")
-
+    house = stage(nap())
+    orchestrator(house, house.blueprints[0])
+    due = wire.dump_due(wire.Due("avt.steps", "nap@00000000.start._timer", "{}"))
     with house.connection.channel() as channel:
-        key = old.plan.key("start", "_timer")
-        channel.queue_unbind(old.plan.main_queue, "avt.steps", key)
+        channel.settle([Outgoing(TIMERS, TIMERS, due)], ())
+
     house.turn_until(lambda: house.store._server.execute(("XLEN", "avt:q:avt.timers:dead")) == 1)
 
-    assert house.job(job_id).version == job.version
+
+def test_a_timer_of_ours_is_none_of_those(stage: Callable[..., Stage]) -> None:
+    bp = nap()
+    house = stage(bp)
+    orchestrator(house, bp)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_timer")
+    due = wire.dump_due(wire.Due("avt.steps", bp.plan.key("start", "_timer"), "{}"))
+    house.orchestrators[0]._plans.due = float("inf")  # nobody looks by the clock
+    with house.connection.channel() as channel:
+        channel.queue_unbind(bp.plan.main_queue, "avt.steps", bp.plan.key("start", "_timer"))
+        channel.settle([Outgoing(TIMERS, TIMERS, due)], ())
+
+    house.turn_until(lambda: is_bound(house, bp))
+
+    assert house.store._server.execute(("XLEN", "avt:q:avt.timers:dead")) == 0

@@ -38,14 +38,26 @@ def test_an_abandoned_plan_is_so_until_somebody_announces_it(plans: Plans) -> No
     assert back.abandoned == frozenset()
 
 
-def test_a_plan_of_which_nothing_is_left_is_forgotten(plans: Plans) -> None:
+def test_a_plan_that_was_silent_for_a_month_is_forgotten(plans: Plans) -> None:
     plans.announce(["video@1", "video@2"])
     plans.abandon("video@1")
+    key, abandoned, month_ms = plans._keys.plans(), plans._keys.abandoned_plans(), 31 * 24 * 3600 * 1000
+    for each in (key, abandoned):
+        plans._server.execute(("ZINCRBY", each, -month_ms, "video@1"))
 
-    plans.forget("video@1")
+    known = plans.announce()
 
-    assert set(plans.announce().silent_ms) == {"video@2"}
-    assert plans.announce().abandoned == frozenset()
+    assert (set(known.silent_ms), known.abandoned) == ({"video@2"}, frozenset())
+
+
+def test_one_that_has_queues_still_is_not(plans: Plans) -> None:
+    plans.abandon("video@1")
+    plans._server.execute(("ZINCRBY", plans._keys.abandoned_plans(), -29 * 24 * 3600 * 1000, "video@1"))
+
+    plans.keep_abandoned(["video@1", "video@2"])
+    plans._server.execute(("ZINCRBY", plans._keys.abandoned_plans(), -29 * 24 * 3600 * 1000, "video@1"))
+
+    assert plans.announce().abandoned == {"video@1"}, "and video@2, which somebody serves, is not among them"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 -- Says which plans are served, and tells of all that are known.
 --
 -- KEYS: plans, abandoned plans.
--- ARGV: the plans that are served, '<blueprint>@<plan8>' each; none to look only.
+-- ARGV: ms after which a plan is forgotten, then the plans that are served, '<blueprint>@<plan8>' each; none to look only.
 -- Answers {now in ms, {plan, when it was announced last, ...}, {abandoned plan, ...}}.
 
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-for _, plan in ipairs(ARGV) do
-  redis.call('ZADD', KEYS[1], now, plan)
-  redis.call('ZREM', KEYS[2], plan)
+for place = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], now, ARGV[place])
+  redis.call('ZREM', KEYS[2], ARGV[place])
 end
+local forgotten = string.format('%.0f', now - ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', forgotten)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', forgotten)
 return {now, redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES'), redis.call('ZRANGE', KEYS[2], 0, -1)}

@@ -1,0 +1,64 @@
+"""Old and new code come and go, by kill -9, while jobs run: every job ends as it should, under whatever plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.core.signing import GroupSecret
+from avtomatika.store import Store
+
+from .test_mixed import JOBS, KILLING_SECONDS, Storm, approve_all, create_all, found_violations, under_way
+from .transport.scale import chance
+from .troop import SECRET_KEY, Troop
+
+VERSIONS = ("mixed", "mixed_next")
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300 + 2 * KILLING_SECONDS)]
+
+
+def changes(store: Store, ids: dict[int, str]) -> int:
+    """How often jobs changed over to another plan."""
+    histories = (store.history(job_id, limit=10_000)[0] for job_id in ids.values())
+    return sum(each.entry.event_type == "plan_changed" for history in histories for each in history)
+
+
+def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    dice = chance("deploys")
+    server = make_server(appendfsync="always")
+    ids: dict[int, str] = {}
+    deploys = 0
+    with (
+        Troop(server.url, tmp_path, blueprint="mixed", PLAN_TAKEOVER_SECONDS="1") as troop,
+        closing(Store.connect(server.url, secret=GroupSecret(SECRET_KEY))) as store,
+    ):
+        troop.also("second", like="orchestrator", BLUEPRINTS="mixed_next")
+        storms = [Storm(create_all(ApiClient(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
+        for storm in storms:
+            storm.start()
+        end = monotonic() + KILLING_SECONDS
+        while monotonic() < end:
+            sleep(dice.uniform(1.0, 3.0))
+            role = dice.choice(["orchestrator", "second", "web"])
+            troop.restart(role, BLUEPRINTS=dice.choice(VERSIONS))
+            deploys += 1
+        at_the_end = under_way(store, ids)
+        deadline = monotonic() + 40
+        while (len(ids) < JOBS or under_way(store, ids)) and monotonic() < deadline:
+            sleep(0.2)
+        for storm in storms:
+            storm.stop()
+        found = list(found_violations(store, ids))
+        changed = changes(store, ids)
+        print(f"{len(ids)} jobs, {deploys} deploys, {changed} changes of plan: {len(found)} violations")
+
+    assert len(ids) == JOBS
+    assert at_the_end > 0, "the deploys went on when all was over"
+    assert changed > 0, "no job ever changed its plan"
+    assert found == []
