@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -304,3 +305,21 @@ def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Sta
         channel.settle([broker.notice(task, "by-http", signer=house.store.keyring.secret)], ())
 
     house.turn_until(lambda: "task_taken start" in house.history(job_id))
+
+
+@pytest.mark.parametrize("with_tokens", [False, True])
+def test_an_answer_that_names_no_worker_stops_nobody(
+    with_tokens: bool, stage: Callable[..., Stage], bp: Blueprint
+) -> None:
+    """Where workers need no token it need not say whose it is."""
+    house = stage(bp)
+    house.orchestrator(signed_by_worker=token_of_anna if with_tokens else None)
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    delivery, task = house.take_task("drive")
+    body = json.loads(wire.dump_result(Result(job_id, task.task_id, 1, "success", {}), ticket=task.ticket))
+    del body["worker_id"]
+
+    Intruder(house, bp).publish(json.dumps(body), "success", **broker.handed_on(delivery.headers))
+
+    house.turn_until_status(job_id, "quarantined" if with_tokens else "finished")
