@@ -56,3 +56,21 @@ def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
         print_json({"uri": uri})
     else:
         click.echo(uri)
+
+
+@command.command()
+@click.argument("uri")
+@json_option
+@click.pass_obj
+def lineage(api: ApiClient, uri: str, as_json: bool) -> None:
+    """Print which job has made a file, and which ones use it."""
+    found = api.lineage(uri)
+    if as_json:
+        print_json(found)
+        return
+    made_by = found["made_by"] or {}
+    rows = [{"what": f"made by a {made_by['kind']}", **made_by}] if made_by else []
+    rows += [{"what": "used", "job_id": use["job_id"], "state": ", ".join(use["where"])} for use in found["used_by"]]
+    print_table(rows, ("what", "job_id", "task_id", "state", "worker_id"))
+    if not found["is_complete"]:
+        click.echo("only the newest jobs were looked through", err=True)

@@ -21,7 +21,7 @@ from avtomatika.tokens import Clients
 
 from . import approval_page, dashboard, docs, health
 from .access import guard
-from .api import approvals, blueprints, control, events, files, jobs, queues, workers
+from .api import approvals, blueprints, control, events, files, jobs, lineage, queues, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -87,6 +87,7 @@ def create_app(
         control.routes,
         approvals.routes,
         files.routes,
+        lineage.routes,
         blueprints.routes,
         workers.routes,
         queues.routes,

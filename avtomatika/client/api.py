@@ -182,6 +182,10 @@ class ApiClient(Caller):
         transfers.fetch(response.headers["Location"], target)
         return target
 
+    def lineage(self, uri: str) -> dict[str, Any]:
+        """Who ``made_by`` a file, as far as that is known, and the jobs it is ``used_by``."""
+        return self._json("GET", "/api/v1/files/lineage", params={"uri": uri})
+
     # ------------------------------------------------------------ blueprints
 
     def blueprints(self) -> list[dict[str, Any]]:

@@ -32,6 +32,10 @@ class JobFiles:
         self._objects = objects
         self._group = group
 
+    def keeps(self, location: Location) -> bool:
+        """Whether it lies in the bucket of results."""
+        return self._objects.config.keeps_results(location.bucket)
+
     def page(self, job_id: str, *, after: str = "", limit: int) -> tuple[list[Stored], str | None]:
         """Files of a job by name, beginning after the one called *after*; and the ``after`` of the next page."""
         prefix = job_prefix(job_id)

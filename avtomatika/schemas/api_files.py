@@ -70,3 +70,38 @@ class UploadSchema(Schema):
     method = fields.Constant("PUT")
     headers = fields.Dict(keys=fields.String(), values=fields.String())
     expires_in = fields.Integer(metadata={"description": "seconds within which to begin"})
+
+
+class LineageQuerySchema(Strict):
+    """Which file."""
+
+    uri = fields.String(required=True, metadata={"description": "s3://bucket/key"})
+
+
+class MakerSchema(Schema):
+    """Who has made a file."""
+
+    kind = fields.String(metadata={"description": "task, handler or client"})
+    job_id = fields.String()
+    task_id = fields.String()
+    attempt = fields.Integer()
+    state = fields.String()
+    worker_id = fields.String()
+    client = fields.String(metadata={"description": "whose it is"})
+
+
+class UseSchema(Schema):
+    """A job that names a file, or a folder that it lies in."""
+
+    job_id = fields.String()
+    status = fields.String()
+    where = fields.List(fields.String(), metadata={"description": "initial_data, state_history, tasks"})
+
+
+class LineageSchema(Schema):
+    """Where a file comes from and goes to."""
+
+    uri = fields.String()
+    made_by = fields.Nested(MakerSchema, allow_none=True)
+    used_by = fields.List(fields.Nested(UseSchema), metadata={"description": "newest first"})
+    is_complete = fields.Boolean(metadata={"description": "false: only the newest 10,000 jobs were looked through"})

@@ -125,6 +125,22 @@ def test_a_clean_up_that_cannot_be_stops_the_start(run: Run, variables: dict[str
     assert words in done.stderr
 
 
+def test_lineage_tells_who_made_a_file_and_who_uses_it(run: Run, running: Up) -> None:
+    maker = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+    assert run("job", "watch", maker).code == 0, running.said
+    uri = json.loads(run("job", "show", maker, "--json").stdout)["result"]["output"]
+    user = run("job", "submit", "video", f"video={uri}").stdout.strip()
+
+    found = json.loads(run("files", "lineage", uri, "--json").stdout)
+    table = run("files", "lineage", uri).stdout
+
+    assert (found["made_by"]["job_id"], found["made_by"]["state"]) == (maker, "start")
+    assert found["made_by"]["worker_id"]
+    assert [use["job_id"] for use in found["used_by"]] == [user]
+    assert "made by a task" in table
+    assert user in table
+
+
 def test_a_file_that_is_not_there_is_usage(run: Run) -> None:
     done = run("job", "submit", "video", "video=@nothing.txt")
 

@@ -1,0 +1,59 @@
+"""Lineage: which job has made a file, which ones use it; by the file's key, and by what jobs hold in their data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from avtomatika.core.job import Job
+
+from .keys import Owner, is_job_file, owner_of
+from .locations import Location
+from .texts import texts_in
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Who has made a file: a task (with its attempt) or a handler of a job, or a client who has sent it."""
+
+    kind: str
+    job_id: str | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    client: str | None = None
+
+
+def maker_of(location: Location) -> Maker | None:
+    """Who has made what lies at *location* in the bucket of results; None for what is none of ours.
+
+    >>> job = "g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4"
+    >>> maker_of(Location("results", f"{job}/{job}.2.0/1-0a1b2c3d/film.mp4")).task_id.removeprefix(job)
+    '.2.0'
+    """
+    owner = owner_of(location.key) or Owner()
+    if owner.client is not None:
+        return Maker("client", client=unquote(owner.client))
+    if owner.job_id is None or not is_job_file(location.key, owner.job_id):
+        return None
+    _, producer, run, _ = location.key.split("/", 3)
+    if producer == "handlers":
+        return Maker("handler", owner.job_id)
+    if producer == "uploads":
+        return Maker("client", owner.job_id)
+    attempt = re.match(r"\d+", run)
+    return Maker("task", owner.job_id, producer, int(attempt[0]) if attempt else None)
+
+
+def uses_of(job: Job, uri: str) -> list[str]:
+    """Where *job* names the file, or a folder that it lies in: ``initial_data``, ``state_history``, ``tasks``."""
+    places = {
+        "initial_data": dict(job.initial_data),
+        "state_history": dict(job.state_history),
+        "tasks": [dict(task.params) for task in job.tasks.values()],
+    }
+    return [place for place, data in places.items() if any(_names(text, uri) for text in texts_in(data))]
+
+
+def _names(text: str, uri: str) -> bool:
+    return text == uri or (text.endswith("/") and text.startswith("s3://") and uri.startswith(text))

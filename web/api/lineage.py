@@ -1,0 +1,81 @@
+"""Lineage of files: which job has made one, which ones use it, as far as they are the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from avtomatika.core.job import Job
+from avtomatika.errors import InvalidRequest, NotFound
+from avtomatika.files.lineage import Maker, maker_of, uses_of
+from avtomatika.files.locations import Location
+from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
+from avtomatika.store import JobFilter
+
+from ..access import caller
+from ..routes import Routes
+from ..site import site
+from .jobs import callers_job
+
+routes = Routes("lineage", __name__, url_prefix="/api/v1/files", description="Where files come from and go to")
+
+#: The newest so many jobs are looked through.
+_MOST_JOBS = 10_000
+_PAGE = 200
+
+
+@routes.get("/lineage")
+@routes.arguments(LineageQuerySchema, location="query")
+@routes.response(200, LineageSchema)
+def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Show which job has made a file and which ones use it"""
+    uri = wanted["uri"]
+    location = Location.parse(uri)
+    if location is None:
+        message = "must be of the form s3://bucket/key"
+        raise InvalidRequest(f"uri {uri!r} {message}", fields={"uri": [message]})
+    maker = maker_of(location) if site().job_files().keeps(location) else None
+    made_by = None if maker is None else _told(maker, uri)
+    looked_at = list(islice(_jobs(), _MOST_JOBS + 1))
+    uses = [
+        {"job_id": job.id, "status": job.status, "where": where}
+        for job in looked_at[:_MOST_JOBS]
+        if (where := uses_of(job, uri)) and (maker is None or job.id != maker.job_id)
+    ]
+    return {"uri": uri, "made_by": made_by, "used_by": uses, "is_complete": len(looked_at) <= _MOST_JOBS}
+
+
+def _told(maker: Maker, uri: str) -> dict[str, Any]:
+    """Who has made it, with worker and state; NotFound where that is somebody else's."""
+    if maker.job_id is None:
+        if maker.client != caller().name and not caller().is_operator:
+            raise NotFound("file", uri)
+        return {"kind": maker.kind, "client": maker.client}
+    job = callers_job(maker.job_id)
+    told = {"kind": maker.kind, "job_id": job.id, "client": job.client}
+    if maker.task_id is not None:
+        told |= {"task_id": maker.task_id, "attempt": maker.attempt} | _run(job.id, maker.task_id, maker.attempt)
+    return told
+
+
+def _run(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
+    """State and worker of an attempt, as the history has them."""
+    after: int | None = 0
+    while after is not None:
+        recorded, after = site().store.history(job_id, after=after)
+        for each in recorded:
+            entry = each.entry
+            if (entry.task_id, entry.attempt) == (task_id, attempt) and entry.worker_id is not None:
+                return {"state": entry.state, "worker_id": entry.worker_id}
+    return {}
+
+
+def _jobs() -> Iterator[Job]:
+    """The caller's jobs, newest first."""
+    owner, cursor = None if caller().is_operator else caller().name, None
+    while True:
+        jobs, cursor = site().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor))
+        yield from jobs
+        if cursor is None:
+            return
