@@ -215,8 +215,6 @@ class _Parts:
                 connection=broker.connect(
                     address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
                 ),
-                queues=list(presence.identity.skills),
-                concurrency=config.concurrency,
                 drain_timeout_seconds=config.drain_timeout_seconds,
                 seat=seat,
                 presence=presence,

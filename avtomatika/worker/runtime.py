@@ -64,6 +64,7 @@ class Runtime:
     ) -> None:
         """*on_end* is called, in whatever thread, when a task has ended."""
         self.worker_id = worker_id
+        self.concurrency = concurrency
         self._on_end = on_end
         self._depot = depot or Depot.without_s3()
         self._skills = skills
@@ -90,6 +91,11 @@ class Runtime:
     def running(self) -> int:
         """How many assignments have no result yet."""
         return len(self._in_hand) - len(self._finished)
+
+    @property
+    def task_types(self) -> list[str]:
+        """What there are skills for."""
+        return list(self._skills)
 
     def move(self, loop: str) -> None:
         """A loop that serves tasks has come round once more."""

@@ -77,8 +77,6 @@ def link_of(worker: Worker, redis_url: str) -> BrokerLink:
     return BrokerLink(
         runtime,
         connection=broker.connect(redis_url),
-        queues=list(worker.skills),
-        concurrency=2,
         drain_timeout_seconds=5,
         presence=Presence(identity, turns, 0),
     )

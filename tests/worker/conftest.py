@@ -213,14 +213,11 @@ def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
         *,
         url: str = redis_url,
         concurrency: int = 4,
-        queues: tuple[str, ...] = (),
         lease_seconds: float = 30,
     ) -> BrokerLink:
         link = BrokerLink(
             Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency),
             connection=broker.connect(url, lease_seconds=lease_seconds),
-            queues=[*worker.skills, *queues],
-            concurrency=concurrency,
             drain_timeout_seconds=5,
         )
         thread = threading.Thread(target=link.run)

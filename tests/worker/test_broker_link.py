@@ -116,7 +116,7 @@ def test_a_batch_is_worked_off(office: Office, run_link: RunLink) -> None:
 
 
 def test_a_worker_has_a_queue_of_its_own(office: Office, run_link: RunLink) -> None:
-    run_link(make_worker(), queues=("@worker-1",))
+    run_link(make_worker())
     office.give({})
     office.results(1)
 

@@ -36,16 +36,13 @@ _LOOK_SECONDS = 0.1
 
 
 class BrokerLink:
-    """Takes tasks from *queues* and from the worker's own, at most *concurrency* at a time; *connection* is one of
-    ``broker.connect``."""
+    """Takes what *runtime* has skills for, and what is in the worker's own queue, by a *connection* of ``broker``."""
 
     def __init__(
         self,
         runtime: Runtime,
         *,
         connection: Any,
-        queues: Sequence[str],
-        concurrency: int,
         drain_timeout_seconds: float,
         seat: Seat | None = None,
         presence: Presence | None = None,
@@ -54,11 +51,10 @@ class BrokerLink:
         """Without a *seat* it is the only link, and takes whenever it can; without *presence* nobody hears of it."""
         self._runtime = runtime
         self._connection = connection
-        self._queues = queues
-        self._concurrency = concurrency
+        self._queues = runtime.task_types
         self._drain_timeout_seconds = drain_timeout_seconds
         #: Tasks that were begun while the broker took no notice.
-        self._untold: deque[wire.TaskMessage] = deque(maxlen=concurrency)
+        self._untold: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
         #: What is no task of ours, and why.
         self._unreadable: list[tuple[Delivery, str, str]] = []
         self._seat = seat
@@ -106,7 +102,7 @@ class BrokerLink:
             try:
                 self._declare()
                 own = broker.own_queue(self._runtime.worker_id)
-                return Intake(self._connection, [*self._queues, own], prefetch=self._concurrency)
+                return Intake(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)

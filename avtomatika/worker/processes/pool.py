@@ -12,8 +12,6 @@ import selectors
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from time import monotonic
 
 from avtomatika.errors import PermanentError, TaskError, TransientError
@@ -22,35 +20,13 @@ from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.executors import OnEnd
 
 from .child import Ended, Order, Word
+from .member import Member, Recycling
 from .zygote import Death, Zygote, ZygoteGone
 
 logger = logging.getLogger(__name__)
 
 #: Pause after the system had no process for us.
 _RETRY_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Recycling:
-    """A child is replaced after so many tasks, or when it holds so much memory; None: never."""
-
-    tasks: int | None = None
-    memory_bytes: int | None = None
-
-    def is_due(self, tasks: int, memory_bytes: int) -> bool:
-        return (self.tasks is not None and tasks >= self.tasks) or (
-            self.memory_bytes is not None and memory_bytes > self.memory_bytes
-        )
-
-
-@dataclass(slots=True, eq=False)
-class _Member:
-    """A child and what it has in hand; *done* counts its tasks."""
-
-    pid: int
-    connection: Connection
-    assignment: Assignment | None = None
-    done: int = 0
 
 
 class Processes:
@@ -63,7 +39,7 @@ class Processes:
         self._recycling = recycling or Recycling()
         self._waiting: deque[Assignment] = deque()
         self._on_end: dict[Assignment, OnEnd] = {}
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
         self._errands: deque[Callable[[], None]] = deque()
         self._selector = selectors.DefaultSelector()
         self._wakes, self._waked = os.pipe()
@@ -176,7 +152,7 @@ class Processes:
             self._give(member, assignment)
         return True
 
-    def _member_for(self, assignment: Assignment) -> _Member | None:
+    def _member_for(self, assignment: Assignment) -> Member | None:
         """A child that is free; a fresh one for a task that is to be alone."""
         idle = [member for member in self._members.values() if member.assignment is None]
         if idle and not assignment.is_alone:
@@ -186,11 +162,11 @@ class Processes:
                 return None
             self._forget(idle[0])
         pid, connection = self._zygote.fork()
-        member = self._members[pid] = _Member(pid, connection)
+        member = self._members[pid] = Member(pid, connection)
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(member))
         return member
 
-    def _give(self, member: _Member, assignment: Assignment) -> None:
+    def _give(self, member: Member, assignment: Assignment) -> None:
         member.assignment = assignment
         assignment.begun_at = monotonic()
         if assignment.stop is not None:
@@ -204,7 +180,7 @@ class Processes:
             self._forget(member)
             self._waiting.appendleft(assignment)
 
-    def _hear(self, member: _Member) -> None:
+    def _hear(self, member: Member) -> None:
         if member.pid not in self._members:  # its death was told this moment
             return
         try:
@@ -214,7 +190,7 @@ class Processes:
             return
         self._take(member, word)
 
-    def _take(self, member: _Member, word: Word) -> None:
+    def _take(self, member: Member, word: Word) -> None:
         assignment = member.assignment
         if assignment is None:
             return
@@ -227,7 +203,7 @@ class Processes:
         else:
             assignment.on_progress(word)
 
-    def _end(self, member: _Member) -> None:
+    def _end(self, member: Member) -> None:
         """The assignment of *member* has its result."""
         assignment, member.assignment = member.assignment, None
         if assignment is not None:
@@ -246,7 +222,7 @@ class Processes:
         if member is not None:
             self._zygote.kill(member.pid)
 
-    def _holder(self, assignment: Assignment) -> _Member | None:
+    def _holder(self, assignment: Assignment) -> Member | None:
         return next((member for member in self._members.values() if member.assignment is assignment), None)
 
     # ------------------------------------------------------------ deaths
@@ -262,7 +238,7 @@ class Processes:
             if member is not None:
                 self._lose(member, death)
 
-    def _lose(self, member: _Member, death: Death) -> None:
+    def _lose(self, member: Member, death: Death) -> None:
         with contextlib.suppress(EOFError, OSError):
             while member.connection.poll():  # its last words
                 self._take(member, member.connection.recv())
@@ -276,7 +252,7 @@ class Processes:
             self._end(member)
         self._forget(member)
 
-    def _forget(self, member: _Member) -> None:
+    def _forget(self, member: Member) -> None:
         """If it lives, it ends when it sees that nobody needs it."""
         if self._members.pop(member.pid, None) is not None:
             with contextlib.suppress(KeyError, ValueError):
