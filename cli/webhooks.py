@@ -27,8 +27,6 @@ _TIMEOUT_SECONDS = 10.0
 @contextmanager
 def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> Iterator[None]:
     """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
-    if settings.webhook_secret is None:
-        logger.info("WEBHOOK_SECRET is not set: webhooks are sent without a signature")
     url, lease_seconds = str(settings.redis_url), settings.worker_lease_seconds
     with (
         broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,

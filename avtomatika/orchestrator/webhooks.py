@@ -53,6 +53,7 @@ class Webhooks:
         self._runner = Runner(timeout_seconds=2 * poster.timeout_seconds)
         self._inbox: deque[Delivery] = deque()
         self._ended: deque[Outcome] = deque()
+        self._warned = False
         self._stopping = False
 
     def stop(self) -> None:
@@ -107,6 +108,9 @@ class Webhooks:
         if wait_seconds is not None:
             self._again(delivery, webhook.postponed_once_more(), wait_seconds)
             return
+        if self._secret is None and not self._warned:
+            logger.warning("WEBHOOK_SECRET is not set: webhooks are sent without a signature")
+            self._warned = True
         sending = _Sending(delivery, webhook, target)
         self._runner.submit([Call(sending, lambda: self._post(sending), is_async=True)])
 

@@ -160,15 +160,20 @@ def assert_signed(headers: Any, body: bytes) -> None:
     assert headers["webhook-signature"] == f"v1,{expected}"
 
 
-def test_without_a_secret_it_is_told_unsigned(post: Post) -> None:
+def test_without_a_secret_it_is_told_unsigned_and_the_log_says_so_once(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
     post.deliverer(secret=None)
     receiver = post.receiver()
-    job_id = post.create(receiver.url())
+    job_id, other = post.create(receiver.url()), post.create(receiver.url())
 
-    post.turn_until(lambda: post.settled(job_id))
+    post.turn_until(lambda: post.settled(job_id) and post.settled(other))
 
     assert "webhook-signature" not in receiver.requests[0].headers
-    assert receiver.requests[0].headers["webhook-id"] == f"{job_id}-1"
+    assert {request.headers["webhook-id"] for request in receiver.requests} == {f"{job_id}-1", f"{other}-1"}
+    assert [record.message for record in caplog.records if "WEBHOOK_SECRET" in record.message] == [
+        "WEBHOOK_SECRET is not set: webhooks are sent without a signature"
+    ]
 
 
 def test_failure_error_cancel_and_quarantine_are_told_too(post: Post) -> None:
