@@ -110,11 +110,13 @@ def in_process(folder: Path) -> Run:
     """Run commands here and now, which is quick; not for those that take over the process."""
 
     def run(*args: str, **environment: str) -> Done:
-        path = list(sys.path)
+        path, before = list(sys.path), dict(os.environ)
         hidden = {name: None for name in os.environ if name.startswith(OUR_VARIABLES)}
         with contextlib.chdir(folder):
             result = CliRunner().invoke(cli, args, env={**hidden, **environment})
         sys.path[:] = path
+        os.environ.clear()  # a command that joins what runs here writes down where that is
+        os.environ.update(before)
         return Done(result.exit_code, result.stdout, result.stderr)
 
     return run
