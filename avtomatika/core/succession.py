@@ -27,16 +27,22 @@ def plan_name(blueprint: str, plan8: str) -> str:
 
 def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
     """What ``machine.advance`` says under *plan*, to which *job* changes over in the same step if it has another."""
-    if job.plan8 == plan.plan8:
+    if job.plan8 == plan.plan8 and not (job.earlier_plans and job.fan_out):
         return machine.advance(plan, job, event, here=here)
-    lacking = missing(plan, job)
-    if not lacking:
-        changed = change_over(plan, job)
-        step = machine.advance(plan, changed.job, event, here=here)
-        return Step(job, note=step.note) if step.note is not None else changed.then(step)
-    if _needs_no_plan(job, event):
+    lacking = missing(plan, job)  # of a fan-out the branches are there that *event* is about, and no others
+    if lacking and not _needs_no_plan(job, event):
+        return _rest(plan, job, lacking)
+    if lacking or job.plan8 == plan.plan8:
         return machine.advance(plan, job, event, here=here)
-    message = f"plan {plan.plan8} cannot go on with a job of plan {job.plan8}: it has no {', no '.join(lacking)}"
+    changed = change_over(plan, job)
+    step = machine.advance(plan, changed.job, event, here=here)
+    return Step(job, note=step.note) if step.note is not None else changed.then(step)
+
+
+def _rest(plan: Plan, job: Job, lacking: tuple[str, ...]) -> Step:
+    """*job* waits for people, or for a plan that has what is *lacking*."""
+    begun_under = job.plan8 if job.plan8 != plan.plan8 else job.earlier_plans[-1]
+    message = f"plan {plan.plan8} cannot go on with a job of plan {begun_under}: it has no {', no '.join(lacking)}"
     return quarantine(job, {**error("PLAN_CHANGED", message), "missing": list(lacking)})
 
 

@@ -64,7 +64,12 @@ class ServedPlans:
         self._queue_of = {
             str(binding.key): binding.queue for blueprint in blueprints for binding in blueprint.plan.bindings
         }
-        self._names = sorted(plan_name(blueprint.name, blueprint.plan.plan8) for blueprint in blueprints)
+        self._served = {
+            blueprint.name: blueprint.plan
+            for blueprint in blueprints
+            if not self._own.isdisjoint(blueprint.plan.queues)
+        }
+        self._names = sorted(plan_name(name, plan.plan8) for name, plan in self._served.items())
         self._watch = Watch(take_over_seconds, pause_seconds=3 * self._every_seconds + _PAUSE_SECONDS)
         self._told: dict[str, str] = {}
         self._cleaning: _Cleaning | None = None
@@ -125,7 +130,7 @@ class ServedPlans:
         self.due = monotonic() + self._every_seconds
         known = self._plans.announce(self._names)
         self.declare_missing()
-        queues = [queue for queue in self._live.all() if queue.blueprint in self._blueprints]
+        queues = [queue for queue in self._live.all() if queue.blueprint in self._served]
         others = {queue.plan for queue in queues}.difference(self._names)
         for plan in self._watch.abandoned(others, known):
             self._plans.abandon(plan)
@@ -147,7 +152,7 @@ class ServedPlans:
 
     def _is_for_us(self, queue: StepQueue) -> bool:
         """Whether the queue that stands where *queue* stood in our plan is among our own."""
-        plan = self._blueprints[queue.blueprint].plan
+        plan = self._served[queue.blueprint]
         same = plan.main_queue if queue.short is None else f"{plan.main_queue}.{queue.short}"
         return (same if same in plan.queues else plan.main_queue) in self._own
 

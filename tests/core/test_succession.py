@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avtomatika.core import succession
-from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, Signal, Start, TimeReached
+from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, RetryTask, Signal, Start, TimeReached
 from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
 from avtomatika.core.plan import Plan
 
@@ -114,3 +114,26 @@ def test_one_that_rests_already_hears_nothing_but_signals() -> None:
 
 def test_a_plan_has_all_that_its_own_jobs_need(plan: Plan) -> None:
     assert succession.missing(plan, Job("g0-1", "video", "x", current_state="encode", status=JobStatus.RUNNING)) == ()
+
+
+def test_a_branch_that_nobody_had_looked_at_is_looked_at_when_it_is_tried_again() -> None:
+    def branch(**more: str) -> dict[str, Task]:
+        transitions = {"success": "label", **more}
+        return {"g0-1.1.2": Task("g0-1.1.2", "pack_item", "pack", transitions, attempt=2, is_open=False)}
+
+    before = job(
+        plan8=PLAN.plan8,
+        earlier_plans=("0ldp1an0",),
+        current_state="pack",
+        status=JobStatus.WAITING_FOR_PARALLEL,
+        fan_out=Branches(1, "pack", "label", 3, 3),
+    )
+    again = RetryTask("g0-1", "g0-1.1.2", 2)
+
+    fine = advanced(before.evolve(tasks=branch()), again)
+    odd = advanced(before.evolve(tasks=branch(odd="sent")), again)
+
+    assert [entry.event_type for entry in fine.history] == ["task_dispatched"]
+    assert odd.job.error is not None
+    assert odd.job.error["missing"] == ["outcome 'odd' of 'pack'"]
+    assert odd.job.status == "quarantined"

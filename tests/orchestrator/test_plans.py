@@ -412,6 +412,16 @@ def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[...,
     assert job.plan8 == new.plan.plan8
 
 
+def test_nobody_speaks_for_plans_of_which_they_have_no_queue(stage: Callable[..., Stage]) -> None:
+    film, other = task(), album()
+    house = stage(film, other)
+    orchestrator(house, film, other, queues=[film.plan.queue_of("publish")])
+
+    turn_for(house, 0.1)
+
+    assert set(house.store.plans.announce().silent_ms) == {f"film@{film.plan.plan8}"}
+
+
 def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., Stage]) -> None:
     old, new = album(), changed(album())
     house = stage(old)
