@@ -19,8 +19,8 @@ from urllib.parse import quote
 
 from .names import safe_part
 
-#: The end of a job's id: a ULID.
-_ULID = "[0-9A-HJKMNP-TV-Z]{26}"
+#: The end of a job's id: a ULID; and for a sub-blueprint's job its number among its parent's steps, at each depth.
+_ULID = r"[0-9A-HJKMNP-TV-Z]{26}(?:-\d+)*"
 _JOB = re.compile(rf"[A-Za-z0-9_-]{{1,64}}-{_ULID}")
 _UPLOADS = "-uploads"
 _RUN = "[0-9a-f]{8}"
@@ -69,6 +69,8 @@ def owner_of(key: str) -> Owner | None:
 
     >>> owner_of("g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4/a.1.0/1-0a1b2c3d/film.mp4").job_id
     'g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4'
+    >>> owner_of("g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4-3-1/").job_id
+    'g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4-3-1'
     >>> owner_of("g0-uploads/alice/0a1b2c3d/film.mp4").client
     'alice'
     >>> owner_of("raw/film.mp4") is None

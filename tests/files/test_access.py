@@ -48,11 +48,13 @@ def sent(begin: Begin) -> Callable[[str, str], str]:
     return sent
 
 
+@pytest.mark.parametrize("child", ["", "-3", "-3-12"])
 @pytest.mark.parametrize("name", ["one.txt", ""])
 def test_a_job_reads_files_of_other_jobs_of_its_client_and_of_nobody_else(
-    begin: Begin, sent: Callable[[str, str], str], name: str
+    begin: Begin, sent: Callable[[str, str], str], name: str, child: str
 ) -> None:
-    of_alice, of_bob = sent(ALICES_OTHER, "alice"), sent(BOBS, "bob")
+    """Jobs of sub-blueprints have their parent's id with a number."""
+    of_alice, of_bob = sent(ALICES_OTHER + child, "alice"), sent(BOBS + child, "bob")
     allowed, denied = begin(ALICES, "alice", a=of_alice + name), begin(ALICES, "alice", a=of_bob + name)
 
     path = Path(allowed.fetch().params["a"])

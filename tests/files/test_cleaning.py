@@ -20,7 +20,8 @@ from avtomatika.files.objects import Objects
 from ..cloud import Cloud
 from .conftest import task
 
-JOB, OTHER_JOB = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2))
+#: The other one is of a sub-blueprint that the first has called.
+JOB, OTHER_JOB = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in ("1", "1-3"))
 #: Of somebody else, however much they look like ours.
 FOREIGN = (
     "raw/film.mp4",

@@ -1,0 +1,18 @@
+"""The examples in docstrings are true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import avtomatika.files
+
+MODULES = [module.name for module in pkgutil.iter_modules(avtomatika.files.__path__, "avtomatika.files.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_work(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
