@@ -197,9 +197,9 @@ class ApiClient(Caller):
         """The plan of a blueprint with its routing rules."""
         return self._json("GET", _blueprint_path(name))
 
-    def blueprint_graph(self, name: str, *, format: str = "dot") -> bytes:
-        """The graph as ``dot``, ``svg``, ``png`` or ``json``."""
-        return self._bytes(f"{_blueprint_path(name)}/graph", format)
+    def blueprint_graph(self, name: str, *, format: str = "dot", live: bool = False) -> bytes:
+        """The graph as ``dot``, ``svg``, ``png`` or ``json``; *live* with what its jobs do now, for operators."""
+        return self._bytes(f"{_blueprint_path(name)}/graph" + ("?live=1" if live else ""), format)
 
     def job_graph(self, job_id: str, *, format: str = "dot") -> bytes:
         """The graph of the job's blueprint with the path that the job took."""

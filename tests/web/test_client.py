@@ -120,6 +120,15 @@ def test_blueprints_and_graphs_are_shown(alice: ApiClient) -> None:
     assert b"<svg" in alice.job_graph(job_id, format="svg")
 
 
+def test_a_live_graph_is_shown_to_operators(url: str, alice: ApiClient) -> None:
+    alice.submit("video")
+
+    with ApiClient(url, "operators-own-token") as operator:
+        assert b"1 job" in operator.blueprint_graph("video", live=True)
+    with pytest.raises(Forbidden):
+        alice.blueprint_graph("video", live=True)
+
+
 def test_an_unknown_name_is_told_as_the_server_tells_it(alice: ApiClient) -> None:
     with pytest.raises(NotFound) as caught:
         alice.blueprint("vidoe")
