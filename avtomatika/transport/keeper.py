@@ -41,6 +41,8 @@ class Party:
         self.use_queues = use_queues
         self.oldest: str | None = None
         self.lost: set[str] = set()
+        #: Lost ones that the log tells of.
+        self.told: set[str] = set()
         #: Tags that need no further work: lost ones, and those that are revoked.
         self.unwanted: frozenset[str] = frozenset()
 
@@ -151,9 +153,11 @@ class Keeper:
                 entries = by_stream(tags[first : first + BATCH])
                 call = Call(RENEW, list(entries), [party.router.consumer_name, *entry_lists(entries)])
                 lost |= _tags(list(entries), server.run(call))
-            for tag in (lost - party.lost) & party.held.messages.keys():
+            # Once may mean that a script has acknowledged it, and that word of that is on its way.
+            still = lost & party.lost
+            for tag in (still - party.told) & party.held.messages.keys():
                 logger.warning("the lease of %s is lost: somebody else has the message now", tag)
-            party.lost = lost
+            party.lost, party.told = lost, still
             party.unwanted = frozenset(lost | self._revoked(server, party))
 
     def _revoked(self, server: Server, party: Party) -> set[str]:

@@ -367,7 +367,7 @@ def test_a_commit_that_does_not_look_at_the_version_is_caught(room: Room, monkey
         monkeypatch.setattr(commit, name, Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
 
     with pytest.raises(AssertionError):
-        run(room)
+        run(room, examples=20 * _EXAMPLES)
 
 
 @pytest.mark.faults
@@ -377,15 +377,15 @@ def test_a_branch_that_counts_twice_is_caught(room: Room, monkeypatch: pytest.Mo
     monkeypatch.setattr(branches, "BRANCH", Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
 
     with pytest.raises(AssertionError):
-        run(room)
+        run(room, examples=20 * _EXAMPLES)
 
 
-def run(room: Room) -> None:
+def run(room: Room, *, examples: int = _EXAMPLES) -> None:
     machine = type("Machine", (Orchestration,), {"room": room})
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=_EXAMPLES,
+            max_examples=examples,
             stateful_step_count=_STEPS,
             deadline=None,
             phases=[Phase.generate],
