@@ -158,7 +158,7 @@ class Keeper:
             for tag in (still - party.told) & party.held.messages.keys():
                 logger.warning("the lease of %s is lost: somebody else has the message now", tag)
             party.lost, party.told = lost, still
-            party.unwanted = frozenset(lost | self._revoked(server, party))
+            party.unwanted = frozenset(still | self._revoked(server, party))
 
     def _revoked(self, server: Server, party: Party) -> set[str]:
         """Tags of held messages that are revoked, alone or with their group."""
