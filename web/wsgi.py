@@ -23,7 +23,7 @@ from avtomatika.store import HeldTasks, Keyring, Registry, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
-from .gateway import Gateway, Polls
+from .gateway import Gateway, OwnQueues, Polls
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +74,6 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
     def connect() -> Any:
         return broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
 
-    def declare_own(worker_id: str) -> None:
-        with connect() as connection:
-            broker.declare_tasks(connection, (), worker_id=worker_id)
-
     return Gateway(
         workers=workers,
         registry=registry,
@@ -85,7 +81,7 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
         keyring=keyring,
         sessions=Sessions.connect(url),
         polls=Polls(connect=connect, held=held, keyring=keyring),
-        declare_own=declare_own,
+        own_queues=OwnQueues(connect),
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,
     )

@@ -24,7 +24,7 @@ from avtomatika.schemas import wire
 from avtomatika.store import HeldTasks, Registry, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
-from avtomatika.web.gateway import Gateway, Polls
+from avtomatika.web.gateway import Gateway, OwnQueues, Polls
 
 from .conftest import PLANS, created_id
 
@@ -69,10 +69,6 @@ def workers_toml(tmp_path: Path) -> Path:
 def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
     registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
 
-    def declare_own(worker_id: str) -> None:
-        with broker.connect(redis_url) as connection:
-            broker.declare_tasks(connection, (), worker_id=worker_id)
-
     gateway = Gateway(
         workers=Workers(token="shared", path=workers_toml, memory=registry, clock=clock),
         registry=registry,
@@ -80,7 +76,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         keyring=store.keyring,
         sessions=(sessions := Sessions.connect(redis_url)),
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held, keyring=store.keyring),
-        declare_own=declare_own,
+        own_queues=OwnQueues(lambda: broker.connect(redis_url), clock=clock),
     )
     yield gateway
     gateway.polls.close()
@@ -602,6 +598,21 @@ def test_a_task_for_a_worker_that_is_not_asking_waits_until_it_does(
     assert two.poll().json["task_id"] == "g0-1.2.0"
     assert two.poll(timeout=0.5).status_code == 204
     assert one.poll().json["task_id"] == "g0-1.1.0"
+
+
+def test_a_workers_own_queue_is_there_for_as_long_as_it_says_that_it_lives(
+    one: FakeWorker, redis_url: str, clock: Clock
+) -> None:
+    one.register()
+    with redis.Redis.from_url(redis_url) as client:
+        client.hdel("avt:queues", "@one")  # as after an hour in which it did not ask
+        one.beat()
+        before = client.hexists("avt:queues", "@one")
+        clock.now += 3600
+
+        one.beat()
+
+        assert (before, client.hexists("avt:queues", "@one")) == (False, True)
 
 
 # ---------------------------------------------------------------- who is there

@@ -21,6 +21,7 @@ from avtomatika.store import HeldTask, HeldTasks, Keyring, Pair, Refreshed, Regi
 from avtomatika.store.sessions import ACCESS_SECONDS
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
+from .own_queues import OwnQueues
 from .polls import Poll, Polls
 
 logger = logging.getLogger(__name__)
@@ -41,14 +42,13 @@ class Gateway:
     polls: Polls
     sessions: Sessions
     keyring: Keyring
-    #: Makes a worker's own queue known to the broker.
-    declare_own: Callable[[str], None]
+    own_queues: OwnQueues
     group: str = "g0"
     lease_seconds: float = 30.0
 
     def register(self, worker_id: str, registration: dict[str, Any]) -> dict[str, Json]:
         """Make a worker known. What it does not know of goes back: an earlier run of it never got that."""
-        self.declare_own(worker_id)
+        self.own_queues.keep(worker_id, is_new=True)
         self.registry.register(worker_id, record_of(registration))
         self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
@@ -63,6 +63,7 @@ class Gateway:
         """
         if not self.registry.beat(worker_id, beat_of(heartbeat)):
             raise NotFound("worker", worker_id)
+        self.own_queues.keep(worker_id)
         named = heartbeat.get("current_tasks")
         if named is None:
             return {"status": "ok"}
