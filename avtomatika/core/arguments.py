@@ -11,7 +11,7 @@ from math import inf, isfinite
 
 from avtomatika.errors import HandlerError
 
-from .fleet import Needs, Strategy
+from .fleet import STRATEGIES, Needs, Strategy
 from .job import Json
 from .jsonable import as_json
 from .names import is_user_name
@@ -75,8 +75,8 @@ def needs(options: Mapping[str, object], action: str) -> Needs | None:
     strategy, required, cost = (options.get(key) for key in ("dispatch_strategy", "resource_requirements", "max_cost"))
     if strategy is None and required is None and cost is None:
         return None
-    known = ", ".join(Strategy)
-    if strategy is not None and strategy not in list(Strategy):
+    known = ", ".join(STRATEGIES)
+    if strategy is not None and strategy not in STRATEGIES:
         raise HandlerError(f"{action}: dispatch_strategy must be one of {known}, not {strategy!r}")
     if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < inf):
         raise HandlerError(f"{action}: max_cost must be a number from 0, not {cost!r}")

@@ -16,6 +16,7 @@ class Strategy(StrEnum):
     LEAST_CONNECTIONS = "least_connections"  # whoever has the fewest tasks
     CHEAPEST = "cheapest"  # the lowest cost of the skill
     BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is
+    NEARBY = "nearby"  # whoever has files of the task at hand, else anybody; no handler asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,22 @@ class Needs:
     requirements: Mapping[str, Json] = field(default_factory=dict)
     max_cost: float | None = None
 
+    @property
+    def is_wish(self) -> bool:
+        """Whether anybody will do where nobody fits."""
+        return self.strategy == Strategy.NEARBY
+
+
+#: What a task asks that names files, and whose handler asks nothing.
+NEARBY = Needs(Strategy.NEARBY)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A worker as it can be chosen. *load* are the tasks that it has, *turn* when it was chosen last (0: never)."""
+    """A worker as it can be chosen.
+
+    *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand.
+    """
 
     worker_id: str
     skills: frozenset[str]
@@ -40,6 +53,7 @@ class Member:
     load: int = 0
     turn: int = 0
     is_standby: bool = False
+    holds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,22 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Member]) -> Member | Nobody
         return Nobody(_missing(skill, faults))
     rank = _RANKS[needs.strategy]
     return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
+
+
+def nearest(files: frozenset[str], skill: str, fleet: Iterable[Member]) -> Member | None:
+    """Who has the most of *files* at hand, of those that could begin at once; None where nobody has any.
+
+    >>> nearest(frozenset({"a"}), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]) is None
+    True
+    """
+    free = [
+        member
+        for member in fleet
+        if skill in member.skills and not member.is_standby and member.load < member.slots and member.holds & files
+    ]
+    return min(
+        free, key=lambda member: (-len(member.holds & files), member.load, member.turn, member.worker_id), default=None
+    )
 
 
 def _faults(needs: Needs, skill: str, member: Member) -> Iterable[str]:
@@ -165,3 +195,5 @@ _RANKS: Mapping[Strategy, Callable[[Member, str, Sequence[Member]], float]] = {
     Strategy.CHEAPEST: _by_cost,
     Strategy.BEST_VALUE: _by_value,
 }
+#: What handlers may ask for.
+STRATEGIES = tuple(_RANKS)

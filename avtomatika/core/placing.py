@@ -2,6 +2,9 @@
 
 While such a task is open, a ``PlaceTask`` comes back to its state again and again. Whoever brings it looks first
 (``look``): only what changes something goes to the machine (``place``), with the choice that was made.
+
+A task that names files only wishes for a worker that has them at hand: where there is none, or it fails the task,
+anybody will do, and it is looked at no more.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from .events import PlaceTask
-from .fleet import Member, Nobody, choose
+from .fleet import Member, Needs, Nobody, choose, nearest
+from .holdings import digests_in
 from .job import HistoryEntry, Job, Task
 from .moves import ignore
 from .plan import Plan
@@ -22,6 +26,8 @@ from .timers import dispatch_timer, timers_of_task
 VISIT_SECONDS = 5.0
 #: A worker that has not taken it by then is passed over.
 TAKEN_WITHIN_VISITS = 6
+#: The same where it was only wished for.
+WISHED_WITHIN_VISITS = 1
 #: What is missing may change often; it is written down no more than once in so many visits.
 _TOLD_EVERY_VISITS = 12
 
@@ -32,32 +38,38 @@ class Stays:
 
 
 @dataclass(frozen=True, slots=True)
+class Anybody:
+    """Any worker will do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Over:
     """Nobody waits for this attempt any more: it need not be looked at again."""
 
 
 def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
     """What makes *task* go to work: itself, for any worker, or the word that one must be chosen."""
-    if task.needs is None:
+    if task.needs is None or (task.needs.is_wish and task.attempt > 1):
         return (SendTask(task),)
     return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
 
 
 def look(
     job: Job, event: PlaceTask, *, taken_by: str | None, fleet: Iterable[Member]
-) -> Member | Nobody | Stays | Over:
+) -> Member | Nobody | Anybody | Stays | Over:
     """What is to be done about a task; *taken_by* has begun with it, *fleet* are those that are there now."""
     task = _asked_for(job, event)
     if task is None or task.needs is None:
         return Over()
     members = list(fleet)
     if task.worker_id is not None:
+        within_visits = WISHED_WITHIN_VISITS if task.needs.is_wish else TAKEN_WITHIN_VISITS
         is_there = any(member.worker_id == task.worker_id for member in members)
-        if is_there and (taken_by is not None or event.waited < TAKEN_WITHIN_VISITS):
+        if is_there and (taken_by is not None or event.waited < within_visits):
             return Stays()
-        others = [member for member in members if member.worker_id != task.worker_id]
-        found = choose(task.needs, task.task_type, others)
-        return choose(task.needs, task.task_type, members) if isinstance(found, Nobody) else found
+        return _choose_again(task, task.needs, members)
+    if task.needs.is_wish:
+        return nearest(digests_in(task.params), task.task_type, members) or Anybody()
     found = choose(task.needs, task.task_type, members)
     if isinstance(found, Nobody) and task.missing is not None:
         is_news = found.missing != task.missing and event.visit % _TOLD_EVERY_VISITS == 0
@@ -65,21 +77,36 @@ def look(
     return found
 
 
+def wants_holdings(job: Job | None, event: PlaceTask) -> bool:
+    """Whether :func:`look` must know what files workers have at hand."""
+    task = None if job is None else _asked_for(job, event)
+    return task is not None and task.needs is not None and task.needs.is_wish and task.worker_id is None
+
+
+def _choose_again(task: Task, needs: Needs, members: list[Member]) -> Member | Nobody | Anybody:
+    """Its worker has failed it: that one comes last."""
+    if needs.is_wish:
+        return Anybody()
+    found = choose(needs, task.task_type, [member for member in members if member.worker_id != task.worker_id])
+    return choose(needs, task.task_type, members) if isinstance(found, Nobody) else found
+
+
 def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
-    """Route a task as was chosen; without a choice (where there is no fleet) it is for anybody."""
+    """Route a task as was chosen; without a choice (or where there is no fleet) it is for anybody."""
     task = _asked_for(job, event)
     if task is None or task.needs is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
-    begun = Step(job) if task.worker_id is None else _taken_away(plan, job, task)
-    strategy = str(task.needs.strategy)
+    was_routed, needs = task.worker_id is not None, task.needs
+    begun = _taken_away(plan, job, task) if was_routed else Step(job)
     task = begun.job.tasks[task.id]
     match event.choice:
         case None:
-            anybodys = replace(task, needs=None)
+            # with its needs goes its group: one that was taken away must keep another than that which was revoked
+            anybodys = task if was_routed else replace(task, needs=None)
             return begun.then(Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys),)))
         case Member(worker_id=worker_id):
             routed = replace(task, worker_id=worker_id, missing=None)
-            entry = _entry("task_routed", routed, {"strategy": strategy}, worker_id=worker_id)
+            entry = _entry("task_routed", routed, {"strategy": str(needs.strategy)}, worker_id=worker_id)
             following = replace(event, attempt=task.attempt, visit=event.visit + 1, waited=0, choice=None)
             outgoing = (SendTask(routed), _next(plan, job, task, following))
             return begun.then(Step(_with(begun.job, routed), history=(entry,), outgoing=outgoing))

@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import lru_cache
 
 from .actions import DispatchTask
+from .fleet import NEARBY
+from .holdings import names_files
 from .job import HistoryEntry, Job, JobStatus, Json, Task
 from .placing import send
 from .plan import Plan
@@ -33,7 +35,7 @@ def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPol
         result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
         output_schema=action.output_schema,
         retry=None if policy.backs_off_as_usual else policy,
-        needs=action.needs,
+        needs=action.needs or (NEARBY if names_files(action.params) else None),
     )
 
 

@@ -1,13 +1,15 @@
 """Objects that were fetched before, on this worker's disk: what many tasks ask for is fetched once.
 
 An entry goes by place, ETag and size, all of them the server's word: what a client says of its own object (a SHA-256,
-say) must never bring it another's. Each task gets a copy of its own, which it may change as it likes. The folder may be
-shared by processes and workers; where anything is wrong with it, things are as without it.
+say) must never bring it another's. Its name begins with the digest of its URI, by which orchestrators know it. Each
+task gets a copy of its own, which it may change as it likes. The folder may be shared by processes and workers; where
+anything is wrong with it, things are as without it.
 """
 
 from __future__ import annotations
 
 import fcntl
+import heapq
 import logging
 import os
 import shutil
@@ -20,6 +22,8 @@ from pathlib import Path
 from secrets import token_hex
 from time import sleep, time
 from typing import TYPE_CHECKING
+
+from avtomatika.core.holdings import DIGEST_LENGTH, MOST_FILES, digest_of
 
 from .watch import Watch
 
@@ -50,6 +54,8 @@ class Cache:
     def __init__(self, path: str | os.PathLike[str], *, limit_bytes: int = CACHE_BYTES) -> None:
         self.path = Path(os.path.abspath(path))
         self._limit_bytes = limit_bytes
+        self._seen_ns = 0
+        self._newest: tuple[str, ...] = ()
 
     def bring(
         self, found: Found, path: Path, download: Callable[[Path, Path], None], *, unfinished: Path, watch: Watch
@@ -79,9 +85,22 @@ class Cache:
         """Whether it is here."""
         return self._entry(found).exists()
 
+    def newest(self) -> tuple[str, ...]:
+        """Digests of the files that are here, those that were used last first. Looks only when some came or went."""
+        try:
+            changed_ns = self.path.stat().st_mtime_ns
+            if changed_ns != self._seen_ns:
+                entries = [(each.stat().st_mtime, each.name) for each in os.scandir(self.path) if _is_entry(each.name)]
+                names = [name[:DIGEST_LENGTH] for _, name in heapq.nlargest(MOST_FILES, entries)]
+                self._newest, self._seen_ns = tuple(dict.fromkeys(names)), changed_ns
+        except OSError:  # not there yet, or an entry went meanwhile
+            pass
+        return self._newest
+
     def _entry(self, found: Found) -> Path:
         where = f"{found.location}\n{found.etag}\n{found.size}"
-        return self.path / sha256(where.encode(errors="surrogatepass")).hexdigest()
+        name = digest_of(str(found.location)) + sha256(where.encode(errors="surrogatepass")).hexdigest()
+        return self.path / name[:_NAME_LENGTH]
 
     def _is_ready(self) -> bool:
         """The folder is there, is no link, and is ours alone."""
@@ -122,8 +141,7 @@ class Cache:
         for each in os.scandir(self.path):
             with suppress(FileNotFoundError):
                 status = each.stat(follow_symlinks=False)
-                is_entry = "." not in each.name and len(each.name) == _NAME_LENGTH
-                if is_entry:
+                if _is_entry(each.name):
                     entries.append((status.st_mtime, status.st_size, each.path))
                 elif time() - status.st_mtime > _LEFT_SECONDS and stat.S_ISREG(status.st_mode):
                     os.unlink(each.path)
@@ -134,6 +152,10 @@ class Cache:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             used -= entry_size
+
+
+def _is_entry(name: str) -> bool:
+    return "." not in name and len(name) == _NAME_LENGTH
 
 
 def _locked(descriptor: int) -> bool:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from avtomatika.core.job import Job
+from avtomatika.core.texts import texts_in
 from avtomatika.errors import SettingsError
 
 from .keys import is_job_file, is_upload, job_of, job_prefix
 from .objects import Objects, Stored
-from .texts import texts_in
 
 logger = logging.getLogger(__name__)
 

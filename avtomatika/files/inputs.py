@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
+from avtomatika.core.texts import texts_in
 from avtomatika.errors import InvalidInputError, TransientError
 
 from .access import Reader
 from .locations import Location
 from .names import Names, safe_part
 from .payload import TaskFolder
-from .texts import texts_in
 from .watch import Meter, Watch
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 from avtomatika.core.job import Job
+from avtomatika.core.texts import texts_in
 from avtomatika.errors import Conflict, NotFound
 
 from .keys import client_upload_prefix, job_prefix, job_upload_prefix
@@ -16,7 +17,6 @@ from .locations import Location
 from .metadata import Metadata
 from .names import safe_part
 from .objects import Objects, SignedUpload, Stored
-from .texts import texts_in
 
 #: What a single PUT may bring: the limit of S3 itself.
 MAX_UPLOAD_BYTES = 5 * 1024**3

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from avtomatika.core.job import Job
+from avtomatika.core.texts import texts_in
 
 from .keys import Owner, is_job_file, owner_of
 from .locations import Location
-from .texts import texts_in
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from avtomatika.core.texts import words_in
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.schemas.wire import TaskMessage
 
@@ -18,7 +19,6 @@ from .locations import Location
 from .names import Names
 from .opening import files_below, opened
 from .places import Place, path_of, points_into
-from .texts import words_in
 from .watch import Meter, Watch
 
 if TYPE_CHECKING:

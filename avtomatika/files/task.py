@@ -10,6 +10,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
+from avtomatika.core.texts import texts_in, with_texts
 from avtomatika.schemas.wire import TaskMessage
 
 from .access import Reader
@@ -18,7 +19,6 @@ from .keys import new_run, task_prefix
 from .names import safe_part
 from .outputs import Outputs
 from .payload import TaskFolder
-from .texts import texts_in, with_texts
 from .watch import Watch
 
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ class PlacingDesk:
         loaded = load_jobs(by_job, store=self._store)
         jobs = {each.job.id: each.job for each in loaded if each is not None}
         takers = self._store.takers([(event.job_id, event.task_id) for _, event in asked])
-        fleet = _Fleet(self._store.registry.fleet())
+        is_by_files = any(placing.wants_holdings(jobs.get(event.job_id), event) for _, event in asked)
+        fleet = _Fleet(self._store.registry.fleet(with_holdings=is_by_files))
         chosen: dict[str, Arrival] = {}
         settled: list[tuple[Sequence[Outgoing], Sequence[str]]] = []
         for (arrival, event), taken_by in zip(asked, takers, strict=True):
@@ -49,6 +50,8 @@ class PlacingDesk:
                     settled.append(((), [arrival.delivery.tag]))
                 case placing.Stays():
                     settled.append(([self._later(arrival, event)], [arrival.delivery.tag]))
+                case placing.Anybody():
+                    pass  # as the event came: without a choice
                 case Member() | Nobody():
                     fleet.count(found)
                     chosen[arrival.delivery.tag] = replace(arrival, event=replace(event, choice=found))

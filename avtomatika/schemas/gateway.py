@@ -6,6 +6,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, pre_load, validate
 
+from avtomatika.core.holdings import MOST_FILES
+
 from .fields import MAX_ID_LENGTH
 
 #: Most skills of a worker, and most tasks in one heartbeat.
@@ -68,7 +70,7 @@ class HeartbeatSchema(_Open):
 
     ``hands_back``: what is not among the current tasks is for others, at once. ``running`` is how many tasks it does,
     over all its ``links``; ``standby``: it takes its tasks elsewhere as long as it can; ``switches``: how often another
-    link came to be in charge.
+    link came to be in charge; ``holds``: digests of files that it has at hand (``core.holdings``), where that changed.
     """
 
     worker_id = _id()
@@ -79,6 +81,7 @@ class HeartbeatSchema(_Open):
     standby = fields.Boolean(load_default=False)
     links = fields.List(fields.Nested(LinkSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES))
     switches = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
+    holds = fields.List(_id(), validate=validate.Length(max=MOST_FILES))
     timestamp = fields.Integer(strict=True)
 
 

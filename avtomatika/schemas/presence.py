@@ -38,6 +38,7 @@ def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
         "standby": heartbeat["standby"],
         "links": heartbeat["links"],
         "switches": heartbeat["switches"],
+        **({"holds": heartbeat["holds"]} if "holds" in heartbeat else {}),
     }
 
 

@@ -147,7 +147,8 @@ class Keys:
 
     def worker(self, worker_id: str) -> str:
         """Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last heard of)
-        ms, ``turn`` when it was last chosen for a task. Gone when it is silent for long."""
+        ms, ``turn`` when it was last chosen for a task, ``routed`` how often since the last beat, ``holds`` digests of
+        the files that it has at hand (JSON). Gone when it is silent for long."""
         return f"{self.prefix}worker:{worker_id}"
 
     def workers(self) -> str:

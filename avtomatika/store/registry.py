@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from avtomatika import transport
 from avtomatika.core.fleet import Member
+from avtomatika.core.holdings import MOST_FILES
 from avtomatika.core.job import Json
 from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.transport import Server, connect
@@ -26,14 +27,15 @@ LOST_AFTER_SECONDS = 40
 _SERVED_SECONDS = 12
 #: How long the shared token is not for who was taken out of workers.toml.
 NAMED_SECONDS = 24 * 3600
-_FIELDS = ("record", "beat", "at", "since", "served", "turn")
+_FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
     """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
 
-    *turn* is when it was last chosen for a task, counted over all workers; 0 for never.
+    *turn* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went to it since
+    its last heartbeat.
     """
 
     worker_id: str
@@ -44,6 +46,7 @@ class WorkerRecord:
     silent_ms: int
     is_standby: bool = False
     turn: int = 0
+    routed: int = 0
 
     @property
     def is_lost(self) -> bool:
@@ -97,8 +100,8 @@ class Registry:
         read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
         return [_record(worker_id, row, now_ms) for worker_id, row in zip(ids, rows, strict=True) if row[0] is not None]
 
-    def fleet(self) -> list[Member]:
-        """Those of them that can be chosen for tasks now, with what they have to do."""
+    def fleet(self, *, with_holdings: bool = False) -> list[Member]:
+        """Those of them that can be chosen for tasks now, with what they have to do, and what files if asked for."""
         there = [worker for worker in self.workers() if not worker.is_lost and worker.status != "offline"]
         queues = [f"@{worker.worker_id}" for worker in there]
         [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
@@ -112,7 +115,13 @@ class Registry:
         own = [0] * len(there)
         for (place, _), size in zip(streams, sizes, strict=True):
             own[place] += int(size)
-        return [_member(*each) for each in zip(there, own, traits, strict=True) if each[2] is not None]
+        members = [_member(worker, size) for worker, size in zip(there, own, strict=True)]
+        chosen = [member for member, known in zip(members, traits, strict=True) if known is not None]
+        return self._with_holdings(chosen) if with_holdings else chosen
+
+    def _with_holdings(self, members: Sequence[Member]) -> list[Member]:
+        held = read_all(self._server, [("HGET", self._keys.worker(each.worker_id), "holds") for each in members])
+        return [replace(member, holds=_holdings(text)) for member, text in zip(members, held, strict=True)]
 
     def chosen(self, worker_ids: Sequence[str]) -> None:
         """Have the turns of these workers be over, in this order."""
@@ -127,9 +136,11 @@ class Registry:
         keys = [self._keys.worker(notice.worker_id), self._keys.workers()]
         if isinstance(notice, Registered):
             return Call(REGISTER_WORKER, keys, [notice.worker_id, orjson.dumps(notice.record), WORKER_TTL_SECONDS])
-        beat = orjson.dumps(notice.beat) if notice.beat else b""
-        is_here = int(bool(notice.beat) and not notice.beat.get("standby"))
-        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here])
+        fares = {name: value for name, value in notice.beat.items() if name != "holds"}
+        beat = orjson.dumps(fares) if fares else b""
+        is_here = int(bool(fares) and not fares.get("standby"))
+        held = orjson.dumps(notice.beat["holds"]) if "holds" in notice.beat else b""
+        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
 
     # ------------------------------------------------------------ memory of names
 
@@ -154,7 +165,7 @@ class Registry:
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
-    record, beat, at, since, served, turn = row
+    record, beat, at, since, served, turn, routed = row
     heard_ms = int(at or 0)
     return WorkerRecord(
         worker_id=worker_id,
@@ -165,6 +176,17 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerR
         silent_ms=max(now_ms - heard_ms, 0),
         is_standby=_is_standby(beat, served, now_ms),
         turn=int(turn or 0),
+        routed=int(routed or 0),
+    )
+
+
+def _holdings(text: bytes | None) -> frozenset[str]:
+    """What a worker says that it holds, which may be anything."""
+    said = orjson.loads(text or b"[]")
+    return (
+        frozenset(each for each in said[:MOST_FILES] if isinstance(each, str))
+        if isinstance(said, list)
+        else frozenset()
     )
 
 
@@ -174,8 +196,8 @@ def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
     return bool(said) and now_ms - int(served or 0) > _SERVED_SECONDS * 1000
 
 
-def _member(worker: WorkerRecord, own: int, _: bytes) -> Member:
-    """*own* tasks lie in its own queue, those that it does among them."""
+def _member(worker: WorkerRecord, own: int) -> Member:
+    """*own* tasks lie in its own queue, those that it does among them; of the latest its heartbeat did not know yet."""
     record, beat = worker.record, worker.beat
     resources = record.get("resources") or {}
     return Member(
@@ -185,7 +207,7 @@ def _member(worker: WorkerRecord, own: int, _: bytes) -> Member:
         devices=resources.get("devices", ()),
         costs=record.get("costs", {}),
         slots=record.get("concurrency") or 1,
-        load=max(own, beat.get("running", 0)),
+        load=max(own, beat.get("running", 0) + min(worker.routed, own)),
         turn=worker.turn,
         is_standby=worker.is_standby,
     )

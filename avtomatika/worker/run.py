@@ -207,7 +207,9 @@ class _Parts:
         self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
         seat = None if is_only_broker else Seat(turns, place)
-        presence = Presence(_identity(self.worker, config), turns, place)
+        cache = self.depot.cache if config.s3 is not None else None
+        holdings = tuple if cache is None else cache.newest
+        presence = Presence(_identity(self.worker, config), turns, place, holdings=holdings)
         shelf = self.spool.shelf(str(address))
         if address.scheme in _BROKER_SCHEMES or seat is None:
             return BrokerLink(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.fleet import Member, Needs, Nobody, Strategy, choose
+from avtomatika.core.fleet import STRATEGIES, Member, Needs, Nobody, Strategy, choose, nearest
 
 
 def member(worker_id: str, **facts: Any) -> Member:
@@ -115,7 +115,7 @@ def test_what_is_missing_is_told_with_how_many_miss_it() -> None:
     )
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.sampled_from(list(Strategy)))
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=5), st.sampled_from(STRATEGIES))
 def test_whoever_is_chosen_is_one_of_those_that_fit(loads: list[int], strategy: Strategy) -> None:
     fleet = [member(f"w-{place}", load=load, is_standby=load == 0) for place, load in enumerate(loads)]
 
@@ -134,3 +134,23 @@ def test_equal_workers_take_turns() -> None:
         order.append(name)
 
     assert order == ["a", "b", "c", "a", "b", "c"]
+
+
+class TestNearest:
+    def nearest(self, *fleet: Member) -> str | None:
+        found = nearest(frozenset({"film", "sound"}), "encode", fleet)
+        return None if found is None else found.worker_id
+
+    def test_takes_whoever_has_the_most_of_the_files_and_then_the_fewest_tasks(self) -> None:
+        film, both = frozenset({"film"}), frozenset({"film", "sound", "other"})
+
+        assert self.nearest(member("a"), member("b", holds=film), member("c", holds=both, load=3, slots=4)) == "c"
+        assert self.nearest(member("a", holds=film, load=1, slots=4), member("b", holds=film, slots=4)) == "b"
+
+    def test_takes_nobody_who_could_not_begin_at_once_or_has_none_of_them(self) -> None:
+        film = frozenset({"film"})
+
+        assert self.nearest(member("far", holds=frozenset({"other"})), member("silent")) is None
+        assert self.nearest(member("full", holds=film, load=2, slots=2)) is None
+        assert self.nearest(member("standby", holds=film, is_standby=True)) is None
+        assert self.nearest(member("unable", holds=film, skills=frozenset({"scan"}))) is None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from avtomatika.core.holdings import digest_of
 from avtomatika.errors import InvalidInputError, TransientError
 from avtomatika.files.cache import Cache
 from avtomatika.files.config import S3Config
@@ -214,3 +215,32 @@ def test_what_a_killed_worker_left_unfinished_goes(
 
     assert not (folder / "0123456789abcdef").exists()
     assert (folder / "fedcba9876543210").exists()
+
+
+def test_it_tells_what_it_holds_by_digests_and_the_last_first(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+) -> None:
+    cache = Cache(folder)
+    before = cache.newest()
+    uris = [cloud.put(inputs, f"{number}.bin", os.urandom(100 * KIB)) for number in range(3)]
+    for number, uri in enumerate([*uris, cloud.put(inputs, "small.bin", b"small")]):
+        content(begin(number, film=uri))
+    for age, uri in enumerate(uris):
+        [entry] = [path for path in entries(folder) if path.name.startswith(digest_of(uri))]
+        os.utime(entry, (1_000_000 + age, 1_000_000 + age))
+    all_of_them = cache.newest()
+    entry.unlink()
+
+    assert before == ()
+    assert all_of_them == tuple(digest_of(uri) for uri in reversed(uris))
+    assert cache.newest() == tuple(digest_of(uri) for uri in reversed(uris[:2]))
+
+
+def test_of_an_object_that_was_replaced_it_tells_once(
+    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+) -> None:
+    for number in range(2):
+        uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
+        content(begin(number, film=uri))
+
+    assert Cache(folder).newest() == (digest_of(uri),)

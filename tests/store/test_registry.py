@@ -107,3 +107,48 @@ def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(registry:
         client.hset("avt:worker:w-1", "served", worker.heard_ms - 13_000)
 
     assert (before, worker.is_standby, registry.workers()[0].is_standby) == (True, False, True)
+
+
+def test_what_a_worker_holds_is_known_until_it_says_else_or_registers_anew(registry: Registry, redis_url: str) -> None:
+    with broker.connect(redis_url) as connection:
+        broker.declare_tasks(connection, ["encode"], worker_id="w-1")
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"status": "idle", "holds": ["aa", "bb"]})
+    registry.beat("w-1", {"status": "busy"})
+    [told] = registry.fleet(with_holdings=True)
+    [not_asked] = registry.fleet()
+    registry.beat("w-1", {"status": "busy", "holds": ["bb"]})
+    [changed] = registry.fleet(with_holdings=True)
+    registry.register("w-1", RECORD)
+    [anew] = registry.fleet(with_holdings=True)
+
+    assert (told.holds, changed.holds, anew.holds) == ({"aa", "bb"}, {"bb"}, frozenset())
+    assert not_asked.holds == frozenset()
+
+
+@pytest.mark.parametrize("said", [7, "aa", {"aa": 1}, [None, 3, ["aa"]]])
+def test_who_tells_nonsense_of_its_files_has_none(registry: Registry, redis_url: str, *, said: object) -> None:
+    with broker.connect(redis_url) as connection:
+        broker.declare_tasks(connection, ["encode"], worker_id="w-1")
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"status": "idle", "holds": said})
+
+    [worker] = registry.fleet(with_holdings=True)
+
+    assert worker.holds == frozenset()
+
+
+def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: Registry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.beat("w-1", {"status": "busy", "running": 2})
+    with broker.connect(redis_url) as connection:
+        broker.declare_tasks(connection, ["encode"], worker_id="w-1")
+        intake = Intake(connection, [], prefetch=1)
+        intake.settle_many([([Outgoing(TASKS, "@w-1", "{}")], ())])
+        intake.close()
+    registry.chosen(["w-1"])
+    [before] = registry.fleet()
+    registry.beat("w-1", {"status": "busy", "running": 3})
+    [after] = registry.fleet()
+
+    assert (before.load, after.load) == (3, 3)

@@ -615,6 +615,19 @@ def test_a_workers_own_queue_is_there_for_as_long_as_it_says_that_it_lives(
         assert (before, client.hexists("avt:queues", "@one")) == (False, True)
 
 
+def test_a_heartbeat_tells_what_the_worker_holds_of_not_too_many_files(one: FakeWorker, redis_url: str) -> None:
+    one.register()
+    told = one.beat(holds=["3ee06ab1fcc9"])
+    one.beat()
+    too_many = one.beat(holds=["3ee06ab1fcc9"] * 257)
+
+    registry = Registry.connect(redis_url)
+    [worker] = registry.fleet(with_holdings=True)
+    registry.close()
+    assert (told.status_code, too_many.status_code) == (200, 400)
+    assert worker.holds == {"3ee06ab1fcc9"}
+
+
 # ---------------------------------------------------------------- who is there
 
 #: As the public SDK sends it, with things in it that make no sense.

@@ -1,13 +1,15 @@
 -- Notes that a worker is still there, and how it fares where it says so.
 --
 -- KEYS: worker, workers.
--- ARGV: id, beat or '', seconds until it is forgotten, 1 where it takes its tasks here.    Answers 0 for one that is not known.
+-- ARGV: id, beat or '', seconds until it is forgotten, 1 where it takes its tasks here, files that it has at hand or ''.
+-- Answers 0 for one that is not known.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 redis.call('HSET', KEYS[1], 'at', now)
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'beat', ARGV[2]) end
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'beat', ARGV[2], 'routed', '0') end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'holds', ARGV[5]) end
 if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'served', now) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], now, ARGV[1])

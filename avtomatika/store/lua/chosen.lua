@@ -2,4 +2,5 @@
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], 'turn', redis.call('INCR', KEYS[2]))
+redis.call('HINCRBY', KEYS[1], 'routed', 1)
 return 1

@@ -51,10 +51,12 @@ class Heartbeats:
         try:
             if self._intake.waiting(WORKERS) > _MOST_NOTICES:
                 return
-            sent = [broker.heartbeat(self._presence.heartbeat(status=status), signer=self._key)]
+            sent = []
             is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
             if is_due and status is None:
-                sent.insert(0, broker.registration(self._presence.identity.registration(), signer=self._key))
+                sent.append(broker.registration(self._presence.identity.registration(), signer=self._key))
+                self._presence.registered()
+            sent.append(broker.heartbeat(self._presence.heartbeat(status=status), signer=self._key))
             self._intake.settle_many([(sent, ())])
             if is_due:
                 self._registered_at = monotonic()

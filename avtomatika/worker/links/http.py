@@ -99,6 +99,7 @@ class HttpLink:
         lease_seconds: Any = answer.get("lease_seconds")
         is_known = isinstance(lease_seconds, int | float) and lease_seconds > 0
         self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
+        self._presence.registered()
         self._is_registered = True
         group = answer.get("group")
         self._seat.joined(group if isinstance(group, str) else None)

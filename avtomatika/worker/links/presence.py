@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition
 from time import monotonic, time
@@ -56,17 +56,27 @@ class Identity:
 
 
 class Presence:
-    """Speaks for the link at *place* of *turns*."""
+    """Speaks for the link at *place* of *turns*; *holdings* tells the digests of files that the worker has at hand."""
 
-    def __init__(self, identity: Identity, turns: Turns, place: int) -> None:
+    def __init__(
+        self, identity: Identity, turns: Turns, place: int, *, holdings: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self.identity = identity
         self._turns = turns
         self._place = place
+        self._holdings = holdings
+        self._told: Sequence[str] = ()
+
+    def registered(self) -> None:
+        """Whatever was told before is forgotten there."""
+        self._told = ()
 
     def heartbeat(self, *, status: str | None = None) -> dict[str, Any]:
-        """How it fares now; *status* in place of what follows from its tasks."""
-        running = self._turns.running
+        """How it fares now; *status* in place of what follows from its tasks. What it holds only where that changed."""
+        running, held, told = self._turns.running, self._holdings(), self._told
+        self._told = held
         return {
+            **({} if set(held) == set(told) else {"holds": list(held)}),
             "worker_id": self.identity.worker_id,
             "status": status or _status(running, self.identity.concurrency),
             "running": running,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from avtomatika.core.job import Json
+from .job import Json
 
 
 def texts_in(value: Json) -> Iterator[str]:
