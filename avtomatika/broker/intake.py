@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -98,13 +98,19 @@ class Intake:
 
     # ------------------------------------------------------------ answer
 
-    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
+    def settle_many(
+        self,
+        settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
+        *,
+        when_sent: Callable[[], object] | None = None,
+    ) -> list[bool]:
         """Publish the messages of each pair and acknowledge its tags, wholly or not at all; all in one round trip.
 
-        False: a tag of that pair is held no more, and nothing of it was done.
+        False: a tag of that pair is held no more, and nothing of it was done. *when_sent* is called once, before the
+        answers are awaited, for what need not wait for them; not at all where nothing could be sent.
         """
         with translated(self._connection):
-            return self.channel.settle_many(settlements)
+            return self.channel.settle_many(settlements, when_sent=when_sent)
 
     def ack(self, tags: Iterable[str]) -> None:
         """Acknowledge; sent with the next take, or within 10 ms."""

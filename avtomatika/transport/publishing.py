@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -38,14 +38,27 @@ class PublishingChannel(DeclaringChannel):
         [lost] = self._settle([(outgoing, acks)])
         return lost
 
-    def settle_many(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[bool]:
-        """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip."""
-        return [not lost for lost in self._settle(settlements)]
+    def settle_many(
+        self,
+        settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
+        *,
+        when_sent: Callable[[], object] | None = None,
+    ) -> list[bool]:
+        """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip.
 
-    def _settle(self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]) -> list[tuple[str, ...]]:
+        *when_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
+        """
+        return [not lost for lost in self._settle(settlements, when_sent)]
+
+    def _settle(
+        self,
+        settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
+        when_sent: Callable[[], object] | None = None,
+    ) -> list[tuple[str, ...]]:
         lost: list[tuple[str, ...]] = []
         refused = None
-        for (_, acks), answer in zip(settlements, self._sender.settle_all(settlements), strict=True):
+        answers = self._sender.settle_all(settlements, when_sent=when_sent)
+        for (_, acks), answer in zip(settlements, answers, strict=True):
             if isinstance(answer, ResponseError):
                 refused = answer
             else:

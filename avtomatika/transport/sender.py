@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -62,12 +62,14 @@ class Sender:
         )
 
     def settle_all(
-        self, settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]]
+        self,
+        settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
+        *,
+        when_sent: Callable[[], object] | None = None,
     ) -> list[tuple[str, ...] | ResponseError]:
         """:meth:`settle` for messages that are not in their stored form yet."""
-        return self.settle(
-            [Settlement([self.parcel(each) for each in outgoing], acks) for outgoing, acks in settlements]
-        )
+        stored = [Settlement([self.parcel(each) for each in outgoing], acks) for outgoing, acks in settlements]
+        return self.settle(stored, when_sent=when_sent)
 
     def publish(self, parcel: Parcel) -> None:
         """Send one message. Raises NoRoute, MessageTooLarge and what the server refuses."""
@@ -95,16 +97,20 @@ class Sender:
         if isinstance(answer, ResponseError):
             raise answer
 
-    def settle(self, settlements: Sequence[Settlement]) -> list[tuple[str, ...] | ResponseError]:
+    def settle(
+        self, settlements: Sequence[Settlement], *, when_sent: Callable[[], object] | None = None
+    ) -> list[tuple[str, ...] | ResponseError]:
         """Each settlement as a script of its own, all in one round trip.
 
         Answers for each the tags that are held no more, and then nothing of it was done; or the server's refusal.
+        *when_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
         """
         answers: list[Any] = [None] * len(settlements)
         open_ones = list(range(len(settlements)))
         for _ in range(_REROUTES):
             calls = [self._call(settlements[index]) for index in open_ones]
-            replies = self._server.run_all(calls)
+            replies = self._server.run_all(calls, when_sent=when_sent)
+            when_sent = None
             for index, reply in zip(open_ones, replies, strict=True):
                 answers[index] = _read(settlements[index], reply)
             open_ones = [index for index in open_ones if answers[index] is None]

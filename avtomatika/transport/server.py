@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
@@ -49,9 +49,12 @@ class Server:
                 raise self._explained(call.keys) from error
             raise
 
-    def run_all(self, calls: Sequence[Call]) -> list[Any]:
-        """The answer of each script, or the server's error where it refused that one; one round trip."""
-        answers = self.pipeline([call.command for call in calls])
+    def run_all(self, calls: Sequence[Call], *, when_sent: Callable[[], object] | None = None) -> list[Any]:
+        """The answer of each script, or the server's error where it refused that one; one round trip.
+
+        *when_sent* is called while the answers are on their way; not at all where nothing could be sent.
+        """
+        answers = self.pipeline([call.command for call in calls], when_sent=when_sent)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             scripts = {calls[index].script for index in unknown}
@@ -97,7 +100,9 @@ class Server:
                 raise self._explained([str(command[1])]) from answer
         return _none_refused(answers)
 
-    def pipeline(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    def pipeline(
+        self, commands: Sequence[Sequence[Argument]], *, when_sent: Callable[[], object] | None = None
+    ) -> list[Any]:
         """Raw answers to all *commands*; where the server refuses one, its error stands in the list."""
         if not commands:
             return []
@@ -105,6 +110,8 @@ class Server:
         answers: list[Any] = []
         try:
             connection.send_packed_command(_packed(commands))
+            if when_sent is not None:
+                when_sent()
             for _ in commands:
                 try:
                     answers.append(connection.read_response())

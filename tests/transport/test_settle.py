@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -116,3 +117,46 @@ def test_a_full_server_takes_nothing_new_but_goes_on_settling(bench: Any, held: 
     assert message.payload == 1
     assert lost == ()
     assert bench.left("next") == 1
+
+
+def test_what_need_not_wait_for_the_answer_goes_on_once_all_is_sent(bench: Any, held: Any) -> None:
+    [tag, *_] = (message.delivery_tag for message in held.got)
+    gone_on = threading.Event()
+    done: list[bool] = []
+
+    def settle() -> None:
+        done.extend(held.channel.settle_many([([Outgoing("work", "next", "1")], [tag])], when_sent=gone_on.set))
+
+    held.channel.settle([Outgoing("work", "next", "0")], ())  # it knows the way
+    bench.redis.client_pause(60_000, all=False)
+    thread = threading.Thread(target=settle)
+    thread.start()
+
+    assert gone_on.wait(30)
+    assert done == []
+    bench.redis.client_unpause()
+    thread.join(30)
+    assert done == [True]
+    assert bench.left("next") == 2
+
+
+def test_it_goes_on_once_though_the_message_is_sent_again(bench: Any, held: Any) -> None:
+    gone_on: list[int] = []
+    held.channel.settle([Outgoing("work", "next", "0")], ())
+    bench.queue("other", key="next")  # by another channel: the way that is known has become wrong
+    bench.redis.script_flush()
+
+    done = held.channel.settle_many([([Outgoing("work", "next", "1")], ())], when_sent=lambda: gone_on.append(1))
+
+    assert done == [True]
+    assert gone_on == [1]
+    assert (bench.left("next"), bench.left("other")) == (2, 1)
+
+
+def test_nothing_goes_on_where_nothing_could_be_sent(held: Any) -> None:
+    gone_on: list[int] = []
+
+    with pytest.raises(NoRoute):
+        held.channel.settle_many([([Outgoing("work", "nowhere", "1")], ())], when_sent=lambda: gone_on.append(1))
+
+    assert gone_on == []

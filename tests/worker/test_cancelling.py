@@ -25,7 +25,13 @@ RunLink = Callable[..., BrokerLink]
 
 
 @pytest.fixture
-def worker() -> Worker:
+def begun() -> threading.Event:
+    """Set when ``sync_work`` has begun: the notice of it may be read before."""
+    return threading.Event()
+
+
+@pytest.fixture
+def worker(begun: threading.Event) -> Worker:
     """Skills that go on until they are cancelled; ``work`` hears of it by an exception, ``sync_work`` by asking."""
     worker = Worker()
 
@@ -35,6 +41,7 @@ def worker() -> Worker:
 
     @worker.skill()
     def sync_work(params: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, bool]:
+        begun.set()
         deadline = monotonic() + DEADLINE_SECONDS
         while not cancelled() and monotonic() < deadline:
             sleep(0.01)
@@ -65,11 +72,13 @@ def test_an_async_skill_is_cancelled_where_it_awaits(
     assert monotonic() - begun < DEADLINE_SECONDS / 2
 
 
-def test_a_sync_skill_sees_that_it_is_cancelled(office: Office, run_link: RunLink, worker: Worker) -> None:
+def test_a_sync_skill_sees_that_it_is_cancelled(
+    office: Office, run_link: RunLink, worker: Worker, begun: threading.Event
+) -> None:
     run_link(worker)
     office.wait_for_listeners(1)
     office.give({}, task_type="sync_work")
-    office.notices(1)
+    assert begun.wait(DEADLINE_SECONDS)
 
     office.tell_workers(Cancel("g0-1.0"))
 

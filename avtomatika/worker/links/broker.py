@@ -149,9 +149,7 @@ class BrokerLink:
             return 0
         tasks = self._readable(deliveries)
         if tasks:
-            admitted = self._runtime.admit(tasks)
-            self._announce(intake, [task for task, _ in tasks])
-            self._runtime.begin(admitted)
+            self._begin(intake, self._runtime.admit(tasks))
         while self._unreadable:
             delivery, reason, error = self._unreadable[0]
             intake.bury(delivery, reason=reason, error=error)
@@ -176,16 +174,26 @@ class BrokerLink:
         logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
         self._unreadable.append((delivery, reason, error))
 
-    def _announce(self, intake: Intake, tasks: Iterable[wire.TaskMessage]) -> None:
-        """Tell the orchestrators who has what. A broker that takes no notice now may be full: work begins all the same,
-        for it makes room."""
-        self._untold.extend(tasks)
+    def _begin(self, intake: Intake, admitted: list[Assignment]) -> None:
+        """Tell the orchestrators who has what, and begin while the broker answers.
+
+        One that takes no notice now may be full: work begins all the same, for it makes room.
+        """
+        self._untold.extend(assignment.task for assignment in admitted)
+        notice = broker.begun_notice(self._untold, self._runtime.worker_id, signer=self._key)
+        waiting = [admitted]
+
+        def begin() -> None:
+            while waiting:
+                self._runtime.begin(waiting.pop())
+
         try:
-            intake.settle_many([([broker.begun_notice(self._untold, self._runtime.worker_id, signer=self._key)], ())])
+            intake.settle_many([([notice], ())], when_sent=begin)
         except (Unavailable, NoRoute) as error:
             logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._untold))
         else:
             self._untold.clear()
+        begin()
 
     def _pause(self, error: Unavailable, failures: int) -> None:
         if self._seat is not None:
