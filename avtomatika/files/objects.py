@@ -52,6 +52,12 @@ class Objects:
         self.bucket = config.bucket
         self._lock = threading.Lock()
 
+    def close(self) -> None:
+        """Give the connections back; nothing may be asked after that."""
+        with self._lock:
+            for client in {id(made): made for made in map(vars(self).get, ("_connected", "_signing")) if made}.values():
+                client.close()
+
     def at(self, key: str) -> Location:
         """The location of *key* in the bucket of results."""
         return Location(self.bucket, key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number
 
 
 @pytest.fixture
-def files_of(config: S3Config) -> Callable[..., HandlerFiles]:
+def files_of(config: S3Config) -> Iterator[Callable[..., HandlerFiles]]:
     objects = Objects(config)
 
     def files_of(job_id: str = ALICES, client: str = "alice", version: int = 3) -> HandlerFiles:
@@ -31,7 +31,8 @@ def files_of(config: S3Config) -> Callable[..., HandlerFiles]:
         assert isinstance(made, HandlerFiles)
         return made
 
-    return files_of
+    yield files_of
+    objects.close()
 
 
 @pytest.fixture

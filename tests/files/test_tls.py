@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def test_files_come_and_go_where_the_authority_is_trusted(
     files.close()
 
     assert cloud.read(uri) == body
-    assert Objects(trusting).exists(Objects(trusting).at(uri.removeprefix(f"s3://{trusting.bucket}/")))
+    with closing(Objects(trusting)) as objects:
+        assert objects.exists(objects.at(uri.removeprefix(f"s3://{trusting.bucket}/")))
 
 
 def test_where_it_is_not_trusted_nothing_comes(

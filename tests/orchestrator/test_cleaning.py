@@ -65,11 +65,13 @@ class House:
         intake = Intake(connection, [FILES], prefetch=10)
         self._stack.callback(intake.close)
         server, router = intake.channel.server, intake.channel.router
+        objects = Objects(config or self.config)
+        self._stack.callback(objects.close)
         return Cleaning(
             intake=intake,
             store=Store(server, router),
             upkeep=Upkeep(server, router),
-            cleaner=Cleaner(Objects(config or self.config), group="g0"),
+            cleaner=Cleaner(objects, group="g0"),
             rules=rules,
         )
 

@@ -52,7 +52,8 @@ def alice(
         bucket=bucket,
         region="us-east-1",
     )
-    job_files = JobFiles(Objects(config), group="g0")
+    objects = Objects(config)
+    job_files = JobFiles(objects, group="g0")
     app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -62,6 +63,7 @@ def alice(
     server.shutdown()
     thread.join()
     server.server_close()
+    objects.close()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,12 +47,16 @@ def config(cloud: Cloud, bucket: str) -> S3Config:
 
 
 @pytest.fixture
-def make_app(store: Store, clients: Clients, declare: Callable[[], None]) -> Callable[[S3Config], Flask]:
-    def make(config: S3Config) -> Flask:
-        job_files = JobFiles(Objects(config), group="g0")
-        return create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)
+def make_app(store: Store, clients: Clients, declare: Callable[[], None]) -> Iterator[Callable[[S3Config], Flask]]:
+    with ExitStack() as stack:
 
-    return make
+        def make(config: S3Config) -> Flask:
+            objects = Objects(config)
+            stack.callback(objects.close)
+            job_files = JobFiles(objects, group="g0")
+            return create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)
+
+        yield make
 
 
 @pytest.fixture
