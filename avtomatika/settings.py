@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from environs import Env, EnvError, ValidationError, validate
 
@@ -165,11 +165,14 @@ def _webhook_secret(secret: str) -> None:
 
 def _redis_url(url: str) -> None:
     try:
-        scheme = urlsplit(url).scheme
+        parts = urlsplit(url)
     except ValueError:
         raise ValidationError("not a URL") from None
+    scheme = parts.scheme
     if scheme not in _REDIS_SCHEMES:
         raise ValidationError(f"its scheme is {scheme!r}, but must be one of {', '.join(_REDIS_SCHEMES)}")
+    if scheme == "sentinel" and not parse_qs(parts.query).get("master_name"):
+        raise ValidationError("it must name the primary, as in sentinel://host:26379/0?master_name=mymaster")
 
 
 def _group(name: str) -> None:

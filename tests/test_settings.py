@@ -160,3 +160,12 @@ def test_config_files_are_found_in_the_working_directory_or_where_the_variable_s
 
     assert settings.clients_config_path == Path("clients.toml")
     assert settings.workers_config_path == Path("fleet.toml")
+
+
+def test_a_sentinel_address_must_name_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "sentinel://user:hush@a:26379,b:26379/0")
+
+    with pytest.raises(SettingsError, match="REDIS_URL: it must name the primary") as caught:
+        Settings.from_environment()
+
+    assert "hush" not in str(caught.value)

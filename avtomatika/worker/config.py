@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
@@ -165,6 +165,8 @@ def _address(text: str) -> Address:
         raise ValueError(f"the scheme of a URL must be one of {', '.join(SCHEMES)}, not {parts.scheme!r}")
     if not parts.hostname and parts.scheme != "unix":
         raise ValueError("a URL must name a host")
+    if parts.scheme == "sentinel" and not parse_qs(parts.query).get("master_name"):
+        raise ValueError("a sentinel:// URL must name the primary, as in sentinel://host:26379/0?master_name=mymaster")
     return Address(text)
 
 

@@ -99,6 +99,7 @@ def test_the_mode_is_read_in_any_case(mode: str) -> None:
         ('[{"url": "http://a", "weight": 0}]', '"weight" must be a whole number from 1, not 0'),
         ('[{"url": "ftp://a"}]', "the scheme of a URL must be one of http, .* not 'ftp'"),
         ('[{"url": "http://"}]', "a URL must name a host"),
+        ('[{"url": "sentinel://a:26379,b/0"}]', "must name the primary, as in .*master_name=mymaster"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused_with_its_reason(text: str, reason: str) -> None:
@@ -134,6 +135,7 @@ def test_numbers_are_read() -> None:
         ("WORKER_MAX_MEMORY_MB", "much"),
         ("MULTI_ORCHESTRATOR_MODE", "RANDOM"),
         ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "sentinel://a:26379/0"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_with_its_variable(name: str, value: str) -> None:
