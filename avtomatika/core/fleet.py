@@ -15,7 +15,7 @@ class Strategy(StrEnum):
     ROUND_ROBIN = "round_robin"  # whoever was chosen longest ago
     LEAST_CONNECTIONS = "least_connections"  # whoever has the fewest tasks
     CHEAPEST = "cheapest"  # the lowest cost of the skill
-    BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is
+    BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is and how its last tasks ended
     NEARBY = "nearby"  # whoever has files of the task at hand, else anybody; no handler asks for it
 
 
@@ -41,7 +41,8 @@ NEARBY = Needs(Strategy.NEARBY)
 class Member:
     """A worker as it can be chosen.
 
-    *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand.
+    *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand;
+    *reputation* is as in ``reputation``.
     """
 
     worker_id: str
@@ -54,6 +55,7 @@ class Member:
     turn: int = 0
     is_standby: bool = False
     holds: frozenset[str] = frozenset()
+    reputation: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,9 @@ def _is_number(value: Json) -> bool:
 
 # ---------------------------------------------------------------- who goes first
 
+#: Nobody counts for so little that price and load say nothing any more.
+_LEAST_REPUTATION = 0.01
+
 
 def _by_turn(member: Member, skill: str, fitting: Sequence[Member]) -> float:
     return member.turn
@@ -182,11 +187,11 @@ def _by_cost(member: Member, skill: str, fitting: Sequence[Member]) -> float:
 
 
 def _by_value(member: Member, skill: str, fitting: Sequence[Member]) -> float:
-    """Its cost, and as much again for each full turn of its slots that a task would wait; who does not say what it
-    costs is taken to cost as much as the dearest that does."""
+    """Its cost for each task that ends well, and as much again for each full turn of its slots that a task would wait;
+    who does not say what it costs is taken to cost as much as the dearest that does."""
     known = [other.costs[skill] for other in fitting if skill in other.costs]
     cost = member.costs.get(skill, max(known, default=1.0))
-    return cost * (1 + member.load / member.slots)
+    return cost * (1 + member.load / member.slots) / max(member.reputation, _LEAST_REPUTATION)
 
 
 _RANKS: Mapping[Strategy, Callable[[Member, str, Sequence[Member]], float]] = {

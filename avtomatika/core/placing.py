@@ -83,6 +83,17 @@ def wants_holdings(job: Job | None, event: PlaceTask) -> bool:
     return task is not None and task.needs is not None and task.needs.is_wish and task.worker_id is None
 
 
+def failed_by(job: Job, event: PlaceTask, found: Member | Nobody | Anybody | Stays | Over) -> str | None:
+    """The worker that a task is taken away from by what was *found*: it is lost, or did not begin in time.
+
+    One that a task was only wished to go to has promised nothing.
+    """
+    task = _asked_for(job, event)
+    if task is None or task.needs is None or task.needs.is_wish or isinstance(found, Stays):
+        return None
+    return task.worker_id
+
+
 def _choose_again(task: Task, needs: Needs, members: list[Member]) -> Member | Nobody | Anybody:
     """Its worker has failed it: that one comes last."""
     if needs.is_wish:

@@ -43,9 +43,8 @@ _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 60.0
 #: Longest pause before something refused is tried again.
 _BACK_OFF_AT_MOST_SECONDS = 30.0
-#: Where nothing else was agreed.
+#: Where nothing else was agreed; handlers see nothing but the job.
 _RULES = Rules()
-#: Nothing but the job.
 _SURROUNDINGS = Surroundings()
 
 
@@ -275,6 +274,7 @@ class Orchestrator:
         now = monotonic()
         if now >= self._timers_due:
             self._upkeep.send_due_timers()
+            self._placing.write_outcomes()
             self._timers_due = now + _TIMERS_EVERY_SECONDS
         self._plans.keep_when_due()
         if now >= self._expiry_due:

@@ -15,21 +15,32 @@ from avtomatika.core.fleet import Member, Nobody
 from avtomatika.store import Store
 
 from .branches import load_jobs
+from .outcomes import Outcomes
 from .work import Arrival
 
 
 class PlacingDesk:
-    """Looks at what *intake* brings of them. Where it raises Unavailable, all may be looked at again."""
+    """Looks at what *intake* brings of them. Where it raises Unavailable, all may be looked at again.
+
+    How tasks end is counted in passing: by that workers are chosen, too.
+    """
 
     def __init__(self, *, intake: Intake, store: Store) -> None:
         self._intake = intake
         self._store = store
+        self._outcomes = Outcomes(store.registry)
+
+    def write_outcomes(self) -> None:
+        """Have the registry know how tasks ended."""
+        self._outcomes.write_down()
 
     def look(self, arrivals: Sequence[Arrival]) -> list[Arrival]:
         """What of *arrivals* is left for the machine, with the choices made."""
+        self._outcomes.note(arrival.event for arrival in arrivals)
         asked = [(arrival, arrival.event) for arrival in arrivals if isinstance(arrival.event, PlaceTask)]
         if not asked:
             return list(arrivals)
+        self.write_outcomes()
         by_job: dict[str, list[Arrival]] = {}
         for arrival, event in asked:
             by_job.setdefault(event.job_id, []).append(arrival)
@@ -45,6 +56,8 @@ class PlacingDesk:
             if job is None:
                 continue
             found = placing.look(job, event, taken_by=taken_by, fleet=fleet.members)
+            if failed_by := placing.failed_by(job, event, found):
+                self._outcomes.failed(failed_by)
             match found:
                 case placing.Over():
                     settled.append(((), [arrival.delivery.tag]))

@@ -36,6 +36,7 @@ class WorkerSchema(Schema):
     switches = fields.Integer(attribute="beat.switches", metadata={"description": "how often it changed its link"})
     resources = fields.Dict(attribute="record.resources")
     costs = fields.Dict(attribute="record.costs", metadata={"description": "of a task, by skill"})
+    reputation = fields.Float(metadata={"description": "how its last tasks ended, from 0 to 1; 1 where nothing failed"})
     registered_at = Timestamp(attribute="since_ms")
     last_heartbeat_at = Timestamp(attribute="heard_ms")
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from avtomatika import transport
+from avtomatika.core import reputation
 from avtomatika.core.fleet import Member
 from avtomatika.core.holdings import MOST_FILES
 from avtomatika.core.job import Json
@@ -17,7 +18,7 @@ from avtomatika.transport import Server, connect
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .scripts import BEAT_WORKER, CHOSEN, REGISTER_WORKER, read_all, run, run_all
+from .scripts import BEAT_WORKER, CHOSEN, JUDGE, REGISTER_WORKER, read_all, run, run_all
 
 #: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
 WORKER_TTL_SECONDS = 120
@@ -27,7 +28,7 @@ LOST_AFTER_SECONDS = 40
 _SERVED_SECONDS = 12
 #: How long the shared token is not for who was taken out of workers.toml.
 NAMED_SECONDS = 24 * 3600
-_FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed")
+_FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed", "reputation", "judged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class WorkerRecord:
     """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
 
     *turn* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went to it since
-    its last heartbeat.
+    its last heartbeat. *reputation* is how its last tasks ended, as in ``core.reputation``.
     """
 
     worker_id: str
@@ -47,6 +48,7 @@ class WorkerRecord:
     is_standby: bool = False
     turn: int = 0
     routed: int = 0
+    reputation: float = 1.0
 
     @property
     def is_lost(self) -> bool:
@@ -74,7 +76,7 @@ class Registry:
         return cls(Server(connect(url)))
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
-        """Write down a worker; what was known of it before is forgotten."""
+        """Write down a worker; what was known of it before is forgotten, but for its turn and its reputation."""
         run(self._server, self._call(Registered(worker_id, record)))
 
     def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
@@ -128,6 +130,17 @@ class Registry:
         keys = [self._keys.worker_turns()]
         run_all(self._server, [Call(CHOSEN, [self._keys.worker(each), *keys], []) for each in worker_ids])
 
+    def judge(self, ended: Mapping[str, tuple[int, int]]) -> None:
+        """Have the reputations of workers change by how many of their tasks *ended* well, and how many did not."""
+        half = reputation.HALVES_SECONDS
+        run_all(
+            self._server,
+            [
+                Call(JUDGE, [self._keys.worker(worker_id)], [*reputation.change(good, bad), half])
+                for worker_id, (good, bad) in ended.items()
+            ],
+        )
+
     def close(self) -> None:
         """Disconnect; the next call connects again."""
         self._server.close()
@@ -165,7 +178,7 @@ class Registry:
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
-    record, beat, at, since, served, turn, routed = row
+    record, beat, at, since, served, turn, routed, known, judged = row
     heard_ms = int(at or 0)
     return WorkerRecord(
         worker_id=worker_id,
@@ -177,6 +190,7 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerR
         is_standby=_is_standby(beat, served, now_ms),
         turn=int(turn or 0),
         routed=int(routed or 0),
+        reputation=round(reputation.faded(float(known or 1), (now_ms - int(judged or now_ms)) / 1000), 4),
     )
 
 
@@ -210,4 +224,5 @@ def _member(worker: WorkerRecord, own: int) -> Member:
         load=max(own, beat.get("running", 0) + min(worker.routed, own)),
         turn=worker.turn,
         is_standby=worker.is_standby,
+        reputation=worker.reputation,
     )

@@ -58,6 +58,15 @@ def test_best_value_weighs_cost_with_how_busy_a_worker_is() -> None:
     assert chosen(needs, member("silent"), member("known", costs={"encode": 1}, load=1)) == "silent"
 
 
+def test_best_value_counts_what_a_task_costs_until_one_has_ended_well() -> None:
+    needs = Needs(Strategy.BEST_VALUE)
+    dear = member("dear", costs={"encode": 1.5})
+
+    assert chosen(needs, member("cheap", costs={"encode": 1}, reputation=0.7), dear) == "cheap"
+    assert chosen(needs, member("cheap", costs={"encode": 1}, reputation=0.6), dear) == "dear"
+    assert chosen(needs, member("a", reputation=0.0, costs={"encode": 1}), member("b", costs={"encode": 9})) == "b"
+
+
 def test_standbys_and_those_without_the_skill_are_passed_over() -> None:
     needs = Needs()
 

@@ -68,9 +68,13 @@ class Crew:
             return delivery, task
         return None
 
-    def answer(self, worker_id: str, taken: tuple[Delivery, wire.TaskMessage]) -> None:
+    def reputation(self, worker_id: str) -> float:
+        workers = self.house.store.registry.workers()
+        return next(worker.reputation for worker in workers if worker.worker_id == worker_id)
+
+    def answer(self, worker_id: str, taken: tuple[Delivery, wire.TaskMessage], status: str = "success") -> None:
         delivery, task = taken
-        result = Result(task.job_id, task.task_id, task.attempt, "success", worker_id=worker_id)
+        result = Result(task.job_id, task.task_id, task.attempt, status, worker_id=worker_id)
         answer = broker.answer(task, result, headers=broker.handed_on(delivery.headers))
         assert self._intakes[worker_id].settle_many([([answer], [delivery.tag])]) == [True]
 
@@ -252,3 +256,38 @@ def let_visits_pass(house: Stage, job_id: str) -> None:
     """Turn for as long as a task would be looked at some times."""
     deadline = monotonic() + 10 * placing.VISIT_SECONDS
     house.turn_until(lambda: monotonic() > deadline)
+
+
+def test_best_value_leaves_who_fails_for_who_costs_a_little_more(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="best_value")
+    house, crew = at_work(bp)
+    crew.add("cheap", costs={"encode": 1.0})
+    crew.add("sound", costs={"encode": 1.05})
+    first = house.create(bp)
+    house.turn_until(lambda: routed_to(house, first) == "cheap")
+    taken = crew.take("cheap")
+    assert taken is not None
+
+    crew.answer("cheap", taken, "failure")
+    house.turn_until(lambda: crew.reputation("cheap") < 1)
+    second = house.create(bp)
+    house.turn_until(lambda: routed_to(house, second) is not None)
+
+    assert routed_to(house, second) == "sound"
+    assert crew.reputation("cheap") == pytest.approx(0.9, abs=0.01)
+    assert crew.reputation("sound") == 1
+
+
+def test_a_task_that_is_lost_with_its_worker_counts_against_it(at_work: AtWork) -> None:
+    bp = film(dispatch_strategy="best_value")
+    house, crew = at_work(bp)
+    crew.add("dies", costs={"encode": 1.0})
+    job_id = house.create(bp)
+    house.turn_until(lambda: routed_to(house, job_id) == "dies")
+    crew.add("other", costs={"encode": 2.0})
+
+    crew.lose("dies")
+    house.turn_until(lambda: routed_to(house, job_id) == "other")
+
+    house.turn_until(lambda: crew.reputation("dies") < 1)
+    assert crew.reputation("dies") == pytest.approx(0.9, abs=0.01)

@@ -152,3 +152,31 @@ def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: Regi
     [after] = registry.fleet()
 
     assert (before.load, after.load) == (3, 3)
+
+
+def test_a_reputation_is_how_the_last_tasks_ended_and_outlives_a_new_start(registry: Registry) -> None:
+    registry.register("w-1", RECORD)
+    registry.register("w-2", RECORD)
+    registry.judge({"w-1": (0, 2), "w-2": (5, 0), "nobody": (0, 1)})
+    registry.register("w-1", RECORD)
+
+    first, second = registry.workers()
+
+    assert first.reputation == pytest.approx(0.81, abs=0.001)
+    assert second.reputation == 1
+    registry.judge({"w-1": (10, 0)})
+    assert registry.workers()[0].reputation == pytest.approx(1 - 0.19 * 0.9**10, abs=0.001)
+
+
+def test_a_reputation_comes_back_with_time(registry: Registry, redis_url: str) -> None:
+    registry.register("w-1", RECORD)
+    registry.judge({"w-1": (0, 5)})
+    with redis.Redis.from_url(redis_url) as client:
+        judged = int(client.hget("avt:worker:w-1", "judged"))
+        client.hset("avt:worker:w-1", "judged", judged - 600_000)
+
+    [worker] = registry.workers()
+    registry.judge({"w-1": (0, 1)})
+
+    assert worker.reputation == pytest.approx(1 - (1 - 0.9**5) / 2, abs=0.001)
+    assert registry.workers()[0].reputation == pytest.approx(0.9 * worker.reputation, abs=0.001)

@@ -680,6 +680,7 @@ def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: 
             "devices": [{"type": "gpu", "model": "A", "id": "0", "memory_gb": 16}],
         },
         "costs": {"encode": 0.5},
+        "reputation": 1.0,
     }
 
 

@@ -1,12 +1,13 @@
--- Writes down a worker; what was known of it before is forgotten.
+-- Writes down a worker; what was known of it before is forgotten, but for its turn and its reputation.
 --
 -- KEYS: worker, workers.    ARGV: id, record, seconds until it is forgotten.
 
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
-local turn = redis.call('HGET', KEYS[1], 'turn')
+local kept = redis.call('HMGET', KEYS[1], 'turn', 'reputation', 'judged')
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'record', ARGV[2], 'since', now, 'at', now, 'turn', turn or '0')
+redis.call('HSET', KEYS[1], 'record', ARGV[2], 'since', now, 'at', now, 'turn', kept[1] or '0')
+if kept[2] then redis.call('HSET', KEYS[1], 'reputation', kept[2], 'judged', kept[3]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1

@@ -1,0 +1,14 @@
+-- Changes the reputation of a worker by how tasks of it ended.
+--
+-- KEYS: worker.    ARGV: factor, addend, seconds in which half of what is missing to 1 is forgotten.
+-- Answers 0 for one that is not known.
+
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local known = redis.call('HMGET', KEYS[1], 'reputation', 'judged')
+local reputation, age = tonumber(known[1] or '1'), math.max(now - tonumber(known[2] or now), 0) / 1000
+reputation = 1 - (1 - reputation) * 0.5 ^ (age / tonumber(ARGV[3]))
+reputation = reputation * tonumber(ARGV[1]) + tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], 'reputation', string.format('%.6f', reputation), 'judged', string.format('%.0f', now))
+return 1
