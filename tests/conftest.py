@@ -27,17 +27,27 @@ if program := os.environ.get("TEST_SERVER"):
 
 
 #: What these tests start wants the addresses of the documents, or the first free port from a given one on.
-_AT_FIXED_ADDRESSES = ("cli", "files", "test_docs.py", "test_seed.py", "test_examples.py")
+_AT_FIXED_ADDRESSES = (
+    "tests/cli/",
+    "tests/files/",
+    "tests/orchestrator/test_cleaning.py",
+    "tests/test_docs.py",
+    "tests/test_examples.py",
+    "tests/test_seed.py",
+    "tests/web/test_client_files.py",
+    "tests/web/test_files.py",
+)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Where several processes test, files stay whole, and all that need the same addresses go to one process."""
-    here = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(here).parts[0]
-        is_fixed = place in _AT_FIXED_ADDRESSES or "cloud" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("addresses" if is_fixed else str(item.path)))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByAddress(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "addresses" if nodeid.startswith(_AT_FIXED_ADDRESSES) else nodeid.partition("::")[0]
+
+    return ByAddress(config, log)
 
 
 class OwnServer:
