@@ -315,7 +315,7 @@ def test_a_worker_that_stops_hands_its_task_back_at_once(
 
     worker.process.terminate()
 
-    assert worker.process.wait(5) == 0
+    assert worker.process.wait(15) == 0
     assert [delivery.deliveries for delivery in office.take("work", 1)] == [1]
 
 
