@@ -6,13 +6,13 @@ What is to be done lies in a queue, and is done again if we die over it.
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Collection
 from threading import Event
 from time import monotonic, time
 
 from avtomatika.broker import Delivery, Intake
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import TaskError, TransientError, Unavailable
 from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
@@ -27,7 +27,6 @@ _PARENT_SECONDS = 3600.0
 #: How often old files are looked for, by whichever orchestrator comes first; and how often each asks whether it is.
 _AGED_EVERY_SECONDS = 3600
 _ASK_EVERY_SECONDS = 60.0
-_BACK_OFF_AT_MOST_SECONDS = 60.0
 
 
 class Cleaning:
@@ -57,8 +56,7 @@ class Cleaning:
             except (Unavailable, TransientError) as error:
                 failures += 1
                 logger.warning("%s; files are looked after later", error)
-                longest = min(0.5 * 2.0**failures, _BACK_OFF_AT_MOST_SECONDS)
-                self._stopping.wait(random.uniform(0.1, longest))  # noqa: S311 - not a secret
+                self._stopping.wait(pause_seconds(failures))
         try:
             self._intake.hand_back(self._inbox)
         except Unavailable as error:

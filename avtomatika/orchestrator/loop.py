@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,7 @@ from itertools import count
 from time import monotonic
 
 from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
@@ -41,8 +41,6 @@ _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.005
 _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 60.0
-#: Longest pause before something refused is tried again.
-_BACK_OFF_AT_MOST_SECONDS = 30.0
 #: Where nothing else was agreed; handlers see nothing but the job.
 _RULES = Rules()
 _SURROUNDINGS = Surroundings()
@@ -98,7 +96,7 @@ class Orchestrator:
                 failures = 0
             except Unavailable as error:
                 failures += 1
-                pause = _pause(failures)
+                pause = pause_seconds(failures)
                 logger.warning("%s; trying again in %.1f s", error, pause)
                 self._intake.wait(pause)
         self._finish()
@@ -255,7 +253,7 @@ class Orchestrator:
 
     def _try_again(self, work: Work) -> None:
         work.tries += 1
-        heapq.heappush(self._again, (monotonic() + _pause(work.tries), next(self._order), work))
+        heapq.heappush(self._again, (monotonic() + pause_seconds(work.tries), next(self._order), work))
 
     def _decide_again(self, work: Work, live: Sequence[Cause]) -> None:
         """The job had moved on, or a cause does not count any more: load it anew, and decide with what is left."""
@@ -293,8 +291,3 @@ class Orchestrator:
             self._let_go(work, [arrival.delivery for arrival in work.answered])
         self._intake.hand_back(self._inbox)
         self._runner.close()
-
-
-def _pause(tries: int) -> float:
-    """Seconds before try *tries* + 1: doubling from half a second, with full jitter."""
-    return random.uniform(0.1, min(0.5 * 2.0**tries, _BACK_OFF_AT_MOST_SECONDS))  # noqa: S311 - not a secret

@@ -7,12 +7,12 @@ held here, and nothing is lost with us.
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from dataclasses import dataclass
 from time import monotonic, time, time_ns
 
 from avtomatika.broker import Delivery, Intake
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.core.job import HistoryEntry, Json
 from avtomatika.errors import Unavailable
 from avtomatika.schemas.webhooks import body_of, headers_of
@@ -70,7 +70,7 @@ class Webhooks:
             except Unavailable as error:
                 failures += 1
                 logger.warning("%s; webhooks wait", error)
-                self._intake.wait(random.uniform(0.1, min(0.5 * 2.0**failures, 30.0)))  # noqa: S311 - not a secret
+                self._intake.wait(pause_seconds(failures))
         self._finish()
 
     def turn(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Delivery, Intake
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
@@ -20,7 +21,6 @@ from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import Shelf
 
 from .answers import Answers
-from .backoff import pause_seconds
 from .control import Control
 from .heartbeats import Heartbeats
 from .outbox import Outbox

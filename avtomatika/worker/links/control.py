@@ -13,11 +13,10 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Intake
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas import wire
 from avtomatika.worker.runtime import Runtime
-
-from .backoff import pause_seconds
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .backoff import pause_seconds
+from avtomatika.broker.backoff import pause_seconds
+
 from .link import Link
 
 logger = logging.getLogger(__name__)

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
 from avtomatika.worker.config import Address
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import Shelf
 
-from .backoff import pause_seconds
 from .deliveries import Deliveries
 from .exchange import Exchange
 from .outbox import Outbox

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import Kept, Shelf
-
-from .backoff import pause_seconds
 
 logger = logging.getLogger(__name__)
 
