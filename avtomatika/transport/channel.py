@@ -21,7 +21,6 @@ from .publishing import PublishingChannel
 from .reader import Reader
 from .returns import DeadLetter, Returns
 from .routing import Router
-from .scripts import Call
 from .sender import Sender
 from .server import Server
 from .topology import Topology
@@ -208,14 +207,6 @@ class Channel(PublishingChannel):
     def hear(self, streams: Collection[str]) -> None:
         """*streams* have something new."""
         self._inbox.reader.hear(streams)
-
-    def ahead(self) -> Call | None:
-        """A take to send together with the wait for news, if there can be one; its answer is for :meth:`read_ahead`."""
-        return self._inbox.ahead()
-
-    def read_ahead(self, answer: Any) -> None:
-        """What a take brought that was sent ahead is delivered next."""
-        self._inbox.read_ahead(answer)
 
     def look_everywhere(self) -> None:
         """Have the next take ask for everything, whatever is known."""

@@ -13,7 +13,6 @@ from .held import Held
 from .message import DeliveredMessage
 from .reader import Reader
 from .returns import DeadLetter, Returns
-from .scripts import Call
 
 
 class Inbox:
@@ -53,15 +52,6 @@ class Inbox:
             self._held.put_back(acks)
             if not self.reader.can_go_on_after(error):
                 raise
-
-    def ahead(self) -> Call | None:
-        """A take to send together with the wait for news, if there can be one."""
-        return self.reader.ahead(self._held.credit)
-
-    def read_ahead(self, answer: Any) -> None:
-        """What that take brought waits in ``ready``."""
-        for entry in self.reader.read_ahead(answer):
-            self._receive(entry)
 
     def doubt(self) -> None:
         """An answer was lost: the server may count messages as ours that we do not know, and have others."""

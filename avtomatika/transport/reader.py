@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
-from typing import Any
-
-from redis.exceptions import ResponseError
 
 from .caretaker import Caretaker
 from .entries import Entry, read_entries
@@ -83,51 +80,26 @@ class Reader:
             self._acknowledge(acks)
             return heard
         answer = self._server.run(self._take_call(streams, queues, credit, acks))
-        if answer[0] == b"TRAITS":
-            if news is None:
-                self._learn([traits.decode() for traits in answer[1:]])
-            return heard or self._take(credit, ())
-        if answer[0] == b"EMPTY" and news is None:
-            self._seen = {self._keys.bell(): answer[1].decode()}
-        taken, is_all = self._read(streams, answer)
-        if is_all and not heard:
-            self._news = set()
-        return heard + taken
-
-    def _read(self, streams: Sequence[tuple[str, str]], answer: Sequence[Any]) -> tuple[list[Entry], bool]:
-        """What a take brought of *streams*, and whether it is known that nothing was left there."""
-        if answer[0] == b"EMPTY":
-            self._seen |= {stream: last.decode() for (stream, _), last in zip(streams, answer[2:], strict=True)}
-            return [], True
+        match answer[0]:
+            case b"TRAITS":
+                if news is None:
+                    self._learn([traits.decode() for traits in answer[1:]])
+                return heard or self._take(credit, ())
+            case b"EMPTY":
+                if news is None:
+                    self._seen = {self._keys.bell(): answer[1].decode()}
+                self._seen |= {stream: last.decode() for (stream, _), last in zip(streams, answer[2:], strict=True)}
+                if not heard:
+                    self._news = set()
+                return heard
         taken = read_entries(streams, answer[1:])
         if answer[0] == b"MORE":
             self._watched.rotate()
-            return taken, False
-        if self._seen:
+        elif self._seen:
             self._seen |= dict(parse_tag(entry.tag) for entry in taken)
-        return taken, bool(self._seen)
-
-    # ------------------------------------------------------------ take ahead
-
-    def ahead(self, credit: int) -> Call | None:
-        """A take to send together with the wait for news: the server runs it as soon as there are any, and who waits
-        need not come back to ask. None where more than that is to be done."""
-        streams = self._watched.streams
-        if credit < 1 or not streams or len(streams) > _FEW or self._listener.places:
-            return None
-        return self._take_call(streams, list(self._watched.traits), credit, ())
-
-    def read_ahead(self, answer: Any) -> list[Entry]:
-        """What that take brought; before it the news are to be heard, and since it was made nothing else is asked."""
-        if isinstance(answer, ResponseError) or answer[0] == b"TRAITS":
-            self.look_everywhere()  # the next take learns what it is
-            return []
-        taken, is_all = self._read(self._watched.streams, answer)
-        if not is_all:
-            self.look_everywhere()
-        elif self._news is not None:
-            self._news = set()
-        return taken
+            if not heard:
+                self._news = set()
+        return heard + taken
 
     def _listen(self, credit: int, news: Collection[str] | None) -> list[Entry]:
         if not self._listener.has_any(news):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from operator import itemgetter
 from time import monotonic, sleep
 from typing import Any
@@ -21,7 +20,6 @@ from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
 from .keeper import Keeper
 from .keys import earliest
 from .options import Options
-from .scripts import Argument
 from .server import Server
 
 #: Longest wait in one go; whoever waits also looks at the clock.
@@ -133,32 +131,24 @@ class Transport(virtual.Transport):
         places = [channel.places for channel in able]
         if all(places):
             seconds = min(seconds, *[channel.patience for channel in able])
-            ahead = channels[0].ahead() if len(channels) == 1 else None
-            streams, *taken = self._await_news(earliest(places), seconds, () if ahead is None else [ahead.command])
+            streams = self._await_news(earliest(places), seconds)
             for channel in able:
                 channel.hear(streams)
-            for answer in taken:
-                channels[0].read_ahead(answer)
 
-    def _await_news(
-        self, places: dict[str, str], seconds: float, then: Sequence[Sequence[Argument]]
-    ) -> tuple[set[str], *tuple[Any, ...]]:
-        """Those of the streams that had something behind their place within *seconds*, and the answers to commands that
-        are sent with the question, for the server to do *then*."""
+    def _await_news(self, places: dict[str, str], seconds: float) -> set[str]:
+        """Those of the streams that had something behind their place within *seconds*."""
         block_ms = max(round(seconds * 1000), 1)
-        question: list[Argument] = ["XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()]
         try:
-            news, *answers = self.server.pipeline([question, *then])
-            if isinstance(news, ResponseError) and not is_foreign(news):
-                raise news
-        except BaseException:
+            news = self.server.execute(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()))
+        except CONNECTION_ERRORS:
             for channel in self.channels:
                 channel.doubt()
             raise
-        if isinstance(news, ResponseError):
-            return set(places), *answers  # the next take finds out which it is
-        streams = news if isinstance(news, dict) else map(itemgetter(0), news or ())
-        return {stream.decode() for stream in streams}, *answers
+        except ResponseError as error:
+            if not is_foreign(error):
+                raise
+            return set(places)  # the next take finds out which it is
+        return {stream.decode() for stream in (news if isinstance(news, dict) else map(itemgetter(0), news or ()))}
 
     def after_fork(self) -> None:
         self.keeper.forget()
