@@ -48,11 +48,11 @@ class Storm(threading.Thread):
 
 
 def create_all(client: ApiClient, ids: dict[int, str]) -> Callable[[], None]:
-    """Jobs come all the time that somebody is killed."""
+    """Jobs come all the time that somebody is killed, and for a while after that."""
     began = monotonic()
 
     def create() -> None:
-        due = int(JOBS * (monotonic() - began) / KILLING_SECONDS) + 1
+        due = int(JOBS * (monotonic() - began) / (KILLING_SECONDS + 5)) + 1
         for n in range(min(due, JOBS)):
             if n not in ids:
                 ids[n] = client.submit("mixed", {"n": n}, idempotency_key=f"job-{n}")
