@@ -62,7 +62,7 @@ CONSUME = [
     Case("consume + ack, prefetch 10", 2000, prefetch=10),
     Case("consume + ack, prefetch 100", 3000, prefetch=100),
     Case("consume + ack, prefetch 100, 100 B", 3000, payload_bytes=100, prefetch=100),
-    Case("consume + ack, prefetch 100, 100 KB", 200, payload_bytes=100_000, prefetch=100),
+    Case("consume + ack, prefetch 100, 100 KB", 1000, payload_bytes=100_000, prefetch=100),
     Case("consume + ack, prefetch 100, 10 queues", 3000, queues=10, prefetch=100),
     Case("consume + ack, prefetch 100, 100 queues", 3000, queues=100, prefetch=100),
 ]
@@ -276,7 +276,10 @@ def main() -> None:
     sections = given.only.split(",")
     rounds, scale = given.rounds, 0.3 if given.quick else 1.0
     with tempfile.TemporaryDirectory() as folder:
-        server = ValkeyServer(data_dir=Path(folder), config={"appendonly": "yes", "appendfsync": "everysec"})
+        server = ValkeyServer(
+            data_dir=Path(folder),
+            config={"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"},
+        )
         server.start()
         url = f"redis://127.0.0.1:{server.port}/0"
         print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import DefaultParser
 from redis.retry import Retry
 
 from .sentinel import connect_by_sentinel
@@ -15,8 +16,18 @@ from .sentinel import connect_by_sentinel
 SOCKET_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_SECONDS = 30
-#: Read from a socket at once: a batch is up to a mebibyte.
+#: Read from a socket at once: a batch is up to half a mebibyte.
 READ_BYTES = 256 * 1024
+#: Memory for answers that a connection keeps.
+KEPT_BYTES = 1024 * 1024
+
+
+class KeepingParser(DefaultParser):  # type: ignore[misc,valid-type] # redis-py does not say which it is
+    """Keeps the memory that answers were read into: given back after each batch, it comes again page by page."""
+
+    def on_connect(self, connection: Any, **kwargs: Any) -> None:
+        super().on_connect(connection, **kwargs)
+        self._reader.setmaxbuf(KEPT_BYTES)
 
 
 def connect(
@@ -36,6 +47,7 @@ def connect(
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "socket_read_size": READ_BYTES,
+        "parser_class": KeepingParser,
     }
     if not url.startswith("unix:"):
         settings["socket_keepalive"] = True

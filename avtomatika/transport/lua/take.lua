@@ -1,4 +1,4 @@
--- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit, and up to a mebibyte or so.
+-- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit, and up to half a mebibyte or so.
 --
 -- An entry that was delivered before is handed out alone, so that a crash counts against the one that caused it.
 --
@@ -24,7 +24,7 @@ for index = 1, queues do
 end
 
 local answer, taken = {'OK'}, 0
-local room, largest = 1048576, 1  -- bytes left for payloads; of the largest so far
+local room, largest = 524288, 1  -- bytes left for payloads; of the largest so far
 local any_revoked = redis.call('EXISTS', KEYS[2]) == 1
 
 local function read(stream, count)
