@@ -24,19 +24,22 @@ class Loop:
         self._on_end = on_end
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()  # links may begin at the same time
         self._tasks: dict[Assignment, asyncio.Task[None]] = {}
         self._asked_at: float | None = None
 
     def start(self, assignments: Sequence[Assignment]) -> None:
-        loop = self._runner.get_loop()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="async-skills", daemon=True)
-            self._thread.start()
+        with self._starting:
+            loop = self._runner.get_loop()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="async-skills", daemon=True)
+                self._thread.start()
         loop.call_soon_threadsafe(self._begin, assignments)
 
     def cancel(self, assignment: Assignment) -> None:
         """Have an assignment that runs hear a CancelledError. Any thread."""
-        self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
+        if self._thread is not None:
+            self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
 
     def lag(self) -> float:
         """How long the loop has not come to what it was asked, in seconds; asks it, too."""
@@ -69,7 +72,8 @@ class Loop:
 
     def _cancel(self, assignment: Assignment) -> None:
         task = self._tasks.get(assignment)
-        if task is not None:
+        # What has not begun sees by itself that it is to stop: cancelled, its coroutine would never run, nor answer.
+        if task is not None and assignment.begun_at is not None:
             task.cancel()
 
     async def _perform(self, assignment: Assignment) -> None:

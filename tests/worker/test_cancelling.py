@@ -173,6 +173,44 @@ def test_what_has_not_begun_is_not_begun_any_more(office: Office) -> None:
     assert [assignment.result.status for assignment in ended if assignment.result] == ["success", "cancelled"]
 
 
+def test_an_async_skill_that_is_cancelled_as_it_begins_has_a_result(office: Office) -> None:
+    """A coroutine that is cancelled before its first step never runs: its slot must not be lost with it."""
+    blocks, go_on = threading.Event(), threading.Event()
+    begun: list[str] = []
+    worker = Worker()
+
+    @worker.skill()
+    async def work(task_id: str) -> None:
+        begun.append(task_id)
+        if not blocks.is_set():  # what is asked of the loop meanwhile comes to it at once
+            blocks.set()
+            go_on.wait(DEADLINE_SECONDS)
+
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2)
+    runtime.start([numbered(0)])
+    assert blocks.wait(DEADLINE_SECONDS)
+    runtime.start([numbered(1)])
+    runtime.cancel(lambda assignment: assignment.origin == 1)
+    go_on.set()
+    ended = collect(runtime, 2)
+    runtime.close()
+
+    assert begun == ["g0-1.0.0"]
+    assert [assignment.result.status for assignment in ended if assignment.result] == ["success", "cancelled"]
+
+
+def test_async_skills_may_be_cancelled_before_any_has_begun(office: Office, worker: Worker) -> None:
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1)
+    admitted = runtime.admit([numbered(0)])
+    runtime.cancel(lambda assignment: True)
+    runtime.begin(admitted)
+    [ended] = collect(runtime, 1)
+    runtime.close()
+
+    assert ended.result is not None
+    assert ended.result.status == "cancelled"
+
+
 def test_a_control_message_that_cannot_be_read_does_no_harm(
     office: Office, run_link: RunLink, worker: Worker, redis_url: str
 ) -> None:
