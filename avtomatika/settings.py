@@ -6,7 +6,6 @@ Only the composition roots read it; everybody else is handed what it works with.
 from __future__ import annotations
 
 import os
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -17,13 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 from environs import Env, EnvError, ValidationError, validate
 
 from avtomatika.core.names import is_name
-from avtomatika.core.signing import GroupSecret
+from avtomatika.core.signing import GroupSecret, webhook_key
 from avtomatika.errors import SettingsError
 
 #: What the store and the transport can stand on.
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
-#: A webhook secret that begins so goes on in base64.
-WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -156,11 +153,10 @@ def _networks(text: str) -> None:
 
 
 def _webhook_secret(secret: str) -> None:
-    if secret.startswith(WEBHOOK_SECRET_PREFIX):
-        try:
-            b64decode(secret.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
-        except ValueError:
-            raise ValidationError(f"what follows {WEBHOOK_SECRET_PREFIX} must be base64") from None
+    try:
+        webhook_key(secret)
+    except ValueError:
+        raise ValidationError("what follows whsec_ must be base64") from None
 
 
 def _redis_url(url: str) -> None:

@@ -6,7 +6,7 @@ the object anew to check it, and nothing can be put behind the signature. Secret
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Protocol
@@ -14,6 +14,8 @@ from typing import Protocol
 #: Hex digits of a signature: 128 bits, which nobody guesses.
 SIGNATURE_LENGTH = 32
 _BLOCK_BYTES = 64
+#: What a secret of webhooks begins with whose rest is base64, as the libraries of receivers expect it.
+_BASE64_FOLLOWS = "whsec_"
 
 
 class Signer(Protocol):
@@ -100,6 +102,17 @@ class WorkerKey:
 
     def is_signed(self, text: bytes) -> bool:
         return self._seal.is_signed(text)
+
+
+def webhook_key(secret: str) -> bytes:
+    """The bytes that webhooks are signed with. Raises ValueError for a *secret* that says it is base64 and is not.
+
+    >>> webhook_key("whsec_aGVsbG8="), webhook_key("hello")
+    (b'hello', b'hello')
+    """
+    if not secret.startswith(_BASE64_FOLLOWS):
+        return secret.encode()
+    return b64decode(secret.removeprefix(_BASE64_FOLLOWS), validate=True)
 
 
 def mac_key_of(token: str) -> str:

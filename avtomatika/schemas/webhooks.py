@@ -13,12 +13,10 @@ from hashlib import sha256
 import orjson
 
 from avtomatika import __version__
+from avtomatika.core.signing import webhook_key
 
 from .api_fields import rfc3339
 from .wire import WebhookMessage
-
-#: What a secret begins with whose rest is base64, as the libraries of receivers expect it.
-SECRET_PREFIX = "whsec_"  # noqa: S105 - not a secret
 
 
 def body_of(webhook: WebhookMessage) -> bytes:
@@ -44,7 +42,7 @@ def headers_of(webhook: WebhookMessage, body: bytes, *, now_seconds: int, secret
 def signature(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
     """HMAC-SHA256 over id, time and body. Raises ValueError for a *secret* that says it is base64 and is not."""
     signed = f"{id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(key_of(secret), signed, sha256)).decode()
+    return "v1," + base64.b64encode(hmac.digest(webhook_key(secret), signed, sha256)).decode()
 
 
 def is_genuine(
@@ -59,10 +57,3 @@ def is_genuine(
     except (KeyError, ValueError):
         return False
     return age <= within and any(hmac.compare_digest(each.encode(), expected.encode()) for each in signatures)
-
-
-def key_of(secret: str) -> bytes:
-    """The bytes to sign with: ``whsec_`` and base64, or the text as it stands."""
-    if not secret.startswith(SECRET_PREFIX):
-        return secret.encode()
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)

@@ -86,6 +86,13 @@ def note_call(keys: Keys, job_id: str, note: Json) -> Call:
     return Call(NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
 
 
+def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -> Call:
+    """The call that acknowledges an event that changes nothing, and keeps *note*, unless it is None."""
+    stream, entry = router.parse_tag(tag)
+    text = b"" if note is None else orjson.dumps(note)
+    return Call(IGNORE, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
+
+
 def run(server: Server, call: Call) -> Any:
     """Run one script. Raises Unavailable when the server is away or refuses it: nobody may know whether it ran."""
     with server_errors():

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
 
-import orjson
 from redis.exceptions import RedisError
 
 from avtomatika import transport
@@ -39,7 +38,7 @@ from .plans import Plans
 from .queues import Queues
 from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
 from .registry import Registry
-from .scripts import IGNORE, note_call, read_all, run, run_all, run_routed, server_errors
+from .scripts import ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
     REFUSALS,
     Wish,
@@ -216,7 +215,9 @@ class Store:
 
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
         """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
-        run_all(self._server, [self._ignore_call(tag, job_id, note) for tag, job_id, note in events])
+        run_all(
+            self._server, [ignore_call(self._keys, self._router, tag, job_id, note) for tag, job_id, note in events]
+        )
 
     def note(self, job_id: str, note: Json) -> None:
         """Keep a note beside the history of a job, if there is one."""
@@ -291,14 +292,3 @@ class Store:
     def close(self) -> None:
         """Disconnect; the next call connects again."""
         self._server.close()
-
-    # ------------------------------------------------------------ inside
-
-    def _ignore_call(self, tag: str, job_id: str, note: Json) -> Call:
-        stream, entry = self._router.parse_tag(tag)
-        text = b"" if note is None else orjson.dumps(note)
-        return Call(
-            IGNORE,
-            [self._keys.job(job_id), self._keys.notes(job_id), stream],
-            [self._router.consumer_name, entry, text],
-        )
