@@ -19,7 +19,10 @@ _VARIABLES = (
     "AWS_CA_BUNDLE",
     "S3_ALLOWED_BUCKETS",
     "S3_PUBLIC_ENDPOINT_URL",
+    "AWS_REQUEST_CHECKSUM_CALCULATION",
 )
+#: When requests carry a checksum of what they bring, in the words of Amazon's own libraries.
+_CHECKSUMS = ("when_supported", "when_required")
 #: What is signed for where no region is named: servers that are not Amazon's take any.
 _ANY_REGION = "us-east-1"
 
@@ -29,7 +32,8 @@ class S3Config:
     """How to reach S3. Without keys, the usual places of boto3 are looked into (instance roles, ``~/.aws``).
 
     *bucket* is where results go; *allowed_buckets* is what params may name (None: any), and *bucket* always.
-    *public_endpoint_url* is where clients reach the server, if it is not where we do.
+    *public_endpoint_url* is where clients reach the server, if it is not where we do. *checksums* is ``when_supported``
+    or ``when_required``; see :attr:`request_checksums`.
     """
 
     endpoint_url: str | None = None
@@ -41,6 +45,7 @@ class S3Config:
     region: str | None = None
     ca_bundle: str | None = None
     allowed_buckets: frozenset[str] | None = None
+    checksums: str | None = None
     timeout_seconds: float = 30.0
 
     @classmethod
@@ -61,6 +66,7 @@ class S3Config:
             region=given.get("S3_REGION") or (_ANY_REGION if endpoint_url else None),
             ca_bundle=_file(given, "S3_CA_BUNDLE") or _file(given, "AWS_CA_BUNDLE"),
             allowed_buckets=_names(given.get("S3_ALLOWED_BUCKETS")),
+            checksums=_word(given, "AWS_REQUEST_CHECKSUM_CALCULATION", _CHECKSUMS),
         )
 
     @property
@@ -68,6 +74,12 @@ class S3Config:
         """Whether the bucket belongs into the path: only Amazon has a host name for each bucket."""
         host = urlsplit(self.endpoint_url or "").hostname
         return host is not None and not host.endswith(".amazonaws.com")
+
+    @property
+    def request_checksums(self) -> str:
+        """When bodies carry a CRC: on Amazon always, elsewhere only where a request demands it, for it may come behind
+        the body, and not every server can read that."""
+        return self.checksums or ("when_required" if self.needs_path_style else "when_supported")
 
     def allows(self, bucket: str) -> bool:
         """Whether params may name *bucket*."""
@@ -106,6 +118,13 @@ def _file(given: Mapping[str, str], name: str) -> str | None:
     if path is not None and not Path(path).exists():
         raise SettingsError(f"{name}={path!r}: there is no such file")
     return path
+
+
+def _word(given: Mapping[str, str], name: str, words: tuple[str, ...]) -> str | None:
+    word = given.get(name)
+    if word is not None and word.lower() not in words:
+        raise SettingsError(f"{name}={word!r}: must be one of {', '.join(words)}")
+    return word and word.lower()
 
 
 def _names(text: str | None) -> frozenset[str] | None:

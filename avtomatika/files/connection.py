@@ -33,8 +33,8 @@ def connect(config: S3Config, *, connections: int, endpoint_url: str | None = No
             connect_timeout=min(config.timeout_seconds, _CONNECT_SECONDS),
             read_timeout=config.timeout_seconds,
             max_pool_connections=connections,
-            # Servers that are not Amazon's need not know the newer checksums; ours goes as metadata.
-            request_checksum_calculation="when_required",
+            request_checksum_calculation=config.request_checksums,
+            # What is fetched is compared with the checksum of our own, which goes as metadata.
             response_checksum_validation="when_required",
         ),
     )

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -132,11 +132,20 @@ class Handler(BaseHTTPRequestHandler):
             return
 
     def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            return b"".join(self._chunks())
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
 
     def _ask(self, body: bytes) -> Answer:
         connection = http.client.HTTPConnection(self.proxy.upstream, timeout=30)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+        ours = ("expect", "transfer-encoding")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ours}
         connection.request(self.command, self.path, body, headers)
         response = connection.getresponse()
         got = response.read()

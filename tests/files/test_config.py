@@ -52,6 +52,26 @@ def test_the_bucket_goes_into_the_path_where_it_is_not_amazon() -> None:
     assert not S3Config().needs_path_style
 
 
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "when_supported"),
+        ({"S3_ENDPOINT_URL": "https://s3.eu-west-1.amazonaws.com"}, "when_supported"),
+        ({"S3_ENDPOINT_URL": "https://minio:9000"}, "when_required"),
+        (
+            {"S3_ENDPOINT_URL": "https://minio:9000", "AWS_REQUEST_CHECKSUM_CALCULATION": "WHEN_SUPPORTED"},
+            "when_supported",
+        ),
+        ({"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}, "when_required"),
+    ],
+)
+def test_bodies_carry_a_crc_where_the_server_can_read_it(environ: dict[str, str], expected: str) -> None:
+    config = read(S3_BUCKET="results", **environ)
+
+    assert config is not None
+    assert config.request_checksums == expected
+
+
 def test_the_bucket_of_results_may_always_be_named() -> None:
     config = S3Config(bucket="results", allowed_buckets=frozenset({"films"}))
 

@@ -42,11 +42,21 @@ def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
     return replace(config, endpoint_url=secure_url, ca_bundle=str(certificates / "ca.pem"))
 
 
+@pytest.mark.parametrize("checksums", [None, "when_supported"])
+@pytest.mark.parametrize("size", [1, PART_BYTES + 1])
 def test_files_come_and_go_where_the_authority_is_trusted(
-    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+    make_depot: Callable[..., Depot],
+    trusting: S3Config,
+    cloud: Cloud,
+    inputs: str,
+    *,
+    size: int,
+    checksums: str | None,
 ) -> None:
-    body = os.urandom(PART_BYTES + 1)
-    files = make_depot(trusting).begin(task({"film": cloud.put(inputs, "film.mp4", body)}))
+    body = os.urandom(size)
+    files = make_depot(replace(trusting, checksums=checksums)).begin(
+        task({"film": cloud.put(inputs, "film.mp4", body)})
+    )
 
     film = Path(files.fetch().params["film"])
     copy = Files(files).path("copy.mp4")
