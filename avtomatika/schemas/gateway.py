@@ -12,6 +12,8 @@ from .fields import MAX_ID_LENGTH
 
 #: Most skills of a worker, and most tasks in one heartbeat.
 _MOST_NAMES = 1_000
+#: Longest name of a delivery, or of a consumer.
+_LONGEST_TAG = 1_000
 #: Longest message of a progress, in characters.
 _LONGEST_MESSAGE = 10_000
 
@@ -56,6 +58,23 @@ class RegistrationSchema(_Open):
     resources = fields.Raw()
     capabilities = fields.Raw()
     timestamp = fields.Integer(strict=True)
+
+
+class ClaimSchema(_Open):
+    """A task as it came by the broker: ``tag`` is its delivery, ``ticket`` shows that it was given to the worker."""
+
+    task_id = _id(required=True)
+    attempt = fields.Integer(strict=True, required=True, validate=validate.Range(min=1))
+    ticket = fields.String(required=True, validate=validate.Length(max=MAX_ID_LENGTH))
+    tag = fields.String(required=True, validate=validate.Length(max=_LONGEST_TAG))
+
+
+class AdoptionSchema(_Open):
+    """Tasks that the worker holds on the broker as ``consumer``, and cannot answer there."""
+
+    worker_id = _id(required=True)
+    consumer = fields.String(required=True, validate=validate.Length(min=1, max=_LONGEST_TAG))
+    tasks = fields.List(fields.Nested(ClaimSchema), required=True, validate=validate.Length(max=_MOST_NAMES))
 
 
 class LinkSchema(_Open):

@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika.core.job import Json
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
-from avtomatika.transport import Outgoing, Router, Server, connect
+from avtomatika.transport import Outgoing, Router, Server, Survey, connect
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .keys import Keys
@@ -60,6 +60,7 @@ class HeldTasks:
     def __init__(self, server: Server, *, prefix: str = "avt:") -> None:
         self._server = server
         self._router = Router(server, prefix=prefix)
+        self._survey = Survey(server, self._router)
         self._keys = Keys(prefix)
 
     @classmethod
@@ -71,6 +72,11 @@ class HeldTasks:
         """Give to workers what consumer *holder* has; False where it has that no more, and nothing was done."""
         answers = self._routed(given, lambda each: self._hand_over_call(each, holder))
         return [answer == b"OK" for answer in answers]
+
+    def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
+        """The task of each delivery; None where there is none any more, or it is no task."""
+        with server_errors():
+            return [_task(body) for body in self._survey.messages(tags)]
 
     def of(self, worker_id: str) -> list[HeldTask]:
         """What *worker_id* has, as far as is known."""
@@ -125,6 +131,11 @@ class HeldTasks:
     def tell(self, progress: wire.Progress) -> None:
         """Write down how far a task is, if it is open at that attempt."""
         run(self._server, progress_call(progress, keys=self._keys))
+
+    def broker_id(self) -> str:
+        """What tells the server from every other one, whatever its address."""
+        with server_errors():
+            return self._router.identity
 
     def now_ms(self) -> int:
         """The server's clock."""
@@ -220,6 +231,13 @@ class HeldTasks:
 
 def _consumer(worker_id: str) -> str:
     return f"http:{worker_id}"
+
+
+def _task(body: bytes | None) -> wire.TaskMessage | None:
+    try:
+        return None if body is None else wire.load_task(body)
+    except wire.BadMessage:
+        return None
 
 
 def _held(row: Sequence[bytes | None]) -> HeldTask | None:

@@ -17,6 +17,10 @@ class Keys:
 
     prefix: str = "avt:"
 
+    def identity(self) -> str:
+        """Text: what tells this server from every other one."""
+        return f"{self.prefix}identity"
+
     def exchanges(self) -> str:
         """Hash: exchange -> its type."""
         return f"{self.prefix}exchanges"

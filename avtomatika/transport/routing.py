@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from secrets import token_hex
 
 from . import envelope
 from .envelope import Outgoing
@@ -61,6 +62,13 @@ class Router:
         self._exchanges: dict[str, _Bindings] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._streams: dict[tuple[str, int | str], str] = {}
+
+    @property
+    def identity(self) -> str:
+        """What tells this server from every other one, for as long as it keeps its data."""
+        key = self.keys.identity()
+        _, kept = self._server.execute_all([("SET", key, token_hex(8), "NX"), ("GET", key)])
+        return str(kept.decode())
 
     def route(self, exchange: str, routing_key: str) -> Route:
         """Where a message with *routing_key* goes. Raises NoRoute when nothing is bound."""

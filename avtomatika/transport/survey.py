@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from .envelope import Malformed, decode
-from .keys import GROUP
+from .keys import GROUP, parse_tag
 from .routing import Router, level_of
 from .scripts import PLACE, REVIVE, Argument, Call
 from .server import Server
@@ -103,6 +103,11 @@ class Survey:
                 break
         return found
 
+    def messages(self, tags: Sequence[str]) -> list[bytes | None]:
+        """Body of the message with each of these delivery tags; None where there is none, or it cannot be read."""
+        places = [parse_tag(tag) for tag in tags]
+        return [_body(each) for each in self._server.pipeline([("XRANGE", key, id, id) for key, id in places])]
+
     def dead(self, *, limit: int, queue: str | None = None) -> list[Letter]:
         """Dead letters of *queue*, else of all, the newest first."""
         queues = sorted(self._traits()) if queue is None else [queue]
@@ -190,6 +195,13 @@ def _message(payload: bytes) -> tuple[int, str, bytes]:
     properties = message["properties"]
     routing_key = properties["delivery_info"].get("routing_key", "")
     return level_of(properties.get("priority")), str(routing_key), message["body"]
+
+
+def _body(entries: Any) -> bytes | None:
+    if isinstance(entries, ResponseError) or not entries:
+        return None
+    [(entry, fields)] = entries
+    return _letter("", entry, fields).body or None
 
 
 def _after(groups: Any) -> str:

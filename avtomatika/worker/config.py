@@ -26,7 +26,8 @@ from .means import parsed_costs, parsed_resources
 T = TypeVar("T")
 
 #: What an address may begin with: a web address, or the broker itself.
-SCHEMES = ("http", "https", "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
+WEB_SCHEMES = ("http", "https")
+SCHEMES = (*WEB_SCHEMES, "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
 _DEFAULT_URL = "http://localhost:8080"
 
 
@@ -45,6 +46,11 @@ class Address:
     @property
     def scheme(self) -> str:
         return urlsplit(self.url).scheme
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is a web address, and not the broker itself."""
+        return self.scheme in WEB_SCHEMES
 
     def __str__(self) -> str:
         """The URL without users and passwords; of sentinels there may be several."""

@@ -22,7 +22,8 @@ from avtomatika.files.heaps import share_heaps
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.loading import load_object
 
-from .config import WorkerConfig
+from .assignment import Assignment
+from .config import WEB_SCHEMES, WorkerConfig
 from .health import Health
 from .links.broker import BrokerLink
 from .links.group import LinkGroup, Member
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 #: What a broker link can speak.
 _BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
-#: What a link over HTTP can speak.
-_WEB_SCHEMES = ("http", "https")
 
 
 def load_worker(spec: str) -> Worker:
@@ -99,12 +98,12 @@ def _check(config: WorkerConfig) -> None:
     check_apart("WORKER_SPOOL_DIR", config.spool_dir, config.payload_dir)
     check_apart("WORKER_CACHE_DIR", config.cache_dir, config.payload_dir)
     for address in config.addresses:
-        if address.scheme not in (*_BROKER_SCHEMES, *_WEB_SCHEMES):
-            schemes = ", ".join((*_WEB_SCHEMES, *_BROKER_SCHEMES))
+        if address.scheme not in (*_BROKER_SCHEMES, *WEB_SCHEMES):
+            schemes = ", ".join((*WEB_SCHEMES, *_BROKER_SCHEMES))
             raise SettingsError(
                 f"a link to {address} is not available in this version: the scheme must be one of {schemes}"
             )
-        if address.scheme in _WEB_SCHEMES and config.token is None:
+        if address.is_web and config.token is None:
             raise SettingsError(
                 f"{address} lets nobody in without a token: set AVTOMATIKA_WORKER_TOKEN, or the shared WORKER_TOKEN"
             )
@@ -228,8 +227,14 @@ class _Parts:
             presence=presence,
             seat=seat,
             drain_timeout_seconds=config.drain_timeout_seconds,
+            cancel=self._cancel,
             shelf=shelf,
         )
+
+    def _cancel(self, is_meant: Callable[[Assignment], bool]) -> None:
+        """Have what *is_meant* end soon, whichever link it came by."""
+        for runtime in list(self.runtimes.values()):
+            runtime.cancel(is_meant)
 
 
 def _health(parts: _Parts) -> AbstractContextManager[object]:

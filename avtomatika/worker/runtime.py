@@ -83,6 +83,11 @@ class Runtime:
         self.reports = Reports(self._news.set)
 
     @property
+    def in_hand(self) -> list[Assignment]:
+        """What is begun and not collected."""
+        return list(self._in_hand)
+
+    @property
     def busy(self) -> int:
         """How many assignments are begun and not collected."""
         return len(self._in_hand)

@@ -708,3 +708,75 @@ def test_resources_that_make_no_sense_keep_nobody_out(
     assert answer.status_code == 200
     assert registry.workers()[0].record["resources"] == {"properties": {}, "devices": []}
     registry.close()
+
+
+# ---------------------------------------------------------------- tasks that came by the broker itself
+
+
+@pytest.fixture
+def taken(redis_url: str, job_id: str) -> Iterator[tuple[Intake, broker.Delivery]]:
+    """The task ``encode``, as a worker took it from the broker."""
+    with broker.connect(redis_url) as connection:
+        intake = Intake(connection, ["encode"], prefetch=1)
+        [delivery] = intake.take(5)
+        yield intake, delivery
+        intake.close()
+
+
+def claim(taken: tuple[Intake, broker.Delivery], **change: Any) -> dict[str, Any]:
+    intake, delivery = taken
+    task = wire.load_task(delivery.body)
+    claimed = {"task_id": task.task_id, "attempt": 1, "ticket": task.ticket, "tag": delivery.tag} | change
+    consumer = claimed.pop("consumer", intake.channel.consumer_name)
+    return {"consumer": consumer, "tasks": [claimed]}
+
+
+def adopt(worker: FakeWorker, claimed: dict[str, Any]) -> Any:
+    return worker.client.post(f"/_worker/workers/{worker.id}/tasks/adopt", json={"worker_id": worker.id, **claimed})
+
+
+def test_a_task_that_came_by_the_broker_is_kept_and_answered_over_http(
+    one: FakeWorker, taken: tuple[Intake, broker.Delivery], move: Move
+) -> None:
+    one.register()
+    task = wire.load_task(taken[1].body)
+
+    adopted = adopt(one, claim(taken))
+
+    assert (adopted.status_code, adopted.json) == (200, {"adopted": [task.task_id]})
+    assert one.beat(task.task_id).json == {"status": "ok"}
+    taken[0].ack([taken[1].tag])  # the broker's worker has lost it
+    answered = one.answer({"job_id": task.job_id, "task_id": task.task_id}, data={"url": "u"})
+    assert answered.json == {"status": "accepted"}
+    assert move().state_history["url"] == "u"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ticket": "0" * 32},
+        {"attempt": 2},
+        {"task_id": "g0-1.1.0"},
+        {"consumer": "somebody-else"},
+        {"tag": "avt:q:encode:3/0-1"},
+        {"tag": "avt:q:encode:3/rubbish"},
+        {"tag": "avt:queues/0-1"},
+        {"tag": "nowhere"},
+    ],
+)
+def test_who_was_not_given_a_task_cannot_adopt_it(
+    one: FakeWorker, taken: tuple[Intake, broker.Delivery], job_id: str, change: dict[str, Any]
+) -> None:
+    assert adopt(one, claim(taken, **change)).json == {"adopted": []}
+    assert one.answer({"job_id": job_id, "task_id": wire.load_task(taken[1].body).task_id}).json["status"] == "ignored"
+
+
+def test_a_worker_adopts_nothing_that_it_may_not_do(app: Flask, taken: tuple[Intake, broker.Delivery]) -> None:
+    assert adopt(FakeWorker(app, "deaf", "token-of-deaf"), claim(taken)).json == {"adopted": []}
+
+
+def test_a_worker_adopts_for_itself_alone(one: FakeWorker, taken: tuple[Intake, broker.Delivery]) -> None:
+    refused = one.client.post("/_worker/workers/two/tasks/adopt", json={"worker_id": "two", **claim(taken)})
+    crossed = one.client.post("/_worker/workers/one/tasks/adopt", json={"worker_id": "two", **claim(taken)})
+
+    assert [refused.status_code, crossed.status_code] == [401, 401]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from avtomatika.store import Registry
 from avtomatika.worker.config import Address, Mode
@@ -102,6 +103,34 @@ def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
     ]
     assert known.beat["switches"] == 1
     assert not known.is_standby
+
+
+def test_a_result_waits_for_its_own_group_though_another_one_is_there(
+    make_server: Callable[..., Any],
+    make_office: Callable[..., Office],
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    tmp_path: Path,
+) -> None:
+    urls = [make_server().url for _ in range(2)]
+    office, other = (make_office(url) for url in urls)
+    main, backup = (make_web(url, WORKER_TOKEN="t") for url in urls)  # neither has a name of its own
+    addresses = [{"url": f"http://{web.address}"} for web in (main, backup)]
+    worker = make_worker(ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="t", WORKER_ID="worker-1")
+    worker.says(f"registered with http://{backup.address}")
+    gate = tmp_path / "gate"
+    office.give({"gate": str(gate), "by": "main"})
+    wait_until_begun(gate)
+
+    main.kill()
+    worker.says(f"tasks are taken from http://{backup.address} now")
+    gate.touch()
+    worker.says("results (1) wait")
+    main.start()
+
+    [result] = office.results(1)
+    assert (result.worker_id, result.data) == ("worker-1", {"by": "main"})
+    assert other.depth("work") == 0
 
 
 def test_a_link_that_is_reached_late_takes_over_when_it_has_been_healthy_for_a_while() -> None:

@@ -52,7 +52,12 @@ class Gateway:
         self.registry.register(worker_id, record_of(registration))
         self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
-        return {"status": "registered", "group": self.group, "lease_seconds": self.lease_seconds}
+        return {
+            "status": "registered",
+            "group": self.group,
+            "broker": self.held.broker_id(),
+            "lease_seconds": self.lease_seconds,
+        }
 
     def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
         """Renew what the worker names, and tell it what of that it has no more, or nobody waits for any more. Raises

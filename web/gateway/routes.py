@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from avtomatika.core.job import Json
 from avtomatika.errors import AvtomatikaError, Forbidden, InvalidRequest, NotFound, Unauthorized
 from avtomatika.schemas.gateway import (
+    AdoptionSchema,
     AnswerSchema,
     EventSchema,
     HeartbeatSchema,
@@ -29,6 +30,7 @@ from ..body import MAX_BYTES, read_json
 from ..problems import detail_of, headers_of, http_detail, status_of
 from ..site import site
 from ..waiting import place
+from .adoption import adopt
 from .gateway import Gateway, parsed_skills, task_body, unread_answer
 from .signature import check_signature
 
@@ -103,6 +105,15 @@ def next_task(worker_id: str) -> Response:
         gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
         return Response(status=HTTPStatus.NO_CONTENT)
     return _json(task_body(poll, now_seconds=time()))
+
+
+@routes.post("/workers/<worker_id>/tasks/adopt")
+def adopt_tasks(worker_id: str) -> Response:
+    body = _read(AdoptionSchema())
+    _own_id(body["worker_id"])
+    gateway = _gateway()
+    adopted = adopt(body["tasks"], _access(), consumer=body["consumer"], held=gateway.held, keyring=gateway.keyring)
+    return _json({"adopted": list[Json](adopted)})
 
 
 @routes.post("/tasks/result")

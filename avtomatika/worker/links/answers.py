@@ -16,6 +16,7 @@ from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.spool import Kept
 
+from .handoff import Handoff
 from .outbox import Letter
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,11 @@ class Found:
 class Answers:
     """The courier of a broker link: sends by *intake*, signed with the *key* of a worker that has a token."""
 
-    def __init__(self, intake: Intake, key: WorkerKey | None = None) -> None:
+    def __init__(self, intake: Intake, key: WorkerKey | None = None, handoff: Handoff | None = None) -> None:
+        """What went over to web addresses by *handoff* is answered there."""
         self._intake = intake
         self._key = key
+        self._handoff = handoff
 
     def write(self, assignment: Assignment) -> Letter:
         return Letter(assignment.task.task_id, assignment.task.attempt, assignment)
@@ -55,6 +58,23 @@ class Answers:
         return Letter(kept.task_id, kept.attempt, Found(message, content["tag"]), kept.place)
 
     def send(self, letters: deque[Letter]) -> None:
+        handoff = self._handoff
+        gone = [] if handoff is None else [letter for letter in letters if handoff.has(letter.content)]
+        if handoff is None or not gone:
+            self._send(letters)
+            return
+        there, here = deque(gone), deque(letter for letter in letters if letter not in gone)
+        letters.clear()
+        try:
+            handoff.bring(there)
+        finally:  # neither waits for the other
+            try:
+                if here:
+                    self._send(here)
+            finally:
+                letters.extend((*there, *here))
+
+    def _send(self, letters: deque[Letter]) -> None:
         try:
             held = self._intake.settle_many([_settlement(letter, self._key) for letter in letters])
         except Unavailable:
@@ -67,10 +87,14 @@ class Answers:
         letters.clear()
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
-        self._intake.settle_many([([broker.progress_notice(each, signer=self._key) for each in progress], ())])
+        left = progress if self._handoff is None else self._handoff.tell(progress)
+        if left:
+            self._intake.settle_many([([broker.progress_notice(each, signer=self._key) for each in left], ())])
 
     def abort(self) -> None:
         """Everything that the broker is asked has a timeout."""
+        if self._handoff is not None:
+            self._handoff.abort()
 
     def _send_one_by_one(self, letters: deque[Letter]) -> None:
         while letters:

@@ -22,6 +22,7 @@ from avtomatika.worker.spool import Shelf
 
 from .answers import Answers
 from .control import Control
+from .handoff import Handoff
 from .heartbeats import Heartbeats
 from .outbox import Outbox
 from .presence import Presence
@@ -61,6 +62,8 @@ class BrokerLink:
         self._presence = presence
         self._key = None if presence is None else presence.identity.key
         self._shelf = shelf
+        self._outbox: Outbox | None = None
+        self._handoff: Handoff | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -77,13 +80,15 @@ class BrokerLink:
             self._connection.release()
 
     def _work(self, intake: Intake) -> None:
-        outbox = Outbox(self._runtime, Answers(intake, self._key), self._shelf)
+        handoff = self._handoff = self._new_handoff(intake)
+        outbox = self._outbox = Outbox(self._runtime, Answers(intake, self._key, handoff), self._shelf)
         control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
         outbox.start()
         control.start()
         if self._seat is not None:
             self._seat.recovered()
-        heartbeats = None if self._presence is None else Heartbeats(intake, self._presence)
+        when_away = None if handoff is None else handoff.offer
+        heartbeats = None if self._presence is None else Heartbeats(intake, self._presence, when_away)
         if heartbeats is not None:
             heartbeats.start()
         self._take_tasks(intake)
@@ -92,6 +97,19 @@ class BrokerLink:
             heartbeats.stop()
         control.stop()
         intake.close()
+        if handoff is not None:
+            handoff.close()
+
+    def _new_handoff(self, intake: Intake) -> Handoff | None:
+        """To where tasks may go while the broker is away; None for the only link."""
+        if self._seat is None or self._presence is None:
+            return None
+        return Handoff(intake, self._presence.identity, self._seat, self._in_hand)
+
+    def _in_hand(self) -> list[Assignment]:
+        """What came by the broker, and is not answered."""
+        unsent = [] if self._outbox is None else [letter.content for letter in self._outbox.unsent]
+        return [*self._runtime.in_hand, *(each for each in unsent if isinstance(each, Assignment))]
 
     # ------------------------------------------------------------ take
 
@@ -102,7 +120,9 @@ class BrokerLink:
             try:
                 self._declare()
                 own = broker.own_queue(self._runtime.worker_id)
-                return Intake(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
+                intake = Intake(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
+                self._join(intake)
+                return intake
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
@@ -111,6 +131,11 @@ class BrokerLink:
     def _declare(self) -> None:
         broker.declare_tasks(self._connection, self._queues, worker_id=self._runtime.worker_id)
 
+    def _join(self, intake: Intake) -> None:
+        """Have the other links know which broker this is."""
+        if self._seat is not None:
+            self._seat.joined(intake.broker_id)
+
     def _take_tasks(self, intake: Intake) -> None:
         failures = 0
         while not self._stopping:
@@ -118,6 +143,7 @@ class BrokerLink:
             try:
                 if failures:  # what comes back may have forgotten what it knew
                     self._declare()
+                    self._join(intake)
                 if failures and self._seat is not None:
                     self._seat.recovered()  # else it would never have a turn again
                 failures = 0
@@ -217,6 +243,8 @@ class BrokerLink:
     def _hand_back(self, intake: Intake, assignments: Sequence[Assignment]) -> None:
         for assignment in assignments:
             logger.info("task %s, attempt %d: handed back", assignment.task.task_id, assignment.task.attempt)
+        if self._handoff is not None:
+            self._handoff.let_go(assignments)
         try:
             intake.hand_back(assignment.origin for assignment in assignments)
         except Unavailable as error:

@@ -12,13 +12,13 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
+from avtomatika.errors import InvalidRequest, NotFound, Unauthorized
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.config import Address
 from avtomatika.worker.spool import Kept
 
-from .exchange import Exchange
+from .fellows import Fellows
 from .outbox import Letter
 from .presence import Identity
 from .turns import Seat
@@ -29,13 +29,10 @@ logger = logging.getLogger(__name__)
 class Deliveries:
     """The courier of the link that *seat* belongs to. ``in_hand`` are the tasks whose results were not brought yet."""
 
-    def __init__(self, address: Address, identity: Identity, seat: Seat) -> None:
+    def __init__(self, identity: Identity, seat: Seat, own: Address | None = None) -> None:
+        """*own* is the address of the link, where that is one that takes results."""
         self._identity = identity
-        self._seat = seat
-        self._own = Exchange(address, identity.headers)
-        #: For when that address is away: others that lead to the same group.
-        self._others: dict[Address, Exchange] = {}
-        self._is_aborted = False
+        self._fellows = Fellows(identity, seat, own)
         self.in_hand: dict[str, object] = {}
         seat.holds(self.in_hand)
 
@@ -54,54 +51,34 @@ class Deliveries:
 
     def send(self, letters: deque[Letter]) -> None:
         while letters:
-            self._bring(letters[0])
-            self.in_hand.pop(letters.popleft().task_id, None)
+            self.bring(letters[0])
+            letters.popleft()
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
         for each in progress:
-            self._ask("/_worker/events", _event(each))
+            self._fellows.ask("/_worker/events", _event(each))
 
     def abort(self) -> None:
-        self._is_aborted = True
-        for exchange in (self._own, *list(self._others.values())):
-            exchange.abort()
+        self._fellows.abort()
 
     def close(self) -> None:
-        for exchange in (self._own, *self._others.values()):
-            exchange.close()
+        self._fellows.close()
 
-    def _bring(self, letter: Letter) -> None:
+    def bring(self, letter: Letter) -> None:
         """Bring one result; raises what says that it may be taken later."""
         refusals = (InvalidRequest, NotFound) if self._is_ours(letter) else (InvalidRequest, NotFound, Unauthorized)
         try:
-            answer = self._ask("/_worker/tasks/result", letter.content) or {}
+            answer = self._fellows.ask("/_worker/tasks/result", letter.content) or {}
         except refusals as error:
             logger.error("task %s: %s; its result is given up", letter.task_id, error)
         else:
             if answer.get("status") == "ignored":
                 logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
+        self.in_hand.pop(letter.task_id, None)
 
     def _is_ours(self, letter: Letter) -> bool:
         """Whether it is by this worker, and not by one that had another id and left it in the spool."""
         return bool(letter.content["worker_id"] == self._identity.worker_id)
-
-    def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The first answer: of our own address while that is well, else of any that leads to the same group."""
-        others = [self._exchange(address) for address in self._seat.fellows()]
-        *exchanges, last = [self._own, *others] if self._seat.is_healthy else [*others, self._own]
-        for exchange in exchanges:
-            try:
-                return exchange.ask("POST", path, body)
-            except Unavailable as error:
-                if self._is_aborted:
-                    raise
-                logger.info("%s; trying another address of the same group", error)
-        return last.ask("POST", path, body)
-
-    def _exchange(self, address: Address) -> Exchange:
-        if address not in self._others:
-            self._others[address] = Exchange(address, self._identity.headers)
-        return self._others[address]
 
 
 def _event(progress: wire.Progress) -> dict[str, Any]:

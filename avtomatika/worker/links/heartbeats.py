@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 from avtomatika import broker
@@ -23,11 +24,12 @@ _MOST_NOTICES = 10_000
 
 
 class Heartbeats:
-    """Sent by *intake*; what cannot be sent is left out, for the next one says the same."""
+    """Sent by *intake*; what cannot be sent is left out, for the next one says the same. *when_away* is called then."""
 
-    def __init__(self, intake: Intake, presence: Presence) -> None:
+    def __init__(self, intake: Intake, presence: Presence, when_away: Callable[[], None] | None = None) -> None:
         self._intake = intake
         self._presence = presence
+        self._when_away = when_away
         self._key = presence.identity.key
         self._registered_at = float("-inf")
         self.pulse = Pulse()
@@ -63,5 +65,7 @@ class Heartbeats:
         except (Unavailable, NoRoute) as error:
             self._registered_at = float("-inf")
             logger.debug("%s; no heartbeat", error)
+            if self._when_away is not None and status is None:
+                self._when_away()
         except Exception:  # whatever it is: the worker works on
             logger.exception("a heartbeat could not be sent")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
 
 from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
+from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.config import Address
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import Shelf
@@ -33,6 +35,10 @@ _BEAT_SECONDS = 5.0
 _FIRST_BEAT_SECONDS = 0.5
 #: How long the asking thread waits for its turn before it looks whether it shall stop.
 _TURN_SECONDS = 1.0
+#: So much longer than its own tasks may take a link is there for those of others ...
+_GRACE_SECONDS = 2.0
+#: ... and looks so often whether there are any.
+_LOOK_SECONDS = 0.05
 
 
 class HttpLink:
@@ -46,8 +52,11 @@ class HttpLink:
         presence: Presence,
         seat: Seat,
         drain_timeout_seconds: float,
+        cancel: Callable[[Callable[[Assignment], bool]], None],
         shelf: Shelf | None = None,
     ) -> None:
+        """*cancel* has assignments of all links end: what is kept over this one may have come by another."""
+        self._cancel = cancel
         self._runtime = runtime
         self._address = address
         self._presence = presence
@@ -55,7 +64,7 @@ class HttpLink:
         self._seat = seat
         self._drain_timeout_seconds = drain_timeout_seconds
         self._asking, self._beating = (Exchange(address, identity.headers) for _ in range(2))
-        self._deliveries = Deliveries(address, identity, seat)
+        self._deliveries = Deliveries(identity, seat, address)
         self._outbox = Outbox(runtime, self._deliveries, shelf)
         self._beat_seconds = _FIRST_BEAT_SECONDS
         self._is_registered = False
@@ -73,7 +82,9 @@ class HttpLink:
         beats.start()
         self._outbox.start()
         self._take_tasks()
+        deadline = monotonic() + self._drain_timeout_seconds + _GRACE_SECONDS
         self._drain()
+        self._wait_for_others(deadline)
         self._pulse.end()
         beats.join()
         self._leave()
@@ -101,8 +112,8 @@ class HttpLink:
         self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
         self._presence.registered()
         self._is_registered = True
-        group = answer.get("group")
-        self._seat.joined(group if isinstance(group, str) else None)
+        broker_id = answer.get("broker")
+        self._seat.joined(broker_id if isinstance(broker_id, str) else None)
         self._seat.recovered()
         self._pulse.now()
         logger.info("registered with %s", self._address)
@@ -173,7 +184,7 @@ class HttpLink:
         answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
         unwanted = answer.get("cancel_task_ids")
         if isinstance(unwanted, list) and unwanted:
-            self._runtime.cancel(lambda assignment: assignment.task.task_id in unwanted)
+            self._cancel(lambda assignment: assignment.task.task_id in unwanted)
 
     # ------------------------------------------------------------ stop
 
@@ -186,6 +197,13 @@ class HttpLink:
         for letter in self._outbox.stop():
             logger.error("task %s: its result could not be brought", letter.task_id)
         self._deliveries.close()
+
+    def _wait_for_others(self, deadline: float) -> None:
+        """Go on with heartbeats while other links of the group let end what is kept by them."""
+        while self._is_registered and monotonic() < deadline:
+            if not set(self._seat.in_hand()) - self._deliveries.in_hand.keys():
+                return
+            sleep(_LOOK_SECONDS)
 
     def _let_go(self, assignments: Sequence[Any]) -> None:
         for assignment in assignments:

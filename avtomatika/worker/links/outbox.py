@@ -92,6 +92,11 @@ class Outbox:
         self._runtime.wake()
         return self._done.wait(timeout_seconds)
 
+    @property
+    def unsent(self) -> list[Letter]:
+        """What waits to be sent."""
+        return list(self._unsent)
+
     def stop(self) -> list[Letter]:
         """End the thread; answers what is neither sent nor in the spool."""
         self._stopping.set()

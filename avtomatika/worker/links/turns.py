@@ -122,8 +122,9 @@ class Turns:
             return chosen is not None and not self.groups.is_one(place, chosen)
 
     def fellows(self, place: int) -> list[Address]:
-        """Addresses of the other healthy links of the same group."""
-        return [self._addresses[other] for other in self.groups.others(place) if self.is_healthy(other)]
+        """Web addresses of the other healthy links of the same group."""
+        others = (other for other in self.groups.others(place) if self.is_healthy(other))
+        return [self._addresses[other] for other in others if self._addresses[other].is_web]
 
     def is_healthy(self, place: int) -> bool:
         return self._links[place].may_be_in_charge(self._clock())
@@ -212,8 +213,8 @@ class Seat:
     def recovered(self) -> None:
         self._turns.recovered(self._place)
 
-    def joined(self, group: str | None) -> None:
-        self._turns.groups.joined(self._place, group)
+    def joined(self, broker_id: str | None) -> None:
+        self._turns.groups.joined(self._place, broker_id)
 
     def holds(self, in_hand: Mapping[str, object]) -> None:
         self._turns.groups.holds(self._place, in_hand)

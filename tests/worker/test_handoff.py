@@ -1,0 +1,143 @@
+"""A broker and web addresses of one orchestrator group in one list: what came by the broker is kept, and answered, over
+HTTP while the broker is away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from time import sleep
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from avtomatika.schemas import wire
+from avtomatika.store import Store
+
+from ..faults.proxy import ChaosProxy
+from .conftest import Office, task
+from .programs import Program, Web
+from .test_process import wait_until_begun
+
+LEASE_SECONDS = 8
+KEPT = "1 of 1 tasks that came by the broker are kept over HTTP now"
+
+
+@pytest.fixture
+def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
+    return make_office(redis_url, lease_seconds=LEASE_SECONDS)
+
+
+@pytest.fixture
+def wire_to_broker(redis_url: str) -> Iterator[ChaosProxy]:
+    """What lies between the worker and the broker, and nobody else."""
+    with ChaosProxy(urlsplit(redis_url).port or 0) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def worker(
+    redis_url: str,
+    wire_to_broker: ChaosProxy,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+) -> Program:
+    """Takes from the broker, and may go by the web."""
+    web = make_web(redis_url, WORKER_TOKEN="t", WORKER_LEASE_SECONDS=str(LEASE_SECONDS))
+    path = urlsplit(redis_url).path
+    addresses = [{"url": f"redis://127.0.0.1:{wire_to_broker.port}{path}"}, {"url": f"http://{web.address}"}]
+    worker = make_worker(
+        ORCHESTRATORS_CONFIG=json.dumps(addresses),
+        WORKER_TOKEN="t",
+        WORKER_ID="worker-1",
+        WORKER_LEASE_SECONDS=str(LEASE_SECONDS),
+        WORKER_DRAIN_TIMEOUT="1",
+    )
+    worker.says(f"registered with http://{web.address}")
+    sleep(1)  # who is not in charge is asked at the start, and then 5 seconds later
+    return worker
+
+
+def give(office: Office, redis_url: str, **params: Any) -> None:
+    """A task as the orchestrator gives it: with the ticket."""
+    with closing(Store.connect(redis_url)) as store:
+        given = task(0, params)
+        ticket = store.keyring.secret.ticket(given.task_id, given.attempt)
+    office.give_text(wire.dump_task(replace(given, ticket=ticket)))
+
+
+def test_a_task_goes_on_over_http_when_its_broker_is_out_of_reach(
+    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    give(office, redis_url, gate=str(gate), by="both")
+    wait_until_begun(gate)
+
+    wire_to_broker.refuse()
+    worker.says(KEPT)
+    office.nothing_comes("work", seconds=2 * LEASE_SECONDS)  # who keeps it is the web
+    gate.touch()
+
+    [result] = office.results(1)
+    assert (result.worker_id, result.data) == ("worker-1", {"by": "both"})
+    assert office.depth("work") == 0
+
+    wire_to_broker.accept()
+    worker.says("tasks are taken from redis://127.0.0.1", within_seconds=40)
+    give(office, redis_url, by="the broker again")
+    assert office.results(1)[0].data == {"by": "the broker again"}
+
+
+def test_a_result_whose_broker_is_out_of_reach_goes_over_http(
+    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    give(office, redis_url, gate=str(gate), by="the web")
+    wait_until_begun(gate)
+
+    wire_to_broker.refuse()
+    gate.touch()
+    worker.says("results (1) wait")
+
+    [result] = office.results(1)
+    assert (result.worker_id, result.data) == ("worker-1", {"by": "the web"})
+    assert office.depth("work") == 0
+
+
+def test_what_is_kept_over_http_is_cancelled_over_http(
+    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:job:g0-1", "v", 1)
+        client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
+        give(office, redis_url, gate=str(gate))
+        wait_until_begun(gate)
+        wire_to_broker.refuse()
+        worker.says(KEPT)
+
+        client.hdel("avt:job:g0-1:tasks", "g0-1.0.0")
+
+        [result] = office.results(1)
+    assert result.data == {"result": "cancelled"}
+
+
+def test_a_worker_that_stops_meanwhile_hands_back_what_is_kept_over_http(
+    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    give(office, redis_url, gate=str(gate), by="another one")
+    wait_until_begun(gate)
+    wire_to_broker.refuse()
+    worker.says(KEPT)
+
+    worker.process.terminate()
+
+    [delivery] = office.take("work", 1)
+    assert wire.load_task(delivery.body).task_id == "g0-1.0.0"
+    assert delivery.deliveries == 1  # as if it had never been begun
