@@ -15,7 +15,7 @@ import tempfile
 import threading
 import weakref
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, sleep, time
 
 from avtomatika.errors import SettingsError
 
@@ -27,6 +27,10 @@ TASKS = "tasks"
 LEFT_SECONDS = 24 * 3600.0
 #: How often it is looked for.
 _LOOK_SECONDS = 3600.0
+#: How long whoever was killed may take to let go of what it holds.
+_DYING_SECONDS = 2.0
+#: Pause between two tries to get a lock.
+_TRY_SECONDS = 0.01
 
 
 class PayloadFolder:
@@ -66,11 +70,11 @@ class PayloadFolder:
         folder.remove()
 
     def remove_left(self, prefix: str) -> None:
-        """Remove the tasks' folders whose names begin with *prefix* and that nobody holds."""
+        """Remove the tasks' folders whose names begin with *prefix*, but for those that somebody alive holds."""
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(Path(self.path, TASKS)):
                 if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
-                    _remove_if_left(entry.path)
+                    _remove_if_left(entry.path, patience_seconds=_DYING_SECONDS)
 
     def close(self) -> None:
         """Remove what is still there of tasks that were given up, and the temporary folder."""
@@ -157,20 +161,31 @@ def _age_seconds(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
-def _remove_if_left(path: str) -> None:
+def _remove_if_left(path: str, *, patience_seconds: float = 0.0) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # somebody is still at it
-        return
-    else:
-        logger.info("removing %s, which a worker left behind", path)
-        shutil.rmtree(path, ignore_errors=True)
+        if _lock(descriptor, patience_seconds):
+            logger.info("removing %s, which a worker left behind", path)
+            shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, patience_seconds: float) -> bool:
+    """Whether nobody is at it any more."""
+    deadline = monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if monotonic() >= deadline:
+                return False
+            sleep(_TRY_SECONDS)
+        else:
+            return True
 
 
 def _open_up(path: Path) -> None:

@@ -94,11 +94,20 @@ class Troop:
                 self._commands[role], env=self._env | environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def kill(self, role: str) -> None:
-        """SIGKILL to the process and to those that it has started."""
+    def pid(self, role: str) -> int:
+        return self._children[role].pid
+
+    def kill(self, role: str, *, is_alone: bool = False) -> None:
+        """SIGKILL to the process and, unless that *is_alone*, to those that it has started."""
         child = self._children.pop(role)
-        os.killpg(child.pid, signal.SIGKILL)
+        (os.kill if is_alone else os.killpg)(child.pid, signal.SIGKILL)
         child.wait()
+
+    def stop(self, role: str) -> int:
+        """SIGTERM to the process; answers its exit code."""
+        child = self._children.pop(role)
+        child.terminate()
+        return child.wait(timeout=60)
 
     def revive(self, role: str) -> None:
         """Start a process again that has died by itself."""

@@ -298,18 +298,22 @@ def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path
     assert abandoned.task.task_id == "g0-1.0.0"
 
 
-def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(make_runtime: MakeRuntime) -> None:
+def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(
+    make_runtime: MakeRuntime, payload_dir: Path
+) -> None:
     runtime = make_runtime(concurrency=2)
-    start(runtime, {}, {"seconds": 30})
+    start(runtime, {}, {"write": True, "seconds": 30})
     deadline = monotonic() + DEADLINE_SECONDS
     [first] = [assignment.result for assignment in _first(runtime, deadline) if assignment.result]
 
     os.kill(_parent_of(first.data["pid"]), signal.SIGKILL)
     [lost] = results(runtime, 1)
+    left = list((payload_dir / "tasks").iterdir())
     start(runtime, {})
     [after] = results(runtime, 1)
 
     assert (lost.status, after.status) == ("failure", "success")
+    assert left == []
 
 
 def _first(runtime: Runtime, deadline: float) -> list[Assignment]:

@@ -170,6 +170,7 @@ class _Nest:
                 self._control.sendall(_MESSAGE.pack(_GONE, pid, status))
 
     def _fork(self, descriptor: int) -> None:
+        zygote = os.getpid()
         try:
             pid, error = os.fork(), 0
         except OSError as problem:
@@ -178,18 +179,18 @@ class _Nest:
             self._control.sendall(_MESSAGE.pack(_BORN, pid, error))
             return
         if pid == 0:
-            self._live(descriptor)
+            self._live(descriptor, zygote)
         os.close(descriptor)
         self._children.add(pid)
         self._control.sendall(_MESSAGE.pack(_BORN, pid, 0))
 
-    def _live(self, descriptor: int) -> NoReturn:
+    def _live(self, descriptor: int, zygote: int) -> NoReturn:
         """Be a child."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _die_with_parent()
+            _die_with(zygote)
             self._control.close()
             os.close(self._wakes)
             os.close(self._waked)
@@ -210,7 +211,9 @@ def _look_up(number: int, frame: object) -> None:
     """A handler that does nothing; unlike an ignored signal it is not handed down to what a skill starts."""
 
 
-def _die_with_parent() -> None:
-    """Where the system can do it, a child does not outlive a zygote that was killed."""
+def _die_with(parent: int) -> None:
+    """Where the system can do it, a child does not outlive a zygote that was killed, be it before this moment."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)

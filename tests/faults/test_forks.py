@@ -1,0 +1,133 @@
+"""Skills in processes, and kill -9 at the worker, at its zygote, or at whoever runs a skill: nothing is lost, nobody
+outlives the worker, and nothing is left in the payload folder that a worker could have removed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from time import sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.store import Store
+
+from .checker import violations
+from .forks import STATES
+from .kin import Kin, session, zygote_of
+from .test_kills import wait_for_ends
+from .transport.scale import SCALE, chance
+from .transport.troop import wait_until
+from .troop import Troop
+
+#: In each of them all three are killed once.
+ROUNDS = min(4 * SCALE, 30)
+#: So many begin before each of them, and keep the worker busy until the next one.
+JOBS_A_KILL = 5
+#: How long whoever has lost the worker may live; generous, for a machine that has a lot to do.
+ORPHANED_SECONDS = 10
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
+
+
+class Killer:
+    """Kills what belongs to the worker of *troop*, whose files lie at *folder*."""
+
+    def __init__(self, troop: Troop, folder: Path) -> None:
+        self._troop = troop
+        self._folder = folder
+        #: What workers that were killed left behind.
+        self.left: set[str] = set()
+        #: Everybody who has led a worker's session.
+        self.leaders = [troop.pid("worker")]
+
+    def strike(self, victim: str) -> None:
+        """Kill one who is at work: the others have a skill that runs."""
+        busy = self._busy()
+        if victim == "worker":
+            self._kill_worker()
+        elif victim == "zygote":
+            os.kill(busy.parent, signal.SIGKILL)
+        else:
+            os.kill(busy.pid, signal.SIGKILL)
+
+    def all_have_ended(self) -> bool:
+        return not any(session(leader) for leader in self.leaders)
+
+    def in_folder(self) -> set[str]:
+        return set(os.listdir(self._folder))
+
+    def _busy(self) -> Kin:
+        """Somebody who runs a skill."""
+        found: list[Kin] = []
+
+        def look() -> bool:
+            leader = self.leaders[-1]
+            zygote = zygote_of(leader)
+            found.extend(kin for kin in session(leader) if kin.parent == zygote and kin.has_open(self._folder))
+            return bool(found)
+
+        wait_until(look, 60, "a skill at work")
+        return found[0]
+
+    def _kill_worker(self) -> None:
+        leader = self.leaders[-1]
+        self._troop.kill("worker", is_alone=True)
+        wait_until(lambda: not session(leader), ORPHANED_SECONDS, "the end of those who were orphaned")
+        self.left |= self.in_folder()
+        self._troop.start("worker")
+        self.leaders.append(self._troop.pid("worker"))
+
+
+def victims(dice: Random) -> Iterator[str]:
+    """Each once in a round, in whatever order."""
+    for _ in range(ROUNDS):
+        yield from dice.sample(["worker", "zygote", "skill"], 3)
+
+
+def lost_attempts(store: Store, job_id: str) -> int:
+    """How often the job was told that a skill has lost its process."""
+    history, _ = store.history(job_id, limit=10_000)
+    return sum("was killed by SIGKILL" in str(recorded.entry) for recorded in history)
+
+
+def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    dice = chance("forks")
+    server = make_server()
+    payloads = tmp_path / "payloads"
+    environ = {"WORKER_POOL": "process", "WORKER_CONCURRENCY": "4", "WORKER_PAYLOAD_DIR": str(payloads)}
+    environ |= {"WORKER_SPOOL_DIR": str(tmp_path / "spool"), "MAX_DELIVERIES": "100"}  # nobody is poison here
+    with (
+        Troop(server.url, tmp_path, blueprint="forks", **environ) as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
+        client = ApiClient(troop.base_url, troop.token)
+        killer = Killer(troop, payloads / "tasks")
+        ids: dict[int, str] = {}
+        for victim in victims(dice):
+            for n in range(len(ids), len(ids) + JOBS_A_KILL):
+                ids[n] = client.submit("forks", {"n": n})
+            sleep(dice.uniform(0, 1))
+            killer.strike(victim)
+        wait_for_ends(store, ids, within_seconds=60 + len(ids))
+        found = [
+            text
+            for n, job_id in ids.items()
+            for text in violations(store, job_id, states=STATES, result={"sum": 3 * n})
+        ]
+        exit_code = troop.stop("worker")
+        wait_until(killer.all_have_ended, ORPHANED_SECONDS, "the end of all that workers have forked")
+        left = killer.in_folder() - killer.left
+        lost = sum(lost_attempts(store, job_id) for job_id in ids.values())
+        print(f"{len(ids)} jobs, {3 * ROUNDS} kills, {lost} attempts lost with their process: {len(found)} violations")
+
+    assert found == []
+    assert exit_code == 0
+    assert left == set()
+    assert lost >= ROUNDS, "whoever was killed had nothing to do"
