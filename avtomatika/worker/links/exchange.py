@@ -62,7 +62,9 @@ class Exchange:
         connected = self._connection.sock
         if connected is not None:
             with contextlib.suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+                # Not the method of an encrypted socket: that takes the encryption off first, and whoever sends then
+                # sends in the clear.
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._connection.close()
@@ -78,6 +80,9 @@ class Exchange:
             self._connection.request(method, f"{self._path}{path}", content, headers)
             response = self._connection.getresponse()
             return response, response.read(MAX_BYTES + 1)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise Unavailable(f"{self._address} is not trusted: {error.verify_message}") from None
         except (OSError, HTTPException, ValueError) as error:
             self.close()
             if not is_fresh and isinstance(error, ConnectionError) and not self._is_aborted:

@@ -1,0 +1,179 @@
+"""Workers over TLS, to addresses whose certificate is by an authority of one's own, or is not to be trusted."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ..certificates import make_certificates
+from ..faults.proxy import ChaosProxy
+from .conftest import DEADLINE_SECONDS, Office
+from .programs import Program, Web
+
+TOKEN = "planted-token"
+#: Host names that lead to the same server, and why its certificate is not taken where the authority is (not) known.
+REFUSALS = pytest.mark.parametrize(
+    ("host", "is_known", "why"),
+    [
+        ("localhost", False, "unable to get local issuer certificate"),
+        ("127.0.0.1", True, "certificate is not valid for '127.0.0.1'"),
+    ],
+)
+Encrypt = Callable[[str], int]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def encrypt(folder: Path) -> Iterator[Encrypt]:
+    """At which port the server of a URL is to be had by TLS."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "host.pem", folder / "host.key")
+    proxies: list[ChaosProxy] = []
+
+    def start(url: str) -> int:
+        proxies.append(ChaosProxy(urlsplit(url).port or 0, tls=context))
+        return proxies[-1].__enter__().port
+
+    yield start
+    for proxy in proxies:
+        proxy.__exit__()
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """A web server that takes nobody, and the tokens that it was sent."""
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.headers["X-Worker-Token"])
+            self.send_error(500)
+
+        def log_message(self, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+# ---------------------------------------------------------------- over HTTP
+
+
+def test_a_worker_works_over_https_where_it_trusts_the_authority(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    encrypt: Encrypt,
+    folder: Path,
+) -> None:
+    port = encrypt(f"http://{make_web(redis_url, WORKER_TOKEN=TOKEN).address}")
+    worker = make_worker(
+        ORCHESTRATOR_URL=f"https://localhost:{port}", WORKER_TOKEN=TOKEN, SSL_CERT_FILE=str(folder / "ca.pem")
+    )
+    office.give({"by": "a"}, {"by": "b"})
+
+    results = office.results(2)
+    worker.process.terminate()
+
+    assert [result.data for result in results] == [{"by": "a"}, {"by": "b"}]
+    assert worker.process.wait(DEADLINE_SECONDS) == 0
+
+
+@REFUSALS
+def test_nobody_gets_the_token_whose_certificate_is_not_to_be_trusted(
+    make_worker: Callable[..., Program], encrypt: Encrypt, folder: Path, host: str, is_known: bool, why: str
+) -> None:
+    known = {"SSL_CERT_FILE": str(folder / "ca.pem")}
+    with listening() as (url, heard):
+        port = encrypt(url)
+
+        worker = make_worker(ORCHESTRATOR_URL=f"https://{host}:{port}", WORKER_TOKEN=TOKEN, **known if is_known else {})
+        worker.says(why)
+        worker.says(why)
+        was_heard = list(heard)
+        trusting = make_worker(ORCHESTRATOR_URL=f"https://localhost:{port}", WORKER_TOKEN=TOKEN, **known)
+        trusting.says("answers 500")
+
+    assert f"https://{host}:{port} is not trusted: " in worker.log
+    assert was_heard == []
+    assert heard[0] == TOKEN  # whoever is trusted gets it there: we would have seen it
+    assert TOKEN not in worker.log
+
+
+@pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
+def test_one_that_is_not_trusted_holds_up_nobody(
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., Web],
+    make_worker: Callable[..., Program],
+    encrypt: Encrypt,
+    mode: str,
+) -> None:
+    web = make_web(redis_url, WORKER_TOKEN=TOKEN)
+    ill = f"https://localhost:{encrypt(f'http://{web.address}')}"
+    addresses = json.dumps([{"url": ill}, {"url": f"http://{web.address}"}])
+
+    worker = make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE=mode, WORKER_TOKEN=TOKEN)
+    worker.says(f"{ill} is not trusted")
+    office.give({"by": "a"}, {"by": "b"})
+
+    assert [result.data["by"] for result in office.results(2)] == ["a", "b"]
+
+
+# ---------------------------------------------------------------- on the broker
+
+
+@pytest.mark.parametrize("is_in_url", [True, False])
+def test_a_worker_works_over_rediss_where_it_trusts_the_authority(
+    redis_url: str,
+    office: Office,
+    make_worker: Callable[..., Program],
+    encrypt: Encrypt,
+    folder: Path,
+    is_in_url: bool,
+) -> None:
+    url, authority = f"rediss://localhost:{encrypt(redis_url)}/0", str(folder / "ca.pem")
+    known = {} if is_in_url else {"SSL_CERT_FILE": authority}
+    make_worker(ORCHESTRATOR_URL=f"{url}?ssl_ca_certs={authority}" if is_in_url else url, **known)
+
+    office.give({"by": "a"})
+
+    assert office.results(1)[0].data == {"by": "a"}
+
+
+@REFUSALS
+def test_a_broker_that_is_not_trusted_is_named_with_the_reason(
+    redis_url: str,
+    make_worker: Callable[..., Program],
+    encrypt: Encrypt,
+    folder: Path,
+    host: str,
+    is_known: bool,
+    why: str,
+) -> None:
+    port = encrypt(redis_url)
+    option = f"?ssl_ca_certs={folder / 'ca.pem'}" if is_known else ""
+
+    worker = make_worker(ORCHESTRATOR_URL=f"rediss://:sesame@{host}:{port}/0{option}")
+    worker.says(why)
+
+    assert f"broker rediss://{host}:{port}/0 does not answer" in worker.log
+    assert "sesame" not in worker.log
