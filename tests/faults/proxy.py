@@ -33,7 +33,6 @@ class ChaosProxy:
         self._tls = tls
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="chaos-proxy")
-        self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
     def __enter__(self) -> ChaosProxy:
@@ -65,15 +64,13 @@ class ChaosProxy:
     async def _close(self) -> None:
         if self._listener:
             self._listener.close()
-        tasks = list(self._tasks)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}  # handshakes among them
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what they had open is closed in the next turn
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
         writers = [writer]
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
@@ -83,7 +80,6 @@ class ChaosProxy:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
             for each in writers:
                 _reset(each)
 
