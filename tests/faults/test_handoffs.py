@@ -1,0 +1,76 @@
+"""A worker that may go by the broker and by the web, its way to the broker cut again and again, and kill -9 in between:
+nothing is lost, nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from time import sleep
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from avtomatika.client import ApiClient
+from avtomatika.store import Store
+
+from .checker import violations
+from .proxy import ChaosProxy
+from .test_kills import wait_for_ends
+from .three import STATES
+from .transport.scale import SCALE, chance
+from .troop import Troop
+
+CUTS = min(3 * SCALE, 20)
+JOBS_A_CUT = 25
+#: Heartbeats come every 5 seconds: by then it shows that the broker is away.
+LEASE_SECONDS = 12
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180 + 60 * CUTS)]
+
+
+def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
+    make_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    dice = chance("handoffs")
+    server = make_server()
+    address = urlsplit(server.url)
+    environ = {"WORKER_LEASE_SECONDS": str(LEASE_SECONDS), "WORKER_CONCURRENCY": "8", "WORKER_TOKEN": "of-the-storm"}
+    environ["WORKER_SPOOL_DIR"] = str(tmp_path / "spool")
+    with (
+        ChaosProxy(address.port or 0, seed=dice.randrange(1000)) as way,
+        Troop(server.url, tmp_path, **environ) as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
+        urls = [address._replace(netloc=f"127.0.0.1:{way.port}").geturl(), troop.base_url]
+        both = json.dumps([{"url": url} for url in urls])
+        troop.restart("worker", ORCHESTRATORS_CONFIG=both)
+        client = ApiClient(troop.base_url, troop.token)
+        ids: dict[int, str] = {}
+        for cut in range(CUTS):
+            for n in range(len(ids), len(ids) + JOBS_A_CUT):
+                ids[n] = client.submit("three", {"n": n})
+            sleep(dice.uniform(0.2, 1.0))
+            way.refuse()
+            sleep(dice.uniform(6, 9))
+            victim = ["nobody", "worker", "web"][cut % 3]
+            if victim != "nobody":
+                troop.restart(victim, ORCHESTRATORS_CONFIG=both)
+            way.accept()
+            sleep(dice.uniform(0.5, 3))
+        wait_for_ends(store, ids, within_seconds=60 + 5 * LEASE_SECONDS + len(ids))
+        found = [
+            text
+            for n, job_id in ids.items()
+            for text in violations(store, job_id, states=STATES, result={"sum": 3 * n})
+        ]
+    told = (tmp_path / "worker.log").read_text()
+    kept = sum(map(int, re.findall(r"(\d+) of \d+ tasks that came by the broker are kept over HTTP", told)))
+    print(f"{len(ids)} jobs, {CUTS} cuts, {kept} tasks went over to the web: {len(found)} violations")
+
+    assert found == []
+    assert kept > 0, "no cut has met a task"
