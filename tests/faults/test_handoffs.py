@@ -18,10 +18,8 @@ import pytest
 from avtomatika.client import ApiClient
 from avtomatika.store import Store
 
-from .checker import violations
 from .proxy import ChaosProxy
-from .test_kills import wait_for_ends
-from .three import STATES
+from .test_kills import found_violations, wait_for_ends
 from .transport.scale import SCALE, chance
 from .troop import Troop
 
@@ -63,11 +61,7 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
             way.accept()
             sleep(dice.uniform(0.5, 3))
         wait_for_ends(store, ids, within_seconds=60 + 5 * LEASE_SECONDS + len(ids))
-        found = [
-            text
-            for n, job_id in ids.items()
-            for text in violations(store, job_id, states=STATES, result={"sum": 3 * n})
-        ]
+        found = found_violations(store, ids)
     told = (tmp_path / "worker.log").read_text()
     kept = sum(map(int, re.findall(r"(\d+) of \d+ tasks that came by the broker are kept over HTTP", told)))
     print(f"{len(ids)} jobs, {CUTS} cuts, {kept} tasks went over to the web: {len(found)} violations")
