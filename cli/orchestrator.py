@@ -21,7 +21,7 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
 from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
-from avtomatika.orchestrator.doorkeeper import SignedByWorker
+from avtomatika.orchestrator.doorkeeper import SkillsOfSigner
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.orchestrator.work import Surroundings
@@ -90,11 +90,11 @@ def _objects() -> Objects | None:
     return None if config is None or config.bucket is None else Objects(config)
 
 
-def _signed_by_worker(settings: Settings, memory: Registry) -> SignedByWorker | None:
-    """Whose signatures count; None where workers on the broker need no token."""
+def _skills_of_signer(settings: Settings, memory: Registry) -> SkillsOfSigner | None:
+    """Whose signatures count, and for which skills; None where workers on the broker need no token."""
     workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=memory)
     if workers.are_configured:
-        return workers.has_signed
+        return workers.skills_of_signer
     logger.warning(
         "neither WORKER_TOKEN nor workers.toml is there: whoever reaches the broker may answer tasks that it is given"
     )
@@ -131,7 +131,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             ),
             take_over_seconds=settings.plan_takeover_seconds,
             rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
-            signed_by_worker=_signed_by_worker(settings, Registry(server)),
+            skills_of_signer=_skills_of_signer(settings, Registry(server)),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())

@@ -144,41 +144,65 @@ def signed(token: str) -> bytes:
     return WorkerKey(mac_key_of(token)).signed(TEXT)
 
 
+def has_signed(workers: Workers, worker_id: str, text: bytes) -> bool:
+    try:
+        workers.skills_of_signer(worker_id, text)
+    except Unauthorized:
+        return False
+    return True
+
+
 def test_a_worker_signs_with_its_own_token_only(write: Callable[[str], Path]) -> None:
     workers = Workers(token="shared", path=write(SEED + '["cpu-*"]\ntoken = "fleet"\n'))
 
-    assert workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
-    assert workers.has_signed("cpu-3", signed("fleet"))
-    assert workers.has_signed("anybody", signed("shared"))
-    assert not workers.has_signed("worker-audio-5", TEXT)
-    assert not workers.has_signed("worker-audio-5", signed("unique-secret-token-for-video-1"))
-    assert not workers.has_signed("worker-audio-5", signed("shared"))
-    assert not workers.has_signed("cpu-3", signed("shared"))
-    assert not workers.has_signed("a b", signed("shared"))
+    assert has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
+    assert has_signed(workers, "cpu-3", signed("fleet"))
+    assert has_signed(workers, "anybody", signed("shared"))
+    assert not has_signed(workers, "worker-audio-5", TEXT)
+    assert not has_signed(workers, "worker-audio-5", signed("unique-secret-token-for-video-1"))
+    assert not has_signed(workers, "worker-audio-5", signed("shared"))
+    assert not has_signed(workers, "cpu-3", signed("shared"))
+    assert not has_signed(workers, "a b", signed("shared"))
 
 
 def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Callable[[str], Path]) -> None:
     hashes = f'token_sha256 = "{hash_token("t")}"\n'
     workers = Workers(path=write(f'[both]\n{hashes}mac_key = "{mac_key_of("t")}"\n[hash]\n{hashes}'))
 
-    assert workers.has_signed("both", signed("t"))
+    assert has_signed(workers, "both", signed("t"))
     assert workers.identify("both", "t").may_sign
-    assert not workers.has_signed("hash", signed("t"))
+    assert not has_signed(workers, "hash", signed("t"))
     assert not workers.identify("hash", "t").may_sign
 
 
 def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
     workers = Workers(token="shared", path=write(SEED), memory=notebook, clock=clock)
-    before = workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
+    before = has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
 
     write('[worker-video-1]\ntoken = "t"\nenabled = false\n')
     clock.now += 2
 
     assert before
-    assert not workers.has_signed("worker-video-1", signed("t"))
-    assert not workers.has_signed("worker-audio-5", signed("another-secret-for-audio-5"))
-    assert not workers.has_signed("worker-audio-5", signed("shared"))
+    assert not has_signed(workers, "worker-video-1", signed("t"))
+    assert not has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
+    assert not has_signed(workers, "worker-audio-5", signed("shared"))
+
+
+def test_what_a_worker_has_signed_is_of_the_skills_of_its_section(write: Callable[[str], Path]) -> None:
+    clock = Clock()
+    bounded = '[some]\ntoken = "t"\nskills = ["encode"]\n[none]\ntoken = "n"\nskills = []\n'
+    workers = Workers(token="shared", path=write(SEED + bounded), clock=clock)
+
+    assert workers.skills_of_signer("some", signed("t")) == {"encode"}
+    assert workers.skills_of_signer("none", signed("n")) == frozenset()
+    assert workers.skills_of_signer("worker-audio-5", signed("another-secret-for-audio-5")) is None
+    assert workers.skills_of_signer("anybody", signed("shared")) is None
+
+    write(bounded.replace("encode", "decode"))
+    clock.now += 2
+
+    assert workers.skills_of_signer("some", signed("t")) == {"decode"}
 
 
 @pytest.mark.parametrize("text", ["[worker-video-1", "[one]\n", 'x = "\x00'])

@@ -24,7 +24,7 @@ from avtomatika.store import Answer, Cause, CommitReply, LoadedBranches, Store, 
 
 from .branches import finish_branches, load_jobs
 from .control import tell_workers
-from .doorkeeper import Doorkeeper, SignedByWorker
+from .doorkeeper import Doorkeeper, SkillsOfSigner
 from .forwarding import forward
 from .notices import Notices
 from .placing import PlacingDesk
@@ -59,12 +59,12 @@ class Orchestrator:
         runner: Runner,
         rules: Rules = _RULES,
         surroundings: Surroundings = _SURROUNDINGS,
-        signed_by_worker: SignedByWorker | None = None,
+        skills_of_signer: SkillsOfSigner | None = None,
         take_over_seconds: float = TAKE_OVER_SECONDS,
     ) -> None:
         self._intake = intake
         self._store = store
-        self._door = Doorkeeper(intake, store, signed_by_worker)
+        self._door = Doorkeeper(intake, store, skills_of_signer)
         self._notices = Notices(intake=intake, store=store)
         self._placing = PlacingDesk(intake=intake, store=store)
         self._plans = ServedPlans(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from avtomatika.core.job import Json
@@ -27,6 +27,16 @@ def record_of(registration: Mapping[str, Any]) -> dict[str, Json]:
     }
 
 
+def skill_names(record: Mapping[str, Any]) -> list[str]:
+    """The names of the skills in *record*, which may be anything that a worker has said."""
+    return [skill["name"] for skill in _named_skills(record)]
+
+
+def within(record: Mapping[str, Any], skills: Collection[str]) -> dict[str, Json]:
+    """*record* with no other skills than *skills*."""
+    return {**record, "skills": [skill for skill in _named_skills(record) if skill["name"] in skills]}
+
+
 def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
     """What is kept of a heartbeat; empty where it says no more than that the worker is there."""
     named = heartbeat.get("current_tasks")
@@ -40,6 +50,12 @@ def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
         "switches": heartbeat["switches"],
         **({"holds": heartbeat["holds"]} if "holds" in heartbeat else {}),
     }
+
+
+def _named_skills(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    said = record.get("skills")
+    found = said if isinstance(said, list) else []
+    return [skill for skill in found if isinstance(skill, Mapping) and isinstance(skill.get("name"), str)]
 
 
 def _resources(resources: Mapping[str, Any]) -> dict[str, Json]:

@@ -127,19 +127,19 @@ class Workers:
             return WorkerAccess(worker_id, None, basis=hash_token(self._shared_hash))
         raise Unauthorized(_REFUSED)
 
-    def has_signed(self, worker_id: str, text: bytes) -> bool:
-        """Whether *text* is by *worker_id*, which may come in; raises Unavailable by the memory.
+    def skills_of_signer(self, worker_id: str, text: bytes) -> frozenset[str] | None:
+        """The skills that *worker_id* may do, None for all; raises Unauthorized unless it may come in and has signed
+        *text*, and Unavailable by the memory.
 
         A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
         """
-        try:
-            section = self._section_of(worker_id)
-        except Unauthorized:
-            return False
+        section = self._section_of(worker_id)
         if section is not None:
-            return section.enabled and section.key is not None and section.key.is_signed(text)
-        key = self._shared_key
-        return key is not None and key.is_signed(text) and not self._was_named(worker_id)
+            if section.enabled and section.key is not None and section.key.is_signed(text):
+                return section.skills
+        elif self._shared_key is not None and self._shared_key.is_signed(text) and not self._was_named(worker_id):
+            return None
+        raise Unauthorized(_REFUSED)
 
     def _section_of(self, worker_id: str) -> _Section | None:
         """The section for *worker_id*, None where that is the shared token; raises Unauthorized for what is no id."""

@@ -47,7 +47,8 @@ def test_the_lines_of_workers_toml_let_a_worker_in_over_http_and_on_the_broker(f
 
     assert result.stdout == "mine comes in by [mine]\n"
     assert result.stderr == ""
-    assert Workers(path=folder / "workers.toml").has_signed("mine", WorkerKey(mac_key_of(token)).signed(b"{}"))
+    signed = WorkerKey(mac_key_of(token)).signed(b"{}")
+    assert Workers(path=folder / "workers.toml").skills_of_signer("mine", signed) is None  # all of them
 
 
 def test_a_new_token_is_printed_beside_its_lines() -> None:

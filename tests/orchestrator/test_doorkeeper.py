@@ -28,6 +28,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job
 from avtomatika.core.signing import GroupSecret, WorkerKey, mac_key_of
+from avtomatika.errors import Unauthorized
 from avtomatika.schemas import wire
 
 from .conftest import Stage
@@ -209,8 +210,9 @@ def test_messages_signed_with_the_previous_secret_are_taken(stage: Callable[...,
     house.turn_until_status(job_id, "finished")
 
 
-def token_of_anna(worker_id: str, text: bytes) -> bool:
-    return worker_id == "anna" and WorkerKey(mac_key_of("token of anna")).is_signed(text)
+def token_of_anna(worker_id: str, text: bytes) -> None:
+    if worker_id != "anna" or not WorkerKey(mac_key_of("token of anna")).is_signed(text):
+        raise Unauthorized("not anna")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def test_where_workers_have_tokens_an_answer_without_the_right_signature_does_no
 ) -> None:
     """The task is gone with it, so the job rests until somebody has seen to it."""
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna)
+    house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     key = None if token is None else WorkerKey(mac_key_of(token))
@@ -238,7 +240,7 @@ def test_where_workers_have_tokens_an_answer_without_the_right_signature_does_no
 
 def test_an_answer_signed_by_its_worker_counts(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna)
+    house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
 
@@ -249,7 +251,7 @@ def test_an_answer_signed_by_its_worker_counts(stage: Callable[..., Stage], bp: 
 
 def test_an_answer_that_was_altered_on_its_way_does_not_count(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna)
+    house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("drive")
@@ -280,7 +282,7 @@ def test_where_workers_have_tokens_nothing_is_heard_of_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna)
+    house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("drive")
@@ -296,7 +298,7 @@ def test_where_workers_have_tokens_nothing_is_heard_of_others(
 
 def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna)
+    house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("drive")
@@ -313,7 +315,7 @@ def test_an_answer_that_names_no_worker_stops_nobody(
 ) -> None:
     """Where workers need no token it need not say whose it is."""
     house = stage(bp)
-    house.orchestrator(signed_by_worker=token_of_anna if with_tokens else None)
+    house.orchestrator(skills_of_signer=token_of_anna if with_tokens else None)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     delivery, task = house.take_task("drive")

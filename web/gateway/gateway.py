@@ -16,7 +16,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.schemas import wire
-from avtomatika.schemas.presence import beat_of, record_of
+from avtomatika.schemas.presence import beat_of, record_of, within
 from avtomatika.store import HeldTask, HeldTasks, Keyring, Pair, Refreshed, Registry, Session, Sessions, Settled
 from avtomatika.store.sessions import ACCESS_SECONDS
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
@@ -46,10 +46,12 @@ class Gateway:
     group: str = "g0"
     lease_seconds: float = 30.0
 
-    def register(self, worker_id: str, registration: dict[str, Any]) -> dict[str, Json]:
-        """Make a worker known. What it does not know of goes back: an earlier run of it never got that."""
+    def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
+        """Make a worker known, with the skills that it may do. What it does not know of goes back: an earlier run of it
+        never got that."""
+        worker_id, record = access.worker_id, record_of(registration)
         self.own_queues.keep(worker_id, is_new=True)
-        self.registry.register(worker_id, record_of(registration))
+        self.registry.register(worker_id, record if access.skills is None else within(record, access.skills))
         self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
         return {

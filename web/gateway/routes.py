@@ -73,7 +73,8 @@ def admit() -> None:
 def register() -> Response:
     body = _read(RegistrationSchema())
     body["version"] = body["version"] or _sdk_version()
-    return _json(_gateway().register(_own_id(body["worker_id"]), body))
+    _own_id(body["worker_id"])
+    return _json(_gateway().register(_access(), body))
 
 
 @routes.patch("/workers/<worker_id>")
