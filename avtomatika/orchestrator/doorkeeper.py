@@ -43,7 +43,7 @@ class Doorkeeper:
         self._warned: set[str] = set()
 
     def events(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Arrival]]:
-        #: The skills of those who may not do all, by what they have signed.
+        # The skills of those who may not do all, by what they have signed.
         bounds: dict[bytes, Collection[str]] = {}
         check = partial(self._check, bounds)
         found = self._readable(deliveries, lambda delivery: Arrival.read(delivery, check))

@@ -31,6 +31,7 @@ PLANTED = {
     "one": "planted-token-of-worker-one-Kq2v",
     "two": "planted-token-of-worker-two-T8rm",
     "honest": "planted-token-of-worker-honest-Zb7c",
+    "bounded": "planted-token-of-worker-bounded-Vn3d",
     "secret": "planted-secret-of-the-group-Lw5n",
     "s3": "planted-secret-key-of-s3-Hg3p",
 }
@@ -75,6 +76,7 @@ def carry(params: dict) -> dict:
     return {"carried": params["n"]}
 """
 WORKERS_TOML = "".join(f'[{name}]\ntoken = "{PLANTED[name]}"\n' for name in ("one", "two", "honest"))
+WORKERS_TOML += f'[bounded]\ntoken = "{PLANTED["bounded"]}"\nskills = ["carry"]\n'
 #: The lease of a task, and how long a deadline of a test is.
 LEASE_SECONDS = 2
 DEADLINE_SECONDS = 30.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 import pytest
 
@@ -11,7 +13,7 @@ from avtomatika.core.events import Decision, Enter, Event, Result, Start, TaskTi
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.schemas import wire
 
-from .house import PLANTED, House
+from .house import PLANTED, WORKERS_TOML, House
 
 
 @pytest.fixture
@@ -131,6 +133,39 @@ def test_a_result_that_another_has_signed_is_refused_and_its_job_says_so(house: 
 
     assert "has not signed it with its token" in str(job["error"])
     assert house.notes(job_id)[0]["event_type"] == "task_result_ignored"
+
+
+def test_a_result_of_a_skill_that_its_worker_may_not_do_is_refused(house: House, job_id: str) -> None:
+    """It took what it must not out of the queue, and has the ticket; it says that it did something else."""
+    taken = house.take("drive")
+    task = wire.load_task(taken.body)
+    result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="bounded")
+    body = json.loads(wire.dump_result(result, ticket=task.ticket)) | {"task_type": "carry"}
+    text = json.dumps(body, separators=(",", ":")).encode()
+
+    key = house.blueprint("ride").plan.key("start", "success")
+    signed = WorkerKey(mac_key_of(PLANTED["bounded"])).signed(text).decode()
+    house.publish("avt.steps", key, signed, **handed_on(taken.headers))
+    job = house.until_status(job_id, "quarantined")
+
+    assert "worker 'bounded' may not do 'drive'" in str(job["error"])
+    assert house.notes(job_id)[0]["event_type"] == "task_result_ignored"
+
+
+def test_a_worker_that_loses_a_skill_while_it_runs_answers_in_vain_until_it_has_it_again(house: House) -> None:
+    """A second for the file to be looked at, and one for the job."""
+    less = WORKERS_TOML.replace(f'"{PLANTED["honest"]}"\n', f'"{PLANTED["honest"]}"\nskills = ["drive"]\n')
+    for text, status in ((less, "quarantined"), (WORKERS_TOML, "waiting_for_human")):
+        house.write_workers(text)
+        written_at = monotonic()
+        while True:
+            job_id, begun_at = house.create("errand"), monotonic()
+            house.until(lambda job_id=job_id: house.job(job_id)["status"] in ("quarantined", "waiting_for_human"))
+            if house.job(job_id)["status"] == status:
+                break
+            assert begun_at - written_at < 2
+
+        assert ("task_result_ignored" in [note["event_type"] for note in house.notes(job_id)]) is (text == less)
 
 
 def test_the_honest_worker_is_believed_all_the_while(house: House) -> None:

@@ -284,6 +284,16 @@ def test_skills_of_workers_toml_bound_what_a_worker_gets(app: Flask, job_id: str
     assert FakeWorker(app, "deaf", "token-of-deaf").poll(0.5).status_code == 204
 
 
+def test_a_worker_is_known_for_the_skills_that_it_may_do(app: Flask, one: FakeWorker, store: Store) -> None:
+    deaf = FakeWorker(app, "deaf", "token-of-deaf")
+
+    assert deaf.register().status_code == 200
+    assert one.register().status_code == 200
+
+    assert store.registry.skills("deaf") == ()
+    assert store.registry.skills("one") == ("encode",)
+
+
 def test_of_many_polls_each_gets_one_task_and_no_task_goes_twice(app: Flask, alice: FlaskClient, move: Move) -> None:
     for _ in range(8):
         created_id(alice)
