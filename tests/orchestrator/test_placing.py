@@ -13,6 +13,7 @@ import redis
 
 from avtomatika import Blueprint, broker
 from avtomatika.broker import Delivery, Intake
+from avtomatika.broker.topology import HEARTBEAT, REGISTER
 from avtomatika.core import placing
 from avtomatika.core.events import Result
 from avtomatika.schemas import wire
@@ -128,6 +129,29 @@ def test_tasks_go_to_the_workers_in_turn_and_by_nobody_elses_hand(at_work: AtWor
     assert Counter(routed_to(house, job_id) for job_id in jobs) == {"w-1": 2, "w-2": 2, "w-3": 2}
     assert [crew.own(worker_id) for worker_id in ("w-1", "w-2", "w-3")] == [2, 2, 2]
     assert crew.redis.xlen("avt:q:encode:0") == 0
+
+
+RUBBISH: list[dict[str, Any]] = [
+    {},
+    {"skills": 7, "resources": [], "costs": "many", "concurrency": "all"},
+    {"skills": [None, {"name": ["encode"]}], "resources": {"properties": 1, "devices": {}}},
+    {"skills": [{"name": "encode"}], "resources": {"devices": [7]}, "costs": {"encode": None}, "concurrency": -1},
+]
+
+
+@pytest.mark.parametrize("record", RUBBISH)
+def test_whatever_a_worker_says_of_itself_others_get_their_tasks(at_work: AtWork, record: dict[str, Any]) -> None:
+    bp = film(dispatch_strategy="cheapest", max_cost=5)
+    house, crew = at_work(bp)
+    crew.add("right", costs={"encode": 1})
+    house.tell(wire.Registered("strange", record), REGISTER)
+    house.tell(wire.Beat("strange", {"running": "much", "links": 3, "standby": [], "holds": {}}), HEARTBEAT)
+    house.turn_until(lambda: house.notices() == 0)
+
+    job_id = house.create(bp)
+    house.turn_until(lambda: routed_to(house, job_id) is not None)
+
+    assert routed_to(house, job_id) == "right"
 
 
 def test_a_routed_task_is_done_by_its_worker_and_the_job_goes_on(at_work: AtWork) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import Field, attempt, identifier, json_object, rows, share, text
+from avtomatika.schemas.presence import heard_beat, heard_record
 
 from .body import bad, dump, load, now_ms, read
 
@@ -95,4 +96,10 @@ def load_notice(raw: str | bytes) -> Notice:
     if not isinstance(kind, str) or kind not in _NOTICES:
         raise bad("notice", body, "kind", f"one of {', '.join(_NOTICES)}")
     make, fields = _NOTICES[kind]
-    return make(**read(kind, body, fields))
+    notice = make(**read(kind, body, fields))
+    match notice:
+        case Registered():
+            return replace(notice, record=heard_record(notice.record))
+        case Beat():
+            return replace(notice, beat=heard_beat(notice.beat))
+    return notice
