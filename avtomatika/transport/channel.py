@@ -186,6 +186,11 @@ class Channel(PublishingChannel):
         return bool(self._consumers)
 
     @property
+    def lease_seconds(self) -> float:
+        """How long a delivery is ours unless that is renewed."""
+        return float(self._options.lease_seconds)
+
+    @property
     def held(self) -> int:
         """How many messages are delivered and not yet answered."""
         return len(self._held.messages)

@@ -16,7 +16,9 @@ from .presence import Presence, Pulse
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
+#: Longest time between two heartbeats; shorter leases shorten it: while the broker is away, somebody else must keep
+#: what is in hand before it comes to others.
+_BEAT_SECONDS = 5.0
 #: How often a worker registers anew: nobody says whether it is known.
 REGISTER_SECONDS = 30.0
 #: Where so many notices wait, nobody listens, and more would only fill the broker.
@@ -32,6 +34,7 @@ class Heartbeats:
         self._when_away = when_away
         self._key = presence.identity.key
         self._registered_at = float("-inf")
+        self._beat_seconds = min(_BEAT_SECONDS, intake.channel.lease_seconds / 4)
         self.pulse = Pulse()
         self._thread = threading.Thread(target=self._serve, name="heartbeats", daemon=True)
 
@@ -46,7 +49,7 @@ class Heartbeats:
 
     def _serve(self) -> None:
         self._tell()
-        while self.pulse.wait(BEAT_SECONDS):
+        while self.pulse.wait(self._beat_seconds):
             self._tell()
 
     def _tell(self, *, status: str | None = None) -> None:
