@@ -123,7 +123,10 @@ class DeadlineExceeded:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message of this job was given up after too many deliveries; *task_id* is None where it was a step."""
+    """A message of this job was given up after too many deliveries; *task_id* is None where it was a step.
+
+    *is_refused*: it was the answer to the task, by somebody who may not give it.
+    """
 
     job_id: str
     reason: str
@@ -131,6 +134,7 @@ class DeadLetter:
     task_id: str | None = None
     attempt: int | None = None
     details: Mapping[str, Json] = field(default_factory=dict)
+    is_refused: bool = False
 
     @property
     def id(self) -> str:

@@ -86,7 +86,7 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
         case DeadlineExceeded():
             return _deadline(job)
         case DeadLetter():
-            return _dead_letter(job, event)
+            return _dead_letter(plan, job, event, here=here)
         case Signal():
             return _signal(plan, job, event, here=here)
         case _:
@@ -180,17 +180,12 @@ def _deadline(job: Job) -> Step:
     return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
-def _dead_letter(job: Job, event: DeadLetter) -> Step:
-    if event.task_id is None:
-        if event.state != job.current_state:
-            return ignore(job, event, "the job is in another state")
-        what = f"a step message of {event.state!r}"
-    else:
-        task = job.tasks.get(event.task_id)
-        if task is None or not task.is_open or event.attempt != task.attempt:
-            return ignore(job, event, "the job does not wait for this attempt any more")
-        what = f"the task {task.task_type!r}"
-    problem = error("DEAD_LETTER", f"{what} was given up: {event.reason}")
+def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+    if event.task_id is not None:
+        return results.dead_letter(plan, job, event, here=here)
+    if event.state != job.current_state:
+        return ignore(job, event, "the job is in another state")
+    problem = error("DEAD_LETTER", f"a step message of {event.state!r} was given up: {event.reason}")
     return quarantine(job, problem, event.details)
 
 

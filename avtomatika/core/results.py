@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .events import Joined, Result, RetryTask, TaskTimeout
+from .events import DeadLetter, Joined, Result, RetryTask, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task, step_of
 from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine
 from .output_schema import fault_in
@@ -69,6 +69,21 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> St
         return case.go_on(replace(entry, data={**data, "go_to": target}), target)
     closed = case.close(entry)
     return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
+
+
+def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+    """The task, or an answer to it, was given up: people have to look. Where the answer was refused somebody else may
+    give one: then it is another attempt, as often as after a failure that passes."""
+    task = job.tasks.get(event.task_id or "")
+    if task is None or not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    problem = error("DEAD_LETTER", f"the task {task.task_type!r} was given up: {event.reason}")
+    delay_seconds = _delay_seconds(task, error(TRANSIENT, "")) if event.is_refused else None
+    if delay_seconds is None:
+        return quarantine(job, problem, event.details)
+    data = {"error": problem}
+    entry = HistoryEntry("task_failed", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    return _retried(_Case(plan, job, task, here), entry, problem, delay_seconds=delay_seconds)
 
 
 def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:

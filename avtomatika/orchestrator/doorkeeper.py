@@ -21,7 +21,7 @@ from avtomatika.schemas.presence import skill_names
 from avtomatika.store import Store
 
 from .bounds import narrowed, task_types, tasks_of
-from .work import Arrival
+from .work import REFUSED, Arrival
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -86,11 +86,11 @@ class Doorkeeper:
 
     def _refuse(self, delivery: Delivery, error: wire.Forged) -> None:
         """The job gets a note. It is told no more, for whom to tell was written by the same hand; unless it would wait
-        for ever: then it goes into quarantine."""
+        for ever: then its task is given out again."""
         logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
         event_type = "task_result_ignored" if error.kind == "result" else "event_ignored"
         self._store.note(error.job_id, {"event_type": event_type, "kind": error.kind, "reason": error.reason})
-        reason = f"forged: {error.reason}" if error.is_answer else "forged"
+        reason = f"{REFUSED}{error.reason}" if error.is_answer else "forged"
         self._intake.bury(delivery, reason=reason, error=str(error), tell=error.is_answer)
 
     def _check(self, bounds: dict[bytes, Collection[str]], kind: str, body: Mapping[str, Any], text: bytes) -> None:

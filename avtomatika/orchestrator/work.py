@@ -55,6 +55,10 @@ class Surroundings:
 _NO_ANSWERS: Mapping[str, Json] = {}
 
 
+#: How the reason begins for which an answer to a task is a dead letter, though nothing is wrong with the task.
+REFUSED = "forged: "
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An event and the delivery that brought it."""
@@ -69,8 +73,9 @@ class Arrival:
         """Raises BadMessage where *delivery* holds no event, and what *check* has against it."""
         event = wire.load_event(delivery.body, check)
         if isinstance(event, DeadLetter):  # it was written before anybody knew what would happen
-            why = delivery.headers.get("x-death-reason", event.reason)
-            event = replace(event, reason=f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries")
+            why = str(delivery.headers.get("x-death-reason", event.reason))
+            reason = f"{why}, after {delivery.headers.get('x-deliveries', '?')} deliveries"
+            event = replace(event, reason=reason, is_refused=why.startswith(REFUSED))
         return cls(delivery, event)
 
     def under(self, routing_key: str) -> Outgoing:

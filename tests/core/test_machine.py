@@ -625,6 +625,26 @@ class TestDeadLetter:
         assert step.history[0].data["details"] == {"error": "SIGKILL"}
         assert step.closed == ((TASK, 1),)
 
+    def test_of_an_answer_that_was_refused_has_the_task_done_again(self, plan: Plan, waiting: Job) -> None:
+        event = DeadLetter("g0-1", "forged: by nobody", "encode", TASK, 1, is_refused=True)
+
+        step = machine.advance(plan, waiting, event, here=None)
+
+        assert step.job.status is JobStatus.WAITING_FOR_WORKER
+        assert (step.job.tasks[TASK].attempt, step.job.tasks[TASK].is_open) == (2, False)
+        assert [entry.event_type for entry in step.history] == ["task_failed", "task_retried"]
+        assert step.closed == ((TASK, 1),)
+
+    def test_of_an_answer_that_was_refused_quarantines_when_no_attempt_is_left(self, plan: Plan, waiting: Job) -> None:
+        event = DeadLetter("g0-1", "forged: by nobody", "encode", TASK, 1, is_refused=True)
+        last = waiting.evolve(tasks={TASK: replace(waiting.tasks[TASK], max_retries=0)})
+
+        step = machine.advance(plan, last, event, here=None)
+
+        assert step.job.status is JobStatus.QUARANTINED
+        assert step.job.error is not None
+        assert step.job.error["code"] == "DEAD_LETTER"
+
     def test_of_a_step_quarantines_with_the_reason(self, plan: Plan, pending: Job) -> None:
         event = DeadLetter("g0-1", "delivered 5 times", state="start")
 
