@@ -5,7 +5,7 @@ from avtomatika.transport import Outgoing
 from .answers import (
     answer,
     begun_notice,
-    cancel_message,
+    control_message,
     handed_on,
     heartbeat,
     notice,
@@ -32,8 +32,8 @@ __all__ = [
     "address",
     "answer",
     "begun_notice",
-    "cancel_message",
     "connect",
+    "control_message",
     "declare",
     "declare_control",
     "declare_tasks",

@@ -85,6 +85,6 @@ def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgo
     return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NEWS_SECONDS)
 
 
-def cancel_message(cancel: wire.Cancel) -> Outgoing:
-    """Word to all workers that nobody waits for something any more."""
-    return Outgoing(CONTROL, "", wire.dump_cancel(cancel))
+def control_message(control: wire.Control) -> Outgoing:
+    """Word to all workers."""
+    return Outgoing(CONTROL, "", wire.dump_control(control))

@@ -1,20 +1,20 @@
-"""What all workers are told after a commit: which tasks they need not go on with.
+"""What all workers are told: which tasks they need not go on with, and who may not come in.
 
 It hurries things and no more: who does not hear it hears of a cancelled job at the next renewal of its lease, and the
-result of a closed task counts for nothing.
+result of a closed task, or of somebody who may not come in, counts for nothing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from avtomatika import broker
 from avtomatika.broker import Intake
 from avtomatika.core.events import Result
 from avtomatika.core.job import group_of
 from avtomatika.errors import NoRoute, Unavailable
-from avtomatika.schemas.wire import Cancel
+from avtomatika.schemas.wire import Barred, Cancel, Control
 
 from .work import Work
 
@@ -23,10 +23,18 @@ logger = logging.getLogger(__name__)
 
 def tell_workers(intake: Intake, works: Iterable[Work]) -> None:
     """Tell of every task that one of the committed *works* closed without an answer to it."""
-    cancels = [cancel for work in works for cancel in _closed_unanswered(work)]
-    if cancels:
+    _tell(intake, [cancel for work in works for cancel in _closed_unanswered(work)])
+
+
+def tell_barred(intake: Intake, worker_ids: Iterable[str]) -> None:
+    """Tell those who are refused that they are: they take tasks from others in vain."""
+    _tell(intake, [Barred(worker_id) for worker_id in worker_ids])
+
+
+def _tell(intake: Intake, controls: Sequence[Control]) -> None:
+    if controls:
         try:
-            intake.settle_many([([broker.cancel_message(cancel) for cancel in cancels], ())])
+            intake.settle_many([([broker.control_message(control) for control in controls], ())])
         except (Unavailable, NoRoute) as error:
             logger.warning("%s; workers hear late what they need not go on with", error)
 

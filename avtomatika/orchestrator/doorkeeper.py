@@ -21,6 +21,7 @@ from avtomatika.schemas.presence import skill_names
 from avtomatika.store import Store
 
 from .bounds import narrowed, task_types, tasks_of
+from .control import tell_barred
 from .work import REFUSED, Arrival
 
 logger = logging.getLogger(__name__)
@@ -50,10 +51,11 @@ class Doorkeeper:
         return self._within(found, bounds) if bounds else found
 
     def notices(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Notice]]:
-        """Nothing is heard of workers that may not come in, nor of skills that one may not do. They say something every
-        few seconds, so it makes no dead letters."""
+        """Nothing is heard of workers that may not come in, which are told so, nor of skills that one may not do. They
+        say something every few seconds, so it makes no dead letters."""
         heard: list[tuple[Delivery, wire.Notice]] = []
         unheard: list[str] = []
+        barred: set[str] = set()
         bounds: dict[str, Collection[str]] = {}
         for delivery, notice in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body)):
             try:
@@ -61,10 +63,12 @@ class Doorkeeper:
             except Unauthorized:
                 self._warn_once(f"worker {notice.worker_id!r} may not come in, or has no token: nothing is heard of it")
                 unheard.append(delivery.tag)
+                barred.add(notice.worker_id)
                 continue
             heard.append((delivery, notice))
             if skills is not None:
                 bounds[delivery.tag] = skills
+        tell_barred(self._intake, barred)
         self._intake.ack(unheard)
         return self._narrowed(heard, bounds) if bounds else heard
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from time import monotonic
+from time import monotonic, sleep
 
 import pytest
 
@@ -168,6 +168,23 @@ def test_a_worker_that_loses_a_skill_while_it_runs_answers_in_vain_until_it_has_
             assert begun_at - written_at < 2
 
         assert ("task_result_ignored" in [note["event_type"] for note in house.notes(job_id)]) is (text == less)
+
+
+def test_a_worker_that_is_revoked_takes_nothing_more_until_it_is_let_in_again(house: House) -> None:
+    lines = f'[honest]\ntoken = "{PLANTED["honest"]}"\n'
+    assert lines in WORKERS_TOML
+    house.write_workers(WORKERS_TOML.replace(lines, ""))
+    house.until(lambda: "do not let this worker in" in (house.folder / "worker.log").read_text())
+
+    job_id = house.create("errand")
+    house.until_status(job_id, "waiting_for_worker")
+    sleep(6)  # a heartbeat, and more
+    waits = house.events(job_id)
+    house.write_workers(WORKERS_TOML)
+    house.until_status(job_id, "waiting_for_human")
+
+    assert "task_taken" not in waits
+    assert "task_retried" not in house.events(job_id)
 
 
 def test_the_honest_worker_is_believed_all_the_while(house: House) -> None:

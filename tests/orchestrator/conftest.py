@@ -128,10 +128,10 @@ class Stage:
         with self.connection.channel() as channel:
             channel.settle([Outgoing(WORKERS, routing_key, wire.dump_notice(notice))], ())
 
-    def cancels(self) -> list[wire.Cancel]:
+    def controls(self) -> list[wire.Control]:
         """What all workers were told."""
         entries = self.store._server.execute(("XRANGE", "avt:fanout:avt.control", "-", "+"))
-        return [wire.load_cancel(decode(fields[1])["body"]) for _, fields in entries]
+        return [wire.load_control(decode(fields[1])["body"]) for _, fields in entries]
 
     def notices(self) -> int:
         """How many notices nobody has heard yet."""

@@ -87,7 +87,7 @@ def test_one_that_fails_for_good_fails_the_job_and_drops_the_others(stage: Calla
         revoked = client.zrange("avt:revoked", 0, -1)
     assert left == []
     assert revoked == [f"{job_id}.1".encode()]
-    assert house.cancels() == [wire.Cancel(f"{job_id}.1")], "who works on one of the others is told to stop"
+    assert house.controls() == [wire.Cancel(f"{job_id}.1")], "who works on one of the others is told to stop"
 
 
 def test_one_that_fails_can_be_collected_as_the_last(stage: Callable[..., Stage]) -> None:

@@ -295,6 +295,7 @@ def test_where_workers_have_tokens_nothing_is_heard_of_others(
 
     assert ("task_taken start" in house.history(job_id)) is is_heard
     assert caplog.text.count("nothing is heard of it") == (0 if is_heard else 1)
+    assert set(house.controls()) == (set() if is_heard else {wire.Barred("anna")})
 
 
 def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Stage], bp: Blueprint) -> None:

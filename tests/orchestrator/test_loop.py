@@ -411,7 +411,7 @@ def test_workers_hear_of_a_cancelled_job_and_of_a_task_whose_time_is_over(stage:
     house.tell(wire.Taken(late, f"{late}.1.0", 1, "w", "start"), "taken")
     house.turn_until_status(late, "failed")
 
-    assert house.cancels() == [wire.Cancel(f"{cancelled}.1"), wire.Cancel(f"{late}.1", f"{late}.1.0", 1)]
+    assert house.controls() == [wire.Cancel(f"{cancelled}.1"), wire.Cancel(f"{late}.1", f"{late}.1.0", 1)]
 
 
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_others_go_on(stage: Callable[..., Stage]) -> None:

@@ -106,9 +106,9 @@ class Office:
             assert monotonic() < deadline, f"{listeners} workers listen, not {count}"
             sleep(0.01)
 
-    def tell_workers(self, *cancels: wire.Cancel) -> None:
+    def tell_workers(self, *controls: wire.Control) -> None:
         with self._connection.channel() as channel:
-            channel.settle([broker.cancel_message(cancel) for cancel in cancels], ())
+            channel.settle([broker.control_message(control) for control in controls], ())
 
     def take(self, queue: str, count: int) -> list[Delivery]:
         """The next *count* messages of *queue*, acknowledged."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
+from avtomatika.worker.links import broker as broker_link
 from avtomatika.worker.links.broker import BrokerLink
 
 from .conftest import DEADLINE_SECONDS, Office, task
@@ -165,6 +167,25 @@ def test_a_task_that_ends_is_answered_while_another_one_goes_on(office: Office, 
 
 
 # ---------------------------------------------------------------- what is no task
+
+
+def test_a_worker_that_may_not_come_in_takes_nothing_for_as_long_as_it_is_told_so(
+    office: Office, run_link: RunLink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(broker_link, "BARRED_SECONDS", 2.0)
+    run_link(make_worker())
+    office.wait_for_listeners(1)
+
+    office.tell_workers(wire.Barred("worker-1"), wire.Barred("worker-2"))
+    deadline = monotonic() + 10
+    while "do not let this worker in" not in caplog.text:
+        assert monotonic() < deadline
+        sleep(0.01)
+    told_at = monotonic()
+    office.give({"by": "whoever may come in"})
+
+    assert office.results(1)[0].status == "success"  # nobody says it again, and nobody else is there
+    assert monotonic() - told_at > 1
 
 
 def test_a_message_that_is_no_task_goes_to_the_dead_letters(office: Office, run_link: RunLink) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .body import MAX_BYTES, UNSIGNED, VERSION, BadMessage, Forged
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
-from .control import Cancel, dump_cancel, load_cancel
+from .control import Barred, Cancel, Control, dump_control, load_control
 from .due import Due, dump_due, load_due
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
 from .notices import Beat, Begun, Notice, Progress, Registered, Taken, dump_notice, load_notice
@@ -22,11 +22,13 @@ __all__ = [
     "UNSIGNED",
     "VERSION",
     "BadMessage",
+    "Barred",
     "Beat",
     "Begun",
     "Cancel",
     "Check",
     "Cleanup",
+    "Control",
     "Due",
     "Forged",
     "Notice",
@@ -35,16 +37,16 @@ __all__ = [
     "Taken",
     "TaskMessage",
     "WebhookMessage",
-    "dump_cancel",
     "dump_cleanup",
+    "dump_control",
     "dump_due",
     "dump_event",
     "dump_notice",
     "dump_result",
     "dump_task",
     "dump_webhook",
-    "load_cancel",
     "load_cleanup",
+    "load_control",
     "load_due",
     "load_event",
     "load_notice",

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 _IDLE_SECONDS = 0.5
 #: The same while it waits for the broker to come back.
 _LOOK_SECONDS = 0.1
+#: How long it takes nothing after word that the worker may not come in: they say so at each of its heartbeats.
+BARRED_SECONDS = 8.0
 
 
 class BrokerLink:
@@ -64,6 +66,7 @@ class BrokerLink:
         self._shelf = shelf
         self._outbox: Outbox | None = None
         self._handoff: Handoff | None = None
+        self._barred_until = 0.0
         self._stopping = False
 
     def stop(self) -> None:
@@ -82,7 +85,7 @@ class BrokerLink:
     def _work(self, intake: Intake) -> None:
         handoff = self._handoff = self._new_handoff(intake)
         outbox = self._outbox = Outbox(self._runtime, Answers(intake, self._key, handoff), self._shelf)
-        control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted)
+        control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted, when_barred=self._keep_out)
         outbox.start()
         control.start()
         if self._seat is not None:
@@ -140,6 +143,8 @@ class BrokerLink:
         failures = 0
         while not self._stopping:
             self._runtime.move("intake")
+            if monotonic() < self._barred_until:
+                self._stand_outside()
             try:
                 if failures:  # what comes back may have forgotten what it knew
                     self._declare()
@@ -151,6 +156,22 @@ class BrokerLink:
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
+
+    def _keep_out(self) -> None:
+        """Orchestrators say that nothing counts which we answer."""
+        self._barred_until = monotonic() + BARRED_SECONDS
+
+    def _stand_outside(self) -> None:
+        """Take nothing for as long as they say so."""
+        address = broker.address(self._connection.hostname)
+        logger.error("the orchestrators at %s do not let this worker in: nothing is taken from there", address)
+        if self._seat is not None:
+            self._seat.failed()
+        while not self._stopping and monotonic() < self._barred_until:
+            self._runtime.move("intake")
+            sleep(_LOOK_SECONDS)
+        if self._seat is not None:
+            self._seat.recovered()
 
     def _turn(self, intake: Intake) -> None:
         """Take a batch if it is our turn, say that we have it, begin with it. Where it raises Unavailable, nothing is

@@ -27,12 +27,23 @@ _PREFETCH = 100
 
 
 class Control:
-    """Stops assignments of *runtime*; *unwanted* tells the tags of what is revoked, or not ours any more."""
+    """Stops assignments of *runtime*; *unwanted* tells the tags of what is revoked, or not ours any more.
 
-    def __init__(self, connection: Any, runtime: Runtime, *, unwanted: Callable[[], Collection[str]]) -> None:
+    *when_barred* is called when orchestrators say that the worker may not come in; they say it again and again.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        runtime: Runtime,
+        *,
+        unwanted: Callable[[], Collection[str]],
+        when_barred: Callable[[], None],
+    ) -> None:
         self._connection = connection
         self._runtime = runtime
         self._unwanted = unwanted
+        self._when_barred = when_barred
         self._queue = f"control.{runtime.worker_id}.{token_hex(4)}"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
@@ -71,8 +82,12 @@ class Control:
 
     def _hear(self, body: bytes) -> None:
         try:
-            cancel = wire.load_cancel(body)
+            control = wire.load_control(body)
         except wire.BadMessage as error:  # of a newer orchestrator, perhaps
             logger.warning("%s", error)
             return
-        self._runtime.cancel(lambda assignment: cancel.means(assignment.task.task_id, assignment.task.attempt))
+        match control:
+            case wire.Cancel():
+                self._runtime.cancel(lambda assignment: control.means(assignment.task.task_id, assignment.task.attempt))
+            case wire.Barred(worker_id) if worker_id == self._runtime.worker_id:
+                self._when_barred()
