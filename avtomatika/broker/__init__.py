@@ -14,7 +14,7 @@ from .answers import (
     reply_key,
     told_of_death,
 )
-from .connection import address, connect
+from .connection import address, connect, identity
 from .difference import Difference, QueueChange, difference, remove_queues
 from .intake import Delivery, Intake
 from .live import LiveQueues, StepQueue
@@ -41,6 +41,7 @@ __all__ = [
     "forget_control",
     "handed_on",
     "heartbeat",
+    "identity",
     "notice",
     "own_queue",
     "progress_notice",

@@ -37,6 +37,12 @@ def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_de
     return Connection(url, transport=_TRANSPORT, transport_options=options)
 
 
+def identity(connection: Connection) -> str:
+    """What tells this broker from every other one, whatever its address. Raises Unavailable."""
+    with translated(connection), connection.channel() as channel:
+        return str(channel.router.identity)
+
+
 def address(url: str) -> str:
     """*url* without name and password, and without its options: what may stand in messages.
 

@@ -152,12 +152,6 @@ class Intake:
             self._consumer.cancel_by_queue(name)
         self._consumer.consume()
 
-    @property
-    def broker_id(self) -> str:
-        """What tells this broker from every other one, whatever its address."""
-        with translated(self._connection):
-            return self.channel.router.identity
-
     def waiting(self, queue: str) -> int:
         """How many messages of *queue* nobody has taken."""
         with translated(self._connection):

@@ -123,21 +123,17 @@ class BrokerLink:
             try:
                 self._declare()
                 own = broker.own_queue(self._runtime.worker_id)
-                intake = Intake(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
-                self._join(intake)
-                return intake
+                return Intake(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
             except Unavailable as error:
                 failures += 1
                 self._pause(error, failures)
         return None
 
     def _declare(self) -> None:
+        """Have the broker know what we need, and the other links which broker this is."""
         broker.declare_tasks(self._connection, self._queues, worker_id=self._runtime.worker_id)
-
-    def _join(self, intake: Intake) -> None:
-        """Have the other links know which broker this is."""
         if self._seat is not None:
-            self._seat.joined(intake.broker_id)
+            self._seat.joined(broker.identity(self._connection))
 
     def _take_tasks(self, intake: Intake) -> None:
         failures = 0
@@ -148,7 +144,6 @@ class BrokerLink:
             try:
                 if failures:  # what comes back may have forgotten what it knew
                     self._declare()
-                    self._join(intake)
                 if failures and self._seat is not None:
                     self._seat.recovered()  # else it would never have a turn again
                 failures = 0
