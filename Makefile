@@ -23,7 +23,7 @@ demo: $(READY) ## Start everything, run a photo through it, show all there is to
 	@$(BIN)/avtomatika demo $(if $(FILE),'$(FILE)')
 
 test: $(READY) ## All tests but the storms
-	@$(PYTEST) -m 'not faults' -n 2 --dist loadscope
+	@$(PYTEST) -m 'not faults' -n 3 --dist loadscope
 
 check: format lint types test ## Format, lint, types and tests: what must hold before a change lands
 
