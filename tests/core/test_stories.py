@@ -83,7 +83,11 @@ class Move:
 MOVES = st.builds(
     Move,
     kind=st.sampled_from(
-        ["deliver"] * 8 + ["answer"] * 6 + ["fire"] * 5 + ["again"] * 4 + ["late", "timeout", "stranger", "die"]
+        ["deliver"] * 8
+        + ["answer"] * 6
+        + ["fire"] * 5
+        + ["again"] * 4
+        + ["late", "timeout", "stranger", "die", "refused"]
     ),
     number=st.integers(0, 99),
     status=st.sampled_from(["success"] * 3 + ["failure"] * 3 + ["bent", "cancelled", "nobody_knows"]),
@@ -132,6 +136,10 @@ class World:
                 task = self.tasks[move.number % len(self.tasks)]
                 event = TaskTimeout(self.job.id, task.id, task.attempt, "result")
                 self.publish(self.plan.key(task.state, "_timeout"), event)
+            case "refused" if self.tasks:
+                task = self.tasks[-1]
+                event = DeadLetter("g0-1", "forged", task.state, task.id, task.attempt, is_refused=True)
+                self.publish(self.plan.key(task.state, "_unknown"), event)
             case "stranger":
                 result = Result("g0-1", "g0-1.9.0", 1, "success", data={"evil": True})
                 self.publish(self.plan.key("door", "_unknown"), result)
