@@ -56,9 +56,9 @@ class Cloud:
 
 
 @contextmanager
-def running_cloud(log: Path) -> Iterator[Cloud]:
-    """On the usual port if nobody else is there."""
-    port = USUAL_PORT if _is_free(USUAL_PORT) else _free_port()
+def running_cloud(log: Path, *, port: int | None = None) -> Iterator[Cloud]:
+    """On *port*, else on one that nobody needs."""
+    port = port or _free_port()
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=stderr, stderr=stderr
@@ -73,7 +73,7 @@ def running_cloud(log: Path) -> Iterator[Cloud]:
             process.wait()
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
