@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from avtomatika.core.job import group_of
-from avtomatika.schemas.fields import Field, attempt, identifier, or_null
+from avtomatika.schemas.fields import attempt, identifier, or_null
 
-from .body import bad, dump, load, read
+from .body import dump, load
+from .kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +35,20 @@ class Barred:
 
 Control = Cancel | Barred
 
-#: Kind -> class and fields; fields are called the same on the wire and in the class.
-_CONTROLS: dict[str, tuple[Callable[..., Control], tuple[Field, ...]]] = {
-    "cancel": (Cancel, (identifier("group"), or_null(identifier("task_id")), or_null(attempt("attempt")))),
-    "barred": (Barred, (identifier("worker_id"),)),
-}
-_KINDS = {make: kind for kind, (make, _) in _CONTROLS.items()}
+_CONTROLS: Kinds[Control] = Kinds(
+    "control",
+    {
+        "cancel": (Cancel, (identifier("group"), or_null(identifier("task_id")), or_null(attempt("attempt")))),
+        "barred": (Barred, (identifier("worker_id"),)),
+    },
+)
 
 
 def dump_control(control: Control) -> str:
     """The body of a word to all workers."""
-    kind = _KINDS[type(control)]
-    return dump(kind, {name: getattr(control, name) for name, _, _ in _CONTROLS[kind][1]})
+    return dump(*_CONTROLS.values(control))
 
 
 def load_control(raw: str | bytes) -> Control:
     """What all workers are told."""
-    body = load("control", raw)
-    kind = body.get("kind")
-    if not isinstance(kind, str) or kind not in _CONTROLS:
-        raise bad("control", body, "kind", f"one of {', '.join(_CONTROLS)}")
-    make, fields = _CONTROLS[kind]
-    return make(**read(kind, body, fields))
+    return _CONTROLS.read(load("control", raw))

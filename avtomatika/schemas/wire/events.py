@@ -25,67 +25,69 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Json
 from avtomatika.core.signing import GroupSecret, Signer
-from avtomatika.schemas.fields import Field, anything, attempt, count, identifier, json_object, one_of, or_null, text
+from avtomatika.schemas.fields import anything, attempt, count, identifier, json_object, one_of, or_null, text
 
-from .body import bad, dump, load, now_ms, read
+from .body import bad, dump, load, now_ms
+from .kinds import Kinds
 
 _JOB_ID = identifier("job_id")
 _TASK_ID = identifier("task_id")
 _ATTEMPT = attempt("attempt")
 
-#: Kind -> class and fields; fields are called the same on the wire and in the class. A new event is a line here.
-_EVENTS: dict[str, tuple[Callable[..., Event], tuple[Field, ...]]] = {
-    "start": (Start, (_JOB_ID,)),
-    "enter": (Enter, (_JOB_ID, identifier("state"), count("transition"))),
-    "result": (
-        Result,
-        (
-            _JOB_ID,
-            _TASK_ID,
-            _ATTEMPT,
-            identifier("status"),
-            anything("data"),
-            or_null(json_object("error")),
-            or_null(identifier("worker_id")),
-            or_null(count("duration_ms")),
+_EVENTS: Kinds[Event] = Kinds(
+    "step",
+    {
+        "start": (Start, (_JOB_ID,)),
+        "enter": (Enter, (_JOB_ID, identifier("state"), count("transition"))),
+        "result": (
+            Result,
+            (
+                _JOB_ID,
+                _TASK_ID,
+                _ATTEMPT,
+                identifier("status"),
+                anything("data"),
+                or_null(json_object("error")),
+                or_null(identifier("worker_id")),
+                or_null(count("duration_ms")),
+            ),
         ),
-    ),
-    "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
-    "place_task": (PlaceTask, (_JOB_ID, _TASK_ID, _ATTEMPT, count("visit"), count("waited"))),
-    "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
-    "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
-    "joined": (Joined, (_JOB_ID, count("step"))),
-    "next_branches": (NextBranches, (_JOB_ID, count("step"), count("sent"))),
-    "time_reached": (TimeReached, (_JOB_ID, identifier("token"))),
-    "decision": (
-        Decision,
-        (_JOB_ID, identifier("token"), identifier("decision"), text("by"), or_null(text("comment"))),
-    ),
-    "child_ended": (
-        ChildEnded,
-        (
-            _JOB_ID,
-            identifier("child_id"),
-            one_of("status", "finished", "failed", "cancelled", "error"),
-            anything("result"),
-            or_null(json_object("error")),
+        "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
+        "place_task": (PlaceTask, (_JOB_ID, _TASK_ID, _ATTEMPT, count("visit"), count("waited"))),
+        "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
+        "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
+        "joined": (Joined, (_JOB_ID, count("step"))),
+        "next_branches": (NextBranches, (_JOB_ID, count("step"), count("sent"))),
+        "time_reached": (TimeReached, (_JOB_ID, identifier("token"))),
+        "decision": (
+            Decision,
+            (_JOB_ID, identifier("token"), identifier("decision"), text("by"), or_null(text("comment"))),
         ),
-    ),
-    "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token"))),
-    "deadline": (DeadlineExceeded, (_JOB_ID,)),
-    "dead_letter": (
-        DeadLetter,
-        (
-            _JOB_ID,
-            text("reason"),
-            identifier("state"),
-            or_null(_TASK_ID),
-            or_null(_ATTEMPT),
-            json_object("details"),
+        "child_ended": (
+            ChildEnded,
+            (
+                _JOB_ID,
+                identifier("child_id"),
+                one_of("status", "finished", "failed", "cancelled", "error"),
+                anything("result"),
+                or_null(json_object("error")),
+            ),
         ),
-    ),
-}
-_KINDS = {make: kind for kind, (make, _) in _EVENTS.items()}
+        "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token"))),
+        "deadline": (DeadlineExceeded, (_JOB_ID,)),
+        "dead_letter": (
+            DeadLetter,
+            (
+                _JOB_ID,
+                text("reason"),
+                identifier("state"),
+                or_null(_TASK_ID),
+                or_null(_ATTEMPT),
+                json_object("details"),
+            ),
+        ),
+    },
+)
 
 
 #: Raises Forged where a message that could be read is not by whom it should be: (kind, fields, text).
@@ -108,22 +110,18 @@ def dump_result(result: Result, *, ticket: str, signer: Signer | None = None) ->
 
 
 def _values(event: Event) -> tuple[str, dict[str, Json]]:
-    kind = _KINDS[type(event)]
-    return kind, {"id": event.id} | {name: getattr(event, name) for name, _, _ in _EVENTS[kind][1]}
+    kind, values = _EVENTS.values(event)
+    return kind, {"id": event.id, **values}
 
 
 def load_event(raw: str | bytes, check: Check | None = None) -> Event:
     """The event that *raw* holds; *check* may have something against it."""
     body = load("step", raw)
-    kind = body.get("kind")
-    if not isinstance(kind, str) or kind not in _EVENTS:
-        raise bad("step", body, "kind", f"one of {', '.join(_EVENTS)}")
-    make, fields = _EVENTS[kind]
-    event = make(**read(kind, body, fields))
+    event = _EVENTS.read(body)
     if body.get("id") != event.id:
-        raise bad(kind, body, "id", repr(event.id))
+        raise bad(body["kind"], body, "id", repr(event.id))
     if check is not None:
-        check(kind, body, raw.encode() if isinstance(raw, str) else raw)
+        check(body["kind"], body, raw.encode() if isinstance(raw, str) else raw)
     return event
 
 

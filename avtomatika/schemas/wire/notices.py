@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
-from avtomatika.schemas.fields import Field, attempt, identifier, json_object, rows, share, text
+from avtomatika.schemas.fields import attempt, identifier, json_object, rows, share, text
 from avtomatika.schemas.presence import heard_beat, heard_record
 
-from .body import bad, dump, load, now_ms, read
+from .body import dump, load, now_ms
+from .kinds import Kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +67,31 @@ class Beat:
     beat: Mapping[str, Json]
 
 
-#: Kinds of notices; a new one is a class, a name here and a line below.
 Notice = Taken | Begun | Progress | Registered | Beat
 
 _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
-#: Kind -> class and fields; fields are called the same on the wire and in the class.
-_NOTICES: dict[str, tuple[Callable[..., Notice], tuple[Field, ...]]] = {
-    "taken": (Taken, (*_TASK, identifier("state"))),
-    "begun": (Begun, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
-    "progress": (Progress, (*_TASK, share("progress"), text("message"))),
-    "register": (Registered, (identifier("worker_id"), json_object("record"))),
-    "heartbeat": (Beat, (identifier("worker_id"), json_object("beat"))),
-}
-_KINDS = {make: kind for kind, (make, _) in _NOTICES.items()}
+_NOTICES: Kinds[Notice] = Kinds(
+    "notice",
+    {
+        "taken": (Taken, (*_TASK, identifier("state"))),
+        "begun": (Begun, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
+        "progress": (Progress, (*_TASK, share("progress"), text("message"))),
+        "register": (Registered, (identifier("worker_id"), json_object("record"))),
+        "heartbeat": (Beat, (identifier("worker_id"), json_object("beat"))),
+    },
+)
 
 
 def dump_notice(notice: Notice, signer: Signer | None = None) -> str:
     """The body of a worker's notice, signed where there is a *signer*."""
-    kind = _KINDS[type(notice)]
-    values = {name: getattr(notice, name) for name, _, _ in _NOTICES[kind][1]}
+    kind, values = _NOTICES.values(notice)
     return dump(kind, {**values, "ts": now_ms()}, signer=signer)
 
 
 def load_notice(raw: str | bytes) -> Notice:
     """What a worker had to say."""
-    body = load("notice", raw)
-    kind = body.get("kind")
-    if not isinstance(kind, str) or kind not in _NOTICES:
-        raise bad("notice", body, "kind", f"one of {', '.join(_NOTICES)}")
-    make, fields = _NOTICES[kind]
-    notice = make(**read(kind, body, fields))
+    notice = _NOTICES.read(load("notice", raw))
     match notice:
         case Registered():
             return replace(notice, record=heard_record(notice.record))
