@@ -40,6 +40,7 @@ class Exchange:
         self._path = parts.path.rstrip("/")
         self._connection = _connection(parts.scheme, parts.hostname or "", parts.port)
         self._is_aborted = False
+        self._has_ended = False
 
     def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait_seconds: float = 0.0
@@ -66,6 +67,11 @@ class Exchange:
                 # sends in the clear.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
+    def end(self) -> None:
+        """The same for every request that is still to come."""
+        self._has_ended = True
+        self.abort()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -75,8 +81,12 @@ class Exchange:
         method, path, content, headers = request
         try:
             self._connection.timeout = timeout_seconds
-            if self._connection.sock is not None:
+            if self._connection.sock is None:
+                self._connection.connect()
+            else:
                 self._connection.sock.settimeout(timeout_seconds)
+            if self._has_ended:  # looked for when there is a socket: whoever ends it later shuts that
+                raise ConnectionAbortedError("nothing is asked any more")
             self._connection.request(method, f"{self._path}{path}", content, headers)
             response = self._connection.getresponse()
             return response, response.read(MAX_BYTES + 1)
@@ -85,7 +95,8 @@ class Exchange:
             raise Unavailable(f"{self._address} is not trusted: {error.verify_message}") from None
         except (OSError, HTTPException, ValueError) as error:
             self.close()
-            if not is_fresh and isinstance(error, ConnectionError) and not self._is_aborted:
+            is_over = self._is_aborted or self._has_ended
+            if not is_fresh and isinstance(error, ConnectionError) and not is_over:
                 return self._send(request, timeout_seconds)
             reason = str(error) if isinstance(error, OSError) else type(error).__name__  # a ValueError shows the token
             raise Unavailable(f"{self._address} does not answer: {reason}") from None

@@ -75,7 +75,7 @@ class HttpLink:
     def stop(self) -> None:
         self._stopping.set()
         self._seat.wake()
-        self._asking.abort()
+        self._asking.end()
 
     def run(self) -> None:
         beats = threading.Thread(target=self._beat_on, name="heartbeats", daemon=True)

@@ -1,0 +1,96 @@
+"""Requests to a web address, and when there shall be no more of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.errors import Unavailable
+from avtomatika.worker.config import Address
+from avtomatika.worker.links.exchange import Exchange
+
+
+class Server(ThreadingHTTPServer):
+    """Answers at once, or, where the path says so, when the test is over."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.over = threading.Event()
+        self.paths: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.paths.append(self.path)
+        if self.path == "/slow":
+            self.server.over.wait(60)
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def exchange(server: Server) -> Iterator[Exchange]:
+    exchange = Exchange(Address(f"http://127.0.0.1:{server.server_address[1]}"), {})
+    yield exchange
+    exchange.close()
+
+
+@pytest.mark.parametrize("is_connected", [False, True])
+def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: Exchange, is_connected: bool) -> None:
+    if is_connected:
+        exchange.ask("GET", "/quick")
+    exchange.end()
+
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            exchange.ask("GET", "/slow", wait_seconds=30)
+
+    assert server.paths == ["/quick"] * is_connected
+
+
+def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange: Exchange) -> None:
+    begun = monotonic()
+
+    def end() -> None:
+        while not server.paths:
+            sleep(0.01)
+        exchange.end()
+
+    threading.Thread(target=end, daemon=True).start()
+    with pytest.raises(Unavailable):
+        exchange.ask("GET", "/slow", wait_seconds=30)
+
+    assert monotonic() - begun < 20
+    assert server.paths == ["/slow"]
+
+
+def test_after_an_abort_the_next_request_goes_out(server: Server, exchange: Exchange) -> None:
+    exchange.ask("GET", "/quick")
+    exchange.abort()
+
+    exchange.ask("GET", "/again")
+
+    assert server.paths == ["/quick", "/again"]
