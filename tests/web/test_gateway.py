@@ -752,6 +752,7 @@ def test_a_task_that_came_by_the_broker_is_kept_and_answered_over_http(
     task = wire.load_task(taken[1].body)
 
     adopted = adopt(one, claim(taken))
+    assert adopt(one, claim(taken)).json == adopted.json  # as if that had not arrived
 
     assert (adopted.status_code, adopted.json) == (200, {"adopted": [task.task_id]})
     assert one.beat(task.task_id).json == {"status": "ok"}

@@ -35,6 +35,11 @@ def adopt(
         and access.may_do(task.task_type)
     ]
     done = held.hand_over(given, holder=consumer)
-    adopted = [each.task.task_id for each, is_done in zip(given, done, strict=True) if is_done]
+    known = held.find([each.task.task_id for each in given])  # it may ask again, where our answer did not arrive
+    adopted = [
+        each.task.task_id
+        for each, is_done, has in zip(given, done, known, strict=True)
+        if is_done or (has is not None and (has.worker_id, has.tag) == (access.worker_id, each.tag))
+    ]
     logger.info("worker %s: %d of %d tasks are kept over HTTP now", access.worker_id, len(adopted), len(claims))
     return adopted
