@@ -8,7 +8,6 @@ anything is wrong with it, things are as without it.
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 import logging
 import os
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core.holdings import DIGEST_LENGTH, MOST_FILES, digest_of
 
+from .locks import LOCK_FILE, try_lock
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Cache:
             if shutil.disk_usage(self.path).free < 2 * found.size:
                 return False
             download(copying.entry, self.path)
-            copying.entry.chmod(0o400)
+            with suppress(FileNotFoundError):  # another process made room
+                copying.entry.chmod(0o400)
             return copying.is_done()
 
     def holds(self, found: Found) -> bool:
@@ -120,15 +121,14 @@ class Cache:
         """While nobody else fetches *entry*; False where that cannot be told."""
         lock = entry.with_suffix(".lock")
         try:
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            while (descriptor := _try_lock_file(lock)) is None:
+                watch.check()
+                sleep(_LOOK_SECONDS)
         except OSError as error:
             logger.warning("the cache %s cannot be used: %s", self.path, error.strerror)
             yield False
             return
         try:
-            while not _locked(descriptor):
-                watch.check()
-                sleep(_LOOK_SECONDS)
             yield True
         finally:
             with suppress(OSError):
@@ -158,12 +158,14 @@ def _is_entry(name: str) -> bool:
     return "." not in name and len(name) == _NAME_LENGTH
 
 
-def _locked(descriptor: int) -> bool:
+def _try_lock_file(path: Path) -> int | None:
+    """A descriptor that holds the lock; None if another process holds it, or has removed the file since."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return try_lock(path, LOCK_FILE)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return None
+        raise
 
 
 @dataclass(frozen=True, slots=True)

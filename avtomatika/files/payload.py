@@ -6,7 +6,6 @@ Whoever works in such a folder holds a lock on it. One that nobody holds was lef
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -14,10 +13,13 @@ import stat
 import tempfile
 import threading
 import weakref
+from math import inf
 from pathlib import Path
-from time import monotonic, sleep, time
+from time import monotonic, time
 
 from avtomatika.errors import SettingsError
+
+from .locks import try_lock
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,6 @@ LEFT_SECONDS = 24 * 3600.0
 _LOOK_SECONDS = 3600.0
 #: How long whoever was killed may take to let go of what it holds.
 _DYING_SECONDS = 2.0
-#: Pause between two tries to get a lock.
-_TRY_SECONDS = 0.01
 
 
 class PayloadFolder:
@@ -99,9 +99,7 @@ class TaskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(0o700)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._descriptor = _make_locked(path)
         for inner in (self.inputs, self.outputs, self.unfinished):
             inner.mkdir(0o700)
 
@@ -161,31 +159,27 @@ def _age_seconds(entry: os.DirEntry[str]) -> float:
         return 0.0
 
 
+def _make_locked(path: Path) -> int:
+    """Make a folder and acquire its lock, however often another worker removes it in between as one left behind."""
+    while True:
+        path.mkdir(0o700)
+        with contextlib.suppress(FileNotFoundError):
+            if (descriptor := try_lock(path, patience_seconds=inf)) is not None:
+                return descriptor
+
+
 def _remove_if_left(path: str, *, patience_seconds: float = 0.0) -> None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = try_lock(path, patience_seconds=patience_seconds)
     except OSError:
         return
+    if descriptor is None:
+        return
     try:
-        if _lock(descriptor, patience_seconds):
-            logger.info("removing %s, which a worker left behind", path)
-            shutil.rmtree(path, ignore_errors=True)
+        logger.info("removing %s, which a worker left behind", path)
+        shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int, patience_seconds: float) -> bool:
-    """Whether nobody is at it any more."""
-    deadline = monotonic() + patience_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if monotonic() >= deadline:
-                return False
-            sleep(_TRY_SECONDS)
-        else:
-            return True
 
 
 def _open_up(path: Path) -> None:

@@ -7,7 +7,6 @@ that has ended: whoever starts next takes it over. Of tokens nothing is ever wri
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
@@ -21,6 +20,7 @@ import orjson
 
 from avtomatika.core.job import Json
 from avtomatika.errors import SettingsError
+from avtomatika.files.locks import is_at, try_lock
 from avtomatika.files.names import safe_part
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: How much it may hold, of all workers that share it.
 MAX_BYTES = 256 * 1024 * 1024
 _SUFFIX = ".json"
+#: Of a result that is being written.
+_UNFINISHED = ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Spool:
 
     def __init__(self, path: str | os.PathLike[str], *, worker_id: str, max_bytes: int = MAX_BYTES) -> None:
         self._path = Path(os.path.abspath(path))
-        self._name = f"{worker_id}.{token_hex(4)}"
+        self._worker_id = worker_id
         self._max_bytes = max_bytes
         self._own: Path | None = None
         self._locks: dict[Path, int] = {}
@@ -77,7 +79,7 @@ class Spool:
         """A result was sent."""
         with self._lock:
             place.unlink(missing_ok=True)
-            if place.parent != self._own:
+            if place.parent != self._own and place.parent in self._locks:
                 self._let_go(place.parent)
 
     def left(self, origin: str) -> list[Kept]:
@@ -102,33 +104,39 @@ class Spool:
     # ------------------------------------------------------------ inside; the lock is held
 
     def _own_folder(self) -> Path:
-        if self._own is None:
-            folder = self._path / self._name
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._take(folder):
-                raise OSError(f"{folder} is somebody else's")
-            self._own = folder
+        """Created when first needed, and again if somebody removed it."""
+        if self._own is not None and not is_at(self._locks[self._own], self._own):
+            os.close(self._locks.pop(self._own))
+            self._own = None
+        while self._own is None:
+            folder = self._path / f"{self._worker_id}.{token_hex(4)}"
+            folder.mkdir(mode=0o700, parents=True)
+            if self._take(folder):  # a worker that starts may have been faster, and removes what is empty
+                self._own = folder
         return self._own
 
     def _adopt(self) -> list[Kept]:
-        if not self._path.is_dir():
-            return []
-        folders = [entry for entry in self._path.iterdir() if entry.is_dir() and not entry.is_symlink()]
-        return [
-            kept
-            for folder in sorted(folders)
-            if folder != self._own and self._take(folder)
-            for place in sorted(folder.glob(f"*{_SUFFIX}"))
-            if (kept := _read(place)) is not None
-        ]
+        found: list[Kept] = []
+        for folder in _folders(self._path):
+            try:
+                if folder == self._own or not self._take(folder):
+                    continue
+                for unfinished in folder.glob(f"*{_UNFINISHED}"):
+                    unfinished.unlink()
+            except OSError as error:
+                logger.error("results in %s cannot be taken over: %s", folder, error)
+                continue
+            found += [kept for place in sorted(folder.glob(f"*{_SUFFIX}")) if (kept := _read(place)) is not None]
+            self._let_go(folder)
+        return found
 
     def _take(self, folder: Path) -> bool:
-        """Whether the folder is ours from now on."""
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        """Whether the folder exists and is ours from now on. Raises OSError if it cannot be locked."""
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
+            descriptor = try_lock(folder)
+        except FileNotFoundError:
+            return False
+        if descriptor is None:
             return False
         self._locks[folder] = descriptor
         return True
@@ -169,7 +177,7 @@ def check_apart(name: str, folder: str, payload_dir: str | None) -> None:
 
 def _write(place: Path, text: bytes) -> Path:
     """All of it or nothing, whatever happens meanwhile."""
-    unfinished = place.with_suffix(".part")
+    unfinished = place.with_suffix(_UNFINISHED)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(text)
@@ -195,5 +203,19 @@ def _read(place: Path) -> Kept | None:
         return None
 
 
-def _size(folder: Path) -> int:
-    return sum(place.stat().st_size for place in folder.glob(f"*/*{_SUFFIX}"))
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(Path(entry) for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _size(path: Path) -> int:
+    """Bytes of all results in the spool at *path*; other workers add and remove some meanwhile."""
+    size = 0
+    for folder in _folders(path):
+        with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    size += entry.stat().st_size
+    return size

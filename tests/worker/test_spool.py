@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +184,61 @@ def test_a_result_survives_the_web_process_and_the_worker(
     assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
     in_time(lambda: not files(spool) or None, within_seconds=DEADLINE_SECONDS)
     assert b"planted-token" not in written
+
+
+def test_workers_start_and_spool_while_others_come_and_go(make_spool: MakeSpool) -> None:
+    def come_and_go() -> int:
+        done = 0
+        for number in range(150):
+            spool = make_spool()
+            place = spool.keep(HERE, f"n{number}", 1, {})
+            if place is not None:
+                spool.drop(place)
+            spool.left(HERE)
+            spool.close()
+            done += place is not None
+        return done
+
+    def stay() -> int:
+        spool = make_spool()
+        places = [spool.keep(HERE, f"k{number}", 1, {}) for number in range(150)]
+        spool.close()
+        return sum(place is not None for place in places)
+
+    with ThreadPoolExecutor() as threads:
+        done = [
+            each.result(DEADLINE_SECONDS) for each in [threads.submit(work) for work in (come_and_go,) * 3 + (stay,)]
+        ]
+
+    assert done == [150] * 4
+
+
+def test_a_worker_whose_folder_was_removed_creates_it_again(make_spool: MakeSpool, tmp_path: Path) -> None:
+    spool = make_spool()
+    spool.keep(HERE, "g0-1.1.0", 1, {})
+    shutil.rmtree(tmp_path / "spool")
+
+    place = spool.keep(HERE, "g0-1.2.0", 1, {})
+
+    assert place is not None
+    assert place.exists()
+    spool.close()
+    assert [kept.task_id for kept in make_spool().left(HERE)] == ["g0-1.2.0"]
+
+
+def test_what_a_crash_left_half_written_is_removed(make_spool: MakeSpool, tmp_path: Path) -> None:
+    folder = tmp_path / "spool" / "w.1234"
+    folder.mkdir(parents=True)
+    (folder / "g0-1.1.0.1.part").write_text('{"v": 1, "ori')
+
+    assert make_spool().left(HERE) == []
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_result_that_is_sent_after_the_end_is_no_error(make_spool: MakeSpool) -> None:
+    spool = make_spool()
+    place = spool.keep(HERE, "g0-1.1.0", 1, {})
+    spool.close()
+
+    assert place is not None
+    spool.drop(place)
