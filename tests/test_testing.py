@@ -20,7 +20,7 @@ def film(**options: Any) -> Blueprint:
     @bp.handler(is_start=True)
     async def start(initial_data: dict[str, Any], actions: Any) -> None:
         transitions = {"success": "publish", "failure": "failed", "review": "look"}
-        actions.dispatch_task("encode", {"path": initial_data["path"]}, transitions=transitions, **options)
+        await actions.dispatch_task("encode", {"path": initial_data["path"]}, transitions=transitions, **options)
 
     @bp.handler(queue="desk")
     def look(state_history: dict[str, Any], actions: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from datetime import datetime
 
 from avtomatika.errors import HandlerError
@@ -22,20 +22,30 @@ PRIORITIES = range(10)
 MAX_BRANCHES = 100_000
 
 
+class _Recorded(Awaitable[None]):
+    """The return value of every action. The action is already recorded: awaiting this completes at once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_RECORDED = _Recorded()
+
+
 class Recorder:
     """The ``actions`` that a handler is given: it notes the one decision that the handler takes.
 
     What is wrong with a decision is raised where it is taken, as a HandlerError; and by :meth:`decision` once more, in
-    case the handler swallowed it.
+    case the handler swallowed it. An async handler may await an action or not: both mean the same.
     """
 
     def __init__(self) -> None:
         self._taken: list[Action] = []
         self._refused: HandlerError | None = None
 
-    def go_to(self, state: str) -> None:
+    def go_to(self, state: str) -> Awaitable[None]:
         """Go on in *state*, at once."""
-        self._record(lambda: GoTo(arguments.name(state, "go_to: the state")))
+        return self._record(lambda: GoTo(arguments.name(state, "go_to: the state")))
 
     def dispatch_task(
         self,
@@ -52,7 +62,7 @@ class Recorder:
         dispatch_strategy: str | None = None,
         resource_requirements: Mapping[str, Json] | None = None,
         max_cost: float | None = None,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
 
         *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
@@ -76,19 +86,19 @@ class Recorder:
             "resource_requirements": resource_requirements,
             "max_cost": max_cost,
         }
-        self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
+        return self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
 
-    def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> None:
+    def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> Awaitable[None]:
         """Have workers do all *tasks* at once; when the last has ended, the aggregator *aggregate_into* goes on.
 
         A task is a dict of what :meth:`dispatch_task` takes: ``task_type`` (or ``type``), ``params``, and the options.
         Its ``transitions`` are those of its other outcomes; without one for ``failure``, one failure fails the job.
         """
-        self._record(lambda: _fan_out(tasks, aggregate_into))
+        return self._record(lambda: _fan_out(tasks, aggregate_into))
 
-    def wait(self, seconds: float | None = None, *, until: datetime | str | None = None, then: str) -> None:
+    def wait(self, seconds: float | None = None, *, until: datetime | str | None = None, then: str) -> Awaitable[None]:
         """Go on in the state *then* after *seconds*, or at the time *until*: weeks from now, if need be."""
-        self._record(lambda: _wait(seconds, until, then))
+        return self._record(lambda: _wait(seconds, until, then))
 
     def await_human_approval(
         self,
@@ -96,12 +106,12 @@ class Recorder:
         message: str,
         transitions: Mapping[str, str],
         timeout: float | None = None,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Ask a person *message*; *transitions* maps what they may decide to the next state.
 
         When nobody has decided after *timeout* seconds, the transition ``timeout`` is taken; without one the job fails.
         """
-        self._record(
+        return self._record(
             lambda: AwaitApproval(
                 integration=arguments.name(integration, "await_human_approval: the integration"),
                 message=arguments.text(message, "await_human_approval: the message"),
@@ -112,12 +122,12 @@ class Recorder:
 
     def run_blueprint(
         self, name: str, initial_data: Mapping[str, Json] | None = None, transitions: Mapping[str, str] | None = None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Run a job of the blueprint *name* on *initial_data*; *transitions* maps its end to the next state.
 
         It ends in ``success``, ``failure`` or ``cancelled``; its result is merged as that of a task.
         """
-        self._record(
+        return self._record(
             lambda: RunBlueprint(
                 name=arguments.name(name, "run_blueprint: the blueprint"),
                 initial_data=arguments.json_object(initial_data, "run_blueprint: initial_data"),
@@ -163,7 +173,7 @@ class Recorder:
             )
         return first
 
-    def _record(self, make: Callable[[], Action]) -> None:
+    def _record(self, make: Callable[[], Action]) -> Awaitable[None]:
         try:
             action = make()
             if self._taken and not _are_siblings(self._taken[0], action):
@@ -174,6 +184,7 @@ class Recorder:
             self._refused = self._refused or error
             raise
         self._taken.append(action)
+        return _RECORDED
 
 
 #: What a task of ``dispatch_parallel`` may say besides ``type``.

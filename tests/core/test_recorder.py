@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -152,3 +153,39 @@ class TestRefusals:
 
         with pytest.raises(HandlerError, match=re.escape(f"dispatch_task: {message}")):
             Recorder().dispatch_task(**task)
+
+
+class TestAwaited:
+    """An async handler may await actions: they are recorded when they are called, awaited or not."""
+
+    ACTIONS: ClassVar[list[tuple[str, dict[str, Any]]]] = [
+        ("go_to", {"state": "done"}),
+        ("dispatch_task", {"task_type": "box", "transitions": {"success": "done"}}),
+        ("dispatch_parallel", {"tasks": [{"task_type": "box"}], "aggregate_into": "gather"}),
+        ("wait", {"seconds": 1, "then": "done"}),
+        ("await_human_approval", {"integration": "mail", "message": "?", "transitions": {"approved": "done"}}),
+        ("run_blueprint", {"name": "other", "transitions": {"success": "done"}}),
+    ]
+
+    def test_every_action_is_tried(self) -> None:
+        public = {name for name in vars(Recorder) if not name.startswith("_")}
+
+        assert {name for name, _ in self.ACTIONS} == public - {"decision"}
+
+    @pytest.mark.parametrize(("method", "arguments"), ACTIONS)
+    def test_every_action_can_be_awaited(self, method: str, arguments: dict[str, Any]) -> None:
+        awaited, called = Recorder(), Recorder()
+
+        async def handler() -> Any:
+            return await getattr(awaited, method)(**arguments)
+
+        assert asyncio.run(handler()) is None
+        getattr(called, method)(**arguments)
+        assert awaited._taken == called._taken
+
+    def test_an_awaited_action_still_raises_where_it_is_called(self) -> None:
+        async def handler(actions: Recorder) -> None:
+            await actions.go_to("a.b")
+
+        with pytest.raises(HandlerError, match="go_to: the state 'a.b'"):
+            asyncio.run(handler(Recorder()))
