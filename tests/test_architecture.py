@@ -70,6 +70,8 @@ IMPURE = {
     "time",
     "uuid",
 }
+#: Rooms that decide when something is over.
+HAVE_DEADLINES = {"broker", "orchestrator", "store", "tokens", "transport", "web"}
 #: Calls that read the clock through a module that may be imported for its types.
 CLOCKS = {"now", "utcnow", "today"}
 
@@ -203,6 +205,25 @@ def test_the_core_reads_no_clock() -> None:
         if module_of(path)[1] == "core"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS
+    ]
+
+    assert wrong == []
+
+
+def test_deadlines_go_by_the_clock_of_the_server() -> None:
+    """Hosts' clocks may be wrong: where jobs, tokens and retention are decided, the time of day is the server's."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources()
+        if module_of(path)[1] in HAVE_DEADLINES and path.relative_to(ROOT) != Path("avtomatika/store/ids.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "time"
+            and {"time", "time_ns"} & {a.name for a in node.names}
+        )
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("time.time", "time.time_ns"))
+        or (isinstance(node, ast.Call) and ast.unparse(node.func) in ("datetime.now", "datetime.today", "date.today"))
     ]
 
     assert wrong == []

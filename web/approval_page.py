@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from time import time
 
 from flask import Response, request
 
@@ -53,7 +52,7 @@ def _tell(error: AvtomatikaError) -> Response:
 
 
 def _link(sealed: str) -> Link:
-    return Link.opened(sealed, site().store.keyring.secret, now_ms=time() * 1000)
+    return Link.opened(sealed, site().store.keyring.secret, now_ms=site().store.clock.now_ms())
 
 
 def _asking(link: Link) -> Job:

@@ -30,9 +30,9 @@ _OPEN = frozenset({"dashboard.show_login", "dashboard.login"})
 @routes.before_request
 def _know_who() -> Response | None:
     """Nobody gets further who is not logged in; no form is taken that is not of our own pages."""
-    session = Session.of(request, site().store.keyring.secret)
+    session = Session.of(request, site().store.keyring.secret, now_ms=site().store.clock.now_ms())
     who = None if session is None else session.who(site().clients)
-    g.session = session or Session.new()
+    g.session = session or Session.new(now_ms=site().store.clock.now_ms())
     if who is not None:
         g.caller = who
     elif request.endpoint not in _OPEN:
@@ -71,7 +71,7 @@ def login() -> Response:
     except Unauthorized:
         site().logins.failed(address)
         return _login_page("No client has this token.", status=HTTPStatus.FORBIDDEN)
-    session = Session.new(who, site().clients)
+    session = Session.new(who, site().clients, now_ms=site().store.clock.now_ms())
     return session.keep(_to("dashboard.show_approvals"), site().store.keyring.secret)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -28,6 +28,8 @@ from avtomatika.errors import (
     Unavailable,
 )
 from avtomatika.schemas.api_fields import rfc3339
+
+from .site import site
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
         case Unavailable():
             return {"Retry-After": str(error.retry_after_seconds)}
         case QuotaExceeded():
-            return {"Retry-After": str(max(1, round((error.renews - datetime.now(UTC)).total_seconds())))}
+            return {"Retry-After": str(max(1, round((error.renews - site().store.clock.now()).total_seconds())))}
         case NoRoute():
             return {"Retry-After": "2"}
     return {}

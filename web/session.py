@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hmac import compare_digest
 from secrets import token_urlsafe
-from time import time
 
 import orjson
 from flask import Request, Response, request
@@ -34,18 +33,18 @@ class Session:
     mark: str | None = None
 
     @classmethod
-    def new(cls, client: Client | None = None, clients: Clients | None = None) -> Session:
+    def new(cls, client: Client | None = None, clients: Clients | None = None, *, now_ms: int) -> Session:
         """One that begins now; *client* is one of *clients*."""
         name = None if client is None else client.name
         mark = None if name is None or clients is None else clients.mark(name)
-        return cls(token_urlsafe(16), round((time() + _SECONDS) * 1000), name, mark)
+        return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, name, mark)
 
     @classmethod
-    def of(cls, asked: Request, secret: GroupSecret) -> Session | None:
+    def of(cls, asked: Request, secret: GroupSecret, *, now_ms: int) -> Session | None:
         """The one that *asked* comes with, if it is (still) good."""
         text = secret.unsealed(_PURPOSE, asked.cookies.get(COOKIE, ""))
         session = None if text is None else cls(*orjson.loads(text))
-        return session if session is not None and time() * 1000 < session.expires_ms else None
+        return session if session is not None and now_ms < session.expires_ms else None
 
     def who(self, clients: Clients) -> Client | None:
         """The client who is logged in."""

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Collection
 from threading import Event
-from time import monotonic, time
+from time import monotonic
 
 from avtomatika.broker import Delivery, Intake
 from avtomatika.broker.backoff import pause_seconds
@@ -113,7 +113,9 @@ class Cleaning:
         if not self._upkeep.claim("aged-files", seconds=_AGED_EVERY_SECONDS):
             return
         try:
-            removed = self._cleaner.remove_older(round((time() - max_age_seconds) * 1000), in_use=self._in_use)
+            removed = self._cleaner.remove_older(
+                self._store.clock.now_ms() - round(max_age_seconds * 1000), in_use=self._in_use
+            )
         except TransientError:
             self._upkeep.let_go("aged-files")
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from time import time_ns
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, NotFound
@@ -21,7 +20,7 @@ _BATCH = 200
 def look_after_quarantine(store: Store, upkeep: Upkeep) -> None:
     """Give up what rests for too long; one orchestrator does it, once an hour."""
     if upkeep.claim("quarantine", seconds=_EVERY_SECONDS):
-        give_up(store, now_ms=time_ns() // 1_000_000)
+        give_up(store, now_ms=store.clock.now_ms())
 
 
 def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> int:

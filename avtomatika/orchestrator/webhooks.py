@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from dataclasses import dataclass
-from time import monotonic, time, time_ns
+from time import monotonic
 
 from avtomatika.broker import Delivery, Intake
 from avtomatika.broker.backoff import pause_seconds
@@ -39,6 +39,7 @@ class _Sending:
     delivery: Delivery
     webhook: WebhookMessage
     target: Target
+    at_seconds: int
 
 
 class Webhooks:
@@ -93,7 +94,7 @@ class Webhooks:
             return
         if not self._records.is_its_turn(delivery.tag, webhook):
             self._intake.release([delivery.tag])
-        elif is_too_late(webhook, now_ms=_now_ms()):
+        elif is_too_late(webhook, now_ms=self._records.clock.now_ms()):
             self._settle(delivery, webhook, _given_up(webhook, "it could not be told within a day"))
         else:
             self._send(delivery, webhook)
@@ -111,12 +112,12 @@ class Webhooks:
         if self._secret is None and not self._warned:
             logger.warning("WEBHOOK_SECRET is not set: webhooks are sent without a signature")
             self._warned = True
-        sending = _Sending(delivery, webhook, target)
+        sending = _Sending(delivery, webhook, target, self._records.clock.now_ms() // 1000)
         self._runner.submit([Call(sending, lambda: self._post(sending), is_async=True)])
 
     async def _post(self, sending: _Sending) -> int:
         body = body_of(sending.webhook)
-        headers = headers_of(sending.webhook, body, now_seconds=int(time()), secret=self._secret)
+        headers = headers_of(sending.webhook, body, now_seconds=sending.at_seconds, secret=self._secret)
         return await self._poster.post(sending.target, headers, body)
 
     # ------------------------------------------------------------ what became of it
@@ -138,7 +139,7 @@ class Webhooks:
             return
         reason = _reason(outcome.raised)
         is_final = isinstance(outcome.raised, NotDelivered) and outcome.raised.is_final
-        delay_seconds = None if is_final else next_attempt_in(webhook, now_ms=_now_ms())
+        delay_seconds = None if is_final else next_attempt_in(webhook, now_ms=self._records.clock.now_ms())
         if delay_seconds is None:
             self._settle(delivery, webhook, _given_up(webhook, reason))
             return
@@ -189,7 +190,3 @@ def _reason(error: BaseException) -> str:
         return str(error)
     logger.error("a webhook could not be sent", exc_info=error)
     return f"it could not be sent: {type(error).__name__}"
-
-
-def _now_ms() -> int:
-    return time_ns() // 1_000_000

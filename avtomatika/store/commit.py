@@ -16,6 +16,7 @@ from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.scripts import Call
 
 from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
+from .clock import ServerClock
 from .keys import Keys
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
 from .records import as_dict, dump_doc, dump_entry, dump_init
@@ -84,12 +85,13 @@ def commit_call(
     keys: Keys,
     router: Router,
     secret: GroupSecret,
+    clock: ServerClock,
     job_ttl_ms: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
 ) -> Call:
     """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
     job, step = commit.step.job, commit.step
-    sent = _sent(commit, router, secret)
+    sent = _sent(commit, router, secret, clock)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
     args = _Arguments(_scalars(commit, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads)))
     args.add_items([route.version for route in sent.routes.values()])
@@ -178,14 +180,14 @@ class _Sent:
             self.payloads.append((payload, str(message.headers.get("x-group", ""))))
 
 
-def _sent(commit: Commit, router: Router, secret: GroupSecret) -> _Sent:
+def _sent(commit: Commit, router: Router, secret: GroupSecret, clock: ServerClock) -> _Sent:
     """All messages of *commit*; word that the branches are joined comes last."""
     step, sent = commit.step, _Sent(router)
     for outgoing in step.outgoing:
-        sent.add(message_of(step.job, outgoing, secret, version=commit.before.version + 1))
+        sent.add(message_of(step.job, outgoing, secret, version=commit.before.version + 1, clock=clock))
     if step.child is not None:
         for outgoing in step.child.outgoing:
-            sent.add(message_of(step.child.job, outgoing, secret, version=1))
+            sent.add(message_of(step.child.job, outgoing, secret, version=1, clock=clock))
     if step.joined is not None:
         sent.add(step_message(step.joined, secret))
     return sent

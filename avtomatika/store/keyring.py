@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import secrets
 from threading import Lock
-from time import monotonic, time
+from time import monotonic
 
 from avtomatika.core.signing import GroupSecret
 from avtomatika.transport import Server
 
+from .clock import ServerClock
 from .keys import Keys
 from .scripts import read_all
 
@@ -32,6 +33,7 @@ class Keyring:
         self._kept: GroupSecret | None = None
         self._announced: str | None = None
         self._looked_at = 0.0
+        self._clock = ServerClock(server)
         self._lock = Lock()
 
     @property
@@ -47,9 +49,12 @@ class Keyring:
 
     def fingerprints(self) -> dict[str, float]:
         """Of the secrets that processes of this group have begun to use within a day: fingerprint -> when (seconds)."""
+        oldest = self._clock.now_ms() / 1000 - _REMEMBERED_SECONDS
+        return {name: at for name, at in self._all_fingerprints().items() if at > oldest}
+
+    def _all_fingerprints(self) -> dict[str, float]:
         [fields] = read_all(self._server, [("HGETALL", self._keys.fingerprints())])
-        found = {name.decode(): float(at) for name, at in zip(fields[::2], fields[1::2], strict=True)}
-        return {name: at for name, at in found.items() if time() - at < _REMEMBERED_SECONDS}
+        return {name.decode(): float(at) for name, at in zip(fields[::2], fields[1::2], strict=True)}
 
     def _kept_by_server(self) -> GroupSecret:
         if self._kept is not None and monotonic() - self._looked_at < _LOOK_EVERY_SECONDS:
@@ -64,8 +69,12 @@ class Keyring:
         return self._kept
 
     def _announce(self, secret: GroupSecret) -> None:
-        others = self.fingerprints().keys() - {secret.fingerprint}
-        read_all(self._server, [("HSET", self._keys.fingerprints(), secret.fingerprint, int(time()))])
+        key, now = self._keys.fingerprints(), self._clock.now_ms() // 1000
+        known = self._all_fingerprints()
+        outdated = [name for name, at in known.items() if at <= now - _REMEMBERED_SECONDS]
+        others = known.keys() - {secret.fingerprint, *outdated}
+        forget = [("HDEL", key, *outdated)] if outdated else []
+        read_all(self._server, [*forget, ("HSET", key, secret.fingerprint, now)])
         if others and self._announced is None:
             logger.warning(
                 "SECRET_KEY here is not that of every process which began within a day: what one side signs, the other "

@@ -13,14 +13,16 @@ from avtomatika.core.step import SendEvent, SendTask, SendWebhook
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing
 
+from .clock import ServerClock
 
-def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int) -> Outgoing:
+
+def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:
     """What a step of *job* sends, with the commit that makes its *version*."""
     match outgoing:
         case SendTask(task):
             return task_message(job, task, secret)
         case SendWebhook(job_then):
-            return webhook_message(wire.WebhookMessage.of(job_then, version=version), secret)
+            return webhook_message(wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms()), secret)
         case SendEvent():
             return step_message(outgoing, secret)
         case _:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Any
 
@@ -24,6 +23,7 @@ from avtomatika.transport.scripts import Call
 from . import standing
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
+from .clock import ServerClock
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, Quota, create_call, first_step
 from .ids import new_job_id
@@ -76,6 +76,7 @@ class Store:
         self._job_ttl_ms = job_ttl_seconds * 1000
         self._cleanups = cleanups
         self._memory = ServerMemory(server)
+        self.clock = ServerClock(server)
         #: The workers that these jobs are for, the plans that they have, and how they fare.
         self.registry = Registry(server, prefix=prefix)
         self.queues = Queues(server, router)
@@ -107,7 +108,7 @@ class Store:
         """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
         self._memory.refuse_when_full()
         steps = [first_step(new, new_job_id(self._group)) for new in news]
-        quota = None if monthly is None else Quota.of(monthly, now=datetime.now(UTC))
+        quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
 
         def call() -> Call:
             secret = self.keyring.secret
@@ -171,6 +172,7 @@ class Store:
                         keys=self._keys,
                         router=self._router,
                         secret=secret,
+                        clock=self.clock,
                         job_ttl_ms=self._job_ttl_ms,
                         cleanups=self._cleanups,
                     )

@@ -8,6 +8,7 @@ from avtomatika.schemas.wire import WebhookMessage
 from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call
 
+from .clock import ServerClock
 from .keyring import Keyring
 from .keys import Keys
 from .messages import webhook_message
@@ -23,6 +24,7 @@ class WebhookRecords:
 
     def __init__(self, server: Server, router: Router, *, keyring: Keyring | None = None, prefix: str = "avt:") -> None:
         self._server = server
+        self.clock = ServerClock(server)
         self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
         self._keys = Keys(prefix)

@@ -49,7 +49,10 @@ class SplitStore(Store):
 
     def _send(self, commit: Commit) -> None:
         job = commit.step.job
-        sent = [message_of(job, each, self.keyring.secret, version=job.version) for each in commit.step.outgoing]
+        sent = [
+            message_of(job, each, self.keyring.secret, version=job.version, clock=self.clock)
+            for each in commit.step.outgoing
+        ]
         INTAKE.settle_many([(sent, [cause.tag for cause in commit.causes])])
 
 

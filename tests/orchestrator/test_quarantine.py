@@ -79,13 +79,13 @@ def test_a_wish_of_another_quarantine_is_ignored() -> None:
     assert now.job.status == "failed"
 
 
-def test_an_orchestrator_looks_once_an_hour(stage: Callable[..., Stage], monkeypatch: Any) -> None:
+def test_an_orchestrator_looks_once_an_hour(stage: Callable[..., Stage]) -> None:
     house = stage(bp)
     [job] = resting_jobs(house, 1)
-    monkeypatch.setattr("avtomatika.orchestrator.quarantine.time_ns", lambda: after(31) * 1_000_000)
     house.orchestrators.clear()
     with redis.Redis.from_url(house.url) as server:  # the hour is over
         server.delete(Keys().claim("quarantine"))
+        server.hset(Keys().job(job.id), "updated", after(-31))
     house.orchestrator()
 
     assert house.turn_until_status(job.id, "failed").error is not None

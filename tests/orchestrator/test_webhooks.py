@@ -290,7 +290,7 @@ def test_after_a_day_it_is_given_up_and_the_next_one_goes(post: Post) -> None:
 
 
 def message(job: Job, url: str) -> wire.WebhookMessage:
-    return wire.WebhookMessage.of(job.evolve(webhook_url=url, webhooks=1), version=job.version)
+    return wire.WebhookMessage.of(job.evolve(webhook_url=url, webhooks=1), version=job.version, now_ms=job.updated_ms)
 
 
 def send(post: Post, webhook: wire.WebhookMessage, secret: GroupSecret | None = None) -> None:

@@ -86,6 +86,14 @@ def test_a_secret_that_nobody_began_to_use_within_a_day_is_forgotten(process: Pr
     assert process("one").fingerprints() == {}
 
 
+def test_secrets_of_the_past_do_not_gather_on_the_server(process: Process, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:secret:fingerprints", mapping={f"old{number}": 1 for number in range(50)})
+        secret = process("planted").secret
+
+        assert client.hkeys("avt:secret:fingerprints") == [secret.fingerprint.encode()]
+
+
 def test_for_want_of_a_secret_the_log_says_who_keeps_it(process: Process, caplog: pytest.LogCaptureFixture) -> None:
     assert process().secret
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import time
 from typing import Any
 
 from flask import url_for
@@ -38,7 +37,7 @@ def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Make a link to a page where whoever has it can decide what the job asks"""
     job = callers_job(job_id)
     asked, waiting = site().store.approval(job), waiting_for(job)
-    expires_ms = round((time() + wanted["expires_in"]) * 1000)
+    expires_ms = site().store.clock.now_ms() + round(wanted["expires_in"] * 1000)
     if waiting is not None and waiting.until_ms is not None:
         expires_ms = min(expires_ms, waiting.until_ms)
     link = Link(asked.token, expires_ms)

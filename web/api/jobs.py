@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from time import time_ns
 from typing import Any
 
 from flask import Response, jsonify
@@ -81,7 +80,7 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     """Draw the graph of the job's blueprint with the path that the job took"""
     job = callers_job(job_id)
     plan = site().plan(job.blueprint)
-    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=time_ns() // 1_000_000)
+    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=site().store.clock.now_ms())
     return graph_response(plan, format=wanted["format"], over=path)
 
 

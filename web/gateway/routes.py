@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from http import HTTPStatus
 from math import isfinite
-from time import time
 from typing import Any
 
 import orjson
@@ -105,7 +104,7 @@ def next_task(worker_id: str) -> Response:
     if poll.task is None:
         gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
         return Response(status=HTTPStatus.NO_CONTENT)
-    return _json(task_body(poll, now_seconds=time()))
+    return _json(task_body(poll, now_seconds=site().store.clock.now_ms() / 1000))
 
 
 @routes.post("/workers/<worker_id>/tasks/adopt")

@@ -9,7 +9,7 @@ from avtomatika.core.job import Job, Json
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import attempt, count, identifier, json_object, text
 
-from .body import dump, load_own, now_ms, read
+from .body import dump, load_own, read
 
 _FIELDS = (
     identifier("job_id"),
@@ -41,9 +41,8 @@ class WebhookMessage:
     postponed: int = 0
 
     @classmethod
-    def of(cls, job: Job, *, version: int) -> WebhookMessage:
+    def of(cls, job: Job, *, version: int, now_ms: int) -> WebhookMessage:
         """What is to be told of *job*, which a commit makes *version* of."""
-        at_ms = now_ms()
         shown = {
             "id": job.id,
             "status": job.status,
@@ -55,9 +54,9 @@ class WebhookMessage:
             "retry_of": job.retry_of,
             "version": version,
             "created_at": job.created_ms,
-            "updated_at": at_ms,
+            "updated_at": now_ms,
         }
-        return cls(job.id, job.webhooks, str(job.webhook_url), f"job.{job.status}", at_ms, shown)
+        return cls(job.id, job.webhooks, str(job.webhook_url), f"job.{job.status}", now_ms, shown)
 
     @property
     def id(self) -> str:

@@ -1,0 +1,34 @@
+"""The clock of the server: the only one that deadlines and retention go by. Clocks of hosts may be wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import monotonic
+
+from avtomatika.transport import Server
+
+from .scripts import read_all
+
+#: How often the server is asked; in between, the host's monotonic clock counts on.
+_ASK_EVERY_SECONDS = 10.0
+
+
+class ServerClock:
+    """Threads may share it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        #: Milliseconds of the server's clock, and of the monotonic clock at that moment in seconds.
+        self._read: tuple[int, float] | None = None
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch. Raises Unavailable if the server must be asked and does not answer."""
+        read = self._read
+        if read is None or monotonic() - read[1] >= _ASK_EVERY_SECONDS:
+            [(seconds, microseconds)] = read_all(self._server, [("TIME",)])
+            read = self._read = int(seconds) * 1000 + int(microseconds) // 1000, monotonic()
+        return read[0] + round((monotonic() - read[1]) * 1000)
+
+    def now(self) -> datetime:
+        """The same as a time in UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
