@@ -36,8 +36,8 @@ def opened(root: str, parts: Sequence[str]) -> Iterator[int]:
         for number, part in enumerate(parts, start=1):
             path = "/".join([root, *parts[:number]])
             below = _open(part, descriptor, path, is_last=number == len(parts))
-            os.close(descriptor)
-            descriptor = below
+            above, descriptor = descriptor, below
+            os.close(above)
         _check(os.fstat(descriptor), "/".join([root, *parts]), device)
         yield descriptor
     finally:

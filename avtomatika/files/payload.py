@@ -66,7 +66,11 @@ class PayloadFolder:
         return folder
 
     def remove_task_folder(self, folder: TaskFolder) -> None:
-        self._in_use.discard(folder)
+        """Remove a folder once: a closed payload folder has removed those of the tasks that still run."""
+        try:
+            self._in_use.remove(folder)
+        except KeyError:
+            return
         folder.remove()
 
     def remove_left(self, prefix: str) -> None:

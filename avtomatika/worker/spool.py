@@ -96,9 +96,8 @@ class Spool:
         with self._lock:
             for folder in list(self._locks):
                 self._let_go(folder)
-            for descriptor in self._locks.values():
-                os.close(descriptor)
-            self._locks.clear()
+            while self._locks:
+                os.close(self._locks.popitem()[1])
             self._own = None
 
     # ------------------------------------------------------------ inside; the lock is held
@@ -145,7 +144,8 @@ class Spool:
         """Remove a folder that has nothing in it any more."""
         with contextlib.suppress(OSError):
             folder.rmdir()
-            os.close(self._locks.pop(folder))
+            if (descriptor := self._locks.pop(folder, None)) is not None:
+                os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,3 +133,16 @@ def test_closing_removes_what_was_given_up(payload: Path) -> None:
     folder.close()
 
     assert os.listdir(payload / "tasks") == []
+
+
+def test_a_skill_that_ends_after_its_worker_closes_no_descriptor_of_others(payload: Path) -> None:
+    folder = PayloadFolder(payload)
+    task_folder = folder.make_task_folder("t-1")
+    folder.close()
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+
+    folder.remove_task_folder(task_folder)
+
+    for descriptor in others:
+        os.fstat(descriptor)
+        os.close(descriptor)

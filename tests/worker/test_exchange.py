@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic, sleep
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from avtomatika.errors import Unavailable
 from avtomatika.worker.config import Address
+from avtomatika.worker.links import exchange as exchange_module
 from avtomatika.worker.links.exchange import Exchange
 
 
@@ -37,8 +40,33 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(204)
         self.end_headers()
 
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
     def log_message(self, format: str, *args: Any) -> None:
         return
+
+
+@contextmanager
+def dripping(listener: socket.socket, beginning: bytes) -> Iterator[None]:
+    """Answers the first connection with *beginning*, then a byte every 50 ms until the end."""
+    over = threading.Event()
+
+    def serve() -> None:
+        connected, _ = listener.accept()
+        with connected, suppress(OSError):
+            connected.sendall(beginning)
+            while not over.wait(0.05):
+                connected.sendall(b" ")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.fixture
@@ -85,6 +113,31 @@ def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange:
 
     assert monotonic() - begun < 20
     assert server.paths == ["/slow"]
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"]
+)
+def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_module, "_TIMEOUT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener, dripping(listener, beginning):
+        exchange = Exchange(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"), {})
+        begun = monotonic()
+        with pytest.raises(Unavailable, match="timed out"):
+            exchange.ask("GET", "/")
+        exchange.close()
+
+    assert monotonic() - begun < 5 * 0.3
+
+
+def test_no_content_is_no_answer_to_a_request_with_a_body(exchange: Exchange) -> None:
+    with pytest.raises(Unavailable, match="204"):
+        exchange.ask("POST", "/", {"worker_id": "w-1"})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("9" * 5000, 60), ("soon", 0), ("-1", 0), ("²", 0)])
+def test_a_pause_that_a_server_asks_for_is_bounded(text: str, seconds: int) -> None:
+    assert exchange_module._seconds(text) == seconds
 
 
 def test_after_an_abort_the_next_request_goes_out(server: Server, exchange: Exchange) -> None:

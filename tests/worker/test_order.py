@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import pytest
+
 from avtomatika.worker.config import Mode
-from avtomatika.worker.links.order import LinkView, Memory, Turn, in_charge, next_turn
+from avtomatika.worker.links.order import LinkView, Memory, Turn, in_charge, next_turn, with_taken
 
 READY = LinkView(is_ready=True)
 ILL = LinkView(is_healthy=False, since=0)
@@ -67,9 +69,44 @@ def test_turns_are_shared_by_weight_and_evenly_mixed() -> None:
         turn, memory = next_turn(Mode.ROUND_ROBIN, links, free=1, memory=memory, now=0)
         assert turn is not None
         chosen.append(turn.link)
+        memory = with_taken(memory, links, turn.link, 1)
 
     assert Counter(chosen) == {0: 30, 1: 10}
     assert all(1 in chosen[first : first + 4] for first in range(0, 40, 4))
+
+
+def test_weights_hold_while_slots_are_free() -> None:
+    links = [replace(READY, weight=3), READY]
+    memory, taken = Memory(), Counter[int]()
+    asking: list[int] = []
+    for _ in range(100):  # every request takes one task, and both links ask at the same time where they may
+        while True:
+            turn, memory = next_turn(Mode.ROUND_ROBIN, links, free=100, memory=memory, now=0)
+            if turn is None:
+                break
+            links[turn.link] = replace(links[turn.link], is_ready=False, asking=1)
+            asking.append(turn.link)
+        place = asking.pop(0)
+        links[place] = replace(links[place], is_ready=True, asking=0)
+        memory = with_taken(memory, links, place, 1)
+        taken[place] += 1
+
+    assert taken[0] == pytest.approx(75, abs=1)
+
+
+def test_a_link_does_not_make_up_for_all_that_it_missed() -> None:
+    links, memory = [replace(READY, weight=3), READY], Memory()
+    for _ in range(1000):
+        memory = with_taken(memory, links, 1, 1)
+
+    chosen = []
+    for _ in range(20):
+        turn, memory = next_turn(Mode.ROUND_ROBIN, links, free=1, memory=memory, now=0)
+        assert turn is not None
+        memory = with_taken(memory, links, turn.link, 1)
+        chosen.append(turn.link)
+
+    assert 1 in chosen
 
 
 def test_links_that_had_nothing_wait_all_at_the_same_time_and_hold_no_slot() -> None:

@@ -12,7 +12,7 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequest, NotFound, Unauthorized
+from avtomatika.errors import InvalidRequest, Unauthorized, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.config import Address
@@ -24,6 +24,9 @@ from .presence import Identity
 from .turns import Seat
 
 logger = logging.getLogger(__name__)
+
+#: How much of an unexpected answer is told.
+_SHOWN = 120
 
 
 class Deliveries:
@@ -66,14 +69,19 @@ class Deliveries:
 
     def bring(self, letter: Letter) -> None:
         """Bring one result; raises what says that it may be taken later."""
-        refusals = (InvalidRequest, NotFound) if self._is_ours(letter) else (InvalidRequest, NotFound, Unauthorized)
+        refusals = (InvalidRequest,) if self._is_ours(letter) else (InvalidRequest, Unauthorized)
         try:
             answer = self._fellows.ask("/_worker/tasks/result", letter.content) or {}
         except refusals as error:
             logger.error("task %s: %s; its result is given up", letter.task_id, error)
         else:
-            if answer.get("status") == "ignored":
-                logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
+            match answer.get("status"):
+                case "accepted":
+                    pass
+                case "ignored":
+                    logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
+                case _:  # something else than an orchestrator has answered
+                    raise Unavailable(f"the result of task {letter.task_id} was not taken: {str(answer)[:_SHOWN]}")
         self.in_hand.pop(letter.task_id, None)
 
     def _is_ours(self, letter: Letter) -> bool:

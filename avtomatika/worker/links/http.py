@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
@@ -35,6 +35,10 @@ _BEAT_SECONDS = 5.0
 _FIRST_BEAT_SECONDS = 0.5
 #: How long the asking thread waits for its turn before it looks whether it shall stop.
 _TURN_SECONDS = 1.0
+#: A poll that was to be held ends no sooner.
+_SHORTEST_POLL_SECONDS = 0.25
+#: How much of an unexpected answer is logged.
+_SHOWN = 120
 #: So much longer than its own tasks may take a link is there for those of others ...
 _GRACE_SECONDS = 2.0
 #: ... and looks so often whether there are any.
@@ -99,7 +103,7 @@ class HttpLink:
                     self._register(self._asking)
                 if self._turn():
                     failures = 0
-            except AvtomatikaError as error:
+            except Exception as error:  # whatever it is: this loop has to go on
                 if not self._stopping.is_set():
                     failures += 1
                     self._fail(error, failures)
@@ -107,6 +111,7 @@ class HttpLink:
     def _register(self, exchange: Exchange) -> None:
         body = self._identity.registration() | {"current_tasks": self._seat.in_hand()}
         answer = exchange.ask("POST", "/_worker/workers/register", body) or {}
+        self._check(answer, "registered")
         lease_seconds: Any = answer.get("lease_seconds")
         is_known = isinstance(lease_seconds, int | float) and lease_seconds > 0
         self._beat_seconds = min(_BEAT_SECONDS, lease_seconds / 4) if is_known else _BEAT_SECONDS
@@ -118,15 +123,22 @@ class HttpLink:
         self._pulse.now()
         logger.info("registered with %s", self._address)
 
+    def _check(self, answer: Mapping[str, Any], status: str) -> None:
+        """Raises Unavailable where something else than an orchestrator answers."""
+        if answer.get("status") != status:
+            raise Unavailable(f"{self._address} answers without status {status!r}: {str(dict(answer))[:_SHOWN]}")
+
     def _turn(self) -> bool:
         """Ask once, if it is our turn; whether it was."""
         self._runtime.move("intake")
         turn = self._seat.take(_TURN_SECONDS)
         if turn is None:
             return False
-        taken = 0
+        taken, asked_at = 0, monotonic()
         try:
             polled = self._ask(turn.wait_seconds)
+            if polled is None and monotonic() - asked_at < min(turn.wait_seconds, _SHORTEST_POLL_SECONDS):
+                self._stopping.wait(_SHORTEST_POLL_SECONDS)  # it was asked to wait, and did not
             if polled is not None:
                 self._deliveries.in_hand[polled.task.task_id] = polled.task
                 self._seat.wait_for_slot(turn, self._stopping.is_set)
@@ -151,13 +163,14 @@ class HttpLink:
         self._runtime.start([(task, polled)])
         return 1
 
-    def _fail(self, error: AvtomatikaError, failures: int) -> None:
+    def _fail(self, error: Exception, failures: int) -> None:
         self._is_registered = False
         self._seat.failed()
         seconds = pause_seconds(failures)
         if isinstance(error, Unavailable):
             seconds = max(seconds, error.retry_after_seconds)
-        logger.warning("%s; trying again in %.1f s", error, seconds)
+        trace = None if isinstance(error, AvtomatikaError) else error
+        logger.warning("%s; trying again in %.1f s", error, seconds, exc_info=trace)
         self._stopping.wait(seconds)
 
     # ------------------------------------------------------------ keep
@@ -171,9 +184,9 @@ class HttpLink:
             except NotFound:  # it has forgotten us
                 self._is_registered = False
                 self._asking.abort()
-            except AvtomatikaError as error:
+            except Exception as error:  # whatever it is: this loop has to go on
                 if self._is_registered and not self._stopping.is_set():
-                    logger.warning("%s", error)
+                    logger.warning("%s", error, exc_info=None if isinstance(error, AvtomatikaError) else error)
                     self._seat.failed()
                     self._is_registered = False
                     self._asking.abort()
@@ -182,6 +195,7 @@ class HttpLink:
         named = self._seat.in_hand()
         body = self._presence.heartbeat(status=status) | {"current_tasks": named, "hands_back": hands_back}
         answer = self._beating.ask("PATCH", f"/_worker/workers/{self._identity.worker_id}", body) or {}
+        self._check(answer, "ok")
         unwanted = answer.get("cancel_task_ids")
         if isinstance(unwanted, list) and unwanted:
             self._cancel(lambda assignment: assignment.task.task_id in unwanted)

@@ -1,8 +1,8 @@
 """Whose turn it is: which link may ask for tasks now, and for how long. Pure: the clock is handed in.
 
 FAILOVER: the first healthy link of the list is in charge and waits for tasks; the others are asked now and then, so
-that nothing is stranded there. ROUND_ROBIN: links that have tasks take turns by weight; those that had none all wait at
-the same time, so that nobody stands behind an idle one.
+that nothing is stranded there. ROUND_ROBIN: the next task of links that have some is taken by weighted fair queueing;
+links that had none all wait at the same time, so that no link is delayed by an idle one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ STANDBY_EVERY_SECONDS = 5.0
 WAIT_SECONDS = 20.0
 #: ... and where a better link may come back meanwhile.
 SHORT_WAIT_SECONDS = 4.0
+#: How many tasks for each unit of weight a link may be behind another one, and makes up for.
+_MAX_LAG = 4.0
 _LONG_AGO = float("-inf")
 
 
@@ -30,7 +32,7 @@ class LinkView:
     """A link as the order sees it; times are of one monotonic clock, in seconds.
 
     A link is taken for healthy until it fails, or until *trusted_until* where it has not worked by then. It is dry when
-    it had nothing the last time.
+    it had nothing the last time. *asking* is the number of tasks that it asks for at the moment.
     """
 
     weight: int = 1
@@ -38,6 +40,7 @@ class LinkView:
     since: float = _LONG_AGO
     is_ready: bool = False
     is_dry: bool = False
+    asking: int = 0
     asked_at: float = _LONG_AGO
     trusted_until: float = float("inf")
 
@@ -61,10 +64,21 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is kept between two turns: who is in charge, and what each link has to its credit."""
+    """What is kept between two turns: who is in charge, and the virtual time of each link, in tasks for each unit of
+    its weight."""
 
     in_charge: int | None = None
-    credits: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
+
+    def time(self, place: int) -> float:
+        return self.times[place] if self.times else 0.0
+
+
+def with_taken(memory: Memory, links: Sequence[LinkView], place: int, tasks: int) -> Memory:
+    """*memory* after the link at *place* has taken *tasks*."""
+    times = [memory.time(each) + (tasks / link.weight if each == place else 0) for each, link in enumerate(links)]
+    earliest = max(times) - _MAX_LAG  # a link that had nothing for a while does not make up for all of it
+    return replace(memory, times=tuple(max(time, earliest) for time in times))
 
 
 def next_turn(
@@ -100,12 +114,15 @@ def _round_robin(links: Sequence[LinkView], memory: Memory) -> tuple[Turn | None
     dry = next((place for place, link in enumerate(links) if link.may_ask and link.is_dry), None)
     if dry is not None:  # it takes nobody's slot by waiting, and would never be asked while others are rich
         return Turn(dry, wait_seconds=WAIT_SECONDS, reserves=False), memory
-    rich = [place for place, link in enumerate(links) if link.may_ask]
+    rich = [place for place, link in enumerate(links) if link.is_healthy and not link.is_dry]
+    rich = [place for place in rich if links[place].is_ready or links[place].asking]
     if not rich:
         return None, memory
-    credits = list(memory.credits) or [0] * len(links)
-    for place in rich:
-        credits[place] += links[place].weight
-    chosen = max(rich, key=lambda place: credits[place])
-    credits[chosen] -= sum(links[place].weight for place in rich)
-    return Turn(chosen), replace(memory, credits=tuple(credits))
+
+    def finish(place: int) -> tuple[float, bool]:
+        """The virtual time at which its next task would be done."""
+        link = links[place]
+        return memory.time(place) + (link.asking + 1) / link.weight, not link.is_ready
+
+    chosen = min(rich, key=finish)
+    return (Turn(chosen) if links[chosen].is_ready else None), memory

@@ -12,7 +12,7 @@ from typing import Any
 from avtomatika.worker.config import Address, Mode
 
 from .groups import Groups
-from .order import TRUSTED_SECONDS, LinkView, Memory, Turn, in_charge, next_turn
+from .order import TRUSTED_SECONDS, LinkView, Memory, Turn, in_charge, next_turn, with_taken
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ class Turns:
         """A turn is over; *taken* tasks of it run already."""
         with self._changed:
             self._reserved.pop(turn.link, None)
-            self._see(turn.link, is_dry=taken == 0)
+            self._see(turn.link, is_dry=taken == 0, asking=0)
+            self._memory = with_taken(self._memory, self._links, turn.link, taken)
             self._changed.notify_all()
 
     def wait_for_slot(self, turn: Turn, is_stopping: Callable[[], bool]) -> None:
@@ -165,7 +166,7 @@ class Turns:
             if turn is None:
                 return
             self._given[turn.link] = turn
-            self._see(turn.link, is_ready=False, asked_at=now)
+            self._see(turn.link, is_ready=False, asking=turn.tasks, asked_at=now)
             if turn.reserves:
                 self._reserved[turn.link] = turn.tasks
             self._changed.notify_all()
