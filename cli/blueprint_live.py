@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import click
 from avtomatika import broker
 from avtomatika.broker import Difference, QueueChange
 from avtomatika.core.plan import Plan
-from avtomatika.core.succession import missing, plan_name
+from avtomatika.core.succession import missing, plan_name, states_needed
 from avtomatika.core.traffic import Traffic
 from avtomatika.store import Store, needed_by
 
@@ -59,14 +60,18 @@ class Stuck:
 
 
 def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
-    """Print which jobs *plans* could not go on with; whether there are none."""
+    """Print which jobs *plans* could not go on with, and how many need their retired states; whether all can go on."""
     by_name = {plan.blueprint: plan for plan in plans}
     found: dict[tuple[str, str], Stuck] = {}
+    in_retired: Counter[tuple[str, str]] = Counter()
     looked = 0
     with closing(Store.connect(str(join_local().redis_url))) as store:
         for job in (job for page in store.plans.unfinished() for job in page):
             plan = by_name.get(job.blueprint)
-            if plan is None or plan.plan8 == job.plan8:
+            if plan is None:
+                continue
+            in_retired.update((plan.blueprint, state) for state in states_needed(job) if _is_retired(plan, state))
+            if plan.plan8 == job.plan8:
                 continue
             looked += 1
             for what in missing(plan, job):
@@ -79,7 +84,22 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
         print_table([stuck.as_row() for stuck in found.values()], _STUCK_COLUMNS)
     else:
         click.echo(f"{looked} jobs of earlier plans: all can go on")
+    if not as_json:
+        _print_retired(plans, in_retired)
     return not found
+
+
+def _is_retired(plan: Plan, state: str) -> bool:
+    return state in plan.states and plan.states[state].is_retired
+
+
+def _print_retired(plans: Sequence[Plan], needed_by: Mapping[tuple[str, str], int]) -> None:
+    for plan in plans:
+        for state in plan.states:
+            if _is_retired(plan, state):
+                jobs = needed_by.get((plan.blueprint, state), 0)
+                use = f"{jobs} jobs still need it" if jobs else "no job needs it, its handler can be removed"
+                click.echo(f"{plan.blueprint}: retired state {state!r}: {use}")
 
 
 # ---------------------------------------------------------------- plan

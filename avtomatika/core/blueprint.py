@@ -44,14 +44,17 @@ class Blueprint:
         execution_timeout: float | None = None,
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
+        max_transitions: int | None = None,
     ) -> None:
         """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say. *retry*
         says which failures of tasks are tried again, after which pauses, where their handler does not; *max_retries*
-        alone is how often."""
+        alone is how often. *max_transitions* is how many states a job may enter in a row without waiting for a task, a
+        time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``)."""
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
         self.execution_timeout_seconds = execution_timeout
+        self.max_transitions = max_transitions
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
         self._plan: Plan | None = None
@@ -61,6 +64,8 @@ class Blueprint:
             raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
         if execution_timeout is not None and not _is_seconds(execution_timeout):
             raise self._refusal(f"execution_timeout must be a number of seconds above 0, not {execution_timeout!r}")
+        if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
+            raise self._refusal(f"max_transitions must be a whole number from 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
@@ -123,6 +128,7 @@ class Blueprint:
         is_end: bool | Literal["failed"] = False,
         queue: str | None = None,
         may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
     ) -> Callable[[H], H]: ...
 
     def handler(
@@ -134,12 +140,14 @@ class Blueprint:
         is_end: bool | Literal["failed"] = False,
         queue: str | None = None,
         may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
     ) -> H | Callable[[H], H]:
         """Mark a function as the handler of the state *name* (default: the function's name).
 
         Handlers of one state with a *condition* are tried in the order of their definition, the one without comes last.
         ``is_end="failed"``, or the name ``failed``, makes an end whose jobs have failed. *queue* gives the state a step
-        queue of its own. *may_go_to* lists states that the function leads to without saying so in its source.
+        queue of its own. *may_go_to* lists states that the function leads to without saying so in its source. A
+        *retired* state is entered by no new job: its handler is kept for jobs that are in it when the code changes.
         """
 
         def make(function: Function, state: str) -> Handler:
@@ -152,6 +160,7 @@ class Blueprint:
                 end=self._end_kind(function, state, is_end),
                 queue=queue,
                 may_go_to=tuple(may_go_to or ()),
+                is_retired=retired,
             )
 
         return self._mark(name, make)
@@ -167,6 +176,7 @@ class Blueprint:
         is_end: bool | Literal["failed"] = False,
         queue: str | None = None,
         may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
     ) -> Callable[[H], H]: ...
 
     def aggregator(
@@ -176,6 +186,7 @@ class Blueprint:
         is_end: bool | Literal["failed"] = False,
         queue: str | None = None,
         may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
     ) -> H | Callable[[H], H]:
         """Mark a function as the handler of a state in which several tasks come together.
 
@@ -187,7 +198,9 @@ class Blueprint:
             self._check(function, state=state, condition=None, queue=queue, may_go_to=may_go_to)
             end = self._end_kind(function, state, is_end)
             more = tuple(may_go_to or ())
-            return Handler(function, state, end=end, queue=queue, may_go_to=more, is_aggregator=True)
+            return Handler(
+                function, state, end=end, queue=queue, may_go_to=more, is_aggregator=True, is_retired=retired
+            )
 
         return self._mark(name, make)
 

@@ -37,6 +37,7 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
         api_endpoint=blueprint.api_endpoint,
         execution_timeout_seconds=blueprint.execution_timeout_seconds,
         retry=blueprint.retry,
+        max_transitions=blueprint.max_transitions,
     )
 
 
@@ -46,7 +47,7 @@ def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) ->
     collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
     declared = {target for state in states.values() for target in state.may_go_to}
     for state in states.values():
-        if state.is_aggregator and state.name not in collected | declared:
+        if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
             message = "is an aggregator, but no dispatch_parallel or dispatch_task leads its 'success' to it"
             raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
 
@@ -85,6 +86,7 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         aggregators=_aggregators(blueprint, ways),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
+        is_retired=any(handler.is_retired for handler in handlers),
         line=handlers[0].line,
     )
 

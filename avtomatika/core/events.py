@@ -209,6 +209,20 @@ class ChildEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildQuarantined:
+    """The job *child_id* that this one waits for is quarantined by *error*; *number* tells one time from another."""
+
+    job_id: str
+    child_id: str
+    number: int
+    error: Mapping[str, Json]
+
+    @property
+    def id(self) -> str:
+        return f"quarantined:{self.child_id}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class Signal:
     """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another.
 
@@ -239,6 +253,7 @@ Event = (
     | TimeReached
     | Decision
     | ChildEnded
+    | ChildQuarantined
     | DeadLetter
     | Signal
 )

@@ -36,6 +36,7 @@ class Handler:
     queue: str | None = None
     may_go_to: tuple[str, ...] = ()
     is_aggregator: bool = False
+    is_retired: bool = False
 
     @cached_property
     def parameters(self) -> tuple[inspect.Parameter, ...]:

@@ -156,7 +156,8 @@ class Parent:
 class Job:
     """One run of a blueprint.
 
-    ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far.
+    ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far,
+    ``rush`` those entered in a row without a task, a timer, a person or another job in between.
     ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
     ``earlier_plans`` are those that it had before ``plan8``: what it waits for may still come by their keys.
     ``retry_of`` is the id of the job that this one does again. ``parent`` waits for this job, ``children`` are the ids
@@ -186,6 +187,7 @@ class Job:
     earlier_plans: tuple[str, ...] = ()
     steps: int = 0
     transitions: int = 0
+    rush: int = 0
     handler_failures: int = 0
     webhooks: int = 0
     priority: int = 0

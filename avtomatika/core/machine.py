@@ -15,6 +15,7 @@ from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, Run
 from .creation import new_job
 from .events import (
     ChildEnded,
+    ChildQuarantined,
     DeadLetter,
     DeadlineExceeded,
     Decision,
@@ -83,6 +84,8 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
             return pauses.decided(plan, job, event, here=here)
         case ChildEnded():
             return pauses.child_ended(plan, job, event, here=here)
+        case ChildQuarantined():
+            return pauses.child_quarantined(job, event)
         case DeadlineExceeded():
             return _deadline(job)
         case DeadLetter():
@@ -103,9 +106,8 @@ def decide(
     rules: Rules = _RULES,
 ) -> Step:
     """What the handler of ``job.current_state`` decided; *patch* are the keys of ``state_history`` that it set."""
-    if job.transitions >= rules.max_transitions and not isinstance(action, End):
-        message = f"it goes on after MAX_TRANSITIONS_PER_JOB={rules.max_transitions} states"
-        return _broken(job, error("TOO_MANY_TRANSITIONS", message))
+    if (problem := _runaway(plan, job, action, rules)) is not None:
+        return _broken(job, problem)
     entered = _entered(job, action, patch)
     match action:
         case GoTo(state):
@@ -216,6 +218,23 @@ def expiry_token(job: Job) -> str:
 # ---------------------------------------------------------------- decisions
 
 
+def _runaway(plan: Plan, job: Job, action: Action, rules: Rules) -> dict[str, Json] | None:
+    """The error of a job that goes round in a circle without ever waiting."""
+    limit = rules.max_transitions if plan.max_transitions is None else plan.max_transitions
+    if job.rush < limit or _waits(action) or isinstance(action, End):
+        return None
+    name = "MAX_TRANSITIONS_PER_JOB" if plan.max_transitions is None else "max_transitions"
+    message = f"it entered {name}={limit} states in a row without waiting for a task, a time, a person or another job"
+    return error("TOO_MANY_TRANSITIONS", message)
+
+
+def _waits(action: Action) -> bool:
+    """Whether something else must happen before the next state is entered."""
+    if isinstance(action, FanOut):
+        return bool(action.branches)  # one of no tasks enters its aggregator at once
+    return not isinstance(action, GoTo | End)
+
+
 def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
     """A state counts as entered once its handler has decided; one that collected branches is done with them then."""
     data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
@@ -226,6 +245,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
         left.job.evolve(
             state_history={**job.state_history, **patch},
             transitions=job.transitions + 1,
+            rush=0 if _waits(action) else job.rush + 1,
             handler_failures=0,
         ),
         history=(HistoryEntry("state_entered", state=job.current_state, data=data or None),),

@@ -8,6 +8,7 @@ from typing import Literal
 
 from .events import (
     ChildEnded,
+    ChildQuarantined,
     DeadLetter,
     DeadlineExceeded,
     Decision,
@@ -48,6 +49,7 @@ _IGNORED: Mapping[type[Event], str] = {
     TimeReached: "timer_ignored",
     Decision: "decision_ignored",
     ChildEnded: "child_ignored",
+    ChildQuarantined: "child_ignored",
     DeadlineExceeded: "deadline_ignored",
     DeadLetter: "dead_letter_ignored",
     Signal: "signal_ignored",
@@ -116,7 +118,16 @@ def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
     """*job* rests until somebody looks at it; *problem* is what ``error`` answers, and becomes the job's."""
     data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
-    return _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
+    stopped = _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
+    return stopped.then(tell_parent(stopped.job, problem))
+
+
+def tell_parent(job: Job, problem: Mapping[str, Json]) -> Step:
+    """A job that waits for *job* is told that *problem* keeps it in quarantine, or what it waits for."""
+    if job.parent is None:
+        return Step(job)
+    event = ChildQuarantined(job.parent.job_id, job.id, job.version, problem)
+    return Step(job, outgoing=(SendEvent(job.parent.routing_key, event),))
 
 
 def ignore(job: Job, event: Event, reason: str) -> Step:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .actions import AwaitApproval, RunBlueprint, Wait
-from .events import ChildEnded, Decision, TimeReached
+from .events import ChildEnded, ChildQuarantined, Decision, TimeReached
 from .job import HistoryEntry, Job, JobStatus, Json, Parent, Pause
-from .moves import end, error, go_on, ignore, quarantine, resume
+from .moves import end, error, go_on, ignore, quarantine, resume, tell_parent
 from .plan import Plan
 from .results import merged
-from .step import Step
+from .step import SendWebhook, Step
 from .timers import pause_timer
 
 #: What a timer's one transition is called.
@@ -107,22 +107,40 @@ def decided(plan: Plan, job: Job, event: Decision, *, here: str | None) -> Step:
 
 
 def child_ended(plan: Plan, job: Job, event: ChildEnded, *, here: str | None) -> Step:
-    """The child's end: its result is merged as a task's; an end that nobody planned for is quarantined."""
+    """The child's end, good or bad: its result is merged as a task's; one without a transition quarantines *job*."""
     pause = job.pause
     if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
     told: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
+    if event.status == "finished" or event.result is not None:
+        told["result"] = event.result
     outcome = _OUTCOMES[event.status]
+    job = job.evolve(state_history=merged(job.state_history, event.result))
     if outcome == "success" and outcome in pause.transitions:
-        learnt = merged(job.state_history, event.result)
-        job = job.evolve(state_history=learnt, result=event.result, error=None)
-        return _Over(plan, job, pause, here).go_on("child_finished", {**told, "result": event.result}, outcome)
+        over = _Over(plan, job.evolve(result=event.result, error=None), pause, here)
+        return over.go_on("child_finished", told, outcome)
     problem = _problem(event, pause)
     over = _Over(plan, job.evolve(error=problem), pause, here)
     for planned in (outcome, "failure"):
         if planned in pause.transitions and outcome != "success":
             return over.go_on("child_finished", {**told, "error": problem}, planned)
     return over.then_rest("child_finished", {**told, "error": problem}, problem)
+
+
+def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
+    """The job waits on; its webhook, and the job that waits for it in turn, are told what stopped its child."""
+    pause = job.pause
+    if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
+        return ignore(job, event, "the job does not wait for this one any more")
+    told: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
+    entry = HistoryEntry("child_quarantined", state=pause.state, data=told)
+    waiting = Step(job, history=(entry,)).then(tell_parent(job, event.error))
+    if job.webhook_url is None:
+        return waiting
+    message = f"job {event.child_id}, which this one waits for, is quarantined: {event.error.get('message')}"
+    shown = job.evolve(webhooks=job.webhooks + 1, error={**error("CHILD_QUARANTINED", message), **told})
+    webhook = SendWebhook(shown, event="job.child_quarantined")
+    return waiting.then(Step(job.evolve(webhooks=shown.webhooks), outgoing=(webhook,)))
 
 
 def _problem(event: ChildEnded, pause: Pause) -> Mapping[str, Json]:

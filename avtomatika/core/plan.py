@@ -106,7 +106,8 @@ class StatePlan:
 
     ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are the states that
     its handlers declared because their source does not tell. ``aggregators`` are those of its targets that collect
-    branches, ``children`` the blueprints that it runs.
+    branches, ``children`` the blueprints that it runs. A
+    state that ``is_retired`` is entered by no new job; those that are in it go on.
     """
 
     name: str
@@ -121,6 +122,7 @@ class StatePlan:
     is_aggregator: bool = False
     aggregators: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
+    is_retired: bool = False
     line: int | None = field(default=None, compare=False)
 
     @property
@@ -158,6 +160,7 @@ class Plan:
     api_endpoint: str | None = None
     execution_timeout_seconds: float | None = None
     retry: RetryPolicy | None = None
+    max_transitions: int | None = None
 
     @property
     def main_queue(self) -> str:

@@ -61,7 +61,7 @@ def _learnt(state_history: Mapping[str, Json], event_type: str, data: Mapping[st
             return {**state_history, **data.get("state_history", {})}
         case "task_succeeded":
             return merged(state_history, data.get("data"))
-        case "child_finished" if data["status"] == "finished":
+        case "child_finished":
             return merged(state_history, data.get("result"))
         case "approved" | "rejected" | "decided":
             return {**state_history, "approval": {name: value for name, value in data.items() if name != "go_to"}}

@@ -12,9 +12,10 @@ from .plan import Plan
 class Rules:
     """What holds for all jobs of an orchestrator.
 
-    *max_transitions* is how many states a job may enter, so that one that goes round in circles comes to an end;
-    *max_retries* how often a task is tried again where neither the handler nor the job says so; *plans* are the
-    blueprints that jobs may run, by name.
+    *max_transitions* is how many states a job may enter in a row without waiting for a task, a time, a person or
+    another job, where its blueprint does not say, so that a runaway loop comes to an end; *max_retries* is how often a
+    task is tried again where neither the handler nor the job says so; *plans* are the blueprints that jobs may run, by
+    name.
     """
 
     max_transitions: int = 100

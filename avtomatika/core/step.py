@@ -26,9 +26,10 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class SendWebhook:
-    """Tell whoever asked for it that *job*, as it stands here, has ended or come to rest."""
+    """Tell whoever asked for it that *job*, as it stands here, has ended or come to rest; or *event* of it."""
 
     job: Job
+    event: str | None = None
 
 
 Outgoing = SendTask | SendEvent | SendWebhook

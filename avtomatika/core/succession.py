@@ -68,7 +68,8 @@ def missing(plan: Plan, job: Job) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_missing(plan, job)))
 
 
-def _missing(plan: Plan, job: Job) -> Iterator[str]:
+def states_needed(job: Job) -> tuple[str, ...]:
+    """The states that *job*, which is not over, is in or may enter with what it waits for."""
     needed: list[str] = [str(job.current_state)]
     for task in job.tasks.values():
         needed += (task.state, *task.transitions.values())
@@ -76,7 +77,11 @@ def _missing(plan: Plan, job: Job) -> Iterator[str]:
         needed += (job.fan_out.state, job.fan_out.aggregator)
     if job.pause is not None:
         needed += (job.pause.state, *job.pause.transitions.values())
-    yield from (f"state {state!r}" for state in needed if state not in plan.states)
+    return tuple(dict.fromkeys(needed))
+
+
+def _missing(plan: Plan, job: Job) -> Iterator[str]:
+    yield from (f"state {state!r}" for state in states_needed(job) if state not in plan.states)
     if job.fan_out is not None and not _collects(plan, job.fan_out.aggregator):
         yield f"aggregator {job.fan_out.aggregator!r}"
     for task in job.tasks.values():
@@ -91,8 +96,8 @@ def _collects(plan: Plan, state: str) -> bool:
 
 
 def _outcomes(plan: Plan, state: str) -> frozenset[str] | None:
-    """What tasks of *state* may answer under *plan*; None where it has no such state."""
-    if state not in plan.states:
+    """What tasks of *state* may answer under *plan*; None where it is not known: no such state, or a retired one."""
+    if state not in plan.states or plan.states[state].is_retired:
         return None
     found = plan.states[state]
     return frozenset({*BUILTIN_OUTCOMES, *found.outcomes}) if found.dispatches else frozenset()

@@ -21,8 +21,9 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
     match outgoing:
         case SendTask(task):
             return task_message(job, task, secret)
-        case SendWebhook(job_then):
-            return webhook_message(wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms()), secret)
+        case SendWebhook(job_then, event):
+            webhook = wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms(), event=event)
+            return webhook_message(webhook, secret)
         case SendEvent():
             return step_message(outgoing, secret)
         case _:

@@ -71,6 +71,8 @@ def dump_doc(job: Job) -> bytes:
         doc["result"] = job.result
     if job.error is not None:
         doc["error"] = job.error
+    if job.rush:
+        doc["rush"] = job.rush
     if job.handler_failures:
         doc["handler_failures"] = job.handler_failures
     if job.webhooks:
@@ -114,6 +116,7 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         earlier_plans=tuple(doc.get("earlier_plans", ())),
         steps=doc["steps"],
         transitions=doc["transitions"],
+        rush=doc.get("rush", 0),
         handler_failures=doc.get("handler_failures", 0),
         webhooks=doc.get("webhooks", 0),
         priority=init["priority"],

@@ -101,6 +101,19 @@ class TestCheck:
         assert "state 'done'" in table.stdout
         assert "and 2 more" in table.stdout
 
+    def test_counts_the_jobs_that_need_a_retired_state(self, old: Old, asked: Any, project: Path) -> None:
+        kept = CHANGED + '\n\n@bp.handler("done", is_end=True, retired=True)\ndef done(): ...\n'
+        (project / "new" / "greetings.py").write_text(kept)
+        before = asked("check", "--live")
+        standing_in(old.store, old.create(), "done")
+
+        done = asked("check", "--live")
+
+        assert "retired state 'done': no job needs it, its handler can be removed" in before.stdout
+        assert done.code == 0
+        assert "1 jobs of earlier plans: all can go on" in done.stdout
+        assert "greetings: retired state 'done': 1 jobs still need it" in done.stdout
+
     def test_says_who_can_not_be_reached(self, run: Run) -> None:
         done = run("blueprint", "check", "--live", REDIS_URL="redis://127.0.0.1:1/0")
 

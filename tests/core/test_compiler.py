@@ -164,6 +164,47 @@ class TestWays:
         with refused(message, state="island", mark="island"):
             bp.compile()
 
+    def test_a_retired_state_and_what_it_leads_to_need_not_be_reached(self) -> None:
+        bp = Blueprint("shop")
+
+        @bp.handler(is_start=True)
+        def begin(actions: Any) -> None:
+            actions.dispatch_task("work", transitions={"success": "done"})
+
+        @bp.handler("done")
+        @bp.handler("old", retired=True)
+        def done(actions: Any) -> None:
+            actions.go_to("end")
+
+        @bp.handler(retired=True)
+        def older(actions: Any) -> None:
+            actions.go_to("old")
+
+        @bp.handler(is_end=True)
+        def end() -> None: ...
+
+        states = bp.compile().states
+
+        assert [name for name, state in states.items() if state.is_retired] == ["old", "older"]
+
+    def test_a_retired_state_that_jobs_still_enter_is_refused(self) -> None:
+        bp = Blueprint("shop")
+
+        @bp.handler(is_start=True)
+        def begin(actions: Any) -> None:
+            actions.go_to("old")
+
+        @bp.handler(is_end=True, retired=True)  # retired
+        def old() -> None: ...
+
+        message = "is retired, but 'begin' leads to it: change that, or remove retired=True"
+        with refused(message, state="old", mark="retired"):
+            bp.compile()
+
+    def test_a_limit_of_transitions_is_a_number_from_one(self) -> None:
+        with pytest.raises(BlueprintError, match="max_transitions must be a whole number from 1, not 0"):
+            Blueprint("video", max_transitions=0)
+
     def test_a_state_that_takes_no_action_is_refused(self, bp: Blueprint) -> None:
         @bp.handler(is_start=True)  # idle
         def begin(initial_data: Any) -> None: ...

@@ -10,10 +10,11 @@ from typing import Any, get_args
 import pytest
 
 from avtomatika.core import machine
-from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.actions import DispatchTask, End, FanOut, GoTo
 from avtomatika.core.creation import new_job
 from avtomatika.core.events import (
     ChildEnded,
+    ChildQuarantined,
     DeadLetter,
     DeadlineExceeded,
     Decision,
@@ -81,6 +82,7 @@ EVENTS: tuple[Event, ...] = (
     TimeReached("g0-1", token="g0-1.1"),
     Decision("g0-1", token="g0-1.1", decision="approved", by="me"),
     ChildEnded("g0-1", child_id="g0-1-1", status="finished", result={"url": "x"}),
+    ChildQuarantined("g0-1", child_id="g0-1-1", number=3, error={"code": "X", "message": "x"}),
     Signal("g0-1", "cancel", by="me", token="t1"),
     Signal("g0-1", "retry", by="me", token="t2"),
 )
@@ -183,16 +185,45 @@ class TestGoTo:
         assert machine.advance(plan, job, Enter("g0-1", "review", transition=1), here=None).note
 
     def test_has_an_end_even_in_a_circle(self, plan: Plan, pending: Job) -> None:
-        job = replace(to_encode(plan, pending), transitions=5)
+        job = replace(to_encode(plan, pending), rush=5)
 
         step = machine.decide(plan, job, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
         assert step.job.error == {
             "code": "TOO_MANY_TRANSITIONS",
-            "message": "it goes on after MAX_TRANSITIONS_PER_JOB=5 states",
+            "message": "it entered MAX_TRANSITIONS_PER_JOB=5 states in a row without waiting for a task, a time, "
+            "a person or another job",
         }
         assert kinds(step) == ["job_error"]
+
+    def test_counts_no_state_that_waits(self, plan: Plan, pending: Job) -> None:
+        job = replace(to_encode(plan, pending), transitions=500, rush=5)
+        dispatch = DispatchTask("encode", {}, {"success": "publish"})
+
+        waiting = machine.decide(plan, job, dispatch, here=None, patch={}, rules=Rules(max_transitions=5)).job
+        onward = machine.decide(plan, waiting, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5)).job
+
+        assert (waiting.status, waiting.transitions, waiting.rush) == (JobStatus.WAITING_FOR_WORKER, 501, 0)
+        assert (onward.status, onward.rush) == (JobStatus.RUNNING, 1)
+
+    def test_a_fan_out_of_no_tasks_is_no_wait(self, plan: Plan, pending: Job) -> None:
+        job = replace(to_encode(plan, pending), rush=5)
+
+        step = machine.decide(plan, job, FanOut((), "publish"), here=None, patch={}, rules=Rules(max_transitions=5))
+
+        assert step.job.status is JobStatus.ERROR
+
+    def test_the_limit_of_the_blueprint_comes_first(self, plan: Plan, pending: Job) -> None:
+        own = replace(plan, max_transitions=9)
+        job = replace(to_encode(plan, pending), rush=8)
+
+        onward = machine.decide(own, job, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5)).job
+        ended = machine.decide(own, onward, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=50)).job
+
+        assert onward.status is JobStatus.RUNNING
+        assert ended.error is not None
+        assert "max_transitions=9" in ended.error["message"]
 
 
 class TestDispatch:

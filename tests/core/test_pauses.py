@@ -12,12 +12,13 @@ from avtomatika.core import machine
 from avtomatika.core.actions import AwaitApproval, RunBlueprint, Wait
 from avtomatika.core.creation import new_job
 from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReached
-from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.job import Job, JobStatus, Parent
+from avtomatika.core.moves import error, quarantine
 from avtomatika.core.pauses import MAX_DEPTH
 from avtomatika.core.plan import Plan
 from avtomatika.core.replay import replay
 from avtomatika.core.rules import Rules
-from avtomatika.core.step import SendEvent, Step
+from avtomatika.core.step import SendEvent, SendWebhook, Step
 from avtomatika.testing import NOBODY, EndedJob, run
 
 WEEK_SECONDS = 7 * 24 * 3600
@@ -290,6 +291,61 @@ class TestChild:
         assert ended.status == "finished"
         assert message in ended.result["mended"]
         assert ended.children[0].status == status
+
+    def test_its_result_and_error_reach_the_parent_when_it_fails(self) -> None:
+        parent, child = Blueprint("parent"), Blueprint("child")
+
+        @parent.handler(is_start=True)
+        def begin(actions: Any) -> None:
+            actions.run_blueprint("child", {}, transitions={"success": "done", "failure": "failed"})
+
+        @parent.handler(is_end=True)
+        def done() -> None: ...
+
+        @parent.handler(is_end="failed")
+        def failed(reason: str, error: Any) -> Any:
+            return {"reason": reason, "code": error["code"]}
+
+        @child.handler(is_start=True)
+        def look(actions: Any) -> None:
+            actions.dispatch_task("look", transitions={"success": "look_again", "failure": "no_stock"})
+
+        @child.handler
+        def look_again(actions: Any) -> None:
+            actions.go_to("no_stock")
+
+        @child.handler(is_end="failed")
+        def no_stock() -> Any:
+            return {"reason": "no stock", "item": 7}
+
+        plain = run(parent, blueprints=[child], skills={"look": {}})
+        failure = {"status": "failure", "error": {"code": "INVALID_INPUT_ERROR", "message": "which?"}}
+        of_a_task = run(parent, blueprints=[child], skills={"look": failure})
+
+        assert plain.result == {"reason": "no stock", "code": "CHILD_ENDED"}
+        assert of_a_task.result == {"reason": "no stock", "code": "INVALID_INPUT_ERROR"}
+        assert replayed(plain, parent).state_history == plain.state_history
+
+    def test_its_quarantine_is_told_upwards(self, plan: Plan, pending: Job) -> None:
+        begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+        action = RunBlueprint("video", {}, {"success": "publish"})
+        waiting = machine.decide(plan, begun, action, here=None, patch={}, rules=Rules(plans={"video": plan}))
+        parent = waiting.job.evolve(webhook_url="http://shop", parent=Parent("g0-0", "top@0a1b2c3d.start._child", 1))
+
+        resting = quarantine(child_of(waiting).job.evolve(version=4), error("NO_TRANSITION", "it is odd"))
+        [sent] = [each for each in resting.outgoing if isinstance(each, SendEvent)]
+        told = machine.advance(plan, parent, sent.event, here=None)
+
+        assert sent.routing_key == f"video@{plan.plan8}.start._child"
+        assert [entry.event_type for entry in told.history] == ["child_quarantined"]
+        [upwards] = [each for each in told.outgoing if isinstance(each, SendEvent)]
+        assert upwards.routing_key == "top@0a1b2c3d.start._child"
+        [webhook] = [each for each in told.outgoing if isinstance(each, SendWebhook)]
+        assert webhook.event == "job.child_quarantined"
+        assert webhook.job.error is not None
+        assert webhook.job.error["code"] == "CHILD_QUARANTINED"
+        assert "is quarantined: it is odd" in webhook.job.error["message"]
+        assert (told.job.status, told.job.error, told.job.webhooks) == (JobStatus.WAITING_FOR_CHILD, None, 1)
 
     def test_a_failure_that_nobody_planned_for_is_quarantined(self) -> None:
         parent, child = family(success="done")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from avtomatika import Blueprint
 from avtomatika.core import succession
 from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, RetryTask, Signal, Start, TimeReached
 from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
@@ -45,6 +46,27 @@ def task(state: str = "check", **transitions: str) -> dict[str, Task]:
 )
 def test_what_is_missing_is_named(before: Job, missing: tuple[str, ...]) -> None:
     assert succession.missing(PLAN, before) == missing
+
+
+def test_a_retired_state_lacks_nothing_that_its_tasks_answer() -> None:
+    bp = Blueprint("order")
+
+    @bp.handler(is_start=True)
+    def begin(actions: Any) -> None:
+        actions.go_to("pay")
+
+    @bp.handler(is_end=True)
+    def pay() -> None: ...
+
+    @bp.handler(retired=True)
+    def check(actions: Any) -> None:
+        actions.go_to("pay")
+
+    before = job(tasks=task(success="check", odd="pay"))
+    step = succession.advance(bp.plan, before, Result("g0-1", "g0-1.1.0", 1, "odd"), here=None)
+
+    assert succession.missing(bp.plan, before) == ()
+    assert (step.job.plan8, step.enter) == (bp.plan.plan8, "pay")
 
 
 def advanced(before: Job, event: Event) -> succession.Step:

@@ -7,6 +7,7 @@ from typing import Any
 
 from avtomatika.core.events import (
     ChildEnded,
+    ChildQuarantined,
     DeadLetter,
     DeadlineExceeded,
     Decision,
@@ -72,6 +73,10 @@ _EVENTS: Kinds[Event] = Kinds(
                 anything("result"),
                 or_null(json_object("error")),
             ),
+        ),
+        "child_quarantined": (
+            ChildQuarantined,
+            (_JOB_ID, identifier("child_id"), count("number"), json_object("error")),
         ),
         "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token"))),
         "deadline": (DeadlineExceeded, (_JOB_ID,)),

@@ -41,8 +41,8 @@ class WebhookMessage:
     postponed: int = 0
 
     @classmethod
-    def of(cls, job: Job, *, version: int, now_ms: int) -> WebhookMessage:
-        """What is to be told of *job*, which a commit makes *version* of."""
+    def of(cls, job: Job, *, version: int, now_ms: int, event: str | None = None) -> WebhookMessage:
+        """What is to be told of *job*, which a commit makes *version* of; *event* is its status unless it is given."""
         shown = {
             "id": job.id,
             "status": job.status,
@@ -56,7 +56,7 @@ class WebhookMessage:
             "created_at": job.created_ms,
             "updated_at": now_ms,
         }
-        return cls(job.id, job.webhooks, str(job.webhook_url), f"job.{job.status}", now_ms, shown)
+        return cls(job.id, job.webhooks, str(job.webhook_url), event or f"job.{job.status}", now_ms, shown)
 
     @property
     def id(self) -> str:
