@@ -74,11 +74,13 @@ def submit(
 @command.command("list")
 @click.option("--status", type=click.Choice([str(status) for status in JobStatus]), help="Only these.")
 @click.option("--blueprint", help="Only those of this blueprint.")
-@click.option("--label", metavar="NAME=VALUE", help="Only those with this label.")
+@click.option(
+    "--label", multiple=True, metavar="NAME=VALUE", help="Only those with this label. Repeat it for several labels."
+)
 @click.option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
 @json_option
 @click.pass_obj
-def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: str | None) -> None:
+def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> None:
     """Print jobs, newest first."""
     jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
     print_table(jobs, _LIST_COLUMNS, as_json=as_json)

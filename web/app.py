@@ -26,7 +26,7 @@ from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .problems import register_problems
-from .routes import Routes
+from .routes import Routes, refuse_repeated_parameters
 from .site import EXTENSION, Site
 
 #: Threads that held requests leave free for all others.
@@ -78,6 +78,7 @@ def create_app(
         files=job_files,
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
+    app.before_request(refuse_repeated_parameters)
     app.after_request(_harden)
     _register_routes(
         app,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, NoReturn
 
-from flask import Request
+from flask import Request, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -16,8 +16,18 @@ from .body import read_json
 
 #: Of a body that is wrong in more fields than this, only so many are told.
 MOST_FIELDS_TOLD = 20
+#: Parameters of queries that may be given more than once.
+_REPEATABLE = frozenset({"label"})
 #: What becomes of fields that a schema does not know: None leaves it to the schema, for queries too.
 _UNKNOWN: dict[str, str | None] = {"json": None, "query": None}
+
+
+def refuse_repeated_parameters() -> None:
+    """Raise InvalidRequest for a parameter of the query that is given twice but can have one value only."""
+    for name, values in request.args.lists():
+        if len(values) > 1 and name not in _REPEATABLE:
+            message = f"is given {len(values)} times, but can have one value only"
+            raise InvalidRequest(f"the query parameter {name!r} {message}", fields={name: [message]})
 
 
 class Parser(FlaskParser):

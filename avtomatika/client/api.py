@@ -70,10 +70,13 @@ class ApiClient(Caller):
         *,
         status: str | None = None,
         blueprint: str | None = None,
-        label: str | None = None,
+        label: str | Sequence[str] | None = None,
         page_size: int = 50,
     ) -> Iterator[dict[str, Any]]:
-        """Jobs, newest first, fetched page by page as they are asked for. *label* is ``name=value``."""
+        """Jobs, newest first, fetched page by page as they are asked for.
+
+        *label* is ``name=value``; of several, jobs must have all.
+        """
         wanted = {"status": status, "blueprint": blueprint, "label": label, "limit": page_size}
         cursor: str | None = None
         while True:

@@ -14,6 +14,7 @@ from avtomatika.core.job import JobStatus
 
 from .api import JobSchema
 from .api_fields import (
+    MOST_LABELS,
     Label,
     Seconds,
     Words,
@@ -34,6 +35,8 @@ LARGEST_HISTORY_PAGE = 1000
 
 _OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
 _STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
+#: Places in a history: those of a list of the store.
+_PLACES = Range(0, 2**63 - 1)
 _PRIORITIES = Range(0, 9, error="must be 0 to 9; higher is sooner")
 
 
@@ -89,7 +92,13 @@ class JobListQuerySchema(Strict):
 
     status = fields.String(load_default=None, validate=OneOf([status.value for status in JobStatus]))
     blueprint = fields.String(load_default=None)
-    label = Label(load_default=None, metadata={"type": "string", "description": "name=value"})
+    labels = fields.List(
+        Label(metadata={"type": "string"}),
+        data_key="label",
+        load_default=(),
+        validate=Length(max=MOST_LABELS),
+        metadata={"description": "name=value; given more than once: jobs that have all of them"},
+    )
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
     cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before"})
 
@@ -113,14 +122,14 @@ class JobQuerySchema(Strict):
 class HistoryQuerySchema(Strict):
     """Which part of a history."""
 
-    after = fields.Integer(load_default=0, validate=Range(min=0), metadata={"description": "a `seq`, or `next`"})
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`, or `next`"})
     limit = fields.Integer(load_default=LARGEST_HISTORY_PAGE, validate=Range(1, LARGEST_HISTORY_PAGE))
 
 
 class EventsQuerySchema(Strict):
     """From where on to follow a job; the header ``Last-Event-ID`` goes before it."""
 
-    after = fields.Integer(load_default=0, validate=Range(min=0), metadata={"description": "a `seq`"})
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`"})
 
 
 class GraphQuerySchema(Strict):

@@ -21,12 +21,12 @@ JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list, newest first; None means any. ``label`` is ``name=value``."""
+    """Which jobs to list, newest first; None means any. A job must have all of *labels*, which are (name, value)."""
 
     client: str | None = None
     status: str | None = None
     blueprint: str | None = None
-    label: tuple[str, str] | None = None
+    labels: tuple[tuple[str, str], ...] = ()
     limit: int = 50
     cursor: str | None = None
 
@@ -35,7 +35,7 @@ class JobFilter:
             (self.client is None or job.client == self.client)
             and (self.status is None or job.status == self.status)
             and (self.blueprint is None or job.blueprint == self.blueprint)
-            and (self.label is None or job.labels.get(self.label[0]) == self.label[1])
+            and all(job.labels.get(name) == value for name, value in self.labels)
         )
 
 

@@ -30,7 +30,7 @@ from .ids import new_job_id
 from .inquiry import Inquiry
 from .keyring import Keyring
 from .keys import Keys
-from .listing import list_jobs
+from .listing import list_ids
 from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
@@ -245,8 +245,13 @@ class Store:
         return asked
 
     def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], str | None]:
-        """Jobs that fit *wanted*, newest first, and the cursor of the next page."""
-        return list_jobs(self._server, self._keys, wanted)
+        """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
+
+        A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
+        the limit, or none, before the end.
+        """
+        ids, cursor = list_ids(self._server, self._keys, wanted)
+        return [job for job in self.load_many(ids) if job is not None and wanted.matches(job)], cursor
 
     def count(self, status: str) -> int:
         """How many jobs have *status*."""

@@ -115,10 +115,10 @@ def test_lists_filter_by_client_status_blueprint_and_label(house: House) -> None
         return [job.id for job in house.store.list_jobs(JobFilter(**wanted))[0]]
 
     assert ids(client="me") == [mine.id]
-    assert ids(label=("team", "red")) == [mine.id]
+    assert ids(labels=(("team", "red"),)) == [mine.id]
     assert len(ids(status="pending", blueprint="video")) == 2
     assert ids(status="finished") == []
-    assert ids(client="me", label=("team", "blue")) == []
+    assert ids(client="me", labels=(("team", "blue"),)) == []
 
 
 def test_a_cursor_that_no_list_gave_is_refused(house: House) -> None:

@@ -306,3 +306,39 @@ def test_why_a_job_does_not_move_is_told_to_whom_it_belongs(
     assert [reason["code"] for reason in told["reasons"]] == ["plan_not_served", "task_queued", "no_worker"]
     assert told["reasons"][1]["facts"]["queue"] == "encode"
     problem(bob.get(f"/api/v1/jobs/{job_id}/why"), 404, "not_found")
+
+
+def test_a_list_with_several_labels_has_the_jobs_with_all_of_them(alice: FlaskClient) -> None:
+    created_id(alice, labels={"team": "red"})
+    both = created_id(alice, labels={"team": "red", "size": "big"})
+
+    def listed(query: str) -> list[str]:
+        return [job["id"] for job in alice.get(f"/api/v1/jobs?{query}").json["jobs"]]
+
+    assert listed("label=team=red&label=size=big") == [both]
+    assert listed("label=team=red&label=team=blue") == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/jobs?status=failed&status=finished",
+        "/api/v1/jobs?limit=1&limit=2",
+        "/api/v1/jobs/{job_id}?wait=0&wait=0",
+        "/api/v1/jobs/{job_id}/history?after=1&after=2",
+        "/api/v1/jobs/{job_id}/why?x=1&x=2",
+        "/api/v1/blueprints/video/graph?format=dot&format=svg",
+    ],
+)
+def test_a_parameter_that_is_given_twice_is_refused(alice: FlaskClient, path: str) -> None:
+    body = problem(alice.get(path.format(job_id=created_id(alice))), 422, "invalid_request")
+
+    assert "2 times" in body["detail"]
+
+
+@pytest.mark.parametrize("path", ["history", "events"])
+@pytest.mark.parametrize("after", ["99999999999999999999999", "9223372036854775808", "-1", "x", "1e3"])
+def test_a_place_that_no_history_has_is_refused(alice: FlaskClient, path: str, after: str) -> None:
+    body = problem(alice.get(f"/api/v1/jobs/{created_id(alice)}/{path}?after={after}"), 422, "invalid_request")
+
+    assert list(body["errors"]) == ["after"]

@@ -36,7 +36,8 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """List jobs, newest first"""
     owner = None if caller().is_operator else caller().name
-    jobs, cursor = site().store.list_jobs(JobFilter(client=owner, **wanted))
+    labels = tuple(wanted.pop("labels"))
+    jobs, cursor = site().store.list_jobs(JobFilter(client=owner, labels=labels, **wanted))
     return {"jobs": [JobView(job) for job in jobs], "next": cursor}
 
 
