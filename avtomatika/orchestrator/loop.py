@@ -40,7 +40,8 @@ _IDLE_SECONDS = 0.5
 #: The same while handlers run, and how long it waits for them.
 _BUSY_SECONDS = 0.005
 _TIMERS_EVERY_SECONDS = 0.5
-_EXPIRY_EVERY_SECONDS = 60.0
+_EXPIRY_EVERY_SECONDS = 1.0
+_QUARANTINE_EVERY_SECONDS = 60.0
 #: Where nothing else was agreed; handlers see nothing but the job.
 _RULES = Rules()
 _SURROUNDINGS = Surroundings()
@@ -80,7 +81,8 @@ class Orchestrator:
         self._ready: list[Work] = []
         self._again: list[tuple[float, int, Work]] = []
         self._order = count()
-        self._timers_due = self._expiry_due = 0.0
+        self._timers_due = self._expiry_due = self._quarantine_due = 0.0
+        self._quarantine = look_after_quarantine(store, upkeep)
         self._stopping = False
 
     def stop(self) -> None:
@@ -117,7 +119,13 @@ class Orchestrator:
         if self._runner.busy:
             return _BUSY_SECONDS
         now = monotonic()
-        soonest = min(self._timers_due, self._plans.due, self._again[0][0] if self._again else now + _IDLE_SECONDS)
+        soonest = min(
+            self._timers_due,
+            self._expiry_due,
+            self._quarantine_due,
+            self._plans.due,
+            self._again[0][0] if self._again else now + _IDLE_SECONDS,
+        )
         return min(max(soonest - now, 0.0), _IDLE_SECONDS)
 
     def _receive(self) -> None:
@@ -271,14 +279,18 @@ class Orchestrator:
     def _sweep(self) -> None:
         now = monotonic()
         if now >= self._timers_due:
-            self._upkeep.send_due_timers()
+            is_more = self._upkeep.send_due_timers().is_more
             self._placing.write_outcomes()
-            self._timers_due = now + _TIMERS_EVERY_SECONDS
+            self._timers_due = now if is_more else now + _TIMERS_EVERY_SECONDS
         self._plans.keep_when_due()
         if now >= self._expiry_due:
-            self._upkeep.expire_jobs()
-            look_after_quarantine(self._store, self._upkeep)
-            self._expiry_due = now + _EXPIRY_EVERY_SECONDS
+            is_more = self._upkeep.expire_jobs().is_more
+            self._expiry_due = now if is_more else now + _EXPIRY_EVERY_SECONDS
+        if now >= self._quarantine_due:
+            is_more = next(self._quarantine, None) is not None
+            if not is_more:
+                self._quarantine = look_after_quarantine(self._store, self._upkeep)
+            self._quarantine_due = now if is_more else now + _QUARANTINE_EVERY_SECONDS
 
     def _finish(self) -> None:
         """Commit what handlers decide within a moment; the rest goes back, and somebody else decides it anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from avtomatika.core.job import Job
@@ -74,12 +75,18 @@ class Keys:
 
     def indexes(self, job: Job) -> list[str]:
         """Every index that *job* stands in."""
+        return self.indexes_of(job.status, job.client, job.blueprint, job.labels)
+
+    def indexes_of(
+        self, status: str, client: str | None, blueprint: str | None, labels: Mapping[str, str]
+    ) -> list[str]:
+        """The indexes of a job by what it is listed under, as far as that is known."""
         return [
             self.by_all(),
-            self.by_status(job.status),
-            self.by_client(job.client),
-            self.by_blueprint(job.blueprint),
-            *(self.by_label(name, value) for name, value in job.labels.items()),
+            self.by_status(status),
+            *([] if client is None else [self.by_client(client)]),
+            *([] if blueprint is None else [self.by_blueprint(blueprint)]),
+            *(self.by_label(name, value) for name, value in labels.items()),
         ]
 
     def all_of(self, job_id: str) -> list[str]:

@@ -132,6 +132,16 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
     )
 
 
+def load_indexed(status: bytes | None, init: bytes | None) -> tuple[str, str | None, str | None, Mapping[str, str]]:
+    """Status, client, blueprint and labels of a job, as far as they can be read: what cannot be read can be removed."""
+    try:
+        born = orjson.loads(init or b"{}")
+        labels = {str(name): str(value) for name, value in born.get("labels", {}).items()}
+        return (status or b"").decode(), born.get("client"), born.get("blueprint"), labels
+    except (ValueError, AttributeError):
+        return (status or b"").decode(errors="replace"), None, None, {}
+
+
 def load_task(fields: Mapping[str, Any]) -> Task:
     """The task that *fields* were dumped of."""
     retry, needs = fields.get("retry"), fields.get("needs")

@@ -1,0 +1,73 @@
+"""Ended jobs leave the server however many end, and whatever lies in the way of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from avtomatika.store import NewJob
+
+from .conftest import House, bp
+
+
+def due(house: House, count: int, **fields: Any) -> list[str]:
+    """Jobs whose retention is over."""
+    made = house.store.create_many([NewJob(plan=bp.plan, client="me", **fields) for _ in range(count)])
+    house.client.zadd("avt:retention", {each.job_id: 0 for each in made})
+    return [each.job_id for each in made]
+
+
+def sweep(house: House) -> int:
+    removed = 0
+    while (swept := house.upkeep.expire_jobs()).is_more:
+        removed += swept.done
+    return removed + swept.done
+
+
+def there(house: House, job_ids: Sequence[str]) -> list[str]:
+    return [job_id for job_id in job_ids if list(house.client.scan_iter(f"*{job_id}*"))]
+
+
+def test_as_many_are_removed_as_are_due(house: House) -> None:
+    due(house, 250)
+
+    assert sweep(house) == 250
+    assert house.client.zcard("avt:retention") == house.client.zcard("avt:jobs") == 0
+
+
+def test_one_that_cannot_be_read_is_removed(house: House) -> None:
+    odd, *others = due(house, 3)
+    house.client.hset(f"avt:job:{odd}", "init", "no JSON")
+    house.client.hset(f"avt:job:{others[0]}", "init", '{"labels": 5}')
+
+    assert sweep(house) == 3
+    assert there(house, [odd, *others]) == []
+    assert house.client.zcard("avt:jobs") == house.client.zcard("avt:jobs:status:pending") == 0
+
+
+def test_one_that_the_server_refuses_to_remove_is_not_in_the_way(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    [stuck] = due(house, 1, labels={"a": "b"})
+    house.client.set("avt:jobs:label:a=b", "foreign")
+    others = due(house, 150)
+
+    assert sweep(house) == 150
+    assert there(house, others) == []
+    assert house.client.zscore("avt:retention", stuck) > 0
+    assert f"1 ended jobs cannot be removed; next attempt in an hour: ['{stuck}']" in caplog.text
+
+    house.client.delete("avt:jobs:label:a=b")
+    house.client.zadd("avt:retention", {stuck: 0})
+    assert sweep(house) == 1
+
+
+def test_an_orchestrator_leaves_it_to_the_one_that_is_at_it(house: House) -> None:
+    due(house, 1)
+    assert house.upkeep.claim("retention", seconds=5)
+
+    assert sweep(house) == 0
+    house.upkeep.let_go("retention")
+    assert sweep(house) == 1
