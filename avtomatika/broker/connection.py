@@ -30,6 +30,8 @@ def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_de
     options = {
         "global_keyprefix": prefix,
         "lease_seconds": lease_seconds,
+        "visibility_timeout": lease_seconds,  # a process that hangs loses its work to others
+        "requeue_on_close": False,  # what runs goes on while a connection is replaced
         "max_deliveries": max_deliveries,
         "max_retries": 1,  # of connecting, within one call of kombu's; who calls decides on more
         "interval_start": 0,

@@ -7,24 +7,37 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
-from .client import CONNECT_TIMEOUT_SECONDS, SOCKET_TIMEOUT_SECONDS
+from .client import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
 
 _WHOLE = ("max_deliveries", "max_message_bytes", "fanout_length")
-_NUMBERS = ("lease_seconds", "sweep_interval_seconds", "socket_timeout", "socket_connect_timeout", *_WHOLE)
+_NUMBERS = (
+    "lease_seconds",
+    "visibility_timeout",
+    "sweep_interval_seconds",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "health_check_interval",
+    *_WHOLE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Names are kombu's where it has one. Raises ValueError for what makes no sense."""
+    """Names are kombu's where it has one; None stands for the default. Raises ValueError for what makes no sense."""
 
     global_keyprefix: str = "avt:"
     #: A message whose holder does not renew it so long is another's.
     lease_seconds: float = 30
+    #: The same for a holder that is connected, but blocked.
+    visibility_timeout: float = 3600
     #: After so many deliveries without an end a message is buried.
     max_deliveries: int = 5
     sweep_interval_seconds: float = 5
     socket_timeout: float = SOCKET_TIMEOUT_SECONDS
     socket_connect_timeout: float = CONNECT_TIMEOUT_SECONDS
+    health_check_interval: float = HEALTH_CHECK_SECONDS
+    socket_keepalive_options: Mapping[int, int] | None = None
+    client_name: str | None = None
     max_message_bytes: int = 4 * 1024 * 1024
     #: How many messages of a fanout exchange are kept for those that lag behind.
     fanout_length: int = 1000
@@ -33,6 +46,8 @@ class Options:
     #: For ``sentinel://``: the primary's name there, unless the URL tells, and how to connect to the sentinels.
     master_name: str | None = None
     sentinel_kwargs: Mapping[str, Any] | None = None
+    #: Whether closing a channel returns the messages that it has delivered and that are not acknowledged.
+    requeue_on_close: bool = True
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
@@ -48,7 +63,21 @@ class Options:
     def read(cls, given: Mapping[str, Any]) -> Options:
         """Ours among *given*; others are for kombu, or for other transports."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if name in known})
+        return cls(**{name: value for name, value in given.items() if name in known and value is not None})
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Those that redis-py knows by the same name, for each connection."""
+        settings: dict[str, Any] = {
+            "health_check_interval": self.health_check_interval,
+            "master_name": self.master_name,
+            "sentinel_kwargs": self.sentinel_kwargs,
+        }
+        if self.socket_keepalive_options is not None:
+            settings["socket_keepalive_options"] = self.socket_keepalive_options
+        if self.client_name is not None:
+            settings["client_name"] = self.client_name
+        return settings
 
     @property
     def prefix(self) -> str:

@@ -99,7 +99,7 @@ class Returns:
         args: list[Argument] = [self._router.consumer_name, entry]
         args += (letter.reason, letter.deliveries, letter.error, letter.queue)
         if notice and route:
-            keys.append(route.bindings_key)
+            keys.append(route.bindings_key or self._router.keys.queues())  # every key must be one that users may read
             args += (route.version, self._router.encode(notice))
             for queue in route.queues:
                 keys.append(self._router.stream(queue, notice.priority))

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from redis import Redis
-from redis.connection import SSLConnection, parse_url
+from redis.connection import parse_url
 from redis.sentinel import MasterNotFoundError, Sentinel
 
 _DEFAULT_PORT = 26379
@@ -31,12 +31,17 @@ class _Sentinels(Sentinel):
 
 
 def connect_by_sentinel(
-    url: str, settings: Mapping[str, Any], *, master_name: str | None, sentinel_kwargs: Mapping[str, Any] | None
+    url: str,
+    settings: Mapping[str, Any],
+    *,
+    tls: bool = False,
+    master_name: str | None,
+    sentinel_kwargs: Mapping[str, Any] | None,
 ) -> Redis:
     """A client of the primary that the sentinels at *url* name, asked anew for every connection.
 
     ``sentinel://[user:password@]host[:port][,host[:port]...]/db?master_name=name``; ``;`` parts hosts too, and each may
-    be led by ``sentinel://`` as kombu has it. ``ssl=true`` speaks TLS with servers and sentinels.
+    be led by ``sentinel://`` as kombu has it. With *tls* servers and sentinels are spoken to by TLS.
     Raises ValueError where no *master_name* is given, here or there.
     """
     hosts, given = _read(url)
@@ -44,7 +49,9 @@ def connect_by_sentinel(
     if not name:
         raise ValueError("a sentinel:// URL must name the primary: ?master_name=... (or the option master_name)")
     of_sentinels = {theirs: given.pop(ours) for ours, theirs in _OF_SENTINELS.items() if ours in given}
-    of_servers = dict(settings) | given
+    if "credential_provider" in settings:
+        given = {key: value for key, value in given.items() if key not in ("username", "password")}
+    of_servers = dict(settings) | given | ({"ssl": True} if tls else {})
     shared = {key: value for key, value in of_servers.items() if key.startswith(("ssl", "protocol", "retry"))}
     limits = {"socket_timeout": _ASK_SECONDS, "socket_connect_timeout": _ASK_SECONDS}
     sentinels = _Sentinels(hosts, sentinel_kwargs={**shared, **limits, **of_sentinels, **(sentinel_kwargs or {})})
@@ -56,15 +63,12 @@ def _read(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
     """Where the sentinels are, and everything else that *url* says, with redis-py's names and types."""
     places, _, query = url.partition("?")
     asked = dict(parse_qsl(query))
-    scheme = "rediss" if asked.pop("ssl", "").lower() in ("true", "1", "yes") else "redis"
     hosts: list[tuple[str, int]] = []
     given: dict[str, Any] = {}
     for place in re.split("[,;]", places):
-        parsed: dict[str, Any] = parse_url(f"{scheme}://{place.removeprefix('sentinel://')}?{urlencode(asked)}")
+        parsed: dict[str, Any] = parse_url(f"redis://{place.removeprefix('sentinel://')}?{urlencode(asked)}")
         hosts.append((parsed.pop("host", "localhost"), parsed.pop("port", _DEFAULT_PORT)))
         given |= parsed
-    if given.pop("connection_class", None) is SSLConnection:
-        given["ssl"] = True
     return hosts, given
 
 

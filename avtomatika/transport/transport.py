@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from operator import itemgetter
 from time import monotonic, sleep
 from typing import Any
-from urllib.parse import quote
 from weakref import WeakSet
 
 import redis
 from kombu.exceptions import OperationalError
 from kombu.transport import virtual
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
+from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
 from .client import connect
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
@@ -21,6 +22,8 @@ from .keeper import Keeper
 from .keys import earliest
 from .options import Options
 from .server import Server
+
+logger = logging.getLogger(__name__)
 
 #: Longest wait in one go; whoever waits also looks at the clock.
 _WAIT_SECONDS = 1.0
@@ -53,6 +56,8 @@ class Transport(virtual.Transport):
         super().__init__(client, **kwargs)
         self.options = Options.read(client.transport_options)
         self._url = _url_of(client)
+        self._tls = client.ssl
+        self._credential_provider = client.credential_provider
         self.server = self._connect()
         self.keeper = Keeper(self._connect_keeper, lease_seconds=self.options.lease_seconds)
         self._turn = 0
@@ -60,6 +65,14 @@ class Transport(virtual.Transport):
 
     def driver_version(self) -> str:
         return str(redis.__version__)
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
+        """*uri*, which is kombu's ``Connection.hostname``, with the login that the connection keeps beside it."""
+        address, _, _ = uri.partition("?")
+        login = self.client.userid, self.client.password
+        if include_password:
+            return with_login(uri, *login)
+        return with_login(address, login[0], login[1] and mask)
 
     # ------------------------------------------------------------ connect
 
@@ -85,10 +98,11 @@ class Transport(virtual.Transport):
         return Server(
             connect(
                 self._url,
-                master_name=self.options.master_name,
-                sentinel_kwargs=self.options.sentinel_kwargs,
+                tls=self._tls,
+                credential_provider=self._credential_provider,
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=connect_seconds,
+                **self.options.connection,
             )
         )
 
@@ -168,24 +182,43 @@ os.register_at_fork(after_in_child=_renew_all)
 
 
 def _url_of(client: Any) -> str:
-    """The server's URL, from a kombu connection that was given one or its parts."""
-    if client.alt and client.alt[0].startswith("sentinel:"):  # kombu took them for servers to go through in turn
-        return ";".join(client.alt)
-    host = client.hostname or "localhost"
-    if "://" in host:
-        return str(host)
-    scheme = "rediss" if client.ssl else "redis"
-    login = f"{quote(client.userid or '')}:{quote(client.password, safe='')}@" if client.password else ""
-    database = str(client.virtual_host or "0").strip("/") or "0"
-    return f"{scheme}://{login}{host}:{client.port or Transport.default_port}/{database}"
+    """The server's URL, from a kombu connection that was given one or its parts.
+
+    A login in the connection's address moves to its ``userid`` and ``password``: the address is shown by
+    ``Connection.info()``, and so by ``celery inspect stats``.
+    """
+    for place, url in enumerate(client.alt):
+        client.alt[place] = _move_login(client, url)
+    if "://" in (client.hostname or ""):
+        client.hostname = _move_login(client, client.hostname)
+        is_sentinel = client.alt and client.alt[0].startswith("sentinel:")  # else servers to go through in turn
+        address = ";".join(client.alt) if is_sentinel else client.hostname
+    else:
+        database = str(client.virtual_host or "0").strip("/") or "0"
+        address = f"redis://{client.hostname or 'localhost'}:{client.port or Transport.default_port}/{database}"
+    return with_login(address, client.userid, client.password)
+
+
+def _move_login(client: Any, url: str) -> str:
+    address, login = split_login(url)
+    if any(login):
+        client.userid, client.password = login.username or None, login.password or None
+    return address
 
 
 def _check_server(server: Server) -> None:
     """Raises OperationalError for a server that cannot serve us."""
-    text = server.execute(("INFO", "server")).decode()
-    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    version = tuple(int(part) for part in facts.get("redis_version", "0.0").split(".")[:2])
+    try:
+        answer = server.execute(("HELLO",))
+    except NoPermissionError as error:
+        logger.info("the version of the server is not checked: %s", error)
+        return
+    except ResponseError as error:
+        raise OperationalError(f"the server does not know HELLO: Redis >= 7 or Valkey is needed ({error})") from error
+    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
+    facts = {name.decode(): value.decode() for name, value in pairs if isinstance(value, bytes)}
+    version = tuple(int(part) for part in facts.get("version", "0.0").split(".")[:2])
     if version < _OLDEST_SERVER:
-        raise OperationalError(f"the server is version {facts.get('redis_version')}: Redis >= 7 or Valkey is needed")
-    if "cluster" in (facts.get("redis_mode"), facts.get("server_mode")):
+        raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is needed")
+    if facts.get("mode") == "cluster":
         raise OperationalError("Redis Cluster is not supported: name a single server, or Sentinel's primary")

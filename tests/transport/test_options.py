@@ -16,12 +16,12 @@ from avtomatika.transport.options import Options
         ("lease_seconds", 0),
         ("lease_seconds", "30"),
         ("sweep_interval_seconds", float("inf")),
-        ("socket_timeout", None),
+        ("visibility_timeout", -1),
         ("socket_connect_timeout", -1),
         ("max_deliveries", 2.5),
         ("max_message_bytes", True),
         ("fanout_length", float("nan")),
-        ("global_keyprefix", None),
+        ("global_keyprefix", 5),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name: str, value: Any) -> None:
@@ -37,3 +37,19 @@ def test_options_of_other_transports_are_left_alone() -> None:
     options = Options.read({"visibility_timeout": 3600, "global_keyprefix": "shop:", "lease_seconds": 5})
 
     assert (options.prefix, options.lease_seconds) == ("shop:", 5)
+
+
+def test_none_stands_for_the_default() -> None:
+    options = Options.read({"socket_timeout": None, "global_keyprefix": None, "visibility_timeout": None})
+
+    assert options == Options()
+
+
+def test_options_for_connections_reach_them(bench: Any) -> None:
+    connection = bench.connect(client_name="shop", health_check_interval=7)
+
+    connection.connect()
+
+    settings = connection.transport.server.client.connection_pool.connection_kwargs
+    assert (settings["client_name"], settings["health_check_interval"]) == ("shop", 7)
+    assert "shop" in [client["name"] for client in bench.redis.client_list()]

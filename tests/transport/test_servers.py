@@ -14,14 +14,14 @@ from kombu.exceptions import OperationalError
 
 
 class _Answering(StreamRequestHandler):
-    """Speaks just enough of the protocol: INFO tells what the server was made with, everything else is OK."""
+    """Speaks just enough of the protocol: HELLO tells the server's version, everything else is OK."""
 
     def handle(self) -> None:
         while line := self.rfile.readline():
             words = [self._word() for _ in range(int(line[1:]))]
-            if words[0].upper() == b"INFO":
-                text: bytes = self.server.info  # type: ignore[attr-defined]  # it is the server of this test
-                self.wfile.write(b"$%d\r\n%s\r\n" % (len(text), text))
+            if words[0].upper() == b"HELLO":
+                version: bytes = self.server.version  # type: ignore[attr-defined]  # it is the server of this test
+                self.wfile.write(b"*4\r\n+version\r\n+%s\r\n+mode\r\n+standalone\r\n" % version)
             else:
                 self.wfile.write(b"+OK\r\n")
 
@@ -31,11 +31,11 @@ class _Answering(StreamRequestHandler):
 
 
 @contextmanager
-def server_that_says(info: str) -> Iterator[str]:
-    """URL of a server with this INFO."""
+def server_of(version: str) -> Iterator[str]:
+    """URL of a server of *version*."""
     with ThreadingTCPServer(("127.0.0.1", 0), _Answering) as server:
         server.daemon_threads = True
-        server.info = info.replace("\n", "\r\n").encode()  # type: ignore[attr-defined]  # ours
+        server.version = version.encode()  # type: ignore[attr-defined]  # ours
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield f"redis://127.0.0.1:{server.server_address[1]}/0"
@@ -50,9 +50,7 @@ def connect(url: str) -> Connection:
 
 @pytest.mark.parametrize("version", ["6.2.14"])
 def test_an_old_redis_is_refused(version: str) -> None:
-    info = f"# Server\nredis_version:{version}\nredis_mode:standalone\n"
-
-    with server_that_says(info) as url, connect(url) as connection, pytest.raises(OperationalError) as refused:
+    with server_of(version) as url, connect(url) as connection, pytest.raises(OperationalError) as refused:
         connection.connect()
 
     assert str(refused.value) == f"the server is version {version}: Redis >= 7 or Valkey is needed"
@@ -60,9 +58,7 @@ def test_an_old_redis_is_refused(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["7.0.0", "10.0.0"])
 def test_redis_from_seven_on_is_taken(version: str) -> None:
-    info = f"# Server\nredis_version:{version}\nredis_mode:standalone\n"
-
-    with server_that_says(info) as url, connect(url) as connection:
+    with server_of(version) as url, connect(url) as connection:
         assert connection.connect()
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+from kombu import Connection
 
 from avtomatika import broker
 from avtomatika.errors import Unavailable
@@ -17,6 +18,8 @@ from avtomatika.transport import connect
 
 from ..certificates import make_certificates
 from ..faults.proxy import ChaosProxy
+
+TRANSPORT = "avtomatika.transport:Transport"
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,49 @@ def test_one_word_turns_the_check_off(port: int, bench: Any, make_bench: Any) ->
     encrypted = make_bench(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")
 
     assert encrypted.read().wait_for(1)[0].payload == 1
+
+
+@pytest.mark.parametrize(
+    ("scheme", "query", "options"),
+    [
+        ("rediss", "", {"ssl_ca_certs": "ca.pem"}),
+        ("redis", "", {"ssl_ca_certs": "ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}),
+        ("rediss", "?ssl_ca_certs=ca.pem&ssl_cert_reqs=CERT_REQUIRED", False),
+        ("redis", "?ssl_ca_certs=ca.pem", False),
+        ("redis", "", {"ssl_cert_reqs": ssl.CERT_NONE}),
+        ("redis", "", {"ssl_cert_reqs": None}),
+        ("redis", "?ssl_cert_reqs=CERT_NONE", True),
+        ("rediss", "?ssl_ca_certs=ca.pem&ssl_check_hostname=false", {"ssl_check_hostname": True}),
+    ],
+)
+def test_tls_options_count_in_the_url_and_beside_it(
+    port: int, folder: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, query: str, options: Any
+) -> None:
+    monkeypatch.chdir(folder)
+    with Connection(f"{scheme}://localhost:{port}/0{query}", transport=TRANSPORT, ssl=options) as connection:
+        connection.connect()
+
+        pool = connection.transport.server.client.connection_pool
+        assert pool.connection_class is redis.SSLConnection
+
+
+def test_tls_without_options_checks_the_certificate(port: int) -> None:
+    with (
+        Connection("localhost", port=port, transport=TRANSPORT, ssl=True) as connection,
+        pytest.raises(redis.ConnectionError, match="certificate verify failed"),
+    ):
+        connection.connect()
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("redis://localhost", {"keyfile": "x"}, "unknown TLS option 'keyfile'; known are .*ssl_keyfile"),
+        ("rediss://localhost?ssl_cert_reqs=maybe", None, "must be none, optional or required, not 'maybe'"),
+        ("rediss://localhost?ssl_check_hostname=maybe", None, "ssl_check_hostname must be true or false, not 'maybe'"),
+        ("unix:///tmp/redis.sock", {"ssl_cert_reqs": "none"}, "do not apply to a unix:// address"),
+    ],
+)
+def test_a_tls_option_that_cannot_be_honoured_is_refused(url: str, options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Connection(url, transport=TRANSPORT, ssl=options).connect()

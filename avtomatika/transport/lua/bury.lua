@@ -1,13 +1,13 @@
 -- Moves one entry that this consumer holds to the dead letters, and publishes what its sender wanted told.
 --
--- KEYS: stream, dead letters, queues, then where something is told the binding hash ('' for the default exchange) and streams.
--- ARGV: consumer, entry, reason, deliveries, error, queue, then where something is told the version of the bindings, the payload,
---       and for each of the streams its queue and level.
+-- KEYS: stream, dead letters, queues, then where something is told the binding hash and streams.
+-- ARGV: consumer, entry, reason, deliveries, error, queue, then where something is told the version of the bindings ('' for the
+--       default exchange, which has none), the payload, and for each of the streams its queue and level.
 -- Answers OK | LOST | REROUTE.
 
 if not is_held(KEYS[1], ARGV[2], ARGV[1]) then return 'LOST' end
 if #KEYS > 3 then
-  if KEYS[4] ~= '' and (redis.call('HGET', KEYS[4], ':version') or '') ~= ARGV[7] then return 'REROUTE' end
+  if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ':version') or '') ~= ARGV[7] then return 'REROUTE' end
   for index = 5, #KEYS do
     local traits = redis.call('HGET', KEYS[3], ARGV[2 * index - 1])
     if not traits or not string.find(traits, ARGV[2 * index], 1, true) then return 'REROUTE' end
