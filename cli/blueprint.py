@@ -5,6 +5,7 @@ A server is needed only by what compares it with what is there.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from avtomatika.errors import BlueprintError, NotFound
 from avtomatika.loading import load_blueprints
 
 from .output import json_option, print_table
+from .worker import usual_worker
 
 _LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
 _RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
@@ -42,11 +44,21 @@ def list_blueprints(blueprints: str, as_json: bool) -> None:
 
 @command.command()
 @click.option("--live", is_flag=True, help="Also the jobs that there are: whether these plans can go on with them.")
+@click.option(
+    "--worker",
+    "workers",
+    envvar="AVTOMATIKA_WORKER",
+    multiple=True,
+    help="module:worker or file.py:worker whose skills the tasks must name; may be given several times.",
+)
 @_blueprints_option
 @json_option
 @click.pass_context
-def check(ctx: click.Context, live: bool, blueprints: str, as_json: bool) -> None:
+def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: str, as_json: bool) -> None:
     """Compile every blueprint; print what is wrong with state and line. Exit 1 if anything is.
+
+    Task types that no worker has a skill for are printed. They are errors if the workers are named by --worker or
+    AVTOMATIKA_WORKER (separated by spaces), and a note if it is only ./worker.py.
 
     With --live: print which states and outcomes are missing that jobs of earlier plans stand in or wait for.
     """
@@ -64,11 +76,37 @@ def check(ctx: click.Context, live: bool, blueprints: str, as_json: bool) -> Non
                 f"{plan.blueprint}@{plan.plan8}: {len(plan.states)} states, {len(plan.bindings)} routing rules",
                 err=as_json,
             )
+    refused += _check_skills(plans, workers)
     if live:
         from .blueprint_live import check_jobs
 
         refused += not check_jobs(plans, as_json=as_json)
     ctx.exit(1 if refused else 0)
+
+
+def _check_skills(plans: list[Plan], workers: tuple[str, ...]) -> int:
+    """Print the task types that none of *workers* has a skill for; how many are errors."""
+    named = workers or tuple(filter(None, [usual_worker()]))
+    if not named:
+        return 0
+    from avtomatika.worker.run import load_worker
+
+    skills = {skill for spec in named for skill in load_worker(spec).skills}
+    missing = [
+        (plan.blueprint, state, task)
+        for plan in plans
+        for state in plan.states.values()
+        for task in state.task_types
+        if task not in skills
+    ]
+    for blueprint, state, task in missing:
+        near = get_close_matches(task, skills, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        line = f", line {state.line}" if state.line else ""
+        where = f"blueprint {blueprint!r}, state {state.name!r}{line}"
+        kind = "refused" if workers else "note"
+        click.echo(f"{kind}: {where}: {', '.join(named)} has no skill {task!r}{hint}", err=True)
+    return len(missing) if workers else 0
 
 
 @command.command("plan")

@@ -138,3 +138,7 @@ def _check_actions(blueprint: Blueprint, handler: Handler, ways: Ways, *, is_end
     if not is_end and not ways.transitions:
         message = "has no way out: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
         raise refusal(blueprint, handler, message)
+    is_one_of_several = handler.guard is not None or len(blueprint.handlers_of(handler.state)) > 1
+    if not is_end and not is_one_of_several and ways.undecided_line is not None:
+        message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
+        raise refusal(blueprint, handler, message, ways.undecided_line)

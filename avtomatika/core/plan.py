@@ -42,6 +42,8 @@ STATE_EVENTS = (
 )
 #: Outcomes that a dispatching state always has a binding for, with or without a transition.
 BUILTIN_OUTCOMES = ("success", "failure", "timeout", "cancelled")
+#: Outcomes of ``run_blueprint``.
+CHILD_OUTCOMES = ("success", "failure", "cancelled")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -13,7 +13,7 @@ from .actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, Run
 from .declared import check_declared, words
 from .job import Json
 from .jsonable import as_json
-from .plan import StatePlan
+from .plan import StatePlan, Via
 from .retry import RetryPolicy
 
 #: Priorities of tasks: higher is sooner.
@@ -187,8 +187,17 @@ class Recorder:
         return _RECORDED
 
 
+#: The methods of a recorder that are actions, and how the edges are called that they lead along.
+ACTIONS = {
+    "go_to": Via.GO_TO,
+    "dispatch_task": Via.TASK,
+    "dispatch_parallel": Via.TASK,
+    "wait": Via.WAIT,
+    "await_human_approval": Via.APPROVAL,
+    "run_blueprint": Via.CHILD,
+}
 #: What a task of ``dispatch_parallel`` may say besides ``type``.
-_BRANCH_KEYS = tuple(inspect.signature(Recorder.dispatch_task).parameters)[1:]
+BRANCH_KEYS = tuple(inspect.signature(Recorder.dispatch_task).parameters)[1:]
 
 
 def _task(
@@ -225,8 +234,8 @@ def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
         raise HandlerError(f"{where} must be a dict, not {task!r}")
     given = {("task_type" if key == "type" else key): value for key, value in task.items()}
     for key in given:
-        if key not in _BRANCH_KEYS:
-            raise HandlerError(f"{where} has {key!r}; it may have {', '.join(_BRANCH_KEYS)}")
+        if key not in BRANCH_KEYS:
+            raise HandlerError(f"{where} has {key!r}; it may have {', '.join(BRANCH_KEYS)}")
     own = given.get("transitions") or {}
     if not isinstance(own, Mapping) or own.get("success", aggregator) != aggregator:
         raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {own!r} says")

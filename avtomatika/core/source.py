@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
+from .call_checks import expanded
 from .constants import Scope, Values
+from .flow import undecided_line
 from .handlers import Handler
+from .recorder import ACTIONS
+from .source_checks import Mistake, Mistakes, check_source
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -40,25 +44,33 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """*hidden* are (line, reason) of what keeps the source from telling everything."""
+    """*hidden* are (line, reason) of what keeps the source from telling everything; *undecided_line* is where a
+    path ends that takes no action, None if every path may take one.
+    """
 
     calls: tuple[Call, ...] = ()
-    hidden: tuple[tuple[int, str], ...] = ()
+    hidden: tuple[Mistake, ...] = ()
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    undecided_line: int | None = None
 
 
 def read(handler: Handler) -> Reading | None:
     """The actions of *handler*, or None where there is no source to read."""
-    definition = _definition(handler)
-    if definition is None:
+    found = _definition(handler)
+    if found is None:
         return None
+    file, definition = found
     taken = {parameter.name for parameter in handler.parameters}
-    reader = _Reader(Scope(handler.function, definition), taken & {"actions", "context"})
+    scope = Scope(handler.function, definition)
+    reader = _Reader(scope, taken & {"actions", "context"})
     for statement in definition.body:
         reader.visit(statement)
-    return Reading(tuple(reader.calls), tuple(reader.hidden))
+    undecided = undecided_line(definition, reader.is_action) if reader.calls and not reader.hidden else None
+    mistakes = check_source(definition, scope, taken, reader.is_actions, file)
+    return Reading(tuple(reader.calls), tuple(reader.hidden), mistakes, undecided)
 
 
-def _definition(handler: Handler) -> _Definition | None:
+def _definition(handler: Handler) -> tuple[ast.Module, _Definition] | None:
     code = getattr(inspect.unwrap(handler.function), "__code__", None)
     if code is None:
         return None
@@ -69,7 +81,7 @@ def _definition(handler: Handler) -> _Definition | None:
         return None
     for node in ast.walk(tree):
         if isinstance(node, _Definition) and node.name == code.co_name and _first_line(node) == code.co_firstlineno:
-            return node
+            return tree, node
     return None
 
 
@@ -94,7 +106,7 @@ class _Reader(ast.NodeVisitor):
         self._nested = False
 
     def visit_Call(self, node: ast.Call) -> None:
-        if isinstance(node.func, ast.Attribute) and self._is_actions(node.func.value) and not self._nested:
+        if isinstance(node.func, ast.Attribute) and self.is_actions(node.func.value) and not self._nested:
             self.calls.append(self._call(node, node.func.attr))
             for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
                 self.visit(argument)
@@ -102,9 +114,9 @@ class _Reader(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        if isinstance(node.value, ast.Name) and node.value.id == "context" and not self._is_actions(node):
+        if isinstance(node.value, ast.Name) and node.value.id == "context" and not self.is_actions(node):
             return  # context.job_id and the like
-        if self._is_actions(node):
+        if self.is_actions(node):
             self._hide(node)
         else:
             self.generic_visit(node)
@@ -128,7 +140,16 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
         self._nested = outside
 
-    def _is_actions(self, node: ast.expr) -> bool:
+    def is_action(self, node: ast.AST) -> bool:
+        """Whether *node* is a call of an action."""
+        match node:
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)):
+                return method in ACTIONS and self.is_actions(owner)
+            case _:
+                return False
+
+    def is_actions(self, node: ast.expr) -> bool:
+        """Whether *node* is the ``actions`` that the handler is given."""
         match node:
             case ast.Name(id="actions"):
                 return "actions" in self._watched
@@ -144,17 +165,31 @@ class _Reader(ast.NodeVisitor):
     def _call(self, node: ast.Call, method: str) -> Call:
         match method:
             case "go_to":
-                return Call(method, node.lineno, self._edge(_argument(node, "state", 0)))
+                return Call(method, node.lineno, self._edge(self._argument(node, "state", 0)))
             case "wait":
-                return Call(method, node.lineno, self._edge(_argument(node, "then")))
+                return Call(method, node.lineno, self._edge(self._argument(node, "then")))
             case "dispatch_parallel":
                 return self._parallel(node)
             case "await_human_approval":
-                return Call(method, node.lineno, self._edges_of(_argument(node, "transitions", 2)))
+                return Call(method, node.lineno, self._edges_of(self._argument(node, "transitions", 2)))
             case _:
-                name = _argument(node, "name" if method == "run_blueprint" else "task_type", 0)
-                edges = self._edges_of(_argument(node, "transitions", 2))
+                name = self._argument(node, "name" if method == "run_blueprint" else "task_type", 0)
+                edges = self._edges_of(self._argument(node, "transitions", 2))
                 return Call(method, node.lineno, edges, names=() if name is None else self._values(name))
+
+    def _argument(self, call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
+        """The expression given for a parameter; one that is computed if it may be among others, None if missing."""
+        keywords = expanded(call, self._scope)
+        for keyword in keywords:
+            if keyword.arg == name:
+                return keyword.value
+        for place, argument in enumerate(call.args):
+            if isinstance(argument, ast.Starred):
+                return argument
+            if place == position:
+                return argument
+        others = (keyword.value for keyword in keywords if keyword.arg is None)
+        return next((ast.copy_location(ast.Starred(value), value) for value in others), None)
 
     def _edge(self, target: ast.expr | None) -> tuple[Edge, ...]:
         return () if target is None else (Edge(None, self._values(target), target.lineno),)
@@ -164,12 +199,12 @@ class _Reader(ast.NodeVisitor):
 
     def _parallel(self, node: ast.Call) -> Call:
         """Its tasks as far as they are written as dicts; what is not, is checked when the handler runs."""
-        aggregator = _argument(node, "aggregate_into", 1)
+        aggregator = self._argument(node, "aggregate_into", 1)
         if aggregator is None:
             return Call("dispatch_parallel", node.lineno)
         edges = [Edge(("success",), self._values(aggregator), aggregator.lineno)]
         names: list[object] = []
-        tasks = _argument(node, "tasks", 0)
+        tasks = self._argument(node, "tasks", 0)
         dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
         may_have_more = not dicts
         for each in dicts:
@@ -241,16 +276,3 @@ def _entry(node: ast.Dict, name: str) -> ast.expr | None:
     """The value under the key *name*."""
     pairs = zip(node.keys, node.values, strict=True)
     return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)
-
-
-def _argument(call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
-    """The expression given for a parameter; a starred one where it may be inside, None where it is missing."""
-    for keyword in call.keywords:
-        if keyword.arg == name:
-            return keyword.value
-    for place, argument in enumerate(call.args):
-        if isinstance(argument, ast.Starred):
-            return argument
-        if place == position:
-            return argument
-    return next((keyword.value for keyword in call.keywords if keyword.arg is None), None)

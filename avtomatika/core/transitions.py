@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import product
@@ -12,21 +12,14 @@ from avtomatika.errors import BlueprintError
 
 from .handlers import Handler
 from .names import is_user_name
-from .plan import Transition, Via
+from .plan import CHILD_OUTCOMES, Transition, Via
+from .recorder import ACTIONS
 from .source import Call, Edge, Reading, read
+from .source_checks import Mistake
 
 if TYPE_CHECKING:
     from .blueprint import Blueprint
 
-#: The actions that there are.
-_METHODS = {
-    "go_to": Via.GO_TO,
-    "dispatch_task": Via.TASK,
-    "dispatch_parallel": Via.TASK,
-    "wait": Via.WAIT,
-    "await_human_approval": Via.APPROVAL,
-    "run_blueprint": Via.CHILD,
-}
 #: What an action that cannot do without it is missing.
 _NEEDS = {
     "go_to": "go_to needs the name of a state",
@@ -48,13 +41,16 @@ _NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """All that one handler can decide. ``acts_in_line`` is the line of its first action, None where it takes none."""
+    """All that one handler can decide. ``acts_in_line`` is the line of its first action, None where it takes none;
+    ``undecided_line`` that in which a path ends without one, None if every path may take one.
+    """
 
     transitions: tuple[Transition, ...] = ()
     task_types: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     dispatches: bool = False
     acts_in_line: int | None = None
+    undecided_line: int | None = None
 
 
 def ways_of(blueprint: Blueprint, handler: Handler) -> Ways:
@@ -92,17 +88,19 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: Reading) -> Ways
     if reading.hidden and not handler.may_go_to:
         line, reason = reading.hidden[0]
         raise refusal(blueprint, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
+    _refuse_first(blueprint, handler, reading.mistakes.names)
     transitions: list[Transition] = []
     names: dict[Via, list[str]] = {via: [] for via in Via}
     for call in reading.calls:
         if (problem := _problem(handler, call)) is not None:
             raise refusal(blueprint, handler, problem, call.line)
         _check_collected(blueprint, handler, call)
-        via, begun = _METHODS[call.method], _names(blueprint, handler, call)
+        via, begun = ACTIONS[call.method], _names(blueprint, handler, call)
         names[via].extend(filter(None, begun))
         for edge in call.edges or ():
             for plain in _transitions(blueprint, handler, edge, begun if via is Via.TASK else (None,)):
                 transitions.append(replace(plain, via=via))
+    _refuse_first(blueprint, handler, reading.mistakes.values)
     is_open = any(call.edges is None or call.may_have_more for call in reading.calls)
     if reading.hidden or is_open or not transitions:
         transitions.extend(_declared_ways(handler))
@@ -111,21 +109,38 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: Reading) -> Ways
         transitions=tuple(dict.fromkeys(transitions)),
         task_types=tuple(dict.fromkeys(names[Via.TASK])),
         children=tuple(dict.fromkeys(names[Via.CHILD])),
-        dispatches=bool(reading.hidden) or any(_METHODS[call.method] is Via.TASK for call in reading.calls),
+        dispatches=bool(reading.hidden) or any(ACTIONS[call.method] is Via.TASK for call in reading.calls),
         acts_in_line=min(lines, default=None),
+        undecided_line=reading.undecided_line,
     )
+
+
+def _refuse_first(blueprint: Blueprint, handler: Handler, mistakes: Sequence[Mistake]) -> None:
+    if mistakes:
+        line, message = mistakes[0]
+        raise refusal(blueprint, handler, message, line)
 
 
 def _problem(handler: Handler, call: Call) -> str | None:
     """What is wrong with a call as a whole."""
-    if call.method not in _METHODS:
-        return f"actions has no {call.method!r}; there are {', '.join(_METHODS)}"
+    if call.method not in ACTIONS:
+        return f"actions has no {call.method!r}; there are {', '.join(ACTIONS)}"
     if call.edges is None:
         return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
     if not call.edges:
         return _NEEDS[call.method]
     if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not _leads_on(call.edges):
         return f"{call.method} has no transition for 'success': say which state follows when it is done"
+    if call.method == "run_blueprint":
+        return _unknown_end(call.edges)
+    return None
+
+
+def _unknown_end(edges: Iterable[Edge]) -> str | None:
+    """What is wrong with transitions of ``run_blueprint``: jobs of other blueprints have no outcomes of their own."""
+    for outcome in (outcome for edge in edges for outcome in edge.outcomes or ()):
+        if outcome not in CHILD_OUTCOMES and is_user_name(outcome):
+            return f"run_blueprint never ends in {outcome!r}; there are {', '.join(CHILD_OUTCOMES)}"
     return None
 
 

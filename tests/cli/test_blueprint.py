@@ -91,3 +91,26 @@ def test_no_folder_is_said_plainly(run: Run) -> None:
 
     assert done.code == 2
     assert "there is no folder 'elsewhere/'" in done.stderr
+
+
+ONLY_WAVE = (
+    "from avtomatika import Worker\nworker = Worker()\n\n@worker.skill\ndef gret(params: dict):\n    return {}\n"
+)
+
+
+def test_check_names_skills_that_the_named_workers_do_not_have(run: Run, project: Path) -> None:
+    (project / "other.py").write_text(ONLY_WAVE)
+
+    done = run("blueprint", "check", "--worker", "other.py:worker")
+    assert done.code == 1
+    assert "other.py:worker has no skill 'greet'; did you mean 'gret'?" in done.stderr
+    assert run("blueprint", "check", AVTOMATIKA_WORKER="other.py:worker").code == 1
+    assert run("blueprint", "check", "--worker", "other.py:worker", "--worker", "worker.py:worker").code == 0
+
+
+def test_check_only_notes_what_the_worker_of_the_folder_does_not_have(run: Run, project: Path) -> None:
+    (project / "worker.py").write_text(ONLY_WAVE)
+
+    done = run("blueprint", "check")
+    assert done.code == 0
+    assert "note: blueprint 'greetings', state 'start', line" in done.stderr

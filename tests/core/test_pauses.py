@@ -107,7 +107,7 @@ class TestWaiting:
 
         @bp.handler(is_start=True)
         def start(actions: Any) -> None:
-            actions.wait(**arguments, then="done")
+            actions.wait(**dict(arguments), then="done")
 
         @bp.handler(is_end=True)
         def done() -> None: ...

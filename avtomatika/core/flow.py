@@ -1,0 +1,225 @@
+"""Finds a path through a handler on which it takes no action.
+
+A path counts only if nothing in the source lets it be impossible: conditions that depend on each other, calls that may
+raise, and loops that may run are given the benefit of the doubt.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+#: Comparisons of which one holds exactly if the other does not.
+_OPPOSITES: tuple[tuple[type[ast.cmpop], type[ast.cmpop]], ...] = (
+    (ast.Eq, ast.NotEq),
+    (ast.Lt, ast.GtE),
+    (ast.Gt, ast.LtE),
+    (ast.In, ast.NotIn),
+    (ast.Is, ast.IsNot),
+)
+#: Builtin functions that a statement may call without ending the path.
+_HARMLESS = frozenset({"print", "setattr", "delattr"})
+#: What loggers do.
+_LOGS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """A path that has taken no action up to *line*.
+
+    *asked* are the names that its conditions looked at. *is_open* if it passed a statement that takes an action on
+    another path. *is_doubtful* if it may be impossible.
+    """
+
+    line: int
+    asked: frozenset[str] = frozenset()
+    is_open: bool = False
+    is_doubtful: bool = False
+
+
+def undecided_line(
+    definition: ast.FunctionDef | ast.AsyncFunctionDef, is_action: Callable[[ast.AST], bool]
+) -> int | None:
+    """The line in which a path of *definition* ends that certainly takes no action; None if there is none."""
+    flow = _Flow(definition, is_action)
+    ends = [*flow.block(definition.body, [_Path(definition.lineno)]), *flow.returned]
+    return min((path.line for path in ends if not path.is_doubtful), default=None)
+
+
+class _Flow:
+    """Follows all paths that have taken no action yet."""
+
+    def __init__(self, definition: ast.AST, is_action: Callable[[ast.AST], bool]) -> None:
+        self.returned: list[_Path] = []
+        self._is_action = is_action
+        self._varying = _varying(definition)
+
+    def block(self, statements: Sequence[ast.stmt], paths: list[_Path]) -> list[_Path]:
+        """*paths* behind *statements*."""
+        for statement in statements:
+            if not paths:
+                break
+            paths = self._after(statement, paths)
+        return paths
+
+    def _after(self, statement: ast.stmt, paths: list[_Path]) -> list[_Path]:
+        match statement:
+            case ast.If():
+                return self._choice(statement, _arms(statement), paths)
+            case ast.Match(cases=cases):
+                return self._choice(statement, [(each.guard, each.body) for each in cases], paths)
+            case ast.With(body=body) | ast.AsyncWith(body=body):
+                return [] if self._acts(statement.items) else self.block(body, paths)
+            case ast.Try() | ast.TryStar():
+                return self._attempt(statement, paths)
+            case ast.For() | ast.AsyncFor() | ast.While():
+                return self._loop(statement, paths)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                return paths
+            case _ if self._acts([statement]):
+                return []
+            case ast.Raise() | ast.Break() | ast.Continue():
+                return []
+            case ast.Return():
+                self.returned += [replace(path, line=statement.lineno) for path in paths]
+                return []
+            case ast.Assert(test=test):
+                return [replace(path, asked=path.asked | _names(test), is_doubtful=True) for path in paths]
+            case ast.Expr(value=value) if _may_raise(value):
+                return [replace(path, is_doubtful=True) for path in paths]
+            case _:
+                return paths
+
+    def _choice(
+        self, statement: ast.If | ast.Match, arms: list[tuple[ast.expr | None, list[ast.stmt]]], paths: list[_Path]
+    ) -> list[_Path]:
+        tests = [test for test, _ in arms if test is not None]
+        subject = [statement.subject] if isinstance(statement, ast.Match) else []
+        if self._acts([*tests, *subject]):
+            return []
+        asked = _names(*tests, *subject)
+        acts = self._acts([statement])
+        entered = [self._asked(path, asked, acts=acts, line=statement.lineno) for path in paths]
+        after: list[_Path] = []
+        for _, body in arms:
+            after += self.block(body, entered)
+        if not _is_exhaustive(statement, arms):
+            after += entered
+        return [replace(path, is_open=path.is_open or acts) for path in after] if acts else after
+
+    def _asked(self, path: _Path, asked: frozenset[str], *, acts: bool, line: int) -> _Path:
+        """*path* inside of a statement that looks at *asked*: a second look at the same may contradict the first."""
+        is_doubtful = path.is_doubtful or path.is_open or bool(asked & (path.asked | self._varying))
+        return replace(path, asked=path.asked | asked, is_doubtful=is_doubtful, line=line if acts else path.line)
+
+    def _attempt(self, statement: ast.Try | ast.TryStar, paths: list[_Path]) -> list[_Path]:
+        """The body may end anywhere, but an action in its last statement has not been taken then."""
+        if self._acts(statement.finalbody):
+            return self.block(statement.finalbody, paths)
+        acts_early = self._acts(statement.body[:-1])
+        after = self.block([*statement.body, *statement.orelse], paths)
+        for handler in statement.handlers:
+            after += self.block(
+                handler.body, [replace(path, is_doubtful=path.is_doubtful or acts_early) for path in paths]
+            )
+        return self.block(statement.finalbody, after)
+
+    def _loop(self, statement: ast.For | ast.AsyncFor | ast.While, paths: list[_Path]) -> list[_Path]:
+        """A loop that takes actions is expected to run, and to have taken one."""
+        if self._acts([statement]):
+            return [] if not _leaves(statement) else [replace(path, is_doubtful=True) for path in paths]
+        self.block(statement.body, [replace(path, is_doubtful=True) for path in paths])
+        is_endless = isinstance(statement, ast.While) and isinstance(statement.test, ast.Constant)
+        return [] if is_endless and not _leaves(statement) else self.block(statement.orelse, paths)
+
+    def _acts(self, nodes: Iterable[ast.AST]) -> bool:
+        return any(self._is_action(inner) for node in nodes for inner in ast.walk(node))
+
+
+def _arms(statement: ast.If) -> list[tuple[ast.expr | None, list[ast.stmt]]]:
+    """The branches of an if statement with all its elif and else."""
+    arms: list[tuple[ast.expr | None, list[ast.stmt]]] = [(statement.test, statement.body)]
+    match statement.orelse:
+        case []:
+            return arms
+        case [ast.If() as nested]:
+            return arms + _arms(nested)
+        case body:
+            return [*arms, (None, body)]
+
+
+def _is_exhaustive(statement: ast.If | ast.Match, arms: list[tuple[ast.expr | None, list[ast.stmt]]]) -> bool:
+    """Whether one of *arms* is always taken, as far as can be told; where values have names they may be all of them."""
+    if isinstance(statement, ast.Match):
+        patterns = [case.pattern for case in statement.cases]
+        return any(_is_any(case) for case in statement.cases) or any(
+            isinstance(node, ast.MatchClass | ast.MatchSingleton | ast.Attribute)
+            for pattern in patterns
+            for node in ast.walk(pattern)
+        )
+    tests = [test for test, _ in arms]
+    if None in tests or any(isinstance(test, ast.Constant) for test in tests):
+        return True
+    names_values = any(
+        isinstance(node, ast.Compare) and any(isinstance(other, ast.Attribute) for other in node.comparators)
+        for test in tests
+        if test is not None
+        for node in ast.walk(test)
+    )
+    plain = [test for test in tests if test is not None]
+    return (names_values and len(plain) > 1) or any(_are_opposite(a, b) for a in plain for b in plain)
+
+
+def _is_any(case: ast.match_case) -> bool:
+    pattern = case.pattern
+    patterns = pattern.patterns if isinstance(pattern, ast.MatchOr) else [pattern]
+    return case.guard is None and any(isinstance(each, ast.MatchAs) and each.pattern is None for each in patterns)
+
+
+def _are_opposite(first: ast.expr, second: ast.expr) -> bool:
+    match first, second:
+        case ast.UnaryOp(op=ast.Not(), operand=operand), _:
+            return ast.dump(operand) == ast.dump(second)
+        case ast.Compare(ops=[one], comparators=[value]), ast.Compare(ops=[other], comparators=[same]):
+            same_sides = (ast.dump(first.left), ast.dump(value)) == (ast.dump(second.left), ast.dump(same))
+            return same_sides and any(isinstance(one, a) and isinstance(other, b) for a, b in _OPPOSITES)
+        case _:
+            return False
+
+
+def _leaves(loop: ast.For | ast.AsyncFor | ast.While) -> bool:
+    """Whether a path can leave *loop* by itself."""
+    return any(isinstance(node, ast.Break | ast.Return) for node in ast.walk(loop))
+
+
+def _may_raise(value: ast.expr) -> bool:
+    """Whether a statement of nothing but *value* may be there to end the path: a call of a function of the user's."""
+    call = value.value if isinstance(value, ast.Await) else value
+    match call:
+        case ast.Call(func=ast.Name(id=name)):
+            return name not in _HARMLESS and not hasattr(builtins, name)
+        case ast.Call(func=ast.Attribute(attr=method)):
+            return method not in _LOGS and not hasattr(list, method) and not hasattr(dict, method)
+        case _:
+            return False
+
+
+def _names(*nodes: ast.AST) -> frozenset[str]:
+    return frozenset(inner.id for node in nodes for inner in ast.walk(node) if isinstance(inner, ast.Name))
+
+
+def _varying(definition: ast.AST) -> frozenset[str]:
+    """Names that are given one of several values: conditions on them may cover all of these."""
+    stored = [
+        node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]
+    chosen = {
+        target.id
+        for node in ast.walk(definition)
+        if isinstance(node, ast.Assign) and any(isinstance(inner, ast.IfExp) for inner in ast.walk(node.value))
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return frozenset(name for name in stored if stored.count(name) > 1) | chosen

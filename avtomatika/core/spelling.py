@@ -1,0 +1,40 @@
+"""Tells a misspelt name from another name: a letter lost, doubled, added or swapped, or a word joined otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: In names of this length a wrong letter is a slip as well; in shorter ones it is another word (content, context).
+_LONG = 10
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """The one of *known* that *name* misspells, or None.
+
+    >>> meant("intial_data", ["initial_data"]), meant("initialData", ["initial_data"]), meant("erorr", ["error"])
+    ('initial_data', 'initial_data', 'error')
+    >>> meant("errors", ["error"]), meant("content", ["context"]), meant("data", ["initial_data"])
+    (None, None, None)
+    """
+    return next((word for word in known if _is_slip(name, word)), None)
+
+
+def _is_slip(name: str, word: str) -> bool:
+    if name == word or name.rstrip("s") == word.rstrip("s"):  # the plural is another name
+        return False
+    if _joined(name) == _joined(word):
+        return True
+    start = next((place for place, pair in enumerate(zip(name, word, strict=False)) if len(set(pair)) == 2), None)
+    if start is None:
+        return abs(len(name) - len(word)) == 1
+    rest, wanted = name[start:], word[start:]
+    return (
+        rest == wanted[1:]
+        or rest[1:] == wanted
+        or (rest[:2] == wanted[:2][::-1] and rest[2:] == wanted[2:])
+        or (rest[1:] == wanted[1:] and len(word) >= _LONG)
+    )
+
+
+def _joined(name: str) -> str:
+    return name.replace("_", "").lower()
