@@ -494,6 +494,14 @@ WRONG = {
     "@bp.aggregator(is_end=True)\ndef e(): ...",
     "collects nothing": "@bp.handler(is_start=True)\ndef a(actions): actions.dispatch_parallel([{'type': 't'}], 'e')\n"
     "@bp.handler(is_end=True)\ndef e(): ...",
+    "misspelt argument": "@bp.handler(is_start=True)\n"
+    "def a(actions): actions.dispatch_task('t', {}, {'success': 'a'}, max_retrys=3)",
+    "misspelt parameter": "@bp.handler(is_start=True)\ndef a(actions, intial_data): actions.go_to('a')",
+    "undecided path": "@bp.handler(is_start=True)\ndef a(actions, size):\n  if size: actions.go_to('e')\n"
+    "@bp.handler(is_end=True)\ndef e(): ...",
+    "elsewhere": "@bp.handler(is_start=True)\n"
+    "def a(actions): actions.dispatch_parallel([{'type': 't', 'transitions': {'success': 'b'}}], 'e')\n"
+    "@bp.aggregator(is_end=True)\ndef e(): ...\n@bp.handler(is_end=True)\ndef b(): ...",
 }
 
 
