@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.transport import Server, connect
+from avtomatika.transport import Server
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
@@ -19,7 +19,7 @@ class StoredData:
     @classmethod
     def connect(cls, url: str) -> StoredData:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server(connect(url)))
+        return cls(Server.connect(url))
 
     def get(self, store: tuple[str, str], key: str) -> str | None:
         [text] = read_all(self._server, [("HGET", self._keys.data(*store), key)])

@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika.core.job import Json
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
-from avtomatika.transport import Outgoing, Router, Server, Survey, connect
+from avtomatika.transport import Outgoing, Router, Server, Survey
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .keys import Keys
@@ -66,7 +66,7 @@ class HeldTasks:
     @classmethod
     def connect(cls, url: str) -> HeldTasks:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server(connect(url)))
+        return cls(Server.connect(url))
 
     def hand_over(self, given: Sequence[HandOver], *, holder: str) -> list[bool]:
         """Give to workers what consumer *holder* has; False where it has that no more, and nothing was done."""

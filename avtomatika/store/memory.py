@@ -42,34 +42,36 @@ class ServerMemory:
     def info(self) -> ServerInfo:
         """What the server says of itself; raises Unavailable when it is away."""
         with server_errors():
-            info = self._server.client.info()
-            fsync = self._fsync() if info.get("aof_enabled") else "off"
+            info = self._server.info()
+            fsync = self._fsync() if info.get("aof_enabled") == "1" else "off"
         return ServerInfo(
             version=info.get("valkey_version") or info["redis_version"],
             aof=fsync,
-            used_memory=info["used_memory"],
-            maxmemory=info["maxmemory"],
+            used_memory=int(info["used_memory"]),
+            maxmemory=int(info["maxmemory"]),
             eviction=info["maxmemory_policy"],
-            replicas=info.get("connected_slaves", 0),
+            replicas=int(info.get("connected_slaves", 0)),
             kind="Valkey" if "valkey_version" in info else "Redis",
         )
 
     def _fsync(self) -> str:
         """How often the append-only file is synced; hosted servers keep that to themselves."""
         try:
-            return str(self._server.client.config_get("appendfsync")["appendfsync"])
+            found = self._server.execute(("CONFIG", "GET", "appendfsync"))
         except ResponseError:
             return "on"
+        values = list(found.values()) if isinstance(found, dict) else found[1:]
+        return values[0].decode() if values else "on"
 
     def refuse_when_full(self) -> None:
         """Look at the server's memory at most once a second."""
         if monotonic() - self._checked < 1:
             return
         with server_errors():
-            memory = self._server.client.info("memory")
-        limit = memory["maxmemory"]
-        if limit and memory["used_memory"] > MEMORY_SHARE_FOR_NEW_JOBS * limit:
-            share = round(100 * memory["used_memory"] / limit)
+            memory = self._server.info("memory")
+        limit, used = int(memory["maxmemory"]), int(memory["used_memory"])
+        if limit and used > MEMORY_SHARE_FOR_NEW_JOBS * limit:
+            share = round(100 * used / limit)
             raise Unavailable(
                 f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
             )

@@ -11,7 +11,7 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.errors import Conflict, NotFound
 from avtomatika.errors import NoRoute as NoQueue
-from avtomatika.transport import Letter, QueueFigures, Router, Server, Survey, Topology, connect
+from avtomatika.transport import Letter, QueueFigures, Router, Server, Survey, Topology
 
 from .scripts import server_errors
 
@@ -50,7 +50,7 @@ class Queues:
     @classmethod
     def connect(cls, url: str) -> Queues:
         """With connections of its own; nothing is sent yet."""
-        server = Server(connect(url))
+        server = Server.connect(url)
         return cls(server, Router(server))
 
     def all(self) -> list[QueueFigures]:

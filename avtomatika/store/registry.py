@@ -14,7 +14,7 @@ from avtomatika.core.fleet import Member
 from avtomatika.core.holdings import MOST_FILES
 from avtomatika.core.job import Json
 from avtomatika.schemas.wire import Beat, Registered
-from avtomatika.transport import Server, connect
+from avtomatika.transport import Server
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
@@ -73,7 +73,7 @@ class Registry:
     @classmethod
     def connect(cls, url: str) -> Registry:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server(connect(url)))
+        return cls(Server.connect(url))
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Write down a worker; what was known of it before is forgotten, but for its turn and its reputation."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from avtomatika.transport import Server, connect
+from avtomatika.transport import Server
 from avtomatika.transport.scripts import Argument, Call
 
 from .keys import Keys
@@ -55,7 +55,7 @@ class Sessions:
     @classmethod
     def connect(cls, url: str) -> Sessions:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server(connect(url)))
+        return cls(Server.connect(url))
 
     def begin(self, session: Session, pair: Pair) -> None:
         """A family of its own, which begins with *pair*."""

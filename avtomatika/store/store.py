@@ -17,7 +17,7 @@ from avtomatika.core.standing import Standing
 from avtomatika.core.step import SendEvent
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded
 from avtomatika.schemas.wire import Progress, Taken
-from avtomatika.transport import Outgoing, Router, Server, connect
+from avtomatika.transport import Outgoing, Router, Server
 from avtomatika.transport.scripts import Call
 
 from . import standing
@@ -89,7 +89,7 @@ class Store:
         cls, url: str, *, secret: GroupSecret | None = None, group: str = "g0", job_ttl_seconds: int = 604_800
     ) -> Store:
         """A store with connections of its own, for those who create and read; nothing is sent yet."""
-        server = Server(connect(url))
+        server = Server.connect(url)
         keyring = Keyring(server, secret)
         return cls(server, Router(server), keyring=keyring, group=group, job_ttl_seconds=job_ttl_seconds)
 

@@ -8,8 +8,9 @@ from math import inf
 from typing import Any
 
 from .client import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
+from .pool import MAX_CONNECTIONS
 
-_WHOLE = ("max_deliveries", "max_message_bytes", "fanout_length")
+_WHOLE = ("max_connections", "max_deliveries", "max_message_bytes", "fanout_length")
 _NUMBERS = (
     "lease_seconds",
     "visibility_timeout",
@@ -38,6 +39,8 @@ class Options:
     health_check_interval: float = HEALTH_CHECK_SECONDS
     socket_keepalive_options: Mapping[int, int] | None = None
     client_name: str | None = None
+    #: Connections to the server; one more renews leases.
+    max_connections: int = MAX_CONNECTIONS
     max_message_bytes: int = 4 * 1024 * 1024
     #: How many messages of a fanout exchange are kept for those that lag behind.
     fanout_length: int = 1000

@@ -1,26 +1,21 @@
-"""Commands to the server: many in one round trip, on connections that stay checked out while they are in use.
+"""Commands to the server, many in one round trip.
 
-redis-py's own ``execute_command`` costs several times what sending and reading do; here a connection goes straight from
-hand to hand.
+redis-py's own ``execute_command`` costs several times what sending and reading do.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
 from typing import Any
 
 from hiredis import pack_command
-from redis import Redis
 from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
+from .client import SOCKET_TIMEOUT_SECONDS, connect
 from .errors import is_foreign
+from .pool import MAX_CONNECTIONS, Pool
 from .scripts import Argument, Call
 
-#: A connection that rested longer may have been closed by the other side: look before it is used.
-_FRESH_SECONDS = 1.0
 #: Answers of a server that has become a replica: whoever connects anew may find the primary.
 _DEMOTED = (ReadOnlyError, MasterDownError)
 #: Commands go to the socket in pieces of about this size.
@@ -30,11 +25,20 @@ _PIECE_BYTES = 64 * 1024
 class Server:
     """Threads may share it; each command goes out on a connection that nobody else uses meanwhile."""
 
-    def __init__(self, client: Redis) -> None:
-        self.client = client
-        self._pool = client.connection_pool
-        self._resting: deque[tuple[Any, float]] = deque()
-        self._pid = os.getpid()
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    @classmethod
+    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Server:
+        """A server with a pool of its own; nothing is sent yet. *options* are those of :func:`client.connect`."""
+        client = connect(url, max_connections=max_connections, **options)
+        seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
+        return cls(Pool(client, max_connections=max_connections, wait_seconds=seconds))
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return self.pool.open
 
     def run(self, call: Call) -> Any:
         """The answer of one script; raises what the server refuses it with."""
@@ -79,17 +83,17 @@ class Server:
 
     def execute(self, command: Sequence[Argument]) -> Any:
         """Raw answer to one command."""
-        connection = self._acquire()
+        connection = self.pool.acquire()
         try:
             connection.send_packed_command([_pack(command)])
             answer = connection.read_response()
         except ResponseError as error:
-            self._rest(connection, error)
+            self._release(connection, error)
             raise
         except BaseException:
-            self._discard(connection)
+            self.pool.discard(connection)
             raise
-        self._rest(connection)
+        self._release(connection)
         return answer
 
     def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
@@ -106,7 +110,7 @@ class Server:
         """Raw answers to all *commands*; where the server refuses one, its error stands in the list."""
         if not commands:
             return []
-        connection = self._acquire()
+        connection = self.pool.acquire()
         answers: list[Any] = []
         try:
             connection.send_packed_command(_packed(commands))
@@ -118,40 +122,27 @@ class Server:
                 except ResponseError as error:
                     answers.append(error)
         except BaseException:
-            self._discard(connection)
+            self.pool.discard(connection)
             raise
-        self._rest(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
+        self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
         return answers
+
+    def info(self, section: str = "default") -> dict[str, str]:
+        """Fields of the server's ``INFO`` by name."""
+        lines = self.execute(("INFO", section)).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def close(self) -> None:
         """Disconnect; the next command connects again."""
-        while self._resting:
-            self._discard(self._resting.pop()[0])
-        self.client.close()
+        self.pool.close()
 
-    def _acquire(self) -> Any:
-        if self._pid != os.getpid():  # a fork: these sockets are the parent's
-            self._resting, self._pid = deque(), os.getpid()
-        try:
-            connection, since = self._resting.pop()
-        except IndexError:
-            return self._pool.get_connection()
-        if monotonic() - since > _FRESH_SECONDS:
-            self._pool.release(connection)
-            return self._pool.get_connection()
-        return connection
-
-    def _rest(self, connection: Any, *refusals: ResponseError) -> None:
-        """Keep *connection* for the next. Raises ConnectionError where the server has stopped being the primary."""
+    def _release(self, connection: Any, *refusals: ResponseError) -> None:
+        """Give *connection* back. Raises ConnectionError where the server has stopped being the primary."""
         for refusal in refusals:
             if isinstance(refusal, _DEMOTED) or str(refusal).startswith("UNBLOCKED"):
-                self._discard(connection)
+                self.pool.discard(connection)
                 raise ConnectionError(f"the server is not the primary any more: {refusal}") from refusal
-        self._resting.append((connection, monotonic()))
-
-    def _discard(self, connection: Any) -> None:
-        connection.disconnect()
-        self._pool.release(connection)
+        self.pool.release(connection)
 
 
 def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:

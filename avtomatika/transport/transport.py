@@ -16,7 +16,6 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
-from .client import connect
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
 from .keeper import Keeper
 from .keys import earliest
@@ -95,15 +94,14 @@ class Transport(virtual.Transport):
         return self._connect_within(limit, limit)
 
     def _connect_within(self, timeout_seconds: float, connect_seconds: float) -> Server:
-        return Server(
-            connect(
-                self._url,
-                tls=self._tls,
-                credential_provider=self._credential_provider,
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=connect_seconds,
-                **self.options.connection,
-            )
+        return Server.connect(
+            self._url,
+            tls=self._tls,
+            credential_provider=self._credential_provider,
+            max_connections=self.options.max_connections,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=connect_seconds,
+            **self.options.connection,
         )
 
     # ------------------------------------------------------------ consume

@@ -350,7 +350,7 @@ class Orchestration(RuleBasedStateMachine):
 @pytest.fixture
 def room(redis_url: str) -> Iterator[Room]:
     with broker.connect(redis_url) as connection, connect(redis_url) as client:
-        server = Server(client)
+        server = Server.connect(redis_url)
         yield Room(connection, server, client)
         server.close()
 

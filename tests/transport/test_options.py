@@ -50,6 +50,6 @@ def test_options_for_connections_reach_them(bench: Any) -> None:
 
     connection.connect()
 
-    settings = connection.transport.server.client.connection_pool.connection_kwargs
+    settings = connection.transport.server.pool.factory.connection_kwargs
     assert (settings["client_name"], settings["health_check_interval"]) == ("shop", 7)
     assert "shop" in [client["name"] for client in bench.redis.client_list()]

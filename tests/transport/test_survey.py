@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from avtomatika.transport import Held, NoRoute, QueueFigures, Router, Server, Survey, Waits, connect
+from avtomatika.transport import Held, NoRoute, QueueFigures, Router, Server, Survey, Waits
 
 
 @pytest.fixture
 def survey(bench: Any, redis_url: str) -> Any:
-    server = Server(connect(redis_url))
+    server = Server.connect(redis_url)
     yield Survey(server, Router(server))
     server.close()
 

@@ -96,7 +96,7 @@ def test_tls_options_count_in_the_url_and_beside_it(
     with Connection(f"{scheme}://localhost:{port}/0{query}", transport=TRANSPORT, ssl=options) as connection:
         connection.connect()
 
-        pool = connection.transport.server.client.connection_pool
+        pool = connection.transport.server.pool.factory
         assert pool.connection_class is redis.SSLConnection
 
 

@@ -130,9 +130,9 @@ def bob(app: Flask) -> FlaskClient:
 @pytest.fixture
 def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
     """``move(action, action)``: take the next step message of any job and decide so; answers the job after that."""
-    connection, client = broker.connect(redis_url), transport.connect(redis_url)
+    connection, server = broker.connect(redis_url), transport.Server.connect(redis_url)
     intake = Intake(connection, video.plan.queues, prefetch=1)
-    committing = Store(transport.Server(client), intake.channel.router)
+    committing = Store(server, intake.channel.router)
 
     def move(*actions: Action) -> Job:
         delivery = _next(intake)
@@ -150,7 +150,7 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
 
     yield move
     intake.close()
-    client.close()
+    server.close()
     connection.close()
 
 
