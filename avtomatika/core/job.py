@@ -73,13 +73,18 @@ class Task:
 
     @property
     def group(self) -> str:
-        """What its messages are revoked with: all branches of a fan-out together.
+        """Revokes the messages of all of its attempts, and of its siblings in a fan-out."""
+        return group_of(self.id)
 
-        One that was routed to a worker, and then to another, is told from what the first one still has.
-        """
-        if self.needs is None or self.branch or self.attempt == 1:
-            return group_of(self.id)
-        return f"{group_of(self.id)}/{self.attempt}"
+    @property
+    def attempt_group(self) -> str:
+        """Revokes the message of its present attempt."""
+        return f"{self.id}/{self.attempt}"
+
+    @property
+    def groups(self) -> str:
+        """The groups that its message belongs to, as its header names them."""
+        return f"{self.group} {self.attempt_group}"
 
 
 def group_of(task_id: str) -> str:

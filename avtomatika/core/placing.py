@@ -112,8 +112,7 @@ def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
     task = begun.job.tasks[task.id]
     match event.choice:
         case None:
-            # with its needs goes its group: one that was taken away must keep another than that which was revoked
-            anybodys = task if was_routed else replace(task, needs=None)
+            anybodys = replace(task, needs=None)
             return begun.then(Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys),)))
         case Member(worker_id=worker_id):
             routed = replace(task, worker_id=worker_id, missing=None)
@@ -150,7 +149,7 @@ def _taken_away(plan: Plan, job: Job, task: Task) -> Step:
         cancelled_timers=timers_of_task(task),
         opened=((again.id, again.attempt),),
         closed=((task.id, task.attempt),),
-        revoked=() if task.branch else (task.group,),
+        revoked=(task.attempt_group,),
     )
 
 

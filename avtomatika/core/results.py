@@ -55,11 +55,15 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> St
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, "the job does not wait for this attempt any more")
-    problem = _late(task, event)
+    unwanted = Step(job, revoked=(task.attempt_group,))
+    return unwanted.then(_timed_out(_Case(plan, job, task, here), event))
+
+
+def _timed_out(case: _Case, event: TaskTimeout) -> Step:
+    job, task, problem = case.job, case.task, _late(case.task, event)
     target = task.transitions.get("timeout") or task.transitions.get("failure")
     data = {"which": event.which, "error": problem}
     entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
-    case = _Case(plan, job, task, here)
     if (delay_seconds := _delay_seconds(task, problem)) is not None:
         return _retried(case, entry, problem, delay_seconds=delay_seconds)
     if case.is_collected(target):

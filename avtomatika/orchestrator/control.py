@@ -42,7 +42,8 @@ def _tell(intake: Intake, controls: Sequence[Control]) -> None:
 def _closed_unanswered(work: Work) -> Iterator[Cancel]:
     events = (arrival.event for arrival in work.answered)
     answered = {(event.task_id, event.attempt) for event in events if isinstance(event, Result)}
-    revoked = dict.fromkeys(work.step.revoked)
+    closed = {f"{task_id}/{attempt}" for task_id, attempt in work.step.closed}
+    revoked = dict.fromkeys(group for group in work.step.revoked if group not in closed)
     yield from map(Cancel, revoked)
     for task_id, attempt in work.step.closed:
         group = group_of(task_id)

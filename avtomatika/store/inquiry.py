@@ -92,7 +92,7 @@ class Inquiry:
     def _place(self, queue: str, task: Task | None = None) -> QueuePlace:
         with server_errors():
             figures = self._survey.figures([queue])
-            found = None if task is None or task.branch else self._survey.place(queue, task.group)
+            found = None if task is None or task.branch else self._survey.place(queue, task.groups)
         waiting = figures[0].waiting if figures else 0
         match found:
             case Waits(before):

@@ -59,7 +59,7 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
         ticket=secret.ticket(task.id, task.attempt),
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
-    headers = {"x-group": task.group, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
+    headers = {"x-group": task.groups, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
     key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
     return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
 

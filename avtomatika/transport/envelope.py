@@ -11,7 +11,7 @@ import orjson
 
 #: Persistent: what kombu's exchanges have unless they are told otherwise.
 _DELIVERY_MODE = 2
-#: Header whose messages can be dropped together.
+#: Header with the groups of a message, separated by spaces; the messages of a group can be revoked together.
 GROUP_HEADER = "x-group"
 #: Header that says what to publish when the message is buried: {"exchange", "key", "body"}.
 ON_DEAD_HEADER = "x-on-dead"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
@@ -164,17 +165,18 @@ class Keeper:
         """Tags of held messages that are revoked, alone or with their group."""
         revoked = party.router.keys.revoked()
         groups = {
-            tag: str(message.headers.get(GROUP_HEADER, "")) for tag, message in party.held.messages.copy().items()
+            tag: str(message.headers.get(GROUP_HEADER, "")).split()
+            for tag, message in party.held.messages.copy().items()
         }
         if not groups or not server.execute(("EXISTS", revoked)):
             return set()
-        names = list({*groups, *groups.values()})
+        names = list({*groups, *chain.from_iterable(groups.values())})
         found: set[str] = set()
         for first in range(0, len(names), BATCH):
             batch = names[first : first + BATCH]
             scores = server.execute(("ZMSCORE", revoked, *batch))
             found |= {name for name, score in zip(batch, scores, strict=True) if score is not None}
-        return {tag for tag, group in groups.items() if tag in found or group in found}
+        return {tag for tag, names_of in groups.items() if tag in found or not found.isdisjoint(names_of)}
 
 
 def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:

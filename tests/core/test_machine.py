@@ -492,6 +492,7 @@ class TestTimeout:
         assert step.history[0].event_type == "task_timed_out"
         assert step.job.error == {"code": "RESULT_TIMEOUT", "message": "'encode' had no result within 9 s"}
         assert step.closed == ((TASK, 1),)
+        assert step.revoked == (f"{TASK}/1",)
 
     def test_tells_that_nobody_took_the_task(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, dispatch_timeout_seconds=60)

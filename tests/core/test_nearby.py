@@ -99,7 +99,7 @@ def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Ste
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)
     assert (sent.task.worker_id, sent.task.attempt) == (None, 2)
-    assert sent.task.group not in step.revoked, "it must not go with what was taken away"
+    assert sent.task.attempt_group not in step.revoked, "it must not go with what was taken away"
     assert [(entry.event_type, entry.worker_id) for entry in step.history] == [("task_rerouted", "holder")]
     assert (step.closed, step.opened) == (((TASK, 1),), ((TASK, 2),))
 

@@ -86,8 +86,8 @@ def test_one_that_fails_its_task_loses_it_with_the_attempt(plan: Plan, waiting: 
         ("task_routed", "w-2"),
     ]
     assert (step.closed, step.opened) == (((TASK, 1),), ((TASK, 2),))
-    assert step.revoked == ("g0-1.1",)
-    assert task.group == "g0-1.1/2"
+    assert step.revoked == ("g0-1.1.0/1",)
+    assert task.groups == "g0-1.1 g0-1.1.0/2"
     assert [timer.id for timer in step.timers] == [f"{TASK}:dispatch"]
     assert events(step) == [PlaceTask("g0-1", TASK, attempt=2, visit=10)]
     late = machine.advance(plan, step.job, Result("g0-1", TASK, 1, "success", worker_id="w-1"), here=None)

@@ -111,6 +111,11 @@ class Stage:
             self._taken += self._tasks.take(0.05)
         raise AssertionError(f"no task {task_type!r} came")
 
+    def hand_back(self, delivery: Delivery) -> None:
+        """As a worker that stops: others may have the task."""
+        assert self._tasks is not None
+        self._tasks.hand_back([delivery])
+
     def answer(
         self, taken: tuple[Delivery, wire.TaskMessage], *, signer: WorkerKey | None = None, **fields: Any
     ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from avtomatika import Blueprint
 from avtomatika.core.events import Result
 from avtomatika.core.job import JobStatus
+from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.rules import Rules
 from avtomatika.schemas import wire
 
@@ -374,6 +375,40 @@ def test_a_taken_task_has_its_result_timeout_from_then_on(stage: Callable[..., S
 
     assert job.result == {"because": "'encode' had no result within 0.3 s"}
     assert house.store._server.execute(("ZCARD", "avt:timers")) == 0
+
+
+def test_a_task_whose_time_is_over_is_not_delivered_again(stage: Callable[..., Stage]) -> None:
+    bp = film(dispatch_timeout=60, result_timeout=0.3)
+    house = stage(bp)
+    house.orchestrator()
+    late = house.create(bp, path="/a")
+    house.turn_until_status(late, "waiting_for_worker")
+    delivery, task = house.take_task("encode")
+    house.tell(wire.Taken(late, task.task_id, 1, "w", "start"), "taken")
+    house.turn_until_status(late, "failed")
+    follower = house.create(bp, path="/b")
+    house.turn_until_status(follower, "waiting_for_worker")
+
+    house.hand_back(delivery)
+
+    assert house.take_task("encode")[1].job_id == follower
+
+
+def test_a_retry_of_a_task_whose_time_is_over_is_delivered(stage: Callable[..., Stage]) -> None:
+    again = RetryPolicy(max_retries=1, base_seconds=0.1)
+    bp = film(result_timeout=0.3, retry=RetryPolicy(by_code={"RESULT_TIMEOUT": again}))
+    house = stage(bp)
+    house.orchestrator()
+    late = house.create(bp, path="/a")
+    house.turn_until_status(late, "waiting_for_worker")
+    delivery, task = house.take_task("encode")
+    house.tell(wire.Taken(late, task.task_id, 1, "w", "start"), "taken")
+    house.turn_until(lambda: "task_retried start" in house.history(late))
+
+    house.hand_back(delivery)
+    house.turn_until(lambda: house.history(late).count("task_dispatched start") == 2)
+
+    assert house.take_task("encode")[1].attempt == 2
 
 
 def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stage: Callable[..., Stage]) -> None:

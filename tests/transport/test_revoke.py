@@ -20,6 +20,18 @@ def test_messages_of_a_revoked_group_are_dropped(bench: Any) -> None:
     reading.drain_until(lambda: bench.left() == 0)
 
 
+def test_a_message_may_belong_to_several_groups(bench: Any) -> None:
+    bench.queue()
+    for attempt in (1, 2, 3):
+        bench.publish(attempt, headers={"x-group": f"job-1 task-1/{attempt}"})
+    held = bench.read(prefetch=1)
+    held.wait_for(1)
+    for name in ("task-1/1", "task-1/2"):
+        bench.redis.zadd("avt:revoked", {name: bench.redis.time()[0] * 1000 + 60_000})
+
+    assert [message.payload for message in bench.read().wait_for(1)] == [3]
+
+
 def test_one_message_is_revoked_by_its_tag(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2)

@@ -22,7 +22,7 @@ class Cancel:
     def means(self, task_id: str, attempt: int) -> bool:
         """Whether an attempt is among what nobody waits for."""
         if self.task_id is None:
-            return self.group in (group_of(task_id), f"{group_of(task_id)}/{attempt}")
+            return self.group == group_of(task_id)
         return (task_id, attempt) == (self.task_id, self.attempt)
 
 

@@ -14,6 +14,10 @@ local function is_over(expires)
   return clock[1] * 1000 + math.floor(clock[2] / 1000) >= tonumber(expires)
 end
 
-local function is_revoked(revoked, stream, id, group)
-  return (group and redis.call('ZSCORE', revoked, group)) or redis.call('ZSCORE', revoked, stream .. '/' .. id)
+-- Whether the entry itself, or one of the *groups* that it belongs to, is revoked.
+local function is_revoked(revoked, stream, id, groups)
+  for group in string.gmatch(groups or '', '%S+') do
+    if redis.call('ZSCORE', revoked, group) then return true end
+  end
+  return redis.call('ZSCORE', revoked, stream .. '/' .. id)
 end
