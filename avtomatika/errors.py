@@ -120,6 +120,16 @@ class QuotaExceeded(AvtomatikaError):
         self.renews = renews
 
 
+class UnreadableRecord(AvtomatikaError):
+    """A stored job that this version cannot read; other jobs are not affected."""
+
+    code = "unreadable_record"
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"job {job_id!r} cannot be read by this version: {reason}")
+        self.job_id = job_id
+
+
 # ---------------------------------------------------------------- what is away or full
 
 

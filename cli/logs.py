@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from avtomatika.core.texts import MAX_TRACEBACK, shortened
+
 
 def configure(level: str, form: str | None) -> None:
     """Send what is logged at *level* and above to standard error; *form* is ``json``, ``text`` or None to choose."""
@@ -18,15 +20,24 @@ def configure(level: str, form: str | None) -> None:
 def logging_config(level: str, form: str | None) -> dict[str, Any]:
     """The same for those who configure logging themselves, as ``logging.config`` takes it."""
     is_text = form == "text" if form else sys.stderr.isatty()
-    text = {"format": "%(levelname)-7s %(name)s: %(message)s"}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"lines": text if is_text else {"()": JsonFormatter}},
+        "formatters": {"lines": {"()": TextFormatter if is_text else JsonFormatter}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {"gunicorn.error": {"handlers": [], "propagate": True, "level": level}},
     }
+
+
+class TextFormatter(logging.Formatter):
+    """A line of text for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)-7s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return shortened(super().format(record), MAX_TRACEBACK)
 
 
 class JsonFormatter(logging.Formatter):
@@ -37,8 +48,8 @@ class JsonFormatter(logging.Formatter):
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": shortened(record.getMessage(), MAX_TRACEBACK),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = shortened(self.formatException(record.exc_info), MAX_TRACEBACK)
         return json.dumps(line, ensure_ascii=False)

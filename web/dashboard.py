@@ -10,7 +10,7 @@ from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
-from avtomatika.store import JobFilter
+from avtomatika.store import JobFilter, UnreadableJob
 
 from .access import caller
 from .api.jobs import callers_job
@@ -121,7 +121,8 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
         limit=_PAGE,
         cursor=request.args.get("cursor"),
     )
-    jobs, cursor = site().store.list_jobs(wanted)
+    listed, cursor = site().store.list_jobs(wanted)
+    jobs = [job for job in listed if not isinstance(job, UnreadableJob)]
     standings = site().store.standings(jobs)
     open_jobs = [job for job, standing in zip(jobs, standings, strict=True) if standing.decision is None]
     status = HTTPStatus.CONFLICT if fault is not None else HTTPStatus.OK

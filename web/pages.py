@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from secrets import token_urlsafe
 from typing import Any
 
 from flask import Response, make_response, render_template
 
+from avtomatika.core.times import utc
 from avtomatika.errors import AvtomatikaError, Conflict, Expired, Forbidden, NotFound, Unavailable
 
 from .problems import detail_of, headers_of, status_of
@@ -50,5 +50,5 @@ def moment(timestamp_ms: int) -> str:
     >>> moment(1_795_451_644_007)
     '23 November 2026, 16:34 UTC'
     """
-    then = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    then = utc(timestamp_ms)
     return f"{then.day} {then:%B %Y, %H:%M} UTC"

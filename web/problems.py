@@ -26,6 +26,7 @@ from avtomatika.errors import (
     SettingsError,
     Unauthorized,
     Unavailable,
+    UnreadableRecord,
 )
 from avtomatika.schemas.api_fields import rfc3339
 
@@ -44,6 +45,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnreadableRecord: HTTPStatus.INTERNAL_SERVER_ERROR,
     SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed here
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from math import inf, isfinite
+from math import inf
 
 from avtomatika.errors import HandlerError
 
@@ -17,6 +17,7 @@ from .jsonable import as_json
 from .names import is_user_name
 from .output_schema import check_schema
 from .retry import RetryPolicy
+from .times import LATEST_MS, LONGEST_SECONDS
 
 
 def name(value: object, what: str) -> str:
@@ -104,11 +105,12 @@ def whole(value: object, what: str, allowed: range) -> int | None:
 
 
 def seconds(value: object, what: str) -> float | None:
+    """A number of seconds; what is longer than a timer can take becomes the longest time that it can."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
         raise HandlerError(f"{what} must be a number of seconds above 0, not {value!r}")
-    return value
+    return min(value, LONGEST_SECONDS)
 
 
 def time_ms(value: object, what: str) -> int | None:
@@ -123,4 +125,4 @@ def time_ms(value: object, what: str) -> int | None:
         raise HandlerError(f"{what} must be a datetime, or text like 2030-01-31T12:00:00Z, not {value!r}")
     if time.tzinfo is None:
         raise HandlerError(f"{what} must say its time zone, as datetime.now(UTC) does; {value!r} does not")
-    return round(time.timestamp() * 1000)
+    return min(max(round(time.timestamp() * 1000), 0), LATEST_MS)

@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from math import isfinite
 from typing import Literal, TypeVar, overload
 
 from avtomatika.errors import BlueprintError, HandlerError
@@ -19,6 +18,7 @@ from .jsonable import as_json
 from .names import is_user_name
 from .plan import EndKind, Plan
 from .retry import RetryPolicy
+from .times import SECONDS, is_seconds
 
 H = TypeVar("H", bound=Function)
 
@@ -62,8 +62,8 @@ class Blueprint:
             raise self._refusal(f"its name {_NAME_RULE}")
         if not is_user_name(api_version):
             raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
-        if execution_timeout is not None and not _is_seconds(execution_timeout):
-            raise self._refusal(f"execution_timeout must be a number of seconds above 0, not {execution_timeout!r}")
+        if execution_timeout is not None and not is_seconds(execution_timeout):
+            raise self._refusal(f"execution_timeout must be {SECONDS}, not {execution_timeout!r}")
         if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
             raise self._refusal(f"max_transitions must be a whole number from 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
@@ -274,7 +274,3 @@ class Blueprint:
 
     def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
         return BlueprintError(message, blueprint=str(self.name), state=state, line=line)
-
-
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0

@@ -39,6 +39,7 @@ from .retry import RetryPolicy
 from .rules import Rules
 from .step import Step
 from .tasks import given, new_task, open_task, retry_of
+from .texts import MAX_TRACEBACK, shortened
 from .timers import handler_timer
 
 #: Quicker than a task's: a handler that raises holds up nobody but its own job.
@@ -132,7 +133,11 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
     """The handler of ``job.current_state`` raised; *error* is the traceback. It is tried again, or the job is over."""
     failures = job.handler_failures + 1
     delay = replace(_HANDLER_RETRIES, max_retries=retry_limit).delay_after(failures)
-    problem = {"code": "HANDLER_RAISED", "message": _last_line(error), "traceback": error}
+    problem = {
+        "code": "HANDLER_RAISED",
+        "message": shortened(_last_line(error)),
+        "traceback": shortened(error, MAX_TRACEBACK),
+    }
     if delay is None:
         return _broken(job, problem)
     job = job.evolve(status=JobStatus.RUNNING, handler_failures=failures)

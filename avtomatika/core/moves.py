@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import islice
 from typing import Literal
 
 from .events import (
@@ -28,6 +30,7 @@ from .events import (
 from .job import HistoryEntry, Job, JobStatus, Json, Pause, Task
 from .plan import Plan
 from .step import SendEvent, SendWebhook, Step
+from .texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
 from .timers import timers_of_job, timers_of_pause, timers_of_task
 
 _ENDED: Mapping[JobStatus, str] = {
@@ -55,13 +58,28 @@ _IGNORED: Mapping[type[Event], str] = {
     Signal: "signal_ignored",
 }
 
+#: Of an error that a worker reports so many fields are kept; these are texts.
+_MOST_ERROR_FIELDS = 32
+_TEXTS_OF_ERRORS = frozenset({"code", "message", "traceback"})
 #: Data may be long, and the job is known.
 _UNTOLD = ("job_id", "data", "result", "choice")
 
 
 def error(code: str, message: str) -> dict[str, Json]:
     """What ``job.error`` holds."""
-    return {"code": code, "message": message}
+    return {"code": code, "message": shortened(message)}
+
+
+def reported(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
+    """The error that a worker reported, with what it lacks taken from *default*. Its texts are shortened, and fields
+    that are too large are omitted."""
+    found = dict(default)
+    for name, value in islice((given or {}).items(), _MOST_ERROR_FIELDS):
+        if isinstance(value, str):
+            found[name] = shortened(value, MAX_TRACEBACK if name == "traceback" else MAX_MESSAGE)
+        elif value is not None and name not in _TEXTS_OF_ERRORS and len(json.dumps(value)) <= MAX_TRACEBACK:
+            found[name] = value
+    return found
 
 
 def go_on(plan: Plan, job: Job, target: str, *, here: str | None) -> Step:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .events import DeadLetter, Joined, Result, RetryTask, TaskTimeout
 from .job import HistoryEntry, Job, JobStatus, Json, Task, step_of
-from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine
+from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine, reported
 from .output_schema import fault_in
 from .plan import Plan
 from .retry import TRANSIENT, RetryPolicy
@@ -99,7 +99,8 @@ def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
 
 def branch_answer(event: Result) -> dict[str, Json]:
     """What an aggregator sees of a branch that ended so."""
-    return {"status": event.status, "data": event.data, "error": event.error}
+    problem = None if event.error is None else reported(event.error, {})
+    return {"status": event.status, "data": event.data, "error": problem}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +204,7 @@ def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
 
 
 def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
-    given = event.error or {}
-    return {**default, **{name: value for name, value in given.items() if value is not None}}
+    return reported(event.error, default)
 
 
 def _breach(task: Task, event: Result) -> Mapping[str, Json] | None:

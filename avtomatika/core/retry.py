@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from hashlib import sha256
-from math import isfinite
 from typing import Any
+
+from .times import SECONDS, is_seconds
 
 #: The code of a failure that another attempt may mend, and of one that gives none.
 TRANSIENT = "TRANSIENT_ERROR"
@@ -32,11 +33,11 @@ class RetryPolicy:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
             raise ValueError(f"max_retries must be a whole number from 0, not {self.max_retries!r}")
         for name, value in (("base_seconds", self.base_seconds), ("cap_seconds", self.cap_seconds)):
-            if not _is_number(value) or value <= 0:
-                raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")
+            if not is_seconds(value):
+                raise ValueError(f"{name} must be {SECONDS}, not {value!r}")
         if self.cap_seconds < self.base_seconds:
             raise ValueError(f"cap_seconds={self.cap_seconds} must not be less than base_seconds={self.base_seconds}")
-        if not _is_number(self.jitter) or not 0 <= self.jitter <= 1:
+        if not isinstance(self.jitter, int | float) or isinstance(self.jitter, bool) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be a number from 0 to 1, not {self.jitter!r}")
         for code, policy in self.by_code.items():
             if not isinstance(code, str) or not isinstance(policy, RetryPolicy) or policy.by_code:
@@ -78,10 +79,6 @@ class RetryPolicy:
         doublings = min(attempt - 1, 64)
         delay_seconds = min(self.cap_seconds, self.base_seconds * 2**doublings)
         return timedelta(seconds=delay_seconds * (1 - self.jitter * _draw(f"{name}#{attempt}")))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _draw(name: str) -> float:

@@ -1,10 +1,28 @@
-"""The texts in a JSON value, wherever they are nested; keys of objects are no values and stay as they are."""
+"""Texts: those in a JSON value, wherever they are nested, and how many characters of one are kept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
 from .job import Json
+
+#: Longest message of an error and longest traceback that are kept, in characters.
+MAX_MESSAGE, MAX_TRACEBACK = 4_000, 16_000
+_OMITTED = " ... {} characters omitted ... "
+
+
+def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
+    """*text* with at most *limit* of its characters: the middle of a longer one is omitted.
+
+    Lone surrogates, which JSON cannot carry, become question marks.
+
+    >>> shortened("abcdefgh", 4)
+    'ab ... 4 characters omitted ... gh'
+    """
+    if len(text) > limit:
+        half = limit // 2
+        text = text[: limit - half] + _OMITTED.format(len(text) - limit) + text[len(text) - half :]
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def texts_in(value: Json) -> Iterator[str]:

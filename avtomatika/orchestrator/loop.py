@@ -20,7 +20,8 @@ from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import Unavailable
-from avtomatika.store import Answer, Cause, CommitReply, LoadedBranches, Store, Upkeep
+from avtomatika.store import Answer, Cause, CommitReply, LoadedBranches, Store, UnreadableJob, Upkeep
+from avtomatika.store.records import UNREADABLE, unreadable
 
 from .branches import finish_branches, load_jobs
 from .control import tell_workers
@@ -31,6 +32,7 @@ from .placing import PlacingDesk
 from .plans import TAKE_OVER_SECONDS, ServedPlans
 from .quarantine import look_after_quarantine
 from .runner import Call, Runner
+from .unreadable import set_aside
 from .work import Arrival, Surroundings, Work
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,7 @@ class Orchestrator:
             blueprints=blueprints, intake=intake, store=store, take_over_seconds=take_over_seconds
         )
         self._forward = partial(forward, intake, declare=self._plans.declare_missing)
+        self._set_aside = partial(set_aside, intake=intake, store=store)
         self._upkeep = upkeep
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
@@ -157,16 +160,22 @@ class Orchestrator:
             else:
                 arrivals.setdefault(job_id, []).append(arrival)
         self._inbox = [arrival.delivery for of_job in arrivals.values() for arrival in of_job]
-        works, passing, strangers = [], [], []
+        works, passing, strangers, unreadable_jobs = [], [], [], []
         for of_job, loaded in zip(arrivals.values(), load_jobs(arrivals, store=self._store), strict=True):
+            if loaded is not None and isinstance(loaded.job, UnreadableJob):
+                unreadable_jobs.append((loaded.job, of_job))
+                continue
             placed = self._plans.place(None if loaded is None else loaded.job, of_job)
             passing += placed.elsewhere
             strangers += placed.nowhere
             if loaded is not None and placed.here:
                 works.append(self._work(loaded, placed.here))
-        self._inbox = [arrival.delivery for arrival in (*strangers, *(arrival for arrival, _ in passing))]
+        aside = [arrival for _, of_job in unreadable_jobs for arrival in of_job]
+        self._inbox = [arrival.delivery for arrival in (*strangers, *aside, *(arrival for arrival, _ in passing))]
         self._advance(works)
         self._turn_away(strangers)
+        for job, of_job in unreadable_jobs:
+            self._set_aside(job, of_job)
         if passing:
             self._forward([(arrival.delivery, arrival.under(key)) for arrival, key in passing])
         self._inbox = []
@@ -193,15 +202,25 @@ class Orchestrator:
     # ------------------------------------------------------------ decide
 
     def _advance(self, works: Sequence[Work]) -> None:
-        calls = []
+        calls, broken = [], []
         for work in works:
-            function = work.advance()
+            try:
+                function = work.advance()
+            except UNREADABLE as error:
+                logger.exception("job %s cannot be advanced", work.job_id)
+                broken.append((work, unreadable(work.before, error)))
+                continue
             if function is None:
                 self._ready.append(work)
             else:
                 calls.append(Call(work, function, is_async=work.is_async))
         if calls:
             self._runner.submit(calls)
+        for work, job in broken:
+            deliveries = [arrival.delivery for arrival in work.arrivals]
+            self._let_go(work, deliveries)
+            self._set_aside(job, work.arrivals)
+            self._inbox = [delivery for delivery in self._inbox if delivery not in deliveries]
 
     def _collect(self) -> None:
         """Take up what handlers decided; a chain of states within one queue goes on at once."""

@@ -12,7 +12,7 @@ from avtomatika.broker import Intake, Outgoing
 from avtomatika.core import placing
 from avtomatika.core.events import PlaceTask
 from avtomatika.core.fleet import Member, Nobody
-from avtomatika.store import Store
+from avtomatika.store import Store, UnreadableJob
 
 from .branches import load_jobs
 from .outcomes import Outcomes
@@ -45,7 +45,9 @@ class PlacingDesk:
         for arrival, event in asked:
             by_job.setdefault(event.job_id, []).append(arrival)
         loaded = load_jobs(by_job, store=self._store)
-        jobs = {each.job.id: each.job for each in loaded if each is not None}
+        jobs = {
+            each.job.id: each.job for each in loaded if each is not None and not isinstance(each.job, UnreadableJob)
+        }
         takers = self._store.takers([(event.job_id, event.task_id) for _, event in asked])
         is_by_files = any(placing.wants_holdings(jobs.get(event.job_id), event) for _, event in asked)
         fleet = _Fleet(self._store.registry.fleet(with_holdings=is_by_files))

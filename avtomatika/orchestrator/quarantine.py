@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, NotFound
-from avtomatika.store import JobFilter, Store, Upkeep
+from avtomatika.store import JobFilter, Store, UnreadableJob, Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECO
         given_up = 0
         jobs, cursor = store.list_jobs(JobFilter(status=JobStatus.QUARANTINED, limit=_BATCH, cursor=cursor))
         for job in jobs:
-            if now_ms - job.updated_ms < after_seconds * 1000:
+            if isinstance(job, UnreadableJob) or now_ms - job.updated_ms < after_seconds * 1000:
                 continue
             with suppress(Conflict, NotFound):  # somebody has looked just now
                 store.signal(job, "expire", by="avtomatika")

@@ -24,6 +24,7 @@ from avtomatika.core.plan import STEPS
 from avtomatika.core.recorder import Recorder
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
+from avtomatika.core.texts import shortened
 from avtomatika.errors import HandlerError
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
@@ -117,6 +118,11 @@ class Work:
     def job_id(self) -> str:
         return self.before.id
 
+    @property
+    def arrivals(self) -> list[Arrival]:
+        """Every event that came for it."""
+        return [*self.answered, *(arrival for arrival, _ in self.ignored), *self._arrivals]
+
     def advance(self) -> Callable[[], Any] | None:
         """Go on until a handler must decide: answers it, ready to be called; None when nothing is left but to commit.
 
@@ -134,7 +140,8 @@ class Work:
                 return self._call.run
             if not self._arrivals:
                 return None
-            self._take(self._arrivals.popleft())
+            self._take(self._arrivals[0])
+            self._arrivals.popleft()
 
     @property
     def is_async(self) -> bool:
@@ -153,11 +160,12 @@ class Work:
             action, patch = call.decision(returned)
             step = machine.decide(self.plan, job, action, here=self._here, patch=patch, rules=self._rules)
         except HandlerError as error:
-            logger.error("job %s: %s", self.job_id, error)
+            logger.error("job %s: %s", self.job_id, shortened(str(error)))
             step = machine.broken(self.plan, job, message=str(error))
         except BaseException as error:  # whatever user code raises is the job's affair, not ours
-            logger.warning("job %s: the handler of state %s raised %r", self.job_id, job.current_state, error)
             text = "".join(traceback.format_exception(error))
+            reason = shortened(text.strip().rpartition("\n")[2])
+            logger.warning("job %s: the handler of state %s raised %s", self.job_id, job.current_state, reason)
             step = machine.handler_raised(self.plan, job, error=text)
         self._add(step)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields
 
 from avtomatika.core.names import NAME
+from avtomatika.core.times import utc
 
 #: Longest timeout that can be asked for: a year.
 LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
@@ -62,8 +62,7 @@ def rfc3339(timestamp_ms: int) -> str:
     >>> rfc3339(1_795_451_644_007)
     '2026-11-23T16:34:04.007Z'
     """
-    seconds, milliseconds = divmod(timestamp_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return utc(timestamp_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def check_label_name(name: str) -> None:

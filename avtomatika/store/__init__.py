@@ -10,7 +10,7 @@ from .keyring import Keyring
 from .memory import ServerInfo
 from .plans import Announced, Plans, needed_by
 from .queues import QueuedMessage, Queues
-from .records import JobFilter
+from .records import JobFilter, UnreadableJob
 from .registry import Registry, WorkerRecord
 from .sessions import Pair, Refreshed, Session, Sessions
 from .store import Store
@@ -49,6 +49,7 @@ __all__ = [
     "Store",
     "StoredData",
     "TrafficRecords",
+    "UnreadableJob",
     "Upkeep",
     "WantedBranches",
     "WebhookRecords",

@@ -16,9 +16,10 @@ from avtomatika.core.step import SendEvent
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
+from .entries import dump_entry
 from .keys import Keys
 from .messages import step_message
-from .records import dump_entry, load_task
+from .records import UNREADABLE, load_task, unreadable
 from .scripts import BRANCH
 
 
@@ -62,6 +63,13 @@ class WantedBranches:
         if self.answers:
             commands.append(("HGETALL", keys.branch_answers(self.job.id)))
         return commands
+
+    def load(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
+        """The answers to :meth:`commands`; where these cannot be read, with an UnreadableJob."""
+        try:
+            return self.read(rows)
+        except UNREADABLE as error:
+            return LoadedBranches(unreadable(self.job, error))
 
     def read(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
         """The answers to :meth:`commands`."""

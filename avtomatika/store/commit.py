@@ -17,9 +17,10 @@ from avtomatika.transport.scripts import Call
 
 from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .clock import ServerClock
+from .entries import dump_entry
 from .keys import Keys
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
-from .records import as_dict, dump_doc, dump_entry, dump_init
+from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
 
 #: What an argument of a script may be.

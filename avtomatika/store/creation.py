@@ -17,9 +17,10 @@ from avtomatika.core.step import SendEvent, Step
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
+from .entries import dump_entry
 from .keys import Keys
 from .messages import step_message, timer_message, timer_name
-from .records import dump_doc, dump_entry, dump_init
+from .records import dump_doc, dump_init
 from .scripts import CREATE
 
 #: How long an idempotency key is remembered.

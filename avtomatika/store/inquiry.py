@@ -18,7 +18,7 @@ from .keys import Keys
 from .memory import ServerMemory
 from .messages import prefix_of, timer_name
 from .plans import Plans
-from .records import JOB_FIELDS, load_job
+from .records import JOB_FIELDS, UnreadableJob, load_job
 from .registry import Registry, WorkerRecord
 from .scripts import read_all, server_errors
 
@@ -69,7 +69,7 @@ class Inquiry:
         ids = [name.decode() for name in fields[::2] if b"/" not in name]
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
         wanted = WantedBranches(job, numbers, answers=False)
-        return wanted.read(read_all(self._server, wanted.commands(self._keys))).job
+        return wanted.load(read_all(self._server, wanted.commands(self._keys))).job
 
     def _due_ms(self, job: Job) -> dict[str, int]:
         timers = timers_of_job(job)
@@ -107,7 +107,7 @@ class Inquiry:
             return None
         child_id = str(job.pause.details["child_id"])
         child = load_job(child_id, read_all(self._server, [("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
-        return None if child is None else self._facts(child, depth=depth + 1)
+        return None if child is None or isinstance(child, UnreadableJob) else self._facts(child, depth=depth + 1)
 
 
 def _queue_of(task: Task) -> str:

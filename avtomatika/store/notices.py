@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from avtomatika.core.job import HistoryEntry
+from avtomatika.core.texts import shortened
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Argument, Call
 
+from .entries import dump_entry
 from .keys import Keys
 from .messages import timer_name
-from .records import dump_entry
 from .scripts import PROGRESS, TAKEN
 
 
@@ -41,7 +42,12 @@ def taken_call(tag: str | None, taken: Taken, *, keys: Keys, router: Router) -> 
 
 def progress_call(progress: Progress, *, keys: Keys) -> Call:
     """Writes down how far a task is, unless nobody waits for that attempt any more."""
-    args: list[Argument] = [progress.task_id, progress.attempt, repr(float(progress.progress)), progress.message]
+    args: list[Argument] = [
+        progress.task_id,
+        progress.attempt,
+        repr(float(progress.progress)),
+        shortened(progress.message),
+    ]
     return Call(PROGRESS, [keys.tasks(progress.job_id)], args)
 
 

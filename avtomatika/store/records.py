@@ -1,20 +1,40 @@
-"""Jobs and history entries as they are stored: JSON in hash fields and list items.
+"""Jobs as they are stored: JSON in the fields of a hash.
 
 What never changes (``init``) is written once; what changes (``doc``) is written whole at each commit.
 """
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 
 from avtomatika.core.fleet import Needs
-from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Parent, Pause, RecordedEntry, Task
+from avtomatika.core.job import Branches, Job, JobStatus, Parent, Pause, Task
 from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.texts import shortened
+from avtomatika.core.waiting import waiting_for
+from avtomatika.errors import UnreadableRecord
 
+#: What the attempt to read a foreign record may raise.
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+#: Of what kind these fields of a job must be: handlers and the machine rely on them.
+_KINDS: Sequence[tuple[str, Any]] = (
+    ("initial_data", dict),
+    ("state_history", dict),
+    ("labels", dict),
+    ("error", dict | None),
+    ("blueprint", str),
+    ("plan8", str),
+    ("current_state", str | None),
+    ("steps", int),
+    ("transitions", int),
+)
+#: Digits of the numbers of a record: times are milliseconds since the epoch.
+_MOST_DIGITS = 16
 #: Fields of a job hash in the order that :func:`load_job` takes them.
 JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
 
@@ -90,20 +110,44 @@ def dump_doc(job: Job) -> bytes:
     return orjson.dumps(doc)
 
 
-def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
-    """The job whose hash holds *fields* (as :data:`JOB_FIELDS`), or None where there is none."""
-    version, status, raw_doc, raw_init, created, updated = fields
-    if version is None or status is None or raw_doc is None or raw_init is None:
+@dataclass(frozen=True)
+class UnreadableJob(Job):
+    """A job whose record this version cannot read: what is known of it, and the *reason*. No step is made of it."""
+
+    reason: str = ""
+
+
+def load_job(job_id: str, stored: Sequence[bytes | None]) -> Job | None:
+    """The job whose hash holds *stored* (as :data:`JOB_FIELDS`), or None where there is none.
+
+    A record that cannot be read becomes an :class:`UnreadableJob`, so that it does not affect other jobs.
+    """
+    version, status, doc, init, *_ = stored
+    if version is None or (status is None and doc is None and init is None):
         return None
-    doc = orjson.loads(raw_doc)
-    init = orjson.loads(raw_init)
-    return Job(
+    try:
+        return _read_job(job_id, stored)
+    except UNREADABLE as error:
+        return _unreadable_job(job_id, stored, f"{type(error).__name__}: {error}")
+
+
+def unreadable(job: Job, error: Exception) -> UnreadableJob:
+    """*job*, of which something that is kept beside it cannot be read."""
+    known = {field.name: getattr(job, field.name) for field in fields(Job)}
+    return UnreadableJob(**known, reason=shortened(f"{type(error).__name__}: {error}"))
+
+
+def _read_job(job_id: str, stored: Sequence[bytes | None]) -> Job:
+    version, status, raw_doc, raw_init, created, updated = stored
+    doc = orjson.loads(raw_doc or b"")
+    init = orjson.loads(raw_init or b"")
+    job = Job(
         id=job_id,
         blueprint=init["blueprint"],
         plan8=doc["plan8"],
-        status=JobStatus(status.decode()),
+        status=JobStatus((status or b"").decode()),
         current_state=doc["state"],
-        version=int(version),
+        version=int(version or 0),
         client=init["client"],
         initial_data=init["initial_data"],
         state_history=doc["state_history"],
@@ -130,6 +174,52 @@ def load_job(job_id: str, fields: Sequence[bytes | None]) -> Job | None:
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
     )
+    for name, kind in _KINDS:
+        if not isinstance(getattr(job, name), kind):
+            raise TypeError(f"{name} is {reprlib.repr(getattr(job, name))}")
+    waiting_for(job)
+    return job
+
+
+def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) -> UnreadableJob:
+    """What can be read of *stored*, field by field."""
+    version, status, raw_doc, raw_init, created, updated = stored
+    doc, init = json_object(raw_doc), json_object(raw_init)
+    word = (status or b"").decode(errors="replace")
+    labels = init.get("labels")
+    return UnreadableJob(
+        id=job_id,
+        blueprint=_text(init.get("blueprint")) or "",
+        plan8=_text(doc.get("plan8")) or "",
+        status=JobStatus(word) if word in set(JobStatus) else JobStatus.QUARANTINED,
+        current_state=_text(doc.get("state")),
+        version=number(version),
+        client=_text(init.get("client")) or "",
+        labels={name: value for name, value in labels.items() if _text(value)} if isinstance(labels, dict) else {},
+        error={"code": UnreadableRecord.code.upper(), "message": shortened(reason)},
+        created_ms=number(created),
+        updated_ms=number(updated),
+        reason=shortened(reason),
+    )
+
+
+def json_object(stored: bytes | None) -> dict[str, Any]:
+    """The JSON object that *stored* holds, or an empty one."""
+    try:
+        value = orjson.loads(stored or b"{}")
+    except orjson.JSONDecodeError:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def number(stored: bytes | None) -> int:
+    """The number that *stored* holds, or 0."""
+    text = (stored or b"").decode(errors="replace")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
 def load_indexed(status: bytes | None, init: bytes | None) -> tuple[str, str | None, str | None, Mapping[str, str]]:
@@ -152,34 +242,6 @@ def load_task(fields: Mapping[str, Any]) -> Task:
         "needs": None if needs is None else Needs(**needs),
     }
     return Task(**{**fields, **inner})
-
-
-def dump_entry(entry: HistoryEntry) -> bytes:
-    """A history entry without what the script adds (version, time) and what its place tells (seq)."""
-    fields: dict[str, Any] = {"event_type": entry.event_type}
-    for name in _OPTIONAL_ENTRY_FIELDS:
-        value = getattr(entry, name)
-        if value is not None:
-            fields[name] = value
-    return orjson.dumps(fields)
-
-
-def load_entry(seq: int, stored: bytes) -> RecordedEntry:
-    """The entry at place *seq* (from 1) of a history list."""
-    version, timestamp_ms, text = stored.split(b" ", 2)
-    return RecordedEntry(
-        seq=seq, version=int(version), timestamp_ms=int(timestamp_ms), entry=HistoryEntry(**orjson.loads(text))
-    )
-
-
-def load_note(stored: bytes) -> dict[str, Any]:
-    """A note with its time under ``timestamp_ms``."""
-    timestamp_ms, text = stored.split(b" ", 1)
-    note: dict[str, Any] = orjson.loads(text)
-    return {"timestamp_ms": int(timestamp_ms), **note}
-
-
-_OPTIONAL_ENTRY_FIELDS = ("state", "task_id", "attempt", "worker_id", "duration_ms", "data")
 
 
 def as_dict(value: Task | Branches | Pause | Parent) -> Mapping[str, Any]:

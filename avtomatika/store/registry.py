@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +13,13 @@ from avtomatika.core import reputation
 from avtomatika.core.fleet import Member
 from avtomatika.core.holdings import MOST_FILES
 from avtomatika.core.job import Json
+from avtomatika.schemas.presence import heard_beat, heard_record, skill_names
 from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.transport import Server
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
+from .records import json_object, number
 from .scripts import BEAT_WORKER, CHOSEN, JUDGE, REGISTER_WORKER, read_all, run, run_all
 
 #: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
@@ -90,7 +92,7 @@ class Registry:
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
         """The skills that *worker_id* registered with; None where it is not known."""
         [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
-        return None if text is None else tuple(skill["name"] for skill in orjson.loads(text)["skills"])
+        return None if text is None else tuple(skill_names(heard_record(json_object(text))))
 
     def workers(self) -> list[WorkerRecord]:
         """All that were heard of lately, by id."""
@@ -179,35 +181,50 @@ class Registry:
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
     record, beat, at, since, served, turn, routed, known, judged = row
-    heard_ms = int(at or 0)
+    heard_ms = number(at)
     return WorkerRecord(
         worker_id=worker_id,
-        record=orjson.loads(record or b"{}"),
-        beat=orjson.loads(beat or b"{}"),
+        record={"skills": [], **_readable(json_object(record), heard_record)},
+        beat=_readable(json_object(beat), heard_beat),
         heard_ms=heard_ms,
-        since_ms=int(since or 0),
+        since_ms=number(since),
         silent_ms=max(now_ms - heard_ms, 0),
         is_standby=_is_standby(beat, served, now_ms),
-        turn=int(turn or 0),
-        routed=int(routed or 0),
-        reputation=round(reputation.faded(float(known or 1), (now_ms - int(judged or now_ms)) / 1000), 4),
+        turn=number(turn),
+        routed=number(routed),
+        reputation=round(reputation.faded(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),
     )
 
 
 def _holdings(text: bytes | None) -> frozenset[str]:
     """What a worker says that it holds, which may be anything."""
-    said = orjson.loads(text or b"[]")
-    return (
-        frozenset(each for each in said[:MOST_FILES] if isinstance(each, str))
-        if isinstance(said, list)
-        else frozenset()
-    )
+    try:
+        said = orjson.loads(text or b"[]")
+    except orjson.JSONDecodeError:
+        said = []
+    held = said[:MOST_FILES] if isinstance(said, list) else []
+    return frozenset(each for each in held if isinstance(each, str))
+
+
+def _readable(stored: Mapping[str, Json], heard: Callable[[Mapping[str, Json]], dict[str, Json]]) -> dict[str, Json]:
+    """*stored* with each field of the kind that *heard* makes it."""
+    right = heard(stored)
+    return {name: right.get(name, value) for name, value in stored.items()}
+
+
+def _share(stored: bytes | None) -> float:
+    """A reputation, which is 1 where nothing is known."""
+    try:
+        share = float(stored or 1)
+    except ValueError:
+        return 1.0
+    return share if 0 <= share <= 1 else 1.0
 
 
 def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
     """Whether all its links say so: one that we do not know to be another's companion speaks for itself alone."""
-    said = beat is not None and orjson.loads(beat).get("standby")
-    return bool(said) and now_ms - int(served or 0) > _SERVED_SECONDS * 1000
+    said = json_object(beat).get("standby")
+    return bool(said) and now_ms - number(served) > _SERVED_SECONDS * 1000
 
 
 def _member(worker: WorkerRecord, own: int) -> Member:

@@ -61,6 +61,7 @@ JUDGE = _read("judge", _FINISHES)
 ANNOUNCE = _read("announce", _FINISHES)
 UNFINISHED = _read("unfinished", _FINISHES)
 OF_BLUEPRINT = _read("of_blueprint", _FINISHES)
+QUARANTINE = _read("quarantine", _FINISHES)
 LIST = _read("list", _FINISHES)
 
 

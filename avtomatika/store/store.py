@@ -11,11 +11,11 @@ from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.core.events import Event
-from avtomatika.core.job import Job, Json, Pause, RecordedEntry
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Pause, RecordedEntry
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.standing import Standing
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded
+from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, UnreadableRecord
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Outgoing, Router, Server
 from avtomatika.transport.scripts import Call
@@ -26,6 +26,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
 from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .creation import Created, NewJob, Quota, create_call, first_step
+from .entries import dump_entry, load_entry, load_note
 from .ids import new_job_id
 from .inquiry import Inquiry
 from .keyring import Keyring
@@ -36,9 +37,9 @@ from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
 from .queues import Queues
-from .records import JOB_FIELDS, JobFilter, load_entry, load_job, load_note
+from .records import JOB_FIELDS, JobFilter, UnreadableJob, load_job
 from .registry import Registry
-from .scripts import ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
+from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
     REFUSALS,
     Wish,
@@ -198,10 +199,22 @@ class Store:
         return replies
 
     def load_branches(self, wanted: Sequence[WantedBranches]) -> list[LoadedBranches]:
-        """What is asked for, of several jobs, in one round trip."""
+        """What is asked for, of several jobs, in one round trip. Some jobs may be an :class:`UnreadableJob`."""
         commands = [each.commands(self._keys) for each in wanted]
         rows = iter(read_all(self._server, list(chain(*commands))))
-        return [each.read(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
+        return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
+
+    def quarantine(self, job: UnreadableJob) -> None:
+        """Quarantine a job without a change of the record that cannot be read."""
+        error = {"code": UnreadableRecord.code.upper(), "message": job.reason}
+        entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
+        keys = [
+            self._keys.job(job.id),
+            self._keys.history(job.id),
+            self._keys.by_status(job.status),
+            self._keys.by_status(JobStatus.QUARANTINED),
+        ]
+        run(self._server, Call(QUARANTINE, keys, [job.id, job.status, dump_entry(entry)]))
 
     def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
@@ -228,11 +241,14 @@ class Store:
     # ------------------------------------------------------------ read
 
     def load(self, job_id: str) -> Job | None:
-        """The job as it stands, or None."""
-        return self.load_many([job_id])[0]
+        """The job as it stands, or None. Raises UnreadableRecord."""
+        [job] = self.load_many([job_id])
+        if isinstance(job, UnreadableJob):
+            raise UnreadableRecord(job_id, job.reason)
+        return job
 
     def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*, read in one round trip."""
+        """Jobs in the order of *job_ids*, read in one round trip. Some may be an :class:`UnreadableJob`."""
         rows = read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in job_ids])
         return [load_job(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
 
@@ -248,7 +264,7 @@ class Store:
         """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
 
         A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
-        the limit, or none, before the end.
+        the limit, or none, before the end. Some jobs may be an :class:`UnreadableJob`.
         """
         ids, cursor = list_ids(self._server, self._keys, wanted)
         return [job for job in self.load_many(ids) if job is not None and wanted.matches(job)], cursor

@@ -11,16 +11,15 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from time import monotonic
 
-import orjson
-
 from avtomatika.core.job import JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan
 from avtomatika.core.traffic import Depth, LiveTraffic, Running, Traffic
 from avtomatika.transport import Router, Server, Topology
 from avtomatika.transport.scripts import Call
 
+from .entries import load_entry
 from .keys import Keys
-from .records import load_entry
+from .records import json_object, number
 from .scripts import OF_BLUEPRINT, read_all, run, server_errors
 
 #: What was read so lately is read again by nobody.
@@ -72,9 +71,9 @@ class TrafficRecords:
         for page in _pages([job_id.decode() for job_id in job_ids], _PIPELINE):
             commands = [("HMGET", self._keys.job(job_id), "status", "doc", "updated") for job_id in page]
             for job_id, (status, doc, updated) in zip(page, read_all(self._server, commands), strict=True):
-                if doc is not None:
-                    state = str(orjson.loads(doc)["state"])
-                    found.append(Running(job_id, status.decode(), state, int(updated)))
+                if doc is not None and status is not None:
+                    state = str(json_object(doc).get("state"))
+                    found.append(Running(job_id, status.decode(), state, number(updated)))
         return int(count), sorted(found, key=lambda job: job.job_id, reverse=True)
 
     def _histories(self, blueprint: str) -> Iterator[list[RecordedEntry]]:

@@ -9,10 +9,10 @@ from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call
 
 from .clock import ServerClock
+from .entries import dump_entry
 from .keyring import Keyring
 from .keys import Keys
 from .messages import webhook_message
-from .records import dump_entry
 from .scripts import APPEND, WEBHOOK_SETTLED, WEBHOOK_TURN, run, server_errors
 
 

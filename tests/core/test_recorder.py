@@ -144,8 +144,14 @@ class TestRefusals:
             ({"priority": True}, "priority must be a whole number, 0 to 9, not True"),
             ({"max_retries": -1}, "max_retries must be a whole number"),
             ({"max_retries": "3"}, "max_retries must be a whole number"),
-            ({"dispatch_timeout": 0}, "dispatch_timeout must be a number of seconds above 0, not 0"),
-            ({"result_timeout": float("inf")}, "result_timeout must be a number of seconds above 0, not inf"),
+            (
+                {"dispatch_timeout": 0},
+                "dispatch_timeout must be a number of seconds above 0, not 0",
+            ),
+            (
+                {"result_timeout": float("inf")},
+                "result_timeout must be a number of seconds above 0, not inf",
+            ),
         ],
     )
     def test_a_task_that_cannot_be_names_thing_and_value(self, options: dict[str, Any], message: str) -> None:

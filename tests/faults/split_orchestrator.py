@@ -23,8 +23,9 @@ from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.settings import Settings
 from avtomatika.store import Answer, Commit, CommitReply, Keyring, Store, Upkeep
+from avtomatika.store.entries import dump_entry
 from avtomatika.store.messages import message_of
-from avtomatika.store.records import dump_doc, dump_entry
+from avtomatika.store.records import dump_doc
 
 #: Wide enough for a kill to fall between the halves.
 _BETWEEN_SECONDS = 0.02
