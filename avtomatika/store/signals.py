@@ -30,6 +30,14 @@ REFUSALS = {
     "retry": "the job does not rest in quarantine: it is {}",
     "expire": "the job does not rest in quarantine: it is {}",
 }
+#: Why a wish is refused that somebody else had a moment before.
+SENT = {
+    "cancel": "the job is being cancelled already",
+    "retry": "the job is being retried already",
+    "expire": "the job is being given up already",
+}
+#: For how long a wish counts as sent: after that it was lost, or no orchestrator runs, and it can be sent again.
+_WISH_MS = 30_000
 
 
 def new_signal(job: Job, wish: Wish, by: str) -> Signal:
@@ -42,7 +50,8 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
-    return Call(SIGNAL, call_keys, [int(signal.wish != "cancel"), route.version, router.encode(message)])
+    args = [signal.wish, int(signal.wish != "cancel"), _WISH_MS, route.version, router.encode(message)]
+    return Call(SIGNAL, call_keys, args)
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:

@@ -42,6 +42,7 @@ from .registry import Registry
 from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
     REFUSALS,
+    SENT,
     Wish,
     approval_of,
     check_decided,
@@ -128,7 +129,7 @@ class Store:
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
 
-        Raises Conflict where its status does not allow it, NotFound where it is gone.
+        Raises Conflict where its status does not allow it or the same was asked for before, NotFound where it is gone.
         """
         signal = new_signal(job, wish, by)
         word, status = run_routed(
@@ -140,6 +141,8 @@ class Store:
             raise NotFound("job", job.id)
         if word == b"REFUSED":
             raise Conflict(REFUSALS[wish].format(status.decode()))
+        if word == b"SENT":
+            raise Conflict(SENT[wish])
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
         """Answer the approval that *job* waits for: it goes on with its next commit. *by* is who decides.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from flask.testing import FlaskClient
 
-from avtomatika import broker
+from avtomatika import broker, transport
 from avtomatika.core.actions import DispatchTask, End, GoTo
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job, JobStatus
@@ -122,3 +122,54 @@ def _publish_unknown_outcome(store: Store, job_id: str, task_id: str) -> None:
     router = store._router
     [queue] = router.route(message.exchange, message.routing_key).queues
     store._server.execute(("XADD", router.stream(queue, 0), "*", "p", router.encode(message)))
+
+
+def test_of_several_who_cancel_a_job_one_does(alice: FlaskClient, move: Callable[..., Job]) -> None:
+    job_id = created_id(alice)
+    move(GoTo("encode"), ENCODE)
+
+    answers = [alice.post(f"/api/v1/jobs/{job_id}/cancel") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [200, 409, 409, 409]
+    assert answers[1].json["detail"] == "the job is being cancelled already"
+    assert move().status is JobStatus.CANCELLED
+
+
+def test_a_cancel_that_was_lost_can_be_sent_again(alice: FlaskClient, store: Store, redis_url: str) -> None:
+    job_id = created_id(alice)
+    assert alice.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 200
+    with transport.connect(redis_url) as client:
+        version, sent = client.hget(f"avt:job:{job_id}", "wish:cancel").split()
+        client.hset(f"avt:job:{job_id}", "wish:cancel", b"%b %d" % (version, int(sent) - 31_000))
+
+    assert alice.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 200
+
+
+def test_a_cancel_that_came_too_late_is_a_conflict(
+    alice: FlaskClient, move: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = created_id(alice, initial_data={"quality": "low"})
+
+    def ends_before(*_: object, **__: object) -> bool:
+        move(GoTo("encode"), GoTo("publish"), End("done"))
+        return True
+
+    monkeypatch.setattr("avtomatika.web.api.control.changed", ends_before)
+
+    body = problem(alice.post(f"/api/v1/jobs/{job_id}/cancel"), 409, "conflict")
+
+    assert body["detail"] == "the job is over already: finished"
+
+
+def test_of_several_who_retry_a_job_one_does_and_it_can_be_retried_again(
+    alice: FlaskClient, move: Callable[..., Job], store: Store
+) -> None:
+    job_id = created_id(alice)
+    for attempt in range(2):
+        [task] = move(*((GoTo("encode"),) if attempt == 0 else ()), ENCODE).tasks.values()
+        _publish_unknown_outcome(store, job_id, task.id)
+        assert move().status is JobStatus.QUARANTINED
+
+        assert alice.post(f"/api/v1/jobs/{job_id}/retry").status_code == 200
+        body = problem(alice.post(f"/api/v1/jobs/{job_id}/retry"), 409, "conflict")
+        assert body["detail"] == "the job is being retried already"

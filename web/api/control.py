@@ -22,6 +22,8 @@ routes = Routes("control", __name__, url_prefix="/api/v1/jobs", description="Int
 
 #: How long an answer waits for the job to do as it was told.
 _PATIENCE_SECONDS = 2.0
+#: How often it waits so long for a job that is being cancelled.
+_CANCEL_WAITS = 4
 
 
 @routes.post("/<job_id>/cancel")
@@ -30,7 +32,14 @@ def cancel_job(job_id: str) -> JobView:
     """Cancel a job: its queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
     site().store.signal(job, "cancel", by=caller().name)
-    return as_it_is_then(job)
+    for _ in range(_CANCEL_WAITS):
+        view = as_it_is_then(job)
+        if view.job.status.is_final or view.job.version == job.version:
+            break
+        job = view.job
+    if view.job.status.is_final and view.job.status is not JobStatus.CANCELLED:
+        raise Conflict(f"the job is over already: {view.job.status}")
+    return view
 
 
 @routes.post("/<job_id>/retry")

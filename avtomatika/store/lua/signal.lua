@@ -1,11 +1,19 @@
--- Sends a wish to a job that can still grant it.
+-- Sends a wish to a job that can still grant it. Of several who want the same of a job, the first one sends it.
 --
--- KEYS: job, binding hash, stream of the message.    ARGV: 1 where the job must be quarantined, binding version, payload.
--- Answers {'OK' | 'GONE' | 'REFUSED' | 'REROUTE', status}.
+-- KEYS: job, binding hash, stream of the message.
+-- ARGV: the wish, 1 where the job must be quarantined, ms for which a wish that was sent counts, binding version, payload.
+-- Answers {'OK' | 'GONE' | 'REFUSED' | 'SENT' | 'REROUTE', status}; SENT: the same wish was sent before.
 
-local job = redis.call('HMGET', KEYS[1], 'status', 'final')
+local mark = 'wish:' .. ARGV[1]
+local job = redis.call('HMGET', KEYS[1], 'status', 'final', 'v', mark)
 if not job[1] then return {'GONE', ''} end
-if job[2] == '1' or (ARGV[1] == '1' and job[1] ~= 'quarantined') then return {'REFUSED', job[1]} end
-if (redis.call('HGET', KEYS[2], ':version') or '') ~= ARGV[2] then return {'REROUTE', job[1]} end
-redis.call('XADD', KEYS[3], '*', 'p', ARGV[3])
+if job[2] == '1' or (ARGV[2] == '1' and job[1] ~= 'quarantined') then return {'REFUSED', job[1]} end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local version, sent = string.match(job[4] or '', '^(%d+) (%d+)$')
+-- A job that was retried and is quarantined again can be retried again.
+if sent and now - sent < tonumber(ARGV[3]) and (ARGV[2] ~= '1' or version == job[3]) then return {'SENT', job[1]} end
+if (redis.call('HGET', KEYS[2], ':version') or '') ~= ARGV[4] then return {'REROUTE', job[1]} end
+redis.call('XADD', KEYS[3], '*', 'p', ARGV[5])
+redis.call('HSET', KEYS[1], mark, job[3] .. ' ' .. string.format('%.0f', now))
 return {'OK', job[1]}
