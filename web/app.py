@@ -15,7 +15,7 @@ from avtomatika import __version__
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError
 from avtomatika.files.job_files import JobFiles
-from avtomatika.schemas.api import ProblemSchema
+from avtomatika.schemas.api_problems import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 

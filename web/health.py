@@ -26,6 +26,7 @@ def show_liveness() -> dict[str, str]:
 def show_readiness() -> dict[str, object]:
     """Say whether jobs can be taken, and how safely they are kept"""
     server = site().store.ping()
+    server.check_room()
     wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
     return {
         "status": "ready",

@@ -282,16 +282,3 @@ class ServiceSchema(HealthSchema):
 
     service = fields.String()
     version = fields.String()
-
-
-class ProblemSchema(Schema):
-    """What went wrong (RFC 9457, ``application/problem+json``)."""
-
-    type = fields.String()
-    title = fields.String()
-    status = fields.Integer()
-    detail = fields.String(metadata={"description": "for people"})
-    code = fields.String(metadata={"description": "for programs"})
-    errors = fields.Dict(metadata={"description": "what is wrong, by field"})
-    near = fields.List(fields.String(), metadata={"description": "names like the one that is unknown"})
-    incident = fields.String(metadata={"description": "stands in the log beside the cause"})

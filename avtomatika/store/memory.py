@@ -31,6 +31,10 @@ class ServerInfo:
     replicas: int = 0
     kind: str = "Valkey"
 
+    def check_room(self) -> None:
+        """Raise Unavailable where new jobs are refused."""
+        _check_room(self.used_memory, self.maxmemory)
+
 
 class ServerMemory:
     """Threads may share it."""
@@ -69,10 +73,13 @@ class ServerMemory:
             return
         with server_errors():
             memory = self._server.info("memory")
-        limit, used = int(memory["maxmemory"]), int(memory["used_memory"])
-        if limit and used > MEMORY_SHARE_FOR_NEW_JOBS * limit:
-            share = round(100 * used / limit)
-            raise Unavailable(
-                f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
-            )
+        _check_room(int(memory["used_memory"]), int(memory["maxmemory"]))
         self._checked = monotonic()
+
+
+def _check_room(used: int, limit: int) -> None:
+    if limit and used > MEMORY_SHARE_FOR_NEW_JOBS * limit:
+        share = round(100 * used / limit)
+        raise Unavailable(
+            f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
+        )

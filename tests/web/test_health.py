@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
@@ -93,3 +94,17 @@ def test_a_server_that_is_nearly_full_takes_no_new_jobs(make_server: Callable[..
     body = problem(response, 503, "unavailable")
     assert "memory" in body["detail"]
     assert response.headers["Retry-After"] == "10"
+
+
+def test_it_is_not_ready_while_new_jobs_are_refused(make_server: Callable[..., Any], clients: Clients) -> None:
+    away = Away(make_server(), clients)
+    with redis.Redis.from_url(away.server.url) as client:
+        assert away.operator.get("/readyz").status_code == 200
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.1))
+
+        body = problem(away.operator.get("/readyz"), 503, "unavailable")
+        assert "memory" in body["detail"]
+
+        client.config_set("maxmemory", 0)
+        assert away.operator.get("/readyz").status_code == 200
+    away.store.close()

@@ -60,3 +60,28 @@ def test_every_answer_says_how_it_may_be_used(anybody: FlaskClient) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/v1/blueprints/vide0", 404),
+        ("/api/v1/jobs/nothing", 404),
+        ("/api/v1/job", 404),
+        ("/api/v1/jobs?limit=0&status=x", 422),
+        ("/api/v1/jobs?limit=99999999999999999999999", 422),
+        ("/api/v1/jobs?limit=" + "9" * 5000, 422),
+        ("/api/v1/jobs/nothing?wait=nan", 422),
+        ("/api/v1/jobs/nothing?wait=1e999", 422),
+        ("/api/v1/dead-letters?limit=18446744073709551616", 422),
+        ("/openapi.json?a=1&a=2", 422),
+    ],
+)
+def test_every_problem_fits_the_schema_that_is_documented(operator: FlaskClient, path: str, status: int) -> None:
+    schemas = operator.get("/openapi.json").json["components"]["schemas"]
+    known = set(schemas["Problem"]["properties"])
+
+    response = operator.get(path)
+
+    assert response.status_code == status
+    assert set(response.json) <= known
