@@ -23,9 +23,6 @@ from .messages import step_message, timer_message, timer_name
 from .records import dump_doc, dump_init
 from .scripts import CREATE
 
-#: How long an idempotency key is remembered.
-IDEMPOTENCY_SECONDS = 24 * 3600
-
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -116,7 +113,7 @@ def create_call(
         keys.timers(),
         keys.timer_messages(),
     ]
-    args: list[str | bytes | int] = [body_hash, IDEMPOTENCY_SECONDS, route.version]
+    args: list[str | bytes | int] = [body_hash, route.version]
     args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
     args.append(len(steps))
     for step, message in zip(steps, messages, strict=True):

@@ -17,7 +17,8 @@ class Keys:
     def job(self, job_id: str) -> str:
         """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never does, ``created`` and
         ``updated`` ms, ``final`` 1 once it is over, ``pause`` the token of what it waits for last, ``decided`` the
-        token of the last approval that somebody decided and what."""
+        token of the last approval that somebody decided and what, ``wish:<wish>`` version and ms of a wish that was sent,
+        ``idempotency`` the idempotency key that it was created with."""
         return f"{self.prefix}job:{job_id}"
 
     def history(self, job_id: str) -> str:
@@ -136,7 +137,7 @@ class Keys:
         return f"{self.prefix}quota:{client}:{month}"
 
     def idempotency(self, client: str, digest: str) -> str:
-        """String ``<body hash> <job ids>``, kept for a day."""
+        """String ``<body hash> <job ids>``, kept as long as one of its jobs."""
         return f"{self.prefix}idempotency:{client}:{digest}"
 
     def held(self, task_id: str) -> str:

@@ -47,6 +47,22 @@ def test_an_idempotency_key_gives_the_same_job_again_and_one_message(house: Hous
     assert house.intake.take(0.05) == []
 
 
+def test_an_idempotency_key_lives_as_long_as_the_last_of_its_jobs(house: House) -> None:
+    news = [NewJob(plan=bp.plan, client="me", initial_data={"n": n}, idempotency_key="k1") for n in range(3)]
+    ids = [created.job_id for created in house.store.create_many(news)]
+    [key] = house.client.keys("avt:idempotency:*")
+    assert house.client.ttl(key) == -1
+
+    for job_id in (ids[1], ids[2], ids[0]):
+        assert house.client.exists(key)
+        assert [each.job_id for each in house.store.create_many(news)] == ids
+        house.client.zadd("avt:retention", {job_id: 1})
+        assert house.upkeep.expire_jobs().done == 1
+
+    assert not house.client.exists(key)
+    assert house.store.create_many(news)[0].job_id not in ids
+
+
 def test_an_idempotency_key_with_another_body_is_a_conflict_and_another_client_has_keys_of_its_own(
     house: House,
 ) -> None:

@@ -3,9 +3,8 @@
 --
 -- KEYS: idempotency key, quota of the client (the first job where there is no key, or no quota), binding hash, stream of the
 --       first messages, timers, timer messages, then of each job: job, history, indexes.
--- ARGV: hash of the body ('' without an idempotency key), seconds the idempotency key lives, binding version,
---       most jobs in a month ('' for any number), when the month's count goes (s), number of jobs, then of each job:
---       id, status, doc, init, payload, number of indexes, number of timers, timers (name, ms, message), number of
+-- ARGV: hash of the body ('' without an idempotency key, which lives as long as its jobs), binding version, most jobs in a
+--       month ('' for any number), when the month's count goes (s), number of jobs, then of each job: id, status, doc, init, payload, number of indexes, number of timers, timers (name, ms, message), number of
 --       history entries, history entries.
 -- Answers {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
@@ -17,19 +16,19 @@ if ARGV[1] ~= '' then
   end
 end
 if redis.call('EXISTS', KEYS[7]) == 1 then return {'EXISTS', ''} end
-if (redis.call('HGET', KEYS[3], ':version') or '') ~= ARGV[3] then return {'REROUTE', ''} end
-local jobs = tonumber(ARGV[6])
-if ARGV[4] ~= '' then
+if (redis.call('HGET', KEYS[3], ':version') or '') ~= ARGV[2] then return {'REROUTE', ''} end
+local jobs = tonumber(ARGV[5])
+if ARGV[3] ~= '' then
   local created = tonumber(redis.call('GET', KEYS[2]) or 0)
-  if created + jobs > tonumber(ARGV[4]) then return {'QUOTA', tostring(created)} end
+  if created + jobs > tonumber(ARGV[3]) then return {'QUOTA', tostring(created)} end
   redis.call('INCRBY', KEYS[2], jobs)
-  redis.call('EXPIREAT', KEYS[2], ARGV[5])
+  redis.call('EXPIREAT', KEYS[2], ARGV[4])
 end
 
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local now = string.format('%.0f', now_ms)
-local key, at, ids = 7, 7, {}
+local key, at, ids = 7, 6, {}
 
 local function next_argument()
   at = at + 1
@@ -41,6 +40,7 @@ for number = 1, jobs do
   local job, history = KEYS[key], KEYS[key + 1]
   key = key + 2
   redis.call('HSET', job, 'v', 1, 'status', status, 'doc', doc, 'init', init, 'created', now, 'updated', now)
+  if ARGV[1] ~= '' then redis.call('HSET', job, 'idempotency', KEYS[1]) end
   for _ = 1, tonumber(next_argument()) do
     redis.call('ZADD', KEYS[key], now, id)
     key = key + 1
@@ -54,5 +54,5 @@ for number = 1, jobs do
   redis.call('XADD', KEYS[4], '*', 'p', payload)
   ids[number] = id
 end
-if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' '), 'EX', ARGV[2]) end
+if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' ')) end
 return {'OK', ''}
