@@ -71,6 +71,16 @@ class Unauthorized(AvtomatikaError):
     code = "unauthorized"
 
 
+class TooManyAttempts(AvtomatikaError):
+    """Too many invalid tokens came from one address."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int) -> None:
+        super().__init__(message or f"too many invalid tokens from this address: wait {retry_after_seconds} seconds")
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Forbidden(AvtomatikaError):
     """The token is known, but does not go so far."""
 

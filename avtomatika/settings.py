@@ -37,13 +37,18 @@ class Settings:
     secret_key_previous: str | None = field(default=None, repr=False)
     group: str = "g0"
     client_token: str | None = field(default=None, repr=False)
-    clients_config_path: Path | None = None
+    client_token_previous: str | None = field(default=None, repr=False)
+    clients_config_path: Path = Path("clients.toml")
     worker_token: str | None = field(default=None, repr=False)
-    workers_config_path: Path | None = None
+    worker_token_previous: str | None = field(default=None, repr=False)
+    worker_token_min_length: int = 16
+    local_worker_token: str | None = field(default=None, repr=False)
+    workers_config_path: Path = Path("workers.toml")
     blueprints: str = "blueprints/"
     port: int = 8080
     job_ttl_seconds: int = 604_800
     web_threads: int = 256
+    trusted_proxies: int = 0
     job_max_retries: int = 3
     max_transitions_per_job: int = 100
     handler_timeout_seconds: float = 30.0
@@ -66,12 +71,17 @@ class Settings:
             "secret_key_previous": _secret(env, "SECRET_KEY_PREVIOUS"),
             "group": _value(env.str, "AVTOMATIKA_GROUP", check=_group),
             "client_token": _secret(env, "CLIENT_TOKEN"),
-            "clients_config_path": _config_file(env, "CLIENTS_CONFIG_PATH", "clients.toml"),
+            "client_token_previous": _secret(env, "CLIENT_TOKEN_PREVIOUS"),
+            "clients_config_path": _config_file(env, "CLIENTS_CONFIG_PATH"),
             "worker_token": _secret(env, "WORKER_TOKEN"),
-            "workers_config_path": _config_file(env, "WORKERS_CONFIG_PATH", "workers.toml"),
+            "worker_token_previous": _secret(env, "WORKER_TOKEN_PREVIOUS"),
+            "worker_token_min_length": _value(env.int, "WORKER_TOKEN_MIN_LENGTH", check=_at_least_one),
+            "local_worker_token": _secret(env, "LOCAL_WORKER_TOKEN"),
+            "workers_config_path": _config_file(env, "WORKERS_CONFIG_PATH"),
             "blueprints": _value(env.str, "BLUEPRINTS"),
             "port": _value(env.int, "API_PORT", check=_port) or _value(env.int, "PORT", check=_port),
             "job_ttl_seconds": _value(env.int, "JOB_TTL_SECONDS", check=_at_least_one),
+            "trusted_proxies": _value(env.int, "TRUSTED_PROXIES", check=_not_negative),
             "web_threads": _value(env.int, "WEB_THREADS", check=_at_least_one),
             "job_max_retries": _value(env.int, "JOB_MAX_RETRIES", check=_not_negative),
             "max_transitions_per_job": _value(env.int, "MAX_TRANSITIONS_PER_JOB", check=_at_least_one),
@@ -86,6 +96,26 @@ class Settings:
             "log_level": _log_level(env),
         }
         return cls(**{name: value for name, value in found.items() if value is not None})
+
+    @property
+    def client_tokens(self) -> dict[str, Any]:
+        """The arguments of ``tokens.Clients``."""
+        return {
+            "token": self.client_token,
+            "previous_token": self.client_token_previous,
+            "path": self.clients_config_path,
+        }
+
+    @property
+    def worker_tokens(self) -> dict[str, Any]:
+        """The arguments of ``tokens.Workers``."""
+        return {
+            "token": self.worker_token,
+            "previous_token": self.worker_token_previous,
+            "local_token": self.local_worker_token,
+            "shortest_token": self.worker_token_min_length,
+            "path": self.workers_config_path,
+        }
 
     @property
     def group_secret(self) -> GroupSecret | None:
@@ -121,11 +151,11 @@ def _secret(env: Env, name: str, *, check: Callable[[Any], object] | None = None
     return None if value is None else str(value)
 
 
-def _config_file(env: Env, name: str, usual: str) -> Path | None:
-    """The file that *name* points to, which must be there; without the variable, *usual* if it is there."""
+def _config_file(env: Env, name: str) -> Path | None:
+    """The file that the variable *name* points to, which must exist; None if the variable is not set."""
     named = _value(env.path, name)
     if named is None:
-        return Path(usual) if Path(usual).is_file() else None
+        return None
     if not named.is_file():
         raise SettingsError(f"{name}={str(named)!r}: there is no such file in {Path.cwd()}")
     return Path(named)

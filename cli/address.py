@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
 from socket import SO_REUSEADDR, SOL_SOCKET, socket
 
 from avtomatika.errors import SettingsError
@@ -42,6 +43,14 @@ class Address:
             return False
         finally:
             connection.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can connect to *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_free(port: int, host: str) -> bool:

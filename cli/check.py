@@ -23,11 +23,10 @@ def command(blueprints: str | None, worker: str | None) -> None:
     for blueprint in load_blueprints(blueprints or settings.blueprints):
         plan = blueprint.compile()
         click.echo(f"blueprint {plan.blueprint}: {len(plan.states)} states, plan {plan.plan8}")
-    if settings.clients_config_path is not None:
-        Clients(token=settings.client_token, path=settings.clients_config_path)
-        click.echo(f"clients   {settings.clients_config_path}: can be read")
-    if settings.workers_config_path is not None:
-        workers = Workers(token=settings.worker_token, path=settings.workers_config_path)
+    clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
+    if settings.clients_config_path.is_file():
+        click.echo(f"clients   {settings.clients_config_path}: {len(clients)} clients")
+    if settings.workers_config_path.is_file():
         click.echo(f"workers   {settings.workers_config_path}: names {', '.join(workers.names) or 'nobody'}")
     found = worker or usual_worker()
     if found is not None:

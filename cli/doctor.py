@@ -75,12 +75,12 @@ def _secret(settings: Settings, store: Store) -> Finding:
 def _tokens(settings: Settings) -> Iterator[Finding]:
     """Who may come in, over HTTP and on the broker."""
     try:
-        clients = Clients(token=settings.client_token, path=settings.clients_config_path)
-        workers = Workers(token=settings.worker_token, path=settings.workers_config_path)
+        clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
     except SettingsError as error:
-        yield Finding("tokens", State.FAULT, str(error))
+        text = f"{error}. Processes that run keep the last good version; they cannot be restarted"
+        yield Finding("tokens", State.FAULT, text)
         return
-    if clients:
+    if clients.are_configured:
         yield Finding("clients", State.OK, "have tokens")
     else:
         yield Finding("clients", State.FAULT, "nobody could ask for anything: set CLIENT_TOKEN or write a clients.toml")

@@ -25,11 +25,13 @@ def join_local() -> Settings:
 
 def local_defaults(redis_url: str, settings: Settings) -> dict[str, str]:
     """The variables by which processes of this folder find the server and trust each other."""
-    defaults = {"REDIS_URL": redis_url, "SECRET_KEY": secret("secret_key")}
-    if settings.clients_config_path is None:
+    defaults = {
+        "REDIS_URL": redis_url,
+        "SECRET_KEY": secret("secret_key"),
+        "LOCAL_WORKER_TOKEN": secret("worker_token"),  # counts once there is a workers.toml
+    }
+    if not settings.clients_config_path.is_file():
         defaults["CLIENT_TOKEN"] = secret("client_token")
-    if settings.workers_config_path is not None:  # then answers by the broker are signed: those of our own worker too
-        defaults["WORKER_TOKEN"] = secret("worker_token")
     return defaults
 
 

@@ -21,7 +21,6 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
 from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
-from avtomatika.orchestrator.doorkeeper import SkillsOfSigner
 from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.runner import Runner
 from avtomatika.orchestrator.work import Surroundings
@@ -90,15 +89,15 @@ def _objects() -> Objects | None:
     return None if config is None or config.bucket is None else Objects(config)
 
 
-def _skills_of_signer(settings: Settings, memory: Registry) -> SkillsOfSigner | None:
-    """Whose signatures count, and for which skills; None where workers on the broker need no token."""
-    workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=memory)
-    if workers.are_configured:
-        return workers.skills_of_signer
-    logger.warning(
-        "neither WORKER_TOKEN nor workers.toml is there: whoever reaches the broker may answer tasks that it is given"
-    )
-    return None
+def _workers(settings: Settings, memory: Registry) -> Workers:
+    """The workers that may authenticate."""
+    workers = Workers(**settings.worker_tokens, memory=memory)
+    if not workers.are_configured:
+        logger.warning(
+            "neither WORKER_TOKEN nor %s is there: whoever reaches the broker may answer tasks that it is given",
+            settings.workers_config_path,
+        )
+    return workers
 
 
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
@@ -110,6 +109,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
         broker.declare(connection, [blueprint.plan for blueprint in blueprints])
         intake = broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)
         server, router = intake.channel.server, intake.channel.router
+        workers = _workers(settings, Registry(server))
         store = Store(
             server,
             router,
@@ -117,6 +117,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             group=settings.group,
             job_ttl_seconds=settings.job_ttl_seconds,
             cleanups=cleanup_times(cleanup, settings),
+            is_authorized=workers.may_authenticate,
         )
         orchestrator = Orchestrator(
             blueprints=blueprints,
@@ -125,13 +126,13 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             upkeep=Upkeep(server, router),
             runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
             surroundings=Surroundings(
-                client_of=client_of(Clients(token=settings.client_token, path=settings.clients_config_path)),
+                client_of=client_of(Clients(**settings.client_tokens)),
                 data=StoredData(server),
                 files_of=partial(files_for, objects),
             ),
             take_over_seconds=settings.plan_takeover_seconds,
             rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
-            skills_of_signer=_skills_of_signer(settings, Registry(server)),
+            skills_of_signer=workers.skills_of_signer,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: orchestrator.stop())

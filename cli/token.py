@@ -10,7 +10,7 @@ import click
 from avtomatika.core.signing import mac_key_of
 from avtomatika.errors import SettingsError
 from avtomatika.settings import Settings
-from avtomatika.tokens import Workers, hash_token, new_token
+from avtomatika.tokens import SHORTEST_TOKEN, Workers, hash_token, new_token
 
 _toml_option = click.option(
     "--toml",
@@ -41,6 +41,8 @@ def hash_(as_toml: bool) -> None:
     """Print, for each token on stdin, what workers.toml and clients.toml take as token_sha256."""
     for line in sys.stdin:
         token = line.strip()
+        if len(token) < SHORTEST_TOKEN:
+            click.echo(f"a token has {len(token)} characters; fewer than {SHORTEST_TOKEN} can be guessed", err=True)
         click.echo(_toml(token) if as_toml else hash_token(token))
 
 
@@ -62,10 +64,11 @@ def check(worker_id: str | None, path: Path | None) -> None:
     Exit 2 where the file has a fault, 5 where the token does not fit.
     """
     settings = Settings.from_environment()
-    path = path or settings.workers_config_path
-    if path is None and settings.worker_token is None:
+    if path is not None and not path.is_file():
+        raise SettingsError(f"{path}: no such file")
+    workers = Workers(**settings.worker_tokens | ({} if path is None else {"path": path}))
+    if not workers.are_configured:
         raise SettingsError("no workers.toml here, none named by WORKERS_CONFIG_PATH, and WORKER_TOKEN is not set")
-    workers = Workers(token=settings.worker_token, path=path)
     if worker_id is None:
         for name in workers.names:
             click.echo(name)

@@ -6,13 +6,15 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import click
 
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
+from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 
-from .address import Address
+from .address import Address, is_loopback
 from .embedded import EmbeddedServer
 from .environment import completed, local_defaults
 from .folder import announce, held, withdraw
@@ -22,6 +24,8 @@ from .web import SERVE
 from .worker import usual_worker
 
 _POLL_SECONDS = 0.2
+#: The shortest WORKER_TOKEN for a trial on one machine.
+_SHORTEST_TRIAL_TOKEN = 8
 _COLOURS = {"web": "cyan", "orchestrator": "magenta", "worker": "green"}
 
 
@@ -43,7 +47,9 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
     again; Ctrl-C stops everything in order, a second one at once.
     """
     end_with_parent()
-    settings = Settings.from_environment()
+    settings = _trial_settings(Settings.from_environment(), host)
+    Clients(**settings.client_tokens)
+    Workers(**settings.worker_tokens)
     for blueprint in load_blueprints(blueprints):
         blueprint.compile()
     with held() as lock:
@@ -58,12 +64,21 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
             _keep_up(supervisor, server, stop=stop, greeting=_Greeting(address, settings, environment))
 
 
+def _trial_settings(settings: Settings, host: str) -> Settings:
+    """*settings*, in which a short WORKER_TOKEN is accepted if only this machine can reach the web."""
+    token = settings.worker_token
+    if token is None or not _SHORTEST_TRIAL_TOKEN <= len(token) < SHORTEST_TOKEN or not is_loopback(host):
+        return settings
+    _print_line("up", f"WORKER_TOKEN has {len(token)} characters: other commands refuse fewer than {SHORTEST_TOKEN}")
+    return replace(settings, worker_token_min_length=min(settings.worker_token_min_length, len(token)))
+
+
 class _Greeting:
     """What one needs to know to begin, said once, when there is somebody to speak to."""
 
     def __init__(self, address: Address, settings: Settings, environment: Mapping[str, str]) -> None:
         self._address = address
-        self._is_token_ours = settings.client_token is None and settings.clients_config_path is None
+        self._is_token_ours = settings.client_token is None and not settings.clients_config_path.is_file()
         self._token = environment["CLIENT_TOKEN"] if self._is_token_ours else "$TOKEN"
         self._said = False
 
@@ -130,7 +145,11 @@ def _server(settings: Settings) -> Iterator[tuple[str, EmbeddedServer | None]]:
 
 def _environment(settings: Settings, redis_url: str, address: Address) -> dict[str, str]:
     comfort = {"LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
-    fixed = {"API_HOST": address.host, "API_PORT": str(address.port)}
+    fixed = {
+        "API_HOST": address.host,
+        "API_PORT": str(address.port),
+        "WORKER_TOKEN_MIN_LENGTH": str(settings.worker_token_min_length),
+    }
     return completed(local_defaults(redis_url, settings) | comfort) | fixed
 
 

@@ -8,6 +8,7 @@ import sys
 import click
 
 from avtomatika.errors import SettingsError
+from avtomatika.tokens import Clients, Workers
 
 from .environment import join_local
 
@@ -21,8 +22,9 @@ SERVE = (sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving"
 def command(port: int | None, host: str | None) -> None:
     """Serve the HTTP API."""
     settings = join_local()
-    if settings.client_token is None and settings.clients_config_path is None:
+    if not Clients(**settings.client_tokens).are_configured:
         raise SettingsError("nobody could use it: set CLIENT_TOKEN, or write a clients.toml (see clients.toml.example)")
+    Workers(**settings.worker_tokens)
     os.environ["API_PORT"] = str(port or settings.port)
     if host is not None:
         os.environ["API_HOST"] = host

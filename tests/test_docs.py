@@ -284,15 +284,15 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
     (block,) = [block for block in blocks(OPERATIONS) if "--queues" in block.text]
     main, heavy = block.text.splitlines()
     save_files(BLUEPRINTS, tmp_path)
-    (tmp_path / "token").write_text("t")
+    (tmp_path / "token").write_text("token-of-the-docs")
     port = _free_port()
-    environment = {"REDIS_URL": redis_url, "CLIENT_TOKEN": "t", "API_PORT": str(port)}
+    environment = {"REDIS_URL": redis_url, "CLIENT_TOKEN": "token-of-the-docs", "API_PORT": str(port)}
 
     _start(background, f"avtomatika web & {main} & wait", tmp_path, **environment)
     url = f"http://localhost:{port}"
     stuck = _run_job(url, tmp_path / "token", "report", {}, seconds=2)
     _start(background, heavy, tmp_path, **environment)
-    with ApiClient(url, "t") as api:
+    with ApiClient(url, "token-of-the-docs") as api:
         ended = api.wait(stuck["id"], timeout_seconds=20)
 
     assert (stuck["status"], stuck["current_state"]) == ("running", "condense")

@@ -77,21 +77,24 @@ def test_each_worker_comes_in_by_its_own_token_only(write: Callable[[str], Path]
 
 
 def test_the_shared_token_is_for_those_that_no_section_names(write: Callable[[str], Path]) -> None:
-    workers = Workers(token="shared", path=write(SEED + '["cpu-*"]\ntoken = "fleet"\n'))
+    workers = Workers(token="the-shared-token", path=write(SEED + '["cpu-*"]\ntoken = "token-of-the-fleet"\n'))
 
-    assert workers.identify("anybody", "shared") == WorkerAccess("anybody", None)
-    assert not lets_in(workers, "worker-video-1", "shared")
-    assert not lets_in(workers, "cpu-7", "shared")
+    assert workers.identify("anybody", "the-shared-token") == WorkerAccess("anybody", None)
+    assert not lets_in(workers, "worker-video-1", "the-shared-token")
+    assert not lets_in(workers, "cpu-7", "the-shared-token")
 
 
 def test_an_exact_section_goes_before_patterns_and_long_ones_before_short_ones(write: Callable[[str], Path]) -> None:
     workers = Workers(
-        path=write('["cpu-*"]\ntoken = "a"\n["cpu-big-*"]\ntoken = "b"\n[cpu-big-1]\ntoken = "c"\n'),
+        path=write(
+            '["cpu-*"]\ntoken = "aaaaaaaaaaaaaaaa"\n'
+            '["cpu-big-*"]\ntoken = "bbbbbbbbbbbbbbbb"\n[cpu-big-1]\ntoken = "cccccccccccccccc"\n'
+        ),
     )
 
-    assert [lets_in(workers, "cpu-1", token) for token in "abc"] == [True, False, False]
-    assert [lets_in(workers, "cpu-big-2", token) for token in "abc"] == [False, True, False]
-    assert [lets_in(workers, "cpu-big-1", token) for token in "abc"] == [False, False, True]
+    assert [lets_in(workers, "cpu-1", token * 16) for token in "abc"] == [True, False, False]
+    assert [lets_in(workers, "cpu-big-2", token * 16) for token in "abc"] == [False, True, False]
+    assert [lets_in(workers, "cpu-big-1", token * 16) for token in "abc"] == [False, False, True]
 
 
 def test_a_hash_in_place_of_the_token_lets_its_token_in(write: Callable[[str], Path]) -> None:
@@ -105,36 +108,36 @@ def test_a_hash_in_place_of_the_token_lets_its_token_in(write: Callable[[str], P
 
 
 def test_a_section_that_is_not_enabled_lets_nobody_in(write: Callable[[str], Path]) -> None:
-    workers = Workers(token="shared", path=write('[one]\ntoken = "t"\nenabled = false\n'))
+    workers = Workers(token="the-shared-token", path=write('[one]\ntoken = "token-of-someone"\nenabled = false\n'))
 
-    assert not lets_in(workers, "one", "t")
-    assert not lets_in(workers, "one", "shared")
+    assert not lets_in(workers, "one", "token-of-someone")
+    assert not lets_in(workers, "one", "the-shared-token")
 
 
 def test_a_change_is_in_force_within_two_seconds(write: Callable[[str], Path]) -> None:
     clock = Clock()
     workers = Workers(path=write(SEED), clock=clock)
 
-    write('[worker-video-1]\ntoken = "new"\n')
+    write('[worker-video-1]\ntoken = "a-new-long-token"\n')
     clock.now += 1.9
 
-    assert lets_in(workers, "worker-video-1", "new")
+    assert lets_in(workers, "worker-video-1", "a-new-long-token")
     assert not lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
     assert not lets_in(workers, "worker-audio-5", "another-secret-for-audio-5")
 
 
 def test_who_was_taken_out_stays_out_of_the_shared_token_too(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
-    workers = Workers(token="shared", path=write(SEED), memory=notebook, clock=clock)
-    assert not lets_in(workers, "worker-audio-5", "shared")
+    workers = Workers(token="the-shared-token", path=write(SEED), memory=notebook, clock=clock)
+    assert not lets_in(workers, "worker-audio-5", "the-shared-token")
 
-    path = write('[worker-video-1]\ntoken = "new"\n')
+    path = write('[worker-video-1]\ntoken = "a-new-long-token"\n')
     clock.now += 2
-    another_process = Workers(token="shared", path=path, memory=notebook)
+    another_process = Workers(token="the-shared-token", path=path, memory=notebook)
 
-    assert not lets_in(workers, "worker-audio-5", "shared")
-    assert not lets_in(another_process, "worker-audio-5", "shared")
-    assert lets_in(workers, "worker-audio-6", "shared")
+    assert not lets_in(workers, "worker-audio-5", "the-shared-token")
+    assert not lets_in(another_process, "worker-audio-5", "the-shared-token")
+    assert lets_in(workers, "worker-audio-6", "the-shared-token")
 
 
 TEXT = b'{"v":1,"kind":"result"}'
@@ -153,59 +156,61 @@ def has_signed(workers: Workers, worker_id: str, text: bytes) -> bool:
 
 
 def test_a_worker_signs_with_its_own_token_only(write: Callable[[str], Path]) -> None:
-    workers = Workers(token="shared", path=write(SEED + '["cpu-*"]\ntoken = "fleet"\n'))
+    workers = Workers(token="the-shared-token", path=write(SEED + '["cpu-*"]\ntoken = "token-of-the-fleet"\n'))
 
     assert has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
-    assert has_signed(workers, "cpu-3", signed("fleet"))
-    assert has_signed(workers, "anybody", signed("shared"))
+    assert has_signed(workers, "cpu-3", signed("token-of-the-fleet"))
+    assert has_signed(workers, "anybody", signed("the-shared-token"))
     assert not has_signed(workers, "worker-audio-5", TEXT)
     assert not has_signed(workers, "worker-audio-5", signed("unique-secret-token-for-video-1"))
-    assert not has_signed(workers, "worker-audio-5", signed("shared"))
-    assert not has_signed(workers, "cpu-3", signed("shared"))
-    assert not has_signed(workers, "a b", signed("shared"))
+    assert not has_signed(workers, "worker-audio-5", signed("the-shared-token"))
+    assert not has_signed(workers, "cpu-3", signed("the-shared-token"))
+    assert not has_signed(workers, "a b", signed("the-shared-token"))
 
 
 def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Callable[[str], Path]) -> None:
-    hashes = f'token_sha256 = "{hash_token("t")}"\n'
-    workers = Workers(path=write(f'[both]\n{hashes}mac_key = "{mac_key_of("t")}"\n[hash]\n{hashes}'))
+    hashes = f'token_sha256 = "{hash_token("token-of-someone")}"\n'
+    workers = Workers(path=write(f'[both]\n{hashes}mac_key = "{mac_key_of("token-of-someone")}"\n[hash]\n{hashes}'))
 
-    assert has_signed(workers, "both", signed("t"))
-    assert workers.identify("both", "t").may_sign
-    assert not has_signed(workers, "hash", signed("t"))
-    assert not workers.identify("hash", "t").may_sign
+    assert has_signed(workers, "both", signed("token-of-someone"))
+    assert workers.identify("both", "token-of-someone").may_sign
+    assert not has_signed(workers, "hash", signed("token-of-someone"))
+    assert not workers.identify("hash", "token-of-someone").may_sign
 
 
 def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
-    workers = Workers(token="shared", path=write(SEED), memory=notebook, clock=clock)
+    workers = Workers(token="the-shared-token", path=write(SEED), memory=notebook, clock=clock)
     before = has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
 
-    write('[worker-video-1]\ntoken = "t"\nenabled = false\n')
+    write('[worker-video-1]\ntoken = "token-of-someone"\nenabled = false\n')
     clock.now += 2
 
     assert before
-    assert not has_signed(workers, "worker-video-1", signed("t"))
+    assert not has_signed(workers, "worker-video-1", signed("token-of-someone"))
     assert not has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
-    assert not has_signed(workers, "worker-audio-5", signed("shared"))
+    assert not has_signed(workers, "worker-audio-5", signed("the-shared-token"))
 
 
 def test_what_a_worker_has_signed_is_of_the_skills_of_its_section(write: Callable[[str], Path]) -> None:
     clock = Clock()
-    bounded = '[some]\ntoken = "t"\nskills = ["encode"]\n[none]\ntoken = "n"\nskills = []\n'
-    workers = Workers(token="shared", path=write(SEED + bounded), clock=clock)
+    bounded = (
+        '[some]\ntoken = "token-of-someone"\nskills = ["encode"]\n[none]\ntoken = "token-of-no-skill"\nskills = []\n'
+    )
+    workers = Workers(token="the-shared-token", path=write(SEED + bounded), clock=clock)
 
-    assert workers.skills_of_signer("some", signed("t")) == {"encode"}
-    assert workers.skills_of_signer("none", signed("n")) == frozenset()
+    assert workers.skills_of_signer("some", signed("token-of-someone")) == {"encode"}
+    assert workers.skills_of_signer("none", signed("token-of-no-skill")) == frozenset()
     assert workers.skills_of_signer("worker-audio-5", signed("another-secret-for-audio-5")) is None
-    assert workers.skills_of_signer("anybody", signed("shared")) is None
+    assert workers.skills_of_signer("anybody", signed("the-shared-token")) is None
 
     write(bounded.replace("encode", "decode"))
     clock.now += 2
 
-    assert workers.skills_of_signer("some", signed("t")) == {"decode"}
+    assert workers.skills_of_signer("some", signed("token-of-someone")) == {"decode"}
 
 
-@pytest.mark.parametrize("text", ["[worker-video-1", "[one]\n", 'x = "\x00'])
+@pytest.mark.parametrize("text", ["[worker-video-1", "[one]\n", 'x = "\x00', "", "\n"])
 def test_a_file_that_breaks_leaves_the_old_one_in_force(
     write: Callable[[str], Path], caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
@@ -224,17 +229,17 @@ def test_a_file_that_breaks_leaves_the_old_one_in_force(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[a]\ntoken = 't'\n[b]\n", "line 3: [b] needs either token or token_sha256"),
-        ("[a]\ntoken = 't'\ntoken_sha256 = 'x'\n", "line 1: [a] needs either token or token_sha256"),
+        ("[a]\ntoken = 'token-of-someone'\n[b]\n", "line 3: [b] needs either token or token_sha256"),
+        ("[a]\ntoken = 'token-of-someone'\ntoken_sha256 = 'x'\n", "line 1: [a] needs either token or token_sha256"),
         ("[a]\ntoken_sha256 = 'secret'\n", "token_sha256 of [a] must be 64 hex digits"),
-        ("['a b']\ntoken = 't'\n", "line 1: the id 'a b' must be 1 to 128 letters"),
-        ("[a]\ntoken = 't'\nskills = 'encode'\n", "skills of [a] are 'encode'"),
-        ("[a]\ntoken = 't'\nenabled = 1\n", "enabled of [a] is 1, but must be true or false"),
-        ("[a]\ntoken = 't'\nskill = ['encode']\n", "[a] has 'skill', but a worker has only"),
-        ("[a]\ntoken = 't'\nmac_key = 'k'\n", "[a] has a token: its mac_key is made of that"),
+        ("['a b']\ntoken = 'token-of-someone'\n", "line 1: the id 'a b' must be 1 to 128 letters"),
+        ("[a]\ntoken = 'token-of-someone'\nskills = 'encode'\n", "skills of [a] are 'encode'"),
+        ("[a]\ntoken = 'token-of-someone'\nenabled = 1\n", "enabled of [a] is 1, but must be true or false"),
+        ("[a]\ntoken = 'token-of-someone'\nskill = ['encode']\n", "[a] has 'skill', but a worker has only"),
+        ("[a]\ntoken = 'token-of-someone'\nmac_key = 'k'\n", "[a] has a token: its mac_key is made of that"),
         (f"[a]\ntoken_sha256 = '{'0' * 64}'\nmac_key = 'secret'\n", "mac_key of [a] must be 64 hex digits"),
         ("a = 't'\n", "line 1: 'a' must be a section"),
-        ("[a]\ntoken = 't'\n[a]\ntoken = 'u'\n", "line 3"),
+        ("[a]\ntoken = 'token-of-someone'\n[a]\ntoken = 'token-of-another'\n", "line 3"),
     ],
 )
 def test_at_the_start_a_fault_is_named_with_file_line_and_reason(
@@ -262,7 +267,7 @@ def test_a_file_that_others_can_read_is_warned_about(
 
 @pytest.mark.parametrize("worker_id", ["", "a b", "../x", "*", "x" * 129, "ä"])
 def test_an_id_that_is_none_is_refused_like_a_wrong_token(worker_id: str) -> None:
-    assert not lets_in(Workers(token="shared"), worker_id, "shared")
+    assert not lets_in(Workers(token="the-shared-token"), worker_id, "the-shared-token")
 
 
 def test_without_tokens_nobody_comes_in() -> None:
@@ -270,3 +275,71 @@ def test_without_tokens_nobody_comes_in() -> None:
 
     assert not workers
     assert not lets_in(workers, "anybody", "")
+
+
+def test_a_first_file_closes_the_door_and_an_empty_one_does_not_open_it(write: Callable[[str], Path]) -> None:
+    clock = Clock()
+    workers = Workers(path=write(SEED).with_name("later.toml"), local_token="the-local-token", clock=clock)
+    was_open = workers.skills_of_signer(None, TEXT) is None and workers.may_authenticate("anybody")
+
+    path = write(SEED)
+    path.rename(path.with_name("later.toml"))
+    for _ in range(6):
+        clock.now += 1
+        bool(workers)
+
+    assert was_open
+    assert not has_signed(workers, "worker-video-1", TEXT)
+    assert has_signed(workers, "of-up", signed("the-local-token"))
+    with pytest.raises(Unauthorized):
+        workers.skills_of_signer(None, TEXT)
+
+
+def test_two_tokens_of_a_section_count_while_they_are_rotated(write: Callable[[str], Path]) -> None:
+    clock = Clock()
+    old, new = "token-number-one-1", "token-number-two-2"
+    workers = Workers(path=write(f'[one]\ntoken = ["{new}", "{old}"]\n'), clock=clock)
+    by_old = workers.identify("one", old)
+
+    assert lets_in(workers, "one", new)
+    assert has_signed(workers, "one", signed(old))
+    assert has_signed(workers, "one", signed(new))
+    assert workers.vouched_for("one", by_old.basis).is_by_session
+
+    write(f'[one]\ntoken = "{new}"\n')
+    clock.now += 2
+    assert lets_in(workers, "one", new)
+    assert not lets_in(workers, "one", old)
+    assert not has_signed(workers, "one", signed(old))
+    with pytest.raises(Unauthorized):
+        workers.vouched_for("one", by_old.basis)
+
+
+def test_the_shared_token_has_a_previous_one() -> None:
+    workers = Workers(token="the-shared-token", previous_token="the-one-before-it")
+
+    assert lets_in(workers, "anybody", "the-one-before-it")
+    assert has_signed(workers, "anybody", signed("the-one-before-it"))
+
+
+def test_all_workers_are_revoked_by_a_word_of_its_own(write: Callable[[str], Path]) -> None:
+    clock = Clock()
+    workers = Workers(token="the-shared-token", path=write(SEED), clock=clock)
+    write(f"revoke_all = true\n{SEED}")
+    clock.now += 2
+
+    assert not workers.may_authenticate("worker-video-1")
+    assert not lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
+    assert not lets_in(workers, "anybody", "the-shared-token")
+    assert not has_signed(workers, "anybody", signed("the-shared-token"))
+    assert not workers
+
+
+def test_who_may_not_authenticate_is_known(write: Callable[[str], Path]) -> None:
+    workers = Workers(path=write(SEED + '[off]\ntoken = "token-of-someone"\nenabled = false\n'))
+
+    assert workers.may_authenticate("worker-video-1")
+    assert not workers.may_authenticate("off")
+    assert not workers.may_authenticate("removed")
+    assert Workers(token="the-shared-token").may_authenticate("anybody")
+    assert Workers().may_authenticate("anybody")  # on the broker nobody needs a token

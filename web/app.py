@@ -10,6 +10,7 @@ import orjson
 from flask import Flask, Response
 from flask.json.provider import JSONProvider
 from flask_smorest import Api
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from avtomatika import __version__
 from avtomatika.core.plan import Plan
@@ -28,6 +29,7 @@ from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .problems import register_problems
 from .routes import Routes, refuse_repeated_parameters
 from .site import EXTENSION, Site
+from .throttling import FailureThrottle
 
 #: Threads that held requests leave free for all others.
 FREE_THREADS = 16
@@ -57,24 +59,30 @@ def create_app(
     clients: Clients,
     declare: Callable[[], None],
     web_threads: int = 256,
+    trusted_proxies: int = 0,
     gateway: Gateway | None = None,
     job_files: JobFiles | None = None,
 ) -> Flask:
     """The app of one process; workers come in over HTTP where there is a *gateway*, clients get files by *job_files*.
 
-    *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere.
+    *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere. The last
+    *trusted_proxies* addresses of ``X-Forwarded-For`` are believed.
     Raises BlueprintError where two plans have one name or one endpoint.
     """
     by_name = _by_name(plans)
     app = Flask("avtomatika.web", static_folder=None)
     app.config.update(_CONFIG)
     app.json = _Json(app)
+    if trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)  # type: ignore[method-assign]
     app.extensions[EXTENSION] = Site(
         store=store,
         plans=by_name,
         clients=clients,
         declare=declare,
         waits=BoundedSemaphore(max(1, web_threads - FREE_THREADS)),
+        throttle=FailureThrottle(app),
+        workers=None if gateway is None else gateway.workers,
         files=job_files,
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))

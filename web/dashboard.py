@@ -8,13 +8,14 @@ from flask import Response, g, make_response, redirect, request, url_for
 
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.waiting import waiting_for
-from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, Unauthorized
+from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, TooManyAttempts, Unauthorized
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 from avtomatika.store import JobFilter, UnreadableJob
 
 from .access import caller
 from .api.jobs import callers_job
 from .pages import notice, page
+from .problems import headers_of
 from .routes import Routes
 from .session import COOKIE, PATH, Session
 from .site import site
@@ -30,9 +31,10 @@ _OPEN = frozenset({"dashboard.show_login", "dashboard.login"})
 @routes.before_request
 def _know_who() -> Response | None:
     """Nobody gets further who is not logged in; no form is taken that is not of our own pages."""
-    session = Session.of(request, site().store.keyring.secret, now_ms=site().store.clock.now_ms())
-    who = None if session is None else session.who(site().clients)
-    g.session = session or Session.new(now_ms=site().store.clock.now_ms())
+    now_ms = site().store.clock.now_ms()
+    session = Session.of(request, site().store.keyring.secret, now_ms=now_ms)
+    who = None if session is None else session.who(site().clients, site().store.logins)
+    g.session = session or Session.new(now_ms=now_ms)
     if who is not None:
         g.caller = who
     elif request.endpoint not in _OPEN:
@@ -60,24 +62,25 @@ def show_login() -> Response:
 @routes.post("/login")
 def login() -> Response:
     """Log in"""
-    address = request.remote_addr or ""
-    wait = site().logins.wait_seconds(address)
-    if wait:
-        response = _login_page(f"Too many attempts: wait {wait} seconds.", status=HTTPStatus.TOO_MANY_REQUESTS)
-        response.headers["Retry-After"] = str(wait)
-        return response
+    token = request.form.get("token", "").strip()
     try:
-        who = site().clients.identify(request.form.get("token", "").strip())
-    except Unauthorized:
-        site().logins.failed(address)
+        who = site().clients.identify(token)
+    except Unauthorized as error:
+        refused = site().throttle.counted(error, has_token=True)
+        if isinstance(refused, TooManyAttempts):
+            response = _login_page(f"{refused}.", status=HTTPStatus.TOO_MANY_REQUESTS)
+            response.headers.update(headers_of(refused))
+            return response
         return _login_page("No client has this token.", status=HTTPStatus.FORBIDDEN)
-    session = Session.new(who, site().clients, now_ms=site().store.clock.now_ms())
+    session = Session.begin(who, token, site().store.logins, now_ms=site().store.clock.now_ms())
     return session.keep(_to("dashboard.show_approvals"), site().store.keyring.secret)
 
 
 @routes.post("/logout")
 def logout() -> Response:
     """Log out"""
+    session: Session = g.session
+    site().store.logins.end(session.digest)
     response = _to("dashboard.show_login")
     response.delete_cookie(COOKIE, path=PATH)
     return response

@@ -28,6 +28,8 @@ def show_readiness() -> dict[str, object]:
     server = site().store.ping()
     server.check_room()
     wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
+    token_files = {"clients.toml": site().clients, "workers.toml": site().workers}
+    wrong += [name for name, tokens in token_files.items() if tokens is not None and tokens.problem is not None]
     return {
         "status": "ready",
         "server": server.version,

@@ -24,6 +24,7 @@ from avtomatika.errors import (
     NotFound,
     QuotaExceeded,
     SettingsError,
+    TooManyAttempts,
     Unauthorized,
     Unavailable,
     UnreadableRecord,
@@ -43,6 +44,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
     UnreadableRecord: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -72,6 +74,7 @@ def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Respo
 
 
 def _ours(error: AvtomatikaError) -> Response:
+    error = site().throttle.counted(error)
     status = status_of(error)
     if status is None:
         return _unexpected(error)
@@ -111,7 +114,7 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
     match error:
         case Unauthorized():
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
-        case Unavailable():
+        case Unavailable() | TooManyAttempts():
             return {"Retry-After": str(error.retry_after_seconds)}
         case QuotaExceeded():
             return {"Retry-After": str(max(1, round((error.renews - site().store.clock.now()).total_seconds())))}

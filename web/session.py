@@ -1,7 +1,8 @@
-"""Who is logged in at the dashboard: a sealed cookie, good for half a day, and never for the API.
+"""Login sessions of the dashboard: a sealed cookie that expires after half a day, and never gives access to the API.
 
-It names the client and a mark of its token: whoever gets another token is logged out. What changes something must send
-back the word that the cookie holds, which other sites can neither read nor guess.
+It names the client and a mark of its token: a client whose token changes is logged out. The server keeps a record of
+each session, which logging out deletes. What changes something must send back the word that the cookie holds, which
+other sites can neither read nor guess.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from flask import Request, Response, request
 
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import Forbidden
-from avtomatika.tokens import Client, Clients
+from avtomatika.store import Logins
+from avtomatika.tokens import Client, Clients, hash_token, mark_of
 
 COOKIE = "avtomatika_session"
 PATH = "/dashboard"
@@ -33,11 +35,16 @@ class Session:
     mark: str | None = None
 
     @classmethod
-    def new(cls, client: Client | None = None, clients: Clients | None = None, *, now_ms: int) -> Session:
-        """One that begins now; *client* is one of *clients*."""
-        name = None if client is None else client.name
-        mark = None if name is None or clients is None else clients.mark(name)
-        return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, name, mark)
+    def new(cls, client: str | None = None, mark: str | None = None, *, now_ms: int) -> Session:
+        """A session that begins now; *mark* is that of the token that *client* has logged in with."""
+        return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, client, mark)
+
+    @classmethod
+    def begin(cls, client: Client, token: str, logins: Logins, *, now_ms: int) -> Session:
+        """A session of *client*, who has logged in with *token*, recorded in *logins*."""
+        session = cls.new(client.name, mark_of(hash_token(token)), now_ms=now_ms)
+        logins.begin(session.digest, client.name, seconds=_SECONDS)
+        return session
 
     @classmethod
     def of(cls, asked: Request, secret: GroupSecret, *, now_ms: int) -> Session | None:
@@ -46,11 +53,16 @@ class Session:
         session = None if text is None else cls(*orjson.loads(text))
         return session if session is not None and now_ms < session.expires_ms else None
 
-    def who(self, clients: Clients) -> Client | None:
+    @property
+    def digest(self) -> str:
+        """Identifies the session on the server."""
+        return hash_token(self.word)
+
+    def who(self, clients: Clients, logins: Logins) -> Client | None:
         """The client who is logged in."""
-        if self.client is None or self.mark is None or clients.mark(self.client) != self.mark:
+        if self.client is None or self.mark is None or not clients.has_mark(self.client, self.mark):
             return None
-        return clients.get(self.client)
+        return clients.get(self.client) if logins.is_active(self.digest) else None
 
     def keep(self, response: Response, secret: GroupSecret) -> Response:
         """*response* with the cookie."""

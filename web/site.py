@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import BoundedSemaphore
 
 from flask import current_app
@@ -12,9 +12,9 @@ from avtomatika.core.plan import Plan
 from avtomatika.errors import NotFound, SettingsError
 from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Queues, Store
-from avtomatika.tokens import Clients
+from avtomatika.tokens import Clients, Workers
 
-from .attempts import Attempts
+from .throttling import FailureThrottle
 
 #: Where an app keeps its Site.
 EXTENSION = "avtomatika"
@@ -32,8 +32,9 @@ class Site:
     clients: Clients
     declare: Callable[[], None]
     waits: BoundedSemaphore
+    throttle: FailureThrottle
+    workers: Workers | None = None
     files: JobFiles | None = None
-    logins: Attempts = field(default_factory=Attempts)
 
     @property
     def queues(self) -> Queues:

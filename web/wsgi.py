@@ -40,8 +40,14 @@ def create() -> Flask:
     url, clients = settings.redis_url, _clients(settings)
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
+    registry = Registry.connect(url)
+    workers = _workers(settings, registry)
     store = Store.connect(
-        url, secret=settings.group_secret, group=settings.group, job_ttl_seconds=settings.job_ttl_seconds
+        url,
+        secret=settings.group_secret,
+        group=settings.group,
+        job_ttl_seconds=settings.job_ttl_seconds,
+        is_authorized=workers.may_authenticate,
     )
 
     def declare() -> None:
@@ -54,7 +60,8 @@ def create() -> Flask:
         clients=clients,
         declare=declare,
         web_threads=settings.web_threads,
-        gateway=_gateway(settings, url, store.keyring),
+        trusted_proxies=settings.trusted_proxies,
+        gateway=_gateway(settings, url, store.keyring, registry, workers),
         job_files=_job_files(settings),
     )
 
@@ -65,11 +72,15 @@ def _job_files(settings: Settings) -> JobFiles | None:
     return None if config is None or config.bucket is None else JobFiles(Objects(config), group=settings.group)
 
 
-def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
-    registry, held = Registry.connect(url), HeldTasks.connect(url)
-    workers = Workers(token=settings.worker_token, path=settings.workers_config_path, memory=registry)
+def _workers(settings: Settings, registry: Registry) -> Workers:
+    workers = Workers(**settings.worker_tokens, memory=registry)
     if not workers:
         logger.warning("no worker can come in over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
+    return workers
+
+
+def _gateway(settings: Settings, url: str, keyring: Keyring, registry: Registry, workers: Workers) -> Gateway:
+    held = HeldTasks.connect(url)
 
     def connect() -> Any:
         return broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
@@ -88,7 +99,7 @@ def _gateway(settings: Settings, url: str, keyring: Keyring) -> Gateway:
 
 
 def _clients(settings: Settings) -> Clients:
-    clients = Clients(token=settings.client_token, path=settings.clients_config_path)
-    if not clients:
+    clients = Clients(**settings.client_tokens)
+    if not clients.are_configured:
         raise SettingsError("no client could ask for anything: set CLIENT_TOKEN, or name clients in clients.toml")
     return clients

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .job import Job
+from .job import HistoryEntry, Job
 from .standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class AbleWorker:
-    """A worker that was heard of *silent_ms* ago; *is_there* unless it has been silent for too long, or has left."""
+    """A worker whose last heartbeat came *silent_ms* ago; *is_there* unless it is lost, offline or revoked."""
 
     worker_id: str
     skills: frozenset[str]
@@ -36,7 +36,8 @@ class Facts:
     """*job* has some of its open tasks where it is a fan-out. *due_ms* has the timers that are armed, by id.
 
     *plan_silent_ms* is None where nobody ever announced the plan. *places* are by task id; that of the next step is
-    under the job's. *child* are the facts of the job that it waits for, None where that is gone.
+    under the job's. *child* are the facts of the job that it waits for, None where that is gone. *ending* is
+    the history entry of the end of a job that has ended.
     """
 
     job: Job
@@ -48,3 +49,4 @@ class Facts:
     workers: Sequence[AbleWorker] = ()
     memory_share: float = 0.0
     child: Facts | None = None
+    ending: HistoryEntry | None = None

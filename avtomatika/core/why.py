@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .facts import Facts
+from .ending import cause_of_end
+from .facts import AbleWorker, Facts
 from .job import JobStatus, Json, Task
 from .pauses import decisions
 from .spans import count, span, times
@@ -18,6 +19,8 @@ from .waiting import Waiting, waiting_for
 _NOTICED_WITHIN_MS = 5000
 #: A plan that nobody has announced for so long is served by nobody; orchestrators do every few seconds.
 _SERVED_WITHIN_MS = 30_000
+#: A worker that has missed a heartbeat this long is not counted; the public SDK sends one every 15 s.
+_SILENT_AFTER_MS = 20_000
 #: From here on a server takes nothing new.
 _FULL = 0.98
 
@@ -46,6 +49,7 @@ class _Explanation:
         if self._job.status.is_final:
             ago = span(self._facts.now_ms - self._job.updated_ms)
             yield self._reason("over", f"The job is over: it {_ENDED[self._job.status]} {ago} ago.")
+            yield from self._ending()
             return
         yield from self._server()
         match self._job.status:
@@ -132,7 +136,10 @@ class _Explanation:
         yield self._reason(
             "task_taken", f"{text}.", task_id=task.id, worker_id=worker_id, progress=hand.progress, silent_ms=heard
         )
-        if known is not None and known.is_there:
+        if known is not None and known.status == "revoked":
+            text = "The worker is revoked: its result does not count. After its lease the task goes to another worker."
+            yield self._reason("worker_revoked", text, worker_id=worker_id)
+        elif known is not None and known.is_there:
             text = f"The worker was last heard of {span(known.silent_ms)} ago."
             yield self._reason("worker_heard", text, worker_id=worker_id, silent_ms=heard)
         else:
@@ -157,7 +164,7 @@ class _Explanation:
 
     def _able(self, task: Task) -> Iterator[Reason]:
         able = [worker for worker in self._facts.workers if task.task_type in worker.skills]
-        there = [worker for worker in able if worker.is_there]
+        there = [worker for worker in able if worker.is_there and worker.silent_ms <= _SILENT_AFTER_MS]
         if task.worker_id is not None:
             chosen = next((worker for worker in there if worker.worker_id == task.worker_id), None)
             if chosen is None:
@@ -169,17 +176,17 @@ class _Explanation:
         elif task.missing is not None:
             yield self._reason("no_worker_fits", f"No worker fits: {task.missing}.", missing=task.missing)
         elif not there:
-            lost = len(able)
-            text = f"No worker with the skill {task.task_type!r} is there"
-            text += (
-                f": {count(lost, 'one', 'ones')} with it left, or fell silent." if lost else ". Start one that has it."
-            )
-            yield self._reason("no_worker", text, skill=task.task_type, lost=lost)
+            text = f"No worker with the skill {task.task_type!r} is available"
+            text += f": {_counted(map(_absence, able))}." if able else ". Start one that has it."
+            revoked = sum(worker.status == "revoked" for worker in able)
+            yield self._reason("no_worker", text, skill=task.task_type, lost=len(able) - revoked, revoked=revoked)
         else:
-            counts = Counter(worker.status for worker in there)
-            told = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
             verb = "has" if len(there) == 1 else "have"
-            text = f"{count(len(there), 'worker')} {verb} the skill {task.task_type!r}: {told}."
+            statuses = _counted(worker.status for worker in there)
+            text = f"{count(len(there), 'worker')} {verb} the skill {task.task_type!r}: {statuses}."
+            absent = [worker for worker in able if worker not in there]
+            if absent:
+                text += f" Not available: {_counted(map(_absence, absent))}."
             yield self._reason("workers_able", text, skill=task.task_type, workers=len(there))
 
     def _limit(self, task: Task, which: str, must: str) -> Iterator[Reason]:
@@ -245,6 +252,11 @@ class _Explanation:
         text = f"{text.rstrip('.')}. Retry it once that is mended, or cancel it."
         return self._reason("quarantined", text, error=error.get("code"))
 
+    def _ending(self) -> Iterator[Reason]:
+        cause = cause_of_end(self._job, self._facts.ending)
+        if cause is not None:
+            yield self._reason(cause.code, cause.text, **cause.facts)
+
     # ------------------------------------------------------------ words
 
     def _reason(self, code: str, text: str, **facts: Json) -> Reason:
@@ -259,6 +271,15 @@ class _Explanation:
     def _by(self, then_ms: int) -> str:
         left_ms = then_ms - self._facts.now_ms
         return f"within {span(left_ms)}" if left_ms > 0 else "at once"
+
+
+def _absence(worker: AbleWorker) -> str:
+    return worker.status if worker.status in ("revoked", "offline") else "silent"
+
+
+def _counted(words: Iterable[str]) -> str:
+    """As in ``1 busy, 2 idle``."""
+    return ", ".join(f"{number} {word}" for word, number in sorted(Counter(words).items()))
 
 
 _ENDED = {

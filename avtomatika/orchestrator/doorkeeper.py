@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from avtomatika.broker import Delivery, Intake
 from avtomatika.core.events import Result
 from avtomatika.errors import Unauthorized
+from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.presence import skill_names
 from avtomatika.store import Store
@@ -27,11 +28,9 @@ from .work import REFUSED, Arrival
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: How many warnings are remembered, so that the log has each once.
-_MOST_WARNINGS = 1_000
-#: The skills that a worker, by its id, may do, None for all; raises Unauthorized unless it may come in and has signed a
-#: text.
-SkillsOfSigner = Callable[[str, bytes], Collection[str] | None]
+#: The skills that a worker, by its id, may do, None for all; raises Unauthorized unless it may authenticate and has
+#: signed a text, where workers have tokens.
+SkillsOfSigner = Callable[[str | None, bytes], Collection[str] | None]
 
 
 class Doorkeeper:
@@ -41,7 +40,7 @@ class Doorkeeper:
         self._intake = intake
         self._store = store
         self._skills_of_signer = skills_of_signer
-        self._warned: set[str] = set()
+        self._warnings = LogLimit()
 
     def events(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Arrival]]:
         # The skills of those who may not do all, by what they have signed.
@@ -61,7 +60,7 @@ class Doorkeeper:
             try:
                 skills = self._skills_of(notice.worker_id, delivery.body)
             except Unauthorized:
-                self._warn_once(f"worker {notice.worker_id!r} may not come in, or has no token: nothing is heard of it")
+                self._warn(f"worker {notice.worker_id!r} may not come in, or has no token: nothing is heard of it")
                 unheard.append(delivery.tag)
                 barred.add(notice.worker_id)
                 continue
@@ -118,11 +117,14 @@ class Doorkeeper:
     def _skills_of(self, worker_id: str | None, text: bytes) -> Collection[str] | None:
         """What skills the author of *text* may speak of, None for all: a worker that says so itself, or the web, which
         vouches for those who came by it. Raises Unauthorized where it is neither."""
-        if self._skills_of_signer is None or self._store.keyring.secret.is_signed(text):
+        if self._skills_of_signer is None:
             return None
-        if worker_id is None:
-            raise Unauthorized("nobody says whose this is")
-        return self._skills_of_signer(worker_id, text)
+        try:
+            return self._skills_of_signer(worker_id, text)
+        except Unauthorized:
+            if self._store.keyring.secret.is_signed(text):
+                return None
+            raise
 
     # ------------------------------------------------------------ of workers that may do some skills alone
 
@@ -169,9 +171,9 @@ class Doorkeeper:
         """Whoever registers for skills that it may not do takes their tasks from the broker, and answers in vain."""
         if isinstance(notice, wire.Registered) and (others := sorted({*skill_names(notice.record)} - {*skills})):
             named = reprlib.repr(others)
-            self._warn_once(f"worker {notice.worker_id!r} is there for {named}, which it may not do: no answer counts")
+            self._warn(f"worker {notice.worker_id!r} is there for {named}, which it may not do: no answer counts")
 
-    def _warn_once(self, text: str) -> None:
-        if text not in self._warned:
+    def _warn(self, text: str) -> None:
+        """Log a warning: the same one once a minute."""
+        if self._warnings.allows(text):
             logger.warning("%s", text)
-            self._warned = {*list(self._warned)[:_MOST_WARNINGS], text}

@@ -27,7 +27,11 @@ class WorkerSchema(Schema):
     id = fields.String(attribute="worker_id")
     type = fields.String(attribute="record.type")
     version = fields.String(attribute="record.version")
-    status = fields.String(metadata={"description": "idle, busy, full, offline; lost: it says nothing any more"})
+    status = fields.String(
+        metadata={
+            "description": "idle, busy, full, offline; lost: it has missed heartbeats; revoked: no token of it is valid"
+        }
+    )
     standby = fields.Boolean(attribute="is_standby", metadata={"description": "it takes its tasks elsewhere"})
     running = fields.Integer(attribute="beat.running", metadata={"description": "tasks that it does, over all links"})
     concurrency = fields.Integer(attribute="record.concurrency", allow_none=True)

@@ -7,6 +7,7 @@ from .data import StoredData
 from .diagnosis import Finding, State, diagnose
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
+from .logins import Logins
 from .memory import ServerInfo
 from .plans import Announced, Plans, needed_by
 from .queues import QueuedMessage, Queues
@@ -34,6 +35,7 @@ __all__ = [
     "JobFilter",
     "Keyring",
     "LoadedBranches",
+    "Logins",
     "NewJob",
     "Pair",
     "Plans",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avtomatika.core.facts import AbleWorker, Facts, QueuePlace
-from avtomatika.core.job import Job, JobStatus, Task, branch_of
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
 from avtomatika.core.plan import STEPS
 from avtomatika.core.succession import plan_name
 from avtomatika.core.timers import timers_of_job
@@ -14,6 +14,7 @@ from avtomatika.transport import Held, Router, Server, Survey, Waits
 
 from . import standing
 from .branches import WantedBranches
+from .entries import load_entry
 from .keys import Keys
 from .memory import ServerMemory
 from .messages import prefix_of, timer_name
@@ -60,7 +61,14 @@ class Inquiry:
             workers=[_able(worker) for worker in self._registry.workers()],
             memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
             child=self._child(job, depth=depth),
+            ending=self._ending(job),
         )
+
+    def _ending(self, job: Job) -> HistoryEntry | None:
+        if not job.status.is_final:
+            return None
+        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job.id), -1, -1)])
+        return load_entry(0, rows[0]).entry if rows else None
 
     def _with_some_branches(self, job: Job) -> Job:
         if job.fan_out is None:
@@ -119,6 +127,6 @@ def _able(worker: WorkerRecord) -> AbleWorker:
         worker_id=worker.worker_id,
         skills=frozenset(skill["name"] for skill in worker.record.get("skills", ())),
         silent_ms=worker.silent_ms,
-        is_there=not worker.is_lost and worker.status != "offline",
+        is_there=worker.is_there,
         status=worker.status,
     )

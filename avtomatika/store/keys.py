@@ -175,6 +175,10 @@ class Keys:
         """Number: how often a worker was chosen for a task."""
         return f"{self.prefix}workers:turns"
 
+    def login(self, digest: str) -> str:
+        """String: the client of a login session of the dashboard, by the digest of the session's id."""
+        return f"{self.prefix}login:{digest}"
+
     def access_token(self, digest: str) -> str:
         """Hash of a token for a while, by its digest: ``worker``, ``basis``, ``family``, ``access``."""
         return f"{self.prefix}session:access:{digest}"

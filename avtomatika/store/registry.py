@@ -48,6 +48,7 @@ class WorkerRecord:
     since_ms: int
     silent_ms: int
     is_standby: bool = False
+    is_revoked: bool = False
     turn: int = 0
     routed: int = 0
     reputation: float = 1.0
@@ -58,17 +59,35 @@ class WorkerRecord:
         return self.silent_ms > LOST_AFTER_SECONDS * 1000
 
     @property
+    def is_there(self) -> bool:
+        """Whether it can do tasks now."""
+        return self.status not in ("revoked", "lost", "offline")
+
+    @property
     def status(self) -> str:
-        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``lost`` where it says nothing any more."""
+        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``lost`` if it has missed heartbeats; ``revoked`` if
+        its token is not accepted any more."""
+        if self.is_revoked:
+            return "revoked"
         said = str(self.beat.get("status", "idle"))
         return "lost" if self.is_lost and said != "offline" else said
+
+
+#: Whether the worker with this id may authenticate; raises Unavailable.
+IsAuthorized = Callable[[str], bool]
+
+
+def everybody(worker_id: str) -> bool:
+    """For those who do not know the tokens of workers."""
+    return True
 
 
 class Registry:
     """Threads may share it. It is also the memory of ``avtomatika.tokens.Workers``."""
 
-    def __init__(self, server: Server, *, prefix: str = "avt:") -> None:
+    def __init__(self, server: Server, *, prefix: str = "avt:", is_authorized: IsAuthorized = everybody) -> None:
         self._server = server
+        self._is_authorized = is_authorized
         self._keys = Keys(prefix)
         self._queues = transport.Keys(prefix)
 
@@ -102,11 +121,15 @@ class Registry:
         rows = read_all(self._server, [("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
         gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
         read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
-        return [_record(worker_id, row, now_ms) for worker_id, row in zip(ids, rows, strict=True) if row[0] is not None]
+        return [
+            _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
+            for worker_id, row in zip(ids, rows, strict=True)
+            if row[0] is not None
+        ]
 
     def fleet(self, *, with_holdings: bool = False) -> list[Member]:
         """Those of them that can be chosen for tasks now, with what they have to do, and what files if asked for."""
-        there = [worker for worker in self.workers() if not worker.is_lost and worker.status != "offline"]
+        there = [worker for worker in self.workers() if worker.is_there]
         queues = [f"@{worker.worker_id}" for worker in there]
         [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
         streams = [
@@ -179,7 +202,7 @@ class Registry:
         return int(clock[0])
 
 
-def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerRecord:
+def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revoked: bool) -> WorkerRecord:
     record, beat, at, since, served, turn, routed, known, judged = row
     heard_ms = number(at)
     return WorkerRecord(
@@ -190,6 +213,7 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int) -> WorkerR
         since_ms=number(since),
         silent_ms=max(now_ms - heard_ms, 0),
         is_standby=_is_standby(beat, served, now_ms),
+        is_revoked=is_revoked,
         turn=number(turn),
         routed=number(routed),
         reputation=round(reputation.faded(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),

@@ -32,13 +32,14 @@ from .inquiry import Inquiry
 from .keyring import Keyring
 from .keys import Keys
 from .listing import list_ids
+from .logins import Logins
 from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
 from .queues import Queues
 from .records import JOB_FIELDS, JobFilter, UnreadableJob, load_job
-from .registry import Registry
+from .registry import IsAuthorized, Registry, everybody
 from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
     REFUSALS,
@@ -68,8 +69,10 @@ class Store:
         group: str = "g0",
         job_ttl_seconds: int = 604_800,
         cleanups: CleanupTimes = NO_CLEANUPS,
+        is_authorized: IsAuthorized = everybody,
     ) -> None:
-        """Without a *keyring* the group's secret is the one that the server keeps."""
+        """Without a *keyring* the group's secret is the one that the server keeps. *is_authorized* tells which workers,
+        by id, are not revoked."""
         self._server = server
         self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
@@ -80,20 +83,34 @@ class Store:
         self._memory = ServerMemory(server)
         self.clock = ServerClock(server)
         #: The workers that these jobs are for, the plans that they have, and how they fare.
-        self.registry = Registry(server, prefix=prefix)
+        self.registry = Registry(server, prefix=prefix, is_authorized=is_authorized)
         self.queues = Queues(server, router)
+        self.logins = Logins(server, self._keys)
         self.inquiry = Inquiry(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
     def connect(
-        cls, url: str, *, secret: GroupSecret | None = None, group: str = "g0", job_ttl_seconds: int = 604_800
+        cls,
+        url: str,
+        *,
+        secret: GroupSecret | None = None,
+        group: str = "g0",
+        job_ttl_seconds: int = 604_800,
+        is_authorized: IsAuthorized = everybody,
     ) -> Store:
         """A store with connections of its own, for those who create and read; nothing is sent yet."""
         server = Server.connect(url)
         keyring = Keyring(server, secret)
-        return cls(server, Router(server), keyring=keyring, group=group, job_ttl_seconds=job_ttl_seconds)
+        return cls(
+            server,
+            Router(server),
+            keyring=keyring,
+            group=group,
+            job_ttl_seconds=job_ttl_seconds,
+            is_authorized=is_authorized,
+        )
 
     # ------------------------------------------------------------ write
 

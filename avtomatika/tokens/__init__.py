@@ -1,22 +1,25 @@
-"""Who may come in: clients and workers, and their tokens.
+"""Clients and workers, and the tokens by which they authenticate.
 
-Files are read again when they change; one that does not parse leaves what was known in force. Only hashes of tokens are
-kept, and nothing here ever shows one.
+Files are reloaded when they change; one that is missing, empty or invalid leaves the last good version in effect. Only
+hashes of tokens are kept, and nothing here ever shows one.
 """
 
-from .clients import OPERATOR, Client, Clients
-from .hashing import hash_token, new_token
-from .watched import CHECK_INTERVAL_SECONDS
+from .clients import OPERATOR, Client, Clients, mark_of
+from .hashing import SHORTEST_TOKEN, hash_token, new_token
+from .watched import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS
 from .workers import Memory, WorkerAccess, Workers
 
 __all__ = [
     "CHECK_INTERVAL_SECONDS",
     "OPERATOR",
+    "SETTLE_SECONDS",
+    "SHORTEST_TOKEN",
     "Client",
     "Clients",
     "Memory",
     "WorkerAccess",
     "Workers",
     "hash_token",
+    "mark_of",
     "new_token",
 ]

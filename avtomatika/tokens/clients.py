@@ -13,7 +13,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError, Unauthorized
 
-from .hashing import checked_hash, hash_token, section_hash
+from .hashing import checked_hash, hash_token, section_hashes
 from .watched import WatchedFile
 
 #: The client that ``CLIENT_TOKEN`` belongs to.
@@ -43,22 +43,41 @@ _Known = dict[str, Client]
 
 
 class Clients:
-    """All clients there are now. Threads may share it."""
+    """All current clients. Thread-safe."""
 
     def __init__(
-        self, *, token: str | None = None, path: Path | None = None, clock: Callable[[], float] = monotonic
+        self,
+        *,
+        token: str | None = None,
+        previous_token: str | None = None,
+        path: Path | None = None,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
-        """*token* is the operator's, *path* a clients.toml. Raises SettingsError saying what is wrong where."""
-        self._fixed: _Known = {}
-        if token is not None:
-            self._fixed[checked_hash(token, "CLIENT_TOKEN")] = Client(OPERATOR, role=OPERATOR)
+        """*token* is the operator's, *previous_token* the one it replaces; *path* is a clients.toml, which may be
+        created later. Raises SettingsError if one of them is invalid.
+        """
+        operator = Client(OPERATOR, role=OPERATOR)
+        named = {"CLIENT_TOKEN": token, "CLIENT_TOKEN_PREVIOUS": previous_token}
+        self._fixed: _Known = {
+            checked_hash(value, variable): operator for variable, value in named.items() if value is not None
+        }
         self._file = None if path is None else WatchedFile(path, _add, fixed=self._fixed, what="clients", clock=clock)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len({client.name for client in self._known.values()})
+
+    @property
+    def are_configured(self) -> bool:
+        """Whether there is an operator's token or a clients.toml."""
+        return bool(self._fixed) or (self._file is not None and self._file.is_loaded)
+
+    @property
+    def problem(self) -> str | None:
+        """Why clients.toml as it is now is not in effect."""
+        return None if self._file is None else self._file.problem
 
     def identify(self, token: str) -> Client:
-        """The client that *token* belongs to; raises Unauthorized where nobody has it."""
+        """The client that *token* belongs to; raises Unauthorized if no client has it."""
         asked = hash_token(token)
         found: Client | None = None
         for known, client in self._known.items():  # all of them: the time tells nothing
@@ -72,20 +91,25 @@ class Clients:
         """The client called *name*, if there (still) is one."""
         return next((client for client in self._known.values() if client.name == name), None)
 
-    def mark(self, name: str) -> str | None:
-        """Changes with the token of the client called *name*, and tells nothing of it; None where there is no such."""
-        return next((hash_token(known)[:16] for known, client in self._known.items() if client.name == name), None)
+    def has_mark(self, name: str, mark: str) -> bool:
+        """Whether the client called *name* still has the token that *mark* is of."""
+        return any(mark_of(known) == mark for known, client in self._known.items() if client.name == name)
 
     @property
     def _known(self) -> Mapping[str, Client]:
-        return self._fixed if self._file is None else self._file.known
+        return self._fixed if self._file is None else self._file.contents.known
+
+
+def mark_of(token_hash: str) -> str:
+    """Identifies the token with *token_hash*, and reveals nothing of it."""
+    return hash_token(token_hash)[:16]
 
 
 def _add(name: str, section: Any, known: _Known) -> None:
     if not is_name(name):
         raise SettingsError(f"the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
     params = dict(section)
-    token_hash = section_hash(name, params.pop("token", None), params.pop("token_sha256", None))
+    hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
     client = Client(
         name,
         role=_role(name, params.pop("role", "client")),
@@ -93,8 +117,8 @@ def _add(name: str, section: Any, known: _Known) -> None:
         monthly_attempts=_attempts(name, params.pop("monthly_attempts", None)),
         params=params,
     )
-    _refuse_twin(known, token_hash, client)
-    known[token_hash] = client
+    _refuse_duplicates(known, hashes, client)
+    known.update(dict.fromkeys(hashes, client))
 
 
 def _role(name: str, role: object) -> str:
@@ -117,9 +141,10 @@ def _attempts(name: str, attempts: object) -> int | None:
     return attempts
 
 
-def _refuse_twin(known: _Known, token_hash: str, client: Client) -> None:
-    """One token, one client; one name, one client: else it would be chance whose a job is."""
-    if token_hash in known:
-        raise SettingsError(f"[{client.name}] has the same token as {known[token_hash].name!r}")
+def _refuse_duplicates(known: _Known, hashes: tuple[str, ...], client: Client) -> None:
+    """A token belongs to one client, and a name too: otherwise the owner of a job would be arbitrary."""
+    for token_hash in hashes:
+        if token_hash in known:
+            raise SettingsError(f"[{client.name}] has the same token as {known[token_hash].name!r}")
     if any(other.name == client.name for other in known.values()):
         raise SettingsError(f"[{client.name}] is the client of CLIENT_TOKEN already: give the section another name")

@@ -9,8 +9,13 @@ from hashlib import sha256
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError
 
+#: Shorter tokens can be guessed.
+SHORTEST_TOKEN = 16
+_LONGEST_TOKEN = 512
+#: Tokens of one section: the current one, and the next or the previous one while tokens are rotated.
+_MOST_TOKENS = 2
 #: Printable ASCII without spaces: what every HTTP client can send in a header.
-_TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -24,32 +29,48 @@ def hash_token(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def checked_hash(token: object, what: str) -> str:
-    """The hash of *token*; raises SettingsError, saying *what* it is, where no header could carry it."""
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
-        raise SettingsError(f"{what} must be 1 to 512 ASCII characters without spaces")
+def checked_hash(token: object, what: str, *, shortest: int = SHORTEST_TOKEN) -> str:
+    """The hash of *token*. Raises SettingsError, naming *what* it is, if it is too short or does not fit a header."""
+    if not isinstance(token, str) or not shortest <= len(token) <= _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+        length = f", but has {len(token)}" if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
+        raise SettingsError(
+            f"{what} must be {shortest} to {_LONGEST_TOKEN} ASCII characters without spaces{length}; "
+            "`avtomatika token new` makes one"
+        )
     return hash_token(token)
 
 
-def checked_mac_key(name: str, token: object, mac_key: object) -> WorkerKey | None:
-    """The key that the worker of section *name* signs with: its token's, or as it is; None where neither is there."""
-    if isinstance(token, str):
+def mac_keys(name: str, token: object, mac_key: object) -> tuple[WorkerKey, ...]:
+    """The keys that the worker of section *name* may sign with: those of its tokens, or the given ones."""
+    if token is not None:
         if mac_key is not None:
             raise SettingsError(f"[{name}] has a token: its mac_key is made of that")
-        return WorkerKey(mac_key_of(token))
-    if mac_key is None:
-        return None
-    if not isinstance(mac_key, str) or not _SHA256.fullmatch(mac_key):
+        return tuple(WorkerKey(mac_key_of(str(each))) for each in _values(name, "token", token))
+    keys = () if mac_key is None else _values(name, "mac_key", mac_key)
+    if not all(map(_is_sha256, keys)):
         raise SettingsError(f"mac_key of [{name}] must be 64 hex digits, in lower case")
-    return WorkerKey(mac_key)
+    return tuple(WorkerKey(str(key)) for key in keys)
 
 
-def section_hash(name: str, token: object, token_sha256: object) -> str:
-    """The hash that section *name* gives, by its token or as it is; raises SettingsError unless it is one of them."""
+def section_hashes(name: str, token: object, token_sha256: object) -> tuple[str, ...]:
+    """The token hashes of section *name*. Raises SettingsError unless it has either tokens or hashes."""
     if (token is None) == (token_sha256 is None):
         raise SettingsError(f"[{name}] needs either token or token_sha256")
     if token is not None:
-        return checked_hash(token, f"the token of [{name}]")
-    if not isinstance(token_sha256, str) or not _SHA256.fullmatch(token_sha256):
+        return tuple(checked_hash(each, f"the token of [{name}]") for each in _values(name, "token", token))
+    hashes = _values(name, "token_sha256", token_sha256)
+    if not all(map(_is_sha256, hashes)):
         raise SettingsError(f"token_sha256 of [{name}] must be 64 hex digits, in lower case")
-    return token_sha256
+    return tuple(map(str, hashes))
+
+
+def _values(name: str, key: str, value: object) -> tuple[object, ...]:
+    """*value*, which is one value, or a list of two while tokens are rotated."""
+    values = value if isinstance(value, list) else [value]
+    if not 1 <= len(values) <= _MOST_TOKENS:
+        raise SettingsError(f"{key} of [{name}] has {len(values)} values, but must have one, or two during a rotation")
+    return tuple(values)
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
@@ -19,8 +19,8 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, Unauthorized
 
-from .hashing import checked_hash, checked_mac_key, hash_token, section_hash
-from .watched import WatchedFile
+from .hashing import SHORTEST_TOKEN, checked_hash, hash_token, mac_keys, section_hashes
+from .watched import Contents, WatchedFile
 
 #: Worker ids; in patterns also ``*`` and ``?``.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -65,32 +65,57 @@ class WorkerAccess:
 @dataclass(frozen=True, slots=True)
 class _Section:
     name: str
-    token_hash: str
+    token_hashes: tuple[str, ...]
     skills: frozenset[str] | None
     enabled: bool
-    key: WorkerKey | None
+    keys: tuple[WorkerKey, ...]
 
     def names(self, worker_id: str) -> bool:
         return fnmatchcase(worker_id, self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Hashes of shared tokens, and the keys that their owners sign with."""
+
+    hashes: tuple[str, ...]
+    keys: tuple[WorkerKey, ...]
+
+    @classmethod
+    def of(cls, hashes: Iterable[str], tokens: Iterable[str]) -> _Shared:
+        return cls(tuple(hashes), tuple(WorkerKey(mac_key_of(token)) for token in tokens))
+
+
+#: Without a file nobody is named.
+_NO_FILE: Contents[_Section] = Contents({})
+
+
 class Workers:
-    """All workers that may come in now. Threads may share it."""
+    """All workers that may authenticate now. Thread-safe."""
 
     def __init__(
         self,
         *,
         token: str | None = None,
+        previous_token: str | None = None,
+        local_token: str | None = None,
+        shortest_token: int = SHORTEST_TOKEN,
         path: Path | None = None,
         memory: Memory | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """*token* is the shared one, *path* a workers.toml. Raises SettingsError saying what is wrong where.
+        """*token* is the shared one, *previous_token* the one it replaces, *local_token* another one that counts only
+        while a workers.toml is in effect; *path* is a workers.toml, which may be created later.
 
-        Without a *memory* those who are taken out of the file may come back with the shared token.
+        Raises SettingsError if one of them is invalid. Without a *memory* workers that are removed from the file may
+        authenticate with the shared token.
         """
-        self._shared_hash = None if token is None else checked_hash(token, "WORKER_TOKEN")
-        self._shared_key = None if token is None else WorkerKey(mac_key_of(token))
+        named = {"WORKER_TOKEN": token, "WORKER_TOKEN_PREVIOUS": previous_token}
+        given = {name: value for name, value in named.items() if value is not None}
+        hashes = [checked_hash(value, name, shortest=shortest_token) for name, value in given.items()]
+        self._shared = _Shared.of(hashes, list(given.values()))
+        local = [] if local_token is None else [local_token]
+        self._shared_with_local = _Shared.of([*hashes, *map(hash_token, local)], [*given.values(), *local])
         self._file = None if path is None else WatchedFile(path, _add, fixed={}, what="workers", clock=clock)
         self._memory = memory
         self._clock = clock
@@ -98,65 +123,112 @@ class Workers:
         self._recalled: tuple[frozenset[str], float] | None = None
 
     def __bool__(self) -> bool:
-        """Whether anybody could come in."""
-        return self._shared_hash is not None or bool(self._sections)
+        """Whether any worker could authenticate."""
+        contents = self._contents
+        return not contents.revokes_all and bool(self._shared_now.hashes or contents.known)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Ids and patterns of all sections, in the order of the file."""
-        return tuple(self._sections)
-
-    def identify(self, worker_id: str, token: str) -> WorkerAccess:
-        """What *worker_id* may do; raises Unauthorized unless *token* is its own, and Unavailable by the memory."""
-        section, asked = self._section_of(worker_id), hash_token(token)
-        right = (self._shared_hash or _NO_HASH) if section is None else section.token_hash
-        if not hmac.compare_digest(right, asked):
-            raise Unauthorized(_REFUSED)
-        return self._let_in(worker_id, section)
-
-    def vouched_for(self, worker_id: str) -> WorkerAccess:
-        """The same where something else stands for the token; only the ``basis`` tells whether it still does."""
-        return replace(self._let_in(worker_id, self._section_of(worker_id)), is_by_session=True)
-
-    def _let_in(self, worker_id: str, section: _Section | None) -> WorkerAccess:
-        if section is not None and section.enabled:
-            may_sign = section.key is not None
-            basis = hash_token(section.token_hash)
-            return WorkerAccess(worker_id, section.name, section.skills, may_sign=may_sign, basis=basis)
-        if section is None and self._shared_hash is not None and not self._was_named(worker_id):
-            return WorkerAccess(worker_id, None, basis=hash_token(self._shared_hash))
-        raise Unauthorized(_REFUSED)
-
-    def skills_of_signer(self, worker_id: str, text: bytes) -> frozenset[str] | None:
-        """The skills that *worker_id* may do, None for all; raises Unauthorized unless it may come in and has signed
-        *text*, and Unavailable by the memory.
-
-        A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
-        """
-        section = self._section_of(worker_id)
-        if section is not None:
-            if section.enabled and section.key is not None and section.key.is_signed(text):
-                return section.skills
-        elif self._shared_key is not None and self._shared_key.is_signed(text) and not self._was_named(worker_id):
-            return None
-        raise Unauthorized(_REFUSED)
-
-    def _section_of(self, worker_id: str) -> _Section | None:
-        """The section for *worker_id*, None where that is the shared token; raises Unauthorized for what is no id."""
-        if not _ID.fullmatch(worker_id):
-            raise Unauthorized(_REFUSED)
-        sections = self._sections
-        self._tell(sections)
-        return sections.get(worker_id) or _pattern_for(worker_id, sections)
+        return tuple(self._contents.known)
 
     @property
     def are_configured(self) -> bool:
         """Whether there is a shared token or a file; else workers on the broker need none, and no others come in."""
-        return self._shared_hash is not None or self._file is not None
+        return bool(self._shared.hashes) or self._is_file_loaded
 
     @property
-    def _sections(self) -> Mapping[str, _Section]:
-        return {} if self._file is None else self._file.known
+    def problem(self) -> str | None:
+        """Why workers.toml as it is now is not in effect."""
+        return None if self._file is None else self._file.problem
+
+    def identify(self, worker_id: str, token: str) -> WorkerAccess:
+        """What *worker_id* may do; raises Unauthorized unless *token* is its own, and Unavailable by the memory."""
+        section, asked = self._section_of(worker_id), hash_token(token)
+        right: str | None = None
+        for known in self._hashes(section) or (_NO_HASH,):
+            if hmac.compare_digest(known, asked):
+                right = known
+        if right is None:
+            raise Unauthorized(_REFUSED)
+        return self._authorized(worker_id, section, right)
+
+    def vouched_for(self, worker_id: str, basis: str) -> WorkerAccess:
+        """The same for a temporary token; raises Unauthorized also if the token that *basis* is of is gone."""
+        section = self._section_of(worker_id)
+        right = next((known for known in self._hashes(section) if hash_token(known) == basis), None)
+        if right is None:
+            raise Unauthorized("the worker's token was changed since")
+        return self._authorized(worker_id, section, right, is_by_session=True)
+
+    def may_authenticate(self, worker_id: str) -> bool:
+        """Whether there is a token for *worker_id*, or none is needed; raises Unavailable by the memory."""
+        if not self.are_configured:
+            return True
+        try:
+            section = self._section_of(worker_id)
+            return any(self._authorized(worker_id, section, known) for known in self._hashes(section)[:1])
+        except Unauthorized:
+            return False
+
+    def _authorized(
+        self, worker_id: str, section: _Section | None, token_hash: str, *, is_by_session: bool = False
+    ) -> WorkerAccess:
+        basis = hash_token(token_hash)
+        if section is not None and section.enabled:
+            return WorkerAccess(
+                worker_id,
+                section.name,
+                section.skills,
+                may_sign=bool(section.keys),
+                is_by_session=is_by_session,
+                basis=basis,
+            )
+        if section is None and not self._was_named(worker_id):
+            return WorkerAccess(worker_id, None, is_by_session=is_by_session, basis=basis)
+        raise Unauthorized(_REFUSED)
+
+    def skills_of_signer(self, worker_id: str | None, text: bytes) -> frozenset[str] | None:
+        """The skills that *worker_id* may do, None for all; raises Unauthorized unless it may authenticate and has
+        signed *text*, and Unavailable by the memory. Without tokens nobody has to sign.
+
+        A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
+        """
+        if not self.are_configured:
+            return None
+        if worker_id is None:
+            raise Unauthorized("the message names no worker")
+        section = self._section_of(worker_id)
+        if section is not None:
+            if section.enabled and any(key.is_signed(text) for key in section.keys):
+                return section.skills
+        elif any(key.is_signed(text) for key in self._shared_now.keys) and not self._was_named(worker_id):
+            return None
+        raise Unauthorized(_REFUSED)
+
+    def _section_of(self, worker_id: str) -> _Section | None:
+        """The section for *worker_id*, None for the shared token; raises Unauthorized for an invalid id."""
+        contents = self._contents
+        if contents.revokes_all or not _ID.fullmatch(worker_id):
+            raise Unauthorized(_REFUSED)
+        self._tell(contents.known)
+        return contents.known.get(worker_id) or _pattern_for(worker_id, contents.known)
+
+    def _hashes(self, section: _Section | None) -> tuple[str, ...]:
+        return self._shared_now.hashes if section is None else section.token_hashes
+
+    @property
+    def _contents(self) -> Contents[_Section]:
+        return _NO_FILE if self._file is None else self._file.contents
+
+    @property
+    def _is_file_loaded(self) -> bool:
+        """Also checks for changes: a first file may be there by now."""
+        return self._contents is not _NO_FILE and self._file is not None and self._file.is_loaded
+
+    @property
+    def _shared_now(self) -> _Shared:
+        return self._shared_with_local if self._is_file_loaded else self._shared
 
     def _tell(self, sections: Mapping[str, _Section]) -> None:
         """Have the memory know all *sections* before one of them can go."""
@@ -192,10 +264,10 @@ def _add(name: str, section: Any, known: dict[str, _Section]) -> None:
         raise SettingsError(f"description of [{name}] must be text")
     known[name] = _Section(
         name,
-        section_hash(name, section.get("token"), section.get("token_sha256")),
+        section_hashes(name, section.get("token"), section.get("token_sha256")),
         _skills(name, section.get("skills")),
         _enabled(name, section.get("enabled", True)),
-        checked_mac_key(name, section.get("token"), section.get("mac_key")),
+        mac_keys(name, section.get("token"), section.get("mac_key")),
     )
 
 

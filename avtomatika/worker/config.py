@@ -29,6 +29,8 @@ T = TypeVar("T")
 WEB_SCHEMES = ("http", "https")
 SCHEMES = (*WEB_SCHEMES, "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
 _DEFAULT_URL = "http://localhost:8080"
+#: The worker's own token, the one that all share, and the one of the `avtomatika up` of this folder.
+_TOKEN_VARIABLES = ("AVTOMATIKA_WORKER_TOKEN", "WORKER_TOKEN", "LOCAL_WORKER_TOKEN")
 
 
 class Mode(StrEnum):
@@ -92,7 +94,7 @@ class WorkerConfig:
         values = _Values(environ)
         return cls(
             worker_id=values.get("WORKER_ID", _worker_id) or _made_up_id(),
-            token=values.text("AVTOMATIKA_WORKER_TOKEN") or values.text("WORKER_TOKEN"),
+            token=next(filter(None, map(values.text, _TOKEN_VARIABLES)), None),
             addresses=_addresses(values),
             mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
             concurrency=values.get("WORKER_CONCURRENCY", _at_least_one) or 4 * (os.cpu_count() or 1),

@@ -21,14 +21,14 @@ def doctor(run: Run, redis_url: str) -> Doctor:
     """Ask the doctor: exit code, states by subject, and all that was said."""
 
     def ask(**environment: str) -> tuple[int, dict[str, str], str]:
-        done = run("doctor", "--json", **{"REDIS_URL": redis_url, "CLIENT_TOKEN": "planted-client"} | environment)
+        done = run("doctor", "--json", **{"REDIS_URL": redis_url, "CLIENT_TOKEN": "planted-client-token"} | environment)
         return done.code, {each["subject"]: each["state"] for each in json.loads(done.stdout)}, done.stdout
 
     return ask
 
 
 def test_a_sound_installation_has_no_fault(doctor: Doctor) -> None:
-    code, states, _ = doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker")
+    code, states, _ = doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker-token")
 
     assert code == 0
     assert set(states.values()) == {"ok"}
@@ -55,7 +55,7 @@ def test_another_secret_than_that_of_other_hosts_is_a_fault(doctor: Doctor, redi
 
 
 def test_files_that_others_can_read_are_named(doctor: Doctor, project: Path) -> None:
-    (project / "workers.toml").write_text('[one]\ntoken = "planted-one"\n')
+    (project / "workers.toml").write_text('[one]\ntoken = "planted-one-of-tokens"\n')
     (project / "workers.toml").chmod(0o644)
     project.chmod(0o755)
 
@@ -90,14 +90,14 @@ def test_a_server_that_is_away_is_exit_3_and_the_rest_is_told_all_the_same(docto
 
 
 def test_no_secret_is_shown(doctor: Doctor) -> None:
-    assert "planted" not in doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker")[2]
+    assert "planted" not in doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker-token")[2]
 
 
 # ---------------------------------------------------------------- check
 
 
 def test_check_reads_everything_and_needs_no_server(run: Run, project: Path) -> None:
-    (project / "workers.toml").write_text('["cpu-*"]\ntoken = "t"\n')
+    (project / "workers.toml").write_text('["cpu-*"]\ntoken = "token-of-the-fleet"\n')
 
     done = run("check")
 

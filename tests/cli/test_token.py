@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("WORKERS_CONFIG_PATH", "WORKER_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "workers.toml"
-    path.write_text('[worker-video-1]\ntoken = "right"\n["cpu-*"]\ntoken = "fleet"\n')
+    path.write_text('[worker-video-1]\ntoken = "right-token-of-it"\n["cpu-*"]\ntoken = "token-of-the-fleet"\n')
     path.chmod(0o600)
     return tmp_path
 
@@ -71,7 +71,7 @@ def test_the_ids_of_the_file_are_listed() -> None:
 
 
 def test_a_token_that_fits_is_told_by_its_section() -> None:
-    result = run("check", "cpu-3", stdin="fleet\n")
+    result = run("check", "cpu-3", stdin="token-of-the-fleet\n")
 
     assert result.stdout == "cpu-3 comes in by [cpu-*]\n"
 

@@ -37,7 +37,11 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
     dice = chance("handoffs")
     server = make_server()
     address = urlsplit(server.url)
-    environ = {"WORKER_LEASE_SECONDS": str(LEASE_SECONDS), "WORKER_CONCURRENCY": "8", "WORKER_TOKEN": "of-the-storm"}
+    environ = {
+        "WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
+        "WORKER_CONCURRENCY": "8",
+        "WORKER_TOKEN": "token-of-the-storm",
+    }
     environ["WORKER_SPOOL_DIR"] = str(tmp_path / "spool")
     with (
         ChaosProxy(address.port or 0, seed=dice.randrange(1000)) as way,

@@ -68,12 +68,12 @@ class Cinema:
         command = [sys.executable, "-m", "avtomatika.cli", "orchestrator"]
         self._programs = [Program(command, folder, {"REDIS_URL": url}, log=folder / "orchestrator.log")]
         (folder / "web").mkdir()
-        self.web = Web(folder / "web", {"REDIS_URL": url, "WORKER_TOKEN": "t"})
+        self.web = Web(folder / "web", {"REDIS_URL": url, "WORKER_TOKEN": "the-workers-token"})
 
     def start_worker(self, worker_id: str, address: str) -> Program:
         environ = {
             "WORKER_ID": worker_id,
-            "WORKER_TOKEN": "t",
+            "WORKER_TOKEN": "the-workers-token",
             "WORKER_CONCURRENCY": "1",
             "WORKER_CACHE_DIR": str(self.folder / f"cache of {worker_id}"),
             "WORKER_SPOOL_DIR": str(self.folder / f"spool of {worker_id}"),

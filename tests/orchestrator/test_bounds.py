@@ -25,18 +25,18 @@ from .test_placing import Crew, film
 
 WORKERS = """
 [all]
-token = "token-of-all"
+token = "the-token-of-all"
 [some]
-token = "token-of-some"
+token = "the-token-of-some"
 skills = ["drive", "resize"]
 [others]
-token = "token-of-others"
+token = "the-token-of-others"
 skills = ["sing"]
 """
 
 
 def key_of(worker_id: str) -> WorkerKey:
-    return WorkerKey(mac_key_of(f"token-of-{worker_id}"))
+    return WorkerKey(mac_key_of(f"the-token-of-{worker_id}"))
 
 
 class Office:
@@ -250,7 +250,7 @@ def test_of_several_tasks_that_a_worker_has_those_that_it_may_do_are_heard(
 ) -> None:
     road, photos = ride(), album()
     house = stage(road, photos)
-    office.write('[some]\ntoken = "token-of-some"\nskills = ["resize"]\n')
+    office.write('[some]\ntoken = "the-token-of-some"\nskills = ["resize"]\n')
     house.orchestrator(skills_of_signer=office.workers.skills_of_signer)
     driving = house.turn_until_status(house.create(road), "waiting_for_worker")
     resizing = house.turn_until_status(house.create(photos, count=2), "waiting_for_parallel")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from avtomatika import Blueprint, TransientError
+from avtomatika import Blueprint, PermanentError, TransientError
+from avtomatika.core.facts import Facts
 from avtomatika.core.job import Job
 from avtomatika.core.why import Reason, explain
 from avtomatika.schemas import wire
+from avtomatika.testing import SILENCE, run
 from avtomatika.transport import connect
 
 from ..conftest import OwnServer
@@ -20,8 +23,8 @@ from .conftest import Stage
 Made = Callable[..., Stage]
 
 
-def film() -> Blueprint:
-    bp = Blueprint("film")
+def film(**options: Any) -> Blueprint:
+    bp = Blueprint("film", **options)
 
     @bp.handler(is_start=True)
     def start(actions: Any, initial_data: dict[str, Any]) -> None:
@@ -131,7 +134,7 @@ def test_a_queued_task_says_its_place_and_that_no_worker_is_there(house: Stage) 
     assert waits.text.endswith("at place 2 of 2 in queue 'encode'.")
     assert waits.facts["before"] == 1
     assert "at place 1 of 2" in texts(house, first)
-    assert nobody.text == "No worker with the skill 'encode' is there. Start one that has it."
+    assert nobody.text == "No worker with the skill 'encode' is available. Start one that has it."
 
 
 def test_a_queued_task_says_how_many_workers_could_take_it(house: Stage) -> None:
@@ -150,10 +153,7 @@ def test_workers_that_left_are_no_help(house: Stage) -> None:
     job_id = queued(house)
     register(house, "w-1", "offline")
 
-    assert (
-        reasons(house, job_id)[1].text
-        == "No worker with the skill 'encode' is there: 1 one with it left, or fell silent."
-    )
+    assert reasons(house, job_id)[1].text == "No worker with the skill 'encode' is available: 1 offline."
 
 
 def test_a_task_that_was_handed_over_says_to_whom(house: Stage) -> None:
@@ -344,6 +344,95 @@ def test_a_job_that_is_over_says_so(house: Stage) -> None:
     house.turn_until_status(job_id, "finished")
 
     assert re.fullmatch(r"The job is over: it finished \d+ seconds? ago\.", texts(house, job_id))
+
+
+def short() -> Blueprint:
+    bp = Blueprint("short")
+
+    @bp.handler(is_start=True)
+    def start(actions: Any, initial_data: dict[str, Any]) -> None:
+        if initial_data.get("raises"):
+            raise PermanentError("no such film")
+        actions.dispatch_task("encode", {}, transitions={"success": "broken"}, result_timeout=0.05)
+
+    @bp.handler(is_end="failed")
+    def broken() -> dict[str, str]:
+        return {"reason": "the tape"}
+
+    return bp
+
+
+def test_a_job_that_was_cancelled_says_by_whom(house: Stage) -> None:
+    job_id = queued(house)
+    house.store.signal(house.job(job_id), "cancel", by="alice")
+    house.turn_until_status(job_id, "cancelled")
+
+    over, why = reasons(house, job_id)
+
+    assert over.code == "over"
+    assert (why.code, why.text) == ("cancelled_by", "alice cancelled it in state 'start'.")
+    assert why.facts["by"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "text"),
+    [
+        (
+            lambda: run(short(), skills={"encode": {}}),
+            "failed_by_blueprint",
+            'It reached \'broken\', a state that ends jobs as failed, with the result {"reason": "the tape"}.',
+        ),
+        (
+            lambda: run(short(), skills={"encode": SILENCE}),
+            "ended_by_error",
+            "The error in state 'start' was RESULT_TIMEOUT: 'encode' had no result within 0.05 s.",
+        ),
+        (
+            lambda: run(film(execution_timeout=60.0), skills={"encode": SILENCE}),
+            "execution_timeout",
+            "It had not ended within its execution_timeout of 60.0 s; at that time it was in state 'start'.",
+        ),
+        (lambda: run(short(), {"raises": True}), "ended_by_error", "The error in state 'start' was "),
+        (lambda: run(film(), skills={"encode": {}}), None, ""),
+    ],
+)
+def test_a_job_that_did_not_finish_says_why(ended: Callable[[], Any], code: str | None, text: str) -> None:
+    world = ended()
+    facts = Facts(job=world.job, now_ms=world.job.updated_ms, ending=world.history[-1].entry)
+
+    why = [reason for reason in explain(facts) if reason.code != "over"]
+
+    assert [reason.code for reason in why] == ([] if code is None else [code])
+    assert all(reason.text.startswith(text) for reason in why)
+
+
+def test_revoked_and_silent_workers_do_not_count(house: Stage) -> None:
+    job_id = queued(house)
+    for worker_id in ("w-1", "w-2", "w-3"):
+        register(house, worker_id)
+    facts = house.store.inquiry.facts(house.job(job_id))
+    revoked, silent, there = facts.workers
+    revoked = replace(revoked, is_there=False, status="revoked")
+    silent = replace(silent, silent_ms=21_000)
+
+    some = explain(replace(facts, workers=[revoked, silent, there]))[1]
+    none = explain(replace(facts, workers=[revoked, silent]))[1]
+
+    assert some.text == "1 worker has the skill 'encode': 1 idle. Not available: 1 revoked, 1 silent."
+    assert none.text == "No worker with the skill 'encode' is available: 1 revoked, 1 silent."
+    assert (none.facts["revoked"], none.facts["lost"]) == (1, 1)
+
+
+def test_a_revoked_worker_that_has_the_task_is_told_of(house: Stage) -> None:
+    job_id = queued(house)
+    register(house, "w-1")
+    take(house, job_id)
+    facts = house.store.inquiry.facts(house.job(job_id))
+    [worker] = facts.workers
+
+    told = explain(replace(facts, workers=[replace(worker, is_there=False, status="revoked")]))
+
+    assert told[1].code == "worker_revoked"
 
 
 def test_a_full_server_is_named_first(stage: Made, make_server: Callable[..., OwnServer]) -> None:

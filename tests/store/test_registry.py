@@ -13,6 +13,7 @@ from avtomatika.core.plan import TASKS
 from avtomatika.schemas.wire import Beat, Registered
 from avtomatika.store import Registry
 from avtomatika.store.registry import LOST_AFTER_SECONDS
+from avtomatika.transport import Server
 
 RECORD = {"type": "video", "skills": [{"name": "encode", "schema": {"type": "object"}}]}
 
@@ -180,3 +181,15 @@ def test_a_reputation_comes_back_with_time(registry: Registry, redis_url: str) -
 
     assert worker.reputation == pytest.approx(1 - (1 - 0.9**5) / 2, abs=0.001)
     assert registry.workers()[0].reputation == pytest.approx(0.9 * worker.reputation, abs=0.001)
+
+
+def test_a_worker_that_may_not_authenticate_is_revoked_and_chosen_for_nothing(redis_url: str) -> None:
+    server = Server.connect(redis_url)
+    registry = Registry(server, is_authorized=lambda worker_id: worker_id != "w-1")
+    for worker_id in ("w-1", "w-2"):
+        registry.register(worker_id, {"type": "", "version": "", "skills": [{"name": "encode"}]})
+        registry.beat(worker_id, {"status": "idle"})
+
+    assert {each.worker_id: each.status for each in registry.workers()} == {"w-1": "revoked", "w-2": "idle"}
+    assert [each.is_there for each in registry.workers()] == [False, True]
+    server.close()

@@ -84,7 +84,9 @@ def store(redis_url: str, declare: Callable[[], None]) -> Iterator[Store]:
 @pytest.fixture
 def clients(tmp_path: Path) -> Clients:
     path = tmp_path / "clients.toml"
-    path.write_text('[alice]\ntoken = "token-of-alice"\nplan = "gold"\n[bob]\ntoken = "token-of-bob"\n')
+    path.write_text(
+        '[alice]\ntoken = "token-of-alice-in-tests"\nplan = "gold"\n[bob]\ntoken = "token-of-bob-in-tests"\n'
+    )
     path.chmod(0o600)
     return Clients(token=OPERATOR_TOKEN, path=path)
 
@@ -119,12 +121,12 @@ def operator(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def alice(app: Flask) -> FlaskClient:
-    return _with_token(app, "token-of-alice")
+    return _with_token(app, "token-of-alice-in-tests")
 
 
 @pytest.fixture
 def bob(app: Flask) -> FlaskClient:
-    return _with_token(app, "token-of-bob")
+    return _with_token(app, "token-of-bob-in-tests")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_a_missing_token_is_told_where_to_put_it(anybody: FlaskClient) -> None:
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="avtomatika"'
 
 
-@pytest.mark.parametrize("token", ["wrong", "token-of-alice ", "Token-of-alice", "é", "x" * 8000])
+@pytest.mark.parametrize("token", ["wrong", "token-of-alice-in-tests ", "Token-of-alice-in-tests", "é", "x" * 8000])
 def test_a_wrong_token_is_refused(anybody: FlaskClient, token: str) -> None:
     response = anybody.get("/api/v1/jobs", headers={"X-Client-Token": token})
 
@@ -36,7 +36,7 @@ def test_a_wrong_token_is_refused(anybody: FlaskClient, token: str) -> None:
     assert body["detail"] == "no client has this token"
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic dG9rZW4tb2YtYWxpY2U6", "token-of-alice"])
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic dG9rZW4tb2YtYWxpY2U6", "token-of-alice-in-tests"])
 def test_an_authorization_without_a_bearer_token_is_none(anybody: FlaskClient, header: str) -> None:
     response = anybody.get("/api/v1/jobs", headers={"Authorization": header})
 
@@ -45,14 +45,14 @@ def test_an_authorization_without_a_bearer_token_is_none(anybody: FlaskClient, h
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 def test_a_bearer_token_is_as_good(anybody: FlaskClient, scheme: str) -> None:
-    response = anybody.get("/api/v1/jobs", headers={"Authorization": f"{scheme} token-of-alice"})
+    response = anybody.get("/api/v1/jobs", headers={"Authorization": f"{scheme} token-of-alice-in-tests"})
 
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("name", ["token", "client_token", "X-Client-Token", "access_token"])
 def test_a_token_in_the_address_is_not_accepted(anybody: FlaskClient, name: str) -> None:
-    problem(anybody.get("/api/v1/jobs", query_string={name: "token-of-alice"}), 401, "unauthorized")
+    problem(anybody.get("/api/v1/jobs", query_string={name: "token-of-alice-in-tests"}), 401, "unauthorized")
 
 
 @pytest.mark.parametrize("suffix", ["", "/history", "/graph"])

@@ -86,7 +86,7 @@ def test_the_second_decision_is_told_who_was_first(
 def test_of_many_at_once_exactly_one_decides(app: Flask, job_id: str) -> None:
     def ask(decision: str) -> int:
         client = app.test_client()
-        client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+        client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
         return decide(client, job_id, decision).status_code
 
     with ThreadPoolExecutor(8) as pool:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: 
 
 
 def test_the_page_behind_a_link_is_shown_with_its_style(url: str, move: Callable[..., Job], tmp_path: Path) -> None:
-    headers = {"X-Client-Token": "token-of-alice"}
+    headers = {"X-Client-Token": "token-of-alice-in-tests"}
     job_id = requests.post(f"{url}/api/v1/jobs/video", json={}, headers=headers, timeout=5).json()["job_id"]
     move(GoTo("encode"), AwaitApproval("mail", "Publish this?", {"approved": "publish", "rejected": "failed"}))
     made = requests.post(f"{url}/api/v1/jobs/{job_id}/approval-link", json={}, headers=headers, timeout=5).json()

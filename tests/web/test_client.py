@@ -29,7 +29,7 @@ TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
 
 @pytest.fixture
 def alice(url: str) -> Iterator[ApiClient]:
-    with ApiClient(url + "/", "token-of-alice") as client:
+    with ApiClient(url + "/", "token-of-alice-in-tests") as client:
         yield client
 
 
@@ -169,7 +169,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Flask, url: str) -> None:
-    with ApiClient(url, "token-of-alice", timeout_seconds=0.2) as client:
+    with ApiClient(url, "token-of-alice-in-tests", timeout_seconds=0.2) as client:
         job_id = client.submit("video")
         with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
             client._json("GET", f"/api/v1/jobs/{job_id}", params={"wait": 2})
@@ -192,7 +192,7 @@ def test_what_is_not_our_server_is_an_error_too(
     def foreign() -> tuple[str, int, dict[str, str]]:
         return "<html>proxy</html>", status, headers
 
-    with ApiClient(f"{url}/foreign", "token-of-alice") as client, pytest.raises(error) as caught:
+    with ApiClient(f"{url}/foreign", "token-of-alice-in-tests") as client, pytest.raises(error) as caught:
         client.blueprints()
 
     assert type(caught.value) is error
@@ -209,7 +209,7 @@ def test_an_address_must_be_one_of_http(url: str) -> None:
 def test_an_operator_reads_the_workers_and_a_client_does_not(url: str, store: Store) -> None:
     store.registry.register("w-1", {"type": "video", "skills": []})
 
-    with ApiClient(url, "operators-own-token") as operator, ApiClient(url, "token-of-alice") as alice:
+    with ApiClient(url, "operators-own-token") as operator, ApiClient(url, "token-of-alice-in-tests") as alice:
         assert [worker["id"] for worker in operator.workers()] == ["w-1"]
         with pytest.raises(Forbidden, match="for operators"):
             alice.workers()

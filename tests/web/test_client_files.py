@@ -58,7 +58,7 @@ def alice(
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    with ApiClient(f"http://127.0.0.1:{server.server_port}", "token-of-alice") as client:
+    with ApiClient(f"http://127.0.0.1:{server.server_port}", "token-of-alice-in-tests") as client:
         yield client
     server.shutdown()
     thread.join()
@@ -101,7 +101,7 @@ def test_a_token_of_ours_never_reaches_s3(alice: ApiClient, proxy: Proxy, tmp_pa
 
     alice.upload(tmp_path / "a.txt")
 
-    assert "token-of-alice" not in str(seen)
+    assert "token-of-alice-in-tests" not in str(seen)
     assert len(seen) == 1
 
 

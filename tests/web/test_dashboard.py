@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from avtomatika.core.actions import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.store import Store
+from avtomatika.web.throttling import FAILURES_PER_MINUTE
 
 from .conftest import OPERATOR_TOKEN, created_id
 
@@ -68,7 +69,11 @@ def test_a_client_sees_its_own_questions_escaped_and_an_operator_those_of_all(
     app: Flask, browser: FlaskClient, job_id: str
 ) -> None:
     bob, operator = app.test_client(), app.test_client()
-    for who, token in ((browser, "token-of-alice"), (bob, "token-of-bob"), (operator, OPERATOR_TOKEN)):
+    for who, token in (
+        (browser, "token-of-alice-in-tests"),
+        (bob, "token-of-bob-in-tests"),
+        (operator, OPERATOR_TOKEN),
+    ):
         assert log_in(who, token).headers["Location"] == "/dashboard/approvals"
 
     pages = [who.get("/dashboard/approvals").text for who in (browser, bob, operator)]
@@ -80,7 +85,7 @@ def test_a_client_sees_its_own_questions_escaped_and_an_operator_those_of_all(
 
 
 def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id: str, move: Move) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
 
     response = decide(browser, comment=" fine ")
     shown = browser.get(response.headers["Location"]).text
@@ -93,7 +98,7 @@ def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id
 
 
 def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id: str, alice: FlaskClient) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
     listed = browser.get("/dashboard/approvals")
     form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
     alice.post(f"/api/v1/jobs/{job_id}/approve", json={"decision": "rejected"})
@@ -105,7 +110,7 @@ def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id:
 
 
 def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str, move: Move, store: Store) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
     listed = browser.get("/dashboard/approvals")
     form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
     decide(browser)
@@ -121,8 +126,8 @@ def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str
 
 def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job_id: str, store: Store) -> None:
     bob = app.test_client()
-    log_in(browser, "token-of-alice")
-    log_in(bob, "token-of-bob")
+    log_in(browser, "token-of-alice-in-tests")
+    log_in(bob, "token-of-bob-in-tests")
     listed = browser.get("/dashboard/approvals")
     form = {name: hidden(listed, name) for name in ("job", "approval")}
 
@@ -140,11 +145,11 @@ def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job
 @pytest.mark.parametrize("path", ["/dashboard/login", "/dashboard/logout", "/dashboard/approvals"])
 @pytest.mark.parametrize("word", ["", "x", "another session's"])
 def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient, path: str, word: str) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
     if word == "another session's":
         word = hidden(app.test_client().get("/dashboard/login"), "word")
 
-    response = browser.post(path, data={"word": word, "token": "token-of-bob"})
+    response = browser.post(path, data={"word": word, "token": "token-of-bob-in-tests"})
 
     assert response.status_code == 403
     assert "comes from elsewhere" in response.text
@@ -152,11 +157,15 @@ def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient,
 
 
 def test_who_logs_out_is_out(browser: FlaskClient) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
 
     word = hidden(browser.get("/dashboard/approvals"), "word")
+    stolen = browser.get_cookie("avtomatika_session", path="/dashboard")
     browser.post("/dashboard/logout", data={"word": word})
 
+    assert browser.get("/dashboard/approvals").status_code == 303
+    assert stolen is not None
+    browser.set_cookie("avtomatika_session", stolen.value, path="/dashboard")
     assert browser.get("/dashboard/approvals").status_code == 303
 
 
@@ -172,13 +181,13 @@ def test_the_cookie_is_for_the_dashboard_alone(browser: FlaskClient, is_secure: 
 
 
 def test_a_session_is_no_token_of_the_api(browser: FlaskClient) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
 
     assert browser.get("/api/v1/jobs").status_code == 401
 
 
 def test_a_cookie_that_was_changed_or_sealed_for_something_else_is_none(browser: FlaskClient, store: Store) -> None:
-    log_in(browser, "token-of-alice")
+    log_in(browser, "token-of-alice-in-tests")
     cookie = browser.get_cookie("avtomatika_session", path="/dashboard")
     assert cookie is not None
 
@@ -191,18 +200,22 @@ def test_another_token_ends_the_session_of_its_client(
     browser: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("avtomatika.tokens.watched.CHECK_INTERVAL_SECONDS", 0.0)
-    log_in(browser, "token-of-alice")
+    monkeypatch.setattr("avtomatika.tokens.watched.SETTLE_SECONDS", 0.0)
+    log_in(browser, "token-of-alice-in-tests")
     text = (tmp_path / "clients.toml").read_text()
 
-    (tmp_path / "clients.toml").write_text(text.replace("token-of-alice", "another-token-of-hers"))
+    (tmp_path / "clients.toml").write_text(text.replace("token-of-alice-in-tests", "another-token-of-hers"))
 
     assert browser.get("/dashboard/approvals").status_code == 303
 
 
 def test_a_wrong_token_is_refused_and_after_some_one_has_to_wait(browser: FlaskClient) -> None:
-    tries = [log_in(browser, token) for token in ["", "wrong", "é", "token-of-a-worker", *["wrong"] * 6]]
-    too_many = log_in(browser, "token-of-alice")
+    tokens = ["", "wrong", "é", "token-of-a-worker", *["wrong"] * (FAILURES_PER_MINUTE - 4)]
+    tries = [log_in(browser, token) for token in tokens]
+    too_many = log_in(browser, "wrong")
+    right = log_in(browser, "token-of-alice-in-tests")
 
     assert {response.status_code for response in tries} == {403}
     assert all("No client has this token." in response.text for response in tries)
     assert (too_many.status_code, 0 < int(too_many.headers["Retry-After"]) <= 60) == (429, True)
+    assert right.headers["Location"] == "/dashboard/approvals"

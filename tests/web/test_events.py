@@ -118,7 +118,7 @@ def test_where_no_place_is_left_it_says_so_and_a_closed_stream_leaves_its_place(
 ) -> None:
     app: Flask = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=17)
     alice = app.test_client()
-    alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+    alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(alice)
 
     first = Stream(alice, job_id)
@@ -135,7 +135,7 @@ def test_a_client_that_never_reads_leaves_its_place(
 ) -> None:
     app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=17)
     alice = app.test_client()
-    alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+    alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(alice)
 
     for _ in range(3):

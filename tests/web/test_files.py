@@ -271,7 +271,7 @@ def test_what_does_not_fit_is_told_by_field(alice: FlaskClient, body: dict[str, 
 
 def test_links_lead_to_the_public_address(make_app: Callable[[S3Config], Flask], config: S3Config) -> None:
     client = make_app(replace(config, public_endpoint_url="https://files.example.org")).test_client()
-    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
 
     place = client.post("/api/v1/files/upload-url", json={"name": "a.txt", "size": 5}).json
 
@@ -282,7 +282,7 @@ def test_without_a_bucket_it_is_said_what_is_missing(
     store: Store, clients: Clients, declare: Callable[[], None]
 ) -> None:
     client = create_app(store=store, plans=PLANS, clients=clients, declare=declare).test_client()
-    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(client)
 
     assert "S3_BUCKET" in problem(client.get(f"/api/v1/jobs/{job_id}/files"), 501, "settings_error")["detail"]
@@ -292,7 +292,7 @@ def test_a_server_for_files_that_is_away_is_503_and_told_to_the_log_only(
     make_app: Callable[[S3Config], Flask], config: S3Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = make_app(replace(config, endpoint_url="http://127.0.0.1:1", timeout_seconds=0.3)).test_client()
-    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice"
+    client.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(client)
 
     with caplog.at_level(logging.WARNING):

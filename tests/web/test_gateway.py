@@ -30,11 +30,11 @@ from .conftest import PLANS, created_id
 
 WORKERS = """
 [one]
-token = "token-of-one"
+token = "token-of-worker-one"
 [two]
-token = "token-of-two"
+token = "token-of-worker-two"
 [deaf]
-token = "token-of-deaf"
+token = "token-of-worker-deaf"
 skills = ["other"]
 """
 TO_ENCODE = (
@@ -70,7 +70,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
     registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
 
     gateway = Gateway(
-        workers=Workers(token="shared", path=workers_toml, memory=registry, clock=clock),
+        workers=Workers(token="the-shared-token", path=workers_toml, memory=registry, clock=clock),
         registry=registry,
         held=held,
         keyring=store.keyring,
@@ -88,6 +88,14 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
 @pytest.fixture
 def app(store: Store, clients: Clients, declare: Callable[[], None], gateway: Gateway) -> Flask:
     return create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write *text* to a new file, and rename it to *path*."""
+    fresh = path.with_name("fresh")
+    fresh.write_text(text)
+    fresh.chmod(0o600)
+    fresh.replace(path)
 
 
 class FakeWorker:
@@ -145,12 +153,12 @@ class FakeWorker:
 
 @pytest.fixture
 def one(app: Flask) -> FakeWorker:
-    return FakeWorker(app, "one", "token-of-one")
+    return FakeWorker(app, "one", "token-of-worker-one")
 
 
 @pytest.fixture
 def two(app: Flask) -> FakeWorker:
-    return FakeWorker(app, "two", "token-of-two")
+    return FakeWorker(app, "two", "token-of-worker-two")
 
 
 @pytest.fixture
@@ -281,11 +289,11 @@ def test_a_poll_without_skills_gets_those_that_were_registered(one: FakeWorker, 
 
 
 def test_skills_of_workers_toml_bound_what_a_worker_gets(app: Flask, job_id: str) -> None:
-    assert FakeWorker(app, "deaf", "token-of-deaf").poll(0.5).status_code == 204
+    assert FakeWorker(app, "deaf", "token-of-worker-deaf").poll(0.5).status_code == 204
 
 
 def test_a_worker_is_known_for_the_skills_that_it_may_do(app: Flask, one: FakeWorker, store: Store) -> None:
-    deaf = FakeWorker(app, "deaf", "token-of-deaf")
+    deaf = FakeWorker(app, "deaf", "token-of-worker-deaf")
 
     assert deaf.register().status_code == 200
     assert one.register().status_code == 200
@@ -302,7 +310,7 @@ def test_of_many_polls_each_gets_one_task_and_no_task_goes_twice(app: Flask, ali
     answers: list[Any] = []
 
     def poll(number: int) -> None:
-        answers.append(FakeWorker(app, f"w{number}", "shared").poll(3))
+        answers.append(FakeWorker(app, f"w{number}", "the-shared-token").poll(3))
 
     threads = [threading.Thread(target=poll, args=(number,)) for number in range(10)]
     for thread in threads:
@@ -424,7 +432,14 @@ def test_a_result_may_come_after_the_good_bye(one: FakeWorker, two: FakeWorker, 
 
 @pytest.mark.parametrize(
     ("worker_id", "token"),
-    [("one", "wrong"), ("one", "token-of-two"), ("one", "shared"), ("one", ""), ("", "shared"), ("o ne", "shared")],
+    [
+        ("one", "wrong"),
+        ("one", "token-of-worker-two"),
+        ("one", "the-shared-token"),
+        ("one", ""),
+        ("", "the-shared-token"),
+        ("o ne", "the-shared-token"),
+    ],
 )
 def test_a_token_that_is_not_the_workers_is_refused_everywhere(app: Flask, worker_id: str, token: str) -> None:
     worker = FakeWorker(app, worker_id, token)
@@ -439,7 +454,7 @@ def test_a_token_that_is_not_the_workers_is_refused_everywhere(app: Flask, worke
 
 
 def test_the_shared_token_lets_others_in(app: Flask) -> None:
-    assert FakeWorker(app, "anybody", "shared").register().status_code == 200
+    assert FakeWorker(app, "anybody", "the-shared-token").register().status_code == 200
 
 
 def test_a_worker_speaks_for_nobody_else(one: FakeWorker) -> None:
@@ -457,14 +472,14 @@ def test_who_is_revoked_while_working_is_refused_and_the_result_noted(
     one.register()
     task = one.poll().json
 
-    workers_toml.write_text('[two]\ntoken = "token-of-two"\n')
+    replace(workers_toml, '[two]\ntoken = "token-of-worker-two"\n')
     clock.now += 2
 
     assert one.beat(task["task_id"]).status_code == 401
     assert one.answer(task).status_code == 401
     [note] = store.notes(job_id)
     assert (note["event_type"], note["worker_id"]) == ("task_result_ignored", "one")
-    assert "token-of-one" not in json.dumps(store.notes(job_id))
+    assert "token-of-worker-one" not in json.dumps(store.notes(job_id))
 
 
 def test_a_poll_of_who_is_revoked_meanwhile_gets_no_task(
@@ -476,7 +491,7 @@ def test_a_poll_of_who_is_revoked_meanwhile_gets_no_task(
     while not one.client.application.extensions["avtomatika.gateway"].polls.waiting:
         os.sched_yield()
 
-    workers_toml.write_text('[two]\ntoken = "token-of-two"\n')
+    replace(workers_toml, '[two]\ntoken = "token-of-worker-two"\n')
     clock.now += 2
     assert one.beat().status_code == 401
     created_id(alice)
@@ -517,7 +532,7 @@ def test_polls_beyond_the_threads_are_told_to_come_again(
     app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway, web_threads=1)
     app.extensions["avtomatika"].waits.acquire()
 
-    response = FakeWorker(app, "one", "token-of-one").poll(20)
+    response = FakeWorker(app, "one", "token-of-worker-one").poll(20)
 
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0
@@ -584,7 +599,7 @@ def test_a_task_in_a_workers_own_queue_goes_to_that_worker_alone(
     app: Flask, one: FakeWorker, declare: Callable[[], None], give: Callable[..., None]
 ) -> None:
     declare()
-    two = FakeWorker(app, "two", "token-of-two")
+    two = FakeWorker(app, "two", "token-of-worker-two")
     for worker in (one, two):
         worker.register()
     give("@one")
@@ -598,7 +613,7 @@ def test_a_task_for_a_worker_that_is_not_asking_waits_until_it_does(
     app: Flask, one: FakeWorker, declare: Callable[[], None], give: Callable[..., None]
 ) -> None:
     declare()
-    two = FakeWorker(app, "two", "token-of-two")
+    two = FakeWorker(app, "two", "token-of-worker-two")
     for worker in (one, two):
         worker.register()
         assert worker.poll(timeout=0).status_code == 204
@@ -663,7 +678,7 @@ SDK_REGISTRATION = {
 
 
 def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: FlaskClient) -> None:
-    one = FakeWorker(app, "one", "token-of-one")
+    one = FakeWorker(app, "one", "token-of-worker-one")
     one.client.post("/_worker/workers/register", json=SDK_REGISTRATION, headers={"X-RXON-Version": "1.0b17"})
     one.beat("g0-1.1.0", status="busy")
 
@@ -695,7 +710,7 @@ def test_an_operator_sees_workers_with_all_that_they_said(app: Flask, operator: 
 
 
 def test_a_worker_that_says_good_bye_is_offline(app: Flask, operator: FlaskClient) -> None:
-    one = FakeWorker(app, "one", "token-of-one")
+    one = FakeWorker(app, "one", "token-of-worker-one")
     one.register()
     one.beat(status="offline")
 
@@ -708,7 +723,7 @@ def test_resources_that_make_no_sense_keep_nobody_out(
     resources: object,
     redis_url: str,
 ) -> None:
-    one = FakeWorker(app, "one", "token-of-one")
+    one = FakeWorker(app, "one", "token-of-worker-one")
 
     answer = one.client.post(
         "/_worker/workers/register", json={**SDK_REGISTRATION, "resources": resources, "capabilities": None}
@@ -783,7 +798,7 @@ def test_who_was_not_given_a_task_cannot_adopt_it(
 
 
 def test_a_worker_adopts_nothing_that_it_may_not_do(app: Flask, taken: tuple[Intake, broker.Delivery]) -> None:
-    assert adopt(FakeWorker(app, "deaf", "token-of-deaf"), claim(taken)).json == {"adopted": []}
+    assert adopt(FakeWorker(app, "deaf", "token-of-worker-deaf"), claim(taken)).json == {"adopted": []}
 
 
 def test_a_worker_adopts_for_itself_alone(one: FakeWorker, taken: tuple[Intake, broker.Delivery]) -> None:

@@ -52,7 +52,7 @@ def gunicorn(folder: Path, **environment: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def running(folder: Path, redis_url: str) -> Iterator[subprocess.Popen[str]]:
-    (folder / ".env").write_text("CLIENT_TOKEN='from-the-file'\nJOB_TTL_SECONDS=60\n")
+    (folder / ".env").write_text("CLIENT_TOKEN='token-from-the-file'\nJOB_TTL_SECONDS=60\n")
     with gunicorn(folder, REDIS_URL=redis_url) as process:
         yield process
         process.terminate()
@@ -60,7 +60,7 @@ def running(folder: Path, redis_url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_job_is_created_and_shown_and_the_server_ends_when_told(running: subprocess.Popen[str]) -> None:
-    with ApiClient(_address(running), "from-the-file") as client:
+    with ApiClient(_address(running), "token-from-the-file") as client:
         job = client.job(client.submit("hello", {"n": 1}))
 
     running.send_signal(signal.SIGTERM)
@@ -78,7 +78,7 @@ def test_nobody_else_is_let_in(running: subprocess.Popen[str]) -> None:
     ("environment", "reason"),
     [
         ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "set CLIENT_TOKEN, or name clients in clients.toml"),
-        ({"CLIENT_TOKEN": "t"}, "REDIS_URL is not set"),
+        ({"CLIENT_TOKEN": "token-of-operators"}, "REDIS_URL is not set"),
     ],
 )
 def test_without_a_client_or_a_server_it_does_not_start(folder: Path, environment: dict[str, str], reason: str) -> None:

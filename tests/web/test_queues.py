@@ -86,5 +86,5 @@ def test_the_client_looks_after_them_too(api: ApiClient, url: str, job_id: str) 
     assert "encode" in [queue["name"] for queue in api.queues()]
     with pytest.raises(NotFound):
         api.requeue_dead_letter(letter["id"])
-    with ApiClient(url, "token-of-alice") as alice, pytest.raises(Forbidden):
+    with ApiClient(url, "token-of-alice-in-tests") as alice, pytest.raises(Forbidden):
         alice.queues()

@@ -28,7 +28,8 @@ JOBS = "/api/v1/jobs/video"
 def clients(tmp_path: Path) -> Clients:
     path = tmp_path / "clients.toml"
     path.write_text(
-        '[alice]\ntoken = "token-of-alice"\nmonthly_attempts = 3\n[bob]\ntoken = "token-of-bob"\nmonthly_attempts = 0\n'
+        '[alice]\ntoken = "token-of-alice-in-tests"\nmonthly_attempts = 3\n'
+        '[bob]\ntoken = "token-of-bob-in-tests"\nmonthly_attempts = 0\n'
     )
     path.chmod(0o600)
     return Clients(token=OPERATOR_TOKEN, path=path)
@@ -100,7 +101,7 @@ def test_a_job_that_is_done_again_counts_for_its_client(
 def test_many_at_once_get_no_more_than_one_after_the_other(app: Flask, store: Store) -> None:
     def ask(_: int) -> int:
         client = app.test_client()
-        return client.post(JOBS, json={}, headers={"X-Client-Token": "token-of-alice"}).status_code
+        return client.post(JOBS, json={}, headers={"X-Client-Token": "token-of-alice-in-tests"}).status_code
 
     with ThreadPoolExecutor(8) as pool:
         answers = sorted(pool.map(ask, range(24)))
@@ -121,12 +122,14 @@ def test_the_count_goes_with_its_month(alice: FlaskClient, redis_url: str) -> No
 def test_the_limit_is_that_of_the_file_as_it_is_now(store: Store, declare: Any, tmp_path: Path) -> None:
     path = tmp_path / "clients.toml"
     clock = iter(range(0, 1000, 10))
-    path.write_text('[alice]\ntoken = "token-of-alice"\nmonthly_attempts = 0\n')
+    path.write_text('[alice]\ntoken = "token-of-alice-in-tests"\nmonthly_attempts = 0\n')
     path.chmod(0o600)
     clients = Clients(token=OPERATOR_TOKEN, path=path, clock=lambda: next(clock))
     client = create_app(store=store, plans=PLANS, clients=clients, declare=declare).test_client()
-    headers = {"X-Client-Token": "token-of-alice"}
+    headers = {"X-Client-Token": "token-of-alice-in-tests"}
     before = client.post(JOBS, json={}, headers=headers).status_code
-    path.write_text('[alice]\ntoken = "token-of-alice"\nmonthly_attempts = 10\n')
+    fresh = path.with_name("fresh")
+    fresh.write_text('[alice]\ntoken = "token-of-alice-in-tests"\nmonthly_attempts = 10\n')
+    fresh.replace(path)
 
     assert (before, client.post(JOBS, json={}, headers=headers).status_code) == (429, 202)

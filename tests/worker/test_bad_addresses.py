@@ -30,7 +30,7 @@ WITHIN_SECONDS = 8
 def test_the_dead_and_the_lying_hold_up_nobody(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     with (
         answering(500, b'{"error": "no"}') as ill,
         answering(200, b"<html>") as page,
@@ -53,7 +53,7 @@ def test_the_slow_and_the_silent_hold_up_nobody(
     make_worker: Callable[..., Program],
     mode: str,
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     port = int(redis_url.rpartition(":")[2].partition("/")[0])
     with answering(200, b'{"status": "registered"}', after_seconds=10) as slow, ChaosProxy(port) as silent:
         silent.silent = "down"
@@ -74,7 +74,7 @@ def test_one_that_comes_and_goes_holds_up_nobody_and_loses_nothing(
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     flapping_office, steady_office = (make_office(url) for url in urls)
-    flapping, steady = (make_web(url, WORKER_TOKEN="t") for url in urls)
+    flapping, steady = (make_web(url, WORKER_TOKEN="the-workers-token") for url in urls)
     with ChaosProxy(int(flapping.address.rpartition(":")[2])) as proxy:
         addresses = (f"http://127.0.0.1:{proxy.port}", f"http://{steady.address}")
         with coming_and_going(proxy):
@@ -88,7 +88,7 @@ def test_one_that_comes_and_goes_holds_up_nobody_and_loses_nothing(
 
 
 def listed(*urls: str) -> dict[str, str]:
-    return {"ORCHESTRATORS_CONFIG": json.dumps([{"url": url} for url in urls]), "WORKER_TOKEN": "t"}
+    return {"ORCHESTRATORS_CONFIG": json.dumps([{"url": url} for url in urls]), "WORKER_TOKEN": "the-workers-token"}
 
 
 def seconds_for_tasks(office: Office) -> float:

@@ -66,9 +66,12 @@ def variables(block: str, **hosts: str) -> dict[str, str]:
 def test_failover_goes_to_the_backup_and_back_again(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
 ) -> None:
-    main, backup = make_web(redis_url, WORKER_TOKEN="t"), make_web(redis_url, WORKER_TOKEN="t")
+    main, backup = (
+        make_web(redis_url, WORKER_TOKEN="the-workers-token"),
+        make_web(redis_url, WORKER_TOKEN="the-workers-token"),
+    )
     environ = variables(FAILOVER, main_orchestrator=main.address, backup_orchestrator=backup.address)
-    worker = make_worker(**environ, WORKER_TOKEN="t", WORKER_ID="worker-1")
+    worker = make_worker(**environ, WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1")
     office.give({"by": "main"})
     [first] = office.results(1)
 
@@ -98,12 +101,12 @@ def test_round_robin_takes_from_both_by_weight(
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     offices = [make_office(url) for url in urls]
-    webs = [make_web(url, WORKER_TOKEN="t") for url in urls]
+    webs = [make_web(url, WORKER_TOKEN="the-workers-token") for url in urls]
     environ = variables(ROUND_ROBIN, orchestrator_1=webs[0].address, orchestrator_2=webs[1].address)
     addresses = json.loads(environ["ORCHESTRATORS_CONFIG"])
     addresses[0]["weight"] = 3
     environ["ORCHESTRATORS_CONFIG"] = json.dumps(addresses)
-    worker = make_worker(**environ, WORKER_TOKEN="t", WORKER_CONCURRENCY="1")
+    worker = make_worker(**environ, WORKER_TOKEN="the-workers-token", WORKER_CONCURRENCY="1")
     for web in webs:
         worker.says(f"registered with http://{web.address}")
     gate = tmp_path / "gate"
@@ -127,10 +130,10 @@ def test_http_and_redis_mix_in_one_list(
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     offices = [make_office(url) for url in urls]
-    web = make_web(urls[0], WORKER_TOKEN="t")
+    web = make_web(urls[0], WORKER_TOKEN="the-workers-token")
     addresses = json.dumps([{"url": f"http://{web.address}"}, {"url": urls[1]}])
 
-    make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE="round_robin", WORKER_TOKEN="t")
+    make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE="round_robin", WORKER_TOKEN="the-workers-token")
 
     for office in offices:
         office.give({"by": "a"}, {"by": "b"})
@@ -144,8 +147,8 @@ def test_a_task_that_nobody_waits_for_any_more_is_stopped_over_http(
     make_worker: Callable[..., Program],
     tmp_path: Path,
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t", WORKER_LEASE_SECONDS="4")
-    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS="4")
+    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="the-workers-token")
     with redis.Redis.from_url(redis_url) as client:
         client.hset("avt:job:g0-1", "v", 1)
         client.hset("avt:job:g0-1:tasks", mapping={"g0-1.0.0": 1, "g0-1.1.0": 1})
@@ -169,9 +172,9 @@ def test_progress_comes_over_http_while_the_task_runs(
     make_worker: Callable[..., Program],
     tmp_path: Path,
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     gate = tmp_path / "gate"
-    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t")
+    make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="the-workers-token")
 
     with redis.Redis.from_url(redis_url) as client, closing(Store.connect(redis_url)) as store:
         client.hset("avt:job:g0-1:tasks", "g0-1.0.0", 1)
@@ -242,8 +245,10 @@ def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_it
 def test_a_result_waits_for_its_origin_to_come_back(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], tmp_path: Path
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
-    worker = make_worker(ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="t", WORKER_ID="worker-1")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
+    worker = make_worker(
+        ORCHESTRATOR_URL=f"http://{web.address}", WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
+    )
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "patience"})
     wait_until_begun(gate)
@@ -307,8 +312,8 @@ def test_a_worker_that_stops_hands_its_task_back_at_once(
     make_worker: Callable[..., Program],
     tmp_path: Path,
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
-    url = {"ORCHESTRATOR_URL": f"http://{web.address}", "WORKER_TOKEN": "t"}
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
+    url = {"ORCHESTRATOR_URL": f"http://{web.address}", "WORKER_TOKEN": "the-workers-token"}
     worker = make_worker(**url, WORKER_DRAIN_TIMEOUT="0.2")
     office.give({"gate": str(tmp_path / "never")})
     office.notices(1)
@@ -321,11 +326,11 @@ def test_a_worker_that_stops_hands_its_task_back_at_once(
 
 @pytest.mark.faults
 def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_web: Callable[..., Web]) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="t")
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     codes: list[int] = []
 
     def poll(number: int) -> None:
-        headers = {"X-Worker-ID": f"w{number}", "X-Worker-Token": "t"}
+        headers = {"X-Worker-ID": f"w{number}", "X-Worker-Token": "the-workers-token"}
         path = f"http://{web.address}/_worker/workers/w{number}/tasks/next?timeout=6&available_skills=work"
         codes.append(requests.get(path, headers=headers, timeout=20).status_code)
 

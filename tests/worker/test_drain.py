@@ -23,7 +23,7 @@ def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[.
     """Where the worker gets its tasks from."""
     if request.param == "redis":
         return redis_url
-    return f"http://{make_web(redis_url, WORKER_TOKEN='t').address}"
+    return f"http://{make_web(redis_url, WORKER_TOKEN='the-workers-token').address}"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_of_twenty_running_tasks_those_that_end_in_time_are_answered_and_the_oth
 ) -> None:
     worker = make_worker(
         ORCHESTRATOR_URL=address,
-        WORKER_TOKEN="t",
+        WORKER_TOKEN="the-workers-token",
         WORKER_POOL=pool,
         WORKER_CONCURRENCY=str(TASKS),
         WORKER_DRAIN_TIMEOUT="2",

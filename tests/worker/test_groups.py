@@ -78,9 +78,11 @@ def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
     tmp_path: Path,
 ) -> None:
     office = make_office(redis_url, lease_seconds=2)
-    main, backup = (make_web(redis_url, WORKER_TOKEN="t", WORKER_LEASE_SECONDS="2") for _ in range(2))
+    main, backup = (make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS="2") for _ in range(2))
     addresses = [{"url": f"http://{web.address}"} for web in (main, backup)]
-    worker = make_worker(ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="t", WORKER_ID="worker-1")
+    worker = make_worker(
+        ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
+    )
     worker.says(f"registered with http://{backup.address}")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "both"})
@@ -114,9 +116,11 @@ def test_a_result_waits_for_its_own_group_though_another_one_is_there(
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     office, other = (make_office(url) for url in urls)
-    main, backup = (make_web(url, WORKER_TOKEN="t") for url in urls)  # neither has a name of its own
+    main, backup = (make_web(url, WORKER_TOKEN="the-workers-token") for url in urls)  # neither has a name of its own
     addresses = [{"url": f"http://{web.address}"} for web in (main, backup)]
-    worker = make_worker(ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="t", WORKER_ID="worker-1")
+    worker = make_worker(
+        ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
+    )
     worker.says(f"registered with http://{backup.address}")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "main"})

@@ -48,12 +48,12 @@ def worker(
     make_worker: Callable[..., Program],
 ) -> Program:
     """Takes from the broker, and may go by the web."""
-    web = make_web(redis_url, WORKER_TOKEN="t", WORKER_LEASE_SECONDS=str(LEASE_SECONDS))
+    web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS=str(LEASE_SECONDS))
     path = urlsplit(redis_url).path
     addresses = [{"url": f"redis://127.0.0.1:{wire_to_broker.port}{path}"}, {"url": f"http://{web.address}"}]
     worker = make_worker(
         ORCHESTRATORS_CONFIG=json.dumps(addresses),
-        WORKER_TOKEN="t",
+        WORKER_TOKEN="the-workers-token",
         WORKER_ID="worker-1",
         WORKER_LEASE_SECONDS=str(LEASE_SECONDS),
         WORKER_DRAIN_TIMEOUT="1",

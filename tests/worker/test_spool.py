@@ -136,7 +136,7 @@ def test_a_result_survives_the_broker_and_the_worker(
 ) -> None:
     gate, spool = tmp_path / "gate", tmp_path / "spool"
     environ = {"ORCHESTRATOR_URL": own_server.url, "WORKER_SPOOL_DIR": str(spool), "WORKER_LEASE_SECONDS": "1"}
-    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token")
+    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token-of-all")
     office = make_office(own_server.url, lease_seconds=1)
     office.give({"gate": str(gate), "by": "the first"})
     wait_until_begun(gate)
@@ -155,7 +155,7 @@ def test_a_result_survives_the_broker_and_the_worker(
     in_time(lambda: not files(spool) or None)
     in_time(lambda: office.depth("work") == 0 or None)
     assert office.depth(bp.plan.main_queue) == 0, "nobody did the task again"
-    assert b"planted-token" not in written
+    assert b"planted-token-of-all" not in written
 
 
 def test_a_result_survives_the_web_process_and_the_worker(
@@ -165,10 +165,10 @@ def test_a_result_survives_the_web_process_and_the_worker(
     make_worker: Callable[..., Program],
     tmp_path: Path,
 ) -> None:
-    web = make_web(redis_url, WORKER_TOKEN="planted-token")
+    web = make_web(redis_url, WORKER_TOKEN="planted-token-of-all")
     gate, spool = tmp_path / "gate", tmp_path / "spool"
     environ = {"ORCHESTRATOR_URL": f"http://{web.address}", "WORKER_SPOOL_DIR": str(spool)}
-    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token")
+    first = make_worker(**environ, WORKER_ID="one", WORKER_TOKEN="planted-token-of-all")
     office.give({"gate": str(gate), "by": "the first"})
     wait_until_begun(gate)
 
@@ -178,12 +178,12 @@ def test_a_result_survives_the_web_process_and_the_worker(
     first.kill()
     written = b"".join(path.read_bytes() for path in files(spool))
     web.start()
-    make_worker(**environ, WORKER_ID="two", WORKER_TOKEN="planted-token")
+    make_worker(**environ, WORKER_ID="two", WORKER_TOKEN="planted-token-of-all")
 
     [result] = office.results(1)
     assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
     in_time(lambda: not files(spool) or None, within_seconds=DEADLINE_SECONDS)
-    assert b"planted-token" not in written
+    assert b"planted-token-of-all" not in written
 
 
 def test_workers_start_and_spool_while_others_come_and_go(make_spool: MakeSpool) -> None:

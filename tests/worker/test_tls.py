@@ -18,7 +18,7 @@ from ..faults.proxy import ChaosProxy
 from .conftest import DEADLINE_SECONDS, Office
 from .programs import Program, Web
 
-TOKEN = "planted-token"
+TOKEN = "planted-token-of-all"
 #: Host names that lead to the same server, and why its certificate is not taken where the authority is (not) known.
 REFUSALS = pytest.mark.parametrize(
     ("host", "is_known", "why"),

@@ -15,6 +15,7 @@ from avtomatika.core.events import Result
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
+from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.presence import beat_of, record_of, within
 from avtomatika.store import HeldTask, HeldTasks, Keyring, Pair, Refreshed, Registry, Session, Sessions, Settled
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 LONGEST_HOLD_SECONDS = 25.0
 #: A heartbeat so long after the hand-over knows of the task, if the worker does.
 _ARRIVED_MS = 3_000
+#: Characters of a worker id, which anybody may send, that are logged.
+_LONGEST_ID = 128
 #: So much of a message is kept.
 _MAX_MESSAGE = 1_000
 
@@ -45,6 +48,7 @@ class Gateway:
     own_queues: OwnQueues
     group: str = "g0"
     lease_seconds: float = 30.0
+    refusals: LogLimit = field(default_factory=LogLimit)
 
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
         """Make a worker known, with the skills that it may do. What it does not know of goes back: an earlier run of it
@@ -149,6 +153,12 @@ class Gateway:
         )
         return {"status": "event_accepted"}
 
+    def log_refused(self, worker_id: str, reason: str) -> None:
+        """Log that a worker was refused: of each worker once a minute."""
+        shown = repr(worker_id[:_LONGEST_ID])
+        if self.refusals.allows(shown):
+            logger.warning("worker %s is refused: %s", shown, reason)
+
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
         """Note a result that is not by whom it should be, if the task is that worker's."""
         [held] = self.held.find([str(answer.get("task_id"))])
@@ -201,10 +211,7 @@ class Gateway:
 
     def _continued(self, session: Session) -> WorkerAccess:
         """What *session* still stands for: it ends with the token that it began by."""
-        access = self.workers.vouched_for(session.worker_id)
-        if access.basis != session.basis:
-            raise Unauthorized("the worker's token was changed since")
-        return access
+        return self.workers.vouched_for(session.worker_id, session.basis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,10 +162,14 @@ _TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (gi
 
 @routes.errorhandler(AvtomatikaError)
 def tell(error: AvtomatikaError) -> Response:
+    is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
+    if isinstance(error, Unauthorized):
+        _gateway().log_refused(_headers()[0], str(error))
+        error = site().throttle.counted(error, has_token=is_for_tokens)
     status = status_of(error)
     if status is None:
         raise error
-    if isinstance(error, Unauthorized) and request.endpoint in _TOKEN_ENDPOINTS:
+    if isinstance(error, Unauthorized) and is_for_tokens:
         status = HTTPStatus.FORBIDDEN
     if isinstance(error, InvalidRequest):
         status = HTTPStatus.BAD_REQUEST

@@ -1,0 +1,28 @@
+"""Login sessions of the dashboard. Only digests of their ids are kept."""
+
+from __future__ import annotations
+
+from avtomatika.transport import Server
+
+from .keys import Keys
+from .scripts import read_all
+
+
+class Logins:
+    """Thread-safe."""
+
+    def __init__(self, server: Server, keys: Keys) -> None:
+        self._server = server
+        self._keys = keys
+
+    def begin(self, digest: str, client: str, *, seconds: int) -> None:
+        """Store a session of *client* that expires after *seconds*."""
+        read_all(self._server, [("SET", self._keys.login(digest), client, "EX", seconds)])
+
+    def is_active(self, digest: str) -> bool:
+        """Whether the session exists and has not ended."""
+        return bool(read_all(self._server, [("EXISTS", self._keys.login(digest))])[0])
+
+    def end(self, digest: str) -> None:
+        """Delete the session."""
+        read_all(self._server, [("DEL", self._keys.login(digest))])
