@@ -213,7 +213,7 @@ class Orchestrator:
             if function is None:
                 self._ready.append(work)
             else:
-                calls.append(Call(work, function, is_async=work.is_async))
+                calls.append(Call(work, function, is_async=work.is_async, group=work.blueprint.name))
         if calls:
             self._runner.submit(calls)
         for work, job in broken:

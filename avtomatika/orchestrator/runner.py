@@ -1,18 +1,23 @@
-"""Runs handlers: async ones together in one loop, sync ones in threads, each for at most its time.
+"""Runs handlers: sync ones in threads, async ones together in an event loop, each for at most its time.
 
-Whatever a handler does, the loop that asked goes on: it gets one outcome a call, in the order in which they end.
+Whatever a handler does, the loop that asked goes on: it gets one outcome a call, in the order in which they end. The
+time limit counts from when a handler begins. One that hangs is given up together with its thread or its event loop,
+and these are replaced.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+
+from .calls import Call, HandlerDisplaced, HandlerTimeout, Outcome
+from .handler_loops import HandlerLoops
+from .handler_threads import HandlerThreads
+
+__all__ = ["Call", "HandlerDisplaced", "HandlerTimeout", "Outcome", "Runner"]
 
 logger = logging.getLogger(__name__)
 
@@ -20,34 +25,14 @@ logger = logging.getLogger(__name__)
 _GROW_AFTER_SECONDS = 0.005
 #: How often calls are held against their time limit.
 _WATCH_SECONDS = 0.25
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """A function to run, and the *owner* by which its outcome is known again."""
-
-    owner: Any
-    function: Callable[[], Any]
-    is_async: bool
-    started: float = 0.0
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a call: what it returned, or what it raised."""
-
-    owner: Any
-    returned: Any = None
-    raised: BaseException | None = None
-
-
-class HandlerTimeout(Exception):
-    """A handler took longer than it may."""
+#: A longer time between two looks was a pause of the caller or of the process: it counts for no handler.
+_PAUSE_SECONDS = 2.0
+#: With so many handlers that were given up and run on the process should be replaced.
+_MOST_ABANDONED = 16
 
 
 class Runner:
-    """One event loop and up to *threads* threads, for one caller."""
+    """Event loops and up to *threads* threads, for one caller."""
 
     def __init__(self, *, timeout_seconds: float, threads: int = 32) -> None:
         self._timeout_seconds = timeout_seconds
@@ -55,22 +40,31 @@ class Runner:
         self._finished: deque[tuple[Call, Outcome]] = deque()
         self._news = threading.Event()
         self._watched = monotonic()
-        self._threads = _Threads(self._run_sync, at_most=threads)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = HandlerThreads(self._run_sync, at_most=threads, name="handler")
+        self._loops = HandlerLoops(self._finish_async, threads=threads)
 
     @property
     def busy(self) -> int:
         """Calls whose outcome has not been collected."""
         return len(self._outstanding)
 
+    @property
+    def abandoned(self) -> int:
+        """How many handlers were given up and still run, each in a thread that nothing can end."""
+        return self._threads.abandoned + self._loops.abandoned
+
+    @property
+    def is_worn_out(self) -> bool:
+        """Whether so many handlers hang that the process should be replaced."""
+        return self.abandoned >= _MOST_ABANDONED
+
     def submit(self, calls: Sequence[Call]) -> None:
         """Begin with *calls*."""
-        now = monotonic()
-        for call in calls:
-            call.started = now
+        if not self._outstanding:
+            self._watched = monotonic()
         self._outstanding.update(calls)
         if coroutines := [call for call in calls if call.is_async]:
-            self._event_loop().call_soon_threadsafe(self._begin, coroutines)
+            self._loops.add(coroutines)
         if functions := [call for call in calls if not call.is_async]:
             self._threads.add(functions)
 
@@ -81,6 +75,7 @@ class Runner:
             self._news.wait(min(left, _GROW_AFTER_SECONDS))
             self._news.clear()
             self._threads.grow()
+            self._loops.grow()
         if self._outstanding and monotonic() - self._watched > _WATCH_SECONDS:
             self._give_up_late_calls()
         outcomes = []
@@ -94,100 +89,41 @@ class Runner:
     def close(self) -> None:
         """Stop; what still runs is abandoned."""
         self._threads.close()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loops.close()
 
     def _run_sync(self, call: Call, more: bool) -> None:
         try:
             outcome = Outcome(call.owner, returned=call.function())
         except BaseException as error:  # SystemExit of a handler is the handler's, not ours
             outcome = Outcome(call.owner, raised=error)
-        self._finish(call, outcome, quietly=more)
-
-    def _begin(self, calls: Sequence[Call]) -> None:
-        for call in calls:
-            call.task = asyncio.ensure_future(self._run_async(call))
-
-    async def _run_async(self, call: Call) -> None:
-        try:
-            outcome = Outcome(call.owner, returned=await call.function())
-        except BaseException as error:  # a cancelled one was given up, and has its outcome
-            outcome = Outcome(call.owner, raised=error)
-        self._finish(call, outcome, quietly=False)
-
-    def _finish(self, call: Call, outcome: Outcome, *, quietly: bool) -> None:
-        """*quietly* while more will follow at once: the caller is not woken for each of a batch."""
         self._finished.append((call, outcome))
-        if not quietly:
+        if not more:  # the caller is not woken for each of a batch
             self._news.set()
 
+    def _finish_async(self, call: Call, outcome: Outcome) -> None:
+        self._finished.append((call, outcome))
+        self._news.set()
+
     def _give_up_late_calls(self) -> None:
-        self._watched = now = monotonic()
-        for call in [call for call in self._outstanding if now - call.started > self._timeout_seconds]:
-            error = HandlerTimeout(f"the handler took longer than HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")
-            self._finished.append((call, Outcome(call.owner, raised=error)))  # first, so that it is the one that counts
-            if call.task is not None and self._loop is not None:
-                self._loop.call_soon_threadsafe(call.task.cancel)
+        now = monotonic()
+        if (pause := now - self._watched) > _PAUSE_SECONDS:
+            for call in self._outstanding:
+                call.forgive(pause)
+        self._watched = now
 
-    def _event_loop(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._serve_loop, args=(self._loop,), name="async-handlers", daemon=True).start()
-        return self._loop
+        def is_late(call: Call) -> bool:
+            return call.started is not None and now - call.started > self._timeout_seconds
 
-    @staticmethod
-    def _serve_loop(loop: asyncio.AbstractEventLoop) -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_forever()
-        finally:
-            loop.close()
+        for call in [call for call in self._threads.running() if is_late(call)]:
+            self._abandon_thread(call)
+        for call, displaced in self._loops.give_up(now, is_late):
+            self._finished.append((call, Outcome(call.owner, raised=displaced or self._timeout())))
 
+    def _abandon_thread(self, call: Call) -> None:
+        stack = self._threads.abandon(call)
+        if stack is not None:
+            logger.warning("a handler of blueprint %r hangs and is given up. It is at:\n%s", call.group, stack)
+            self._finished.append((call, Outcome(call.owner, raised=self._timeout())))
 
-class _Threads:
-    """Daemon threads that empty one queue; another one joins when those there are stuck."""
-
-    def __init__(self, run: Callable[[Call, bool], None], *, at_most: int) -> None:
-        self._run = run
-        self._at_most = at_most
-        self._queue: deque[Call] = deque()
-        self._wake = threading.Semaphore(0)
-        self._lock = threading.Lock()
-        self._idle = 0
-        self._started = 0
-        self._closed = False
-
-    def add(self, calls: Sequence[Call]) -> None:
-        self._queue.extend(calls)
-        self._wake_one()
-
-    def grow(self) -> None:
-        """Have one more thread help if calls are still waiting."""
-        if self._queue:
-            self._wake_one()
-
-    def close(self) -> None:
-        self._closed = True
-        for _ in range(self._started):
-            self._wake.release()
-
-    def _wake_one(self) -> None:
-        with self._lock:
-            if not self._idle and self._started < self._at_most:
-                self._started += 1
-                threading.Thread(target=self._serve, name=f"handler-{self._started}", daemon=True).start()
-        self._wake.release()
-
-    def _serve(self) -> None:
-        while not self._closed:
-            with self._lock:
-                self._idle += 1
-            self._wake.acquire()
-            with self._lock:
-                self._idle -= 1
-            while not self._closed:
-                try:
-                    call = self._queue.popleft()
-                except IndexError:
-                    break
-                self._run(call, bool(self._queue))
+    def _timeout(self) -> HandlerTimeout:
+        return HandlerTimeout(f"the handler took longer than HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")

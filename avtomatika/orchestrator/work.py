@@ -29,6 +29,7 @@ from avtomatika.errors import HandlerError
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
 
+from .calls import HandlerDisplaced
 from .data_stores import DataStores, MemoryData
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,10 @@ class Work:
         if call is None:
             raise RuntimeError(f"job {self.job_id}: nobody had been asked to decide")
         self._call = None
+        if isinstance(
+            raised, HandlerDisplaced
+        ):  # it was not at fault: it is called again, and that counts as no failure
+            return
         try:
             if raised is not None:
                 raise raised

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
 import pytest
 
-from avtomatika.orchestrator.runner import Call, HandlerTimeout, Outcome, Runner
+from avtomatika.orchestrator.runner import Call, HandlerDisplaced, HandlerTimeout, Outcome, Runner
 
 
 @pytest.fixture
@@ -81,3 +82,113 @@ def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(
     release.set()
     runner.submit([Call("next", lambda: 1, is_async=False)])
     assert [o.owner for o in collect(runner, 1)] == ["next"]
+
+
+def late(outcome: Outcome) -> bool:
+    return isinstance(outcome.raised, HandlerTimeout)
+
+
+def test_the_time_limit_counts_no_waiting_for_a_thread() -> None:
+    runner = Runner(timeout_seconds=0.5, threads=4)
+    runner.submit([Call(n, lambda: time.sleep(0.2), is_async=False) for n in range(10)])
+
+    outcomes = collect(runner, 10)
+
+    assert [outcome.raised for outcome in outcomes] == [None] * 10
+    runner.close()
+
+
+def test_handlers_that_hang_hold_no_thread_for_good() -> None:
+    runner, release = Runner(timeout_seconds=0.3, threads=4), threading.Event()
+    runner.submit([Call(f"hangs{n}", release.wait, is_async=False) for n in range(6)])
+    runner.submit([Call("quick", lambda: "quick", is_async=False)])
+
+    outcomes = collect(runner, 7)
+
+    assert [outcome.owner for outcome in outcomes if late(outcome)] == [f"hangs{n}" for n in range(6)]
+    assert runner.abandoned == 6
+    release.set()
+    wait_until(lambda: runner.abandoned == 0)
+    runner.close()
+
+
+def test_a_blueprint_whose_handlers_hang_leaves_threads_to_others() -> None:
+    runner, release = Runner(timeout_seconds=60, threads=4), threading.Event()
+    runner.submit([Call(f"hangs{n}", release.wait, is_async=False, group="bad") for n in range(50)])
+    runner.submit([Call("good", lambda: "good", is_async=False, group="good")])
+
+    [outcome] = collect(runner, 1)
+
+    assert outcome.owner == "good"
+    release.set()
+    assert len(collect(runner, 50)) == 50
+    runner.close()
+
+
+async def block(release: threading.Event) -> str:
+    release.wait()
+    return "blocked"
+
+
+def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint() -> None:
+    runner, release = Runner(timeout_seconds=60), threading.Event()
+    runner.submit([Call("blocks", lambda: block(release), is_async=True, group="bad")])
+    wait_until(lambda: runner._loops._loops[""].culprit() is not None)
+
+    runner.submit([Call(n, lambda: answer(1), is_async=True, group="good") for n in range(5)])
+    runner.submit([Call("behind", lambda: answer(1), is_async=True, group="bad")])
+    outcomes = collect(runner, 6)
+
+    assert {outcome.owner for outcome in outcomes} == {0, 1, 2, 3, 4, "behind"}
+    release.set()
+    assert [outcome.returned for outcome in collect(runner, 1)] == ["blocked"]
+    runner.close()
+
+
+def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_are_displaced() -> None:
+    runner, release = Runner(timeout_seconds=1.5), threading.Event()
+    runner.submit([Call("waits", lambda: asyncio.sleep(60), is_async=True, group="good")])
+    wait_until(lambda: runner._loops._loops[""].begun != [])
+    runner.submit([Call("blocks", lambda: block(release), is_async=True, group="bad")])
+
+    outcomes = {outcome.owner: outcome for outcome in collect(runner, 2)}
+
+    assert late(outcomes["blocks"])
+    assert isinstance(outcomes["waits"].raised, HandlerDisplaced)
+    assert runner.abandoned == 1
+    runner.submit([Call("again", lambda: answer("again"), is_async=True, group=group) for group in ("good", "bad")])
+    assert [outcome.returned for outcome in collect(runner, 2)] == ["again", "again"]
+    release.set()
+    wait_until(lambda: runner.abandoned == 0)
+    runner.close()
+
+
+def test_a_thread_that_an_async_handler_waits_for_is_given_up_with_it() -> None:
+    runner, release = Runner(timeout_seconds=0.5, threads=4), threading.Event()
+    runner.submit([Call(n, lambda: asyncio.to_thread(release.wait), is_async=True, group="bad") for n in range(9)])
+
+    assert all(late(outcome) for outcome in collect(runner, 9))
+    runner.submit([Call("good", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
+    assert [outcome.returned for outcome in collect(runner, 1)] == [3]
+    release.set()
+    runner.close()
+
+
+def test_too_many_handlers_that_hang_wear_the_process_out() -> None:
+    runner, release = Runner(timeout_seconds=0.3, threads=32), threading.Event()
+    assert not runner.is_worn_out
+
+    runner.submit([Call(n, release.wait, is_async=False) for n in range(20)])
+    collect(runner, 20)
+
+    assert runner.is_worn_out
+    release.set()
+    wait_until(lambda: not runner.is_worn_out)
+    runner.close()
+
+
+def wait_until(reached: Callable[[], bool], within_seconds: float = 5.0) -> None:
+    deadline = monotonic() + within_seconds
+    while not reached():
+        assert monotonic() < deadline, f"not reached within {within_seconds} s"
+        time.sleep(0.01)

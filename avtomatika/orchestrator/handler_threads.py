@@ -1,0 +1,180 @@
+"""Threads for handlers that are not async, and for what async ones give to a thread.
+
+A thread whose call takes too long is abandoned: another one takes its place, and it ends with that call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from .calls import CURRENT_CALL, Call, stack_of
+
+
+class HandlerThreads:
+    """Up to *at_most* daemon threads, which *run* calls: groups take turns, and none has more than three quarters.
+
+    Another thread joins when those there are busy for longer than a caller waits (:meth:`grow`). *run* also gets
+    whether another call follows at once.
+    """
+
+    def __init__(self, run: Callable[[Call, bool], None], *, at_most: int, name: str) -> None:
+        self._run = run
+        self._at_most = at_most
+        self._share = max(at_most * 3 // 4, 1)
+        self._name = name
+        #: Group -> its calls that wait; the group whose turn it is comes first.
+        self._queues: dict[str, deque[Call]] = {}
+        self._busy: Counter[str] = Counter()
+        self._wake = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._active: set[_Thread] = set()
+        self._abandoned: set[_Thread] = set()
+        self._closed = False
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads still run a call that was given up."""
+        return len(self._abandoned)
+
+    def add(self, calls: Iterable[Call]) -> None:
+        """Have *calls* run."""
+        with self._lock:
+            for call in calls:
+                self._queues.setdefault(call.group, deque()).append(call)
+        self._wake_one()
+
+    def grow(self) -> None:
+        """Have one more thread help if calls are still waiting."""
+        if self._queues:
+            self._wake_one()
+
+    def running(self) -> list[Call]:
+        """The calls that run now."""
+        with self._lock:
+            return [thread.call for thread in self._active if thread.call is not None]
+
+    def abandon(self, call: Call) -> str | None:
+        """Replace the thread that runs *call*; the stack of that thread, None where *call* has just ended."""
+        with self._lock:
+            thread = next((thread for thread in self._active if thread.call is call), None)
+            if thread is None:
+                return None
+            self._active.discard(thread)
+            self._abandoned.add(thread)
+            self._busy[call.group] -= 1
+        self.grow()
+        return stack_of(thread.ident)
+
+    def close(self) -> None:
+        self._closed = True
+        for _ in range(len(self._active)):
+            self._wake.release()
+
+    def _wake_one(self) -> None:
+        with self._lock:
+            if not self._idle and len(self._active) < self._at_most:
+                thread = _Thread(self._serve, f"{self._name}-{len(self._active) + 1}")
+                self._active.add(thread)
+                thread.start()
+        self._wake.release()
+
+    def _serve(self, thread: _Thread) -> None:
+        while not self._closed:
+            with self._lock:
+                self._idle += 1
+            self._wake.acquire()
+            with self._lock:
+                self._idle -= 1
+            while not self._closed and (call := self._next(thread)) is not None:
+                call.started = monotonic()
+                self._run(call, bool(self._queues))
+                if not self._ended(thread, call):
+                    return
+
+    def _next(self, thread: _Thread) -> Call | None:
+        """The call whose turn it is, of a group that has not its share already."""
+        with self._lock:
+            for group, calls in self._queues.items():
+                if self._busy[group] < self._share:
+                    thread.call = call = calls.popleft()
+                    self._busy[group] += 1
+                    del self._queues[group]
+                    if calls:
+                        self._queues[group] = calls
+                    return call
+        return None
+
+    def _ended(self, thread: _Thread, call: Call) -> bool:
+        """Whether *thread* may go on: it was not abandoned meanwhile."""
+        with self._lock:
+            thread.call = None
+            if thread in self._abandoned:
+                self._abandoned.discard(thread)
+                return False
+            self._busy[call.group] -= 1
+            return True
+
+
+class _Thread(threading.Thread):
+    """A thread of the pool, and the call that it runs."""
+
+    def __init__(self, serve: Callable[[_Thread], None], name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.call: Call | None = None
+        self._serve = serve
+
+    def run(self) -> None:
+        self._serve(self)
+
+
+class ThreadsOfLoop(ThreadPoolExecutor):
+    """The default executor of event loops of handlers: ``asyncio.to_thread`` in one comes here.
+
+    Its threads are daemons, so that a function that hangs never keeps the process from ending, and are abandoned with
+    the handler that waits for them. (The base class is what asyncio insists on; it starts no thread of its own.)
+    """
+
+    def __init__(self, *, at_most: int) -> None:
+        super().__init__(max_workers=1)
+        self._handler_threads = HandlerThreads(_run_for_future, at_most=at_most, name="async-handler-thread")
+
+    @property
+    def abandoned(self) -> int:
+        """How many threads still run what nobody waits for."""
+        return self._handler_threads.abandoned
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        parent, future = CURRENT_CALL.get(), Future[Any]()
+        group = "" if parent is None else parent.group
+        self._handler_threads.add([Call(future, partial(fn, *args, **kwargs), False, group=group, parent=parent)])
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._handler_threads.close()
+
+    def grow(self) -> None:
+        """See :meth:`HandlerThreads.grow`."""
+        self._handler_threads.grow()
+
+    def abandon(self, parents: Sequence[Call]) -> None:
+        """Replace the threads that run functions for *parents*."""
+        for call in self._handler_threads.running():
+            if call.parent in parents:
+                self._handler_threads.abandon(call)
+
+
+def _run_for_future(call: Call, _: bool) -> None:
+    future = call.owner
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call.function())
+    except BaseException as error:  # whoever awaits the future gets it
+        future.set_exception(error)
