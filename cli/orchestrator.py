@@ -7,16 +7,19 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
+from threading import Event
 
 import click
 
 from avtomatika import broker
+from avtomatika.broker.backoff import Failures
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
-from avtomatika.errors import NotFound
+from avtomatika.errors import NotFound, Unavailable
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
 from avtomatika.files.objects import Objects
@@ -54,7 +57,10 @@ def command(queues: str | None, blueprints: str | None) -> None:
     logs.configure(settings.log_level, settings.log_format)
     end_with_parent()
     found = load_blueprints(blueprints or settings.blueprints)
-    _run(found, chosen_queues(found, queues), settings)
+    if _run(found, chosen_queues(found, queues), settings):
+        from avtomatika.worker.run import begin_anew
+
+        begin_anew()
 
 
 def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[str]:
@@ -100,50 +106,74 @@ def _workers(settings: Settings, memory: Registry) -> Workers:
     return workers
 
 
-def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> None:
+def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> bool:
+    """Advance jobs until a signal comes; waits for the server where it is away. Whether to begin anew."""
+    stopping, running = Event(), list[Orchestrator]()
+    failures = Failures(logger, "the orchestrator waits for the server")
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        for orchestrator in running:
+            orchestrator.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    _collect_garbage_seldom()
+    while not stopping.is_set():
+        try:
+            with ExitStack() as stack:
+                orchestrator = _attached(stack, blueprints, queues, settings)
+                running.append(orchestrator)
+                if not stopping.is_set():
+                    logger.info("taking from %s", ", ".join(queues))
+                    orchestrator.run()
+        except Unavailable as error:
+            stopping.wait(failures.met(error))
+        if running:
+            break
+    return not stopping.is_set() and any(orchestrator.is_worn_out for orchestrator in running)
+
+
+def _attached(
+    stack: ExitStack, blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings
+) -> Orchestrator:
+    """An orchestrator that is connected, with what works beside it; *stack* ends all that. Raises Unavailable."""
     url, objects = str(settings.redis_url), _objects()
     cleanup = cleanup_rules(objects)
-    with broker.connect(
-        url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries
-    ) as connection:
-        broker.declare(connection, [blueprint.plan for blueprint in blueprints])
-        intake = broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)
-        server, router = intake.channel.server, intake.channel.router
-        workers = _workers(settings, Registry(server))
-        store = Store(
-            server,
-            router,
-            keyring=Keyring(server, settings.group_secret),
-            group=settings.group,
-            job_ttl_seconds=settings.job_ttl_seconds,
-            cleanups=cleanup_times(cleanup, settings),
-            is_authorized=workers.may_authenticate,
-        )
-        orchestrator = Orchestrator(
-            blueprints=blueprints,
-            intake=intake,
-            store=store,
-            upkeep=Upkeep(server, router),
-            runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
-            surroundings=Surroundings(
-                client_of=client_of(Clients(**settings.client_tokens)),
-                data=StoredData(server),
-                files_of=partial(files_for, objects),
-            ),
-            take_over_seconds=settings.plan_takeover_seconds,
-            rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
-            skills_of_signer=workers.skills_of_signer,
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: orchestrator.stop())
-        _collect_garbage_seldom()
-        logger.info("taking from %s", ", ".join(queues))
-        with (
-            delivering_webhooks(settings, on_crash=orchestrator.stop),
-            removing_files(objects, cleanup, settings, on_crash=orchestrator.stop),
-        ):
-            orchestrator.run()
-        intake.close()
+    connection = stack.enter_context(
+        broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
+    )
+    broker.declare(connection, [blueprint.plan for blueprint in blueprints])
+    intake = stack.enter_context(closing(broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
+    server, router = intake.channel.server, intake.channel.router
+    workers = _workers(settings, Registry(server))
+    store = Store(
+        server,
+        router,
+        keyring=Keyring(server, settings.group_secret),
+        group=settings.group,
+        job_ttl_seconds=settings.job_ttl_seconds,
+        cleanups=cleanup_times(cleanup, settings),
+        is_authorized=workers.may_authenticate,
+    )
+    orchestrator = Orchestrator(
+        blueprints=blueprints,
+        intake=intake,
+        store=store,
+        upkeep=Upkeep(server, router),
+        runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
+        surroundings=Surroundings(
+            client_of=client_of(Clients(**settings.client_tokens)),
+            data=StoredData(server),
+            files_of=partial(files_for, objects),
+        ),
+        take_over_seconds=settings.plan_takeover_seconds,
+        rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
+        skills_of_signer=workers.skills_of_signer,
+    )
+    stack.enter_context(delivering_webhooks(settings, on_crash=orchestrator.stop))
+    stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))
+    return orchestrator
 
 
 def _collect_garbage_seldom() -> None:

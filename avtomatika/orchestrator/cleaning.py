@@ -6,18 +6,19 @@ What is to be done lies in a queue, and is done again if we die over it.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from threading import Event
 from time import monotonic
 
 from avtomatika.broker import Delivery, Intake
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Failures
 from avtomatika.errors import TaskError, TransientError, Unavailable
 from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
 from avtomatika.store import Store, Upkeep
 from avtomatika.store.cleanups import cleanup_message
+
+from .inbox import Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Cleaning:
         self._upkeep = upkeep
         self._cleaner = cleaner
         self._rules = rules
-        self._inbox: deque[Delivery] = deque()
+        self._inbox = Inbox(intake)
         self._aged_due = 0.0
         self._stopping = Event()
 
@@ -48,32 +49,32 @@ class Cleaning:
 
     def run(self) -> None:
         """Work until :meth:`stop`; while a server is away, wait for it."""
-        failures = 0
+        failures = Failures(logger, "files are looked after later")
         while not self._stopping.is_set():
             try:
                 self.turn()
-                failures = 0
-            except (Unavailable, TransientError) as error:
-                failures += 1
-                logger.warning("%s; files are looked after later", error)
-                self._stopping.wait(pause_seconds(failures))
+                failures.over()
+            except Exception as error:  # whatever it is: nobody else looks after them
+                self._stopping.wait(failures.met(error))
         try:
-            self._intake.hand_back(self._inbox)
+            self._intake.hand_back(self._inbox.deliveries)
         except Unavailable as error:
             logger.warning("%s; what is left comes again", error)
 
     def turn(self) -> None:
         """One round: do what came, and look for what is too old."""
         if not self._inbox:
-            self._inbox += self._intake.take(_IDLE_SECONDS)
-        while self._inbox and not self._stopping.is_set():  # what the absence of a server interrupts stays in it
-            self._begin(self._inbox[0])
-            self._inbox.popleft()
+            self._inbox.add(self._intake.take(_IDLE_SECONDS))
+        for delivery in self._inbox.deliveries:
+            if self._stopping.is_set():
+                return
+            self._inbox.handle(self._begin, [delivery])
         if self._rules.max_age_seconds is not None and monotonic() >= self._aged_due:
             self._remove_aged(self._rules.max_age_seconds)
             self._aged_due = monotonic() + _ASK_EVERY_SECONDS
 
-    def _begin(self, delivery: Delivery) -> None:
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        [delivery] = deliveries
         try:
             cleanup = wire.load_cleanup(delivery.body, self._store.keyring.secret)
         except wire.BadMessage as error:

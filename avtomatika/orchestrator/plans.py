@@ -121,12 +121,8 @@ class ServedPlans:
 
     # ------------------------------------------------------------ by the clock
 
-    def keep_when_due(self) -> None:
+    def keep(self) -> None:
         """Announce what is ours, take over what nobody serves, remove what nobody needs. Raises Unavailable."""
-        if monotonic() >= self.due:
-            self._keep()
-
-    def _keep(self) -> None:
         self.due = monotonic() + self._every_seconds
         known = self._plans.announce(self._names)
         self.declare_missing()

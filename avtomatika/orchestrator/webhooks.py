@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from avtomatika.broker import Delivery, Intake
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Failures
 from avtomatika.core.job import HistoryEntry, Json
 from avtomatika.errors import Unavailable
 from avtomatika.schemas.webhooks import body_of, headers_of
@@ -20,6 +21,7 @@ from avtomatika.schemas.wire import BadMessage, WebhookMessage, load_webhook
 from avtomatika.store import WebhookRecords
 from avtomatika.store.messages import webhook_message
 
+from .inbox import Inbox
 from .posting import NotDelivered, Poster, Target
 from .receivers import Receivers, is_too_late, next_attempt_in
 from .runner import Call, Outcome, Runner
@@ -52,7 +54,7 @@ class Webhooks:
         self._secret = secret
         self._receivers = Receivers()
         self._runner = Runner(timeout_seconds=2 * poster.timeout_seconds)
-        self._inbox: deque[Delivery] = deque()
+        self._inbox = Inbox(intake)
         self._ended: deque[Outcome] = deque()
         self._warned = False
         self._stopping = False
@@ -63,29 +65,27 @@ class Webhooks:
 
     def run(self) -> None:
         """Work until :meth:`stop`; while the server is away, wait for it."""
-        failures = 0
+        failures = Failures(logger, "webhooks wait")
         while not self._stopping:
             try:
                 self.turn()
-                failures = 0
-            except Unavailable as error:
-                failures += 1
-                logger.warning("%s; webhooks wait", error)
-                self._intake.wait(pause_seconds(failures))
+                failures.over()
+            except Exception as error:  # whatever it is: nobody else sends these
+                self._intake.wait(failures.met(error))
         self._finish()
 
     def turn(self) -> None:
         """One round: take what came, send what may be sent, write down what became of it."""
         if not self._inbox:
-            self._inbox += self._intake.take(_BUSY_SECONDS if self._runner.busy else _IDLE_SECONDS)
-        while self._inbox:  # what the server's absence interrupts stays in it
-            self._begin(self._inbox[0])
-            self._inbox.popleft()
+            self._inbox.add(self._intake.take(_BUSY_SECONDS if self._runner.busy else _IDLE_SECONDS))
+        for delivery in self._inbox.deliveries:
+            self._inbox.handle(self._begin, [delivery])
         self._collect(0)
 
     # ------------------------------------------------------------ out
 
-    def _begin(self, delivery: Delivery) -> None:
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        [delivery] = deliveries
         try:
             webhook = load_webhook(delivery.body, self._records.keyring.secret)
         except BadMessage as error:
@@ -128,7 +128,12 @@ class Webhooks:
             self._receivers.ended(outcome.owner.target.origin, was_away=was_away, now=monotonic())
             self._ended.append(outcome)
         while self._ended:  # what the server's absence interrupts stays in it
-            self._conclude(self._ended[0])
+            try:
+                self._conclude(self._ended[0])
+            except Unavailable:
+                raise
+            except Exception as error:
+                self._inbox.bury([self._ended[0].owner.delivery], error)
             self._ended.popleft()
 
     def _conclude(self, outcome: Outcome) -> None:
@@ -162,7 +167,7 @@ class Webhooks:
         """Write down what ends within a moment; the rest comes again."""
         deadline = monotonic() + _LAST_SECONDS
         try:
-            self._intake.hand_back(self._inbox)
+            self._intake.hand_back(self._inbox.deliveries)
             while self._runner.busy and monotonic() < deadline:
                 self._collect(_IDLE_SECONDS)
             self._collect(0)

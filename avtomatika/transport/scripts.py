@@ -41,6 +41,11 @@ class Call:
     def command(self) -> tuple[Argument, ...]:
         return ("EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
 
+    @property
+    def command_with_text(self) -> tuple[Argument, ...]:
+        """The same for a server that does not know the script, or may forget it at any moment."""
+        return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
+
 
 ACK = Script.read("ack", "held")
 BEAT = Script.read("beat", "pulse")

@@ -46,8 +46,7 @@ class Server:
             try:
                 return self.execute(call.command)
             except NoScriptError:
-                self.execute(("SCRIPT", "LOAD", call.script.text))
-                return self.execute(call.command)
+                return self.execute(call.command_with_text)
         except ResponseError as error:
             if is_foreign(error):
                 raise self._explained(call.keys) from error
@@ -61,9 +60,8 @@ class Server:
         answers = self.pipeline([call.command for call in calls], when_sent=when_sent)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            scripts = {calls[index].script for index in unknown}
-            self.pipeline([("SCRIPT", "LOAD", script.text) for script in scripts])
-            for index, answer in zip(unknown, self.pipeline([calls[index].command for index in unknown]), strict=True):
+            again = self.pipeline([calls[index].command_with_text for index in unknown])
+            for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         for index, answer in enumerate(answers):
             if isinstance(answer, ResponseError) and is_foreign(answer):

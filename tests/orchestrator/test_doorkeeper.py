@@ -10,6 +10,7 @@ import redis
 from avtomatika import Blueprint, broker
 from avtomatika.core.events import (
     ChildEnded,
+    ChildQuarantined,
     DeadLetter,
     DeadlineExceeded,
     Decision,
@@ -116,6 +117,7 @@ FORGED: dict[str, tuple[Callable[[str, str], Event], str]] = {
     "approval": (lambda job_id, task_id: Decision(job_id, f"{job_id}.1", "approved", by="w"), "_approval"),
     "deadline": (lambda job_id, task_id: DeadlineExceeded(job_id), "_timer"),
     "child": (lambda job_id, task_id: ChildEnded(job_id, f"{job_id}-1", "finished"), "_child"),
+    "child in quarantine": (lambda job_id, task_id: ChildQuarantined(job_id, f"{job_id}-1", 1, {}), "_child"),
 }
 
 
