@@ -96,6 +96,15 @@ def group_of(task_id: str) -> str:
     return task_id.rpartition(".")[0]
 
 
+def job_of(task_id: str) -> str:
+    """The id of the job that a task belongs to.
+
+    >>> job_of("g0-1.4.12")
+    'g0-1'
+    """
+    return task_id.rsplit(".", 2)[0]
+
+
 def branch_of(task_id: str) -> int:
     """The number of a task in its fan-out, 0 for one that stands alone and for what is no id of a task.
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from avtomatika.broker import Delivery, Intake
 from avtomatika.core.events import Result
+from avtomatika.core.job import job_of
 from avtomatika.errors import Unauthorized
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
@@ -88,11 +89,12 @@ class Doorkeeper:
         return found
 
     def _refuse(self, delivery: Delivery, error: wire.Forged) -> None:
-        """The job gets a note. It is told no more, for whom to tell was written by the same hand; unless it would wait
-        for ever: then its task is given out again."""
+        """Its job hears of an answer to a task that was really given: a note says why it is refused, and the task is
+        given out again. Any other message names jobs as it likes, so nothing is written to them."""
         logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-        event_type = "task_result_ignored" if error.kind == "result" else "event_ignored"
-        self._store.note(error.job_id, {"event_type": event_type, "kind": error.kind, "reason": error.reason})
+        if error.is_answer:
+            note = {"event_type": "task_result_ignored", "kind": error.kind, "reason": error.reason}
+            self._store.note(error.job_id, note)
         reason = f"{REFUSED}{error.reason}" if error.is_answer else "forged"
         self._intake.bury(delivery, reason=reason, error=str(error), tell=error.is_answer)
 
@@ -105,6 +107,8 @@ class Doorkeeper:
             return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
             raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")
+        if job_of(body["task_id"]) != job_id:
+            raise wire.Forged(kind, job_id=job_id, reason="its task is of another job")
         worker_id = body.get("worker_id")
         try:
             skills = self._skills_of(worker_id, text)

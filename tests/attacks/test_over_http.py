@@ -279,7 +279,7 @@ def test_who_is_revoked_is_out_within_three_seconds(
         assert one.ask("POST", "/auth/token").status_code == 403
         assert refresh(one, pair).status_code == 403
         assert one.answer(task).status_code == 401
-        assert "token is not right" in house.notes(job_id)[0]["reason"]
+        assert house.notes(job_id) == []
 
         taken_over = two.take()
         assert taken_over["task_id"] == task["task_id"]

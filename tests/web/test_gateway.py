@@ -466,7 +466,7 @@ def test_a_clients_token_opens_nothing_here(alice: FlaskClient) -> None:
     assert alice.post("/_worker/workers/register", json={"worker_id": "alice"}).status_code == 401
 
 
-def test_who_is_revoked_while_working_is_refused_and_the_result_noted(
+def test_who_is_revoked_while_working_is_refused_and_its_result_writes_nothing(
     one: FakeWorker, job_id: str, store: Store, workers_toml: Path, clock: Clock
 ) -> None:
     one.register()
@@ -477,9 +477,7 @@ def test_who_is_revoked_while_working_is_refused_and_the_result_noted(
 
     assert one.beat(task["task_id"]).status_code == 401
     assert one.answer(task).status_code == 401
-    [note] = store.notes(job_id)
-    assert (note["event_type"], note["worker_id"]) == ("task_result_ignored", "one")
-    assert "token-of-worker-one" not in json.dumps(store.notes(job_id))
+    assert store.notes(job_id) == []
 
 
 def test_a_poll_of_who_is_revoked_meanwhile_gets_no_task(
@@ -806,3 +804,40 @@ def test_a_worker_adopts_for_itself_alone(one: FakeWorker, taken: tuple[Intake, 
     crossed = one.client.post("/_worker/workers/one/tasks/adopt", json={"worker_id": "two", **claim(taken)})
 
     assert [refused.status_code, crossed.status_code] == [401, 401]
+
+
+def test_requests_with_a_wrong_token_write_nothing(one: FakeWorker, job_id: str, store: Store, redis_url: str) -> None:
+    task = one.poll().json
+    body = {"job_id": job_id, "task_id": task["task_id"], "worker_id": "one", "attempt": {"junk": "A" * 100_000}}
+    requests = [
+        ("POST", "/_worker/tasks/result", body),
+        ("POST", "/_worker/workers/register", {"worker_id": "one", "supported_skills": []}),
+        ("PATCH", "/_worker/workers/one", {"current_tasks": []}),
+        ("GET", "/_worker/workers/one/tasks/next", None),
+        ("POST", "/_worker/workers/one/tasks/adopt", {"worker_id": "one", "consumer": "c", "tasks": []}),
+        ("POST", "/_worker/events", {"worker_id": "one", "event_type": "progress", "target_task_id": task["task_id"]}),
+        ("POST", "/_worker/auth/token", {}),
+        ("POST", "/_worker/auth/token/refresh", {"refresh_token": "made-up"}),
+    ]
+    headers = {"X-Worker-ID": "one", "X-Worker-Token": "wrong"}
+    with redis.Redis.from_url(redis_url) as server:
+        before = (
+            {*server.keys()},
+            server.hgetall(f"avt:job:{job_id}"),
+            server.lrange(f"avt:job:{job_id}:history", 0, -1),
+        )
+        answers = [one.client.open(path, method=method, json=sent, headers=headers) for method, path, sent in requests]
+        after = {*server.keys()}, server.hgetall(f"avt:job:{job_id}"), server.lrange(f"avt:job:{job_id}:history", 0, -1)
+
+    assert [answer.status_code for answer in answers] == [401] * 6 + [403] * 2
+    assert after == before
+    assert store.notes(job_id) == []
+
+
+def test_a_result_is_noted_in_no_job_that_its_task_is_not_of(one: FakeWorker, job_id: str, store: Store) -> None:
+    task = one.poll().json
+
+    answer = one.answer({"job_id": job_id, "task_id": f"g0-another.{task['task_id'].split('.', 1)[1]}"})
+
+    assert answer.json["status"] == "ignored"
+    assert store.notes(job_id) == []

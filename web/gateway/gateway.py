@@ -12,7 +12,7 @@ import orjson
 
 from avtomatika import broker
 from avtomatika.core.events import Result
-from avtomatika.core.job import Json
+from avtomatika.core.job import Json, job_of
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.log_limits import LogLimit
@@ -137,7 +137,7 @@ class Gateway:
             if self.held.settle(held, outgoing, digest=digest) is not Settled.LOST:
                 return {"status": "accepted"}
             reason = "the task is somebody else's now, or was answered"
-        self._note(answer, worker_id, reason=str(reason))
+        self._note(answer["job_id"], task_id, worker_id, reason=str(reason))
         return {"status": "ignored", "reason": "not_held", "message": str(reason)}
 
     def hear(self, worker_id: str, task_id: str, told: dict[str, Any]) -> dict[str, Json]:
@@ -160,21 +160,16 @@ class Gateway:
             logger.warning("worker %s is refused: %s", shown, reason)
 
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
-        """Note a result that is not by whom it should be, if the task is that worker's."""
+        """Note a result with a wrong signature, if the worker, whose token is right, holds the task that it names."""
         [held] = self.held.find([str(answer.get("task_id"))])
         if held is not None and held.worker_id == worker_id:
-            self._note({"job_id": held.task.job_id, **answer}, worker_id, reason=reason)
+            self._note(held.task.job_id, held.task.task_id, worker_id, reason=reason)
 
-    def _note(self, answer: dict[str, Any], worker_id: str, *, reason: str) -> None:
-        logger.warning("task %s: the result of worker %s is refused: %s", answer["task_id"], worker_id, reason)
-        note = {
-            "event_type": "task_result_ignored",
-            "task_id": answer["task_id"],
-            "attempt": answer.get("attempt"),
-            "worker_id": worker_id,
-            "reason": reason,
-        }
-        self.held.note(str(answer["job_id"]), note)
+    def _note(self, job_id: str, task_id: str, worker_id: str, *, reason: str) -> None:
+        logger.warning("task %s: the result of worker %s is refused: %s", task_id, worker_id, reason)
+        if job_of(task_id) == job_id:
+            note = {"event_type": "task_result_ignored", "task_id": task_id, "worker_id": worker_id, "reason": reason}
+            self.held.note(job_id, note)
 
     def admit(self, worker_id: str, token: str) -> WorkerAccess:
         """Raises Unauthorized unless *token* is the worker's."""

@@ -57,15 +57,9 @@ def admit() -> None:
         return  # its body says who asks
     worker_id, token = _headers()
     in_path = (request.view_args or {}).get("worker_id", worker_id)
-    try:
-        if in_path != worker_id:
-            raise Unauthorized("X-Worker-ID and the path name different workers")
-        g.access = _gateway().admit(worker_id, token)
-    except Unauthorized:
-        if request.endpoint == f"{GATEWAY_ROUTES}.{take_result.__name__}":
-            answer = unread_answer(request.get_data())
-            _gateway().note_refused(worker_id, answer, reason="the worker's token is not right")
-        raise
+    if in_path != worker_id:
+        raise Unauthorized("X-Worker-ID and the path name different workers")
+    g.access = _gateway().admit(worker_id, token)
 
 
 @routes.post("/workers/register")
