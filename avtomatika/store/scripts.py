@@ -15,7 +15,7 @@ from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.transport import Router, Server
-from avtomatika.transport.scripts import Call, Script
+from avtomatika.transport.scripts import EXPECT, Call, Script
 
 from .keys import Keys
 
@@ -29,7 +29,7 @@ _BEGINS = "#!lua\n"
 
 
 def _read(name: str, header: str) -> Script:
-    text = header + (_FOLDER / f"{name}.lua").read_text()
+    text = "\n".join((header + EXPECT, (_FOLDER / f"{name}.lua").read_text()))
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

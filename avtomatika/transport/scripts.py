@@ -1,4 +1,7 @@
-"""The Lua scripts. Each names its keys and arguments at its top; parts are put in front of those that use them."""
+"""The Lua scripts. Each names its keys and arguments at its top; parts are put in front of those that use them.
+
+A script writes everything or nothing: it reads and checks first, with ``expect`` the types of keys that it only writes.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ _FOLDER = Path(__file__).parent / "lua"
 _FINISHES = "#!lua flags=allow-oom\n"
 #: ... and refuses, before it writes anything, what begins something.
 _BEGINS = "#!lua\n"
+#: In front of every script.
+EXPECT = (_FOLDER / "expect.lua").read_text()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Script:
 
     @classmethod
     def read(cls, name: str, *parts: str, header: str = _FINISHES) -> Script:
-        text = header + "\n".join((_FOLDER / f"{part}.lua").read_text() for part in (*parts, name))
+        text = "\n".join((header + EXPECT, *((_FOLDER / f"{part}.lua").read_text() for part in (*parts, name))))
         return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -4,6 +4,8 @@
 -- ARGV: ms after which a plan is forgotten, then the plans that are served, '<blueprint>@<plan8>' each; none to look only.
 -- Answers {now in ms, {plan, when it was announced last, ...}, {abandoned plan, ...}}.
 
+expect('zset', KEYS[1])
+expect('zset', KEYS[2])
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 for place = 2, #ARGV do

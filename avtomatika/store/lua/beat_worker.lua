@@ -4,6 +4,8 @@
 -- ARGV: id, beat or '', seconds until it is forgotten, 1 where it takes its tasks here, files that it has at hand or ''.
 -- Answers 0 for one that is not known.
 
+expect('hash', KEYS[1])
+expect('zset', KEYS[2])
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))

@@ -45,7 +45,11 @@ end
 local branch = redis.call('HMGET', KEYS[7], 'prefix', ARGV[7] .. '/checked')
 if branch[1] ~= ARGV[8] or branch[2] then return 'ORDINARY' end
 if (redis.call('HGET', KEYS[10], ':version') or '') ~= ARGV[11] then return 'REROUTE' end
-redis.call('XLEN', KEYS[11])
+expect('stream', KEYS[11])
+expect('hash', KEYS[8])
+expect('hash', KEYS[6])
+expect('list', KEYS[2])
+expect('zset', KEYS[5])
 
 redis.call('HSET', KEYS[8], ARGV[7], ARGV[9])
 redis.call('RPUSH', KEYS[2], job[1] .. ' ' .. now .. ' ' .. ARGV[10])

@@ -128,8 +128,23 @@ for index = 1, bindings do
   end
 end
 
--- Where a key holds something foreign this raises, while nothing is written yet.
-for index = 1, payloads do redis.call('XLEN', KEYS[stream_key + index]) end
+-- Only what this step writes: most write few of their keys.
+expect('list', KEYS[2])
+if opened + closed > 0 then expect('hash', KEYS[3]) end
+if timers + cancelled > 0 or ARGV[9] == '1' then
+  expect('zset', KEYS[6])
+  expect('hash', KEYS[7])
+end
+if ARGV[7] ~= '' then expect('zset', KEYS[8]) end
+if revoked > 0 then expect('zset', KEYS[9]) end
+if KEYS[10] ~= KEYS[11] then expect_keys('zset', 10, 11) end
+if ended + kept > 0 or ARGV[9] == '1' or ARGV[10] ~= '' then expect_keys('hash', 12, 13) end
+expect_keys('stream', stream_key + 1, cause_key)
+if children > 0 then
+  expect('hash', KEYS[child_key + 1])
+  expect('list', KEYS[child_key + 2])
+  expect_keys('zset', child_key + 3, #KEYS)
+end
 
 -- From here on everything is written.
 local now = clock_ms()

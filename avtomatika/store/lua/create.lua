@@ -4,8 +4,8 @@
 -- KEYS: idempotency key, quota of the client (the first job where there is no key, or no quota), binding hash, stream of the
 --       first messages, timers, timer messages, then of each job: job, history, indexes.
 -- ARGV: hash of the body ('' without an idempotency key, which lives as long as its jobs), binding version, most jobs in a
---       month ('' for any number), when the month's count goes (s), number of jobs, then of each job: id, status, doc, init, payload, number of indexes, number of timers, timers (name, ms, message), number of
---       history entries, history entries.
+--       month ('' for any number), when the month's count goes (s), number of jobs, then of each job: id, status, doc, init,
+--       payload, number of indexes, number of timers, timers (name, ms, message), number of history entries, history entries.
 -- Answers {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
 if ARGV[1] ~= '' then
@@ -18,6 +18,36 @@ end
 if redis.call('EXISTS', KEYS[7]) == 1 then return {'EXISTS', ''} end
 if (redis.call('HGET', KEYS[3], ':version') or '') ~= ARGV[2] then return {'REROUTE', ''} end
 local jobs = tonumber(ARGV[5])
+
+local at, key = 6, 7
+local function next_argument()
+  at = at + 1
+  return ARGV[at - 1]
+end
+
+-- All jobs are read, and the types of their keys checked, before anything is written.
+local news = {}
+for number = 1, jobs do
+  local new = {job = KEYS[key], history = KEYS[key + 1], indexes = {}, timers = {}, entries = {}}
+  new.id, new.status, new.doc, new.init = next_argument(), next_argument(), next_argument(), next_argument()
+  new.payload = next_argument()
+  expect('hash', new.job)
+  expect('list', new.history)
+  key = key + 2
+  for place = 1, tonumber(next_argument()) do
+    expect('zset', KEYS[key])
+    new.indexes[place], key = KEYS[key], key + 1
+  end
+  for place = 1, tonumber(next_argument()) do
+    new.timers[place] = {name = next_argument(), delay = next_argument(), message = next_argument()}
+  end
+  for place = 1, tonumber(next_argument()) do new.entries[place] = next_argument() end
+  news[number] = new
+end
+expect('stream', KEYS[4])
+expect('zset', KEYS[5])
+expect('hash', KEYS[6])
+
 if ARGV[3] ~= '' then
   local created = tonumber(redis.call('GET', KEYS[2]) or 0)
   if created + jobs > tonumber(ARGV[3]) then return {'QUOTA', tostring(created)} end
@@ -27,32 +57,20 @@ end
 
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local now = string.format('%.0f', now_ms)
-local key, at, ids = 7, 6, {}
-
-local function next_argument()
-  at = at + 1
-  return ARGV[at - 1]
-end
-
-for number = 1, jobs do
-  local id, status, doc, init, payload = next_argument(), next_argument(), next_argument(), next_argument(), next_argument()
-  local job, history = KEYS[key], KEYS[key + 1]
-  key = key + 2
-  redis.call('HSET', job, 'v', 1, 'status', status, 'doc', doc, 'init', init, 'created', now, 'updated', now)
-  if ARGV[1] ~= '' then redis.call('HSET', job, 'idempotency', KEYS[1]) end
-  for _ = 1, tonumber(next_argument()) do
-    redis.call('ZADD', KEYS[key], now, id)
-    key = key + 1
+local now, ids = string.format('%.0f', now_ms), {}
+for number, new in ipairs(news) do
+  redis.call(
+    'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now
+  )
+  if ARGV[1] ~= '' then redis.call('HSET', new.job, 'idempotency', KEYS[1]) end
+  for _, index in ipairs(new.indexes) do redis.call('ZADD', index, now, new.id) end
+  for _, timer in ipairs(new.timers) do
+    redis.call('ZADD', KEYS[5], string.format('%.0f', now_ms + timer.delay), timer.name)
+    redis.call('HSET', KEYS[6], timer.name, timer.message)
   end
-  for _ = 1, tonumber(next_argument()) do
-    local name, delay, message = next_argument(), next_argument(), next_argument()
-    redis.call('ZADD', KEYS[5], string.format('%.0f', now_ms + delay), name)
-    redis.call('HSET', KEYS[6], name, message)
-  end
-  for _ = 1, tonumber(next_argument()) do redis.call('RPUSH', history, '1 ' .. now .. ' ' .. next_argument()) end
-  redis.call('XADD', KEYS[4], '*', 'p', payload)
-  ids[number] = id
+  for _, entry in ipairs(new.entries) do redis.call('RPUSH', new.history, '1 ' .. now .. ' ' .. entry) end
+  redis.call('XADD', KEYS[4], '*', 'p', new.payload)
+  ids[number] = new.id
 end
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' ')) end
 return {'OK', ''}

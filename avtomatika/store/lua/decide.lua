@@ -10,6 +10,7 @@ if job[3] and string.sub(job[3], 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
 end
 if job[1] ~= 'waiting_for_human' or job[2] ~= ARGV[1] then return {'OVER', job[1]} end
 if (redis.call('HGET', KEYS[2], ':version') or '') ~= ARGV[3] then return {'REROUTE', job[1]} end
+expect('stream', KEYS[3])
 redis.call('HSET', KEYS[1], 'decided', ARGV[1] .. ' ' .. ARGV[2])
 redis.call('XADD', KEYS[3], '*', 'p', ARGV[4])
 return {'OK', job[1]}

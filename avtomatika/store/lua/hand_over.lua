@@ -11,6 +11,8 @@ if (redis.call('HGET', KEYS[5], ':version') or '') ~= ARGV[9] then return 'REROU
 local traits = redis.call('HGET', KEYS[4], ARGV[10])
 if not traits or not string.find(traits, ARGV[11], 1, true) then return 'REROUTE' end
 
+expect('set', KEYS[3])
+expect('stream', KEYS[6])
 local clock = redis.call('TIME')
 redis.call('XCLAIM', KEYS[1], 'avt', ARGV[3], 0, ARGV[2], 'JUSTID')
 redis.call('DEL', KEYS[2])

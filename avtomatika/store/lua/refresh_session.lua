@@ -5,6 +5,9 @@
 
 local record = redis.call('HMGET', KEYS[1], 'worker', 'basis', 'family', 'used')
 if not record[1] or redis.call('EXISTS', KEYS[2]) == 0 then return 'UNKNOWN' end
+expect('hash', KEYS[3])
+expect('hash', KEYS[4])
+expect('hash', KEYS[5])
 local now = tonumber(redis.call('TIME')[1])
 if record[4] and now - tonumber(record[4]) > tonumber(ARGV[2]) then
   redis.call('DEL', KEYS[2])

@@ -2,6 +2,7 @@
 --
 -- KEYS: worker, workers.    ARGV: id, record, seconds until it is forgotten.
 
+expect('zset', KEYS[2])
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 local kept = redis.call('HMGET', KEYS[1], 'turn', 'reputation', 'judged')

@@ -3,6 +3,8 @@
 -- KEYS: stream of the task, held task, tasks of the worker.    ARGV: consumer of the worker, entry, ttl ms, task.
 -- Answers 1, or 0 where the worker has it no more.
 
+expect('hash', KEYS[2])
+expect('set', KEYS[3])
 local pending = redis.pcall('XPENDING', KEYS[1], 'avt', ARGV[2], ARGV[2], 1, ARGV[1])
 if pending.err or not pending[1] then
   redis.call('SREM', KEYS[3], ARGV[4])

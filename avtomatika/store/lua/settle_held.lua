@@ -12,6 +12,8 @@ if (redis.call('HGET', KEYS[6], ':version') or '') ~= ARGV[7] then return 'REROU
 local traits = redis.call('HGET', KEYS[5], ARGV[8])
 if not traits or not string.find(traits, ARGV[9], 1, true) then return 'REROUTE' end
 
+expect('set', KEYS[3])
+expect('stream', KEYS[7])
 redis.call('XADD', KEYS[7], '*', 'p', ARGV[10])
 redis.call('XACK', KEYS[4], 'avt', ARGV[2])
 redis.call('XDEL', KEYS[4], ARGV[2])

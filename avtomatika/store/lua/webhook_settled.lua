@@ -9,6 +9,9 @@ if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_
 
 local version = redis.call('HGET', KEYS[1], 'v')
 if version then
+  expect('list', KEYS[2])
+  expect('hash', KEYS[3])
+  expect('stream', KEYS[5])
   local clock = redis.call('TIME')
   local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
   redis.call('RPUSH', KEYS[2], version .. ' ' .. now .. ' ' .. ARGV[4])

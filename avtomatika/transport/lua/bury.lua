@@ -11,10 +11,11 @@ if #KEYS > 3 then
   for index = 5, #KEYS do
     local traits = redis.call('HGET', KEYS[3], ARGV[2 * index - 1])
     if not traits or not string.find(traits, ARGV[2 * index], 1, true) then return 'REROUTE' end
-    redis.call('XLEN', KEYS[index])  -- raises, while nothing is written yet, where the key holds something foreign
+    expect('stream', KEYS[index])
   end
 end
 
+expect('stream', KEYS[2])
 local clock = redis.call('TIME')
 local at = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]

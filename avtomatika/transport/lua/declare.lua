@@ -5,6 +5,10 @@
 --       bindings and these.
 -- Answers {'OK'} | {'OTHER_TYPE', exchange, its type}.
 
+expect('hash', KEYS[1])
+expect('hash', KEYS[2])
+expect_keys('hash', 4, #KEYS)
+expect('stream', KEYS[3])
 local exchanges, queues = tonumber(ARGV[1]), tonumber(ARGV[2])
 for index = 3, 1 + 2 * exchanges, 2 do
   local declared = redis.call('HGET', KEYS[1], ARGV[index])

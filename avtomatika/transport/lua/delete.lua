@@ -4,6 +4,12 @@
 -- ARGV: queue, 'expired' or 'empty' to do it only where the queue is that, how many keys of the queue, then the bindings.
 -- Answers 1, or 0 where it is in use.
 
+local first = 4 + ARGV[3]
+expect('hash', KEYS[1])
+expect('hash', KEYS[2])
+expect_keys('hash', first, #KEYS)
+expect('zset', KEYS[3])
+
 if ARGV[2] == 'expired' then
   local clock = redis.call('TIME')
   local due = redis.call('ZSCORE', KEYS[3], ARGV[1])
@@ -21,7 +27,6 @@ end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires')
 redis.call('ZREM', KEYS[3], ARGV[1])
-local first = 4 + ARGV[3]
 for key = 4, first - 1 do redis.call('UNLINK', KEYS[key]) end
 for key = first, #KEYS do
   if redis.call('HDEL', KEYS[key], ARGV[key - first + 4]) == 1 then

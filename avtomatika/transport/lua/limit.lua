@@ -8,6 +8,9 @@
 local traits = redis.call('HGET', KEYS[1], ARGV[1])
 if not traits then return 0 end
 
+expect('hash', KEYS[3])
+expect('zset', KEYS[4])
+expect('stream', KEYS[2])
 local known = traits
 for index, limit in ipairs({{'t', 'ttl'}, {'e', 'expires'}}) do
   local value = ARGV[1 + index]

@@ -4,6 +4,7 @@
 -- ARGV: exchange, id and ordinal of the last entry read, how many at most, how long messages live (ms) or ''.
 -- Answers {missed, ordinal and id of the last entry read now, (id, payload)...}.
 
+expect('stream', KEYS[1])
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2] .. '/' .. ARGV[3]) end
 local entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', ARGV[4])
 if #entries == 0 then return {0, ARGV[3], ARGV[2]} end

@@ -2,6 +2,9 @@
 --
 -- KEYS: sorted set of delays, hash of delayed messages, streams.    ARGV: most to remove a stream.    Answers how many went.
 
+expect('zset', KEYS[1])
+expect('hash', KEYS[2])
+expect_keys('stream', 3, #KEYS)
 local removed = redis.call('ZCARD', KEYS[1])
 redis.call('DEL', KEYS[1], KEYS[2])
 for index = 3, #KEYS do

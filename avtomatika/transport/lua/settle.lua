@@ -39,12 +39,12 @@ for index = 1, messages do
     if ARGV[base + 4] ~= '' and not string.find(traits, 'd', 1, true) then return {'REROUTE'} end
     lives[index] = time_to_live(KEYS[3], queue, traits, ARGV[base + 5])
   end
-  -- Where a key holds something foreign these raise, while nothing is written yet.
   if ARGV[base + 4] == '' then
-    redis.call('XLEN', KEYS[places[index]])
+    expect('stream', KEYS[places[index]])
   else
-    redis.call('ZCARD', KEYS[places[index]])
-    redis.call('HLEN', KEYS[places[index] + 1])
+    expect('zset', KEYS[places[index]])
+    expect('hash', KEYS[places[index] + 1])
+    expect('stream', KEYS[2])
   end
 end
 

@@ -7,6 +7,8 @@
 
 local consumer, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local streams = #KEYS - 2
+expect('hash', KEYS[1])
+expect('zset', KEYS[2])
 local now, resume = beat(KEYS[1], lease)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 

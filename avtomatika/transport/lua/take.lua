@@ -12,9 +12,11 @@
 
 local consumer, credit = ARGV[1], tonumber(ARGV[2])
 local streams, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
-acknowledge(5 + 2 * queues, 4 + streams, consumer)
 
+expect('zset', KEYS[2])
+expect_keys('stream', 3, 3 + streams)
 local traits = redis.call('HMGET', KEYS[1], unpack(ARGV, 5, 4 + queues))
+acknowledge(5 + 2 * queues, 4 + streams, consumer)
 for index = 1, queues do
   if (traits[index] or '') ~= ARGV[4 + queues + index] then
     local answer = {'TRAITS'}
@@ -25,7 +27,7 @@ end
 
 local answer, taken = {'OK'}, 0
 local room, largest = 524288, 1  -- bytes left for payloads; of the largest so far
-local any_revoked = redis.call('EXISTS', KEYS[2]) == 1
+local any_revoked = known_types[KEYS[2]] ~= 'none'
 
 local function read(stream, count)
   local reply = redis.pcall('XREADGROUP', 'GROUP', 'avt', consumer, 'COUNT', count, 'STREAMS', stream, '>')

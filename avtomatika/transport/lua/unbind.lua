@@ -1,5 +1,6 @@
 -- Removes bindings.    KEYS: the binding hash of each.    ARGV: the bindings.    Answers how many there were.
 
+expect_keys('hash', 1, #KEYS)
 local removed = 0
 for index, key in ipairs(KEYS) do
   if redis.call('HDEL', key, ARGV[index]) == 1 then
