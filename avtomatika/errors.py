@@ -158,8 +158,8 @@ class NoRoute(AvtomatikaError):
 
     code = "no_route"
 
-    def __init__(self, exchange: str, routing_key: str) -> None:
-        super().__init__(f"no queue is bound to exchange {exchange!r} with routing key {routing_key!r}")
+    def __init__(self, exchange: str, routing_key: str, message: str | None = None) -> None:
+        super().__init__(message or f"no queue is bound to exchange {exchange!r} with routing key {routing_key!r}")
         self.exchange = exchange
         self.routing_key = routing_key
 

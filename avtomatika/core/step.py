@@ -63,9 +63,9 @@ class Step:
 
     ``enter`` names the state whose handler must decide before the step is complete; ``opened`` and ``closed`` are
     ``(task_id, attempt)`` pairs; ``cancelled_timers`` are ids; ``revoked`` are groups of messages that nobody needs any
-    more, of whole tasks or of one attempt. ``ended`` are branches that ended in this step: whoever writes the last of all sends ``joined``.
-    ``drops_branches`` when the fan-out that there was is left. ``child`` is the first step of a job that is created
-    with this one. Where the event was ignored ``note`` is set, and nothing else is.
+    more, of whole tasks or of one attempt. ``ended`` are branches that ended in this step: whoever writes the last of
+    all sends ``joined``. ``drops_branches`` when the fan-out that there was is left. ``child`` is the first step of a
+    job that is created with this one. Where the event was ignored ``note`` is set, and nothing else is.
     """
 
     job: Job

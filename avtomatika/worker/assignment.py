@@ -100,8 +100,11 @@ class Assignment:
         return Stop.UNWANTED if result_timeout is not None and ran > result_timeout + _PATIENCE_SECONDS else None
 
     def fail(self, problem: BaseException) -> None:
-        """End it from without."""
-        self._raised(CancelledError() if self.stop is not None else problem)
+        """End it from without: with *problem*, or, where it was told to stop, as stopped."""
+        if self.stop is None:
+            self._raised(problem)
+        else:
+            self._stopped(self.stop, f"{self._why(self.stop)}; {problem}")
 
     def _tell(self, share: float, words: str) -> None:
         """How far transfers are, for whoever looks at the job."""
@@ -139,12 +142,20 @@ class Assignment:
     def _raised(self, problem: BaseException) -> None:
         task = self.task
         if isinstance(problem, CancelledError) and self.stop is not None:
-            logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, self.stop)
-            self.result = stopped(self.stop, task, worker_id=self.worker_id, duration_ms=self._ms)
+            self._stopped(self.stop, self._why(self.stop))
             return
         if not isinstance(problem, TaskError | CancelledError):
             logger.warning("task %s, attempt %d: %r", task.task_id, task.attempt, problem, exc_info=problem)
         self.result = raised(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
+
+    def _stopped(self, stop: Stop, why: str) -> None:
+        task = self.task
+        logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, why)
+        self.result = stopped(stop, why, task, worker_id=self.worker_id, duration_ms=self._ms)
+
+    def _why(self, stop: Stop) -> str:
+        is_known = stop is Stop.LATE and self.limit_seconds is not None
+        return f"{stop}: {self.limit_seconds:g} s" if is_known else str(stop)
 
     @property
     def _ms(self) -> int:

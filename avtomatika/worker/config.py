@@ -70,7 +70,7 @@ class WorkerConfig:
     addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
     mode: Mode = Mode.FAILOVER
     concurrency: int = 4
-    pool: str = "thread"
+    pool: str = "process"
     time_limit_seconds: float | None = None
     kill_after_seconds: float = 10.0
     max_tasks: int | None = None
@@ -98,7 +98,7 @@ class WorkerConfig:
             addresses=_addresses(values),
             mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
             concurrency=values.get("WORKER_CONCURRENCY", _at_least_one) or 4 * (os.cpu_count() or 1),
-            pool=values.get("WORKER_POOL", _pool) or "thread",
+            pool=values.get("WORKER_POOL", _pool) or "process",
             time_limit_seconds=values.get("WORKER_TIME_LIMIT", _positive),
             kill_after_seconds=_or(10.0, values.get("WORKER_KILL_AFTER", _not_negative)),
             max_tasks=values.get("WORKER_MAX_TASKS", _at_least_one),

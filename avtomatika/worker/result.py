@@ -51,10 +51,10 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
     return Result(task.job_id, task.task_id, task.attempt, "failure", None, error, worker_id, duration_ms)
 
 
-def stopped(why: Stop, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+def stopped(why: Stop, message: str, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
     """The result of a skill that ended because it was told to: cancelled, or late, which another try may mend."""
     status, code = ("cancelled", "CANCELLED") if why is Stop.UNWANTED else ("failure", TransientError.code)
-    error = _error(code, why)
+    error = _error(code, message)
     return Result(task.job_id, task.task_id, task.attempt, status, None, error, worker_id, duration_ms)
 
 

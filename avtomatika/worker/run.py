@@ -121,8 +121,10 @@ def _depot(config: WorkerConfig) -> Depot:
 
 
 def _processes(worker: Worker, config: WorkerConfig, depot: Depot) -> Processes:
-    child = Child(worker.skills, worker_id=config.worker_id, depot=depot)
-    recycling = Recycling(config.max_tasks, _memory_bytes(config))
+    is_limited = config.max_memory_mb is not None
+    child = Child(worker.skills, worker_id=config.worker_id, depot=depot, is_memory_limited=is_limited)
+    is_recycled = (config.max_tasks, config.max_memory_mb) != (None, None)
+    recycling = Recycling(config.max_tasks, _memory_bytes(config)) if is_recycled else None
     return Processes(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
 
 

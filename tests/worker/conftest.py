@@ -15,7 +15,7 @@ import redis
 from avtomatika import Blueprint, Worker, broker
 from avtomatika.broker import Delivery, Intake
 from avtomatika.core.events import Event, Result
-from avtomatika.core.plan import TASKS, WORKERS
+from avtomatika.core.plan import STEPS, TASKS, WORKERS
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import Files
 from avtomatika.schemas import wire
@@ -78,6 +78,11 @@ class Office:
         """Publish something that need not be a task."""
         with self._connection.Producer() as producer:
             self.publish(producer, body, task_type)
+
+    def bind(self, routing_key: str) -> None:
+        """Lead the results with *routing_key* to where the others go."""
+        with self._connection.channel() as channel:
+            channel.queue_bind(bp.plan.main_queue, STEPS, routing_key)
 
     def results(self, count: int) -> list[Result]:
         """The next *count* results, by task id, and acknowledged."""

@@ -12,6 +12,7 @@ from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
 from avtomatika.worker.links import broker as broker_link
+from avtomatika.worker.links import outbox
 from avtomatika.worker.links.broker import BrokerLink
 
 from .conftest import DEADLINE_SECONDS, Office, task
@@ -212,17 +213,29 @@ def test_a_task_of_no_skill_goes_to_the_dead_letters(office: Office, run_link: R
     assert b"there is no skill 'other' here" in letter[b"error"]
 
 
-def test_a_result_that_leads_nowhere_holds_up_no_other(office: Office, run_link: RunLink) -> None:
-    run_link(make_worker())
-    office.give({})
-    office.results(1)
+def test_a_result_waits_for_a_binding_that_is_missing_and_holds_up_no_other(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker(), concurrency=1)
+    late = replace(task(0, {"answer": {"n": 1}}), reply_prefix="video@00000000.late")
 
-    office.give_text(wire.dump_task(replace(task(0, {}), reply_prefix="video@00000000.nowhere")))
-    office.give({"answer": {"n": 1}})
-
+    office.give_text(wire.dump_task(late))
+    office.give({"answer": {"n": 2}})
     [result] = office.results(1)
+    office.bind("video@00000000.late.success")
+    [deferred] = office.results(1)
+
+    assert (result.data, deferred.data) == ({"n": 2}, {"n": 1})
+    assert office.depth("work") == 0
+
+
+def test_a_result_that_leads_nowhere_for_long_is_given_up(
+    office: Office, run_link: RunLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_MAX_DEFER_SECONDS", 0.0)
+    run_link(make_worker())
+    office.give_text(wire.dump_task(replace(task(0, {}), reply_prefix="video@00000000.nowhere")))
+
     [letter] = office.dead_letters("work")
-    assert result.data == {"n": 1}
+
     assert letter[b"reason"] == b"no_answer"
 
 

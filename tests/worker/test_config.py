@@ -23,7 +23,7 @@ def test_an_empty_environment_means_a_local_web_process() -> None:
     assert urls(config) == ["http://localhost:8080"]
     assert config.mode is Mode.FAILOVER
     assert config.concurrency == 4 * (os.cpu_count() or 1)
-    assert config.pool == "thread"
+    assert config.pool == "process"
     assert config.drain_timeout_seconds == 25
     assert config.lease_seconds == 30
     assert config.max_deliveries == 5

@@ -104,13 +104,13 @@ def test_a_second_signal_stops_at_once(
 
 def test_a_skill_that_kills_its_process_costs_one_attempt_and_the_worker_lives(start: Start, office: Office) -> None:
     process = start(WORKER_POOL="process", WORKER_CONCURRENCY="2")
-    office.give({"kill": signal.SIGKILL}, {"pid": True})
+    office.give({"kill": signal.SIGSEGV}, {"pid": True})
 
     killed, other = office.results(2)
     process.terminate()
     _, log = process.communicate(timeout=DEADLINE_SECONDS)
 
-    assert killed.error == {"code": "TRANSIENT_ERROR", "message": "the process of the skill was killed by SIGKILL"}
+    assert killed.error == {"code": "TRANSIENT_ERROR", "message": "the process of the skill was killed by SIGSEGV"}
     assert other.data["pid"] != process.pid
     assert process.returncode == 0
     assert "Traceback" not in log
@@ -130,7 +130,7 @@ def test_a_worker_tells_over_http_that_it_gets_on(start: Start, office: Office) 
 
 
 def test_a_worn_worker_begins_anew_under_the_same_number_and_loses_nothing(start: Start, office: Office) -> None:
-    process = start(WORKER_MAX_TASKS="3", WORKER_CONCURRENCY="1")
+    process = start(WORKER_POOL="thread", WORKER_MAX_TASKS="3", WORKER_CONCURRENCY="1")
     office.give(*[{"pid": True} for _ in range(8)])
 
     results = office.results(8)

@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
-from avtomatika import Worker
+from avtomatika import SkillSet, Worker
 from avtomatika.core.events import Result
 from avtomatika.files.depot import Depot
 from avtomatika.files.payload import PayloadFolder
@@ -58,6 +59,21 @@ async def async_work(params: dict[str, Any]) -> Any:
     return {"pid": os.getpid()}
 
 
+odd_skills = SkillSet()
+
+
+@odd_skills.middleware
+def with_a_set(context: Any, call: Callable[[Any], Result]) -> Result:
+    return replace(call(context), data={"seen": {1, 2}})
+
+
+@odd_skills.skill()
+def odd(params: dict[str, Any]) -> None: ...
+
+
+worker.include(odd_skills)
+
+
 @pytest.fixture
 def payload_dir(tmp_path: Path) -> Path:
     return tmp_path / "payloads"
@@ -73,7 +89,7 @@ def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
 
     def make(*, concurrency: int = 2, recycling: Recycling | None = None, **terms: Any) -> Runtime:
         depot = Depot(PayloadFolder(payload_dir), config=None)
-        zygote = Zygote(Child(worker.skills, worker_id="worker-1", depot=depot).work)
+        zygote = Zygote(Child(worker.skills, worker_id="worker-1", depot=depot, is_memory_limited=True).work)
         processes = Processes(zygote, at_most=concurrency, depot=depot, recycling=recycling)
         how = Terms(**({"processes": processes, "uses_processes": True} | terms))
         runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, depot=depot, terms=how)
@@ -159,7 +175,7 @@ def test_what_a_skill_raises_and_tells_comes_over(make_runtime: MakeRuntime) -> 
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"kill": signal.SIGKILL}, "was killed by SIGKILL"),
+        ({"kill": signal.SIGKILL}, "was killed by SIGKILL (the system may have run out of memory)"),
         ({"kill": signal.SIGUSR1}, "was killed by SIGUSR1"),
         ({"exit": 3}, "ended with exit code 3"),
         ({"exit": 0}, "ended with exit code 0"),
@@ -219,10 +235,11 @@ def test_what_takes_too_long_fails_for_this_time(make_runtime: MakeRuntime, is_d
     start(runtime, {"seconds": DEADLINE_SECONDS, "is_deaf": is_deaf}, {})
 
     late, quick = results(runtime, 2)
+    more = "; it went on, so its process was killed" if is_deaf else ""
 
     assert (late.status, late.error) == (
         "failure",
-        {"code": "TRANSIENT_ERROR", "message": "the time limit of the task is over"},
+        {"code": "TRANSIENT_ERROR", "message": f"the time limit of the task is over: 0.2 s{more}"},
     )
     assert quick.status == "success"
 
@@ -243,7 +260,7 @@ def test_from_the_third_delivery_on_a_task_is_alone_in_a_process(make_runtime: M
 
 def test_what_kills_its_process_where_it_is_alone_is_not_tried_again(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
-    start(runtime, {"kill": signal.SIGKILL}, {"seconds": 60}, skill="async_work", deliveries=3)
+    start(runtime, {"kill": signal.SIGUSR1}, {"seconds": 60}, skill="async_work", deliveries=3)
 
     runtime.cancel(lambda assignment: assignment.task.task_id == "g0-1.1.0")
 
@@ -252,7 +269,7 @@ def test_what_kills_its_process_where_it_is_alone_is_not_tried_again(make_runtim
     assert killed.error is not None
     assert (killed.error["code"], killed.error["message"]) == (
         "PERMANENT_ERROR",
-        "the process of the skill was killed by SIGKILL, where it was alone; earlier deliveries ended badly, too",
+        "the process of the skill was killed by SIGUSR1, where it was alone; earlier deliveries ended badly, too",
     )
 
 
@@ -286,6 +303,54 @@ def test_what_has_not_begun_can_be_withdrawn(make_runtime: MakeRuntime, tmp_path
     assert runtime.busy == 0
 
 
+def test_of_many_short_tasks_a_crash_costs_one(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=4)
+    start(runtime, *[{}] * 20)
+    results(runtime, 20)
+
+    start(runtime, *[{}] * 20, {"kill": signal.SIGUSR1}, *[{}] * 19)
+    found = results(runtime, 40)
+
+    assert [result.task_id for result in found if result.status == "failure"] == ["g0-1.20.0"]
+
+
+def test_a_long_task_of_a_short_skill_holds_up_no_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime(concurrency=4)
+    start(runtime, *[{}] * 40)
+    results(runtime, 40)
+
+    start(runtime, {"seconds": DEADLINE_SECONDS}, *[{}] * 11)
+    begun = monotonic()
+    found = results(runtime, 11)
+    runtime.cancel(lambda assignment: True)
+
+    assert [result.status for result in found] == ["success"] * 11
+    assert monotonic() - begun < DEADLINE_SECONDS / 2
+    assert results(runtime, 1)[0].task_id == "g0-1.0.0"
+
+
+def test_what_waits_behind_a_short_task_can_be_withdrawn(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=1)
+    start(runtime, *[{}] * 10)
+    results(runtime, 10)
+
+    start(runtime, {"seconds": 0.2}, {}, {})
+    withdrawn = runtime.withdraw()
+
+    assert len(withdrawn) + len(results(runtime, 3 - len(withdrawn))) == 3
+    assert runtime.busy == 0
+
+
+def test_a_result_that_json_cannot_represent_is_a_failure(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime()
+    start(runtime, {}, skill="odd")
+
+    [result] = results(runtime, 1)
+
+    assert result.error is not None
+    assert (result.status, result.error["code"]) == ("failure", "PERMANENT_ERROR")
+
+
 def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime()
     start(runtime, {"seconds": 600, "is_deaf": True, "begun": str(tmp_path / "begun")})
@@ -299,10 +364,11 @@ def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path
 
 
 def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(
-    make_runtime: MakeRuntime, payload_dir: Path
+    make_runtime: MakeRuntime, payload_dir: Path, tmp_path: Path
 ) -> None:
     runtime = make_runtime(concurrency=2)
-    start(runtime, {}, {"write": True, "seconds": 30})
+    start(runtime, {}, {"write": True, "seconds": 30, "begun": str(tmp_path / "begun")})
+    until((tmp_path / "begun").exists)
     deadline = monotonic() + DEADLINE_SECONDS
     [first] = [assignment.result for assignment in _first(runtime, deadline) if assignment.result]
 

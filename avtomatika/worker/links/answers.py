@@ -11,13 +11,13 @@ from typing import Any
 from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
 from avtomatika.core.signing import WorkerKey
-from avtomatika.errors import Unavailable
+from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.spool import Kept
 
 from .handoff import Handoff
-from .outbox import Letter
+from .outbox import Letter, send_each
 
 logger = logging.getLogger(__name__)
 
@@ -97,18 +97,29 @@ class Answers:
             self._handoff.abort()
 
     def _send_one_by_one(self, letters: deque[Letter]) -> None:
-        while letters:
-            letter = letters[0]
-            try:
-                [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
-                self._settled(letter, was_held)
-            except Unavailable:
+        for letter in send_each(letters, self._send_one):
+            self._give_up(letter, "its plan is not bound")
+
+    def _send_one(self, letter: Letter) -> None:
+        """Raises NoRoute where somebody still waits for a result that leads nowhere."""
+        try:
+            [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
+            self._settled(letter, was_held)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if isinstance(error, NoRoute) and self._is_wanted(letter):
                 raise
-            except Exception as error:
-                logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
-                if isinstance(letter.content, Assignment):
-                    self._intake.bury(letter.content.origin, reason="no_answer", error=str(error))
-            letters.popleft()
+            self._give_up(letter, str(error))
+
+    def _is_wanted(self, letter: Letter) -> bool:
+        content = letter.content
+        return not isinstance(content, Assignment) or content.origin.tag not in self._intake.unwanted
+
+    def _give_up(self, letter: Letter, error: str) -> None:
+        logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
+        if isinstance(letter.content, Assignment):
+            self._intake.bury(letter.content.origin, reason="no_answer", error=error)
 
     def _settled(self, letter: Letter, was_held: bool) -> None:
         if not was_held:

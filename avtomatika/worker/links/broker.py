@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika import broker
 from avtomatika.broker import Delivery, Intake
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import AvtomatikaError, NoRoute, Unavailable
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
@@ -148,7 +148,7 @@ class BrokerLink:
                     self._seat.recovered()  # else it would never have a turn again
                 failures = 0
                 self._turn(intake)
-            except Unavailable as error:
+            except Exception as error:  # whatever it is: this loop has to go on
                 failures += 1
                 self._pause(error, failures)
 
@@ -172,6 +172,7 @@ class BrokerLink:
         """Take a batch if it is our turn, say that we have it, begin with it. Where it raises Unavailable, nothing is
         lost."""
         if self._seat is None:
+            intake.set_credit(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
             self._take(intake, _IDLE_SECONDS)
             return
         turn = self._seat.take(_IDLE_SECONDS)
@@ -237,11 +238,12 @@ class BrokerLink:
             self._untold.clear()
         begin()
 
-    def _pause(self, error: Unavailable, failures: int) -> None:
+    def _pause(self, error: Exception, failures: int) -> None:
         if self._seat is not None:
             self._seat.failed()
         seconds = pause_seconds(failures)
-        logger.warning("%s; trying again in %.1f s", error, seconds)
+        trace = None if isinstance(error, AvtomatikaError) else error
+        logger.warning("%s; trying again in %.1f s", error, seconds, exc_info=trace)
         until = monotonic() + seconds
         while not self._stopping and monotonic() < until:
             sleep(_LOOK_SECONDS)

@@ -19,7 +19,7 @@ from avtomatika.worker.config import Address
 from avtomatika.worker.spool import Kept
 
 from .fellows import Fellows
-from .outbox import Letter
+from .outbox import Letter, send_each
 from .presence import Identity
 from .turns import Seat
 
@@ -53,9 +53,8 @@ class Deliveries:
         return letter
 
     def send(self, letters: deque[Letter]) -> None:
-        while letters:
-            self.bring(letters[0])
-            letters.popleft()
+        for letter in send_each(letters, self.bring):
+            self.in_hand.pop(letter.task_id, None)
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
         for each in progress:

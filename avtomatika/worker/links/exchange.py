@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from avtomatika.errors import InvalidRequest, NotFound, Unauthorized, Unavailable
+from avtomatika.errors import InvalidRequest, NoRoute, NotFound, Unauthorized, Unavailable
 from avtomatika.schemas.wire import MAX_BYTES
 from avtomatika.worker.config import Address
 
@@ -126,6 +126,8 @@ class Exchange:
                 raise Unauthorized(f"{self._address} does not let this worker in: {said}")
             case 404 if is_orchestrator:
                 raise NotFound("worker", str(self._address))
+            case 503 if is_orchestrator and answer is not None and answer["code"] == NoRoute.code:
+                raise NoRoute(str(self._address), "", said)
             case 400 | 413 | 415 | 422 if is_orchestrator:
                 raise InvalidRequest(f"{self._address} does not take what it was sent: {said}")
         raise Unavailable(

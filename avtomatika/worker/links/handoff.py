@@ -17,7 +17,7 @@ from avtomatika.worker.assignment import Assignment
 
 from .deliveries import Deliveries
 from .fellows import Fellows
-from .outbox import Letter
+from .outbox import Letter, send_each
 from .presence import Identity
 from .turns import Seat
 
@@ -77,9 +77,8 @@ class Handoff:
 
     def bring(self, letters: deque[Letter]) -> None:
         """Bring results of what went over, and take them out of *letters*; raises what says that they are to wait."""
-        while letters:
-            self._deliveries.bring(self._deliveries.write(letters[0].content))
-            letters.popleft()
+        given_up = send_each(letters, lambda letter: self._deliveries.bring(self._deliveries.write(letter.content)))
+        self.let_go(letter.content for letter in given_up)
 
     def let_go(self, assignments: Iterable[Assignment]) -> None:
         """Name these no more: the heartbeat that hands back gives them to others."""

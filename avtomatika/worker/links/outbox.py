@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, Protocol
 
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError
+from avtomatika.errors import AvtomatikaError, NoRoute
 from avtomatika.schemas import wire
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
@@ -28,16 +29,30 @@ _IDLE_SECONDS = 10.0
 _LAST_PAUSE_SECONDS = 0.1
 #: After so many tries a link that stops leaves to the spool what is there.
 _LAST_TRIES = 5
+#: Pause before a result is sent again that no queue is bound for ...
+_DEFER_SECONDS = 2.0
+#: ... and after how long it is given up.
+_MAX_DEFER_SECONDS = 24 * 3600.0
 
 
 @dataclass(slots=True, eq=False)
 class Letter:
-    """The result of an attempt, ready to be sent; *content* is its courier's, *place* where it lies in the spool."""
+    """The result of an attempt, ready to be sent; *content* is its courier's, *place* where it lies in the spool.
+
+    It is not sent before ``due_at``, of the monotonic clock.
+    """
 
     task_id: str
     attempt: int
     content: Any
     place: Path | None = None
+    due_at: float = 0.0
+    written_at: float = field(default_factory=monotonic)
+
+    def defer(self) -> bool:
+        """Have it sent again later; False where that was done for long enough."""
+        self.due_at = monotonic() + _DEFER_SECONDS
+        return self.due_at - self.written_at < _MAX_DEFER_SECONDS
 
 
 class Courier(Protocol):
@@ -55,7 +70,7 @@ class Courier(Protocol):
     def send(self, letters: deque[Letter]) -> None:
         """Send *letters*, the first ones first, and take those out that are done with, in whatever way.
 
-        Raises AvtomatikaError where those that are left must wait.
+        Raises AvtomatikaError where those that are left must wait; single ones are deferred.
         """
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
@@ -63,6 +78,25 @@ class Courier(Protocol):
 
     def abort(self) -> None:
         """Have what is under way fail, where it could take long. Any thread."""
+
+
+def send_each(letters: deque[Letter], send: Callable[[Letter], None]) -> list[Letter]:
+    """*send* one after the other; one whose binding is missing, perhaps for a moment, is deferred. What is done with is
+    taken out of *letters*. Answers those that were given up."""
+    deferred: list[Letter] = []
+    given_up: list[Letter] = []
+    try:
+        while letters:
+            letter = letters[0]
+            try:
+                send(letter)
+            except NoRoute as error:
+                (deferred if letter.defer() else given_up).append(letter)
+                logger.warning("task %s: its result is not sent: %s", letter.task_id, error)
+            letters.popleft()
+    finally:
+        letters.extend(deferred)
+    return given_up
 
 
 class Outbox:
@@ -91,6 +125,12 @@ class Outbox:
         self._finishing.set()
         self._runtime.wake()
         return self._done.wait(timeout_seconds)
+
+    @property
+    def deferred(self) -> int:
+        """How many results wait for a binding."""
+        now = monotonic()
+        return sum(letter.due_at > now for letter in list(self._unsent))
 
     @property
     def unsent(self) -> list[Letter]:
@@ -125,26 +165,34 @@ class Outbox:
     def _turn(self) -> None:
         """Send what has ended, and wait for it if nothing has."""
         reports = self._runtime.reports
-        wait_seconds = 0.0 if self._unsent else min(_IDLE_SECONDS, reports.wait_seconds)
-        for assignment in self._runtime.collect(wait_seconds):
+        for assignment in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
             self._unsent.append(self._courier.write(assignment))
         if told := reports.due():
             self._tell(told)
         if self._unsent:
             self._send()
-        if not (self._unsent or self._runtime.busy):
+        if not self._runtime.busy and all(letter.place and letter.due_at for letter in self._unsent):
             self._done.set()
 
+    @property
+    def _due_in(self) -> float:
+        """Seconds until there is something to send."""
+        if not self._unsent:
+            return _IDLE_SECONDS
+        return max(min(letter.due_at for letter in self._unsent) - monotonic(), 0.0)
+
     def _send(self) -> None:
-        spooled = [letter for letter in self._unsent if letter.place is not None]
+        now = monotonic()
+        due = [letter for letter in self._unsent if letter.due_at <= now]
+        left = deque(due)
         try:
-            self._courier.send(self._unsent)
-        except AvtomatikaError:
-            self._keep()
-            raise
+            self._courier.send(left)
         finally:
-            if spooled:
-                self._drop(set(spooled) - set(self._unsent))
+            sent = set(due).difference(left)
+            self._unsent = deque(letter for letter in self._unsent if letter not in sent)
+            self._drop(sent)
+            if left:
+                self._keep()
 
     def _keep(self) -> None:
         """Have what waits on disk, too."""

@@ -3,100 +3,132 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from time import monotonic
 
-from avtomatika.core.events import Result
+from avtomatika.errors import PermanentError
 from avtomatika.files.depot import Depot
 from avtomatika.schemas.wire import Progress, TaskMessage
 from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.result import raised
 from avtomatika.worker.skill import Skill
 from avtomatika.worker.stop import Stop
 from avtomatika.worker.wear import memory_bytes
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A task to perform; files are put below *payload_dir*."""
-
-    task: TaskMessage
-    payload_dir: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A task has its result; the process holds so much memory now."""
-
-    result: Result
-    memory_bytes: int
-
-
-#: What a child says.
-Word = Progress | Ended
+from .claims import claim
+from .messages import Ended, Messages, Order, StopOrder, encode, send
 
 
 class Child:
-    """Performs what it is ordered with *skills*, for the worker *worker_id*; its files are those of *depot*."""
+    """Performs what it is ordered with *skills*, for the worker *worker_id*; its files are those of *depot*.
 
-    def __init__(self, skills: Mapping[str, Skill], *, worker_id: str, depot: Depot) -> None:
+    It tells how much memory it holds where that *is_limited*.
+    """
+
+    def __init__(
+        self, skills: Mapping[str, Skill], *, worker_id: str, depot: Depot, is_memory_limited: bool = False
+    ) -> None:
         self._skills = skills
         self._worker_id = worker_id
         self._depot = depot
+        self._is_memory_limited = is_memory_limited
 
-    def work(self, connection: Connection) -> None:
+    def work(self, connection: socket.socket, claims: socket.socket) -> None:
         """Until the other end is closed."""
-        ear = _Ear(connection)
+        pool = _Pool(connection)
         depot: Depot | None = None
-        while True:
-            order = connection.recv()
-            if not isinstance(order, Order):
-                continue  # word to stop that came too late
+        while (number := claim(claims)) is not None:
+            order = pool.order(number)
             depot = depot or self._depot.for_child(order.payload_dir)
-            task = order.task
-            skill = self._skills[task.task_type]
-            assignment = Assignment(task, skill, self._worker_id, None, depot, ear.tell, ask=ear.ask)
-            if assignment.skill.is_async:
-                asyncio.run(_perform_async(assignment, connection))
-            else:
-                assignment.perform()
-            if assignment.result is None:
-                raise RuntimeError(f"task {task.task_id} ended without a result")
-            connection.send(Ended(assignment.result, memory_bytes()))
+            pool.answer(order.task, self._perform(order, depot, pool))
+
+    def _perform(self, order: Order, depot: Depot, pool: _Pool) -> Ended:
+        task, begun_at = order.task, monotonic()
+        assignment = Assignment(
+            task,
+            self._skills[task.task_type],
+            self._worker_id,
+            None,
+            depot,
+            pool.tell,
+            ask=lambda: pool.stop_of(order.number),
+            limit_seconds=order.limit_seconds,
+        )
+        if assignment.skill.is_async:
+            asyncio.run(_perform_async(assignment, pool))
+        else:
+            assignment.perform()
+        if assignment.result is None:
+            raise RuntimeError(f"task {task.task_id} ended without a result")
+        return Ended(assignment.result, monotonic() - begun_at, memory_bytes() if self._is_memory_limited else 0)
 
 
-class _Ear:
-    """A connection for whatever threads a skill has."""
+class _Pool:
+    """The pool as a child sees it, for whatever threads a skill has."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._lock = threading.Lock()
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._messages = Messages(connection)
+        self._orders: deque[Order] = deque()
+        self._stops: dict[int, Stop] = {}
+        self._reading = threading.Lock()
+        self._sending = threading.Lock()
+
+    def order(self, number: int) -> Order:
+        """The order of that number; those before it were taken back."""
+        while True:
+            while self._orders:
+                order = self._orders.popleft()
+                if order.number == number:
+                    self._stops.clear()
+                    return order
+            self._read(wait=True)
+
+    def stop_of(self, number: int) -> Stop | None:
+        """Why to stop with a task, if the pool has said so."""
+        with self._reading:
+            self._read(wait=False)
+            return self._stops.get(number)
 
     def tell(self, progress: Progress) -> None:
-        with self._lock:
-            self._connection.send(progress)
+        with self._sending:
+            send(self.connection, [progress])
 
-    def ask(self) -> Stop | None:
-        """Why to stop, if somebody has said so."""
-        with self._lock:
-            return _stop_of(self._connection) if self._connection.poll() else None
+    def answer(self, task: TaskMessage, ended: Ended) -> None:
+        try:
+            message = encode(ended)
+        except TypeError as error:  # middleware may answer anything
+            problem = PermanentError(f"the result cannot be represented as JSON: {error}")
+            duration_ms = round(ended.seconds * 1000)
+            failed = raised(problem, task, worker_id=str(ended.result.worker_id), duration_ms=duration_ms)
+            message = encode(Ended(failed, ended.seconds, ended.memory_bytes))
+        with self._sending:
+            self.connection.sendall(message)
+
+    def _read(self, *, wait: bool) -> None:
+        for message in self._messages.read(wait=wait):
+            match message:
+                case Order():
+                    self._orders.append(message)
+                case StopOrder(number, why):
+                    self._stops[number] = why
 
 
-async def _perform_async(assignment: Assignment, connection: Connection) -> None:
+async def _perform_async(assignment: Assignment, pool: _Pool) -> None:
     performing = asyncio.ensure_future(assignment.perform_async())
 
     def hear() -> None:
-        assignment.stop = _stop_of(connection)
-        performing.cancel()
+        if assignment.ask is not None and (why := assignment.ask()) is not None:
+            assignment.stop = why
+            performing.cancel()
 
-    asyncio.get_running_loop().add_reader(connection.fileno(), hear)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(pool.connection.fileno(), hear)
+    hear()  # of what was read with the order
     try:
         await performing
     finally:
-        asyncio.get_running_loop().remove_reader(connection.fileno())
-
-
-def _stop_of(connection: Connection) -> Stop:
-    word: Stop = connection.recv()
-    return word
+        loop.remove_reader(pool.connection.fileno())

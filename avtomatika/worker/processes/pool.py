@@ -1,6 +1,7 @@
-"""The pool: tasks to children, and what becomes of both. One thread looks after all of them.
+"""The pool: tasks to children, and what becomes of both. One thread listens to all of them.
 
-A child that dies costs the task that it had one attempt, and nothing else.
+A child that dies costs the task that it had begun with one attempt, and nothing else. Children may have further orders
+while their tasks are short, so that neither side waits for the other; what is not begun with soon is taken back.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import os
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable
 from time import monotonic
 
-from avtomatika.errors import PermanentError, TaskError, TransientError
+from avtomatika.errors import TransientError
 from avtomatika.files.depot import Depot
+from avtomatika.schemas.wire import Progress
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.executors import OnEnd
 
-from .child import Ended, Order, Word
-from .member import Member, Recycling
-from .zygote import Death, Zygote, ZygoteGone
+from .deaths import Death, problem_of
+from .durations import Durations
+from .member import PATIENCE_SECONDS, Member, Recycling, soonest
+from .messages import Ended, Message
+from .waker import Waker
+from .zygote import Zygote, ZygoteGone
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +40,19 @@ class Processes:
         self._zygote = zygote
         self._at_most = at_most
         self._depot = depot
-        self._recycling = recycling or Recycling()
+        self._recycling = recycling
+        self._durations = Durations()
+        self._at_once = min(at_most, os.cpu_count() or 1)
         self._waiting: deque[Assignment] = deque()
         self._on_end: dict[Assignment, OnEnd] = {}
         self._members: dict[int, Member] = {}
-        self._errands: deque[Callable[[], None]] = deque()
+        self._ended: list[tuple[OnEnd, Assignment]] = []
         self._selector = selectors.DefaultSelector()
-        self._wakes, self._waked = os.pipe()
-        os.set_blocking(self._waked, False)
+        self._waker = Waker()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._is_short_of_processes = False
+        self._sleeps = False
         self._closing = False
 
     # ------------------------------------------------------------ for any thread
@@ -56,28 +63,39 @@ class Processes:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="processes", daemon=True)
                 self._thread.start()
-        for assignment in assignments:
-            self._on_end[assignment] = on_end
-            self._waiting.append(assignment)
-        self._wake()
+            self._on_end.update(dict.fromkeys(assignments, on_end))
+            self._waiting.extend(assignments)
+            self._hand_out()
+        self._call_back()
 
     def stop(self, assignment: Assignment) -> None:
         """Have a child hear that it is to stop with *assignment*."""
-        self._send(lambda: self._pass_on(assignment))
+        with self._lock:
+            member = self._holder(assignment)
+            if member is not None:
+                with contextlib.suppress(OSError):
+                    member.stop(assignment)
+            self._hand_out()
+        self._call_back()
 
     def kill(self, assignment: Assignment) -> None:
         """End the child that has *assignment*, whatever it does."""
-        self._send(lambda: self._kill(assignment))
+        with self._lock:
+            member = self._holder(assignment)
+            if member is not None:
+                self._zygote.kill(member.pid)
 
     def withdraw(self, on_end: OnEnd) -> list[Assignment]:
         """Take back what has not begun, of those that were started with *on_end*."""
-        withdrawn = [each for each in list(self._waiting) if self._on_end.get(each) == on_end]
-        for assignment in list(withdrawn):
-            try:
+        with self._lock:
+            for member in self._members.values():
+                self._take_back(member)
+            withdrawn = [each for each in self._waiting if self._on_end.get(each) == on_end]
+            for assignment in withdrawn:
                 self._waiting.remove(assignment)
                 del self._on_end[assignment]
-            except (ValueError, KeyError):  # it has begun this moment
-                withdrawn.remove(assignment)
+            self._hand_out()
+        self._call_back()
         return withdrawn
 
     def abandon(self, assignments: list[Assignment]) -> None:
@@ -89,141 +107,165 @@ class Processes:
     def close(self) -> None:
         """Kill all children."""
         self._closing = True
-        self._wake()
+        self._waker.wake()
         if self._thread is not None:
             self._thread.join()
         self._zygote.close()
         for member in self._members.values():
-            if member.assignment is not None:
-                self._depot.remove_left(member.assignment.task)
-        for end in (self._wakes, self._waked):
-            os.close(end)
+            for _, assignment in member.pending:
+                self._depot.remove_left(assignment.task)
+            member.close()
+        self._waker.close()
 
-    def _send(self, errand: Callable[[], None]) -> None:
-        self._errands.append(errand)
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # then there is enough in it to wake anybody
-            os.write(self._waked, b"\0")
+    def _call_back(self) -> None:
+        """Outside the lock: whoever hears of an end may come back with more."""
+        while self._ended:
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                on_end, assignment = self._ended.pop(0)
+                on_end(assignment)
 
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
-        self._selector.register(self._wakes, selectors.EVENT_READ, self._look_up)
+        self._selector.register(self._waker, selectors.EVENT_READ, self._waker.clear)
         self._selector.register(self._zygote, selectors.EVENT_READ, self._bury)
         while not self._closing:
             try:
                 self._turn()
+                self._call_back()
             except Exception:  # whatever it is: nobody else looks after them
                 logger.exception("looking after the processes of skills failed; going on")
 
     def _turn(self) -> None:
-        while self._errands:
-            self._errands.popleft()()
-        timeout = None if self._hand_out() else _RETRY_SECONDS
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        with self._lock:
+            timeout = self._timeout()
+            self._sleeps = timeout is None
+        found = self._selector.select(timeout)
+        with self._lock:
+            self._sleeps = False
+            for key, _ in found:
+                key.data()
+            now = monotonic()
+            for member in self._members.values():
+                if member.is_stuck(now):
+                    self._take_back(member)
+            self._hand_out()
 
-    def _look_up(self) -> None:
-        os.read(self._wakes, 65_536)
+    def _timeout(self) -> float | None:
+        if self._is_short_of_processes:
+            return _RETRY_SECONDS
+        has_more = any(len(member.pending) > 1 for member in self._members.values())
+        return PATIENCE_SECONDS if has_more else None
 
-    def _hand_out(self) -> bool:
-        """Give what waits to children; False where the system had no process for one that there may be."""
+    # ------------------------------------------------------------ inside; the lock is held
+
+    def _hand_out(self) -> None:
+        """Give what waits to children."""
+        self._is_short_of_processes = False
+        is_gone, given = False, dict[Member, list[Assignment]]()
         while self._waiting:
-            try:
-                assignment = self._waiting.popleft()
-            except IndexError:  # withdrawn this moment
-                break
+            assignment = self._waiting.popleft()
             if assignment not in self._on_end:  # abandoned
                 continue
+            if assignment.stop is not None:
+                assignment.begun_at = monotonic()
+                assignment.fail(TransientError("not begun"))
+                self._end(assignment)
+                continue
             try:
-                member = self._member_for(assignment)
-            except (ZygoteGone, OSError) as error:
+                member = self._member_for(assignment, given)
+            except ZygoteGone:
                 self._waiting.appendleft(assignment)
-                if isinstance(error, ZygoteGone):
-                    self._begin_anew()
-                    continue
+                is_gone = True
+                break
+            except OSError as error:
                 logger.warning("no process for skills can be had, trying again: %s", error)
-                return False
+                self._is_short_of_processes, member = True, None
             if member is None:
                 self._waiting.appendleft(assignment)
                 break
-            self._give(member, assignment)
-        return True
+            given.setdefault(member, []).append(assignment)
+        for member, assignments in given.items():
+            self._give(member, assignments)
+        if is_gone:
+            self._begin_anew()
+            self._hand_out()
+        if self._sleeps and self._timeout() is not None:
+            self._waker.wake()
 
-    def _member_for(self, assignment: Assignment) -> Member | None:
-        """A child that is free; a fresh one for a task that is to be alone."""
-        idle = [member for member in self._members.values() if member.assignment is None]
-        if idle and not assignment.is_alone:
-            return idle[0]
+    def _member_for(self, assignment: Assignment, given: dict[Member, list[Assignment]]) -> Member | None:
+        """A child that is free, or soon will be; a fresh one for a task that is to be alone."""
+        members = [member for member in self._members.values() if not member.is_leaving]
+        loads = {member: len(member.pending) + len(given.get(member, ())) for member in members}
+        idle = [member for member, load in loads.items() if not load]
+        if assignment.is_alone:
+            return self._fresh(idle, is_leaving=True)
+        is_short = not self._recycling and self._durations.is_short(assignment.task.task_type)
+        if is_short and len(loads) - len(idle) >= self._at_once and (soon := soonest(loads)) is not None:
+            return soon
+        return idle[0] if idle else self._fresh(idle)
+
+    def _fresh(self, idle: list[Member], *, is_leaving: bool = False) -> Member | None:
         if len(self._members) >= self._at_most:
             if not idle:
                 return None
             self._forget(idle[0])
-        pid, connection = self._zygote.fork()
-        member = self._members[pid] = Member(pid, connection)
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(member))
+        member = Member.fork(self._zygote, is_leaving=is_leaving)
+        self._members[member.pid] = member
+        self._selector.register(member.connection, selectors.EVENT_READ, lambda: self._hear(member))
         return member
 
-    def _give(self, member: Member, assignment: Assignment) -> None:
-        member.assignment = assignment
-        assignment.begun_at = monotonic()
-        if assignment.stop is not None:
-            assignment.fail(TransientError("not begun"))
-            self._end(member)
-            return
+    def _give(self, member: Member, assignments: list[Assignment]) -> None:
         try:
-            member.connection.send(Order(assignment.task, self._depot.payload.path))
+            member.give(assignments, self._depot.payload.path)
         except OSError:  # it died while it was idle: another one may have better luck
-            member.assignment = None
+            self._waiting.extendleft(reversed(assignments))
             self._forget(member)
-            self._waiting.appendleft(assignment)
+            self._waker.wake()
+
+    def _take_back(self, member: Member) -> None:
+        self._waiting.extendleft(reversed(member.take_back()))
+
+    def _holder(self, assignment: Assignment) -> Member | None:
+        """The child that has begun with *assignment*; what none has begun with waits again."""
+        for member in self._members.values():
+            if any(pending is assignment for _, pending in member.pending):
+                self._take_back(member)
+                return member if any(pending is assignment for _, pending in member.pending) else None
+        return None
 
     def _hear(self, member: Member) -> None:
         if member.pid not in self._members:  # its death was told this moment
             return
         try:
-            word: Word = member.connection.recv()
+            for message in member.messages():
+                self._take(member, message)
         except (EOFError, OSError):  # how it died is told by the zygote
-            self._selector.unregister(member.connection)
-            return
-        self._take(member, word)
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(member.connection)
 
-    def _take(self, member: Member, word: Word) -> None:
-        assignment = member.assignment
-        if assignment is None:
-            return
-        if isinstance(word, Ended):
-            assignment.result = word.result
-            member.done += 1
-            self._end(member)
-            if assignment.is_alone or self._recycling.is_due(member.done, word.memory_bytes):
-                self._forget(member)
-        else:
-            assignment.on_progress(word)
+    def _take(self, member: Member, message: Message) -> None:
+        match message:
+            case Ended(result, seconds, memory_bytes):
+                assignment = member.ended()
+                if assignment is None:
+                    return
+                assignment.result = result
+                self._durations.took(assignment.task.task_type, seconds)
+                self._end(assignment)
+                if self._recycling is not None and self._recycling.is_due(member.done, memory_bytes):
+                    member.is_leaving = True
+                    self._take_back(member)
+                if member.is_leaving and not member.pending:
+                    self._forget(member)
+            case Progress() if member.pending:
+                member.pending[0][1].on_progress(message)
 
-    def _end(self, member: Member) -> None:
-        """The assignment of *member* has its result."""
-        assignment, member.assignment = member.assignment, None
-        if assignment is not None:
-            on_end = self._on_end.pop(assignment, None)
-            if on_end is not None:
-                on_end(assignment)
-
-    def _pass_on(self, assignment: Assignment) -> None:
-        member = self._holder(assignment)
-        if member is not None and assignment.stop is not None:
-            with contextlib.suppress(OSError):
-                member.connection.send(assignment.stop)
-
-    def _kill(self, assignment: Assignment) -> None:
-        member = self._holder(assignment)
-        if member is not None:
-            self._zygote.kill(member.pid)
-
-    def _holder(self, assignment: Assignment) -> Member | None:
-        return next((member for member in self._members.values() if member.assignment is assignment), None)
+    def _end(self, assignment: Assignment) -> None:
+        """*assignment* has its result."""
+        on_end = self._on_end.pop(assignment, None)
+        if on_end is not None:
+            self._ended.append((on_end, assignment))
 
     # ------------------------------------------------------------ deaths
 
@@ -240,24 +282,24 @@ class Processes:
 
     def _lose(self, member: Member, death: Death) -> None:
         with contextlib.suppress(EOFError, OSError):
-            while member.connection.poll():  # its last words
-                self._take(member, member.connection.recv())
-        assignment = member.assignment
-        if assignment is not None:
+            while messages := list(member.messages()):  # its last words
+                for message in messages:
+                    self._take(member, message)
+        self._take_back(member)
+        for _, assignment in member.pending:
             task = assignment.task
             if assignment in self._on_end:
                 logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
-                assignment.fail(_problem(assignment, death))
+                assignment.fail(problem_of(assignment, death))
             self._depot.remove_left(task)
-            self._end(member)
+            self._end(assignment)
         self._forget(member)
 
     def _forget(self, member: Member) -> None:
-        """If it lives, it ends when it sees that nobody needs it."""
         if self._members.pop(member.pid, None) is not None:
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(member.connection)
-            member.connection.close()
+            member.close()
 
     def _begin_anew(self) -> None:
         logger.warning("the process that others are forked from was killed; beginning anew")
@@ -267,12 +309,3 @@ class Processes:
             self._lose(member, Death(member.pid, 9))
         self._zygote.revive()
         self._selector.register(self._zygote, selectors.EVENT_READ, self._bury)
-
-
-def _problem(assignment: Assignment, death: Death) -> TaskError:
-    """One that was alone has done it to others before."""
-    if assignment.is_alone:
-        return PermanentError(
-            f"the process of the skill {death}, where it was alone; earlier deliveries ended badly, too"
-        )
-    return TransientError(f"the process of the skill {death}")

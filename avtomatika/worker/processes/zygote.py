@@ -15,38 +15,24 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-#: What a child does with its end of a connection; it ends when that returns.
-Work = Callable[["Connection"], None]
+from .deaths import Death
+
+#: What a child does with its ends of two connections; it ends when that returns.
+Work = Callable[[socket.socket, socket.socket], None]
 
 #: A message either way: what, process id, wait status.
 _MESSAGE = struct.Struct("!cii")
 _FORK, _KILL, _BORN, _GONE = b"F", b"K", b"B", b"G"
 _PR_SET_PDEATHSIG = 1
+#: What is added to the ``oom_score_adj`` of a child, and how high that may be.
+_OOM_SCORE, _MAX_OOM_SCORE = 300, 1000
 
 
 class ZygoteGone(Exception):
     """Somebody killed the zygote, and its children with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """How a child ended; *status* as of ``waitpid``."""
-
-    pid: int
-    status: int
-
-    def __str__(self) -> str:
-        code = os.waitstatus_to_exitcode(self.status)
-        if code >= 0:
-            return f"ended with exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-code).name}"
-        return f"was killed by signal {-code}"
 
 
 class Zygote:
@@ -73,22 +59,18 @@ class Zygote:
         """Readable when a child has died, or the zygote itself."""
         return self._control.fileno()
 
-    def fork(self) -> tuple[int, Connection]:
-        """A new child: its process id, and our end of the connection to it. Raises ZygoteGone, and OSError."""
-        ours, theirs = Pipe()
+    def fork(self, ends: Sequence[socket.socket]) -> int:
+        """The process id of a new child, which has *ends* of connections, too. Raises ZygoteGone, and OSError."""
         try:
-            with theirs:
-                socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [theirs.fileno()])
+            socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [end.fileno() for end in ends])
             while (message := self._read())[0] != _BORN:
                 self._deaths.append(Death(*message[1:]))
-        except (ConnectionError, ZygoteGone):
-            ours.close()
+        except ConnectionError:
             raise ZygoteGone from None
         _, pid, error = message
         if not pid:
-            ours.close()
             raise OSError(error, os.strerror(error))
-        return pid, ours
+        return pid
 
     def kill(self, pid: int) -> None:
         """Kill a child, if it lives; its death is told as any other."""
@@ -152,12 +134,12 @@ class _Nest:
             self._reap()
         if self._control.fileno() not in readable:
             return True
-        raw, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE.size, 1, socket.MSG_WAITALL)
+        raw, descriptors, _, _ = socket.recv_fds(self._control, _MESSAGE.size, 2, socket.MSG_WAITALL)
         if len(raw) < _MESSAGE.size:
             return False
         what, pid, _ = _MESSAGE.unpack(raw)
         if what == _FORK:
-            self._fork(descriptors[0])
+            self._fork([socket.socket(fileno=descriptor) for descriptor in descriptors])
         elif pid in self._children:
             os.kill(pid, signal.SIGKILL)
         return True
@@ -169,32 +151,35 @@ class _Nest:
                 self._children.discard(pid)
                 self._control.sendall(_MESSAGE.pack(_GONE, pid, status))
 
-    def _fork(self, descriptor: int) -> None:
+    def _fork(self, ends: Sequence[socket.socket]) -> None:
         zygote = os.getpid()
         try:
-            pid, error = os.fork(), 0
+            pid = os.fork()
         except OSError as problem:
-            pid, error = 0, problem.errno or 1
-            os.close(descriptor)
-            self._control.sendall(_MESSAGE.pack(_BORN, pid, error))
+            self._control.sendall(_MESSAGE.pack(_BORN, 0, problem.errno or 1))
             return
-        if pid == 0:
-            self._live(descriptor, zygote)
-        os.close(descriptor)
+        else:
+            if pid == 0:
+                self._live(ends, zygote)
+        finally:
+            for end in ends:
+                end.close()
         self._children.add(pid)
         self._control.sendall(_MESSAGE.pack(_BORN, pid, 0))
 
-    def _live(self, descriptor: int, zygote: int) -> NoReturn:
+    def _live(self, ends: Sequence[socket.socket], zygote: int) -> NoReturn:
         """Be a child."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _die_with(zygote)
+            _prefer_to_be_killed()
             self._control.close()
             os.close(self._wakes)
             os.close(self._waked)
-            self._work(Connection(descriptor))
+            connection, claims = ends
+            self._work(connection, claims)
             code = 0
         except (EOFError, ConnectionError):  # the worker has no use for it any more
             code = 0
@@ -209,6 +194,14 @@ class _Nest:
 
 def _look_up(number: int, frame: object) -> None:
     """A handler that does nothing; unlike an ignored signal it is not handed down to what a skill starts."""
+
+
+def _prefer_to_be_killed() -> None:
+    """When memory runs out the system kills the process of a skill, and not the worker with all its tasks."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        score = int(file.read())
+        file.seek(0)
+        file.write(str(min(score + _OOM_SCORE, _MAX_OOM_SCORE)))
 
 
 def _die_with(parent: int) -> None:

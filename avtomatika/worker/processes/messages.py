@@ -1,0 +1,117 @@
+"""Messages between the pool and a child: JSON texts, each led by its length, over a stream socket."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from avtomatika.core.events import Result
+from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.worker.stop import Stop
+
+_LENGTH = struct.Struct("!I")
+_CHUNK_BYTES = 65_536
+_TASK_FIELDS = attrgetter(*TaskMessage.__slots__)
+_OUTCOMES = TaskMessage.__slots__.index("outcomes")
+_RESULT_FIELDS = attrgetter(*Result.__slots__)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The task *number* of a child; files are put below *payload_dir*."""
+
+    number: int
+    task: TaskMessage
+    payload_dir: str
+    limit_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopOrder:
+    """The child is to stop with the task *number*."""
+
+    number: int
+    why: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task took *seconds* and has its result; *memory_bytes* are held by the process, 0 where nobody asks."""
+
+    result: Result
+    seconds: float
+    memory_bytes: int = 0
+
+
+#: What the pool says, and what a child says.
+Message = Order | StopOrder | Progress | Ended
+
+
+def encode(message: Message) -> bytes:
+    """Raises TypeError for a result that JSON cannot represent."""
+    match message:
+        case Order(number, task, payload_dir, limit_seconds):
+            text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
+        case StopOrder(number, why):
+            text = orjson.dumps(("stop", number, why))
+        case Ended(result, seconds, memory_bytes):
+            text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes))
+        case Progress():
+            text = orjson.dumps(("progress", *astuple(message)))
+    return _LENGTH.pack(len(text)) + text
+
+
+def decode(text: bytes) -> Message:
+    kind, *values = orjson.loads(text)
+    match kind:
+        case "order":
+            number, fields, payload_dir, limit_seconds = values
+            fields[_OUTCOMES] = tuple(fields[_OUTCOMES])
+            return Order(number, TaskMessage(*fields), payload_dir, limit_seconds)
+        case "stop":
+            return StopOrder(values[0], Stop(values[1]))
+        case "ended":
+            return Ended(Result(*values[0]), values[1], values[2])
+        case _:
+            return Progress(*values)
+
+
+class Messages:
+    """Reads the messages that arrive at *connection*."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def read(self, *, wait: bool) -> Iterable[Message]:
+        """Those that have arrived; with *wait* at least a part of one. Raises EOFError at the end."""
+        try:
+            chunk = self._connection.recv(_CHUNK_BYTES, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        if not chunk:
+            raise EOFError
+        self._buffer += chunk
+        return [decode(text) for text in self._texts()]
+
+    def _texts(self) -> list[bytes]:
+        texts, at, size = [], 0, len(self._buffer)
+        while size - at >= _LENGTH.size:
+            start = at + _LENGTH.size
+            end = start + _LENGTH.unpack_from(self._buffer, at)[0]
+            if end > size:
+                break
+            texts.append(bytes(self._buffer[start:end]))
+            at = end
+        del self._buffer[:at]
+        return texts
+
+
+def send(connection: socket.socket, messages: Iterable[Any]) -> None:
+    connection.sendall(b"".join(map(encode, messages)))
