@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Sequence
 from math import inf
 from time import monotonic
@@ -17,6 +18,8 @@ from .routing import Router
 from .scripts import CLEAN, DUE, REQUEUE, SWEEP, Argument, Call
 from .server import Server
 from .watched import Watched
+
+logger = logging.getLogger(__name__)
 
 #: How often delays are looked at, at least, where there are any.
 _DUE_SECONDS = 1.0
@@ -51,14 +54,21 @@ class Caretaker:
         self._cursors: dict[str, str] = {}
         self._sweep_at = self._due_at = 0.0
         self._clean_at = monotonic() + _CLEAN_SECONDS
+        self._refusal = ""
 
     def tidy(self, now: float) -> None:
-        """Do what is due of all that brings nothing."""
-        if now >= self._due_at:
-            self._move_delayed(now)
-        if now >= self._clean_at:
-            self._clean_at = now + _CLEAN_SECONDS
-            self.clean()
+        """Do what is due of all that brings nothing. What the server refuses of it holds up no message."""
+        try:
+            if now >= self._due_at:
+                self._due_at = now + _DUE_SECONDS
+                self._move_delayed(now)
+            if now >= self._clean_at:
+                self._clean_at = now + _CLEAN_SECONDS
+                self.clean()
+        except ResponseError as error:
+            if str(error) != self._refusal:
+                logger.error("delayed messages and consumer names are not looked after: %s", error)
+            self._refusal = str(error)
 
     def is_sweep_due(self, now: float) -> bool:
         return now >= self._sweep_at

@@ -169,21 +169,30 @@ def _figures(name: str, levels: int, answers: Iterator[Any]) -> QueueFigures:
 
 
 def _letter(queue: str, entry: bytes, fields: Sequence[bytes]) -> Letter:
-    table = {name.decode(): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
+    table = {name.decode(errors="replace"): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
     entry_id = entry.decode()
     priority, routing_key, body = _message(table.get("p", b""))
-    at_ms = int(table.get("at") or entry_id.partition("-")[0])
+    at_ms = _number(table.get("at")) or int(entry_id.partition("-")[0])
     return Letter(
         id=f"{queue}:{entry_id}",
         queue=queue,
         priority=priority,
         routing_key=routing_key,
         body=body,
-        reason=table["reason"].decode() if "reason" in table else None,
-        deliveries=int(table.get("deliveries") or table.get("n") or 0),
+        reason=table["reason"].decode(errors="replace") if "reason" in table else None,
+        deliveries=_number(table.get("deliveries")) or _number(table.get("n")) or 0,
         error=table["error"].decode(errors="replace") if table.get("error") else None,
         at_ms=at_ms,
     )
+
+
+#: Digits of a number that no counter and no clock reaches.
+_LONGEST_NUMBER = 17
+
+
+def _number(field: bytes | None) -> int | None:
+    """A field that should hold a number: anybody may have written the entry."""
+    return int(field) if field is not None and field.isdigit() and len(field) < _LONGEST_NUMBER else None
 
 
 def _message(payload: bytes) -> tuple[int, str, bytes]:

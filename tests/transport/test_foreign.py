@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+import redis
 from redis.exceptions import ResponseError
 
 from avtomatika import broker
 from avtomatika.errors import Unavailable
 from avtomatika.transport import Outgoing
+from avtomatika.transport.survey import Survey
 
 
 def test_a_queue_whose_key_is_foreign_is_left_out_and_the_others_are_served(
@@ -108,3 +111,91 @@ def test_to_users_of_a_broker_it_is_unavailable(bench: Any) -> None:
         bench.redis.delete("avt:queues")
         assert intake.take(0) == []
         intake.close()
+
+
+ODD_ENTRIES: list[dict[str, Any]] = [
+    {"x": "y"},
+    {"x": "nan", "n": "inf", "g": ""},
+    {"n": "-1"},
+    {"n": "99999999999999999999999999"},
+    {"p": "no message", "x": "soon", "n": "often"},
+    {b"\xff\xfe": b"\xff", "reason": "mine", "at": "noon", "deliveries": "many"},
+    {f"field{number}": number for number in range(9000)},
+]
+
+
+@pytest.mark.parametrize("entry", ODD_ENTRIES, ids=range(len(ODD_ENTRIES)))
+def test_an_entry_that_is_no_message_becomes_a_dead_letter(bench: Any, entry: dict[str, Any]) -> None:
+    bench.queue()
+    bench.redis.xadd("avt:q:tasks:0", entry)
+    bench.publish(1)
+    reading = bench.read()
+
+    assert reading.wait_for(1)[0].payload == 1
+
+    reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
+    channel = bench.channel()
+    [letter] = Survey(channel.server, channel.router).dead(limit=10)
+    assert (letter.queue, letter.reason, letter.deliveries) == ("tasks", "malformed", 0)
+
+
+def test_an_entry_that_is_no_message_is_buried_when_its_consumer_is_lost(bench: Any) -> None:
+    bench.queue()
+    bench.redis.xadd("avt:q:tasks:0", {"x": "y"})
+    bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
+    bench.redis.xreadgroup("avt", "lost", {"avt:q:tasks:0": ">"})
+    reading = bench.read(lease_seconds=0.3, sweep_interval_seconds=0.05)
+
+    reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
+
+
+def test_a_delay_that_is_no_message_is_dropped_and_the_others_come(bench: Any) -> None:
+    bench.queue()
+    channel = bench.channel()
+    channel.settle([Outgoing("work", "tasks", "1", delay_seconds=0.05)], [])
+    bench.redis.zadd("avt:q:tasks:delays", {"odd": 1, "0:odd": 2})
+    bench.redis.hset("avt:q:tasks:delayed", mapping={"0:odd": "no message", "0:odd:ttl": "long"})
+    reading = bench.read()
+
+    assert reading.wait_for(1)[0].payload == 1
+
+    reading.drain_until(lambda: bench.redis.zcard("avt:q:tasks:delays") == 0)
+
+
+def test_delays_whose_key_is_foreign_keep_nobody_from_taking(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    bench.queue()
+    channel = bench.channel()
+    channel.settle([Outgoing("work", "tasks", "late", delay_seconds=60)], [])
+    bench.redis.set("avt:q:tasks:delays", "a string")
+    bench.publish(1)
+    reading = bench.read()
+
+    reading.wait_for(1)
+    reading.drain_until(lambda: "avt:q:tasks:delays is a string" in caplog.text)
+    bench.publish(2)
+
+    assert [message.payload for message in reading.wait_for(2)] == [1, 2]
+
+
+def test_a_server_that_forgets_scripts_at_every_moment_is_no_trouble(bench: Any) -> None:
+    bench.queue()
+    reading, stop = bench.read(), Event()
+
+    def forget() -> None:
+        with redis.Redis.from_url(bench.url) as client:
+            while not stop.is_set():
+                client.script_flush()
+
+    flusher = Thread(target=forget)
+    flusher.start()
+    try:
+        for number in range(80):
+            bench.publish(number)
+        for message in reading.wait_for(80):
+            message.ack()
+        reading.drain_until(lambda: bench.left() == 0)
+    finally:
+        stop.set()
+        flusher.join()
+
+    assert reading.bodies == list(range(80))

@@ -21,6 +21,7 @@ local at = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if entry then
   local fields = entry[2]
+  for index = #fields, 201, -1 do fields[index] = nil end  -- of an entry that is not ours not more than can be copied
   local told = {'reason', ARGV[3], 'deliveries', ARGV[4], 'error', ARGV[5], 'at', at, 'queue', ARGV[6]}
   for index = 1, #told do fields[#fields + 1] = told[index] end
   redis.call('XADD', KEYS[2], '*', unpack(fields))

@@ -11,10 +11,11 @@ local soonest, key = -1, 1
 local function move(delays, messages, streams, member)
   local stream = streams[string.sub(member, 1, 1)]
   local payload, group, ttl = unpack(redis.call('HMGET', messages, member, member .. ':group', member .. ':ttl'))
-  if not stream then return end  -- of a level that came up only now: the next call knows it
-  if payload then
+  if not stream and string.match(member, '^%d:') then return end  -- of a level that is new: the next call knows it
+  if payload and stream then
     local fields = {'p', payload}
     if group then fields[#fields + 1], fields[#fields + 2] = 'g', group end
+    ttl = tonumber(ttl or nil)
     if ttl then fields[#fields + 1], fields[#fields + 2] = 'x', string.format('%.0f', now + ttl) end
     redis.call('XADD', stream, '*', unpack(fields))
   end

@@ -1,17 +1,23 @@
 -- Part of other scripts: reading an entry's fields without looking into its payload.
 
+-- A field as a whole number of sane size; nil for whatever else somebody wrote there.
+local function whole(text)
+  local number = text and string.match(text, '^%d+$') and tonumber(text)
+  return number and number < 2 ^ 53 and number or nil
+end
+
 -- payload (nil in an entry that is none of ours), group or nil, earlier deliveries (0 for none), end of life (ms) or nil.
 local function read_fields(fields)
   if #fields == 2 and fields[1] == 'p' then return fields[2], nil, 0 end
   local found = {}
   for index = 1, #fields, 2 do found[fields[index]] = fields[index + 1] end
-  return found.p, found.g, tonumber(found.n) or 0, found.x
+  return found.p, found.g, whole(found.n) or 0, whole(found.x)
 end
 
 local function is_over(expires)
   if not expires then return false end
   local clock = redis.call('TIME')
-  return clock[1] * 1000 + math.floor(clock[2] / 1000) >= tonumber(expires)
+  return clock[1] * 1000 + math.floor(clock[2] / 1000) >= expires
 end
 
 -- Whether the entry itself, or one of the *groups* that it belongs to, is revoked.

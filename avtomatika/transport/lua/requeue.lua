@@ -13,7 +13,7 @@ for index, stream in ipairs(KEYS) do
       local payload, group, earlier, expires = read_fields(entry[2])
       local fields = {'p', payload or ''}
       if group then fields[#fields + 1], fields[#fields + 2] = 'g', group end
-      if expires then fields[#fields + 1], fields[#fields + 2] = 'x', expires end
+      if expires then fields[#fields + 1], fields[#fields + 2] = 'x', string.format('%.0f', expires) end
       earlier = earlier + pending[1][4] - 1 + ARGV[2]
       if earlier > 0 then fields[#fields + 1], fields[#fields + 2] = 'n', string.format('%.0f', earlier) end
       redis.call('XADD', stream, '*', unpack(fields))
