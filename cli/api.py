@@ -1,28 +1,51 @@
-"""The HTTP API, as the commands reach it."""
+"""Where commands find the HTTP API or, if there is none, the server that keeps the jobs.
+
+Nothing is looked up before a command runs, so that ``--help`` works anywhere.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any, TypeVar
 
 import click
 
 from avtomatika.client import ApiClient
-from avtomatika.errors import InvalidRequest, NotFound, SettingsError
+from avtomatika.errors import InvalidRequest, NotFound, SettingsError, Unavailable
 from avtomatika.settings import Settings
 
+from .direct import DirectClient
+from .embedded import is_running
+from .environment import join_local
 from .folder import announced, secret
 
 C = TypeVar("C", bound=Callable[..., Any])
+K = TypeVar("K", bound=ApiClient | DirectClient)
+
+_NOTHING_FOUND = (
+    "there is neither an API nor a server here. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the "
+    "HTTP API, REDIS_URL to use the server itself, or start one here with:  avtomatika up"
+)
 
 
 def api_options(command: C) -> C:
-    """Add to a group where the API is, and what to show it."""
-    url = click.option("--url", envvar="AVTOMATIKA_URL", help="Where the API is.  [default: the local port]")
-    token = click.option(
-        "--token", envvar="CLIENT_TOKEN", help="Client token.  [default: the one of the `up` that runs here]"
+    """Add to a group the options that say where the API is and which token to send."""
+    return _options(
+        command,
+        {"envvar": "AVTOMATIKA_URL", "help": "Address of the API.  [default: the local port]"},
+        {"envvar": "CLIENT_TOKEN", "help": "Client token.  [default: the one of the `up` that runs here]"},
     )
-    return url(token(command))
+
+
+def pass_api(command: C) -> C:
+    """Pass an ApiClient to *command*, which takes ``--url`` and ``--token`` like its group."""
+    return _passing(command, api_client)
+
+
+def pass_operations(command: C) -> C:
+    """The same for commands that also work on the server itself: pass an ApiClient or a DirectClient."""
+    return _passing(command, operations)
 
 
 def api_client(url: str | None = None, token: str | None = None) -> ApiClient:
@@ -30,9 +53,23 @@ def api_client(url: str | None = None, token: str | None = None) -> ApiClient:
     here = announced() if url is None else None
     if here is not None:
         return ApiClient(str(here["url"]), token or secret("client_token"))
+    if not token and url is not None:
+        raise SettingsError("CLIENT_TOKEN is not set, and --token was not given")
     if not token:
-        raise SettingsError("CLIENT_TOKEN is not set, and no avtomatika up runs here")
+        raise SettingsError(
+            "CLIENT_TOKEN is not set, and no avtomatika up runs here: set AVTOMATIKA_URL and CLIENT_TOKEN, or use "
+            "--url and --token"
+        )
     return ApiClient(url or f"http://localhost:{Settings.from_environment().port}", token)
+
+
+def operations(url: str | None = None, token: str | None = None) -> ApiClient | DirectClient:
+    """An ApiClient if *url* is given or there is no server here, else a DirectClient of the server."""
+    if url is None and (Settings.from_environment().redis_url is not None or is_running()):
+        return DirectClient(join_local())
+    if url is None and not token:
+        raise Unavailable(_NOTHING_FOUND)
+    return api_client(url, token)
 
 
 def creation_url(api: ApiClient, blueprint: str) -> str:
@@ -43,3 +80,31 @@ def creation_url(api: ApiClient, blueprint: str) -> str:
     if urls[blueprint] is None:
         raise InvalidRequest(f"blueprint {blueprint!r} has no api_endpoint: its jobs are not created over HTTP")
     return str(urls[blueprint])
+
+
+def connected(ctx: click.Context, connect: Callable[[str | None, str | None], K]) -> K:
+    """A client by the ``--url`` and ``--token`` of this command, closed when it ends."""
+    client = connect(ctx.meta.get(_key("url")), ctx.meta.get(_key("token")))
+    ctx.call_on_close(client.close)
+    return client
+
+
+def _passing(command: C, connect: Callable[[str | None, str | None], Any]) -> C:
+    @click.pass_context
+    def invoke(ctx: click.Context, *args: Any, **options: Any) -> Any:
+        return ctx.invoke(command, connected(ctx, connect), *args, **options)
+
+    return _options(update_wrapper(invoke, command), {"help": "Address of the API."}, {"help": "Client token."})  # type: ignore[return-value]
+
+
+def _options(command: C, url: dict[str, Any], token: dict[str, Any]) -> C:
+    def remember(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.meta[_key(str(parameter.name))] = value
+
+    shared: dict[str, Any] = {"expose_value": False, "callback": remember}
+    return click.option("--url", **shared, **url)(click.option("--token", **shared, **token)(command))
+
+
+def _key(name: str) -> str:
+    return f"{__name__}.{name}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from avtomatika.client import ApiClient
 from avtomatika.core.blueprint import Blueprint
 from avtomatika.core.graph import dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
@@ -17,6 +18,7 @@ from avtomatika.drawing import draw
 from avtomatika.errors import BlueprintError, NotFound
 from avtomatika.loading import load_blueprints
 
+from .api import api_options, connected, operations
 from .output import json_option, print_table
 from .worker import usual_worker
 
@@ -150,20 +152,21 @@ def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) 
 )
 @click.option("--live", is_flag=True, help="With what its jobs and queues on the server do.")
 @_blueprints_option
-def graph(name: str, form: str, output: Path | None, live: bool, blueprints: str) -> None:
+@api_options
+@click.pass_context
+def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: bool, blueprints: str) -> None:
     """Draw the states and transitions of blueprint NAME.
 
     With --live: how many jobs are where, what waits in the queues, and of each transition how many of the last jobs
     took it, how long that took, and how many attempts failed.
     """
-    (plan,) = _plans(blueprints, name)
-    overlay = None
-    if live:
-        from .blueprint_live import traffic_of
-
-        overlay = traffic_of(plan)
-    source = dot(plan, overlay=overlay)
-    picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
+    api = connected(ctx, operations) if live else None
+    if isinstance(api, ApiClient):
+        picture = api.blueprint_graph(name, format=form, live=True)
+    else:
+        (plan,) = _plans(blueprints, name)
+        source = dot(plan, overlay=None if api is None else api.traffic(plan))
+        picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
     if output is None:
         click.echo(picture, nl=False)
     else:

@@ -13,7 +13,6 @@ from avtomatika import broker
 from avtomatika.broker import Difference, QueueChange
 from avtomatika.core.plan import Plan
 from avtomatika.core.succession import missing, plan_name, states_needed
-from avtomatika.core.traffic import Traffic
 from avtomatika.store import Store, needed_by
 
 from .environment import join_local
@@ -24,12 +23,6 @@ _CHANGE_COLUMNS = ("change", "queue", "messages", "bindings", "why")
 #: So many ids are shown to people.
 _SHOWN_IDS = 2
 _SIGNS = {"add": "+ add", "change": "~ change", "same": "  same", "remove": "- remove", "keep": "! keep"}
-
-
-def traffic_of(plan: Plan) -> Traffic:
-    """How jobs of *plan* fare."""
-    with closing(Store.connect(str(join_local().redis_url))) as store:
-        return store.traffic.of(plan).traffic
 
 
 # ---------------------------------------------------------------- check --live

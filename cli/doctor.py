@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import click
 
+from avtomatika.client import ApiClient
+from avtomatika.diagnosis import token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, Unavailable
 from avtomatika.files.config import S3Config
+from avtomatika.schemas.api_doctor import FindingSchema
 from avtomatika.settings import Settings
-from avtomatika.store import Finding, State, Store, diagnose
+from avtomatika.store import Finding, State
 from avtomatika.tokens import Clients, Workers
 
-from .environment import join_local
+from .api import api_options, connected, operations
 from .folder import VAR
 from .output import json_option, print_json
 
@@ -28,70 +30,48 @@ _EXIT_AWAY = 3
 
 @click.command("doctor")
 @json_option
-def command(as_json: bool) -> None:
+@api_options
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
     """Say what is wrong with this installation, or will be.
 
-    Run it on each host, in the folder and with the environment of its processes. Exit 0 where nothing is worse than a
-    warning, 1 where there is a fault, 3 where the server cannot be reached.
+    Run it on each host, in the folder and with the environment of its processes; with --url, the web there checks what
+    it sees. Exit 0 where nothing is worse than a warning, 1 where there is a fault, 3 where the server cannot be
+    reached.
     """
-    settings = join_local()
+    api = connected(ctx, operations)
     is_away = False
-    findings = [*_tokens(settings), *_files(settings), *_bucket()]
+    findings = [] if isinstance(api, ApiClient) else FindingSchema(many=True).dump(_of_this_host())
     try:
-        findings = [*_server(settings), *findings]
+        findings = [*api.doctor(), *findings]
     except Unavailable as error:
         is_away = True
-        findings.insert(0, Finding("server", State.FAULT, str(error)))
+        findings.insert(0, {"subject": "server", "state": State.FAULT, "finding": str(error)})
     if as_json:
-        print_json([{"subject": each.subject, "state": each.state, "finding": each.text} for each in findings])
+        print_json(findings)
     else:
         for each in findings:
-            click.echo(f"{each.state:<8} {each.subject:<13} {each.text}")
-    if is_away or any(each.state is State.FAULT for each in findings):
+            click.echo(f"{each['state']:<8} {each['subject']:<13} {each['finding']}")
+    if is_away or any(each["state"] == State.FAULT for each in findings):
         raise SystemExit(_EXIT_AWAY if is_away else _EXIT_FAULT)
 
 
-def _server(settings: Settings) -> Iterator[Finding]:
-    """What can be asked of the server: how it keeps jobs, and who has signed with which secret."""
-    with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret)) as store:
-        yield from diagnose(store.ping())
-        yield _secret(settings, store)
-
-
-def _secret(settings: Settings, store: Store) -> Finding:
-    own = settings.group_secret
-    if own is None:
-        text = "not set: the server keeps one, and whoever reaches the server can sign with it"
-        if store.keyring.fingerprints().keys() - {store.keyring.secret.fingerprint}:
-            return Finding("SECRET_KEY", State.FAULT, f"{text}; other processes have another one. Set it on all hosts")
-        return Finding("SECRET_KEY", State.WARNING, text)
-    others = store.keyring.fingerprints().keys() - {own.fingerprint}
-    if others:
-        text = "not that of all processes which began within a day: what one side signs, the other refuses"
-        return Finding("SECRET_KEY", State.FAULT, f"{text}. Set the same on all hosts")
-    return Finding("SECRET_KEY", State.OK, "set, and the same for all processes that began within a day")
+def _of_this_host() -> Iterator[Finding]:
+    """What needs no server."""
+    settings = Settings.from_environment()
+    yield from _tokens(settings)
+    yield from _files(settings)
+    yield from _bucket()
 
 
 def _tokens(settings: Settings) -> Iterator[Finding]:
-    """Who may come in, over HTTP and on the broker."""
     try:
         clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
     except SettingsError as error:
         text = f"{error}. Processes that run keep the last good version; they cannot be restarted"
         yield Finding("tokens", State.FAULT, text)
         return
-    if clients.are_configured:
-        yield Finding("clients", State.OK, "have tokens")
-    else:
-        yield Finding("clients", State.FAULT, "nobody could ask for anything: set CLIENT_TOKEN or write a clients.toml")
-    if not workers.are_configured:
-        text = "trusted: whoever reaches the broker may answer tasks. Set WORKER_TOKEN, or write a workers.toml"
-        yield Finding("broker links", State.WARNING, text)
-        yield Finding("HTTP links", State.OK, "let nobody in: neither WORKER_TOKEN nor a workers.toml is there")
-        return
-    text = "answers must be signed with the worker's token; all else on the broker is still trusted"
-    yield Finding("broker links", State.OK, text)
-    yield Finding("HTTP links", State.OK, "let workers in by their token")
+    yield from token_findings(clients, workers)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

@@ -112,6 +112,11 @@ class EmbeddedServer:
             self._started = None
 
 
+def is_running(var: Path = VAR) -> bool:
+    """Whether a server runs whose data are under *var*."""
+    return _process_id(var, _recorded_port(var)) is not None
+
+
 def running_server(var: Path = VAR) -> str:
     """URL of the server that runs under *var*; Unavailable with the line to type where none does."""
     port = _recorded_port(var)

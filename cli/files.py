@@ -8,7 +8,7 @@ import click
 
 from avtomatika.client import ApiClient
 
-from .api import api_client, api_options
+from .api import api_options, pass_api
 from .output import json_option, print_json, print_table
 
 _COLUMNS = ("name", "size", "modified_at")
@@ -16,16 +16,14 @@ _COLUMNS = ("name", "size", "modified_at")
 
 @click.group("files")
 @api_options
-@click.pass_context
-def command(ctx: click.Context, url: str | None, token: str | None) -> None:
+def command() -> None:
     """Send files to jobs, list and fetch them."""
-    ctx.obj = ctx.with_resource(api_client(url, token))
 
 
 @command.command("list")
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def list_files(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Print the files of a job, by name."""
     print_table(list(api.files(job_id)), _COLUMNS, as_json=as_json)
@@ -35,7 +33,7 @@ def list_files(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @click.argument("name")
 @click.argument("path", required=False, type=click.Path(path_type=Path), default=Path())
-@click.pass_obj
+@pass_api
 def get(api: ApiClient, job_id: str, name: str, path: Path) -> None:
     """Fetch a file of a job to PATH and print where it is.
 
@@ -48,7 +46,7 @@ def get(api: ApiClient, job_id: str, name: str, path: Path) -> None:
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--job", "job_id", help="Make it a file of this job.  [default: for all jobs of yours]")
 @json_option
-@click.pass_obj
+@pass_api
 def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
     """Send a file to S3 and print its URI, for the data of jobs."""
     uri = api.upload(path, job_id=job_id)
@@ -61,7 +59,7 @@ def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
 @command.command()
 @click.argument("uri")
 @json_option
-@click.pass_obj
+@pass_api
 def lineage(api: ApiClient, uri: str, as_json: bool) -> None:
     """Print which job has made a file, and which ones use it."""
     found = api.lineage(uri)

@@ -15,7 +15,7 @@ from avtomatika.client import ApiClient
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, InvalidRequest
 
-from .api import api_client, api_options, creation_url
+from .api import api_options, creation_url, pass_api
 from .history import describe, events_until_the_end, print_history
 from .output import json_option, print_fields, print_json, print_table
 
@@ -26,10 +26,8 @@ _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at"
 
 @click.group("job")
 @api_options
-@click.pass_context
-def command(ctx: click.Context, url: str | None, token: str | None) -> None:
+def command() -> None:
     """Submit jobs and look at them."""
-    ctx.obj = ctx.with_resource(api_client(url, token))
 
 
 @command.command()
@@ -40,7 +38,7 @@ def command(ctx: click.Context, url: str | None, token: str | None) -> None:
 @click.option("--idempotency-key", help="Asking again with the same key creates nothing new.")
 @click.option("--wait", is_flag=True, help="Show it moving until it ends; exit 1 if it did not finish well.")
 @json_option
-@click.pass_obj
+@pass_api
 def submit(
     api: ApiClient,
     /,
@@ -79,7 +77,7 @@ def submit(
 )
 @click.option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
 @json_option
-@click.pass_obj
+@pass_api
 def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> None:
     """Print jobs, newest first."""
     jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
@@ -89,7 +87,7 @@ def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> No
 @command.command()
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def show(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Print a job as it stands."""
     print_fields(api.job(job_id), as_json=as_json)
@@ -98,7 +96,7 @@ def show(api: ApiClient, job_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def history(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Print everything that happened to a job."""
     found = api.history(job_id)
@@ -113,7 +111,7 @@ def history(api: ApiClient, job_id: str, as_json: bool) -> None:
 @command.command("why")
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def print_why(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Say why a job does not move."""
     told = api.why(job_id)
@@ -129,7 +127,7 @@ def print_why(api: ApiClient, job_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Show a job moving until it ends; exit 1 if it did not finish well."""
     _end_with(_follow(api, job_id, as_json=as_json))
@@ -138,7 +136,7 @@ def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("job_id")
 @json_option
-@click.pass_obj
+@pass_api
 def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
     """Cancel a job: queued tasks of it are dropped, running ones are stopped."""
     print_fields(api.cancel(job_id), as_json=as_json)
@@ -146,7 +144,7 @@ def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("job_id")
-@click.pass_obj
+@pass_api
 def retry(api: ApiClient, job_id: str) -> None:
     """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
     answer = api.retry(job_id)
@@ -156,7 +154,7 @@ def retry(api: ApiClient, job_id: str) -> None:
 @command.command()
 @click.argument("job_id")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file.  [default: stdout]")
-@click.pass_obj
+@pass_api
 def export(api: ApiClient, job_id: str, output: Path | None) -> None:
     """Write a job with its whole history as JSON, for `avtomatika replay`. Its data are in it."""
     text = json.dumps(api.export(job_id).as_json(), ensure_ascii=False, indent=1)
@@ -173,7 +171,7 @@ def export(api: ApiClient, job_id: str, output: Path | None) -> None:
 @click.option("--link", is_flag=True, help="Print a link by which somebody without a token can decide.")
 @click.option("--expires-in", type=float, metavar="SECONDS", help="How long the link is good.  [default: a week]")
 @json_option
-@click.pass_obj
+@pass_api
 def approve(
     api: ApiClient,
     /,

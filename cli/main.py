@@ -6,6 +6,7 @@ text may take.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -42,6 +43,8 @@ _COMMANDS = {
     "doctor": "Say what is wrong with this installation, or will be.",
     "version": "Print the version.",
 }
+
+_HELP_OPTIONS = {"-h", "--help"}
 
 #: What a program may rely on; everything else that fails is 1.
 _EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
@@ -84,7 +87,7 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={
-        "help_option_names": ["-h", "--help"],
+        "help_option_names": sorted(_HELP_OPTIONS),
         "auto_envvar_prefix": "AVTOMATIKA",
         "show_default": True,
     },
@@ -101,7 +104,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run ``avtomatika`` with the arguments of this process, and exit."""
-    read_dotenv()
+    if not _HELP_OPTIONS.intersection(sys.argv[1:]):
+        try:
+            read_dotenv()
+        except (OSError, ValueError) as error:
+            click.echo(f"avtomatika: .env: {error}", err=True)
+            sys.exit(_exit_code(SettingsError()))
     cli(prog_name="avtomatika")
 
 

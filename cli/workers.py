@@ -1,32 +1,30 @@
-"""``avtomatika workers ...``: the workers that were heard of lately, over whatever link."""
+"""``avtomatika workers ...``: the workers that are known, over HTTP or directly."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Any
 
 import click
 
-from avtomatika.schemas.api_workers import WorkerSchema
-from avtomatika.store import Registry
-
-from .environment import join_local
+from .api import api_options, pass_operations
+from .direct import Operations
 from .output import json_option, print_table
 
 _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
 
 
 @click.group("workers")
+@api_options
 def command() -> None:
     """Look at the workers that are there."""
 
 
 @command.command("list")
 @json_option
-def list_workers(as_json: bool) -> None:
+@pass_operations
+def list_workers(api: Operations, as_json: bool) -> None:
     """Print the workers that were heard of lately."""
-    with closing(Registry.connect(str(join_local().redis_url))) as registry:
-        found: list[dict[str, Any]] = WorkerSchema(many=True).dump(registry.workers())
+    found = api.workers()
     print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
 
 

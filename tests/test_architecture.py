@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "loading": {"core", "errors"},
     "drawing": {"errors"},
     "log_limits": set(),
+    "diagnosis": {"store", "tokens", "errors"},
     "client": {"schemas", "core", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
     "store": {"transport", "schemas", "core", "errors"},

@@ -22,7 +22,7 @@ from avtomatika.tokens import Clients
 
 from . import approval_page, dashboard, docs, health
 from .access import guard
-from .api import approvals, blueprints, control, events, files, jobs, lineage, queues, workers
+from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -100,6 +100,7 @@ def create_app(
         blueprints.routes,
         workers.routes,
         queues.routes,
+        doctor.routes,
         health.routes,
         docs.routes,
     )

@@ -222,11 +222,24 @@ class ApiClient(Caller):
         queues: list[dict[str, Any]] = self._json("GET", "/api/v1/queues")["queues"]
         return queues
 
+    def messages(self, queue: str, *, limit: int = 20) -> list[dict[str, Any]]:
+        """The messages that wait in a queue, the next one first; they stay there."""
+        found: list[dict[str, Any]] = self._json("GET", _messages_path(queue), params={"limit": limit})["messages"]
+        return found
+
+    def purge(self, queue: str) -> int:
+        """Remove the messages that wait in a queue, for good, and return how many. Their jobs are not notified."""
+        return int(self._json("DELETE", _messages_path(queue))["removed"])
+
     def dead_letters(self, *, queue: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
         """Messages that were given up, the newest first."""
         answer = self._json("GET", "/api/v1/dead-letters", params={"queue": queue, "limit": limit})
         letters: list[dict[str, Any]] = answer["dead_letters"]
         return letters
+
+    def dead_letter(self, letter_id: str) -> dict[str, Any]:
+        """One of them, with its body."""
+        return self._json("GET", _letter_path(letter_id))
 
     def requeue_dead_letter(self, letter_id: str) -> dict[str, Any]:
         """Put one back into its queue, as if it had never been delivered; answers it."""
@@ -236,6 +249,13 @@ class ApiClient(Caller):
         """Forget one."""
         self._ask("DELETE", _letter_path(letter_id))
 
+    # ------------------------------------------------------------ the installation, for operators
+
+    def doctor(self) -> list[dict[str, Any]]:
+        """What the web has found of server, secrets and tokens: ``subject``, ``state`` and ``finding`` of each."""
+        findings: list[dict[str, Any]] = self._json("GET", "/api/v1/doctor")["findings"]
+        return findings
+
 
 def _job_path(job_id: str) -> str:
     return f"/api/v1/jobs/{quote(job_id, safe='')}"
@@ -243,6 +263,10 @@ def _job_path(job_id: str) -> str:
 
 def _blueprint_path(name: str) -> str:
     return f"/api/v1/blueprints/{quote(name, safe='')}"
+
+
+def _messages_path(queue: str) -> str:
+    return f"/api/v1/queues/{quote(queue, safe='')}/messages"
 
 
 def _letter_path(letter_id: str) -> str:

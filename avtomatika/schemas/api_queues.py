@@ -43,6 +43,24 @@ class MessageSchema(Schema):
     body = fields.Raw(allow_none=True, metadata={"description": "without signatures and tickets"})
 
 
+class MessageListSchema(Schema):
+    """Messages that wait, the next one first."""
+
+    messages = fields.List(fields.Nested(MessageSchema))
+
+
+class MessageQuerySchema(Strict):
+    """How many messages."""
+
+    limit = fields.Integer(load_default=20, validate=Range(1, LARGEST_PAGE))
+
+
+class PurgeSchema(Schema):
+    """The result of emptying a queue."""
+
+    removed = fields.Integer(metadata={"description": "messages that were removed"})
+
+
 class DeadLetterSchema(MessageSchema):
     """A message that was given up. Dumps a QueuedMessage."""
 

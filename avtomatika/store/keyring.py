@@ -37,6 +37,11 @@ class Keyring:
         self._lock = Lock()
 
     @property
+    def is_configured(self) -> bool:
+        """Whether the secret is this process's own, and not the server's."""
+        return self._configured is not None
+
+    @property
     def secret(self) -> GroupSecret:
         """Raises Unavailable while the server is away, where it is the server that keeps it."""
         if self._configured is not None and self._announced is not None:

@@ -92,9 +92,9 @@ class Registry:
         self._queues = transport.Keys(prefix)
 
     @classmethod
-    def connect(cls, url: str) -> Registry:
+    def connect(cls, url: str, is_authorized: IsAuthorized = everybody) -> Registry:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server.connect(url))
+        return cls(Server.connect(url), is_authorized=is_authorized)
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Write down a worker; what was known of it before is forgotten, but for its turn and its reputation."""

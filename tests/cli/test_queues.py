@@ -1,4 +1,4 @@
-"""``avtomatika queue`` and ``avtomatika dead``: queues as people and programs read them."""
+"""``avtomatika queue`` and ``avtomatika dead``: queues as people and programs read them, directly and over HTTP."""
 
 from __future__ import annotations
 

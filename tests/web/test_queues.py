@@ -40,6 +40,9 @@ def api(url: str) -> Iterator[ApiClient]:
 def test_queues_and_dead_letters_are_for_operators(alice: FlaskClient, anybody: FlaskClient) -> None:
     for method, path in (
         ("GET", "queues"),
+        ("GET", "queues/encode/messages"),
+        ("DELETE", "queues/encode/messages"),
+        ("GET", "doctor"),
         ("GET", "dead-letters"),
         ("GET", "dead-letters/encode:1-0"),
         ("POST", "dead-letters/encode:1-0/requeue"),
@@ -88,3 +91,32 @@ def test_the_client_looks_after_them_too(api: ApiClient, url: str, job_id: str) 
         api.requeue_dead_letter(letter["id"])
     with ApiClient(url, "token-of-alice-in-tests") as alice, pytest.raises(Forbidden):
         alice.queues()
+
+
+def test_the_messages_of_a_queue_are_listed_and_removed(operator: FlaskClient, job_id: str, api: ApiClient) -> None:
+    [letter] = api.dead_letters()
+    api.requeue_dead_letter(letter["id"])
+
+    [message] = operator.get("/api/v1/queues/encode/messages?limit=5").json["messages"]
+    assert (message["job_id"], message["kind"]) == (job_id, "task")
+    assert "ticket" not in message["body"]
+    assert api.messages("encode") == [message]
+    assert api.purge("encode") == 1
+    assert api.messages("encode") == []
+    problem(operator.get("/api/v1/queues/encod/messages"), 404, "not_found")
+    problem(operator.delete("/api/v1/queues/encod/messages"), 404, "not_found")
+    problem(operator.get("/api/v1/queues/encode/messages?limit=201"), 422, "invalid_request")
+
+
+def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: ApiClient) -> None:
+    [letter] = api.dead_letters()
+
+    assert api.dead_letter(letter["id"]) == letter
+    with pytest.raises(NotFound):
+        api.dead_letter("encode:1-1")
+
+
+def test_the_doctor_checks_what_the_web_sees(api: ApiClient) -> None:
+    found = {each["subject"]: each["state"] for each in api.doctor()}
+
+    assert (found["server"], found["SECRET_KEY"]) == ("ok", "warning")

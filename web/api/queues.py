@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from avtomatika.schemas.api_queues import DeadLetterListSchema, DeadLetterQuerySchema, DeadLetterSchema, QueueListSchema
+from avtomatika.schemas.api_queues import (
+    DeadLetterListSchema,
+    DeadLetterQuerySchema,
+    DeadLetterSchema,
+    MessageListSchema,
+    MessageQuerySchema,
+    PurgeSchema,
+    QueueListSchema,
+)
 from avtomatika.store import QueuedMessage
 
 from ..access import require_operator
@@ -20,6 +28,23 @@ def list_queues() -> dict[str, Any]:
     """List the queues with their figures; for operators"""
     require_operator()
     return {"queues": site().queues.all()}
+
+
+@routes.get("/queues/<name>/messages")
+@routes.arguments(MessageQuerySchema, location="query")
+@routes.response(200, MessageListSchema)
+def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
+    """List the messages that wait in a queue, the next one first; they stay there; for operators"""
+    require_operator()
+    return {"messages": site().queues.peek(name, **wanted)}
+
+
+@routes.delete("/queues/<name>/messages")
+@routes.response(200, PurgeSchema)
+def purge_queue(name: str) -> dict[str, int]:
+    """Remove the messages that wait in a queue, for good; their jobs are not notified; for operators"""
+    require_operator()
+    return {"removed": site().queues.purge(name)}
 
 
 @routes.get("/dead-letters")

@@ -1,0 +1,155 @@
+"""Commands for operators over HTTP, and help anywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from werkzeug.serving import make_server
+
+from avtomatika import broker
+from avtomatika.cli.main import cli
+from avtomatika.loading import load_blueprints
+from avtomatika.store import Registry, Store
+from avtomatika.tokens import Clients, Workers
+from avtomatika.transport import Outgoing
+from avtomatika.web.app import create_app
+
+from .conftest import Done, Run, in_process
+
+TOKEN = "token-of-an-operator"
+RECORD = {"type": "", "version": "1", "skills": [{"name": "greet", "schema": {}}], "concurrency": 1}
+
+
+@pytest.fixture
+def url(project: Path, redis_url: str) -> Iterator[str]:
+    """The API of the project, with a revoked worker, and a task that waits and one that was given up."""
+    path = list(sys.path)
+    plans = [blueprint.compile() for blueprint in load_blueprints(str(project / "blueprints"))]
+    sys.path[:] = path
+    with broker.connect(redis_url) as connection:
+        broker.declare(connection, plans)
+        with connection.channel() as channel:
+            body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
+            channel.settle([Outgoing("avt.tasks", "greet", body) for _ in range(2)], ())
+        intake = broker.Intake(connection, ["greet"], prefetch=1)
+        [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
+        intake.bury(delivery, reason="max_deliveries")
+        intake.close()
+    registry = Registry.connect(redis_url)
+    registry.register("w-1", RECORD)
+    registry.close()
+    (project / "workers.toml").write_text('[w-2]\ntoken = "token-of-worker-two"\n')
+    workers = Workers(path=project / "workers.toml")
+    store = Store.connect(redis_url, is_authorized=workers.may_authenticate)
+    app = create_app(store=store, plans=plans, clients=Clients(token=TOKEN), declare=lambda: None)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    store.close()
+
+
+@pytest.fixture
+def remote(url: str, tmp_path: Path) -> Callable[..., Done]:
+    """Run a command in an empty folder, with the address of the API behind the command or its group."""
+    (tmp_path / "empty").mkdir()
+    return lambda *args: in_process(tmp_path / "empty")(*args, "--url", url, "--token", TOKEN)
+
+
+def test_workers_are_listed_and_revoked_ones_are_shown_as_such(remote: Run, run: Run, redis_url: str) -> None:
+    [over_http] = json.loads(remote("workers", "list", "--json").stdout)
+    [directly] = json.loads(run("workers", "list", "--json", REDIS_URL=redis_url).stdout)
+
+    assert (over_http["id"], over_http["status"]) == ("w-1", "revoked")
+    assert directly["status"] == "revoked"
+
+
+def test_queues_are_listed_looked_into_and_emptied(remote: Run) -> None:
+    queues = {queue["name"]: queue for queue in json.loads(remote("queue", "list", "--json").stdout)}
+
+    assert (queues["greet"]["waiting"], queues["greet"]["dead"]) == (1, 1)
+    assert [each["job_id"] for each in json.loads(remote("queue", "peek", "greet", "--json").stdout)] == ["g0-1"]
+    assert remote("queue", "purge", "greet", "--yes").stdout == "1\n"
+    assert remote("queue", "peek", "greeet").code == 4
+
+
+def test_dead_letters_are_shown_put_back_and_dropped(remote: Run) -> None:
+    [letter] = json.loads(remote("dead", "list", "--json").stdout)
+    shown = remote("dead", "show", letter["id"])
+
+    assert "max_deliveries" in shown.stdout
+    assert "secret" not in shown.stdout
+    assert remote("dead", "requeue", letter["id"]).stdout == f"{letter['id']} is in greet again\n"
+    assert remote("dead", "drop", letter["id"]).code == 4
+
+
+def test_the_doctor_shows_what_the_web_has_found(remote: Run) -> None:
+    done = remote("doctor", "--json")
+
+    assert done.code == 0
+    assert {"server", "SECRET_KEY"} <= {each["subject"] for each in json.loads(done.stdout)}
+
+
+def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
+    done = remote("blueprint", "graph", "greetings", "--live")
+
+    assert done.code == 0
+    assert done.stdout.startswith("digraph")
+
+
+def test_the_address_may_stand_behind_the_group(url: str, tmp_path: Path) -> None:
+    done = in_process(tmp_path)("queue", "--url", url, "--token", TOKEN, "list")
+
+    assert (done.code, "greet" in done.stdout) == (0, True)
+
+
+COMMANDS = [
+    ("workers", "list"),
+    ("queue", "list"),
+    ("dead", "list"),
+    ("doctor",),
+    ("blueprint", "graph", "greetings", "--live"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_where_nothing_can_be_reached_it_says_what_to_set(command: tuple[str, ...], tmp_path: Path) -> None:
+    run = in_process(tmp_path)
+
+    nothing = run(*command)
+    away = run(*command, "--url", "http://127.0.0.1:9", "--token", TOKEN)
+
+    assert nothing.code == 3
+    assert "AVTOMATIKA_URL" in nothing.stderr
+    assert "REDIS_URL" in nothing.stderr
+    assert away.code == 3
+    assert "http://127.0.0.1:9 cannot be reached" in away.stderr + away.stdout
+
+
+def every_command(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
+    yield names
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from every_command(command, *names, name)
+        else:
+            yield (*names, name)
+
+
+def test_help_of_every_command_needs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "blueprints").mkdir()
+    (tmp_path / "blueprints" / "broken.py").write_text("import nothing_of_this_name\n")
+    (tmp_path / "workers.toml").write_text("[broken\n")
+    run = in_process(tmp_path)
+
+    for names in every_command(cli):
+        done = run(*names, "--help", REDIS_URL="no-url", API_PORT="no-port", HANDLER_TIMEOUT="never")
+        assert (done.code, done.stdout.startswith("Usage: ")) == (0, True), (names, done.stderr)

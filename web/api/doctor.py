@@ -1,0 +1,25 @@
+"""What is wrong with this installation, for operators."""
+
+from __future__ import annotations
+
+from avtomatika.diagnosis import server_findings, token_findings
+from avtomatika.schemas.api_doctor import FindingListSchema
+from avtomatika.store import Finding
+
+from ..access import require_operator
+from ..routes import Routes
+from ..site import site
+
+routes = Routes("doctor", __name__, url_prefix="/api/v1/doctor", description="Check the installation")
+
+
+@routes.get("")
+@routes.response(200, FindingListSchema)
+def list_findings() -> dict[str, list[Finding]]:
+    """Check server, secrets and tokens as this web process sees them; for operators"""
+    require_operator()
+    findings = [*server_findings(site().store)]
+    workers = site().workers
+    if workers is not None:
+        findings += token_findings(site().clients, workers)
+    return {"findings": findings}
