@@ -91,6 +91,12 @@ def time_reached(plan: Plan, job: Job, event: TimeReached, *, here: str | None) 
     return over.then_end("timer_fired", {"error": problem}, problem)
 
 
+def told_of(event: Decision) -> dict[str, Json]:
+    """What is kept of a decision."""
+    told = {"decision": event.decision, "by": event.by}
+    return told if event.comment is None else {**told, "comment": event.comment}
+
+
 def decided(plan: Plan, job: Job, event: Decision, *, here: str | None) -> Step:
     """A person's decision. It stands in ``state_history["approval"]`` from then on."""
     pause = job.pause
@@ -98,9 +104,7 @@ def decided(plan: Plan, job: Job, event: Decision, *, here: str | None) -> Step:
         return ignore(job, event, "the job does not wait for this decision any more")
     if event.decision not in decisions(pause):
         return ignore(job, event, f"not a decision here: {', '.join(decisions(pause))}")
-    told: dict[str, Json] = {"decision": event.decision, "by": event.by}
-    if event.comment is not None:
-        told["comment"] = event.comment
+    told = told_of(event)
     job = job.evolve(state_history={**job.state_history, "approval": told}, error=None)
     event_type = event.decision if event.decision in _DECISIONS else "decided"
     return _Over(plan, job, pause, here).go_on(event_type, told, event.decision)

@@ -9,15 +9,16 @@ from secrets import token_hex
 from typing import Literal
 
 from avtomatika.core.events import Decision, Signal
-from avtomatika.core.job import Job, Pause
+from avtomatika.core.job import HistoryEntry, Job, Pause
 from avtomatika.core.machine import expiry_token
-from avtomatika.core.pauses import decisions
+from avtomatika.core.pauses import decisions, told_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.errors import Conflict, InvalidRequest, NotFound
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
+from .entries import dump_entry
 from .keys import Keys
 from .messages import prefix_of, signal_key, step_message
 from .scripts import DECIDE, SIGNAL
@@ -86,9 +87,14 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     """The call that takes *decision*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
     message = step_message(SendEvent(f"{prefix_of(job, str(job.current_state))}._approval", decision), secret)
     route = router.route(message.exchange, message.routing_key)
-    call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
+    stream = router.stream(route.queues[0], message.priority)
     taken = f"{decision.decision} by {decision.by}"
-    return Call(DECIDE, call_keys, [decision.token, taken, route.version, router.encode(message)])
+    entry = HistoryEntry("decision_made", state=job.current_state, data=told_of(decision))
+    return Call(
+        DECIDE,
+        [keys.job(job.id), route.bindings_key, stream, keys.history(job.id)],
+        [decision.token, taken, route.version, router.encode(message), dump_entry(entry)],
+    )
 
 
 def check_decided(job: Job, word: bytes, told: str) -> None:

@@ -107,6 +107,7 @@ def test_a_person_decides_once(stage: Callable[..., Stage]) -> None:
     house.store.decide(job, "approved", by="ada", comment="fine")
     with pytest.raises(Conflict, match="it was decided already: approved by ada"):
         house.store.decide(job, "rejected", by="bob")
+    assert house.history(job.id)[-1] == "decision_made ask"
     ended = house.turn_until_status(job.id, "finished")
 
     assert ended.result == {"decision": "approved", "by": "ada", "comment": "fine"}

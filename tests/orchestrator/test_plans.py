@@ -290,6 +290,30 @@ def test_a_person_decides_after_the_change(stage: Callable[..., Stage]) -> None:
     assert (job.current_state, job.plan8) == ("sent", new.plan.plan8)
 
 
+def test_a_decision_is_kept_when_the_new_code_lacks_the_state_that_it_leads_to(stage: Callable[..., Stage]) -> None:
+    old, new = letter(), Blueprint("letter")
+
+    @new.handler(is_start=True)
+    def write(actions: Any) -> None:
+        actions.await_human_approval("mail", "send it?", transitions={"approved": "dispatched"})
+
+    @new.handler(is_end=True)
+    def dispatched() -> None: ...
+
+    house = stage(old)
+    orchestrator(house, old)
+    job_id = house.create(old)
+    house.turn_until_status(job_id, "waiting_for_human")
+
+    deploy(house, new)
+    house.store.decide(house.job(job_id), "approved", by="Ada", comment="at last")
+    house.turn_until_status(job_id, "quarantined")
+
+    entries, _ = house.store.history(job_id)
+    [made] = [each.entry for each in entries if each.entry.event_type == "decision_made"]
+    assert made.data == {"decision": "approved", "by": "Ada", "comment": "at last"}
+
+
 def test_parents_and_children_find_each_other_after_the_change(stage: Callable[..., Stage]) -> None:
     old, new = (family(), task()), (changed(family()), changed(task()))
     house = stage(*old)
