@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from errno import EADDRINUSE
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
-from socket import SO_REUSEADDR, SOL_SOCKET, socket
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, create_server, socket
 
 from avtomatika.errors import SettingsError
 
+#: The descriptor of the socket that the web takes over from its parent.
+LISTEN_VARIABLE = "AVTOMATIKA_LISTEN_FD"
 #: How many ports after the wanted one are tried.
 _PORTS_TRIED = 100
-#: To listen at these is to listen everywhere.
-_EVERYWHERE = ("", "0.0.0.0")  # noqa: S104 - compared with, never bound to
+#: Connections that wait to be accepted; as gunicorn has it.
+_BACKLOG = 2048
+#: Addresses that stand for all interfaces, and how this machine reaches them.
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +25,16 @@ class Address:
     host: str
     port: int
 
-    @classmethod
-    def free(cls, host: str, wanted_port: int) -> Address:
-        """At *wanted_port*, or at the next one that nobody has."""
-        for port in range(wanted_port, min(wanted_port + _PORTS_TRIED, 65_536)):
-            if is_free(port, host):
-                return cls(host, port)
-        raise SettingsError(f"no port from {wanted_port} on is free")
-
     @property
     def url(self) -> str:
         """For people: by the name that they know this machine by, where that leads here."""
-        return f"http://{'localhost' if self.host in (*_EVERYWHERE, '127.0.0.1') else self.host}:{self.port}"
+        if self.host in (*_EVERYWHERE, "127.0.0.1"):
+            return f"http://localhost:{self.port}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
     def answers(self) -> bool:
         """Whether the web is there and well."""
-        connection = HTTPConnection("127.0.0.1" if self.host in _EVERYWHERE else self.host, self.port, timeout=1)
+        connection = HTTPConnection(_EVERYWHERE.get(self.host, self.host), self.port, timeout=1)
         try:
             connection.request("GET", "/livez")
             return connection.getresponse().status == 200
@@ -43,6 +42,18 @@ class Address:
             return False
         finally:
             connection.close()
+
+
+def listen(host: str, wanted_port: int) -> socket:
+    """A socket that listens at *wanted_port*, or at the next port that is free; nobody else can have that port then."""
+    family = AF_INET6 if ":" in host else AF_INET
+    for port in range(wanted_port, min(wanted_port + _PORTS_TRIED, 65_536)):
+        try:
+            return create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            if error.errno != EADDRINUSE:
+                raise SettingsError(f"cannot listen at {host or '*'}:{port}: {error.strerror or error}") from None
+    raise SettingsError(f"no port from {wanted_port} on is free")
 
 
 def is_loopback(host: str) -> bool:

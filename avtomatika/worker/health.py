@@ -24,10 +24,9 @@ class Health:
         """Raises SettingsError where the port cannot be had."""
         handler = type("Handler", (_Handler,), {"ages": staticmethod(ages)})
         try:
-            self._server = ThreadingHTTPServer(("", port), handler)
+            self._server = _Server(("", port), handler)
         except OSError as error:
             raise SettingsError(f"WORKER_HEALTH_PORT={port}: {error.strerror}") from None
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
 
@@ -39,6 +38,11 @@ class Health:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_port = False  # two workers never share a port
 
 
 class _Handler(BaseHTTPRequestHandler):

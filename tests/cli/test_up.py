@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from .conftest import Up, in_process, write_project
 
@@ -122,3 +123,49 @@ def test_what_cannot_be_imported_ends_it_with_usage(up: Callable[..., Up], proje
 
     assert everything.process.returncode == 2
     assert f"{file}:1: ModuleNotFoundError" in everything.said
+
+
+def test_two_that_start_at_the_same_moment_share_no_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    both = [Up(write_project(tmp_path / name), "--port", port) for name in ("one", "two")]
+    try:
+        for each in both:
+            each.wait_until_ready()
+        tokens = [(each.folder / "var" / "client_token").read_text() for each in both]
+        answers = [
+            [
+                requests.get(f"{each.url}/api/v1/blueprints", headers={"X-Client-Token": token}, timeout=10).status_code
+                for token in tokens
+            ]
+            for each in both
+        ]
+
+        assert both[0].url != both[1].url
+        assert answers == [[200, 401], [401, 200]]
+        assert [greet(each) for each in both] == [0, 0]
+    finally:
+        for each in both:
+            each.sweep()
+
+
+def test_a_killed_web_listens_again_at_the_same_socket(running: Up) -> None:
+    url = running.url
+    web = min(programs(running, "avtomatika.web.wsgi:create()"))
+
+    os.kill(web, signal.SIGKILL)
+
+    running.wait_until(lambda: f"{'web':12} | was ended by SIGKILL" in running.said)
+    assert requests.get(f"{url}/livez", timeout=30).status_code == 200  # it waits in the backlog meanwhile
+
+
+def test_a_short_token_is_refused_but_for_trial_workers(up: Callable[..., Up]) -> None:
+    refused = up(CLIENT_TOKEN="too-short")
+    refused.wait_until(lambda: refused.process.poll() is not None)
+    everywhere = up("--host", "0.0.0.0", WORKER_TOKEN="right-token")  # noqa: S104 - it does not start
+    everywhere.wait_until(lambda: everywhere.process.poll() is not None)
+
+    assert refused.process.returncode == everywhere.process.returncode == 2
+    assert "WORKER_TOKEN must be 16 to 512 ASCII characters" in everywhere.said
+    assert "too-short" not in refused.said
+    up(WORKER_TOKEN="right-token").wait_until_ready()
