@@ -29,8 +29,13 @@ worker = Worker()
 
 
 @worker.skill()
-def work(params: dict[str, Any], progress: Callable[..., None], cancelled: Callable[[], bool], files: Any) -> Any:
+def work(
+    params: dict[str, Any], task_id: str, progress: Callable[..., None], cancelled: Callable[[], bool], files: Any
+) -> Any:
     """What *params* say, one after the other."""
+    if "log" in params:
+        with Path(params["log"]).open("a") as log:
+            log.write(f"{task_id}\n")
     if "share" in params:
         progress(params["share"], "as told")
     if "write" in params:
@@ -312,6 +317,25 @@ def test_of_many_short_tasks_a_crash_costs_one(make_runtime: MakeRuntime) -> Non
     found = results(runtime, 40)
 
     assert [result.task_id for result in found if result.status == "failure"] == ["g0-1.20.0"]
+
+
+def test_crashes_among_short_tasks_lose_and_repeat_nothing(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+    runtime = make_runtime(concurrency=4)
+    given = [
+        {"log": str(tmp_path / "log")} | ({"kill": signal.SIGUSR1} if number % 9 == 0 else {}) for number in range(400)
+    ]
+    found: list[Result] = []
+    for first in range(0, len(given), 4):
+        for number, params in enumerate(given[first : first + 4], start=first):
+            runtime.start([(task(params, number=number), Origin())])
+        while runtime.busy > 2:
+            found += [each.result for each in runtime.collect(DEADLINE_SECONDS) if each.result is not None]
+    found += results(runtime, len(given) - len(found))
+
+    begun = (tmp_path / "log").read_text().split()
+    assert sorted(begun) == sorted({result.task_id for result in found})
+    assert len(begun) == len(given)
+    assert sum(result.status == "failure" for result in found) == len(given[::9])
 
 
 def test_a_long_task_of_a_short_skill_holds_up_no_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:

@@ -125,12 +125,16 @@ class Member:
         return Order(self._number, assignment.task, payload_dir, assignment.limit_seconds)
 
 
-def soonest(loads: Mapping[Member, int]) -> Member | None:
-    """The busy child that will soon be done with what it has, if any; *loads* counts the orders of each."""
+def choose(loads: Mapping[Member, int], *, at_once: int | None = None) -> Member | None:
+    """An idle child, if any; *loads* counts the orders of each. For short tasks, where *at_once* children are busy, the
+    one of these that will soon be done with what it has."""
+    idle = next((member for member, load in loads.items() if not load), None)
+    if at_once is None or sum(map(bool, loads.values())) < at_once:
+        return idle
     now = monotonic()
     soon = [
         member
         for member, load in loads.items()
         if 0 < load < _MAX_ORDERS and (not member.pending or now - member.since < PATIENCE_SECONDS)
     ]
-    return min(soon, key=loads.__getitem__, default=None)
+    return min(soon, key=loads.__getitem__, default=idle)

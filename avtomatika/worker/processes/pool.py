@@ -12,6 +12,7 @@ import os
 import selectors
 import threading
 from collections import deque
+from collections.abc import Mapping
 from time import monotonic
 
 from avtomatika.errors import TransientError
@@ -22,7 +23,7 @@ from avtomatika.worker.executors import OnEnd
 
 from .deaths import Death, problem_of
 from .durations import Durations
-from .member import PATIENCE_SECONDS, Member, Recycling, soonest
+from .member import PATIENCE_SECONDS, Member, Recycling, choose
 from .messages import Ended, Message
 from .waker import Waker
 from .zygote import Zygote, ZygoteGone
@@ -197,19 +198,17 @@ class Processes:
         """A child that is free, or soon will be; a fresh one for a task that is to be alone."""
         members = [member for member in self._members.values() if not member.is_leaving]
         loads = {member: len(member.pending) + len(given.get(member, ())) for member in members}
-        idle = [member for member, load in loads.items() if not load]
         if assignment.is_alone:
-            return self._fresh(idle, is_leaving=True)
+            return self._fresh(loads, is_leaving=True)
         is_short = not self._recycling and self._durations.is_short(assignment.task.task_type)
-        if is_short and len(loads) - len(idle) >= self._at_once and (soon := soonest(loads)) is not None:
-            return soon
-        return idle[0] if idle else self._fresh(idle)
+        return choose(loads, at_once=self._at_once if is_short else None) or self._fresh(loads)
 
-    def _fresh(self, idle: list[Member], *, is_leaving: bool = False) -> Member | None:
+    def _fresh(self, loads: Mapping[Member, int], *, is_leaving: bool = False) -> Member | None:
         if len(self._members) >= self._at_most:
-            if not idle:
+            idle = choose(loads)
+            if idle is None:
                 return None
-            self._forget(idle[0])
+            self._forget(idle)
         member = Member.fork(self._zygote, is_leaving=is_leaving)
         self._members[member.pid] = member
         self._selector.register(member.connection, selectors.EVENT_READ, lambda: self._hear(member))
@@ -218,10 +217,14 @@ class Processes:
     def _give(self, member: Member, assignments: list[Assignment]) -> None:
         try:
             member.give(assignments, self._depot.payload.path)
-        except OSError:  # it died while it was idle: another one may have better luck
+        except OSError:  # it has died, which the zygote is about to tell, or does not listen any more
             self._waiting.extendleft(reversed(assignments))
-            self._forget(member)
-            self._waker.wake()
+            self._drop(member)
+
+    def _drop(self, member: Member) -> None:
+        """Give it nothing more; how it died is told by the zygote."""
+        member.is_leaving = True
+        self._zygote.kill(member.pid)
 
     def _take_back(self, member: Member) -> None:
         self._waiting.extendleft(reversed(member.take_back()))
@@ -240,9 +243,10 @@ class Processes:
         try:
             for message in member.messages():
                 self._take(member, message)
-        except (EOFError, OSError):  # how it died is told by the zygote
+        except (EOFError, OSError):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(member.connection)
+            self._drop(member)
 
     def _take(self, member: Member, message: Message) -> None:
         match message:
