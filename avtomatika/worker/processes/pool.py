@@ -11,11 +11,9 @@ import logging
 import os
 import selectors
 import threading
-from collections import deque
 from collections.abc import Mapping
 from time import monotonic
 
-from avtomatika.errors import TransientError
 from avtomatika.files.depot import Depot
 from avtomatika.schemas.wire import Progress
 from avtomatika.worker.assignment import Assignment
@@ -25,6 +23,7 @@ from .deaths import Death, problem_of
 from .durations import Durations
 from .member import PATIENCE_SECONDS, Member, Recycling, choose
 from .messages import Ended, Message
+from .waiting import Waiting
 from .waker import Waker
 from .zygote import Zygote, ZygoteGone
 
@@ -44,10 +43,8 @@ class Processes:
         self._recycling = recycling
         self._durations = Durations()
         self._at_once = min(at_most, os.cpu_count() or 1)
-        self._waiting: deque[Assignment] = deque()
-        self._on_end: dict[Assignment, OnEnd] = {}
+        self._waiting = Waiting()
         self._members: dict[int, Member] = {}
-        self._ended: list[tuple[OnEnd, Assignment]] = []
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
         self._lock = threading.Lock()
@@ -64,10 +61,9 @@ class Processes:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="processes", daemon=True)
                 self._thread.start()
-            self._on_end.update(dict.fromkeys(assignments, on_end))
-            self._waiting.extend(assignments)
+            self._waiting.add(assignments, on_end)
             self._hand_out()
-        self._call_back()
+        self._waiting.call_back()
 
     def stop(self, assignment: Assignment) -> None:
         """Have a child hear that it is to stop with *assignment*."""
@@ -77,7 +73,7 @@ class Processes:
                 with contextlib.suppress(OSError):
                     member.stop(assignment)
             self._hand_out()
-        self._call_back()
+        self._waiting.call_back()
 
     def kill(self, assignment: Assignment) -> None:
         """End the child that has *assignment*, whatever it does."""
@@ -85,24 +81,23 @@ class Processes:
             member = self._holder(assignment)
             if member is not None:
                 self._zygote.kill(member.pid)
+            self._hand_out()
+        self._waiting.call_back()
 
     def withdraw(self, on_end: OnEnd) -> list[Assignment]:
         """Take back what has not begun, of those that were started with *on_end*."""
         with self._lock:
             for member in self._members.values():
                 self._take_back(member)
-            withdrawn = [each for each in self._waiting if self._on_end.get(each) == on_end]
-            for assignment in withdrawn:
-                self._waiting.remove(assignment)
-                del self._on_end[assignment]
+            withdrawn = self._waiting.withdraw(on_end)
             self._hand_out()
-        self._call_back()
+        self._waiting.call_back()
         return withdrawn
 
     def abandon(self, assignments: list[Assignment]) -> None:
         """Kill whatever is at *assignments*; nobody hears of them any more."""
         for assignment in assignments:
-            if self._on_end.pop(assignment, None) is not None:
+            if self._waiting.forget(assignment):
                 self.kill(assignment)
 
     def close(self) -> None:
@@ -118,13 +113,6 @@ class Processes:
             member.close()
         self._waker.close()
 
-    def _call_back(self) -> None:
-        """Outside the lock: whoever hears of an end may come back with more."""
-        while self._ended:
-            with contextlib.suppress(IndexError):  # another thread was quicker
-                on_end, assignment = self._ended.pop(0)
-                on_end(assignment)
-
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
@@ -133,7 +121,7 @@ class Processes:
         while not self._closing:
             try:
                 self._turn()
-                self._call_back()
+                self._waiting.call_back()
             except Exception:  # whatever it is: nobody else looks after them
                 logger.exception("looking after the processes of skills failed; going on")
 
@@ -164,26 +152,18 @@ class Processes:
         """Give what waits to children."""
         self._is_short_of_processes = False
         is_gone, given = False, dict[Member, list[Assignment]]()
-        while self._waiting:
-            assignment = self._waiting.popleft()
-            if assignment not in self._on_end:  # abandoned
-                continue
-            if assignment.stop is not None:
-                assignment.begun_at = monotonic()
-                assignment.fail(TransientError("not begun"))
-                self._end(assignment)
-                continue
+        while (assignment := self._waiting.next()) is not None:
             try:
                 member = self._member_for(assignment, given)
             except ZygoteGone:
-                self._waiting.appendleft(assignment)
+                self._waiting.put_back([assignment])
                 is_gone = True
                 break
             except OSError as error:
                 logger.warning("no process for skills can be had, trying again: %s", error)
                 self._is_short_of_processes, member = True, None
             if member is None:
-                self._waiting.appendleft(assignment)
+                self._waiting.put_back([assignment])
                 break
             given.setdefault(member, []).append(assignment)
         for member, assignments in given.items():
@@ -218,7 +198,7 @@ class Processes:
         try:
             member.give(assignments, self._depot.payload.path)
         except OSError:  # it has died, which the zygote is about to tell, or does not listen any more
-            self._waiting.extendleft(reversed(assignments))
+            self._waiting.put_back(assignments)
             self._drop(member)
 
     def _drop(self, member: Member) -> None:
@@ -227,7 +207,7 @@ class Processes:
         self._zygote.kill(member.pid)
 
     def _take_back(self, member: Member) -> None:
-        self._waiting.extendleft(reversed(member.take_back()))
+        self._waiting.put_back(member.take_back())
 
     def _holder(self, assignment: Assignment) -> Member | None:
         """The child that has begun with *assignment*; what none has begun with waits again."""
@@ -256,7 +236,7 @@ class Processes:
                     return
                 assignment.result = result
                 self._durations.took(assignment.task.task_type, seconds)
-                self._end(assignment)
+                self._waiting.end(assignment)
                 if self._recycling is not None and self._recycling.is_due(member.done, memory_bytes):
                     member.is_leaving = True
                     self._take_back(member)
@@ -264,12 +244,6 @@ class Processes:
                     self._forget(member)
             case Progress() if member.pending:
                 member.pending[0][1].on_progress(message)
-
-    def _end(self, assignment: Assignment) -> None:
-        """*assignment* has its result."""
-        on_end = self._on_end.pop(assignment, None)
-        if on_end is not None:
-            self._ended.append((on_end, assignment))
 
     # ------------------------------------------------------------ deaths
 
@@ -292,11 +266,11 @@ class Processes:
         self._take_back(member)
         for _, assignment in member.pending:
             task = assignment.task
-            if assignment in self._on_end:
+            if assignment in self._waiting:
                 logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
                 assignment.fail(problem_of(assignment, death))
             self._depot.remove_left(task)
-            self._end(assignment)
+            self._waiting.end(assignment)
         self._forget(member)
 
     def _forget(self, member: Member) -> None:
