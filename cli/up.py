@@ -154,7 +154,7 @@ def _environment(settings: Settings, redis_url: str, address: Address) -> dict[s
 
 
 def _programs(environment: Mapping[str, str], worker: str | None, descriptor: int) -> Iterator[Program]:
-    """In the order in which they are started; they are stopped in reverse. The web listens at the socket *descriptor*."""
+    """In the order in which they are started; they are stopped in reverse. The web listens at *descriptor*."""
     this = (sys.executable, "-m", "avtomatika.cli")
     listening = {**environment, LISTEN_VARIABLE: str(descriptor)}
     yield Program("web", SERVE, listening, stop_seconds=10.0, descriptors=(descriptor,))

@@ -162,7 +162,7 @@ def test_a_killed_web_listens_again_at_the_same_socket(running: Up) -> None:
 def test_a_short_token_is_refused_but_for_trial_workers(up: Callable[..., Up]) -> None:
     refused = up(CLIENT_TOKEN="too-short")
     refused.wait_until(lambda: refused.process.poll() is not None)
-    everywhere = up("--host", "0.0.0.0", WORKER_TOKEN="right-token")  # noqa: S104 - it does not start
+    everywhere = up("--host", "0.0.0.0", WORKER_TOKEN="right-token")
     everywhere.wait_until(lambda: everywhere.process.poll() is not None)
 
     assert refused.process.returncode == everywhere.process.returncode == 2
