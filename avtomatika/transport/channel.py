@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any
 
 from .caretaker import Caretaker
+from .declarations import Declarations
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
 from .expiry import Expiry
 from .held import Held
@@ -32,8 +33,9 @@ Callback = Callable[[DeliveredMessage], object]
 class Channel(PublishingChannel):
     """Takes what is there in batches and delivers it message by message.
 
-    Any thread may publish and answer deliveries; one consumes. Closing hands back what was never delivered. What was,
-    and is not answered, is no longer renewed: it comes again after its lease, unless who works on it is quicker.
+    Any thread may publish and answer deliveries; one consumes. Closing returns what is not acknowledged to its queues,
+    and counts no delivery. With ``requeue_on_close=False`` it returns only what was never delivered; the rest is no
+    longer renewed, and comes again after its lease unless it is acknowledged before.
     """
 
     Message = DeliveredMessage
@@ -46,6 +48,7 @@ class Channel(PublishingChannel):
         self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
         self.topology = Topology(self._server, self.router)
         self.expiry = Expiry(self._server, self.topology, self.router.keys, lease_seconds=options.lease_seconds)
+        self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
         self._sender = Sender(
             self._server,
             self.router,
@@ -200,9 +203,18 @@ class Channel(PublishingChannel):
         return bool(self._inbox.ready) or self._held.credit > 0
 
     @property
+    def is_credit_foreign(self) -> bool:
+        """Whether somebody else decides on credit, without telling when there is some."""
+        return self._held.is_credit_foreign
+
+    @property
     def credit_freed(self) -> Event:
         """Set whenever a message was answered."""
         return self._held.freed
+
+    def on_credit(self, callback: Callable[[], None] | None) -> None:
+        """Have *callback* called whenever ``credit_freed`` is set."""
+        self._held.on_freed = callback
 
     @property
     def places(self) -> dict[str, str]:
@@ -234,13 +246,17 @@ class Channel(PublishingChannel):
         self.closed = True
         self._keeper.remove(self._party)
         try:
-            self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
+            if self._options.requeue_on_close:
+                self.hand_back(list(self._held.messages))
+            else:
+                self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
             send_acks(self._server, self.router, self._held)
             self._inbox.reader.caretaker.clean(leaving=self.consumer_name)
         except CONNECTION_ERRORS:
             pass  # they come again after their lease
         finally:
             self._consumers.clear()
+            self.connection.forget_channel(self)
             self.connection.close_channel(self)
 
     def after_fork(self) -> None:
@@ -261,7 +277,7 @@ class Channel(PublishingChannel):
         return [self._inbox, *self._getters.values()]
 
     def _new_inbox(self) -> Inbox:
-        watched = Watched(self._server, self.router.keys)
+        watched = Watched(self._server, self.router.keys, self.declarations.restore)
         caretaker = Caretaker(
             self._server,
             self.router,

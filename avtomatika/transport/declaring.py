@@ -10,6 +10,7 @@ from kombu.exceptions import ChannelError
 from kombu.transport import virtual
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
+from .declarations import Declarations
 from .envelope import Outgoing
 from .expiry import Expiry, Limits
 from .routing import Route, Router
@@ -36,6 +37,7 @@ class DeclaringChannel(virtual.Channel):
     topology: Topology
     expiry: Expiry
     router: Router
+    declarations: Declarations
     closed: bool
     _server: Server
 
@@ -56,12 +58,14 @@ class DeclaringChannel(virtual.Channel):
         name = exchange or f"amq.{kind}"
         if not passive:
             self.topology.declare(exchanges={name: kind})
+            self.declarations.add_exchange(name, kind)
         elif self.topology.type_of(name) is None:
             raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 10), "Channel.exchange_declare", "404")
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
         if not (if_unused and self.topology.bindings(exchange)):
             self.topology.delete_exchange(exchange)
+            self.declarations.forget_exchange(exchange)
 
     def prepare_queue_arguments(self, arguments: dict[str, Any], **limits: Any) -> dict[str, Any]:
         """kombu's ``expires`` and ``message_ttl`` (seconds) as AMQP's arguments (ms)."""
@@ -85,6 +89,7 @@ class DeclaringChannel(virtual.Channel):
             self.topology.declare(queues=[name])
             if limits:
                 self.expiry.limit(name, limits)
+            self.declarations.add_queue(name, limits)
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
         return Declared(name, self.topology.size(name), 0)
@@ -96,14 +101,18 @@ class DeclaringChannel(virtual.Channel):
             raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 20), "Channel.queue_bind", "404")
         self.topology.declare(bindings=[(queue, name, routing_key)])
         if kind == "fanout":
-            self.topology.attach(queue, name)
+            self.topology.attach(queue, name, is_new=self.declarations.is_transient(queue))
+        self.declarations.add_binding((queue, name, routing_key), kind)
 
     def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
-        self.topology.unbind([(queue, exchange or "amq.direct", routing_key)])
+        binding = (queue, exchange or "amq.direct", routing_key)
+        self.topology.unbind([binding])
+        self.declarations.forget_binding(binding)
 
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any) -> None:
         if not (if_empty and self.topology.size(queue)):
             self.topology.delete_queue(queue)
+            self.declarations.forget_queue(queue)
 
     def queue_purge(self, queue: str, **_: Any) -> int:
         return self.topology.purge(queue)

@@ -17,6 +17,8 @@ GROUP_HEADER = "x-group"
 ON_DEAD_HEADER = "x-on-dead"
 #: Header with the milliseconds that a message is kept back, as RabbitMQ's delayed exchange has it.
 DELAY_HEADER = "x-delay"
+#: Header of Celery's: its worker looks at it, and tells whoever waits for the result that the task has expired.
+EXPIRES_HEADER = "expires"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Limits:
     expires_ms: int | None = None
     #: Whether it may expire before anybody has used it.
     expires_unused: bool = True
+    #: Whether the queue ends with its consumer.
+    is_transient: bool = False
 
     @classmethod
     def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Limits | None:
@@ -35,8 +37,9 @@ class Limits:
         if ttl is None and expires is None and not is_auto_delete:
             return None
         if expires is None:
-            return cls(_milliseconds(ttl), 0 if is_auto_delete else None, expires_unused=False)
-        return cls(_milliseconds(ttl), _milliseconds(expires))
+            expires_ms = 0 if is_auto_delete else None
+            return cls(_milliseconds(ttl), expires_ms, expires_unused=False, is_transient=is_auto_delete)
+        return cls(_milliseconds(ttl), _milliseconds(expires), is_transient=is_auto_delete)
 
 
 class Expiry:

@@ -26,15 +26,27 @@ class Held:
         self._moving = Lock()
         #: Set when a message was answered: there is credit again.
         self.freed = Event()
+        #: Called when that is set.
+        self.on_freed: Callable[[], None] | None = None
         self._on_ack = on_ack
 
     @property
     def credit(self) -> int:
         """How many messages may be taken now."""
+        return int(self.can_consume()) if self.is_credit_foreign else self._room
+
+    @property
+    def is_credit_foreign(self) -> bool:
+        """Whether somebody has replaced :meth:`can_consume`, as Celery does for ``worker_disable_prefetch``."""
+        return "can_consume" in self.__dict__
+
+    @property
+    def _room(self) -> int:
         return min(self.prefetch_count - len(self.messages), BATCH) if self.prefetch_count else BATCH
 
     def can_consume(self) -> bool:
-        return self.credit > 0
+        """Whether one more message may be taken. Where this is replaced, messages are taken one by one."""
+        return self._room > 0
 
     def can_consume_max_estimate(self) -> int:
         return max(self.credit, 0)
@@ -51,14 +63,19 @@ class Held:
             self.acks.append(tag)  # first: at no moment is it neither here nor there
             self.messages.pop(tag, None)
             if not self.freed.is_set():  # setting takes a lock, looking does not
-                self.freed.set()
+                self._free()
             self._on_ack()
 
     def release(self, tags: Iterable[str]) -> None:
         """Drop *tags*: somebody's script has acknowledged them."""
         for tag in tags:
             self.messages.pop(tag, None)
+        self._free()
+
+    def _free(self) -> None:
         self.freed.set()
+        if self.on_freed is not None:
+            self.on_freed()
 
     def take_acks(self) -> list[str]:
         """Acknowledgements to send now; whoever takes them tells when they are :meth:`sent`, or puts them back."""

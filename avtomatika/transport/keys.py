@@ -109,6 +109,11 @@ def earliest(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return found
 
 
+def is_after(entry: str, other: str) -> bool:
+    """Whether the entry id *entry* is higher than *other*; an empty one is higher than all."""
+    return not entry or _order(entry) > _order(other)
+
+
 def _order(entry: str) -> tuple[int, int]:
     ms, _, number = entry.partition("-")
     return int(ms), int(number or 0)

@@ -11,7 +11,7 @@ from .declaring import DeclaringChannel
 from .envelope import Outgoing
 from .errors import NoRoute
 from .held import Held
-from .sender import PublishBatch, Sender, make_parcel
+from .sender import Parcel, PublishBatch, Sender, make_parcel
 
 
 class PublishingChannel(DeclaringChannel):
@@ -21,14 +21,30 @@ class PublishingChannel(DeclaringChannel):
     _held: Held
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
+        parcel = make_parcel(message, exchange, routing_key)
         try:
-            self._sender.publish(make_parcel(message, exchange, routing_key))
-        except NoRoute:  # the server may have lost what kombu believes to be declared: it declares it with the next one
-            self.connection.client.declared_entities.clear()
-            raise
+            self._sender.publish(parcel)
+        except NoRoute:
+            if not self._restore():
+                raise
+            self._sender.publish(parcel)
+
+    def publish_all(self, parcels: Sequence[Parcel]) -> None:
+        """Send all of *parcels* or, raising, none."""
+        try:
+            self._sender.publish_all(parcels)
+        except NoRoute:
+            if not self._restore():
+                raise
+            self._sender.publish_all(parcels)
+
+    def _restore(self) -> bool:
+        """Declare again what the server may have lost though kombu believes it to be declared."""
+        self.connection.client.declared_entities.clear()
+        return self.declarations.restore_lost()
 
     def create_publish_batch(self, max_size: int) -> PublishBatch:
-        return PublishBatch(self, self._sender, max_size)
+        return PublishBatch(self, max_size)
 
     def settle(self, outgoing: Sequence[Outgoing], acks: Sequence[str]) -> tuple[str, ...]:
         """Publish all of *outgoing* and acknowledge all of *acks*, or nothing of it.

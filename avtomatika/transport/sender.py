@@ -173,10 +173,9 @@ def _read(settlement: Settlement, reply: Any) -> tuple[str, ...] | ResponseError
 class PublishBatch:
     """A batch of kombu's ``Producer.batch``: messages wait here and go out together, all or none of those that wait."""
 
-    def __init__(self, channel: Any, sender: Sender, max_size: int) -> None:
+    def __init__(self, channel: Any, max_size: int) -> None:
         self.channel = channel
         self.max_size = max_size
-        self._sender = sender
         self._waiting: list[Parcel] = []
 
     def publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: object) -> None:
@@ -188,7 +187,7 @@ class PublishBatch:
         """Send what waits. When it raises, what waited is given up: the caller knows which messages these were."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._sender.publish_all(waiting)
+            self.channel.publish_all(waiting)
 
     def discard(self) -> None:
         self._waiting.clear()
@@ -201,6 +200,8 @@ def make_parcel(message: dict[str, Any], exchange: str, routing_key: str) -> Par
     """A message that ``Channel.prepare_message`` made, in its stored form."""
     headers = message["headers"]
     expiration = message["properties"].get("expiration")
+    if headers and headers.get(envelope.EXPIRES_HEADER):
+        expiration = None
     return Parcel(
         exchange,
         routing_key,

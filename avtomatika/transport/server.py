@@ -83,7 +83,7 @@ class Server:
         """Raw answer to one command."""
         connection = self.pool.acquire()
         try:
-            connection.send_packed_command([_pack(command)])
+            connection.send_packed_command([pack(command)])
             answer = connection.read_response()
         except ResponseError as error:
             self._release(connection, error)
@@ -146,7 +146,7 @@ class Server:
 def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
     piece = bytearray()
     for command in commands:
-        piece += _pack(command)
+        piece += pack(command)
         if len(piece) >= _PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
@@ -154,7 +154,8 @@ def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
         yield bytes(piece)
 
 
-def _pack(command: Sequence[Argument]) -> bytes:
+def pack(command: Sequence[Argument]) -> bytes:
+    """*command* as it is sent."""
     words: Any = tuple(command)
     packed: bytes = pack_command(words)
     return packed

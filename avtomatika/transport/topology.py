@@ -52,6 +52,11 @@ class Topology:
             self._declare(exchanges, queues, wanted)
             self._router.forget_routes()
 
+    def lacks(self, exchanges: Mapping[str, str], queues: list[str]) -> bool:
+        """Whether one of *exchanges* or *queues* does not exist."""
+        missing, unknown, _ = self._missing(dict(exchanges), queues, {})
+        return bool(missing or unknown)
+
     def _missing(
         self, exchanges: dict[str, str], queues: list[str], wanted: dict[str, list[str]]
     ) -> tuple[dict[str, str], list[str], dict[str, list[str]]]:
@@ -88,12 +93,15 @@ class Topology:
         if word == b"OTHER_TYPE":
             raise ChannelError(f"PRECONDITION_FAILED: exchange {names[0].decode()!r} is of type {names[1].decode()!r}")
 
-    def attach(self, queue: str, exchange: str) -> None:
-        """Have *queue* listen to a fanout *exchange*, from what comes next on."""
+    def attach(self, queue: str, exchange: str, *, is_new: bool = False) -> None:
+        """Have *queue* listen to a fanout *exchange*, from what comes next on.
+
+        A queue that listens already goes on from where it is, unless it *is_new* to whoever asks.
+        """
         answer = self._server.pipeline([("XINFO", "STREAM", self._keys.fanout(exchange))])[0]
         facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else _pairs(answer)
         place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
-        self._server.execute(("HSETNX", self._keys.listens(queue), exchange, place))
+        self._server.execute(("HSET" if is_new else "HSETNX", self._keys.listens(queue), exchange, place))
         self._server.run(Call(TRAIT, [self._keys.queues(), self._keys.bell()], [queue, "f"]))
 
     def type_of(self, exchange: str) -> str | None:

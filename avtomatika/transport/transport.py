@@ -17,6 +17,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
+from .event_loop import EventLoopConsumer
 from .keeper import Keeper
 from .keys import earliest
 from .options import Options
@@ -45,7 +46,7 @@ class Transport(virtual.Transport):
     recoverable_connection_errors = CONNECTION_ERRORS
     recoverable_channel_errors = ()
     implements = virtual.Transport.implements.extend(
-        asynchronous=False,
+        asynchronous=True,
         batch_publish=True,
         exchange_type=frozenset(["direct", "topic", "fanout"]),
         heartbeats=False,
@@ -59,7 +60,10 @@ class Transport(virtual.Transport):
         self._credential_provider = client.credential_provider
         self.server = self._connect()
         self.keeper = Keeper(self._connect_keeper, lease_seconds=self.options.lease_seconds)
+        #: Exchanges that were declared here, and their types.
+        self.exchanges: dict[str, str] = {}
         self._turn = 0
+        self._event_loop: EventLoopConsumer | None = None
         _transports.add(self)
 
     def driver_version(self) -> str:
@@ -82,8 +86,16 @@ class Transport(virtual.Transport):
 
     def close_connection(self, connection: object) -> None:
         super().close_connection(connection)
+        if self._event_loop is not None:
+            self._event_loop.close()
+            self._event_loop = None
         self.keeper.stop()
         self.server.close()
+
+    def forget_channel(self, channel: StreamChannel) -> None:
+        """Deliver nothing more to *channel*, which closes."""
+        if self._event_loop is not None:
+            self._event_loop.forget(channel)
 
     def _connect(self) -> Server:
         return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
@@ -106,6 +118,14 @@ class Transport(virtual.Transport):
 
     # ------------------------------------------------------------ consume
 
+    def register_with_event_loop(self, connection: object, loop: Any) -> None:
+        """Deliver from now on whenever *loop*, kombu's hub, finds that something has come."""
+        if self._event_loop is not None:
+            self._event_loop.close()
+        self._event_loop = EventLoopConsumer(
+            self, loop, server=self._connect(), timeout_seconds=self.options.socket_timeout
+        )
+
     def drain_events(self, connection: object, timeout: float | None = None) -> None:
         """Deliver at least one message; raises socket.timeout when none came for *timeout* seconds."""
         deadline = None if timeout is None else monotonic() + timeout
@@ -116,14 +136,14 @@ class Transport(virtual.Transport):
             channels = [channel for channel in self.channels if channel.is_consuming]
             for channel in channels:
                 channel.credit_freed.clear()
-            if self._deliver_all(channels):
+            if self.deliver_all(channels):
                 return
             left = _WAIT_SECONDS if deadline is None else deadline - monotonic()
             if left <= 0:
                 raise TimeoutError("no message came")
             self._wait(channels, min(left, _WAIT_SECONDS, self.options.socket_timeout / 2))
 
-    def _deliver_all(self, channels: list[StreamChannel]) -> int:
+    def deliver_all(self, channels: list[StreamChannel]) -> int:
         """One batch of each channel that has credit; they take turns in being the first."""
         self._turn += 1
         turn = self._turn % len(channels) if channels else 0
@@ -134,7 +154,8 @@ class Transport(virtual.Transport):
         able = [channel for channel in channels if channel.has_credit]
         if not able:
             if channels:
-                channels[0].credit_freed.wait(seconds if len(channels) == 1 else min(seconds, _SHORT_WAIT_SECONDS))
+                is_told = len(channels) == 1 and not channels[0].is_credit_foreign
+                channels[0].credit_freed.wait(seconds if is_told else min(seconds, _SHORT_WAIT_SECONDS))
             else:
                 sleep(seconds)
             return
@@ -164,6 +185,7 @@ class Transport(virtual.Transport):
 
     def after_fork(self) -> None:
         self.keeper.forget()
+        self._event_loop = None  # it is the parent's
         for channel in self.channels:
             channel.after_fork()
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
 from .errors import is_foreign
 from .keys import Keys
-from .scripts import DECLARE, Call
 from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -18,8 +17,9 @@ logger = logging.getLogger(__name__)
 class Watched:
     """Queues in the order in which they are read, as far as the server has told of them."""
 
-    def __init__(self, server: Server, keys: Keys) -> None:
+    def __init__(self, server: Server, keys: Keys, declare: Callable[[Collection[str]], None]) -> None:
         self._server = server
+        self._declare = declare
         self._keys = keys
         #: Queue -> its traits as known.
         self.traits: dict[str, str] = {}
@@ -33,12 +33,11 @@ class Watched:
         self._lay_out()
 
     def learn(self, traits: Sequence[str]) -> None:
-        """What the server says of each queue; one that it has lost is declared again."""
+        """What the server says of each queue; one that it has lost is declared again, with its limits and bindings."""
         found = dict(zip(self.traits, traits, strict=True))
         lost = [queue for queue, known in found.items() if not known]
         if lost:
-            keys = [self._keys.exchanges(), self._keys.queues(), self._keys.bell()]
-            self._server.run(Call(DECLARE, keys, [0, len(lost), *lost]))
+            self._declare(lost)
         self.traits = {queue: known or "0" for queue, known in found.items()}
         self._lay_out()
 

@@ -12,7 +12,8 @@ app = Celery("celery_app", broker=os.environ["CELERY_BROKER"], backend=os.enviro
 app.conf.broker_transport = "avtomatika.transport:Transport"
 app.conf.broker_transport_options = {"lease_seconds": 2, "sweep_interval_seconds": 0.2}
 app.conf.broker_connection_retry_on_startup = True
-app.conf.worker_prefetch_multiplier = 1
+app.conf.worker_prefetch_multiplier = int(os.environ.get("CELERY_PREFETCH", "1"))
+app.conf.worker_disable_prefetch = bool(os.environ.get("CELERY_DISABLE_PREFETCH"))
 
 
 @app.task

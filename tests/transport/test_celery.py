@@ -38,14 +38,16 @@ class Fleet:
         self._stack = stack
         self._count = 0
 
-    def start(self, pool: str = "solo", *, concurrency: int = 1, wait: bool = True) -> subprocess.Popen[bytes]:
+    def start(
+        self, pool: str = "solo", *, concurrency: int = 1, wait: bool = True, **env: str
+    ) -> subprocess.Popen[bytes]:
         self._count += 1
         name = f"w{self._count}@here"
         log = self._stack.enter_context((self._folder / f"worker-{self._count}.log").open("wb"))
         options = ["--pool", pool, "--concurrency", str(concurrency), "--hostname", name, "--loglevel", "info"]
         worker = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "celery", "--app", "celery_app", "worker", *options],
-            env={**os.environ, **self.env},
+            env={**os.environ, **self.env, **env},
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -196,3 +198,97 @@ def test_sigterm_ends_a_worker_when_its_task_has_ended(fleet: Fleet) -> None:
     ran_in = result.get(timeout=1)
     assert fleet.notes() == [f"begin {ran_in}", f"end {ran_in}"]
     assert fleet.redis.xlen("avt:q:celery:0") == 0
+
+
+def test_a_busy_worker_with_more_tasks_waiting_answers_and_obeys(fleet: Fleet) -> None:
+    fleet.start("prefork", CELERY_PREFETCH="4")
+    work, control = fleet.tasks.work, fleet.tasks.app.control
+    running, *_ = [work.delay(str(fleet.place), 60) for _ in range(3)]
+    fleet.until(fleet.notes)
+
+    assert control.ping(["w1@here"], timeout=5)
+    assert len(control.inspect(["w1@here"], timeout=5).reserved()["w1@here"]) >= 1
+    control.revoke(running.id, terminate=True)
+
+    fleet.until(lambda: len(fleet.notes()) == 2)
+    assert all(note.startswith("begin") for note in fleet.notes())
+
+
+def test_a_stopped_worker_returns_what_it_has_not_begun(fleet: Fleet) -> None:
+    """Tasks that were reserved, and one that waits for its time: another worker has them at once."""
+    stopped = fleet.start("prefork", CELERY_PREFETCH="10")
+    work, note = fleet.tasks.work, fleet.tasks.note
+    first, *_ = [work.delay(str(fleet.place), 1) for _ in range(2)]
+    note.apply_async((str(fleet.place), "due"), countdown=2)
+    fleet.until(fleet.notes)
+    fleet.until(lambda: fleet.tasks.app.control.inspect(["w1@here"], timeout=5).scheduled()["w1@here"])
+
+    stopped.terminate()
+
+    assert stopped.wait(timeout=15) == 0
+    assert first.ready()
+    assert len(fleet.notes()) == 2
+    fleet.start("solo", wait=False)
+    fleet.until(lambda: len(fleet.notes()) == 5)
+    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
+    assert "due" in fleet.notes()
+
+
+@pytest.mark.faults
+def test_a_task_that_waits_for_its_time_outlives_any_number_of_deploys(fleet: Fleet) -> None:
+    fleet.tasks.note.apply_async((str(fleet.place), "due"), countdown=3600)
+    for number in range(1, 8):
+        worker = fleet.start("solo")
+        inspect = fleet.tasks.app.control.inspect([f"w{number}@here"], timeout=5)
+        fleet.until(lambda asked=inspect.scheduled: list(asked().values()) != [[]])
+        worker.terminate()
+        assert worker.wait(timeout=15) == 0
+
+    [(_, fields)] = fleet.redis.xrange("avt:q:celery:0")
+    assert "n" not in fields
+    assert not fleet.redis.exists("avt:q:celery:dead")
+
+
+@pytest.mark.faults
+def test_commands_are_not_kept_for_a_later_worker(fleet: Fleet) -> None:
+    killed = fleet.start("solo")
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    fleet.tasks.app.control.shutdown()
+
+    fleet._count = 0  # the same name again
+    later = fleet.start("solo")
+
+    assert fleet.tasks.add.delay(1, 2).get(timeout=LIMIT_SECONDS) == 3
+    assert later.poll() is None
+
+
+@pytest.mark.faults
+def test_worker_and_producer_go_on_after_the_server_lost_everything(fleet: Fleet) -> None:
+    fleet.start("solo")
+    assert fleet.tasks.add.delay(1, 2).get(timeout=LIMIT_SECONDS) == 3
+    fleet.redis.flushall()
+
+    assert fleet.tasks.add.delay(2, 2).get(timeout=LIMIT_SECONDS) == 4
+    fleet.until(lambda: fleet.tasks.app.control.ping(["w1@here"], timeout=0.5))
+
+
+@pytest.mark.faults
+def test_an_expired_task_ends_as_revoked(fleet: Fleet) -> None:
+    fleet.start("solo")
+    fleet.tasks.work.delay(str(fleet.place), 1)
+
+    with pytest.raises(TaskRevokedError):
+        fleet.tasks.add.apply_async((1, 2), expires=0.1).get(timeout=LIMIT_SECONDS)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_without_prefetch_a_busy_worker_reserves_nothing(fleet: Fleet, pool: str) -> None:
+    fleet.start(pool, CELERY_DISABLE_PREFETCH="1", CELERY_PREFETCH="4")
+    fleet.tasks.work.delay(str(fleet.place), 60)
+    fleet.until(fleet.notes)
+    results = [fleet.tasks.add.delay(n, n) for n in range(3)]
+    fleet.start("solo")
+
+    assert [result.get(timeout=LIMIT_SECONDS) for result in results] == [0, 2, 4]

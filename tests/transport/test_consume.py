@@ -224,10 +224,22 @@ def test_what_is_handed_back_comes_at_once_and_counts_no_delivery(bench: Any) ->
     assert again.properties["deliveries"] == 1
 
 
-def test_closing_hands_back_what_was_never_delivered(bench: Any) -> None:
+def test_closing_returns_what_is_not_acknowledged_and_counts_no_delivery(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2, 3)
     reading = bench.read()
+    reading.wait_for(3)[0].ack()
+    reading.channel.close()
+
+    got = bench.read().wait_for(2, seconds=0.5)
+
+    assert [(message.payload, message.properties["deliveries"]) for message in got] == [(2, 1), (3, 1)]
+
+
+def test_closing_returns_only_what_was_never_delivered_where_the_options_say_so(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1, 2, 3)
+    reading = bench.read(requeue_on_close=False)
 
     def fail(message: Any) -> None:
         raise ValueError("user")

@@ -28,6 +28,15 @@ def test_a_message_that_waited_longer_than_it_lives_is_dropped(bench: Any) -> No
     reading.drain_until(lambda: bench.left() == 0)
 
 
+def test_a_message_whose_consumer_looks_at_its_end_itself_is_delivered(bench: Any) -> None:
+    """Celery's worker marks the task as revoked, for whoever waits for its result."""
+    bench.queue()
+    bench.publish("late", expiration=0.001, headers={"expires": "2026-01-01T00:00:00+00:00"})
+    let_pass(bench, milliseconds=5)
+
+    assert bench.read().wait_for(1)[0].payload == "late"
+
+
 def test_a_message_that_is_put_back_lives_no_longer(bench: Any) -> None:
     bench.queue()
     bench.publish(1, expiration=0.3)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+from kombu import Exchange, Queue
 
 
 def test_every_queue_gets_every_message_from_its_binding_on(bench: Any) -> None:
@@ -81,3 +82,19 @@ def test_another_channel_reads_on_where_the_last_one_was(bench: Any) -> None:
     second.wait_for(1)
 
     assert second.bodies == [2]
+
+
+def test_a_queue_of_one_consumer_begins_anew_with_the_next(bench: Any) -> None:
+    queue = Queue("mailbox", Exchange("control", type="fanout"), auto_delete=True, expires=10)
+    first = bench.connect()
+    with first.Consumer(queue):
+        pass
+    first.release()
+    bench.publish("old", exchange="control", key="")
+    got: list[Any] = []
+    second = bench.connect()
+    with second.Consumer(queue, on_message=got.append):
+        bench.publish("new", exchange="control", key="")
+        second.drain_events(timeout=5)
+
+    assert [message.payload for message in got] == ["new"]

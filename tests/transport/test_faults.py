@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from avtomatika.transport import NoRoute, Outgoing, connect
@@ -42,6 +43,54 @@ def test_a_consumer_survives_a_server_that_lost_everything(bench: Any) -> None:
     channel.settle([Outgoing("work", "tasks", "3", priority=2)], [])
 
     assert reading.wait_for(2)[1].payload == 3
+
+
+@pytest.mark.parametrize("way", ["publish", "batch"])
+def test_a_producer_declares_again_what_the_server_has_lost(bench: Any, way: str) -> None:
+    queue = Queue("tasks", Exchange("work"), routing_key="tasks")
+    connection = bench.connect()
+    producer = connection.Producer(exchange=Exchange("work"), routing_key="tasks", serializer="json")
+    producer.publish(1, declare=[queue])
+    bench.redis.flushall()
+
+    if way == "publish":
+        producer.publish(2, declare=[queue])
+    else:
+        with producer.batch(max_size=10):
+            producer.publish(2, declare=[queue])
+
+    assert bench.read().wait_for(1)[0].payload == 2
+
+
+def test_a_consumer_declares_again_what_the_server_has_lost(bench: Any) -> None:
+    own = Queue("mailbox", Exchange("control", type="fanout"), auto_delete=True, message_ttl=60)
+    tasks = Queue("tasks", Exchange("work"), routing_key="tasks")
+    got: list[Any] = []
+    connection = bench.connect()
+    with connection.Consumer([own, tasks], on_message=got.append):
+
+        def drain_until(done: Callable[[], object]) -> None:
+            deadline = monotonic() + 10
+            while not done():
+                assert monotonic() < deadline, "it did not come to that in time"
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.05)
+
+        def declared() -> dict[str, Any]:
+            limits = bench.redis.hgetall("avt:limits")
+            return {"queues": bench.redis.hkeys("avt:queues"), "limits": limits, "fanouts": bench.redis.hkeys(listens)}
+
+        listens = "avt:q:mailbox:listens"
+        drain_until(lambda: bench.redis.zscore("avt:expiring", "mailbox"))
+        before = declared()
+        bench.redis.flushall()
+        drain_until(lambda: declared() == before)
+
+        bench.publish("news", exchange="control", key="")
+        bench.publish("task")
+        drain_until(lambda: len(got) == 2)
+
+    assert sorted(message.payload for message in got) == ["news", "task"]
 
 
 def test_a_group_that_is_gone_is_made_again(bench: Any) -> None:

@@ -242,7 +242,7 @@ def test_a_forked_child_holds_nothing_and_the_parent_goes_on(bench: Any) -> None
 def test_a_consumer_that_leaves_with_empty_hands_is_forgotten(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2)
-    one, two = bench.read(prefetch=1), bench.read(prefetch=1)
+    one, two = (bench.read(prefetch=1, requeue_on_close=False) for _ in range(2))
     one.wait_for(1)[0].ack()
     two.wait_for(1)
 
