@@ -15,6 +15,7 @@ from avtomatika.core.job import Json
 from avtomatika.errors import TaskError
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import AsyncFiles, Files
+from avtomatika.files.task import TaskFiles
 from avtomatika.files.watch import Watch
 from avtomatika.schemas.wire import Progress, TaskMessage
 
@@ -67,7 +68,7 @@ class Assignment:
         except BaseException as problem:
             self._raised(problem)
         finally:
-            files.close()
+            self._close(files)
 
     async def perform_async(self) -> None:
         """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
@@ -87,7 +88,7 @@ class Assignment:
         finally:
             while files.has_folder:
                 with suppress(CancelledError):  # heard once already: transfers see by themselves that they are unwanted
-                    await self.depot.in_thread(files.close)
+                    await self.depot.in_thread(lambda: self._close(files))
 
     def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
         return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
@@ -121,6 +122,12 @@ class Assignment:
         self.begun_at = monotonic()
         if self.stop is not None:
             raise CancelledError
+
+    def _close(self, files: TaskFiles) -> None:
+        try:
+            files.close()
+        except Exception:  # the result counts all the same
+            logger.exception("task %s: its files could not be removed", self.task.task_id)
 
     def _call(self, context: TaskContext) -> Result:
         return self._returned(self.skill.function(**self.skill.arguments(context)))

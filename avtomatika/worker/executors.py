@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic
 
 from .assignment import Assignment
+
+logger = logging.getLogger(__name__)
 
 #: Called, in whatever thread, with an assignment that has its result.
 OnEnd = Callable[[Assignment], None]
@@ -60,7 +63,11 @@ class Loop:
 
     def _serve(self) -> None:
         with self._runner:
-            self._runner.get_loop().run_forever()
+            while self._thread is not None:
+                try:
+                    self._runner.get_loop().run_forever()
+                except BaseException:  # a callback of a skill raised SystemExit; all async skills need the loop
+                    logger.exception("the event loop of async skills was ended; going on")
 
     def _begin(self, assignments: Sequence[Assignment]) -> None:
         loop = self._runner.get_loop()
@@ -77,7 +84,10 @@ class Loop:
             task.cancel()
 
     async def _perform(self, assignment: Assignment) -> None:
-        await assignment.perform_async()
+        try:
+            await assignment.perform_async()
+        except Exception:
+            logger.exception("task %s failed outside its skill", assignment.task.task_id)
         del self._tasks[assignment]
         self._on_end(assignment)
 
@@ -122,7 +132,10 @@ class Threads:
 
     def _serve(self) -> None:
         while (assignment := self._queue.get()) is not None:
-            assignment.perform()
+            try:
+                assignment.perform()
+            except Exception:  # the thread has to perform others
+                logger.exception("task %s failed outside its skill", assignment.task.task_id)
             with self._lock:
                 self._unfinished -= 1
             self._on_end(assignment)

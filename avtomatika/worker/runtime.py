@@ -248,6 +248,8 @@ class Runtime:
     def _ended(self, assignment: Assignment) -> None:
         if assignment not in self._in_hand:  # it was given up
             return
+        if assignment.result is None:
+            assignment.fail(RuntimeError("the task ended without a result"))
         self._finished.append(assignment)
         if not self._news.is_set():  # one call wakes the link for a whole batch
             self._news.set()

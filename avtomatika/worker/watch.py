@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 #: How often it looks.
 EVERY_SECONDS = 0.2
@@ -31,4 +34,7 @@ class Watch:
 
     def _serve(self) -> None:
         while not self._ended.wait(EVERY_SECONDS):
-            self._look()
+            try:
+                self._look()
+            except Exception:  # time limits of all tasks depend on this loop
+                logger.exception("checking the time limits of tasks failed; going on")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
+from avtomatika.files.task import TaskFiles
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.runtime import Runtime
@@ -264,3 +266,51 @@ def test_waiting_ends_when_something_has_ended(make_runtime: Callable[..., Runti
 
     assert len(runtime.collect(DEADLINE_SECONDS)) == 1
     assert monotonic() - begun < DEADLINE_SECONDS / 2
+
+
+@pytest.mark.parametrize("ending", ["exit", "stop"])
+def test_the_event_loop_goes_on_whatever_a_skill_does_to_it(make_runtime: Callable[..., Runtime], ending: str) -> None:
+    worker = Worker()
+
+    @worker.skill()
+    async def work(params: dict[str, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.stop if ending == "stop" else sys.exit)
+        await asyncio.sleep(0.01)
+
+    runtime = make_runtime(worker)
+    runtime.start([task(0)])
+    collect(runtime, 1)
+    runtime.start([task(1)])
+
+    [ended] = collect(runtime, 1)
+
+    assert ended.result is not None
+    assert ended.result.status == "success"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_result_counts_though_the_files_of_its_task_cannot_be_removed(
+    make_runtime: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    worker = Worker()
+
+    def fail(self: TaskFiles) -> None:
+        self._folder = None
+        raise OSError("Input/output error")
+
+    @worker.skill("work") if not is_async else worker.skill("other")
+    def work(params: dict[str, Any], files: Any) -> None:
+        files.path("a.txt").write_text("a")
+
+    @worker.skill("work") if is_async else worker.skill("other")
+    async def async_work(params: dict[str, Any], files: Any) -> None:
+        files.path("a.txt").write_text("a")
+
+    monkeypatch.setattr(TaskFiles, "close", fail)
+    runtime = make_runtime(worker, concurrency=1)
+    for number in range(2):
+        runtime.start([task(number)])
+        [ended] = collect(runtime, 1)
+        assert ended.result is not None
+        assert (ended.result.status, ended.result.error) == ("success", None)

@@ -49,10 +49,10 @@ class LinkGroup:
     def _run_on(self, number: str, member: Member) -> None:
         failures = 0
         while not self._stopping.is_set():
-            link = self._running[number] = member.make()
-            if self._stopping.is_set():
-                link.stop()
             try:
+                link = self._running[number] = member.make()
+                if self._stopping.is_set():
+                    link.stop()
                 link.run()
             except Exception:  # the others work on, and so may this one
                 failures += 1
