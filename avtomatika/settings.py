@@ -50,6 +50,7 @@ class Settings:
     web_threads: int = 256
     trusted_proxies: int = 0
     job_max_retries: int = 3
+    max_job_bytes: int = 8 * 1024 * 1024
     max_transitions_per_job: int = 100
     handler_timeout_seconds: float = 30.0
     worker_lease_seconds: float = 30.0
@@ -84,6 +85,7 @@ class Settings:
             "trusted_proxies": _value(env.int, "TRUSTED_PROXIES", check=_not_negative),
             "web_threads": _value(env.int, "WEB_THREADS", check=_at_least_one),
             "job_max_retries": _value(env.int, "JOB_MAX_RETRIES", check=_not_negative),
+            "max_job_bytes": _value(env.int, "MAX_JOB_BYTES", check=_at_least_one),
             "max_transitions_per_job": _value(env.int, "MAX_TRANSITIONS_PER_JOB", check=_at_least_one),
             "handler_timeout_seconds": _value(env.float, "HANDLER_TIMEOUT", check=_positive),
             "worker_lease_seconds": _value(env.float, "WORKER_LEASE_SECONDS", check=_positive),

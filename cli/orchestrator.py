@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: Deliveries in hand at a time: a batch is loaded in one round trip and committed in another.
 _PREFETCH = 200
+#: Large values of jobs that are kept at hand, so that a step need not read them again.
+_CACHE_BYTES = 32 * 1024 * 1024
 #: New values between two looks for garbage.
 _GARBAGE = 50_000
 
@@ -155,6 +157,8 @@ def _attached(
         job_ttl_seconds=settings.job_ttl_seconds,
         cleanups=cleanup_times(cleanup, settings),
         is_authorized=workers.may_authenticate,
+        max_job_bytes=settings.max_job_bytes,
+        cache_bytes=_CACHE_BYTES,
     )
     orchestrator = Orchestrator(
         blueprints=blueprints,

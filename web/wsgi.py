@@ -48,6 +48,7 @@ def create() -> Flask:
         group=settings.group,
         job_ttl_seconds=settings.job_ttl_seconds,
         is_authorized=workers.may_authenticate,
+        max_job_bytes=settings.max_job_bytes,
     )
 
     def declare() -> None:

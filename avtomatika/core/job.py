@@ -180,6 +180,7 @@ class Job:
     last, gone with the next success.
     ``execution_timeout_seconds`` is how long it may take from its creation to its end.
     ``webhooks`` counts those that it has sent, so that each can wait for the one before it.
+    ``large`` are the values in it that the store keeps apart, by name with their size as JSON, set by the store.
     ``created_ms`` and ``updated_ms`` are the server's clock, milliseconds since the epoch, set by the store.
     """
 
@@ -212,6 +213,7 @@ class Job:
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     execution_timeout_seconds: float | None = None
+    large: Mapping[str, tuple[Json, int]] = field(default_factory=dict, compare=False, repr=False)
     created_ms: int = 0
     updated_ms: int = 0
 

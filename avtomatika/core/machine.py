@@ -154,6 +154,11 @@ def broken(plan: Plan, job: Job, *, message: str) -> Step:
     return _broken(job, error("HANDLER_ERROR", message))
 
 
+def too_large(job: Job, *, message: str) -> Step:
+    """What came, or what a handler decided, would have *job* hold more data than it may."""
+    return _broken(job, error("JOB_TOO_LARGE", message))
+
+
 # ---------------------------------------------------------------- events
 
 

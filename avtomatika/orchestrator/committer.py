@@ -124,6 +124,9 @@ class Committer:
                 logger.error("job %s: %s; it waits", work.job_id, reply.reason)
                 self._plans.due = 0.0  # what was declared may be gone
                 self._try_again(work)
+            case Answer.TOO_LARGE:
+                work.give_up(reply.reason)
+                self._ready.append(work)
             case Answer.CONFLICT:
                 self._decide_again(work, reply.live)
             case _:

@@ -174,6 +174,11 @@ class Work:
             step = machine.handler_raised(self.plan, job, error=text)
         self._add(step)
 
+    def give_up(self, reason: str) -> None:
+        """In place of the step that cannot be committed, the job ends as an error for *reason*."""
+        logger.error("job %s: %s", self.job_id, reason)
+        self.step = machine.too_large(self.before, message=reason)
+
     def commit(self) -> Commit | None:
         """The commit of all this, or None where every event was ignored."""
         if not self.answered:

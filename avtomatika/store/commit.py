@@ -9,7 +9,7 @@ from enum import StrEnum
 import orjson
 from redis.exceptions import RedisError
 
-from avtomatika.core.job import Branches, Job, branch_of
+from avtomatika.core.job import Branches, Job, JobStatus, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
@@ -19,6 +19,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .clock import ServerClock
 from .entries import dump_entry
 from .keys import Keys
+from .large import Dump, is_initial
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
@@ -37,6 +38,7 @@ class Answer(StrEnum):
     REROUTE = "REROUTE"  # bindings changed since they were read: read them and send again
     NO_ROUTE = "NO_ROUTE"  # a message of it leads nowhere: nothing was written
     GONE = "GONE"  # there is no such job (any more); acknowledged
+    TOO_LARGE = "TOO_LARGE"  # the job would hold more than it may: nothing was written
     REFUSED = "REFUSED"  # the server is full: try again later
 
     @property
@@ -45,7 +47,7 @@ class Answer(StrEnum):
         return self not in _UNSETTLED
 
 
-_UNSETTLED = frozenset({Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE})
+_UNSETTLED = frozenset({Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE, Answer.TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,31 @@ class CommitReply:
         return self.answer in (Answer.OK, Answer.DUP)
 
 
+class TooLarge(Exception):
+    """A step after which its job, or one that it creates, would hold more than it may."""
+
+    def __init__(self, job: Job, size: int, limit: int) -> None:
+        super().__init__(
+            f"state {job.current_state!r}: the data of the job would be {size} bytes of JSON, but MAX_JOB_BYTES={limit}"
+        )
+
+
+def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
+    """The record of the job after *commit*. Raises TooLarge, but for a job that ends because it was too large."""
+    job = commit.step.job
+    doc = dump_doc(job, version=commit.before.version + 1)
+    initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
+    if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
+        raise TooLarge(job, doc.size + initial, max_bytes)
+    if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
+        raise TooLarge(job, size, max_bytes)
+    return doc
+
+
 def commit_call(
     commit: Commit,
     *,
+    doc: Dump,
     keys: Keys,
     router: Router,
     secret: GroupSecret,
@@ -90,11 +114,14 @@ def commit_call(
     job_ttl_ms: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
 ) -> Call:
-    """*commit* as a script call. Raises NoRoute when a message of it leads nowhere: then nothing is written."""
+    """*commit* as a script call; *doc* is the record of its job.
+
+    Raises NoRoute when a message of it leads nowhere: then nothing is written.
+    """
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret, clock)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
-    args = _Arguments(_scalars(commit, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads)))
+    args = _Arguments(_scalars(commit, doc, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads)))
     args.add_items([route.version for route in sent.routes.values()])
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
@@ -107,6 +134,9 @@ def commit_call(
     args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
     args.add_rows(_branches_to_keep(commit))
     args.add_rows(_child(step.child))
+    args.add_rows([] if step.child is None else list(dump_init(step.child.job).new.items()))
+    args.add_rows(list(doc.new.items()))
+    args.add_items([name for name in commit.before.large if name not in doc.values and not is_initial(name)])
 
     streams = [*sent.streams, *(stream for stream, _, _ in causes)]
     bindings = [route.bindings_key for route in sent.routes.values()]
@@ -115,7 +145,7 @@ def commit_call(
     return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
 
 
-def _scalars(commit: Commit, router: Router, *, job_ttl_ms: int, joined_at: int) -> list[Value]:
+def _scalars(commit: Commit, doc: Dump, router: Router, *, job_ttl_ms: int, joined_at: int) -> list[Value]:
     """What stands before the lists; the message that the branches are joined is the payload *joined_at*."""
     before, job, step = commit.before, commit.step.job, commit.step
     begun = _new_branches(commit)
@@ -123,7 +153,7 @@ def _scalars(commit: Commit, router: Router, *, job_ttl_ms: int, joined_at: int)
         router.consumer_name,
         before.version,
         job.status,
-        dump_doc(job),
+        doc.text,
         job_ttl_ms,
         job.id,
         1 if job.status.is_final else "",
@@ -254,7 +284,7 @@ def _child(child: Step | None) -> list[tuple[Value, ...]]:
     if child is None:
         return []
     [entry] = child.history
-    return [(child.job.id, child.job.status, dump_doc(child.job), dump_init(child.job), dump_entry(entry))]
+    return [(child.job.id, child.job.status, dump_doc(child.job).text, dump_init(child.job).text, dump_entry(entry))]
 
 
 def _keys_of_child(child: Step | None, keys: Keys) -> Iterator[str]:

@@ -14,6 +14,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
+from avtomatika.errors import InvalidRequest
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
@@ -90,13 +91,14 @@ def create_call(
     steps: Sequence[Step],
     *,
     quota: Quota | None,
+    max_job_bytes: int,
     keys: Keys,
     router: Router,
     secret: GroupSecret,
 ) -> Call:
     """The call that writes *steps*, which are the births of *news*, all of one client and one plan.
 
-    Raises NoRoute of the transport where their messages lead nowhere.
+    Raises NoRoute of the transport where their messages lead nowhere, InvalidRequest where a job would be too large.
     """
     messages = [_first_message(step, secret) for step in steps]
     route = router.route(messages[0].exchange, messages[0].routing_key)
@@ -119,7 +121,14 @@ def create_call(
     for step, message in zip(steps, messages, strict=True):
         indexes = keys.indexes(step.job)
         call_keys += (keys.job(step.job.id), keys.history(step.job.id), *indexes)
-        args += (step.job.id, step.job.status, dump_doc(step.job), dump_init(step.job), router.encode(message))
+        init = dump_init(step.job)
+        if init.size > max_job_bytes:
+            reason = f"the data of the job are {init.size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
+            raise InvalidRequest(reason, fields={"initial_data": [reason]})
+        args += (step.job.id, step.job.status, dump_doc(step.job).text, init.text, router.encode(message))
+        args.append(len(init.new))
+        for name, value in init.new.items():
+            args += (name, value)
         args += (len(indexes), len(step.timers), *_timers(step, router, secret))
         args += (len(step.history), *(dump_entry(entry) for entry in step.history))
     return Call(CREATE, call_keys, args)

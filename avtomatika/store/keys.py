@@ -18,7 +18,7 @@ class Keys:
         """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never does, ``created`` and
         ``updated`` ms, ``final`` 1 once it is over, ``pause`` the token of what it waits for last, ``decided`` the
         token of the last approval that somebody decided and what, ``wish:<wish>`` version and ms of a wish that was
-        sent, ``idempotency`` the idempotency key that it was created with."""
+        sent, ``data:<version>.<number>`` a large value, JSON, ``idempotency`` the key that it was created with."""
         return f"{self.prefix}job:{job_id}"
 
     def history(self, job_id: str) -> str:

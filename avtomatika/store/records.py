@@ -19,6 +19,8 @@ from avtomatika.core.texts import shortened
 from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import UnreadableRecord
 
+from .large import INITIAL, Dump, Values, dump, fill, sizes
+
 #: What the attempt to read a foreign record may raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 #: Of what kind these fields of a job must be: handlers and the machine rely on them.
@@ -59,9 +61,9 @@ class JobFilter:
         )
 
 
-def dump_init(job: Job) -> bytes:
+def dump_init(job: Job) -> Dump:
     """What a job is born with."""
-    return orjson.dumps(
+    return dump(
         {
             "blueprint": job.blueprint,
             "client": job.client,
@@ -74,12 +76,14 @@ def dump_init(job: Job) -> bytes:
             "result_timeout": job.result_timeout_seconds,
             "parent": None if job.parent is None else as_dict(job.parent),
             "execution_timeout": job.execution_timeout_seconds,
-        }
+        },
+        known={},
+        prefix=INITIAL,
     )
 
 
-def dump_doc(job: Job) -> bytes:
-    """What a commit may change."""
+def dump_doc(job: Job, *, version: int = 1) -> Dump:
+    """What the commit that makes *version* may change."""
     doc: dict[str, Any] = {
         "plan8": job.plan8,
         "state": job.current_state,
@@ -107,7 +111,7 @@ def dump_doc(job: Job) -> bytes:
         doc["children"] = job.children
     if job.earlier_plans:
         doc["earlier_plans"] = job.earlier_plans
-    return orjson.dumps(doc)
+    return dump(doc, known=job.large, prefix=f"data:{version}")
 
 
 @dataclass(frozen=True)
@@ -117,16 +121,17 @@ class UnreadableJob(Job):
     reason: str = ""
 
 
-def load_job(job_id: str, stored: Sequence[bytes | None]) -> Job | None:
+def load_job(job_id: str, stored: Sequence[bytes | None], values: Values | None = None) -> Job | None:
     """The job whose hash holds *stored* (as :data:`JOB_FIELDS`), or None where there is none.
 
+    Its large values are taken from *values*; without these their places are empty, and ``large`` has their names alone.
     A record that cannot be read becomes an :class:`UnreadableJob`, so that it does not affect other jobs.
     """
     version, status, doc, init, *_ = stored
     if version is None or (status is None and doc is None and init is None):
         return None
     try:
-        return _read_job(job_id, stored)
+        return _read_job(job_id, stored, values or {})
     except UNREADABLE as error:
         return _unreadable_job(job_id, stored, f"{type(error).__name__}: {error}")
 
@@ -137,10 +142,12 @@ def unreadable(job: Job, error: Exception) -> UnreadableJob:
     return UnreadableJob(**known, reason=shortened(f"{type(error).__name__}: {error}"))
 
 
-def _read_job(job_id: str, stored: Sequence[bytes | None]) -> Job:
+def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Job:
     version, status, raw_doc, raw_init, created, updated = stored
     doc = orjson.loads(raw_doc or b"")
     init = orjson.loads(raw_init or b"")
+    fill(doc, values)
+    fill(init, values)
     job = Job(
         id=job_id,
         blueprint=init["blueprint"],
@@ -171,6 +178,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None]) -> Job:
         dispatch_timeout_seconds=init["dispatch_timeout"],
         result_timeout_seconds=init["result_timeout"],
         execution_timeout_seconds=init.get("execution_timeout"),
+        large={name: values.get(name, (None, size)) for name, size in (sizes(init) | sizes(doc)).items()},
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
     )

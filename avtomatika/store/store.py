@@ -9,7 +9,6 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from avtomatika import transport
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Pause, RecordedEntry
 from avtomatika.core.signing import GroupSecret
@@ -24,13 +23,14 @@ from . import standing
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
-from .commit import Answer, Commit, CommitReply, commit_call, read_reply
+from .commit import Commit, CommitReply
 from .creation import Created, NewJob, Quota, create_call, first_step
 from .entries import dump_entry, load_entry, load_note
 from .ids import new_job_id
 from .inquiry import Inquiry
 from .keyring import Keyring
 from .keys import Keys
+from .large import MAX_JOB_BYTES
 from .listing import list_ids
 from .logins import Logins
 from .memory import ServerInfo, ServerMemory
@@ -38,7 +38,8 @@ from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
 from .queues import Queues
-from .records import JOB_FIELDS, JobFilter, UnreadableJob, load_job
+from .reader import JobReader
+from .records import JobFilter, UnreadableJob
 from .registry import IsAuthorized, Registry, everybody
 from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
@@ -54,6 +55,7 @@ from .signals import (
     too_late,
 )
 from .traffic import TrafficRecords
+from .writer import JobWriter
 
 
 class Store:
@@ -70,18 +72,32 @@ class Store:
         job_ttl_seconds: int = 604_800,
         cleanups: CleanupTimes = NO_CLEANUPS,
         is_authorized: IsAuthorized = everybody,
+        max_job_bytes: int = MAX_JOB_BYTES,
+        cache_bytes: int = 0,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server keeps. *is_authorized* tells which workers,
-        by id, are not revoked."""
+        by id, are not revoked. The data of a job are at most *max_job_bytes* of JSON; large values are cached up to
+        *cache_bytes*."""
         self._server = server
         self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
         self._keys = Keys(prefix)
         self._group = group
-        self._job_ttl_ms = job_ttl_seconds * 1000
-        self._cleanups = cleanups
+        self._max_job_bytes = max_job_bytes
+        self._jobs = JobReader(server, self._keys, cache_bytes=cache_bytes)
         self._memory = ServerMemory(server)
         self.clock = ServerClock(server)
+        self._writer = JobWriter(
+            server,
+            router,
+            keyring=self.keyring,
+            keys=self._keys,
+            clock=self.clock,
+            job_ttl_ms=job_ttl_seconds * 1000,
+            cleanups=cleanups,
+            max_job_bytes=max_job_bytes,
+            cache=self._jobs.cache,
+        )
         #: The workers that these jobs are for, the plans that they have, and how they fare.
         self.registry = Registry(server, prefix=prefix, is_authorized=is_authorized)
         self.queues = Queues(server, router)
@@ -91,26 +107,13 @@ class Store:
         self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
-    def connect(
-        cls,
-        url: str,
-        *,
-        secret: GroupSecret | None = None,
-        group: str = "g0",
-        job_ttl_seconds: int = 604_800,
-        is_authorized: IsAuthorized = everybody,
-    ) -> Store:
-        """A store with connections of its own, for those who create and read; nothing is sent yet."""
+    def connect(cls, url: str, *, secret: GroupSecret | None = None, group: str = "g0", **options: Any) -> Store:
+        """A store with connections of its own, for those who create and read; nothing is sent yet.
+
+        *options* are those of the class.
+        """
         server = Server.connect(url)
-        keyring = Keyring(server, secret)
-        return cls(
-            server,
-            Router(server),
-            keyring=keyring,
-            group=group,
-            job_ttl_seconds=job_ttl_seconds,
-            is_authorized=is_authorized,
-        )
+        return cls(server, Router(server), keyring=Keyring(server, secret), group=group, **options)
 
     # ------------------------------------------------------------ write
 
@@ -130,8 +133,15 @@ class Store:
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
 
         def call() -> Call:
-            secret = self.keyring.secret
-            return create_call(news, steps, quota=quota, keys=self._keys, router=self._router, secret=secret)
+            return create_call(
+                news,
+                steps,
+                quota=quota,
+                max_job_bytes=self._max_job_bytes,
+                keys=self._keys,
+                router=self._router,
+                secret=self.keyring.secret,
+            )
 
         word, told = run_routed(self._server, self._router, call)
         ids = told.decode().split() or [step.job.id for step in steps]
@@ -182,26 +192,7 @@ class Store:
 
         Raises Unavailable when the server is away: any of them may have been written, and all may be committed again.
         """
-        replies: list[CommitReply | None] = [None] * len(commits)
-        calls: dict[int, Call] = {}
-        secret = self.keyring.secret
-        with server_errors():
-            for index, commit in enumerate(commits):
-                try:
-                    calls[index] = commit_call(
-                        commit,
-                        keys=self._keys,
-                        router=self._router,
-                        secret=secret,
-                        clock=self.clock,
-                        job_ttl_ms=self._job_ttl_ms,
-                        cleanups=self._cleanups,
-                    )
-                except transport.NoRoute as error:
-                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
-        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
-            replies[index] = read_reply(commits[index], answer)
-        return [reply for reply in replies if reply is not None]
+        return self._writer.commit(commits)
 
     def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchReply]:
         """Store what came of branches that succeeded, in one round trip, each by itself and without its job.
@@ -268,9 +259,8 @@ class Store:
         return job
 
     def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*, read in one round trip. Some may be an :class:`UnreadableJob`."""
-        rows = read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in job_ids])
-        return [load_job(job_id, row) for job_id, row in zip(job_ids, rows, strict=True)]
+        """Jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
+        return self._jobs.jobs(job_ids)
 
     def approval(self, job: Job, token: str | None = None) -> Pause:
         """What *job* asks; with a *token* that of no other approval. Raises Conflict, saying who decided it if so."""
@@ -280,14 +270,16 @@ class Store:
             raise too_late(job, token, (decided or b"").decode())
         return asked
 
-    def list_jobs(self, wanted: JobFilter) -> tuple[list[Job], str | None]:
+    def list_jobs(self, wanted: JobFilter, *, with_data: bool = False) -> tuple[list[Job], str | None]:
         """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
 
         A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
-        the limit, or none, before the end. Some jobs may be an :class:`UnreadableJob`.
+        the limit, or none, before the end. Without *with_data* large values of their data are omitted. Some jobs may be
+        an :class:`UnreadableJob`.
         """
         ids, cursor = list_ids(self._server, self._keys, wanted)
-        return [job for job in self.load_many(ids) if job is not None and wanted.matches(job)], cursor
+        found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
+        return [job for job in found if job is not None and wanted.matches(job)], cursor
 
     def count(self, status: str) -> int:
         """How many jobs have *status*."""

@@ -43,7 +43,7 @@ class SplitStore(Store):
 
     def _write(self, commit: Commit) -> None:
         job, version = commit.step.job, commit.before.version + 1
-        fields = ("v", version, "status", job.status, "doc", dump_doc(job), "final", int(job.status.is_final))
+        fields = ("v", version, "status", job.status, "doc", dump_doc(job).text, "final", int(job.status.is_final))
         entries = [b"%d %d %s" % (version, time_ns() // 1_000_000, dump_entry(e)) for e in commit.step.history]
         self._server.execute(("HSET", self._keys.job(job.id), *fields))
         self._server.execute(("RPUSH", self._keys.history(job.id), *entries))

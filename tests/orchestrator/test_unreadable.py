@@ -133,3 +133,20 @@ def test_a_code_that_is_no_text_is_that_of_a_failure_that_passes(stage: Callable
 def size_of_history(house: Stage, job_id: str) -> int:
     with redis.Redis.from_url(house.url) as client:
         return sum(len(row) for row in client.lrange(f"avt:job:{job_id}:history", 0, -1))
+
+
+def test_a_job_that_gathers_too_much_ends_with_the_state_and_the_size(stage: Callable[..., Stage]) -> None:
+    house = stage(bp)
+    house.orchestrator()._store._writer._max_job_bytes = 100_000
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    house.answer(house.take_task("dig"), data={"a": "x" * 200_000})
+
+    job = house.turn_until_status(job_id, "error")
+
+    assert job.error is not None
+    assert job.error["code"] == "JOB_TOO_LARGE"
+    assert "state 'end'" in job.error["message"]
+    assert "MAX_JOB_BYTES=100000" in job.error["message"]
+    assert house.history(job_id)[-1] == "job_error start"
+    assert job.state_history == {}

@@ -75,7 +75,7 @@ def _jobs() -> Iterator[Job]:
     """The caller's jobs, newest first."""
     owner, cursor = None if caller().is_operator else caller().name, None
     while True:
-        jobs, cursor = site().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor))
+        jobs, cursor = site().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor), with_data=True)
         yield from jobs
         if cursor is None:
             return

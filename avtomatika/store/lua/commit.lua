@@ -10,7 +10,8 @@
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
 --       result timeout ms or '', timer message or ''); closed tasks; revoked groups; branches that ended (number, answer);
---       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry).
+--       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry);
+--       large values of the child (field, JSON); new large values of the job (field, JSON); fields of those that it drops.
 -- Answers {word, state of each cause...}; a cause is live, lost, seen or stale.
 
 local at = 12
@@ -33,6 +34,9 @@ local revoked, revoked_at = list(1)
 local ended, ended_at = list(2)
 local kept, kept_at = list(3)
 local children, child_at = list(5)
+local childs_values, childs_value_at = list(2)
+local values, value_at = list(2)
+local dropped, dropped_at = list(1)
 
 local stream_key = 13 + bindings
 local cause_key = stream_key + payloads
@@ -152,6 +156,8 @@ local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
 redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'pause', ARGV[8]) end
+for index = value_at, value_at + 2 * values - 1, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
+for index = dropped_at, dropped_at + dropped - 1 do redis.call('HDEL', KEYS[1], ARGV[index]) end
 for index = entry_at, entry_at + entries - 1 do
   redis.call('RPUSH', KEYS[2], version .. ' ' .. now_text .. ' ' .. ARGV[index])
 end
@@ -221,6 +227,9 @@ for index = 0, children - 1 do
       'HSET', child, 'v', 1, 'status', ARGV[base + 1], 'doc', ARGV[base + 2], 'init', ARGV[base + 3], 'created', now_text,
       'updated', now_text
     )
+    for place = childs_value_at, childs_value_at + 2 * childs_values - 1, 2 do
+      redis.call('HSET', child, ARGV[place], ARGV[place + 1])
+    end
     redis.call('RPUSH', history, '1 ' .. now_text .. ' ' .. ARGV[base + 4])
     for place = child_key + 3, #KEYS do redis.call('ZADD', KEYS[place], now_text, ARGV[base]) end
   end

@@ -5,7 +5,8 @@
 --       first messages, timers, timer messages, then of each job: job, history, indexes.
 -- ARGV: hash of the body ('' without an idempotency key, which lives as long as its jobs), binding version, most jobs in a
 --       month ('' for any number), when the month's count goes (s), number of jobs, then of each job: id, status, doc, init,
---       payload, number of indexes, number of timers, timers (name, ms, message), number of history entries, history entries.
+--       payload, number of large values, large values (field, JSON), number of indexes, number of timers, timers (name, ms,
+--       message), number of history entries, history entries.
 -- Answers {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
 if ARGV[1] ~= '' then
@@ -28,12 +29,13 @@ end
 -- All jobs are read, and the types of their keys checked, before anything is written.
 local news = {}
 for number = 1, jobs do
-  local new = {job = KEYS[key], history = KEYS[key + 1], indexes = {}, timers = {}, entries = {}}
+  local new = {job = KEYS[key], history = KEYS[key + 1], values = {}, indexes = {}, timers = {}, entries = {}}
   new.id, new.status, new.doc, new.init = next_argument(), next_argument(), next_argument(), next_argument()
   new.payload = next_argument()
   expect('hash', new.job)
   expect('list', new.history)
   key = key + 2
+  for place = 1, tonumber(next_argument()) do new.values[place] = {name = next_argument(), json = next_argument()} end
   for place = 1, tonumber(next_argument()) do
     expect('zset', KEYS[key])
     new.indexes[place], key = KEYS[key], key + 1
@@ -63,6 +65,7 @@ for number, new in ipairs(news) do
     'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now
   )
   if ARGV[1] ~= '' then redis.call('HSET', new.job, 'idempotency', KEYS[1]) end
+  for _, value in ipairs(new.values) do redis.call('HSET', new.job, value.name, value.json) end
   for _, index in ipairs(new.indexes) do redis.call('ZADD', index, now, new.id) end
   for _, timer in ipairs(new.timers) do
     redis.call('ZADD', KEYS[5], string.format('%.0f', now_ms + timer.delay), timer.name)

@@ -1,0 +1,149 @@
+"""Large values of a job. They are stored apart from its record, each in a field of its own of the job's hash.
+
+A field is written once and never changed, and its name is used for no other value. So a step writes the values that are
+new and reads those that the process does not have yet, however much the job holds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+import orjson
+
+from avtomatika.core.job import Json
+
+#: Most data of a job, as JSON.
+MAX_JOB_BYTES = 8 * 1024 * 1024
+#: A record up to this size is stored whole.
+_WHOLE_BYTES = 16 * 1024
+#: Of a larger record, values from this size on are stored apart.
+_LARGE_BYTES = 1024
+#: Where a record has the names, sizes and places of the values that are stored apart.
+_REFERENCES = "large"
+#: What the names of the values begin with that a job is created with; they are never removed.
+INITIAL = "data:0"
+
+#: The large values of a job by name, each with its size as JSON.
+Values = Mapping[str, tuple[Json, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A record as it is stored: *text*, the values in it that are stored apart, and those of them that are *new*."""
+
+    text: bytes
+    values: Values = field(default_factory=dict)
+    new: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + sum(size for _, size in self.values.values())
+
+
+def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
+    """*record* without its large values. Of these, *known* are stored; names of new ones begin with *prefix*."""
+    names = {id(value): name for name, (value, _) in known.items()}
+    found, new, references = dict(known), dict[str, bytes](), list[list[Json]]()
+    own = _with_own_holders(record) if names else dict(record)
+    if names:
+        _replace(own, names, found, references)
+    text = orjson.dumps({**own, _REFERENCES: references} if references else own)
+    if len(text) > _WHOLE_BYTES:
+        own = own if names else _with_own_holders(record)
+        for _, holder, key in _slots(own):
+            value = holder[key]
+            if id(value) not in names and _may_be_large(value) and len(encoded := orjson.dumps(value)) >= _LARGE_BYTES:
+                name = f"{prefix}.{len(new) + 1}"
+                names[id(value)], new[name], found[name] = name, encoded, (value, len(encoded))
+        _replace(own, names, found, references)
+        text = orjson.dumps({**own, _REFERENCES: references})
+    used = {str(reference[0]) for reference in references}
+    return Dump(text, {name: value for name, value in found.items() if name in used}, new)
+
+
+def is_initial(name: str) -> bool:
+    """Whether the value called *name* belongs to the data that its job was created with."""
+    return name.startswith(f"{INITIAL}.")
+
+
+def sizes(record: Mapping[str, Json]) -> dict[str, int]:
+    """The names and sizes of the values that are stored apart from *record*."""
+    return {name: size for name, size, *_ in record.get(_REFERENCES, ())}
+
+
+def load_values(names: Sequence[str], stored: Sequence[bytes | None]) -> dict[str, tuple[Json, int]]:
+    """The values called *names* as far as they are *stored*."""
+    found = zip(names, stored, strict=True)
+    return {name: (orjson.loads(text), len(text)) for name, text in found if text is not None}
+
+
+def fill(record: Mapping[str, Json], values: Values) -> None:
+    """Put *values* where they belong in *record*; the place of one that is not among them stays empty."""
+    for name, _, *path in record.get(_REFERENCES, ()):
+        holder: Any = record
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = values[name][0] if name in values else None
+
+
+def _replace(record: dict[str, Json], names: Mapping[int, str], found: Values, references: list[list[Json]]) -> None:
+    """Empty the places in *record* of all values that have *names*, and note them in *references*."""
+    for path, holder, key in _slots(record):
+        name = names.get(id(holder[key]))
+        if name is not None:
+            references.append([name, found[name][1], *path])
+            holder[key] = None
+
+
+def _slots(record: dict[str, Json]) -> Iterator[tuple[list[Json], Any, str]]:
+    """The places of values that may be large: the path to each, what holds it, and its key there."""
+    for name in ("initial_data", "state_history", "result"):
+        value = record.get(name)
+        if isinstance(value, dict):
+            yield from (([name, key], value, key) for key in list(value))
+        elif value is not None:
+            yield [name], record, name
+    for place, task in enumerate(record.get("tasks", ())):
+        yield from ((["tasks", place, "params", key], task["params"], key) for key in list(task["params"]))
+
+
+def _with_own_holders(record: Mapping[str, Json]) -> dict[str, Json]:
+    """A copy of *record* in which :func:`_slots` can be emptied."""
+    own = {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
+    if "tasks" in own:
+        own["tasks"] = [{**task, "params": dict(task["params"])} for task in own["tasks"]]
+    return own
+
+
+def _may_be_large(value: Json) -> bool:
+    return isinstance(value, dict | list) or (isinstance(value, str) and 4 * len(value) >= _LARGE_BYTES)
+
+
+class ValueCache:
+    """The large values that a process used last, up to *max_bytes* of JSON. Threads may share it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._values: OrderedDict[tuple[str, str], tuple[Json, int]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, job_id: str, name: str) -> tuple[Json, int] | None:
+        with self._lock:
+            value = self._values.get((job_id, name))
+            if value is not None:
+                self._values.move_to_end((job_id, name))
+            return value
+
+    def add(self, job_id: str, values: Values) -> None:
+        with self._lock:
+            for name, value in values.items():
+                if value[1] <= self._max_bytes and (job_id, name) not in self._values:
+                    self._values[job_id, name] = value
+                    self._bytes += value[1]
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._values.popitem(last=False)[1][1]
