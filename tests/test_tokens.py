@@ -308,3 +308,16 @@ def test_a_file_that_everybody_can_read_is_warned_about(
     Clients(path=path)
 
     assert "can be read by everybody" in caplog.text
+
+
+def test_a_file_that_has_not_changed_for_long_takes_effect_when_it_is_first_seen(
+    write: Callable[[str], Path], clock: Clock
+) -> None:
+    path = write('[a]\ntoken = "token-number-one-1"\n')
+    clients = Clients(path=path, clock=clock)
+    path.write_text('[b]\ntoken = "token-number-two-2"\n')
+    before = path.stat().st_mtime - SETTLE_SECONDS
+    os.utime(path, (before, before))
+    clock.now = 60.0
+
+    assert clients.identify("token-number-two-2").name == "b"

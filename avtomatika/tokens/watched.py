@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
+from time import time
 from typing import Any, Generic, TypeVar
 
 from avtomatika.errors import SettingsError
@@ -83,26 +84,31 @@ class WatchedFile(Generic[T]):
 
     @property
     def contents(self) -> Contents[T]:
-        """The version in effect. One thread checks for changes, at most once a second; the others do not wait."""
+        """The version in effect."""
+        self._check_sometimes()
+        return self._contents
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file as it is now is not in effect."""
+        self._check_sometimes()
+        return self._problem
+
+    def _check_sometimes(self) -> None:
+        """Check for changes, at most once a second. One thread does it, the others do not wait."""
         if self._clock() - self._checked_at >= CHECK_INTERVAL_SECONDS and self._checking.acquire(blocking=False):
             try:
                 self._checked_at = self._clock()
                 self._check()
             finally:
                 self._checking.release()
-        return self._contents
-
-    @property
-    def problem(self) -> str | None:
-        """Why the file, as it was when last checked, is not in effect."""
-        return self._problem
 
     def _check(self) -> None:
         signature, now = _Signature.of(self._path), self._clock()
         if signature != self._seen:
             before, self._seen, self._is_settled = self._seen, signature, False
             is_replaced = before is not None and signature is not None and signature.inode != before.inode
-            self._due = now if is_replaced else now + SETTLE_SECONDS
+            self._due = now if is_replaced else now + SETTLE_SECONDS - _unchanged_seconds(signature)
         if self._is_settled:
             return
         try:
@@ -144,6 +150,12 @@ class WatchedFile(Generic[T]):
         if len(known) == len(self._fixed):
             raise SettingsError(f"{path}: it names no {self._what}; to revoke all of them, write {REVOKE_ALL} = true")
         return Contents(known)
+
+
+def _unchanged_seconds(signature: _Signature | None) -> float:
+    """How long the file has not changed, by the clock of this host; at most ``SETTLE_SECONDS``."""
+    age = 0.0 if signature is None else time() - signature.mtime_ns / 1e9
+    return min(max(age, 0.0), SETTLE_SECONDS)
 
 
 def _revokes_all(value: object) -> bool:

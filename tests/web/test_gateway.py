@@ -453,6 +453,17 @@ def test_a_token_that_is_not_the_workers_is_refused_everywhere(app: Flask, worke
     assert worker.client.post("/_worker/auth/token/refresh", json={"refresh_token": "x"}).status_code == 403
 
 
+def test_a_refused_worker_is_logged_once_a_minute(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    for worker_id in ("one", "one", "two", "x" * 500):
+        FakeWorker(app, worker_id, "planted-wrong-token").register()
+
+    refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
+    assert refused == [
+        f"worker {worker_id!r} is refused: this worker id and token do not fit"
+        for worker_id in ("one", "two", "x" * 128)
+    ]
+
+
 def test_the_shared_token_lets_others_in(app: Flask) -> None:
     assert FakeWorker(app, "anybody", "the-shared-token").register().status_code == 200
 
