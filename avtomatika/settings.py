@@ -55,6 +55,8 @@ class Settings:
     handler_timeout_seconds: float = 30.0
     worker_lease_seconds: float = 30.0
     max_deliveries: int = 5
+    max_dead_letters: int = 1000
+    dead_letter_ttl_seconds: int = 2_592_000
     plan_takeover_seconds: float = 60.0
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_allow: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Settings:
             "handler_timeout_seconds": _value(env.float, "HANDLER_TIMEOUT", check=_positive),
             "worker_lease_seconds": _value(env.float, "WORKER_LEASE_SECONDS", check=_positive),
             "max_deliveries": _value(env.int, "MAX_DELIVERIES", check=_at_least_one),
+            "max_dead_letters": _value(env.int, "MAX_DEAD_LETTERS", check=_at_least_one),
+            "dead_letter_ttl_seconds": _value(env.int, "DEAD_LETTER_TTL_SECONDS", check=_at_least_one),
             "plan_takeover_seconds": _value(env.float, "PLAN_TAKEOVER_SECONDS", check=_positive),
             "webhook_secret": _secret(env, "WEBHOOK_SECRET", check=_webhook_secret),
             "webhook_allow": _words(_value(env.str, "WEBHOOK_ALLOW", check=_networks)),
@@ -117,6 +121,16 @@ class Settings:
             "local_token": self.local_worker_token,
             "shortest_token": self.worker_token_min_length,
             "path": self.workers_config_path,
+        }
+
+    @property
+    def delivery(self) -> dict[str, Any]:
+        """The limits of delivery, as ``broker.connect`` takes them."""
+        return {
+            "lease_seconds": self.worker_lease_seconds,
+            "max_deliveries": self.max_deliveries,
+            "max_dead_letters": self.max_dead_letters,
+            "dead_letter_seconds": self.dead_letter_ttl_seconds,
         }
 
     @property

@@ -51,9 +51,8 @@ def removing_files(
 def _removing(
     objects: Objects, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
 ) -> Iterator[None]:
-    url, lease_seconds = str(settings.redis_url), settings.worker_lease_seconds
     with (
-        broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
         closing(broker.Intake(connection, [FILES], prefetch=_PREFETCH)) as intake,
     ):
         server, router = intake.channel.server, intake.channel.router

@@ -142,9 +142,7 @@ def _attached(
     """An orchestrator that is connected, with what works beside it; *stack* ends all that. Raises Unavailable."""
     url, objects = str(settings.redis_url), _objects()
     cleanup = cleanup_rules(objects)
-    connection = stack.enter_context(
-        broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
-    )
+    connection = stack.enter_context(broker.connect(url, **settings.delivery))
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     intake = stack.enter_context(closing(broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
     server, router = intake.channel.server, intake.channel.router

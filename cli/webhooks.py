@@ -27,9 +27,8 @@ _TIMEOUT_SECONDS = 10.0
 @contextmanager
 def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> Iterator[None]:
     """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
-    url, lease_seconds = str(settings.redis_url), settings.worker_lease_seconds
     with (
-        broker.connect(url, lease_seconds=lease_seconds, max_deliveries=settings.max_deliveries) as connection,
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
         closing(broker.Intake(connection, [WEBHOOKS], prefetch=_PREFETCH)) as intake,
     ):
         server = intake.channel.server

@@ -84,7 +84,7 @@ def _gateway(settings: Settings, url: str, keyring: Keyring, registry: Registry,
     held = HeldTasks.connect(url)
 
     def connect() -> Any:
-        return broker.connect(url, lease_seconds=settings.worker_lease_seconds, max_deliveries=settings.max_deliveries)
+        return broker.connect(url, **settings.delivery)
 
     return Gateway(
         workers=workers,

@@ -16,7 +16,15 @@ _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
-def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_deliveries: int = 5) -> Connection:
+def connect(
+    url: str,
+    *,
+    prefix: str = "avt:",
+    lease_seconds: float = 30,
+    max_deliveries: int = 5,
+    max_dead_letters: int = 1000,
+    dead_letter_seconds: float = 30 * 24 * 3600,
+) -> Connection:
     """A connection to the broker at *url*; nothing is sent yet.
 
     Beside ``redis``, ``rediss`` and ``unix`` there is ``sentinel://host[:port][;host...]/db?master_name=name``.
@@ -33,6 +41,8 @@ def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = 30, max_de
         "visibility_timeout": lease_seconds,  # a process that hangs loses its work to others
         "requeue_on_close": False,  # what runs goes on while a connection is replaced
         "max_deliveries": max_deliveries,
+        "max_dead_letters": max_dead_letters,
+        "dead_letter_seconds": dead_letter_seconds,
         "max_retries": 1,  # of connecting, within one call of kombu's; who calls decides on more
         "interval_start": 0,
     }

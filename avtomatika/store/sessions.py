@@ -64,11 +64,13 @@ class Sessions:
         read_all(
             self._server,
             [
+                ("MULTI",),  # or a session without an end could be left
                 ("SET", keys.session_family(family), "1", "EX", REFRESH_SECONDS),
                 ("HSET", keys.refresh_token(pair.refresh), *fields),
                 ("EXPIRE", keys.refresh_token(pair.refresh), REFRESH_SECONDS),
                 ("HSET", keys.access_token(pair.access), *fields),
                 ("EXPIRE", keys.access_token(pair.access), ACCESS_SECONDS),
+                ("EXEC",),
             ],
         )
 

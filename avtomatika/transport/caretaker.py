@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 _DUE_SECONDS = 1.0
 _DUE_BATCH = 500
 #: How often consumers that are gone are looked for, and how long one must have been silent.
-_CLEAN_SECONDS = 600.0
-_SILENT_SECONDS = 3600.0
+_CLEAN_SECONDS = 120.0
+_SILENT_SECONDS = 120.0
 
 
 class Caretaker:
@@ -42,6 +42,7 @@ class Caretaker:
         lease_seconds: float,
         sweep_seconds: float,
         max_deliveries: int,
+        dead_letter_seconds: float,
     ) -> None:
         self._server = server
         self._router = router
@@ -50,6 +51,7 @@ class Caretaker:
         self._lease_ms = round(lease_seconds * 1000)
         self._sweep_seconds = sweep_seconds
         self._max_deliveries = max_deliveries
+        self._dead_letter_seconds = dead_letter_seconds
         #: Stream -> how far the sweep is.
         self._cursors: dict[str, str] = {}
         self._sweep_at = self._due_at = 0.0
@@ -101,9 +103,13 @@ class Caretaker:
         self._due_at = 0.0
 
     def clean(self, leaving: str = "") -> None:
-        """Remove consumers that hold nothing: *leaving*, and those that were silent for an hour."""
-        streams = [stream for stream, _ in self._watched.streams]
-        self._server.run(Call(CLEAN, streams, [leaving, round(_SILENT_SECONDS * 1000)]))
+        """Remove consumers that hold nothing: *leaving*, and those that were silent for long; and old dead letters."""
+        streams = sorted(self._watched.used)
+        dead = [self._router.keys.dead(queue) for queue in self._watched.traits]
+        kept_ms = round(self._dead_letter_seconds * 1000)
+        self._server.run(
+            Call(CLEAN, [*streams, *dead], [len(streams), leaving, round(_SILENT_SECONDS * 1000), kept_ms])
+        )
 
     def hand_back_strays(self, held: Container[str]) -> None:
         """Put back what a lost answer left in our name: what is pending and not *held*. It counts no delivery."""

@@ -55,7 +55,12 @@ class Channel(PublishingChannel):
             max_message_bytes=options.max_message_bytes,
             fanout_length=options.fanout_length,
         )
-        self._returns = Returns(self._server, self.router)
+        self._returns = Returns(
+            self._server,
+            self.router,
+            max_dead_letters=options.max_dead_letters,
+            dead_letter_seconds=options.dead_letter_seconds,
+        )
         self._held = self._qos = Held(self._keeper.call)
         self._party = Party(self.router, self._held, self._use_queues)
         self._keeper.add(self._party)
@@ -251,7 +256,8 @@ class Channel(PublishingChannel):
             else:
                 self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
             send_acks(self._server, self.router, self._held)
-            self._inbox.reader.caretaker.clean(leaving=self.consumer_name)
+            for inbox in self._inboxes:
+                inbox.reader.caretaker.clean(leaving=self.consumer_name)
         except CONNECTION_ERRORS:
             pass  # they come again after their lease
         finally:
@@ -286,6 +292,7 @@ class Channel(PublishingChannel):
             lease_seconds=self._options.lease_seconds,
             sweep_seconds=self._options.sweep_interval_seconds,
             max_deliveries=self._options.max_deliveries,
+            dead_letter_seconds=self._options.dead_letter_seconds,
         )
         return Inbox(
             self,

@@ -73,6 +73,10 @@ class Keys:
         """Hash: name of a delayed message -> its payload; ``<name>:group``, ``<name>:ttl`` (ms); ``:count``."""
         return f"{self.prefix}q:{queue}:delayed"
 
+    def dead_queues(self) -> str:
+        """Sorted set: queue that has dead letters, be it that it was removed -> when the last of them goes (ms)."""
+        return f"{self.prefix}dead"
+
     def dead(self, queue: str) -> str:
         """Stream of dead letters: the entry's fields, ``reason``, ``deliveries``, ``error``, ``at`` (ms), ``queue``."""
         return f"{self.prefix}q:{queue}:dead"

@@ -10,9 +10,13 @@ from typing import Any
 from .client import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
 from .pool import MAX_CONNECTIONS
 
-_WHOLE = ("max_connections", "max_deliveries", "max_message_bytes", "fanout_length")
+#: How many dead letters of a queue are kept, and for how long.
+MAX_DEAD_LETTERS, DEAD_LETTER_SECONDS = 1000, 30 * 24 * 3600
+
+_WHOLE = ("max_connections", "max_deliveries", "max_dead_letters", "max_message_bytes", "fanout_length")
 _NUMBERS = (
     "lease_seconds",
+    "dead_letter_seconds",
     "visibility_timeout",
     "sweep_interval_seconds",
     "socket_timeout",
@@ -33,6 +37,9 @@ class Options:
     visibility_timeout: float = 3600
     #: After so many deliveries without an end a message is buried.
     max_deliveries: int = 5
+    #: Dead letters of a queue beyond this number, or older than this, are removed, the oldest first.
+    max_dead_letters: int = MAX_DEAD_LETTERS
+    dead_letter_seconds: float = DEAD_LETTER_SECONDS
     sweep_interval_seconds: float = 5
     socket_timeout: float = SOCKET_TIMEOUT_SECONDS
     socket_connect_timeout: float = CONNECT_TIMEOUT_SECONDS

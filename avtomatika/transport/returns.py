@@ -50,9 +50,11 @@ class DeadLetter:
 class Returns:
     """Gives up what a channel holds. Threads may share it."""
 
-    def __init__(self, server: Server, router: Router) -> None:
+    def __init__(self, server: Server, router: Router, *, max_dead_letters: int, dead_letter_seconds: float) -> None:
         self._server = server
         self._router = router
+        self._max_dead_letters = max_dead_letters
+        self._dead_letter_ms = round(dead_letter_seconds * 1000)
 
     def requeue(self, tags: Sequence[str], *, counted: bool) -> None:
         """Put messages back behind the others. *counted*: this delivery counts among those that end in a burial."""
@@ -88,18 +90,29 @@ class Returns:
             except NoRoute as error:
                 letter = replace(letter, error=f"{letter.error} {error}".strip())
                 break
-            if self._server.run(self._call(letter, notice, route)) != b"REROUTE":
+            if self._bury(letter, self._call(letter, notice, route)):
                 return
             self._router.forget_routes()
-        self._server.run(self._call(letter))
+        self._bury(letter, self._call(letter))
+
+    def _bury(self, letter: DeadLetter, call: Call) -> bool:
+        """Whether it is done; False if the notice must be routed again."""
+        answer = self._server.run(call)
+        if answer == b"FULL":
+            logger.warning(
+                "queue %s has %d dead letters: the oldest were removed", letter.queue, self._max_dead_letters
+            )
+        return bool(answer != b"REROUTE")
 
     def _call(self, letter: DeadLetter, notice: Outgoing | None = None, route: Route | None = None) -> Call:
         stream, entry = parse_tag(letter.tag)
-        keys = [stream, self._router.keys.dead(letter.queue), self._router.keys.queues()]
+        names = self._router.keys
+        keys = [stream, names.dead(letter.queue), names.queues(), names.dead_queues()]
         args: list[Argument] = [self._router.consumer_name, entry]
         args += (letter.reason, letter.deliveries, letter.error, letter.queue)
+        args += (self._max_dead_letters, self._dead_letter_ms)
         if notice and route:
-            keys.append(route.bindings_key or self._router.keys.queues())  # every key must be one that users may read
+            keys.append(route.bindings_key or names.queues())  # every key must be one that users may read
             args += (route.version, self._router.encode(notice))
             for queue in route.queues:
                 keys.append(self._router.stream(queue, notice.priority))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hiredis import pack_command
+from redis import Redis
 from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from .client import SOCKET_TIMEOUT_SECONDS, connect
@@ -25,15 +26,16 @@ _PIECE_BYTES = 64 * 1024
 class Server:
     """Threads may share it; each command goes out on a connection that nobody else uses meanwhile."""
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS) -> None:
+        """*client* says how to connect; the connections are of a pool of our own."""
+        seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
+        self.pool = Pool(client, max_connections=max_connections, wait_seconds=seconds)
 
     @classmethod
     def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Server:
         """A server with a pool of its own; nothing is sent yet. *options* are those of :func:`client.connect`."""
         client = connect(url, max_connections=max_connections, **options)
-        seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
-        return cls(Pool(client, max_connections=max_connections, wait_seconds=seconds))
+        return cls(client, max_connections=max_connections)
 
     @property
     def connections(self) -> int:

@@ -110,7 +110,7 @@ class Survey:
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[Letter]:
         """Dead letters of *queue*, else of all, the newest first."""
-        queues = sorted(self._traits()) if queue is None else [queue]
+        queues = sorted(self._traits().keys() | self._dead_queues()) if queue is None else [queue]
         commands = [("XREVRANGE", self._keys.dead(name), "+", "-", "COUNT", limit) for name in queues]
         answers = self._server.execute_all(commands)
         letters = [_letter(name, *entry) for name, entries in zip(queues, answers, strict=True) for entry in entries]
@@ -135,6 +135,10 @@ class Survey:
         """Forget a dead letter; False where it is gone."""
         queue, _, entry = letter_id.rpartition(":")
         return _is_entry(entry) and bool(self._server.execute(("XDEL", self._keys.dead(queue), entry)))
+
+    def _dead_queues(self) -> set[str]:
+        """Queues with dead letters: also those that were removed since."""
+        return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
 
     def _traits(self) -> dict[str, str]:
         fields = self._server.execute(("HGETALL", self._keys.queues()))

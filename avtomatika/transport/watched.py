@@ -25,6 +25,8 @@ class Watched:
         self.traits: dict[str, str] = {}
         #: (stream, its queue), higher levels first. Keys that hold something foreign are left out.
         self.streams: list[tuple[str, str]] = []
+        #: Every stream that was read: each may know the consumer by name.
+        self.used: set[str] = set()
         self._foreign: set[str] = set()
 
     def replace(self, queues: Iterable[str]) -> None:
@@ -95,3 +97,4 @@ class Watched:
             for queue, traits in self.traits.items()
             if level in traits and self._keys.stream(queue, level) not in self._foreign
         ]
+        self.used.update(stream for stream, _ in self.streams)

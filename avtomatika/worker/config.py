@@ -78,6 +78,8 @@ class WorkerConfig:
     drain_timeout_seconds: float = 25.0
     lease_seconds: float = 30.0
     max_deliveries: int = 5
+    max_dead_letters: int = 1000
+    dead_letter_ttl_seconds: int = 2_592_000
     s3: S3Config | None = None
     payload_dir: str | None = None
     spool_dir: str = "var/spool"
@@ -87,6 +89,16 @@ class WorkerConfig:
     max_task_bytes: int = MAX_TASK_BYTES
     resources: Mapping[str, Json] | None = None
     costs: Mapping[str, float] | None = None
+
+    @property
+    def delivery(self) -> dict[str, Any]:
+        """The limits of delivery, as ``broker.connect`` takes them."""
+        return {
+            "lease_seconds": self.lease_seconds,
+            "max_deliveries": self.max_deliveries,
+            "max_dead_letters": self.max_dead_letters,
+            "dead_letter_seconds": self.dead_letter_ttl_seconds,
+        }
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> WorkerConfig:
@@ -106,6 +118,8 @@ class WorkerConfig:
             drain_timeout_seconds=_or(25.0, values.get("WORKER_DRAIN_TIMEOUT", _not_negative)),
             lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
             max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
+            max_dead_letters=values.get("MAX_DEAD_LETTERS", _at_least_one) or 1000,
+            dead_letter_ttl_seconds=values.get("DEAD_LETTER_TTL_SECONDS", _at_least_one) or 2_592_000,
             s3=S3Config.from_environment(environ),
             health_port=values.get("WORKER_HEALTH_PORT", _port),
             spool_dir=values.text("WORKER_SPOOL_DIR") or "var/spool",

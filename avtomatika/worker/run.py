@@ -215,9 +215,7 @@ class _Parts:
         if address.scheme in _BROKER_SCHEMES or seat is None:
             return BrokerLink(
                 runtime,
-                connection=broker.connect(
-                    address.url, lease_seconds=config.lease_seconds, max_deliveries=config.max_deliveries
-                ),
+                connection=broker.connect(address.url, **config.delivery),
                 drain_timeout_seconds=config.drain_timeout_seconds,
                 seat=seat,
                 presence=presence,

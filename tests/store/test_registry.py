@@ -15,6 +15,8 @@ from avtomatika.store import Registry
 from avtomatika.store.registry import LOST_AFTER_SECONDS
 from avtomatika.transport import Server
 
+from .conftest import House
+
 RECORD = {"type": "video", "skills": [{"name": "encode", "schema": {"type": "object"}}]}
 
 
@@ -193,3 +195,13 @@ def test_a_worker_that_may_not_authenticate_is_revoked_and_chosen_for_nothing(re
     assert {each.worker_id: each.status for each in registry.workers()} == {"w-1": "revoked", "w-2": "idle"}
     assert [each.is_there for each in registry.workers()] == [False, True]
     server.close()
+
+
+def test_names_of_workers_that_left_do_not_gather(house: House) -> None:
+    for number in range(20):
+        house.store.registry.register(f"w{number}", {"skills": []})
+    house.client.zadd("avt:workers", {f"w{number}": 1 for number in range(20)})
+
+    house.store.registry.register("another", {"skills": []})
+
+    assert house.client.zrange("avt:workers", 0, -1) == [b"another"]

@@ -363,3 +363,39 @@ def test_a_round_trip_a_take_however_many_the_queues(bench: Any) -> None:
 
     stats = bench.redis.info("commandstats")
     assert stats["cmdstat_evalsha"]["calls"] == 1
+
+
+def names(bench: Any, queue: str = "tasks") -> list[str]:
+    return [each["name"] for each in bench.redis.xinfo_consumers(f"avt:q:{queue}:0", "avt")]
+
+
+def test_a_channel_that_closes_leaves_no_name_behind(bench: Any) -> None:
+    """Whether it still consumed then, had cancelled, or only asked for single messages."""
+    for queue in ("tasks", "others"):
+        bench.queue(queue)
+        bench.publish(1, 2, 3, key=queue)
+    reading = bench.read("tasks", "others")
+    for message in reading.wait_for(6):
+        message.ack()
+    reading.consumer.cancel_by_queue("others")
+    reading.channel.close()
+    bench.publish(4)
+    asking = bench.channel()
+    asking.basic_get("tasks").ack()
+    asking.close()
+
+    assert names(bench) == names(bench, "others") == []
+
+
+def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avtomatika.transport.caretaker._SILENT_SECONDS", 0.0)
+    bench.queue()
+    bench.publish(1)
+    reading = bench.read()
+    reading.wait_for(1)
+    bench.redis.xgroup_createconsumer("avt:q:tasks:0", "avt", "died")
+
+    deadline = monotonic() + 10
+    while "died" in names(bench):
+        assert monotonic() < deadline
+        reading.channel._inbox.reader.caretaker.clean()

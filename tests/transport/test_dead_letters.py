@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from time import monotonic
 from typing import Any
 
 import pytest
 from kombu import Queue
 from kombu.exceptions import ContentDisallowed
+
+from avtomatika.transport import Survey
 
 ON_DEAD = {"exchange": "work", "key": "told", "body": json.dumps({"dead": True})}
 
@@ -143,3 +146,51 @@ def test_a_body_that_is_not_accepted_is_handed_to_who_decides_and_the_consumer_g
     assert isinstance(refused[0], ContentDisallowed)
     [letter] = bench.dead_payloads()
     assert letter.endswith(b"\n" + pickled)
+
+
+def reject(bench: Any, count: int, queue: str = "tasks", **options: Any) -> None:
+    bench.queue(queue)
+    bench.publish(*range(count), key=queue)
+    for message in bench.read(queue, **options).wait_for(count):
+        message.reject()
+
+
+def test_a_queue_keeps_its_latest_dead_letters(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    reject(bench, 5, max_dead_letters=3)
+
+    assert [letter["p"][-1] for letter in bench.dead()] == ["2", "3", "4"]
+    assert "queue tasks has 3 dead letters: the oldest were removed" in caplog.text
+
+
+def test_dead_letters_are_removed_after_their_time(bench: Any) -> None:
+    reject(bench, 2, dead_letter_seconds=0.2)
+    channel = bench.channel()
+    survey = Survey(channel._server, channel.router)
+
+    deadline = monotonic() + 10
+    while survey.dead(limit=10):
+        assert monotonic() < deadline
+    reject(bench, 1, "others")
+
+    assert bench.redis.keys("avt:q:tasks:dead") == []
+    assert bench.redis.zrange("avt:dead", 0, -1) == ["others"]
+
+
+def test_a_consumer_removes_old_dead_letters_of_its_queue(bench: Any) -> None:
+    reject(bench, 2)
+    reading = bench.read(dead_letter_seconds=0.001)
+    reading.drain()
+
+    reading.channel.close()
+
+    assert bench.dead() == []
+
+
+def test_dead_letters_of_a_removed_queue_are_listed(bench: Any) -> None:
+    reject(bench, 2)
+    channel = bench.channel()
+    channel.topology.delete_queue("tasks")
+
+    letters = Survey(channel._server, channel.router).dead(limit=10)
+
+    assert [letter.queue for letter in letters] == ["tasks", "tasks"]

@@ -10,5 +10,6 @@ redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'record', ARGV[2], 'since', now, 'at', now, 'turn', kept[1] or '0')
 if kept[2] then redis.call('HSET', KEYS[1], 'reputation', kept[2], 'judged', kept[3]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now - 1000 * ARGV[3]))
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1

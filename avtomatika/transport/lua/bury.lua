@@ -1,14 +1,16 @@
--- Moves one entry that this consumer holds to the dead letters, and publishes what its sender wanted told.
+-- Moves one entry that this consumer holds to the dead letters, and publishes what its sender wanted told. Dead letters that are
+-- too many or too old are removed, and all of them when none was added for long.
 --
--- KEYS: stream, dead letters, queues, then where something is told the binding hash and streams.
--- ARGV: consumer, entry, reason, deliveries, error, queue, then where something is told the version of the bindings ('' for the
---       default exchange, which has none), the payload, and for each of the streams its queue and level.
--- Answers OK | LOST | REROUTE.
+-- KEYS: stream, dead letters, queues, queues with dead letters, then where something is told the binding hash and streams.
+-- ARGV: consumer, entry, reason, deliveries, error, queue, how many dead letters are kept, for how long (ms), then where
+--       something is told the version of the bindings ('' for the default exchange, which has none), the payload, and for each
+--       of the streams its queue and level.
+-- Answers OK | FULL (the same, and the oldest were too many) | LOST | REROUTE.
 
 if not is_held(KEYS[1], ARGV[2], ARGV[1]) then return 'LOST' end
-if #KEYS > 3 then
-  if ARGV[7] ~= '' and (redis.call('HGET', KEYS[4], ':version') or '') ~= ARGV[7] then return 'REROUTE' end
-  for index = 5, #KEYS do
+if #KEYS > 4 then
+  if ARGV[9] ~= '' and (redis.call('HGET', KEYS[5], ':version') or '') ~= ARGV[9] then return 'REROUTE' end
+  for index = 6, #KEYS do
     local traits = redis.call('HGET', KEYS[3], ARGV[2 * index - 1])
     if not traits or not string.find(traits, ARGV[2 * index], 1, true) then return 'REROUTE' end
     expect('stream', KEYS[index])
@@ -16,16 +18,24 @@ if #KEYS > 3 then
 end
 
 expect('stream', KEYS[2])
-local clock = redis.call('TIME')
-local at = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
+expect('zset', KEYS[4])
+local clock, answer = redis.call('TIME'), 'OK'
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
 if entry then
   local fields = entry[2]
   for index = #fields, 201, -1 do fields[index] = nil end  -- of an entry that is not ours not more than can be copied
-  local told = {'reason', ARGV[3], 'deliveries', ARGV[4], 'error', ARGV[5], 'at', at, 'queue', ARGV[6]}
+  local told = {
+    'reason', ARGV[3], 'deliveries', ARGV[4], 'error', ARGV[5], 'at', string.format('%.0f', now), 'queue', ARGV[6]
+  }
   for index = 1, #told do fields[#fields + 1] = told[index] end
   redis.call('XADD', KEYS[2], '*', unpack(fields))
+  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', math.max(now - ARGV[8], 0)))
+  if redis.call('XTRIM', KEYS[2], 'MAXLEN', ARGV[7]) > 0 then answer = 'FULL' end
+  redis.call('PEXPIRE', KEYS[2], ARGV[8])
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', string.format('%.0f', now))
+  redis.call('ZADD', KEYS[4], string.format('%.0f', now + ARGV[8]), ARGV[6])
 end
-for index = 5, #KEYS do redis.call('XADD', KEYS[index], '*', 'p', ARGV[8]) end
+for index = 6, #KEYS do redis.call('XADD', KEYS[index], '*', 'p', ARGV[10]) end
 finish(KEYS[1], {ARGV[2]})
-return 'OK'
+return answer

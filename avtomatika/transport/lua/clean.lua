@@ -1,13 +1,21 @@
--- Removes consumers that hold nothing: this one, and others that have not been heard of for long.
+-- Removes consumers that hold nothing: this one, and others that have not been heard of for long; and dead letters that are old.
 --
--- KEYS: streams.    ARGV: consumer that leaves or '', how long the others have been silent at least (ms).
+-- KEYS: streams, then dead letters of queues.
+-- ARGV: number of streams, consumer that leaves or '', how long the others have been silent at least (ms), how long dead
+--       letters are kept (ms).
 
-for _, stream in ipairs(KEYS) do
-  local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, 'avt')
-  for _, consumer in ipairs(consumers.err and {} or consumers) do
-    local name, pending, silent = consumer[2], consumer[4], consumer[6]
-    if pending == 0 and (name == ARGV[1] or silent > tonumber(ARGV[2])) then
-      redis.call('XGROUP', 'DELCONSUMER', stream, 'avt', name)
+local clock = redis.call('TIME')
+local oldest = string.format('%.0f', math.max(clock[1] * 1000 + math.floor(clock[2] / 1000) - ARGV[4], 0))
+for index, key in ipairs(KEYS) do
+  if index > tonumber(ARGV[1]) then
+    redis.pcall('XTRIM', key, 'MINID', oldest)
+  else
+    local consumers = redis.pcall('XINFO', 'CONSUMERS', key, 'avt')
+    for _, consumer in ipairs(consumers.err and {} or consumers) do
+      local name, pending, silent = consumer[2], consumer[4], consumer[6]
+      if pending == 0 and (name == ARGV[2] or silent > tonumber(ARGV[3])) then
+        redis.call('XGROUP', 'DELCONSUMER', key, 'avt', name)
+      end
     end
   end
 end

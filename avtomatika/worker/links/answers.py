@@ -10,6 +10,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Intake, Outgoing
+from avtomatika.core.plan import WORKERS
 from avtomatika.core.signing import WorkerKey
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.schemas import wire
@@ -17,6 +18,7 @@ from avtomatika.worker.assignment import Assignment
 from avtomatika.worker.spool import Kept
 
 from .handoff import Handoff
+from .heartbeats import MOST_NOTICES
 from .outbox import Letter, send_each
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ class Answers:
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
         left = progress if self._handoff is None else self._handoff.tell(progress)
-        if left:
+        if left and self._intake.waiting(WORKERS) <= MOST_NOTICES:
             self._intake.settle_many([([broker.progress_notice(each, signer=self._key) for each in left], ())])
 
     def abort(self) -> None:

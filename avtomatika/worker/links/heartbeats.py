@@ -22,7 +22,7 @@ _BEAT_SECONDS = 5.0
 #: How often a worker registers anew: nobody says whether it is known.
 REGISTER_SECONDS = 30.0
 #: Where so many notices wait, nobody listens, and more would only fill the broker.
-_MOST_NOTICES = 10_000
+MOST_NOTICES = 10_000
 
 
 class Heartbeats:
@@ -54,7 +54,7 @@ class Heartbeats:
 
     def _tell(self, *, status: str | None = None) -> None:
         try:
-            if self._intake.waiting(WORKERS) > _MOST_NOTICES:
+            if self._intake.waiting(WORKERS) > MOST_NOTICES:
                 return
             sent = []
             is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
