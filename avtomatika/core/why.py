@@ -75,7 +75,7 @@ class _Explanation:
         plan, silent_ms = f"{self._job.blueprint}@{self._job.plan8}", self._facts.plan_silent_ms
         if silent_ms is None or silent_ms > _SERVED_WITHIN_MS:
             since = "no orchestrator ever has" if silent_ms is None else f"the last one did {span(silent_ms)} ago"
-            text = f"No orchestrator serves its plan {plan}: {since}. Start one with this blueprint."
+            text = f"No orchestrator serves its plan {plan}: {since}. Start one with this blueprint, or cancel the job."
             yield self._reason("plan_not_served", text, plan=plan, silent_ms=silent_ms)
 
     def _overdue(self, due_ms: int) -> Iterator[Reason]:

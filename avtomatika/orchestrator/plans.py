@@ -1,8 +1,9 @@
 """The plans that an orchestrator serves: its own, and earlier ones of its blueprints that nobody serves any more.
 
 It announces its own every few seconds. A plan that was announced once, and then was not while this orchestrator watched
-for long enough, is abandoned: whoever has the blueprint takes the messages of its step queues, and the jobs go on under
-the plan that there is. When no message and no job needs it any more, its queues are removed.
+for long enough, is abandoned, and so is, after a longer time, one that was never announced (a deploy that was taken
+back): whoever has the blueprint takes the messages of its step queues, and the jobs go on under the plan that there is.
+When no message and no job needs it any more, its queues are removed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: How long nobody may announce a plan before others take it over.
 TAKE_OVER_SECONDS = 60.0
+#: A plan that was never announced is taken over after so many times as long: its orchestrators may start late.
+_NEVER_SERVED = 3
 _ANNOUNCE_EVERY_SECONDS = 10.0
 #: Pages of jobs that are looked at in one round: they hold up the jobs in hand.
 _PAGES = 3
@@ -161,7 +164,8 @@ class ServedPlans:
             elif plan in known.silent_ms:
                 now[plan] = f"left to those who serve it, and taken over {self._take_over_seconds:g} s after the last"
             else:
-                now[plan] = "left alone: nobody has served it yet"
+                seconds = _NEVER_SERVED * self._take_over_seconds
+                now[plan] = f"not served yet; taken over unless an orchestrator serves it within {seconds:g} s"
         for plan, what in now.items():
             if self._told.get(plan) != what:
                 logger.info("plan %s: %s", plan, what)
@@ -206,18 +210,23 @@ class Watch:
         self._pause_seconds = pause_seconds
         self._clock = clock
         self._since = self._looked = clock()
+        #: Plans that were never announced, and when they were first seen.
+        self._unserved: dict[str, float] = {}
 
     def abandoned(self, plans: set[str], known: Announced) -> list[str]:
-        """Those of *plans* that were served once, and nobody has announced while we watched."""
+        """Those of *plans* that nobody has announced while we watched."""
         now = self._clock()
         if now - self._looked > self._pause_seconds:
             self._since = now
+            self._unserved.clear()
         self._looked = now
+        unserved = plans.difference(known.abandoned, known.silent_ms)
+        self._unserved = {plan: self._unserved.get(plan, now) for plan in unserved}
         if now - self._since < self._seconds:
             return []
-        return sorted(
-            plan for plan in plans.difference(known.abandoned) if known.silent_ms.get(plan, 0) >= self._seconds * 1000
-        )
+        silent = {plan for plan in plans if known.silent_ms.get(plan, 0) >= self._seconds * 1000}
+        silent |= {plan for plan, seen in self._unserved.items() if now - seen >= _NEVER_SERVED * self._seconds}
+        return sorted(silent.difference(known.abandoned))
 
 
 class _Cleaning:

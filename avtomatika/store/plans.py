@@ -23,6 +23,7 @@ from .scripts import ANNOUNCE, UNFINISHED, read_all, run
 #: A plan that nobody announces, and of which nothing is left, is remembered so long: a web process that still has it
 #: may create jobs, and these must be known to be nobody's.
 _FORGOTTEN_AFTER_SECONDS = 30 * 24 * 3600
+_SERVED_WITHIN_MS = 30_000
 #: Jobs that are looked at in one round trip.
 _PAGE = 1000
 
@@ -52,6 +53,10 @@ class Plans:
             {name.decode(): int(now) - int(at) for name, at in last},
             frozenset(name.decode() for name in abandoned),
         )
+
+    def is_served(self, plan: str) -> bool:
+        """Whether an orchestrator has announced *plan* within half a minute; each does so every few seconds."""
+        return self.announce().silent_ms.get(plan, _SERVED_WITHIN_MS) < _SERVED_WITHIN_MS
 
     def abandon(self, plan: str) -> None:
         """Declare that nobody serves *plan*: others may go on with its jobs."""

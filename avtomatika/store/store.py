@@ -11,9 +11,11 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Pause, RecordedEntry
+from avtomatika.core.moves import end
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.standing import Standing
 from avtomatika.core.step import SendEvent
+from avtomatika.core.succession import plan_name
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, UnreadableRecord
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Outgoing, Router, Server
@@ -156,8 +158,17 @@ class Store:
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
 
+        A job whose plan no orchestrator serves is cancelled at once: nobody would ever read the message.
         Raises Conflict where its status does not allow it or the same was asked for before, NotFound where it is gone.
         """
+        if (
+            wish == "cancel"
+            and not isinstance(job, UnreadableJob)
+            and not self.plans.is_served(plan_name(job.blueprint, job.plan8))
+        ):
+            step = end(job, JobStatus.CANCELLED, {"by": by})
+            if self.commit([Commit(job, step, ())])[0].is_written:
+                return
         signal = new_signal(job, wish, by)
         word, status = run_routed(
             self._server,

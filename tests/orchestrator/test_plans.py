@@ -11,6 +11,7 @@ import pytest
 
 from avtomatika import Blueprint, F, broker
 from avtomatika.core.plan import TIMERS
+from avtomatika.errors import Conflict
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.plans import Watch
 from avtomatika.schemas import wire
@@ -373,13 +374,15 @@ def test_what_is_missing_can_be_brought_back(stage: Callable[..., Stage]) -> Non
     assert house.turn_until_status(job_id, "finished").plan8 == mended.plan.plan8
 
 
-def test_a_plan_that_nobody_has_served_yet_is_left_alone(stage: Callable[..., Stage]) -> None:
+def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_while(
+    stage: Callable[..., Stage],
+) -> None:
     old, new = task(), changed(task())
     house = stage(new)  # as a web that was deployed before its orchestrators
     orchestrator(house, old)
     job_id = house.create(new)
 
-    turn_for(house, 3 * SECONDS)
+    turn_for(house, 1.5 * SECONDS)
     assert house.job(job_id).status == "pending"
     orchestrator(house, new)
 
@@ -474,6 +477,42 @@ def test_a_silence_of_the_server_is_none_of_the_others() -> None:
     assert [watch.abandoned({"film@1"}, silent) for _ in range(5)] == [[], [], [], [], ["film@1"]]
 
 
+def test_a_plan_that_was_never_served_is_abandoned_later() -> None:
+    clock = iter([0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0, 210.0])
+    watch = Watch(60, pause_seconds=32, clock=lambda: next(clock))
+
+    found = [watch.abandoned({"film@1"}, Announced({}, frozenset())) for _ in range(7)]
+
+    assert found == [[], [], [], [], [], [], ["film@1"]]
+
+
+def test_a_job_of_a_plan_that_was_never_served_goes_on_under_the_one_that_is(stage: Callable[..., Stage]) -> None:
+    old, taken_back = task(), changed(task())
+    house = stage(old, taken_back)
+    orchestrator(house, old)
+    job_id = house.create(taken_back)
+
+    job = house.turn_until_status(job_id, "waiting_for_worker")
+
+    assert (job.plan8, job.earlier_plans) == (old.plan.plan8, (taken_back.plan.plan8,))
+
+
+def test_a_job_whose_plan_nobody_serves_is_cancelled_at_once(stage: Callable[..., Stage]) -> None:
+    film, parent = task(), family()
+    house = stage(film, parent)
+    job_id = house.create(film)
+
+    house.store.signal(house.job(job_id), "cancel", by="me")
+
+    assert house.job(job_id).status == "cancelled"
+    assert house.history(job_id) == ["job_created start", "job_cancelled start"]
+    with pytest.raises(Conflict):
+        house.store.signal(house.job(job_id), "cancel", by="me")
+    orchestrator(house, film)
+    turn_for(house, 3 * SECONDS)
+    assert house.job(job_id).status == "cancelled"
+
+
 def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture) -> None:
     old, new = task(), changed(task())
     unborn = replaced()
@@ -491,7 +530,7 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
         [
             f"plan film@{new.plan.plan8}: served here",
             f"plan film@{old.plan.plan8}: left to those who serve it, and taken over 0.3 s after the last",
-            f"plan film@{unborn.plan.plan8}: left alone: nobody has served it yet",
+            f"plan film@{unborn.plan.plan8}: not served yet; taken over unless an orchestrator serves it within 0.9 s",
         ]
     )
     assert told[3] == f"plan film@{old.plan.plan8}: taken over: nobody serves it"

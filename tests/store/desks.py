@@ -235,6 +235,7 @@ class Room:
         for queue in (*step_queues(), TIMERS, WORKERS):
             self.client.xgroup_create(stream_of(queue), "avt", "0", mkstream=True)
         self.desks = [Desk(f"desk-{number}", self.server, self.client) for number in range(2)]
+        self.desks[0].store.plans.announce([f"{bp.plan.blueprint}@{bp.plan.plan8}"])
 
     def create(self, kind: str) -> str:
         return self.desks[0].store.create(NewJob(plan=bp.plan, client="me", initial_data={"kind": kind})).job_id

@@ -135,6 +135,7 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
     connection, server = broker.connect(redis_url), transport.Server.connect(redis_url)
     intake = Intake(connection, video.plan.queues, prefetch=1)
     committing = Store(server, intake.channel.router)
+    store.plans.announce([f"video@{video.plan.plan8}"])
 
     def move(*actions: Action) -> Job:
         delivery = _next(intake)

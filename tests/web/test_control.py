@@ -135,6 +135,7 @@ def test_of_several_who_cancel_a_job_one_does(alice: FlaskClient, move: Callable
     assert move().status is JobStatus.CANCELLED
 
 
+@pytest.mark.usefixtures("move")  # as an orchestrator that serves the plan
 def test_a_cancel_that_was_lost_can_be_sent_again(alice: FlaskClient, store: Store, redis_url: str) -> None:
     job_id = created_id(alice)
     assert alice.post(f"/api/v1/jobs/{job_id}/cancel").status_code == 200
