@@ -40,6 +40,7 @@ class Caretaker:
         *,
         watched: Watched,
         lease_seconds: float,
+        visibility_seconds: float,
         sweep_seconds: float,
         max_deliveries: int,
         dead_letter_seconds: float,
@@ -49,6 +50,7 @@ class Caretaker:
         self._expiry = expiry
         self._watched = watched
         self._lease_ms = round(lease_seconds * 1000)
+        self._visibility_ms = round(visibility_seconds * 1000)
         self._sweep_seconds = sweep_seconds
         self._max_deliveries = max_deliveries
         self._dead_letter_seconds = dead_letter_seconds
@@ -76,11 +78,15 @@ class Caretaker:
         return now >= self._sweep_at
 
     def sweep(self, now: float, acks: Sequence[str]) -> list[Entry]:
-        """Send *acks* and take over what nobody renewed for a lease: one that may be delivered at most."""
+        """Send *acks* and take over what nobody renewed for a lease: one that may be delivered at most.
+
+        What a consumer holds that is connected, but blocked, is left to it for longer.
+        """
         keys = self._router.keys
         streams = [stream for stream, _ in self._watched.streams]
         cursors = [self._cursors.get(stream, "0-0") for stream in streams]
-        args: list[Argument] = [self._router.consumer_name, self._lease_ms, self._max_deliveries, *cursors]
+        args: list[Argument] = [self._router.consumer_name, self._lease_ms, self._max_deliveries]
+        args += (self._visibility_ms, keys.presence(""), *cursors)
         calls = [self._expiry.expired, Call(SWEEP, [keys.beat(), keys.revoked(), *streams], args)]
         if acks:
             calls.insert(0, ack_call(self._router.consumer_name, acks))

@@ -146,7 +146,7 @@ class Channel(PublishingChannel):
             inbox = self._getters[queue] = self._new_inbox()
             inbox.watch([queue])
         if not inbox.ready:
-            self._keeper.start()
+            self._be_present()
             inbox.reader.look_everywhere()
             inbox.fill(1)
         if not inbox.ready:
@@ -166,13 +166,18 @@ class Channel(PublishingChannel):
         """Deliver a batch; answers how many messages it had."""
         ready = self._inbox.ready
         if not ready and self._held.credit > 0:
-            self._keeper.start()
+            self._be_present()
             self._inbox.fill(self._held.credit)
         delivered = 0
         while ready:  # what a callback that raises leaves here is delivered the next time
             self._deliver(ready.popleft())
             delivered += 1
         return delivered
+
+    def _be_present(self) -> None:
+        """Have leases renewed, and the server know that this process is alive, before anything is taken."""
+        if not self._party.is_present:
+            self._keeper.start(self._party)
 
     def _deliver(self, message: DeliveredMessage) -> None:
         callback = self._callbacks.get(message.delivery_info["queue"])
@@ -249,8 +254,8 @@ class Channel(PublishingChannel):
         if self.closed:
             return
         self.closed = True
-        self._keeper.remove(self._party)
         try:
+            self._keeper.remove(self._party)
             if self._options.requeue_on_close:
                 self.hand_back(list(self._held.messages))
             else:
@@ -290,6 +295,7 @@ class Channel(PublishingChannel):
             self.expiry,
             watched=watched,
             lease_seconds=self._options.lease_seconds,
+            visibility_seconds=self._options.visibility_timeout,
             sweep_seconds=self._options.sweep_interval_seconds,
             max_deliveries=self._options.max_deliveries,
             dead_letter_seconds=self._options.dead_letter_seconds,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from itertools import chain
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from .envelope import GROUP_HEADER
 from .held import BATCH, Held, ack_call, by_stream, entry_lists
 from .keys import make_tag
+from .presence import Presence
 from .routing import Router
 from .scripts import BEAT, RENEW, Call
 from .server import Server
@@ -46,13 +47,19 @@ class Party:
         self.told: set[str] = set()
         #: Tags that need no further work: lost ones, and those that are revoked.
         self.unwanted: frozenset[str] = frozenset()
+        #: Whether the server has been told that the channel consumes.
+        self.is_present = False
 
 
 class Keeper:
     """Serves the channels of one transport."""
 
-    def __init__(self, connect: Callable[[], Server], *, lease_seconds: float) -> None:
+    def __init__(self, connect: Callable[[Presence], Server], *, lease_seconds: float) -> None:
         self._connect = connect
+        self._presence = Presence()
+        self._server: Server | None = None
+        #: For whoever uses the server: one connection is enough for all.
+        self._using = Lock()
         self._lease_seconds = lease_seconds
         self._renew_seconds = lease_seconds / 3
         self._parties: list[Party] = []
@@ -62,17 +69,27 @@ class Keeper:
         self._thread: Thread | None = None
 
     def add(self, party: Party) -> None:
+        party.is_present = False
         self._parties.append(party)
 
     def remove(self, party: Party) -> None:
+        """Renew nothing more of *party*. Raises connection errors."""
         if party in self._parties:
             self._parties.remove(party)
+        if party.is_present and self._server is not None:
+            party.is_present = False
+            with self._using:
+                self._presence.remove(self._server.pool, _channel(party))
 
-    def start(self) -> None:
-        """Begin, if that has not been done; the first consumer does it."""
+    def start(self, party: Party) -> None:
+        """*party* begins to consume: from now on the server knows that it is alive. Raises connection errors."""
+        with self._using:
+            server = self._server = self._server or self._connect(self._presence)
+            self._presence.add(server.pool, _channel(party))
+        party.is_present = True
         if self._thread is None:
             self._stop = Event()
-            self._thread = Thread(target=self._run, args=(self._stop,), name="avtomatika-keeper", daemon=True)
+            self._thread = Thread(target=self._run, args=(server, self._stop), name="avtomatika-keeper", daemon=True)
             self._thread.start()
 
     def call(self) -> None:
@@ -88,6 +105,9 @@ class Keeper:
         self._called.set()
         if thread is not None:
             thread.join(timeout=_STOP_SECONDS)
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def forget(self) -> None:
         """In the child of a fork: the thread stayed with the parent."""
@@ -95,19 +115,22 @@ class Keeper:
         self._called = Event()
         self._awake = False
         self._parties.clear()
+        self._presence = Presence()
+        self._server = None
+        self._using = Lock()
 
-    def _run(self, stop: Event) -> None:
-        server = self._connect()
+    def _run(self, server: Server, stop: Event) -> None:
         renew_at = monotonic() + self._renew_seconds
         looks = 0
         is_away = False
         while not stop.is_set():
             try:
-                looks = 0 if self._send_acks(server) else looks + 1
-                if monotonic() >= renew_at:
-                    renew_at = monotonic() + self._renew_seconds
-                    self._renew(server)
-                    is_away = False
+                with self._using:
+                    looks = 0 if self._send_acks(server) else looks + 1
+                    if monotonic() >= renew_at:
+                        renew_at = monotonic() + self._renew_seconds
+                        self._renew(server)
+                        is_away = False
             except Exception as error:  # whatever it is: without this thread every lease would lapse
                 if not is_away:
                     logger.warning("leases cannot be renewed, trying on: %s", error)
@@ -115,7 +138,6 @@ class Keeper:
                 renew_at = monotonic() + min(_RETRY_SECONDS, self._renew_seconds)
                 stop.wait(_RETRY_SECONDS / 2)
             self._rest(looks, renew_at)
-        server.close()
 
     def _rest(self, looks: int, renew_at: float) -> None:
         if looks < _LOOKS:
@@ -177,6 +199,10 @@ class Keeper:
             scores = server.execute(("ZMSCORE", revoked, *batch))
             found |= {name for name, score in zip(batch, scores, strict=True) if score is not None}
         return {tag for tag, names_of in groups.items() if tag in found or not found.isdisjoint(names_of)}
+
+
+def _channel(party: Party) -> str:
+    return party.router.keys.presence(party.router.consumer_name)
 
 
 def _tags(streams: Sequence[str], answer: Sequence[Any]) -> set[str]:

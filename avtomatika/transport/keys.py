@@ -58,6 +58,10 @@ class Keys:
         (ms): from when on messages may be taken over."""
         return f"{self.prefix}beat"
 
+    def presence(self, consumer: str) -> str:
+        """Channel, not a key: it has a subscriber for as long as the process of *consumer* is connected."""
+        return f"{self.prefix}consumer:{consumer}"
+
     def stream(self, queue: str, level: int | str) -> str:
         """Stream of the messages of one priority.
 

@@ -21,6 +21,7 @@ from .event_loop import EventLoopConsumer
 from .keeper import Keeper
 from .keys import earliest
 from .options import Options
+from .presence import Presence
 from .server import Server
 
 logger = logging.getLogger(__name__)
@@ -100,12 +101,12 @@ class Transport(virtual.Transport):
     def _connect(self) -> Server:
         return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
 
-    def _connect_keeper(self) -> Server:
-        """A renewal that hangs must not use up the lease."""
+    def _connect_keeper(self, presence: Presence) -> Server:
+        """A renewal that hangs must not use up the lease. By RESP3 a subscriber may use other commands, too."""
         limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
-        return self._connect_within(limit, limit)
+        return self._connect_within(limit, limit, protocol=3, redis_connect_func=presence.connected)
 
-    def _connect_within(self, timeout_seconds: float, connect_seconds: float) -> Server:
+    def _connect_within(self, timeout_seconds: float, connect_seconds: float, **settings: Any) -> Server:
         return Server.connect(
             self._url,
             tls=self._tls,
@@ -114,6 +115,7 @@ class Transport(virtual.Transport):
             socket_timeout=timeout_seconds,
             socket_connect_timeout=connect_seconds,
             **self.options.connection,
+            **settings,
         )
 
     # ------------------------------------------------------------ consume

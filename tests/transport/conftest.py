@@ -67,6 +67,7 @@ class Bench:
     def connect(self, **options: Any) -> Connection:
         defaults = {
             "lease_seconds": LEASE_SECONDS,
+            "visibility_timeout": LEASE_SECONDS,  # leases count alone
             "sweep_interval_seconds": 0.1,
             "max_retries": 1,
             "interval_start": 0,

@@ -252,3 +252,77 @@ def test_a_consumer_that_leaves_with_empty_hands_is_forgotten(bench: Any) -> Non
     [left] = bench.redis.xinfo_consumers("avt:q:tasks:0", "avt")
     assert left["name"] == two.channel.consumer_name
     assert left["pending"] == 1
+
+
+def test_a_blocked_consumer_keeps_its_message_until_its_process_ends(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.beat()
+    with holding(bench.url, prefetch=1) as (pid, _):
+        os.kill(pid, signal.SIGSTOP)
+        reading = bench.read(visibility_timeout=60)
+        until = monotonic() + 3.5 * LEASE_SECONDS
+        while monotonic() < until:
+            reading.drain(0.1)
+        assert reading.got == []
+
+        bench.publish("of another")  # others hold messages, and lose them, as ever
+        bench.read(lease_seconds=60).wait_for(1)
+        os.kill(pid, signal.SIGKILL)
+        reading.wait_for(1)
+
+    assert reading.bodies == [1]
+
+
+def test_a_consumer_is_not_blocked_for_ever(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.beat()
+    with holding(bench.url, prefetch=1) as (pid, _):
+        os.kill(pid, signal.SIGSTOP)
+
+        bench.read(visibility_timeout=2 * LEASE_SECONDS).wait_for(1)
+
+
+def test_what_others_lost_is_taken_over_beside_a_blocked_consumer(bench: Any) -> None:
+    bench.queue()
+    bench.publish(*range(4))
+    bench.beat()
+    with holding(bench.url, prefetch=1) as (blocked, _), holding(bench.url, prefetch=3) as (killed, _):
+        os.kill(blocked, signal.SIGSTOP)
+        os.kill(killed, signal.SIGKILL)
+        reading = bench.read(visibility_timeout=60)
+        reading.wait_for(3)
+        reading.drain(2 * LEASE_SECONDS)
+
+        assert sorted(reading.bodies) == [1, 2, 3]
+
+
+def test_the_server_knows_who_consumes_and_forgets_who_has_left(bench: Any) -> None:
+    bench.queue()
+    reading = bench.read()
+    reading.drain(0.05)
+    [channel] = bench.redis.pubsub_channels("avt:consumer:*")
+    assert channel == f"avt:consumer:{reading.channel.consumer_name}"
+
+    second = reading.connection.channel()
+    second.basic_get("tasks")
+    assert len(bench.redis.pubsub_channels("avt:consumer:*")) == 2
+    second.close()
+    assert bench.redis.pubsub_channels("avt:consumer:*") == [channel]
+
+    bench.redis.client_kill_filter(_type="normal", skipme=True)
+    bench.redis.client_kill_filter(_type="pubsub")
+    reading.connection.collect()
+    assert bench.redis.pubsub_channels("avt:consumer:*") == []
+
+
+def test_its_connection_says_again_who_consumes_after_it_was_cut(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    reading = bench.read()
+    reading.wait_for(1)
+    bench.redis.client_kill_filter(_type="pubsub")
+    assert bench.redis.pubsub_channels("avt:consumer:*") == []
+
+    reading.drain_until(lambda: bench.redis.pubsub_channels("avt:consumer:*"))

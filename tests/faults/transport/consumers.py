@@ -18,7 +18,13 @@ OURS = "avtomatika.transport:Transport"
 #: kombu's own transport for Redis.
 STOCK = "redis"
 QUEUE = "storm"
-OPTIONS: Mapping[str, Any] = {"lease_seconds": 1, "sweep_interval_seconds": 0.2, "max_retries": 1, "interval_start": 0}
+OPTIONS: Mapping[str, Any] = {
+    "lease_seconds": 1,
+    "visibility_timeout": 1,
+    "sweep_interval_seconds": 0.2,
+    "max_retries": 1,
+    "interval_start": 0,
+}
 #: How often kombu's own transport looks for what dead consumers held, where it can.
 STOCK_OPTIONS: Mapping[str, Any] = {"visibility_timeout": 1, "unacked_restore_throttle": 1}
 
