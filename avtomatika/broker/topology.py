@@ -20,7 +20,7 @@ HEARTBEAT = "heartbeat"
 NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that does not ask for its own tasks for so long will not come back for them.
-_OWN_QUEUE_SECONDS = 3600
+_OWN_QUEUE_SECONDS = 900
 #: Nor for what all were told.
 _CONTROL_SECONDS = 120
 

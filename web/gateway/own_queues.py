@@ -9,8 +9,8 @@ from typing import Any
 
 from avtomatika import broker
 
-#: A queue that nobody takes from goes after an hour, though its worker may be busy for longer.
-_DECLARE_EVERY_SECONDS = 20 * 60.0
+#: A queue that nobody takes from is removed after a quarter of an hour, though its worker may be busy for longer.
+_DECLARE_EVERY_SECONDS = 5 * 60.0
 
 
 class OwnQueues:

@@ -6,6 +6,9 @@
 
 local job = redis.call('HMGET', KEYS[1], 'v', 'status', 'final', 'created')
 if not job[1] or job[2] ~= ARGV[2] or job[2] == 'quarantined' or job[3] == '1' then return 0 end
+expect('list', KEYS[2])
+expect('zset', KEYS[3])
+expect('zset', KEYS[4])
 local clock = redis.call('TIME')
 local now = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000))
 local version = string.format('%.0f', (tonumber(job[1]) or 0) + 1)
