@@ -98,7 +98,7 @@ class Orchestrator:
             except Exception as error:  # whatever it is: nobody else advances these jobs
                 self._intake.wait(failures.met(error))
             if self._runner.is_worn_out:
-                logger.error("%d handlers hang: this orchestrator must be replaced", self._runner.abandoned)
+                logger.error("%d handlers hang and cannot be ended: restarting", self._runner.abandoned)
                 self.is_worn_out = self._stopping = True
         self._finish()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Failures, pause_seconds
+from avtomatika.errors import Unavailable
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (6, 16), (7, 30), (100_000, 30)])
@@ -13,3 +16,23 @@ def test_a_pause_grows_and_stays_within_half_a_minute_for_ever(failures: int, lo
 
     assert min(pauses) >= 0
     assert 0.5 * longest < max(pauses) <= longest
+
+
+def test_the_log_has_each_failure_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    failures = Failures(logging.getLogger("loop"), "jobs wait")
+
+    pauses = [failures.met(Unavailable("the server is away")) for _ in range(5)]
+    failures.met(ValueError("odd"))
+    failures.over()
+    failures.over()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "the server is away; jobs wait",
+        "ValueError('odd'); jobs wait",
+        "working again after 6 failures",
+    ]
+    assert caplog.records[0].exc_info is None
+    assert caplog.records[1].exc_info is not None
+    assert all(0 <= pause <= 8 for pause in pauses)
+    assert not failures

@@ -94,6 +94,10 @@ class Troop:
                 self._commands[role], env=self._env | environment, stdout=log, stderr=log, start_new_session=True
             )
 
+    def alive(self) -> set[str]:
+        """The roles whose process runs."""
+        return {role for role, child in self._children.items() if child.poll() is None}
+
     def pid(self, role: str) -> int:
         return self._children[role].pid
 

@@ -1,0 +1,118 @@
+"""Loops meet what nobody planned for and go on: no process ends, and no innocent job fails."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika.client import ApiClient
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.store import Store
+
+from .troop import Troop
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+#: Fields of entries that are no messages of ours.
+ODD: list[dict[str, Any]] = [
+    {"x": "y"},
+    {"p": "no message"},
+    {"p": '{"headers":{},"properties":{}}\n{}', "x": "soon", "n": "often"},
+    {"p": '{"content-type":"application/json","headers":{"x-on-dead":7},"properties":{}}\n[1'},
+    {b"\xff": b"\xfe"},
+]
+
+
+def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server = make_server()
+    with (
+        Troop(server.url, tmp_path, blueprint="hostile", HANDLER_TIMEOUT="1") as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
+        client = ApiClient(troop.base_url, troop.token)
+        ill = [client.submit("hangs", {}) for _ in range(3)]
+        ill += [client.submit("blocks", {"how": how}) for how in ("loop", "thread", "task") for _ in range(2)]
+        well = [client.submit("steady", {}) for _ in range(30)]
+        wait_until(lambda: all_over(store, well), 60)
+        well += [client.submit("steady", {}) for _ in range(30)]
+        wait_until(lambda: all_over(store, [*ill, *well]), 120)
+        jobs, others = loaded(store, ill), loaded(store, well)
+        alive = troop.alive()
+
+    assert {job.status for job in others} == {JobStatus.FINISHED}
+    assert {job.status for job in jobs} == {JobStatus.ERROR}
+    assert {str((job.error or {})["message"]).partition(": ")[2] for job in jobs} == {
+        "the handler took longer than HANDLER_TIMEOUT=1 seconds"
+    }
+    assert alive == {"orchestrator", "worker", "web"}
+
+
+def test_odd_entries_and_forgotten_scripts_end_nobody(make_server: Callable[..., Any], tmp_path: Path) -> None:
+    server = make_server()
+    with (
+        Troop(server.url, tmp_path, blueprint="hostile") as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
+        client = ApiClient(troop.base_url, troop.token)
+        with pestered(server.url):
+            jobs = [client.submit("steady", {}) for _ in range(60)]
+            wait_until(lambda: all_over(store, jobs), 120)
+        ended = loaded(store, jobs)
+        alive = troop.alive()
+        wait_until(lambda: not left(server.url), 60)
+
+    assert {job.status for job in ended} == {JobStatus.FINISHED}
+    assert alive == {"orchestrator", "worker", "web"}
+
+
+@contextmanager
+def pestered(url: str) -> Iterator[None]:
+    """Meanwhile somebody has the server forget all scripts, and adds odd entries to every stream."""
+    stop, chance = Event(), random.Random(7)
+
+    def pester() -> None:
+        with redis.Redis.from_url(url) as client:
+            while not stop.is_set():
+                client.script_flush()
+                for key in client.scan_iter("avt:*", _type="stream"):
+                    if chance.random() < 0.05 and not key.endswith(b":dead"):
+                        client.xadd(key, chance.choice(ODD))
+
+    thread = Thread(target=pester)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def left(url: str) -> list[bytes]:
+    """Streams of queues that orchestrator and worker take from which still hold something."""
+    with redis.Redis.from_url(url) as client:
+        queues = [b"avt.timers", b"avt.workers", b"avt.webhooks", b"work"]
+        keys = [b"avt:q:%b:0" % queue for queue in queues] + list(client.scan_iter("avt:q:steps.*:0"))
+        return [key for key in keys if client.xlen(key)]
+
+
+def loaded(store: Store, job_ids: Iterable[str]) -> list[Job]:
+    return [job for job in store.load_many(list(job_ids)) if job is not None]
+
+
+def all_over(store: Store, job_ids: Iterable[str]) -> bool:
+    return all(job.status.is_final or job.status is JobStatus.QUARANTINED for job in loaded(store, job_ids))
+
+
+def wait_until(reached: Callable[[], bool], within_seconds: float) -> None:
+    deadline = monotonic() + within_seconds
+    while not reached():
+        assert monotonic() < deadline, f"not reached within {within_seconds} s"
+        sleep(0.1)

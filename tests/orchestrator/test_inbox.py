@@ -1,0 +1,61 @@
+"""The inbox: what cannot be handled goes to the dead letters alone; what the server's absence interrupts stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from redis import Redis
+
+from avtomatika import broker
+from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.errors import Unavailable
+from avtomatika.orchestrator.inbox import Inbox
+
+
+@pytest.fixture
+def intake(redis_url: str) -> Iterator[Intake]:
+    with broker.connect(redis_url) as connection:
+        broker.declare_tasks(connection, ["work"])
+        intake = Intake(connection, ["work"], prefetch=10)
+        for number in range(3):
+            intake.channel.settle([Outgoing("avt.tasks", "work", str(number))], ())
+        yield intake
+        intake.close()
+
+
+def filled(intake: Intake) -> Inbox:
+    inbox = Inbox(intake)
+    while len(inbox.deliveries) < 3:
+        inbox.add(intake.take(1.0))
+    return inbox
+
+
+def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake: Intake, redis_url: str) -> None:
+    inbox, handled = filled(intake), list[bytes]()
+
+    def handle(deliveries: Sequence[Delivery]) -> None:
+        if any(delivery.body == b"1" for delivery in deliveries):
+            raise ValueError("an odd one")
+        handled.extend(delivery.body for delivery in deliveries)
+
+    inbox.handle(handle, inbox.deliveries)
+
+    assert handled == [b"0", b"2"]
+    assert not inbox
+    with Redis.from_url(redis_url) as client:
+        [(_, letter)] = client.xrange("avt:q:work:dead")
+    assert (letter[b"reason"], letter[b"error"]) == (b"not handled", b"ValueError('an odd one')")
+
+
+def test_what_is_interrupted_stays(intake: Intake) -> None:
+    inbox = filled(intake)
+
+    def handle(deliveries: Sequence[Delivery]) -> None:
+        inbox.done(deliveries[:1])
+        raise Unavailable("the server is away")
+
+    with pytest.raises(Unavailable):
+        inbox.handle(handle, inbox.deliveries)
+
+    assert [delivery.body for delivery in inbox.deliveries] == [b"1", b"2"]
