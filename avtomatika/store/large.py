@@ -29,6 +29,7 @@ INITIAL = "data:0"
 
 #: The large values of a job by name, each with its size as JSON.
 Values = Mapping[str, tuple[Json, int]]
+_NONE: Values = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,21 @@ class Dump:
 
 def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
     """*record* without its large values. Of these, *known* are stored; names of new ones begin with *prefix*."""
+    if not known:  # as it mostly is
+        text = orjson.dumps(record)
+        if len(text) <= _WHOLE_BYTES:
+            return Dump(text)
     names = {id(value): name for name, (value, _) in known.items()}
-    found, new, references = dict(known), dict[str, bytes](), list[list[Json]]()
-    own = _with_own_holders(record) if names else dict(record)
-    if names:
-        _replace(own, names, found, references)
-    text = orjson.dumps({**own, _REFERENCES: references} if references else own)
+    found, new, own = dict(known), dict[str, bytes](), _with_own_holders(record)
+    references = _replace(own, names, found)
+    text = orjson.dumps({**own, _REFERENCES: references})
     if len(text) > _WHOLE_BYTES:
-        own = own if names else _with_own_holders(record)
         for _, holder, key in _slots(own):
             value = holder[key]
             if id(value) not in names and _may_be_large(value) and len(encoded := orjson.dumps(value)) >= _LARGE_BYTES:
                 name = f"{prefix}.{len(new) + 1}"
                 names[id(value)], new[name], found[name] = name, encoded, (value, len(encoded))
-        _replace(own, names, found, references)
+        references += _replace(own, names, found)
         text = orjson.dumps({**own, _REFERENCES: references})
     used = {str(reference[0]) for reference in references}
     return Dump(text, {name: value for name, value in found.items() if name in used}, new)
@@ -70,33 +72,34 @@ def is_initial(name: str) -> bool:
     return name.startswith(f"{INITIAL}.")
 
 
-def sizes(record: Mapping[str, Json]) -> dict[str, int]:
-    """The names and sizes of the values that are stored apart from *record*."""
-    return {name: size for name, size, *_ in record.get(_REFERENCES, ())}
-
-
 def load_values(names: Sequence[str], stored: Sequence[bytes | None]) -> dict[str, tuple[Json, int]]:
     """The values called *names* as far as they are *stored*."""
     found = zip(names, stored, strict=True)
     return {name: (orjson.loads(text), len(text)) for name, text in found if text is not None}
 
 
-def fill(record: Mapping[str, Json], values: Values) -> None:
-    """Put *values* where they belong in *record*; the place of one that is not among them stays empty."""
-    for name, _, *path in record.get(_REFERENCES, ()):
+def fill(record: Mapping[str, Json], values: Values) -> Values:
+    """Put *values* where they belong in *record*, and answer them; the places of those that are missing stay empty."""
+    references = record.get(_REFERENCES)
+    if references is None:
+        return _NONE
+    for name, _, *path in references:
         holder: Any = record
         for step in path[:-1]:
             holder = holder[step]
         holder[path[-1]] = values[name][0] if name in values else None
+    return {name: values.get(name, (None, size)) for name, size, *_ in references}
 
 
-def _replace(record: dict[str, Json], names: Mapping[int, str], found: Values, references: list[list[Json]]) -> None:
-    """Empty the places in *record* of all values that have *names*, and note them in *references*."""
+def _replace(record: dict[str, Json], names: Mapping[int, str], found: Values) -> list[list[Json]]:
+    """Empty the places in *record* of all values that have *names*; the references to these."""
+    references: list[list[Json]] = []
     for path, holder, key in _slots(record):
         name = names.get(id(holder[key]))
         if name is not None:
             references.append([name, found[name][1], *path])
             holder[key] = None
+    return references
 
 
 def _slots(record: dict[str, Json]) -> Iterator[tuple[list[Json], Any, str]]:

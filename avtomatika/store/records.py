@@ -19,7 +19,7 @@ from avtomatika.core.texts import shortened
 from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import UnreadableRecord
 
-from .large import INITIAL, Dump, Values, dump, fill, sizes
+from .large import INITIAL, Dump, Values, dump, fill
 
 #: What the attempt to read a foreign record may raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -146,8 +146,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
     version, status, raw_doc, raw_init, created, updated = stored
     doc = orjson.loads(raw_doc or b"")
     init = orjson.loads(raw_init or b"")
-    fill(doc, values)
-    fill(init, values)
+    of_doc, of_init = fill(doc, values), fill(init, values)
     job = Job(
         id=job_id,
         blueprint=init["blueprint"],
@@ -178,7 +177,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         dispatch_timeout_seconds=init["dispatch_timeout"],
         result_timeout_seconds=init["result_timeout"],
         execution_timeout_seconds=init.get("execution_timeout"),
-        large={name: values.get(name, (None, size)) for name, size in (sizes(init) | sizes(doc)).items()},
+        large={**of_init, **of_doc} if of_doc or of_init else of_doc,
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
     )
