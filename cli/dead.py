@@ -8,7 +8,7 @@ import click
 
 from .api import api_options, pass_operations
 from .direct import Operations
-from .output import json_option, print_fields, print_table
+from .output import filter_option, json_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
 
@@ -20,8 +20,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--queue", help="Only those of this queue.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, help="The newest so many.")
+@filter_option("--queue", help="Only those of this queue.")
+@filter_option("--limit", type=click.IntRange(1, 200), default=50, help="The newest so many.")
 @json_option
 @pass_operations
 def list_letters(api: Operations, queue: str | None, limit: int, as_json: bool) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,7 +17,9 @@ from avtomatika.errors import Conflict, InvalidRequest
 
 from .api import api_options, creation_url, pass_api
 from .history import describe, events_until_the_end, print_history
-from .output import json_option, print_fields, print_json, print_table
+from .output import filter_option, json_option, print_fields, print_json, print_table
+
+T = TypeVar("T")
 
 #: What the API gives at a time.
 _LONGEST_PAGE = 200
@@ -60,7 +62,7 @@ def submit(
     given = {name: value for name, value in options.items() if value is not None}
     url, pairs = creation_url(api, blueprint), initial_data(data)
     sent = {key: api.upload(value.path) if isinstance(value, FileToSend) else value for key, value in pairs.items()}
-    job_id = api.submit(url, sent, labels=dict(_pair(label) for label in labels), **given)
+    job_id = api.submit(url, sent, labels=_distinct(map(_pair, labels)), **given)
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
     elif as_json:
@@ -70,12 +72,12 @@ def submit(
 
 
 @command.command("list")
-@click.option("--status", type=click.Choice([str(status) for status in JobStatus]), help="Only these.")
-@click.option("--blueprint", help="Only those of this blueprint.")
+@filter_option("--status", type=click.Choice([str(status) for status in JobStatus]), help="Only these.")
+@filter_option("--blueprint", help="Only those of this blueprint.")
 @click.option(
     "--label", multiple=True, metavar="NAME=VALUE", help="Only those with this label. Repeat it for several labels."
 )
-@click.option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
+@filter_option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
 @json_option
 @pass_api
 def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> None:
@@ -208,7 +210,7 @@ class FileToSend:
 
 def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
     """``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToSend(Path("d"))}``."""
-    return dict(map(_typed_pair, pairs))
+    return _distinct(map(_typed_pair, pairs))
 
 
 def why(job: dict[str, Any]) -> str:
@@ -230,6 +232,16 @@ def _end_with(job: dict[str, Any]) -> None:
     if job["status"] != JobStatus.FINISHED:
         click.echo(f"{job['id']} {job['status']}: {why(job)}", err=True)
         click.get_current_context().exit(1)
+
+
+def _distinct(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """*pairs* as a dict; InvalidRequest for a name that is given twice."""
+    found: dict[str, T] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidRequest(f"{name!r} is given twice")
+        found[name] = value
+    return found
 
 
 def _typed_pair(text: str) -> tuple[str, Any]:

@@ -33,6 +33,18 @@ def json_option(command: C) -> C:
     return click.option("--json", "as_json", is_flag=True, envvar="AVTOMATIKA_JSON", help="JSON for programs.")(command)
 
 
+def filter_option(*names: str, default: object = None, **attributes: Any) -> Callable[[C], C]:
+    """An option with one value, which is refused when it is given twice: click would take the last one."""
+
+    def only(ctx: click.Context, parameter: click.Parameter, values: Sequence[object]) -> object:
+        if len(values) > 1:
+            raise click.BadParameter(f"it is given {len(values)} times, but can have one value only")
+        return values[0] if values else None
+
+    given = None if default is None else [default]
+    return click.option(*names, multiple=True, default=given, callback=only, **attributes)
+
+
 def print_json(value: object) -> None:
     """One JSON value; on a terminal with line breaks."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))

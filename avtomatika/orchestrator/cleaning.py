@@ -15,7 +15,7 @@ from avtomatika.broker.backoff import Failures
 from avtomatika.errors import TaskError, TransientError, Unavailable
 from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
-from avtomatika.store import Store, Upkeep
+from avtomatika.store import Store, UnreadableJob, Upkeep
 from avtomatika.store.cleanups import cleanup_message
 
 from .inbox import Inbox
@@ -126,11 +126,13 @@ class Cleaning:
             logger.info("%d files removed that were older than S3_MAX_AGE_SECONDS", removed)
 
     def _in_use(self, job_ids: Collection[str]) -> set[str]:
-        """Those that run, and those whose parents do."""
+        """Those that run, those whose parents do, and those that cannot be read."""
         jobs = [job for job in self._store.load_many(list(job_ids)) if job is not None]
         parents = self._running({job.parent.job_id for job in jobs if job.parent is not None})
         return {
             job.id
             for job in jobs
-            if not job.status.is_final or (job.parent is not None and job.parent.job_id in parents)
+            if not job.status.is_final
+            or isinstance(job, UnreadableJob)
+            or (job.parent is not None and job.parent.job_id in parents)
         }

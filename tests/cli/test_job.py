@@ -112,6 +112,19 @@ def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> 
     assert [job["status"] for job in failed] == ["failed"]
 
 
+def test_a_list_by_several_labels_and_options_that_are_given_twice(run: Run) -> None:
+    both = run("job", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "b=2").stdout.strip()
+    run("job", "submit", "greetings", "name=Ada", "--label", "a=1")
+
+    jobs = json.loads(run("job", "list", "--label", "a=1", "--label", "b=2", "--json").stdout)
+    assert [job["id"] for job in jobs] == [both]
+    for given in (["list", "--status", "failed", "--status", "finished"], ["list", "--limit", "1", "--limit", "2"]):
+        done = run("job", *given)
+        assert (done.code, "2 times" in done.stderr) == (2, True)
+    done = run("job", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "a=2")
+    assert (done.code, "'a'" in done.stderr) == (2, True)
+
+
 def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running: Up) -> None:
     job_id = run("job", "submit", "greetings", "name=sloth").stdout.strip()
     _wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
