@@ -14,7 +14,7 @@ from limits.storage import MemoryStorage
 from avtomatika.errors import AvtomatikaError, TooManyAttempts, Unauthorized
 
 #: Invalid tokens accepted from one address.
-FAILURES_PER_MINUTE = 30
+FAILURES_PER_MINUTE = 60
 #: Counters kept; beyond that the oldest is dropped.
 MOST_ADDRESSES = 4096
 #: Headers that carry tokens: a request without any is no guess.
