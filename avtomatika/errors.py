@@ -179,6 +179,18 @@ class TransientError(TaskError):
     code = "TRANSIENT_ERROR"
 
 
+class WorkerFault(TransientError):
+    """This worker cannot do the task, and another one may: the task goes on to one that has not refused it.
+
+    *probe* tells how to see that the worker is fit again: until then it takes no tasks of the skill. None if only this
+    task is refused; then the fault is the task's if every worker refuses it.
+    """
+
+    def __init__(self, message: str, *, probe: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.probe = probe
+
+
 class PermanentError(TaskError):
     """Another try cannot succeed: the ``failure`` transition, else quarantine."""
 

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -95,15 +96,27 @@ def _is_readable_by_others(path: Path) -> bool:
 
 
 def _bucket() -> Iterator[Finding]:
-    """Whether the bucket of results answers, where there is one."""
+    """Whether the bucket of results can be read and written, if there is one."""
     try:
         config = S3Config.from_environment(os.environ)
-        if config is None or config.bucket is None:
-            return
-        from avtomatika.files.objects import Objects  # boto3 takes its time
-
-        next(Objects(config).below(""), None)
-    except AvtomatikaError as error:
+    except SettingsError as error:
         yield Finding("S3", State.FAULT, str(error))
+        return
+    if config is None:
+        return
+    if config.bucket is None:
+        yield Finding("S3", State.WARNING, "S3_BUCKET is not set: files are fetched, but results cannot have any")
+        return
+    from avtomatika.files.objects import Objects  # boto3 takes its time
+
+    objects = Objects(config)
+    try:
+        objects.check()
+    except AvtomatikaError as error:
+        path = urlsplit(config.endpoint_url or "").path.strip("/")
+        hint = f". S3_ENDPOINT_URL has the path '/{path}', which most servers do not want" if path else ""
+        yield Finding("S3", State.FAULT, f"{error}{hint}")
     else:
-        yield Finding("S3", State.OK, f"{config.bucket} answers")
+        yield Finding("S3", State.OK, f"{config.bucket} can be read and written")
+    finally:
+        objects.close()

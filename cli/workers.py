@@ -32,10 +32,16 @@ def _row(worker: dict[str, Any]) -> dict[str, object]:
     slots = worker.get("concurrency")
     return {
         "id": worker["id"],
-        "status": f"{worker['status']}, standby" if worker.get("standby") else worker["status"],
+        "status": _status(worker),
         "load": f"{worker.get('running', 0)} of {slots}" if slots else str(worker.get("running", 0)),
         "skills": ", ".join(skill["name"] for skill in worker["skills"]),
         "links": ", ".join(f"{link['address']} {link['state']}" for link in worker.get("links", [])),
         "version": worker["version"],
         "last_heartbeat": worker["last_heartbeat_at"][11:23],
     }
+
+
+def _status(worker: dict[str, Any]) -> str:
+    reason = (worker.get("unfit") or {}).get("reason")
+    parts = [worker["status"], *(["standby"] if worker.get("standby") else []), *([str(reason)] if reason else [])]
+    return ", ".join(parts)

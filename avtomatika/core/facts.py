@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .fleet import Unfit
 from .job import HistoryEntry, Job
 from .standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class AbleWorker:
-    """A worker whose last heartbeat came *silent_ms* ago; *is_there* unless it is lost, offline or revoked."""
+    """A worker whose last heartbeat came *silent_ms* ago; *is_there* unless it is lost, offline or revoked.
+
+    *unfit* is why it takes no tasks of some of its skills for now.
+    """
 
     worker_id: str
     skills: frozenset[str]
     silent_ms: int
     is_there: bool
     status: str
+    unfit: Unfit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

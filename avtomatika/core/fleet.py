@@ -21,11 +21,16 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``."""
+    """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``.
+
+    *refused* are workers that could not do it, by id: True if the fault was the worker's as a whole and may pass, False
+    if the worker refused this task.
+    """
 
     strategy: Strategy = Strategy.LEAST_CONNECTIONS
     requirements: Mapping[str, Json] = field(default_factory=dict)
     max_cost: float | None = None
+    refused: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def is_wish(self) -> bool:
@@ -37,12 +42,26 @@ class Needs:
 NEARBY = Needs(Strategy.NEARBY)
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a worker takes no tasks of *skills* for now."""
+
+    reason: str
+    skills: frozenset[str]
+
+    @classmethod
+    def of(cls, beat: Mapping[str, Any]) -> Unfit | None:
+        """What a heartbeat says of it."""
+        said = beat.get("unfit")
+        return None if said is None else cls(str(said["reason"]), frozenset(map(str, said["skills"])))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
     """A worker as it can be chosen.
 
     *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand;
-    *reputation* is as in ``reputation``.
+    *reputation* is as in ``reputation``. *unfit* is why it cannot do some of its skills for now.
     """
 
     worker_id: str
@@ -56,13 +75,18 @@ class Member:
     is_standby: bool = False
     holds: frozenset[str] = frozenset()
     reputation: float = 1.0
+    unfit: Unfit | None = None
+
+    def is_unfit_for(self, skill: str) -> bool:
+        return self.unfit is not None and skill in self.unfit.skills
 
 
 @dataclass(frozen=True, slots=True)
 class Nobody:
-    """Nobody fits; *missing* says what would have to be there."""
+    """Nobody fits; *missing* says what would have to be there. *is_final* if every worker has refused the task."""
 
     missing: str
+    is_final: bool = False
 
 
 def choose(needs: Needs, skill: str, fleet: Iterable[Member]) -> Member | Nobody:
@@ -71,7 +95,7 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Member]) -> Member | Nobody
     >>> choose(Needs(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
     'w-1'
     >>> choose(Needs(max_cost=1), "encode", [])
-    Nobody(missing="no worker with the skill 'encode' is there")
+    Nobody(missing="no worker with the skill 'encode' is there", is_final=False)
     """
     able = [member for member in fleet if skill in member.skills]
     if not able:
@@ -79,7 +103,9 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Member]) -> Member | Nobody
     faults = {member.worker_id: tuple(_faults(needs, skill, member)) for member in able}
     fitting = [member for member in able if not faults[member.worker_id]]
     if not fitting:
-        return Nobody(_missing(skill, faults))
+        there = [member for member in able if not member.is_standby]
+        is_final = bool(there) and all(needs.refused.get(member.worker_id) is False for member in there)
+        return Nobody(_missing(skill, faults), is_final=is_final)
     rank = _RANKS[needs.strategy]
     return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
 
@@ -93,7 +119,11 @@ def nearest(files: frozenset[str], skill: str, fleet: Iterable[Member]) -> Membe
     free = [
         member
         for member in fleet
-        if skill in member.skills and not member.is_standby and member.load < member.slots and member.holds & files
+        if skill in member.skills
+        and not member.is_standby
+        and not member.is_unfit_for(skill)
+        and member.load < member.slots
+        and member.holds & files
     ]
     return min(
         free, key=lambda member: (-len(member.holds & files), member.load, member.turn, member.worker_id), default=None
@@ -104,6 +134,10 @@ def _faults(needs: Needs, skill: str, member: Member) -> Iterable[str]:
     """Why *member* cannot be chosen, in words that are the same for all who lack the same."""
     if member.is_standby:
         yield "is a standby"
+    if member.unfit is not None and skill in member.unfit.skills:
+        yield f"is unfit: {member.unfit.reason}"
+    if member.worker_id in needs.refused:
+        yield "has refused the task"
     for name, wanted in needs.requirements.items():
         if not _has(member, name, wanted):
             yield f"lacks {name}={wanted!r}"

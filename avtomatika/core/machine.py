@@ -32,6 +32,7 @@ from .events import (
     TaskTimeout,
     TimeReached,
 )
+from .fleet import Nobody
 from .job import HistoryEntry, Job, JobStatus, Json
 from .moves import end, error, go_on, ignore, leave_branches, quarantine
 from .plan import EndKind, Plan
@@ -70,7 +71,8 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
         case RetryTask():
             return results.retry(plan, job, event)
         case PlaceTask():
-            return placing.place(plan, job, event)
+            is_final = isinstance(event.choice, Nobody) and event.choice.is_final
+            return results.nobody_may(plan, job, event, here=here) if is_final else placing.place(plan, job, event)
         case TaskTimeout():
             return results.timeout(plan, job, event, here=here)
         case RetryHandler():

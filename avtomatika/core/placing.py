@@ -28,6 +28,8 @@ VISIT_SECONDS = 5.0
 TAKEN_WITHIN_VISITS = 6
 #: The same where it was only wished for.
 WISHED_WITHIN_VISITS = 1
+#: A worker whose own fault it was that it refused a task is asked again after so many, if nobody else fits.
+_FORGIVEN_EVERY_VISITS = 4
 #: What is missing may change often; it is written down no more than once in so many visits.
 _TOLD_EVERY_VISITS = 12
 
@@ -64,17 +66,33 @@ def look(
     members = list(fleet)
     if task.worker_id is not None:
         within_visits = WISHED_WITHIN_VISITS if task.needs.is_wish else TAKEN_WITHIN_VISITS
-        is_there = any(member.worker_id == task.worker_id for member in members)
+        is_there = any(
+            member.worker_id == task.worker_id and not (member.is_unfit_for(task.task_type) and taken_by is None)
+            for member in members
+        )
         if is_there and (taken_by is not None or event.waited < within_visits):
             return Stays()
         return _choose_again(task, task.needs, members)
     if task.needs.is_wish:
         return nearest(digests_in(task.params), task.task_type, members) or Anybody()
     found = choose(task.needs, task.task_type, members)
+    if isinstance(found, Nobody) and found.is_final:
+        return found
+    if (
+        isinstance(found, Nobody)
+        and task.needs.refused
+        and event.visit % _FORGIVEN_EVERY_VISITS == _FORGIVEN_EVERY_VISITS - 1
+    ):
+        found = choose(_forgiving(task.needs), task.task_type, members)
     if isinstance(found, Nobody) and task.missing is not None:
         is_news = found.missing != task.missing and event.visit % _TOLD_EVERY_VISITS == 0
         return found if is_news else Stays()
     return found
+
+
+def _forgiving(needs: Needs) -> Needs:
+    """*needs* without the refusals that may have passed."""
+    return replace(needs, refused={worker_id: False for worker_id, passes in needs.refused.items() if not passes})
 
 
 def wants_holdings(job: Job | None, event: PlaceTask) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .events import DeadLetter, Joined, Result, RetryTask, TaskTimeout
+from .events import DeadLetter, Joined, PlaceTask, Result, RetryTask, TaskTimeout
+from .fleet import Needs, Nobody
 from .job import HistoryEntry, Job, JobStatus, Json, Task, step_of
 from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine, reported
 from .output_schema import fault_in
@@ -19,6 +20,8 @@ from .timers import retry_timer, timers_of_task
 INVALID_INPUT = "INVALID_INPUT_ERROR"
 #: The data of a result are not what the handler said that they must be: people have to look.
 CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
+#: So often a task goes to another worker because of faults of workers, at most; then they count as its failures.
+_MOST_ATTEMPTS = 200
 #: The answer cannot be understood: somebody has to look, and no sibling of a branch is worth going on.
 _NOT_UNDERSTOOD = frozenset({"UNKNOWN_OUTCOME", "NO_TRANSITION", CONTRACT_VIOLATION})
 
@@ -147,6 +150,8 @@ def _success(case: _Case, event: Result) -> Step:
 
 def _failure(case: _Case, event: Result) -> Step:
     problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
+    if isinstance(problem.get("worker_fault"), Mapping) and event.worker_id and case.task.attempt < _MOST_ATTEMPTS:
+        return _passed_on(case, _entry("task_failed", event, case.task.state, {"error": problem}), event.worker_id)
     if (delay_seconds := _delay_seconds(case.task, problem)) is not None:
         entry = _entry("task_failed", event, case.task.state, {"error": problem})
         return _retried(case, entry, problem, delay_seconds=delay_seconds)
@@ -194,6 +199,39 @@ def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, d
         cancelled_timers=timers_of_task(task),
         closed=((task.id, task.attempt),),
     )
+
+
+def _passed_on(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
+    """To another worker, at once: that one's fault is no attempt that counts."""
+    task, needs = case.task, case.task.needs
+    if needs is None or needs.is_wish:
+        needs = Needs()
+    problem: Mapping[str, Json] = (entry.data or {})["error"]
+    is_workers = problem["worker_fault"].get("probe") is not None
+    again = replace(
+        task,
+        attempt=task.attempt + 1,
+        max_retries=task.max_retries + 1,
+        needs=replace(needs, refused={**needs.refused, worker_id: is_workers}),
+    )
+    closed = Step(
+        case.job.evolve(error=problem),
+        history=(entry,),
+        cancelled_timers=timers_of_task(task),
+        closed=((task.id, task.attempt),),
+    )
+    return closed.then(open_task(case.plan, closed.job, again))
+
+
+def nobody_may(plan: Plan, job: Job, event: PlaceTask, *, here: str | None) -> Step:
+    """Every worker has refused the task, which nobody has the rights or the room for: the fault is the task's."""
+    task = job.tasks.get(event.task_id)
+    if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, Nobody):
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    last = (job.error or {}).get("message", "no reason given")
+    problem = error(INVALID_INPUT, f"{last}; {event.choice.missing}")
+    refused = Result(job.id, task.id, task.attempt, "failure", error=problem)
+    return _failed(_Case(plan, job, task, here), refused, problem, target=task.transitions.get("failure"))
 
 
 def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:

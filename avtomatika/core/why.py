@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .ending import cause_of_end
@@ -21,6 +21,8 @@ _NOTICED_WITHIN_MS = 5000
 _SERVED_WITHIN_MS = 30_000
 #: A worker that has missed a heartbeat this long is not counted; the public SDK sends one every 15 s.
 _SILENT_AFTER_MS = 20_000
+#: So many unfit workers are named.
+_SHOWN_UNFIT = 3
 #: From here on a server takes nothing new.
 _FULL = 0.98
 
@@ -175,6 +177,7 @@ class _Explanation:
                 yield self._reason("worker_chosen", text, worker_id=task.worker_id)
         elif task.missing is not None:
             yield self._reason("no_worker_fits", f"No worker fits: {task.missing}.", missing=task.missing)
+            yield from self._unfit(task.task_type, there)
         elif not there:
             text = f"No worker with the skill {task.task_type!r} is available"
             text += f": {_counted(map(_absence, able))}." if able else ". Start one that has it."
@@ -188,6 +191,16 @@ class _Explanation:
             if absent:
                 text += f" Not available: {_counted(map(_absence, absent))}."
             yield self._reason("workers_able", text, skill=task.task_type, workers=len(there))
+            yield from self._unfit(task.task_type, there)
+
+    def _unfit(self, skill: str, there: Sequence[AbleWorker]) -> Iterator[Reason]:
+        unfit = [(worker.worker_id, worker.unfit) for worker in there if worker.unfit and skill in worker.unfit.skills]
+        for worker_id, found in unfit[:_SHOWN_UNFIT]:
+            text = f"Worker {worker_id!r} takes no tasks of {skill!r} for now: {found.reason}."
+            yield self._reason("worker_unfit", text, skill=skill, worker_id=worker_id)
+        if unfit and len(unfit) == len(there):
+            text = f"No worker takes tasks of {skill!r} for now. It begins when one can, or when you start another one."
+            yield self._reason("no_worker_fit", text, skill=skill, workers=len(there))
 
     def _limit(self, task: Task, which: str, must: str) -> Iterator[Reason]:
         due_ms = self._facts.due_ms.get(f"{task.id}:{which}")

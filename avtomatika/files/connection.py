@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
 from .config import S3Config
+from .failures import UnexpectedAnswer
 
 #: How often a request is made before it is given up, and how often a body that broke off is asked for.
 ATTEMPTS = 4
 #: Longest wait for a connection.
 _CONNECT_SECONDS = 10.0
+#: What the answer of an S3 server to these operations has: one of the names.
+_ANSWERS = {
+    "HeadObject": ("ETag",),
+    "GetObject": ("ETag",),
+    "PutObject": ("ETag",),
+    "UploadPart": ("ETag",),
+    "CreateMultipartUpload": ("UploadId",),
+    "CompleteMultipartUpload": ("ETag", "Location", "Key"),
+    "ListObjectsV2": ("Name", "KeyCount", "IsTruncated", "Contents"),
+}
 
 
 def connect(config: S3Config, *, connections: int, endpoint_url: str | None = None) -> Any:
     """The client of *config*, or of another address of the same server; nothing is sent yet."""
-    return boto3.session.Session(
+    client = boto3.session.Session(
         aws_access_key_id=config.access_key,
         aws_secret_access_key=config.secret_key,
         aws_session_token=config.session_token,
@@ -38,3 +51,14 @@ def connect(config: S3Config, *, connections: int, endpoint_url: str | None = No
             response_checksum_validation="when_required",
         ),
     )
+    for operation, names in _ANSWERS.items():
+        client.meta.events.register(f"after-call.s3.{operation}", partial(_check_answer, names))
+    return client
+
+
+def _check_answer(names: tuple[str, ...], parsed: Mapping[str, Any], **_: Any) -> None:
+    """Raise UnexpectedAnswer if something else than S3 has answered, as a proxy with its login page does."""
+    metadata = parsed.get("ResponseMetadata", {})
+    if metadata.get("HTTPStatusCode", 0) < 300 and not any(name in parsed for name in names):
+        kind = metadata.get("HTTPHeaders", {}).get("content-type", "no content type")
+        raise UnexpectedAnswer(f"its answer has no {names[0]} ({kind})")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-from avtomatika.errors import InvalidInputError
+from avtomatika.errors import InvalidInputError, WorkerFault
 from avtomatika.schemas.wire import TaskMessage
 
 from .config import S3Config
+from .locations import Location
 from .names import safe_part
 from .payload import PayloadFolder
 from .task import TaskFiles
@@ -85,9 +86,9 @@ class Depot:
         return TaskFiles(self, task, watch or Watch())
 
     def s3(self) -> S3:
-        """The client, made when it is first needed; InvalidInputError naming what is not set where S3 is off."""
+        """The client, made when it is first needed; WorkerFault naming what is not set where S3 is off."""
         if self.config is None:
-            raise InvalidInputError(
+            raise WorkerFault(
                 "this worker has no S3: S3_BUCKET is not set, and neither are S3_ENDPOINT_URL, S3_ACCESS_KEY "
                 "and S3_SECRET_KEY"
             )
@@ -97,6 +98,20 @@ class Depot:
 
                 self._s3 = S3(self.config)
             return self._s3
+
+    def probe(self, probe: Mapping[str, str]) -> None:
+        """Try again what a WorkerFault with this *probe* was about. Raises TaskError while it cannot be done."""
+        location = Location.parse(probe.get("uri", ""))
+        if location is None:
+            self.payload.check_writable(int(probe.get("bytes", 0)))
+            return
+        try:
+            self.s3().probe(location, probe["check"])
+        except InvalidInputError:  # there is no such object: the server answers, and accepts the keys
+            return
+        except WorkerFault as fault:
+            if fault.probe is not None:
+                raise
 
     def for_all(self, function: Callable[[Item], T], items: Iterable[Item], *, watch: Watch | None = None) -> list[T]:
         """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us.

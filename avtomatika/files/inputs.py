@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
-from avtomatika.errors import InvalidInputError, TransientError
+from avtomatika.errors import InvalidInputError, WorkerFault
 
 from .access import Reader
 from .locations import Location
@@ -135,9 +135,11 @@ class Inputs:
                 f"the task's files have {self._fetched_bytes} bytes, but may have {self._depot.max_task_bytes} "
                 "(WORKER_MAX_TASK_BYTES)"
             )
-        free = shutil.disk_usage(self._folder.path).free
-        if size > free:
-            raise TransientError(f"the task's files have {size} bytes, but the payload folder has room for {free}")
+        disk = shutil.disk_usage(self._folder.path)
+        if size > disk.free:
+            probe = {"check": "disk", "bytes": str(size)} if size < disk.total else None
+            message = f"the task's files have {size} bytes, but the payload folder has room for {disk.free}"
+            raise WorkerFault(message, probe=probe)
 
     def _download(self, s3: S3, files: list[tuple[Found, Path]]) -> None:
         meter = self._watch.meter("fetching", sum(found.size for found, _ in files))

@@ -118,6 +118,14 @@ class Objects:
         with self._told_of(location):
             self._client.delete_object(Bucket=location.bucket, Key=location.key)
 
+    def check(self) -> None:
+        """Raises TaskError unless the bucket can be read and written."""
+        from .probing import check_read, check_write
+
+        with self._told_of(self.at("")):
+            check_read(self._client, self.bucket)
+            check_write(self._client, self.bucket)
+
     # ------------------------------------------------------------ signed URLs
 
     def download_url(self, location: Location, *, expires_seconds: int) -> str:

@@ -75,7 +75,10 @@ class Outputs:
     def _parts(self, text: str) -> tuple[str, ...] | None:
         """How to come to the file or folder that *text* names, or None where it is none of ours to send."""
         path = path_of(text, root=self._root, task_folder=self._task_folder)
-        if path.place is Place.NOWHERE or not os.path.lexists(text):
+        if path.place is Place.NOWHERE:
+            return None
+        if not os.path.lexists(text):
+            self._check_missing(text, path.place)
             return None
         if path.place is Place.FOREIGN:
             raise PermanentError(f"{text!r} is in the folder of another task")
@@ -93,6 +96,12 @@ class Outputs:
             why = "is no file that this task has made"
         logger.warning("task %s: %r %s: the result names it, but it is not sent", self._prefix, text, why)
         return None
+
+    def _check_missing(self, text: str, place: Place) -> None:
+        """Raise PermanentError if *text*, where nothing is, names a file that the skill should have written."""
+        is_below = place is not Place.OUTSIDE and os.path.exists(self._root)
+        if is_below and not any(character < " " for character in text) and text not in words_in(self._task.params):
+            raise PermanentError(f"the result names the file {text!r}, which does not exist")
 
     @cached_property
     def _is_told_where(self) -> bool:

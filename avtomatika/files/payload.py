@@ -17,7 +17,7 @@ from math import inf
 from pathlib import Path
 from time import monotonic, time
 
-from avtomatika.errors import SettingsError
+from avtomatika.errors import SettingsError, TransientError
 
 from .locks import try_lock
 
@@ -29,6 +29,8 @@ TASKS = "tasks"
 LEFT_SECONDS = 24 * 3600.0
 #: How often it is looked for.
 _LOOK_SECONDS = 3600.0
+#: What is written to see whether there is room again.
+_PROBE_BYTES = 4 * 1024 * 1024
 #: How long whoever was killed may take to let go of what it holds.
 _DYING_SECONDS = 2.0
 
@@ -79,6 +81,19 @@ class PayloadFolder:
             for entry in os.scandir(Path(self.path, TASKS)):
                 if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
                     _remove_if_left(entry.path, patience_seconds=_DYING_SECONDS)
+
+    def check_writable(self, size: int) -> None:
+        """Raises TransientError unless there is room for *size* bytes, and a file can be written."""
+        try:
+            _prepare(self.path)
+            free = shutil.disk_usage(self.path).free
+            if size > free:
+                raise TransientError(f"{size} bytes are needed, but the payload folder has room for {free}")
+            with tempfile.TemporaryFile(dir=Path(self.path, TASKS)) as file:
+                file.write(bytes(_PROBE_BYTES))
+                file.flush()
+        except (OSError, SettingsError) as problem:
+            raise TransientError(f"the payload folder cannot be written to: {problem}") from problem
 
     def close(self) -> None:
         """Remove what is still there of tasks that were given up, and the temporary folder."""

@@ -9,7 +9,7 @@ import os
 import threading
 from asyncio import CancelledError
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from io import BufferedReader
@@ -22,14 +22,15 @@ from s3transfer.exceptions import CancelledError as TransferCancelled
 from s3transfer.manager import TransferConfig, TransferManager
 from urllib3.exceptions import HTTPError
 
-from avtomatika.errors import InvalidInputError, TransientError
+from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFault
 
 from .config import S3Config
 from .connection import ATTEMPTS, connect
 from .descriptors import Descriptors, name_of
-from .failures import Changed, is_full, told_of
+from .failures import READ, WRITE, AccessDenied, Changed, KeysRefused, NoBucket, NotS3, is_full, told_of
 from .locations import Location
 from .metadata import Metadata, read_metadata
+from .probing import check_read, check_write, is_usable
 from .watch import LOOK_EVERY_SECONDS, Meter
 
 #: From here on an object goes in parts of this size, several at a time.
@@ -87,14 +88,14 @@ class S3:
 
     def look(self, location: Location) -> Found:
         """The object at *location*."""
-        with told_of(location):
+        with self._told_of(location, READ):
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
             told = read_metadata(answer)
             return Found(location, answer["ContentLength"], answer["ETag"], told.sha256, told.client)
 
     def list(self, folder: Location) -> list[Found]:
         """The objects below *folder*, by key; InvalidInputError where there are none, or too many for a task."""
-        with told_of(folder):
+        with self._told_of(folder, READ):
             found = list(self._below(folder))
         if not found:
             raise InvalidInputError(f"{folder}: no key begins like this")
@@ -119,7 +120,7 @@ class S3:
         """
         part = unfinished / token_hex(8)
         try:
-            with told_of(found.location):
+            with self._told_of(found.location, READ):
                 if found.size > PART_BYTES:
                     self._download_parts(found, part, meter)
                 else:
@@ -177,7 +178,7 @@ class S3:
 
         Raises CancelledError after nobody wants it any more, when nothing of it is on its way.
         """
-        with told_of(location):
+        with self._told_of(location, WRITE):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
             extra = {"Metadata": Metadata(digest, client).as_headers()}
@@ -197,12 +198,55 @@ class S3:
     def mark(self, folder: Location, *, client: str | None = None) -> None:
         """Say that an empty *folder* is there: with an object of no bytes that is called like it."""
         metadata = Metadata(client=client).as_headers()
-        with told_of(folder):
+        with self._told_of(folder, WRITE):
             self._client.put_object(Bucket=folder.bucket, Key=folder.key, Body=b"", Metadata=metadata)
 
     def remove(self, location: Location) -> None:
         with told_of(location):
             self._client.delete_object(Bucket=location.bucket, Key=location.key)
+
+    # ------------------------------------------------------------ whose fault it is
+
+    def probe(self, location: Location, check: str) -> None:
+        """Try again what a WorkerFault was about. Raises TaskError while this process is unfit for it."""
+        with self._told_of(location, check):
+            if check == WRITE:
+                check_write(self._client, location.bucket)
+            elif location.is_folder:
+                check_read(self._client, location.bucket, prefix=location.key)
+            else:
+                self._client.head_object(Bucket=location.bucket, Key=location.key)
+
+    @contextmanager
+    def _told_of(self, location: Location, check: str) -> Iterator[None]:
+        """As :func:`told_of`; a WorkerFault says how to see that it is over."""
+        probe = {"check": check, "uri": str(location)}
+        try:
+            with told_of(location):
+                yield
+        except (KeysRefused, NotS3) as fault:
+            raise type(fault)(str(fault), probe=fault.probe or probe) from fault
+        except NoBucket as problem:
+            if check == WRITE:  # the bucket of results is the worker's setting
+                raise WorkerFault(str(problem), probe=probe) from problem
+            raise
+        except AccessDenied as fault:
+            if fault.probe is None and not self._is_of_object(location, check):
+                raise AccessDenied(str(fault), probe=probe) from fault
+            raise
+
+    def _is_of_object(self, location: Location, check: str) -> bool:
+        """Whether the keys are good and only *location* is denied. Raises KeysRefused if the server says that they are
+        not; an answer to HEAD has no room for that."""
+        try:
+            with told_of(location):
+                check_read(self._client, location.bucket)
+        except KeysRefused as fault:
+            raise KeysRefused(str(fault), probe={"check": check, "uri": str(location)}) from fault
+        except TaskError:
+            pass
+        bucket = self.config.bucket
+        return check == READ and (bucket is None or is_usable(self._client, bucket))
 
     def _refuse_when_closed(self, **_: Any) -> None:
         if self._is_closed:

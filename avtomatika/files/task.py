@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in, with_texts
+from avtomatika.errors import SettingsError, WorkerFault
 from avtomatika.schemas.wire import TaskMessage
 
 from .access import Reader
@@ -79,8 +82,21 @@ class TaskFiles:
         """The task's folder, which is made when it is first asked for."""
         with self._lock:
             if self._folder is None:
-                self._folder = self.depot.payload.make_task_folder(self._name)
+                try:
+                    self._folder = self.depot.payload.make_task_folder(self._name)
+                except (OSError, SettingsError) as problem:
+                    raise _disk_fault(problem) from problem
             return self._folder
+
+    def fault_of(self, problem: BaseException) -> WorkerFault | None:
+        """The WorkerFault that *problem* shows, which the task or its skill raised: a full disk, a folder that is gone.
+        None if the disk is not the reason."""
+        if not isinstance(problem, OSError):
+            return None
+        is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        folder = self._folder
+        is_lost = folder is not None and not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK)
+        return _disk_fault(problem) if is_full or is_lost else None
 
     @property
     def inputs(self) -> Inputs:
@@ -114,3 +130,7 @@ class TaskFiles:
     @property
     def _origins(self) -> Mapping[str, Origin]:
         return {} if self._inputs is None else self._inputs.origins
+
+
+def _disk_fault(problem: BaseException) -> WorkerFault:
+    return WorkerFault(f"the payload folder cannot be written to: {problem}", probe={"check": "disk"})

@@ -29,8 +29,13 @@ class WorkerSchema(Schema):
     version = fields.String(attribute="record.version")
     status = fields.String(
         metadata={
-            "description": "idle, busy, full, offline; lost: it has missed heartbeats; revoked: no token of it is valid"
+            "description": "idle, busy, full, offline; unfit: it takes no tasks of some skills for now; "
+            "lost: it has missed heartbeats; revoked: no token of it is valid"
         }
+    )
+    unfit = fields.Dict(
+        attribute="beat.unfit",
+        metadata={"description": "the reason why it takes no tasks of these skills for now, if there is one"},
     )
     standby = fields.Boolean(attribute="is_standby", metadata={"description": "it takes its tasks elsewhere"})
     running = fields.Integer(attribute="beat.running", metadata={"description": "tasks that it does, over all links"})

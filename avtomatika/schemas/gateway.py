@@ -89,7 +89,8 @@ class HeartbeatSchema(_Open):
 
     ``hands_back``: what is not among the current tasks is for others, at once. ``running`` is how many tasks it does,
     over all its ``links``; ``standby``: it takes its tasks elsewhere as long as it can; ``switches``: how often another
-    link came to be in charge; ``holds``: digests of files that it has at hand (``core.holdings``), where that changed.
+    link came to be in charge; ``unfit``: the reason why it cannot do some of its skills for now; ``holds``: digests of
+    files that it has at hand (``core.holdings``), where that changed.
     """
 
     worker_id = _id()
@@ -101,6 +102,7 @@ class HeartbeatSchema(_Open):
     links = fields.List(fields.Nested(LinkSchema), load_default=list, validate=validate.Length(max=_MOST_NAMES))
     switches = fields.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     holds = fields.List(_id(), validate=validate.Length(max=MOST_FILES))
+    unfit = fields.Raw()
     timestamp = fields.Integer(strict=True)
 
 

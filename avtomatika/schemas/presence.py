@@ -7,6 +7,9 @@ from typing import Any, TypeGuard
 
 from avtomatika.core.job import Json
 
+#: Longest reason that is kept, in characters, and most skills.
+_MAX_REASON, _MOST_SKILLS = 500, 1000
+
 
 def record_of(registration: Mapping[str, Any]) -> dict[str, Json]:
     """What is kept of a registration."""
@@ -61,6 +64,7 @@ def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
         "standby": heartbeat["standby"],
         "links": heartbeat["links"],
         "switches": heartbeat["switches"],
+        **_unfit(heartbeat),
         **({"holds": heartbeat["holds"]} if "holds" in heartbeat else {}),
     }
 
@@ -78,8 +82,19 @@ def heard_beat(said: Mapping[str, Any]) -> dict[str, Json]:
             {"address": _text(link, "address"), "state": _text(link, "state")} for link in _objects(said, "links")
         ],
         "switches": switches if _is_count(switches) else 0,
+        **_unfit(said),
         **({"holds": [each for each in holds if isinstance(each, str)]} if isinstance(holds, list) else {}),
     }
+
+
+def _unfit(said: Mapping[str, Any]) -> dict[str, Json]:
+    """Why the worker cannot do some of its skills for now, if it says so."""
+    unfit = _object(said, "unfit")
+    if not unfit:
+        return {}
+    skills = unfit.get("skills")
+    names = [name for name in skills if isinstance(name, str)] if isinstance(skills, list) else []
+    return {"unfit": {"reason": _text(unfit, "reason")[:_MAX_REASON], "skills": names[:_MOST_SKILLS]}}
 
 
 def _resources(resources: Mapping[str, Any]) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from avtomatika.core.facts import AbleWorker, Facts, QueuePlace
+from avtomatika.core.fleet import Unfit
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
 from avtomatika.core.plan import STEPS
 from avtomatika.core.succession import plan_name
@@ -129,4 +130,5 @@ def _able(worker: WorkerRecord) -> AbleWorker:
         silent_ms=worker.silent_ms,
         is_there=worker.is_there,
         status=worker.status,
+        unfit=Unfit.of(worker.beat),
     )

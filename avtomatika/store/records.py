@@ -253,4 +253,11 @@ def load_task(fields: Mapping[str, Any]) -> Task:
 
 def as_dict(value: Task | Branches | Pause | Parent) -> Mapping[str, Any]:
     """The fields of a frozen value by name."""
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    """*value* as it is stored: orchestrators of earlier versions do not know refusals."""
+    if not isinstance(value, Needs) or value.refused:
+        return value
+    return {"strategy": value.strategy, "requirements": value.requirements, "max_cost": value.max_cost}

@@ -10,7 +10,7 @@ import orjson
 
 from avtomatika import transport
 from avtomatika.core import reputation
-from avtomatika.core.fleet import Member
+from avtomatika.core.fleet import Member, Unfit
 from avtomatika.core.holdings import MOST_FILES
 from avtomatika.core.job import Json
 from avtomatika.schemas.presence import heard_beat, heard_record, skill_names
@@ -65,12 +65,14 @@ class WorkerRecord:
 
     @property
     def status(self) -> str:
-        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``lost`` if it has missed heartbeats; ``revoked`` if
-        its token is not accepted any more."""
+        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``unfit`` if it cannot do some of its skills for
+        now; ``lost`` if it has missed heartbeats; ``revoked`` if its token is not accepted any more."""
         if self.is_revoked:
             return "revoked"
         said = str(self.beat.get("status", "idle"))
-        return "lost" if self.is_lost and said != "offline" else said
+        if self.is_lost and said != "offline":
+            return "lost"
+        return "unfit" if "unfit" in self.beat and said != "offline" else said
 
 
 #: Whether the worker with this id may authenticate; raises Unavailable.
@@ -266,4 +268,5 @@ def _member(worker: WorkerRecord, own: int) -> Member:
         turn=worker.turn,
         is_standby=worker.is_standby,
         reputation=worker.reputation,
+        unfit=Unfit.of(beat),
     )

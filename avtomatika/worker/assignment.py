@@ -66,7 +66,7 @@ class Assignment:
             result = self._returned(call(context))
             self._answer(result, files.deliver(result.data))
         except BaseException as problem:
-            self._raised(problem)
+            self._raised(files.fault_of(problem) or problem)
         finally:
             self._close(files)
 
@@ -84,7 +84,7 @@ class Assignment:
                 data = await self.depot.in_thread(lambda: files.deliver(data))
             self._answer(result, data)
         except BaseException as problem:
-            self._raised(problem)
+            self._raised(files.fault_of(problem) or problem)
         finally:
             while files.has_folder:
                 with suppress(CancelledError):  # heard once already: transfers see by themselves that they are unwanted

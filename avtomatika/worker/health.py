@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 
+from avtomatika.core.job import Json
 from avtomatika.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -20,9 +21,12 @@ STUCK_AFTER_SECONDS = 90.0
 class Health:
     """Answers at *port* of every interface; *ages* tells for each loop how many seconds ago it moved."""
 
-    def __init__(self, port: int, ages: Callable[[], Mapping[str, float]]) -> None:
-        """Raises SettingsError where the port cannot be had."""
-        handler = type("Handler", (_Handler,), {"ages": staticmethod(ages)})
+    def __init__(
+        self, port: int, ages: Callable[[], Mapping[str, float]], unfit: Callable[[], Json] = lambda: None
+    ) -> None:
+        """*unfit* answers why the worker cannot do some of its skills for now. Raises SettingsError where the port
+        cannot be had."""
+        handler = type("Handler", (_Handler,), {"ages": staticmethod(ages), "unfit": staticmethod(unfit)})
         try:
             self._server = _Server(("", port), handler)
         except OSError as error:
@@ -47,6 +51,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     ages: Callable[[], Mapping[str, float]]
+    unfit: Callable[[], Json]
     timeout = 10
 
     def do_GET(self) -> None:
@@ -56,7 +61,9 @@ class _Handler(BaseHTTPRequestHandler):
         ages = self.ages()
         stuck = sorted(name for name, age in ages.items() if age > STUCK_AFTER_SECONDS)
         loops = {name: round(age, 3) for name, age in ages.items()}
-        body = orjson.dumps({"status": "stuck" if stuck else "ok", "stuck": stuck, "loops": loops})
+        unfit = self.unfit()  # no restart mends that, so the worker is alive all the same
+        status = "stuck" if stuck else "unfit" if unfit else "ok"
+        body = orjson.dumps({"status": status, "stuck": stuck, "loops": loops, "unfit": unfit})
         self.send_response(503 if stuck else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

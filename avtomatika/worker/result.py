@@ -12,7 +12,7 @@ import orjson
 from avtomatika.core.events import Result
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
-from avtomatika.errors import HandlerError, PermanentError, TaskError, TransientError
+from avtomatika.errors import HandlerError, PermanentError, TaskError, TransientError, WorkerFault
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
@@ -44,6 +44,8 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
     """The result of a skill that raised *problem*: what is not one of our own errors may succeed the next time."""
     if isinstance(problem, TaskError):
         error = _error(problem.code, _text(problem))
+        if isinstance(problem, WorkerFault):
+            error["worker_fault"] = {"probe": problem.probe}
     else:
         last_lines = "".join(traceback.format_exception(problem)).splitlines()[-_TRACEBACK_LINES:]
         error = _error(TransientError.code, f"{type(problem).__name__}: {_text(problem)}")

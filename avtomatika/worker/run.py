@@ -24,6 +24,7 @@ from avtomatika.loading import load_object
 
 from .assignment import Assignment
 from .config import WEB_SCHEMES, WorkerConfig
+from .fitness import Fitness
 from .health import Health
 from .links.broker import BrokerLink
 from .links.group import LinkGroup, Member
@@ -67,12 +68,20 @@ def run_worker(worker: Worker, environ: Mapping[str, str], *, when_forked: Calla
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
     turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
     wear = _wear(config, lambda: link.stop())
-    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns, wear)
+    fitness = Fitness(depot.probe)
+    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns, wear, fitness)
     link = parts.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
-    with closing(depot), closing(processes), closing(spool), _health(parts), _stopped_by_signals(link) as signals:
+    with (
+        closing(depot),
+        closing(processes),
+        closing(spool),
+        closing(fitness),
+        _health(parts),
+        _stopped_by_signals(link) as signals,
+    ):
         link.run()
     logger.info("worker %s has stopped", config.worker_id)
     return wear is not None and wear.is_worn and not signals
@@ -159,6 +168,7 @@ class _Parts:
     spool: Spool
     turns: Turns
     wear: Wear | None
+    fitness: Fitness
     #: That of each link, by its place.
     runtimes: dict[int, Runtime] = field(default_factory=dict)
 
@@ -204,13 +214,14 @@ class _Parts:
             depot=self.depot,
             terms=self.terms,
             on_end=self._on_end(is_only=is_only_broker),
+            fitness=self.fitness,
         )
         self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
         seat = None if is_only_broker else Seat(turns, place)
         cache = self.depot.cache if config.s3 is not None else None
         holdings = tuple if cache is None else cache.newest
-        presence = Presence(_identity(self.worker, config), turns, place, holdings=holdings)
+        presence = Presence(_identity(self.worker, config), turns, place, holdings=holdings, unfit=self.fitness.report)
         shelf = self.spool.shelf(str(address))
         if address.scheme in _BROKER_SCHEMES or seat is None:
             return BrokerLink(
@@ -239,7 +250,7 @@ class _Parts:
 
 def _health(parts: _Parts) -> AbstractContextManager[object]:
     port = parts.config.health_port
-    return nullcontext() if port is None else closing(Health(port, parts.ages))
+    return nullcontext() if port is None else closing(Health(port, parts.ages, parts.fitness.report))
 
 
 def _identity(worker: Worker, config: WorkerConfig) -> Identity:

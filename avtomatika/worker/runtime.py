@@ -18,6 +18,7 @@ from avtomatika.schemas.wire import TaskMessage
 
 from .assignment import Assignment
 from .executors import Loop, Threads
+from .fitness import Fitness
 from .processes.pool import Processes
 from .progress import Reports
 from .skill import Skill
@@ -61,8 +62,10 @@ class Runtime:
         depot: Depot | None = None,
         terms: Terms = _TERMS,
         on_end: Callable[[], None] | None = None,
+        fitness: Fitness | None = None,
     ) -> None:
-        """*on_end* is called, in whatever thread, when a task has ended."""
+        """*on_end* is called, in whatever thread, when a task has ended. *fitness* is shared by all links."""
+        self._fitness = fitness
         self.worker_id = worker_id
         self.concurrency = concurrency
         self._on_end = on_end
@@ -101,6 +104,12 @@ class Runtime:
     def task_types(self) -> list[str]:
         """What there are skills for."""
         return list(self._skills)
+
+    @property
+    def fit_task_types(self) -> list[str]:
+        """Those of :attr:`task_types` that are not suspended."""
+        suspended = frozenset[str]() if self._fitness is None else self._fitness.suspended
+        return [task_type for task_type in self._skills if task_type not in suspended]
 
     def move(self, loop: str) -> None:
         """A loop that serves tasks has come round once more."""
@@ -250,6 +259,8 @@ class Runtime:
             return
         if assignment.result is None:
             assignment.fail(RuntimeError("the task ended without a result"))
+        if self._fitness is not None and assignment.result is not None and assignment.result.error:
+            self._fitness.note(assignment.task.task_type, assignment.result.error)
         self._finished.append(assignment)
         if not self._news.is_set():  # one call wakes the link for a whole batch
             self._news.set()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
+from ..cloud import Cloud
 from .conftest import Done, Run
 
 Doctor = Callable[..., tuple[int, dict[str, str], str]]
@@ -72,6 +75,72 @@ def test_a_file_with_tokens_that_does_not_parse_is_a_fault(doctor: Doctor, proje
 
     assert (code, states["tokens"]) == (1, "fault")
     assert "line 1" in said
+
+
+def s3_settings(cloud: Cloud, **changed: str) -> dict[str, str]:
+    keys = {"S3_ACCESS_KEY": "minioadmin", "S3_SECRET_KEY": "minioadmin"}
+    return {"S3_ENDPOINT_URL": cloud.url, "S3_BUCKET": "results", **keys, **changed}
+
+
+def test_a_bucket_that_can_be_read_and_written_is_sound(doctor: Doctor, cloud: Cloud) -> None:
+    bucket = cloud.make_bucket()
+
+    _, states, said = doctor(**s3_settings(cloud, S3_BUCKET=bucket))
+
+    assert states["S3"] == "ok"
+    assert f"{bucket} can be read and written" in said
+    assert cloud.keys(bucket) == []
+
+
+def test_a_bucket_that_is_not_there_is_named(doctor: Doctor, cloud: Cloud) -> None:
+    code, states, said = doctor(**s3_settings(cloud, S3_BUCKET="no-such-bucket-here"))
+
+    assert (code, states["S3"]) == (1, "fault")
+    assert "s3://no-such-bucket-here/: there is no such bucket" in said
+
+
+def test_a_path_in_the_endpoint_is_named(doctor: Doctor, cloud: Cloud) -> None:
+    _, states, said = doctor(**s3_settings(cloud, S3_ENDPOINT_URL=f"{cloud.url}/minio/"))
+
+    assert states["S3"] == "fault"
+    assert "S3_ENDPOINT_URL has the path '/minio', which most servers do not want" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "words"),
+    [
+        (200, "text/html", "<html>please log in</html>", "is not an S3 server: its answer has no Name (text/html)"),
+        (200, "text/html", "<html><br>please log in", "is not an S3 server: it answers with text/html"),
+        (200, "application/json", '{"ok": true}', "is not an S3 server: it answers with application/json"),
+        (302, "text/html", "", "the server redirects (302"),
+        (400, "application/xml", "<Error><Code>ExpiredToken</Code></Error>", "S3_SESSION_TOKEN has expired"),
+        (403, "application/xml", "<Error><Code>InvalidAccessKeyId</Code></Error>", "does not know S3_ACCESS_KEY"),
+        (403, "application/xml", "<Error><Code>SignatureDoesNotMatch</Code></Error>", "S3_SECRET_KEY is wrong"),
+        (403, "application/xml", "<Error><Code>RequestTimeTooSkewed</Code></Error>", "clocks of this host and of"),
+    ],
+)
+def test_what_the_server_answers_is_understood(doctor: Doctor, status: int, kind: str, body: str, words: str) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        code, states, said = doctor(
+            S3_ENDPOINT_URL=url, S3_BUCKET="results", S3_ACCESS_KEY="a", S3_SECRET_KEY="planted-s3"
+        )
+        server.shutdown()
+
+    assert (code, states["S3"]) == (1, "fault")
+    assert words in said
 
 
 def test_a_bucket_that_does_not_answer_is_a_fault(doctor: Doctor) -> None:

@@ -26,11 +26,12 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What is done to the first *times* answers to requests of *method*; ``seen`` counts all of them."""
+    """What is done to the first *times* answers to requests of *method* below *path*; ``seen`` counts all of them."""
 
     method: str
     happen: Callable[[Handler, Answer], None]
     times: int = 1
+    path: str = "/"
     seen: int = field(default=0, init=False)
 
 
@@ -69,14 +70,14 @@ class Proxy:
         self._server.shutdown()
         self._server.server_close()
 
-    def fail(self, method: str, happen: Callable[[Handler, Answer], None], times: int = 1) -> Fault:
-        self.faults.append(Fault(method, happen, times))
+    def fail(self, method: str, happen: Callable[[Handler, Answer], None], times: int = 1, *, path: str = "/") -> Fault:
+        self.faults.append(Fault(method, happen, times, path))
         return self.faults[-1]
 
-    def fault_for(self, method: str) -> Fault | None:
+    def fault_for(self, method: str, path: str) -> Fault | None:
         with self._lock:
             for fault in self.faults:
-                if fault.method == method:
+                if fault.method == method and path.startswith(fault.path):
                     fault.seen += 1
                     if fault.seen <= fault.times:
                         return fault
@@ -99,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body()
         proxy.before(self.command, self.path)
         answer = self._ask(body)
-        fault = proxy.fault_for(self.command)
+        fault = proxy.fault_for(self.command, self.path)
         if fault is None:
             self.give(answer)
         else:

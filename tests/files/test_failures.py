@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
-from avtomatika.errors import InvalidInputError, TransientError
+from avtomatika.errors import InvalidInputError, TransientError, WorkerFault
 from avtomatika.files.config import S3Config
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import Files
@@ -244,24 +244,97 @@ def test_a_bucket_for_results_that_is_not_there_is_named(make_depot: Callable[..
     path = Files(files).path("a.txt")
     path.write_text("a")
 
-    with pytest.raises(InvalidInputError, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
+    with pytest.raises(WorkerFault, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
         files.deliver(str(path))
     files.close()
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Other"])
-def test_access_that_is_denied_is_invalid_input(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, code: str
+def answering(status: int, code: str) -> Any:
+    """An answer of the server that refuses a request."""
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+
+    def answer(handler: faults.Handler, _: faults.Answer) -> None:
+        handler.give(faults.Answer(status, [], body))
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (403, "InvalidAccessKeyId", "the server does not know S3_ACCESS_KEY"),
+        (403, "SignatureDoesNotMatch", "S3_SECRET_KEY is wrong"),
+        (400, "ExpiredToken", "S3_SESSION_TOKEN has expired"),
+        (403, "RequestTimeTooSkewed", "the clocks of this host and of the server differ too much"),
+        (403, "AccessDenied", "access denied"),
+        (403, "Other", "access denied"),
+    ],
+)
+@pytest.mark.parametrize("methods", [("GET", "HEAD"), ("PUT",)], ids=["reading", "writing"])
+def test_refused_keys_are_the_fault_of_the_worker_until_they_work(
+    begin_badly: BeginBadly,
+    cloud: Cloud,
+    inputs: str,
+    proxy: Proxy,
+    *,
+    status: int,
+    code: str,
+    words: str,
+    methods: tuple[str, ...],
 ) -> None:
-    def denied(handler: faults.Handler, answer: faults.Answer) -> None:
-        handler.give(faults.Answer(403, [], f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()))
-
-    proxy.fail("GET", denied, ALWAYS)
     files = begin_badly(film=cloud.put(inputs, "film.mp4", b"film"))
+    path = Files(files).path("out.txt")
+    path.write_text("out")
+    for method in (*methods, *(("PUT",) if code in ("AccessDenied", "Other") else ())):
+        proxy.fail(method, answering(status, code), ALWAYS)
 
-    with pytest.raises(InvalidInputError, match=r"film\.mp4: access denied"):
-        files.fetch()
+    with pytest.raises(WorkerFault, match=words) as caught:
+        files.deliver(str(path)) if methods == ("PUT",) else files.fetch()
+
+    probe = caught.value.probe
+    assert probe is not None
+    with pytest.raises(WorkerFault):
+        files.depot.probe(probe)
+    proxy.faults.clear()
+    files.depot.probe(probe)
     files.close()
+
+
+def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
+    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy
+) -> None:
+    uri = cloud.put(inputs, "film.mp4", b"film")
+    files = begin_badly(film=uri)
+    for method in ("GET", "HEAD"):
+        proxy.fail(method, answering(403, "AccessDenied"), ALWAYS, path=f"/{inputs}")
+
+    with pytest.raises(WorkerFault, match=f"{uri}: access denied") as caught:
+        files.fetch()
+
+    assert caught.value.probe is None
+    files.close()
+
+
+def test_what_is_not_s3_is_named(begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy) -> None:
+    def login_page(handler: faults.Handler, _: faults.Answer) -> None:
+        handler.give(faults.Answer(200, [("Content-Type", "text/html")], b"<html>please log in</html>"))
+
+    uri = cloud.put(inputs, "film.mp4", b"film")
+    for method in ("GET", "HEAD", "PUT", "POST"):
+        proxy.fail(method, login_page, ALWAYS)
+
+    for size in (3, LARGE):
+        files = begin_badly()
+        path = Files(files).path("film.mp4")
+        path.write_bytes(bytes(size))
+        with pytest.raises(WorkerFault, match="is not an S3 server"):
+            files.deliver(str(path))
+        files.close()
+    for param in (uri, uri.removesuffix("film.mp4")):
+        files = begin_badly(film=param)
+        with pytest.raises(WorkerFault, match="is not an S3 server"):
+            files.fetch()
+        files.close()
 
 
 # ---------------------------------------------------------------- the disk
@@ -280,7 +353,7 @@ def test_a_disk_without_room_is_transient_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("size", [100, LARGE])
-def test_a_disk_that_fills_up_is_transient(
+def test_a_disk_that_fills_up_is_the_fault_of_the_worker(
     begin_badly: BeginBadly,
     cloud: Cloud,
     inputs: str,
@@ -299,7 +372,7 @@ def test_a_disk_that_fills_up_is_transient(
 
     monkeypatch.setattr(Path, "open", open_on_a_full_disk)
 
-    with pytest.raises(TransientError, match=rf"film\.mp4: {os.strerror(errno.ENOSPC)}"):
+    with pytest.raises(TransientError, match=rf"film\.mp4: .* cannot be written to: {os.strerror(errno.ENOSPC)}"):
         files.fetch()
 
     files.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.errors import InvalidInputError, PermanentError
+from avtomatika.errors import InvalidInputError, PermanentError, WorkerFault
 from avtomatika.files.config import S3Config
 from avtomatika.files.depot import Depot
 from avtomatika.files.handle import Files
@@ -56,12 +56,29 @@ def test_paths_become_uris_wherever_they_stand(begin: Begin, cloud: Cloud, resul
     one.write_text("one")
     two.write_text("two")
 
-    data = files.deliver({"a": [str(one), {"b": str(two)}], "missing": f"{one}.not", "text": "one.txt", "n": 1})
+    data = files.deliver({"a": [str(one), {"b": str(two)}], "told": f"{one}\nis written", "text": "one.txt", "n": 1})
 
     assert data["a"][0].startswith(f"s3://{results}/g0-1/g0-1.0.0/1-")
     assert data["a"][0].endswith("/one.txt")
     assert cloud.read(data["a"][1]["b"]) == b"two"
-    assert (data["missing"], data["text"], data["n"]) == (f"{one}.not", "one.txt", 1)
+    assert (data["told"], data["text"], data["n"]) == (f"{one}\nis written", "one.txt", 1)
+
+
+@pytest.mark.parametrize("name", ["tasks/{own}/out/one.text", "tasks/{own}", "one.text", "tasks/other/one.txt"])
+def test_a_file_that_was_not_written_is_named(begin: Begin, payload: Path, name: str) -> None:
+    files = begin()
+    Files(files).path("one.txt").write_text("one")
+    path = str(payload / name.format(own=files.folder.path.name)) + ("-1" if name == "tasks/{own}" else "")
+
+    with pytest.raises(PermanentError, match=f"the result names the file '{path}', which does not exist"):
+        files.deliver({"sheet": path})
+
+
+def test_a_path_that_the_params_named_may_be_returned(begin: Begin, payload: Path) -> None:
+    path = str(payload / "wished.txt")
+    files = begin(wish=path)
+
+    assert files.deliver({"wish": path}) == {"wish": path}
 
 
 def test_files_of_one_name_have_keys_of_their_own(begin: Begin, cloud: Cloud) -> None:
@@ -238,7 +255,7 @@ def test_a_file_of_another_task_is_refused(begin: Begin) -> None:
 def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., Depot]) -> None:
     files = make_depot(None).begin(task({"film": "s3://films/a.mp4"}))
 
-    with pytest.raises(InvalidInputError, match="S3_BUCKET is not set"):
+    with pytest.raises(WorkerFault, match="S3_BUCKET is not set"):
         files.fetch()
     files.close()
 

@@ -22,9 +22,19 @@ def test_it_says_which_loop_has_not_moved_for_too_long(age: float, code: int, st
 
     assert (answer.status_code, answer.json()) == (
         code,
-        {"status": status, "stuck": stuck, "loops": {"intake": 0.1, "outbox": age}},
+        {"status": status, "stuck": stuck, "loops": {"intake": 0.1, "outbox": age}, "unfit": None},
     )
     assert elsewhere.status_code == 404
+
+
+def test_a_worker_that_is_unfit_says_so_and_is_alive() -> None:
+    unfit = {"reason": "access denied", "skills": ["encode"]}
+    health = Health(0, lambda: {"intake": 0.1}, lambda: unfit)
+
+    answer = requests.get(f"http://127.0.0.1:{health.port}/livez", timeout=10)
+    health.close()
+
+    assert (answer.status_code, answer.json()["status"], answer.json()["unfit"]) == (200, "unfit", unfit)
 
 
 def test_a_port_that_is_taken_is_named() -> None:

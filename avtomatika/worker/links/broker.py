@@ -131,7 +131,7 @@ class BrokerLink:
 
     def _declare(self) -> None:
         """Have the broker know what we need, and the other links which broker this is."""
-        broker.declare_tasks(self._connection, self._queues, worker_id=self._runtime.worker_id)
+        broker.declare_tasks(self._connection, self._runtime.task_types, worker_id=self._runtime.worker_id)
         if self._seat is not None:
             self._seat.joined(broker.identity(self._connection))
 
@@ -171,6 +171,7 @@ class BrokerLink:
     def _turn(self, intake: Intake) -> None:
         """Take a batch if it is our turn, say that we have it, begin with it. Where it raises Unavailable, nothing is
         lost."""
+        self._watch_fit_skills(intake)
         if self._seat is None:
             intake.set_credit(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
             self._take(intake, _IDLE_SECONDS)
@@ -184,6 +185,13 @@ class BrokerLink:
             taken = self._take(intake, min(turn.wait_seconds, _IDLE_SECONDS))
         finally:
             self._seat.ended(turn, taken=taken)
+
+    def _watch_fit_skills(self, intake: Intake) -> None:
+        """Take nothing from the queues of skills that are suspended."""
+        wanted = self._runtime.fit_task_types
+        if wanted != self._queues:
+            self._queues = wanted
+            intake.watch([*wanted, broker.own_queue(self._runtime.worker_id)])
 
     def _take(self, intake: Intake, wait_seconds: float) -> int:
         deliveries = intake.take(wait_seconds)

@@ -131,6 +131,9 @@ class HttpLink:
     def _turn(self) -> bool:
         """Ask once, if it is our turn; whether it was."""
         self._runtime.move("intake")
+        if not self._runtime.fit_task_types:
+            self._stopping.wait(_TURN_SECONDS)
+            return False
         turn = self._seat.take(_TURN_SECONDS)
         if turn is None:
             return False
@@ -148,7 +151,7 @@ class HttpLink:
         return True
 
     def _ask(self, wait_seconds: float) -> Polled | None:
-        query = urlencode({"timeout": wait_seconds, "available_skills": ",".join(self._identity.skills)})
+        query = urlencode({"timeout": wait_seconds, "available_skills": ",".join(self._runtime.fit_task_types)})
         path = f"/_worker/workers/{self._identity.worker_id}/tasks/next?{query}"
         answer = self._asking.ask("GET", path, wait_seconds=wait_seconds)
         return None if answer is None else polled_task(answer, self._address)

@@ -59,8 +59,16 @@ class Presence:
     """Speaks for the link at *place* of *turns*; *holdings* tells the digests of files that the worker has at hand."""
 
     def __init__(
-        self, identity: Identity, turns: Turns, place: int, *, holdings: Callable[[], Sequence[str]] = tuple
+        self,
+        identity: Identity,
+        turns: Turns,
+        place: int,
+        *,
+        holdings: Callable[[], Sequence[str]] = tuple,
+        unfit: Callable[[], Json] = lambda: None,
     ) -> None:
+        """*unfit* answers why the worker cannot do some of its skills for now, or None."""
+        self._unfit = unfit
         self.identity = identity
         self._turns = turns
         self._place = place
@@ -75,7 +83,9 @@ class Presence:
         """How it fares now; *status* in place of what follows from its tasks. What it holds only where that changed."""
         running, held, told = self._turns.running, self._holdings(), self._told
         self._told = held
+        unfit = self._unfit()
         return {
+            **({} if unfit is None else {"unfit": unfit}),
             **({} if set(held) == set(told) else {"holds": list(held)}),
             "worker_id": self.identity.worker_id,
             "status": status or _status(running, self.identity.concurrency),
