@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from math import inf
 from time import monotonic
 from typing import Any
@@ -110,12 +110,22 @@ class Caretaker:
 
     def clean(self, leaving: str = "") -> None:
         """Remove consumers that hold nothing: *leaving*, and those that were silent for long; and old dead letters."""
-        streams = sorted(self._watched.used)
+        watched = {stream for stream, _ in self._watched.streams}
         dead = [self._router.keys.dead(queue) for queue in self._watched.traits]
-        kept_ms = round(self._dead_letter_seconds * 1000)
-        self._server.run(
-            Call(CLEAN, [*streams, *dead], [len(streams), leaving, round(_SILENT_SECONDS * 1000), kept_ms])
-        )
+        calls = [self._clean_call(watched, dead, leaving)]
+        if left := self._watched.used - watched:
+            calls.append(self._clean_call(left, [], self._router.consumer_name))
+        self._server.run_each(calls)
+        self._watched.used = watched
+
+    def _clean_call(self, streams: Collection[str], dead: Sequence[str], leaving: str) -> Call:
+        args: list[Argument] = [
+            len(streams),
+            leaving,
+            round(_SILENT_SECONDS * 1000),
+            round(self._dead_letter_seconds * 1000),
+        ]
+        return Call(CLEAN, [*streams, *dead], args)
 
     def hand_back_strays(self, held: Container[str]) -> None:
         """Put back what a lost answer left in our name: what is pending and not *held*. It counts no delivery."""

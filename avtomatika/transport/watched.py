@@ -25,7 +25,7 @@ class Watched:
         self.traits: dict[str, str] = {}
         #: (stream, its queue), higher levels first. Keys that hold something foreign are left out.
         self.streams: list[tuple[str, str]] = []
-        #: Every stream that was read: each may know the consumer by name.
+        #: Every stream that was read since the last clean-up: each may know the consumer by name.
         self.used: set[str] = set()
         self._foreign: set[str] = set()
 

@@ -399,3 +399,21 @@ def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytes
     while "died" in names(bench):
         assert monotonic() < deadline
         reading.channel._inbox.reader.caretaker.clean()
+
+
+def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
+    for queue in ("tasks", "others"):
+        bench.queue(queue)
+        bench.publish(1, key=queue)
+    reading = bench.read("tasks", "others")
+    for message in reading.wait_for(2):
+        message.ack()
+    reading.consumer.cancel_by_queue("others")
+    reading.drain()
+
+    reader = reading.channel._inbox.reader
+    reader.caretaker.clean()
+
+    assert names(bench, "others") == []
+    assert names(bench) == [reading.channel.consumer_name]
+    assert reader.caretaker._watched.used == {"avt:q:tasks:0"}
