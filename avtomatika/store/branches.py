@@ -88,8 +88,11 @@ class LoadedBranches:
     answers: Mapping[str, Json] = field(default_factory=dict)
 
 
-def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """*finished* as a script call. Raises NoRoute of the transport where its job's plan is bound nowhere."""
+def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret, max_bytes: int) -> Call:
+    """*finished* as a script call; the answers of its fan-out are *max_bytes* together at most.
+
+    Raises NoRoute of the transport where its job's plan is bound nowhere.
+    """
     result = finished.result
     joined = Joined(result.job_id, step_of(result.task_id))
     word = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
@@ -122,6 +125,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2])),
         route.version,
         router.encode(word),
+        max_bytes,
     ]
     return Call(BRANCH, call_keys, args)
 

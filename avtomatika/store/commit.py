@@ -112,6 +112,7 @@ def commit_call(
     secret: GroupSecret,
     clock: ServerClock,
     job_ttl_ms: int,
+    max_bytes: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
 ) -> Call:
     """*commit* as a script call; *doc* is the record of its job.
@@ -121,7 +122,9 @@ def commit_call(
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret, clock)
     causes = [(*router.parse_tag(cause.tag), cause) for cause in commit.causes]
-    args = _Arguments(_scalars(commit, doc, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads)))
+    args = _Arguments(
+        _scalars(commit, doc, router, job_ttl_ms=job_ttl_ms, joined_at=len(sent.payloads), max_bytes=max_bytes)
+    )
     args.add_items([route.version for route in sent.routes.values()])
     args.add_rows(sent.payloads)
     args.add_rows([(entry, cause.event_id, *(cause.closes or ("", ""))) for _, entry, cause in causes])
@@ -145,7 +148,9 @@ def commit_call(
     return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
 
 
-def _scalars(commit: Commit, doc: Dump, router: Router, *, job_ttl_ms: int, joined_at: int) -> list[Value]:
+def _scalars(
+    commit: Commit, doc: Dump, router: Router, *, job_ttl_ms: int, joined_at: int, max_bytes: int
+) -> list[Value]:
     """What stands before the lists; the message that the branches are joined is the payload *joined_at*."""
     before, job, step = commit.before, commit.step.job, commit.step
     begun = _new_branches(commit)
@@ -161,6 +166,7 @@ def _scalars(commit: Commit, doc: Dump, router: Router, *, job_ttl_ms: int, join
         int(step.drops_branches),
         "" if begun is None else f"{begun.size} {begun.step} {prefix_of(job, begun.state)}",
         0 if step.joined is None else joined_at,
+        max_bytes,
     ]
 
 
@@ -189,6 +195,10 @@ def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitRe
     if isinstance(answer, RedisError):
         return CommitReply(Answer.REFUSED, commit.causes, str(answer))
     word, *states = answer
+    if Answer(word.decode()) is Answer.TOO_LARGE:
+        size, state = states[0].decode(), commit.before.current_state
+        reason = f"state {state!r}: the results of its branches would be {size} bytes of JSON, above MAX_JOB_BYTES"
+        return CommitReply(Answer.TOO_LARGE, commit.causes, reason)
     live = tuple(cause for cause, state in zip(commit.causes, states, strict=True) if state == b"live")
     return CommitReply(Answer(word.decode()), live)
 

@@ -33,8 +33,8 @@ class Keys:
 
     def branches(self, job_id: str) -> str:
         """Hash of a fan-out: ``left`` how many of the ``size`` branches have not ended, its ``step``, the ``prefix``
-        of the routing keys of its state, and of each branch by its number the task, JSON, and ``<number>/checked``
-        where its results are looked at by the machine. Gone when the fan-out is left."""
+        of the routing keys of its state, ``bytes`` of all answers, and of each branch by its number the task, JSON, and
+        ``<number>/checked`` where its results are looked at by the machine. Gone when the fan-out is left."""
         return f"{self.prefix}job:{job_id}:branches"
 
     def branch_answers(self, job_id: str) -> str:

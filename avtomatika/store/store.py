@@ -214,7 +214,13 @@ class Store:
         calls: dict[int, Call] = {}
         for index, each in enumerate(finished):
             with suppress(NoRoute), server_errors():
-                calls[index] = branch_call(each, keys=self._keys, router=self._router, secret=self.keyring.secret)
+                calls[index] = branch_call(
+                    each,
+                    keys=self._keys,
+                    router=self._router,
+                    secret=self.keyring.secret,
+                    max_bytes=self._max_job_bytes,
+                )
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
             if not isinstance(answer, RedisError):  # what the server refuses, the machine may look at
                 replies[index] = BranchReply(answer.decode())

@@ -73,5 +73,6 @@ class JobWriter:
             secret=self._keyring.secret,
             clock=self._clock,
             job_ttl_ms=self._job_ttl_ms,
+            max_bytes=self._max_job_bytes,
             cleanups=self._cleanups,
         )

@@ -21,6 +21,7 @@ from avtomatika.orchestrator.runner import Runner
 from avtomatika.schemas import wire
 from avtomatika.store import Keyring, NewJob, Store, Upkeep
 from avtomatika.store.cleanups import NO_CLEANUPS
+from avtomatika.store.large import MAX_JOB_BYTES
 from avtomatika.transport.envelope import decode
 
 
@@ -57,6 +58,7 @@ class Stage:
                 router,
                 keyring=Keyring(server, options.pop("secret", None)),
                 cleanups=options.pop("cleanups", NO_CLEANUPS),
+                max_job_bytes=options.pop("max_job_bytes", MAX_JOB_BYTES),
             ),
             upkeep=Upkeep(server, router),
             runner=runner,

@@ -212,3 +212,22 @@ def _cost_of_a_branch(stage: Callable[..., Stage], count: int) -> dict[str, floa
 def _spent(client: Any) -> dict[str, float]:
     stats = client.info("stats")
     return {"commands": stats["total_commands_processed"], "bytes": stats["total_net_input_bytes"]}
+
+
+@pytest.mark.parametrize("schema", [{}, {"output_schema": {"type": "object"}}], ids=["stored alone", "checked"])
+def test_the_results_of_all_branches_are_bounded_together(stage: Callable[..., Stage], schema: dict[str, Any]) -> None:
+    bp = album(**schema)
+    house = stage(bp)
+    house.orchestrator(max_job_bytes=100_000)
+    job_id = house.create(bp, count=3)
+    house.turn_until_status(job_id, "waiting_for_parallel")
+    for _ in range(3):
+        house.answer(house.take_task("resize"), data={"thumb": "x" * 40_000})
+
+    job = house.turn_until_status(job_id, "error")
+
+    assert job.error is not None
+    assert job.error["code"] == "JOB_TOO_LARGE"
+    assert "state 'split'" in job.error["message"]
+    assert "120" in job.error["message"], "the size is named"
+    assert house.history(job_id)[-1] == "job_error split"

@@ -137,7 +137,7 @@ def size_of_history(house: Stage, job_id: str) -> int:
 
 def test_a_job_that_gathers_too_much_ends_with_the_state_and_the_size(stage: Callable[..., Stage]) -> None:
     house = stage(bp)
-    house.orchestrator()._store._writer._max_job_bytes = 100_000
+    house.orchestrator(max_job_bytes=100_000)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     house.answer(house.take_task("dig"), data={"a": "x" * 200_000})

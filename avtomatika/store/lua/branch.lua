@@ -4,7 +4,7 @@
 -- KEYS: job, history, tasks, notes, timers, timer messages, branches, answers of branches, stream of the cause, binding hash,
 --       stream of the word.
 -- ARGV: consumer, entry of the cause, event, job id, task, attempt, number of the branch, prefix of its state's routing keys,
---       answer, history entry, binding version, word.
+--       answer, history entry, binding version, word, most bytes of all answers.
 -- Answers OK | LEASE_LOST | GONE | TERMINAL | STALE (acknowledged, noted) | REROUTE | ORDINARY (the machine must look at it).
 
 local function is_held(stream, entry)
@@ -42,8 +42,9 @@ if redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6] then
   ack()
   return 'STALE'
 end
-local branch = redis.call('HMGET', KEYS[7], 'prefix', ARGV[7] .. '/checked')
+local branch = redis.call('HMGET', KEYS[7], 'prefix', ARGV[7] .. '/checked', 'bytes')
 if branch[1] ~= ARGV[8] or branch[2] then return 'ORDINARY' end
+if (tonumber(branch[3]) or 0) + #ARGV[9] > tonumber(ARGV[13]) then return 'ORDINARY' end
 if (redis.call('HGET', KEYS[10], ':version') or '') ~= ARGV[11] then return 'REROUTE' end
 expect('stream', KEYS[11])
 expect('hash', KEYS[8])
@@ -52,6 +53,7 @@ expect('list', KEYS[2])
 expect('zset', KEYS[5])
 
 redis.call('HSET', KEYS[8], ARGV[7], ARGV[9])
+redis.call('HINCRBY', KEYS[7], 'bytes', #ARGV[9])
 redis.call('RPUSH', KEYS[2], job[1] .. ' ' .. now .. ' ' .. ARGV[10])
 redis.call('HDEL', KEYS[3], ARGV[5], ARGV[5] .. '/worker', ARGV[5] .. '/progress', ARGV[5] .. '/limit')
 for _, which in ipairs({':dispatch', ':result'}) do

@@ -5,16 +5,17 @@
 --       causes, and of a child that is created its job, its history and its indexes.
 -- ARGV: consumer, expected version, status, doc, ms for which an ended job is kept, the job's id, 1 where it is over, token of
 --       what it waits for ('' where that is not new), 1 where its fan-out is left, a new fan-out ('' for none: how many
---       branches, step, prefix of its routing keys), which payload is sent only when no branch is left (0 for none), then
+--       branches, step, prefix of its routing keys), which payload is sent only when no branch is left (0 for none), most
+--       bytes of all answers of a fan-out, then
 --       lists, each led by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
 --       result timeout ms or '', timer message or ''); closed tasks; revoked groups; branches that ended (number, answer);
 --       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry);
 --       large values of the child (field, JSON); new large values of the job (field, JSON); fields of those that it drops.
--- Answers {word, state of each cause...}; a cause is live, lost, seen or stale.
+-- Answers {word, state of each cause...}; a cause is live, lost, seen or stale. Of TOO_LARGE {word, bytes}.
 
-local at = 12
+local at = 13
 local function list(width)
   local count = tonumber(ARGV[at])
   local first = at + 1
@@ -150,6 +151,14 @@ if children > 0 then
   expect_keys('zset', child_key + 3, #KEYS)
 end
 
+-- What the branches of a fan-out answered is bounded together.
+local answered = 0
+for index = ended_at, ended_at + 2 * ended - 1, 2 do answered = answered + #ARGV[index + 1] end
+if ended > 0 then
+  local bytes = (tonumber(redis.call('HGET', KEYS[12], 'bytes')) or 0) + answered
+  if bytes > tonumber(ARGV[12]) then return {'TOO_LARGE', string.format('%.0f', bytes)} end
+end
+
 -- From here on everything is written.
 local now = clock_ms()
 local now_text = string.format('%.0f', now)
@@ -172,6 +181,7 @@ end
 
 -- Branches: those that ended, then the end of the old fan-out, then a new one.
 for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
+if ended > 0 then redis.call('HINCRBY', KEYS[12], 'bytes', answered) end
 local is_joined = ended > 0 and redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
 if ARGV[9] == '1' then
   local old = redis.call('HMGET', KEYS[12], 'left', 'size', 'step')
