@@ -13,6 +13,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Delivery, Intake
+from avtomatika.broker.backoff import Failures
 from avtomatika.errors import Unavailable
 from avtomatika.schemas import wire
 from avtomatika.store import HandOver, HeldTasks, Keyring
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 #: How long the thread waits for tasks before it looks whether other skills are asked for.
 _LOOK_SECONDS = 0.1
-#: Pause while the broker is away.
+#: Longest pause while the broker is away.
 _AWAY_SECONDS = 0.5
 #: A poll that asks with no waiting is held so long: the thread has looked for it by then.
 SHORTEST_HOLD_SECONDS = 0.3
@@ -99,18 +100,15 @@ class Polls:
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
+        failures = Failures(logger, "workers over HTTP wait for tasks")
         while not self._stopping:
             try:
                 with self._connect() as connection:
-                    self._take_tasks(Intake(connection, [], prefetch=1))
-            except Unavailable as error:
-                logger.warning("%s; workers over HTTP wait", error)
-                sleep(_AWAY_SECONDS)
-            except Exception:  # whatever it is: nobody else takes tasks for them
-                logger.exception("taking tasks for workers over HTTP failed; trying again")
-                sleep(_AWAY_SECONDS)
+                    self._take_tasks(Intake(connection, [], prefetch=1), failures)
+            except Exception as error:  # whatever it is: nobody else takes tasks for them
+                sleep(min(failures.met(error), _AWAY_SECONDS))
 
-    def _take_tasks(self, intake: Intake) -> None:
+    def _take_tasks(self, intake: Intake, failures: Failures) -> None:
         try:
             while not self._stopping:
                 with self._changed:
@@ -118,6 +116,7 @@ class Polls:
                     waiting = list(self._waiting)
                 if waiting:
                     self._turn(intake, waiting)
+                    failures.over()
                     self._end_unwelcome(waiting)
         finally:
             intake.close()

@@ -13,8 +13,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Intake
-from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError
+from avtomatika.broker.backoff import Failures
 from avtomatika.schemas import wire
 from avtomatika.worker.runtime import Runtime
 
@@ -56,21 +55,18 @@ class Control:
         self._thread.join()
 
     def _serve(self) -> None:
-        failures = 0
+        failures = Failures(logger, "what is cancelled is heard of late")
         while not self._stopping.is_set():
             try:
                 with self._connection.clone() as connection:
                     broker.declare_control(connection, self._queue)
                     intake = Intake(connection, [self._queue], prefetch=_PREFETCH)
-                    failures = 0
+                    failures.over()
                     self._listen(intake)
                     broker.forget_control(connection, self._queue)
                     intake.close()
             except Exception as error:  # whatever it is: nobody else listens
-                failures += 1
-                trace = None if isinstance(error, AvtomatikaError) else error
-                logger.warning("%s; what is cancelled is heard of late", error, exc_info=trace)
-                self._stopping.wait(pause_seconds(failures))
+                self._stopping.wait(failures.met(error))
 
     def _listen(self, intake: Intake) -> None:
         while not self._stopping.is_set():
