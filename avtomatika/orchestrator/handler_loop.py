@@ -27,6 +27,7 @@ class HandlerLoop:
         #: Calls whose handlers have begun, and their tasks.
         self._begun: dict[Call, asyncio.Task[None]] = {}
         self._call_of: WeakKeyDictionary[asyncio.Task[Any], Call | None] = WeakKeyDictionary()
+        self._stopping = False
         self._asked: float | None = None
         #: For how long it has not answered, as :meth:`look` found it.
         self.blocked_seconds = 0.0
@@ -68,7 +69,8 @@ class HandlerLoop:
         return taken
 
     def stop(self) -> None:
-        """Cancel what runs in the loop and end it, once it runs again."""
+        """Begin with nothing more, cancel what runs in the loop and end it, once it runs again."""
+        self._stopping = True
         self._loop.call_soon_threadsafe(self._stop)
 
     # ------------------------------------------------------------ is it blocked?
@@ -123,6 +125,8 @@ class HandlerLoop:
             self._begun[call] = self._loop.create_task(self._run(call), context=context)
 
     async def _run(self, call: Call) -> None:
+        if self._stopping:
+            return
         call.started = monotonic()
         try:
             outcome = Outcome(call.owner, returned=await call.function())

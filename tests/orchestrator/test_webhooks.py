@@ -62,6 +62,17 @@ bp.handler("broken", may_go_to=["done"])(broken)
 bp.handler(is_end=True)(done)
 bp.handler(is_end="failed")(failed)
 
+parent = Blueprint(name="order")
+
+
+@parent.handler(is_start=True)
+def order(actions: Any) -> None:
+    actions.run_blueprint("parcel", {"to": "work"}, transitions={"success": "sent"})
+
+
+@parent.handler(is_end=True)
+def sent() -> None: ...
+
 
 class Post:
     """Orchestrators, a deliverer of webhooks, and receivers, all turned by the test."""
@@ -88,8 +99,8 @@ class Post:
         self._stack.callback(made.close)
         return made
 
-    def create(self, url: str, **data: Any) -> str:
-        new = NewJob(plan=bp.plan, client="me", initial_data=data, webhook_url=url, labels={"shop": "north"})
+    def create(self, url: str, blueprint: Blueprint = bp, **data: Any) -> str:
+        new = NewJob(plan=blueprint.plan, client="me", initial_data=data, webhook_url=url, labels={"shop": "north"})
         return self.house.store.create(new).job_id
 
     def turn_until(self, reached: Callable[[], object], within_seconds: float = 20) -> None:
@@ -126,7 +137,7 @@ def post(stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> Iterat
     for loop in ("loop", "webhooks"):  # they take turns here: neither is to wait for long
         monkeypatch.setattr(f"avtomatika.orchestrator.{loop}._IDLE_SECONDS", 0.02)
     with ExitStack() as stack:
-        yield Post(stage(bp), stack)
+        yield Post(stage(bp, parent), stack)
 
 
 # ---------------------------------------------------------------- what is told
@@ -174,6 +185,25 @@ def test_without_a_secret_it_is_told_unsigned_and_the_log_says_so_once(
     assert [record.message for record in caplog.records if "WEBHOOK_SECRET" in record.message] == [
         "WEBHOOK_SECRET is not set: webhooks are sent without a signature"
     ]
+
+
+def test_the_quarantine_of_a_child_is_told_to_its_parents_receiver(post: Post) -> None:
+    post.deliverer()
+    receiver = post.receiver()
+    job_id = post.create(receiver.url(), parent)
+    [child_id] = post.house.turn_until_status(job_id, "waiting_for_child").children
+    post.house.turn_until_status(child_id, "waiting_for_worker")
+    error = {"code": PermanentError.code, "message": "it is broken"}
+    post.house.answer(post.house.take_task("carry"), status="failure", error=error)
+
+    post.turn_until(lambda: post.settled(job_id))
+
+    [request] = receiver.requests
+    told = request.json["data"]
+    assert (request.json["type"], told["id"], told["status"]) == ("job.child_quarantined", job_id, "waiting_for_child")
+    assert told["error"]["child_id"] == child_id
+    assert told["error"]["message"].endswith("is quarantined: it is broken")
+    assert "child_quarantined order" in post.house.history(job_id)
 
 
 def test_failure_error_cancel_and_quarantine_are_told_too(post: Post) -> None:
