@@ -126,13 +126,13 @@ class WatchedFile(Generic[T]):
     def _read(self) -> Contents[T]:
         path = self._path
         try:
+            _warn_if_readable_by_others(path)
             text = path.read_text(encoding="utf-8")
             sections = tomllib.loads(text)
         except OSError as error:
             raise SettingsError(f"{path}: {error.strerror}") from error
         except ValueError as error:
             raise SettingsError(f"{path}: {error}") from None
-        _warn_if_readable_by_others(path)
         known = dict(self._fixed)
         revokes_all = False
         for name, section in sections.items():
