@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 #: Longest first, in seconds.
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -28,3 +31,12 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 def times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
+
+
+def counted(words: Iterable[str]) -> str:
+    """How often each of *words* occurs.
+
+    >>> counted(["idle", "busy", "idle"])
+    '1 busy, 2 idle'
+    """
+    return ", ".join(f"{number} {word}" for word, number in sorted(Counter(words).items()))

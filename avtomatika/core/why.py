@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .ending import cause_of_end
 from .facts import AbleWorker, Facts
 from .job import JobStatus, Json, Task
 from .pauses import decisions
-from .spans import count, span, times
+from .spans import count, counted, span, times
 from .standing import InHand
 from .timers import timers_of_job
 from .waiting import Waiting, waiting_for
@@ -180,16 +179,16 @@ class _Explanation:
             yield from self._unfit(task.task_type, there)
         elif not there:
             text = f"No worker with the skill {task.task_type!r} is available"
-            text += f": {_counted(map(_absence, able))}." if able else ". Start one that has it."
+            text += f": {counted(map(_absence, able))}." if able else ". Start one that has it."
             revoked = sum(worker.status == "revoked" for worker in able)
             yield self._reason("no_worker", text, skill=task.task_type, lost=len(able) - revoked, revoked=revoked)
         else:
             verb = "has" if len(there) == 1 else "have"
-            statuses = _counted(worker.status for worker in there)
+            statuses = counted(worker.status for worker in there)
             text = f"{count(len(there), 'worker')} {verb} the skill {task.task_type!r}: {statuses}."
             absent = [worker for worker in able if worker not in there]
             if absent:
-                text += f" Not available: {_counted(map(_absence, absent))}."
+                text += f" Not available: {counted(map(_absence, absent))}."
             yield self._reason("workers_able", text, skill=task.task_type, workers=len(there))
             yield from self._unfit(task.task_type, there)
 
@@ -288,11 +287,6 @@ class _Explanation:
 
 def _absence(worker: AbleWorker) -> str:
     return worker.status if worker.status in ("revoked", "offline") else "silent"
-
-
-def _counted(words: Iterable[str]) -> str:
-    """As in ``1 busy, 2 idle``."""
-    return ", ".join(f"{number} {word}" for word, number in sorted(Counter(words).items()))
 
 
 _ENDED = {
