@@ -270,6 +270,20 @@ class Channel(PublishingChannel):
             self.connection.forget_channel(self)
             self.connection.close_channel(self)
 
+    def abandon(self) -> None:
+        """The connection is lost. What was delivered may still be acknowledged, for a lease; then it returns."""
+        if self.closed:
+            return
+        if not self._options.requeue_on_close:
+            self.close()
+            return
+        self.closed = True
+        self._keeper.abandon(self._party)
+        for inbox in self._inboxes:
+            inbox.ready.clear()
+        self._consumers.clear()
+        self.connection.close_channel(self)
+
     def after_fork(self) -> None:
         """In a child: what is held is the parent's, and so is the name."""
         self.router.consumer_name = self._options.consumer_name or new_name()

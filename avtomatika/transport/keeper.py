@@ -18,6 +18,7 @@ from .envelope import GROUP_HEADER
 from .held import BATCH, Held, ack_call, by_stream, entry_lists
 from .keys import make_tag
 from .presence import Presence
+from .returns import requeue_call
 from .routing import Router
 from .scripts import BEAT, RENEW, Call
 from .server import Server
@@ -49,6 +50,8 @@ class Party:
         self.unwanted: frozenset[str] = frozenset()
         #: Whether the server has been told that the channel consumes.
         self.is_present = False
+        #: When what an abandoned channel holds returns to its queues; None while the channel is in use.
+        self.returns_at: float | None = None
 
 
 class Keeper:
@@ -67,6 +70,7 @@ class Keeper:
         self._awake = False
         self._stop = Event()
         self._thread: Thread | None = None
+        self._is_retired = False
 
     def add(self, party: Party) -> None:
         party.is_present = False
@@ -91,6 +95,15 @@ class Keeper:
             self._stop = Event()
             self._thread = Thread(target=self._run, args=(server, self._stop), name="avtomatika-keeper", daemon=True)
             self._thread.start()
+
+    def abandon(self, party: Party) -> None:
+        """The connection of *party* was lost: renew for one more lease, and then return what is not acknowledged."""
+        party.returns_at = monotonic() + self._lease_seconds
+
+    def retire(self) -> None:
+        """End as soon as no channel holds anything."""
+        self._is_retired = True
+        self._called.set()
 
     def call(self) -> None:
         """An acknowledgement waits. Cheap while the thread is awake, which it is as long as they keep coming."""
@@ -123,7 +136,7 @@ class Keeper:
         renew_at = monotonic() + self._renew_seconds
         looks = 0
         is_away = False
-        while not stop.is_set():
+        while not (stop.is_set() or (self._is_retired and not self._parties)):
             try:
                 with self._using:
                     looks = 0 if self._send_acks(server) else looks + 1
@@ -138,6 +151,8 @@ class Keeper:
                 renew_at = monotonic() + min(_RETRY_SECONDS, self._renew_seconds)
                 stop.wait(_RETRY_SECONDS / 2)
             self._rest(looks, renew_at)
+        if not stop.is_set():
+            server.close()
 
     def _rest(self, looks: int, renew_at: float) -> None:
         if looks < _LOOKS:
@@ -169,7 +184,14 @@ class Keeper:
         if parties:  # they all have the same keys
             server.run(Call(BEAT, [parties[0].router.keys.beat()], [round(self._lease_seconds * 1000)]))
         for party in parties:
-            party.use_queues(server)
+            if party.returns_at is None:
+                party.use_queues(server)
+            elif not party.held.known:
+                self._parties.remove(party)
+                continue
+            elif monotonic() >= party.returns_at:
+                self._return(server, party)
+                continue
             tags = list(party.held.messages)
             lost: set[str] = set()
             for first in range(0, len(tags), BATCH):
@@ -182,6 +204,13 @@ class Keeper:
                 logger.warning("the lease of %s is lost: somebody else has the message now", tag)
             party.lost, party.told = lost, still
             party.unwanted = frozenset(still | self._revoked(server, party))
+
+    def _return(self, server: Server, party: Party) -> None:
+        """Return what an abandoned channel holds, without counting a delivery: its consumer may not have begun."""
+        tags = list(party.held.messages)
+        if tags:
+            server.run(requeue_call(party.router.consumer_name, tags, counted=False))
+            party.held.release(tags)
 
     def _revoked(self, server: Server, party: Party) -> set[str]:
         """Tags of held messages that are revoked, alone or with their group."""

@@ -59,9 +59,7 @@ class Returns:
     def requeue(self, tags: Sequence[str], *, counted: bool) -> None:
         """Put messages back behind the others. *counted*: this delivery counts among those that end in a burial."""
         if tags:
-            entries = [parse_tag(tag) for tag in tags]
-            args: list[Argument] = [self._router.consumer_name, int(counted), *[entry for _, entry in entries]]
-            self._server.run(Call(REQUEUE, [stream for stream, _ in entries], args))
+            self._server.run(requeue_call(self._router.consumer_name, tags, counted=counted))
 
     def revoke(self, tags: Sequence[str]) -> None:
         """Have messages dropped for a day, wherever they are."""
@@ -118,3 +116,10 @@ class Returns:
                 keys.append(self._router.stream(queue, notice.priority))
                 args += (queue, notice.priority)
         return Call(BURY, keys, args)
+
+
+def requeue_call(consumer_name: str, tags: Sequence[str], *, counted: bool) -> Call:
+    """The script that puts back those of *tags* that *consumer_name* holds."""
+    entries = [parse_tag(tag) for tag in tags]
+    args: list[Argument] = [consumer_name, int(counted), *[entry for _, entry in entries]]
+    return Call(REQUEUE, [stream for stream, _ in entries], args)

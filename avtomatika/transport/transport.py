@@ -93,6 +93,17 @@ class Transport(virtual.Transport):
         self.keeper.stop()
         self.server.close()
 
+    def _collect(self, connection: object) -> None:
+        """kombu gives up a connection that was lost, and asks for no word with the server."""
+        self.cycle.close()
+        if self._event_loop is not None:
+            self._event_loop.close()
+            self._event_loop = None
+        for channel in (*self._avail_channels, *self.channels):
+            channel.abandon()
+        self.keeper.retire()
+        self.server.close()
+
     def forget_channel(self, channel: StreamChannel) -> None:
         """Deliver nothing more to *channel*, which closes."""
         if self._event_loop is not None:

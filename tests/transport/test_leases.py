@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import Event
@@ -313,8 +314,9 @@ def test_the_server_knows_who_consumes_and_forgets_who_has_left(bench: Any) -> N
 
     bench.redis.client_kill_filter(_type="normal", skipme=True)
     bench.redis.client_kill_filter(_type="pubsub")
-    reading.connection.collect()
-    assert bench.redis.pubsub_channels("avt:consumer:*") == []
+    reading.connection.release()
+    other = bench.read()
+    other.drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)
 
 
 def test_its_connection_says_again_who_consumes_after_it_was_cut(bench: Any) -> None:
@@ -326,3 +328,35 @@ def test_its_connection_says_again_who_consumes_after_it_was_cut(bench: Any) -> 
     assert bench.redis.pubsub_channels("avt:consumer:*") == []
 
     reading.drain_until(lambda: bench.redis.pubsub_channels("avt:consumer:*"))
+
+
+def test_what_a_lost_connection_held_returns_after_a_lease_and_counts_no_delivery(bench: Any) -> None:
+    bench.queue()
+    bench.publish("ended", "not begun")
+    lost = bench.read()
+    lost.wait_for(2)
+    lost.connection.collect()
+    reading = bench.read()
+    began = monotonic()
+    lost.got[0].ack()
+
+    reading.wait_for(1)
+
+    assert [(message.payload, message.properties["deliveries"]) for message in reading.got] == [("not begun", 1)]
+    assert monotonic() - began > 0.8 * LEASE_SECONDS
+    assert bench.left() == 1
+
+
+def test_nothing_of_a_lost_connection_stays(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    lost = bench.read()
+    lost.wait_for(1)
+    keeper = next(each for each in threading.enumerate() if each.name == "avtomatika-keeper")
+    lost.connection.collect()
+
+    keeper.join(timeout=10)
+
+    assert not keeper.is_alive()
+    assert bench.redis.xlen("avt:q:tasks:0") == 1
+    bench.read().drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)
