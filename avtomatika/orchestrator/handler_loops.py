@@ -69,7 +69,7 @@ class HandlerLoops:
 
     def close(self) -> None:
         """Stop; what still runs is abandoned."""
-        self._threads.shutdown()
+        self._threads.close()
         for loop in (*self._loops.values(), *self._leaving):
             loop.stop()
 

@@ -157,6 +157,10 @@ class ThreadsOfLoop(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """A loop that ends says so; the others go on with these threads."""
+
+    def close(self) -> None:
+        """Run nothing more."""
         self._handler_threads.close()
 
     def grow(self) -> None:

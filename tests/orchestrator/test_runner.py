@@ -140,8 +140,14 @@ def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint()
     outcomes = collect(runner, 6)
 
     assert {outcome.owner for outcome in outcomes} == {0, 1, 2, 3, 4, "behind"}
+    [first] = runner._loops._leaving
     release.set()
     assert [outcome.returned for outcome in collect(runner, 1)] == ["blocked"]
+    runner.submit([Call("patient", lambda: asyncio.sleep(1), is_async=True, group="good")])
+    collect(runner, 1)
+    wait_until(lambda: not first.is_alive)
+    runner.submit([Call("after", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
+    assert [outcome.returned for outcome in collect(runner, 1)] == [3]
     runner.close()
 
 
