@@ -18,7 +18,7 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import JOB_FIELDS, load_job
-from .scripts import ANNOUNCE, UNFINISHED, read_all, run
+from .scripts import ANNOUNCE, UNFINISHED, read_all, read_hashes, run
 
 #: A plan that nobody announces, and of which nothing is left, is remembered so long: a web process that still has it
 #: may create jobs, and these must be known to be nobody's.
@@ -77,7 +77,7 @@ class Plans:
         job_ids = [job_id.decode() for job_id in run(self._server, Call(UNFINISHED, statuses, []))]
         for first in range(0, len(job_ids), _PAGE):
             page = job_ids[first : first + _PAGE]
-            rows = read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in page])
+            rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in page], JOB_FIELDS)
             jobs = (load_job(job_id, row) for job_id, row in zip(page, rows, strict=True))
             yield [job for job in jobs if job is not None and not job.status.is_final]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
+from redis.exceptions import RedisError
+
 from avtomatika.core.job import Job
 from avtomatika.transport import Server
 
 from .keys import Keys
 from .large import ValueCache, Values, load_values
 from .records import JOB_FIELDS, load_job, unreadable
-from .scripts import read_all
+from .scripts import read_all, read_hashes
 
 #: How often a job is read again whose large values were replaced between two reads.
 _ATTEMPTS = 5
@@ -52,8 +54,8 @@ class JobReader:
             for job in (found[job_id] for job_id in job_ids)
         ]
 
-    def _rows(self, job_ids: Sequence[str]) -> list[Sequence[bytes | None]]:
-        return read_all(self._server, [("HMGET", self._keys.job(job_id), *JOB_FIELDS) for job_id in job_ids])
+    def _rows(self, job_ids: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
+        return read_hashes(self._server, [self._keys.job(job_id) for job_id in job_ids], JOB_FIELDS)
 
     def _values(self, jobs: Sequence[Job]) -> list[Values]:
         """The large values of each of *jobs* that are still stored."""

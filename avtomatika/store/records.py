@@ -121,12 +121,15 @@ class UnreadableJob(Job):
     reason: str = ""
 
 
-def load_job(job_id: str, stored: Sequence[bytes | None], values: Values | None = None) -> Job | None:
+def load_job(job_id: str, stored: Sequence[bytes | None] | Exception, values: Values | None = None) -> Job | None:
     """The job whose hash holds *stored* (as :data:`JOB_FIELDS`), or None where there is none.
 
-    Its large values are taken from *values*; without these their places are empty, and ``large`` has their names alone.
-    A record that cannot be read becomes an :class:`UnreadableJob`, so that it does not affect other jobs.
+    *stored* is an error where something else lies under the key of the job. Its large values are taken from *values*;
+    without these their places are empty, and ``large`` has their names alone. A record that cannot be read becomes an
+    :class:`UnreadableJob`, so that it does not affect other jobs.
     """
+    if isinstance(stored, Exception):
+        return _unreadable_job(job_id, (None,) * len(JOB_FIELDS), str(stored))
     version, status, doc, init, *_ = stored
     if version is None or (status is None and doc is None and init is None):
         return None

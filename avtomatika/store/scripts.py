@@ -15,6 +15,7 @@ from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.errors import NoRoute, Unavailable
 from avtomatika.transport import Router, Server
+from avtomatika.transport.errors import is_foreign
 from avtomatika.transport.scripts import EXPECT, Call, Script
 
 from .keys import Keys
@@ -120,6 +121,18 @@ def run_all(server: Server, calls: Sequence[Call]) -> list[Any]:
     """Run many in one round trip; an answer each, or the server's error where it refused that one."""
     with server_errors():
         return server.run_all(calls) if calls else []
+
+
+def read_hashes(
+    server: Server, keys: Sequence[str], fields: Sequence[str]
+) -> list[Sequence[bytes | None] | RedisError]:
+    """*fields* of the hashes under *keys*, in one round trip; the error in place of one that is no hash."""
+    with server_errors():
+        rows = server.pipeline([("HMGET", key, *fields) for key in keys])
+        for row in rows:
+            if isinstance(row, RedisError) and not is_foreign(row):
+                raise row
+        return rows
 
 
 def read_all(server: Server, commands: Sequence[Sequence[str | int]]) -> list[Any]:

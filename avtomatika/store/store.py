@@ -233,7 +233,7 @@ class Store:
         return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
     def quarantine(self, job: UnreadableJob) -> None:
-        """Quarantine a job without a change of the record that cannot be read."""
+        """Quarantine a job without a change of the record that cannot be read; not where no job is under its key."""
         error = {"code": UnreadableRecord.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
         keys = [
@@ -242,7 +242,7 @@ class Store:
             self._keys.by_status(job.status),
             self._keys.by_status(JobStatus.QUARANTINED),
         ]
-        run(self._server, Call(QUARANTINE, keys, [job.id, job.status, dump_entry(entry)]))
+        run_all(self._server, [Call(QUARANTINE, keys, [job.id, job.status, dump_entry(entry)])])
 
     def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""

@@ -15,7 +15,7 @@ from avtomatika.transport.scripts import Call
 from .clock import ServerClock
 from .keys import Keys
 from .records import load_indexed
-from .scripts import DUE_TIMERS, EXPIRE, read_all, run, run_all, server_errors
+from .scripts import DUE_TIMERS, EXPIRE, read_all, read_hashes, run, run_all, server_errors
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ class Upkeep:
         return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
 
     def _expire(self, job_ids: Sequence[str]) -> int:
-        rows = read_all(self._server, [("HMGET", self._keys.job(job_id), "status", "init") for job_id in job_ids])
+        rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in job_ids], ("status", "init"))
         calls = []
-        for job_id, (status, init) in zip(job_ids, rows, strict=True):
+        for job_id, row in zip(job_ids, rows, strict=True):
+            status, init = (None, None) if isinstance(row, RedisError) else row
             indexes = self._keys.indexes_of(*load_indexed(status, init))
             retention, *own = self._keys.all_of(job_id)
             calls.append(Call(EXPIRE, [retention, *own, *indexes], [job_id, len(own)]))

@@ -128,3 +128,21 @@ def test_workers_with_foreign_records_hide_no_others(house: House, stored: bytes
     assert [worker.worker_id for worker in registry.workers()] == ["bad", "good"]
     assert registry.skills("bad") == ()
     registry.fleet(with_holdings=True)
+
+
+@pytest.mark.parametrize("command", [("SET", "x"), ("RPUSH", "x"), ("SADD", "x")])
+def test_what_is_no_hash_under_the_key_of_a_job_is_its_own_affair(house: House, command: tuple[str, str]) -> None:
+    bad, good = house.waiting(), house.create()
+    house.client.delete(f"avt:job:{bad.id}")
+    house.client.execute_command(command[0], f"avt:job:{bad.id}", command[1])
+
+    loaded = house.store.load_many([bad.id, good.id])
+
+    assert isinstance(loaded[0], UnreadableJob)
+    assert loaded[1] == good
+    assert {job.id for job in house.store.list_jobs(JobFilter())[0]} == {bad.id, good.id}
+    assert good.id in {job.id for page in house.store.plans.unfinished() for job in page}
+    house.store.quarantine(loaded[0])
+    house.client.zadd("avt:retention", {bad.id: 1})
+    assert house.upkeep.expire_jobs().done == 1
+    assert not house.client.exists(f"avt:job:{bad.id}")

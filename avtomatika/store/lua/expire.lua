@@ -9,8 +9,8 @@ if not due or tonumber(due) > clock[1] * 1000 + math.floor(clock[2] / 1000) then
 local own = tonumber(ARGV[2])
 expect_keys('zset', own + 2, #KEYS)
 -- The idempotency key goes with the last of its jobs. Those of a batch go in the order of their creation.
-local idempotency = redis.call('HGET', KEYS[2], 'idempotency')
-if idempotency then
+local idempotency = redis.pcall('HGET', KEYS[2], 'idempotency')
+if type(idempotency) == 'string' then
   local held, prefix = redis.call('GET', idempotency), string.sub(KEYS[2], 1, -#ARGV[1] - 1)
   local ids, is_ours, is_needed = {}, false, false
   for id in string.gmatch(held or '', '%S+') do ids[#ids + 1] = id end
