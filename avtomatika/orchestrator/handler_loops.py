@@ -24,7 +24,7 @@ class HandlerLoops:
     """Loops for one caller; *finish* is called in their threads with each call that ends."""
 
     def __init__(self, finish: Callable[[Call, Outcome], None], *, threads: int) -> None:
-        self._finish_call = finish
+        self._finish = finish
         self._threads = ThreadsOfLoop(at_most=threads)
         self._loops: dict[str, HandlerLoop] = {}
         #: Blueprints whose handlers have blocked the shared loop.
@@ -39,6 +39,8 @@ class HandlerLoops:
     def abandoned(self) -> int:
         """How many handlers, threads and loops were given up and still run."""
         self._abandoned = [loop for loop in self._abandoned if loop.is_alive]
+        if self._cancelled:
+            self._cancelled &= {call for loop in (*self._loops.values(), *self._leaving) for call in loop.begun}
         return len(self._abandoned) + len(self._cancelled) + self._threads.abandoned
 
     def add(self, calls: Sequence[Call]) -> None:
@@ -72,10 +74,6 @@ class HandlerLoops:
         self._threads.close()
         for loop in (*self._loops.values(), *self._leaving):
             loop.stop()
-
-    def _finish(self, call: Call, outcome: Outcome) -> None:
-        self._cancelled.discard(call)
-        self._finish_call(call, outcome)
 
     def _cancel(self, loop: HandlerLoop, calls: Sequence[Call]) -> Iterator[tuple[Call, None]]:
         late = [call for call in calls if call not in self._cancelled]

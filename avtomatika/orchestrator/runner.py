@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _GROW_AFTER_SECONDS = 0.005
 #: How often calls are held against their time limit.
 _WATCH_SECONDS = 0.25
-#: A longer time between two looks was a pause of the caller or of the process: it counts for no handler.
+#: What is longer between two looks was a pause of the caller or of the process: that part counts for no handler.
 _PAUSE_SECONDS = 2.0
 #: With so many handlers that were given up and run on the process should be replaced.
 _MOST_ABANDONED = 16
@@ -106,7 +106,7 @@ class Runner:
 
     def _give_up_late_calls(self) -> None:
         now = monotonic()
-        if (pause := now - self._watched) > _PAUSE_SECONDS:
+        if (pause := now - self._watched - _PAUSE_SECONDS) > 0:
             for call in self._outstanding:
                 call.forgive(pause)
         self._watched = now

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -177,6 +178,23 @@ def test_a_thread_that_an_async_handler_waits_for_is_given_up_with_it() -> None:
     runner.submit([Call("good", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
     assert [outcome.returned for outcome in collect(runner, 1)] == [3]
     release.set()
+    runner.close()
+
+
+def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() -> None:
+    runner, release = Runner(timeout_seconds=0.3), threading.Event()
+
+    async def refuse() -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    runner.submit([Call("refuses", refuse, is_async=True), Call("waits", lambda: asyncio.sleep(60), is_async=True)])
+
+    assert [late(outcome) for outcome in collect(runner, 2)] == [True, True]
+    wait_until(lambda: runner.abandoned == 1)
+    release.set()
+    wait_until(lambda: runner.abandoned == 0)
     runner.close()
 
 
