@@ -6,6 +6,7 @@ Decides; sends nothing. Time is what the caller says it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.schemas.wire import WebhookMessage
@@ -18,6 +19,8 @@ _AT_A_TIME = 4
 _AWAY_AFTER = 3
 #: 5 s, 10 s ... an hour: 32 attempts in a day.
 _ATTEMPTS = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=3600, jitter=0.2)
+#: Failing receivers that are remembered.
+_MOST_KNOWN = 10_000
 #: Between two looks at one that is away.
 _LOOKS = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=300, jitter=0)
 #: Before a webhook that met a busy receiver comes again.
@@ -62,6 +65,14 @@ class Receivers:
         if receiver.is_away:
             receiver.closed_until = now + _seconds(_LOOKS, receiver.failures - _AWAY_AFTER + 1, origin)
         elif not receiver.in_flight and not receiver.failures:
+            del self._known[origin]
+        if len(self._known) > _MOST_KNOWN:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget the tenth that failed first: clients choose the addresses, so there may be any number of them."""
+        idle = (origin for origin, receiver in self._known.items() if not receiver.in_flight)
+        for origin in list(islice(idle, _MOST_KNOWN // 10)):
             del self._known[origin]
 
 

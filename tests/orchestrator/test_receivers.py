@@ -139,3 +139,14 @@ def test_a_receiver_in_python_knows_what_is_genuine(secret: str) -> None:
     assert not is_genuine(as_they_come, body, secret="another", now_seconds=1200)
     assert not is_genuine(as_they_come, body, secret=secret, now_seconds=1400)
     assert not is_genuine({}, body, secret=secret, now_seconds=1200)
+
+
+def test_addresses_that_clients_make_up_do_not_gather() -> None:
+    receivers = Receivers()
+
+    for number in range(25_000):
+        receivers.begin(f"https://{number}.example", HOOK, now=0)
+        receivers.ended(f"https://{number}.example", was_away=True, now=0)
+
+    assert 9_000 <= len(receivers) <= 10_000
+    assert receivers.begin("https://24999.example", HOOK, now=0) is None
