@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +31,19 @@ def test_readiness_names_the_level_of_persistence(anybody: FlaskClient) -> None:
     assert ready["server"]
     assert ready["eviction"] == "noeviction"
     assert ready["warnings"] == []
+
+
+def test_readiness_names_a_file_with_tokens_that_is_not_in_effect(
+    store: Store, declare: Callable[[], None], tmp_path: Path
+) -> None:
+    path, times = tmp_path / "clients.toml", count()
+    path.write_text('[alice]\ntoken = "token-of-alice-in-tests"\n')
+    path.chmod(0o600)
+    clients = Clients(path=path, clock=lambda: float(next(times)))
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare)
+    path.write_text("")
+
+    assert app.test_client().get("/readyz").json["warnings"] == ["clients.toml"]
 
 
 class Away:
