@@ -9,7 +9,7 @@ from enum import StrEnum
 import orjson
 from redis.exceptions import RedisError
 
-from avtomatika.core.job import Branches, Job, JobStatus, branch_of
+from avtomatika.core.job import Branches, Job, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
@@ -80,27 +80,6 @@ class CommitReply:
     def is_written(self) -> bool:
         """Whether the step is committed, by this call or by one before it."""
         return self.answer in (Answer.OK, Answer.DUP)
-
-
-class TooLarge(Exception):
-    """A step after which its job, or one that it creates, would hold more than it may."""
-
-    def __init__(self, job: Job, size: int, limit: int) -> None:
-        super().__init__(
-            f"state {job.current_state!r}: the data of the job would be {size} bytes of JSON, but MAX_JOB_BYTES={limit}"
-        )
-
-
-def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
-    """The record of the job after *commit*. Raises TooLarge, but for a job that ends because it was too large."""
-    job = commit.step.job
-    doc = dump_doc(job, version=commit.before.version + 1)
-    initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
-    if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
-        raise TooLarge(job, doc.size + initial, max_bytes)
-    if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
-        raise TooLarge(job, size, max_bytes)
-    return doc
 
 
 def commit_call(

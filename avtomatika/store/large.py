@@ -51,6 +51,8 @@ def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
         text = orjson.dumps(record)
         if len(text) <= _WHOLE_BYTES:
             return Dump(text)
+    if any(value is None for value, _ in known.values()):
+        raise ValueError("the job was read without its large values: a step of it would lose them")
     names = {id(value): name for name, (value, _) in known.items()}
     found, new, own = dict(known), dict[str, bytes](), _with_own_holders(record)
     references = _replace(own, names, found)

@@ -10,10 +10,9 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Pause, RecordedEntry
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
 from avtomatika.core.moves import end
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.standing import Standing
 from avtomatika.core.step import SendEvent
 from avtomatika.core.succession import plan_name
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, UnreadableRecord
@@ -21,46 +20,42 @@ from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Outgoing, Router, Server
 from avtomatika.transport.scripts import Call
 
-from . import standing
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
 from .commit import Commit, CommitReply
 from .creation import Created, NewJob, Quota, create_call, first_step
-from .entries import dump_entry, load_entry, load_note
+from .entries import dump_entry
 from .ids import new_job_id
 from .inquiry import Inquiry
 from .keyring import Keyring
 from .keys import Keys
 from .large import MAX_JOB_BYTES
-from .listing import list_ids
 from .logins import Logins
 from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
+from .queries import JobQueries
 from .queues import Queues
-from .reader import JobReader
-from .records import JobFilter, UnreadableJob
+from .records import UnreadableJob
 from .registry import IsAuthorized, Registry, everybody
 from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .signals import (
     REFUSALS,
     SENT,
     Wish,
-    approval_of,
     check_decided,
     decide_call,
     new_decision,
     new_signal,
     signal_call,
-    too_late,
 )
 from .traffic import TrafficRecords
 from .writer import JobWriter
 
 
-class Store:
+class Store(JobQueries):
     """Jobs of one orchestrator group on one server. Threads may share it."""
 
     def __init__(
@@ -80,13 +75,11 @@ class Store:
         """Without a *keyring* the group's secret is the one that the server keeps. *is_authorized* tells which workers,
         by id, are not revoked. The data of a job are at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*."""
-        self._server = server
+        super().__init__(server, Keys(prefix), cache_bytes=cache_bytes)
         self.keyring = keyring or Keyring(server, prefix=prefix)
         self._router = router
-        self._keys = Keys(prefix)
         self._group = group
         self._max_job_bytes = max_job_bytes
-        self._jobs = JobReader(server, self._keys, cache_bytes=cache_bytes)
         self._memory = ServerMemory(server)
         self.clock = ServerClock(server)
         self._writer = JobWriter(
@@ -265,73 +258,6 @@ class Store:
     def note(self, job_id: str, note: Json) -> None:
         """Keep a note beside the history of a job, if there is one."""
         run(self._server, note_call(self._keys, job_id, note))
-
-    # ------------------------------------------------------------ read
-
-    def load(self, job_id: str) -> Job | None:
-        """The job as it stands, or None. Raises UnreadableRecord."""
-        [job] = self.load_many([job_id])
-        if isinstance(job, UnreadableJob):
-            raise UnreadableRecord(job_id, job.reason)
-        return job
-
-    def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
-        return self._jobs.jobs(job_ids)
-
-    def approval(self, job: Job, token: str | None = None) -> Pause:
-        """What *job* asks; with a *token* that of no other approval. Raises Conflict, saying who decided it if so."""
-        asked = approval_of(job)
-        if asked is None or asked.token != (token or asked.token):
-            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
-            raise too_late(job, token, (decided or b"").decode())
-        return asked
-
-    def list_jobs(self, wanted: JobFilter, *, with_data: bool = False) -> tuple[list[Job], str | None]:
-        """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
-
-        A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
-        the limit, or none, before the end. Without *with_data* large values of their data are omitted. Some jobs may be
-        an :class:`UnreadableJob`.
-        """
-        ids, cursor = list_ids(self._server, self._keys, wanted)
-        found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
-        return [job for job in found if job is not None and wanted.matches(job)], cursor
-
-    def count(self, status: str) -> int:
-        """How many jobs have *status*."""
-        return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
-
-    def version(self, job_id: str) -> int | None:
-        """The version alone: cheap to ask often."""
-        [version] = read_all(self._server, [("HGET", self._keys.job(job_id), "v")])
-        return None if version is None else int(version)
-
-    def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
-        """Entries with ``seq > after``, oldest first, and the ``after`` of the next page (None where it ends)."""
-        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job_id), after, after + limit)])
-        entries = [load_entry(after + place, row) for place, row in enumerate(rows[:limit], start=1)]
-        return entries, after + limit if len(rows) > limit else None
-
-    def notes(self, job_id: str) -> list[dict[str, Any]]:
-        """What was ignored, newest first, at most 100."""
-        [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
-        return [load_note(row) for row in rows]
-
-    def standing(self, job: Job) -> Standing:
-        """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
-        return self.standings([job])[0]
-
-    def standings(self, jobs: Sequence[Job]) -> list[Standing]:
-        """As :meth:`standing`, of several jobs in one round trip."""
-        commands = [standing.commands(job, self._keys) for job in jobs]
-        rows = iter(read_all(self._server, list(chain(*commands))))
-        return [standing.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
-
-    def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Who has begun with each of *tasks* (job id, task id), where somebody has."""
-        rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
-        return [None if row is None else row.decode() for row in rows]
 
     def step_message(self, routing_key: str, event: Event) -> Outgoing:
         """*event* as the message that a commit would send to *routing_key*."""

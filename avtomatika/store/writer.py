@@ -5,16 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from avtomatika import transport
+from avtomatika.core.job import Job, JobStatus
 from avtomatika.transport import Router, Server
 from avtomatika.transport.scripts import Call
 
 from .cleanups import CleanupTimes
 from .clock import ServerClock
-from .commit import Answer, Commit, CommitReply, TooLarge, commit_call, dump_step, read_reply
+from .commit import Answer, Commit, CommitReply, commit_call, read_reply
 from .keyring import Keyring
 from .keys import Keys
-from .large import Dump, ValueCache
+from .large import Dump, ValueCache, is_initial
+from .records import dump_doc, dump_init
 from .scripts import run_all, server_errors
+
+
+class TooLarge(Exception):
+    """A step after which its job, or one that it creates, would hold more than it may."""
+
+    def __init__(self, job: Job, size: int, limit: int) -> None:
+        super().__init__(
+            f"state {job.current_state!r}: the data of the job would be {size} bytes of JSON, but MAX_JOB_BYTES={limit}"
+        )
+
+
+def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
+    """The record of the job after *commit*. Raises TooLarge, but for a job that ends because it was too large."""
+    job = commit.step.job
+    doc = dump_doc(job, version=commit.before.version + 1)
+    initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
+    if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
+        raise TooLarge(job, doc.size + initial, max_bytes)
+    if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
+        raise TooLarge(job, size, max_bytes)
+    return doc
 
 
 class JobWriter:

@@ -12,6 +12,7 @@ from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequest, UnreadableRecord
 from avtomatika.store import Answer, Commit, JobFilter, NewJob, Store, UnreadableJob
 from avtomatika.store.large import ValueCache
+from avtomatika.store.records import dump_doc
 
 from .conftest import House, bp, cause, dispatch, result_of
 
@@ -164,3 +165,11 @@ def test_a_cache_forgets_what_was_not_used_for_longest() -> None:
     cache.add("j", {"c": ("C", 40), "d": ("D", 101)})
 
     assert [cache.get("j", name) for name in "abcd"] == [("A", 40), None, ("C", 40), None]
+
+
+def test_a_job_that_was_read_without_its_values_is_not_committed(house: House) -> None:
+    grow(house, house.waiting(), {"a": BIG})
+    [job], _ = house.store.list_jobs(JobFilter())
+
+    with pytest.raises(ValueError, match="without its large values"):
+        dump_doc(job)
