@@ -21,7 +21,6 @@ _NUMBERS = (
     "sweep_interval_seconds",
     "socket_timeout",
     "socket_connect_timeout",
-    "health_check_interval",
     *_WHOLE,
 )
 
@@ -66,6 +65,9 @@ class Options:
                 raise ValueError(f"transport option {name} must be a number above 0, not {value!r}")
             if name in _WHOLE and value != int(value):
                 raise ValueError(f"transport option {name} must be a whole number, not {value!r}")
+        interval = self.health_check_interval
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 <= interval < inf:
+            raise ValueError(f"transport option health_check_interval must be a number from 0 on, not {interval!r}")
         if not isinstance(self.global_keyprefix, str):
             raise ValueError(f"transport option global_keyprefix must be text, not {self.global_keyprefix!r}")
 

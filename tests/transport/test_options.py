@@ -22,6 +22,7 @@ from avtomatika.transport.options import Options
         ("max_message_bytes", True),
         ("fanout_length", float("nan")),
         ("global_keyprefix", 5),
+        ("health_check_interval", -1),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name: str, value: Any) -> None:
@@ -34,7 +35,9 @@ def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name: str, v
 
 
 def test_options_of_other_transports_are_left_alone() -> None:
-    options = Options.read({"visibility_timeout": 3600, "global_keyprefix": "shop:", "lease_seconds": 5})
+    options = Options.read(
+        {"priority_steps": [0, 3], "health_check_interval": 0, "global_keyprefix": "shop:", "lease_seconds": 5}
+    )
 
     assert (options.prefix, options.lease_seconds) == ("shop:", 5)
 
