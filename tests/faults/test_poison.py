@@ -20,17 +20,21 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize(
-    ("victim", "code", "words"),
+    ("victim", "pool", "code", "words"),
     [
-        ("worker", "PERMANENT_ERROR", "the process of the skill ended with exit code 66, where it was alone"),
-        ("orchestrator", "DEAD_LETTER", "max_deliveries, after 5 deliveries"),
+        ("worker", "thread", "PERMANENT_ERROR", "the process of the skill ended with exit code 66, where it was alone"),
+        ("worker", "process", "TRANSIENT_ERROR", "the process of the skill ended with exit code 66"),
+        ("orchestrator", "process", "DEAD_LETTER", "max_deliveries, after 5 deliveries"),
     ],
 )
 def test_a_poisonous_job_is_quarantined_and_the_others_finish(
-    make_server: Callable[..., Any], tmp_path: Path, victim: str, code: str, words: str
+    make_server: Callable[..., Any], tmp_path: Path, victim: str, pool: str, code: str, words: str
 ) -> None:
     server = make_server()
-    with Troop(server.url, tmp_path, blueprint="poison") as troop, closing(Store.connect(server.url)) as store:
+    with (
+        Troop(server.url, tmp_path, blueprint="poison", WORKER_POOL=pool) as troop,
+        closing(Store.connect(server.url)) as store,
+    ):
         client = ApiClient(troop.base_url, troop.token)
         well = [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
         ill = client.submit("poison", {"kills": victim})

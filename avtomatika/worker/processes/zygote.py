@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import select
 import signal
@@ -109,6 +110,7 @@ class _Nest:
 
     def serve(self) -> NoReturn:
         try:
+            gc.freeze()  # the collector of a child writes to no memory that it shares
             self._wakes, self._waked = os.pipe()
             for end in (self._wakes, self._waked):
                 os.set_blocking(end, False)
