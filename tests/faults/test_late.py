@@ -1,0 +1,57 @@
+"""Workers that are stopped, killed and started while tasks take too long: none begins after its job has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+
+from avtomatika.client import ApiClient
+
+from .transport.scale import SCALE
+from .troop import Troop
+
+ROUNDS = 4 * SCALE
+#: Of the clock of history entries, and between a decision and its commit.
+CLOCK_SECONDS = 0.5
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 + 30 * ROUNDS)]
+
+
+@pytest.mark.parametrize("link", ["broker", "http"])
+def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any], tmp_path: Path, link: str) -> None:
+    server, begun = make_server(), tmp_path / "begun.log"
+    begun.touch()
+    environment = {"BEGUN_LOG": str(begun), "WORKER_TOKEN": "worker-token-of-the-storm"}
+    environment |= {"WORKER_CONCURRENCY": "4", "WORKER_DRAIN_TIMEOUT": "0.2", "WORKER_KILL_AFTER": "0.5"}
+    with Troop(server.url, tmp_path, blueprint="late", **environment) as troop:
+        own = {"ORCHESTRATOR_URL": troop.base_url} if link == "http" else {}
+        client = ApiClient(troop.base_url, troop.token)
+        late: list[str] = []
+        for number in range(ROUNDS):
+            late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5}) for _ in range(3)]
+            sleep(1)  # some tasks are over when it stops, some are not
+            if number % 2:
+                troop.kill("worker")
+            else:
+                troop.stop("worker")
+            troop.start("worker", **own)
+        ends = {client.wait(job_id, timeout_seconds=60)["status"] for job_id in late}
+        troop.stop("worker")
+        troop.start("worker", **own)
+        follower = client.submit("late", {"skill": "end", "result_timeout": 30})
+        assert client.wait(follower, timeout_seconds=60)["status"] == "finished"
+        ended_at = {job_id: _ended_at(client, job_id) for job_id in late}
+
+    rows = [line.split() for line in begun.read_text().splitlines()]
+    assert ends == {"failed"}
+    assert rows, "no task has begun"
+    assert [job_id for job_id, at in rows if float(at) > ended_at[job_id] + CLOCK_SECONDS] == []
+
+
+def _ended_at(client: ApiClient, job_id: str) -> float:
+    return datetime.fromisoformat(client.history(job_id)["events"][-1]["timestamp"]).timestamp()
