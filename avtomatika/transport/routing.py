@@ -112,6 +112,8 @@ class Router:
 
     def _open(self, queue: str, level: int) -> str:
         self._make_known(queue, str(level))
+        if len(self._streams) >= _CACHE_SIZE:  # queues of single callers come and go
+            self._streams.clear()
         key = self._streams[queue, level] = self.keys.stream(queue, level)
         return key
 
