@@ -143,6 +143,16 @@ class UnreadableRecord(AvtomatikaError):
 # ---------------------------------------------------------------- what is away or full
 
 
+class TooManyRequests(AvtomatikaError):
+    """The client uses all of its share; asking again later may work."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class Unavailable(AvtomatikaError):
     """Something we stand on does not answer; asking again later may work."""
 

@@ -47,8 +47,10 @@ class Settings:
     blueprints: str = "blueprints/"
     port: int = 8080
     job_ttl_seconds: int = 604_800
-    web_threads: int = 256
     trusted_proxies: int = 0
+    redis_max_connections: int = 6
+    web_max_waiting: int = 4000
+    web_client_share: float = 0.5
     job_max_retries: int = 3
     max_job_bytes: int = 8 * 1024 * 1024
     max_transitions_per_job: int = 100
@@ -85,7 +87,9 @@ class Settings:
             "port": _value(env.int, "API_PORT", check=_port) or _value(env.int, "PORT", check=_port),
             "job_ttl_seconds": _value(env.int, "JOB_TTL_SECONDS", check=_at_least_one),
             "trusted_proxies": _value(env.int, "TRUSTED_PROXIES", check=_not_negative),
-            "web_threads": _value(env.int, "WEB_THREADS", check=_at_least_one),
+            "redis_max_connections": _value(env.int, "REDIS_MAX_CONNECTIONS", check=_enough_connections),
+            "web_max_waiting": _value(env.int, "WEB_MAX_WAITING", check=_at_least_one),
+            "web_client_share": _value(env.float, "WEB_CLIENT_SHARE", check=_share),
             "job_max_retries": _value(env.int, "JOB_MAX_RETRIES", check=_not_negative),
             "max_job_bytes": _value(env.int, "MAX_JOB_BYTES", check=_at_least_one),
             "max_transitions_per_job": _value(env.int, "MAX_TRANSITIONS_PER_JOB", check=_at_least_one),
@@ -141,6 +145,8 @@ class Settings:
 
 _port = validate.Range(min=1, max=65_535)
 _at_least_one = validate.Range(min=1)
+_enough_connections = validate.Range(min=3)
+_share = validate.Range(min=0, min_inclusive=False, max=1)
 _not_negative = validate.Range(min=0)
 _positive = validate.Range(min=0, min_inclusive=False)
 

@@ -142,7 +142,9 @@ def _attached(
     """An orchestrator that is connected, with what works beside it; *stack* ends all that. Raises Unavailable."""
     url, objects = str(settings.redis_url), _objects()
     cleanup = cleanup_rules(objects)
-    connection = stack.enter_context(broker.connect(url, **settings.delivery))
+    connection = stack.enter_context(
+        broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
+    )
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
     intake = stack.enter_context(closing(broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
     server, router = intake.channel.server, intake.channel.router

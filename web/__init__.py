@@ -2,3 +2,6 @@
 
 Flask's own Blueprints are called routes here.
 """
+
+#: Where an app keeps its :class:`.site.Site`.
+EXTENSION = "avtomatika"

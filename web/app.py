@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from threading import BoundedSemaphore
 from typing import Any
 
 import orjson
@@ -20,7 +19,7 @@ from avtomatika.schemas.api_problems import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
-from . import approval_page, dashboard, docs, health
+from . import EXTENSION, approval_page, dashboard, docs, health
 from .access import guard
 from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, workers
 from .api.creation import creation_routes, unknown_endpoint
@@ -28,11 +27,11 @@ from .body import MAX_BYTES
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .problems import register_problems
 from .routes import Routes, refuse_repeated_parameters
-from .site import EXTENSION, Site
+from .site import Site
 from .throttling import FailureThrottle
+from .waiting import HeldRequests
+from .watching import JobWatcher
 
-#: Threads that held requests leave free for all others.
-FREE_THREADS = 16
 #: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
 #: tokens of workers, the page of approvals for a link, and the dashboard for a session.
 PUBLIC_ROUTES = frozenset(
@@ -58,15 +57,16 @@ def create_app(
     plans: Iterable[Plan],
     clients: Clients,
     declare: Callable[[], None],
-    web_threads: int = 256,
     trusted_proxies: int = 0,
+    held: HeldRequests | None = None,
     gateway: Gateway | None = None,
     job_files: JobFiles | None = None,
 ) -> Flask:
     """The app of one process; workers come in over HTTP where there is a *gateway*, clients get files by *job_files*.
 
-    *declare* makes the plans known to the broker; it is called when a job is created that leads nowhere. The last
-    *trusted_proxies* addresses of ``X-Forwarded-For`` are believed.
+    *held* bounds the requests that wait for something. *declare* makes the plans known to the broker; it is called when
+    a job is created that leads nowhere. The last *trusted_proxies* addresses of ``X-Forwarded-For`` are
+    believed.
     Raises BlueprintError where two plans have one name or one endpoint.
     """
     by_name = _by_name(plans)
@@ -80,9 +80,10 @@ def create_app(
         plans=by_name,
         clients=clients,
         declare=declare,
-        waits=BoundedSemaphore(max(1, web_threads - FREE_THREADS)),
         throttle=FailureThrottle(app),
         workers=None if gateway is None else gateway.workers,
+        held=HeldRequests() if held is None else held,
+        watcher=JobWatcher(store),
         files=job_files,
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))

@@ -25,6 +25,7 @@ from avtomatika.errors import (
     QuotaExceeded,
     SettingsError,
     TooManyAttempts,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     UnreadableRecord,
@@ -45,6 +46,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
     TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
     UnreadableRecord: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -114,7 +116,7 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
     match error:
         case Unauthorized():
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
-        case Unavailable() | TooManyAttempts():
+        case Unavailable() | TooManyAttempts() | TooManyRequests():
             return {"Retry-After": str(error.retry_after_seconds)}
         case QuotaExceeded():
             return {"Retry-After": str(max(1, round((error.renews - site().store.clock.now()).total_seconds())))}

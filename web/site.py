@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import BoundedSemaphore
 
 from flask import current_app
 
@@ -14,25 +13,27 @@ from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Queues, Store
 from avtomatika.tokens import Clients, Workers
 
+from . import EXTENSION
 from .throttling import FailureThrottle
-
-#: Where an app keeps its Site.
-EXTENSION = "avtomatika"
+from .waiting import HeldRequests
+from .watching import JobWatcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """*plans* are by blueprint name.
 
-    *declare* makes their routes known to the broker once more; *waits* are the requests that may be held at a time.
+    *declare* makes their routes known to the broker once more; *watcher* wakes requests that are *held* until a job
+    changes.
     """
 
     store: Store
     plans: Mapping[str, Plan]
     clients: Clients
     declare: Callable[[], None]
-    waits: BoundedSemaphore
     throttle: FailureThrottle
+    held: HeldRequests
+    watcher: JobWatcher
     workers: Workers | None = None
     files: JobFiles | None = None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from functools import partial
 
 from dotenv import load_dotenv
 from flask import Flask
@@ -19,11 +19,12 @@ from avtomatika.files.job_files import JobFiles
 from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.store import HeldTasks, Keyring, Registry, Sessions, Store
+from avtomatika.store import HeldTasks, Registry, Server, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
 from .gateway import Gateway, OwnQueues, Polls
+from .waiting import HeldRequests
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ def create() -> Flask:
     url, clients = settings.redis_url, _clients(settings)
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
-    registry = Registry.connect(url)
-    workers = _workers(settings, registry)
-    store = Store.connect(
-        url,
+    # All parts share these connections; one more renews the leases of the gateway.
+    server = Server.connect(url, max_connections=settings.redis_max_connections - 1)
+    workers = _workers(settings, Registry(server))
+    store = Store.using(
+        server,
         secret=settings.group_secret,
         group=settings.group,
         job_ttl_seconds=settings.job_ttl_seconds,
@@ -52,7 +54,7 @@ def create() -> Flask:
     )
 
     def declare() -> None:
-        with broker.connect(url) as connection:
+        with broker.connect(url, server=server) as connection:
             broker.declare(connection, plans)
 
     return create_app(
@@ -60,9 +62,9 @@ def create() -> Flask:
         plans=plans,
         clients=clients,
         declare=declare,
-        web_threads=settings.web_threads,
+        held=HeldRequests(settings.web_max_waiting, client_share=settings.web_client_share),
         trusted_proxies=settings.trusted_proxies,
-        gateway=_gateway(settings, url, store.keyring, registry, workers),
+        gateway=_gateway(settings, url, server, store, workers),
         job_files=_job_files(settings),
     )
 
@@ -80,18 +82,16 @@ def _workers(settings: Settings, registry: Registry) -> Workers:
     return workers
 
 
-def _gateway(settings: Settings, url: str, keyring: Keyring, registry: Registry, workers: Workers) -> Gateway:
-    held = HeldTasks.connect(url)
+def _gateway(settings: Settings, url: str, server: Server, store: Store, workers: Workers) -> Gateway:
+    held, keyring = HeldTasks(server), store.keyring
 
-    def connect() -> Any:
-        return broker.connect(url, **settings.delivery)
-
+    connect = partial(broker.connect, url, server=server, **settings.delivery)
     return Gateway(
         workers=workers,
-        registry=registry,
+        registry=store.registry,
         held=held,
         keyring=keyring,
-        sessions=Sessions.connect(url),
+        sessions=Sessions(server),
         polls=Polls(connect=connect, held=held, keyring=keyring),
         own_queues=OwnQueues(connect),
         group=settings.group,

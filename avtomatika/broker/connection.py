@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRoute, is_passing
+from avtomatika.transport import NoRoute, Server, is_passing
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
@@ -24,8 +24,13 @@ def connect(
     max_deliveries: int = 5,
     max_dead_letters: int = 1000,
     dead_letter_seconds: float = 30 * 24 * 3600,
+    max_connections: int | None = None,
+    server: Server | None = None,
 ) -> Connection:
     """A connection to the broker at *url*; nothing is sent yet.
+
+    It opens at most *max_connections*, and one more that renews leases; with a *server* it shares the connections of
+    that.
 
     Beside ``redis``, ``rediss`` and ``unix`` there is ``sentinel://host[:port][;host...]/db?master_name=name``.
     Raises ValueError for a scheme that we have no transport for.
@@ -43,6 +48,8 @@ def connect(
         "max_deliveries": max_deliveries,
         "max_dead_letters": max_dead_letters,
         "dead_letter_seconds": dead_letter_seconds,
+        "max_connections": max_connections,
+        "server": server,
         "max_retries": 1,  # of connecting, within one call of kombu's; who calls decides on more
         "interval_start": 0,
     }

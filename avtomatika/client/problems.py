@@ -14,6 +14,7 @@ from avtomatika.errors import (
     InvalidRequest,
     NotFound,
     QuotaExceeded,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
@@ -41,6 +42,8 @@ def error_of(response: requests.Response, path: str) -> AvtomatikaError:
             renews = datetime.fromisoformat(str(problem["renews_at"]))
             created, limit = int(problem.get("created", 0)), int(problem.get("limit", 0))
             return QuotaExceeded(limit=limit, created=created, asked=1, renews=renews)
+        case 429:
+            return TooManyRequests(detail, retry_after_seconds=_retry_after_seconds(response))
         case status if status in _TOO_BAD:
             return InvalidRequest(detail, fields=problem.get("errors"))
         case status if status in _AWAY:

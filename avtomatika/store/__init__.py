@@ -1,10 +1,13 @@
 """Jobs, history and timers on Redis: every change of a job is one Lua script."""
 
+from avtomatika.transport import Server
+
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches
 from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
 from .data import StoredData
 from .diagnosis import Finding, State, diagnose
+from .glances import Glance
 from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .logins import Logins
@@ -29,6 +32,7 @@ __all__ = [
     "Created",
     "Finding",
     "FinishedBranch",
+    "Glance",
     "HandOver",
     "HeldTask",
     "HeldTasks",
@@ -43,6 +47,7 @@ __all__ = [
     "Queues",
     "Refreshed",
     "Registry",
+    "Server",
     "ServerInfo",
     "Session",
     "Sessions",

@@ -16,7 +16,7 @@ from .entries import load_entry, load_note
 from .keys import Keys
 from .listing import list_ids
 from .reader import JobReader
-from .records import JobFilter, UnreadableJob, number
+from .records import JobFilter, UnreadableJob
 from .scripts import read_all
 from .signals import approval_of, too_late
 
@@ -62,11 +62,6 @@ class JobQueries:
     def count(self, status: str) -> int:
         """How many jobs have *status*."""
         return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
-
-    def version(self, job_id: str) -> int | None:
-        """The version alone: cheap to ask often."""
-        [version] = read_all(self._server, [("HGET", self._keys.job(job_id), "v")])
-        return None if version is None else number(version)
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
         """Entries with ``seq > after``, oldest first, and the ``after`` of the next page (None where it ends)."""

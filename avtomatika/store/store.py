@@ -26,6 +26,7 @@ from .clock import ServerClock
 from .commit import Commit, CommitReply
 from .creation import Created, NewJob, Quota, create_call, first_step
 from .entries import dump_entry
+from .glances import Glances
 from .ids import new_job_id
 from .inquiry import Inquiry
 from .keyring import Keyring
@@ -99,16 +100,18 @@ class Store(JobQueries):
         self.logins = Logins(server, self._keys)
         self.inquiry = Inquiry(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
+        self.glances = Glances(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
-    def connect(cls, url: str, *, secret: GroupSecret | None = None, group: str = "g0", **options: Any) -> Store:
-        """A store with connections of its own, for those who create and read; nothing is sent yet.
+    def connect(cls, url: str, **options: Any) -> Store:
+        """:meth:`using` connections of its own; nothing is sent yet."""
+        return cls.using(Server.connect(url), **options)
 
-        *options* are those of the class.
-        """
-        server = Server.connect(url)
-        return cls(server, Router(server), keyring=Keyring(server, secret), group=group, **options)
+    @classmethod
+    def using(cls, server: Server, *, secret: GroupSecret | None = None, **options: Any) -> Store:
+        """A store on connections that may be shared, for those who create and read; *options* are the constructor's."""
+        return cls(server, Router(server), keyring=Keyring(server, secret), **options)
 
     # ------------------------------------------------------------ write
 

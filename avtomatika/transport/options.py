@@ -47,6 +47,8 @@ class Options:
     client_name: str | None = None
     #: Connections to the server; one more renews leases.
     max_connections: int = MAX_CONNECTIONS
+    #: A :class:`.server.Server` whose connections are used instead of own ones, and stay open.
+    server: Any = None
     max_message_bytes: int = 4 * 1024 * 1024
     #: How many messages of a fanout exchange are kept for those that lag behind.
     fanout_length: int = 1000

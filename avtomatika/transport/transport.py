@@ -59,7 +59,7 @@ class Transport(virtual.Transport):
         self._url = _url_of(client)
         self._tls = client.ssl
         self._credential_provider = client.credential_provider
-        self.server = self._connect()
+        self.server: Server = self.options.server or self._connect()
         self.keeper = Keeper(self._connect_keeper, lease_seconds=self.options.lease_seconds)
         #: Exchanges that were declared here, and their types.
         self.exchanges: dict[str, str] = {}
@@ -91,7 +91,8 @@ class Transport(virtual.Transport):
             self._event_loop.close()
             self._event_loop = None
         self.keeper.stop()
-        self.server.close()
+        if self.server is not self.options.server:
+            self.server.close()
 
     def _collect(self, connection: object) -> None:
         """kombu gives up a connection that was lost, and asks for no word with the server."""

@@ -151,11 +151,10 @@ def test_a_cancel_that_came_too_late_is_a_conflict(
 ) -> None:
     job_id = created_id(alice, initial_data={"quality": "low"})
 
-    def ends_before(*_: object, **__: object) -> bool:
+    def ends_before(*_: object) -> None:
         move(GoTo("encode"), GoTo("publish"), End("done"))
-        return True
 
-    monkeypatch.setattr("avtomatika.web.api.control.changed", ends_before)
+    monkeypatch.setattr("avtomatika.web.api.control.hold", ends_before)
 
     body = problem(alice.post(f"/api/v1/jobs/{job_id}/cancel"), 409, "conflict")
 

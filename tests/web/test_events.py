@@ -17,6 +17,7 @@ from avtomatika.schemas.wire import Progress
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
+from avtomatika.web.waiting import HeldRequests
 
 from .conftest import PLANS, created_id, problem
 
@@ -116,7 +117,7 @@ def test_somebody_elses_job_is_unknown(alice: FlaskClient, bob: FlaskClient) -> 
 def test_where_no_place_is_left_it_says_so_and_a_closed_stream_leaves_its_place(
     store: Store, clients: Clients, declare: Callable[[], None]
 ) -> None:
-    app: Flask = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=17)
+    app: Flask = create_app(store=store, plans=PLANS, clients=clients, declare=declare, held=HeldRequests(1))
     alice = app.test_client()
     alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(alice)
@@ -133,7 +134,7 @@ def test_where_no_place_is_left_it_says_so_and_a_closed_stream_leaves_its_place(
 def test_a_client_that_never_reads_leaves_its_place(
     store: Store, clients: Clients, declare: Callable[[], None]
 ) -> None:
-    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=17)
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, held=HeldRequests(1))
     alice = app.test_client()
     alice.environ_base["HTTP_X_CLIENT_TOKEN"] = "token-of-alice-in-tests"
     job_id = created_id(alice)

@@ -25,6 +25,7 @@ from avtomatika.store import HeldTasks, Registry, Sessions, Store
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
 from avtomatika.web.gateway import Gateway, OwnQueues, Polls
+from avtomatika.web.waiting import HeldRequests
 
 from .conftest import PLANS, created_id
 
@@ -535,13 +536,13 @@ def test_a_result_as_large_as_any_body_is_taken_and_a_larger_one_is_not(one: Fak
     assert one.answer(task, data={"x": "y" * (1024 * 1024)}).status_code == 200
 
 
-def test_polls_beyond_the_threads_are_told_to_come_again(
+def test_polls_beyond_the_places_are_told_to_come_again(
     store: Store, clients: Clients, declare: Callable[[], None], gateway: Gateway
 ) -> None:
-    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway, web_threads=1)
-    app.extensions["avtomatika"].waits.acquire()
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway, held=HeldRequests(1))
 
-    response = FakeWorker(app, "one", "token-of-worker-one").poll(20)
+    with app.extensions["avtomatika"].held.place("another", None, on_left=lambda: None):
+        response = FakeWorker(app, "one", "token-of-worker-one").poll(20)
 
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) > 0

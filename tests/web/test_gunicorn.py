@@ -38,8 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def gunicorn(folder: Path, **environment: str) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, "-m", "gunicorn", "avtomatika.web.wsgi:create()"),
-        *("--bind", "127.0.0.1:0", "--workers", "2", "--worker-class", "gthread", "--threads", "8"),
-        *("--no-control-socket", "--graceful-timeout", "5"),
+        *("-c", "python:avtomatika.cli.serving", "--bind", "127.0.0.1:0", "--workers", "2"),
     ]
     return subprocess.Popen(
         command,

@@ -15,6 +15,7 @@ from avtomatika.schemas.wire import Progress
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
+from avtomatika.web.waiting import HeldRequests
 
 from .conftest import OPERATOR_TOKEN, PLANS, created_id, problem
 
@@ -173,13 +174,13 @@ def test_a_request_does_not_wait_for_a_job_that_is_over(alice: FlaskClient, move
     assert monotonic() - begun < 2
 
 
-def test_requests_beyond_the_threads_do_not_wait(store: Store, clients: Clients, declare: Callable[[], None]) -> None:
-    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, web_threads=1)
-    app.extensions["avtomatika"].waits.acquire()
+def test_requests_beyond_the_places_do_not_wait(store: Store, clients: Clients, declare: Callable[[], None]) -> None:
+    app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, held=HeldRequests(1))
     operator = app.test_client()
     operator.environ_base["HTTP_X_CLIENT_TOKEN"] = OPERATOR_TOKEN
 
-    response = operator.get(f"/api/v1/jobs/{created_id(operator)}?wait=20")
+    with app.extensions["avtomatika"].held.place("another", None, on_left=lambda: None):
+        response = operator.get(f"/api/v1/jobs/{created_id(operator)}?wait=20")
 
     said = problem(response, 503, "unavailable")["detail"]
     assert said == "too many requests wait already; ask later, or without waiting"

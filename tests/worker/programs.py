@@ -106,8 +106,8 @@ class Web:
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "gunicorn", "avtomatika.web.wsgi:create()", "--bind", self.address),
-            *("--worker-class", "gthread", "--threads", "256", "--no-control-socket", "--graceful-timeout", "1"),
+            *(sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving", "avtomatika.web.wsgi:create()"),
+            *("--bind", self.address, "--graceful-timeout", "1"),
         ]
         self.program = Program(command, self.folder, self._environ, log=self.folder / "web.log")
         self.program.says("Booting worker")

@@ -7,16 +7,15 @@ from contextlib import suppress
 from flask import Response, jsonify, url_for
 
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.errors import Conflict, Unavailable
+from avtomatika.errors import Conflict, TooManyRequests, Unavailable
 from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
 from avtomatika.store import NewJob
 
 from ..access import caller
 from ..routes import Routes
 from ..site import site
-from ..waiting import changed
 from .creation import create
-from .jobs import callers_job
+from .jobs import callers_job, hold
 
 routes = Routes("control", __name__, url_prefix="/api/v1/jobs", description="Interfere with jobs")
 
@@ -62,8 +61,8 @@ def retry_job(job_id: str) -> JobView | Response:
 
 def as_it_is_then(job: Job) -> JobView:
     """The job once it has done as it was told, or after a moment in vain."""
-    with suppress(Unavailable):  # no place to wait at: it does as it was told all the same
-        changed(job, site().store, wait_seconds=_PATIENCE_SECONDS, waits=site().waits)
+    with suppress(Unavailable, TooManyRequests):  # no place to wait at: it does as it was told all the same
+        hold(job, _PATIENCE_SECONDS)
     job = callers_job(job.id)
     return JobView(job, site().store.standing(job))
 

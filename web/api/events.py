@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 
 import orjson
 from flask import Response, request
 
-from avtomatika.core.job import Job, RecordedEntry
+from avtomatika.core.job import RecordedEntry
 from avtomatika.core.standing import InHand
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.store import Store
 
+from ..access import caller
+from ..connections import connection_of
 from ..routes import Routes
 from ..site import site
-from ..waiting import LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS, place
+from ..watching import Follower
 from .jobs import callers_job
 
 routes = Routes("events", __name__, url_prefix="/api/v1/jobs", description="Follow jobs")
@@ -35,66 +37,62 @@ _PAGE = 200
 @routes.response(200, {"type": "string"}, content_type="text/event-stream")
 def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
     """Follow a job as server-sent events"""
-    job = callers_job(job_id)
+    follower = Follower(callers_job(job_id), after=_last_event_id(wanted["after"]), reads_history=True)
     with ExitStack() as stack:
-        stack.enter_context(place(site().waits))
-        following = _Following(site().store, job, after=_last_event_id(wanted["after"]))
-        response = Response(following.events(), content_type="text/event-stream")
+        stack.enter_context(site().held.place(caller().name, connection_of(request), on_left=follower.end))
+        stack.enter_context(site().watcher.following(follower))
+        response = Response(_Following(site().store, follower).events(), content_type="text/event-stream")
         response.call_on_close(stack.pop_all().close)
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
 class _Following:
-    """Looks at *job* again and again; what happened up to *after* is known."""
+    """Reads what is new of the job of *follower*, again and again."""
 
-    def __init__(self, store: Store, job: Job, *, after: int) -> None:
+    def __init__(self, store: Store, follower: Follower) -> None:
         self._store = store
-        self._job = job
-        self._after = after
+        self._follower = follower
         self._told: dict[str, int] = {}
 
     def events(self) -> Iterator[str]:
         """The text of the stream. It begins at once, so that the client knows that it is heard."""
-        ends = monotonic() + _STREAM_SECONDS
-        spoken, pause = monotonic(), SHORTEST_PAUSE_SECONDS
+        follower, ends, spoken = self._follower, monotonic() + _STREAM_SECONDS, monotonic()
         yield "retry: 1000\n\n"
         while True:
-            is_over = self._job.status.is_final
+            follower.begin_reading()
+            is_over = follower.job.status.is_final
             text = "".join([*self._history(), *self._progress()])
             if text:
-                spoken, pause = monotonic(), SHORTEST_PAUSE_SECONDS
+                spoken = monotonic()
                 yield text
-            if is_over or monotonic() > ends:
-                return
-            if monotonic() - spoken > _SILENCE_SECONDS:
+            while not is_over and not follower.wait(min(spoken + _SILENCE_SECONDS, ends) - monotonic()):
+                if monotonic() >= ends:
+                    return
                 spoken = monotonic()
                 yield ": still here\n\n"
-            sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
-            if not self._look():
+            if is_over or follower.has_ended or monotonic() >= ends or not self._reload():
                 return
 
-    def _look(self) -> bool:
-        """See how the job stands now; False where it is gone."""
-        if self._store.version(self._job.id) != self._job.version:
-            job = self._store.load(self._job.id)
-            if job is None:
-                return False
-            self._job = job
-        return True
+    def _reload(self) -> bool:
+        """Read the job again; False where it is gone."""
+        job = self._store.load(self._follower.job.id)
+        if job is not None:
+            self._follower.job = job
+        return job is not None
 
     def _history(self) -> Iterator[str]:
-        more: int | None = self._after
+        more: int | None = 0
         while more is not None:
-            entries, more = self._store.history(self._job.id, after=self._after, limit=_PAGE)
+            entries, more = self._store.history(self._follower.job.id, after=self._follower.after, limit=_PAGE)
             for entry in entries:
-                self._after = entry.seq
+                self._follower.after = entry.seq
                 yield _entry(entry)
 
     def _progress(self) -> Iterator[str]:
         """What open tasks have told since the last look. It has no id: nobody resumes at it."""
-        hands = self._store.standing(self._job).hands if self._job.tasks else {}
+        job = self._follower.job
+        hands = self._store.standing(job).hands if job.tasks else {}
         for task_id, hand in hands.items():
             if hand.told_ms != self._told.get(task_id, 0):
                 self._told[task_id] = hand.told_ms

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.core.path import JobPath
@@ -19,10 +19,11 @@ from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobFilter
 
 from ..access import caller
+from ..connections import connection_of
 from ..graphs import graph_response
 from ..routes import Routes
 from ..site import site
-from ..waiting import changed
+from ..watching import Follower
 
 routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Look at jobs")
 
@@ -48,7 +49,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     """Show a job, at once or when it changes"""
     job = callers_job(job_id)
     if wanted["wait"] and not job.status.is_final:
-        changed(job, site().store, wait_seconds=wanted["wait"], waits=site().waits)
+        hold(job, wanted["wait"])
         job = callers_job(job_id)
     view = JobView(job, site().store.standing(job))
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
@@ -83,6 +84,13 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     plan = site().plan(job.blueprint)
     path = JobPath.of(plan, job, _whole_history(job_id), now_ms=site().store.clock.now_ms())
     return graph_response(plan, format=wanted["format"], over=path)
+
+
+def hold(job: Job, seconds: float) -> None:
+    """Hold the request until *job* changes, *seconds* at most; raises Unavailable and TooManyRequests."""
+    follower = Follower(job)
+    with site().held.place(caller().name, connection_of(request), on_left=follower.end):
+        site().watcher.wait(follower, seconds)
 
 
 def callers_job(job_id: str) -> Job:

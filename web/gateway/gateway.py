@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -109,13 +111,18 @@ class Gateway:
         skills: Collection[str] | None,
         timeout_seconds: float,
         is_welcome: Callable[[], bool],
+        hold: Callable[[Callable[[], object]], AbstractContextManager[object]],
     ) -> Poll:
-        """A poll that is over: with the task that it got, if it got one. Without *skills*: those that it registered."""
+        """A poll that is over: with the task that it got, if it got one. Without *skills*: those that it registered.
+
+        It waits inside ``hold(end)``, where *end* ends it.
+        """
         asked = self.registry.skills(access.worker_id) or () if skills is None else skills
         wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_do(skill))
         poll = Poll(access.worker_id, wanted, is_welcome=is_welcome)
         if wanted:
-            self.polls.wait(poll, min(timeout_seconds, LONGEST_HOLD_SECONDS))
+            with hold(partial(self.polls.end, poll)):
+                self.polls.wait(poll, min(timeout_seconds, LONGEST_HOLD_SECONDS))
         return poll
 
     def settle(self, worker_id: str, answer: dict[str, Any], *, raw: bytes) -> dict[str, Json]:

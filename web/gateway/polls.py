@@ -46,6 +46,7 @@ class Poll:
         self.priority = 0
         self.deliveries = 1
         self.answered = Event()
+        self.has_ended = False
 
     def answer(self, task: wire.TaskMessage | None, priority: int = 0, deliveries: int = 1) -> None:
         self.task, self.priority, self.deliveries = task, priority, deliveries
@@ -71,6 +72,8 @@ class Polls:
     def wait(self, poll: Poll, timeout_seconds: float) -> None:
         """Hold *poll* until it is answered, or its time is up."""
         with self._changed:
+            if poll.has_ended:
+                return
             self._waiting.append(poll)
             if self._thread is None:
                 self._thread = Thread(target=self._serve, name="polls", daemon=True)
@@ -83,6 +86,16 @@ class Polls:
                 self._waiting.remove(poll)
                 return
         poll.answered.wait(_ARRIVAL_SECONDS)
+
+    def end(self, poll: Poll) -> None:
+        """Answer *poll* without a task, unless it is being answered."""
+        with self._changed:
+            poll.has_ended = True
+            is_waiting = poll in self._waiting
+            if is_waiting:
+                self._waiting.remove(poll)
+        if is_waiting:
+            poll.answer(None)
 
     @property
     def waiting(self) -> int:
@@ -122,18 +135,13 @@ class Polls:
             intake.close()
 
     def _end_unwelcome(self, waiting: Sequence[Poll]) -> None:
-        """End the polls of who may not come in any more, or has gone: looked for once a second."""
+        """End the polls of workers that are not authorized any more; checked once a second."""
         if monotonic() - self._looked_at < _WELCOME_SECONDS:
             return
         self._looked_at = monotonic()
         for poll in waiting:
             if not _is_welcome(poll, unless_known=True):
-                with self._changed:
-                    is_waiting = poll in self._waiting
-                    if is_waiting:
-                        self._waiting.remove(poll)
-                if is_waiting:
-                    poll.answer(None)
+                self.end(poll)
 
     def _turn(self, intake: Intake, waiting: Sequence[Poll]) -> None:
         """Take for the polls that wait: as many as they are where all want the same, else one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from math import isfinite
 from typing import Any
@@ -26,9 +27,9 @@ from avtomatika.schemas.gateway import (
 from avtomatika.tokens import WorkerAccess
 
 from ..body import MAX_BYTES, read_json
+from ..connections import connection_of, is_disconnected
 from ..problems import detail_of, headers_of, http_detail, status_of
 from ..site import site
-from ..waiting import place
 from .adoption import adopt
 from .gateway import Gateway, parsed_skills, task_body, unread_answer
 from .signature import check_signature
@@ -79,22 +80,25 @@ def beat(worker_id: str) -> Response:
 @routes.get("/workers/<worker_id>/tasks/next")
 def next_task(worker_id: str) -> Response:
     _, token = _headers()
-    access, gateway, connection = _access(), _gateway(), _connection()
+    access, gateway, connection = _access(), _gateway(), connection_of(request)
 
     def is_welcome() -> bool:
         try:
             gateway.admit(worker_id, token)
         except Unauthorized:
             return False
-        return not _is_closed(connection)
+        return not is_disconnected(connection)
 
-    with place(site().waits):
-        poll = gateway.poll(
-            access,
-            skills=parsed_skills(request.args.get("available_skills")),
-            timeout_seconds=_timeout(request.args.get("timeout", "0")),
-            is_welcome=is_welcome,
-        )
+    def hold(end: Callable[[], object]) -> AbstractContextManager[None]:
+        return site().held.place(f"worker {access.name or access.basis}", connection, on_left=end)
+
+    poll = gateway.poll(
+        access,
+        skills=parsed_skills(request.args.get("available_skills")),
+        timeout_seconds=_timeout(request.args.get("timeout", "0")),
+        is_welcome=is_welcome,
+        hold=hold,
+    )
     if poll.task is None:
         gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
         return Response(status=HTTPStatus.NO_CONTENT)
@@ -241,21 +245,3 @@ def _timeout(text: str) -> float:
     if not isfinite(seconds) or seconds < 0:
         raise InvalidRequest(f"timeout={text!r} must be a number of seconds from 0")
     return seconds
-
-
-def _connection() -> socket.socket | None:
-    """The connection of this request, where the server shows it."""
-    found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
-    return found if isinstance(found, socket.socket) else None
-
-
-def _is_closed(connection: socket.socket | None) -> bool:
-    """Whether the other side has gone: then nobody would hear of the task."""
-    if connection is None or hasattr(connection, "pending"):  # TLS: what can be peeked at tells nothing
-        return False
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

@@ -1,0 +1,53 @@
+"""Whether jobs have changed: little of each, of many jobs in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypeAlias
+
+from avtomatika.transport import Server
+
+from .keys import Keys
+from .scripts import server_errors
+
+#: A job id, and the ids of the open tasks whose progress is asked for.
+Wanted: TypeAlias = tuple[str, tuple[str, ...]]
+
+
+class Glance(NamedTuple):
+    """*version* is None where the job is gone or unreadable, *entries* the length of its history."""
+
+    version: int | None
+    entries: int
+    progress: tuple[bytes | None, ...]
+
+
+class Glances:
+    """Threads may share it."""
+
+    def __init__(self, server: Server, keys: Keys) -> None:
+        self._server = server
+        self._keys = keys
+
+    def look(self, wanted: Collection[Wanted]) -> dict[Wanted, Glance]:
+        """A glance at each job; raises Unavailable when the server is away."""
+        commands = {each: self._commands(*each) for each in wanted}
+        with server_errors():
+            answers = iter(self._server.pipeline([command for some in commands.values() for command in some]))
+        return {each: _glance(*islice(answers, len(asked))) for each, asked in commands.items()}
+
+    def _commands(self, job_id: str, task_ids: tuple[str, ...]) -> list[Sequence[str]]:
+        keys = self._keys
+        commands: list[Sequence[str]] = [("HGET", keys.job(job_id), "v"), ("LLEN", keys.history(job_id))]
+        if task_ids:
+            commands.append(("HMGET", keys.tasks(job_id), *(f"{task_id}/progress" for task_id in task_ids)))
+        return commands
+
+
+def _glance(version: Any, entries: Any, progress: Any = ()) -> Glance:
+    """From the server's answers; an error in place of one means that a key holds something foreign."""
+    is_readable = isinstance(version, bytes) and version.isdigit() and isinstance(entries, int)
+    if not is_readable or isinstance(progress, Exception):
+        return Glance(None, 0, ())
+    return Glance(int(version), entries, tuple(progress))
