@@ -304,8 +304,8 @@ def test_why_a_job_does_not_move_is_told_to_whom_it_belongs(
     told = alice.get(f"/api/v1/jobs/{job_id}/why").json
 
     assert (told["job_id"], told["status"], told["current_state"]) == (job_id, "waiting_for_worker", "encode")
-    assert [reason["code"] for reason in told["reasons"]] == ["plan_not_served", "task_queued", "no_worker"]
-    assert told["reasons"][1]["facts"]["queue"] == "encode"
+    assert [reason["code"] for reason in told["reasons"]] == ["task_queued", "no_worker"]
+    assert told["reasons"][0]["facts"]["queue"] == "encode"
     problem(bob.get(f"/api/v1/jobs/{job_id}/why"), 404, "not_found")
 
 
