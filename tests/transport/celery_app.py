@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from time import sleep, time
+from time import monotonic, sleep, time
 
 from celery import Celery
 
@@ -50,3 +50,12 @@ def work(place: str, seconds: float) -> int:
     sleep(seconds)
     note.run(place, f"end {os.getpid()}")
     return os.getpid()
+
+
+@app.task(acks_late=True)
+def block(place: str, seconds: float) -> None:
+    """Note the beginning, and let nothing else of the process run for so long."""
+    note.run(place, "begin")
+    until = monotonic() + seconds
+    while monotonic() < until:
+        pass

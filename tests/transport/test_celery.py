@@ -292,3 +292,19 @@ def test_without_prefetch_a_busy_worker_reserves_nothing(fleet: Fleet, pool: str
     fleet.start("solo")
 
     assert [result.get(timeout=LIMIT_SECONDS) for result in results] == [0, 2, 4]
+
+
+@pytest.mark.faults
+def test_a_task_that_blocks_a_gevent_pool_longer_than_a_lease_runs_once(fleet: Fleet) -> None:
+    pytest.importorskip("gevent")
+    fleet.start("gevent", concurrency=10)
+    fleet.start("solo")
+    fleet.tasks.app.control.cancel_consumer("celery", destination=["w2@here"], reply=True)
+    blocking = fleet.tasks.block.delay(str(fleet.place), 6)  # three leases
+    fleet.until(fleet.notes)
+    fleet.tasks.app.control.add_consumer("celery", destination=["w2@here"], reply=True)
+
+    blocking.get(timeout=LIMIT_SECONDS)
+
+    assert fleet.notes() == ["begin"]
+    fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
