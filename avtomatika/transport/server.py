@@ -29,7 +29,7 @@ class Server:
     def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS) -> None:
         """*client* says how to connect; the connections are of a pool of our own."""
         seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
-        self.pool = Pool(client, max_connections=max_connections, wait_seconds=seconds)
+        self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
 
     @classmethod
     def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Server:

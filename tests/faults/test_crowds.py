@@ -1,0 +1,71 @@
+"""A crowd of clients that wait while the server pauses, dies and comes back: the web serves again by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from ..web.test_crowds import Web, status_of, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+STREAMS, WAITS, HALVES = 300, 200, 200
+PAUSE_SECONDS = 5.0
+
+
+@pytest.fixture
+def web(tmp_path: Path, own_server: Any) -> Iterator[Web]:
+    web = Web(tmp_path, own_server.url)
+    yield web
+    web.stop()
+
+
+def crowd(web: Web, job_id: str) -> None:
+    """Clients that follow a job, wait for it, and send half a request."""
+    streams = [web.get(f"/api/v1/jobs/{job_id}/events") for _ in range(STREAMS)]
+    for _ in range(WAITS):
+        web.get(f"/api/v1/jobs/{job_id}?wait=25")
+    for _ in range(HALVES):
+        web.half()
+    assert {status_of(stream) for stream in streams} == {"200"}
+
+
+def serves(web: Web) -> bool:
+    """Whether jobs are created, and the process is ready."""
+    created = web.request("POST", "/api/v1/jobs/hello", json={"initial_data": {}})[0]
+    return (created, web.request("GET", "/readyz")[0]) == (202, 200)
+
+
+def paused(server: Any) -> None:
+    pid = server.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        signal.sigtimedwait([], PAUSE_SECONDS)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def restarted(server: Any) -> None:
+    server.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("trouble", [paused, restarted])
+def test_a_crowd_that_waits_leaves_no_trace(web: Web, own_server: Any, trouble: Callable[[Any], None]) -> None:
+    job_id = web.job()
+    for _ in range(2):
+        crowd(web, job_id)
+        trouble(own_server)
+        until(lambda: serves(web), 30)
+        web.leave()
+
+    until(lambda: serves(web), 30)
+    with redis.Redis.from_url(own_server.url) as client:
+        until(lambda: int(client.info("clients")["connected_clients"]) <= 4, 10)
+    assert not [line for line in web.log if "Traceback" in line]

@@ -1,0 +1,30 @@
+"""A glance at many jobs."""
+
+from __future__ import annotations
+
+import redis
+
+from avtomatika.store import Glance, Server
+from avtomatika.store.glances import Glances
+from avtomatika.store.keys import Keys
+
+
+def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("avt:job:a", "v", 3)
+        client.rpush("avt:job:a:history", "1", "2")
+        client.hset("avt:job:a:tasks", "t/progress", "1 2 0.5 x")
+        client.set("avt:job:foreign", "x")
+        client.hset("avt:job:odd", "v", "x")
+    server = Server.connect(redis_url)
+
+    found = Glances(server, Keys("avt:")).look([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
+    server.close()
+
+    nothing = Glance(None, 0, ())
+    assert found == {
+        ("a", ("t", "u")): Glance(3, 2, (b"1 2 0.5 x", None)),
+        ("foreign", ()): nothing,
+        ("odd", ()): nothing,
+        ("gone", ()): nothing,
+    }
