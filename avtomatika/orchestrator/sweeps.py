@@ -17,7 +17,7 @@ from .quarantine import look_after_quarantine
 logger = logging.getLogger(__name__)
 
 _TIMERS_EVERY_SECONDS = 0.5
-_EXPIRY_EVERY_SECONDS = 1.0
+_EXPIRY_EVERY_SECONDS = 10.0
 _QUARANTINE_EVERY_SECONDS = 60.0
 
 
