@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from queue import Empty
 from secrets import token_hex
-from threading import Event
 from typing import Any
 
 from .caretaker import Caretaker
@@ -18,19 +17,19 @@ from .held import Held
 from .inbox import Inbox
 from .keeper import Party, send_acks
 from .message import DeliveredMessage
-from .publishing import PublishingChannel
 from .reader import Reader
 from .returns import DeadLetter, Returns
 from .routing import Router
 from .sender import Sender
 from .server import Server
 from .topology import Topology
+from .waiting import WaitingChannel
 from .watched import Watched
 
 Callback = Callable[[DeliveredMessage], object]
 
 
-class Channel(PublishingChannel):
+class Channel(WaitingChannel):
     """Takes what is there in batches and delivers it message by message.
 
     Any thread may publish and answer deliveries; one consumes. Closing returns what is not acknowledged to its queues,
@@ -195,10 +194,6 @@ class Channel(PublishingChannel):
         return self._party.unwanted
 
     @property
-    def is_consuming(self) -> bool:
-        return bool(self._consumers)
-
-    @property
     def lease_seconds(self) -> float:
         """How long a delivery is ours unless that is renewed."""
         return float(self._options.lease_seconds)
@@ -207,46 +202,6 @@ class Channel(PublishingChannel):
     def held(self) -> int:
         """How many messages are delivered and not yet answered."""
         return len(self._held.messages)
-
-    @property
-    def has_credit(self) -> bool:
-        return bool(self._inbox.ready) or self._held.credit > 0
-
-    @property
-    def is_credit_foreign(self) -> bool:
-        """Whether somebody else decides on credit, without telling when there is some."""
-        return self._held.is_credit_foreign
-
-    @property
-    def credit_freed(self) -> Event:
-        """Set whenever a message was answered."""
-        return self._held.freed
-
-    def on_credit(self, callback: Callable[[], None] | None) -> None:
-        """Have *callback* called whenever ``credit_freed`` is set."""
-        self._held.on_freed = callback
-
-    @property
-    def places(self) -> dict[str, str]:
-        """Streams to wait for, and the last id of each that was seen. Empty: there may be more already."""
-        return self._inbox.reader.places
-
-    def hear(self, streams: Collection[str]) -> None:
-        """*streams* have something new."""
-        self._inbox.reader.hear(streams)
-
-    def look_everywhere(self) -> None:
-        """Have the next take ask for everything, whatever is known."""
-        self._inbox.reader.look_everywhere()
-
-    def doubt(self) -> None:
-        """An answer was lost: believe nothing of what is known of the server."""
-        self._inbox.doubt()
-
-    @property
-    def patience(self) -> float:
-        """Seconds until something is to be done by the clock."""
-        return self._inbox.reader.patience
 
     # ------------------------------------------------------------ end
 
