@@ -379,10 +379,10 @@ def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_wh
 ) -> None:
     old, new = task(), changed(task())
     house = stage(new)  # as a web that was deployed before its orchestrators
-    orchestrator(house, old)
+    house.orchestrator(blueprints=[old], take_over_seconds=60)
     job_id = house.create(new)
 
-    turn_for(house, 1.5 * SECONDS)
+    turn_for(house, 3 * SECONDS)
     assert house.job(job_id).status == "pending"
     orchestrator(house, new)
 
