@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avtomatika.core.blueprint import Blueprint
-    from avtomatika.core.conditions import F
+    from avtomatika.core.blueprint.blueprint import Blueprint
+    from avtomatika.core.blueprint.conditions import F
     from avtomatika.core.retry import RetryPolicy
-    from avtomatika.errors import InvalidInputError, PermanentError, TransientError
     from avtomatika.worker.context import TaskContext
     from avtomatika.worker.skillset import SkillSet
     from avtomatika.worker.worker import Worker
+
+    from .errors import InvalidInputError, PermanentError, TransientError
 
 __version__ = "0.1.0"
 
@@ -24,8 +25,8 @@ if not (_here / "web").is_dir():
 
 #: Loaded at first use, so that ``avtomatika --help`` and a worker pay only for what they need.
 _EXPORTS = {
-    "Blueprint": "avtomatika.core.blueprint",
-    "F": "avtomatika.core.conditions",
+    "Blueprint": "avtomatika.core.blueprint.blueprint",
+    "F": "avtomatika.core.blueprint.conditions",
     "InvalidInputError": "avtomatika.errors",
     "PermanentError": "avtomatika.errors",
     "RetryPolicy": "avtomatika.core.retry",

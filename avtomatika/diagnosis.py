@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avtomatika.store import Finding, State, Store, diagnose
-from avtomatika.tokens import Clients, Workers
+from .store import Finding, State, Store, diagnose
+from .tokens import Clients, Workers
 
 
 def server_findings(store: Store) -> Iterator[Finding]:

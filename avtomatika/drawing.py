@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from avtomatika.errors import AvtomatikaError, SettingsError, Unavailable
+from .errors import AvtomatikaError, SettingsError, Unavailable
 
 #: A graph that takes longer is given up.
 DRAWING_TIMEOUT_SECONDS = 5

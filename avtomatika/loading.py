@@ -15,8 +15,9 @@ from sysconfig import get_paths
 from traceback import FrameSummary, extract_tb
 from types import ModuleType
 
-from avtomatika.core.blueprint import Blueprint
-from avtomatika.errors import BlueprintError, SettingsError
+from avtomatika.core.blueprint.blueprint import Blueprint
+
+from .errors import BlueprintError, SettingsError
 
 #: Where code lies that the user did not write: installed packages, the standard library, this package.
 _NOT_USERS = (

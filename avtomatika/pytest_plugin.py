@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from avtomatika.core.blueprint import Blueprint
+    from avtomatika.core.blueprint.blueprint import Blueprint
     from avtomatika.core.job import Json
-    from avtomatika.testing import EndedJob
     from avtomatika.worker.worker import Worker
+
+    from .testing import RunResult
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def avtomatika_blueprints(pytestconfig: pytest.Config) -> Mapping[str, Blueprint]:
     """All blueprints of the project by name: those of ``avtomatika_blueprints`` in the ini file."""
-    from avtomatika.loading import load_blueprints
+    from .loading import load_blueprints
 
     places = str(pytestconfig.getini("avtomatika_blueprints")).split(",")
     found = load_blueprints(",".join(_place(place.strip(), pytestconfig) for place in places))
@@ -50,14 +51,14 @@ def avtomatika_worker(pytestconfig: pytest.Config) -> Worker | None:
 @pytest.fixture
 def run_blueprint(
     avtomatika_blueprints: Mapping[str, Blueprint], avtomatika_worker: Worker | None
-) -> Callable[..., EndedJob]:
+) -> Callable[..., RunResult]:
     """Run a job in memory, by the name of its blueprint: ``run_blueprint("order", {"item": "lamp"})``.
 
     The skills are those of the project's worker, but for those given as ``skills={...}``; the other blueprints can be
     run by the job. Everything else is as in :func:`avtomatika.testing.run`.
     """
-    from avtomatika.errors import NotFound
-    from avtomatika.testing import run
+    from .errors import NotFound
+    from .testing import run
 
     def run_blueprint(
         name: str,
@@ -65,7 +66,7 @@ def run_blueprint(
         *,
         skills: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> EndedJob:
+    ) -> RunResult:
         if name not in avtomatika_blueprints:
             raise NotFound("blueprint", name, known=avtomatika_blueprints)
         own = {} if avtomatika_worker is None else avtomatika_worker.skills

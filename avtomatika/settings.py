@@ -17,7 +17,8 @@ from environs import Env, EnvError, ValidationError, validate
 
 from avtomatika.core.names import is_name
 from avtomatika.core.signing import GroupSecret, webhook_key
-from avtomatika.errors import SettingsError
+
+from .errors import SettingsError
 
 #: What the store and the transport can stand on.
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")

@@ -31,9 +31,9 @@ import boto3
 from botocore.config import Config
 
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
 from avtomatika.files.payload import PayloadFolder
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
 SMALL_BYTES = 20_000
@@ -70,7 +70,7 @@ class Bench:
             bucket=self.bucket,
             region="us-east-1",
         )
-        self.depot = Depot(PayloadFolder(folder / "payloads"), config=config)
+        self.depot = TaskStorage(PayloadFolder(folder / "payloads"), config=config)
         self.large, self.small = folder / "source" / "large", folder / "source" / "small"
         self.small.mkdir(parents=True)
         with self.large.open("wb") as file:

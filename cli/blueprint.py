@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from avtomatika.client import ApiClient
-from avtomatika.core.blueprint import Blueprint
-from avtomatika.core.graph import dot
+from avtomatika.core.blueprint.blueprint import Blueprint
+from avtomatika.core.graph.dot import dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
 from avtomatika.drawing import draw
 from avtomatika.errors import BlueprintError, NotFound
@@ -20,7 +20,7 @@ from avtomatika.loading import load_blueprints
 
 from .api import api_options, connected, operations
 from .output import json_option, print_table
-from .worker import usual_worker
+from .worker import default_worker
 
 _LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
 _RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
@@ -88,7 +88,7 @@ def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: 
 
 def _check_skills(plans: list[Plan], workers: tuple[str, ...]) -> int:
     """Print the task types that none of *workers* has a skill for; how many are errors."""
-    named = workers or tuple(filter(None, [usual_worker()]))
+    named = workers or tuple(filter(None, [default_worker()]))
     if not named:
         return 0
     from avtomatika.worker.run import load_worker

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import click
 
 from avtomatika import broker
-from avtomatika.broker import Difference, QueueChange
+from avtomatika.broker import QueueChange, TopologyDiff
+from avtomatika.core.machine.plan_migration import missing, plan_name, states_needed
 from avtomatika.core.plan import Plan
-from avtomatika.core.succession import missing, plan_name, states_needed
 from avtomatika.store import Store, needed_by
 
 from .environment import join_local
@@ -128,7 +128,7 @@ def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
     return {plan: reason for plan, reason in why.items() if plan not in ours}
 
 
-def _print(found: Difference, *, as_json: bool) -> None:
+def _print(found: TopologyDiff, *, as_json: bool) -> None:
     if as_json:
         print_json({"exchanges": found.exchanges, "queues": [_as_json(each) for each in found.queues]})
         return

@@ -8,7 +8,7 @@ from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import Clients, Workers
 
-from .worker import usual_worker
+from .worker import default_worker
 
 
 @click.command("check")
@@ -28,7 +28,7 @@ def command(blueprints: str | None, worker: str | None) -> None:
         click.echo(f"clients   {settings.clients_config_path}: {len(clients)} clients")
     if settings.workers_config_path.is_file():
         click.echo(f"workers   {settings.workers_config_path}: names {', '.join(workers.names) or 'nobody'}")
-    found = worker or usual_worker()
+    found = worker or default_worker()
     if found is not None:
         from avtomatika.worker.run import load_worker
 

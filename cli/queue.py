@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from .api import api_options, pass_operations
-from .direct import Operations
+from .direct_client import Operations
 from .output import json_option, print_json, print_table
 
 _COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers")

@@ -13,8 +13,8 @@ from avtomatika.client.recording import Recording
 from avtomatika.errors import InvalidRequest
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.testing import EndedJob
-from avtomatika.testing.recorded import replay, steps_now, steps_then
+from avtomatika.testing import RunResult
+from avtomatika.testing.replay import replay, steps_now, steps_then
 from avtomatika.tokens import Clients
 
 from .orchestrator import client_of
@@ -63,7 +63,7 @@ def _compared(then: Sequence[str], now: Sequence[str]) -> Iterator[str]:
             yield from (f"+ {line}" for line in now[begin_now:end_now])
 
 
-def _tell(ended: EndedJob, *, is_same: bool) -> None:
+def _tell(ended: RunResult, *, is_same: bool) -> None:
     click.echo(f"it {'goes the same way' if is_same else 'goes another way'}: {ended.status}", err=True)
     if ended.error is not None:
         click.echo(str(ended.error.get("traceback") or ended.error.get("message")).rstrip(), err=True)

@@ -17,11 +17,11 @@ from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
 from .address import LISTEN_VARIABLE, Address, is_loopback, listen
 from .embedded import EmbeddedServer
 from .environment import completed, local_defaults
-from .folder import announce, held, withdraw
 from .parent import end_with_parent
 from .supervisor import Program, Supervisor
+from .var_folder import announce, folder_lock, withdraw
 from .web import SERVE
-from .worker import usual_worker
+from .worker import default_worker
 
 _POLL_SECONDS = 0.2
 #: The shortest WORKER_TOKEN for a trial on one machine.
@@ -52,14 +52,14 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
     Workers(**settings.worker_tokens)
     for blueprint in load_blueprints(blueprints):
         blueprint.compile()
-    with held() as lock:
+    with folder_lock() as lock:
         stop = _Stop()
         with _server(settings) as (redis_url, server), listen(host, port) as listener:
             address = Address(host, listener.getsockname()[1])
             if address.port != port:
                 _print_line("web", f"port {port} is taken: using {address.port}")
             environment = _environment(settings, redis_url, address) | {"BLUEPRINTS": blueprints}
-            programs = list(_programs(environment, worker or usual_worker(), listener.fileno()))
+            programs = list(_programs(environment, worker or default_worker(), listener.fileno()))
             supervisor = Supervisor(programs, on_line=_print_line, inherited=[lock])
             _keep_up(supervisor, server, stop=stop, greeting=_Greeting(address, settings, environment))
 

@@ -13,7 +13,10 @@ from avtomatika.tokens import Clients, Workers
 from .environment import join_local
 
 #: By module, so that the gunicorn beside this interpreter is the one that runs.
-SERVE = (sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving", "avtomatika.web.wsgi:create()")
+SERVE = (
+    *(sys.executable, "-m", "gunicorn"),
+    *("-c", "python:avtomatika.cli.gunicorn_config", "avtomatika.web.wsgi:create()"),
+)
 
 
 @click.command("web")

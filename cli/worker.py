@@ -36,7 +36,7 @@ def command(worker: str | None, reload: bool) -> None:
     is_elsewhere = any(os.environ.get(name, "").strip() for name in _ELSEWHERE)
     settings = Settings.from_environment() if is_elsewhere else join_local()
     logs.configure(settings.log_level, settings.log_format)
-    spec = worker or usual_worker()
+    spec = worker or default_worker()
     if spec is None:
         raise SettingsError(f"name a worker, as in mymodule:worker: there is no {_USUAL_FILE} in {Path.cwd()}")
     if reload:
@@ -47,6 +47,6 @@ def command(worker: str | None, reload: bool) -> None:
         begin_anew()
 
 
-def usual_worker() -> str | None:
+def default_worker() -> str | None:
     """The worker of the working directory, if there is one."""
     return f"{_USUAL_FILE}:worker" if _USUAL_FILE.is_file() else None

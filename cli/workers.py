@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .api import api_options, pass_operations
-from .direct import Operations
+from .direct_client import Operations
 from .output import json_option, print_table
 
 _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")

@@ -76,7 +76,7 @@ IMPURE = {
 #: Rooms that decide when something is over.
 HAVE_DEADLINES = {"broker", "orchestrator", "store", "tokens", "transport", "web"}
 #: Ids hold the time of day; the age of a file is by the clock of the host that wrote it.
-MAY_READ_THE_CLOCK = {"avtomatika/store/ids.py", "avtomatika/tokens/watched.py"}
+MAY_READ_THE_CLOCK = {"avtomatika/store/ids.py", "avtomatika/tokens/reloading_toml.py"}
 #: Calls that read the clock through a module that may be imported for its types.
 CLOCKS = {"now", "utcnow", "today"}
 

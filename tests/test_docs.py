@@ -24,7 +24,7 @@ import requests
 from avtomatika.cli.main import cli
 from avtomatika.client import ApiClient
 from avtomatika.errors import BlueprintError, InvalidInputError
-from avtomatika.files.cleaning import CleanupRules
+from avtomatika.files.cleanup import CleanupRules
 from avtomatika.files.config import S3Config
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings

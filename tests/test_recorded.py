@@ -9,11 +9,11 @@ import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
 from avtomatika.client.recording import Recording
-from avtomatika.core.context import Client
+from avtomatika.core.blueprint.job_context import Client
 from avtomatika.errors import InvalidRequest, NotFound
 from avtomatika.schemas.api_fields import rfc3339
-from avtomatika.testing import NOBODY, SILENCE, EndedJob, run
-from avtomatika.testing.recorded import replay, steps_now, steps_then
+from avtomatika.testing import NEVER_ANSWERS, NEVER_TAKEN, RunResult, run
+from avtomatika.testing.replay import replay, steps_now, steps_then
 
 
 def mixed(*, later: str = "done", days: int | None = None) -> Blueprint:
@@ -82,9 +82,9 @@ SKILLS = {"look": busy_at_first, "part": lambda params: {"size": len(params["nam
 COURSES: dict[str, dict[str, Any]] = {
     "to its end": {"skills": SKILLS, "approvals": {"ask": "approved"}},
     "rejected": {"skills": SKILLS, "approvals": {"ask": "rejected"}},
-    "asked in vain": {"skills": SKILLS, "approvals": {"ask": NOBODY}},
-    "no result in time": {"skills": SKILLS | {"look": SILENCE}},
-    "nobody there": {"skills": SKILLS | {"look": NOBODY}},
+    "asked in vain": {"skills": SKILLS, "approvals": {"ask": NEVER_TAKEN}},
+    "no result in time": {"skills": SKILLS | {"look": NEVER_ANSWERS}},
+    "nobody there": {"skills": SKILLS | {"look": NEVER_TAKEN}},
     "one branch fails": {"skills": SKILLS | {"part": PermanentError("no")}},
     "an unknown word": {"skills": SKILLS | {"look": {"status": "splendid"}}},
     "a handler raises": {"skills": SKILLS | {"look": {"other": 1}}},
@@ -92,7 +92,7 @@ COURSES: dict[str, dict[str, Any]] = {
 }
 
 
-def recording_of(ended: EndedJob) -> Recording:
+def recording_of(ended: RunResult) -> Recording:
     """As ``job export`` would write it, and ``replay`` read it."""
     job = {
         "id": ended.job.id,

@@ -117,8 +117,8 @@ def test_a_failure_for_good_takes_its_transition(skill: Any, code: str) -> None:
 @pytest.mark.parametrize(
     ("absent", "options", "code"),
     [
-        (testing.NOBODY, {"dispatch_timeout": 3600}, "DISPATCH_TIMEOUT"),
-        (testing.SILENCE, {"result_timeout": 7200}, "RESULT_TIMEOUT"),
+        (testing.NEVER_TAKEN, {"dispatch_timeout": 3600}, "DISPATCH_TIMEOUT"),
+        (testing.NEVER_ANSWERS, {"result_timeout": 7200}, "RESULT_TIMEOUT"),
     ],
 )
 def test_time_limits_pass_at_once(absent: Any, options: dict[str, Any], code: str) -> None:
@@ -129,7 +129,7 @@ def test_time_limits_pass_at_once(absent: Any, options: dict[str, Any], code: st
 
 
 def test_a_job_that_waits_for_nobody_comes_to_rest() -> None:
-    assert testing.run(film(), {"path": "/a"}, skills={"encode": testing.NOBODY}).status == "waiting_for_worker"
+    assert testing.run(film(), {"path": "/a"}, skills={"encode": testing.NEVER_TAKEN}).status == "waiting_for_worker"
 
 
 def test_an_unknown_word_quarantines() -> None:

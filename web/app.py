@@ -20,17 +20,17 @@ from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
 from . import EXTENSION, approval_page, dashboard, docs, health
-from .access import guard
 from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, workers
 from .api.creation import creation_routes, unknown_endpoint
-from .body import MAX_BYTES
+from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
+from .job_watcher import JobWatcher
+from .json_body import MAX_BYTES
+from .long_poll import HeldRequests
 from .problems import register_problems
 from .routes import Routes, refuse_repeated_parameters
-from .site import Site
+from .services import Services
 from .throttling import FailureThrottle
-from .waiting import HeldRequests
-from .watching import JobWatcher
 
 #: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
 #: tokens of workers, the page of approvals for a link, and the dashboard for a session.
@@ -75,7 +75,7 @@ def create_app(
     app.json = _Json(app)
     if trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=trusted_proxies, x_proto=trusted_proxies)  # type: ignore[method-assign]
-    app.extensions[EXTENSION] = Site(
+    app.extensions[EXTENSION] = Services(
         store=store,
         plans=by_name,
         clients=clients,

@@ -6,15 +6,15 @@ from http import HTTPStatus
 
 from flask import Response, request
 
+from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job
-from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import AvtomatikaError, Conflict, Expired, InvalidRequest
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 
-from .links import Link
+from .approval_links import ApprovalLink
 from .pages import notice, page
 from .routes import Routes
-from .site import site
+from .services import services
 
 routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
 
@@ -40,7 +40,7 @@ def decide() -> Response:
         name = _name(request.form.get("name", ""))
         if len(comment) > LONGEST_COMMENT:
             raise InvalidRequest(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
-        site().store.decide(job, decision, by=f"link: {name}", comment=comment or None, token=link.token)
+        services().store.decide(job, decision, by=f"link: {name}", comment=comment or None, token=link.token)
     except InvalidRequest as error:
         return _question(job, sealed, fault=str(error))
     return page("decided.html", decision=decision, name=name)
@@ -51,17 +51,17 @@ def _tell(error: AvtomatikaError) -> Response:
     return notice(error)
 
 
-def _link(sealed: str) -> Link:
-    return Link.opened(sealed, site().store.keyring.secret, now_ms=site().store.clock.now_ms())
+def _link(sealed: str) -> ApprovalLink:
+    return ApprovalLink.opened(sealed, services().store.keyring.secret, now_ms=services().store.clock.now_ms())
 
 
-def _asking(link: Link) -> Job:
+def _asking(link: ApprovalLink) -> Job:
     """The job, which waits for what *link* answers. Raises Expired, or Conflict saying who has decided."""
-    job = site().store.load(link.job_id)
+    job = services().store.load(link.job_id)
     if job is None:
         raise Expired("the job is gone")
-    site().store.approval(job, link.token)
-    decision = site().store.standing(job).decision
+    services().store.approval(job, link.token)
+    decision = services().store.standing(job).decision
     if decision is not None:
         raise Conflict(f"it was decided already: {decision}")
     return job

@@ -6,19 +6,19 @@ from http import HTTPStatus
 
 from flask import Response, g, make_response, redirect, request, url_for
 
+from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, TooManyAttempts, Unauthorized
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 from avtomatika.store import JobFilter, UnreadableJob
 
-from .access import caller
 from .api.jobs import callers_job
+from .auth import caller
 from .pages import notice, page
 from .problems import headers_of
 from .routes import Routes
+from .services import services
 from .session import COOKIE, PATH, Session
-from .site import site
 
 routes = Routes("dashboard", __name__, url_prefix=PATH, template_folder="templates")
 
@@ -31,9 +31,9 @@ _OPEN = frozenset({"dashboard.show_login", "dashboard.login"})
 @routes.before_request
 def _know_who() -> Response | None:
     """Nobody gets further who is not logged in; no form is taken that is not of our own pages."""
-    now_ms = site().store.clock.now_ms()
-    session = Session.of(request, site().store.keyring.secret, now_ms=now_ms)
-    who = None if session is None else session.who(site().clients, site().store.logins)
+    now_ms = services().store.clock.now_ms()
+    session = Session.of(request, services().store.keyring.secret, now_ms=now_ms)
+    who = None if session is None else session.who(services().clients, services().store.logins)
     g.session = session or Session.new(now_ms=now_ms)
     if who is not None:
         g.caller = who
@@ -64,23 +64,23 @@ def login() -> Response:
     """Log in"""
     token = request.form.get("token", "").strip()
     try:
-        who = site().clients.identify(token)
+        who = services().clients.identify(token)
     except Unauthorized as error:
-        refused = site().throttle.counted(error, has_token=True)
+        refused = services().throttle.counted(error, has_token=True)
         if isinstance(refused, TooManyAttempts):
             response = _login_page(f"{refused}.", status=HTTPStatus.TOO_MANY_REQUESTS)
             response.headers.update(headers_of(refused))
             return response
         return _login_page("No client has this token.", status=HTTPStatus.FORBIDDEN)
-    session = Session.begin(who, token, site().store.logins, now_ms=site().store.clock.now_ms())
-    return session.keep(_to("dashboard.show_approvals"), site().store.keyring.secret)
+    session = Session.begin(who, token, services().store.logins, now_ms=services().store.clock.now_ms())
+    return session.keep(_to("dashboard.show_approvals"), services().store.keyring.secret)
 
 
 @routes.post("/logout")
 def logout() -> Response:
     """Log out"""
     session: Session = g.session
-    site().store.logins.end(session.digest)
+    services().store.logins.end(session.digest)
     response = _to("dashboard.show_login")
     response.delete_cookie(COOKIE, path=PATH)
     return response
@@ -105,7 +105,7 @@ def decide() -> Response:
             raise InvalidRequest(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
         job = callers_job(form.get("job", ""))
         decision, token = form.get("decision", ""), form.get("approval", "")
-        site().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
+        services().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
     except (Conflict, InvalidRequest, NotFound) as error:
         return _approvals(fault=error)
     return _to("dashboard.show_approvals", decided=job.id)
@@ -124,9 +124,9 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
         limit=_PAGE,
         cursor=request.args.get("cursor"),
     )
-    listed, cursor = site().store.list_jobs(wanted)
+    listed, cursor = services().store.list_jobs(wanted)
     jobs = [job for job in listed if not isinstance(job, UnreadableJob)]
-    standings = site().store.standings(jobs)
+    standings = services().store.standings(jobs)
     open_jobs = [job for job, standing in zip(jobs, standings, strict=True) if standing.decision is None]
     status = HTTPStatus.CONFLICT if fault is not None else HTTPStatus.OK
     asked = [(job, waiting) for job in open_jobs if (waiting := waiting_for(job)) is not None]
@@ -148,7 +148,7 @@ def _decided(job_id: str) -> str | None:
         job = callers_job(job_id)
     except NotFound:
         return None
-    decision = site().store.standing(job).decision
+    decision = services().store.standing(job).decision
     return decision or _remembered(job)
 
 
@@ -162,7 +162,7 @@ def _remembered(job: Job) -> str | None:
 def _login_page(fault: str | None = None, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
     response = page("login.html", status=status, fault=fault, word=g.session.word)
     session: Session = g.session
-    return session.keep(response, site().store.keyring.secret)
+    return session.keep(response, services().store.keyring.secret)
 
 
 def _to(endpoint: str, *, decided: str | None = None) -> Response:

@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-from avtomatika.core.graph import dot
-from avtomatika.core.path import JobPath
+from avtomatika.core.graph.dot import dot
+from avtomatika.core.graph.job_path import JobPath
+from avtomatika.core.graph.traffic import LiveTraffic
 from avtomatika.core.plan import Plan
-from avtomatika.core.traffic import LiveTraffic
 from avtomatika.drawing import draw
 from avtomatika.schemas.api import StateSchema
 from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json

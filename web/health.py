@@ -7,7 +7,7 @@ from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
 from avtomatika.store import State, diagnose
 
 from .routes import Routes
-from .site import site
+from .services import services
 
 routes = Routes("health", __name__, description="Health, without a token")
 
@@ -25,10 +25,10 @@ def show_liveness() -> dict[str, str]:
 @routes.doc(security=[])
 def show_readiness() -> dict[str, object]:
     """Say whether jobs can be taken, and how safely they are kept"""
-    server = site().store.ping()
+    server = services().store.ping()
     server.check_room()
     wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
-    token_files = {"clients.toml": site().clients, "workers.toml": site().workers}
+    token_files = {"clients.toml": services().clients, "workers.toml": services().workers}
     wrong += [name for name, tokens in token_files.items() if tokens is not None and tokens.problem is not None]
     return {
         "status": "ready",

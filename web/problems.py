@@ -32,7 +32,7 @@ from avtomatika.errors import (
 )
 from avtomatika.schemas.api_fields import rfc3339
 
-from .site import site
+from .services import services
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Respo
 
 
 def _ours(error: AvtomatikaError) -> Response:
-    error = site().throttle.counted(error)
+    error = services().throttle.counted(error)
     status = status_of(error)
     if status is None:
         return _unexpected(error)
@@ -119,7 +119,7 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
         case Unavailable() | TooManyAttempts() | TooManyRequests():
             return {"Retry-After": str(error.retry_after_seconds)}
         case QuotaExceeded():
-            return {"Retry-After": str(max(1, round((error.renews - site().store.clock.now()).total_seconds())))}
+            return {"Retry-After": str(max(1, round((error.renews - services().store.clock.now()).total_seconds())))}
         case NoRoute():
             return {"Retry-After": "2"}
     return {}

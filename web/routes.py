@@ -12,7 +12,7 @@ from webargs.flaskparser import FlaskParser
 
 from avtomatika.errors import InvalidRequest
 
-from .body import read_json
+from .json_body import read_json
 
 #: Of a body that is wrong in more fields than this, only so many are told.
 MOST_FIELDS_TOLD = 20

@@ -14,17 +14,17 @@ from flask import Flask
 
 from avtomatika import broker
 from avtomatika.errors import SettingsError
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
-from avtomatika.files.objects import Objects
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
-from avtomatika.store import HeldTasks, Registry, Server, Sessions, Store
+from avtomatika.store import RedisClient, Sessions, Store, TaskLeases, WorkerRegistry
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
-from .gateway import Gateway, OwnQueues, Polls
-from .waiting import HeldRequests
+from .gateway import Gateway, Polls, WorkerQueues
+from .long_poll import HeldRequests
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def create() -> Flask:
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
     # All parts share these connections; one more renews the leases of the gateway.
-    server = Server.connect(url, max_connections=settings.redis_max_connections - 1)
-    workers = _workers(settings, Registry(server))
+    server = RedisClient.connect(url, max_connections=settings.redis_max_connections - 1)
+    workers = _workers(settings, WorkerRegistry(server))
     store = Store.using(
         server,
         secret=settings.group_secret,
@@ -72,18 +72,18 @@ def create() -> Flask:
 def _job_files(settings: Settings) -> JobFiles | None:
     """The files in the bucket of results, where there is one."""
     config = S3Config.from_environment(os.environ)
-    return None if config is None or config.bucket is None else JobFiles(Objects(config), group=settings.group)
+    return None if config is None or config.bucket is None else JobFiles(Bucket(config), group=settings.group)
 
 
-def _workers(settings: Settings, registry: Registry) -> Workers:
+def _workers(settings: Settings, registry: WorkerRegistry) -> Workers:
     workers = Workers(**settings.worker_tokens, memory=registry)
     if not workers:
         logger.warning("no worker can come in over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
     return workers
 
 
-def _gateway(settings: Settings, url: str, server: Server, store: Store, workers: Workers) -> Gateway:
-    held, keyring = HeldTasks(server), store.keyring
+def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, workers: Workers) -> Gateway:
+    held, keyring = TaskLeases(server), store.keyring
 
     connect = partial(broker.connect, url, server=server, **settings.delivery)
     return Gateway(
@@ -93,7 +93,7 @@ def _gateway(settings: Settings, url: str, server: Server, store: Store, workers
         keyring=keyring,
         sessions=Sessions(server),
         polls=Polls(connect=connect, held=held, keyring=keyring),
-        own_queues=OwnQueues(connect),
+        own_queues=WorkerQueues(connect),
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,
     )

@@ -2,44 +2,44 @@
 
 from avtomatika.transport import Outgoing
 
-from .answers import (
+from .connection import address, connect, identity
+from .consumer import Consumer, Delivery
+from .step_queues import StepQueue, StepQueues
+from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
+from .topology_diff import QueueChange, TopologyDiff, difference, remove_queues
+from .worker_messages import (
     answer,
-    begun_notice,
     control_message,
-    handed_on,
+    dead_letter_headers,
+    forwarded_headers,
     heartbeat,
     notice,
     progress_notice,
     registration,
     reply_key,
-    told_of_death,
+    tasks_started,
 )
-from .connection import address, connect, identity
-from .difference import Difference, QueueChange, difference, remove_queues
-from .intake import Delivery, Intake
-from .live import LiveQueues, StepQueue
-from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
 
 __all__ = [
     "TAKEN",
+    "Consumer",
     "Delivery",
-    "Difference",
-    "Intake",
-    "LiveQueues",
     "Outgoing",
     "QueueChange",
     "StepQueue",
+    "StepQueues",
+    "TopologyDiff",
     "address",
     "answer",
-    "begun_notice",
     "connect",
     "control_message",
+    "dead_letter_headers",
     "declare",
     "declare_control",
     "declare_tasks",
     "difference",
     "forget_control",
-    "handed_on",
+    "forwarded_headers",
     "heartbeat",
     "identity",
     "notice",
@@ -48,5 +48,5 @@ __all__ = [
     "registration",
     "remove_queues",
     "reply_key",
-    "told_of_death",
+    "tasks_started",
 ]

@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRoute, Server, is_passing
+from avtomatika.transport import NoRoute, RedisClient, is_passing
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
@@ -25,7 +25,7 @@ def connect(
     max_dead_letters: int = 1000,
     dead_letter_seconds: float = 30 * 24 * 3600,
     max_connections: int | None = None,
-    server: Server | None = None,
+    server: RedisClient | None = None,
 ) -> Connection:
     """A connection to the broker at *url*; nothing is sent yet.
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .fleet import Member, Nobody
 from .job import Json
+from .placement.selection import Candidate, NoCandidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class PlaceTask:
     attempt: int
     visit: int = 0
     waited: int = 0
-    choice: Member | Nobody | None = None
+    choice: Candidate | NoCandidate | None = None
 
     @property
     def id(self) -> str:

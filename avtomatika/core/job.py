@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Literal
 
-from .fleet import Needs
+from .placement.selection import Needs
 from .retry import RetryPolicy
 
 #: Anything that JSON can carry.
@@ -143,7 +143,7 @@ class Branches:
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class WaitRecord:
     """What a job waits for that is no task: a time, a person, a job of another blueprint.
 
     ``token`` tells this wait from every other; ``transitions`` maps what may come to the next state; ``details`` are
@@ -197,7 +197,7 @@ class Job:
     error: Mapping[str, Json] | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     fan_out: Branches | None = None
-    pause: Pause | None = None
+    pause: WaitRecord | None = None
     children: tuple[str, ...] = ()
     earlier_plans: tuple[str, ...] = ()
     steps: int = 0

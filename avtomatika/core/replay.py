@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 
 from .job import HistoryEntry, Job, JobStatus, Json, branch_of
-from .results import merged
+from .machine.task_results import merged
 
 #: What a job is after an entry of that type; entries that are not named leave the status as it is.
 _STATUS_AFTER: Mapping[str, JobStatus] = {

@@ -22,13 +22,13 @@ from secrets import token_hex
 from time import sleep, time
 from typing import TYPE_CHECKING
 
-from avtomatika.core.holdings import DIGEST_LENGTH, MOST_FILES, digest_of
+from avtomatika.core.placement.cached_files import DIGEST_LENGTH, MOST_FILES, digest_of
 
 from .locks import LOCK_FILE, try_lock
-from .watch import Watch
+from .transfer_progress import Cancellation
 
 if TYPE_CHECKING:
-    from .s3 import Found
+    from .s3_transfer import ObjectInfo
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,13 @@ class Cache:
         self._newest: tuple[str, ...] = ()
 
     def bring(
-        self, found: Found, path: Path, download: Callable[[Path, Path], None], *, unfinished: Path, watch: Watch
+        self,
+        found: ObjectInfo,
+        path: Path,
+        download: Callable[[Path, Path], None],
+        *,
+        unfinished: Path,
+        watch: Cancellation,
     ) -> bool:
         """Have what is *found* at *path*, unfinished in *unfinished*; answers False where it cannot come from here.
 
@@ -82,7 +88,7 @@ class Cache:
                 copying.entry.chmod(0o400)
             return copying.is_done()
 
-    def holds(self, found: Found) -> bool:
+    def holds(self, found: ObjectInfo) -> bool:
         """Whether it is here."""
         return self._entry(found).exists()
 
@@ -98,7 +104,7 @@ class Cache:
             pass
         return self._newest
 
-    def _entry(self, found: Found) -> Path:
+    def _entry(self, found: ObjectInfo) -> Path:
         where = f"{found.location}\n{found.etag}\n{found.size}"
         name = digest_of(str(found.location)) + sha256(where.encode(errors="surrogatepass")).hexdigest()
         return self.path / name[:_NAME_LENGTH]
@@ -117,7 +123,7 @@ class Cache:
         return True
 
     @contextmanager
-    def _alone(self, entry: Path, watch: Watch) -> Iterator[bool]:
+    def _alone(self, entry: Path, watch: Cancellation) -> Iterator[bool]:
         """While nobody else fetches *entry*; False where that cannot be told."""
         lock = entry.with_suffix(".lock")
         try:
@@ -176,7 +182,7 @@ class _Copying:
     part: Path
     path: Path
     size: int
-    watch: Watch
+    watch: Cancellation
 
     def is_done(self) -> bool:
         """Whether the copy is there now; False where there is no entry of that size."""
@@ -198,7 +204,7 @@ class _Copying:
             self.part.unlink(missing_ok=True)
 
 
-def _copy(source: int, target: int, size: int, watch: Watch) -> None:
+def _copy(source: int, target: int, size: int, watch: Cancellation) -> None:
     """By the kernel, which on some file systems shares the blocks until one is changed."""
     left = size
     try:

@@ -15,12 +15,12 @@ from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
 from avtomatika.errors import HandlerError, InvalidInputError
 
-from .access import Reader
-from .keys import handler_prefix
-from .locations import Location
+from .access_policy import AccessPolicy
+from .bucket import Bucket
+from .location import Location
 from .metadata import Metadata
-from .names import parts_of
-from .objects import Objects
+from .object_keys import handler_prefix
+from .safe_names import parts_of
 
 #: What a handler reads and writes at most.
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -29,18 +29,18 @@ URL_SECONDS = 3600
 LONGEST_URL_SECONDS = 7 * 24 * 3600
 
 
-def files_for(objects: Objects | None, job: Job, is_async: bool) -> HandlerFiles | AsyncHandlerFiles:
+def files_for(objects: Bucket | None, job: Job, is_async: bool) -> HandlerFiles | AsyncHandlerFiles:
     """The files of *job* for a handler; without *objects* each use says what is not set."""
     return (AsyncHandlerFiles if is_async else HandlerFiles)(objects, job)
 
 
 class _Desk:
-    def __init__(self, objects: Objects | None, job: Job) -> None:
+    def __init__(self, objects: Bucket | None, job: Job) -> None:
         self._given = objects
         self._job = job
 
     @property
-    def _objects(self) -> Objects:
+    def _objects(self) -> Bucket:
         if self._given is None:
             raise HandlerError("task_files: this orchestrator has no S3: S3_BUCKET is not set")
         return self._given
@@ -80,7 +80,7 @@ class _Desk:
         location = Location.parse(uri)
         if location is None:
             raise InvalidInputError(f"{uri!r} is not of the form s3://bucket/key")
-        reader, objects = Reader(self._job.id, self._job.client or None), self._objects
+        reader, objects = AccessPolicy(self._job.id, self._job.client or None), self._objects
         reader.check(location, objects.config)
         if reader.needs_proof(location, objects.config):
             reader.check_proof(location, objects.client_of(location))

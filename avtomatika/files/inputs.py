@@ -13,15 +13,15 @@ from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
 from avtomatika.errors import InvalidInputError, WorkerFault
 
-from .access import Reader
-from .locations import Location
-from .names import Names, safe_part
+from .access_policy import AccessPolicy
+from .location import Location
 from .payload import TaskFolder
-from .watch import Meter, Watch
+from .safe_names import Names, safe_part
+from .transfer_progress import Cancellation, ProgressMeter
 
 if TYPE_CHECKING:
-    from .depot import Depot
-    from .s3 import S3, Found
+    from .s3_transfer import ObjectInfo, S3Transfer
+    from .task_storage import TaskStorage
 
 
 def locations_in(params: Mapping[str, Json]) -> dict[str, Location]:
@@ -34,7 +34,7 @@ def locations_in(params: Mapping[str, Json]) -> dict[str, Location]:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class FileStamp:
     """What a file is known by while nobody writes to it."""
 
     inode: int
@@ -42,7 +42,7 @@ class State:
     modified_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> State:
+    def of(cls, status: os.stat_result) -> FileStamp:
         return cls(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -51,13 +51,13 @@ class Origin:
     """Where an input came from, and its files by their path below it, as they came; that of a lone file is empty."""
 
     location: Location
-    files: Mapping[str, State]
+    files: Mapping[str, FileStamp]
 
 
 class Inputs:
     """What was fetched for one task, which *reader* stands for, into *folder*; ``origins`` by absolute path."""
 
-    def __init__(self, depot: Depot, folder: TaskFolder, reader: Reader, watch: Watch) -> None:
+    def __init__(self, depot: TaskStorage, folder: TaskFolder, reader: AccessPolicy, watch: Cancellation) -> None:
         self._depot = depot
         self._folder = folder
         self._reader = reader
@@ -88,13 +88,13 @@ class Inputs:
         ]
         self._download(s3, [file for _, files in plans for file in files])
         for location, (path, files) in zip(wanted, plans, strict=True):
-            states = {_below(file, path): State.of(file.stat()) for _, file in files}
+            states = {_below(file, path): FileStamp.of(file.stat()) for _, file in files}
             self.origins[str(path)] = Origin(location, states)
             if location.is_folder:
                 self._remember_files(files)
         return [str(path) for path, _ in plans]
 
-    def look_below(self, location: Location) -> list[Found]:
+    def look_below(self, location: Location) -> list[ObjectInfo]:
         """What is there whose keys begin like *location*. Raises TaskError."""
         s3 = self._depot.s3()
         self._reader.check_listing(location, s3.config)
@@ -103,11 +103,13 @@ class Inputs:
             self._reader.check_proof(location, s3.look(found[0].location).client)
         return found
 
-    def _plan_object(self, location: Location, found: Found) -> tuple[Path, list[tuple[Found, Path]]]:
+    def _plan_object(self, location: Location, found: ObjectInfo) -> tuple[Path, list[tuple[ObjectInfo, Path]]]:
         path = self._next_folder() / safe_part(location.key.rpartition("/")[2])
         return path, [(found, path)]
 
-    def _plan_folder(self, location: Location, objects: Iterable[Found]) -> tuple[Path, list[tuple[Found, Path]]]:
+    def _plan_folder(
+        self, location: Location, objects: Iterable[ObjectInfo]
+    ) -> tuple[Path, list[tuple[ObjectInfo, Path]]]:
         name = location.key.rstrip("/").rpartition("/")[2] or location.bucket
         path = self._next_folder() / safe_part(name)
         path.mkdir(0o700)
@@ -127,7 +129,7 @@ class Inputs:
         folder.mkdir(0o700)
         return folder
 
-    def _make_room(self, objects: Iterable[Found]) -> None:
+    def _make_room(self, objects: Iterable[ObjectInfo]) -> None:
         size = sum(found.size for found in objects)
         self._fetched_bytes += size
         if self._fetched_bytes > self._depot.max_task_bytes:
@@ -141,39 +143,39 @@ class Inputs:
             message = f"the task's files have {size} bytes, but the payload folder has room for {disk.free}"
             raise WorkerFault(message, probe=probe)
 
-    def _download(self, s3: S3, files: list[tuple[Found, Path]]) -> None:
+    def _download(self, s3: S3Transfer, files: list[tuple[ObjectInfo, Path]]) -> None:
         meter = self._watch.meter("fetching", sum(found.size for found, _ in files))
 
-        def download(file: tuple[Found, Path]) -> None:
+        def download(file: tuple[ObjectInfo, Path]) -> None:
             found, path = file
             if not self._is_cached(s3, found, path, meter):
                 s3.download(found, path, unfinished=self._folder.unfinished, meter=meter)
 
         self._depot.for_all(download, files, watch=self._watch)
 
-    def _is_cached(self, s3: S3, found: Found, path: Path, meter: Meter) -> bool:
+    def _is_cached(self, s3: S3Transfer, found: ObjectInfo, path: Path, meter: ProgressMeter) -> bool:
         """Whether the cache has brought it, be it that it had to be fetched for that."""
         if self._depot.cache is None:
             return False
-        from .failures import told_of  # loads boto3
+        from .s3_errors import translated_errors  # loads boto3
 
-        fetched: list[Found] = []
+        fetched: list[ObjectInfo] = []
 
         def fetch(target: Path, folder: Path) -> None:
             fetched.append(found)
             s3.download(found, target, unfinished=folder, meter=meter)
 
         unfinished = self._folder.unfinished
-        with told_of(found.location):
+        with translated_errors(found.location):
             is_there = self._depot.cache.bring(found, path, fetch, unfinished=unfinished, watch=self._watch)
         if is_there and not fetched:
             meter.add(found.size)
         return is_there
 
-    def _remember_files(self, files: Iterable[tuple[Found, Path]]) -> None:
+    def _remember_files(self, files: Iterable[tuple[ObjectInfo, Path]]) -> None:
         """A file of a folder has an origin of its own."""
         for found, file in files:
-            self.origins[str(file)] = Origin(found.location, {"": State.of(file.stat())})
+            self.origins[str(file)] = Origin(found.location, {"": FileStamp.of(file.stat())})
 
 
 def _below(file: Path, path: Path) -> str:

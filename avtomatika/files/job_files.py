@@ -12,11 +12,11 @@ from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
 from avtomatika.errors import Conflict, NotFound
 
-from .keys import client_upload_prefix, job_prefix, job_upload_prefix
-from .locations import Location
+from .bucket import Bucket, ListedObject, SignedUpload
+from .location import Location
 from .metadata import Metadata
-from .names import safe_part
-from .objects import Objects, SignedUpload, Stored
+from .object_keys import client_upload_prefix, job_prefix, job_upload_prefix
+from .safe_names import safe_part
 
 #: What a single PUT may bring: the limit of S3 itself.
 MAX_UPLOAD_BYTES = 5 * 1024**3
@@ -28,7 +28,7 @@ UPLOAD_SECONDS = 3600
 class JobFiles:
     """For one orchestrator *group*, whose name is in the keys of uploads."""
 
-    def __init__(self, objects: Objects, *, group: str) -> None:
+    def __init__(self, objects: Bucket, *, group: str) -> None:
         self._objects = objects
         self._group = group
 
@@ -36,14 +36,14 @@ class JobFiles:
         """Whether it lies in the bucket of results."""
         return self._objects.config.keeps_results(location.bucket)
 
-    def page(self, job_id: str, *, after: str = "", limit: int) -> tuple[list[Stored], str | None]:
+    def page(self, job_id: str, *, after: str = "", limit: int) -> tuple[list[ListedObject], str | None]:
         """Files of a job by name, beginning after the one called *after*; and the ``after`` of the next page."""
         prefix = job_prefix(job_id)
         found = list(islice(self._objects.below(prefix, after=prefix + after if after else ""), limit + 1))
         more = len(found) > limit
         return found[:limit], self.name_of(found[limit - 1], job_id) if more else None
 
-    def name_of(self, stored: Stored, job_id: str) -> str:
+    def name_of(self, stored: ListedObject, job_id: str) -> str:
         """What a file is called among those of its job."""
         return stored.location.key.removeprefix(job_prefix(job_id))
 

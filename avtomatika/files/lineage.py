@@ -9,8 +9,8 @@ from urllib.parse import unquote
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
 
-from .keys import Owner, is_job_file, owner_of
-from .locations import Location
+from .location import Location
+from .object_keys import Owner, is_job_file, owner_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.errors import InvalidInputError
 
+from .bucket import Bucket
 from .config import S3Config
-from .locations import Location
+from .location import Location
 from .metadata import Metadata
-from .objects import Objects
 
 #: Where handlers write to.
 BUCKET = "testing"
 
 
-class MemoryObjects(Objects):
+class MemoryObjects(Bucket):
     """Holds the *values* given, by URI, and what is written."""
 
     def __init__(self, values: Mapping[str, Json]) -> None:

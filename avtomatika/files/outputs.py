@@ -14,15 +14,15 @@ from avtomatika.core.texts import words_in
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.schemas.wire import TaskMessage
 
-from .inputs import Origin, State
-from .locations import Location
-from .names import Names
-from .opening import files_below, opened
-from .places import Place, path_of, points_into
-from .watch import Meter, Watch
+from .inputs import FileStamp, Origin
+from .location import Location
+from .path_kinds import PathKind, path_of, points_into
+from .safe_names import Names
+from .safe_open import files_below, opened
+from .transfer_progress import Cancellation, ProgressMeter
 
 if TYPE_CHECKING:
-    from .depot import Depot
+    from .task_storage import TaskStorage
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _CLOCK_STEP_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Upload:
     """A file to send: *parts* lead to it from the payload folder."""
 
     parts: tuple[str, ...]
@@ -42,7 +42,7 @@ class Outputs:
     """What one attempt of *task* sends below *prefix*; *task_folder* is the name of its folder."""
 
     def __init__(
-        self, depot: Depot, *, task: TaskMessage, prefix: str, task_folder: str, began: float, watch: Watch
+        self, depot: TaskStorage, *, task: TaskMessage, prefix: str, task_folder: str, began: float, watch: Cancellation
     ) -> None:
         self._depot = depot
         self._watch = watch
@@ -57,7 +57,7 @@ class Outputs:
     def deliver(self, texts: Iterable[str], origins: Mapping[str, Origin]) -> dict[str, str]:
         """URIs of those *texts* that are files to send, which are there when this returns. Raises TaskError."""
         instead: dict[str, str] = {}
-        parcels: list[Parcel] = []
+        parcels: list[Upload] = []
         marks: list[Location] = []
         for text in dict.fromkeys(texts):
             parts = self._parts(text)
@@ -75,18 +75,18 @@ class Outputs:
     def _parts(self, text: str) -> tuple[str, ...] | None:
         """How to come to the file or folder that *text* names, or None where it is none of ours to send."""
         path = path_of(text, root=self._root, task_folder=self._task_folder)
-        if path.place is Place.NOWHERE:
+        if path.place is PathKind.NOWHERE:
             return None
         if not os.path.lexists(text):
             self._check_missing(text, path.place)
             return None
-        if path.place is Place.FOREIGN:
+        if path.place is PathKind.FOREIGN:
             raise PermanentError(f"{text!r} is in the folder of another task")
-        if path.place is Place.OWN:
+        if path.place is PathKind.OWN:
             return path.parts
         if self._depot.bucket is None:
             return None
-        if path.place is Place.OUTSIDE:
+        if path.place is PathKind.OUTSIDE:
             why = "is outside of the payload folder"
         elif self._is_told_where:
             why = "is in the payload folder, which the task's params name: whose file it is cannot be known"
@@ -97,9 +97,9 @@ class Outputs:
         logger.warning("task %s: %r %s: the result names it, but it is not sent", self._prefix, text, why)
         return None
 
-    def _check_missing(self, text: str, place: Place) -> None:
+    def _check_missing(self, text: str, place: PathKind) -> None:
         """Raise PermanentError if *text*, where nothing is, names a file that the skill should have written."""
-        is_below = place is not Place.OUTSIDE and os.path.exists(self._root)
+        is_below = place is not PathKind.OUTSIDE and os.path.exists(self._root)
         if is_below and not any(character < " " for character in text) and text not in words_in(self._task.params):
             raise PermanentError(f"the result names the file {text!r}, which does not exist")
 
@@ -114,7 +114,7 @@ class Outputs:
             status = os.fstat(descriptor)
             return stat.S_ISREG(status.st_mode) and status.st_mtime >= self._began - _CLOCK_STEP_SECONDS
 
-    def _plan(self, parts: tuple[str, ...], origin: Origin | None) -> tuple[Location, list[Parcel]]:
+    def _plan(self, parts: tuple[str, ...], origin: Origin | None) -> tuple[Location, list[Upload]]:
         """Where it goes and what must be sent for it: nothing where it lies there already, untouched."""
         with opened(self._root, parts) as descriptor:
             is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
@@ -127,21 +127,21 @@ class Outputs:
             )
         target = Location(self._depot.bucket, self._prefix + self._names.name_for(parts[-1]) + "/" * is_folder)
         if not is_folder:
-            return target, [Parcel(parts, target)]
+            return target, [Upload(parts, target)]
         names = Names()
         return target, [
-            Parcel((*parts, *path.split("/")), Location(target.bucket, target.key + names.name_for(path)))
+            Upload((*parts, *path.split("/")), Location(target.bucket, target.key + names.name_for(path)))
             for path in below
         ]
 
-    def _states(self, parts: tuple[str, ...], below: Iterable[str]) -> dict[str, State]:
+    def _states(self, parts: tuple[str, ...], below: Iterable[str]) -> dict[str, FileStamp]:
         states = {}
         for path in below:
             with opened(self._root, (*parts, *filter(None, path.split("/")))) as descriptor:
-                states[path] = State.of(os.fstat(descriptor))
+                states[path] = FileStamp.of(os.fstat(descriptor))
         return states
 
-    def _send(self, parcels: Sequence[Parcel], marks: Sequence[Location]) -> None:
+    def _send(self, parcels: Sequence[Upload], marks: Sequence[Location]) -> None:
         if not parcels and not marks:
             return
         s3 = self._depot.s3()
@@ -154,12 +154,12 @@ class Outputs:
             self._take_back([*(parcel.target for parcel in parcels), *marks])
             raise
 
-    def _send_one(self, parcel: Parcel, meter: Meter) -> None:
+    def _send_one(self, parcel: Upload, meter: ProgressMeter) -> None:
         self._watch.check()
         with opened(self._root, parcel.parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
             self._depot.s3().upload(file, parcel.target, client=self._task.client, meter=meter)
 
-    def _checked_size(self, parcels: Iterable[Parcel]) -> int:
+    def _checked_size(self, parcels: Iterable[Upload]) -> int:
         """Bytes of all *parcels*; raises PermanentError where they are too many."""
         size = 0
         for parcel in parcels:

@@ -8,7 +8,7 @@ from typing import Any
 
 from avtomatika.errors import TaskError
 
-from .failures import told_of
+from .s3_errors import translated_errors
 
 #: Prefix of the objects that :func:`check_write` makes and removes.
 PROBES = "avtomatika-probes/"
@@ -29,7 +29,7 @@ def check_write(client: Any, bucket: str) -> None:
 def is_usable(client: Any, bucket: str) -> bool:
     """Whether *bucket* can be read or written: keys may be good for one of them only."""
     for check in (check_read, check_write):
-        with suppress(TaskError), told_of(bucket):
+        with suppress(TaskError), translated_errors(bucket):
             check(client, bucket)
             return True
     return False

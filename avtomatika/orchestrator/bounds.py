@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from avtomatika.core.job import branch_of
 from avtomatika.schemas import wire
-from avtomatika.schemas.presence import within
+from avtomatika.schemas.worker_status import within
 from avtomatika.store import Store, WantedBranches
 
 #: The id of a job, and of one of its tasks.

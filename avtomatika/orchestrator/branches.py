@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from avtomatika.broker import Intake
-from avtomatika.core.branches import CHUNK
+from avtomatika.broker import Consumer
 from avtomatika.core.events import (
     DeadLetter,
     Enter,
@@ -18,12 +17,13 @@ from avtomatika.core.events import (
     TaskTimeout,
 )
 from avtomatika.core.job import Job, branch_of, step_of
+from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store, WantedBranches
 
-from .work import Arrival
+from .unit_of_work import ReceivedEvent
 
 
-def finish_branches(arrivals: Sequence[Arrival], *, store: Store, intake: Intake) -> list[Arrival]:
+def finish_branches(arrivals: Sequence[ReceivedEvent], *, store: Store, intake: Consumer) -> list[ReceivedEvent]:
     """Store results of branches that succeeded, which need no job; answers what is left to decide."""
     finished = [(arrival, branch) for arrival in arrivals if (branch := finished_branch(arrival)) is not None]
     if not finished:
@@ -38,7 +38,7 @@ def finish_branches(arrivals: Sequence[Arrival], *, store: Store, intake: Intake
     return [arrival for arrival in arrivals if arrival.delivery.tag not in settled]
 
 
-def load_jobs(arrivals: Mapping[str, Sequence[Arrival]], *, store: Store) -> list[LoadedBranches | None]:
+def load_jobs(arrivals: Mapping[str, Sequence[ReceivedEvent]], *, store: Store) -> list[LoadedBranches | None]:
     """The jobs of *arrivals* (by job id), with as much of their fan-outs as these need; None for one that is gone."""
     jobs = store.load_many(list(arrivals))
     wanted = {
@@ -50,7 +50,7 @@ def load_jobs(arrivals: Mapping[str, Sequence[Arrival]], *, store: Store) -> lis
     return [None if job is None else loaded.get(job.id) or LoadedBranches(job) for job in jobs]
 
 
-def finished_branch(arrival: Arrival) -> FinishedBranch | None:
+def finished_branch(arrival: ReceivedEvent) -> FinishedBranch | None:
     """The branch that *arrival* says has succeeded, or None: then its job must decide."""
     event = arrival.event
     if not isinstance(event, Result) or event.status != "success":
@@ -61,7 +61,7 @@ def finished_branch(arrival: Arrival) -> FinishedBranch | None:
     return FinishedBranch(arrival.delivery.tag, arrival.delivery.routing_key, event)
 
 
-def _wanted_branches(job: Job, arrivals: Iterable[Arrival]) -> WantedBranches | None:
+def _wanted_branches(job: Job, arrivals: Iterable[ReceivedEvent]) -> WantedBranches | None:
     """What of the fan-out of *job* must be read for *arrivals*; None where it has none, or they do not need any."""
     if job.fan_out is None:
         return None

@@ -10,14 +10,14 @@ from math import inf
 from time import monotonic
 from typing import Protocol
 
-from avtomatika.broker import Delivery, Intake
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import Unavailable
 from avtomatika.store import Answer, Cause, CommitReply, Store
 
-from .control import tell_workers
-from .plans import ServedPlans
-from .work import Work
+from .plan_takeover import PlanTakeover
+from .unit_of_work import Work
+from .worker_control import tell_workers
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,9 @@ class Committer:
     def __init__(
         self,
         *,
-        intake: Intake,
+        intake: Consumer,
         store: Store,
-        plans: ServedPlans,
+        plans: PlanTakeover,
         let_go: LetGo,
         give_up: Callable[[Work, Exception], None],
     ) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from threading import Lock
 
-from avtomatika.core.blueprint import Blueprint
-from avtomatika.core.data_store import Data, DataStore, as_text
+from avtomatika.core.blueprint.blueprint import Blueprint
+from avtomatika.core.blueprint.data_store import Data, DataStore, as_text
 from avtomatika.core.job import Json
 from avtomatika.errors import HandlerError
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.errors import NoRoute
 
 logger = logging.getLogger(__name__)
 
 
-def forward(intake: Intake, pairs: Sequence[tuple[Delivery, Outgoing]], *, declare: Callable[[], None]) -> None:
+def forward(intake: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, declare: Callable[[], None]) -> None:
     """Send each message on and acknowledge the delivery that it came with, both or neither.
 
     What leads nowhere, even once *declare* has seen to it that what is ours is declared, goes to the dead letters:
@@ -25,7 +25,7 @@ def forward(intake: Intake, pairs: Sequence[tuple[Delivery, Outgoing]], *, decla
             _forward_one(intake, delivery, outgoing)
 
 
-def _forward_one(intake: Intake, delivery: Delivery, outgoing: Outgoing) -> None:
+def _forward_one(intake: Consumer, delivery: Delivery, outgoing: Outgoing) -> None:
     try:
         intake.settle_many([([outgoing], [delivery.tag])])
     except NoRoute as error:

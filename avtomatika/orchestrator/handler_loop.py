@@ -13,20 +13,20 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from .calls import CURRENT_CALL, Call, Outcome, stack_of
+from .handler_call import CURRENT_CALL, HandlerCall, HandlerResult, stack_of
 from .handler_threads import ThreadsOfLoop
 
 
 class HandlerLoop:
     """Runs async calls together; *finish* is called, in its thread, with each that ends and what became of it."""
 
-    def __init__(self, finish: Callable[[Call, Outcome], None], threads: ThreadsOfLoop) -> None:
+    def __init__(self, finish: Callable[[HandlerCall, HandlerResult], None], threads: ThreadsOfLoop) -> None:
         self._finish = finish
         #: Calls whose handlers have not begun yet; whoever removes one decides what becomes of it.
-        self.waiting: set[Call] = set()
+        self.waiting: set[HandlerCall] = set()
         #: Calls whose handlers have begun, and their tasks.
-        self._begun: dict[Call, asyncio.Task[None]] = {}
-        self._call_of: WeakKeyDictionary[asyncio.Task[Any], Call | None] = WeakKeyDictionary()
+        self._begun: dict[HandlerCall, asyncio.Task[None]] = {}
+        self._call_of: WeakKeyDictionary[asyncio.Task[Any], HandlerCall | None] = WeakKeyDictionary()
         self._stopping = False
         self._asked: float | None = None
         #: For how long it has not answered, as :meth:`look` found it.
@@ -38,7 +38,7 @@ class HandlerLoop:
         self._thread.start()
 
     @property
-    def begun(self) -> list[Call]:
+    def begun(self) -> list[HandlerCall]:
         """Calls whose handlers have begun and not ended."""
         return list(self._begun)
 
@@ -47,18 +47,18 @@ class HandlerLoop:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
-    def begin(self, calls: Iterable[Call]) -> None:
+    def begin(self, calls: Iterable[HandlerCall]) -> None:
         """Run *calls*."""
         self.waiting.update(calls)
         self._loop.call_soon_threadsafe(self._begin, list(calls))
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: HandlerCall) -> None:
         """Cancel the handler of *call*."""
         task = self._begun.get(call)
         if task is not None:
             self._loop.call_soon_threadsafe(task.cancel)
 
-    def take_back(self) -> list[Call]:
+    def take_back(self) -> list[HandlerCall]:
         """The calls that have not begun: they will not begin here any more."""
         taken = []
         while self.waiting:
@@ -88,7 +88,7 @@ class HandlerLoop:
         self._asked = now
         self._loop.call_soon_threadsafe(self._answer)
 
-    def culprit(self) -> Call | None:
+    def culprit(self) -> HandlerCall | None:
         """The call whose code runs in the loop at this moment."""
         task = asyncio.current_task(self._loop)
         return None if task is None else self._call_of.get(task)
@@ -114,7 +114,7 @@ class HandlerLoop:
             task.cancel()
         self._loop.call_soon(self._loop.stop)
 
-    def _begin(self, calls: Iterable[Call]) -> None:
+    def _begin(self, calls: Iterable[HandlerCall]) -> None:
         for call in calls:
             try:
                 self.waiting.remove(call)
@@ -124,14 +124,14 @@ class HandlerLoop:
             context.run(CURRENT_CALL.set, call)
             self._begun[call] = self._loop.create_task(self._run(call), context=context)
 
-    async def _run(self, call: Call) -> None:
+    async def _run(self, call: HandlerCall) -> None:
         if self._stopping:
             return
         call.started = monotonic()
         try:
-            outcome = Outcome(call.owner, returned=await call.function())
+            outcome = HandlerResult(call.owner, returned=await call.function())
         except BaseException as error:  # a cancelled one was given up, and has its outcome
-            outcome = Outcome(call.owner, raised=error)
+            outcome = HandlerResult(call.owner, raised=error)
         self._begun.pop(call, None)
         self._finish(call, outcome)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from .calls import Call, HandlerDisplaced, Outcome
+from .handler_call import HandlerCall, HandlerDisplaced, HandlerResult
 from .handler_loop import HandlerLoop
 from .handler_threads import ThreadsOfLoop
 
@@ -23,7 +23,7 @@ _SHARED = ""
 class HandlerLoops:
     """Loops for one caller; *finish* is called in their threads with each call that ends."""
 
-    def __init__(self, finish: Callable[[Call, Outcome], None], *, threads: int) -> None:
+    def __init__(self, finish: Callable[[HandlerCall, HandlerResult], None], *, threads: int) -> None:
         self._finish = finish
         self._threads = ThreadsOfLoop(at_most=threads)
         self._loops: dict[str, HandlerLoop] = {}
@@ -33,7 +33,7 @@ class HandlerLoops:
         self._leaving: list[HandlerLoop] = []
         #: Loops that were given up, and the calls that were cancelled, as long as they run on.
         self._abandoned: list[HandlerLoop] = []
-        self._cancelled: set[Call] = set()
+        self._cancelled: set[HandlerCall] = set()
 
     @property
     def abandoned(self) -> int:
@@ -43,9 +43,9 @@ class HandlerLoops:
             self._cancelled &= {call for loop in (*self._loops.values(), *self._leaving) for call in loop.begun}
         return len(self._abandoned) + len(self._cancelled) + self._threads.abandoned
 
-    def add(self, calls: Sequence[Call]) -> None:
+    def add(self, calls: Sequence[HandlerCall]) -> None:
         """Have *calls* run."""
-        by_loop: dict[str, list[Call]] = {}
+        by_loop: dict[str, list[HandlerCall]] = {}
         for call in calls:
             by_loop.setdefault(call.group if call.group in self._own else _SHARED, []).append(call)
         for name, of_loop in by_loop.items():
@@ -57,7 +57,9 @@ class HandlerLoops:
         """Have one more thread help where async handlers wait for one."""
         self._threads.grow()
 
-    def give_up(self, now: float, is_late: Callable[[Call], bool]) -> Iterator[tuple[Call, BaseException | None]]:
+    def give_up(
+        self, now: float, is_late: Callable[[HandlerCall], bool]
+    ) -> Iterator[tuple[HandlerCall, BaseException | None]]:
         """End calls that are late; answers them, and with an error those that are displaced."""
         for loop in (*self._loops.values(), *self._leaving):
             loop.look(now)
@@ -75,7 +77,7 @@ class HandlerLoops:
         for loop in (*self._loops.values(), *self._leaving):
             loop.stop()
 
-    def _cancel(self, loop: HandlerLoop, calls: Sequence[Call]) -> Iterator[tuple[Call, None]]:
+    def _cancel(self, loop: HandlerLoop, calls: Sequence[HandlerCall]) -> Iterator[tuple[HandlerCall, None]]:
         late = [call for call in calls if call not in self._cancelled]
         for call in late:
             yield call, None  # first, so that this is the outcome that counts
@@ -86,8 +88,8 @@ class HandlerLoops:
     # ------------------------------------------------------------ blocked loops
 
     def _look_at_blocked(
-        self, loop: HandlerLoop, is_late: Callable[[Call], bool]
-    ) -> Iterator[tuple[Call, BaseException | None]]:
+        self, loop: HandlerLoop, is_late: Callable[[HandlerCall], bool]
+    ) -> Iterator[tuple[HandlerCall, BaseException | None]]:
         culprit, begun = loop.culprit(), loop.begun
         if loop is self._loops.get(_SHARED):
             self._leave(loop, culprit)
@@ -100,7 +102,7 @@ class HandlerLoops:
             yield call, HandlerDisplaced("a handler blocked the event loop") if is_displaced else None
         self._drop(loop)
 
-    def _leave(self, loop: HandlerLoop, culprit: Call | None) -> None:
+    def _leave(self, loop: HandlerLoop, culprit: HandlerCall | None) -> None:
         """Have handlers that have not begun run elsewhere, and those of the blueprint that blocks apart from others."""
         whose = "an unknown blueprint" if culprit is None else f"blueprint {culprit.group!r}"
         logger.warning(

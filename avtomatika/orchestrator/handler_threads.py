@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from .calls import CURRENT_CALL, Call, stack_of
+from .handler_call import CURRENT_CALL, HandlerCall, stack_of
 
 
 class HandlerThreads:
@@ -23,13 +23,13 @@ class HandlerThreads:
     whether another call follows at once.
     """
 
-    def __init__(self, run: Callable[[Call, bool], None], *, at_most: int, name: str) -> None:
+    def __init__(self, run: Callable[[HandlerCall, bool], None], *, at_most: int, name: str) -> None:
         self._run = run
         self._at_most = at_most
         self._share = max(at_most * 3 // 4, 1)
         self._name = name
         #: Group -> its calls that wait; the group whose turn it is comes first.
-        self._queues: dict[str, deque[Call]] = {}
+        self._queues: dict[str, deque[HandlerCall]] = {}
         self._busy: Counter[str] = Counter()
         self._wake = threading.Semaphore(0)
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class HandlerThreads:
         """How many threads still run a call that was given up."""
         return len(self._abandoned)
 
-    def add(self, calls: Iterable[Call]) -> None:
+    def add(self, calls: Iterable[HandlerCall]) -> None:
         """Have *calls* run."""
         with self._lock:
             for call in calls:
@@ -55,12 +55,12 @@ class HandlerThreads:
         if self._queues:
             self._wake_one()
 
-    def running(self) -> list[Call]:
+    def running(self) -> list[HandlerCall]:
         """The calls that run now."""
         with self._lock:
             return [thread.call for thread in self._active if thread.call is not None]
 
-    def abandon(self, call: Call) -> str | None:
+    def abandon(self, call: HandlerCall) -> str | None:
         """Replace the thread that runs *call*; the stack of that thread, None where *call* has just ended."""
         with self._lock:
             thread = next((thread for thread in self._active if thread.call is call), None)
@@ -98,7 +98,7 @@ class HandlerThreads:
                 if not self._ended(thread, call):
                     return
 
-    def _next(self, thread: _Thread) -> Call | None:
+    def _next(self, thread: _Thread) -> HandlerCall | None:
         """The call whose turn it is, of a group that has not its share already."""
         with self._lock:
             for group, calls in self._queues.items():
@@ -111,7 +111,7 @@ class HandlerThreads:
                     return call
         return None
 
-    def _ended(self, thread: _Thread, call: Call) -> bool:
+    def _ended(self, thread: _Thread, call: HandlerCall) -> bool:
         """Whether *thread* may go on: it was not abandoned meanwhile."""
         with self._lock:
             thread.call = None
@@ -127,7 +127,7 @@ class _Thread(threading.Thread):
 
     def __init__(self, serve: Callable[[_Thread], None], name: str) -> None:
         super().__init__(name=name, daemon=True)
-        self.call: Call | None = None
+        self.call: HandlerCall | None = None
         self._serve = serve
 
     def run(self) -> None:
@@ -153,7 +153,9 @@ class ThreadsOfLoop(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         parent, future = CURRENT_CALL.get(), Future[Any]()
         group = "" if parent is None else parent.group
-        self._handler_threads.add([Call(future, partial(fn, *args, **kwargs), False, group=group, parent=parent)])
+        self._handler_threads.add(
+            [HandlerCall(future, partial(fn, *args, **kwargs), False, group=group, parent=parent)]
+        )
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -167,14 +169,14 @@ class ThreadsOfLoop(ThreadPoolExecutor):
         """See :meth:`HandlerThreads.grow`."""
         self._handler_threads.grow()
 
-    def abandon(self, parents: Sequence[Call]) -> None:
+    def abandon(self, parents: Sequence[HandlerCall]) -> None:
         """Replace the threads that run functions for *parents*."""
         for call in self._handler_threads.running():
             if call.parent in parents:
                 self._handler_threads.abandon(call)
 
 
-def _run_for_future(call: Call, _: bool) -> None:
+def _run_for_future(call: HandlerCall, _: bool) -> None:
     future = call.owner
     if not future.set_running_or_notify_cancel():
         return

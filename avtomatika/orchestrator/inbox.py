@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from avtomatika.broker import Delivery, Intake
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.errors import TransientError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ Handle = Callable[[Sequence[Delivery]], None]
 class Inbox:
     """Deliveries by *intake*, in the order in which they came."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Consumer) -> None:
         self._intake = intake
         self.deliveries: list[Delivery] = []
 

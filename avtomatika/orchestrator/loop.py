@@ -12,27 +12,27 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.broker.backoff import Failures
-from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import Unavailable
-from avtomatika.store import LoadedBranches, Store, UnreadableJob, Upkeep
+from avtomatika.store import LoadedBranches, Store, Sweeper, UnreadableJob
 from avtomatika.store.records import unreadable
 
+from .authentication import MessageAuthenticator, SkillsOfSigner
 from .branches import finish_branches, load_jobs
 from .committer import Committer
-from .doorkeeper import Doorkeeper, SkillsOfSigner
 from .forwarding import forward
+from .handler_runner import HandlerCall, HandlerRunner
 from .inbox import Inbox
 from .notices import Notices
-from .placing import PlacingDesk
-from .plans import TAKE_OVER_SECONDS, ServedPlans
-from .runner import Call, Runner
+from .placement import Placement
+from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
 from .sweeps import Sweeps
-from .unreadable import set_aside
-from .work import Arrival, Surroundings, Work
+from .unit_of_work import HandlerServices, ReceivedEvent, Work
+from .unreadable_jobs import set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _IDLE_SECONDS = 0.5
 _BUSY_SECONDS = 0.005
 #: Where nothing else was agreed; handlers see nothing but the job.
 _RULES = Rules()
-_SURROUNDINGS = Surroundings()
+_SURROUNDINGS = HandlerServices()
 
 
 class Orchestrator:
@@ -52,21 +52,21 @@ class Orchestrator:
         self,
         *,
         blueprints: Sequence[Blueprint],
-        intake: Intake,
+        intake: Consumer,
         store: Store,
-        upkeep: Upkeep,
-        runner: Runner,
+        upkeep: Sweeper,
+        runner: HandlerRunner,
         rules: Rules = _RULES,
-        surroundings: Surroundings = _SURROUNDINGS,
+        surroundings: HandlerServices = _SURROUNDINGS,
         skills_of_signer: SkillsOfSigner | None = None,
         take_over_seconds: float = TAKE_OVER_SECONDS,
     ) -> None:
         self._intake = intake
         self._store = store
-        self._door = Doorkeeper(intake, store, skills_of_signer)
+        self._door = MessageAuthenticator(intake, store, skills_of_signer)
         self._notices = Notices(intake=intake, store=store)
-        self._placing = PlacingDesk(intake=intake, store=store)
-        self._plans = ServedPlans(
+        self._placing = Placement(intake=intake, store=store)
+        self._plans = PlanTakeover(
             blueprints=blueprints, intake=intake, store=store, take_over_seconds=take_over_seconds
         )
         self._forward = partial(forward, intake, declare=self._plans.declare_missing)
@@ -135,7 +135,7 @@ class Orchestrator:
 
     def _begin(self, deliveries: Sequence[Delivery]) -> None:
         """Sort events by job, and start on every job that is not in hand already."""
-        arrivals: dict[str, list[Arrival]] = {}
+        arrivals: dict[str, list[ReceivedEvent]] = {}
         read = self._placing.look([arrival for _, arrival in self._door.events(deliveries)])
         for arrival in finish_branches(read, store=self._store, intake=self._intake):
             job_id = arrival.event.job_id
@@ -164,7 +164,7 @@ class Orchestrator:
         if passing:
             self._forward([(arrival.delivery, arrival.under(key)) for arrival, key in passing])
 
-    def _work(self, loaded: LoadedBranches, arrivals: list[Arrival]) -> Work:
+    def _work(self, loaded: LoadedBranches, arrivals: list[ReceivedEvent]) -> Work:
         job, rules, surroundings = loaded.job, self._rules, self._surroundings
         work = Work(
             job, self._plans.blueprint(job), arrivals, rules=rules, surroundings=surroundings, answers=loaded.answers
@@ -172,7 +172,7 @@ class Orchestrator:
         self._in_hand[job.id] = work
         return work
 
-    def _turn_away(self, arrivals: Sequence[Arrival]) -> None:
+    def _turn_away(self, arrivals: Sequence[ReceivedEvent]) -> None:
         """Events of jobs that are gone, or that are none of ours by the queue they came by."""
         for arrival in arrivals:
             logger.warning("job %s is gone or not ours: %s ignored", arrival.event.job_id, arrival.event.id)
@@ -193,7 +193,7 @@ class Orchestrator:
             if function is None:
                 self._committer.add(work)
             else:
-                calls.append(Call(work, function, is_async=work.is_async, group=work.blueprint.name))
+                calls.append(HandlerCall(work, function, is_async=work.is_async, group=work.blueprint.name))
         if calls:
             self._runner.submit(calls)
         for work, problem in broken:

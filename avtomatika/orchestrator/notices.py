@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from avtomatika.broker import Delivery, Intake
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.schemas import wire
 from avtomatika.store import Store
 
@@ -12,7 +12,7 @@ from avtomatika.store import Store
 class Notices:
     """Writes down what *intake* brings of them. Where it raises Unavailable, all may be noted again."""
 
-    def __init__(self, *, intake: Intake, store: Store) -> None:
+    def __init__(self, *, intake: Consumer, store: Store) -> None:
         self._intake = intake
         self._store = store
 

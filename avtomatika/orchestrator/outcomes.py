@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from avtomatika.core import reputation
 from avtomatika.core.events import Event
-from avtomatika.store import Registry
+from avtomatika.core.placement import reputation
+from avtomatika.store import WorkerRegistry
 
 
 class Outcomes:
     """For one thread. Where the registry is away, what is counted is kept."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: WorkerRegistry) -> None:
         self._registry = registry
         #: Worker -> how many tasks ended well, and how many did not.
         self._counts: dict[str, tuple[int, int]] = {}
@@ -34,7 +34,7 @@ class Outcomes:
     def write_down(self) -> None:
         """Tell the registry; costs nothing where there is nothing to tell."""
         if self._counts:
-            self._registry.judge(self._counts)
+            self._registry.record_outcomes(self._counts)
             self._counts = {}
 
     def _count(self, worker_id: str, is_good: bool) -> None:

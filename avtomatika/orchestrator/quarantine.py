@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, NotFound
-from avtomatika.store import JobFilter, Store, UnreadableJob, Upkeep
+from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ _EVERY_SECONDS = 3600
 _BATCH = 100
 
 
-def look_after_quarantine(store: Store, upkeep: Upkeep) -> Iterator[int]:
+def look_after_quarantine(store: Store, upkeep: Sweeper) -> Iterator[int]:
     """Give up what rests for too long, a page at a time; one orchestrator does it, once an hour."""
     if upkeep.claim("quarantine", seconds=_EVERY_SECONDS):
         yield from give_up(store, now_ms=store.clock.now_ms())

@@ -8,10 +8,10 @@ from time import monotonic
 
 from avtomatika.broker.backoff import Failures
 from avtomatika.errors import Unavailable
-from avtomatika.store import Store, Upkeep
+from avtomatika.store import Store, Sweeper
 
-from .placing import PlacingDesk
-from .plans import ServedPlans
+from .placement import Placement
+from .plan_takeover import PlanTakeover
 from .quarantine import look_after_quarantine
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Sweeps:
         self._sweeps = sweeps
 
     @classmethod
-    def of(cls, store: Store, upkeep: Upkeep, *, placing: PlacingDesk, plans: ServedPlans) -> Sweeps:
+    def of(cls, store: Store, upkeep: Sweeper, *, placing: Placement, plans: PlanTakeover) -> Sweeps:
         """Send due timers, serve plans, remove ended jobs, give up quarantined ones."""
         quarantine = look_after_quarantine(store, upkeep)
 

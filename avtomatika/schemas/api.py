@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from marshmallow import Schema, fields
 
+from avtomatika.core.explain.live_state import LiveState, TaskProgress
+from avtomatika.core.explain.waiting import WaitView, waiting_for
 from avtomatika.core.job import Job, JobStatus, Json
 from avtomatika.core.plan import STEPS, EndKind, Plan, Via
-from avtomatika.core.standing import InHand, Standing
-from avtomatika.core.waiting import Waiting, waiting_for
 
 from .api_fields import Timestamp
 
-_NOBODY = InHand()
+_NOBODY = TaskProgress()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,10 @@ class JobView:
     """A job together with what is told of it while it stands."""
 
     job: Job
-    standing: Standing = field(default_factory=Standing)
+    standing: LiveState = field(default_factory=LiveState)
 
     @property
-    def hands(self) -> Mapping[str, InHand]:
+    def hands(self) -> Mapping[str, TaskProgress]:
         return self.standing.hands
 
     @property
@@ -38,7 +38,7 @@ class JobView:
         return None if self.job.parent is None else self.job.parent.job_id
 
     @property
-    def waiting_for(self) -> Waiting | None:
+    def waiting_for(self) -> WaitView | None:
         return waiting_for(self.job)
 
     @property
@@ -48,7 +48,7 @@ class JobView:
         return None if of is None else {"total": of.size, "sent": of.sent, "left": self.standing.branches_left}
 
     @property
-    def latest(self) -> InHand:
+    def latest(self) -> TaskProgress:
         """The open task that told last how far it is."""
         return max(self.hands.values(), key=lambda hand: hand.told_ms, default=_NOBODY)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from avtomatika.core.traffic import LiveTraffic, Running
+from avtomatika.core.graph.traffic import LiveTraffic, Running
 
 from .api_fields import Timestamp, rfc3339
 

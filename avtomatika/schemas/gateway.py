@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, fields, pre_load, validate
 
-from avtomatika.core.holdings import MOST_FILES
+from avtomatika.core.placement.cached_files import MOST_FILES
 
 from .fields import MAX_ID_LENGTH
 

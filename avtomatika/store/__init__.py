@@ -1,26 +1,26 @@
 """Jobs, history and timers on Redis: every change of a job is one Lua script."""
 
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches
 from .commit import Answer, Cause, Commit, CommitReply
 from .creation import Created, NewJob
-from .data import StoredData
-from .diagnosis import Finding, State, diagnose
+from .data_stores import RedisData
 from .glances import Glance
-from .held import HandOver, HeldTask, HeldTasks, Settled
 from .keyring import Keyring
 from .logins import Logins
-from .memory import ServerInfo
 from .plans import Announced, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob
-from .registry import Registry, WorkerRecord
+from .server_health import Finding, State, diagnose
+from .server_info import ServerInfo
 from .sessions import Pair, Refreshed, Session, Sessions
 from .store import Store
+from .sweeper import Sweeper
+from .task_leases import HandOver, Settled, TaskLease, TaskLeases
 from .traffic import TrafficRecords
-from .upkeep import Upkeep
 from .webhooks import WebhookRecords
+from .worker_registry import WorkerRecord, WorkerRegistry
 
 __all__ = [
     "Announced",
@@ -34,8 +34,6 @@ __all__ = [
     "FinishedBranch",
     "Glance",
     "HandOver",
-    "HeldTask",
-    "HeldTasks",
     "JobFilter",
     "Keyring",
     "LoadedBranches",
@@ -45,22 +43,24 @@ __all__ = [
     "Plans",
     "QueuedMessage",
     "Queues",
+    "RedisClient",
+    "RedisData",
     "Refreshed",
-    "Registry",
-    "Server",
     "ServerInfo",
     "Session",
     "Sessions",
     "Settled",
     "State",
     "Store",
-    "StoredData",
+    "Sweeper",
+    "TaskLease",
+    "TaskLeases",
     "TrafficRecords",
     "UnreadableJob",
-    "Upkeep",
     "WantedBranches",
     "WebhookRecords",
     "WorkerRecord",
+    "WorkerRegistry",
     "diagnose",
     "needed_by",
 ]

@@ -10,7 +10,7 @@ import orjson
 
 from avtomatika.core.events import Joined, Result
 from avtomatika.core.job import HistoryEntry, Job, Json, branch_of, step_of
-from avtomatika.core.results import branch_answer
+from avtomatika.core.machine.task_results import branch_answer
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.transport import Router

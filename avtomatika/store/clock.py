@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import monotonic
 
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 
 from .scripts import read_all
 
@@ -16,7 +16,7 @@ _ASK_EVERY_SECONDS = 10.0
 class ServerClock:
     """Threads may share it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RedisClient) -> None:
         self._server = server
         #: Milliseconds of the server's clock, and of the monotonic clock at that moment in seconds.
         self._read: tuple[int, float] | None = None

@@ -19,7 +19,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .clock import ServerClock
 from .entries import dump_entry
 from .keys import Keys
-from .large import Dump, is_initial
+from .large_values import Dump, is_initial
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE

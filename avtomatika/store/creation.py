@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import orjson
 
-from avtomatika.core.creation import new_job
 from avtomatika.core.job import Json
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 
 from .keys import Keys
 from .scripts import server_errors
@@ -26,7 +26,7 @@ class Glance(NamedTuple):
 class Glances:
     """Threads may share it."""
 
-    def __init__(self, server: Server, keys: Keys) -> None:
+    def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 

@@ -8,7 +8,7 @@ from threading import Lock
 from time import monotonic
 
 from avtomatika.core.signing import GroupSecret
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 
 from .clock import ServerClock
 from .keys import Keys
@@ -25,7 +25,7 @@ _REMEMBERED_SECONDS = 24 * 3600
 class Keyring:
     """Threads may share it. Nothing is asked before the secret is needed."""
 
-    def __init__(self, server: Server, configured: GroupSecret | None = None, *, prefix: str = "avt:") -> None:
+    def __init__(self, server: RedisClient, configured: GroupSecret | None = None, *, prefix: str = "avt:") -> None:
         self._server = server
         self._configured = configured
         self._keys = Keys(prefix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 
 from .keys import Keys
 from .scripts import read_all
@@ -11,7 +11,7 @@ from .scripts import read_all
 class Logins:
     """Thread-safe."""
 
-    def __init__(self, server: Server, keys: Keys) -> None:
+    def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.core.succession import plan_name
-from avtomatika.transport import Server
+from avtomatika.core.machine.plan_migration import plan_name
+from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
@@ -39,7 +39,7 @@ class Announced:
 class Plans:
     """What one server knows of plans."""
 
-    def __init__(self, server: Server, keys: Keys) -> None:
+    def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 

@@ -11,7 +11,7 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.errors import Conflict, NotFound
 from avtomatika.errors import NoRoute as NoQueue
-from avtomatika.transport import Letter, QueueFigures, Router, Server, Survey, Topology
+from avtomatika.transport import Inspector, QueueFigures, RedisClient, Router, StoredMessage, Topology
 
 from .scripts import server_errors
 
@@ -25,7 +25,7 @@ _SECRETS = frozenset({"ticket", "origin_sig", "sig"})
 class QueuedMessage:
     """A message of a queue, or a dead letter. *body* is None where it is no JSON object; what is secret is left out."""
 
-    letter: Letter
+    letter: StoredMessage
     body: Mapping[str, Json] | None
 
     @property
@@ -42,15 +42,15 @@ class QueuedMessage:
 class Queues:
     """Those of one server. Threads may share it; raises Unavailable when the server is away."""
 
-    def __init__(self, server: Server, router: Router) -> None:
+    def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
-        self._survey = Survey(server, router)
+        self._survey = Inspector(server, router)
         self._topology = Topology(server, router)
 
     @classmethod
     def connect(cls, url: str) -> Queues:
         """With connections of its own; nothing is sent yet."""
-        server = Server.connect(url)
+        server = RedisClient.connect(url)
         return cls(server, Router(server))
 
     def all(self) -> list[QueueFigures]:
@@ -112,7 +112,7 @@ def _asked(ask: Callable[[], T]) -> T:
         return ask()
 
 
-def _read(letter: Letter) -> QueuedMessage:
+def _read(letter: StoredMessage) -> QueuedMessage:
     body = _object(letter.body)
     return QueuedMessage(letter, None if body is None else _without_secrets(body))
 

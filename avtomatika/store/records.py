@@ -12,14 +12,14 @@ from typing import Any
 
 import orjson
 
-from avtomatika.core.fleet import Needs
-from avtomatika.core.job import Branches, Job, JobStatus, Parent, Pause, Task
+from avtomatika.core.explain.waiting import waiting_for
+from avtomatika.core.job import Branches, Job, JobStatus, Parent, Task, WaitRecord
+from avtomatika.core.placement.selection import Needs
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.texts import shortened
-from avtomatika.core.waiting import waiting_for
 from avtomatika.errors import UnreadableRecord
 
-from .large import INITIAL, Dump, Values, dump, fill
+from .large_values import INITIAL, Dump, Values, dump, fill
 
 #: What the attempt to read a foreign record may raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -164,7 +164,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         error=doc.get("error"),
         tasks={task["id"]: load_task(task) for task in doc.get("tasks", ())},
         fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
-        pause=Pause(**doc["pause"]) if "pause" in doc else None,
+        pause=WaitRecord(**doc["pause"]) if "pause" in doc else None,
         children=tuple(doc.get("children", ())),
         earlier_plans=tuple(doc.get("earlier_plans", ())),
         steps=doc["steps"],
@@ -254,7 +254,7 @@ def load_task(fields: Mapping[str, Any]) -> Task:
     return Task(**{**fields, **inner})
 
 
-def as_dict(value: Task | Branches | Pause | Parent) -> Mapping[str, Any]:
+def as_dict(value: Task | Branches | WaitRecord | Parent) -> Mapping[str, Any]:
     """The fields of a frozen value by name."""
     return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
 

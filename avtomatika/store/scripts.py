@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.errors import NoRoute, Unavailable
-from avtomatika.transport import Router, Server
+from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.errors import is_foreign
 from avtomatika.transport.scripts import EXPECT, Call, Script
 
@@ -96,13 +96,13 @@ def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -
     return Call(IGNORE, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
 
 
-def run(server: Server, call: Call) -> Any:
+def run(server: RedisClient, call: Call) -> Any:
     """Run one script. Raises Unavailable when the server is away or refuses it: nobody may know whether it ran."""
     with server_errors():
         return server.run(call)
 
 
-def run_routed(server: Server, router: Router, make: Callable[[], Call]) -> Any:
+def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) -> Any:
     """Run the script that *make* routes, and routes anew where the bindings changed under it.
 
     Raises NoRoute where it leads nowhere, and Unavailable as :func:`run`.
@@ -117,14 +117,14 @@ def run_routed(server: Server, router: Router, make: Callable[[], Call]) -> Any:
     raise Unavailable("the bindings keep changing: nothing was written")
 
 
-def run_all(server: Server, calls: Sequence[Call]) -> list[Any]:
+def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:
     """Run many in one round trip; an answer each, or the server's error where it refused that one."""
     with server_errors():
         return server.run_all(calls) if calls else []
 
 
 def read_hashes(
-    server: Server, keys: Sequence[str], fields: Sequence[str]
+    server: RedisClient, keys: Sequence[str], fields: Sequence[str]
 ) -> list[Sequence[bytes | None] | RedisError]:
     """*fields* of the hashes under *keys*, in one round trip; the error in place of one that is no hash."""
     with server_errors():
@@ -135,7 +135,7 @@ def read_hashes(
         return rows
 
 
-def read_all(server: Server, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+def read_all(server: RedisClient, commands: Sequence[Sequence[str | int]]) -> list[Any]:
     """Raw answers to commands that change nothing, in one round trip."""
     with server_errors():
         return server.execute_all(commands) if commands else []

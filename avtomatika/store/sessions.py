@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from avtomatika.transport import Server
+from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Argument, Call
 
 from .keys import Keys
@@ -48,14 +48,14 @@ class Refreshed(StrEnum):
 class Sessions:
     """Threads may share it."""
 
-    def __init__(self, server: Server, *, prefix: str = "avt:") -> None:
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
         self._server = server
         self._keys = Keys(prefix)
 
     @classmethod
     def connect(cls, url: str) -> Sessions:
         """With connections of its own; nothing is sent yet."""
-        return cls(Server.connect(url))
+        return cls(RedisClient.connect(url))
 
     def begin(self, session: Session, pair: Pair) -> None:
         """A family of its own, which begins with *pair*."""

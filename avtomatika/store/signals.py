@@ -9,9 +9,9 @@ from secrets import token_hex
 from typing import Literal
 
 from avtomatika.core.events import Decision, Signal
-from avtomatika.core.job import HistoryEntry, Job, Pause
-from avtomatika.core.machine import expiry_token
-from avtomatika.core.pauses import decisions, told_of
+from avtomatika.core.job import HistoryEntry, Job, WaitRecord
+from avtomatika.core.machine.machine import expiry_token
+from avtomatika.core.machine.waits import decisions, told_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.errors import Conflict, InvalidRequest, NotFound
@@ -67,7 +67,7 @@ def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> De
     return Decision(job.id, pause.token, decision, by, comment)
 
 
-def approval_of(job: Job) -> Pause | None:
+def approval_of(job: Job) -> WaitRecord | None:
     """The approval that *job* waits for."""
     return job.pause if job.pause is not None and job.pause.kind == "approval" else None
 

@@ -11,13 +11,13 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
-from avtomatika.core.moves import end
+from avtomatika.core.machine.moves import end
+from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.core.succession import plan_name
 from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, UnreadableRecord
 from avtomatika.schemas.wire import Progress, Taken
-from avtomatika.transport import Outgoing, Router, Server
+from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
 
 from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
@@ -28,20 +28,20 @@ from .creation import Created, NewJob, Quota, create_call, first_step
 from .entries import dump_entry
 from .glances import Glances
 from .ids import new_job_id
-from .inquiry import Inquiry
+from .job_facts import JobFactsReader
+from .job_queries import JobQueries
+from .job_writer import JobWriter
 from .keyring import Keyring
 from .keys import Keys
-from .large import MAX_JOB_BYTES
+from .large_values import MAX_JOB_BYTES
 from .logins import Logins
-from .memory import ServerInfo, ServerMemory
 from .messages import step_message
 from .notices import progress_call, taken_call
 from .plans import Plans
-from .queries import JobQueries
 from .queues import Queues
 from .records import UnreadableJob
-from .registry import IsAuthorized, Registry, everybody
 from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
+from .server_info import ServerInfo, ServerInfoReader
 from .signals import (
     REFUSALS,
     SENT,
@@ -53,7 +53,7 @@ from .signals import (
     signal_call,
 )
 from .traffic import TrafficRecords
-from .writer import JobWriter
+from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
 
 class Store(JobQueries):
@@ -61,7 +61,7 @@ class Store(JobQueries):
 
     def __init__(
         self,
-        server: Server,
+        server: RedisClient,
         router: Router,
         *,
         keyring: Keyring | None = None,
@@ -81,7 +81,7 @@ class Store(JobQueries):
         self._router = router
         self._group = group
         self._max_job_bytes = max_job_bytes
-        self._memory = ServerMemory(server)
+        self._memory = ServerInfoReader(server)
         self.clock = ServerClock(server)
         self._writer = JobWriter(
             server,
@@ -95,10 +95,10 @@ class Store(JobQueries):
             cache=self._jobs.cache,
         )
         #: The workers that these jobs are for, the plans that they have, and how they fare.
-        self.registry = Registry(server, prefix=prefix, is_authorized=is_authorized)
+        self.registry = WorkerRegistry(server, prefix=prefix, is_authorized=is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server, self._keys)
-        self.inquiry = Inquiry(server, router, self._keys, registry=self.registry)
+        self.inquiry = JobFactsReader(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
         self.glances = Glances(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
@@ -106,10 +106,10 @@ class Store(JobQueries):
     @classmethod
     def connect(cls, url: str, **options: Any) -> Store:
         """:meth:`using` connections of its own; nothing is sent yet."""
-        return cls.using(Server.connect(url), **options)
+        return cls.using(RedisClient.connect(url), **options)
 
     @classmethod
-    def using(cls, server: Server, *, secret: GroupSecret | None = None, **options: Any) -> Store:
+    def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Store:
         """A store on connections that may be shared, for those who create and read; *options* are the constructor's."""
         return cls(server, Router(server), keyring=Keyring(server, secret), **options)
 

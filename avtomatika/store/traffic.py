@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from time import monotonic
 
+from avtomatika.core.graph.traffic import Depth, LiveTraffic, Running, Traffic
 from avtomatika.core.job import JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan
-from avtomatika.core.traffic import Depth, LiveTraffic, Running, Traffic
-from avtomatika.transport import Router, Server, Topology
+from avtomatika.transport import RedisClient, Router, Topology
 from avtomatika.transport.scripts import Call
 
 from .entries import load_entry
@@ -37,7 +37,7 @@ _PIPELINE = 500
 class TrafficRecords:
     """Of the jobs and queues of one server. Threads may share it."""
 
-    def __init__(self, server: Server, router: Router, keys: Keys) -> None:
+    def __init__(self, server: RedisClient, router: Router, keys: Keys) -> None:
         self._server = server
         self._topology = Topology(server, router)
         self._keys = keys

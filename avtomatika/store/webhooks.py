@@ -5,7 +5,7 @@ from __future__ import annotations
 from avtomatika.core.job import HistoryEntry
 from avtomatika.core.plan import WEBHOOKS
 from avtomatika.schemas.wire import WebhookMessage
-from avtomatika.transport import Router, Server
+from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
 from .clock import ServerClock
@@ -22,7 +22,9 @@ class WebhookRecords:
     Without a *keyring* the group's secret is the one that the server keeps.
     """
 
-    def __init__(self, server: Server, router: Router, *, keyring: Keyring | None = None, prefix: str = "avt:") -> None:
+    def __init__(
+        self, server: RedisClient, router: Router, *, keyring: Keyring | None = None, prefix: str = "avt:"
+    ) -> None:
         self._server = server
         self.clock = ServerClock(server)
         self.keyring = keyring or Keyring(server, prefix=prefix)

@@ -10,16 +10,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avtomatika.core.blueprint import Blueprint
+from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.job import Json
 from avtomatika.core.rules import Rules
 from avtomatika.worker.worker import Worker
 
-from .ended import EndedJob
-from .stand_ins import NOBODY, SILENCE
-from .world import World
+from .doubles import NEVER_ANSWERS, NEVER_TAKEN
+from .ended import RunResult
+from .simulation import Simulation
 
-__all__ = ["NOBODY", "SILENCE", "EndedJob", "run"]
+__all__ = ["NEVER_ANSWERS", "NEVER_TAKEN", "RunResult", "run"]
 
 
 def run(
@@ -31,17 +31,17 @@ def run(
     blueprints: Sequence[Blueprint] = (),
     max_transitions: int = 100,
     max_retries: int = 3,
-    after: EndedJob | None = None,
+    after: RunResult | None = None,
     files: Mapping[str, Json] | None = None,
-) -> EndedJob:
+) -> RunResult:
     """Run one job of *blueprint* to its end.
 
-    *skills* is a Worker, or maps task types to what does them: a function as ``@worker.skill`` takes it, an exception
-    to raise, :data:`NOBODY`, :data:`SILENCE`, or anything else, which is the result. *approvals* maps states that ask
-    a person to what is decided: a word, or a function of the message that answers one; nobody decides where none is
-    given. *blueprints* are others that jobs may run. *after* is a job that ran before: its data stores are found as it
-    left them. *files* are the values that ``task_files`` reads, by URI. Raises BlueprintError where a blueprint does
-    not compile, SkillError for a task that nothing does.
+    *skills* is a Worker, or maps task types to a function as ``@worker.skill`` takes it, an exception to raise,
+    :data:`NEVER_TAKEN`, :data:`NEVER_ANSWERS`, or any other value, which is the result. *approvals* maps states that
+    ask a person to the decision: a word, or a function of the message that returns one; other states are not decided.
+    *blueprints* are the child workflows that jobs may run. *after* is an earlier run: this one starts with its data
+    stores. *files* are the values that ``task_files`` reads, by URI. Raises BlueprintError if a blueprint does not
+    compile, SkillError for a task without a skill.
 
     >>> bp = Blueprint(name="double")
     >>> @bp.handler(is_start=True, may_go_to=["end"])
@@ -55,7 +55,7 @@ def run(
     """
     given = skills.skills if isinstance(skills, Worker) else dict(skills or {})
     with asyncio.Runner() as runner:
-        world = World(
+        world = Simulation(
             [blueprint, *blueprints],
             skills=given,
             approvals=approvals or {},

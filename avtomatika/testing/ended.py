@@ -10,7 +10,7 @@ from avtomatika.orchestrator.data_stores import DataStores
 
 
 @dataclass(frozen=True, slots=True)
-class EndedJob:
+class RunResult:
     """A job that has come to its end, or to rest: quarantined, or waiting for what never comes.
 
     ``history`` has times in milliseconds since the first job began; ``notes`` are the events that were ignored;
@@ -22,7 +22,7 @@ class EndedJob:
     history: tuple[RecordedEntry, ...]
     notes: tuple[Mapping[str, Json], ...]
     data_stores: DataStores = field(repr=False)
-    children: tuple[EndedJob, ...] = ()
+    children: tuple[RunResult, ...] = ()
     files: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property

@@ -6,8 +6,8 @@ hashes of tokens are kept, and nothing here ever shows one.
 
 from .clients import OPERATOR, Client, Clients, mark_of
 from .hashing import SHORTEST_TOKEN, hash_token, new_token
-from .watched import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS
-from .workers import Memory, WorkerAccess, Workers
+from .reloading_toml import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS
+from .workers import RevokedNames, WorkerAccess, Workers
 
 __all__ = [
     "CHECK_INTERVAL_SECONDS",
@@ -16,7 +16,7 @@ __all__ = [
     "SHORTEST_TOKEN",
     "Client",
     "Clients",
-    "Memory",
+    "RevokedNames",
     "WorkerAccess",
     "Workers",
     "hash_token",

@@ -14,7 +14,7 @@ from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError, Unauthorized
 
 from .hashing import checked_hash, hash_token, section_hashes
-from .watched import WatchedFile
+from .reloading_toml import ReloadingToml
 
 #: The client that ``CLIENT_TOKEN`` belongs to.
 OPERATOR = "operator"
@@ -61,7 +61,7 @@ class Clients:
         self._fixed: _Known = {
             checked_hash(value, variable): operator for variable, value in named.items() if value is not None
         }
-        self._file = None if path is None else WatchedFile(path, _add, fixed=self._fixed, what="clients", clock=clock)
+        self._file = None if path is None else ReloadingToml(path, _add, fixed=self._fixed, what="clients", clock=clock)
 
     def __len__(self) -> int:
         return len({client.name for client in self._known.values()})

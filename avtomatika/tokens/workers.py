@@ -20,7 +20,7 @@ from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, Unauthorized
 
 from .hashing import SHORTEST_TOKEN, checked_hash, hash_token, mac_keys, section_hashes
-from .watched import Contents, WatchedFile
+from .reloading_toml import Contents, ReloadingToml
 
 #: Worker ids; in patterns also ``*`` and ``?``.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -35,7 +35,7 @@ _NO_HASH = "0" * 64
 _REFUSED = "this worker id and token do not fit"
 
 
-class Memory(Protocol):
+class RevokedNames(Protocol):
     """Remembers for a day, for all processes, which names stood in the file: who was taken out stays out."""
 
     def remember(self, names: Iterable[str]) -> None: ...
@@ -101,7 +101,7 @@ class Workers:
         local_token: str | None = None,
         shortest_token: int = SHORTEST_TOKEN,
         path: Path | None = None,
-        memory: Memory | None = None,
+        memory: RevokedNames | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """*token* is the shared one, *previous_token* the one it replaces, *local_token* another one that counts only
@@ -116,7 +116,7 @@ class Workers:
         self._shared = _Shared.of(hashes, list(given.values()))
         local = [] if local_token is None else [local_token]
         self._shared_with_local = _Shared.of([*hashes, *map(hash_token, local)], [*given.values(), *local])
-        self._file = None if path is None else WatchedFile(path, _add, fixed={}, what="workers", clock=clock)
+        self._file = None if path is None else ReloadingToml(path, _add, fixed={}, what="workers", clock=clock)
         self._memory = memory
         self._clock = clock
         self._told: tuple[Mapping[str, _Section], float] | None = None

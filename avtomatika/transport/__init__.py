@@ -4,13 +4,13 @@ Knows nothing of blueprints; any kombu program may use it.
 """
 
 from .channel import Channel
-from .client import connect
+from .connect import connect
 from .envelope import ON_DEAD_HEADER, Outgoing
 from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
+from .inspector import Inspector, Queued, QueueFigures, StoredMessage, Unacked
 from .keys import Keys
+from .redis_client import RedisClient
 from .routing import Route, Router
-from .server import Server
-from .survey import Held, Letter, QueueFigures, Survey, Waits
 from .topology import Topology
 from .transport import Transport
 
@@ -18,20 +18,20 @@ __all__ = [
     "ON_DEAD_HEADER",
     "CallbackFailed",
     "Channel",
-    "Held",
+    "Inspector",
     "Keys",
-    "Letter",
     "MessageTooLarge",
     "NoRoute",
     "Outgoing",
     "QueueFigures",
+    "Queued",
+    "RedisClient",
     "Route",
     "Router",
-    "Server",
-    "Survey",
+    "StoredMessage",
     "Topology",
     "Transport",
-    "Waits",
+    "Unacked",
     "connect",
     "is_passing",
 ]

@@ -9,22 +9,22 @@ from queue import Empty
 from secrets import token_hex
 from typing import Any
 
-from .caretaker import Caretaker
 from .declarations import Declarations
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
 from .expiry import Expiry
-from .held import Held
-from .inbox import Inbox
-from .keeper import Party, send_acks
+from .lease_renewal import LeaseHolder, send_acks
+from .maintenance import Maintenance
 from .message import DeliveredMessage
+from .prefetch import PrefetchBuffer
+from .publisher import Publisher
+from .qos import QoS
 from .reader import Reader
-from .returns import DeadLetter, Returns
+from .redis_client import RedisClient
+from .rejecting import DeadLetter, Rejecter
 from .routing import Router
-from .sender import Sender
-from .server import Server
+from .subscriptions import Subscriptions
 from .topology import Topology
 from .waiting import WaitingChannel
-from .watched import Watched
 
 Callback = Callable[[DeliveredMessage], object]
 
@@ -48,23 +48,23 @@ class Channel(WaitingChannel):
         self.topology = Topology(self._server, self.router)
         self.expiry = Expiry(self._server, self.topology, self.router.keys, lease_seconds=options.lease_seconds)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
-        self._sender = Sender(
+        self._sender = Publisher(
             self._server,
             self.router,
             max_message_bytes=options.max_message_bytes,
             fanout_length=options.fanout_length,
         )
-        self._returns = Returns(
+        self._returns = Rejecter(
             self._server,
             self.router,
             max_dead_letters=options.max_dead_letters,
             dead_letter_seconds=options.dead_letter_seconds,
         )
-        self._held = self._qos = Held(self._keeper.call)
-        self._party = Party(self.router, self._held, self._use_queues)
+        self._held = self._qos = QoS(self._keeper.call)
+        self._party = LeaseHolder(self.router, self._held, self._use_queues)
         self._keeper.add(self._party)
         self._inbox = self._new_inbox()
-        self._getters: dict[str, Inbox] = {}
+        self._getters: dict[str, PrefetchBuffer] = {}
         self._callbacks: dict[str, Callback] = {}
         self._no_ack: set[str] = set()
 
@@ -248,17 +248,17 @@ class Channel(WaitingChannel):
             inbox.reader.look_everywhere()
         self._keeper.add(self._party)
 
-    def _use_queues(self, server: Server) -> None:
+    def _use_queues(self, server: RedisClient) -> None:
         """Keep those of our queues that expire; the keeper tells it to the server in its own way."""
         self.expiry.use([queue for inbox in self._inboxes for queue in inbox.reader.expiring], server)
 
     @property
-    def _inboxes(self) -> list[Inbox]:
+    def _inboxes(self) -> list[PrefetchBuffer]:
         return [self._inbox, *self._getters.values()]
 
-    def _new_inbox(self) -> Inbox:
-        watched = Watched(self._server, self.router.keys, self.declarations.restore)
-        caretaker = Caretaker(
+    def _new_inbox(self) -> PrefetchBuffer:
+        watched = Subscriptions(self._server, self.router.keys, self.declarations.restore)
+        caretaker = Maintenance(
             self._server,
             self.router,
             self.expiry,
@@ -269,7 +269,7 @@ class Channel(WaitingChannel):
             max_deliveries=self._options.max_deliveries,
             dead_letter_seconds=self._options.dead_letter_seconds,
         )
-        return Inbox(
+        return PrefetchBuffer(
             self,
             reader=Reader(self._server, self.router, self.expiry, watched=watched, caretaker=caretaker),
             held=self._held,

@@ -13,8 +13,8 @@ from kombu.transport.base import to_rabbitmq_queue_arguments
 from .declarations import Declarations
 from .envelope import Outgoing
 from .expiry import Expiry, Limits
+from .redis_client import RedisClient
 from .routing import Route, Router
-from .server import Server
 from .topology import Binding, Topology
 
 
@@ -39,7 +39,7 @@ class DeclaringChannel(virtual.Channel):
     router: Router
     declarations: Declarations
     closed: bool
-    _server: Server
+    _server: RedisClient
 
     def declare_many(
         self,
@@ -135,7 +135,7 @@ class DeclaringChannel(virtual.Channel):
         return self.router.consumer_name
 
     @property
-    def server(self) -> Server:
+    def server(self) -> RedisClient:
         """Connections to the server, for scripts of one's own."""
         return self._server
 

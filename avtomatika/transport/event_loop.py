@@ -13,8 +13,8 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from .errors import CONNECTION_ERRORS, is_foreign
 from .keys import is_after
+from .redis_client import RedisClient, pack
 from .scripts import Argument
-from .server import Server, pack
 
 #: The loop must look at the clock at least this often.
 _TICK_SECONDS = 1.0
@@ -27,7 +27,7 @@ _TURN_SECONDS = 0.01
 class EventLoopConsumer:
     """Delivers messages to the channels of *transport* whenever the hub turns, and tells the hub when to turn."""
 
-    def __init__(self, transport: Any, hub: Any, *, server: Server, timeout_seconds: float) -> None:
+    def __init__(self, transport: Any, hub: Any, *, server: RedisClient, timeout_seconds: float) -> None:
         self._transport = transport
         self._hub = hub
         #: For the reads that wait: they must not take connections away from others.
@@ -144,7 +144,7 @@ class EventLoopConsumer:
 class BlockingRead:
     """A connection of its own for reads that are answered when a stream has something new, or after a while."""
 
-    def __init__(self, server: Server, timeout_seconds: float) -> None:
+    def __init__(self, server: RedisClient, timeout_seconds: float) -> None:
         self._timeout_seconds = timeout_seconds
         self._block_ms = max(round(timeout_seconds * 500), 1)
         self._pool = server.pool

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .keys import Keys
+from .redis_client import RedisClient
 from .scripts import EXPIRED, LIMIT, USE, Call
-from .server import Server
 from .topology import Topology
 
 _REMOVALS = 100
@@ -45,7 +45,7 @@ class Limits:
 class Expiry:
     """Knows which queues have an end."""
 
-    def __init__(self, server: Server, topology: Topology, keys: Keys, *, lease_seconds: float) -> None:
+    def __init__(self, server: RedisClient, topology: Topology, keys: Keys, *, lease_seconds: float) -> None:
         self._server = server
         self._topology = topology
         self._keys = keys
@@ -57,7 +57,7 @@ class Expiry:
         keys = [self._keys.queues(), self._keys.bell(), self._keys.limits(), self._keys.expiring()]
         self._server.run(Call(LIMIT, keys, [queue, ttl, expires, int(limits.expires_unused)]))
 
-    def use(self, queues: Iterable[str], server: Server | None = None) -> None:
+    def use(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
         """Keep *queues* for a lease; to be told again within that time. *server*: by another way than usual."""
         if names := list(queues):
             call = Call(USE, [self._keys.limits(), self._keys.expiring()], [self._lease_ms, *names])

@@ -10,18 +10,18 @@ from redis.exceptions import ResponseError
 from .declaring import DeclaringChannel
 from .envelope import Outgoing
 from .errors import NoRoute
-from .held import Held
-from .sender import Parcel, PublishBatch, Sender, make_parcel
+from .publisher import EncodedMessage, PublishBatch, Publisher, encoded_message
+from .qos import QoS
 
 
 class PublishingChannel(DeclaringChannel):
     """Any thread may publish and settle. What is sent goes out whole, or not at all and with an error."""
 
-    _sender: Sender
-    _held: Held
+    _sender: Publisher
+    _held: QoS
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
-        parcel = make_parcel(message, exchange, routing_key)
+        parcel = encoded_message(message, exchange, routing_key)
         try:
             self._sender.publish(parcel)
         except NoRoute:
@@ -29,7 +29,7 @@ class PublishingChannel(DeclaringChannel):
                 raise
             self._sender.publish(parcel)
 
-    def publish_all(self, parcels: Sequence[Parcel]) -> None:
+    def publish_all(self, parcels: Sequence[EncodedMessage]) -> None:
         """Send all of *parcels* or, raising, none."""
         try:
             self._sender.publish_all(parcels)

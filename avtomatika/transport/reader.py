@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 
-from .caretaker import Caretaker
 from .entries import Entry, read_entries
 from .expiry import Expiry
-from .held import ack_call, by_stream, entry_lists
+from .fanout import FanoutReader
 from .keys import parse_tag
-from .listener import Listener
+from .maintenance import Maintenance
+from .qos import ack_call, by_stream, entry_lists
+from .redis_client import RedisClient
 from .routing import Router
 from .scripts import TAKE, Argument, Call
-from .server import Server
-from .watched import Watched
+from .subscriptions import Subscriptions
 
 #: With so many streams a take costs no more than sending acknowledgements does: it is tried without waiting for news.
 _FEW = 16
@@ -24,7 +24,7 @@ class Reader:
     """Takes from *watched* queues, higher levels first. For one thread."""
 
     def __init__(
-        self, server: Server, router: Router, expiry: Expiry, *, watched: Watched, caretaker: Caretaker
+        self, server: RedisClient, router: Router, expiry: Expiry, *, watched: Subscriptions, caretaker: Maintenance
     ) -> None:
         self._server = server
         self._router = router
@@ -32,7 +32,7 @@ class Reader:
         self._expiry = expiry
         self._watched = watched
         self.caretaker = caretaker
-        self._listener = Listener(server, router.keys)
+        self._listener = FanoutReader(server, router.keys)
         #: Stream -> an id up to which all of it was given out, to anybody. Empty until that is known of all of them.
         self._seen: dict[str, str] = {}
         #: Streams that have something new; None: any of them may.

@@ -10,9 +10,9 @@ from . import envelope
 from .envelope import Outgoing
 from .errors import NoRoute
 from .keys import VERSION, Keys, parse_tag
-from .patterns import matches
+from .redis_client import RedisClient
 from .scripts import TRAIT, Call
-from .server import Server
+from .topic_match import matches
 
 #: Answers kept for topic exchanges, whose keys are without number.
 _CACHE_SIZE = 10_000
@@ -54,7 +54,7 @@ class _Bindings:
 class Router:
     """Routes and streams of one key prefix. Threads may share it."""
 
-    def __init__(self, server: Server, *, prefix: str = "avt:", consumer_name: str = "") -> None:
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:", consumer_name: str = "") -> None:
         self._server = server
         self.keys = Keys(prefix)
         #: Who holds the deliveries that a script acknowledges.

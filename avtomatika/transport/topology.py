@@ -9,9 +9,9 @@ from kombu.exceptions import ChannelError
 from redis.exceptions import ResponseError
 
 from .keys import GROUP, VERSION
+from .redis_client import RedisClient
 from .routing import Router, read_table
 from .scripts import DECLARE, DELETE, PURGE, TRAIT, UNBIND, Argument, Call
-from .server import Server
 
 EXCHANGE_TYPES = ("direct", "topic", "fanout")
 #: Priorities that a message may have.
@@ -24,7 +24,7 @@ Binding = tuple[str, str, str]
 class Topology:
     """What is declared under one key prefix. Looking writes nothing, and declaring only what is not there."""
 
-    def __init__(self, server: Server, router: Router) -> None:
+    def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
         self._router = router
         self._keys = router.keys

@@ -18,11 +18,11 @@ from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
 from .event_loop import EventLoopConsumer
-from .keeper import Keeper
 from .keys import earliest
+from .lease_renewal import LeaseRenewer
 from .options import Options
 from .presence import Presence
-from .server import Server
+from .redis_client import RedisClient
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class Transport(virtual.Transport):
         self._url = _url_of(client)
         self._tls = client.ssl
         self._credential_provider = client.credential_provider
-        self.server: Server = self.options.server or self._connect()
-        self.keeper = Keeper(self._connect_keeper, lease_seconds=self.options.lease_seconds)
+        self.server: RedisClient = self.options.server or self._connect()
+        self.keeper = LeaseRenewer(self._connect_keeper, lease_seconds=self.options.lease_seconds)
         #: Exchanges that were declared here, and their types.
         self.exchanges: dict[str, str] = {}
         self._turn = 0
@@ -110,16 +110,16 @@ class Transport(virtual.Transport):
         if self._event_loop is not None:
             self._event_loop.forget(channel)
 
-    def _connect(self) -> Server:
+    def _connect(self) -> RedisClient:
         return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
 
-    def _connect_keeper(self, presence: Presence) -> Server:
+    def _connect_keeper(self, presence: Presence) -> RedisClient:
         """A renewal that hangs must not use up the lease. By RESP3 a subscriber may use other commands, too."""
         limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
         return self._connect_within(limit, limit, protocol=3, redis_connect_func=presence.connected)
 
-    def _connect_within(self, timeout_seconds: float, connect_seconds: float, **settings: Any) -> Server:
-        return Server.connect(
+    def _connect_within(self, timeout_seconds: float, connect_seconds: float, **settings: Any) -> RedisClient:
+        return RedisClient.connect(
             self._url,
             tls=self._tls,
             credential_provider=self._credential_provider,
@@ -240,7 +240,7 @@ def _move_login(client: Any, url: str) -> str:
     return address
 
 
-def _check_server(server: Server) -> None:
+def _check_server(server: RedisClient) -> None:
     """Raises OperationalError for a server that cannot serve us."""
     try:
         answer = server.execute(("HELLO",))

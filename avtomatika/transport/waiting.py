@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from threading import Event
 
-from .inbox import Inbox
+from .prefetch import PrefetchBuffer
 from .publishing import PublishingChannel
 
 
 class WaitingChannel(PublishingChannel):
     """Knows whether something may be taken, and where news of it would come."""
 
-    _inbox: Inbox
+    _inbox: PrefetchBuffer
     _consumers: set[str]
 
     @property

@@ -19,9 +19,9 @@ from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import MAX_TASK_BYTES
+from avtomatika.files.task_storage import MAX_TASK_BYTES
 
-from .means import parsed_costs, parsed_resources
+from .resources import parsed_costs, parsed_resources
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avtomatika.core.job import Json
-from avtomatika.files.handle import AsyncFiles, Files
+from avtomatika.files.skill_files import AsyncFiles, Files
 from avtomatika.schemas import wire
 
 from .progress import checked

@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic
 
-from .assignment import Assignment
+from .execution import TaskExecution
 
 logger = logging.getLogger(__name__)
 
 #: Called, in whatever thread, with an assignment that has its result.
-OnEnd = Callable[[Assignment], None]
+OnEnd = Callable[[TaskExecution], None]
 
 #: How long a closed loop may take to cancel what still runs in it.
 _CLOSE_SECONDS = 1.0
 
 
-class Loop:
+class AsyncExecutor:
     """An event loop in a thread of its own, which begins with the first assignment."""
 
     def __init__(self, on_end: OnEnd) -> None:
@@ -28,10 +28,10 @@ class Loop:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()  # links may begin at the same time
-        self._tasks: dict[Assignment, asyncio.Task[None]] = {}
+        self._tasks: dict[TaskExecution, asyncio.Task[None]] = {}
         self._asked_at: float | None = None
 
-    def start(self, assignments: Sequence[Assignment]) -> None:
+    def start(self, assignments: Sequence[TaskExecution]) -> None:
         with self._starting:
             loop = self._runner.get_loop()
             if self._thread is None:
@@ -39,7 +39,7 @@ class Loop:
                 self._thread.start()
         loop.call_soon_threadsafe(self._begin, assignments)
 
-    def cancel(self, assignment: Assignment) -> None:
+    def cancel(self, assignment: TaskExecution) -> None:
         """Have an assignment that runs hear a CancelledError. Any thread."""
         if self._thread is not None:
             self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
@@ -69,7 +69,7 @@ class Loop:
                 except BaseException:  # a callback of a skill raised SystemExit; all async skills need the loop
                     logger.exception("the event loop of async skills was ended; going on")
 
-    def _begin(self, assignments: Sequence[Assignment]) -> None:
+    def _begin(self, assignments: Sequence[TaskExecution]) -> None:
         loop = self._runner.get_loop()
         for assignment in assignments:
             self._tasks[assignment] = loop.create_task(self._perform(assignment))
@@ -77,13 +77,13 @@ class Loop:
     def _answer(self) -> None:
         self._asked_at = None
 
-    def _cancel(self, assignment: Assignment) -> None:
+    def _cancel(self, assignment: TaskExecution) -> None:
         task = self._tasks.get(assignment)
         # What has not begun sees by itself that it is to stop: cancelled, its coroutine would never run, nor answer.
         if task is not None and assignment.begun_at is not None:
             task.cancel()
 
-    async def _perform(self, assignment: Assignment) -> None:
+    async def _perform(self, assignment: TaskExecution) -> None:
         try:
             await assignment.perform_async()
         except Exception:
@@ -92,18 +92,18 @@ class Loop:
         self._on_end(assignment)
 
 
-class Threads:
+class ThreadExecutor:
     """As many daemon threads as were ever needed at a time, *at_most* so many, emptying one queue."""
 
     def __init__(self, on_end: OnEnd, *, at_most: int) -> None:
         self._on_end = on_end
         self._at_most = at_most
-        self._queue: SimpleQueue[Assignment | None] = SimpleQueue()
+        self._queue: SimpleQueue[TaskExecution | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._unfinished = 0
         self._threads = 0
 
-    def start(self, assignments: Sequence[Assignment]) -> None:
+    def start(self, assignments: Sequence[TaskExecution]) -> None:
         with self._lock:
             self._unfinished += len(assignments)
             missing = min(self._unfinished, self._at_most) - self._threads
@@ -113,7 +113,7 @@ class Threads:
         for assignment in assignments:
             self._queue.put(assignment)
 
-    def withdraw(self) -> list[Assignment]:
+    def withdraw(self) -> list[TaskExecution]:
         """Take back what no thread has begun with."""
         withdrawn = []
         try:

@@ -8,14 +8,14 @@ from typing import Any, get_origin
 
 from avtomatika.errors import SkillError
 
-from .models import model_shape
-from .shapes import OBJECTS, Shape, dataclass_shape, words_of
+from .param_models import model_shape
+from .param_types import OBJECTS, ParamType, dataclass_shape, words_of
 
 
-def shape_of(annotation: Any) -> Shape:
+def shape_of(annotation: Any) -> ParamType:
     """The shape of ``params``: a dict, a dataclass, a pydantic model or a marshmallow schema; else SkillError."""
     if annotation in (inspect.Parameter.empty, Any) or (get_origin(annotation) or annotation) in OBJECTS:
-        return Shape()
+        return ParamType()
     if is_dataclass(annotation):
         return dataclass_shape(annotation)
     shape = model_shape(annotation)

@@ -16,7 +16,7 @@ from avtomatika.errors import HandlerError, PermanentError, TaskError, Transient
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
-from .stop import Stop
+from .stop import StopReason
 
 #: Largest result, as JSON; larger data belongs into files.
 MAX_RESULT_BYTES = 1024 * 1024
@@ -53,9 +53,9 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
     return Result(task.job_id, task.task_id, task.attempt, "failure", None, error, worker_id, duration_ms)
 
 
-def stopped(why: Stop, message: str, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+def stopped(why: StopReason, message: str, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
     """The result of a skill that ended because it was told to: cancelled, or late, which another try may mend."""
-    status, code = ("cancelled", "CANCELLED") if why is Stop.UNWANTED else ("failure", TransientError.code)
+    status, code = ("cancelled", "CANCELLED") if why is StopReason.UNWANTED else ("failure", TransientError.code)
     error = _error(code, message)
     return Result(task.job_id, task.task_id, task.attempt, status, None, error, worker_id, duration_ms)
 

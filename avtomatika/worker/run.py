@@ -17,25 +17,25 @@ from typing import NoReturn
 from avtomatika import broker
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
-from avtomatika.files.depot import Depot
-from avtomatika.files.heaps import share_heaps
+from avtomatika.files.malloc import share_heaps
 from avtomatika.files.payload import PayloadFolder
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.loading import load_object
 
-from .assignment import Assignment
 from .config import WEB_SCHEMES, WorkerConfig
+from .execution import TaskExecution
 from .fitness import Fitness
 from .health import Health
-from .links.broker import BrokerLink
-from .links.group import LinkGroup, Member
-from .links.http import HttpLink
+from .links.broker_link import BrokerLink
+from .links.http_link import HttpLink
+from .links.identity import Identity, WorkerStatus
 from .links.link import Link
-from .links.presence import Identity, Presence
-from .links.turns import Seat, Turns
-from .processes import Child, Processes, Recycling, Zygote
-from .runtime import Runtime, Terms
+from .links.link_group import LinkGroup, Member
+from .links.scheduler import LinkScheduler, LinkSlot
+from .processes import Child, ProcessExecutor, RecycleLimits, Zygote
+from .recycling import WorkerRecycler
+from .runtime import RunOptions, Runtime
 from .spool import Spool, check_apart
-from .wear import Wear
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def run_worker(worker: Worker, environ: Mapping[str, str], *, when_forked: Calla
     processes = _processes(worker, config, depot)  # before there are threads
     when_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
-    turns = Turns(config.mode, config.addresses, capacity=config.concurrency)
+    turns = LinkScheduler(config.mode, config.addresses, capacity=config.concurrency)
     wear = _wear(config, lambda: link.stop())
     fitness = Fitness(depot.probe)
     parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns, wear, fitness)
@@ -118,10 +118,10 @@ def _check(config: WorkerConfig) -> None:
             )
 
 
-def _depot(config: WorkerConfig) -> Depot:
+def _depot(config: WorkerConfig) -> TaskStorage:
     if config.s3 is not None:
         share_heaps()
-    return Depot(
+    return TaskStorage(
         PayloadFolder(config.payload_dir),
         config=config.s3,
         max_task_bytes=config.max_task_bytes,
@@ -129,27 +129,27 @@ def _depot(config: WorkerConfig) -> Depot:
     )
 
 
-def _processes(worker: Worker, config: WorkerConfig, depot: Depot) -> Processes:
+def _processes(worker: Worker, config: WorkerConfig, depot: TaskStorage) -> ProcessExecutor:
     is_limited = config.max_memory_mb is not None
     child = Child(worker.skills, worker_id=config.worker_id, depot=depot, is_memory_limited=is_limited)
     is_recycled = (config.max_tasks, config.max_memory_mb) != (None, None)
-    recycling = Recycling(config.max_tasks, _memory_bytes(config)) if is_recycled else None
-    return Processes(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
+    recycling = RecycleLimits(config.max_tasks, _memory_bytes(config)) if is_recycled else None
+    return ProcessExecutor(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
 
 
-def _wear(config: WorkerConfig, wear_out: Callable[[], None]) -> Wear | None:
+def _wear(config: WorkerConfig, wear_out: Callable[[], None]) -> WorkerRecycler | None:
     """Where skills run in processes, those wear out in its place."""
     if config.pool == "process" or (config.max_tasks, config.max_memory_mb) == (None, None):
         return None
-    return Wear(wear_out, tasks=config.max_tasks, memory_bytes=_memory_bytes(config))
+    return WorkerRecycler(wear_out, tasks=config.max_tasks, memory_bytes=_memory_bytes(config))
 
 
 def _memory_bytes(config: WorkerConfig) -> int | None:
     return None if config.max_memory_mb is None else config.max_memory_mb * 1024**2
 
 
-def _terms(config: WorkerConfig, processes: Processes) -> Terms:
-    return Terms(
+def _terms(config: WorkerConfig, processes: ProcessExecutor) -> RunOptions:
+    return RunOptions(
         processes=processes,
         uses_processes=config.pool == "process",
         time_limit_seconds=config.time_limit_seconds,
@@ -163,11 +163,11 @@ class _Parts:
 
     worker: Worker
     config: WorkerConfig
-    depot: Depot
-    terms: Terms
+    depot: TaskStorage
+    terms: RunOptions
     spool: Spool
-    turns: Turns
-    wear: Wear | None
+    turns: LinkScheduler
+    wear: WorkerRecycler | None
     fitness: Fitness
     #: That of each link, by its place.
     runtimes: dict[int, Runtime] = field(default_factory=dict)
@@ -218,10 +218,12 @@ class _Parts:
         )
         self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
-        seat = None if is_only_broker else Seat(turns, place)
+        seat = None if is_only_broker else LinkSlot(turns, place)
         cache = self.depot.cache if config.s3 is not None else None
         holdings = tuple if cache is None else cache.newest
-        presence = Presence(_identity(self.worker, config), turns, place, holdings=holdings, unfit=self.fitness.report)
+        presence = WorkerStatus(
+            _identity(self.worker, config), turns, place, holdings=holdings, unfit=self.fitness.report
+        )
         shelf = self.spool.shelf(str(address))
         if address.scheme in _BROKER_SCHEMES or seat is None:
             return BrokerLink(
@@ -242,7 +244,7 @@ class _Parts:
             shelf=shelf,
         )
 
-    def _cancel(self, is_meant: Callable[[Assignment], bool]) -> None:
+    def _cancel(self, is_meant: Callable[[TaskExecution], bool]) -> None:
         """Have what *is_meant* end soon, whichever link it came by."""
         for runtime in list(self.runtimes.values()):
             runtime.cancel(is_meant)

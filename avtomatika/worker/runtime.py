@@ -13,18 +13,18 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from avtomatika.files.depot import Depot
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
-from .assignment import Assignment
-from .executors import Loop, Threads
+from .durations import DurationEstimates
+from .execution import TaskExecution
+from .executors import AsyncExecutor, ThreadExecutor
 from .fitness import Fitness
-from .processes.pool import Processes
+from .processes.process_pool import ProcessExecutor
 from .progress import Reports
 from .skill import Skill
-from .stop import Stop
-from .usual import Usual
-from .watch import Watch
+from .stop import StopReason
+from .time_limits import TimeLimitWatcher
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +34,20 @@ ALONE_FROM = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class RunOptions:
     """How tasks are run.
 
     Where there are *processes*, tasks that may be dangerous run there, and sync skills if *uses_processes*.
     *time_limit_seconds* is for skills that say nothing; a process that does not stop is killed after a while.
     """
 
-    processes: Processes | None = None
+    processes: ProcessExecutor | None = None
     uses_processes: bool = False
     time_limit_seconds: float | None = None
     kill_after_seconds: float = 10.0
 
 
-_TERMS = Terms()
+_TERMS = RunOptions()
 
 
 class Runtime:
@@ -59,8 +59,8 @@ class Runtime:
         *,
         worker_id: str,
         concurrency: int,
-        depot: Depot | None = None,
-        terms: Terms = _TERMS,
+        depot: TaskStorage | None = None,
+        terms: RunOptions = _TERMS,
         on_end: Callable[[], None] | None = None,
         fitness: Fitness | None = None,
     ) -> None:
@@ -69,24 +69,24 @@ class Runtime:
         self.worker_id = worker_id
         self.concurrency = concurrency
         self._on_end = on_end
-        self._depot = depot or Depot.without_s3()
+        self._depot = depot or TaskStorage.without_s3()
         self._skills = skills
         self._terms = terms
         self._processes = terms.processes
-        self._watch = Watch(self._look)
-        self._loop = Loop(self._ended)
-        self._threads = Threads(self._ended, at_most=concurrency)
-        self._in_hand: set[Assignment] = set()
-        self._finished: deque[Assignment] = deque()
+        self._watch = TimeLimitWatcher(self._look)
+        self._loop = AsyncExecutor(self._ended)
+        self._threads = ThreadExecutor(self._ended, at_most=concurrency)
+        self._in_hand: set[TaskExecution] = set()
+        self._finished: deque[TaskExecution] = deque()
         self._news = Event()
         self._moved: dict[str, float] = {}
         #: How long tasks took lately.
-        self.usual = Usual()
+        self.usual = DurationEstimates()
         #: What skills tell of how far they are.
         self.reports = Reports(self._news.set)
 
     @property
-    def in_hand(self) -> list[Assignment]:
+    def in_hand(self) -> list[TaskExecution]:
         """What is begun and not collected."""
         return list(self._in_hand)
 
@@ -128,17 +128,17 @@ class Runtime:
         """:meth:`admit` and :meth:`begin` in one."""
         self.begin(self.admit(tasks))
 
-    def admit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> list[Assignment]:
+    def admit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> list[TaskExecution]:
         """Take tasks of skills that there are in hand, each with what its link knows it by. They can be cancelled."""
         admitted = [self._assignment(task, origin) for task, origin in tasks]
         self._in_hand.update(admitted)
         return admitted
 
-    def begin(self, admitted: Iterable[Assignment]) -> None:
+    def begin(self, admitted: Iterable[TaskExecution]) -> None:
         """Begin with what was admitted."""
-        coroutines: list[Assignment] = []
-        functions: list[Assignment] = []
-        apart: list[Assignment] = []
+        coroutines: list[TaskExecution] = []
+        functions: list[TaskExecution] = []
+        apart: list[TaskExecution] = []
         for assignment in admitted:
             is_apart = self._is_apart(assignment)
             (apart if is_apart else coroutines if assignment.skill.is_async else functions).append(assignment)
@@ -149,7 +149,7 @@ class Runtime:
         if functions:
             self._threads.start(functions)
 
-    def collect(self, wait_seconds: float) -> list[Assignment]:
+    def collect(self, wait_seconds: float) -> list[TaskExecution]:
         """Assignments that have their result now; waits for the first of them."""
         self._news.wait(wait_seconds)
         self._news.clear()
@@ -167,7 +167,7 @@ class Runtime:
         """Have a waiting :meth:`collect` return."""
         self._news.set()
 
-    def withdraw(self, within_seconds: float = float("inf")) -> list[Assignment]:
+    def withdraw(self, within_seconds: float = float("inf")) -> list[TaskExecution]:
         """Take back what has not begun, and what will hardly end *within_seconds*, by what such tasks usually take.
 
         For when nothing new is taken any more.
@@ -179,13 +179,13 @@ class Runtime:
         self._in_hand.difference_update(withdrawn)
         return withdrawn + self._give_up(within_seconds)
 
-    def cancel(self, is_meant: Callable[[Assignment], bool]) -> None:
+    def cancel(self, is_meant: Callable[[TaskExecution], bool]) -> None:
         """Have what *is_meant* end soon: async skills get a CancelledError, sync ones see it by ``cancelled()``."""
         for assignment in list(self._in_hand):
             if assignment.stop is None and assignment.result is None and is_meant(assignment):
-                self._stop(assignment, Stop.UNWANTED)
+                self._stop(assignment, StopReason.UNWANTED)
 
-    def close(self) -> list[Assignment]:
+    def close(self) -> list[TaskExecution]:
         """Give up; answers what was still in hand, whose results nobody will hear of."""
         abandoned = list(self._in_hand)
         self._in_hand.clear()
@@ -198,9 +198,9 @@ class Runtime:
 
     # ------------------------------------------------------------ inside
 
-    def _assignment(self, task: TaskMessage, origin: Any) -> Assignment:
+    def _assignment(self, task: TaskMessage, origin: Any) -> TaskExecution:
         skill = self._skills[task.task_type]
-        assignment = Assignment(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
+        assignment = TaskExecution(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
         assignment.limit_seconds = skill.time_limit_seconds or self._terms.time_limit_seconds
         if assignment.limit_seconds is not None or task.result_timeout_seconds is not None:
             self._watch.begin()
@@ -208,12 +208,12 @@ class Runtime:
             assignment.is_alone = True
         return assignment
 
-    def _is_apart(self, assignment: Assignment) -> bool:
+    def _is_apart(self, assignment: TaskExecution) -> bool:
         """Whether it is for another process."""
         wants = assignment.is_alone or (self._terms.uses_processes and not assignment.skill.is_async)
         return wants and self._processes is not None
 
-    def _stop(self, assignment: Assignment, why: Stop) -> None:
+    def _stop(self, assignment: TaskExecution, why: StopReason) -> None:
         logger.info("task %s, attempt %d: to stop, %s", assignment.task.task_id, assignment.task.attempt, why)
         assignment.stop, assignment.stopped_at = why, monotonic()
         if self._is_apart(assignment) and self._processes is not None:
@@ -222,7 +222,7 @@ class Runtime:
         elif assignment.skill.is_async:
             self._loop.cancel(assignment)
 
-    def _give_up(self, within_seconds: float) -> list[Assignment]:
+    def _give_up(self, within_seconds: float) -> list[TaskExecution]:
         now = monotonic()
         hopeless = []
         for assignment in list(self._in_hand):
@@ -234,7 +234,7 @@ class Runtime:
                     hopeless.append(assignment)
         self._in_hand.difference_update(hopeless)  # nobody is to hear of their results
         for assignment in hopeless:
-            self._stop(assignment, Stop.UNWANTED)
+            self._stop(assignment, StopReason.UNWANTED)
         if self._processes is not None:
             self._processes.abandon(hopeless)
         return hopeless
@@ -254,7 +254,7 @@ class Runtime:
                 if self._processes is not None:
                     self._processes.kill(assignment)
 
-    def _ended(self, assignment: Assignment) -> None:
+    def _ended(self, assignment: TaskExecution) -> None:
         if assignment not in self._in_hand:  # it was given up
             return
         if assignment.result is None:

@@ -14,8 +14,8 @@ from avtomatika.errors import SkillError
 
 from .context import INJECTED, TaskContext
 from .middleware import Middleware
+from .param_types import ParamType
 from .params import shape_of
-from .shapes import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Skill:
     function: Callable[..., Any]
     is_async: bool
     wanted: tuple[str, ...]
-    shape: Shape
+    shape: ParamType
     time_limit_seconds: float | None = None
     middleware: tuple[Middleware, ...] = ()
 
@@ -84,9 +84,9 @@ def _is_wanted(skill: str, parameter: inspect.Parameter) -> bool:
     raise SkillError(f"skill {skill!r} asks for {parameter.name!r}, but can be given only {', '.join(INJECTED)}{hint}")
 
 
-def _shape(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> Shape:
+def _shape(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> ParamType:
     if params is None:
-        return Shape()
+        return ParamType()
     try:
         return shape_of(_annotation(function, params))
     except SkillError as error:

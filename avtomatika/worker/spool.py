@@ -21,7 +21,7 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.errors import SettingsError
 from avtomatika.files.locks import is_at, try_lock
-from avtomatika.files.names import safe_part
+from avtomatika.files.safe_names import safe_part
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _UNFINISHED = ".part"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SpooledResult:
     """A result on disk at *place*; *content* is what sends it to *origin*, as its courier wrote it."""
 
     origin: str
@@ -52,12 +52,12 @@ class Spool:
         self._max_bytes = max_bytes
         self._own: Path | None = None
         self._locks: dict[Path, int] = {}
-        self._left: list[Kept] | None = None
+        self._left: list[SpooledResult] | None = None
         self._lock = threading.Lock()
 
-    def shelf(self, origin: str) -> Shelf:
+    def shelf(self, origin: str) -> SpoolPartition:
         """The part of it whose results go to *origin*."""
-        return Shelf(self, origin)
+        return SpoolPartition(self, origin)
 
     def keep(self, origin: str, task_id: str, attempt: int, content: Mapping[str, Any]) -> Path | None:
         """Where a result lies now, safe from a crash; None where it cannot be kept, which is told to the log."""
@@ -82,7 +82,7 @@ class Spool:
             if place.parent != self._own and place.parent in self._locks:
                 self._let_go(place.parent)
 
-    def left(self, origin: str) -> list[Kept]:
+    def left(self, origin: str) -> list[SpooledResult]:
         """What workers that have ended left for *origin*; answered once."""
         with self._lock:
             if self._left is None:
@@ -114,8 +114,8 @@ class Spool:
                 self._own = folder
         return self._own
 
-    def _adopt(self) -> list[Kept]:
-        found: list[Kept] = []
+    def _adopt(self) -> list[SpooledResult]:
+        found: list[SpooledResult] = []
         for folder in _folders(self._path):
             try:
                 if folder == self._own or not self._take(folder):
@@ -149,7 +149,7 @@ class Spool:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class SpoolPartition:
     """What *spool* holds for one origin."""
 
     spool: Spool
@@ -161,7 +161,7 @@ class Shelf:
     def drop(self, place: Path) -> None:
         self.spool.drop(place)
 
-    def left(self) -> list[Kept]:
+    def left(self) -> list[SpooledResult]:
         return self.spool.left(self.origin)
 
 
@@ -192,12 +192,14 @@ def _write(place: Path, text: bytes) -> Path:
     return place
 
 
-def _read(place: Path) -> Kept | None:
+def _read(place: Path) -> SpooledResult | None:
     try:
         value = orjson.loads(place.read_bytes())
         if value["v"] != 1:
             raise ValueError(f"version {value['v']!r}")
-        return Kept(str(value["origin"]), str(value["task_id"]), int(value["attempt"]), dict(value["content"]), place)
+        return SpooledResult(
+            str(value["origin"]), str(value["task_id"]), int(value["attempt"]), dict(value["content"]), place
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.error("%s is no result that was spooled (%s); it stays where it is", place, error)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Stop(StrEnum):
+class StopReason(StrEnum):
     """The values are words for people."""
 
     UNWANTED = "nobody waits for the task any more"

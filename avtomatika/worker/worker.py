@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from avtomatika.core.job import Json
 
-from .means import checked_costs, checked_resources
+from .resources import checked_costs, checked_resources
 from .skillset import SkillSet
 
 

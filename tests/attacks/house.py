@@ -21,7 +21,7 @@ import redis
 import requests
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Intake, Outgoing
+from avtomatika.broker import Consumer, Outgoing
 from avtomatika.loading import load_blueprints
 
 #: All that must never be seen anywhere but where it was put.
@@ -231,7 +231,7 @@ class House:
     def take(self, queue: str) -> Any:
         """The next message of *queue*, taken and acknowledged."""
         with broker.connect(self.url) as connection:
-            intake = Intake(connection, [queue], prefetch=1)
+            intake = Consumer(connection, [queue], prefetch=1)
             deadline = monotonic() + DEADLINE_SECONDS
             while monotonic() < deadline:
                 for delivery in intake.take(0.2):

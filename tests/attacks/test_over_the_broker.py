@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from avtomatika.broker import answer, handed_on
+from avtomatika.broker import answer, forwarded_headers
 from avtomatika.core.events import Decision, Enter, Event, Result, Start, TaskTimeout, TimeReached
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.schemas import wire
@@ -107,7 +107,7 @@ def test_a_ticket_of_an_old_attempt_opens_no_later_one(house: House, job_id: str
     first = house.take("drive")
     task = wire.load_task(first.body)
     failed = Result(job_id, task.task_id, 1, "failure", None, {"code": "TRANSIENT_ERROR"}, worker_id="honest")
-    sent = answer(task, failed, headers=handed_on(first.headers), signer=key)
+    sent = answer(task, failed, headers=forwarded_headers(first.headers), signer=key)
     house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
     house.until(lambda: "task_retried" in house.events(job_id))
 
@@ -128,7 +128,7 @@ def test_a_result_that_another_has_signed_is_refused_and_the_task_done_again(
     taken = house.take("drive")
     task = wire.load_task(taken.body)
     result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="honest")
-    sent = answer(task, result, headers=handed_on(taken.headers), signer=WorkerKey(mac_key_of(PLANTED[name])))
+    sent = answer(task, result, headers=forwarded_headers(taken.headers), signer=WorkerKey(mac_key_of(PLANTED[name])))
 
     house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
     house.until(lambda: "task_retried" in house.events(job_id))
@@ -147,7 +147,7 @@ def test_a_result_of_a_skill_that_its_worker_may_not_do_is_refused(house: House,
 
     key = house.blueprint("ride").plan.key("start", "success")
     signed = WorkerKey(mac_key_of(PLANTED["bounded"])).signed(text).decode()
-    house.publish("avt.steps", key, signed, **handed_on(taken.headers))
+    house.publish("avt.steps", key, signed, **forwarded_headers(taken.headers))
     house.until(lambda: "task_retried" in house.events(job_id))
 
     assert "worker 'bounded' may not do 'drive'" in str(house.job(job_id)["error"])

@@ -10,7 +10,7 @@ import pytest
 from kombu import Connection
 
 from avtomatika import broker
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.core.plan import Binding, Plan, RoutingKey, StatePlan, Transition
 
 BLUEPRINT, PLAN8 = "video", "1f3a9c2e"
@@ -52,8 +52,8 @@ class Desk:
         connection = broker.connect(self.url, **({"lease_seconds": 1, "max_deliveries": 3} | options))
         return self._stack.enter_context(connection)
 
-    def intake(self, *queues: str, prefetch: int = 10, **options: Any) -> Intake:
-        intake = Intake(self.connect(**options), queues, prefetch=prefetch)
+    def intake(self, *queues: str, prefetch: int = 10, **options: Any) -> Consumer:
+        intake = Consumer(self.connect(**options), queues, prefetch=prefetch)
         self._stack.callback(intake.close)
         return intake
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from avtomatika import broker
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.errors import NoRoute, Unavailable
 
 
@@ -21,7 +21,7 @@ def ready(desk: Any) -> Any:
     return desk
 
 
-def wait_for(intake: Intake, count: int, seconds: float = 10) -> list[Delivery]:
+def wait_for(intake: Consumer, count: int, seconds: float = 10) -> list[Delivery]:
     """Take until *count* deliveries have come, through a broker that is away for a while."""
     taken: list[Delivery] = []
     deadline = monotonic() + seconds

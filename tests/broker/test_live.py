@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from avtomatika import broker
-from avtomatika.broker import LiveQueues, StepQueue
+from avtomatika.broker import StepQueue, StepQueues
 from avtomatika.core.plan import Plan
 
 MAIN, HEAVY = "steps.video@1f3a9c2e", "steps.video@1f3a9c2e.heavy"
 
 
 @pytest.fixture
-def live(desk: Any, plan: Plan) -> Iterator[LiveQueues]:
+def live(desk: Any, plan: Plan) -> Iterator[StepQueues]:
     connection = desk.connect()
     broker.declare(connection, [plan])
     with connection.channel() as channel:
-        yield LiveQueues(connection, channel)
+        yield StepQueues(connection, channel)
 
 
-def test_step_queues_tell_their_plan(live: LiveQueues) -> None:
+def test_step_queues_tell_their_plan(live: StepQueues) -> None:
     assert live.all() == [StepQueue(MAIN, "video@1f3a9c2e"), StepQueue(HEAVY, "video@1f3a9c2e", "heavy")]
     assert live.all()[0].blueprint == "video"
 
 
-def test_all_messages_of_a_queue_count(live: LiveQueues, desk: Any) -> None:
+def test_all_messages_of_a_queue_count(live: StepQueues, desk: Any) -> None:
     for _ in range(3):
         desk.publish("video@1f3a9c2e.encode.success")
     desk.publish("video@1f3a9c2e.encode.success", priority=7)
@@ -38,7 +38,7 @@ def test_all_messages_of_a_queue_count(live: LiveQueues, desk: Any) -> None:
     assert live.messages([MAIN, HEAVY]) == {MAIN: 0, HEAVY: 5}
 
 
-def test_an_empty_queue_goes_with_its_bindings(live: LiveQueues) -> None:
+def test_an_empty_queue_goes_with_its_bindings(live: StepQueues) -> None:
     assert live.remove(HEAVY)
 
     assert [queue.name for queue in live.all()] == [MAIN]
@@ -46,14 +46,14 @@ def test_an_empty_queue_goes_with_its_bindings(live: LiveQueues) -> None:
 
 
 @pytest.mark.parametrize("properties", [{}, {"priority": 9}, {"headers": {"x-delay": 60_000}}], ids=str)
-def test_a_queue_that_holds_a_message_stays(live: LiveQueues, desk: Any, properties: dict[str, Any]) -> None:
+def test_a_queue_that_holds_a_message_stays(live: StepQueues, desk: Any, properties: dict[str, Any]) -> None:
     desk.publish("video@1f3a9c2e.encode.success", **properties)
 
     assert not live.remove(HEAVY)
     assert live.messages([HEAVY]) == {HEAVY: 1}
 
 
-def test_a_message_in_somebodys_hands_keeps_its_queue(live: LiveQueues, desk: Any) -> None:
+def test_a_message_in_somebodys_hands_keeps_its_queue(live: StepQueues, desk: Any) -> None:
     desk.publish("video@1f3a9c2e.encode.success")
     intake = desk.intake(HEAVY)
     assert len(intake.take(2)) == 1
@@ -61,7 +61,7 @@ def test_a_message_in_somebodys_hands_keeps_its_queue(live: LiveQueues, desk: An
     assert not live.remove(HEAVY)
 
 
-def test_bindings_can_be_removed_one_by_one(live: LiveQueues) -> None:
+def test_bindings_can_be_removed_one_by_one(live: StepQueues) -> None:
     live.unbind([("video@1f3a9c2e.encode.failure", MAIN)])
 
     assert "video@1f3a9c2e.encode.failure" not in {key for key, _ in live.bindings()}

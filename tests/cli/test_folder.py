@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from avtomatika.cli.folder import announce, announced, held, secret, withdraw
+from avtomatika.cli.var_folder import announce, announced, folder_lock, secret, withdraw
 from avtomatika.errors import Conflict
 
 #: Holds the folder; says so; has a child that holds it too and writes its process id; then waits to be killed.
@@ -40,15 +40,19 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
 
 
 def test_a_second_holder_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
-    with held(tmp_path), pytest.raises(Conflict, match=f"already runs in .*: process {os.getpid()}"), held(tmp_path):
+    with (
+        folder_lock(tmp_path),
+        pytest.raises(Conflict, match=f"already runs in .*: process {os.getpid()}"),
+        folder_lock(tmp_path),
+    ):
         pass
 
 
 def test_the_folder_is_free_after_its_holder_is_done(tmp_path: Path) -> None:
-    with held(tmp_path):
+    with folder_lock(tmp_path):
         pass
 
-    with held(tmp_path) as lock:
+    with folder_lock(tmp_path) as lock:
         assert lock > 0
 
 
@@ -64,7 +68,7 @@ def test_the_folder_of_a_killed_holder_is_free_when_the_last_of_its_children_is_
     Timer(0.3, os.kill, (child, signal.SIGKILL)).start()
     began = monotonic()
 
-    with held(tmp_path):
+    with folder_lock(tmp_path):
         assert monotonic() - began > 0.2
 
 

@@ -20,7 +20,7 @@ def run_there(run: Run, redis_url: str) -> Run:
         with connection.channel() as channel:
             body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
             channel.settle([Outgoing("avt.tasks", "encode", body) for _ in range(3)], ())
-        intake = broker.Intake(connection, ["encode"], prefetch=1)
+        intake = broker.Consumer(connection, ["encode"], prefetch=1)
         [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
         intake.bury(delivery, reason="max_deliveries")
         intake.close()

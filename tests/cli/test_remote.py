@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from avtomatika import broker
 from avtomatika.cli.main import cli
 from avtomatika.loading import load_blueprints
-from avtomatika.store import Registry, Store
+from avtomatika.store import Store, WorkerRegistry
 from avtomatika.tokens import Clients, Workers
 from avtomatika.transport import Outgoing
 from avtomatika.web.app import create_app
@@ -37,11 +37,11 @@ def url(project: Path, redis_url: str) -> Iterator[str]:
         with connection.channel() as channel:
             body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
             channel.settle([Outgoing("avt.tasks", "greet", body) for _ in range(2)], ())
-        intake = broker.Intake(connection, ["greet"], prefetch=1)
+        intake = broker.Consumer(connection, ["greet"], prefetch=1)
         [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
         intake.bury(delivery, reason="max_deliveries")
         intake.close()
-    registry = Registry.connect(redis_url)
+    registry = WorkerRegistry.connect(redis_url)
     registry.register("w-1", RECORD)
     registry.close()
     (project / "workers.toml").write_text('[w-2]\ntoken = "token-of-worker-two"\n')

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from avtomatika.store import Registry
+from avtomatika.store import WorkerRegistry
 
 from .conftest import Run
 
 
 @pytest.fixture
-def registry(redis_url: str) -> Iterator[Registry]:
-    registry = Registry.connect(redis_url)
+def registry(redis_url: str) -> Iterator[WorkerRegistry]:
+    registry = WorkerRegistry.connect(redis_url)
     yield registry
     registry.close()
 
@@ -29,7 +29,7 @@ RECORD = {
 }
 
 
-def test_workers_are_listed_with_load_and_links(run: Run, registry: Registry, redis_url: str) -> None:
+def test_workers_are_listed_with_load_and_links(run: Run, registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
     links = [{"address": "http://main:8080", "state": "down"}, {"address": "http://backup:8080", "state": "in_use"}]
     registry.beat("w-1", {"status": "busy", "running": 3, "standby": False, "links": links, "switches": 1})
@@ -52,7 +52,7 @@ def test_workers_are_listed_with_load_and_links(run: Run, registry: Registry, re
     assert (worker["id"], worker["links"], worker["switches"]) == ("w-1", links, 1)
 
 
-def test_a_worker_that_has_sent_no_heartbeat_yet_is_listed(run: Run, registry: Registry, redis_url: str) -> None:
+def test_a_worker_that_has_sent_no_heartbeat_yet_is_listed(run: Run, registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
 
     assert "w-1   idle     0 of 4   encode" in run("workers", "list", REDIS_URL=redis_url).stdout

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.creation import new_job
 from avtomatika.core.job import Job
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 
 VIDEO = Blueprint("video", api_endpoint="jobs/video")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
-from avtomatika.core.branches import CHUNK
+from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.errors import BlueprintError
-from avtomatika.testing import NOBODY, EndedJob, run
+from avtomatika.testing import NEVER_TAKEN, RunResult, run
 
 
 def album(**branch: Any) -> Blueprint:
@@ -39,7 +39,7 @@ def album(**branch: Any) -> Blueprint:
     return bp
 
 
-def kinds(ended: EndedJob) -> list[str]:
+def kinds(ended: RunResult) -> list[str]:
     return [recorded.entry.event_type for recorded in ended.history]
 
 
@@ -105,7 +105,7 @@ class TestParallel:
         assert kinds(ended).count("task_retried") == 2
 
     def test_the_job_waits_for_parallel_work_meanwhile(self) -> None:
-        ended = run(album(), {"photos": ["a", "b"]}, skills={"resize": NOBODY})
+        ended = run(album(), {"photos": ["a", "b"]}, skills={"resize": NEVER_TAKEN})
 
         assert ended.status == "waiting_for_parallel"
         assert ended.job.current_state == "split"
@@ -146,7 +146,7 @@ class TestFailingBranches:
     def test_one_that_nobody_takes_in_time_is_collected_as_a_timeout(self) -> None:
         bp = album(transitions={"timeout": "collect"}, dispatch_timeout=60)
 
-        ended = run(bp, {"photos": ["a"]}, skills={"resize": NOBODY})
+        ended = run(bp, {"photos": ["a"]}, skills={"resize": NEVER_TAKEN})
 
         assert ended.status == "finished"
         assert ended.state_history["statuses"] == ["timeout"]

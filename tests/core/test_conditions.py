@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avtomatika import Blueprint, F
-from avtomatika.core.conditions import Condition
-from avtomatika.core.context import Client, JobContext
+from avtomatika.core.blueprint.conditions import Condition
+from avtomatika.core.blueprint.job_context import Client, JobContext
 from avtomatika.core.job import Job
 from avtomatika.errors import BlueprintError
 

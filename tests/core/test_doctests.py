@@ -10,7 +10,7 @@ import pytest
 
 import avtomatika.core
 
-MODULES = [module.name for module in pkgutil.iter_modules(avtomatika.core.__path__, "avtomatika.core.")]
+MODULES = [module.name for module in pkgutil.walk_packages(avtomatika.core.__path__, "avtomatika.core.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

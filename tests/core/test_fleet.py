@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core.fleet import STRATEGIES, Member, Needs, Nobody, Strategy, choose, nearest
+from avtomatika.core.placement.selection import STRATEGIES, Candidate, Needs, NoCandidate, Strategy, choose, nearest
 
 
-def member(worker_id: str, **facts: Any) -> Member:
-    return Member(**{"worker_id": worker_id, "skills": frozenset({"encode"}), **facts})
+def member(worker_id: str, **facts: Any) -> Candidate:
+    return Candidate(**{"worker_id": worker_id, "skills": frozenset({"encode"}), **facts})
 
 
-def chosen(needs: Needs, *fleet: Member) -> str:
+def chosen(needs: Needs, *fleet: Candidate) -> str:
     found = choose(needs, "encode", fleet)
-    assert isinstance(found, Member), found
+    assert isinstance(found, Candidate), found
     return found.worker_id
 
 
-def missing(needs: Needs, *fleet: Member) -> str:
+def missing(needs: Needs, *fleet: Candidate) -> str:
     found = choose(needs, "encode", fleet)
-    assert isinstance(found, Nobody), found
+    assert isinstance(found, NoCandidate), found
     return found.missing
 
 
@@ -107,7 +107,7 @@ def test_resources_are_enough_or_not(requirements: dict[str, Any], fits: bool) -
         devices=[{"type": "gpu", "model": "A", "memory_gb": 24}, {"type": "gpu", "model": "B", "memory_gb": 8}],
     )
 
-    assert isinstance(choose(Needs(requirements=requirements), "encode", [rich]), Member) is fits
+    assert isinstance(choose(Needs(requirements=requirements), "encode", [rich]), Candidate) is fits
 
 
 def test_what_is_missing_is_told_with_how_many_miss_it() -> None:
@@ -131,7 +131,7 @@ def test_whoever_is_chosen_is_one_of_those_that_fit(loads: list[int], strategy: 
     found = choose(Needs(strategy), "encode", fleet)
 
     fitting = [each for each in fleet if not each.is_standby]
-    assert found in fitting if fitting else isinstance(found, Nobody)
+    assert found in fitting if fitting else isinstance(found, NoCandidate)
 
 
 def test_equal_workers_take_turns() -> None:
@@ -146,7 +146,7 @@ def test_equal_workers_take_turns() -> None:
 
 
 class TestNearest:
-    def nearest(self, *fleet: Member) -> str | None:
+    def nearest(self, *fleet: Candidate) -> str | None:
         found = nearest(frozenset({"film", "sound"}), "encode", fleet)
         return None if found is None else found.worker_id
 

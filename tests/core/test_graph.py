@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.graph import digraph, dot, edges_of
+from avtomatika.core.graph.dot import digraph, dot, edges_of
 from avtomatika.core.plan import Plan, StatePlan, Transition
 
 from .conftest import ORDER

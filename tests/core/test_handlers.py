@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, F
-from avtomatika.core.context import Client, JobContext
-from avtomatika.core.handlers import Function, Handler, choose
+from avtomatika.core.blueprint.actions import Actions
+from avtomatika.core.blueprint.handler import Function, Handler, choose
+from avtomatika.core.blueprint.job_context import Client, JobContext
 from avtomatika.core.job import Job
-from avtomatika.core.recorder import Recorder
 from avtomatika.errors import HandlerError
 
 JOB = Job(
@@ -50,7 +50,7 @@ class TestInjection:
 
         context = JobContext(
             JOB,
-            actions=Recorder(),
+            actions=Actions(),
             client=Client("acme", plan="gold"),
             tracing_context={"traceparent": "00-1"},
             data_stores={"seen": 1},

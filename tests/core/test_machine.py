@@ -9,9 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from avtomatika.core import machine
-from avtomatika.core.actions import DispatchTask, End, FanOut, GoTo
-from avtomatika.core.creation import new_job
+from avtomatika.core.blueprint.action_types import DispatchTask, End, FanOut, GoTo
 from avtomatika.core.events import (
     ChildEnded,
     ChildQuarantined,
@@ -32,6 +30,8 @@ from avtomatika.core.events import (
     TimeReached,
 )
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.machine import machine
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step

@@ -6,19 +6,20 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core import machine, placing
-from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
-from avtomatika.core.fleet import NEARBY, Member, Needs
-from avtomatika.core.holdings import MOST_FILES, digest_of, digests_in, names_files
 from avtomatika.core.job import Job
+from avtomatika.core.machine import machine
+from avtomatika.core.machine import placement as placing
+from avtomatika.core.placement.cached_files import MOST_FILES, digest_of, digests_in, names_files
+from avtomatika.core.placement.selection import NEARBY, Candidate, Needs
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendTask, Step
 
 TASK = "g0-1.1.0"
 FILM = "s3://raw/lake.mov"
-HOLDER = Member(worker_id="holder", skills=frozenset({"encode"}), holds=frozenset({digest_of(FILM)}))
-OTHER = Member(worker_id="other", skills=frozenset({"encode"}))
+HOLDER = Candidate(worker_id="holder", skills=frozenset({"encode"}), holds=frozenset({digest_of(FILM)}))
+OTHER = Candidate(worker_id="other", skills=frozenset({"encode"}))
 
 
 def dispatched(plan: Plan, pending: Job, params: dict[str, Any], needs: Needs | None = None) -> Step:
@@ -34,12 +35,12 @@ def waiting(plan: Plan, pending: Job) -> Step:
     return dispatched(plan, pending, {"films": [{"input": FILM}]})
 
 
-def place(plan: Plan, job: Job, choice: Member | None) -> Step:
+def place(plan: Plan, job: Job, choice: Candidate | None) -> Step:
     event = PlaceTask("g0-1", TASK, job.tasks[TASK].attempt, choice=choice)
     return machine.advance(plan, job, event, here=None)
 
 
-def look(job: Job, *fleet: Member, taken_by: str | None = None, waited: int = 0) -> Any:
+def look(job: Job, *fleet: Candidate, taken_by: str | None = None, waited: int = 0) -> Any:
     event = PlaceTask("g0-1", TASK, job.tasks[TASK].attempt, waited=waited)
     return placing.look(job, event, taken_by=taken_by, fleet=fleet)
 
@@ -75,7 +76,7 @@ def test_where_nobody_has_it_the_task_is_anybodys_and_as_any_other(plan: Plan, w
     choice = look(waiting.job, OTHER)
     step = place(plan, waiting.job, None)
 
-    assert choice == placing.Anybody()
+    assert choice == placing.AnyWorker()
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)
     assert (sent.task.worker_id, sent.task.needs, sent.task.attempt) == (None, None, 1)
@@ -85,8 +86,8 @@ def test_where_nobody_has_it_the_task_is_anybodys_and_as_any_other(plan: Plan, w
 def test_one_that_begins_in_time_keeps_it(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, HOLDER).job
 
-    assert look(routed, HOLDER, waited=placing.WISHED_WITHIN_VISITS - 1) == placing.Stays()
-    assert look(routed, HOLDER, waited=100, taken_by="holder") == placing.Stays()
+    assert look(routed, HOLDER, waited=placing.WISHED_WITHIN_VISITS - 1) == placing.Keep()
+    assert look(routed, HOLDER, waited=100, taken_by="holder") == placing.Keep()
 
 
 def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Step) -> None:
@@ -95,7 +96,7 @@ def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Ste
     lost = look(routed, OTHER, taken_by="holder")
     step = place(plan, routed, None)
 
-    assert (late, lost) == (placing.Anybody(), placing.Anybody())
+    assert (late, lost) == (placing.AnyWorker(), placing.AnyWorker())
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)
     assert (sent.task.worker_id, sent.task.attempt) == (None, 2)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core.output_schema import Fault, check_schema, fault_in
+from avtomatika.core.blueprint.output_schema import Fault, check_schema, fault_in
 from avtomatika.errors import HandlerError
-from avtomatika.testing import EndedJob, run
+from avtomatika.testing import RunResult, run
 
 FILM = {
     "type": "object",
@@ -82,7 +82,7 @@ def film(schema: Any) -> Blueprint:
     return bp
 
 
-def encoded(answer: Any, schema: Any = FILM) -> EndedJob:
+def encoded(answer: Any, schema: Any = FILM) -> RunResult:
     return run(film(schema), skills={"encode": answer})
 
 

@@ -8,9 +8,9 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from avtomatika.core.graph import digraph, dot
+from avtomatika.core.graph.dot import digraph, dot
+from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, RecordedEntry
-from avtomatika.core.path import JobPath
 from avtomatika.drawing import draw
 
 from .conftest import ORDER

@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core import machine
-from avtomatika.core.actions import AwaitApproval, RunBlueprint, Wait
-from avtomatika.core.creation import new_job
+from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
 from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReached
 from avtomatika.core.job import Job, JobStatus, Parent
-from avtomatika.core.moves import error, quarantine
-from avtomatika.core.pauses import MAX_DEPTH
+from avtomatika.core.machine import machine
+from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.moves import error, quarantine
+from avtomatika.core.machine.waits import MAX_DEPTH
 from avtomatika.core.plan import Plan
 from avtomatika.core.replay import replay
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendWebhook, Step
-from avtomatika.testing import NOBODY, EndedJob, run
+from avtomatika.testing import NEVER_TAKEN, RunResult, run
 
 WEEK_SECONDS = 7 * 24 * 3600
 
 
-def kinds(ended: EndedJob) -> list[str]:
+def kinds(ended: RunResult) -> list[str]:
     return [recorded.entry.event_type for recorded in ended.history]
 
 
-def replayed(ended: EndedJob, bp: Blueprint) -> Job:
+def replayed(ended: RunResult, bp: Blueprint) -> Job:
     """What the history alone says of the job."""
     first = new_job(bp.plan, job_id="test-1", client="testing", initial_data=ended.job.initial_data).job
     return replay(first, [recorded.entry for recorded in ended.history])
@@ -162,7 +162,7 @@ class TestApproval:
         assert kinds(ended)[3] == "decided"
 
     def test_waits_for_ever_where_nobody_decides(self) -> None:
-        ended = run(invoice(approved="paid"), approvals={"ask": NOBODY})
+        ended = run(invoice(approved="paid"), approvals={"ask": NEVER_TAKEN})
 
         assert ended.status == "waiting_for_human"
 
@@ -441,7 +441,7 @@ def test_what_came_too_late_is_noted(plan: Plan, pending: Job, status: JobStatus
 
 def test_the_history_alone_tells_how_it_went() -> None:
     parent, child = family(success="done")
-    cases: list[tuple[Blueprint, EndedJob]] = [
+    cases: list[tuple[Blueprint, RunResult]] = [
         (parent, run(parent, blueprints=[child], skills={"dig": {"depth": 3}})),
         (bp := invoice(approved="paid"), run(bp, approvals={"ask": "approved"})),
         (bp := invoice(approved="paid"), run(bp, approvals={})),

@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core import machine, placing
-from avtomatika.core.actions import DispatchTask, FanOut, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, FanOut, GoTo
+from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
-from avtomatika.core.fleet import Member, Needs, Nobody, Strategy
 from avtomatika.core.job import Job, Task
+from avtomatika.core.machine import machine
+from avtomatika.core.machine import placement as placing
+from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Strategy
 from avtomatika.core.plan import Plan
-from avtomatika.core.recorder import Recorder
 from avtomatika.core.step import SendEvent, SendTask, Step
 from avtomatika.errors import HandlerError
 
 TASK = "g0-1.1.0"
 NEEDS = Needs(Strategy.ROUND_ROBIN, {"ram_gb": 8})
 FIRST, SECOND = (
-    Member(worker_id=worker_id, skills=frozenset({"encode"}), properties={"ram_gb": 8}) for worker_id in ("w-1", "w-2")
+    Candidate(worker_id=worker_id, skills=frozenset({"encode"}), properties={"ram_gb": 8})
+    for worker_id in ("w-1", "w-2")
 )
 
 
@@ -34,7 +36,7 @@ def waiting(plan: Plan, pending: Job) -> Step:
     return machine.decide(plan, ready, action, here=None, patch={})
 
 
-def place(plan: Plan, job: Job, choice: Member | Nobody | None, **fields: Any) -> Step:
+def place(plan: Plan, job: Job, choice: Candidate | NoCandidate | None, **fields: Any) -> Step:
     event = PlaceTask("g0-1", TASK, **{"attempt": job.tasks[TASK].attempt, "choice": choice, **fields})
     return machine.advance(plan, job, event, here=None)
 
@@ -66,7 +68,7 @@ def test_it_is_sent_to_the_one_that_was_chosen_and_looked_at_again(plan: Plan, w
 
 
 def test_where_nobody_fits_it_waits_and_says_what_is_missing(plan: Plan, waiting: Step) -> None:
-    step = place(plan, waiting.job, Nobody("more memory"))
+    step = place(plan, waiting.job, NoCandidate("more memory"))
 
     assert sent_tasks(step) == []
     assert events(step) == [PlaceTask("g0-1", TASK, attempt=1, visit=1)]
@@ -95,7 +97,7 @@ def test_one_that_fails_its_task_loses_it_with_the_attempt(plan: Plan, waiting: 
 
 
 def test_one_that_fails_its_task_where_nobody_else_fits_leaves_it_waiting(plan: Plan, waiting: Step) -> None:
-    step = place(plan, place(plan, waiting.job, FIRST).job, Nobody("anybody"))
+    step = place(plan, place(plan, waiting.job, FIRST).job, NoCandidate("anybody"))
 
     task = step.job.tasks[TASK]
     assert (task.worker_id, task.attempt, task.missing) == (None, 2, "anybody")
@@ -135,23 +137,23 @@ def test_branches_are_chosen_for_one_by_one(plan: Plan, pending: Job) -> None:
 
 
 class TestLook:
-    def look(self, job: Job, *fleet: Member, taken_by: str | None = None, **fields: Any) -> Any:
+    def look(self, job: Job, *fleet: Candidate, taken_by: str | None = None, **fields: Any) -> Any:
         event = PlaceTask("g0-1", TASK, **{"attempt": job.tasks[TASK].attempt, **fields})
         return placing.look(job, event, taken_by=taken_by, fleet=fleet)
 
     def test_chooses_for_one_that_nobody_has(self, waiting: Step) -> None:
         assert self.look(waiting.job, SECOND, FIRST) == FIRST
-        assert isinstance(self.look(waiting.job), Nobody)
+        assert isinstance(self.look(waiting.job), NoCandidate)
 
     def test_leaves_it_with_one_that_has_begun(self, plan: Plan, waiting: Step) -> None:
         routed = place(plan, waiting.job, FIRST).job
 
-        assert self.look(routed, FIRST, SECOND, taken_by="w-1", waited=100) == placing.Stays()
+        assert self.look(routed, FIRST, SECOND, taken_by="w-1", waited=100) == placing.Keep()
 
     def test_gives_one_that_has_not_begun_some_time(self, plan: Plan, waiting: Step) -> None:
         routed = place(plan, waiting.job, FIRST).job
 
-        assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS - 1) == placing.Stays()
+        assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS - 1) == placing.Keep()
         assert self.look(routed, FIRST, SECOND, waited=placing.TAKEN_WITHIN_VISITS) == SECOND
         assert self.look(routed, FIRST, waited=placing.TAKEN_WITHIN_VISITS) == FIRST
 
@@ -159,26 +161,26 @@ class TestLook:
         routed = place(plan, waiting.job, FIRST).job
 
         assert self.look(routed, SECOND, taken_by="w-1") == SECOND
-        assert isinstance(self.look(routed, taken_by="w-1"), Nobody)
+        assert isinstance(self.look(routed, taken_by="w-1"), NoCandidate)
 
     def test_says_what_is_missing_when_that_changed_and_not_too_often(self, plan: Plan, waiting: Step) -> None:
         small = replace(FIRST, properties={"ram_gb": 4})
         missing = self.look(waiting.job, small).missing
-        told = place(plan, waiting.job, Nobody(missing)).job
+        told = place(plan, waiting.job, NoCandidate(missing)).job
 
-        assert self.look(told, small, visit=12) == placing.Stays()
-        assert self.look(told, visit=11) == placing.Stays()
-        assert isinstance(self.look(told, visit=12), Nobody)
+        assert self.look(told, small, visit=12) == placing.Keep()
+        assert self.look(told, visit=11) == placing.Keep()
+        assert isinstance(self.look(told, visit=12), NoCandidate)
         assert self.look(told, FIRST, visit=11) == FIRST
 
     def test_is_done_with_one_that_nobody_waits_for(self, waiting: Step) -> None:
-        assert self.look(waiting.job, FIRST, attempt=2) == placing.Over()
-        assert placing.look(waiting.job, PlaceTask("g0-1", "g0-1.9.0", 1), taken_by=None, fleet=()) == placing.Over()
+        assert self.look(waiting.job, FIRST, attempt=2) == placing.Done()
+        assert placing.look(waiting.job, PlaceTask("g0-1", "g0-1.9.0", 1), taken_by=None, fleet=()) == placing.Done()
 
 
 class TestArguments:
     def dispatch(self, **options: Any) -> Any:
-        recorder = Recorder()
+        recorder = Actions()
         recorder.dispatch_task("encode", {}, {"success": "publish"}, **options)
         return recorder._taken[0]
 
@@ -207,7 +209,7 @@ class TestArguments:
             self.dispatch(**options)
 
     def test_a_branch_may_ask_for_something_too(self) -> None:
-        recorder = Recorder()
+        recorder = Actions()
         recorder.dispatch_parallel([{"type": "encode", "max_cost": 2}], aggregate_into="publish")
 
         assert recorder._taken[0].branches[0].needs == Needs(max_cost=2)  # type: ignore[union-attr]

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, End, GoTo
+from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.plan import EndKind, StatePlan, Transition, Via
-from avtomatika.core.recorder import Recorder
 from avtomatika.errors import HandlerError
 
 PACK = StatePlan(
@@ -28,14 +28,14 @@ DONE = StatePlan("done", end=EndKind.FINISHED)
 
 class TestDecision:
     def test_goes_to_a_state(self) -> None:
-        actions = Recorder()
+        actions = Actions()
 
         actions.go_to("done")
 
         assert actions.decision(None, PACK) == GoTo("done")
 
     def test_dispatches_a_task(self) -> None:
-        actions = Recorder()
+        actions = Actions()
 
         actions.dispatch_task(
             "box",
@@ -52,10 +52,10 @@ class TestDecision:
         )
 
     def test_ends_with_what_was_returned(self) -> None:
-        assert Recorder().decision({"url": "s3://a/b"}, DONE) == End({"url": "s3://a/b"})
+        assert Actions().decision({"url": "s3://a/b"}, DONE) == End({"url": "s3://a/b"})
 
     def test_is_taken_before_the_parameters_change(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         params = {"sizes": [1]}
 
         actions.dispatch_task("box", params, {"success": "done"})
@@ -66,7 +66,7 @@ class TestDecision:
         assert decision.params == {"sizes": [1]}
 
     def test_may_lead_to_what_was_declared(self) -> None:
-        actions = Recorder()
+        actions = Actions()
 
         actions.dispatch_task("crate", {}, {"success": "anywhere", "bent": "anywhere", "timeout": "anywhere"})
 
@@ -77,10 +77,10 @@ class TestRefusals:
     def test_no_action(self) -> None:
         message = "state 'pack': its handler ended without an action: call go_to(...) or dispatch_task(...)"
         with pytest.raises(HandlerError, match=re.escape(message)):
-            Recorder().decision({"returned": "but not asked for"}, PACK)
+            Actions().decision({"returned": "but not asked for"}, PACK)
 
     def test_two_actions_where_the_second_is_taken_and_again_at_the_end(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         actions.go_to("done")
         message = "a handler takes one action, but after go_to('done') came dispatch_task('box')"
 
@@ -91,7 +91,7 @@ class TestRefusals:
             actions.decision(None, PACK)
 
     def test_a_refused_action_that_the_handler_swallowed(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         with pytest.raises(HandlerError):
             actions.go_to("")
 
@@ -101,7 +101,7 @@ class TestRefusals:
             actions.decision(None, PACK)
 
     def test_an_action_of_an_end(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         actions.go_to("pack")
 
         with pytest.raises(
@@ -111,10 +111,10 @@ class TestRefusals:
 
     def test_a_result_that_is_no_json(self) -> None:
         with pytest.raises(HandlerError, match=re.escape("state 'done': the returned value['at'] is of type object")):
-            Recorder().decision({"at": object()}, DONE)
+            Actions().decision({"at": object()}, DONE)
 
     def test_an_undeclared_target(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         actions.go_to("failed")
 
         message = "'failed' was not declared as a state that it may go to: add may_go_to=['failed'] to its handler"
@@ -122,7 +122,7 @@ class TestRefusals:
             actions.decision(None, PACK)
 
     def test_an_undeclared_outcome(self) -> None:
-        actions = Recorder()
+        actions = Actions()
         actions.dispatch_task("box", {}, {"success": "done", "lost": "done"})
 
         with pytest.raises(HandlerError, match="state 'pack': the outcome 'lost' is not known to the plan"):
@@ -158,7 +158,7 @@ class TestRefusals:
         task: dict[str, Any] = {"task_type": "box", "transitions": {"success": "done"}, **options}
 
         with pytest.raises(HandlerError, match=re.escape(f"dispatch_task: {message}")):
-            Recorder().dispatch_task(**task)
+            Actions().dispatch_task(**task)
 
 
 class TestAwaited:
@@ -174,13 +174,13 @@ class TestAwaited:
     ]
 
     def test_every_action_is_tried(self) -> None:
-        public = {name for name in vars(Recorder) if not name.startswith("_")}
+        public = {name for name in vars(Actions) if not name.startswith("_")}
 
         assert {name for name, _ in self.ACTIONS} == public - {"decision"}
 
     @pytest.mark.parametrize(("method", "arguments"), ACTIONS)
     def test_every_action_can_be_awaited(self, method: str, arguments: dict[str, Any]) -> None:
-        awaited, called = Recorder(), Recorder()
+        awaited, called = Actions(), Actions()
 
         async def handler() -> Any:
             return await getattr(awaited, method)(**arguments)
@@ -190,8 +190,8 @@ class TestAwaited:
         assert awaited._taken == called._taken
 
     def test_an_awaited_action_still_raises_where_it_is_called(self) -> None:
-        async def handler(actions: Recorder) -> None:
+        async def handler(actions: Actions) -> None:
             await actions.go_to("a.b")
 
         with pytest.raises(HandlerError, match="go_to: the state"):
-            asyncio.run(handler(Recorder()))
+            asyncio.run(handler(Actions()))

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core import machine, placing
-from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, Start
-from avtomatika.core.fleet import Member, Needs, Nobody, Unfit, choose, nearest
 from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.machine import machine
+from avtomatika.core.machine import placement as placing
+from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Unfit, choose, nearest
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
 
 TASK = "g0-1.1.0"
-FIRST, SECOND = (Member(worker_id=name, skills=frozenset({"encode"})) for name in ("w-1", "w-2"))
+FIRST, SECOND = (Candidate(worker_id=name, skills=frozenset({"encode"})) for name in ("w-1", "w-2"))
 UNFIT = replace(FIRST, unfit=Unfit("the server does not know S3_ACCESS_KEY", frozenset({"encode"})))
 PROBE = {"check": "read", "uri": "s3://raw/a.txt"}
 
@@ -35,7 +36,7 @@ def refused(plan: Plan, job: Job, worker_id: str = "w-1", *, probe: Any = PROBE)
     return machine.advance(plan, job, result, here=None)
 
 
-def look(job: Job, *fleet: Member, **fields: Any) -> Any:
+def look(job: Job, *fleet: Candidate, **fields: Any) -> Any:
     return placing.look(job, PlaceTask("g0-1", TASK, job.tasks[TASK].attempt, **fields), taken_by=None, fleet=fleet)
 
 
@@ -55,7 +56,7 @@ def test_it_waits_while_the_only_worker_is_unfit_and_says_why(plan: Plan, waitin
 
     found = look(job, UNFIT)
 
-    assert found == Nobody(
+    assert found == NoCandidate(
         "none of 1 with the skill 'encode' fits: is unfit: the server does not know S3_ACCESS_KEY (1), "
         "has refused the task (1)"
     )
@@ -64,9 +65,9 @@ def test_it_waits_while_the_only_worker_is_unfit_and_says_why(plan: Plan, waitin
 def test_a_worker_whose_fault_may_have_passed_is_asked_again_later(plan: Plan, waiting: Job) -> None:
     job = refused(plan, waiting).job
 
-    assert isinstance(look(job, FIRST), Nobody)
+    assert isinstance(look(job, FIRST), NoCandidate)
     assert look(job, FIRST, visit=3) == FIRST
-    assert isinstance(look(job, UNFIT, visit=3), Nobody)
+    assert isinstance(look(job, UNFIT, visit=3), NoCandidate)
 
 
 def test_a_task_that_every_worker_refuses_has_failed(plan: Plan, waiting: Job) -> None:
@@ -84,7 +85,9 @@ def test_a_task_that_every_worker_refuses_has_failed(plan: Plan, waiting: Job) -
 
 
 @pytest.mark.parametrize("other", [replace(SECOND, is_standby=True), UNFIT])
-def test_it_is_not_given_up_while_there_is_one_that_has_not_refused_it(plan: Plan, waiting: Job, other: Member) -> None:
+def test_it_is_not_given_up_while_there_is_one_that_has_not_refused_it(
+    plan: Plan, waiting: Job, other: Candidate
+) -> None:
     other = replace(other, worker_id="w-2")
     job = refused(plan, waiting, probe=None).job
 

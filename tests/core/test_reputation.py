@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.core import reputation
 from avtomatika.core.events import Event, Result
+from avtomatika.core.placement import reputation
 
 COUNTS = st.integers(0, 500)
 

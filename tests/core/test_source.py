@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core.handlers import Handler
-from avtomatika.core.source import Call, Reading, read
+from avtomatika.core.blueprint.handler import Handler
+from avtomatika.core.compiler.handler_source import ActionCall, SourceReading, read
 
 NEXT = "next"
 TASK = "pack"
@@ -21,13 +21,13 @@ class States(StrEnum):
     NEXT = "next"
 
 
-def reading(function: Callable[..., Any]) -> Reading:
+def reading(function: Callable[..., Any]) -> SourceReading:
     found = read(Handler(function, "begin"))
     assert found is not None
     return found
 
 
-def call(function: Callable[..., Any]) -> Call:
+def call(function: Callable[..., Any]) -> ActionCall:
     [only] = reading(function).calls
     return only
 
@@ -315,7 +315,7 @@ class TestHidden:
             actions = initial_data
             print(actions)
 
-        assert reading(begin) == Reading()
+        assert reading(begin) == SourceReading()
 
 
 class TestNoSource:

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avtomatika import Blueprint
-from avtomatika.core import machine
-from avtomatika.core.context import JobContext
-from avtomatika.core.creation import new_job
+from avtomatika.core.blueprint.handler import choose
+from avtomatika.core.blueprint.job_context import JobContext
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
-from avtomatika.core.handlers import choose
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.machine import machine
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.replay import replay
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SetTimer, Step

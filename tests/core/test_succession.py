@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core import succession
 from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, RetryTask, Signal, Start, TimeReached
-from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
+from avtomatika.core.job import Branches, Job, JobStatus, Task, WaitRecord
+from avtomatika.core.machine import plan_migration as succession
 from avtomatika.core.plan import Plan
 
 from .conftest import ORDER
@@ -39,8 +39,8 @@ def task(state: str = "check", **transitions: str) -> dict[str, Task]:
         (job(tasks=task("reorder")), ("outcome 'success' of 'reorder'",)),
         (job(fan_out=Branches(1, "pack", "label", 3, 3)), ()),
         (job(fan_out=Branches(1, "pack", "sent", 3, 3)), ("aggregator 'sent'",)),
-        (job(pause=Pause("timer", "t", "reorder", {"elapsed": "check"})), ()),
-        (job(pause=Pause("approval", "t", "review", {"approved": "gone", "rejected": "gone"})), ("state 'gone'",)),
+        (job(pause=WaitRecord("timer", "t", "reorder", {"elapsed": "check"})), ()),
+        (job(pause=WaitRecord("approval", "t", "review", {"approved": "gone", "rejected": "gone"})), ("state 'gone'",)),
     ],
     ids=str,
 )

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from avtomatika.core.graph import digraph
+from avtomatika.core.graph.dot import digraph
+from avtomatika.core.graph.traffic import Depth, EdgeFigures, LiveTraffic, Running, Traffic
 from avtomatika.core.job import HistoryEntry, RecordedEntry
-from avtomatika.core.traffic import Depth, EdgeFigures, LiveTraffic, Running, Traffic
 
 from .conftest import ORDER
 from .test_graph import texts

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core.job import Job, JobStatus, Pause
-from avtomatika.core.waiting import Waiting, waiting_for
+from avtomatika.core.explain.waiting import WaitView, waiting_for
+from avtomatika.core.job import Job, JobStatus, WaitRecord
 
 
 def pausing(kind: Any, status: JobStatus, **details: Any) -> Job:
-    pause = Pause(kind, "g0-1.2", "here", {"approved": "on", "timeout": "off"}, details)
+    pause = WaitRecord(kind, "g0-1.2", "here", {"approved": "on", "timeout": "off"}, details)
     return Job("g0-1", "any", "0a1b2c3d", status, pause=pause, updated_ms=1_000_000)
 
 
@@ -19,8 +19,8 @@ def test_a_time_is_told_however_it_was_given() -> None:
     by_seconds = pausing("timer", JobStatus.WAITING_FOR_TIMER, seconds=2.5)
     by_time = pausing("timer", JobStatus.WAITING_FOR_TIMER, until_ms=7_000_000)
 
-    assert waiting_for(by_seconds) == Waiting(kind="timer", since_ms=1_000_000, until_ms=1_002_500)
-    assert waiting_for(by_time) == Waiting(kind="timer", since_ms=1_000_000, until_ms=7_000_000)
+    assert waiting_for(by_seconds) == WaitView(kind="timer", since_ms=1_000_000, until_ms=1_002_500)
+    assert waiting_for(by_time) == WaitView(kind="timer", since_ms=1_000_000, until_ms=7_000_000)
 
 
 @pytest.mark.parametrize(("limit", "until_ms"), [({}, None), ({"timeout_seconds": 60}, 1_060_000)])
@@ -29,7 +29,7 @@ def test_an_approval_is_told_with_its_question_and_its_decisions(limit: dict[str
 
     waiting = waiting_for(job)
 
-    assert waiting == Waiting(
+    assert waiting == WaitView(
         kind="approval",
         since_ms=1_000_000,
         until_ms=until_ms,
@@ -42,7 +42,7 @@ def test_an_approval_is_told_with_its_question_and_its_decisions(limit: dict[str
 def test_a_child_is_told_by_its_id() -> None:
     job = pausing("child", JobStatus.WAITING_FOR_CHILD, child_id="g0-2", signal_key="child@0a1b2c3d.start._signal")
 
-    assert waiting_for(job) == Waiting(kind="child", since_ms=1_000_000, child_id="g0-2")
+    assert waiting_for(job) == WaitView(kind="child", since_ms=1_000_000, child_id="g0-2")
 
 
 def test_a_job_without_a_pause_waits_for_nothing_of_the_kind() -> None:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from avtomatika import Blueprint
-from avtomatika.core import machine
-from avtomatika.core.actions import End
-from avtomatika.core.creation import new_job
+from avtomatika.core.blueprint.action_types import End
 from avtomatika.core.events import Signal, Start
 from avtomatika.core.job import Job
-from avtomatika.core.moves import error, quarantine
+from avtomatika.core.machine import machine
+from avtomatika.core.machine.creation import new_job
+from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.core.step import SendWebhook, Step
 
 bp = Blueprint(name="hook")

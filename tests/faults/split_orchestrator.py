@@ -20,9 +20,9 @@ import three
 from avtomatika import broker
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.orchestrator import Orchestrator
-from avtomatika.orchestrator.runner import Runner
+from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.settings import Settings
-from avtomatika.store import Answer, Commit, CommitReply, Keyring, Store, Upkeep
+from avtomatika.store import Answer, Commit, CommitReply, Keyring, Store, Sweeper
 from avtomatika.store.entries import dump_entry
 from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc
@@ -61,14 +61,14 @@ settings = Settings.from_environment()
 connection = broker.connect(str(settings.redis_url), lease_seconds=settings.worker_lease_seconds)
 plan = three.bp.plan
 broker.declare(connection, [plan])
-INTAKE: Any = broker.Intake(connection, [*plan.queues, TIMERS, WORKERS], prefetch=200)
+INTAKE: Any = broker.Consumer(connection, [*plan.queues, TIMERS, WORKERS], prefetch=200)
 server, router = INTAKE.channel.server, INTAKE.channel.router
 orchestrator = Orchestrator(
     blueprints=[three.bp],
     intake=INTAKE,
     store=SplitStore(server, router, keyring=Keyring(server, settings.group_secret)),
-    upkeep=Upkeep(server, router),
-    runner=Runner(timeout_seconds=30),
+    upkeep=Sweeper(server, router),
+    runner=HandlerRunner(timeout_seconds=30),
 )
 signal.signal(signal.SIGTERM, lambda *_: orchestrator.stop())
 orchestrator.run()

@@ -17,9 +17,9 @@ import pytest
 from avtomatika import Worker
 from avtomatika.core.events import Result
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
 from avtomatika.files.payload import PayloadFolder
-from avtomatika.files.s3 import PART_BYTES
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.worker.runtime import Runtime
 
@@ -94,7 +94,7 @@ def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: Cloud, tmp_path
             region="us-east-1",
             timeout_seconds=1,
         )
-        depot = Depot(PayloadFolder(tmp_path / "payloads"), config=config)
+        depot = TaskStorage(PayloadFolder(tmp_path / "payloads"), config=config)
 
         def perform(number: int, size: int, cancel_after: float | None) -> Ended:
             runtime = Runtime(worker.skills, worker_id="w", concurrency=1, depot=depot)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
 from avtomatika.files.payload import PayloadFolder
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
 from ..cloud import Cloud
@@ -55,11 +55,11 @@ def config(cloud: Cloud, results: str) -> S3Config:
 
 
 @pytest.fixture
-def make_depot(payload: Path) -> Iterator[Callable[..., Depot]]:
-    depots: list[Depot] = []
+def make_depot(payload: Path) -> Iterator[Callable[..., TaskStorage]]:
+    depots: list[TaskStorage] = []
 
-    def make(config: S3Config | None, **options: Any) -> Depot:
-        depots.append(Depot(PayloadFolder(payload), config=config, **options))
+    def make(config: S3Config | None, **options: Any) -> TaskStorage:
+        depots.append(TaskStorage(PayloadFolder(payload), config=config, **options))
         return depots[-1]
 
     yield make
@@ -68,12 +68,12 @@ def make_depot(payload: Path) -> Iterator[Callable[..., Depot]]:
 
 
 @pytest.fixture
-def depot(make_depot: Callable[..., Depot], config: S3Config) -> Depot:
+def depot(make_depot: Callable[..., TaskStorage], config: S3Config) -> TaskStorage:
     return make_depot(config)
 
 
 @pytest.fixture
-def begin(depot: Depot) -> Iterator[Callable[..., TaskFiles]]:
+def begin(depot: TaskStorage) -> Iterator[Callable[..., TaskFiles]]:
     """The files of a task with those params."""
     begun: list[TaskFiles] = []
 

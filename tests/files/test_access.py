@@ -11,9 +11,9 @@ import pytest
 
 from avtomatika.errors import InvalidInputError, PermanentError
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from .conftest import task
@@ -24,7 +24,7 @@ Begin = Callable[..., TaskFiles]
 
 
 @pytest.fixture
-def begin(depot: Depot) -> Begin:
+def begin(depot: TaskStorage) -> Begin:
     """The files of a task of that client's job."""
 
     def begin(job_id: str, client: str | None, **params: Any) -> TaskFiles:
@@ -177,7 +177,7 @@ def test_an_echoed_path_never_sends_the_file_of_another_task(
 
 
 def test_the_workers_own_files_stay_where_they_are(
-    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
+    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool" / "result.json"
     spool.parent.mkdir()

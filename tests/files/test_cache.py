@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core.holdings import digest_of
+from avtomatika.core.placement.cached_files import digest_of
 from avtomatika.errors import InvalidInputError, TransientError
 from avtomatika.files.cache import Cache
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.s3 import PART_BYTES
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from . import proxy as faults
@@ -44,7 +44,7 @@ def fetched(proxy: Proxy) -> list[str]:
 
 @pytest.fixture
 def make_cached(
-    make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy, folder: Path
+    make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy, folder: Path
 ) -> Callable[..., Callable[..., TaskFiles]]:
     """How to begin tasks of a worker whose cache holds so much."""
 

@@ -9,13 +9,13 @@ import pytest
 
 from avtomatika.core.job import Job
 from avtomatika.errors import SettingsError
-from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
+from avtomatika.files.bucket import Bucket
+from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
 from avtomatika.files.handler_files import HandlerFiles
-from avtomatika.files.keys import client_upload_prefix, job_upload_prefix
-from avtomatika.files.objects import Objects
+from avtomatika.files.object_keys import client_upload_prefix, job_upload_prefix
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from .conftest import task
@@ -46,11 +46,11 @@ def nobody(job_ids: Collection[str]) -> Collection[str]:
 
 @pytest.fixture
 def cleaner(config: S3Config) -> Cleaner:
-    return Cleaner(Objects(config), group="g0")
+    return Cleaner(Bucket(config), group="g0")
 
 
 @pytest.fixture
-def ours(depot: Depot, config: S3Config, cloud: Cloud, results: str) -> Callable[[str], dict[str, str]]:
+def ours(depot: TaskStorage, config: S3Config, cloud: Cloud, results: str) -> Callable[[str], dict[str, str]]:
     """Have a job own files of every kind; answers their URIs."""
 
     def ours(job_id: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ def ours(depot: Depot, config: S3Config, cloud: Cloud, results: str) -> Callable
             Files(files).path(name).write_text(name)
         one, scenes = files.deliver([str(files.folder.outputs / name) for name in ("one.txt", "scenes")])
         files.close()
-        handlers = HandlerFiles(Objects(config), Job(job_id, "video", "0123abcd", client="alice"))
+        handlers = HandlerFiles(Bucket(config), Job(job_id, "video", "0123abcd", client="alice"))
         return {
             "one": one,
             "scenes": scenes,
@@ -144,7 +144,7 @@ def test_by_age_go_uploads_and_files_of_jobs_that_are_over(
 
 
 def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: Cloud, results: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("avtomatika.files.cleaning._BATCH", 3)
+    monkeypatch.setattr("avtomatika.files.cleanup._BATCH", 3)
     for _ in range(7):
         cloud.put(results, client_upload_prefix("g0", "alice") + "film.mp4", "film")
 

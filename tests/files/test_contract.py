@@ -13,13 +13,13 @@ import pytest
 import requests
 
 from avtomatika.errors import InvalidInputError, TransientError, WorkerFault
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
 from avtomatika.files.metadata import Metadata
-from avtomatika.files.objects import Objects
-from avtomatika.files.s3 import PART_BYTES
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from .conftest import task
@@ -36,8 +36,8 @@ def cloud(request: pytest.FixtureRequest, cloud: Cloud) -> Cloud:
 
 
 @pytest.fixture
-def objects(config: S3Config) -> Iterator[Objects]:
-    with closing(Objects(config)) as objects:
+def objects(config: S3Config) -> Iterator[Bucket]:
+    with closing(Bucket(config)) as objects:
         yield objects
 
 
@@ -82,7 +82,7 @@ def test_a_missing_input_is_the_fault_of_the_task(begin: Begin, inputs: str, key
 
 
 def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
-    make_depot: Callable[..., Depot], config: S3Config
+    make_depot: Callable[..., TaskStorage], config: S3Config
 ) -> None:
     files = make_depot(replace(config, bucket="no-such-results")).begin(task({}))
     path = Files(files).path("a.txt")
@@ -97,7 +97,7 @@ def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
 
 @pytest.mark.parametrize("size", [5, LARGE])
 def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
-    begin: Begin, depot: Depot, cloud: Cloud, inputs: str, tmp_path: Path, *, size: int
+    begin: Begin, depot: TaskStorage, cloud: Cloud, inputs: str, tmp_path: Path, *, size: int
 ) -> None:
     location = next(iter(begin(film=cloud.put(inputs, "film.mp4", b"a" * size))._locations.values()))
     found = depot.s3().look(location)
@@ -109,7 +109,7 @@ def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
     assert list(tmp_path.glob("*.mp4")) == []
 
 
-def test_signed_uploads_and_downloads(objects: Objects) -> None:
+def test_signed_uploads_and_downloads(objects: Bucket) -> None:
     location, body = objects.at("uploads/a b.txt"), b"hello"
     metadata = Metadata(sha256(body).hexdigest(), client="alice")
     signed = objects.signed_upload(location, size=len(body), metadata=metadata, expires_seconds=60)
@@ -125,7 +125,7 @@ def test_signed_uploads_and_downloads(objects: Objects) -> None:
     assert not objects.exists(location)
 
 
-def test_a_bucket_can_be_checked(objects: Objects, cloud: Cloud, results: str) -> None:
+def test_a_bucket_can_be_checked(objects: Bucket, cloud: Cloud, results: str) -> None:
     objects.check()
 
     assert cloud.keys(results) == []
@@ -155,7 +155,7 @@ def checked(seaweed: Cloud) -> S3Config:
     ],
 )
 def test_wrong_keys_are_told_from_missing_inputs(
-    make_depot: Callable[..., Depot], checked: S3Config, seaweed: Cloud, *, changes: dict[str, str], words: str
+    make_depot: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud, *, changes: dict[str, str], words: str
 ) -> None:
     uri = seaweed.put(str(checked.bucket), "film.mp4", b"film")
     depot = make_depot(replace(checked, **changes))
@@ -169,7 +169,7 @@ def test_wrong_keys_are_told_from_missing_inputs(
 
 
 def test_keys_that_may_not_write_are_the_fault_of_the_worker(
-    make_depot: Callable[..., Depot], checked: S3Config, seaweed: Cloud
+    make_depot: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud
 ) -> None:
     config = replace(checked, access_key="reader", secret_key="reader-secret")
     files = make_depot(config).begin(task({"film": seaweed.put(str(checked.bucket), "film.mp4", b"film")}))

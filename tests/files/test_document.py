@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.files.depot import Depot
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
 from ..cloud import Cloud
@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 20
 
 
 @pytest.fixture
-def perform(depot: Depot) -> Callable[..., Any]:
+def perform(depot: TaskStorage) -> Callable[..., Any]:
     """The data that a skill of the document returns."""
     namespaces: list[dict[str, Any]] = []
     for block in re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):

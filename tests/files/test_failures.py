@@ -17,10 +17,10 @@ import pytest
 from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, TransientError, WorkerFault
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
-from avtomatika.files.s3 import ATTEMPTS, PART_BYTES
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.s3_transfer import ATTEMPTS, PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
 from ..cloud import Cloud
@@ -46,7 +46,7 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def begin_badly(make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy) -> BeginBadly:
+def begin_badly(make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> BeginBadly:
     """The files of a task whose worker reaches S3 by the proxy."""
 
     def begin(**params: Any) -> TaskFiles:
@@ -138,7 +138,7 @@ def test_a_server_that_stays_ill_is_asked_a_few_times(
 
 
 def test_a_server_that_is_away_is_named_with_the_object(
-    make_depot: Callable[..., Depot], config: S3Config, payload: Path
+    make_depot: Callable[..., TaskStorage], config: S3Config, payload: Path
 ) -> None:
     files = make_depot(replace(config, endpoint_url="http://127.0.0.1:1")).begin(task({"film": "s3://films/a.mp4"}))
 
@@ -239,7 +239,9 @@ def test_a_bucket_that_is_not_there_is_invalid_input(begin_badly: BeginBadly, ke
     files.close()
 
 
-def test_a_bucket_for_results_that_is_not_there_is_named(make_depot: Callable[..., Depot], config: S3Config) -> None:
+def test_a_bucket_for_results_that_is_not_there_is_named(
+    make_depot: Callable[..., TaskStorage], config: S3Config
+) -> None:
     files = make_depot(replace(config, bucket="no-such-results")).begin(task({}))
     path = Files(files).path("a.txt")
     path.write_text("a")
@@ -380,7 +382,7 @@ def test_a_disk_that_fills_up_is_the_fault_of_the_worker(
 
 
 def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
-    make_depot: Callable[..., Depot],
+    make_depot: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     inputs: str,

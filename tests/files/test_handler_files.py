@@ -12,10 +12,10 @@ import requests
 
 from avtomatika.core.job import Job
 from avtomatika.errors import HandlerError, InvalidInputError, TransientError
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import MAX_JSON_BYTES, AsyncHandlerFiles, HandlerFiles, files_for
-from avtomatika.files.keys import is_job_file
-from avtomatika.files.objects import Objects
+from avtomatika.files.object_keys import is_job_file
 
 from ..cloud import Cloud
 
@@ -24,7 +24,7 @@ ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number
 
 @pytest.fixture
 def files_of(config: S3Config) -> Iterator[Callable[..., HandlerFiles]]:
-    objects = Objects(config)
+    objects = Bucket(config)
 
     def files_of(job_id: str = ALICES, client: str = "alice", version: int = 3) -> HandlerFiles:
         made = files_for(objects, Job(job_id, "video", "0123abcd", client=client, version=version), is_async=False)
@@ -55,7 +55,7 @@ def test_a_handler_that_runs_again_writes_beside_what_it_wrote_before(files_of: 
 
 
 def test_async_handlers_await_the_same(config: S3Config) -> None:
-    files = files_for(Objects(config), Job(ALICES, "video", "0123abcd", client="alice"), is_async=True)
+    files = files_for(Bucket(config), Job(ALICES, "video", "0123abcd", client="alice"), is_async=True)
     assert isinstance(files, AsyncHandlerFiles)
 
     async def handle() -> tuple[Any, str]:
@@ -93,9 +93,9 @@ def test_what_a_client_names_is_given_only_if_it_is_the_clients(
 def test_only_allowed_buckets_are_read(config: S3Config, cloud: Cloud, inputs: str) -> None:
     uri = cloud.put(inputs, "a.json", "[1]")
     job = Job(ALICES, "video", "0123abcd", client="alice")
-    limited = files_for(Objects(replace(config, allowed_buckets=frozenset({"films"}))), job, is_async=False)
+    limited = files_for(Bucket(replace(config, allowed_buckets=frozenset({"films"}))), job, is_async=False)
 
-    assert files_for(Objects(config), job, is_async=False).read_json(uri) == [1]
+    assert files_for(Bucket(config), job, is_async=False).read_json(uri) == [1]
     with pytest.raises(InvalidInputError, match="is not among S3_ALLOWED_BUCKETS"):
         limited.read_json(uri)
 
@@ -137,7 +137,7 @@ def test_without_s3_each_use_says_what_is_not_set() -> None:
 
 
 def test_a_server_that_is_away_may_be_back_at_the_next_try(config: S3Config) -> None:
-    away = Objects(replace(config, endpoint_url="http://127.0.0.1:1", timeout_seconds=0.3))
+    away = Bucket(replace(config, endpoint_url="http://127.0.0.1:1", timeout_seconds=0.3))
     files = files_for(away, Job(ALICES, "video", "0123abcd", client="alice"), is_async=False)
 
     with pytest.raises(TransientError, match=r"s3://.*/a\.json: EndpointConnectionError"):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avtomatika.files.locations import Location
-from avtomatika.files.names import Names, safe_part
+from avtomatika.files.location import Location
+from avtomatika.files.safe_names import Names, safe_part
 
 HOSTILE = [
     "../../etc/passwd",

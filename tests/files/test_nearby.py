@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import broker
-from avtomatika.core.holdings import digest_of
+from avtomatika.core.placement.cached_files import digest_of
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 

@@ -13,10 +13,10 @@ import pytest
 
 from avtomatika.errors import InvalidInputError, PermanentError, WorkerFault
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
-from avtomatika.files.places import Place, path_of
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.path_kinds import PathKind, path_of
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from .conftest import task
@@ -28,25 +28,25 @@ LONG_AGO = 1_000_000_000
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("/p/tasks/own/out/a", Place.OWN),
-        ("/p/tasks/own", Place.OWN),
-        ("/p//tasks/./own/a", Place.OWN),
-        ("/p/tasks/other/a", Place.FOREIGN),
-        ("/p/tasks/own-too/a", Place.FOREIGN),
-        ("/p/tasks", Place.ELSEWHERE),
-        ("/p/a", Place.ELSEWHERE),
-        ("/p/", Place.ELSEWHERE),
-        ("/p", Place.OUTSIDE),
-        ("/pp/a", Place.OUTSIDE),
-        ("/p/tasks/own/../other/a", Place.OUTSIDE),
-        ("/etc/passwd", Place.OUTSIDE),
-        ("out.mp4", Place.NOWHERE),
-        ("", Place.NOWHERE),
-        ("/p/a\0b", Place.NOWHERE),
-        ("/" + "x" * 5000, Place.NOWHERE),
+        ("/p/tasks/own/out/a", PathKind.OWN),
+        ("/p/tasks/own", PathKind.OWN),
+        ("/p//tasks/./own/a", PathKind.OWN),
+        ("/p/tasks/other/a", PathKind.FOREIGN),
+        ("/p/tasks/own-too/a", PathKind.FOREIGN),
+        ("/p/tasks", PathKind.ELSEWHERE),
+        ("/p/a", PathKind.ELSEWHERE),
+        ("/p/", PathKind.ELSEWHERE),
+        ("/p", PathKind.OUTSIDE),
+        ("/pp/a", PathKind.OUTSIDE),
+        ("/p/tasks/own/../other/a", PathKind.OUTSIDE),
+        ("/etc/passwd", PathKind.OUTSIDE),
+        ("out.mp4", PathKind.NOWHERE),
+        ("", PathKind.NOWHERE),
+        ("/p/a\0b", PathKind.NOWHERE),
+        ("/" + "x" * 5000, PathKind.NOWHERE),
     ],
 )
-def test_a_text_is_judged_by_where_it_leads(text: str, place: Place) -> None:
+def test_a_text_is_judged_by_where_it_leads(text: str, place: PathKind) -> None:
     assert path_of(text, root="/p", task_folder="own").place is place
 
 
@@ -252,7 +252,7 @@ def test_a_file_of_another_task_is_refused(begin: Begin) -> None:
 # ---------------------------------------------------------------- settings
 
 
-def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., Depot]) -> None:
+def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., TaskStorage]) -> None:
     files = make_depot(None).begin(task({"film": "s3://films/a.mp4"}))
 
     with pytest.raises(WorkerFault, match="S3_BUCKET is not set"):
@@ -260,7 +260,9 @@ def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot
     files.close()
 
 
-def test_without_s3_a_file_of_the_task_cannot_be_a_result(make_depot: Callable[..., Depot], payload: Path) -> None:
+def test_without_s3_a_file_of_the_task_cannot_be_a_result(
+    make_depot: Callable[..., TaskStorage], payload: Path
+) -> None:
     files = make_depot(None).begin(task({}))
     path = Files(files).path("a.txt")
     path.write_text("a")
@@ -274,7 +276,7 @@ def test_without_s3_a_file_of_the_task_cannot_be_a_result(make_depot: Callable[.
 
 
 def test_only_allowed_buckets_may_be_named(
-    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, inputs: str
+    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     cloud.put(inputs, "a", "a")
     limited = S3Config(
@@ -293,7 +295,7 @@ def test_only_allowed_buckets_may_be_named(
 
 
 def test_a_task_has_a_limit_in_both_directions(
-    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, inputs: str
+    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "a", "12345")
     depot = make_depot(config, max_task_bytes=8)

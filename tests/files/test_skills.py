@@ -14,7 +14,7 @@ import pytest
 from avtomatika import Worker
 from avtomatika.core.events import Result
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
 from ..cloud import Cloud
@@ -74,7 +74,7 @@ def fail(params: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def perform(depot: Depot) -> Callable[..., Result]:
+def perform(depot: TaskStorage) -> Callable[..., Result]:
     """The result of a skill."""
 
     def perform(skill: str, **params: Any) -> Result:
@@ -158,7 +158,7 @@ def test_an_input_that_is_not_there_ends_the_task_uncalled(
 
 
 def test_async_skills_go_on_while_others_wait_for_their_files(
-    make_depot: Callable[..., Depot], config: S3Config, cloud: Cloud, inputs: str, monkeypatch: pytest.MonkeyPatch
+    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     depot = make_depot(config)
     uri, may_fetch = cloud.put(inputs, "a.txt", "hello"), threading.Event()

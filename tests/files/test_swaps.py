@@ -15,11 +15,11 @@ import pytest
 
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
 from avtomatika.files.outputs import Outputs
-from avtomatika.files.s3 import PART_BYTES
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
+from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
 from .conftest import task
@@ -90,7 +90,7 @@ def test_what_is_swapped_after_the_check_is_refused(
 @pytest.mark.parametrize("size", [100, 3 * PART_BYTES])
 @pytest.mark.parametrize("swap", [_file_by_link, _folder_by_link, _file_by_hard_link])
 def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
-    make_depot: Callable[..., Depot],
+    make_depot: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     proxy: Proxy,

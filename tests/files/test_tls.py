@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from avtomatika.errors import TransientError
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
-from avtomatika.files.objects import Objects
-from avtomatika.files.s3 import PART_BYTES
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_storage import TaskStorage
 
 from ..certificates import make_certificates
 from ..cloud import Cloud
@@ -45,7 +45,7 @@ def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
 @pytest.mark.parametrize("checksums", [None, "when_supported"])
 @pytest.mark.parametrize("size", [1, PART_BYTES + 1])
 def test_files_come_and_go_where_the_authority_is_trusted(
-    make_depot: Callable[..., Depot],
+    make_depot: Callable[..., TaskStorage],
     trusting: S3Config,
     cloud: Cloud,
     inputs: str,
@@ -65,12 +65,12 @@ def test_files_come_and_go_where_the_authority_is_trusted(
     files.close()
 
     assert cloud.read(uri) == body
-    with closing(Objects(trusting)) as objects:
+    with closing(Bucket(trusting)) as objects:
         assert objects.exists(objects.at(uri.removeprefix(f"s3://{trusting.bucket}/")))
 
 
 def test_where_it_is_not_trusted_nothing_comes(
-    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+    make_depot: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
     files = make_depot(replace(trusting, ca_bundle=None)).begin(task({"film": uri}))
@@ -81,7 +81,7 @@ def test_where_it_is_not_trusted_nothing_comes(
 
 
 def test_a_certificate_for_another_name_is_none(
-    make_depot: Callable[..., Depot], trusting: S3Config, cloud: Cloud, inputs: str
+    make_depot: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri, url = cloud.put(inputs, "film.mp4", b"film"), str(trusting.endpoint_url).replace("localhost", "127.0.0.1")
     files = make_depot(replace(trusting, endpoint_url=url)).begin(task({"film": uri}))

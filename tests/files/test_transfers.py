@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from avtomatika.errors import InvalidInputError
-from avtomatika.files.handle import Files
 from avtomatika.files.inputs import locations_in
-from avtomatika.files.s3 import PART_BYTES
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 
 from ..cloud import Cloud
 from .conftest import left_in

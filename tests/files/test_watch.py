@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
-from avtomatika.files import watch as watching
+from avtomatika.files import transfer_progress as watching
 from avtomatika.files.config import S3Config
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
-from avtomatika.files.s3 import PART_BYTES
-from avtomatika.files.watch import Watch
-from avtomatika.worker.assignment import Assignment
+from avtomatika.files.s3_transfer import PART_BYTES
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_storage import TaskStorage
+from avtomatika.files.transfer_progress import Cancellation
+from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 
 from ..cloud import Cloud
@@ -60,16 +60,16 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def slow_depot(make_depot: Callable[..., Depot], config: S3Config, proxy: Proxy) -> Depot:
+def slow_depot(make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> TaskStorage:
     """Reaches S3 by the proxy, and is very patient."""
     return make_depot(replace(config, endpoint_url=proxy.url, timeout_seconds=SILENT_SECONDS))
 
 
 @pytest.fixture
-def cancelled_at(slow_depot: Depot, proxy: Proxy) -> Callable[..., Assignment]:
+def cancelled_at(slow_depot: TaskStorage, proxy: Proxy) -> Callable[..., TaskExecution]:
     """The assignment of a skill that is cancelled when a request of that method is met by silence."""
 
-    def cancelled_at(method: str, happen: Any, skill: str, **params: Any) -> Assignment:
+    def cancelled_at(method: str, happen: Any, skill: str, **params: Any) -> TaskExecution:
         fault = proxy.fail(method, happen, ALWAYS)
         runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, depot=slow_depot)
         runtime.start([(task(params, task_type=skill), None)])
@@ -79,7 +79,7 @@ def cancelled_at(slow_depot: Depot, proxy: Proxy) -> Callable[..., Assignment]:
             runtime.collect(0.01)
         runtime.cancel(lambda assignment: True)
         deadline = monotonic() + ENDED_SECONDS
-        collected: list[Assignment] = []
+        collected: list[TaskExecution] = []
         while not collected:
             assert monotonic() < deadline
             collected = runtime.collect(0.1)
@@ -93,7 +93,7 @@ def cancelled_at(slow_depot: Depot, proxy: Proxy) -> Callable[..., Assignment]:
 @pytest.mark.parametrize("size", [100, LARGE])
 @pytest.mark.parametrize(("method", "happen"), [("HEAD", faults.silence), ("GET", faults.half_silence)])
 def test_a_task_that_is_cancelled_in_mid_download_ends_though_the_server_is_silent(
-    cancelled_at: Callable[..., Assignment],
+    cancelled_at: Callable[..., TaskExecution],
     cloud: Cloud,
     inputs: str,
     payload: Path,
@@ -115,7 +115,7 @@ def test_a_task_that_is_cancelled_in_mid_download_ends_though_the_server_is_sile
 
 @pytest.mark.parametrize("skill", ["sync_skill", "async_skill"])
 def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
-    cancelled_at: Callable[..., Assignment], cloud: Cloud, results: str, payload: Path, proxy: Proxy, *, skill: str
+    cancelled_at: Callable[..., TaskExecution], cloud: Cloud, results: str, payload: Path, proxy: Proxy, *, skill: str
 ) -> None:
     def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
         handler.proxy.released.wait(0.5)
@@ -136,7 +136,7 @@ def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
 def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
-    meter = Watch(tell=lambda share, words: told.append((share, words))).meter("fetching", 4_000_000)
+    meter = Cancellation(tell=lambda share, words: told.append((share, words))).meter("fetching", 4_000_000)
 
     for number in (1_000_000, 1_000_000, -500_000, 9_000_000):
         meter.add(number)
@@ -152,14 +152,14 @@ def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytes
 def test_what_is_over_soon_is_not_told_of() -> None:
     told: list[str] = []
 
-    Watch(tell=lambda share, words: told.append(words)).meter("fetching", 100).add(100)
+    Cancellation(tell=lambda share, words: told.append(words)).meter("fetching", 100).add(100)
 
     assert told == []
 
 
 @pytest.mark.parametrize("size", [100_000, LARGE])
 def test_both_directions_are_counted_to_the_last_byte(
-    make_depot: Callable[..., Depot],
+    make_depot: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     inputs: str,
@@ -170,7 +170,7 @@ def test_both_directions_are_counted_to_the_last_byte(
     monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
     uris = [cloud.put(inputs, f"{number}.bin", os.urandom(size)) for number in range(2)]
-    files = make_depot(config).begin(task({"films": uris}), Watch(tell=lambda *words: told.append(words)))
+    files = make_depot(config).begin(task({"films": uris}), Cancellation(tell=lambda *words: told.append(words)))
 
     films = files.fetch().params["films"]
     fetched, told[:] = list(told), []
@@ -186,7 +186,7 @@ def test_both_directions_are_counted_to_the_last_byte(
 
 
 def test_the_job_hears_of_transfers_as_it_hears_of_skills(
-    slow_depot: Depot, proxy: Proxy, cloud: Cloud, inputs: str
+    slow_depot: TaskStorage, proxy: Proxy, cloud: Cloud, inputs: str
 ) -> None:
     def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
         handler.proxy.released.wait(0.3)

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.signing import WorkerKey
 from avtomatika.orchestrator import Orchestrator
-from avtomatika.orchestrator.runner import Runner
+from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.schemas import wire
-from avtomatika.store import Keyring, NewJob, Store, Upkeep
+from avtomatika.store import Keyring, NewJob, Store, Sweeper
 from avtomatika.store.cleanups import NO_CLEANUPS
-from avtomatika.store.large import MAX_JOB_BYTES
+from avtomatika.store.large_values import MAX_JOB_BYTES
 from avtomatika.transport.envelope import decode
 
 
@@ -35,7 +35,7 @@ class Stage:
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         self.store = Store.connect(url)
         self._stack = ExitStack()
-        self._tasks: Intake | None = None
+        self._tasks: Consumer | None = None
         self._taken: deque[Delivery] = deque()
         self.orchestrators: list[Orchestrator] = []
 
@@ -47,8 +47,8 @@ class Stage:
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         connection = self._stack.enter_context(broker.connect(self.url))
         names = list(queues or [queue for blueprint in blueprints for queue in blueprint.plan.queues])
-        intake = Intake(connection, [WORKERS, TIMERS, *names], prefetch=100)
-        runner = Runner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
+        intake = Consumer(connection, [WORKERS, TIMERS, *names], prefetch=100)
+        runner = HandlerRunner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
         server, router = intake.channel.server, intake.channel.router
         made = Orchestrator(
             blueprints=blueprints,
@@ -60,7 +60,7 @@ class Stage:
                 cleanups=options.pop("cleanups", NO_CLEANUPS),
                 max_job_bytes=options.pop("max_job_bytes", MAX_JOB_BYTES),
             ),
-            upkeep=Upkeep(server, router),
+            upkeep=Sweeper(server, router),
             runner=runner,
             **options,
         )
@@ -104,7 +104,7 @@ class Stage:
     def take_task(self, task_type: str) -> tuple[Delivery, wire.TaskMessage]:
         """As a worker: the next task of *task_type*."""
         if self._tasks is None:
-            self._tasks = Intake(self.connection, [task_type], prefetch=100)
+            self._tasks = Consumer(self.connection, [task_type], prefetch=100)
             self._stack.callback(self._tasks.close)
         for _ in range(100):
             if self._taken:
@@ -155,7 +155,7 @@ def _result(
 ) -> Outgoing:
     delivery, task = taken
     result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
-    return broker.answer(task, result, headers=broker.handed_on(delivery.headers), signer=signer)
+    return broker.answer(task, result, headers=broker.forwarded_headers(delivery.headers), signer=signer)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from kombu import Exchange, Queue
 from avtomatika import Blueprint
 from avtomatika.core.job import HistoryEntry
 from avtomatika.schemas import wire
-from avtomatika.store import HandOver, HeldTasks, NewJob, Session, Sessions, WebhookRecords
+from avtomatika.store import HandOver, NewJob, Session, Sessions, TaskLeases, WebhookRecords
 from avtomatika.store.sessions import Pair
-from avtomatika.transport import Outgoing, Server, Survey
+from avtomatika.transport import Inspector, Outgoing, RedisClient
 from avtomatika.transport.scripts import Call
 
 from .conftest import Stage
@@ -107,18 +107,20 @@ def _value(content: Content, key: bytes) -> Any:
 @pytest.fixture
 def foreign_keys(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForeignKeys]:
     tries = ForeignKeys(redis_url)
-    run, run_all = Server.run, Server.run_all
+    run, run_all = RedisClient.run, RedisClient.run_all
 
-    def tried_run(server: Server, call: Call) -> Any:
+    def tried_run(server: RedisClient, call: Call) -> Any:
         with tries.before([call]):
             return run(server, call)
 
-    def tried_run_all(server: Server, calls: Sequence[Call], *, when_sent: Callable[[], object] | None = None) -> Any:
+    def tried_run_all(
+        server: RedisClient, calls: Sequence[Call], *, when_sent: Callable[[], object] | None = None
+    ) -> Any:
         with tries.before(calls):
             return run_all(server, calls, when_sent=when_sent)
 
-    monkeypatch.setattr(Server, "run", tried_run)
-    monkeypatch.setattr(Server, "run_all", tried_run_all)
+    monkeypatch.setattr(RedisClient, "run", tried_run)
+    monkeypatch.setattr(RedisClient, "run_all", tried_run_all)
     yield tries
     tries.close()
 
@@ -199,7 +201,7 @@ def test_scripts_of_workers_over_http(stage: Callable[..., Stage], foreign_keys:
     house.orchestrator()
     house.turn_until_status(house.create(parent), "waiting_for_worker")
     delivery, task = house.take_task("dig")
-    held, sessions = HeldTasks.connect(house.url), Sessions.connect(house.url)
+    held, sessions = TaskLeases.connect(house.url), Sessions.connect(house.url)
     notice = Outgoing("avt.workers", "taken", "{}")
 
     assert house._tasks is not None
@@ -226,7 +228,7 @@ def test_scripts_of_queues(stage: Callable[..., Stage], foreign_keys: ForeignKey
         channel.settle([Outgoing("work", "q", "{}")], ())
         channel.basic_get("q").reject(requeue=True)
         channel.basic_get("q").reject()
-        survey = Survey(channel._server, channel.router)
+        survey = Inspector(channel._server, channel.router)
         survey.revive(survey.dead(limit=1)[0])
         Queue("mortal", expires=60, message_ttl=60)(channel).declare()
         Queue("news", Exchange("news", "fanout"))(channel).declare()

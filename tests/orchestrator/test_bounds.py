@@ -16,7 +16,7 @@ from avtomatika.core.job import Job
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.schemas import wire
 from avtomatika.tokens import Workers
-from avtomatika.worker.links.presence import Identity
+from avtomatika.worker.links.identity import Identity
 
 from .conftest import Stage
 from .test_branches import album
@@ -130,7 +130,7 @@ def test_what_the_answer_says_of_its_skill_is_not_believed(house_of: HouseOf) ->
     body = json.loads(wire.dump_result(result, ticket=task.ticket)) | {"task_type": "sing"}
 
     signed = key_of("others").signed(json.dumps(body, separators=(",", ":")).encode()).decode()
-    Intruder(house, bp).publish(signed, "success", **broker.handed_on(delivery.headers))
+    Intruder(house, bp).publish(signed, "success", **broker.forwarded_headers(delivery.headers))
 
     turn_until_done_again(house, job_id)
 

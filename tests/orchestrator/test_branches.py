@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core.branches import CHUNK
+from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.schemas import wire
 from avtomatika.transport import connect
 

@@ -13,16 +13,16 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Intake, Outgoing
+from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import FILES
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import TransientError
-from avtomatika.files.cleaning import Cleaner, Cleanup, CleanupRules
+from avtomatika.files.bucket import Bucket
+from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.files.config import S3Config
-from avtomatika.files.objects import Objects
-from avtomatika.orchestrator.cleaning import Cleaning
+from avtomatika.orchestrator.file_cleanup import FileCleanup
 from avtomatika.schemas import wire
-from avtomatika.store import Store, Upkeep
+from avtomatika.store import Store, Sweeper
 from avtomatika.store.cleanups import CleanupTimes, cleanup_message
 
 from ..cloud import Cloud
@@ -60,17 +60,17 @@ class House:
         )
         self._stack = ExitStack()
 
-    def cleaning(self, rules: CleanupRules = INTERMEDIATE, *, config: S3Config | None = None) -> Cleaning:
+    def cleaning(self, rules: CleanupRules = INTERMEDIATE, *, config: S3Config | None = None) -> FileCleanup:
         connection = self._stack.enter_context(broker.connect(self.stage.url, lease_seconds=1))
-        intake = Intake(connection, [FILES], prefetch=10)
+        intake = Consumer(connection, [FILES], prefetch=10)
         self._stack.callback(intake.close)
         server, router = intake.channel.server, intake.channel.router
-        objects = Objects(config or self.config)
+        objects = Bucket(config or self.config)
         self._stack.callback(objects.close)
-        return Cleaning(
+        return FileCleanup(
             intake=intake,
             store=Store(server, router),
-            upkeep=Upkeep(server, router),
+            upkeep=Sweeper(server, router),
             cleaner=Cleaner(objects, group="g0"),
             rules=rules,
         )
@@ -85,7 +85,7 @@ class House:
     def names(self) -> list[str]:
         return [key.rpartition("/")[2] for key in self.cloud.keys(self.bucket)]
 
-    def turn_until(self, cleaning: Cleaning, reached: Callable[[], bool]) -> None:
+    def turn_until(self, cleaning: FileCleanup, reached: Callable[[], bool]) -> None:
         deadline = monotonic() + DEADLINE_SECONDS
         while not reached():
             assert monotonic() < deadline
@@ -94,7 +94,7 @@ class House:
             cleaning.turn()
 
     def publish(self, cleanup: wire.Cleanup, secret: GroupSecret | None = None) -> None:
-        intake = Intake(self.stage.connection, [FILES], prefetch=1)
+        intake = Consumer(self.stage.connection, [FILES], prefetch=1)
         intake.settle_many([([cleanup_message(cleanup, secret or self.stage.store.keyring.secret)], [])])
         intake.close()
 
@@ -163,7 +163,7 @@ def test_what_somebody_held_who_died_comes_again(house: House) -> None:
     house.stage.orchestrator(cleanups=SOON)
     house.job_with_files()
     with broker.connect(house.stage.url, lease_seconds=1) as connection:
-        dead = Intake(connection, [FILES], prefetch=1)
+        dead = Consumer(connection, [FILES], prefetch=1)
         deadline = monotonic() + DEADLINE_SECONDS
         while not dead.take(0.05):
             assert monotonic() < deadline
@@ -231,7 +231,7 @@ def test_old_files_of_jobs_that_are_over_go_once_in_a_while_by_whoever_comes_fir
 
 
 def test_a_message_that_is_none_goes_to_the_dead_letters(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    intake = Intake(house.stage.connection, [FILES], prefetch=1)
+    intake = Consumer(house.stage.connection, [FILES], prefetch=1)
     intake.settle_many([([Outgoing(FILES, FILES, "{}")], [])])
 
     house.turn_until(house.cleaning(), lambda: "to the dead letters" in caplog.text)

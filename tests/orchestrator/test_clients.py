@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from avtomatika import Blueprint, F
-from avtomatika.core.context import Client
-from avtomatika.orchestrator.work import Surroundings
+from avtomatika.core.blueprint.job_context import Client
+from avtomatika.orchestrator.unit_of_work import HandlerServices
 
 from .conftest import Stage
 
@@ -32,6 +32,6 @@ def test_plan_and_params_of_the_client_reach_conditions_and_handlers(stage: Call
         return "other"
 
     house = stage(bp)
-    house.orchestrator(surroundings=Surroundings(client_of=lambda name: Client(name, "gold", {"language": "eo"})))
+    house.orchestrator(surroundings=HandlerServices(client_of=lambda name: Client(name, "gold", {"language": "eo"})))
 
     assert house.turn_until_status(house.create(bp), "finished", "error").result == "gold"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from avtomatika import Blueprint
-from avtomatika.orchestrator.work import Surroundings
-from avtomatika.store import StoredData
+from avtomatika.orchestrator.unit_of_work import HandlerServices
+from avtomatika.store import RedisData
 from avtomatika.testing import run
 
 from .conftest import Stage
@@ -35,9 +35,9 @@ def done(number: int) -> int:
 
 def test_jobs_share_their_store_on_the_server(stage: Callable[..., Stage], redis_url: str) -> None:
     house = stage(bp)
-    data = StoredData.connect(redis_url)
-    house.orchestrator(surroundings=Surroundings(data=data))
-    house.orchestrator(surroundings=Surroundings(data=data))
+    data = RedisData.connect(redis_url)
+    house.orchestrator(surroundings=HandlerServices(data=data))
+    house.orchestrator(surroundings=HandlerServices(data=data))
 
     job_ids = [house.create(bp) for _ in range(20)]
     numbers = [house.turn_until_status(job_id, "finished").result for job_id in job_ids]

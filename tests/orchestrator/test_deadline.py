@@ -11,7 +11,7 @@ import redis
 from avtomatika import Blueprint
 from avtomatika.errors import BlueprintError
 from avtomatika.store import NewJob
-from avtomatika.testing import SILENCE, run
+from avtomatika.testing import NEVER_ANSWERS, run
 
 from .conftest import Stage
 
@@ -32,7 +32,7 @@ def film(**options: Any) -> Blueprint:
 
 
 def test_a_job_that_takes_too_long_fails_and_no_timeout_transition_is_taken() -> None:
-    ended = run(film(execution_timeout=WEEKS), skills={"encode": SILENCE})
+    ended = run(film(execution_timeout=WEEKS), skills={"encode": NEVER_ANSWERS})
 
     assert (ended.status, ended.seconds) == ("failed", WEEKS)
     assert ended.error == {"code": "DEADLINE_EXCEEDED", "message": f"the job was not over within {WEEKS} s"}

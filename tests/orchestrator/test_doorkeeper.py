@@ -188,7 +188,7 @@ def test_whom_a_forged_message_wants_told_of_its_death_hears_nothing(
 def test_a_result_that_is_given_up_still_reaches_its_job(house: Stage, job: Job) -> None:
     """By the words that its worker, who cannot sign, was given with the task."""
     delivery, task = house.take_task("drive")
-    headers = broker.handed_on(delivery.headers)
+    headers = broker.forwarded_headers(delivery.headers)
 
     body = headers["x-on-dead"]["body"].encode()
 
@@ -323,7 +323,7 @@ def test_an_answer_that_names_no_worker_stops_nobody(
     body = json.loads(wire.dump_result(Result(job_id, task.task_id, 1, "success", {}), ticket=task.ticket))
     del body["worker_id"]
 
-    Intruder(house, bp).publish(json.dumps(body), "success", **broker.handed_on(delivery.headers))
+    Intruder(house, bp).publish(json.dumps(body), "success", **broker.forwarded_headers(delivery.headers))
 
     expected = "task_retried start" if with_tokens else "job_finished home"
     house.turn_until(lambda: expected in house.history(job_id))

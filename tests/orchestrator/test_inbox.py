@@ -8,30 +8,30 @@ import pytest
 from redis import Redis
 
 from avtomatika import broker
-from avtomatika.broker import Delivery, Intake, Outgoing
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.errors import Unavailable
 from avtomatika.orchestrator.inbox import Inbox
 
 
 @pytest.fixture
-def intake(redis_url: str) -> Iterator[Intake]:
+def intake(redis_url: str) -> Iterator[Consumer]:
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["work"])
-        intake = Intake(connection, ["work"], prefetch=10)
+        intake = Consumer(connection, ["work"], prefetch=10)
         for number in range(3):
             intake.channel.settle([Outgoing("avt.tasks", "work", str(number))], ())
         yield intake
         intake.close()
 
 
-def filled(intake: Intake) -> Inbox:
+def filled(intake: Consumer) -> Inbox:
     inbox = Inbox(intake)
     while len(inbox.deliveries) < 3:
         inbox.add(intake.take(1.0))
     return inbox
 
 
-def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake: Intake, redis_url: str) -> None:
+def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake: Consumer, redis_url: str) -> None:
     inbox, handled = filled(intake), list[bytes]()
 
     def handle(deliveries: Sequence[Delivery]) -> None:
@@ -48,7 +48,7 @@ def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake:
     assert (letter[b"reason"], letter[b"error"]) == (b"not handled", b"ValueError('an odd one')")
 
 
-def test_what_is_interrupted_stays(intake: Intake) -> None:
+def test_what_is_interrupted_stays(intake: Consumer) -> None:
     inbox = filled(intake)
 
     def handle(deliveries: Sequence[Delivery]) -> None:

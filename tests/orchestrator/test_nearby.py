@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core import placing
-from avtomatika.core.holdings import digest_of
+from avtomatika.core.machine import placement as placing
+from avtomatika.core.placement.cached_files import digest_of
 
 from .conftest import Stage
 from .test_placing import Crew, routed_to

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from avtomatika import Worker, broker
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
 from avtomatika.worker.config import Address, Mode
-from avtomatika.worker.links.broker import BrokerLink
-from avtomatika.worker.links.presence import Identity, Presence
-from avtomatika.worker.links.turns import Turns
+from avtomatika.worker.links.broker_link import BrokerLink
+from avtomatika.worker.links.identity import Identity, WorkerStatus
+from avtomatika.worker.links.scheduler import LinkScheduler
 from avtomatika.worker.runtime import Runtime
 
 from .conftest import Stage
@@ -47,7 +47,7 @@ def test_a_worker_on_the_broker_is_known_while_it_works_and_says_when_it_goes(
 
 def test_old_news_of_workers_is_no_news(stage: Callable[..., Stage], redis_url: str) -> None:
     house = stage(film())
-    intake = Intake(broker.connect(redis_url), [], prefetch=1)
+    intake = Consumer(broker.connect(redis_url), [], prefetch=1)
     identity = Identity(worker_id="w-1", skills={"encode": {}})
     old = broker.registration(identity.registration())
     fresh = broker.registration({**identity.registration(), "worker_id": "w-2"})
@@ -65,7 +65,7 @@ def _expired(outgoing: broker.Outgoing) -> broker.Outgoing:
 
 
 def link_of(worker: Worker, redis_url: str) -> BrokerLink:
-    turns = Turns(Mode.FAILOVER, [Address(redis_url)], capacity=2)
+    turns = LinkScheduler(Mode.FAILOVER, [Address(redis_url)], capacity=2)
     runtime = Runtime(worker.skills, worker_id="w-1", concurrency=2)
     turns.count(0, lambda: runtime.running)
     identity = Identity(
@@ -78,7 +78,7 @@ def link_of(worker: Worker, redis_url: str) -> BrokerLink:
         runtime,
         connection=broker.connect(redis_url),
         drain_timeout_seconds=5,
-        presence=Presence(identity, turns, 0),
+        presence=WorkerStatus(identity, turns, 0),
     )
 
 
@@ -90,9 +90,9 @@ def test_tasks_that_were_begun_together_are_each_written_down_once(stage: Callab
     for job_id in jobs:
         house.turn_until_status(job_id, "waiting_for_worker")
     tasks = [house.take_task("encode")[1] for _ in jobs]
-    intake = Intake(broker.connect(redis_url), [], prefetch=1)
+    intake = Consumer(broker.connect(redis_url), [], prefetch=1)
     for _ in range(2):
-        intake.settle_many([([broker.begun_notice(tasks, "w-1")], ())])
+        intake.settle_many([([broker.tasks_started(tasks, "w-1")], ())])
     house.turn_until(lambda: intake.waiting(WORKERS) == 0)
     house.turn_until(lambda: all("task_taken start" in house.history(job_id) for job_id in jobs))
     intake.close()

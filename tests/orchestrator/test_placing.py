@@ -12,12 +12,12 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Delivery, Intake
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.topology import HEARTBEAT, REGISTER
-from avtomatika.core import placing
 from avtomatika.core.events import Result
+from avtomatika.core.machine import placement as placing
 from avtomatika.schemas import wire
-from avtomatika.store.registry import LOST_AFTER_SECONDS
+from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
 
 from .conftest import Stage
 
@@ -46,7 +46,7 @@ class Crew:
         self.house = house
         self.redis = redis.Redis.from_url(house.url)
         self._stack = ExitStack()
-        self._intakes: dict[str, Intake] = {}
+        self._intakes: dict[str, Consumer] = {}
 
     def add(self, worker_id: str, **record: Any) -> None:
         broker.declare_tasks(self.house.connection, ["encode"], worker_id=worker_id)
@@ -60,7 +60,7 @@ class Crew:
     def take(self, worker_id: str) -> tuple[Delivery, wire.TaskMessage] | None:
         if worker_id not in self._intakes:
             connection = self._stack.enter_context(broker.connect(self.house.url))
-            self._intakes[worker_id] = Intake(connection, [broker.own_queue(worker_id)], prefetch=10)
+            self._intakes[worker_id] = Consumer(connection, [broker.own_queue(worker_id)], prefetch=10)
             self._stack.callback(self._intakes[worker_id].close)
         intake = self._intakes[worker_id]
         for delivery in intake.take(0.2):
@@ -76,7 +76,7 @@ class Crew:
     def answer(self, worker_id: str, taken: tuple[Delivery, wire.TaskMessage], status: str = "success") -> None:
         delivery, task = taken
         result = Result(task.job_id, task.task_id, task.attempt, status, worker_id=worker_id)
-        answer = broker.answer(task, result, headers=broker.handed_on(delivery.headers))
+        answer = broker.answer(task, result, headers=broker.forwarded_headers(delivery.headers))
         assert self._intakes[worker_id].settle_many([([answer], [delivery.tag])]) == [True]
 
     def lose(self, worker_id: str) -> None:

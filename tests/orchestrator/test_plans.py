@@ -13,7 +13,7 @@ from avtomatika import Blueprint, F, broker
 from avtomatika.core.plan import TIMERS
 from avtomatika.errors import Conflict
 from avtomatika.orchestrator import Orchestrator
-from avtomatika.orchestrator.plans import Watch
+from avtomatika.orchestrator.plan_takeover import SilenceDetector
 from avtomatika.schemas import wire
 from avtomatika.store import Announced
 from avtomatika.transport import Outgoing
@@ -471,7 +471,7 @@ def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., S
 
 def test_a_silence_of_the_server_is_none_of_the_others() -> None:
     clock = iter([0.0, 30.0, 200.0, 230.0, 255.0, 261.0])  # made, then looked; from 30 to 200 nobody could
-    watch = Watch(60, pause_seconds=32, clock=lambda: next(clock))
+    watch = SilenceDetector(60, pause_seconds=32, clock=lambda: next(clock))
     silent = Announced({"film@1": 300_000}, frozenset())
 
     assert [watch.abandoned({"film@1"}, silent) for _ in range(5)] == [[], [], [], [], ["film@1"]]
@@ -479,7 +479,7 @@ def test_a_silence_of_the_server_is_none_of_the_others() -> None:
 
 def test_a_plan_that_was_never_served_is_abandoned_later() -> None:
     clock = iter([0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0, 210.0])
-    watch = Watch(60, pause_seconds=32, clock=lambda: next(clock))
+    watch = SilenceDetector(60, pause_seconds=32, clock=lambda: next(clock))
 
     found = [watch.abandoned({"film@1"}, Announced({}, frozenset())) for _ in range(7)]
 
@@ -520,12 +520,12 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
     house.end(orchestrator(house, old))
     house.store.plans.announce([f"film@{old.plan.plan8}"])
     house.create(old)
-    caplog.set_level(logging.INFO, logger="avtomatika.orchestrator.plans")
+    caplog.set_level(logging.INFO, logger="avtomatika.orchestrator.plan_takeover")
 
     orchestrator(house, new)
     house.turn_until(lambda: "nobody serves it" in caplog.text)
 
-    told = [record.getMessage() for record in caplog.records if record.name == "avtomatika.orchestrator.plans"]
+    told = [record.getMessage() for record in caplog.records if record.name == "avtomatika.orchestrator.plan_takeover"]
     assert sorted(told[:3]) == sorted(
         [
             f"plan film@{new.plan.plan8}: served here",

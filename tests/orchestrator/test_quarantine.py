@@ -9,10 +9,10 @@ from typing import Any
 import redis
 
 from avtomatika import Blueprint
-from avtomatika.core import machine
 from avtomatika.core.events import Signal
 from avtomatika.core.job import Job
-from avtomatika.core.moves import error, quarantine
+from avtomatika.core.machine import machine
+from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.orchestrator.quarantine import QUARANTINE_SECONDS, give_up
 from avtomatika.store.keys import Keys
 

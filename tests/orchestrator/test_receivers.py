@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from avtomatika.orchestrator.addresses import may_be_called, networks
-from avtomatika.orchestrator.posting import NotDelivered, Target
-from avtomatika.orchestrator.receivers import GIVE_UP_AFTER_MS, Receivers, next_attempt_in
+from avtomatika.orchestrator.webhooks.circuit_breaker import GIVE_UP_AFTER_MS, CircuitBreakers, next_attempt_in
+from avtomatika.orchestrator.webhooks.http_post import NotDelivered, Target
+from avtomatika.orchestrator.webhooks.ssrf import may_be_called, networks
 from avtomatika.schemas.webhooks import headers_of, is_genuine
 from avtomatika.schemas.wire import WebhookMessage
 
@@ -73,7 +73,7 @@ def test_attempts_are_spread_over_a_day_and_no_more() -> None:
 
 
 def test_one_receiver_gets_four_at_a_time_and_another_is_not_concerned() -> None:
-    receivers = Receivers()
+    receivers = CircuitBreakers()
     begun = [receivers.begin("a", replace(HOOK, number=n), now=0.0) for n in range(1, 6)]
 
     assert begun[:4] == [None] * 4
@@ -82,7 +82,7 @@ def test_one_receiver_gets_four_at_a_time_and_another_is_not_concerned() -> None
 
 
 def test_one_that_is_away_is_looked_at_now_and_then_by_one_webhook() -> None:
-    receivers = Receivers()
+    receivers = CircuitBreakers()
     for _ in range(3):
         assert receivers.begin("a", HOOK, now=0.0) is None
         receivers.ended("a", was_away=True, now=0.0)
@@ -95,7 +95,7 @@ def test_one_that_is_away_is_looked_at_now_and_then_by_one_webhook() -> None:
 
 
 def test_one_that_is_back_is_forgotten() -> None:
-    receivers = Receivers()
+    receivers = CircuitBreakers()
     for _ in range(5):
         receivers.begin("a", HOOK, now=1e9)
         receivers.ended("a", was_away=True, now=0.0)
@@ -142,7 +142,7 @@ def test_a_receiver_in_python_knows_what_is_genuine(secret: str) -> None:
 
 
 def test_addresses_that_clients_make_up_do_not_gather() -> None:
-    receivers = Receivers()
+    receivers = CircuitBreakers()
 
     for number in range(25_000):
         receivers.begin(f"https://{number}.example", HOOK, now=0)

@@ -10,7 +10,7 @@ import redis
 
 from avtomatika import Blueprint, PermanentError, RetryPolicy, TransientError
 from avtomatika.errors import BlueprintError
-from avtomatika.testing import SILENCE, EndedJob, run
+from avtomatika.testing import NEVER_ANSWERS, RunResult, run
 
 from .conftest import Stage
 
@@ -36,7 +36,7 @@ def film(*, task: dict[str, Any] | None = None, **options: Any) -> Blueprint:
     return bp
 
 
-def attempts(ended: EndedJob) -> int:
+def attempts(ended: RunResult) -> int:
     return [each.entry.event_type for each in ended.history].count("task_taken")
 
 
@@ -81,8 +81,8 @@ def test_a_code_that_nobody_names_is_for_good() -> None:
 def test_a_time_out_is_tried_again_only_where_the_policy_names_it() -> None:
     policy = RetryPolicy(by_code={"RESULT_TIMEOUT": RetryPolicy(max_retries=1, base_seconds=1, jitter=0)})
 
-    once = run(film(task={"result_timeout": 10}), skills={"encode": SILENCE})
-    twice = run(film(task={"result_timeout": 10, "retry": policy}), skills={"encode": SILENCE})
+    once = run(film(task={"result_timeout": 10}), skills={"encode": NEVER_ANSWERS})
+    twice = run(film(task={"result_timeout": 10, "retry": policy}), skills={"encode": NEVER_ANSWERS})
 
     assert (attempts(once), once.seconds, once.result) == (1, 10, "RESULT_TIMEOUT")
     assert (attempts(twice), twice.seconds, twice.result) == (2, 21, "RESULT_TIMEOUT")

@@ -12,19 +12,25 @@ from typing import Any
 
 import pytest
 
-from avtomatika.orchestrator.runner import Call, HandlerDisplaced, HandlerTimeout, Outcome, Runner
+from avtomatika.orchestrator.handler_runner import (
+    HandlerCall,
+    HandlerDisplaced,
+    HandlerResult,
+    HandlerRunner,
+    HandlerTimeout,
+)
 
 
 @pytest.fixture
-def runner() -> Iterator[Runner]:
-    runner = Runner(timeout_seconds=0.3)
+def runner() -> Iterator[HandlerRunner]:
+    runner = HandlerRunner(timeout_seconds=0.3)
     yield runner
     runner.close()
 
 
-def collect(runner: Runner, count: int, within_seconds: float = 5.0) -> list[Outcome]:
+def collect(runner: HandlerRunner, count: int, within_seconds: float = 5.0) -> list[HandlerResult]:
     deadline = monotonic() + within_seconds
-    outcomes: list[Outcome] = []
+    outcomes: list[HandlerResult] = []
     while len(outcomes) < count:
         assert monotonic() < deadline, f"{len(outcomes)} of {count} outcomes after {within_seconds} s"
         outcomes += runner.collect(0.01)
@@ -36,9 +42,9 @@ async def answer(value: Any) -> Any:
     return value
 
 
-def test_hundreds_of_sync_and_async_handlers_give_one_outcome_each(runner: Runner) -> None:
-    sync = [Call(n, lambda n=n: n * 2, is_async=False) for n in range(300)]
-    coroutines = [Call(n, lambda n=n: answer(n * 2), is_async=True) for n in range(300, 600)]
+def test_hundreds_of_sync_and_async_handlers_give_one_outcome_each(runner: HandlerRunner) -> None:
+    sync = [HandlerCall(n, lambda n=n: n * 2, is_async=False) for n in range(300)]
+    coroutines = [HandlerCall(n, lambda n=n: answer(n * 2), is_async=True) for n in range(300, 600)]
 
     runner.submit(sync + coroutines)
 
@@ -47,7 +53,7 @@ def test_hundreds_of_sync_and_async_handlers_give_one_outcome_each(runner: Runne
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("k"), OSError(5, "io"), SystemExit(3), MemoryError()])
-def test_whatever_a_handler_raises_is_its_outcome(runner: Runner, error: BaseException) -> None:
+def test_whatever_a_handler_raises_is_its_outcome(runner: HandlerRunner, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
@@ -55,16 +61,16 @@ def test_whatever_a_handler_raises_is_its_outcome(runner: Runner, error: BaseExc
         await asyncio.sleep(0)
         raise error
 
-    runner.submit([Call("sync", fail, is_async=False), Call("async", fail_later, is_async=True)])
+    runner.submit([HandlerCall("sync", fail, is_async=False), HandlerCall("async", fail_later, is_async=True)])
 
     assert {o.owner: o.raised for o in collect(runner, 2)} == {"sync": error, "async": error}
 
 
-def test_a_blocking_handler_does_not_hold_up_the_others(runner: Runner) -> None:
+def test_a_blocking_handler_does_not_hold_up_the_others(runner: HandlerRunner) -> None:
     release = threading.Event()
-    blocking = [Call(f"blocked{n}", release.wait, is_async=False) for n in range(4)]
+    blocking = [HandlerCall(f"blocked{n}", release.wait, is_async=False) for n in range(4)]
 
-    runner.submit(blocking + [Call(n, lambda: "quick", is_async=False) for n in range(50)])
+    runner.submit(blocking + [HandlerCall(n, lambda: "quick", is_async=False) for n in range(50)])
     quick = collect(runner, 50)
 
     assert all(o.returned == "quick" for o in quick)
@@ -72,26 +78,31 @@ def test_a_blocking_handler_does_not_hold_up_the_others(runner: Runner) -> None:
     assert len(collect(runner, 4)) == 4
 
 
-def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(runner: Runner) -> None:
+def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(runner: HandlerRunner) -> None:
     release = threading.Event()
-    runner.submit([Call("sync", release.wait, is_async=False), Call("async", lambda: asyncio.sleep(60), is_async=True)])
+    runner.submit(
+        [
+            HandlerCall("sync", release.wait, is_async=False),
+            HandlerCall("async", lambda: asyncio.sleep(60), is_async=True),
+        ]
+    )
 
     outcomes = collect(runner, 2)
 
     assert {o.owner for o in outcomes} == {"sync", "async"}
     assert all(isinstance(o.raised, HandlerTimeout) and "HANDLER_TIMEOUT=0.3" in str(o.raised) for o in outcomes)
     release.set()
-    runner.submit([Call("next", lambda: 1, is_async=False)])
+    runner.submit([HandlerCall("next", lambda: 1, is_async=False)])
     assert [o.owner for o in collect(runner, 1)] == ["next"]
 
 
-def late(outcome: Outcome) -> bool:
+def late(outcome: HandlerResult) -> bool:
     return isinstance(outcome.raised, HandlerTimeout)
 
 
 def test_the_time_limit_counts_no_waiting_for_a_thread() -> None:
-    runner = Runner(timeout_seconds=0.5, threads=4)
-    runner.submit([Call(n, lambda: time.sleep(0.2), is_async=False) for n in range(10)])
+    runner = HandlerRunner(timeout_seconds=0.5, threads=4)
+    runner.submit([HandlerCall(n, lambda: time.sleep(0.2), is_async=False) for n in range(10)])
 
     outcomes = collect(runner, 10)
 
@@ -100,9 +111,9 @@ def test_the_time_limit_counts_no_waiting_for_a_thread() -> None:
 
 
 def test_handlers_that_hang_hold_no_thread_for_good() -> None:
-    runner, release = Runner(timeout_seconds=0.3, threads=4), threading.Event()
-    runner.submit([Call(f"hangs{n}", release.wait, is_async=False) for n in range(6)])
-    runner.submit([Call("quick", lambda: "quick", is_async=False)])
+    runner, release = HandlerRunner(timeout_seconds=0.3, threads=4), threading.Event()
+    runner.submit([HandlerCall(f"hangs{n}", release.wait, is_async=False) for n in range(6)])
+    runner.submit([HandlerCall("quick", lambda: "quick", is_async=False)])
 
     outcomes = collect(runner, 7)
 
@@ -114,9 +125,9 @@ def test_handlers_that_hang_hold_no_thread_for_good() -> None:
 
 
 def test_a_blueprint_whose_handlers_hang_leaves_threads_to_others() -> None:
-    runner, release = Runner(timeout_seconds=60, threads=4), threading.Event()
-    runner.submit([Call(f"hangs{n}", release.wait, is_async=False, group="bad") for n in range(50)])
-    runner.submit([Call("good", lambda: "good", is_async=False, group="good")])
+    runner, release = HandlerRunner(timeout_seconds=60, threads=4), threading.Event()
+    runner.submit([HandlerCall(f"hangs{n}", release.wait, is_async=False, group="bad") for n in range(50)])
+    runner.submit([HandlerCall("good", lambda: "good", is_async=False, group="good")])
 
     [outcome] = collect(runner, 1)
 
@@ -132,38 +143,40 @@ async def block(release: threading.Event) -> str:
 
 
 def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint() -> None:
-    runner, release = Runner(timeout_seconds=60), threading.Event()
-    runner.submit([Call("blocks", lambda: block(release), is_async=True, group="bad")])
+    runner, release = HandlerRunner(timeout_seconds=60), threading.Event()
+    runner.submit([HandlerCall("blocks", lambda: block(release), is_async=True, group="bad")])
     wait_until(lambda: runner._loops._loops[""].culprit() is not None)
 
-    runner.submit([Call(n, lambda: answer(1), is_async=True, group="good") for n in range(5)])
-    runner.submit([Call("behind", lambda: answer(1), is_async=True, group="bad")])
+    runner.submit([HandlerCall(n, lambda: answer(1), is_async=True, group="good") for n in range(5)])
+    runner.submit([HandlerCall("behind", lambda: answer(1), is_async=True, group="bad")])
     outcomes = collect(runner, 6)
 
     assert {outcome.owner for outcome in outcomes} == {0, 1, 2, 3, 4, "behind"}
     [first] = runner._loops._leaving
     release.set()
     assert [outcome.returned for outcome in collect(runner, 1)] == ["blocked"]
-    runner.submit([Call("patient", lambda: asyncio.sleep(1), is_async=True, group="good")])
+    runner.submit([HandlerCall("patient", lambda: asyncio.sleep(1), is_async=True, group="good")])
     collect(runner, 1)
     wait_until(lambda: not first.is_alive)
-    runner.submit([Call("after", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
+    runner.submit([HandlerCall("after", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
     assert [outcome.returned for outcome in collect(runner, 1)] == [3]
     runner.close()
 
 
 def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_are_displaced() -> None:
-    runner, release = Runner(timeout_seconds=1.5), threading.Event()
-    runner.submit([Call("waits", lambda: asyncio.sleep(60), is_async=True, group="good")])
+    runner, release = HandlerRunner(timeout_seconds=1.5), threading.Event()
+    runner.submit([HandlerCall("waits", lambda: asyncio.sleep(60), is_async=True, group="good")])
     wait_until(lambda: runner._loops._loops[""].begun != [])
-    runner.submit([Call("blocks", lambda: block(release), is_async=True, group="bad")])
+    runner.submit([HandlerCall("blocks", lambda: block(release), is_async=True, group="bad")])
 
     outcomes = {outcome.owner: outcome for outcome in collect(runner, 2)}
 
     assert late(outcomes["blocks"])
     assert isinstance(outcomes["waits"].raised, HandlerDisplaced)
     assert runner.abandoned == 1
-    runner.submit([Call("again", lambda: answer("again"), is_async=True, group=group) for group in ("good", "bad")])
+    runner.submit(
+        [HandlerCall("again", lambda: answer("again"), is_async=True, group=group) for group in ("good", "bad")]
+    )
     assert [outcome.returned for outcome in collect(runner, 2)] == ["again", "again"]
     release.set()
     wait_until(lambda: runner.abandoned == 0)
@@ -171,25 +184,29 @@ def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_ar
 
 
 def test_a_thread_that_an_async_handler_waits_for_is_given_up_with_it() -> None:
-    runner, release = Runner(timeout_seconds=0.5, threads=4), threading.Event()
-    runner.submit([Call(n, lambda: asyncio.to_thread(release.wait), is_async=True, group="bad") for n in range(9)])
+    runner, release = HandlerRunner(timeout_seconds=0.5, threads=4), threading.Event()
+    runner.submit(
+        [HandlerCall(n, lambda: asyncio.to_thread(release.wait), is_async=True, group="bad") for n in range(9)]
+    )
 
     assert all(late(outcome) for outcome in collect(runner, 9))
-    runner.submit([Call("good", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
+    runner.submit([HandlerCall("good", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
     assert [outcome.returned for outcome in collect(runner, 1)] == [3]
     release.set()
     runner.close()
 
 
 def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() -> None:
-    runner, release = Runner(timeout_seconds=0.3), threading.Event()
+    runner, release = HandlerRunner(timeout_seconds=0.3), threading.Event()
 
     async def refuse() -> None:
         while not release.is_set():
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.01)
 
-    runner.submit([Call("refuses", refuse, is_async=True), Call("waits", lambda: asyncio.sleep(60), is_async=True)])
+    runner.submit(
+        [HandlerCall("refuses", refuse, is_async=True), HandlerCall("waits", lambda: asyncio.sleep(60), is_async=True)]
+    )
 
     assert [late(outcome) for outcome in collect(runner, 2)] == [True, True]
     wait_until(lambda: runner.abandoned == 1)
@@ -199,10 +216,10 @@ def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() ->
 
 
 def test_too_many_handlers_that_hang_wear_the_process_out() -> None:
-    runner, release = Runner(timeout_seconds=0.3, threads=32), threading.Event()
+    runner, release = HandlerRunner(timeout_seconds=0.3, threads=32), threading.Event()
     assert not runner.is_worn_out
 
-    runner.submit([Call(n, release.wait, is_async=False) for n in range(20)])
+    runner.submit([HandlerCall(n, release.wait, is_async=False) for n in range(20)])
     collect(runner, 20)
 
     assert runner.is_worn_out

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.core.traffic import Depth
+from avtomatika.core.graph.traffic import Depth
 from avtomatika.store import traffic as module
 
 from .conftest import Stage

@@ -17,13 +17,13 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, PermanentError, broker
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.core.job import Job
 from avtomatika.core.plan import WEBHOOKS
 from avtomatika.core.signing import GroupSecret
-from avtomatika.orchestrator.addresses import networks
-from avtomatika.orchestrator.posting import Poster
-from avtomatika.orchestrator.webhooks import Webhooks
+from avtomatika.orchestrator.webhooks.delivery import Webhooks
+from avtomatika.orchestrator.webhooks.http_post import WebhookClient
+from avtomatika.orchestrator.webhooks.ssrf import networks
 from avtomatika.schemas import wire
 from avtomatika.schemas.api import JobSchema, JobView
 from avtomatika.store import NewJob, WebhookRecords
@@ -87,9 +87,9 @@ class Post:
 
     def deliverer(self, *, secret: str | None = SECRET, **options: Any) -> None:
         connection = self._stack.enter_context(broker.connect(self.house.url))
-        intake = Intake(connection, [WEBHOOKS], prefetch=50)
+        intake = Consumer(connection, [WEBHOOKS], prefetch=50)
         self._stack.callback(intake.close)
-        poster = Poster(**({"timeout_seconds": 5, "allowed": LOOPBACK} | options))
+        poster = WebhookClient(**({"timeout_seconds": 5, "allowed": LOOPBACK} | options))
         self._stack.callback(poster.close)
         records = WebhookRecords(intake.channel.server, intake.channel.router)
         self._deliverers.append(Webhooks(intake=intake, records=records, poster=poster, secret=secret))
@@ -134,7 +134,7 @@ class Post:
 
 @pytest.fixture
 def post(stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> Iterator[Post]:
-    for loop in ("loop", "webhooks"):  # they take turns here: neither is to wait for long
+    for loop in ("loop", "webhooks.delivery"):  # they take turns here: neither is to wait for long
         monkeypatch.setattr(f"avtomatika.orchestrator.{loop}._IDLE_SECONDS", 0.02)
     with ExitStack() as stack:
         yield Post(stage(bp, parent), stack)
@@ -340,7 +340,7 @@ def test_what_a_deliverer_did_not_finish_another_one_does(post: Post) -> None:
     job_id = post.create(receiver.url())
     post.house.turn_until_status(job_id, "finished")
     with broker.connect(post.house.url, lease_seconds=1) as connection:
-        intake = Intake(connection, [WEBHOOKS], prefetch=50)
+        intake = Consumer(connection, [WEBHOOKS], prefetch=50)
         while not (held := intake.take(0.2)):
             pass
         intake.hand_back(held)

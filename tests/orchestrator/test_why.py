@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
-from avtomatika.core.facts import Facts
+from avtomatika.core.explain.facts import Facts
+from avtomatika.core.explain.why import Reason, explain
 from avtomatika.core.job import Job
-from avtomatika.core.why import Reason, explain
 from avtomatika.schemas import wire
-from avtomatika.testing import SILENCE, run
+from avtomatika.testing import NEVER_ANSWERS, run
 from avtomatika.transport import connect
 
 from ..conftest import OwnServer
@@ -383,12 +383,12 @@ def test_a_job_that_was_cancelled_says_by_whom(house: Stage) -> None:
             'It reached \'broken\', a state that ends jobs as failed, with the result {"reason": "the tape"}.',
         ),
         (
-            lambda: run(short(), skills={"encode": SILENCE}),
+            lambda: run(short(), skills={"encode": NEVER_ANSWERS}),
             "ended_by_error",
             "The error in state 'start' was RESULT_TIMEOUT: 'encode' had no result within 0.05 s.",
         ),
         (
-            lambda: run(film(execution_timeout=60.0), skills={"encode": SILENCE}),
+            lambda: run(film(execution_timeout=60.0), skills={"encode": NEVER_ANSWERS}),
             "execution_timeout",
             "It had not ended within its execution_timeout of 60.0 s; at that time it was in state 'start'.",
         ),

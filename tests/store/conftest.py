@@ -10,14 +10,14 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, broker
-from avtomatika.broker import Delivery, Intake
-from avtomatika.core import machine
-from avtomatika.core.actions import DispatchTask, End
+from avtomatika.broker import Consumer, Delivery
+from avtomatika.core.blueprint.action_types import DispatchTask, End
 from avtomatika.core.events import Event, Result, Start
 from avtomatika.core.job import Job
+from avtomatika.core.machine import machine
 from avtomatika.core.step import Step
 from avtomatika.schemas import wire
-from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Upkeep
+from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Sweeper
 from avtomatika.transport import connect
 
 bp = Blueprint(name="video", api_endpoint="jobs/video")
@@ -42,9 +42,9 @@ class House:
 
     url: str
     connection: Any
-    intake: Intake
+    intake: Consumer
     store: Store
-    upkeep: Upkeep
+    upkeep: Sweeper
     client: redis.Redis
 
     def create(self, **fields: Any) -> Job:
@@ -124,8 +124,8 @@ def result_of(job: Job, **fields: Any) -> Result:
 def house(redis_url: str) -> Iterator[House]:
     with broker.connect(redis_url) as connection, connect(redis_url) as client:
         broker.declare(connection, [bp.plan])
-        intake = Intake(connection, list(bp.plan.queues), prefetch=100)
+        intake = Consumer(connection, list(bp.plan.queues), prefetch=100)
         server, router = intake.channel.server, intake.channel.router
         store = Store(server, router, job_ttl_seconds=3600)
-        yield House(redis_url, connection, intake, store, Upkeep(server, router), client)
+        yield House(redis_url, connection, intake, store, Sweeper(server, router), client)
         intake.close()

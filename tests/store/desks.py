@@ -13,20 +13,29 @@ from kombu import Connection
 
 from avtomatika import Blueprint, broker
 from avtomatika.broker import Delivery, Outgoing
-from avtomatika.core import machine
-from avtomatika.core.actions import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from avtomatika.core.blueprint.action_types import (
+    Action,
+    AwaitApproval,
+    DispatchTask,
+    End,
+    FanOut,
+    GoTo,
+    RunBlueprint,
+    Wait,
+)
 from avtomatika.core.events import Event, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
+from avtomatika.core.machine import machine
 from avtomatika.core.plan import STEPS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.orchestrator.branches import finished_branch, load_jobs
-from avtomatika.orchestrator.work import Arrival
+from avtomatika.orchestrator.unit_of_work import ReceivedEvent
 from avtomatika.schemas import wire
-from avtomatika.store import Answer, BranchReply, Cause, Commit, CommitReply, FinishedBranch, NewJob, Store, Upkeep
-from avtomatika.transport import Router, Server
+from avtomatika.store import Answer, BranchReply, Cause, Commit, CommitReply, FinishedBranch, NewJob, Store, Sweeper
+from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.keys import make_tag
-from avtomatika.transport.sender import Sender
+from avtomatika.transport.publisher import Publisher
 
 bp = Blueprint(name="slow")
 
@@ -138,12 +147,12 @@ class Hand:
 class Desk:
     """One orchestrator: its consumer name, and what it writes with."""
 
-    def __init__(self, name: str, server: Server, client: redis.Redis) -> None:
+    def __init__(self, name: str, server: RedisClient, client: redis.Redis) -> None:
         self.name = name
         router = Router(server, consumer_name=name)
         self.store = Store(server, router, job_ttl_seconds=3600)
-        self.upkeep = Upkeep(server, router)
-        self.sender = Sender(server, router, max_message_bytes=1 << 20, fanout_length=10)
+        self.upkeep = Sweeper(server, router)
+        self.sender = Publisher(server, router, max_message_bytes=1 << 20, fanout_length=10)
         self._client = client
 
     def take(self, queue: str) -> Delivery | None:
@@ -160,7 +169,7 @@ class Desk:
 
     def decide(self, delivery: Delivery) -> Hand | None:
         """What the delivered event leads to, by the job as it stands now; None for a job that is gone."""
-        arrival = Arrival(delivery, wire.load_event(delivery.body))
+        arrival = ReceivedEvent(delivery, wire.load_event(delivery.body))
         event = arrival.event
         [loaded] = load_jobs({event.job_id: [arrival]}, store=self.store)
         if loaded is None:
@@ -170,7 +179,7 @@ class Desk:
             return Hand(self, delivery, event, branch=branch)
         return self.decide_in_full(arrival, loaded.job)
 
-    def decide_in_full(self, arrival: Arrival, job: Job) -> Hand:
+    def decide_in_full(self, arrival: ReceivedEvent, job: Job) -> Hand:
         """What the machine makes of it."""
         delivery, event = arrival.delivery, arrival.event
         step = machine.advance(bp.plan, job, event, here=delivery.queue)
@@ -198,7 +207,7 @@ class Desk:
         [word] = self.store.finish_branches([branch])
         if word is not BranchReply.ORDINARY:
             return CommitReply(Answer(word))
-        arrival = Arrival(hand.delivery, hand.event)
+        arrival = ReceivedEvent(hand.delivery, hand.event)
         [loaded] = load_jobs({hand.event.job_id: [arrival]}, store=self.store)
         return None if loaded is None else self.carry_out(self.decide_in_full(arrival, loaded.job))
 
@@ -225,7 +234,7 @@ class Room:
     """Two desks on one server, and everything that lies there."""
 
     connection: Connection
-    server: Server
+    server: RedisClient
     client: redis.Redis
     desks: list[Desk] = field(default_factory=list)
 

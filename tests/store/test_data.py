@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avtomatika import Blueprint
-from avtomatika.core.data_store import Data, DataStore
+from avtomatika.core.blueprint.data_store import Data, DataStore
 from avtomatika.errors import BlueprintError, HandlerError
 from avtomatika.orchestrator.data_stores import AsyncDataStore, DataStores, MemoryData
-from avtomatika.store import StoredData
+from avtomatika.store import RedisData
 
 INITIAL = {"n": 5, "word": "five", "half": 0.5}
 
@@ -25,7 +25,7 @@ def data(request: pytest.FixtureRequest) -> Iterator[Data]:
     if request.param == "memory":
         yield MemoryData()
         return
-    stored = StoredData.connect(request.getfixturevalue("redis_url"))
+    stored = RedisData.connect(request.getfixturevalue("redis_url"))
     yield stored
     stored.close()
 

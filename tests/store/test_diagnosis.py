@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from avtomatika.store import Store, diagnose
-from avtomatika.store.memory import ServerInfo
+from avtomatika.store.server_info import ServerInfo
 
 SOUND = ServerInfo("9.1.2", "everysec", used_memory=2**20, maxmemory=2**30)
 

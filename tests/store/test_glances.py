@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from avtomatika.store import Glance, Server
+from avtomatika.store import Glance, RedisClient
 from avtomatika.store.glances import Glances
 from avtomatika.store.keys import Keys
 
@@ -16,7 +16,7 @@ def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
         client.hset("avt:job:a:tasks", "t/progress", "1 2 0.5 x")
         client.set("avt:job:foreign", "x")
         client.hset("avt:job:odd", "v", "x")
-    server = Server.connect(redis_url)
+    server = RedisClient.connect(redis_url)
 
     found = Glances(server, Keys("avt:")).look([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
     server.close()

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from avtomatika.core import machine
-from avtomatika.core.actions import DispatchTask
+from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import Job
+from avtomatika.core.machine import machine
 from avtomatika.errors import InvalidRequest, UnreadableRecord
 from avtomatika.store import Answer, Commit, JobFilter, NewJob, Store, UnreadableJob
-from avtomatika.store.large import ValueCache
+from avtomatika.store.large_values import ValueCache
 from avtomatika.store.records import dump_doc
 
 from .conftest import House, bp, cause, dispatch, result_of

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from avtomatika.errors import InvalidRequest
-from avtomatika.store import JobFilter, NewJob, listing
+from avtomatika.store import JobFilter, NewJob
+from avtomatika.store import job_list as listing
 
 from .conftest import House, bp
 

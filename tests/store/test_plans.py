@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from avtomatika.core.job import Job, JobStatus, Parent, Pause
+from avtomatika.core.job import Job, JobStatus, Parent, WaitRecord
 from avtomatika.store import Plans, Store, needed_by
 
 
@@ -67,7 +67,7 @@ def test_one_that_has_queues_still_is_not(plans: Plans) -> None:
         ({"earlier_plans": ("0", "00")}, {"video@1", "video@0", "video@00"}),
         ({"parent": Parent("g0-2", "shop@7.pay._child", 1)}, {"video@1", "shop@7"}),
         (
-            {"pause": Pause("child", "t", "pay", {}, {"child_id": "g0-3", "signal_key": "bill@9.start._signal"})},
+            {"pause": WaitRecord("child", "t", "pay", {}, {"child_id": "g0-3", "signal_key": "bill@9.start._signal"})},
             {"video@1", "bill@9"},
         ),
     ],

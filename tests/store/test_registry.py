@@ -8,12 +8,12 @@ import pytest
 import redis
 
 from avtomatika import broker
-from avtomatika.broker import Intake, Outgoing
+from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
 from avtomatika.schemas.wire import Beat, Registered
-from avtomatika.store import Registry
-from avtomatika.store.registry import LOST_AFTER_SECONDS
-from avtomatika.transport import Server
+from avtomatika.store import WorkerRegistry
+from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
+from avtomatika.transport import RedisClient
 
 from .conftest import House
 
@@ -21,13 +21,13 @@ RECORD = {"type": "video", "skills": [{"name": "encode", "schema": {"type": "obj
 
 
 @pytest.fixture
-def registry(redis_url: str) -> Iterator[Registry]:
-    registry = Registry.connect(redis_url)
+def registry(redis_url: str) -> Iterator[WorkerRegistry]:
+    registry = WorkerRegistry.connect(redis_url)
     yield registry
     registry.close()
 
 
-def test_a_worker_that_registered_is_listed_with_what_it_said(registry: Registry) -> None:
+def test_a_worker_that_registered_is_listed_with_what_it_said(registry: WorkerRegistry) -> None:
     registry.register("w-2", RECORD)
     registry.register("w-1", RECORD)
 
@@ -40,7 +40,7 @@ def test_a_worker_that_registered_is_listed_with_what_it_said(registry: Registry
     assert registry.skills("w-1") == ("encode",)
 
 
-def test_a_heartbeat_says_how_a_worker_fares_and_an_empty_one_leaves_it(registry: Registry) -> None:
+def test_a_heartbeat_says_how_a_worker_fares_and_an_empty_one_leaves_it(registry: WorkerRegistry) -> None:
     registry.register("w-1", RECORD)
 
     assert registry.beat("w-1", {"status": "busy", "running": 2})
@@ -50,14 +50,14 @@ def test_a_heartbeat_says_how_a_worker_fares_and_an_empty_one_leaves_it(registry
     assert (worker.status, worker.beat["running"]) == ("busy", 2)
 
 
-def test_the_heartbeat_of_a_stranger_makes_it_no_worker(registry: Registry) -> None:
+def test_the_heartbeat_of_a_stranger_makes_it_no_worker(registry: WorkerRegistry) -> None:
     assert not registry.beat("w-1", {"status": "busy"})
     registry.hear([Beat("w-2", {"status": "busy"}), Registered("w-3", RECORD)])
 
     assert [worker.worker_id for worker in registry.workers()] == ["w-3"]
 
 
-def test_a_worker_that_is_silent_is_lost_and_then_forgotten(registry: Registry, redis_url: str) -> None:
+def test_a_worker_that_is_silent_is_lost_and_then_forgotten(registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
     with redis.Redis.from_url(redis_url) as client:
         past_ms = int(client.hget("avt:worker:w-1", "at")) - (LOST_AFTER_SECONDS + 1) * 1000
@@ -71,7 +71,7 @@ def test_a_worker_that_is_silent_is_lost_and_then_forgotten(registry: Registry, 
         assert client.zcard("avt:workers") == 0
 
 
-def test_what_is_known_of_a_worker_expires(registry: Registry, redis_url: str) -> None:
+def test_what_is_known_of_a_worker_expires(registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
     registry.beat("w-1", {"status": "idle"})
 
@@ -79,11 +79,11 @@ def test_what_is_known_of_a_worker_expires(registry: Registry, redis_url: str) -
         assert 0 < client.ttl("avt:worker:w-1") <= 120
 
 
-def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Registry, redis_url: str) -> None:
+def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: WorkerRegistry, redis_url: str) -> None:
     with broker.connect(redis_url) as connection:
         for worker_id in ("w-1", "w-2", "gone"):
             broker.declare_tasks(connection, ["encode"], worker_id=worker_id)
-        intake = Intake(connection, [], prefetch=1)
+        intake = Consumer(connection, [], prefetch=1)
         intake.settle_many([([Outgoing(TASKS, "@w-1", "{}", priority=level) for level in (0, 0, 5)], ())])
         intake.close()
     for worker_id in ("w-1", "w-2", "gone", "without-queue"):
@@ -99,7 +99,9 @@ def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Reg
     assert (first.skills, first.slots, first.costs) == ({"encode"}, 3, {"encode": 1.5})
 
 
-def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(registry: Registry, redis_url: str) -> None:
+def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(
+    registry: WorkerRegistry, redis_url: str
+) -> None:
     registry.register("w-1", RECORD)
     registry.beat("w-1", {"status": "idle", "standby": True})
     before = registry.workers()[0].is_standby
@@ -112,7 +114,9 @@ def test_a_worker_is_a_standby_when_none_of_its_links_takes_tasks_here(registry:
     assert (before, worker.is_standby, registry.workers()[0].is_standby) == (True, False, True)
 
 
-def test_what_a_worker_holds_is_known_until_it_says_else_or_registers_anew(registry: Registry, redis_url: str) -> None:
+def test_what_a_worker_holds_is_known_until_it_says_else_or_registers_anew(
+    registry: WorkerRegistry, redis_url: str
+) -> None:
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["encode"], worker_id="w-1")
     registry.register("w-1", RECORD)
@@ -130,7 +134,7 @@ def test_what_a_worker_holds_is_known_until_it_says_else_or_registers_anew(regis
 
 
 @pytest.mark.parametrize("said", [7, "aa", {"aa": 1}, [None, 3, ["aa"]]])
-def test_who_tells_nonsense_of_its_files_has_none(registry: Registry, redis_url: str, *, said: object) -> None:
+def test_who_tells_nonsense_of_its_files_has_none(registry: WorkerRegistry, redis_url: str, *, said: object) -> None:
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["encode"], worker_id="w-1")
     registry.register("w-1", RECORD)
@@ -141,12 +145,12 @@ def test_who_tells_nonsense_of_its_files_has_none(registry: Registry, redis_url:
     assert worker.holds == frozenset()
 
 
-def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: Registry, redis_url: str) -> None:
+def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
     registry.beat("w-1", {"status": "busy", "running": 2})
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["encode"], worker_id="w-1")
-        intake = Intake(connection, [], prefetch=1)
+        intake = Consumer(connection, [], prefetch=1)
         intake.settle_many([([Outgoing(TASKS, "@w-1", "{}")], ())])
         intake.close()
     registry.chosen(["w-1"])
@@ -157,37 +161,37 @@ def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: Regi
     assert (before.load, after.load) == (3, 3)
 
 
-def test_a_reputation_is_how_the_last_tasks_ended_and_outlives_a_new_start(registry: Registry) -> None:
+def test_a_reputation_is_how_the_last_tasks_ended_and_outlives_a_new_start(registry: WorkerRegistry) -> None:
     registry.register("w-1", RECORD)
     registry.register("w-2", RECORD)
-    registry.judge({"w-1": (0, 2), "w-2": (5, 0), "nobody": (0, 1)})
+    registry.record_outcomes({"w-1": (0, 2), "w-2": (5, 0), "nobody": (0, 1)})
     registry.register("w-1", RECORD)
 
     first, second = registry.workers()
 
     assert first.reputation == pytest.approx(0.81, abs=0.001)
     assert second.reputation == 1
-    registry.judge({"w-1": (10, 0)})
+    registry.record_outcomes({"w-1": (10, 0)})
     assert registry.workers()[0].reputation == pytest.approx(1 - 0.19 * 0.9**10, abs=0.001)
 
 
-def test_a_reputation_comes_back_with_time(registry: Registry, redis_url: str) -> None:
+def test_a_reputation_comes_back_with_time(registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
-    registry.judge({"w-1": (0, 5)})
+    registry.record_outcomes({"w-1": (0, 5)})
     with redis.Redis.from_url(redis_url) as client:
         judged = int(client.hget("avt:worker:w-1", "judged"))
         client.hset("avt:worker:w-1", "judged", judged - 600_000)
 
     [worker] = registry.workers()
-    registry.judge({"w-1": (0, 1)})
+    registry.record_outcomes({"w-1": (0, 1)})
 
     assert worker.reputation == pytest.approx(1 - (1 - 0.9**5) / 2, abs=0.001)
     assert registry.workers()[0].reputation == pytest.approx(0.9 * worker.reputation, abs=0.001)
 
 
 def test_a_worker_that_may_not_authenticate_is_revoked_and_chosen_for_nothing(redis_url: str) -> None:
-    server = Server.connect(redis_url)
-    registry = Registry(server, is_authorized=lambda worker_id: worker_id != "w-1")
+    server = RedisClient.connect(redis_url)
+    registry = WorkerRegistry(server, is_authorized=lambda worker_id: worker_id != "w-1")
     for worker_id in ("w-1", "w-2"):
         registry.register(worker_id, {"type": "", "version": "", "skills": [{"name": "encode"}]})
         registry.beat(worker_id, {"status": "idle"})

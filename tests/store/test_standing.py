@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from avtomatika.core.job import Branches, Job, JobStatus, Pause, Task
-from avtomatika.core.standing import Standing
-from avtomatika.store import standing
+from avtomatika.core.explain.live_state import LiveState
+from avtomatika.core.job import Branches, Job, JobStatus, Task, WaitRecord
+from avtomatika.store import live_state as standing
 from avtomatika.store.keys import Keys
 
 KEYS = Keys()
@@ -16,14 +16,14 @@ def test_a_fan_out_is_asked_for_one_number_however_large_it_is() -> None:
     )
 
     assert standing.commands(job, KEYS) == [("HGET", KEYS.branches("g0-1"), "left")]
-    assert standing.read(job, [b"9876"]) == Standing(branches_left=9876)
+    assert standing.read(job, [b"9876"]) == LiveState(branches_left=9876)
 
 
 def test_a_job_that_waits_for_nothing_is_not_asked_about() -> None:
     job = Job("g0-1", "any", "0a1b2c3d", JobStatus.FINISHED)
 
     assert standing.commands(job, KEYS) == []
-    assert standing.read(job, []) == Standing()
+    assert standing.read(job, []) == LiveState()
 
 
 def test_only_what_is_kept_of_open_tasks_is_read() -> None:
@@ -38,7 +38,7 @@ def test_only_what_is_kept_of_open_tasks_is_read() -> None:
 
 
 def test_the_decision_of_an_earlier_approval_is_not_that_of_this_one() -> None:
-    pause = Pause("approval", "g0-1.7", "ask", {"approved": "done"}, {"integration": "mail", "message": "?"})
+    pause = WaitRecord("approval", "g0-1.7", "ask", {"approved": "done"}, {"integration": "mail", "message": "?"})
     job = Job("g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_HUMAN, pause=pause)
 
     assert standing.read(job, [b"g0-1.5 approved by alice"]).decision is None

@@ -31,7 +31,7 @@ from avtomatika.errors import Conflict
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.store import Answer, branches, commit
 from avtomatika.store.signals import Wish
-from avtomatika.transport import Server, connect
+from avtomatika.transport import RedisClient, connect
 from avtomatika.transport.scripts import Script
 
 from .desks import KINDS, Desk, Hand, Room, step_queues
@@ -350,7 +350,7 @@ class Orchestration(RuleBasedStateMachine):
 @pytest.fixture
 def room(redis_url: str) -> Iterator[Room]:
     with broker.connect(redis_url) as connection, connect(redis_url) as client:
-        server = Server.connect(redis_url)
+        server = RedisClient.connect(redis_url)
         yield Room(connection, server, client)
         server.close()
 

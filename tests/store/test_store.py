@@ -11,12 +11,12 @@ import pytest
 
 from avtomatika import broker
 from avtomatika.core.events import RetryTask
+from avtomatika.core.explain.live_state import TaskProgress
 from avtomatika.core.job import HistoryEntry, JobStatus
-from avtomatika.core.standing import InHand
 from avtomatika.core.step import SetTimer
 from avtomatika.errors import Conflict, InvalidRequest, NoRoute, Unavailable
 from avtomatika.schemas import wire
-from avtomatika.store import Commit, JobFilter, NewJob, Store, Upkeep
+from avtomatika.store import Commit, JobFilter, NewJob, Store, Sweeper
 from avtomatika.transport import connect
 
 from .conftest import House, bp, cause, finish, result_of
@@ -151,7 +151,7 @@ def test_a_timer_is_sent_when_it_is_due_and_once_only(house: House) -> None:
     timer = SetTimer("retry", 0.02, bp.plan.key("start", "_retry"), event)
     house.settle(Commit(job, replace(step, timers=(timer,)), (cause(delivery),)))
 
-    another = Upkeep(house.intake.channel.server, house.intake.channel.router)
+    another = Sweeper(house.intake.channel.server, house.intake.channel.router)
     deadline, sent = monotonic() + 5, 0
     while not sent and monotonic() < deadline:
         sent += house.upkeep.send_due_timers().done + another.send_due_timers().done
@@ -192,7 +192,7 @@ def publish_taken(house: House, taken: wire.Taken) -> str:
             content_type="application/json",
             content_encoding="utf-8",
         )
-    intake = broker.Intake(house.connection, ["avt.workers"], prefetch=10)
+    intake = broker.Consumer(house.connection, ["avt.workers"], prefetch=10)
     [delivery] = [d for _ in range(20) for d in intake.take(0.05)]
     house.store = Store(intake.channel.server, intake.channel.router)
     return delivery.tag
@@ -207,7 +207,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
     house.store.taken([(tag, taken)])
 
     history, _ = house.store.history(job.id)
-    assert house.store.standing(job).hands == {task.id: InHand("w1")}
+    assert house.store.standing(job).hands == {task.id: TaskProgress("w1")}
     assert history[-1].entry == HistoryEntry("task_taken", "start", task.id, 1, "w1")
     assert history[-1].version == house.job(job.id).version == job.version
     assert history[-1].seq == len(history)

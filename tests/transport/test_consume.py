@@ -388,7 +388,7 @@ def test_a_channel_that_closes_leaves_no_name_behind(bench: Any) -> None:
 
 
 def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avtomatika.transport.caretaker._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.transport.maintenance._SILENT_SECONDS", 0.0)
     bench.queue()
     bench.publish(1)
     reading = bench.read()

@@ -11,7 +11,7 @@ import pytest
 from kombu import Queue
 from kombu.exceptions import ContentDisallowed
 
-from avtomatika.transport import Survey
+from avtomatika.transport import Inspector
 
 ON_DEAD = {"exchange": "work", "key": "told", "body": json.dumps({"dead": True})}
 
@@ -165,7 +165,7 @@ def test_a_queue_keeps_its_latest_dead_letters(bench: Any, caplog: pytest.LogCap
 def test_dead_letters_are_removed_after_their_time(bench: Any) -> None:
     reject(bench, 2, dead_letter_seconds=0.2)
     channel = bench.channel()
-    survey = Survey(channel._server, channel.router)
+    survey = Inspector(channel._server, channel.router)
 
     deadline = monotonic() + 10
     while survey.dead(limit=10):
@@ -191,6 +191,6 @@ def test_dead_letters_of_a_removed_queue_are_listed(bench: Any) -> None:
     channel = bench.channel()
     channel.topology.delete_queue("tasks")
 
-    letters = Survey(channel._server, channel.router).dead(limit=10)
+    letters = Inspector(channel._server, channel.router).dead(limit=10)
 
     assert [letter.queue for letter in letters] == ["tasks", "tasks"]

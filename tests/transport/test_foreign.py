@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from avtomatika import broker
 from avtomatika.errors import Unavailable
 from avtomatika.transport import Outgoing
-from avtomatika.transport.survey import Survey
+from avtomatika.transport.inspector import Inspector
 
 
 def test_a_queue_whose_key_is_foreign_is_left_out_and_the_others_are_served(
@@ -102,7 +102,7 @@ def test_foreign_queues_are_named_to_consumers_who_go_on_once_they_are_gone(benc
 def test_to_users_of_a_broker_it_is_unavailable(bench: Any) -> None:
     with broker.connect(bench.url) as connection:
         broker.declare_tasks(connection, ["encode"])
-        intake = broker.Intake(connection, ["encode"], prefetch=1)
+        intake = broker.Consumer(connection, ["encode"], prefetch=1)
         bench.redis.set("avt:queues", "a string")
 
         with pytest.raises(Unavailable, match="avt:queues is a string"):
@@ -135,7 +135,7 @@ def test_an_entry_that_is_no_message_becomes_a_dead_letter(bench: Any, entry: di
 
     reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
     channel = bench.channel()
-    [letter] = Survey(channel.server, channel.router).dead(limit=10)
+    [letter] = Inspector(channel.server, channel.router).dead(limit=10)
     assert (letter.queue, letter.reason, letter.deliveries) == ("tasks", "malformed", 0)
 
 

@@ -107,7 +107,7 @@ def test_a_credential_provider_is_asked_for_each_new_connection(
     admin: redis.Redis, server: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     admin.execute_command("ACL", "SETUSER", "app", "on", ">token-1", "~*", "&*", "+@all")
-    name = "avtomatika.transport.client.symbol_by_name"
+    name = "avtomatika.transport.connect.symbol_by_name"
     monkeypatch.setattr(name, {"shop:Rotating": Rotating}.__getitem__)
     monkeypatch.setattr(Rotating, "token", "token-1")
     url = f"redis://{server}/0"

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError, TimeoutError
 
-from avtomatika.transport import Server, pool
+from avtomatika.transport import RedisClient, pool
 from avtomatika.transport import connect as connect_client
 
 
 @pytest.fixture
-def connect(redis_url: str) -> Iterator[Callable[..., Server]]:
+def connect(redis_url: str) -> Iterator[Callable[..., RedisClient]]:
     """``connect(max_connections=3)``: a server whose connections are closed when the test ends."""
-    servers: list[Server] = []
+    servers: list[RedisClient] = []
 
-    def connect(url: str = redis_url, **options: Any) -> Server:
-        servers.append(Server.connect(url, **options))
+    def connect(url: str = redis_url, **options: Any) -> RedisClient:
+        servers.append(RedisClient.connect(url, **options))
         return servers[-1]
 
     yield connect
@@ -50,7 +50,7 @@ def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [threads.submit(run) for _ in range(count)]]
 
 
-def test_a_burst_of_threads_shares_few_connections(connect: Callable[..., Server]) -> None:
+def test_a_burst_of_threads_shares_few_connections(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=3)
     seen: list[int] = []
 
@@ -63,7 +63,7 @@ def test_a_burst_of_threads_shares_few_connections(connect: Callable[..., Server
     assert max(seen) <= 3
 
 
-def test_idle_connections_are_closed_but_for_one(connect: Callable[..., Server]) -> None:
+def test_idle_connections_are_closed_but_for_one(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=5)
     at_once(20, lambda: server.execute(("EVAL", "for n = 1, 1000000 do end return 1", 0)))
     assert server.connections > 1
@@ -73,7 +73,7 @@ def test_idle_connections_are_closed_but_for_one(connect: Callable[..., Server])
     assert not [thread for thread in threading.enumerate() if thread.name == "avtomatika-idle-connections"]
 
 
-def test_closing_leaves_neither_connection_nor_thread(connect: Callable[..., Server]) -> None:
+def test_closing_leaves_neither_connection_nor_thread(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=5)
     at_once(20, lambda: server.execute(("EVAL", "for n = 1, 1000000 do end return 1", 0)))
 
@@ -97,7 +97,7 @@ def test_a_caller_that_waits_too_long_gets_an_error(redis_url: str) -> None:
 
 
 def test_a_connection_that_was_refused_frees_its_place(
-    connect: Callable[..., Server], make_server: Callable[..., Any]
+    connect: Callable[..., RedisClient], make_server: Callable[..., Any]
 ) -> None:
     own = make_server()
     server = connect(own.url, max_connections=2)
@@ -114,7 +114,7 @@ def test_a_connection_that_was_refused_frees_its_place(
 
 
 def test_a_crowd_that_a_pause_of_the_server_holds_up_is_served_afterwards(
-    connect: Callable[..., Server], make_server: Callable[..., Any]
+    connect: Callable[..., RedisClient], make_server: Callable[..., Any]
 ) -> None:
     own = make_server()
     server = connect(own.url, max_connections=4, socket_timeout=0.5)
@@ -137,7 +137,7 @@ def test_a_crowd_that_a_pause_of_the_server_holds_up_is_served_afterwards(
     assert server.connections <= 4
 
 
-def test_a_caller_that_is_interrupted_while_it_waits_loses_no_connection(connect: Callable[..., Server]) -> None:
+def test_a_caller_that_is_interrupted_while_it_waits_loses_no_connection(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=1)
     connections = server.pool
     held = connections.acquire()

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from avtomatika.transport import Held, NoRoute, QueueFigures, Router, Server, Survey, Waits
+from avtomatika.transport import Inspector, NoRoute, Queued, QueueFigures, RedisClient, Router, Unacked
 
 
 @pytest.fixture
 def survey(bench: Any, redis_url: str) -> Any:
-    server = Server.connect(redis_url)
-    yield Survey(server, Router(server))
+    server = RedisClient.connect(redis_url)
+    yield Inspector(server, Router(server))
     server.close()
 
 
-def test_figures_tell_what_waits_is_held_delayed_and_dead(bench: Any, survey: Survey) -> None:
+def test_figures_tell_what_waits_is_held_delayed_and_dead(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.queue("empty", key="nothing")
     bench.publish("dead")
@@ -34,7 +34,7 @@ def test_figures_tell_what_waits_is_held_delayed_and_dead(bench: Any, survey: Su
     assert survey.figures(["tasks", "no such"]) == [tasks]
 
 
-def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, survey: Survey) -> None:
+def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, survey: Inspector) -> None:
     bench.queue()
     for number in range(3):
         bench.publish(number, headers={"x-group": f"g{number}"})
@@ -42,11 +42,11 @@ def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, surve
 
     places = [survey.place("tasks", group) for group in ("urgent", "g0", "g2", "none")]
 
-    assert places == [Waits(0), Waits(1), Waits(3), None]
+    assert places == [Queued(0), Queued(1), Queued(3), None]
     assert survey.place("no such", "g0") is None
 
 
-def test_the_place_of_what_is_held_is_its_consumer(bench: Any, survey: Survey) -> None:
+def test_the_place_of_what_is_held_is_its_consumer(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish("a", headers={"x-group": "a"})
     bench.publish("b", headers={"x-group": "b"})
@@ -54,21 +54,21 @@ def test_the_place_of_what_is_held_is_its_consumer(bench: Any, survey: Survey) -
 
     held = survey.place("tasks", "a")
 
-    assert isinstance(held, Held)
+    assert isinstance(held, Unacked)
     assert (held.deliveries, held.silent_ms < 60_000) == (1, True)
-    assert survey.place("tasks", "b") == Waits(0)
+    assert survey.place("tasks", "b") == Queued(0)
 
 
-def test_what_is_too_far_behind_is_not_looked_for(bench: Any, survey: Survey) -> None:
+def test_what_is_too_far_behind_is_not_looked_for(bench: Any, survey: Inspector) -> None:
     bench.queue()
     for number in range(6):
         bench.publish(number, headers={"x-group": f"g{number}"})
 
-    assert survey.place("tasks", "g4", most=5) == Waits(4)
+    assert survey.place("tasks", "g4", most=5) == Queued(4)
     assert survey.place("tasks", "g5", most=5) is None
 
 
-def test_peeking_shows_the_next_messages_and_takes_none(bench: Any, survey: Survey) -> None:
+def test_peeking_shows_the_next_messages_and_takes_none(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish("held")
     reading = bench.read(prefetch=1)
@@ -83,7 +83,7 @@ def test_peeking_shows_the_next_messages_and_takes_none(bench: Any, survey: Surv
     assert survey.figures(["tasks"])[0].waiting == 4
 
 
-def test_dead_letters_are_listed_newest_first_whatever_they_are(bench: Any, survey: Survey) -> None:
+def test_dead_letters_are_listed_newest_first_whatever_they_are(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.queue("others", key="others")
     bench.redis.xadd("avt:q:tasks:0", {"p": b"no message"})
@@ -102,7 +102,7 @@ def test_dead_letters_are_listed_newest_first_whatever_they_are(bench: Any, surv
     assert survey.dead_letter(rejected.id) == rejected
 
 
-def test_a_dead_letter_goes_back_into_its_queue_once(bench: Any, survey: Survey) -> None:
+def test_a_dead_letter_goes_back_into_its_queue_once(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish({"n": 1}, priority=3, headers={"x-group": "g"})
     bench.read().wait_for(1)[0].reject()
@@ -112,12 +112,12 @@ def test_a_dead_letter_goes_back_into_its_queue_once(bench: Any, survey: Survey)
 
     assert done == [True, False]
     assert survey.dead(limit=1) == []
-    assert survey.place("tasks", "g") == Waits(0)
+    assert survey.place("tasks", "g") == Queued(0)
     [message] = bench.read().wait_for(1)
     assert (message.payload, message.properties["deliveries"], message.properties["priority"]) == ({"n": 1}, 1, 3)
 
 
-def test_a_dead_letter_whose_queue_is_gone_stays(bench: Any, survey: Survey) -> None:
+def test_a_dead_letter_whose_queue_is_gone_stays(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish({"n": 1})
     bench.read().wait_for(1)[0].reject()
@@ -130,7 +130,7 @@ def test_a_dead_letter_whose_queue_is_gone_stays(bench: Any, survey: Survey) -> 
     assert survey.dead_letter(letter.id) == letter
 
 
-def test_a_dead_letter_is_dropped_once(bench: Any, survey: Survey) -> None:
+def test_a_dead_letter_is_dropped_once(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish({"n": 1})
     bench.read().wait_for(1)[0].reject()
@@ -140,7 +140,7 @@ def test_a_dead_letter_is_dropped_once(bench: Any, survey: Survey) -> None:
 
 
 @pytest.mark.parametrize("letter_id", ["", "tasks", "tasks:", "tasks:x-0", "tasks:1", "tasks:+", "tasks:٣-٠"])
-def test_what_is_no_name_of_a_letter_names_none(bench: Any, survey: Survey, letter_id: str) -> None:
+def test_what_is_no_name_of_a_letter_names_none(bench: Any, survey: Inspector, letter_id: str) -> None:
     bench.queue()
 
     assert survey.dead_letter(letter_id) is None

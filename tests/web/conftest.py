@@ -14,10 +14,10 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from avtomatika import Blueprint, F, broker, transport
-from avtomatika.broker import Intake
-from avtomatika.core import machine
-from avtomatika.core.actions import Action
+from avtomatika.broker import Consumer
+from avtomatika.core.blueprint.action_types import Action
 from avtomatika.core.job import Job
+from avtomatika.core.machine import machine
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
@@ -132,8 +132,8 @@ def bob(app: Flask) -> FlaskClient:
 @pytest.fixture
 def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
     """``move(action, action)``: take the next step message of any job and decide so; answers the job after that."""
-    connection, server = broker.connect(redis_url), transport.Server.connect(redis_url)
-    intake = Intake(connection, video.plan.queues, prefetch=1)
+    connection, server = broker.connect(redis_url), transport.RedisClient.connect(redis_url)
+    intake = Consumer(connection, video.plan.queues, prefetch=1)
     committing = Store(server, intake.channel.router)
     store.plans.announce([f"video@{video.plan.plan8}"])
 
@@ -180,7 +180,7 @@ def _with_token(app: Flask, token: str) -> FlaskClient:
     return client
 
 
-def _next(intake: Intake) -> Any:
+def _next(intake: Consumer) -> Any:
     for _ in range(100):
         for delivery in intake.take(0.05):
             return delivery

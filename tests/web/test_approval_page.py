@@ -13,11 +13,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from avtomatika.core.actions import AwaitApproval, End, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
-from avtomatika.web.links import Link
+from avtomatika.web.approval_links import ApprovalLink
 
 from .conftest import created_id, problem
 
@@ -139,7 +139,7 @@ def test_an_expired_link_is_gone(anybody: FlaskClient, alice: FlaskClient, job_i
     job = store.load(job_id)
     assert job is not None
     assert job.pause is not None
-    expired = Link(job.pause.token, round(time() * 1000) - 1).sealed(store.keyring.secret)
+    expired = ApprovalLink(job.pause.token, round(time() * 1000) - 1).sealed(store.keyring.secret)
 
     response = post(anybody, expired)
 
@@ -170,7 +170,7 @@ def test_a_job_that_waits_no_more_says_so(anybody: FlaskClient, alice: FlaskClie
 
 
 def test_a_link_to_a_job_that_is_gone_says_so(anybody: FlaskClient, store: Store) -> None:
-    link = Link("g0-01M854CG0886N24BD575GNDYWD.3", round(time() * 1000) + 60_000).sealed(store.keyring.secret)
+    link = ApprovalLink("g0-01M854CG0886N24BD575GNDYWD.3", round(time() * 1000) + 60_000).sealed(store.keyring.secret)
 
     response = anybody.get("/approve", query_string={"link": link})
 
@@ -204,7 +204,7 @@ def test_a_link_is_good_as_long_as_was_asked_for_and_no_longer_than_the_approval
     move(GoTo("encode"), AwaitApproval("mail", "?", {"approved": "publish"}, 3600))
 
     def lasts(job_id: str, **body: object) -> float:
-        link = Link.opened(made(alice, job_id, **body), store.keyring.secret, now_ms=time() * 1000)
+        link = ApprovalLink.opened(made(alice, job_id, **body), store.keyring.secret, now_ms=time() * 1000)
         return link.expires_ms / 1000 - time()
 
     assert lasts(job_id) == pytest.approx(7 * 24 * 3600, abs=60)

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from avtomatika.core.actions import AwaitApproval, End, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.store import Store
 

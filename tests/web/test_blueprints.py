@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.web import graphs
 

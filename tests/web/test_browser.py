@@ -11,7 +11,7 @@ import pytest
 import requests
 from PIL import Image
 
-from avtomatika.core.actions import AwaitApproval, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, GoTo
 from avtomatika.core.job import Job
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from avtomatika.client import ApiClient
-from avtomatika.core.actions import AwaitApproval, End, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import (
     AvtomatikaError,

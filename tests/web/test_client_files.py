@@ -13,9 +13,9 @@ from werkzeug.serving import make_server
 
 from avtomatika.client import ApiClient
 from avtomatika.errors import InvalidRequest, NotFound, Unavailable
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
-from avtomatika.files.objects import Objects
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
@@ -52,7 +52,7 @@ def alice(
         bucket=bucket,
         region="us-east-1",
     )
-    objects = Objects(config)
+    objects = Bucket(config)
     job_files = JobFiles(objects, group="g0")
     app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)
     server = make_server("127.0.0.1", 0, app, threaded=True)

@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from avtomatika import broker, transport
-from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, End, GoTo
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.schemas import wire
@@ -50,7 +50,7 @@ def test_the_queued_task_of_a_cancelled_job_is_dropped(
     move()
 
     with broker.connect(redis_url) as connection:
-        intake = broker.Intake(connection, ["encode"], prefetch=10)
+        intake = broker.Consumer(connection, ["encode"], prefetch=10)
         assert intake.take(0.2) == []
         intake.close()
 

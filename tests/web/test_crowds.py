@@ -42,7 +42,7 @@ class Web:
         (folder / "blueprints").mkdir(exist_ok=True)
         (folder / "blueprints" / "hello.py").write_text(BLUEPRINT)
         fixed = {"PYTHONPATH": str(REPOSITORY), "REDIS_URL": redis_url, "CLIENT_TOKEN": TOKEN, "LOG_FORMAT": "text"}
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.gunicorn_config"]
         self.process = subprocess.Popen(
             [*command, "avtomatika.web.wsgi:create()", "--bind", "127.0.0.1:0", "--workers", "1", *options],
             cwd=folder,

@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from avtomatika.core.actions import AwaitApproval, End, GoTo
+from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.store import Store
 from avtomatika.web.throttling import FAILURES_PER_MINUTE
@@ -199,8 +199,8 @@ def test_a_cookie_that_was_changed_or_sealed_for_something_else_is_none(browser:
 def test_another_token_ends_the_session_of_its_client(
     browser: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avtomatika.tokens.watched.CHECK_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr("avtomatika.tokens.watched.SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.tokens.reloading_toml.CHECK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.tokens.reloading_toml.SETTLE_SECONDS", 0.0)
     log_in(browser, "token-of-alice-in-tests")
     text = (tmp_path / "clients.toml").read_text()
 

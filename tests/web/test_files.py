@@ -15,10 +15,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from avtomatika.core.actions import End, GoTo
+from avtomatika.core.blueprint.action_types import End, GoTo
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import MAX_UPLOAD_BYTES, JobFiles
-from avtomatika.files.objects import Objects
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
@@ -51,7 +51,7 @@ def make_app(store: Store, clients: Clients, declare: Callable[[], None]) -> Ite
     with ExitStack() as stack:
 
         def make(config: S3Config) -> Flask:
-            objects = Objects(config)
+            objects = Bucket(config)
             stack.callback(objects.close)
             job_files = JobFiles(objects, group="g0")
             return create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)

@@ -16,16 +16,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from avtomatika import broker
-from avtomatika.broker import Intake, Outgoing
-from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.broker import Consumer, Outgoing
+from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.core.plan import TASKS
 from avtomatika.schemas import wire
-from avtomatika.store import HeldTasks, Registry, Sessions, Store
+from avtomatika.store import Sessions, Store, TaskLeases, WorkerRegistry
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
-from avtomatika.web.gateway import Gateway, OwnQueues, Polls
-from avtomatika.web.waiting import HeldRequests
+from avtomatika.web.gateway import Gateway, Polls, WorkerQueues
+from avtomatika.web.long_poll import HeldRequests
 
 from .conftest import PLANS, created_id
 
@@ -68,7 +68,7 @@ def workers_toml(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
-    registry, held = Registry.connect(redis_url), HeldTasks.connect(redis_url)
+    registry, held = WorkerRegistry.connect(redis_url), TaskLeases.connect(redis_url)
 
     gateway = Gateway(
         workers=Workers(token="the-shared-token", path=workers_toml, memory=registry, clock=clock),
@@ -77,7 +77,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         keyring=store.keyring,
         sessions=(sessions := Sessions.connect(redis_url)),
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held, keyring=store.keyring),
-        own_queues=OwnQueues(lambda: broker.connect(redis_url), clock=clock),
+        own_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),
     )
     yield gateway
     gateway.polls.close()
@@ -584,7 +584,7 @@ def _age(redis_url: str, task_id: str) -> None:
 def give(redis_url: str) -> Iterator[Callable[..., None]]:
     """Put a task into a queue."""
     connection = broker.connect(redis_url)
-    intake = Intake(connection, [], prefetch=1)
+    intake = Consumer(connection, [], prefetch=1)
 
     def give(queue: str, number: int = 1) -> None:
         task = wire.TaskMessage(
@@ -656,7 +656,7 @@ def test_a_heartbeat_tells_what_the_worker_holds_of_not_too_many_files(one: Fake
     one.beat()
     too_many = one.beat(holds=["3ee06ab1fcc9"] * 257)
 
-    registry = Registry.connect(redis_url)
+    registry = WorkerRegistry.connect(redis_url)
     [worker] = registry.fleet(with_holdings=True)
     registry.close()
     assert (told.status_code, too_many.status_code) == (200, 400)
@@ -739,7 +739,7 @@ def test_resources_that_make_no_sense_keep_nobody_out(
         "/_worker/workers/register", json={**SDK_REGISTRATION, "resources": resources, "capabilities": None}
     )
 
-    registry = Registry.connect(redis_url)
+    registry = WorkerRegistry.connect(redis_url)
     assert answer.status_code == 200
     assert registry.workers()[0].record["resources"] == {"properties": {}, "devices": []}
     registry.close()
@@ -749,16 +749,16 @@ def test_resources_that_make_no_sense_keep_nobody_out(
 
 
 @pytest.fixture
-def taken(redis_url: str, job_id: str) -> Iterator[tuple[Intake, broker.Delivery]]:
+def taken(redis_url: str, job_id: str) -> Iterator[tuple[Consumer, broker.Delivery]]:
     """The task ``encode``, as a worker took it from the broker."""
     with broker.connect(redis_url) as connection:
-        intake = Intake(connection, ["encode"], prefetch=1)
+        intake = Consumer(connection, ["encode"], prefetch=1)
         [delivery] = intake.take(5)
         yield intake, delivery
         intake.close()
 
 
-def claim(taken: tuple[Intake, broker.Delivery], **change: Any) -> dict[str, Any]:
+def claim(taken: tuple[Consumer, broker.Delivery], **change: Any) -> dict[str, Any]:
     intake, delivery = taken
     task = wire.load_task(delivery.body)
     claimed = {"task_id": task.task_id, "attempt": 1, "ticket": task.ticket, "tag": delivery.tag} | change
@@ -771,7 +771,7 @@ def adopt(worker: FakeWorker, claimed: dict[str, Any]) -> Any:
 
 
 def test_a_task_that_came_by_the_broker_is_kept_and_answered_over_http(
-    one: FakeWorker, taken: tuple[Intake, broker.Delivery], move: Move
+    one: FakeWorker, taken: tuple[Consumer, broker.Delivery], move: Move
 ) -> None:
     one.register()
     task = wire.load_task(taken[1].body)
@@ -801,17 +801,17 @@ def test_a_task_that_came_by_the_broker_is_kept_and_answered_over_http(
     ],
 )
 def test_who_was_not_given_a_task_cannot_adopt_it(
-    one: FakeWorker, taken: tuple[Intake, broker.Delivery], job_id: str, change: dict[str, Any]
+    one: FakeWorker, taken: tuple[Consumer, broker.Delivery], job_id: str, change: dict[str, Any]
 ) -> None:
     assert adopt(one, claim(taken, **change)).json == {"adopted": []}
     assert one.answer({"job_id": job_id, "task_id": wire.load_task(taken[1].body).task_id}).json["status"] == "ignored"
 
 
-def test_a_worker_adopts_nothing_that_it_may_not_do(app: Flask, taken: tuple[Intake, broker.Delivery]) -> None:
+def test_a_worker_adopts_nothing_that_it_may_not_do(app: Flask, taken: tuple[Consumer, broker.Delivery]) -> None:
     assert adopt(FakeWorker(app, "deaf", "token-of-worker-deaf"), claim(taken)).json == {"adopted": []}
 
 
-def test_a_worker_adopts_for_itself_alone(one: FakeWorker, taken: tuple[Intake, broker.Delivery]) -> None:
+def test_a_worker_adopts_for_itself_alone(one: FakeWorker, taken: tuple[Consumer, broker.Delivery]) -> None:
     refused = one.client.post("/_worker/workers/two/tasks/adopt", json={"worker_id": "two", **claim(taken)})
     crossed = one.client.post("/_worker/workers/one/tasks/adopt", json={"worker_id": "two", **claim(taken)})
 

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def gunicorn(folder: Path, **environment: str) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, "-m", "gunicorn", "avtomatika.web.wsgi:create()"),
-        *("-c", "python:avtomatika.cli.serving", "--bind", "127.0.0.1:0", "--workers", "2"),
+        *("-c", "python:avtomatika.cli.gunicorn_config", "--bind", "127.0.0.1:0", "--workers", "2"),
     ]
     return subprocess.Popen(
         command,

@@ -9,13 +9,13 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from avtomatika.core.actions import DispatchTask, End, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.schemas.wire import Progress
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
-from avtomatika.web.waiting import HeldRequests
+from avtomatika.web.long_poll import HeldRequests
 
 from .conftest import OPERATOR_TOKEN, PLANS, created_id, problem
 

@@ -10,10 +10,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from avtomatika.core.job import Job
+from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
 from avtomatika.files.lineage import uses_of
-from avtomatika.files.objects import Objects
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
@@ -26,7 +26,7 @@ BUCKET = "results"
 @pytest.fixture
 def app(store: Store, clients: Clients, declare: Callable[[], None]) -> Flask:
     """Lineage asks no S3 server."""
-    job_files = JobFiles(Objects(S3Config(bucket=BUCKET)), group="g0")
+    job_files = JobFiles(Bucket(S3Config(bucket=BUCKET)), group="g0")
     return create_app(store=store, plans=PLANS, clients=clients, declare=declare, job_files=job_files)
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from avtomatika import broker
 from avtomatika.client import ApiClient
-from avtomatika.core.actions import DispatchTask, GoTo
+from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import Forbidden, NotFound
 
@@ -24,7 +24,7 @@ def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
     job_id = created_id(alice)
     move(GoTo("encode"), DispatchTask("encode", {"n": 1}, transitions={"success": "publish"}))
     with broker.connect(redis_url) as connection:
-        intake = broker.Intake(connection, ["encode"], prefetch=1)
+        intake = broker.Consumer(connection, ["encode"], prefetch=1)
         deliveries = [delivery for _ in range(40) for delivery in intake.take(0.05)][:1]
         intake.bury(deliveries[0], reason="max_deliveries", error="it kills whoever touches it")
         intake.close()

@@ -12,7 +12,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from avtomatika.core.actions import End, GoTo
+from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import JobStatus
 from avtomatika.store import JobFilter, Store
 from avtomatika.store.creation import Quota

@@ -13,14 +13,14 @@ import pytest
 import redis
 
 from avtomatika import Blueprint, Worker, broker
-from avtomatika.broker import Delivery, Intake
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.core.events import Event, Result
 from avtomatika.core.plan import STEPS, TASKS, WORKERS
-from avtomatika.files.depot import Depot
-from avtomatika.files.handle import Files
+from avtomatika.files.skill_files import Files
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas import wire
 from avtomatika.worker.context import TaskContext
-from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
 from .programs import SCRIPT, WORKERS_TOML, Program, Web
@@ -53,7 +53,7 @@ class Office:
     def __init__(self, url: str, *, lease_seconds: float = 30) -> None:
         self._connection = broker.connect(url, lease_seconds=lease_seconds)
         self._redis = redis.Redis.from_url(url)
-        self._intakes: dict[str, Intake] = {}
+        self._intakes: dict[str, Consumer] = {}
         broker.declare(self._connection, [bp.plan])
         broker.declare_tasks(self._connection, ["work", "sync_work", "@worker-1"])
 
@@ -118,7 +118,7 @@ class Office:
     def take(self, queue: str, count: int) -> list[Delivery]:
         """The next *count* messages of *queue*, acknowledged."""
         if queue not in self._intakes:
-            self._intakes[queue] = Intake(self._connection, [queue], prefetch=count)
+            self._intakes[queue] = Consumer(self._connection, [queue], prefetch=count)
         intake = self._intakes[queue]
         taken: list[Delivery] = []
         deadline = monotonic() + DEADLINE_SECONDS
@@ -132,7 +132,7 @@ class Office:
 
     def nothing_comes(self, queue: str, *, seconds: float) -> None:
         """What is in *queue* stays with whoever has it for so long, though there is somebody to take it over."""
-        intake = Intake(self._connection, [queue], prefetch=1)
+        intake = Consumer(self._connection, [queue], prefetch=1)
         deadline = monotonic() + seconds
         while monotonic() < deadline:
             assert intake.take(0.5) == []
@@ -186,7 +186,7 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
 
 def context(message: wire.TaskMessage) -> TaskContext:
     """What a skill is given for *message*, where nobody listens."""
-    files = Files(Depot.without_s3().begin(message))
+    files = Files(TaskStorage.without_s3().begin(message))
     return TaskContext(message, "worker-1", files, on_progress=lambda _: None, cancelled=lambda: False)
 
 

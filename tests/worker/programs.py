@@ -106,7 +106,8 @@ class Web:
 
     def start(self) -> None:
         command = [
-            *(sys.executable, "-m", "gunicorn", "-c", "python:avtomatika.cli.serving", "avtomatika.web.wsgi:create()"),
+            *(sys.executable, "-m", "gunicorn"),
+            *("-c", "python:avtomatika.cli.gunicorn_config", "avtomatika.web.wsgi:create()"),
             *("--bind", self.address, "--graceful-timeout", "1"),
         ]
         self.program = Program(command, self.folder, self._environ, log=self.folder / "web.log")

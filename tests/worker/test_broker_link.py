@@ -11,9 +11,9 @@ import pytest
 from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
-from avtomatika.worker.links import broker as broker_link
+from avtomatika.worker.links import broker_link as broker_link
 from avtomatika.worker.links import outbox
-from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.links.broker_link import BrokerLink
 
 from .conftest import DEADLINE_SECONDS, Office, task
 

@@ -14,7 +14,7 @@ import redis
 
 from avtomatika import Worker, broker
 from avtomatika.schemas.wire import Cancel
-from avtomatika.worker.links.broker import BrokerLink
+from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
 from .conftest import DEADLINE_SECONDS, Office

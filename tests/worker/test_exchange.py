@@ -14,8 +14,8 @@ import pytest
 
 from avtomatika.errors import Unavailable
 from avtomatika.worker.config import Address
-from avtomatika.worker.links import exchange as exchange_module
-from avtomatika.worker.links.exchange import Exchange
+from avtomatika.worker.links import http_client as exchange_module
+from avtomatika.worker.links.http_client import HttpClient
 
 
 class Server(ThreadingHTTPServer):
@@ -80,14 +80,14 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def exchange(server: Server) -> Iterator[Exchange]:
-    exchange = Exchange(Address(f"http://127.0.0.1:{server.server_address[1]}"), {})
+def exchange(server: Server) -> Iterator[HttpClient]:
+    exchange = HttpClient(Address(f"http://127.0.0.1:{server.server_address[1]}"), {})
     yield exchange
     exchange.close()
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
-def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: Exchange, is_connected: bool) -> None:
+def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: HttpClient, is_connected: bool) -> None:
     if is_connected:
         exchange.ask("GET", "/quick")
     exchange.end()
@@ -99,7 +99,7 @@ def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: Excha
     assert server.paths == ["/quick"] * is_connected
 
 
-def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange: Exchange) -> None:
+def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange: HttpClient) -> None:
     begun = monotonic()
 
     def end() -> None:
@@ -121,7 +121,7 @@ def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange:
 def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "_TIMEOUT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener, dripping(listener, beginning):
-        exchange = Exchange(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"), {})
+        exchange = HttpClient(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"), {})
         begun = monotonic()
         with pytest.raises(Unavailable, match="timed out"):
             exchange.ask("GET", "/")
@@ -130,7 +130,7 @@ def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monke
     assert monotonic() - begun < 5 * 0.3
 
 
-def test_no_content_is_no_answer_to_a_request_with_a_body(exchange: Exchange) -> None:
+def test_no_content_is_no_answer_to_a_request_with_a_body(exchange: HttpClient) -> None:
     with pytest.raises(Unavailable, match="204"):
         exchange.ask("POST", "/", {"worker_id": "w-1"})
 
@@ -140,7 +140,7 @@ def test_a_pause_that_a_server_asks_for_is_bounded(text: str, seconds: int) -> N
     assert exchange_module._seconds(text) == seconds
 
 
-def test_after_an_abort_the_next_request_goes_out(server: Server, exchange: Exchange) -> None:
+def test_after_an_abort_the_next_request_goes_out(server: Server, exchange: HttpClient) -> None:
     exchange.ask("GET", "/quick")
     exchange.abort()
 

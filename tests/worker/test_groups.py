@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from avtomatika.store import Registry
+from avtomatika.store import WorkerRegistry
 from avtomatika.worker.config import Address, Mode
-from avtomatika.worker.links.groups import Groups
-from avtomatika.worker.links.turns import Turns
+from avtomatika.worker.links.peer_groups import PeerGroups
+from avtomatika.worker.links.scheduler import LinkScheduler
 
 from .conftest import Office
 from .programs import Program, Web
@@ -20,7 +20,7 @@ ADDRESSES = [Address(f"http://host-{name}") for name in "abc"]
 
 
 def test_links_of_one_group_keep_what_all_of_them_have() -> None:
-    groups = Groups(ADDRESSES)
+    groups = PeerGroups(ADDRESSES)
     for place in range(3):
         groups.holds(place, {f"task-{place}": None})
     groups.joined(0, "g0")
@@ -33,14 +33,14 @@ def test_links_of_one_group_keep_what_all_of_them_have() -> None:
 
 
 def test_a_link_whose_group_is_not_known_stands_alone() -> None:
-    groups = Groups(ADDRESSES)
+    groups = PeerGroups(ADDRESSES)
 
     assert groups.others(0) == []
     assert groups.is_one(1, 1)
 
 
 def test_a_link_is_no_standby_while_another_one_of_its_group_is_in_charge() -> None:
-    turns = Turns(Mode.FAILOVER, ADDRESSES, capacity=1)
+    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES, capacity=1)
     turns.groups.joined(0, "g0")
     turns.groups.joined(1, "g0")
     turns.groups.joined(2, "g1")
@@ -56,7 +56,7 @@ def test_a_link_is_no_standby_while_another_one_of_its_group_is_in_charge() -> N
 
 def test_the_only_link_is_in_use_though_it_never_says_how_it_is() -> None:
     clock = iter(range(0, 10_000, 1000))
-    turns = Turns(Mode.FAILOVER, ADDRESSES[:1], capacity=1, clock=lambda: next(clock))
+    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES[:1], capacity=1, clock=lambda: next(clock))
 
     assert [state for _, state in turns.states()] == ["in_use"]
     turns.failed(0)
@@ -64,7 +64,7 @@ def test_the_only_link_is_in_use_though_it_never_says_how_it_is() -> None:
 
 
 def test_in_turns_nobody_is_a_standby() -> None:
-    turns = Turns(Mode.ROUND_ROBIN, ADDRESSES, capacity=1)
+    turns = LinkScheduler(Mode.ROUND_ROBIN, ADDRESSES, capacity=1)
 
     assert not any(turns.is_standby(place) for place in range(3))
     assert {state for _, state in turns.states()} == {"in_use"}
@@ -96,7 +96,7 @@ def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
     [result] = office.results(1)
     assert (result.worker_id, result.data) == ("worker-1", {"by": "both"})
     assert office.depth("work") == 0
-    registry = Registry.connect(redis_url)
+    registry = WorkerRegistry.connect(redis_url)
     [known] = registry.workers()
     registry.close()
     assert known.beat["links"] == [
@@ -139,7 +139,7 @@ def test_a_result_waits_for_its_own_group_though_another_one_is_there(
 
 def test_a_link_that_is_reached_late_takes_over_when_it_has_been_healthy_for_a_while() -> None:
     now = [0.0]
-    turns = Turns(Mode.FAILOVER, ADDRESSES[:2], capacity=1, clock=lambda: now[0])
+    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES[:2], capacity=1, clock=lambda: now[0])
     turns.recovered(1)
     states = []
     for at, reached in ((1.9, False), (2.1, False), (3.0, True), (12.9, False), (13.1, False)):

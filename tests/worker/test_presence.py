@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from avtomatika.worker.config import Address, Mode
-from avtomatika.worker.links.presence import Identity, Presence
-from avtomatika.worker.links.turns import Turns
+from avtomatika.worker.links.identity import Identity, WorkerStatus
+from avtomatika.worker.links.scheduler import LinkScheduler
 
 
-def presence_of(held: list[str]) -> Presence:
-    turns = Turns(Mode.FAILOVER, [Address("redis://localhost")], capacity=2)
-    return Presence(Identity(worker_id="w-1", skills={}), turns, 0, holdings=lambda: tuple(held))
+def presence_of(held: list[str]) -> WorkerStatus:
+    turns = LinkScheduler(Mode.FAILOVER, [Address("redis://localhost")], capacity=2)
+    return WorkerStatus(Identity(worker_id="w-1", skills={}), turns, 0, holdings=lambda: tuple(held))
 
 
 def test_what_it_holds_is_told_when_it_changed_and_when_it_registered_anew() -> None:

@@ -16,12 +16,12 @@ import pytest
 
 from avtomatika import SkillSet, Worker
 from avtomatika.core.events import Result
-from avtomatika.files.depot import Depot
 from avtomatika.files.payload import PayloadFolder
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress, TaskMessage
-from avtomatika.worker.assignment import Assignment
-from avtomatika.worker.processes import Child, Processes, Recycling, Zygote
-from avtomatika.worker.runtime import Runtime, Terms
+from avtomatika.worker.execution import TaskExecution
+from avtomatika.worker.processes import Child, ProcessExecutor, RecycleLimits, Zygote
+from avtomatika.worker.runtime import RunOptions, Runtime
 
 from .conftest import DEADLINE_SECONDS
 
@@ -92,11 +92,11 @@ def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
     """A runtime whose sync skills run in processes; keyword arguments are those of Recycling and Terms."""
     closing: list[Callable[[], object]] = []
 
-    def make(*, concurrency: int = 2, recycling: Recycling | None = None, **terms: Any) -> Runtime:
-        depot = Depot(PayloadFolder(payload_dir), config=None)
+    def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **terms: Any) -> Runtime:
+        depot = TaskStorage(PayloadFolder(payload_dir), config=None)
         zygote = Zygote(Child(worker.skills, worker_id="worker-1", depot=depot, is_memory_limited=True).work)
-        processes = Processes(zygote, at_most=concurrency, depot=depot, recycling=recycling)
-        how = Terms(**({"processes": processes, "uses_processes": True} | terms))
+        processes = ProcessExecutor(zygote, at_most=concurrency, depot=depot, recycling=recycling)
+        how = RunOptions(**({"processes": processes, "uses_processes": True} | terms))
         runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, depot=depot, terms=how)
         closing.extend([depot.close, processes.close, runtime.close])
         return runtime
@@ -124,7 +124,7 @@ def start(runtime: Runtime, *params: dict[str, Any], skill: str = "work", delive
 def results(runtime: Runtime, count: int) -> list[Result]:
     """The next *count* results, in the order of their tasks."""
     deadline = monotonic() + DEADLINE_SECONDS
-    ended: list[Assignment] = []
+    ended: list[TaskExecution] = []
     while len(ended) < count and monotonic() < deadline:
         ended += runtime.collect(0.1)
     found = [assignment.result for assignment in ended if assignment.result is not None]
@@ -279,7 +279,7 @@ def test_what_kills_its_process_where_it_is_alone_is_not_tried_again(make_runtim
 
 
 def test_a_process_is_replaced_after_so_many_tasks(make_runtime: MakeRuntime) -> None:
-    runtime = make_runtime(concurrency=1, recycling=Recycling(tasks=2))
+    runtime = make_runtime(concurrency=1, recycling=RecycleLimits(tasks=2))
     start(runtime, {}, {}, {}, {}, {})
 
     pids = [result.data["pid"] for result in results(runtime, 5)]
@@ -288,7 +288,7 @@ def test_a_process_is_replaced_after_so_many_tasks(make_runtime: MakeRuntime) ->
 
 
 def test_a_process_is_replaced_when_it_holds_too_much_memory(make_runtime: MakeRuntime) -> None:
-    runtime = make_runtime(concurrency=1, recycling=Recycling(memory_bytes=1))
+    runtime = make_runtime(concurrency=1, recycling=RecycleLimits(memory_bytes=1))
     start(runtime, {}, {})
 
     first, second = results(runtime, 2)
@@ -406,7 +406,7 @@ def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(
     assert left == []
 
 
-def _first(runtime: Runtime, deadline: float) -> list[Assignment]:
+def _first(runtime: Runtime, deadline: float) -> list[TaskExecution]:
     while not (ended := runtime.collect(0.1)):
         assert monotonic() < deadline
     return ended

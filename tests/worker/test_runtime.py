@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
-from avtomatika.files.task import TaskFiles
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.schemas.wire import TaskMessage
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 
 DEADLINE_SECONDS = 10
@@ -43,16 +43,16 @@ def task(number: int, task_type: str = "work") -> tuple[TaskMessage, int]:
     return message, number
 
 
-def collect(runtime: Runtime, count: int) -> list[Assignment]:
+def collect(runtime: Runtime, count: int) -> list[TaskExecution]:
     deadline = monotonic() + DEADLINE_SECONDS
-    collected: list[Assignment] = []
+    collected: list[TaskExecution] = []
     while len(collected) < count and monotonic() < deadline:
         collected += runtime.collect(0.1)
     assert len(collected) == count
     return collected
 
 
-def data_of(assignment: Assignment) -> Any:
+def data_of(assignment: TaskExecution) -> Any:
     assert assignment.result is not None
     return assignment.result.data
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from avtomatika.worker.usual import Usual
+from avtomatika.worker.durations import DurationEstimates
 
 
-def usual_of(*seconds: float) -> Usual:
-    usual = Usual()
+def usual_of(*seconds: float) -> DurationEstimates:
+    usual = DurationEstimates()
     for each in seconds:
         usual.took("work", each)
     return usual

@@ -6,14 +6,14 @@ from typing import Any
 
 from flask import url_for
 
-from avtomatika.core.waiting import waiting_for
+from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.schemas.api import JobSchema, JobView
 from avtomatika.schemas.api_approvals import ApprovalSchema, LinkRequestSchema, LinkSchema
 
-from ..access import caller
-from ..links import Link
+from ..approval_links import ApprovalLink
+from ..auth import caller
 from ..routes import Routes
-from ..site import site
+from ..services import services
 from .control import as_it_is_then
 from .jobs import callers_job
 
@@ -26,7 +26,7 @@ routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="D
 def approve_job(made: dict[str, Any], job_id: str) -> JobView:
     """Decide what a job asks; the first decision counts"""
     job = callers_job(job_id)
-    site().store.decide(job, made["decision"], by=caller().name, comment=made["comment"])
+    services().store.decide(job, made["decision"], by=caller().name, comment=made["comment"])
     return as_it_is_then(job)
 
 
@@ -36,10 +36,10 @@ def approve_job(made: dict[str, Any], job_id: str) -> JobView:
 def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Make a link to a page where whoever has it can decide what the job asks"""
     job = callers_job(job_id)
-    asked, waiting = site().store.approval(job), waiting_for(job)
-    expires_ms = site().store.clock.now_ms() + round(wanted["expires_in"] * 1000)
+    asked, waiting = services().store.approval(job), waiting_for(job)
+    expires_ms = services().store.clock.now_ms() + round(wanted["expires_in"] * 1000)
     if waiting is not None and waiting.until_ms is not None:
         expires_ms = min(expires_ms, waiting.until_ms)
-    link = Link(asked.token, expires_ms)
-    url = url_for("approval-page.show_question", link=link.sealed(site().store.keyring.secret), _external=True)
+    link = ApprovalLink(asked.token, expires_ms)
+    url = url_for("approval-page.show_question", link=link.sealed(services().store.keyring.secret), _external=True)
     return {"url": url, "expires_ms": expires_ms}

@@ -10,10 +10,10 @@ from avtomatika.core.plan import Plan
 from avtomatika.schemas.api import BlueprintListSchema, PlanSchema
 from avtomatika.schemas.api_requests import BlueprintGraphQuerySchema
 
-from ..access import require_operator
+from ..auth import require_operator
 from ..graphs import graph_response
 from ..routes import Routes
-from ..site import site
+from ..services import services
 
 routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", description="Look at blueprints")
 
@@ -22,14 +22,14 @@ routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", descrip
 @routes.response(200, BlueprintListSchema)
 def list_blueprints() -> dict[str, list[Plan]]:
     """List the blueprints that are served here"""
-    return {"blueprints": [plan for _, plan in sorted(site().plans.items())]}
+    return {"blueprints": [plan for _, plan in sorted(services().plans.items())]}
 
 
 @routes.get("/<name>")
 @routes.response(200, PlanSchema)
 def show_blueprint(name: str) -> Plan:
     """Show the plan of a blueprint: states, queues, routing rules"""
-    return site().plan(name)
+    return services().plan(name)
 
 
 @routes.get("/<name>/graph")
@@ -37,8 +37,8 @@ def show_blueprint(name: str) -> Plan:
 @routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
 def show_graph(wanted: dict[str, Any], name: str) -> Response:
     """Draw the graph of a blueprint, as it is or with what its jobs do"""
-    plan = site().plan(name)
+    plan = services().plan(name)
     if not wanted["live"]:
         return graph_response(plan, format=wanted["format"])
     require_operator()
-    return graph_response(plan, format=wanted["format"], over=site().store.traffic.of(plan))
+    return graph_response(plan, format=wanted["format"], over=services().store.traffic.of(plan))

@@ -11,9 +11,9 @@ from avtomatika.errors import Conflict, TooManyRequests, Unavailable
 from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
 from avtomatika.store import NewJob
 
-from ..access import caller
+from ..auth import caller
 from ..routes import Routes
-from ..site import site
+from ..services import services
 from .creation import create
 from .jobs import callers_job, hold
 
@@ -30,7 +30,7 @@ _CANCEL_WAITS = 4
 def cancel_job(job_id: str) -> JobView:
     """Cancel a job: its queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
-    site().store.signal(job, "cancel", by=caller().name)
+    services().store.signal(job, "cancel", by=caller().name)
     for _ in range(_CANCEL_WAITS):
         view = as_it_is_then(job)
         if view.job.status.is_final or view.job.version == job.version:
@@ -48,7 +48,7 @@ def retry_job(job_id: str) -> JobView | Response:
     """Have a quarantined job go on where it stood, or do an ended one again as a new job"""
     job = callers_job(job_id)
     if job.status is JobStatus.QUARANTINED:
-        site().store.signal(job, "retry", by=caller().name)
+        services().store.signal(job, "retry", by=caller().name)
         return as_it_is_then(job)
     if not job.status.is_final or job.status is JobStatus.FINISHED:
         raise Conflict(f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again")
@@ -64,13 +64,13 @@ def as_it_is_then(job: Job) -> JobView:
     with suppress(Unavailable, TooManyRequests):  # no place to wait at: it does as it was told all the same
         hold(job, _PATIENCE_SECONDS)
     job = callers_job(job.id)
-    return JobView(job, site().store.standing(job))
+    return JobView(job, services().store.standing(job))
 
 
 def _again(job: Job) -> NewJob:
     """The same once more, by the blueprint as it is now, for the same client."""
     return NewJob(
-        plan=site().plan(job.blueprint),
+        plan=services().plan(job.blueprint),
         client=job.client,
         initial_data=dict(job.initial_data),
         priority=job.priority,

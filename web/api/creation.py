@@ -14,9 +14,9 @@ from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation
 from avtomatika.schemas.api_requests import LARGEST_BATCH, BatchRequestSchema, JobRequestSchema
 from avtomatika.store import Created, NewJob
 
-from ..access import caller
+from ..auth import caller
 from ..routes import Routes
-from ..site import site
+from ..services import services
 
 #: Printable ASCII, because an error may show it.
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -51,7 +51,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
 
 def unknown_endpoint(endpoint: str) -> NoReturn:
     """Answers a ``POST`` to an endpoint that no blueprint has."""
-    paths = filter(None, map(creation_path, site().plans.values()))
+    paths = filter(None, map(creation_path, services().plans.values()))
     raise NotFound("job endpoint", endpoint, known=[path.rpartition("/")[2] for path in paths])
 
 
@@ -98,13 +98,13 @@ def create(new: NewJob) -> Created:
 
 def create_many(news: Sequence[NewJob]) -> list[Created]:
     """Create jobs of one client and one plan, which is declared where the broker does not know it."""
-    client = site().clients.get(news[0].client)
+    client = services().clients.get(news[0].client)
     monthly = None if client is None else client.monthly_attempts
     try:
-        return site().store.create_many(news, monthly=monthly)
+        return services().store.create_many(news, monthly=monthly)
     except NoRoute:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data
-        site().declare()
-        return site().store.create_many(news, monthly=monthly)
+        services().declare()
+        return services().store.create_many(news, monthly=monthly)
 
 
 def _idempotency_key() -> str | None:

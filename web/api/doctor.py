@@ -6,9 +6,9 @@ from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.schemas.api_doctor import FindingListSchema
 from avtomatika.store import Finding
 
-from ..access import require_operator
+from ..auth import require_operator
 from ..routes import Routes
-from ..site import site
+from ..services import services
 
 routes = Routes("doctor", __name__, url_prefix="/api/v1/doctor", description="Check the installation")
 
@@ -18,8 +18,8 @@ routes = Routes("doctor", __name__, url_prefix="/api/v1/doctor", description="Ch
 def list_findings() -> dict[str, list[Finding]]:
     """Check server, secrets and tokens as this web process sees them; for operators"""
     require_operator()
-    findings = [*server_findings(site().store)]
-    workers = site().workers
+    findings = [*server_findings(services().store)]
+    workers = services().workers
     if workers is not None:
-        findings += token_findings(site().clients, workers)
+        findings += token_findings(services().clients, workers)
     return {"findings": findings}

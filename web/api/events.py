@@ -10,17 +10,17 @@ from typing import Any
 import orjson
 from flask import Response, request
 
+from avtomatika.core.explain.live_state import TaskProgress
 from avtomatika.core.job import RecordedEntry
-from avtomatika.core.standing import InHand
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.store import Store
 
-from ..access import caller
+from ..auth import caller
 from ..connections import connection_of
+from ..job_watcher import Follower
 from ..routes import Routes
-from ..site import site
-from ..watching import Follower
+from ..services import services
 from .jobs import callers_job
 
 routes = Routes("events", __name__, url_prefix="/api/v1/jobs", description="Follow jobs")
@@ -39,9 +39,9 @@ def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
     """Follow a job as server-sent events"""
     follower = Follower(callers_job(job_id), after=_last_event_id(wanted["after"]), reads_history=True)
     with ExitStack() as stack:
-        stack.enter_context(site().held.place(caller().name, connection_of(request), on_left=follower.end))
-        stack.enter_context(site().watcher.following(follower))
-        response = Response(_Following(site().store, follower).events(), content_type="text/event-stream")
+        stack.enter_context(services().held.place(caller().name, connection_of(request), on_left=follower.end))
+        stack.enter_context(services().watcher.following(follower))
+        response = Response(_Following(services().store, follower).events(), content_type="text/event-stream")
         response.call_on_close(stack.pop_all().close)
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -109,7 +109,7 @@ def _entry(entry: RecordedEntry) -> str:
     return _event(entry.entry.event_type, EntrySchema().dump(entry), seq=entry.seq)
 
 
-def _of_hand(task_id: str, hand: InHand) -> dict[str, Any]:
+def _of_hand(task_id: str, hand: TaskProgress) -> dict[str, Any]:
     return {
         "task_id": task_id,
         "worker_id": hand.worker_id,

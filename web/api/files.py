@@ -14,13 +14,13 @@ from flask import redirect
 from werkzeug.wrappers import Response
 
 from avtomatika.errors import InvalidRequest, TransientError, Unavailable
+from avtomatika.files.bucket import SignedUpload
 from avtomatika.files.job_files import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, JobFiles
-from avtomatika.files.objects import SignedUpload
 from avtomatika.schemas.api_files import FileListSchema, FilesQuerySchema, UploadRequestSchema, UploadSchema
 
-from ..access import caller
+from ..auth import caller
 from ..routes import Routes
-from ..site import site
+from ..services import services
 from .jobs import callers_job
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _told(signed: SignedUpload) -> dict[str, Any]:
 def _asked() -> Iterator[JobFiles]:
     """The files; while S3 is away, Unavailable. What it says stands in the log: there are addresses in it."""
     try:
-        yield site().job_files()
+        yield services().job_files()
     except TransientError as error:
         logger.warning("%s", error)
         raise Unavailable("the server that keeps the files does not answer; ask again later") from None

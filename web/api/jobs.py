@@ -8,9 +8,9 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
+from avtomatika.core.explain.why import explain
+from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
-from avtomatika.core.path import JobPath
-from avtomatika.core.why import explain
 from avtomatika.errors import NotFound
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
@@ -18,12 +18,12 @@ from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema
 from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobFilter
 
-from ..access import caller
+from ..auth import caller
 from ..connections import connection_of
 from ..graphs import graph_response
+from ..job_watcher import Follower
 from ..routes import Routes
-from ..site import site
-from ..watching import Follower
+from ..services import services
 
 routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Look at jobs")
 
@@ -38,7 +38,7 @@ def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """List jobs, newest first"""
     owner = None if caller().is_operator else caller().name
     labels = tuple(wanted.pop("labels"))
-    jobs, cursor = site().store.list_jobs(JobFilter(client=owner, labels=labels, **wanted))
+    jobs, cursor = services().store.list_jobs(JobFilter(client=owner, labels=labels, **wanted))
     return {"jobs": [JobView(job) for job in jobs], "next": cursor}
 
 
@@ -51,7 +51,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     if wanted["wait"] and not job.status.is_final:
         hold(job, wanted["wait"])
         job = callers_job(job_id)
-    view = JobView(job, site().store.standing(job))
+    view = JobView(job, services().store.standing(job))
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
 
 
@@ -61,8 +61,8 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
 def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Show what happened to a job, oldest first"""
     callers_job(job_id)
-    events, following = site().store.history(job_id, **wanted)
-    notes = [_dated(note) for note in site().store.notes(job_id)]
+    events, following = services().store.history(job_id, **wanted)
+    notes = [_dated(note) for note in services().store.notes(job_id)]
     return {"job_id": job_id, "events": events, "notes": notes, "next": following}
 
 
@@ -71,7 +71,7 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 def show_why(job_id: str) -> dict[str, Any]:
     """Say why a job does not move"""
     job = callers_job(job_id)
-    reasons = explain(site().store.inquiry.facts(job))
+    reasons = explain(services().store.inquiry.facts(job))
     return {"job_id": job.id, "status": job.status, "current_state": job.current_state, "reasons": reasons}
 
 
@@ -81,21 +81,21 @@ def show_why(job_id: str) -> dict[str, Any]:
 def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     """Draw the graph of the job's blueprint with the path that the job took"""
     job = callers_job(job_id)
-    plan = site().plan(job.blueprint)
-    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=site().store.clock.now_ms())
+    plan = services().plan(job.blueprint)
+    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=services().store.clock.now_ms())
     return graph_response(plan, format=wanted["format"], over=path)
 
 
 def hold(job: Job, seconds: float) -> None:
     """Hold the request until *job* changes, *seconds* at most; raises Unavailable and TooManyRequests."""
     follower = Follower(job)
-    with site().held.place(caller().name, connection_of(request), on_left=follower.end):
-        site().watcher.wait(follower, seconds)
+    with services().held.place(caller().name, connection_of(request), on_left=follower.end):
+        services().watcher.wait(follower, seconds)
 
 
 def callers_job(job_id: str) -> Job:
     """The job, if the caller may see it. Somebody else's is as unknown as one that never was."""
-    job = site().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
+    job = services().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
     if job is None or not (caller().is_operator or job.client == caller().name):
         raise NotFound("job", job_id)
     return job
@@ -104,7 +104,7 @@ def callers_job(job_id: str) -> Job:
 def _whole_history(job_id: str) -> Iterator[RecordedEntry]:
     after: int | None = 0
     while after is not None:
-        recorded, after = site().store.history(job_id, after=after)
+        recorded, after = services().store.history(job_id, after=after)
         yield from recorded
 
 

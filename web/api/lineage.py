@@ -9,13 +9,13 @@ from typing import Any
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequest, NotFound
 from avtomatika.files.lineage import Maker, maker_of, uses_of
-from avtomatika.files.locations import Location
+from avtomatika.files.location import Location
 from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
 from avtomatika.store import JobFilter
 
-from ..access import caller
+from ..auth import caller
 from ..routes import Routes
-from ..site import site
+from ..services import services
 from .jobs import callers_job
 
 routes = Routes("lineage", __name__, url_prefix="/api/v1/files", description="Where files come from and go to")
@@ -35,7 +35,7 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     if location is None:
         message = "must be of the form s3://bucket/key"
         raise InvalidRequest(f"uri {uri!r} {message}", fields={"uri": [message]})
-    maker = maker_of(location) if site().job_files().keeps(location) else None
+    maker = maker_of(location) if services().job_files().keeps(location) else None
     made_by = None if maker is None else _told(maker, uri)
     looked_at = list(islice(_jobs(), _MOST_JOBS + 1))
     uses = [
@@ -63,7 +63,7 @@ def _run(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
     """State and worker of an attempt, as the history has them."""
     after: int | None = 0
     while after is not None:
-        recorded, after = site().store.history(job_id, after=after)
+        recorded, after = services().store.history(job_id, after=after)
         for each in recorded:
             entry = each.entry
             if (entry.task_id, entry.attempt) == (task_id, attempt) and entry.worker_id is not None:
@@ -75,7 +75,7 @@ def _jobs() -> Iterator[Job]:
     """The caller's jobs, newest first."""
     owner, cursor = None if caller().is_operator else caller().name, None
     while True:
-        jobs, cursor = site().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor), with_data=True)
+        jobs, cursor = services().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor), with_data=True)
         yield from jobs
         if cursor is None:
             return

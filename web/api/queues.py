@@ -15,9 +15,9 @@ from avtomatika.schemas.api_queues import (
 )
 from avtomatika.store import QueuedMessage
 
-from ..access import require_operator
+from ..auth import require_operator
 from ..routes import Routes
-from ..site import site
+from ..services import services
 
 routes = Routes("queues", __name__, url_prefix="/api/v1", description="Look after queues")
 
@@ -27,7 +27,7 @@ routes = Routes("queues", __name__, url_prefix="/api/v1", description="Look afte
 def list_queues() -> dict[str, Any]:
     """List the queues with their figures; for operators"""
     require_operator()
-    return {"queues": site().queues.all()}
+    return {"queues": services().queues.all()}
 
 
 @routes.get("/queues/<name>/messages")
@@ -36,7 +36,7 @@ def list_queues() -> dict[str, Any]:
 def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
     """List the messages that wait in a queue, the next one first; they stay there; for operators"""
     require_operator()
-    return {"messages": site().queues.peek(name, **wanted)}
+    return {"messages": services().queues.peek(name, **wanted)}
 
 
 @routes.delete("/queues/<name>/messages")
@@ -44,7 +44,7 @@ def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
 def purge_queue(name: str) -> dict[str, int]:
     """Remove the messages that wait in a queue, for good; their jobs are not notified; for operators"""
     require_operator()
-    return {"removed": site().queues.purge(name)}
+    return {"removed": services().queues.purge(name)}
 
 
 @routes.get("/dead-letters")
@@ -53,7 +53,7 @@ def purge_queue(name: str) -> dict[str, int]:
 def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
     """List messages that were given up, the newest first; for operators"""
     require_operator()
-    return {"dead_letters": site().queues.dead(**wanted)}
+    return {"dead_letters": services().queues.dead(**wanted)}
 
 
 @routes.get("/dead-letters/<letter_id>")
@@ -61,7 +61,7 @@ def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
 def show_dead_letter(letter_id: str) -> QueuedMessage:
     """Show one of them; for operators"""
     require_operator()
-    return site().queues.dead_letter(letter_id)
+    return services().queues.dead_letter(letter_id)
 
 
 @routes.post("/dead-letters/<letter_id>/requeue")
@@ -69,7 +69,7 @@ def show_dead_letter(letter_id: str) -> QueuedMessage:
 def requeue_dead_letter(letter_id: str) -> QueuedMessage:
     """Put one back into its queue, as if it had never been delivered; for operators"""
     require_operator()
-    return site().queues.requeue(letter_id)
+    return services().queues.requeue(letter_id)
 
 
 @routes.delete("/dead-letters/<letter_id>")
@@ -77,4 +77,4 @@ def requeue_dead_letter(letter_id: str) -> QueuedMessage:
 def drop_dead_letter(letter_id: str) -> None:
     """Forget one; for operators"""
     require_operator()
-    site().queues.drop(letter_id)
+    services().queues.drop(letter_id)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from avtomatika.schemas.api_workers import WorkerListSchema
 from avtomatika.store import WorkerRecord
 
-from ..access import require_operator
+from ..auth import require_operator
 from ..routes import Routes
-from ..site import site
+from ..services import services
 
 routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Look at workers")
 
@@ -17,4 +17,4 @@ routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="
 def list_workers() -> dict[str, list[WorkerRecord]]:
     """List the workers that were heard of lately; for operators"""
     require_operator()
-    return {"workers": site().store.registry.workers()}
+    return {"workers": services().store.registry.workers()}

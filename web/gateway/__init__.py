@@ -1,8 +1,8 @@
 """Workers over HTTP: ``/_worker/...``, as the SDK of the public project speaks it."""
 
 from .gateway import Gateway
-from .own_queues import OwnQueues
-from .polls import Polls
 from .routes import GATEWAY_ROUTES, register_gateway
+from .task_polls import Polls
+from .worker_queues import WorkerQueues
 
-__all__ = ["GATEWAY_ROUTES", "Gateway", "OwnQueues", "Polls", "register_gateway"]
+__all__ = ["GATEWAY_ROUTES", "Gateway", "Polls", "WorkerQueues", "register_gateway"]

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.store import HandOver, HeldTasks, Keyring
+from avtomatika.store import HandOver, Keyring, TaskLeases
 from avtomatika.tokens import WorkerAccess
 
 logger = logging.getLogger(__name__)
 
 
 def adopt(
-    claims: Sequence[dict[str, Any]], access: WorkerAccess, *, consumer: str, held: HeldTasks, keyring: Keyring
+    claims: Sequence[dict[str, Any]], access: WorkerAccess, *, consumer: str, held: TaskLeases, keyring: Keyring
 ) -> list[str]:
     """Ids of the tasks that are the worker's over HTTP now: of those that *consumer* still holds, and whose ticket the
     worker has.

@@ -19,13 +19,13 @@ from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFound, Unauthorized
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
-from avtomatika.schemas.presence import beat_of, record_of, within
-from avtomatika.store import HeldTask, HeldTasks, Keyring, Pair, Refreshed, Registry, Session, Sessions, Settled
+from avtomatika.schemas.worker_status import beat_of, record_of, within
+from avtomatika.store import Keyring, Pair, Refreshed, Session, Sessions, Settled, TaskLease, TaskLeases, WorkerRegistry
 from avtomatika.store.sessions import ACCESS_SECONDS
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
-from .own_queues import OwnQueues
-from .polls import Poll, Polls
+from .task_polls import Poll, Polls
+from .worker_queues import WorkerQueues
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +42,12 @@ _MAX_MESSAGE = 1_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     workers: Workers
-    registry: Registry
-    held: HeldTasks
+    registry: WorkerRegistry
+    held: TaskLeases
     polls: Polls
     sessions: Sessions
     keyring: Keyring
-    own_queues: OwnQueues
+    own_queues: WorkerQueues
     group: str = "g0"
     lease_seconds: float = 30.0
     refusals: LogLimit = field(default_factory=LogLimit)
@@ -138,7 +138,7 @@ class Gateway:
             outgoing = broker.answer(
                 held.task,
                 _result(held.task, worker_id, answer),
-                headers=broker.told_of_death(held.task, secret),
+                headers=broker.dead_letter_headers(held.task, secret),
                 signer=secret,
             )
             if self.held.settle(held, outgoing, digest=digest) is not Settled.LOST:
@@ -258,7 +258,7 @@ def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
     }
 
 
-def _reason_against(held: HeldTask | None, worker_id: str, answer: dict[str, Any]) -> str | None:
+def _reason_against(held: TaskLease | None, worker_id: str, answer: dict[str, Any]) -> str | None:
     if held is None or held.worker_id != worker_id:
         return "the worker does not hold the task"
     if answer["job_id"] != held.task.job_id:

@@ -26,10 +26,10 @@ from avtomatika.schemas.gateway import (
 )
 from avtomatika.tokens import WorkerAccess
 
-from ..body import MAX_BYTES, read_json
 from ..connections import connection_of, is_disconnected
+from ..json_body import MAX_BYTES, read_json
 from ..problems import detail_of, headers_of, http_detail, status_of
-from ..site import site
+from ..services import services
 from .adoption import adopt
 from .gateway import Gateway, parsed_skills, task_body, unread_answer
 from .signature import check_signature
@@ -90,7 +90,7 @@ def next_task(worker_id: str) -> Response:
         return not is_disconnected(connection)
 
     def hold(end: Callable[[], object]) -> AbstractContextManager[None]:
-        return site().held.place(f"worker {access.name or access.basis}", connection, on_left=end)
+        return services().held.place(f"worker {access.name or access.basis}", connection, on_left=end)
 
     poll = gateway.poll(
         access,
@@ -102,7 +102,7 @@ def next_task(worker_id: str) -> Response:
     if poll.task is None:
         gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
         return Response(status=HTTPStatus.NO_CONTENT)
-    return _json(task_body(poll, now_seconds=site().store.clock.now_ms() / 1000))
+    return _json(task_body(poll, now_seconds=services().store.clock.now_ms() / 1000))
 
 
 @routes.post("/workers/<worker_id>/tasks/adopt")
@@ -163,7 +163,7 @@ def tell(error: AvtomatikaError) -> Response:
     is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
     if isinstance(error, Unauthorized):
         _gateway().log_refused(_headers()[0], str(error))
-        error = site().throttle.counted(error, has_token=is_for_tokens)
+        error = services().throttle.counted(error, has_token=is_for_tokens)
     status = status_of(error)
     if status is None:
         raise error

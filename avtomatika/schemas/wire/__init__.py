@@ -9,10 +9,10 @@ from __future__ import annotations
 from .body import MAX_BYTES, UNSIGNED, VERSION, BadMessage, Forged
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
 from .control import Barred, Cancel, Control, dump_control, load_control
-from .due import Due, dump_due, load_due
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
 from .notices import Beat, Begun, Notice, Progress, Registered, Taken, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
+from .timers import Due, dump_due, load_due
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
 __all__ = [

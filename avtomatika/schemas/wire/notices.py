@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import attempt, identifier, json_object, rows, share, text
-from avtomatika.schemas.presence import heard_beat, heard_record
+from avtomatika.schemas.worker_status import heard_beat, heard_record
 
 from .body import dump, load, now_ms
 from .kinds import Kinds

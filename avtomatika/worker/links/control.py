@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.broker.backoff import Failures
 from avtomatika.schemas import wire
 from avtomatika.worker.runtime import Runtime
@@ -60,7 +60,7 @@ class Control:
             try:
                 with self._connection.clone() as connection:
                     broker.declare_control(connection, self._queue)
-                    intake = Intake(connection, [self._queue], prefetch=_PREFETCH)
+                    intake = Consumer(connection, [self._queue], prefetch=_PREFETCH)
                     failures.over()
                     self._listen(intake)
                     broker.forget_control(connection, self._queue)
@@ -68,7 +68,7 @@ class Control:
             except Exception as error:  # whatever it is: nobody else listens
                 self._stopping.wait(failures.met(error))
 
-    def _listen(self, intake: Intake) -> None:
+    def _listen(self, intake: Consumer) -> None:
         while not self._stopping.is_set():
             for delivery in intake.take(_LOOK_SECONDS):
                 intake.ack([delivery.tag])

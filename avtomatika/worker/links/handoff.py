@@ -10,16 +10,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas.wire import Progress
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 
-from .deliveries import Deliveries
-from .fellows import Fellows
-from .outbox import Letter, send_each
-from .presence import Identity
-from .turns import Seat
+from .http_results import HttpResultSender
+from .identity import Identity
+from .outbox import PendingResult, send_each
+from .peers import Peers
+from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class Handoff:
     """Of what *in_hand* tells, which came by *intake*. One thread offers, another one brings."""
 
     def __init__(
-        self, intake: Intake, identity: Identity, seat: Seat, in_hand: Callable[[], Iterable[Assignment]]
+        self, intake: Consumer, identity: Identity, seat: LinkSlot, in_hand: Callable[[], Iterable[TaskExecution]]
     ) -> None:
         self._intake = intake
         self._identity = identity
         self._seat = seat
         self._in_hand = in_hand
-        self._fellows = Fellows(identity, seat)
-        self._deliveries = Deliveries(identity, seat)
+        self._fellows = Peers(identity, seat)
+        self._deliveries = HttpResultSender(identity, seat)
 
     def offer(self) -> None:
         """Have a web address of the same group keep what we hold, if one is well. For when the broker is away."""
@@ -65,7 +65,7 @@ class Handoff:
 
     def has(self, assignment: object) -> bool:
         """Whether it went over to a web address, and was not answered there yet."""
-        return isinstance(assignment, Assignment) and (
+        return isinstance(assignment, TaskExecution) and (
             self._deliveries.in_hand.get(assignment.task.task_id) is assignment
         )
 
@@ -75,12 +75,12 @@ class Handoff:
         self._deliveries.tell([each for each in progress if each.task_id in in_hand])
         return [each for each in progress if each.task_id not in in_hand]
 
-    def bring(self, letters: deque[Letter]) -> None:
+    def bring(self, letters: deque[PendingResult]) -> None:
         """Bring results of what went over, and take them out of *letters*; raises what says that they are to wait."""
         given_up = send_each(letters, lambda letter: self._deliveries.bring(self._deliveries.write(letter.content)))
         self.let_go(letter.content for letter in given_up)
 
-    def let_go(self, assignments: Iterable[Assignment]) -> None:
+    def let_go(self, assignments: Iterable[TaskExecution]) -> None:
         """Name these no more: the heartbeat that hands back gives them to others."""
         for assignment in assignments:
             if self.has(assignment):
@@ -95,7 +95,7 @@ class Handoff:
         self._deliveries.close()
 
 
-def _claim(assignment: Assignment) -> dict[str, Any]:
+def _claim(assignment: TaskExecution) -> dict[str, Any]:
     task = assignment.task
     return {
         "task_id": task.task_id,

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from time import monotonic
 
 from avtomatika import broker
-from avtomatika.broker import Intake
+from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
 from avtomatika.errors import NoRoute, Unavailable
 
-from .presence import Presence, Pulse
+from .identity import Pulse, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MOST_NOTICES = 10_000
 class Heartbeats:
     """Sent by *intake*; what cannot be sent is left out, for the next one says the same. *when_away* is called then."""
 
-    def __init__(self, intake: Intake, presence: Presence, when_away: Callable[[], None] | None = None) -> None:
+    def __init__(self, intake: Consumer, presence: WorkerStatus, when_away: Callable[[], None] | None = None) -> None:
         self._intake = intake
         self._presence = presence
         self._when_away = when_away

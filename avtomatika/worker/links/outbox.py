@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from avtomatika.broker.backoff import pause_seconds
 from avtomatika.errors import AvtomatikaError, NoRoute
 from avtomatika.schemas import wire
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
-from avtomatika.worker.spool import Kept, Shelf
+from avtomatika.worker.spool import SpooledResult, SpoolPartition
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _MAX_DEFER_SECONDS = 24 * 3600.0
 
 
 @dataclass(slots=True, eq=False)
-class Letter:
+class PendingResult:
     """The result of an attempt, ready to be sent; *content* is its courier's, *place* where it lies in the spool.
 
     It is not sent before ``due_at``, of the monotonic clock.
@@ -55,19 +55,19 @@ class Letter:
         return self.due_at - self.written_at < _MAX_DEFER_SECONDS
 
 
-class Courier(Protocol):
+class ResultSender(Protocol):
     """Brings letters to where their tasks came from."""
 
-    def write(self, assignment: Assignment) -> Letter:
+    def write(self, assignment: TaskExecution) -> PendingResult:
         """The letter about an assignment that has its result."""
 
-    def pack(self, letter: Letter) -> Mapping[str, Any]:
+    def pack(self, letter: PendingResult) -> Mapping[str, Any]:
         """The content of a letter as JSON, for the spool. No token may be in it."""
 
-    def unpack(self, kept: Kept) -> Letter:
+    def unpack(self, kept: SpooledResult) -> PendingResult:
         """A letter out of the spool, perhaps of another worker that has ended."""
 
-    def send(self, letters: deque[Letter]) -> None:
+    def send(self, letters: deque[PendingResult]) -> None:
         """Send *letters*, the first ones first, and take those out that are done with, in whatever way.
 
         Raises AvtomatikaError where those that are left must wait; single ones are deferred.
@@ -80,11 +80,11 @@ class Courier(Protocol):
         """Have what is under way fail, where it could take long. Any thread."""
 
 
-def send_each(letters: deque[Letter], send: Callable[[Letter], None]) -> list[Letter]:
+def send_each(letters: deque[PendingResult], send: Callable[[PendingResult], None]) -> list[PendingResult]:
     """*send* one after the other; one whose binding is missing, perhaps for a moment, is deferred. What is done with is
     taken out of *letters*. Answers those that were given up."""
-    deferred: list[Letter] = []
-    given_up: list[Letter] = []
+    deferred: list[PendingResult] = []
+    given_up: list[PendingResult] = []
     try:
         while letters:
             letter = letters[0]
@@ -102,11 +102,11 @@ def send_each(letters: deque[Letter], send: Callable[[Letter], None]) -> list[Le
 class Outbox:
     """Sends by *courier* what *runtime* has done."""
 
-    def __init__(self, runtime: Runtime, courier: Courier, shelf: Shelf | None = None) -> None:
+    def __init__(self, runtime: Runtime, courier: ResultSender, shelf: SpoolPartition | None = None) -> None:
         self._runtime = runtime
         self._courier = courier
         self._shelf = shelf
-        self._unsent: deque[Letter] = deque()
+        self._unsent: deque[PendingResult] = deque()
         self._finishing = threading.Event()
         self._done = threading.Event()
         self._stopping = threading.Event()
@@ -133,11 +133,11 @@ class Outbox:
         return sum(letter.due_at > now for letter in list(self._unsent))
 
     @property
-    def unsent(self) -> list[Letter]:
+    def unsent(self) -> list[PendingResult]:
         """What waits to be sent."""
         return list(self._unsent)
 
-    def stop(self) -> list[Letter]:
+    def stop(self) -> list[PendingResult]:
         """End the thread; answers what is neither sent nor in the spool."""
         self._stopping.set()
         self._finishing.set()
@@ -201,7 +201,7 @@ class Outbox:
                 if letter.place is None:
                     letter.place = self._shelf.keep(letter.task_id, letter.attempt, self._courier.pack(letter))
 
-    def _drop(self, sent: Iterable[Letter]) -> None:
+    def _drop(self, sent: Iterable[PendingResult]) -> None:
         for letter in sent:
             if letter.place is not None and self._shelf is not None:
                 self._shelf.drop(letter.place)

@@ -1,8 +1,8 @@
 """Skills in processes of their own: whatever one does to its process, the worker lives."""
 
 from .child import Child
-from .member import Recycling
-from .pool import Processes
+from .member import RecycleLimits
+from .process_pool import ProcessExecutor
 from .zygote import Zygote
 
-__all__ = ["Child", "Processes", "Recycling", "Zygote"]
+__all__ = ["Child", "ProcessExecutor", "RecycleLimits", "Zygote"]

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from time import monotonic
 
 from avtomatika.errors import PermanentError
-from avtomatika.files.depot import Depot
+from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress, TaskMessage
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
+from avtomatika.worker.recycling import memory_bytes
 from avtomatika.worker.result import raised
 from avtomatika.worker.skill import Skill
-from avtomatika.worker.stop import Stop
-from avtomatika.worker.wear import memory_bytes
+from avtomatika.worker.stop import StopReason
 
 from .claims import claim
-from .messages import Ended, Messages, Order, StopOrder, encode, send
+from .messages import ChildResult, ChildTask, Messages, StopOrder, encode, send
 
 
 class Child:
@@ -29,7 +29,7 @@ class Child:
     """
 
     def __init__(
-        self, skills: Mapping[str, Skill], *, worker_id: str, depot: Depot, is_memory_limited: bool = False
+        self, skills: Mapping[str, Skill], *, worker_id: str, depot: TaskStorage, is_memory_limited: bool = False
     ) -> None:
         self._skills = skills
         self._worker_id = worker_id
@@ -39,15 +39,15 @@ class Child:
     def work(self, connection: socket.socket, claims: socket.socket) -> None:
         """Until the other end is closed."""
         pool = _Pool(connection)
-        depot: Depot | None = None
+        depot: TaskStorage | None = None
         while (number := claim(claims)) is not None:
             order = pool.order(number)
             depot = depot or self._depot.for_child(order.payload_dir)
             pool.answer(order.task, self._perform(order, depot, pool))
 
-    def _perform(self, order: Order, depot: Depot, pool: _Pool) -> Ended:
+    def _perform(self, order: ChildTask, depot: TaskStorage, pool: _Pool) -> ChildResult:
         task, begun_at = order.task, monotonic()
-        assignment = Assignment(
+        assignment = TaskExecution(
             task,
             self._skills[task.task_type],
             self._worker_id,
@@ -63,7 +63,7 @@ class Child:
             assignment.perform()
         if assignment.result is None:
             raise RuntimeError(f"task {task.task_id} ended without a result")
-        return Ended(assignment.result, monotonic() - begun_at, memory_bytes() if self._is_memory_limited else 0)
+        return ChildResult(assignment.result, monotonic() - begun_at, memory_bytes() if self._is_memory_limited else 0)
 
 
 class _Pool:
@@ -72,12 +72,12 @@ class _Pool:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._messages = Messages(connection)
-        self._orders: deque[Order] = deque()
-        self._stops: dict[int, Stop] = {}
+        self._orders: deque[ChildTask] = deque()
+        self._stops: dict[int, StopReason] = {}
         self._reading = threading.Lock()
         self._sending = threading.Lock()
 
-    def order(self, number: int) -> Order:
+    def order(self, number: int) -> ChildTask:
         """The order of that number; those before it were taken back."""
         while True:
             while self._orders:
@@ -87,7 +87,7 @@ class _Pool:
                     return order
             self._read(wait=True)
 
-    def stop_of(self, number: int) -> Stop | None:
+    def stop_of(self, number: int) -> StopReason | None:
         """Why to stop with a task, if the pool has said so."""
         with self._reading:
             self._read(wait=False)
@@ -97,27 +97,27 @@ class _Pool:
         with self._sending:
             send(self.connection, [progress])
 
-    def answer(self, task: TaskMessage, ended: Ended) -> None:
+    def answer(self, task: TaskMessage, ended: ChildResult) -> None:
         try:
             message = encode(ended)
         except TypeError as error:  # middleware may answer anything
             problem = PermanentError(f"the result cannot be represented as JSON: {error}")
             duration_ms = round(ended.seconds * 1000)
             failed = raised(problem, task, worker_id=str(ended.result.worker_id), duration_ms=duration_ms)
-            message = encode(Ended(failed, ended.seconds, ended.memory_bytes))
+            message = encode(ChildResult(failed, ended.seconds, ended.memory_bytes))
         with self._sending:
             self.connection.sendall(message)
 
     def _read(self, *, wait: bool) -> None:
         for message in self._messages.read(wait=wait):
             match message:
-                case Order():
+                case ChildTask():
                     self._orders.append(message)
                 case StopOrder(number, why):
                     self._stops[number] = why
 
 
-async def _perform_async(assignment: Assignment, pool: _Pool) -> None:
+async def _perform_async(assignment: TaskExecution, pool: _Pool) -> None:
     performing = asyncio.ensure_future(assignment.perform_async())
 
     def hear() -> None:

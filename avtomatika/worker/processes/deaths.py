@@ -8,7 +8,7 @@ import signal
 from dataclasses import dataclass
 
 from avtomatika.errors import PermanentError, TaskError, TransientError
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Death:
         return f"was killed by signal {-code}"
 
 
-def problem_of(assignment: Assignment, death: Death) -> TaskError:
+def problem_of(assignment: TaskExecution, death: Death) -> TaskError:
     """One that was alone has done it to others before."""
     if assignment.stop is not None:
         return TransientError("it went on, so its process was killed")

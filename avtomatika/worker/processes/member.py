@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
 
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 
 from .claims import MAX_NUMBER, claim, offer
-from .messages import Message, Messages, Order, StopOrder, send
+from .messages import ChildTask, Message, Messages, StopOrder, send
 from .zygote import Zygote
 
 #: A child has at most so many orders at a time ...
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Recycling:
+class RecycleLimits:
     """A child is replaced after so many tasks, or when it holds so much memory; None: never."""
 
     tasks: int | None = None
@@ -46,7 +46,7 @@ class Member:
     connection: socket.socket
     offers: socket.socket
     claims: socket.socket
-    pending: deque[tuple[int, Assignment]] = field(default_factory=deque)
+    pending: deque[tuple[int, TaskExecution]] = field(default_factory=deque)
     done: int = 0
     since: float = 0.0
     is_leaving: bool = False
@@ -71,7 +71,7 @@ class Member:
         """Whether what it works on takes longer than what waits behind that may wait."""
         return len(self.pending) > 1 and now - self.since > PATIENCE_SECONDS
 
-    def give(self, assignments: Sequence[Assignment], payload_dir: str) -> None:
+    def give(self, assignments: Sequence[TaskExecution], payload_dir: str) -> None:
         """Raises OSError where it has died; then it has nothing of *assignments*."""
         orders = [self._order(assignment, payload_dir) for assignment in assignments]
         send(self.connection, orders)
@@ -81,7 +81,7 @@ class Member:
         if is_idle:
             self._begin()
 
-    def take_back(self) -> list[Assignment]:
+    def take_back(self) -> list[TaskExecution]:
         """What it has not begun with, in the order in which it was given."""
         numbers = set()
         while (number := claim(self.claims, wait=False)) is not None:
@@ -92,7 +92,7 @@ class Member:
             assignment.begun_at = None
         return back
 
-    def ended(self) -> Assignment | None:
+    def ended(self) -> TaskExecution | None:
         """It has the result of its first order."""
         if not self.pending:
             return None
@@ -102,7 +102,7 @@ class Member:
             self._begin()
         return assignment
 
-    def stop(self, assignment: Assignment) -> None:
+    def stop(self, assignment: TaskExecution) -> None:
         """Have it hear that it is to stop with what it has begun."""
         for number, pending in self.pending:
             if pending is assignment and assignment.stop is not None:
@@ -120,9 +120,9 @@ class Member:
     def _begin(self) -> None:
         self.since = self.pending[0][1].begun_at = monotonic()
 
-    def _order(self, assignment: Assignment, payload_dir: str) -> Order:
+    def _order(self, assignment: TaskExecution, payload_dir: str) -> ChildTask:
         self._number = self._number % MAX_NUMBER + 1
-        return Order(self._number, assignment.task, payload_dir, assignment.limit_seconds)
+        return ChildTask(self._number, assignment.task, payload_dir, assignment.limit_seconds)
 
 
 def choose(loads: Mapping[Member, int], *, at_once: int | None = None) -> Member | None:

@@ -13,7 +13,7 @@ import orjson
 
 from avtomatika.core.events import Result
 from avtomatika.schemas.wire import Progress, TaskMessage
-from avtomatika.worker.stop import Stop
+from avtomatika.worker.stop import StopReason
 
 _LENGTH = struct.Struct("!I")
 _CHUNK_BYTES = 65_536
@@ -23,7 +23,7 @@ _RESULT_FIELDS = attrgetter(*Result.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ChildTask:
     """The task *number* of a child; files are put below *payload_dir*."""
 
     number: int
@@ -37,11 +37,11 @@ class StopOrder:
     """The child is to stop with the task *number*."""
 
     number: int
-    why: Stop
+    why: StopReason
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ChildResult:
     """A task took *seconds* and has its result; *memory_bytes* are held by the process, 0 where nobody asks."""
 
     result: Result
@@ -50,17 +50,17 @@ class Ended:
 
 
 #: What the pool says, and what a child says.
-Message = Order | StopOrder | Progress | Ended
+Message = ChildTask | StopOrder | Progress | ChildResult
 
 
 def encode(message: Message) -> bytes:
     """Raises TypeError for a result that JSON cannot represent."""
     match message:
-        case Order(number, task, payload_dir, limit_seconds):
+        case ChildTask(number, task, payload_dir, limit_seconds):
             text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
         case StopOrder(number, why):
             text = orjson.dumps(("stop", number, why))
-        case Ended(result, seconds, memory_bytes):
+        case ChildResult(result, seconds, memory_bytes):
             text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes))
         case Progress():
             text = orjson.dumps(("progress", *astuple(message)))
@@ -73,11 +73,11 @@ def decode(text: bytes) -> Message:
         case "order":
             number, fields, payload_dir, limit_seconds = values
             fields[_OUTCOMES] = tuple(fields[_OUTCOMES])
-            return Order(number, TaskMessage(*fields), payload_dir, limit_seconds)
+            return ChildTask(number, TaskMessage(*fields), payload_dir, limit_seconds)
         case "stop":
-            return StopOrder(values[0], Stop(values[1]))
+            return StopOrder(values[0], StopReason(values[1]))
         case "ended":
-            return Ended(Result(*values[0]), values[1], values[2])
+            return ChildResult(Result(*values[0]), values[1], values[2])
         case _:
             return Progress(*values)
 

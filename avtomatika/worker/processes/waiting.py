@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from avtomatika.errors import TransientError
-from avtomatika.worker.assignment import Assignment
+from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnEnd
 
 
@@ -15,24 +15,24 @@ class Waiting:
     """Under the lock of its pool, but for :meth:`call_back`."""
 
     def __init__(self) -> None:
-        self._queue: deque[Assignment] = deque()
-        self._on_end: dict[Assignment, OnEnd] = {}
-        self._ended: deque[tuple[OnEnd, Assignment]] = deque()
+        self._queue: deque[TaskExecution] = deque()
+        self._on_end: dict[TaskExecution, OnEnd] = {}
+        self._ended: deque[tuple[OnEnd, TaskExecution]] = deque()
 
-    def __contains__(self, assignment: Assignment) -> bool:
+    def __contains__(self, assignment: TaskExecution) -> bool:
         """Whether somebody wants its result."""
         return assignment in self._on_end
 
-    def add(self, assignments: Iterable[Assignment], on_end: OnEnd) -> None:
+    def add(self, assignments: Iterable[TaskExecution], on_end: OnEnd) -> None:
         for assignment in assignments:
             self._on_end[assignment] = on_end
             self._queue.append(assignment)
 
-    def put_back(self, assignments: Sequence[Assignment]) -> None:
+    def put_back(self, assignments: Sequence[TaskExecution]) -> None:
         """Before all others."""
         self._queue.extendleft(reversed(assignments))
 
-    def next(self) -> Assignment | None:
+    def next(self) -> TaskExecution | None:
         """Take the next out; those that are to stop have ended with that."""
         while self._queue:
             assignment = self._queue.popleft()
@@ -44,7 +44,7 @@ class Waiting:
                 self.end(assignment)
         return None
 
-    def withdraw(self, on_end: OnEnd) -> list[Assignment]:
+    def withdraw(self, on_end: OnEnd) -> list[TaskExecution]:
         """Take out all that were added with *on_end*."""
         withdrawn = [each for each in self._queue if self._on_end.get(each) == on_end]
         self._queue = deque(each for each in self._queue if self._on_end.get(each) != on_end)
@@ -52,11 +52,11 @@ class Waiting:
             del self._on_end[assignment]
         return withdrawn
 
-    def forget(self, assignment: Assignment) -> bool:
+    def forget(self, assignment: TaskExecution) -> bool:
         """Nobody wants its result any more; whether somebody did."""
         return self._on_end.pop(assignment, None) is not None
 
-    def end(self, assignment: Assignment) -> None:
+    def end(self, assignment: TaskExecution) -> None:
         """It has its result."""
         on_end = self._on_end.pop(assignment, None)
         if on_end is not None:

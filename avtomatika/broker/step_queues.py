@@ -1,0 +1,70 @@
+"""What stands on the broker of the plans that there are and were: their step queues, and removing these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from kombu import Connection
+
+from avtomatika.core.plan import STEPS
+from avtomatika.transport import Channel
+
+from .connection import translated
+
+_PREFIX = "steps."
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepQueue:
+    """A step queue: ``steps.<plan>`` or ``steps.<plan>.<short>``, where *plan* is ``<blueprint>@<plan8>``."""
+
+    name: str
+    plan: str
+    short: str | None = None
+
+    @property
+    def blueprint(self) -> str:
+        return self.plan.partition("@")[0]
+
+    @classmethod
+    def read(cls, name: str) -> StepQueue | None:
+        """None where *name* is that of another queue."""
+        if not name.startswith(_PREFIX) or "@" not in name:
+            return None
+        plan, _, short = name.removeprefix(_PREFIX).partition(".")
+        return cls(name, plan, short or None)
+
+
+class StepQueues:
+    """The step queues of one broker."""
+
+    def __init__(self, connection: Connection, channel: Channel) -> None:
+        self._connection = connection
+        self._channel = channel
+
+    def all(self) -> list[StepQueue]:
+        """Every step queue, of whatever plan."""
+        with translated(self._connection):
+            names = self._channel.topology.queues()
+        return sorted(queue for name in names if (queue := StepQueue.read(name)) is not None)
+
+    def bindings(self) -> list[tuple[str, str]]:
+        """(routing key, queue) of every binding of step messages."""
+        with translated(self._connection):
+            return [(key, queue) for queue, _, key in self._channel.topology.bindings(STEPS)]
+
+    def messages(self, queues: Iterable[str]) -> dict[str, int]:
+        """Queue -> how many messages it holds, delayed ones and those in somebody's hands too."""
+        with translated(self._connection):
+            return self._channel.topology.sizes(list(queues))
+
+    def remove(self, queue: str) -> bool:
+        """Remove *queue* and its bindings, unless it holds a message: then nothing happens, and this is False."""
+        with translated(self._connection):
+            return self._channel.topology.delete_queue(queue, if_empty=True)
+
+    def unbind(self, bindings: Iterable[tuple[str, str]]) -> None:
+        """Remove bindings of step messages, as :meth:`bindings` has them."""
+        with translated(self._connection):
+            self._channel.topology.unbind((queue, STEPS, key) for key, queue in bindings)

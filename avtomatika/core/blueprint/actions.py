@@ -1,0 +1,260 @@
+"""The recorder that a handler decides with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from datetime import datetime
+
+from avtomatika.core.job import Json
+from avtomatika.core.jsonable import as_json
+from avtomatika.core.plan import StatePlan, Via
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.errors import HandlerError
+
+from . import arguments
+from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+from .decision_check import check_declared, words
+
+#: Priorities of tasks: higher is sooner.
+PRIORITIES = range(10)
+#: A fan-out has at most as many branches.
+MAX_BRANCHES = 100_000
+
+
+class _Recorded(Awaitable[None]):
+    """The return value of every action. The action is already recorded: awaiting this completes at once."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+_RECORDED = _Recorded()
+
+
+class Actions:
+    """The ``actions`` that a handler is given: it notes the one decision that the handler takes.
+
+    What is wrong with a decision is raised where it is taken, as a HandlerError; and by :meth:`decision` once more, in
+    case the handler swallowed it. An async handler may await an action or not: both mean the same.
+    """
+
+    def __init__(self) -> None:
+        self._taken: list[Action] = []
+        self._refused: HandlerError | None = None
+
+    def go_to(self, state: str) -> Awaitable[None]:
+        """Go on in *state*, at once."""
+        return self._record(lambda: GoTo(arguments.name(state, "go_to: the state")))
+
+    def dispatch_task(
+        self,
+        task_type: str,
+        params: Mapping[str, Json] | None = None,
+        transitions: Mapping[str, str] | None = None,
+        *,
+        priority: int | None = None,
+        max_retries: int | None = None,
+        dispatch_timeout: float | None = None,
+        result_timeout: float | None = None,
+        output_schema: Mapping[str, Json] | None = None,
+        retry: RetryPolicy | None = None,
+        dispatch_strategy: str | None = None,
+        resource_requirements: Mapping[str, Json] | None = None,
+        max_cost: float | None = None,
+    ) -> Awaitable[None]:
+        """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
+
+        *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
+        task, *result_timeout* how many until it answers. Several of these in one handler, all with one aggregator as
+        their state for ``success``, are one fan-out. *output_schema* is the JSON Schema that the data of the result
+        must fit; a job whose worker answers anything else is quarantined. *retry* says which failures are tried again,
+        after which pauses; *max_retries* goes before what it says.
+
+        Any free worker takes it, unless one of the last three is given: then one is chosen that has what
+        *resource_requirements* say, and whose cost is at most *max_cost*; *dispatch_strategy* (``round_robin``,
+        ``least_connections``, ``cheapest``, ``best_value``) says which one of those that fit.
+        """
+        options = {
+            "priority": priority,
+            "max_retries": max_retries,
+            "dispatch_timeout": dispatch_timeout,
+            "result_timeout": result_timeout,
+            "output_schema": output_schema,
+            "retry": retry,
+            "dispatch_strategy": dispatch_strategy,
+            "resource_requirements": resource_requirements,
+            "max_cost": max_cost,
+        }
+        return self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
+
+    def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> Awaitable[None]:
+        """Have workers do all *tasks* at once; when the last has ended, the aggregator *aggregate_into* goes on.
+
+        A task is a dict of what :meth:`dispatch_task` takes: ``task_type`` (or ``type``), ``params``, and the options.
+        Its ``transitions`` are those of its other outcomes; without one for ``failure``, one failure fails the job.
+        """
+        return self._record(lambda: _fan_out(tasks, aggregate_into))
+
+    def wait(self, seconds: float | None = None, *, until: datetime | str | None = None, then: str) -> Awaitable[None]:
+        """Go on in the state *then* after *seconds*, or at the time *until*: weeks from now, if need be."""
+        return self._record(lambda: _wait(seconds, until, then))
+
+    def await_human_approval(
+        self,
+        integration: str,
+        message: str,
+        transitions: Mapping[str, str],
+        timeout: float | None = None,
+    ) -> Awaitable[None]:
+        """Ask a person *message*; *transitions* maps what they may decide to the next state.
+
+        When nobody has decided after *timeout* seconds, the transition ``timeout`` is taken; without one the job fails.
+        """
+        return self._record(
+            lambda: AwaitApproval(
+                integration=arguments.name(integration, "await_human_approval: the integration"),
+                message=arguments.text(message, "await_human_approval: the message"),
+                transitions=arguments.transitions(transitions, "await_human_approval"),
+                timeout_seconds=arguments.seconds(timeout, "await_human_approval: timeout"),
+            )
+        )
+
+    def run_blueprint(
+        self, name: str, initial_data: Mapping[str, Json] | None = None, transitions: Mapping[str, str] | None = None
+    ) -> Awaitable[None]:
+        """Run a job of the blueprint *name* on *initial_data*; *transitions* maps its end to the next state.
+
+        It ends in ``success``, ``failure`` or ``cancelled``; its result is merged as that of a task.
+        """
+        return self._record(
+            lambda: RunBlueprint(
+                name=arguments.name(name, "run_blueprint: the blueprint"),
+                initial_data=arguments.json_object(initial_data, "run_blueprint: initial_data"),
+                transitions=arguments.transitions(transitions, "run_blueprint"),
+            )
+        )
+
+    def decision(self, returned: object, state: StatePlan) -> Action:
+        """The one decision of the handler of *state*, which returned *returned*.
+
+        Raises HandlerError when there is none or more than one, or when it is not what the plan knows of the state.
+        """
+        try:
+            return self._decision(returned, state)
+        except HandlerError as error:
+            raise HandlerError(f"state {state.name!r}: {error}") from None
+
+    def _decision(self, returned: object, state: StatePlan) -> Action:
+        if self._refused is not None:
+            raise self._refused
+        if state.end is not None:
+            if self._taken:
+                raise HandlerError(f"it is an end, but its handler took the action {words(self._taken[0])}")
+            return End(as_json(returned, "the returned value"))
+        if not self._taken:
+            raise HandlerError("its handler ended without an action: call go_to(...) or dispatch_task(...)")
+        action = self._together(state)
+        check_declared(action, state)
+        return action
+
+    def _together(self, state: StatePlan) -> Action:
+        """Tasks that lead to an aggregator are a fan-out, even if there is only one."""
+        first = self._taken[0]
+        if not isinstance(first, DispatchTask):
+            return first
+        target = first.transitions.get("success")
+        if target in state.aggregators:
+            return FanOut(tuple(task for task in self._taken if isinstance(task, DispatchTask)), target)
+        if len(self._taken) > 1:
+            raise HandlerError(
+                f"several dispatch_task(...) need one aggregator that collects their results; {target!r} is none: "
+                f"mark its handler with @bp.aggregator"
+            )
+        return first
+
+    def _record(self, make: Callable[[], Action]) -> Awaitable[None]:
+        try:
+            action = make()
+            if self._taken and not _are_siblings(self._taken[0], action):
+                raise HandlerError(
+                    f"a handler takes one action, but after {words(self._taken[0])} came {words(action)}"
+                )
+        except HandlerError as error:
+            self._refused = self._refused or error
+            raise
+        self._taken.append(action)
+        return _RECORDED
+
+
+#: The methods of a recorder that are actions, and how the edges are called that they lead along.
+ACTIONS = {
+    "go_to": Via.GO_TO,
+    "dispatch_task": Via.TASK,
+    "dispatch_parallel": Via.TASK,
+    "wait": Via.WAIT,
+    "await_human_approval": Via.APPROVAL,
+    "run_blueprint": Via.CHILD,
+}
+#: What a task of ``dispatch_parallel`` may say besides ``type``.
+BRANCH_KEYS = tuple(inspect.signature(Actions.dispatch_task).parameters)[1:]
+
+
+def _task(
+    action: str, task_type: object, params: object, transitions: object, options: Mapping[str, object]
+) -> DispatchTask:
+    return DispatchTask(
+        task_type=arguments.name(task_type, f"{action}: the task type"),
+        params=arguments.json_object(params, f"{action}: params"),
+        transitions=arguments.transitions(transitions, action),
+        priority=arguments.whole(options.get("priority"), f"{action}: priority", PRIORITIES),
+        max_retries=arguments.whole(options.get("max_retries"), f"{action}: max_retries", range(1_000_001)),
+        dispatch_timeout_seconds=arguments.seconds(options.get("dispatch_timeout"), f"{action}: dispatch_timeout"),
+        result_timeout_seconds=arguments.seconds(options.get("result_timeout"), f"{action}: result_timeout"),
+        output_schema=arguments.schema(options.get("output_schema"), f"{action}: output_schema"),
+        retry=arguments.retry(options.get("retry"), f"{action}: retry"),
+        needs=arguments.needs(options, action),
+    )
+
+
+def _fan_out(tasks: object, aggregate_into: object) -> FanOut:
+    aggregator = arguments.name(aggregate_into, "dispatch_parallel: aggregate_into")
+    if isinstance(tasks, str | bytes | Mapping) or not isinstance(tasks, Iterable):
+        raise HandlerError(f"dispatch_parallel: tasks must be a list of dicts, not {tasks!r}")
+    branches = tuple(
+        _branch(f"dispatch_parallel: tasks[{place}]", task, aggregator) for place, task in enumerate(tasks)
+    )
+    if len(branches) > MAX_BRANCHES:
+        raise HandlerError(f"dispatch_parallel: {len(branches)} tasks are more than {MAX_BRANCHES}")
+    return FanOut(branches, aggregator)
+
+
+def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
+    if not isinstance(task, Mapping):
+        raise HandlerError(f"{where} must be a dict, not {task!r}")
+    given = {("task_type" if key == "type" else key): value for key, value in task.items()}
+    for key in given:
+        if key not in BRANCH_KEYS:
+            raise HandlerError(f"{where} has {key!r}; it may have {', '.join(BRANCH_KEYS)}")
+    own = given.get("transitions") or {}
+    if not isinstance(own, Mapping) or own.get("success", aggregator) != aggregator:
+        raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {own!r} says")
+    return _task(where, given.get("task_type"), given.get("params"), {**own, "success": aggregator}, given)
+
+
+def _wait(seconds: object, until: object, then: object) -> Wait:
+    if (seconds is None) == (until is None):
+        raise HandlerError("wait: say either seconds or until")
+    return Wait(
+        then=arguments.name(then, "wait: then"),
+        seconds=arguments.seconds(seconds, "wait: seconds"),
+        until_ms=arguments.time_ms(until, "wait: until"),
+    )
+
+
+def _are_siblings(first: Action, second: Action) -> bool:
+    return (
+        isinstance(first, DispatchTask)
+        and isinstance(second, DispatchTask)
+        and first.transitions.get("success") == second.transitions.get("success")
+    )

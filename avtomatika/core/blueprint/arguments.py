@@ -1,0 +1,128 @@
+"""The arguments of actions, checked where a handler gives them: a HandlerError names the argument and its value.
+
+*what* is always what the message begins with, as in ``dispatch_task: priority``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import inf
+
+from avtomatika.core.job import Json
+from avtomatika.core.jsonable import as_json
+from avtomatika.core.names import is_user_name
+from avtomatika.core.placement.selection import STRATEGIES, Needs, Strategy
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.times import LATEST_MS, LONGEST_SECONDS
+from avtomatika.errors import HandlerError
+
+from .output_schema import check_schema
+
+
+def name(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise HandlerError(f"{what} must be text, not {value!r}")
+    if not is_user_name(value):
+        raise HandlerError(f"{what} {value!r} may hold letters, digits, '_' and '-', and not begin with '_'")
+    return value
+
+
+def text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise HandlerError(f"{what} must be text, not {value!r}")
+    plain: str = as_json(value, what)
+    return plain
+
+
+def json_object(value: object, what: str) -> Mapping[str, Json]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise HandlerError(f"{what} must be a dict, not {value!r}")
+    plain: Mapping[str, Json] = as_json(value, what)
+    return plain
+
+
+def transitions(value: object, action: str) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not value:
+        raise HandlerError(
+            f'{action}: transitions must map outcomes to states, as in {{"success": "next"}}, not {value!r}'
+        )
+    return {
+        name(outcome, f"{action}: the outcome"): name(state, f"{action}: the state for {outcome!r}")
+        for outcome, state in value.items()
+    }
+
+
+def schema(value: object, what: str) -> Mapping[str, Json] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise HandlerError(f"{what} must be a dict, a JSON Schema, not {value!r}")
+    plain: Mapping[str, Json] = as_json(value, what)
+    check_schema(plain, what)
+    return plain
+
+
+def retry(value: object, what: str) -> RetryPolicy | None:
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise HandlerError(f"{what} must be a RetryPolicy, not {value!r}")
+    return value
+
+
+def needs(options: Mapping[str, object], action: str) -> Needs | None:
+    """What a task asks of its worker; None where it asks nothing."""
+    strategy, required, cost = (options.get(key) for key in ("dispatch_strategy", "resource_requirements", "max_cost"))
+    if strategy is None and required is None and cost is None:
+        return None
+    known = ", ".join(STRATEGIES)
+    if strategy is not None and strategy not in STRATEGIES:
+        raise HandlerError(f"{action}: dispatch_strategy must be one of {known}, not {strategy!r}")
+    if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < inf):
+        raise HandlerError(f"{action}: max_cost must be a number from 0, not {cost!r}")
+    return Needs(
+        Strategy(str(strategy or Strategy.LEAST_CONNECTIONS)),
+        _requirements(required, f"{action}: resource_requirements"),
+        cost,
+    )
+
+
+def _requirements(value: object, what: str) -> Mapping[str, Json]:
+    wanted = json_object(value, what)
+    devices = wanted.get("devices", [])
+    if not isinstance(devices, list) or not all(isinstance(device, dict) for device in devices):
+        raise HandlerError(f"{what}: devices must be a list of dicts, not {devices!r}")
+    return wanted
+
+
+def whole(value: object, what: str, allowed: range) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
+        raise HandlerError(f"{what} must be a whole number, {allowed[0]} to {allowed[-1]}, not {value!r}")
+    return value
+
+
+def seconds(value: object, what: str) -> float | None:
+    """A number of seconds; what is longer than a timer can take becomes the longest time that it can."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise HandlerError(f"{what} must be a number of seconds above 0, not {value!r}")
+    return min(value, LONGEST_SECONDS)
+
+
+def time_ms(value: object, what: str) -> int | None:
+    """Milliseconds since the epoch, of a datetime with a time zone or of its text."""
+    if value is None:
+        return None
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        time = None
+    if not isinstance(time, datetime):
+        raise HandlerError(f"{what} must be a datetime, or text like 2030-01-31T12:00:00Z, not {value!r}")
+    if time.tzinfo is None:
+        raise HandlerError(f"{what} must say its time zone, as datetime.now(UTC) does; {value!r} does not")
+    return min(max(round(time.timestamp() * 1000), 0), LATEST_MS)

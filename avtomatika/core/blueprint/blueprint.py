@@ -1,0 +1,276 @@
+"""Blueprints: what a user writes. A state machine whose states decide, by functions that are marked as handlers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Literal, TypeVar, overload
+
+from avtomatika.core.compiler.compiler import compile_blueprint
+from avtomatika.core.job import Json
+from avtomatika.core.jsonable import as_json
+from avtomatika.core.names import is_user_name
+from avtomatika.core.plan import EndKind, Plan
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.times import SECONDS, is_seconds
+from avtomatika.errors import BlueprintError, HandlerError
+
+from .conditions import Condition, Field
+from .handler import Function, Handler, line_of
+
+H = TypeVar("H", bound=Function)
+
+#: A path below ``/api/v1``: names, separated by single slashes.
+_ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+
+_NAME_RULE = "may hold letters, digits, '_' and '-', at most 64, and not begin with '_'"
+
+
+class Blueprint:
+    """A workflow.
+
+    ``name`` stands in queue names and routing keys. With an ``api_endpoint`` jobs of it can be created over HTTP, by
+    ``POST /api/<api_version>/<api_endpoint>``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api_version: str = "v1",
+        api_endpoint: str | None = None,
+        *,
+        execution_timeout: float | None = None,
+        max_retries: int | None = None,
+        retry: RetryPolicy | None = None,
+        max_transitions: int | None = None,
+    ) -> None:
+        """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say. *retry*
+        says which failures of tasks are tried again, after which pauses, where their handler does not; *max_retries*
+        alone is how often. *max_transitions* is how many states a job may enter in a row without waiting for a task, a
+        time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``)."""
+        self.name = name
+        self.api_version = api_version
+        self.api_endpoint = api_endpoint
+        self.execution_timeout_seconds = execution_timeout
+        self.max_transitions = max_transitions
+        self._handlers: dict[str, tuple[Handler, ...]] = {}
+        self._data_stores: dict[str, Mapping[str, Json]] = {}
+        self._plan: Plan | None = None
+        if not is_user_name(name):
+            raise self._refusal(f"its name {_NAME_RULE}")
+        if not is_user_name(api_version):
+            raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
+        if execution_timeout is not None and not is_seconds(execution_timeout):
+            raise self._refusal(f"execution_timeout must be {SECONDS}, not {execution_timeout!r}")
+        if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
+            raise self._refusal(f"max_transitions must be a whole number from 1, not {max_transitions!r}")
+        self.retry = self._retry(retry, max_retries)
+        if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
+            raise self._refusal(
+                f"api_endpoint {api_endpoint!r} must be a path like 'jobs/video', without a leading '/'"
+            )
+
+    def _retry(self, retry: object, max_retries: int | None) -> RetryPolicy | None:
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise self._refusal(f"retry must be a RetryPolicy, not {retry!r}")
+        if max_retries is None:
+            return retry
+        try:
+            return replace(retry or RetryPolicy(), max_retries=max_retries)
+        except ValueError as error:
+            raise self._refusal(str(error)) from None
+
+    def __repr__(self) -> str:
+        return f"Blueprint({self.name!r})"
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of all states in the order of their definition."""
+        return tuple(self._handlers)
+
+    @property
+    def data_stores(self) -> Mapping[str, Mapping[str, Json]]:
+        """Initial values of all data stores by name."""
+        return self._data_stores
+
+    def add_data_store(self, name: str, initial: Mapping[str, Json] | None = None) -> None:
+        """Have a store *name* that all jobs of this blueprint share: handlers get it as ``data_stores[name]``.
+
+        *initial* are the values of keys that were never set.
+        """
+        if not is_user_name(name):
+            raise self._refusal(f"the name of a data store, {name!r}, {_NAME_RULE}")
+        if name in self._data_stores:
+            raise self._refusal(f"a second data store {name!r}")
+        if initial is not None and not isinstance(initial, Mapping):
+            raise self._refusal(f"the initial values of the data store {name!r} must be a dict, not {initial!r}")
+        try:
+            self._data_stores[name] = as_json(initial or {}, f"data store {name!r}: initial")
+        except HandlerError as error:
+            raise self._refusal(str(error)) from None
+
+    def handlers_of(self, state: str) -> tuple[Handler, ...]:
+        """Handlers of *state* in the order in which they are tried."""
+        return self._handlers[state]
+
+    @overload
+    def handler(self, name: H) -> H: ...
+
+    @overload
+    def handler(
+        self,
+        name: str | None = None,
+        condition: Condition | None = None,
+        *,
+        is_start: bool = False,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
+    ) -> Callable[[H], H]: ...
+
+    def handler(
+        self,
+        name: H | str | None = None,
+        condition: Condition | None = None,
+        *,
+        is_start: bool = False,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
+    ) -> H | Callable[[H], H]:
+        """Mark a function as the handler of the state *name* (default: the function's name).
+
+        Handlers of one state with a *condition* are tried in the order of their definition, the one without comes last.
+        ``is_end="failed"``, or the name ``failed``, makes an end whose jobs have failed. *queue* gives the state a step
+        queue of its own. *may_go_to* lists states that the function leads to without saying so in its source. A
+        *retired* state is entered by no new job: its handler is kept for jobs that are in it when the code changes.
+        """
+
+        def make(function: Function, state: str) -> Handler:
+            self._check(function, state=state, condition=condition, queue=queue, may_go_to=may_go_to)
+            return Handler(
+                function=function,
+                state=state,
+                guard=condition,
+                is_start=is_start,
+                end=self._end_kind(function, state, is_end),
+                queue=queue,
+                may_go_to=tuple(may_go_to or ()),
+                is_retired=retired,
+            )
+
+        return self._mark(name, make)
+
+    @overload
+    def aggregator(self, name: H) -> H: ...
+
+    @overload
+    def aggregator(
+        self,
+        name: str | None = None,
+        *,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
+    ) -> Callable[[H], H]: ...
+
+    def aggregator(
+        self,
+        name: H | str | None = None,
+        *,
+        is_end: bool | Literal["failed"] = False,
+        queue: str | None = None,
+        may_go_to: Iterable[str] | None = None,
+        retired: bool = False,
+    ) -> H | Callable[[H], H]:
+        """Mark a function as the handler of a state in which several tasks come together.
+
+        It runs once, after all of them have ended, and is given ``aggregation_results``: what came of each, by task id
+        and in the order of dispatch, as ``{"status", "data", "error"}``. Options as of :meth:`handler`.
+        """
+
+        def make(function: Function, state: str) -> Handler:
+            self._check(function, state=state, condition=None, queue=queue, may_go_to=may_go_to)
+            end = self._end_kind(function, state, is_end)
+            more = tuple(may_go_to or ())
+            return Handler(
+                function, state, end=end, queue=queue, may_go_to=more, is_aggregator=True, is_retired=retired
+            )
+
+        return self._mark(name, make)
+
+    def compile(self) -> Plan:
+        """The plan: states, queues and bindings.
+
+        Raises BlueprintError, naming state and line, for everything that can be known to be wrong before a job runs.
+        """
+        if self._plan is None:
+            self._plan = compile_blueprint(self)
+        return self._plan
+
+    @property
+    def plan(self) -> Plan:
+        """See :meth:`compile`."""
+        return self.compile()
+
+    def is_aggregator(self, state: str) -> bool:
+        """Whether *state* collects what several tasks lead to it."""
+        return any(handler.is_aggregator for handler in self._handlers.get(state, ()))
+
+    def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
+        """A decorator for the state *name*; where the function itself stands in its place, what it decorates."""
+
+        def mark(function: H) -> H:
+            state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
+            self._add(make(function, state))
+            return function
+
+        if name is None or isinstance(name, str):
+            return mark
+        if not callable(name):
+            raise self._refusal(f"the name of a state must be text, not {name!r}")
+        return mark(name)
+
+    def _add(self, handler: Handler) -> None:
+        handlers = (*self._handlers.get(handler.state, ()), handler)
+        self._handlers[handler.state] = tuple(sorted(handlers, key=lambda each: each.guard is None))
+        self._plan = None
+
+    def _check(
+        self, function: Function, *, state: str, condition: object, queue: object, may_go_to: Iterable[str] | None
+    ) -> None:
+        def refuse(message: str) -> BlueprintError:
+            return self._refusal(message, state=state, line=line_of(function))
+
+        if not callable(function) or inspect.isclass(function):
+            raise refuse(f"a handler must be a function, not {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise refuse("a handler must not yield; it decides by calling actions, or returns the result of an end")
+        if not is_user_name(state):
+            raise refuse(f"the name of a state {_NAME_RULE}")
+        if queue is not None and not is_user_name(queue):
+            raise refuse(f"the queue {queue!r} {_NAME_RULE}")
+        if isinstance(condition, Field):
+            raise refuse(f"the condition is no comparison: write, for instance, {condition!r} == True")
+        if condition is not None and not isinstance(condition, Condition):
+            raise refuse(f'the condition must be made with F, as in F.initial_data["size"] > 3, not {condition!r}')
+        if condition is not None and condition.asks_for_item:
+            raise refuse("F.item is an item of a list: use it inside of F....any_(...) or F....all_(...)")
+        if isinstance(may_go_to, str):
+            raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
+
+    def _end_kind(self, function: Function, state: str, is_end: object) -> EndKind | None:
+        if is_end not in (False, True, "failed"):
+            message = f'is_end must be True or "failed", not {is_end!r}'
+            raise self._refusal(message, state=state, line=line_of(function))
+        if not is_end:
+            return None
+        return EndKind.FAILED if is_end == "failed" or state == "failed" else EndKind.FINISHED
+
+    def _refusal(self, message: str, *, state: str | None = None, line: int | None = None) -> BlueprintError:
+        return BlueprintError(message, blueprint=str(self.name), state=state, line=line)

@@ -1,0 +1,66 @@
+"""What a handler decides at run time must be what was declared to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+
+from avtomatika.core.plan import BUILTIN_OUTCOMES, StatePlan, Via
+from avtomatika.errors import HandlerError
+
+from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
+
+#: An edge as a handler takes it: by what action, on what outcome, to what state.
+_Edge = tuple[Via, str | None, str]
+
+
+def check_declared(action: Action, state: StatePlan) -> None:
+    """Raises HandlerError for an outcome or a target that the plan does not know."""
+    declared = {(edge.via, edge.outcome, edge.target) for edge in state.transitions}
+    outcomes = {outcome for via, outcome, _ in declared if via is Via.TASK}.union(BUILTIN_OUTCOMES)
+    for via, outcome, target in set(_edges(action)):
+        if via is Via.TASK and outcome not in outcomes:
+            raise HandlerError(
+                f"the outcome {outcome!r} is not known to the plan: write it as text in dispatch_task(transitions=...)"
+            )
+        if (via, outcome, target) not in declared and target not in state.may_go_to:
+            raise HandlerError(
+                f"{target!r} was not declared as a state that it may go to: add may_go_to=[{target!r}] to its handler"
+            )
+
+
+def words(action: Action) -> str:
+    """*action* as a handler writes it."""
+    match action:
+        case GoTo(state):
+            return f"go_to({state!r})"
+        case DispatchTask(task_type):
+            return f"dispatch_task({task_type!r})"
+        case FanOut(branches, aggregator):
+            return f"dispatch_parallel of {len(branches)} tasks into {aggregator!r}"
+        case Wait(then):
+            return f"wait(then={then!r})"
+        case AwaitApproval(integration):
+            return f"await_human_approval({integration!r})"
+        case RunBlueprint(name):
+            return f"run_blueprint({name!r})"
+        case End():
+            return "end"
+
+
+def _edges(action: Action) -> Iterable[_Edge]:
+    match action:
+        case GoTo(target):
+            return [(Via.GO_TO, None, target)]
+        case DispatchTask(transitions=transitions):
+            return [(Via.TASK, outcome, target) for outcome, target in transitions.items()]
+        case FanOut(branches, aggregator):
+            return chain([(Via.TASK, "success", aggregator)], *(_edges(branch) for branch in branches))
+        case Wait(target):
+            return [(Via.WAIT, None, target)]
+        case AwaitApproval(transitions=transitions):
+            return [(Via.APPROVAL, outcome, target) for outcome, target in transitions.items()]
+        case RunBlueprint(transitions=transitions):
+            return [(Via.CHILD, outcome, target) for outcome, target in transitions.items()]
+        case End():
+            return ()

@@ -1,0 +1,95 @@
+"""Handlers: the functions of a blueprint, what they ask for, and which of them decides."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from avtomatika.core.plan import EndKind
+from avtomatika.errors import HandlerError
+
+from .conditions import Condition
+from .job_context import JobContext
+
+if TYPE_CHECKING:
+    from .blueprint import Blueprint
+
+#: Whatever a user writes: sync or async, with the parameters that it likes.
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A function that decides in *state*, as long as *guard* holds; None always does.
+
+    *line* is where it begins in its file, decorators included, or None where that is not known.
+    """
+
+    function: Function
+    state: str
+    guard: Condition | None = None
+    is_start: bool = False
+    end: EndKind | None = None
+    queue: str | None = None
+    may_go_to: tuple[str, ...] = ()
+    is_aggregator: bool = False
+    is_retired: bool = False
+
+    @cached_property
+    def parameters(self) -> tuple[inspect.Parameter, ...]:
+        return tuple(inspect.signature(self.function).parameters.values())
+
+    @cached_property
+    def is_async(self) -> bool:
+        is_coroutine = inspect.iscoroutinefunction
+        return is_coroutine(self.function) or is_coroutine(type(self.function).__call__)
+
+    @cached_property
+    def line(self) -> int | None:
+        return line_of(self.function)
+
+    def bind(self, context: JobContext) -> dict[str, object]:
+        """Keyword arguments for the function.
+
+        A parameter that cannot be injected keeps its default; ``**kwargs`` gets the rest of the job's data. Raises
+        HandlerError for one without a default, naming the state and the names that there are.
+        """
+        arguments: dict[str, object] = {}
+        for parameter in self.parameters:
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments = context.data() | arguments
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                self._bind_one(parameter, context, arguments)
+        return arguments
+
+    def _bind_one(self, parameter: inspect.Parameter, context: JobContext, arguments: dict[str, object]) -> None:
+        try:
+            arguments[parameter.name] = context.injected(parameter.name)
+        except KeyError:
+            if parameter.default is parameter.empty:
+                raise HandlerError(
+                    f"state {self.state!r}: the parameter {parameter.name!r} of its handler cannot be injected; "
+                    f"the names there are: {', '.join(context.names)}"
+                ) from None
+
+
+def choose(blueprint: Blueprint, state: str, context: JobContext) -> Handler:
+    """The handler that decides: the first whose guard holds, the one without a guard last.
+
+    Raises HandlerError when there is none.
+    """
+    handlers = blueprint.handlers_of(state)
+    for handler in handlers:
+        if handler.guard is None or handler.guard.holds(context):
+            return handler
+    guards = "; ".join(str(handler.guard) for handler in handlers)
+    raise HandlerError(f"state {state!r}: none of its conditions holds ({guards}), and no handler is without one")
+
+
+def line_of(function: Function) -> int | None:
+    """Where *function* begins in its file, its decorators included."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return getattr(code, "co_firstlineno", None)

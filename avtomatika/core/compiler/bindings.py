@@ -1,0 +1,68 @@
+"""Plan -> bindings: the queue that every event of every state is led to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+
+from avtomatika.core.plan import BUILTIN_OUTCOMES, STATE_EVENTS, Binding, RoutingKey, StatePlan, queue_name
+
+
+def fingerprint(blueprint: str, states: Mapping[str, StatePlan], start: str) -> str:
+    """First 8 hex digits of the hash of all that routing depends on.
+
+    Guards, line numbers, the API's names and the order of definition leave it as it is.
+    """
+    facts = {
+        "blueprint": blueprint,
+        "start": start,
+        "states": {state.name: _facts(state) for state in states.values()},
+    }
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return sha256(canonical.encode()).hexdigest()[:8]
+
+
+def bindings_of(blueprint: str, plan8: str, states: Mapping[str, StatePlan]) -> tuple[Binding, ...]:
+    """All bindings, in the order of the states."""
+
+    def queue_of(state: str) -> str:
+        return queue_name(blueprint, plan8, states[state].queue)
+
+    return tuple(
+        Binding(
+            key=RoutingKey(blueprint, plan8, state.name, outcome),
+            queue=_only({queue_of(target) for target in targets}) or queue_of(state.name),
+            targets=targets,
+        )
+        for state in states.values()
+        for outcome, targets in _outcomes(state)
+    )
+
+
+def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Everything that may happen in *state*, with the states that it may lead to."""
+    if state.is_start:
+        yield "_start", (state.name,)
+    yield from ((event, ()) for event in STATE_EVENTS)
+    if state.dispatches:
+        for outcome in dict.fromkeys((*BUILTIN_OUTCOMES, *state.outcomes)):
+            yield outcome, state.targets_of(outcome)
+
+
+def _only(queues: set[str]) -> str | None:
+    """The queue that all targets live in. Where they live in several, the state's own decides and sends on."""
+    return next(iter(queues)) if len(queues) == 1 else None
+
+
+def _facts(state: StatePlan) -> dict[str, object]:
+    edges = {(edge.outcome or "", edge.target, edge.task_type or "", edge.via) for edge in state.transitions}
+    return {
+        "queue": state.queue,
+        "end": state.end,
+        "dispatches": state.dispatches,
+        "is_aggregator": state.is_aggregator,
+        "children": state.children,
+        "transitions": sorted(edges),
+        "task_types": state.task_types,
+    }

@@ -1,0 +1,144 @@
+"""Blueprint -> Plan, with every check that is possible before a job runs.
+
+Whatever is refused here names the state and the line, and says what to write instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from avtomatika.core.blueprint.handler import Handler
+from avtomatika.core.plan import EndKind, Plan, StatePlan, Via
+from avtomatika.errors import BlueprintError
+
+from .bindings import bindings_of, fingerprint
+from .reachability import check_reachability
+from .transitions import HandlerPaths, paths_of, refusal
+
+if TYPE_CHECKING:
+    from avtomatika.core.blueprint.blueprint import Blueprint
+
+
+def compile_blueprint(blueprint: Blueprint) -> Plan:
+    """The plan of *blueprint*. Raises BlueprintError."""
+    start = _start(blueprint)
+    states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.states}
+    check_reachability(blueprint.name, states, start)
+    _check_aggregators(blueprint, states)
+    plan8 = fingerprint(blueprint.name, states, start)
+    return Plan(
+        blueprint=blueprint.name,
+        plan8=plan8,
+        start=start,
+        states=states,
+        bindings=bindings_of(blueprint.name, plan8, states),
+        api_version=blueprint.api_version,
+        api_endpoint=blueprint.api_endpoint,
+        execution_timeout_seconds=blueprint.execution_timeout_seconds,
+        retry=blueprint.retry,
+        max_transitions=blueprint.max_transitions,
+    )
+
+
+def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) -> None:
+    """An aggregator collects what tasks lead to it; whatever else leads there has nothing to collect."""
+    edges = [(state, edge) for state in states.values() for edge in state.transitions]
+    collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
+    declared = {target for state in states.values() for target in state.may_go_to}
+    for state in states.values():
+        if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
+            message = "is an aggregator, but no dispatch_parallel or dispatch_task leads its 'success' to it"
+            raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
+
+
+def _start(blueprint: Blueprint) -> str:
+    marked = [handler for state in blueprint.states for handler in blueprint.handlers_of(state) if handler.is_start]
+    if not marked:
+        raise BlueprintError(
+            "has no start: mark the handler of one state with @bp.handler(is_start=True)", blueprint=blueprint.name
+        )
+    first = marked[0]
+    for other in marked[1:]:
+        if other.state != first.state:
+            message = f"is a second start: {first.state!r}, line {first.line}, is marked is_start=True already"
+            raise refusal(blueprint, other, message)
+    return first.state
+
+
+def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
+    handlers = blueprint.handlers_of(name)
+    _check_order(blueprint, handlers)
+    ways = [paths_of(blueprint, handler) for handler in handlers]
+    end = _agreed(blueprint, handlers, "is_end")
+    for handler, way in zip(handlers, ways, strict=True):
+        _check_actions(blueprint, handler, way, is_end=end is not None)
+    return StatePlan(
+        name=name,
+        queue=_agreed(blueprint, handlers, "queue"),
+        is_start=is_start,
+        end=EndKind(end) if end is not None else None,
+        transitions=tuple(dict.fromkeys(transition for way in ways for transition in way.transitions)),
+        task_types=tuple(sorted({task_type for way in ways for task_type in way.task_types})),
+        children=tuple(sorted({child for way in ways for child in way.children})),
+        dispatches=any(way.dispatches for way in ways),
+        is_aggregator=any(handler.is_aggregator for handler in handlers),
+        aggregators=_aggregators(blueprint, ways),
+        guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
+        may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
+        is_retired=any(handler.is_retired for handler in handlers),
+        line=handlers[0].line,
+    )
+
+
+def _aggregators(blueprint: Blueprint, ways: list[HandlerPaths]) -> tuple[str, ...]:
+    """Those of the targets that collect branches."""
+    targets = dict.fromkeys(edge.target for way in ways for edge in way.transitions)
+    return tuple(target for target in targets if blueprint.is_aggregator(target))
+
+
+def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
+    """No handler may stand behind one that always decides before it."""
+    first: dict[str | None, Handler] = {}
+    for handler in handlers:
+        guard = None if handler.guard is None else repr(handler.guard)
+        if guard in first:
+            what = "a second handler without a condition" if guard is None else f"a second handler for {handler.guard}"
+            message = f"{what}: the one in line {first[guard].line} always decides first; remove one of them"
+            raise refusal(blueprint, handler, message)
+        first[guard] = handler
+
+
+def _agreed(blueprint: Blueprint, handlers: tuple[Handler, ...], option: str) -> str | None:
+    """What the handlers of one state say about *option*: one word is enough, two words are one too many."""
+    said = [(handler, word) for handler in handlers if (word := _word(handler, option)) is not None]
+    if not said:
+        return None
+    first, agreed = said[0]
+    for handler, word in said[1:]:
+        if word != agreed:
+            message = f"{option} is {word!r} here, but {agreed!r} in line {first.line}; a state has one"
+            raise refusal(blueprint, handler, message)
+    return agreed
+
+
+def _word(handler: Handler, option: str) -> str | None:
+    if option == "queue":
+        return handler.queue
+    return None if handler.end is None else str(handler.end)
+
+
+def _check_actions(blueprint: Blueprint, handler: Handler, ways: HandlerPaths, *, is_end: bool) -> None:
+    """Handlers of ends take no action, all others take one."""
+    if is_end and ways.acts_in_line is not None:
+        message = "is an end, so its handler must not use actions: remove that, or is_end"
+        raise refusal(blueprint, handler, message, ways.acts_in_line)
+    if is_end and handler.may_go_to:
+        raise refusal(blueprint, handler, "is an end, so it cannot have may_go_to")
+    if not is_end and not ways.transitions:
+        message = "has no way out: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
+        raise refusal(blueprint, handler, message)
+    is_one_of_several = handler.guard is not None or len(blueprint.handlers_of(handler.state)) > 1
+    if not is_end and not is_one_of_several and ways.undecided_line is not None:
+        message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
+        raise refusal(blueprint, handler, message, ways.undecided_line)

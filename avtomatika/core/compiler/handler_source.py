@@ -1,0 +1,279 @@
+"""What a handler's source says about its actions: every call on ``actions``, read without running anything."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from avtomatika.core.blueprint.actions import ACTIONS
+from avtomatika.core.blueprint.handler import Handler
+
+from .call_checks import expanded
+from .control_flow import undecided_line
+from .source_checks import Mistake, Mistakes, check_source
+from .static_values import Scope, Values
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEdge:
+    """A transition as written. *outcomes* is None for ``go_to`` and ``wait``; the values are unchecked."""
+
+    outcomes: Values
+    targets: Values
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCall:
+    """One call on ``actions``; *edges* is None where its transitions are computed as a whole, () where it has none.
+
+    *names* are the task types, or the blueprint, that it begins. *may_have_more* where tasks in a list are computed:
+    they may bring transitions of their own.
+    """
+
+    method: str
+    line: int
+    edges: tuple[ActionEdge, ...] | None = ()
+    names: Values = ()
+    may_have_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReading:
+    """*hidden* are (line, reason) of what keeps the source from telling everything; *undecided_line* is where a
+    path ends that takes no action, None if every path may take one.
+    """
+
+    calls: tuple[ActionCall, ...] = ()
+    hidden: tuple[Mistake, ...] = ()
+    mistakes: Mistakes = field(default_factory=Mistakes)
+    undecided_line: int | None = None
+
+
+def read(handler: Handler) -> SourceReading | None:
+    """The actions of *handler*, or None where there is no source to read."""
+    found = _definition(handler)
+    if found is None:
+        return None
+    file, definition = found
+    taken = {parameter.name for parameter in handler.parameters}
+    scope = Scope(handler.function, definition)
+    reader = _Reader(scope, taken & {"actions", "context"})
+    for statement in definition.body:
+        reader.visit(statement)
+    undecided = undecided_line(definition, reader.is_action) if reader.calls and not reader.hidden else None
+    mistakes = check_source(definition, scope, taken, reader.is_actions, file)
+    return SourceReading(tuple(reader.calls), tuple(reader.hidden), mistakes, undecided)
+
+
+def _definition(handler: Handler) -> tuple[ast.Module, _Definition] | None:
+    code = getattr(inspect.unwrap(handler.function), "__code__", None)
+    if code is None:
+        return None
+    try:
+        lines, _ = inspect.findsource(code)
+        tree = _parsed("".join(lines))
+    except (OSError, SyntaxError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, _Definition) and node.name == code.co_name and _first_line(node) == code.co_firstlineno:
+            return tree, node
+    return None
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> ast.Module:
+    """The whole file: line numbers stay the user's, and no handler is cut out of its indentation."""
+    return ast.parse(text)
+
+
+def _first_line(node: _Definition) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+class _Reader(ast.NodeVisitor):
+    """Gathers calls on ``actions``, and every use of it that could hide one."""
+
+    def __init__(self, scope: Scope, watched: set[str]) -> None:
+        self.calls: list[ActionCall] = []
+        self.hidden: list[tuple[int, str]] = []
+        self._scope = scope
+        self._watched = watched
+        self._nested = False
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Attribute) and self.is_actions(node.func.value) and not self._nested:
+            self.calls.append(self._call(node, node.func.attr))
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords)):
+                self.visit(argument)
+        else:
+            self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if isinstance(node.value, ast.Name) and node.value.id == "context" and not self.is_actions(node):
+            return  # context.job_id and the like
+        if self.is_actions(node):
+            self._hide(node)
+        else:
+            self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if node.id in self._watched:
+            self._hide(node)
+
+    def visit_FunctionDef(self, node: _Definition) -> None:
+        self._visit_nested(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_nested(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_nested(node)
+
+    def _visit_nested(self, node: ast.AST) -> None:
+        """A function inside may run never, once or later, and its names are its own."""
+        outside, self._nested = self._nested, True
+        self.generic_visit(node)
+        self._nested = outside
+
+    def is_action(self, node: ast.AST) -> bool:
+        """Whether *node* is a call of an action."""
+        match node:
+            case ast.Call(func=ast.Attribute(value=owner, attr=method)):
+                return method in ACTIONS and self.is_actions(owner)
+            case _:
+                return False
+
+    def is_actions(self, node: ast.expr) -> bool:
+        """Whether *node* is the ``actions`` that the handler is given."""
+        match node:
+            case ast.Name(id="actions"):
+                return "actions" in self._watched
+            case ast.Attribute(value=ast.Name(id="context"), attr="actions"):
+                return "context" in self._watched
+            case _:
+                return False
+
+    def _hide(self, node: ast.expr) -> None:
+        used = "in an inner function" if self._nested else "otherwise than by calling actions.go_to(...) and the like"
+        self.hidden.append((node.lineno, f"{ast.unparse(node)} is used {used}"))
+
+    def _call(self, node: ast.Call, method: str) -> ActionCall:
+        match method:
+            case "go_to":
+                return ActionCall(method, node.lineno, self._edge(self._argument(node, "state", 0)))
+            case "wait":
+                return ActionCall(method, node.lineno, self._edge(self._argument(node, "then")))
+            case "dispatch_parallel":
+                return self._parallel(node)
+            case "await_human_approval":
+                return ActionCall(method, node.lineno, self._edges_of(self._argument(node, "transitions", 2)))
+            case _:
+                name = self._argument(node, "name" if method == "run_blueprint" else "task_type", 0)
+                edges = self._edges_of(self._argument(node, "transitions", 2))
+                return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
+
+    def _argument(self, call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
+        """The expression given for a parameter; one that is computed if it may be among others, None if missing."""
+        keywords = expanded(call, self._scope)
+        for keyword in keywords:
+            if keyword.arg == name:
+                return keyword.value
+        for place, argument in enumerate(call.args):
+            if isinstance(argument, ast.Starred):
+                return argument
+            if place == position:
+                return argument
+        others = (keyword.value for keyword in keywords if keyword.arg is None)
+        return next((ast.copy_location(ast.Starred(value), value) for value in others), None)
+
+    def _edge(self, target: ast.expr | None) -> tuple[ActionEdge, ...]:
+        return () if target is None else (ActionEdge(None, self._values(target), target.lineno),)
+
+    def _edges_of(self, transitions: ast.expr | None) -> tuple[ActionEdge, ...] | None:
+        return () if transitions is None else self._edges(transitions)
+
+    def _parallel(self, node: ast.Call) -> ActionCall:
+        """Its tasks as far as they are written as dicts; what is not, is checked when the handler runs."""
+        aggregator = self._argument(node, "aggregate_into", 1)
+        if aggregator is None:
+            return ActionCall("dispatch_parallel", node.lineno)
+        edges = [ActionEdge(("success",), self._values(aggregator), aggregator.lineno)]
+        names: list[object] = []
+        tasks = self._argument(node, "tasks", 0)
+        dicts = [] if tasks is None else list(_dicts_in(self._scope.choices(tasks)))
+        may_have_more = not dicts
+        for each in dicts:
+            named = _entry(each, "task_type") or _entry(each, "type")
+            names.extend((named is not None and self._values(named)) or (None,))
+            own = self._edges_of(_entry(each, "transitions"))
+            edges.extend(own or ())
+            may_have_more = may_have_more or own is None or None in each.keys
+        known = None if None in names or not names else tuple(names)
+        return ActionCall("dispatch_parallel", node.lineno, tuple(edges), known, may_have_more)
+
+    def _values(self, node: ast.expr) -> Values:
+        return self._scope.values(node)
+
+    def _edges(self, transitions: ast.expr) -> tuple[ActionEdge, ...] | None:
+        """The entries of all dicts that *transitions* can be, or None where one is computed."""
+        edges: list[ActionEdge] = []
+        for choice in self._scope.choices(transitions):
+            found = self._entries(choice)
+            if found is None:
+                return None
+            edges.extend(found)
+        return tuple(edges)
+
+    def _entries(self, node: ast.expr) -> tuple[ActionEdge, ...] | None:
+        if not isinstance(node, ast.Dict):
+            return self._entries_of_constant(node)
+        edges: list[ActionEdge] = []
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key is None:  # {**others}
+                others = self._edges(value)
+                outcomes: Values = ()
+            else:
+                outcomes = self._values(key)
+                others = () if outcomes is None else (ActionEdge(outcomes, self._values(value), value.lineno),)
+            if outcomes is None or others is None:
+                return None
+            edges.extend(others)
+        return tuple(edges)
+
+    def _entries_of_constant(self, node: ast.expr) -> tuple[ActionEdge, ...] | None:
+        values = self._values(node)
+        if values is None:
+            return None
+        return tuple(edge for value in values for edge in _edges_of(value, node.lineno))
+
+
+def _edges_of(value: object, line: int) -> Iterator[ActionEdge]:
+    if not isinstance(value, Mapping):
+        yield ActionEdge((value,), (), line)
+        return
+    for outcome, target in value.items():
+        yield ActionEdge((outcome,), (target,), line)
+
+
+def _dicts_in(choices: Iterable[ast.expr]) -> Iterator[ast.Dict]:
+    """The dicts of the lists that *choices* are, by themselves or for each of something."""
+    for choice in choices:
+        match choice:
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                yield from (item for item in items if isinstance(item, ast.Dict))
+            case ast.ListComp(elt=ast.Dict() as item) | ast.GeneratorExp(elt=ast.Dict() as item):
+                yield item
+            case _:
+                pass
+
+
+def _entry(node: ast.Dict, name: str) -> ast.expr | None:
+    """The value under the key *name*."""
+    pairs = zip(node.keys, node.values, strict=True)
+    return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)

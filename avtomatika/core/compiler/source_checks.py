@@ -1,0 +1,215 @@
+"""Names and values in a handler's source that cannot work: arguments, keys of tasks, attributes, injected names."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from avtomatika.core.blueprint.actions import ACTIONS, Actions
+from avtomatika.core.blueprint.job_context import INJECTED, Client, JobContext
+from avtomatika.core.retry import RetryPolicy
+
+from .call_checks import invalid_branch, invalid_construction, invalid_values, missing, misspelt
+from .spelling import meant
+from .static_values import Scope
+
+#: A line of the file, and what is wrong there.
+Mistake = tuple[int, str]
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef
+
+#: Attributes of injected values whose type is fixed.
+_ATTRIBUTES = {
+    "context": frozenset({*INJECTED, *(name for name in dir(JobContext) if not name.startswith("_"))}),
+    "client": frozenset(inspect.signature(Client).parameters),
+}
+#: Calls that keep a list what it is: a list of the tasks that were written into it.
+_LIST_METHODS = frozenset({"append", "extend", "insert"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """*names* do not exist; *values* are missing or not allowed."""
+
+    names: tuple[Mistake, ...] = ()
+    values: tuple[Mistake, ...] = ()
+
+
+def check_source(
+    definition: _Definition,
+    scope: Scope,
+    parameters: Iterable[str],
+    is_actions: Callable[[ast.expr], bool],
+    file: ast.AST,
+) -> Mistakes:
+    """The mistakes in *definition*, a function of *file* that is called with *parameters*."""
+    checker = _Checker(scope, definition, frozenset(parameters), is_actions)
+    for statement in definition.body:
+        checker.visit(statement)
+    names = [*_misspelt_parameters(definition, checker, file), *checker.names]
+    return Mistakes(tuple(names), tuple(checker.values))
+
+
+class _Checker(ast.NodeVisitor):
+    def __init__(
+        self, scope: Scope, definition: _Definition, parameters: frozenset[str], is_actions: Callable[[ast.expr], bool]
+    ) -> None:
+        self.names: list[Mistake] = []
+        self.values: list[Mistake] = []
+        self.parameters = parameters
+        self._scope = scope
+        self._is_actions = is_actions
+        self.uses = _Uses.of(definition)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        match node.func:
+            case ast.Attribute(value=owner, attr=method) if self._is_actions(owner) and method in ACTIONS:
+                self._check_action(node, method)
+            case _ if self._scope.values(node.func) == (RetryPolicy,):
+                self._note(self.names, node, invalid_construction(node, RetryPolicy, self._scope))
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        match node.value:
+            case ast.Name(id=name) if name in _ATTRIBUTES and name in self.parameters - self.uses.changed:
+                known = _ATTRIBUTES[name]
+                if node.attr not in known and not node.attr.startswith("_"):
+                    near = get_close_matches(node.attr, known, n=1)
+                    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+                    self._note(self.names, node, f"{name} has no {node.attr!r}; {hint}")
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        """The names of an inner function are its own."""
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        """See :meth:`visit_FunctionDef`."""
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        """See :meth:`visit_FunctionDef`."""
+
+    def _check_action(self, node: ast.Call, method: str) -> None:
+        self._note(self.names, node, misspelt(node, getattr(Actions, method), method, self._scope))
+        self._note(self.values, node, missing(node, method, self._scope))
+        self._note(self.values, node, invalid_values(node, method, self._scope))
+        if method == "dispatch_parallel":
+            self._check_branches(node)
+
+    def _check_branches(self, node: ast.Call) -> None:
+        arguments = dict(zip(("tasks", "aggregate_into"), node.args, strict=False))
+        arguments |= {str(keyword.arg): keyword.value for keyword in node.keywords}
+        aggregators = self._values(arguments.get("aggregate_into"))
+        for branch in self._dicts(arguments.get("tasks")):
+            self._note(self.names, branch, invalid_branch(branch))
+            for target in self._successes(branch):
+                elsewhere = set(self._values(target)) - set(aggregators)
+                if aggregators and elsewhere:
+                    message = (
+                        f"'success' of a task of dispatch_parallel leads to {elsewhere.pop()!r}, "
+                        f"but always to the aggregator {aggregators[0]!r}: leave it out"
+                    )
+                    self._note(self.values, target, message)
+
+    def _dicts(self, node: ast.expr | None, seen: frozenset[str] = frozenset()) -> Iterator[ast.Dict]:
+        """The dicts that *node*, tasks or one task, is made of as far as they are written in this function."""
+        match node:
+            case ast.Dict():
+                yield node
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                for item in items:
+                    yield from self._dicts(item, seen)
+            case ast.ListComp(elt=item) | ast.GeneratorExp(elt=item) | ast.Starred(value=item):
+                yield from self._dicts(item, seen)
+            case ast.BinOp(left=left, op=ast.Add() | ast.BitOr(), right=right) | ast.IfExp(body=left, orelse=right):
+                yield from self._dicts(left, seen)
+                yield from self._dicts(right, seen)
+            case ast.Call(func=ast.Name(id="list" | "tuple"), args=[items], keywords=[]):
+                yield from self._dicts(items, seen)
+            case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
+                names = [None if each.arg is None else ast.Constant(each.arg) for each in keywords]
+                yield ast.copy_location(ast.Dict([*names], [each.value for each in keywords]), node)
+            case ast.Name(id=name) if name not in seen:
+                for value in self.uses.written.get(name, ()):
+                    yield from self._dicts(value, seen | {name})
+
+    def _successes(self, branch: ast.Dict) -> Iterator[ast.expr]:
+        """What the transitions of *branch* say of ``success``."""
+        for key, value in zip(branch.keys, branch.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value == "transitions" and isinstance(value, ast.Dict):
+                pairs = zip(value.keys, value.values, strict=True)
+                yield from (
+                    target for word, target in pairs if isinstance(word, ast.Constant) and word.value == "success"
+                )
+
+    def _values(self, node: ast.expr | None) -> tuple[object, ...]:
+        """What *node* can be; nothing if that is computed."""
+        return (node is not None and self._scope.values(node)) or ()
+
+    @staticmethod
+    def _note(mistakes: list[Mistake], node: ast.expr, message: str | None) -> None:
+        if message is not None:
+            mistakes.append((node.lineno, message))
+
+
+@dataclass(frozen=True, slots=True)
+class _Uses:
+    """Names that get a new value (*changed*); and those that stand for what is *written* into them and nothing else."""
+
+    changed: frozenset[str]
+    written: dict[str, list[ast.expr]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, definition: _Definition) -> _Uses:
+        written: dict[str, list[ast.expr]] = {}
+        plain: set[ast.expr] = set()
+        for node in ast.walk(definition):
+            match node:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name) as target], value=ast.expr() as value)
+                    | ast.AnnAssign(target=ast.Name(id=name) as target, value=ast.expr() as value)
+                    | ast.AugAssign(target=ast.Name(id=name) as target, op=ast.Add() | ast.BitOr(), value=value)
+                ):
+                    written.setdefault(name, []).append(value)
+                    plain.add(target)
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=name) as target, attr=method), args=[*_, value]) if (
+                    method in _LIST_METHODS
+                ):
+                    written.setdefault(name, []).append(value)
+                    plain.add(target)
+                case ast.Call(func=ast.Attribute(attr="dispatch_parallel")):
+                    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                    plain.update(each for each in given if isinstance(each, ast.Name))
+                    plain.update(item for each in given if isinstance(each, ast.List) for item in each.elts)
+                case ast.Call(func=ast.Name(id="len"), args=[ast.Name() as target]):
+                    plain.add(target)
+                case ast.If(test=ast.Name() as target) | ast.If(test=ast.UnaryOp(operand=ast.Name() as target)):
+                    plain.add(target)
+        names = [node for node in ast.walk(definition) if isinstance(node, ast.Name)]
+        plain.update(value for values in written.values() for value in values if isinstance(value, ast.Name))
+        otherwise = {node.id for node in names if node not in plain}
+        changed = frozenset(node.id for node in names if isinstance(node.ctx, ast.Store | ast.Del))
+        return cls(changed, {name: values for name, values in written.items() if name not in otherwise})
+
+
+def _misspelt_parameters(definition: _Definition, checker: _Checker, file: ast.AST) -> Iterator[Mistake]:
+    """Parameters that are almost the name of something injected, unless the file has data of that name."""
+    arguments = (*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs)
+    called = {
+        node.func.value.id
+        for node in ast.walk(definition)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ACTIONS
+        and isinstance(node.func.value, ast.Name)
+    }
+    texts: set[Any] = {node.value for node in ast.walk(file) if isinstance(node, ast.Constant)}
+    for argument in arguments:
+        name = argument.arg
+        if name in INJECTED or name not in checker.parameters or name in checker.uses.changed:
+            continue
+        wanted = "actions" if name in called and "actions" not in checker.parameters else meant(name, INJECTED)
+        if wanted is not None and wanted not in checker.parameters and name not in texts:
+            yield argument.lineno, f"its parameter {name!r} is not injected; did you mean {wanted!r}?"

@@ -1,0 +1,222 @@
+"""Where a handler leads: its transitions and task types as its source tells them, or as ``may_go_to`` declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from itertools import product
+from typing import TYPE_CHECKING
+
+from avtomatika.core.blueprint.actions import ACTIONS
+from avtomatika.core.blueprint.handler import Handler
+from avtomatika.core.names import is_user_name
+from avtomatika.core.plan import CHILD_OUTCOMES, Transition, Via
+from avtomatika.errors import BlueprintError
+
+from .handler_source import ActionCall, ActionEdge, SourceReading, read
+from .source_checks import Mistake
+
+if TYPE_CHECKING:
+    from avtomatika.core.blueprint.blueprint import Blueprint
+
+#: What an action that cannot do without it is missing.
+_NEEDS = {
+    "go_to": "go_to needs the name of a state",
+    "wait": "wait needs the state that follows: then=...",
+    "dispatch_parallel": "dispatch_parallel needs the state that collects the results: aggregate_into=...",
+    "dispatch_task": (
+        'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
+    ),
+    "await_human_approval": (
+        "await_human_approval without transitions: say what follows each decision, as in "
+        'transitions={"approved": "next", "rejected": "failed"}'
+    ),
+    "run_blueprint": (
+        'run_blueprint without transitions: say what follows its end, as in transitions={"success": "next"}'
+    ),
+}
+_NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerPaths:
+    """All that one handler can decide. ``acts_in_line`` is the line of its first action, None where it takes none;
+    ``undecided_line`` that in which a path ends without one, None if every path may take one.
+    """
+
+    transitions: tuple[Transition, ...] = ()
+    task_types: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
+    dispatches: bool = False
+    acts_in_line: int | None = None
+    undecided_line: int | None = None
+
+
+def paths_of(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
+    """Raises BlueprintError for whatever in the handler's actions cannot work, or cannot be known."""
+    for parameter in handler.parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            message = (
+                f"its parameter {parameter.name!r} is positional only, but handlers are called by name: remove '/'"
+            )
+            raise refusal(blueprint, handler, message)
+    for target in handler.may_go_to:
+        _check_target(blueprint, handler, target, handler.line)
+    reading = read(handler)
+    if reading is None:
+        return _without_source(blueprint, handler)
+    return _by_source(blueprint, handler, reading)
+
+
+def refusal(blueprint: Blueprint, handler: Handler, message: str, line: int | None = None) -> BlueprintError:
+    """A BlueprintError that points to *handler*, or to *line* in it."""
+    return BlueprintError(message, blueprint=blueprint.name, state=handler.state, line=line or handler.line)
+
+
+def _without_source(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
+    """Without source there is nothing but ``may_go_to``."""
+    acts = any(parameter.name in ("actions", "context") for parameter in handler.parameters)
+    if not acts:
+        return HandlerPaths()
+    if handler.end is None and not handler.may_go_to:
+        raise refusal(blueprint, handler, f"its handler has no source that could be read: {_advice(handler)}")
+    return HandlerPaths(_declared_ways(handler), dispatches=handler.end is None)
+
+
+def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -> HandlerPaths:
+    if reading.hidden and not handler.may_go_to:
+        line, reason = reading.hidden[0]
+        raise refusal(blueprint, handler, f"{reason}, so its transitions cannot be read: {_advice(handler)}", line)
+    _refuse_first(blueprint, handler, reading.mistakes.names)
+    transitions: list[Transition] = []
+    names: dict[Via, list[str]] = {via: [] for via in Via}
+    for call in reading.calls:
+        if (problem := _problem(handler, call)) is not None:
+            raise refusal(blueprint, handler, problem, call.line)
+        _check_collected(blueprint, handler, call)
+        via, begun = ACTIONS[call.method], _names(blueprint, handler, call)
+        names[via].extend(filter(None, begun))
+        for edge in call.edges or ():
+            for plain in _transitions(blueprint, handler, edge, begun if via is Via.TASK else (None,)):
+                transitions.append(replace(plain, via=via))
+    _refuse_first(blueprint, handler, reading.mistakes.values)
+    is_open = any(call.edges is None or call.may_have_more for call in reading.calls)
+    if reading.hidden or is_open or not transitions:
+        transitions.extend(_declared_ways(handler))
+    lines = [call.line for call in reading.calls] + [line for line, _ in reading.hidden]
+    return HandlerPaths(
+        transitions=tuple(dict.fromkeys(transitions)),
+        task_types=tuple(dict.fromkeys(names[Via.TASK])),
+        children=tuple(dict.fromkeys(names[Via.CHILD])),
+        dispatches=bool(reading.hidden) or any(ACTIONS[call.method] is Via.TASK for call in reading.calls),
+        acts_in_line=min(lines, default=None),
+        undecided_line=reading.undecided_line,
+    )
+
+
+def _refuse_first(blueprint: Blueprint, handler: Handler, mistakes: Sequence[Mistake]) -> None:
+    if mistakes:
+        line, message = mistakes[0]
+        raise refusal(blueprint, handler, message, line)
+
+
+def _problem(handler: Handler, call: ActionCall) -> str | None:
+    """What is wrong with a call as a whole."""
+    if call.method not in ACTIONS:
+        return f"actions has no {call.method!r}; there are {', '.join(ACTIONS)}"
+    if call.edges is None:
+        return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
+    if not call.edges:
+        return _NEEDS[call.method]
+    if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not _leads_on(call.edges):
+        return f"{call.method} has no transition for 'success': say which state follows when it is done"
+    if call.method == "run_blueprint":
+        return _unknown_end(call.edges)
+    return None
+
+
+def _unknown_end(edges: Iterable[ActionEdge]) -> str | None:
+    """What is wrong with transitions of ``run_blueprint``: jobs of other blueprints have no outcomes of their own."""
+    for outcome in (outcome for edge in edges for outcome in edge.outcomes or ()):
+        if outcome not in CHILD_OUTCOMES and is_user_name(outcome):
+            return f"run_blueprint never ends in {outcome!r}; there are {', '.join(CHILD_OUTCOMES)}"
+    return None
+
+
+def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -> None:
+    """What several tasks are to come together in must be made for it."""
+    if call.method != "dispatch_parallel" or not call.edges:
+        return
+    collector = call.edges[0]
+    for target in collector.targets or ():
+        name = _check_target(blueprint, handler, target, collector.line)
+        if not blueprint.is_aggregator(name):
+            message = (
+                f"dispatch_parallel leads to {name!r}, which collects nothing: mark its handler with @bp.aggregator"
+            )
+            raise refusal(blueprint, handler, message, collector.line)
+
+
+def _leads_on(edges: Iterable[ActionEdge]) -> bool:
+    return any("success" in (edge.outcomes or ()) for edge in edges)
+
+
+def _names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
+    """The task types, or the blueprint, of *call*; None stands for one that is computed, and where there is none."""
+    what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
+    if call.names is None or call.method not in what:
+        return (None,)
+    if not call.names:
+        raise refusal(blueprint, handler, f"{call.method} needs a {what[call.method]}", call.line)
+    for name in call.names:
+        if not is_user_name(name):
+            message = f"the {what[call.method]} {name!r} must be a name: {_NAME_RULE}"
+            raise refusal(blueprint, handler, message, call.line)
+    return tuple(str(name) for name in call.names)
+
+
+def _transitions(
+    blueprint: Blueprint, handler: Handler, edge: ActionEdge, task_types: Iterable[str | None]
+) -> Iterator[Transition]:
+    outcomes = (None,) if edge.outcomes is None else tuple(_outcomes(blueprint, handler, edge))
+    if edge.targets is None and not handler.may_go_to:
+        raise refusal(blueprint, handler, f"the target is computed at run time: {_advice(handler)}", edge.line)
+    for target in handler.may_go_to if edge.targets is None else edge.targets:
+        name = _check_target(blueprint, handler, target, edge.line)
+        for outcome, task_type in product(outcomes, task_types):
+            yield Transition(name, outcome, task_type, guard=_guard(handler))
+
+
+def _outcomes(blueprint: Blueprint, handler: Handler, edge: ActionEdge) -> Iterator[str]:
+    if edge.targets == ():
+        raise refusal(blueprint, handler, "transitions must be a dict of outcomes and states", edge.line)
+    for outcome in edge.outcomes or ():
+        if not is_user_name(outcome):
+            raise refusal(blueprint, handler, f"the outcome {outcome!r} must be a name: {_NAME_RULE}", edge.line)
+        yield str(outcome)
+
+
+def _check_target(blueprint: Blueprint, handler: Handler, target: object, line: int | None) -> str:
+    if not isinstance(target, str):
+        shown = getattr(target, "__qualname__", repr(target))
+        raise refusal(blueprint, handler, f"a transition leads to {shown}; name the state as text", line)
+    if target in blueprint.states:
+        return str(target)
+    near = get_close_matches(target, blueprint.states, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(blueprint.states)}"
+    raise refusal(blueprint, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
+
+
+def _declared_ways(handler: Handler) -> tuple[Transition, ...]:
+    return tuple(Transition(target, guard=_guard(handler)) for target in handler.may_go_to)
+
+
+def _guard(handler: Handler) -> str | None:
+    return None if handler.guard is None else str(handler.guard)
+
+
+def _advice(handler: Handler) -> str:
+    return (
+        f'write @bp.handler("{handler.state}", ..., may_go_to=["...", "..."]) with all the states that it can lead to'
+    )

@@ -1,0 +1,133 @@
+"""The path of one job, laid over the graph of its blueprint: where it was and how often, for how long, where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from avtomatika.core.job import Job, JobStatus, RecordedEntry
+from avtomatika.core.plan import Plan, StatePlan
+
+from .dot import Added, DrawnEdge, edges_of
+from .style import PALE, span
+from .visits import Visit, visits
+
+_PRESENT = {"fillcolor": "#fde68a", "penwidth": "3"}
+_TROUBLED = {"fillcolor": "#fecaca", "penwidth": "3"}
+_ENTERED = {"penwidth": "2.5"}
+_NOT_ENTERED = {"fillcolor": "white", "color": PALE, "fontcolor": PALE}
+_NOT_TAKEN = {"color": PALE, "fontcolor": PALE}
+
+
+@dataclass(frozen=True)
+class JobPath:
+    """The *stays* of *job* in its states, in order; *now_ms* says how long the present one lasts already."""
+
+    job: Job
+    stays: tuple[Visit, ...]
+    now_ms: int | None = None
+    #: (source, target, outcome) of every edge that the job went along, as the plan calls it, and the stay before.
+    taken: tuple[tuple[tuple[str, str, str | None], Visit], ...] = field(default=())
+
+    @classmethod
+    def of(cls, plan: Plan, job: Job, entries: Iterable[RecordedEntry], *, now_ms: int | None = None) -> JobPath:
+        """The path of *job* by its whole history, oldest entry first."""
+        stays = tuple(visits(entries))
+        named = EdgeNames(plan)
+        taken = tuple((edge, stay) for stay in stays if (edge := named.of(stay)) is not None)
+        return cls(job, stays, now_ms, taken)
+
+    @property
+    def present(self) -> str | None:
+        """The state that the job is in, on its way to, or ended in."""
+        return self.job.current_state
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The states that it entered and, where it is not the last of them, the present one."""
+        entered = tuple(stay.state for stay in self.stays)
+        if self.present is None or entered[-1:] == (self.present,):
+            return entered
+        return (*entered, self.present)
+
+    @property
+    def title(self) -> Sequence[str]:
+        began, ended = self.job.created_ms, self.job.updated_ms if self.job.status.is_final else self.now_ms
+        lasted = f", {span(ended - began)}" if began and ended else ""
+        return (self.job.id, f"{self.job.status}{lasted}")
+
+    def spent_ms(self, state: str) -> int | None:
+        """How long the job was in *state*, all stays together; None where it never was, or nobody can tell."""
+        if not (stays := self._by_state.get(state)):
+            return None
+        ends = [self.now_ms if stay.left_ms is None else stay.left_ms for stay in stays]
+        return sum(max(end - stay.entered_ms, 0) for stay, end in zip(stays, ends, strict=True) if end is not None)
+
+    def branches(self, state: str) -> tuple[int, int] | None:
+        """How many branches of the fan-out that *state* began have ended, and how many there are; None without."""
+        fan_out = self.job.fan_out
+        if fan_out is None or fan_out.state != state or not (stays := self._by_state.get(state)):
+            return None
+        return stays[-1].branches, fan_out.size
+
+    # ------------------------------------------------------------ overlay
+
+    def state(self, state: StatePlan) -> Added:
+        if state.name != self.present and state.name not in self._by_state:
+            return Added(style=_NOT_ENTERED)
+        return Added(tuple(self._lines(state)), self._style(state))
+
+    def edge(self, edge: DrawnEdge) -> Added:
+        name = (edge.source, edge.target, edge.outcome)
+        times = [stay.duration_ms or 0 for taken, stay in self.taken if taken == name]
+        if not times:
+            return Added(style=_NOT_TAKEN)
+        if len(self._by_state[edge.source]) == 1:  # the state itself tells how long that was
+            return Added(style=_ENTERED)
+        return Added((f"{len(times)} times, {span(sum(times))}" if len(times) > 1 else span(times[0]),), _ENTERED)
+
+    def _lines(self, state: StatePlan) -> Iterable[str]:
+        stays = self._by_state.get(state.name, [])
+        if (branches := self.branches(state.name)) is not None:
+            yield f"{branches[0]} of {branches[1]} branches"
+        if spent := self.spent_ms(state.name):
+            failures = sum(stay.failures for stay in stays)
+            times = f"{len(stays)} times, " if len(stays) > 1 else ""
+            failed = f", {failures} failed" if failures else ""
+            yield f"{times}{span(spent)}{failed}"
+
+    def _style(self, state: StatePlan) -> dict[str, str]:
+        if state.name != self.present:
+            return _ENTERED
+        if self.job.status is JobStatus.QUARANTINED:
+            return _TROUBLED
+        return _ENTERED if self.job.status.is_final and state.end is not None else _PRESENT
+
+    @cached_property
+    def _by_state(self) -> dict[str, list[Visit]]:
+        found: dict[str, list[Visit]] = {}
+        for stay in self.stays:
+            found.setdefault(stay.state, []).append(stay)
+        return found
+
+
+class EdgeNames:
+    """What the edges of a plan are called, for jobs that went along them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._outcomes: dict[tuple[str, str], list[str | None]] = {}
+        for edge in edges_of(plan):
+            self._outcomes.setdefault((edge.source, edge.target), []).append(edge.outcome)
+
+    def of(self, stay: Visit) -> tuple[str, str, str | None] | None:
+        """(source, target, outcome) of the edge by which *stay* was left; None where there is none, or it lasts.
+
+        A word without a transition of its own went the way of another: a time-out that of ``failure``, say.
+        """
+        if stay.target is None or not (outcomes := self._outcomes.get((stay.state, stay.target))):
+            return None
+        outcome = stay.outcome if stay.outcome in outcomes else outcomes[0]
+        if stay.outcome not in outcomes and "failure" in outcomes:
+            outcome = "failure"
+        return stay.state, stay.target, outcome

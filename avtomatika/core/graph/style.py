@@ -1,0 +1,135 @@
+"""How a graph looks: the colours and shapes of states and edges, and text that is text wherever it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from avtomatika.core.plan import EndKind, StatePlan, Via
+
+#: Longer lines are cut.
+_LINE_LENGTH = 48
+
+INK, PALE = "#334155", "#a8b3c4"
+_GREEN, _RED, _AMBER, _BLUE = "#15803d", "#b91c1c", "#b45309", "#1d4ed8"
+_VIOLET, _TEAL = "#7e22ce", "#0f766e"
+_FONT = "Helvetica"
+
+GRAPH = {
+    "rankdir": "LR",
+    "bgcolor": "white",
+    "pad": "0.3",
+    "nodesep": "0.4",
+    "ranksep": "0.7",
+    "fontname": _FONT,
+    "fontsize": "16",
+    "fontcolor": INK,
+    "labelloc": "t",
+    "labeljust": "l",
+}
+NODE = {
+    "shape": "box",
+    "style": "rounded,filled",
+    "fillcolor": "#f1f5f9",
+    "color": INK,
+    "fontcolor": "#0f172a",
+    "fontname": _FONT,
+    "fontsize": "12",
+    "margin": "0.18,0.1",
+}
+EDGE = {"color": INK, "fontcolor": INK, "fontname": _FONT, "fontsize": "10", "arrowsize": "0.7"}
+#: Where jobs come from.
+ORIGIN = {"label": "", "shape": "circle", "style": "filled", "width": "0.18", "fillcolor": INK, "color": INK}
+
+#: A state shows what it has done, the first of these that it does: one that only decides stays plain.
+_DOING: Mapping[Via, Mapping[str, str]] = {
+    Via.TASK: {"fillcolor": "#dbeafe", "color": _BLUE},
+    Via.CHILD: {"fillcolor": "#f3e8ff", "color": _VIOLET},
+    Via.APPROVAL: {"fillcolor": "#fef3c7", "color": _AMBER},
+    Via.WAIT: {"fillcolor": "#ccfbf1", "color": _TEAL},
+}
+_ENDS: Mapping[EndKind, Mapping[str, str]] = {
+    EndKind.FINISHED: {"fillcolor": "#dcfce7", "color": _GREEN, "peripheries": "2"},
+    EndKind.FAILED: {"fillcolor": "#fee2e2", "color": _RED, "peripheries": "2"},
+}
+#: Where several branches come together.
+_COLLECTING = {"shape": "hexagon", "style": "filled", "margin": "0.04,0.06"}
+#: Along an edge that several branches come by.
+_COLLECTED = {"arrowhead": "normalnormal"}
+
+#: Colours of outcomes; those of users get that of their kind.
+_OUTCOMES = {
+    "success": _GREEN,
+    "approved": _GREEN,
+    "failure": _RED,
+    "rejected": _RED,
+    "timeout": _AMBER,
+    "cancelled": _AMBER,
+}
+_KINDS: Mapping[Via, str] = {
+    Via.GO_TO: INK,
+    Via.TASK: _BLUE,
+    Via.WAIT: _TEAL,
+    Via.APPROVAL: _AMBER,
+    Via.CHILD: _VIOLET,
+}
+#: What no worker does takes its time in another way.
+_LINES: Mapping[Via, Mapping[str, str]] = {Via.WAIT: {"style": "dashed"}, Via.APPROVAL: {"style": "dashed"}}
+
+
+def state_look(state: StatePlan) -> dict[str, str]:
+    """Attributes of the node of *state*."""
+    look: dict[str, str] = dict(_ENDS[state.end]) if state.end is not None else {}
+    vias = vias_of(state)
+    look |= next((doing for via, doing in _DOING.items() if via in vias), {})
+    return look | _COLLECTING if state.is_aggregator else look
+
+
+def edge_look(via: Via, outcome: str | None, *, is_collected: bool) -> dict[str, str]:
+    """Attributes of an edge."""
+    colour = _OUTCOMES.get(outcome or "", _KINDS[via])
+    look = {"color": colour, "fontcolor": colour, **_LINES.get(via, {})}
+    return look | _COLLECTED if is_collected else look
+
+
+def vias_of(state: StatePlan) -> frozenset[Via]:
+    """Everything that *state* may do."""
+    found = {edge.via for edge in state.transitions}
+    return frozenset(found | {Via.TASK}) if state.dispatches else frozenset(found)
+
+
+def label(lines: Iterable[str], *, ending: Literal["n", "l"] = "n") -> str:
+    """*lines* as DOT shows them: without escapes, entities and breaks of their own, each cut to a length.
+
+    They are centred, or begin at the left with the *ending* ``l``.
+    """
+    shown = [_escaped(_cut(line)) for line in lines]
+    return r"\n".join(shown) if ending == "n" else "".join(rf"{line}\l" for line in shown)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LINE_LENGTH else text[: _LINE_LENGTH - 3] + "..."
+
+
+def _escaped(text: str) -> str:
+    one_line = "".join(character if character.isprintable() else " " for character in text)
+    return one_line.replace("&", "&amp;").replace("\\", "\\\\")
+
+
+def span(milliseconds: float) -> str:
+    """A time as people say it, in two digits or so.
+
+    >>> [span(ms) for ms in (0, 84, 2_340, 41_500, 150_000, 7_300_000, 400_000_000)]
+    ['0 ms', '84 ms', '2.3 s', '42 s', '2 min 30 s', '2 h 1 min', '4 d 15 h']
+    """
+    seconds = milliseconds / 1000
+    if seconds < 1:
+        return f"{milliseconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    for unit, length, smaller, share in (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= length:
+            rest = whole % length // share
+            return f"{whole // length} {unit} {rest} {smaller}" if rest else f"{whole // length} {unit}"
+    return f"{whole} s"

@@ -1,0 +1,188 @@
+"""How jobs of a blueprint fare, laid over its graph: how many are where, how long its edges take, when jobs will end.
+
+Reckoned from the histories of jobs that are over; pure, so that whoever reads them chooses how many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+
+from avtomatika.core.job import JobStatus, RecordedEntry
+from avtomatika.core.plan import Plan, StatePlan
+
+from .dot import Added, DrawnEdge
+from .job_path import EdgeNames
+from .style import PALE, span
+from .visits import Visit, visits
+
+#: (source, target, outcome)
+EdgeName = tuple[str, str, str | None]
+
+_BUSY = {"penwidth": "2.5"}
+#: The line of an edge that all jobs take; others are thinner by their share.
+_WIDEST = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeFigures:
+    """How often an edge was taken, and which part of all that left its state took it; from coming to the state to going
+    half of them took at most *p50_ms*, 95 % *p95_ms*; *failure_share* of the attempts on the way failed."""
+
+    count: int
+    share: float
+    p50_ms: int
+    p95_ms: int
+    failure_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Messages of a queue that nobody has taken, and those that somebody has in hand."""
+
+    waiting: int = 0
+    in_hand: int = 0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Figures of *plan* over *sampled* jobs that are over.
+
+    *jobs* counts those that are not, by state, newest first where there are more than are looked at; *depths* are of
+    step queues by their names, and of task queues by task type. *left_ms* has, by state, how long jobs that finished
+    still took from there on, sorted.
+    """
+
+    plan: Plan
+    sampled: int
+    edges: Mapping[EdgeName, EdgeFigures]
+    left_ms: Mapping[str, Sequence[int]]
+    jobs: Mapping[str, int] = field(default_factory=dict)
+    depths: Mapping[str, Depth] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        histories: Iterable[Sequence[RecordedEntry]],
+        *,
+        jobs: Mapping[str, int] | None = None,
+        depths: Mapping[str, Depth] | None = None,
+    ) -> Traffic:
+        """Of whole *histories* of jobs that are over."""
+        taken: dict[EdgeName, list[Visit]] = {}
+        left_ms: dict[str, list[int]] = {}
+        names, sampled = EdgeNames(plan), 0
+        for history in histories:
+            sampled += 1
+            stays = visits(history)
+            for stay in stays:
+                if (name := names.of(stay)) is not None:
+                    taken.setdefault(name, []).append(stay)
+            if history and history[-1].entry.event_type == "job_finished":
+                for stay in stays:
+                    left_ms.setdefault(stay.state, []).append(history[-1].timestamp_ms - stay.entered_ms)
+        return cls(
+            plan,
+            sampled,
+            _figures(taken),
+            {state: sorted(times) for state, times in left_ms.items()},
+            jobs or {},
+            depths or {},
+        )
+
+    def left_for(self, state: str, waited_ms: int) -> int | None:
+        """How long a job that has been in *state* for *waited_ms* will still take: as half of those took that had been
+        there as long; None where none had."""
+        longer = [each for each in self.left_ms.get(state, ()) if each > waited_ms]
+        return percentile(longer, 0.5) - waited_ms if longer else None
+
+    # ------------------------------------------------------------ overlay
+
+    @property
+    def title(self) -> Sequence[str]:
+        return (f"{sum(self.jobs.values())} jobs, figures of the last {self.sampled} that are over",)
+
+    def state(self, state: StatePlan) -> Added:
+        jobs = self.jobs.get(state.name, 0)
+        return Added(tuple(self._lines(state, jobs)), _BUSY if jobs else {})
+
+    def edge(self, edge: DrawnEdge) -> Added:
+        figures = self.edges.get((edge.source, edge.target, edge.outcome))
+        if figures is None:
+            return Added(style={"color": PALE, "fontcolor": PALE} if self.sampled else {})
+        lines = [f"{figures.share:.0%} of {self._left(edge.source)}"] if figures.share < 1 else []
+        if figures.p95_ms:
+            lines.append(f"p50 {span(figures.p50_ms)}, p95 {span(figures.p95_ms)}")
+        if figures.failure_share:
+            lines.append(f"{figures.failure_share:.0%} of attempts fail")
+        return Added(lines, {"penwidth": f"{max(_WIDEST * figures.share, 1):.1f}"})
+
+    def _lines(self, state: StatePlan, jobs: int) -> Iterable[str]:
+        if jobs:
+            yield "1 job" if jobs == 1 else f"{jobs} jobs"
+        for task_type in state.task_types:
+            depth = self.depths.get(task_type, Depth())
+            if depth.waiting or depth.in_hand:
+                yield f"{task_type}: {depth.waiting} waiting, {depth.in_hand} in hand"
+
+    def _left(self, state: str) -> int:
+        """How many of the sample have left *state*."""
+        return sum(figures.count for (source, _, _), figures in self.edges.items() if source == state)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that is not over: where it is, and since when (ms; its last step)."""
+
+    job_id: str
+    status: str
+    state: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTraffic:
+    """*running* are the newest jobs of those *count* that are not over; times are the server's, now is *now_ms*."""
+
+    traffic: Traffic
+    running: Sequence[Running]
+    count: int
+    now_ms: int
+
+    def expected_end_ms(self, job: Running) -> int | None:
+        """When *job* will probably be over; None where there is nothing to reckon with, or it rests."""
+        if job.status == JobStatus.QUARANTINED:
+            return None
+        left_ms = self.traffic.left_for(job.state, max(self.now_ms - job.since_ms, 0))
+        return None if left_ms is None else self.now_ms + left_ms
+
+
+def percentile(values: Sequence[int], share: float) -> int:
+    """The smallest of *values*, which are sorted and not empty, that *share* of them do not exceed.
+
+    >>> percentile([10, 20, 30, 40], 0.5), percentile([10, 20, 30, 40], 0.95)
+    (20, 40)
+    """
+    return values[max(ceil(share * len(values)) - 1, 0)]
+
+
+def _figures(taken: Mapping[EdgeName, Sequence[Visit]]) -> dict[EdgeName, EdgeFigures]:
+    left = Counter({state: 0 for state, _, _ in taken})
+    for (state, _, _), stays in taken.items():
+        left[state] += len(stays)
+    found = {}
+    for name, stays in taken.items():
+        times = sorted(stay.duration_ms or 0 for stay in stays)
+        attempts = sum(stay.attempts for stay in stays)
+        failures = sum(stay.failures for stay in stays)
+        found[name] = EdgeFigures(
+            count=len(stays),
+            share=len(stays) / left[name[0]],
+            p50_ms=percentile(times, 0.5),
+            p95_ms=percentile(times, 0.95),
+            failure_share=failures / attempts if attempts else 0.0,
+        )
+    return found

@@ -1,0 +1,82 @@
+"""Fan-out and fan-in: several tasks at once, and one state that collects what came of them.
+
+The tasks of a fan-out are no part of the job: each is kept by itself, so that a job of ten thousand branches is not
+written anew whenever one of them ends. A branch that succeeds does not even load its job: whoever stores what came of
+it counts down, and who reaches nothing sends ``Joined``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avtomatika.core.blueprint.action_types import FanOut
+from avtomatika.core.events import Joined, NextBranches
+from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.plan import Plan
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.step import SendEvent, Step
+
+from .moves import go_on, ignore
+from .placement import send
+from .tasks import dispatched, new_task
+from .timers import dispatch_timer
+
+#: How many tasks one commit sends; what is more follows in further ones.
+CHUNK = 1000
+
+
+def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, here: str | None) -> Step:
+    """Store all branches and send the first of them; without any, go on to the aggregator at once."""
+    step = job.steps + 1
+    state = str(job.current_state)
+    branches = Branches(step, state, action.aggregator, size=len(action.branches), sent=0)
+    job = job.evolve(steps=step, fan_out=branches)
+    if not action.branches:
+        return _join(plan, job, branches, here=here)
+    tasks = [
+        new_task(job, branch, branch=number, retry=retry) for number, branch in enumerate(action.branches, start=1)
+    ]
+    job = job.evolve(status=JobStatus.WAITING_FOR_PARALLEL, tasks={task.id: task for task in tasks})
+    return _send(plan, job, tasks[:CHUNK])
+
+
+def next_branches(plan: Plan, job: Job, event: NextBranches) -> Step:
+    """Send more of them; they stand in ``job.tasks`` when this is called."""
+    branches = job.fan_out
+    if branches is None or (branches.step, branches.sent) != (event.step, event.sent):
+        return ignore(job, event, "the job does not wait to send these branches")
+    numbers = range(branches.sent + 1, min(branches.sent + CHUNK, branches.size) + 1)
+    return _send(plan, job, [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in numbers])
+
+
+def joined(plan: Plan, job: Job, event: Joined, *, here: str | None) -> Step:
+    """All branches have ended: on to the aggregator."""
+    branches = job.fan_out
+    if branches is None or branches.step != event.step or job.status is not JobStatus.WAITING_FOR_PARALLEL:
+        return ignore(job, event, "the job does not wait for these branches any more")
+    return _join(plan, job, branches, here=here)
+
+
+def _join(plan: Plan, job: Job, branches: Branches, *, here: str | None) -> Step:
+    data = {"branches": branches.size, "go_to": branches.aggregator}
+    entry = HistoryEntry("branches_joined", state=branches.state, data=data)
+    return Step(job, history=(entry,)).then(go_on(plan, job, branches.aggregator, here=here))
+
+
+def _send(plan: Plan, job: Job, tasks: list[Task]) -> Step:
+    branches = job.fan_out
+    if branches is None:
+        raise ValueError(f"job {job.id} has no fan-out")
+    branches = replace(branches, sent=branches.sent + len(tasks))
+    job = job.evolve(fan_out=branches)
+    rest: tuple[SendEvent, ...] = ()
+    if branches.sent < branches.size:
+        more = NextBranches(job.id, branches.step, branches.sent)
+        rest = (SendEvent(plan.key(branches.state, "_branches"), more),)
+    return Step(
+        job,
+        history=tuple(dispatched(task) for task in tasks),
+        outgoing=(*(sent for task in tasks for sent in send(plan, job, task)), *rest),
+        timers=tuple(timer for task in tasks for timer in dispatch_timer(plan, job, task)),
+        opened=tuple((task.id, task.attempt) for task in tasks),
+    )

@@ -1,0 +1,320 @@
+"""The state machine: (plan, job, event) -> Step, and (plan, job, what a handler decided) -> Step.
+
+The only place where a job changes. Pure, so that tests/core/test_machine.py can walk every (status, event) pair. A step
+whose ``enter`` names a state is half a step: its handler must decide, and what it decides is added with ``then``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import assert_never
+
+from avtomatika.core.blueprint.action_types import (
+    Action,
+    AwaitApproval,
+    DispatchTask,
+    End,
+    FanOut,
+    GoTo,
+    RunBlueprint,
+    Wait,
+)
+from avtomatika.core.events import (
+    ChildEnded,
+    ChildQuarantined,
+    DeadLetter,
+    DeadlineExceeded,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    PlaceTask,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.core.placement.selection import NoCandidate
+from avtomatika.core.plan import EndKind, Plan
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.rules import Rules
+from avtomatika.core.step import Step
+from avtomatika.core.texts import MAX_TRACEBACK, shortened
+
+from . import fan_out as branches
+from . import placement as placing
+from . import task_results as results
+from . import waits as pauses
+from .creation import new_job
+from .moves import end, error, go_on, ignore, leave_branches, quarantine
+from .tasks import given, new_task, open_task, retry_of
+from .timers import handler_timer
+
+#: Quicker than a task's: a handler that raises holds up nobody but its own job.
+_HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
+
+
+#: Where nothing else was agreed.
+_RULES = Rules()
+
+
+def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
+    """What *event* does to *job*.
+
+    *here* is the full name of the step queue that the event came by; None where no broker is in between and every state
+    is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
+    """
+    if job.status.is_final or (
+        job.status is JobStatus.QUARANTINED and not isinstance(event, Signal | DeadlineExceeded)
+    ):
+        return ignore(job, event, f"the job is {job.status}")
+    match event:
+        case Start():
+            return _start(plan, job, event, here=here)
+        case Enter():
+            return _enter(job, event)
+        case Result():
+            return results.result(plan, job, event, here=here)
+        case RetryTask():
+            return results.retry(plan, job, event)
+        case PlaceTask():
+            is_final = isinstance(event.choice, NoCandidate) and event.choice.is_final
+            return results.nobody_may(plan, job, event, here=here) if is_final else placing.place(plan, job, event)
+        case TaskTimeout():
+            return results.timeout(plan, job, event, here=here)
+        case RetryHandler():
+            return _retry_handler(job, event)
+        case Joined():
+            return branches.joined(plan, job, event, here=here)
+        case NextBranches():
+            return branches.next_branches(plan, job, event)
+        case TimeReached():
+            return pauses.time_reached(plan, job, event, here=here)
+        case Decision():
+            return pauses.decided(plan, job, event, here=here)
+        case ChildEnded():
+            return pauses.child_ended(plan, job, event, here=here)
+        case ChildQuarantined():
+            return pauses.child_quarantined(job, event)
+        case DeadlineExceeded():
+            return _deadline(job)
+        case DeadLetter():
+            return _dead_letter(plan, job, event, here=here)
+        case Signal():
+            return _signal(plan, job, event, here=here)
+        case _:
+            assert_never(event)
+
+
+def decide(
+    plan: Plan,
+    job: Job,
+    action: Action,
+    *,
+    here: str | None,
+    patch: Mapping[str, Json],
+    rules: Rules = _RULES,
+) -> Step:
+    """What the handler of ``job.current_state`` decided; *patch* are the keys of ``state_history`` that it set."""
+    if (problem := _runaway(plan, job, action, rules)) is not None:
+        return _broken(job, problem)
+    entered = _entered(job, action, patch)
+    match action:
+        case GoTo(state):
+            return entered.then(go_on(plan, entered.job, state, here=here))
+        case DispatchTask():
+            return entered.then(_dispatch(plan, entered.job, action, rules))
+        case FanOut():
+            return entered.then(branches.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), here=here))
+        case Wait():
+            return entered.then(pauses.wait(plan, entered.job, action))
+        case AwaitApproval():
+            return entered.then(pauses.await_approval(plan, entered.job, action))
+        case RunBlueprint():
+            return entered.then(_run_child(plan, entered.job, action, rules))
+        case End(result):
+            return entered.then(_end(plan, entered.job, result))
+        case _:
+            assert_never(action)
+
+
+def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) -> Step:
+    """The handler of ``job.current_state`` raised; *error* is the traceback. It is tried again, or the job is over."""
+    failures = job.handler_failures + 1
+    delay = replace(_HANDLER_RETRIES, max_retries=retry_limit).delay_after(failures)
+    problem = {
+        "code": "HANDLER_RAISED",
+        "message": shortened(_last_line(error)),
+        "traceback": shortened(error, MAX_TRACEBACK),
+    }
+    if delay is None:
+        return _broken(job, problem)
+    job = job.evolve(status=JobStatus.RUNNING, handler_failures=failures)
+    data = {"error": problem, "failures": failures, "delay_seconds": delay.total_seconds()}
+    return Step(
+        job,
+        history=(HistoryEntry("handler_failed", state=job.current_state, data=data),),
+        timers=(handler_timer(plan, job, delay.total_seconds()),),
+    )
+
+
+def broken(plan: Plan, job: Job, *, message: str) -> Step:
+    """The blueprint is at fault in a way that no second try can mend."""
+    return _broken(job, error("HANDLER_ERROR", message))
+
+
+def too_large(job: Job, *, message: str) -> Step:
+    """What came, or what a handler decided, would have *job* hold more data than it may."""
+    return _broken(job, error("JOB_TOO_LARGE", message))
+
+
+# ---------------------------------------------------------------- events
+
+
+def _start(plan: Plan, job: Job, event: Start, *, here: str | None) -> Step:
+    if job.status is not JobStatus.PENDING:
+        return ignore(job, event, "the job has begun already")
+    return go_on(plan, job, plan.start, here=here)
+
+
+def _enter(job: Job, event: Enter) -> Step:
+    if (event.state, event.transition) != _place(job) or job.handler_failures:
+        return ignore(job, event, "the job is not on its way to this state")
+    return Step(job, enter=event.state)
+
+
+def _retry_handler(job: Job, event: RetryHandler) -> Step:
+    if (event.state, event.transition) != _place(job) or event.failures != job.handler_failures:
+        return ignore(job, event, "this handler does not wait to be tried again")
+    return Step(job, enter=event.state)
+
+
+def _place(job: Job) -> tuple[str, int] | None:
+    """The state that a job is about to enter, and how many it entered before; None where it waits in a state."""
+    if job.status is not JobStatus.RUNNING or job.current_state is None:
+        return None
+    return job.current_state, job.transitions
+
+
+def _deadline(job: Job) -> Step:
+    problem = error("DEADLINE_EXCEEDED", f"the job was not over within {job.execution_timeout_seconds} s")
+    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
+
+
+def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+    if event.task_id is not None:
+        return results.dead_letter(plan, job, event, here=here)
+    if event.state != job.current_state:
+        return ignore(job, event, "the job is in another state")
+    problem = error("DEAD_LETTER", f"a step message of {event.state!r} was given up: {event.reason}")
+    return quarantine(job, problem, event.details)
+
+
+def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
+    if event.wish == "cancel":
+        return end(job, JobStatus.CANCELLED, {"by": event.by})
+    if job.status is not JobStatus.QUARANTINED or job.current_state is None:
+        return ignore(job, event, f"the job is {job.status}, not quarantined")
+    if event.wish == "expire":
+        return _expire(job, event)
+    resumed = HistoryEntry("job_resumed", state=job.current_state, data={"by": event.by})
+    return Step(job, history=(resumed,)).then(go_on(plan, job.evolve(error=None), job.current_state, here=here))
+
+
+def _expire(job: Job, event: Signal) -> Step:
+    if event.token != expiry_token(job):
+        return ignore(job, event, "the job has been looked at since")
+    reason = (job.error or {}).get("message", "no reason")
+    problem = error("QUARANTINE_EXPIRED", f"nobody looked at it in time: {reason}")
+    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
+
+
+def expiry_token(job: Job) -> str:
+    """What the wish that ends the quarantine of *job* is known by: it holds for no other one."""
+    return f"{job.id}:{job.version}"
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def _runaway(plan: Plan, job: Job, action: Action, rules: Rules) -> dict[str, Json] | None:
+    """The error of a job that goes round in a circle without ever waiting."""
+    limit = rules.max_transitions if plan.max_transitions is None else plan.max_transitions
+    if job.rush < limit or _waits(action) or isinstance(action, End):
+        return None
+    name = "MAX_TRANSITIONS_PER_JOB" if plan.max_transitions is None else "max_transitions"
+    message = f"it entered {name}={limit} states in a row without waiting for a task, a time, a person or another job"
+    return error("TOO_MANY_TRANSITIONS", message)
+
+
+def _waits(action: Action) -> bool:
+    """Whether something else must happen before the next state is entered."""
+    if isinstance(action, FanOut):
+        return bool(action.branches)  # one of no tasks enters its aggregator at once
+    return not isinstance(action, GoTo | End)
+
+
+def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
+    """A state counts as entered once its handler has decided; one that collected branches is done with them then."""
+    data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
+    if patch:
+        data["state_history"] = dict(patch)
+    left = leave_branches(job)
+    entered = Step(
+        left.job.evolve(
+            state_history={**job.state_history, **patch},
+            transitions=job.transitions + 1,
+            rush=0 if _waits(action) else job.rush + 1,
+            handler_failures=0,
+        ),
+        history=(HistoryEntry("state_entered", state=job.current_state, data=data or None),),
+    )
+    return left.then(entered) if left.drops_branches else entered
+
+
+def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
+    job = job.evolve(steps=job.steps + 1)
+    return open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules)))
+
+
+def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
+    parent = pauses.parent_of_child(plan, job)
+    if action.name not in rules.plans:
+        there_are = ", ".join(sorted(rules.plans)) or "none"
+        return _broken(job, error("UNKNOWN_BLUEPRINT", f"no blueprint {action.name!r} is served here: {there_are}"))
+    if parent.depth > pauses.MAX_DEPTH:
+        message = f"{pauses.MAX_DEPTH} jobs stand above this one, each waiting for the next: no further one is begun"
+        return _broken(job, error("TOO_DEEP", message))
+    child = new_job(
+        rules.plans[action.name],
+        job_id=f"{job.id}-{job.steps + 1}",
+        client=job.client,
+        initial_data=action.initial_data,
+        priority=job.priority,
+        labels=job.labels,
+        parent=parent,
+    )
+    return pauses.run_child(job, action, child)
+
+
+def _end(plan: Plan, job: Job, result: Json) -> Step:
+    result = given(result, job.result)
+    if plan.states[str(job.current_state)].end is EndKind.FAILED:
+        data = {"result": result} if job.error is None else {"result": result, "error": job.error}
+        return end(job.evolve(result=result), JobStatus.FAILED, data)
+    return end(job.evolve(result=result, error=None), JobStatus.FINISHED, {"result": result})
+
+
+def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
+    return end(job.evolve(error=problem), JobStatus.ERROR, {"error": problem})
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else "it raised"

@@ -1,0 +1,193 @@
+"""The moves that every advance is made of: go on, close a task, rest, end, ignore. Each answers a Step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from itertools import islice
+from typing import Literal
+
+from avtomatika.core.events import (
+    ChildEnded,
+    ChildQuarantined,
+    DeadLetter,
+    DeadlineExceeded,
+    Decision,
+    Enter,
+    Event,
+    Joined,
+    NextBranches,
+    PlaceTask,
+    Result,
+    RetryHandler,
+    RetryTask,
+    Signal,
+    Start,
+    TaskTimeout,
+    TimeReached,
+)
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, WaitRecord
+from avtomatika.core.plan import Plan
+from avtomatika.core.step import SendEvent, SendWebhook, Step
+from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
+
+from .timers import timers_of_job, timers_of_pause, timers_of_task
+
+_ENDED: Mapping[JobStatus, str] = {
+    JobStatus.FINISHED: "job_finished",
+    JobStatus.FAILED: "job_failed",
+    JobStatus.CANCELLED: "job_cancelled",
+    JobStatus.ERROR: "job_error",
+}
+_IGNORED: Mapping[type[Event], str] = {
+    Start: "start_ignored",
+    Enter: "enter_ignored",
+    Result: "task_result_ignored",
+    RetryTask: "task_retry_ignored",
+    PlaceTask: "task_placing_ignored",
+    TaskTimeout: "task_timeout_ignored",
+    RetryHandler: "handler_retry_ignored",
+    Joined: "joined_ignored",
+    NextBranches: "branches_ignored",
+    TimeReached: "timer_ignored",
+    Decision: "decision_ignored",
+    ChildEnded: "child_ignored",
+    ChildQuarantined: "child_ignored",
+    DeadlineExceeded: "deadline_ignored",
+    DeadLetter: "dead_letter_ignored",
+    Signal: "signal_ignored",
+}
+
+#: Of an error that a worker reports so many fields are kept; these are texts.
+_MOST_ERROR_FIELDS = 32
+_TEXTS_OF_ERRORS = frozenset({"code", "message", "traceback"})
+#: Data may be long, and the job is known.
+_UNTOLD = ("job_id", "data", "result", "choice")
+
+
+def error(code: str, message: str) -> dict[str, Json]:
+    """What ``job.error`` holds."""
+    return {"code": code, "message": shortened(message)}
+
+
+def reported(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
+    """The error that a worker reported, with what it lacks taken from *default*. Its texts are shortened, and fields
+    that are too large are omitted."""
+    found = dict(default)
+    for name, value in islice((given or {}).items(), _MOST_ERROR_FIELDS):
+        if isinstance(value, str):
+            found[name] = shortened(value, MAX_TRACEBACK if name == "traceback" else MAX_MESSAGE)
+        elif value is not None and name not in _TEXTS_OF_ERRORS and len(json.dumps(value)) <= MAX_TRACEBACK:
+            found[name] = value
+    return found
+
+
+def go_on(plan: Plan, job: Job, target: str, *, here: str | None) -> Step:
+    """On to *target*: in this step if it lives in the queue *here* (None: all do), else by a message to its queue."""
+    job = job.evolve(status=JobStatus.RUNNING, current_state=target)
+    if here is None or plan.queue_of(target) == here:
+        return Step(job, enter=target)
+    return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), Enter(job.id, target, job.transitions)),))
+
+
+def close(job: Job, task: Task) -> Step:
+    """*job* waits for *task* no more."""
+    others = {task_id: other for task_id, other in job.tasks.items() if task_id != task.id}
+    return Step(
+        job.evolve(tasks=others),
+        cancelled_timers=timers_of_task(task),
+        closed=((task.id, task.attempt),) if task.is_open else (),
+    )
+
+
+def resume(job: Job, pause: WaitRecord) -> Step:
+    """*job* waits for *pause* no more."""
+    return Step(job.evolve(pause=None), cancelled_timers=timers_of_pause(pause))
+
+
+def leave_branches(job: Job) -> Step:
+    """*job* is done with its fan-out: what is still open of it is given up, and what came of it forgotten."""
+    if job.fan_out is None:
+        return Step(job)
+    return Step(
+        job.evolve(fan_out=None, tasks={}),
+        closed=tuple((task.id, task.attempt) for task in job.tasks.values() if task.is_open),
+        drops_branches=True,
+    )
+
+
+def give_up_branches(job: Job) -> Step:
+    """The same before all branches have ended: messages of those that are open are dropped as well."""
+    left = leave_branches(job)
+    if job.fan_out is None:
+        return left
+    return left.then(Step(left.job, revoked=(f"{job.id}.{job.fan_out.step}",)))
+
+
+def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> Step:
+    """*job* is over: nothing of it stays open, and a job that waits for it hears how it ended."""
+    stopped = _stop(job.evolve(status=status), _ENDED[status], data)
+    if job.parent is None:
+        return stopped
+    event = ChildEnded(job.parent.job_id, job.id, _status_word(status), job.result, job.error)
+    return stopped.then(Step(stopped.job, outgoing=(SendEvent(job.parent.routing_key, event),)))
+
+
+def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
+    """*job* rests until somebody looks at it; *problem* is what ``error`` answers, and becomes the job's."""
+    data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
+    stopped = _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
+    return stopped.then(tell_parent(stopped.job, problem))
+
+
+def tell_parent(job: Job, problem: Mapping[str, Json]) -> Step:
+    """A job that waits for *job* is told that *problem* keeps it in quarantine, or what it waits for."""
+    if job.parent is None:
+        return Step(job)
+    event = ChildQuarantined(job.parent.job_id, job.id, job.version, problem)
+    return Step(job, outgoing=(SendEvent(job.parent.routing_key, event),))
+
+
+def ignore(job: Job, event: Event, reason: str) -> Step:
+    """Nothing changes; a note says why."""
+    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _UNTOLD}
+    note = {"event_type": _IGNORED[type(event)], "reason": reason}
+    return Step(job, note=note | {name: value for name, value in told.items() if value is not None})
+
+
+def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
+    given_up = give_up_branches(job)
+    job, told = given_up.job, job.webhook_url is not None
+    open_tasks = [task for task in job.tasks.values() if task.is_open]
+    stopped = job.evolve(tasks={}, handler_failures=0, pause=None, webhooks=job.webhooks + told)
+    return given_up.then(
+        Step(
+            stopped,
+            history=(HistoryEntry(event_type, state=job.current_state, data=data),),
+            outgoing=(*_cancel_child(job), *((SendWebhook(stopped),) if told else ())),
+            cancelled_timers=timers_of_job(job),
+            closed=tuple((task.id, task.attempt) for task in open_tasks),
+            revoked=tuple(task.group for task in open_tasks),
+        )
+    )
+
+
+def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
+    """Who gives up waiting for a job of another blueprint has it cancelled; that one cancels its own in turn."""
+    if job.pause is None or job.pause.kind != "child":
+        return ()
+    child_id, key = job.pause.details["child_id"], job.pause.details["signal_key"]
+    return (SendEvent(key, Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
+
+
+def _status_word(status: JobStatus) -> Literal["finished", "failed", "cancelled", "error"]:
+    match status:
+        case JobStatus.FINISHED:
+            return "finished"
+        case JobStatus.CANCELLED:
+            return "cancelled"
+        case JobStatus.ERROR:
+            return "error"
+        case _:
+            return "failed"

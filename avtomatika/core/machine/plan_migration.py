@@ -1,0 +1,104 @@
+"""Jobs whose plan is an earlier one: whether the plan that there is now can go on with them, and how they change over.
+
+A job goes on where it stands when the new plan has its state, and everything that it waits for leads somewhere. Else it
+rests, under its old plan, and says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avtomatika.core.events import DeadlineExceeded, Event, Signal
+from avtomatika.core.job import HistoryEntry, Job, JobStatus
+from avtomatika.core.plan import BUILTIN_OUTCOMES, Plan
+from avtomatika.core.step import Step
+
+from . import machine
+from .moves import error, quarantine
+
+
+def plan_name(blueprint: str, plan8: str) -> str:
+    """How a plan is called among those of all blueprints.
+
+    >>> plan_name("video", "1f3a9c2e")
+    'video@1f3a9c2e'
+    """
+    return f"{blueprint}@{plan8}"
+
+
+def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
+    """What ``machine.advance`` says under *plan*, to which *job* changes over in the same step if it has another."""
+    if job.plan8 == plan.plan8 and not (job.earlier_plans and job.fan_out):
+        return machine.advance(plan, job, event, here=here)
+    lacking = missing(plan, job)  # of a fan-out the branches are there that *event* is about, and no others
+    if lacking and not _needs_no_plan(job, event):
+        return _rest(plan, job, lacking)
+    if lacking or job.plan8 == plan.plan8:
+        return machine.advance(plan, job, event, here=here)
+    changed = change_over(plan, job)
+    step = machine.advance(plan, changed.job, event, here=here)
+    return Step(job, note=step.note) if step.note is not None else changed.then(step)
+
+
+def _rest(plan: Plan, job: Job, lacking: tuple[str, ...]) -> Step:
+    """*job* waits for people, or for a plan that has what is *lacking*."""
+    begun_under = job.plan8 if job.plan8 != plan.plan8 else job.earlier_plans[-1]
+    message = f"plan {plan.plan8} cannot go on with a job of plan {begun_under}: it has no {', no '.join(lacking)}"
+    return quarantine(job, {**error("PLAN_CHANGED", message), "missing": list(lacking)})
+
+
+def _needs_no_plan(job: Job, event: Event) -> bool:
+    """Whether *event* only ends *job*, or does nothing to it."""
+    if isinstance(event, Signal):
+        return event.wish == "cancel"
+    return isinstance(event, DeadlineExceeded) or job.status is JobStatus.QUARANTINED
+
+
+def change_over(plan: Plan, job: Job) -> Step:
+    """*job* goes on under *plan*, which must not lack anything; one that has not begun begins anew."""
+    entry = HistoryEntry("plan_changed", state=job.current_state, data={"old_plan": job.plan8, "new_plan": plan.plan8})
+    state = plan.start if job.status is JobStatus.PENDING else job.current_state
+    earlier = (*(name for name in job.earlier_plans if name != plan.plan8), job.plan8)
+    return Step(job.evolve(plan8=plan.plan8, current_state=state, earlier_plans=earlier), history=(entry,))
+
+
+def missing(plan: Plan, job: Job) -> tuple[str, ...]:
+    """What *job* needs and *plan* does not have, in words that follow "no"; nothing for a job that is over."""
+    if job.status.is_final or job.status is JobStatus.PENDING:
+        return ()
+    return tuple(dict.fromkeys(_missing(plan, job)))
+
+
+def states_needed(job: Job) -> tuple[str, ...]:
+    """The states that *job*, which is not over, is in or may enter with what it waits for."""
+    needed: list[str] = [str(job.current_state)]
+    for task in job.tasks.values():
+        needed += (task.state, *task.transitions.values())
+    if job.fan_out is not None:
+        needed += (job.fan_out.state, job.fan_out.aggregator)
+    if job.pause is not None:
+        needed += (job.pause.state, *job.pause.transitions.values())
+    return tuple(dict.fromkeys(needed))
+
+
+def _missing(plan: Plan, job: Job) -> Iterator[str]:
+    yield from (f"state {state!r}" for state in states_needed(job) if state not in plan.states)
+    if job.fan_out is not None and not _collects(plan, job.fan_out.aggregator):
+        yield f"aggregator {job.fan_out.aggregator!r}"
+    for task in job.tasks.values():
+        known = _outcomes(plan, task.state)
+        for outcome in task.transitions:
+            if known is not None and outcome not in known:
+                yield f"outcome {outcome!r} of {task.state!r}"
+
+
+def _collects(plan: Plan, state: str) -> bool:
+    return state in plan.states and plan.states[state].is_aggregator
+
+
+def _outcomes(plan: Plan, state: str) -> frozenset[str] | None:
+    """What tasks of *state* may answer under *plan*; None where it is not known: no such state, or a retired one."""
+    if state not in plan.states or plan.states[state].is_retired:
+        return None
+    found = plan.states[state]
+    return frozenset({*BUILTIN_OUTCOMES, *found.outcomes}) if found.dispatches else frozenset()

@@ -1,0 +1,285 @@
+"""What becomes of a task: its result, its time-outs, its next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from avtomatika.core.blueprint.output_schema import fault_in
+from avtomatika.core.events import DeadLetter, Joined, PlaceTask, Result, RetryTask, TaskTimeout
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, step_of
+from avtomatika.core.placement.selection import Needs, NoCandidate
+from avtomatika.core.plan import Plan
+from avtomatika.core.retry import TRANSIENT, RetryPolicy
+from avtomatika.core.step import BranchEnd, SendEvent, Step
+
+from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine, reported
+from .tasks import open_task
+from .timers import retry_timer, timers_of_task
+
+#: The parameters are wrong: no attempt can succeed, and nobody needs to look.
+INVALID_INPUT = "INVALID_INPUT_ERROR"
+#: The data of a result are not what the handler said that they must be: people have to look.
+CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
+#: So often a task goes to another worker because of faults of workers, at most; then they count as its failures.
+_MOST_ATTEMPTS = 200
+#: The answer cannot be understood: somebody has to look, and no sibling of a branch is worth going on.
+_NOT_UNDERSTOOD = frozenset({"UNKNOWN_OUTCOME", "NO_TRANSITION", CONTRACT_VIOLATION})
+
+
+def result(plan: Plan, job: Job, event: Result, *, here: str | None) -> Step:
+    """A worker's answer."""
+    task = job.tasks.get(event.task_id)
+    if task is None:
+        return ignore(job, event, "the job does not wait for this task")
+    if not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, f"another attempt: the job waits for attempt {task.attempt}")
+    case = _Case(plan, job, task, here)
+    match event.status:
+        case "failure":
+            return _failure(case, event)
+        case "cancelled":
+            return _cancelled(case, event)
+        case status if status in task.transitions:
+            return _success(case, event)
+        case _:
+            return _failed(case, event, _unknown(task, event.status), target=None)
+
+
+def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
+    """The back-off is over: the next attempt begins."""
+    task = job.tasks.get(event.task_id)
+    if task is None or task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "no attempt of that number is waiting to begin")
+    return open_task(plan, job, replace(task, is_open=True))
+
+
+def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> Step:
+    """Nobody took the task in time, or its worker took too long: ``timeout``, else ``failure``, else the job fails."""
+    task = job.tasks.get(event.task_id)
+    if task is None or not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    unwanted = Step(job, revoked=(task.attempt_group,))
+    return unwanted.then(_timed_out(_Case(plan, job, task, here), event))
+
+
+def _timed_out(case: _Case, event: TaskTimeout) -> Step:
+    job, task, problem = case.job, case.task, _late(case.task, event)
+    target = task.transitions.get("timeout") or task.transitions.get("failure")
+    data = {"which": event.which, "error": problem}
+    entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    if (delay_seconds := _delay_seconds(task, problem)) is not None:
+        return _retried(case, entry, problem, delay_seconds=delay_seconds)
+    if case.is_collected(target):
+        return case.collect(entry, {"status": "timeout", "data": None, "error": problem})
+    case = replace(case, job=job.evolve(error=problem))
+    if target is not None:
+        return case.go_on(replace(entry, data={**data, "go_to": target}), target)
+    closed = case.close(entry)
+    return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
+
+
+def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+    """The task, or an answer to it, was given up: people have to look. Where the answer was refused somebody else may
+    give one: then it is another attempt, as often as after a failure that passes."""
+    task = job.tasks.get(event.task_id or "")
+    if task is None or not task.is_open or event.attempt != task.attempt:
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    problem = error("DEAD_LETTER", f"the task {task.task_type!r} was given up: {event.reason}")
+    delay_seconds = _delay_seconds(task, error(TRANSIENT, "")) if event.is_refused else None
+    if delay_seconds is None:
+        return quarantine(job, problem, event.details)
+    data = {"error": problem}
+    entry = HistoryEntry("task_failed", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    return _retried(_Case(plan, job, task, here), entry, problem, delay_seconds=delay_seconds)
+
+
+def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
+    """*state_history* after a result: the keys of a dict are merged in, anything else stands under ``result``."""
+    if data is None:
+        return state_history
+    return {**state_history, **(data if isinstance(data, Mapping) else {"result": data})}
+
+
+def branch_answer(event: Result) -> dict[str, Json]:
+    """What an aggregator sees of a branch that ended so."""
+    problem = None if event.error is None else reported(event.error, {})
+    return {"status": event.status, "data": event.data, "error": problem}
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A task of a job that something has happened to, come by the queue *here*."""
+
+    plan: Plan
+    job: Job
+    task: Task
+    here: str | None
+
+    def close(self, entry: HistoryEntry) -> Step:
+        return Step(self.job, history=(entry,)).then(close(self.job, self.task))
+
+    def go_on(self, entry: HistoryEntry, target: str) -> Step:
+        """On to *target*; siblings of a branch are given up."""
+        closed = self.close(entry)
+        alone = closed.then(give_up_branches(closed.job))
+        return alone.then(go_on(self.plan, alone.job, target, here=self.here))
+
+    def is_collected(self, target: str | None) -> bool:
+        """Whether *target* is where the branches of the job meet."""
+        return self.job.fan_out is not None and target == self.job.fan_out.aggregator
+
+    def collect(self, entry: HistoryEntry, answer: Mapping[str, Json]) -> Step:
+        """*answer* is what the aggregator will see of this branch."""
+        key = self.plan.key(self.task.state, "_joined")
+        joined = SendEvent(key, Joined(self.job.id, step_of(self.task.id)))
+        closed = self.close(entry)
+        return closed.then(Step(closed.job, ended=(BranchEnd(self.task.id, answer),), joined=joined))
+
+
+def _success(case: _Case, event: Result) -> Step:
+    if (problem := _breach(case.task, event)) is not None:
+        return _failed(case, event, problem, target=None)
+    target = case.task.transitions[event.status]
+    if case.is_collected(target):
+        return case.collect(_entry("branch_finished", event, case.task.state, {}), branch_answer(event))
+    learnt = merged(case.job.state_history, event.data)
+    job = case.job.evolve(state_history=learnt, result=event.data, error=None)
+    entry = _entry("task_succeeded", event, case.task.state, _going_to(target))
+    return replace(case, job=job).go_on(entry, target)
+
+
+def _failure(case: _Case, event: Result) -> Step:
+    problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
+    if isinstance(problem.get("worker_fault"), Mapping) and event.worker_id and case.task.attempt < _MOST_ATTEMPTS:
+        return _passed_on(case, _entry("task_failed", event, case.task.state, {"error": problem}), event.worker_id)
+    if (delay_seconds := _delay_seconds(case.task, problem)) is not None:
+        entry = _entry("task_failed", event, case.task.state, {"error": problem})
+        return _retried(case, entry, problem, delay_seconds=delay_seconds)
+    return _failed(case, event, problem, target=case.task.transitions.get("failure"))
+
+
+def _cancelled(case: _Case, event: Result) -> Step:
+    transitions = case.task.transitions
+    problem = _problem(event, error("CANCELLED", "the worker cancelled the task"))
+    return _failed(case, event, problem, target=transitions.get("cancelled") or transitions.get("failure"))
+
+
+def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
+    """For good: to *target*, else the job fails over invalid input or over one of several branches, and waits for
+    people over everything else."""
+    if case.is_collected(target):
+        entry = _entry("branch_finished", event, case.task.state, {"error": problem})
+        return case.collect(entry, {**branch_answer(event), "error": problem})
+    entry = _entry("task_failed", event, case.task.state, {"error": problem, **_going_to(target)})
+    case = replace(case, job=case.job.evolve(error=problem))
+    if target is not None:
+        return case.go_on(entry, target)
+    closed = case.close(entry)
+    is_branch = case.job.fan_out is not None
+    if problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
+        return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
+    return closed.then(quarantine(closed.job, problem))
+
+
+def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, delay_seconds: float) -> Step:
+    task = case.task
+    waiting = replace(task, attempt=task.attempt + 1, is_open=False)
+    job = case.job.evolve(error=problem, tasks={**case.job.tasks, task.id: waiting})
+    retried = HistoryEntry(
+        "task_retried",
+        state=task.state,
+        task_id=task.id,
+        attempt=waiting.attempt,
+        data={"attempt": waiting.attempt, "delay_seconds": delay_seconds},
+    )
+    return Step(
+        job,
+        history=(entry, retried),
+        timers=(retry_timer(case.plan, job, waiting, delay_seconds),),
+        cancelled_timers=timers_of_task(task),
+        closed=((task.id, task.attempt),),
+    )
+
+
+def _passed_on(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
+    """To another worker, at once: that one's fault is no attempt that counts."""
+    task, needs = case.task, case.task.needs
+    if needs is None or needs.is_wish:
+        needs = Needs()
+    problem: Mapping[str, Json] = (entry.data or {})["error"]
+    is_workers = problem["worker_fault"].get("probe") is not None
+    again = replace(
+        task,
+        attempt=task.attempt + 1,
+        max_retries=task.max_retries + 1,
+        needs=replace(needs, refused={**needs.refused, worker_id: is_workers}),
+    )
+    closed = Step(
+        case.job.evolve(error=problem),
+        history=(entry,),
+        cancelled_timers=timers_of_task(task),
+        closed=((task.id, task.attempt),),
+    )
+    return closed.then(open_task(case.plan, closed.job, again))
+
+
+def nobody_may(plan: Plan, job: Job, event: PlaceTask, *, here: str | None) -> Step:
+    """Every worker has refused the task, which nobody has the rights or the room for: the fault is the task's."""
+    task = job.tasks.get(event.task_id)
+    if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, NoCandidate):
+        return ignore(job, event, "the job does not wait for this attempt any more")
+    last = (job.error or {}).get("message", "no reason given")
+    problem = error(INVALID_INPUT, f"{last}; {event.choice.missing}")
+    refused = Result(job.id, task.id, task.attempt, "failure", error=problem)
+    return _failed(_Case(plan, job, task, here), refused, problem, target=task.transitions.get("failure"))
+
+
+def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
+    """The pause before the next attempt after *problem*; None where there is none."""
+    policy = replace(task.retry or RetryPolicy(), max_retries=task.max_retries).for_code(problem["code"])
+    delay = None if policy is None else policy.delay_after(task.attempt, name=task.id)
+    return None if delay is None else delay.total_seconds()
+
+
+def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
+    return reported(event.error, default)
+
+
+def _breach(task: Task, event: Result) -> Mapping[str, Json] | None:
+    """What in the data of *event* breaks the schema that *task* was given."""
+    if task.output_schema is None or (fault := fault_in(event.data, task.output_schema)) is None:
+        return None
+    message = f"the result of {task.task_type!r} breaks its output_schema at {fault.path}: {fault.message}"
+    return {**error(CONTRACT_VIOLATION, message), "path": fault.path}
+
+
+def _unknown(task: Task, status: str) -> dict[str, Json]:
+    known = ", ".join(dict.fromkeys((*task.transitions, "failure", "cancelled")))
+    if status == "success":
+        message = f"{task.state!r} has no transition for 'success'; the outcomes that it knows: {known}"
+        return error("NO_TRANSITION", message)
+    return error("UNKNOWN_OUTCOME", f"the worker answered {status!r}; the outcomes that {task.state!r} knows: {known}")
+
+
+def _late(task: Task, event: TaskTimeout) -> Mapping[str, Json]:
+    if event.which == "dispatch":
+        return error("DISPATCH_TIMEOUT", f"no worker took {task.task_type!r} within {task.dispatch_timeout_seconds} s")
+    return error("RESULT_TIMEOUT", f"{task.task_type!r} had no result within {task.result_timeout_seconds} s")
+
+
+def _entry(event_type: str, event: Result, state: str, data: Mapping[str, Json]) -> HistoryEntry:
+    answer = {"outcome": event.status} if event.data is None else {"outcome": event.status, "data": event.data}
+    return HistoryEntry(
+        event_type,
+        state=state,
+        task_id=event.task_id,
+        attempt=event.attempt,
+        worker_id=event.worker_id,
+        duration_ms=event.duration_ms,
+        data={**answer, **data},
+    )
+
+
+def _going_to(target: str | None) -> Mapping[str, Json]:
+    return {} if target is None else {"go_to": target}

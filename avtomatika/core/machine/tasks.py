@@ -1,0 +1,72 @@
+"""Tasks as they are dispatched: what a handler asked for, with the defaults of its job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+from avtomatika.core.blueprint.action_types import DispatchTask
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task
+from avtomatika.core.placement.cached_files import names_files
+from avtomatika.core.placement.selection import NEARBY
+from avtomatika.core.plan import Plan
+from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.rules import Rules
+from avtomatika.core.step import Step
+
+from .placement import send
+from .timers import dispatch_timer
+
+#: Checked once, and not for every task.
+_usual = lru_cache(maxsize=16)(RetryPolicy)
+
+
+def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPolicy) -> Task:
+    """The task of the present step of *job*, *branch* from 1 in a fan-out; *retry* holds where the action has none."""
+    policy = action.retry or retry
+    return Task(
+        id=f"{job.id}.{job.steps}.{branch}",
+        task_type=action.task_type,
+        state=str(job.current_state),
+        transitions=action.transitions,
+        params=action.params,
+        max_retries=given(action.max_retries, policy.max_retries),
+        priority=given(action.priority, job.priority),
+        dispatch_timeout_seconds=given(action.dispatch_timeout_seconds, job.dispatch_timeout_seconds),
+        result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
+        output_schema=action.output_schema,
+        retry=None if policy.backs_off_as_usual else policy,
+        needs=action.needs or (NEARBY if names_files(action.params) else None),
+    )
+
+
+def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
+    """How tasks of *plan* are tried again where their handler does not say."""
+    return plan.retry or _usual(rules.max_retries)
+
+
+def open_task(plan: Plan, job: Job, task: Task) -> Step:
+    """Publish *task*; the job waits for it, and for its siblings where it is one of several."""
+    if task.needs is not None:
+        task = replace(task, worker_id=None, missing=None)
+    status = JobStatus.WAITING_FOR_WORKER if job.fan_out is None else JobStatus.WAITING_FOR_PARALLEL
+    job = job.evolve(status=status, tasks={**job.tasks, task.id: task})
+    return Step(
+        job,
+        history=(dispatched(task),),
+        outgoing=send(plan, job, task),
+        timers=dispatch_timer(plan, job, task),
+        opened=((task.id, task.attempt),),
+    )
+
+
+def dispatched(task: Task) -> HistoryEntry:
+    """What the history says of it."""
+    return HistoryEntry(
+        "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
+    )
+
+
+def given(value: Json, default: Json) -> Json:
+    """*value*, or *default* where there is none."""
+    return default if value is None else value

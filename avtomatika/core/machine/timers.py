@@ -1,0 +1,78 @@
+"""The timers of a job. Their ids are fixed, so that whoever arms one can also be told to cancel it."""
+
+from __future__ import annotations
+
+from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, TaskTimeout, TimeReached
+from avtomatika.core.job import Job, Task, WaitRecord
+from avtomatika.core.plan import Plan
+from avtomatika.core.step import SetTimer
+
+
+def dispatch_timer(plan: Plan, job: Job, task: Task) -> tuple[SetTimer, ...]:
+    """How long *task* may wait for a worker. (Its result timer is armed by whoever writes down that it was taken.)"""
+    if task.dispatch_timeout_seconds is None:
+        return ()
+    event = TaskTimeout(job.id, task.id, task.attempt, "dispatch")
+    key = plan.key(task.state, "_timeout")
+    return (SetTimer(f"{task.id}:dispatch", task.dispatch_timeout_seconds, key, event),)
+
+
+def retry_timer(plan: Plan, job: Job, task: Task, delay_seconds: float) -> SetTimer:
+    """The back-off before ``task.attempt``."""
+    event = RetryTask(job.id, task.id, task.attempt)
+    return SetTimer(f"{task.id}:retry", delay_seconds, plan.key(task.state, "_retry"), event)
+
+
+def handler_timer(plan: Plan, job: Job, delay_seconds: float) -> SetTimer:
+    """The back-off before the handler of ``job.current_state`` is tried again."""
+    state = str(job.current_state)
+    event = RetryHandler(job.id, state, transition=job.transitions, failures=job.handler_failures)
+    return SetTimer(_handler_id(job), delay_seconds, plan.key(state, "_retry"), event)
+
+
+def pause_timer(plan: Plan, job: Job, pause: WaitRecord, delay_seconds: float, *, at_ms: int | None = None) -> SetTimer:
+    """How long *pause* takes, at most."""
+    event = TimeReached(job.id, pause.token)
+    return SetTimer(_pause_id(pause), delay_seconds, plan.key(pause.state, "_timer"), event, at_ms)
+
+
+def timers_of_pause(pause: WaitRecord) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *pause*."""
+    return () if pause.kind == "child" else (_pause_id(pause),)
+
+
+def deadline_timer(plan: Plan, job: Job) -> tuple[SetTimer, ...]:
+    """How long *job* as a whole may take. It runs on through whatever happens, quarantine too."""
+    if job.execution_timeout_seconds is None:
+        return ()
+    key = plan.key(plan.start, "_timer")
+    return (SetTimer(_deadline_id(job), job.execution_timeout_seconds, key, DeadlineExceeded(job.id)),)
+
+
+def timers_of_task(task: Task) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *task*."""
+    if not task.is_open:
+        return (f"{task.id}:retry",)
+    limits = {"dispatch": task.dispatch_timeout_seconds, "result": task.result_timeout_seconds}
+    return tuple(f"{task.id}:{which}" for which, seconds in limits.items() if seconds is not None)
+
+
+def timers_of_job(job: Job) -> tuple[str, ...]:
+    """Ids of all timers that may be armed for *job*, and that it has no use for any more where it now stands."""
+    of_handler = (_handler_id(job),) if job.handler_failures else ()
+    of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
+    of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
+    of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
+    return (*of_tasks, *of_pause, *of_handler, *of_job)
+
+
+def _pause_id(pause: WaitRecord) -> str:
+    return f"{pause.token}:pause"
+
+
+def _deadline_id(job: Job) -> str:
+    return f"{job.id}:deadline"
+
+
+def _handler_id(job: Job) -> str:
+    return f"{job.id}:handler"

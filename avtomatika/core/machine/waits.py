@@ -1,0 +1,189 @@
+"""What a job waits for that is no task: a time, a person's decision, the end of a job of another blueprint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
+from avtomatika.core.events import ChildEnded, ChildQuarantined, Decision, TimeReached
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Parent, WaitRecord
+from avtomatika.core.plan import Plan
+from avtomatika.core.step import SendWebhook, Step
+
+from .moves import end, error, go_on, ignore, quarantine, resume, tell_parent
+from .task_results import merged
+from .timers import pause_timer
+
+#: What a timer's one transition is called.
+ELAPSED = "elapsed"
+#: How many jobs may stand above one another, each waiting for the next.
+MAX_DEPTH = 10
+
+#: What the end of a child is called among the transitions of its parent.
+_OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "cancelled": "cancelled"}
+#: Decisions that have an event type of their own; every other word is ``decided``.
+_DECISIONS = frozenset({"approved", "rejected"})
+
+Kind = Literal["timer", "approval", "child"]
+
+
+# ---------------------------------------------------------------- begin
+
+
+def wait(plan: Plan, job: Job, action: Wait) -> Step:
+    """Until a time comes."""
+    when: dict[str, Json] = {"seconds": action.seconds} if action.until_ms is None else {"until_ms": action.until_ms}
+    pause = _pause(job, "timer", {ELAPSED: action.then}, when)
+    timer = pause_timer(plan, job, pause, action.seconds or 0, at_ms=action.until_ms)
+    entry = HistoryEntry("timer_set", state=pause.state, data={**when, "then": action.then})
+    return Step(_paused(job, pause, JobStatus.WAITING_FOR_TIMER), history=(entry,), timers=(timer,))
+
+
+def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
+    """Until somebody decides, or the time for that is over."""
+    asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
+    if action.timeout_seconds is not None:
+        asked["timeout_seconds"] = action.timeout_seconds
+    pause = _pause(job, "approval", action.transitions, asked)
+    timers = () if action.timeout_seconds is None else (pause_timer(plan, job, pause, action.timeout_seconds),)
+    entry = HistoryEntry("approval_requested", state=pause.state, data={**asked, "decisions": decisions(pause)})
+    return Step(_paused(job, pause, JobStatus.WAITING_FOR_HUMAN), history=(entry,), timers=timers)
+
+
+def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
+    """Until the job of another blueprint, whose first step is *child*, is over."""
+    child_id, child_start = child.job.id, str(child.job.current_state)
+    signal_key = f"{child.job.blueprint}@{child.job.plan8}.{child_start}._signal"
+    pause = _pause(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
+    started = {"child_id": child_id, "blueprint": action.name}
+    entry = HistoryEntry("child_started", state=pause.state, data=started)
+    job = job.evolve(children=(*job.children, child_id))
+    return Step(_paused(job, pause, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
+
+
+def parent_of_child(plan: Plan, job: Job) -> Parent:
+    """How a child of *job* tells that it is over."""
+    above = 0 if job.parent is None else job.parent.depth
+    return Parent(job.id, plan.key(str(job.current_state), "_child"), above + 1)
+
+
+def decisions(pause: WaitRecord) -> list[str]:
+    """What a person may answer."""
+    return [outcome for outcome in pause.transitions if outcome != "timeout"]
+
+
+# ---------------------------------------------------------------- what comes
+
+
+def time_reached(plan: Plan, job: Job, event: TimeReached, *, here: str | None) -> Step:
+    """The time that was waited for; or nobody has decided in time: ``timeout``, else the job fails."""
+    pause = job.pause
+    if pause is None or pause.token != event.token:
+        return ignore(job, event, "the job does not wait for this time any more")
+    over = _Over(plan, job, pause, here)
+    if pause.kind == "timer":
+        return over.go_on("timer_fired", {}, ELAPSED)
+    problem = error("APPROVAL_TIMEOUT", f"nobody decided within {pause.details['timeout_seconds']} s")
+    over = replace(over, job=job.evolve(error=problem))
+    if "timeout" in pause.transitions:
+        return over.go_on("timer_fired", {"error": problem}, "timeout")
+    return over.then_end("timer_fired", {"error": problem}, problem)
+
+
+def told_of(event: Decision) -> dict[str, Json]:
+    """What is kept of a decision."""
+    told = {"decision": event.decision, "by": event.by}
+    return told if event.comment is None else {**told, "comment": event.comment}
+
+
+def decided(plan: Plan, job: Job, event: Decision, *, here: str | None) -> Step:
+    """A person's decision. It stands in ``state_history["approval"]`` from then on."""
+    pause = job.pause
+    if pause is None or pause.token != event.token or pause.kind != "approval":
+        return ignore(job, event, "the job does not wait for this decision any more")
+    if event.decision not in decisions(pause):
+        return ignore(job, event, f"not a decision here: {', '.join(decisions(pause))}")
+    told = told_of(event)
+    job = job.evolve(state_history={**job.state_history, "approval": told}, error=None)
+    event_type = event.decision if event.decision in _DECISIONS else "decided"
+    return _Over(plan, job, pause, here).go_on(event_type, told, event.decision)
+
+
+def child_ended(plan: Plan, job: Job, event: ChildEnded, *, here: str | None) -> Step:
+    """The child's end, good or bad: its result is merged as a task's; one without a transition quarantines *job*."""
+    pause = job.pause
+    if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
+        return ignore(job, event, "the job does not wait for this one any more")
+    told: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
+    if event.status == "finished" or event.result is not None:
+        told["result"] = event.result
+    outcome = _OUTCOMES[event.status]
+    job = job.evolve(state_history=merged(job.state_history, event.result))
+    if outcome == "success" and outcome in pause.transitions:
+        over = _Over(plan, job.evolve(result=event.result, error=None), pause, here)
+        return over.go_on("child_finished", told, outcome)
+    problem = _problem(event, pause)
+    over = _Over(plan, job.evolve(error=problem), pause, here)
+    for planned in (outcome, "failure"):
+        if planned in pause.transitions and outcome != "success":
+            return over.go_on("child_finished", {**told, "error": problem}, planned)
+    return over.then_rest("child_finished", {**told, "error": problem}, problem)
+
+
+def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
+    """The job waits on; its webhook, and the job that waits for it in turn, are told what stopped its child."""
+    pause = job.pause
+    if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
+        return ignore(job, event, "the job does not wait for this one any more")
+    told: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
+    entry = HistoryEntry("child_quarantined", state=pause.state, data=told)
+    waiting = Step(job, history=(entry,)).then(tell_parent(job, event.error))
+    if job.webhook_url is None:
+        return waiting
+    message = f"job {event.child_id}, which this one waits for, is quarantined: {event.error.get('message')}"
+    shown = job.evolve(webhooks=job.webhooks + 1, error={**error("CHILD_QUARANTINED", message), **told})
+    webhook = SendWebhook(shown, event="job.child_quarantined")
+    return waiting.then(Step(job.evolve(webhooks=shown.webhooks), outgoing=(webhook,)))
+
+
+def _problem(event: ChildEnded, pause: WaitRecord) -> Mapping[str, Json]:
+    if event.status == "finished":
+        return error("NO_TRANSITION", f"{pause.state!r} has no transition for 'success'")
+    return event.error or error("CHILD_ENDED", f"job {event.child_id} is {event.status}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A pause of a job that comes to its end; the event for that came by the queue *here*."""
+
+    plan: Plan
+    job: Job
+    pause: WaitRecord
+    here: str | None
+
+    def go_on(self, event_type: str, data: Mapping[str, Json], outcome: str) -> Step:
+        target = self.pause.transitions[outcome]
+        resumed = self._resume(event_type, {**data, "go_to": target})
+        return resumed.then(go_on(self.plan, resumed.job, target, here=self.here))
+
+    def then_end(self, event_type: str, data: Mapping[str, Json], problem: Mapping[str, Json]) -> Step:
+        resumed = self._resume(event_type, data)
+        return resumed.then(end(resumed.job, JobStatus.FAILED, {"error": problem}))
+
+    def then_rest(self, event_type: str, data: Mapping[str, Json], problem: Mapping[str, Json]) -> Step:
+        resumed = self._resume(event_type, data)
+        return resumed.then(quarantine(resumed.job, problem))
+
+    def _resume(self, event_type: str, data: Mapping[str, Json]) -> Step:
+        entry = HistoryEntry(event_type, state=self.pause.state, data=data)
+        return Step(self.job, history=(entry,)).then(resume(self.job, self.pause))
+
+
+def _paused(job: Job, pause: WaitRecord, status: JobStatus) -> Job:
+    return job.evolve(status=status, pause=pause, steps=job.steps + 1)
+
+
+def _pause(job: Job, kind: Kind, transitions: Mapping[str, str], details: Mapping[str, Json]) -> WaitRecord:
+    return WaitRecord(kind, f"{job.id}.{job.steps + 1}", str(job.current_state), transitions, details)

@@ -1,0 +1,1 @@
+"""Which worker fits a task: selection by resources, load, cost, reputation and cached files."""

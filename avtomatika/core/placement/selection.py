@@ -1,0 +1,238 @@
+"""Choosing a worker: what a task asks for, who is there, and whom it goes to. Pure: the fleet is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+#: As in ``job``, which needs the wishes of tasks.
+Json = Any
+
+
+class Strategy(StrEnum):
+    ROUND_ROBIN = "round_robin"  # whoever was chosen longest ago
+    LEAST_CONNECTIONS = "least_connections"  # whoever has the fewest tasks
+    CHEAPEST = "cheapest"  # the lowest cost of the skill
+    BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is and how its last tasks ended
+    NEARBY = "nearby"  # whoever has files of the task at hand, else anybody; no handler asks for it
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``.
+
+    *refused* are workers that could not do it, by id: True if the fault was the worker's as a whole and may pass, False
+    if the worker refused this task.
+    """
+
+    strategy: Strategy = Strategy.LEAST_CONNECTIONS
+    requirements: Mapping[str, Json] = field(default_factory=dict)
+    max_cost: float | None = None
+    refused: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def is_wish(self) -> bool:
+        """Whether anybody will do where nobody fits."""
+        return self.strategy == Strategy.NEARBY
+
+
+#: What a task asks that names files, and whose handler asks nothing.
+NEARBY = Needs(Strategy.NEARBY)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """Why a worker takes no tasks of *skills* for now."""
+
+    reason: str
+    skills: frozenset[str]
+
+    @classmethod
+    def of(cls, beat: Mapping[str, Any]) -> Unfit | None:
+        """What a heartbeat says of it."""
+        said = beat.get("unfit")
+        return None if said is None else cls(str(said["reason"]), frozenset(map(str, said["skills"])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A worker as it can be chosen.
+
+    *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand;
+    *reputation* is as in ``reputation``. *unfit* is why it cannot do some of its skills for now.
+    """
+
+    worker_id: str
+    skills: frozenset[str]
+    properties: Mapping[str, Json] = field(default_factory=dict)
+    devices: Sequence[Mapping[str, Json]] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)
+    slots: int = 1
+    load: int = 0
+    turn: int = 0
+    is_standby: bool = False
+    holds: frozenset[str] = frozenset()
+    reputation: float = 1.0
+    unfit: Unfit | None = None
+
+    def is_unfit_for(self, skill: str) -> bool:
+        return self.unfit is not None and skill in self.unfit.skills
+
+
+@dataclass(frozen=True, slots=True)
+class NoCandidate:
+    """Nobody fits; *missing* says what would have to be there. *is_final* if every worker has refused the task."""
+
+    missing: str
+    is_final: bool = False
+
+
+def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | NoCandidate:
+    """The member of *fleet* that a task of *skill* goes to.
+
+    >>> choose(Needs(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
+    'w-1'
+    >>> choose(Needs(max_cost=1), "encode", [])
+    Nobody(missing="no worker with the skill 'encode' is there", is_final=False)
+    """
+    able = [member for member in fleet if skill in member.skills]
+    if not able:
+        return NoCandidate(f"no worker with the skill {skill!r} is there")
+    faults = {member.worker_id: tuple(_faults(needs, skill, member)) for member in able}
+    fitting = [member for member in able if not faults[member.worker_id]]
+    if not fitting:
+        there = [member for member in able if not member.is_standby]
+        is_final = bool(there) and all(needs.refused.get(member.worker_id) is False for member in there)
+        return NoCandidate(_missing(skill, faults), is_final=is_final)
+    rank = _RANKS[needs.strategy]
+    return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
+
+
+def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Candidate | None:
+    """Who has the most of *files* at hand, of those that could begin at once; None where nobody has any.
+
+    >>> nearest(frozenset({"a"}), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]) is None
+    True
+    """
+    free = [
+        member
+        for member in fleet
+        if skill in member.skills
+        and not member.is_standby
+        and not member.is_unfit_for(skill)
+        and member.load < member.slots
+        and member.holds & files
+    ]
+    return min(
+        free, key=lambda member: (-len(member.holds & files), member.load, member.turn, member.worker_id), default=None
+    )
+
+
+def _faults(needs: Needs, skill: str, member: Candidate) -> Iterable[str]:
+    """Why *member* cannot be chosen, in words that are the same for all who lack the same."""
+    if member.is_standby:
+        yield "is a standby"
+    if member.unfit is not None and skill in member.unfit.skills:
+        yield f"is unfit: {member.unfit.reason}"
+    if member.worker_id in needs.refused:
+        yield "has refused the task"
+    for name, wanted in needs.requirements.items():
+        if not _has(member, name, wanted):
+            yield f"lacks {name}={wanted!r}"
+    if needs.max_cost is not None:
+        cost = member.costs.get(skill)
+        if cost is None:
+            yield "does not say what it costs"
+        elif cost > needs.max_cost:
+            yield f"costs more than {needs.max_cost:g}"
+
+
+def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:
+    """Every fault with how many have it, the rarest first: that is the nearest to being mended."""
+    counts: dict[str, int] = {}
+    for fault in (fault for of_member in faults.values() for fault in of_member):
+        counts[fault] = counts.get(fault, 0) + 1
+    told = ", ".join(f"{fault} ({count})" for fault, count in sorted(counts.items(), key=lambda each: each[1]))
+    return f"none of {len(faults)} with the skill {skill!r} fits: {told}"
+
+
+# ---------------------------------------------------------------- what a worker has
+
+
+def _has(member: Candidate, name: str, wanted: Json) -> bool:
+    """A property of that name, or devices: all of ``devices``, or those whose type is *name*."""
+    if name == "devices" and isinstance(wanted, list | tuple):
+        return _has_devices(member.devices, wanted)
+    if name in member.properties:
+        return _is_enough(member.properties[name], wanted)
+    of_type = [device for device in member.devices if device.get("type") == name]
+    if isinstance(wanted, Mapping):
+        return _has_devices(of_type, [wanted])
+    if isinstance(wanted, bool):
+        return bool(of_type) is wanted
+    return isinstance(wanted, int) and len(of_type) >= wanted
+
+
+def _has_devices(devices: Sequence[Mapping[str, Json]], wanted: Sequence[Any]) -> bool:
+    """Whether there is a device of its own for each that is *wanted*; the choosiest choose first."""
+    left = list(devices)
+    for properties in sorted(wanted, key=len, reverse=True):
+        found = next((device for device in left if _is_device(device, properties)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def _is_device(device: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
+    return all(_is_enough(device.get(name), value) for name, value in wanted.items())
+
+
+def _is_enough(there: Json, wanted: Json) -> bool:
+    """Numbers must be at least as large, everything else the same."""
+    if _is_number(there) and _is_number(wanted):
+        return bool(there >= wanted)
+    return bool(there == wanted)
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# ---------------------------------------------------------------- who goes first
+
+#: Nobody counts for so little that price and load say nothing any more.
+_LEAST_REPUTATION = 0.01
+
+
+def _by_turn(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    return member.turn
+
+
+def _by_load(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    return member.load
+
+
+def _by_cost(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    """Who does not say what it costs comes last."""
+    return member.costs.get(skill, float("inf"))
+
+
+def _by_value(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    """Its cost for each task that ends well, and as much again for each full turn of its slots that a task would wait;
+    who does not say what it costs is taken to cost as much as the dearest that does."""
+    known = [other.costs[skill] for other in fitting if skill in other.costs]
+    cost = member.costs.get(skill, max(known, default=1.0))
+    return cost * (1 + member.load / member.slots) / max(member.reputation, _LEAST_REPUTATION)
+
+
+_RANKS: Mapping[Strategy, Callable[[Candidate, str, Sequence[Candidate]], float]] = {
+    Strategy.ROUND_ROBIN: _by_turn,
+    Strategy.LEAST_CONNECTIONS: _by_load,
+    Strategy.CHEAPEST: _by_cost,
+    Strategy.BEST_VALUE: _by_value,
+}
+#: What handlers may ask for.
+STRATEGIES = tuple(_RANKS)

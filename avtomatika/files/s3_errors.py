@@ -1,0 +1,155 @@
+"""What went wrong in S3, as what a task ends with: it says where, why, and whether another try can help."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+from botocore.parsers import ResponseParserError
+from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
+from urllib3.exceptions import HTTPError
+
+from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFault
+
+#: Answers that another try does not change, with what is said of them.
+_REASONS = {
+    "NoSuchKey": "there is no such key",
+    "NoSuchBucket": "there is no such bucket",
+    "404": "there is no such key, or no such bucket",
+    "InvalidBucketName": "that is no name of a bucket",
+    "KeyTooLongError": "the key is too long",
+}
+#: Answers that refuse the keys of this process, whatever they are used for.
+_KEYS = {
+    "InvalidAccessKeyId": "the server does not know S3_ACCESS_KEY",
+    "InvalidClientTokenId": "the server does not know S3_ACCESS_KEY",
+    "UnrecognizedClientException": "the server does not know S3_ACCESS_KEY",
+    "SignatureDoesNotMatch": "S3_SECRET_KEY is wrong",
+    "ExpiredToken": "S3_SESSION_TOKEN has expired",
+    "ExpiredTokenException": "S3_SESSION_TOKEN has expired",
+    "TokenRefreshRequired": "S3_SESSION_TOKEN has expired",
+    "InvalidToken": "S3_SESSION_TOKEN is not valid",
+    "RequestTimeTooSkewed": "the clocks of this host and of the server differ too much",
+    "RequestExpired": "the clocks of this host and of the server differ too much",
+    "AuthorizationHeaderMalformed": "the server refuses the signature: S3_REGION may be wrong",
+    "401": "the server refuses the keys",
+}
+#: Those that say that there is nothing.
+_MISSING = ("NoSuchKey", "404")
+_NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
+#: How a full disk, or a used up share of it, is called.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What the disk answers if nothing can be written to it.
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EIO)
+#: Probes, by what they check.
+READ, WRITE, DISK = "read", "write", "disk"
+
+
+class Missing(InvalidInputError):
+    """There is no such object."""
+
+
+class NoBucket(InvalidInputError):
+    """There is no such bucket."""
+
+
+class KeysRefused(WorkerFault):
+    """The server does not accept the keys of this process."""
+
+
+class AccessDenied(WorkerFault):
+    """The keys are not allowed to do this; they may be wrong altogether, where the answer does not say."""
+
+
+class NotS3(WorkerFault):
+    """What answers at the endpoint is not an S3 server."""
+
+
+class UnexpectedAnswer(Exception):
+    """An answer that no S3 server gives."""
+
+
+class DiskFault(WorkerFault):
+    """The payload folder cannot be written to."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, probe={"check": DISK})
+
+
+class Changed(TransientError):
+    """An object is no longer what it was when the download began."""
+
+
+def is_full(problem: BaseException) -> bool:
+    """Whether *problem* is that there is no room on the disk."""
+    return isinstance(problem, OSError) and problem.errno in _FULL
+
+
+def is_of_disk(problem: BaseException) -> bool:
+    """Whether *problem* is that nothing can be written to the disk."""
+    return isinstance(problem, OSError) and problem.errno in (*_FULL, *_NOT_WRITABLE)
+
+
+@contextmanager
+def translated_errors(what: object) -> Iterator[None]:
+    """Turn whatever S3, the network or the disk raises into a TaskError that begins with *what*."""
+    try:
+        yield
+    except TaskError:
+        raise
+    except RetriesExceededError as problem:
+        raise task_error(what, problem.last_exception) from problem
+    except S3DownloadFailedError as problem:
+        raise Changed(f"{what}: {problem}") from problem
+    except (ClientError, BotoCoreError, ResponseParserError, UnexpectedAnswer, HTTPError, OSError) as problem:
+        raise task_error(what, problem) from problem
+
+
+def task_error(what: object, problem: BaseException) -> TaskError:
+    """The TaskError that *problem* becomes."""
+    if isinstance(problem, TaskError):
+        return problem
+    if isinstance(problem, ClientError):
+        return _refused(what, problem)
+    if isinstance(problem, NoCredentialsError):
+        return KeysRefused(f"{what}: S3_ACCESS_KEY and S3_SECRET_KEY are not set, and nothing takes their place")
+    if isinstance(problem, ParamValidationError):
+        return InvalidInputError(f"{what}: {problem}")
+    if isinstance(problem, ResponseParserError | UnexpectedAnswer):
+        how = problem if isinstance(problem, UnexpectedAnswer) else "its answer cannot be read"
+        return NotS3(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
+    if is_of_disk(problem):
+        return DiskFault(f"{what}: the payload folder cannot be written to: {_words(problem)}")
+    return TransientError(f"{what}: {_words(problem)}")
+
+
+def _refused(what: object, problem: ClientError) -> TaskError:
+    error = problem.response.get("Error", {})
+    code = str(error.get("Code", ""))
+    status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code in _KEYS or status == 401:
+        return KeysRefused(f"{what}: access denied: {_KEYS.get(code, _KEYS['401'])}")
+    if code in _REASONS:
+        kind = Missing if code in _MISSING else NoBucket if code in _NO_BUCKET else InvalidInputError
+        return kind(f"{what}: {_REASONS[code]}")
+    if status == 403 or code in ("AccessDenied", "403", "400"):  # an answer to HEAD says no more than its status
+        told = f" ({code})" if code not in ("", "403", "AccessDenied") else ""
+        return AccessDenied(f"{what}: access denied{told}")
+    if status == 412:
+        return Changed(f"{what}: it was changed while it was downloaded")
+    if isinstance(status, int) and 300 <= status < 400:
+        return NotS3(f"{what}: the server redirects ({status} {code}): S3_ENDPOINT_URL or S3_REGION is wrong")
+    kind = problem.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
+    if (
+        status == 500 and code == "500" and kind.startswith(("text/html", "application/json"))
+    ):  # to boto3 an odd 200, too
+        return NotS3(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it answers with {kind}")
+    return TransientError(f"{what}: the server answered {status} {code}: {error.get('Message', '')}".rstrip(": "))
+
+
+def _words(problem: BaseException) -> str:
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    return f"{type(problem).__name__}: {problem}"

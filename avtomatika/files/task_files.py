@@ -1,0 +1,136 @@
+"""The files of one attempt of a task: fetched before its skill begins, sent when it has ended, then removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from time import time
+from typing import TYPE_CHECKING
+
+from avtomatika.core.job import Json
+from avtomatika.core.texts import texts_in, with_texts
+from avtomatika.errors import SettingsError, WorkerFault
+from avtomatika.schemas.wire import TaskMessage
+
+from .access_policy import AccessPolicy
+from .inputs import Inputs, Origin, locations_in
+from .object_keys import new_run, task_prefix
+from .outputs import Outputs
+from .payload import TaskFolder
+from .safe_names import safe_part
+from .transfer_progress import Cancellation
+
+if TYPE_CHECKING:
+    from .task_storage import TaskStorage
+
+
+class TaskFiles:
+    """Has a folder only once something is to be put there. Every method but ``has_`` ones may block for long."""
+
+    def __init__(self, depot: TaskStorage, task: TaskMessage, watch: Cancellation) -> None:
+        self.depot = depot
+        self.task = task
+        self.watch = watch
+        self._began = time()
+        self._locations = {} if depot.leaves_uris else locations_in(task.params)
+        self._lock = threading.Lock()
+        self._folder: TaskFolder | None = None
+        self._inputs: Inputs | None = None
+        self._outputs: Outputs | None = None
+
+    @property
+    def has_inputs(self) -> bool:
+        return bool(self._locations)
+
+    @property
+    def has_folder(self) -> bool:
+        return self._folder is not None
+
+    def has_outputs(self, data: Json) -> bool:
+        """Whether *data* may name files of ours; settled by the texts alone."""
+        if self._folder is None and self.depot.bucket is None:
+            return False
+        return any(text.startswith("/") for text in texts_in(data))
+
+    def fetch(self) -> TaskMessage:
+        """The task with paths in the place of what its params name in S3. Raises TaskError."""
+        if not self._locations:
+            return self.task
+        paths = self.inputs.fetch(self._locations.values())
+        params = with_texts(self.task.params, dict(zip(self._locations, paths, strict=True)))
+        return replace(self.task, params=params)
+
+    def deliver(self, data: Json) -> Json:
+        """*data* with URIs in the place of the files that it names. Raises TaskError."""
+        if not self.has_outputs(data):
+            return data
+        return with_texts(data, self.outputs.deliver(texts_in(data), self._origins))
+
+    def close(self) -> None:
+        """Remove the task's folder."""
+        with self._lock:
+            folder, self._folder = self._folder, None
+        if folder is not None:
+            self.depot.payload.remove_task_folder(folder)
+
+    @property
+    def folder(self) -> TaskFolder:
+        """The task's folder, which is made when it is first asked for."""
+        with self._lock:
+            if self._folder is None:
+                try:
+                    self._folder = self.depot.payload.make_task_folder(self._name)
+                except (OSError, SettingsError) as problem:
+                    raise _disk_fault(problem) from problem
+            return self._folder
+
+    def fault_of(self, problem: BaseException) -> WorkerFault | None:
+        """The WorkerFault that *problem* shows, which the task or its skill raised: a full disk, a folder that is gone.
+        None if the disk is not the reason."""
+        if not isinstance(problem, OSError):
+            return None
+        is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+        folder = self._folder
+        is_lost = folder is not None and not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK)
+        return _disk_fault(problem) if is_full or is_lost else None
+
+    @property
+    def inputs(self) -> Inputs:
+        if self._inputs is None:
+            self._inputs = Inputs(self.depot, self.folder, AccessPolicy(self.task.job_id, self.task.client), self.watch)
+        return self._inputs
+
+    @property
+    def outputs(self) -> Outputs:
+        if self._outputs is None:
+            task = self.task
+            self._outputs = Outputs(
+                self.depot,
+                task=task,
+                prefix=task_prefix(task.job_id, task.task_id, self._run),
+                task_folder=self._name,
+                began=self._began,
+                watch=self.watch,
+            )
+        return self._outputs
+
+    @cached_property
+    def _run(self) -> str:
+        """What tells two runs of one attempt apart."""
+        return f"{self.task.attempt}-{new_run()}"
+
+    @property
+    def _name(self) -> str:
+        return f"{safe_part(self.task.task_id)}.{self._run}"
+
+    @property
+    def _origins(self) -> Mapping[str, Origin]:
+        return {} if self._inputs is None else self._inputs.origins
+
+
+def _disk_fault(problem: BaseException) -> WorkerFault:
+    return WorkerFault(f"the payload folder cannot be written to: {problem}", probe={"check": "disk"})

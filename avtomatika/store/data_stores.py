@@ -1,0 +1,37 @@
+"""The data stores of blueprints on Redis: a hash each."""
+
+from __future__ import annotations
+
+from avtomatika.transport import RedisClient
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .scripts import DATA_INCR, read_all, run
+
+
+class RedisData:
+    """A ``core.data_store.Data``. Threads may share it; raises Unavailable when the server is away."""
+
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
+        self._server = server
+        self._keys = Keys(prefix)
+
+    @classmethod
+    def connect(cls, url: str) -> RedisData:
+        """With connections of its own; nothing is sent yet."""
+        return cls(RedisClient.connect(url))
+
+    def get(self, store: tuple[str, str], key: str) -> str | None:
+        [text] = read_all(self._server, [("HGET", self._keys.data(*store), key)])
+        return None if text is None else str(text.decode())
+
+    def set(self, store: tuple[str, str], key: str, text: str) -> None:
+        read_all(self._server, [("HSET", self._keys.data(*store), key, text)])
+
+    def incr(self, store: tuple[str, str], key: str, by: str, *, first: str) -> str | None:
+        text = run(self._server, Call(DATA_INCR, [self._keys.data(*store)], [key, by, first]))
+        return None if text is None else str(text.decode())
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        self._server.close()

@@ -1,0 +1,134 @@
+"""Gathering what is known of a job that does not move: a handful of round trips, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from avtomatika.core.explain.facts import AbleWorker, Facts, QueuePlace
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
+from avtomatika.core.machine.plan_migration import plan_name
+from avtomatika.core.machine.timers import timers_of_job
+from avtomatika.core.placement.selection import Unfit
+from avtomatika.core.plan import STEPS
+from avtomatika.errors import NoRoute
+from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
+
+from . import live_state as standing
+from .branches import WantedBranches
+from .entries import load_entry
+from .keys import Keys
+from .messages import prefix_of, timer_name
+from .plans import Plans
+from .records import JOB_FIELDS, UnreadableJob, load_job
+from .scripts import read_all, server_errors
+from .server_info import ServerInfoReader
+from .worker_registry import WorkerRecord, WorkerRegistry
+
+#: Of a fan-out only so many open tasks are looked at.
+_SAMPLE = 20
+#: So many jobs may wait for one another.
+_DEPTH = 12
+_BETWEEN_STATES = (JobStatus.PENDING, JobStatus.RUNNING)
+
+
+class JobFactsReader:
+    """Threads may share it."""
+
+    def __init__(self, server: RedisClient, router: Router, keys: Keys, *, registry: WorkerRegistry) -> None:
+        self._server = server
+        self._router = router
+        self._keys = keys
+        self._registry = registry
+        self._survey = Inspector(server, router)
+
+    def facts(self, job: Job) -> Facts:
+        """What is known of *job*, and of the jobs that it waits for."""
+        return self._facts(job, depth=0)
+
+    def _facts(self, job: Job, *, depth: int) -> Facts:
+        job = self._with_some_branches(job)
+        clock, *answers = read_all(self._server, [("TIME",), *standing.commands(job, self._keys)])
+        info = ServerInfoReader(self._server).info()
+        places = {} if job.status.is_final else dict(self._places(job))
+        return Facts(
+            job=job,
+            now_ms=int(clock[0]) * 1000 + int(clock[1]) // 1000,
+            standing=standing.read(job, answers),
+            due_ms=self._due_ms(job),
+            plan_silent_ms=Plans(self._server, self._keys)
+            .announce()
+            .silent_ms.get(plan_name(job.blueprint, job.plan8)),
+            places=places,
+            workers=[_able(worker) for worker in self._registry.workers()],
+            memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
+            child=self._child(job, depth=depth),
+            ending=self._ending(job),
+        )
+
+    def _ending(self, job: Job) -> HistoryEntry | None:
+        if not job.status.is_final:
+            return None
+        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job.id), -1, -1)])
+        return load_entry(0, rows[0]).entry if rows else None
+
+    def _with_some_branches(self, job: Job) -> Job:
+        if job.fan_out is None:
+            return job
+        [(_, fields)] = read_all(self._server, [("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)])
+        ids = [name.decode() for name in fields[::2] if b"/" not in name]
+        numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
+        wanted = WantedBranches(job, numbers, answers=False)
+        return wanted.load(read_all(self._server, wanted.commands(self._keys))).job
+
+    def _due_ms(self, job: Job) -> dict[str, int]:
+        timers = timers_of_job(job)
+        commands = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
+        scores = read_all(self._server, commands)
+        return {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}
+
+    def _places(self, job: Job) -> Iterator[tuple[str, QueuePlace]]:
+        if job.status in _BETWEEN_STATES:
+            try:
+                with server_errors():
+                    route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
+            except NoRoute:
+                return
+            yield job.id, self._place(route.queues[0])
+        for task in job.tasks.values():
+            if task.is_open:
+                yield task.id, self._place(_queue_of(task), task)
+
+    def _place(self, queue: str, task: Task | None = None) -> QueuePlace:
+        with server_errors():
+            figures = self._survey.figures([queue])
+            found = None if task is None or task.branch else self._survey.place(queue, task.groups)
+        waiting = figures[0].waiting if figures else 0
+        match found:
+            case Queued(before):
+                return QueuePlace(queue=queue, waiting=waiting, before=before)
+            case Unacked(consumer, silent_ms):
+                holder = consumer.removeprefix("http:")
+                return QueuePlace(queue=queue, waiting=waiting, holder=holder, silent_ms=silent_ms)
+        return QueuePlace(queue=queue, waiting=waiting)
+
+    def _child(self, job: Job, *, depth: int) -> Facts | None:
+        if job.pause is None or job.pause.kind != "child" or job.status.is_final or depth >= _DEPTH:
+            return None
+        child_id = str(job.pause.details["child_id"])
+        child = load_job(child_id, read_all(self._server, [("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
+        return None if child is None or isinstance(child, UnreadableJob) else self._facts(child, depth=depth + 1)
+
+
+def _queue_of(task: Task) -> str:
+    return task.task_type if task.worker_id is None else f"@{task.worker_id}"
+
+
+def _able(worker: WorkerRecord) -> AbleWorker:
+    return AbleWorker(
+        worker_id=worker.worker_id,
+        skills=frozenset(skill["name"] for skill in worker.record.get("skills", ())),
+        silent_ms=worker.silent_ms,
+        is_there=worker.is_there,
+        status=worker.status,
+        unfit=Unfit.of(worker.beat),
+    )

@@ -1,0 +1,90 @@
+"""Reading jobs, their histories and what is kept beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, islice
+from typing import Any
+
+from avtomatika.core.explain.live_state import LiveState
+from avtomatika.core.job import Job, RecordedEntry, WaitRecord
+from avtomatika.errors import UnreadableRecord
+from avtomatika.transport import RedisClient
+
+from . import live_state as standing
+from .entries import load_entry, load_note
+from .job_list import list_ids
+from .job_reader import JobReader
+from .keys import Keys
+from .records import JobFilter, UnreadableJob
+from .scripts import read_all
+from .signals import approval_of, too_late
+
+
+class JobQueries:
+    """What can be asked of the jobs of one server. Threads may share it."""
+
+    def __init__(self, server: RedisClient, keys: Keys, *, cache_bytes: int) -> None:
+        self._server = server
+        self._keys = keys
+        self._jobs = JobReader(server, keys, cache_bytes=cache_bytes)
+
+    def load(self, job_id: str) -> Job | None:
+        """The job as it stands, or None. Raises UnreadableRecord."""
+        [job] = self.load_many([job_id])
+        if isinstance(job, UnreadableJob):
+            raise UnreadableRecord(job_id, job.reason)
+        return job
+
+    def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
+        return self._jobs.jobs(job_ids)
+
+    def approval(self, job: Job, token: str | None = None) -> WaitRecord:
+        """What *job* asks; with a *token* that of no other approval. Raises Conflict, saying who decided it if so."""
+        asked = approval_of(job)
+        if asked is None or asked.token != (token or asked.token):
+            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
+            raise too_late(job, token, (decided or b"").decode())
+        return asked
+
+    def list_jobs(self, wanted: JobFilter, *, with_data: bool = False) -> tuple[list[Job], str | None]:
+        """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
+
+        A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
+        the limit, or none, before the end. Without *with_data* large values of their data are omitted. Some jobs may be
+        an :class:`UnreadableJob`.
+        """
+        ids, cursor = list_ids(self._server, self._keys, wanted)
+        found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
+        return [job for job in found if job is not None and wanted.matches(job)], cursor
+
+    def count(self, status: str) -> int:
+        """How many jobs have *status*."""
+        return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
+
+    def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
+        """Entries with ``seq > after``, oldest first, and the ``after`` of the next page (None where it ends)."""
+        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job_id), after, after + limit)])
+        entries = [load_entry(after + place, row) for place, row in enumerate(rows[:limit], start=1)]
+        return entries, after + limit if len(rows) > limit else None
+
+    def notes(self, job_id: str) -> list[dict[str, Any]]:
+        """What was ignored, newest first, at most 100."""
+        [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
+        return [load_note(row) for row in rows]
+
+    def standing(self, job: Job) -> LiveState:
+        """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
+        return self.standings([job])[0]
+
+    def standings(self, jobs: Sequence[Job]) -> list[LiveState]:
+        """As :meth:`standing`, of several jobs in one round trip."""
+        commands = [standing.commands(job, self._keys) for job in jobs]
+        rows = iter(read_all(self._server, list(chain(*commands))))
+        return [standing.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
+
+    def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Who has begun with each of *tasks* (job id, task id), where somebody has."""
+        rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
+        return [None if row is None else row.decode() for row in rows]

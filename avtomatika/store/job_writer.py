@@ -1,0 +1,101 @@
+"""Commits steps of jobs: many in one round trip, each wholly or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from avtomatika import transport
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.transport import RedisClient, Router
+from avtomatika.transport.scripts import Call
+
+from .cleanups import CleanupTimes
+from .clock import ServerClock
+from .commit import Answer, Commit, CommitReply, commit_call, read_reply
+from .keyring import Keyring
+from .keys import Keys
+from .large_values import Dump, ValueCache, is_initial
+from .records import dump_doc, dump_init
+from .scripts import run_all, server_errors
+
+
+class TooLarge(Exception):
+    """A step after which its job, or one that it creates, would hold more than it may."""
+
+    def __init__(self, job: Job, size: int, limit: int) -> None:
+        super().__init__(
+            f"state {job.current_state!r}: the data of the job would be {size} bytes of JSON, but MAX_JOB_BYTES={limit}"
+        )
+
+
+def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
+    """The record of the job after *commit*. Raises TooLarge, but for a job that ends because it was too large."""
+    job = commit.step.job
+    doc = dump_doc(job, version=commit.before.version + 1)
+    initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
+    if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
+        raise TooLarge(job, doc.size + initial, max_bytes)
+    if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
+        raise TooLarge(job, size, max_bytes)
+    return doc
+
+
+class JobWriter:
+    """Over one server. The large values that it writes are added to *cache*."""
+
+    def __init__(
+        self,
+        server: RedisClient,
+        router: Router,
+        *,
+        keyring: Keyring,
+        keys: Keys,
+        clock: ServerClock,
+        job_ttl_ms: int,
+        cleanups: CleanupTimes,
+        max_job_bytes: int,
+        cache: ValueCache,
+    ) -> None:
+        self._server = server
+        self._router = router
+        self._keyring = keyring
+        self._keys = keys
+        self._clock = clock
+        self._job_ttl_ms = job_ttl_ms
+        self._cleanups = cleanups
+        self._max_job_bytes = max_job_bytes
+        self._cache = cache
+
+    def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
+        """Raises Unavailable when the server is away: any may have been written, and all may be committed again."""
+        replies: list[CommitReply | None] = [None] * len(commits)
+        calls: dict[int, Call] = {}
+        docs: dict[int, Dump] = {}
+        with server_errors():
+            for index, commit in enumerate(commits):
+                try:
+                    docs[index] = dump_step(commit, max_bytes=self._max_job_bytes)
+                    calls[index] = self._call(commit, docs[index])
+                except transport.NoRoute as error:
+                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
+                except TooLarge as error:
+                    replies[index] = CommitReply(Answer.TOO_LARGE, commit.causes, str(error))
+        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
+            reply = replies[index] = read_reply(commits[index], answer)
+            job = commits[index].step.job
+            if reply.answer is Answer.OK and not job.status.is_final:
+                self._cache.add(job.id, docs[index].values)
+        return [reply for reply in replies if reply is not None]
+
+    def _call(self, commit: Commit, doc: Dump) -> Call:
+        return commit_call(
+            commit,
+            doc=doc,
+            keys=self._keys,
+            router=self._router,
+            secret=self._keyring.secret,
+            clock=self._clock,
+            job_ttl_ms=self._job_ttl_ms,
+            max_bytes=self._max_job_bytes,
+            cleanups=self._cleanups,
+        )

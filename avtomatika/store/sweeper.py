@@ -1,0 +1,98 @@
+"""What must happen by the clock: due timers are sent on, old jobs go. Any orchestrator does it; none is special."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis.exceptions import RedisError
+
+from avtomatika.core.plan import TIMERS
+from avtomatika.transport import RedisClient, Router
+from avtomatika.transport.scripts import Call
+
+from .clock import ServerClock
+from .keys import Keys
+from .records import load_indexed
+from .scripts import DUE_TIMERS, EXPIRE, read_all, read_hashes, run, run_all, server_errors
+
+logger = logging.getLogger(__name__)
+
+#: Done at most in one go, so that no sweep holds the server or us for long.
+_BATCH = 500
+#: Most jobs that a call removes, for the same reason: it takes about 10 ms.
+_EXPIRE_BATCH = 100
+#: Claim of the orchestrator that removes jobs, and how long it is kept of one that ended meanwhile.
+_RETENTION, _RETENTION_SECONDS = "retention", 5
+#: How long a job is kept whose removal the server refuses.
+_REFUSED_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """*done* were dealt with by one call of a sweep; *is_more*: others may be due already."""
+
+    done: int
+    is_more: bool
+
+
+class Sweeper:
+    """Sweeps over one server."""
+
+    def __init__(self, server: RedisClient, router: Router, *, prefix: str = "avt:") -> None:
+        self._server = server
+        self._router = router
+        self._keys = Keys(prefix)
+        self._clock = ServerClock(server)
+
+    def send_due_timers(self) -> Swept:
+        """Move timers that are due into their queue, so many a call."""
+        with server_errors():
+            [queue] = self._router.route(TIMERS, TIMERS).queues
+            keys = [self._keys.timers(), self._keys.timer_messages(), self._router.stream(queue, 0)]
+        moved = int(run(self._server, Call(DUE_TIMERS, keys, [_BATCH])))
+        return Swept(moved, is_more=moved == _BATCH)
+
+    def expire_jobs(self) -> Swept:
+        """Remove jobs whose retention is over, so many a call.
+
+        Of all orchestrators one at a time does it: two would do the same work twice.
+        """
+        due = ("ZRANGE", self._keys.retention(), "-inf", self._clock.now_ms(), "BYSCORE", "LIMIT", 0, _EXPIRE_BATCH)
+        job_ids = [job_id.decode() for job_id in read_all(self._server, [due])[0]]
+        if not job_ids or not self.claim(_RETENTION, seconds=_RETENTION_SECONDS):
+            return Swept(0, is_more=False)
+        try:
+            removed = self._expire(job_ids)
+        finally:
+            self.let_go(_RETENTION)
+        return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
+
+    def _expire(self, job_ids: Sequence[str]) -> int:
+        rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in job_ids], ("status", "init"))
+        calls = []
+        for job_id, row in zip(job_ids, rows, strict=True):
+            status, init = (None, None) if isinstance(row, RedisError) else row
+            indexes = self._keys.indexes_of(*load_indexed(status, init))
+            retention, *own = self._keys.all_of(job_id)
+            calls.append(Call(EXPIRE, [retention, *own, *indexes], [job_id, len(own)]))
+        answers = run_all(self._server, calls)
+        refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
+        if refused:  # they must not be in the way of the others for ever
+            logger.error("%d ended jobs cannot be removed; next attempt in an hour: %s", len(refused), refused[:3])
+            later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
+            later = [part for job_id in refused for part in (later_ms, job_id)]
+            read_all(self._server, [("ZADD", self._keys.retention(), "XX", *later)])
+        return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
+
+    def claim(self, name: str, *, seconds: int) -> bool:
+        """Whether we are the one of all orchestrators to do what is done once in so many *seconds*."""
+        with server_errors():
+            [answer] = self._server.execute_all([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
+        return answer is not None
+
+    def let_go(self, name: str) -> None:
+        """Leave to whoever comes next what we claimed and could not do."""
+        with server_errors():
+            self._server.execute_all([("DEL", self._keys.claim(name))])

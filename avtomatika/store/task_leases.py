@@ -1,0 +1,247 @@
+"""Tasks in the hands of workers over HTTP: handed over, renewed, answered and taken back by any web process.
+
+On the broker a worker is the consumer ``http:<worker id>``; who else holds the task, or nobody, is told by the server
+in the same script that would change anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from avtomatika.core.job import Json
+from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
+from avtomatika.transport import Inspector, Outgoing, RedisClient, Router
+from avtomatika.transport.scripts import REQUEUE, Argument, Call
+
+from .keys import Keys
+from .notices import progress_call
+from .scripts import HAND_OVER, RENEW_HELD, SETTLE_HELD, note_call, read_all, run, run_all, server_errors
+
+#: How long it is remembered who has a task that nobody renews, and what was answered.
+_TTL_MS = 24 * 3600 * 1000
+#: How often the bindings may change under a message before we call it trouble.
+_REROUTES = 10
+
+
+class Settled(StrEnum):
+    OK = "OK"  # the result is on its way
+    AGAIN = "AGAIN"  # it was taken before: the first answer did not arrive
+    LOST = "LOST"  # the worker does not hold the task
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """A delivery, by its tag, that goes to a worker; *notice* tells the orchestrators."""
+
+    tag: str
+    task: wire.TaskMessage
+    worker_id: str
+    notice: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLease:
+    """*is_named*: the worker has said that it has it."""
+
+    task: wire.TaskMessage
+    worker_id: str
+    tag: str
+    handed_ms: int
+    is_named: bool
+
+
+class TaskLeases:
+    """Threads may share it."""
+
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
+        self._server = server
+        self._router = Router(server, prefix=prefix)
+        self._survey = Inspector(server, self._router)
+        self._keys = Keys(prefix)
+
+    @classmethod
+    def connect(cls, url: str) -> TaskLeases:
+        """With connections of its own; nothing is sent yet."""
+        return cls(RedisClient.connect(url))
+
+    def hand_over(self, given: Sequence[HandOver], *, holder: str) -> list[bool]:
+        """Give to workers what consumer *holder* has; False where it has that no more, and nothing was done."""
+        answers = self._routed(given, lambda each: self._hand_over_call(each, holder))
+        return [answer == b"OK" for answer in answers]
+
+    def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
+        """The task of each delivery; None where there is none any more, or it is no task."""
+        with server_errors():
+            return [_task(body) for body in self._survey.messages(tags)]
+
+    def of(self, worker_id: str) -> list[TaskLease]:
+        """What *worker_id* has, as far as is known."""
+        [names] = read_all(self._server, [("SMEMBERS", self._keys.held_by(worker_id))])
+        found = self.find([name.decode() for name in names])
+        return [held for held in found if held is not None and held.worker_id == worker_id]
+
+    def find(self, task_ids: Sequence[str]) -> list[TaskLease | None]:
+        """Who has each of these tasks, in their order."""
+        rows = read_all(
+            self._server,
+            [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids],
+        )
+        return [_held(row) for row in rows]
+
+    def renew(self, held: Sequence[TaskLease]) -> list[bool]:
+        """Renew leases; False where the worker has the task no more."""
+        return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in held])]
+
+    def unwanted(self, held: Sequence[TaskLease]) -> list[bool]:
+        """Whether nobody waits for these tasks any more: their jobs are over, or have closed them."""
+        commands: list[tuple[str, ...]] = []
+        for each in held:
+            job_id, task_id = each.task.job_id, each.task.task_id
+            commands += [("HGET", self._keys.job(job_id), "v"), ("HGET", self._keys.tasks(job_id), task_id)]
+        answers = read_all(self._server, commands)
+        pairs = zip(answers[::2], answers[1::2], held, strict=True)
+        return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
+
+    def give_back(self, held: Collection[TaskLease]) -> None:
+        """Put tasks back into their queues that nothing was done with: it counts no delivery."""
+        run_all(self._server, [self._give_back_call(each) for each in held])
+        read_all(
+            self._server,
+            [("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in held],
+        )
+
+    def settle(self, held: TaskLease, outgoing: Outgoing, *, digest: str) -> Settled:
+        """Publish a task's result and acknowledge the task, if its worker holds it; *digest* is the answer's own."""
+        [answer] = self._routed([held], lambda each: self._settle_call(each, outgoing, digest))
+        return Settled(answer.decode())
+
+    def was_answered(self, task_id: str, digest: str) -> bool:
+        """Whether the answer with *digest* was taken."""
+        [found] = read_all(self._server, [("SISMEMBER", self._keys.answers(task_id), digest)])
+        return bool(found)
+
+    def note(self, job_id: str, note: Json) -> None:
+        """Keep a note beside the history of a job, if there is one."""
+        run(self._server, note_call(self._keys, job_id, note))
+
+    def tell(self, progress: wire.Progress) -> None:
+        """Write down how far a task is, if it is open at that attempt."""
+        run(self._server, progress_call(progress, keys=self._keys))
+
+    def broker_id(self) -> str:
+        """What tells the server from every other one, whatever its address."""
+        with server_errors():
+            return self._router.identity
+
+    def now_ms(self) -> int:
+        """The server's clock."""
+        [clock] = read_all(self._server, [("TIME",)])
+        return int(clock[0]) * 1000 + int(clock[1]) // 1000
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        self._server.close()
+
+    # ------------------------------------------------------------ inside
+
+    def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
+        """The answer for each item; calls are made anew for as long as bindings change under them."""
+        answers: list[Any] = [b"REROUTE"] * len(items)
+        for _ in range(_REROUTES):
+            left = [index for index, answer in enumerate(answers) if answer == b"REROUTE"]
+            if not left:
+                return answers
+            with server_errors():
+                calls = [call_of(items[index]) for index in left]
+                replies = self._server.run_each(calls)
+            for index, reply in zip(left, replies, strict=True):
+                answers[index] = reply
+            if b"REROUTE" in replies:
+                self._router.forget_routes()
+        raise Unavailable("the bindings keep changing: nothing was done")
+
+    def _hand_over_call(self, given: HandOver, holder: str) -> Call:
+        stream, entry = self._router.parse_tag(given.tag)
+        bindings, notice_stream, notice = self._routing(given.notice)
+        keys = self._keys
+        return Call(
+            HAND_OVER,
+            [
+                stream,
+                keys.held(given.task.task_id),
+                keys.held_by(given.worker_id),
+                self._router.keys.queues(),
+                bindings,
+                notice_stream,
+            ],
+            [
+                holder,
+                entry,
+                _consumer(given.worker_id),
+                given.worker_id,
+                given.task.task_id,
+                given.tag,
+                wire.dump_task(replace(given.task, params={})),  # they stay in the queue's entry
+                _TTL_MS,
+                *notice,
+            ],
+        )
+
+    def _settle_call(self, held: TaskLease, outgoing: Outgoing, digest: str) -> Call:
+        stream, entry = self._router.parse_tag(held.tag)
+        bindings, result_stream, result = self._routing(outgoing)
+        keys, task_id = self._keys, held.task.task_id
+        return Call(
+            SETTLE_HELD,
+            [
+                keys.held(task_id),
+                keys.answers(task_id),
+                keys.held_by(held.worker_id),
+                stream,
+                self._router.keys.queues(),
+                bindings,
+                result_stream,
+            ],
+            [_consumer(held.worker_id), entry, held.worker_id, task_id, digest, _TTL_MS, *result],
+        )
+
+    def _routing(self, outgoing: Outgoing) -> tuple[str, str, list[Argument]]:
+        """Key of the bindings, stream, and (version of the bindings, queue, level, payload): our exchanges are direct,
+        and each key of theirs leads to one queue."""
+        route = self._router.route(outgoing.exchange, outgoing.routing_key)
+        [queue] = route.queues
+        stream = self._router.stream(queue, outgoing.priority)
+        args: list[Argument] = [route.version, queue, outgoing.priority, self._router.encode(outgoing)]
+        return route.bindings_key, stream, args
+
+    def _renew_call(self, held: TaskLease) -> Call:
+        stream, entry = self._router.parse_tag(held.tag)
+        keys = [stream, self._keys.held(held.task.task_id), self._keys.held_by(held.worker_id)]
+        return Call(RENEW_HELD, keys, [_consumer(held.worker_id), entry, _TTL_MS, held.task.task_id])
+
+    def _give_back_call(self, held: TaskLease) -> Call:
+        stream, entry = self._router.parse_tag(held.tag)
+        args: list[Argument] = [_consumer(held.worker_id), 0, entry]
+        return Call(REQUEUE, [stream], args)
+
+
+def _consumer(worker_id: str) -> str:
+    return f"http:{worker_id}"
+
+
+def _task(body: bytes | None) -> wire.TaskMessage | None:
+    try:
+        return None if body is None else wire.load_task(body)
+    except wire.BadMessage:
+        return None
+
+
+def _held(row: Sequence[bytes | None]) -> TaskLease | None:
+    worker, tag, message, at, named = row
+    if worker is None or tag is None or message is None or at is None:
+        return None
+    return TaskLease(wire.load_task(message), worker.decode(), tag.decode(), int(at), named is not None)

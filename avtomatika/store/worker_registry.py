@@ -1,0 +1,272 @@
+"""Workers that were heard of lately, over whatever link, and the names that workers.toml has had within a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from avtomatika import transport
+from avtomatika.core.job import Json
+from avtomatika.core.placement import reputation
+from avtomatika.core.placement.cached_files import MOST_FILES
+from avtomatika.core.placement.selection import Candidate, Unfit
+from avtomatika.schemas.wire import Beat, Registered
+from avtomatika.schemas.worker_status import heard_beat, heard_record, skill_names
+from avtomatika.transport import RedisClient
+from avtomatika.transport.scripts import Call
+
+from .keys import Keys
+from .records import json_object, number
+from .scripts import BEAT_WORKER, CHOSEN, JUDGE, REGISTER_WORKER, read_all, run, run_all
+
+#: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
+WORKER_TTL_SECONDS = 120
+#: Heartbeats come every 5 s, those of the public SDK every 15 s.
+LOST_AFTER_SECONDS = 40
+#: A worker that took its tasks here so lately still does, whatever another link of it says.
+_SERVED_SECONDS = 12
+#: How long the shared token is not for who was taken out of workers.toml.
+NAMED_SECONDS = 24 * 3600
+_FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed", "reputation", "judged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
+
+    *turn* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went to it since
+    its last heartbeat. *reputation* is how its last tasks ended, as in ``core.reputation``.
+    """
+
+    worker_id: str
+    record: Mapping[str, Any]
+    beat: Mapping[str, Any]
+    heard_ms: int
+    since_ms: int
+    silent_ms: int
+    is_standby: bool = False
+    is_revoked: bool = False
+    turn: int = 0
+    routed: int = 0
+    reputation: float = 1.0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has missed so many heartbeats that it must be taken for dead."""
+        return self.silent_ms > LOST_AFTER_SECONDS * 1000
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it can do tasks now."""
+        return self.status not in ("revoked", "lost", "offline")
+
+    @property
+    def status(self) -> str:
+        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``unfit`` if it cannot do some of its skills for
+        now; ``lost`` if it has missed heartbeats; ``revoked`` if its token is not accepted any more."""
+        if self.is_revoked:
+            return "revoked"
+        said = str(self.beat.get("status", "idle"))
+        if self.is_lost and said != "offline":
+            return "lost"
+        return "unfit" if "unfit" in self.beat and said != "offline" else said
+
+
+#: Whether the worker with this id may authenticate; raises Unavailable.
+IsAuthorized = Callable[[str], bool]
+
+
+def everybody(worker_id: str) -> bool:
+    """For those who do not know the tokens of workers."""
+    return True
+
+
+class WorkerRegistry:
+    """Threads may share it. It is also the memory of ``avtomatika.tokens.Workers``."""
+
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:", is_authorized: IsAuthorized = everybody) -> None:
+        self._server = server
+        self._is_authorized = is_authorized
+        self._keys = Keys(prefix)
+        self._queues = transport.Keys(prefix)
+
+    @classmethod
+    def connect(cls, url: str, is_authorized: IsAuthorized = everybody) -> WorkerRegistry:
+        """With connections of its own; nothing is sent yet."""
+        return cls(RedisClient.connect(url), is_authorized=is_authorized)
+
+    def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
+        """Write down a worker; what was known of it before is forgotten, but for its turn and its reputation."""
+        run(self._server, self._call(Registered(worker_id, record)))
+
+    def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
+        """Whether the worker is known; if so it stays so for a while. An empty *beat* leaves what was known of it."""
+        return bool(run(self._server, self._call(Beat(worker_id, beat))))
+
+    def hear(self, notices: Sequence[Registered | Beat]) -> None:
+        """Write down many in one round trip; heartbeats of strangers change nothing."""
+        run_all(self._server, [self._call(notice) for notice in notices])
+
+    def skills(self, worker_id: str) -> tuple[str, ...] | None:
+        """The skills that *worker_id* registered with; None where it is not known."""
+        [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
+        return None if text is None else tuple(skill_names(heard_record(json_object(text))))
+
+    def workers(self) -> list[WorkerRecord]:
+        """All that were heard of lately, by id."""
+        clock, names = read_all(self._server, [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
+        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        ids = sorted(name.decode() for name in names)
+        rows = read_all(self._server, [("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
+        gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
+        read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
+        return [
+            _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
+            for worker_id, row in zip(ids, rows, strict=True)
+            if row[0] is not None
+        ]
+
+    def fleet(self, *, with_holdings: bool = False) -> list[Candidate]:
+        """Those of them that can be chosen for tasks now, with what they have to do, and what files if asked for."""
+        there = [worker for worker in self.workers() if worker.is_there]
+        queues = [f"@{worker.worker_id}" for worker in there]
+        [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
+        streams = [
+            (place, self._queues.stream(queue, int(level)))
+            for place, (queue, known) in enumerate(zip(queues, traits, strict=True))
+            for level in (known or b"").decode()
+            if level.isdigit()
+        ]
+        sizes = read_all(self._server, [("XLEN", stream) for _, stream in streams])
+        own = [0] * len(there)
+        for (place, _), size in zip(streams, sizes, strict=True):
+            own[place] += int(size)
+        members = [_member(worker, size) for worker, size in zip(there, own, strict=True)]
+        chosen = [member for member, known in zip(members, traits, strict=True) if known is not None]
+        return self._with_holdings(chosen) if with_holdings else chosen
+
+    def _with_holdings(self, members: Sequence[Candidate]) -> list[Candidate]:
+        held = read_all(self._server, [("HGET", self._keys.worker(each.worker_id), "holds") for each in members])
+        return [replace(member, holds=_holdings(text)) for member, text in zip(members, held, strict=True)]
+
+    def chosen(self, worker_ids: Sequence[str]) -> None:
+        """Have the turns of these workers be over, in this order."""
+        keys = [self._keys.worker_turns()]
+        run_all(self._server, [Call(CHOSEN, [self._keys.worker(each), *keys], []) for each in worker_ids])
+
+    def record_outcomes(self, ended: Mapping[str, tuple[int, int]]) -> None:
+        """Have the reputations of workers change by how many of their tasks *ended* well, and how many did not."""
+        half = reputation.HALVES_SECONDS
+        run_all(
+            self._server,
+            [
+                Call(JUDGE, [self._keys.worker(worker_id)], [*reputation.change(good, bad), half])
+                for worker_id, (good, bad) in ended.items()
+            ],
+        )
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        self._server.close()
+
+    def _call(self, notice: Registered | Beat) -> Call:
+        keys = [self._keys.worker(notice.worker_id), self._keys.workers()]
+        if isinstance(notice, Registered):
+            return Call(REGISTER_WORKER, keys, [notice.worker_id, orjson.dumps(notice.record), WORKER_TTL_SECONDS])
+        fares = {name: value for name, value in notice.beat.items() if name != "holds"}
+        beat = orjson.dumps(fares) if fares else b""
+        is_here = int(bool(fares) and not fares.get("standby"))
+        held = orjson.dumps(notice.beat["holds"]) if "holds" in notice.beat else b""
+        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
+
+    # ------------------------------------------------------------ memory of names
+
+    def remember(self, names: Iterable[str]) -> None:
+        until = self._now_seconds() + NAMED_SECONDS
+        read_all(self._server, [("ZADD", self._keys.worker_names(), until, name) for name in names])
+
+    def recall(self) -> frozenset[str]:
+        now = self._now_seconds()
+        _, names = read_all(
+            self._server,
+            [
+                ("ZREMRANGEBYSCORE", self._keys.worker_names(), "-inf", now),
+                ("ZRANGE", self._keys.worker_names(), 0, -1),
+            ],
+        )
+        return frozenset(name.decode() for name in names)
+
+    def _now_seconds(self) -> int:
+        [clock] = read_all(self._server, [("TIME",)])
+        return int(clock[0])
+
+
+def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revoked: bool) -> WorkerRecord:
+    record, beat, at, since, served, turn, routed, known, judged = row
+    heard_ms = number(at)
+    return WorkerRecord(
+        worker_id=worker_id,
+        record={"skills": [], **_readable(json_object(record), heard_record)},
+        beat=_readable(json_object(beat), heard_beat),
+        heard_ms=heard_ms,
+        since_ms=number(since),
+        silent_ms=max(now_ms - heard_ms, 0),
+        is_standby=_is_standby(beat, served, now_ms),
+        is_revoked=is_revoked,
+        turn=number(turn),
+        routed=number(routed),
+        reputation=round(reputation.faded(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),
+    )
+
+
+def _holdings(text: bytes | None) -> frozenset[str]:
+    """What a worker says that it holds, which may be anything."""
+    try:
+        said = orjson.loads(text or b"[]")
+    except orjson.JSONDecodeError:
+        said = []
+    held = said[:MOST_FILES] if isinstance(said, list) else []
+    return frozenset(each for each in held if isinstance(each, str))
+
+
+def _readable(stored: Mapping[str, Json], heard: Callable[[Mapping[str, Json]], dict[str, Json]]) -> dict[str, Json]:
+    """*stored* with each field of the kind that *heard* makes it."""
+    right = heard(stored)
+    return {name: right.get(name, value) for name, value in stored.items()}
+
+
+def _share(stored: bytes | None) -> float:
+    """A reputation, which is 1 where nothing is known."""
+    try:
+        share = float(stored or 1)
+    except ValueError:
+        return 1.0
+    return share if 0 <= share <= 1 else 1.0
+
+
+def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
+    """Whether all its links say so: one that we do not know to be another's companion speaks for itself alone."""
+    said = json_object(beat).get("standby")
+    return bool(said) and now_ms - number(served) > _SERVED_SECONDS * 1000
+
+
+def _member(worker: WorkerRecord, own: int) -> Candidate:
+    """*own* tasks lie in its own queue, those that it does among them; of the latest its heartbeat did not know yet."""
+    record, beat = worker.record, worker.beat
+    resources = record.get("resources") or {}
+    return Candidate(
+        worker_id=worker.worker_id,
+        skills=frozenset(skill["name"] for skill in record["skills"]),
+        properties=resources.get("properties", {}),
+        devices=resources.get("devices", ()),
+        costs=record.get("costs", {}),
+        slots=record.get("concurrency") or 1,
+        load=max(own, beat.get("running", 0) + min(worker.routed, own)),
+        turn=worker.turn,
+        is_standby=worker.is_standby,
+        reputation=worker.reputation,
+        unfit=Unfit.of(beat),
+    )

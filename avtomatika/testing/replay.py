@@ -1,0 +1,188 @@
+"""One job as it was written down, run again in memory by the code that is here.
+
+Handlers run for real; what came from outside (answers of workers, decisions, cancelling, resuming) comes from the
+history. Its clock does not go further than the job's own did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from avtomatika.client.recording import Recording
+from avtomatika.core.blueprint.blueprint import Blueprint
+from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.events import Signal, TaskTimeout
+from avtomatika.core.job import Job, JobStatus, Json, Task, WaitRecord
+from avtomatika.core.machine.creation import new_job
+from avtomatika.core.rules import Rules
+from avtomatika.core.step import SendEvent
+from avtomatika.errors import NotFound
+
+from .doubles import NEVER_TAKEN
+from .ended import RunResult
+from .simulation import Simulation
+
+#: What comes from outside, and when a clock may stop.
+_ANSWERS = ("task_succeeded", "task_failed", "branch_finished")
+_DECISIONS = ("approved", "rejected", "decided")
+#: A clock that stood at the end of the job may go on so far.
+_SLACK_MS = 1000
+#: Entries that say what the blueprint decided, and which of their data count.
+_STEPS: Mapping[str, tuple[str, ...]] = {
+    "job_created": (),
+    "state_entered": ("go_to",),
+    "handler_failed": (),
+    "task_dispatched": ("task_type",),
+    "task_retried": ("attempt",),
+    "branches_joined": ("branches", "go_to"),
+    "approval_requested": ("message",),
+    "timer_set": ("seconds", "until_ms", "then"),
+    "child_started": ("blueprint",),
+    "child_finished": ("status",),
+    "job_quarantined": ("reason",),
+    "job_resumed": (),
+    "job_finished": ("result",),
+    "job_failed": ("result", "error"),
+    "job_cancelled": (),
+    "job_error": ("error",),
+}
+
+
+def replay(
+    recording: Recording, blueprints: Sequence[Blueprint], *, client_of: Callable[[str], Client] = Client
+) -> RunResult:
+    """Run *recording* again by the blueprint of its name. Raises NotFound where there is none."""
+    by_name = {blueprint.name: blueprint for blueprint in blueprints}
+    name = recording.job["blueprint_name"]
+    if name not in by_name:
+        raise NotFound("blueprint", name, known=by_name)
+    with asyncio.Runner() as runner:
+        world = _RecordedWorld(recording, blueprints, runner=runner, client_of=client_of)
+        return world.replay(by_name[name])
+
+
+def steps_then(recording: Recording) -> list[str]:
+    """What the blueprint decided when it was written down, in lines that can be compared."""
+    lines = (_line(event["event_type"], event["state"], event["data"]) for event in recording.events)
+    return [line for line in lines if line is not None]
+
+
+def steps_now(ended: RunResult) -> list[str]:
+    """What it has decided now."""
+    lines = (_line(each.entry.event_type, each.entry.state, each.entry.data) for each in ended.history)
+    return [line for line in lines if line is not None]
+
+
+def _line(event_type: str, state: str | None, data: Mapping[str, Any] | None) -> str | None:
+    if event_type not in _STEPS:
+        return None
+    told = {name: (data or {})[name] for name in _STEPS[event_type] if (data or {}).get(name) is not None}
+    if isinstance(told.get("error"), Mapping):
+        told["error"] = told["error"].get("code")
+    details = ", ".join(f"{name} {_short(value)}" for name, value in told.items())
+    return f"{event_type:20} {state or ''}{'  ' if details else ''}{details}"
+
+
+def _short(value: Json) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedOut:
+    """Nobody took the task in time, or its worker took too long."""
+
+    which: Literal["dispatch", "result"]
+
+
+class _RecordedWorld(Simulation):
+    """A world in which everything from outside is as it was written down."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        blueprints: Sequence[Blueprint],
+        *,
+        runner: asyncio.Runner,
+        client_of: Callable[[str], Client],
+    ) -> None:
+        super().__init__(blueprints, skills={}, approvals={}, runner=runner, rules=Rules(), client_of=client_of)
+        self._recording = recording
+        self._began_ms = recording.began_ms
+        self._answers: dict[tuple[str, int], Any] = {}
+        self._decisions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        self._wishes: list[tuple[str, Signal]] = []
+        for each in recording.all():
+            self._read(each)
+        self._wishes.sort(key=lambda wish: wish[0])
+
+    def replay(self, blueprint: Blueprint) -> RunResult:
+        job, created = self._recording.job, self._recording.events[0]["data"] or {}
+        step = new_job(
+            blueprint.plan,
+            job_id=job["id"],
+            client=job["client"],
+            initial_data=job["initial_data"],
+            priority=job["priority"],
+            labels=job["labels"],
+            execution_timeout_seconds=created.get("execution_timeout"),
+        )
+        self._create(step)
+        self._settle()
+        while self._wishes:
+            self._wish(self._wishes.pop(0)[1])
+            self._settle()
+        return self._ended(job["id"])
+
+    def _read(self, recording: Recording) -> None:
+        job_id = recording.job["id"]
+        for event in recording.events:
+            data = event["data"] or {}
+            match event["event_type"]:
+                case kind if kind in _ANSWERS:
+                    answer = {"status": data["outcome"], "data": data.get("data"), "error": data.get("error")}
+                    self._answers[event["task_id"], event["attempt"]] = answer
+                case "task_timed_out":
+                    self._answers[event["task_id"], event["attempt"]] = _TimedOut(data["which"])
+                case kind if kind in _DECISIONS:
+                    self._decisions[job_id].append({**data, "state": event["state"]})
+                case "job_resumed" | "job_cancelled":
+                    wish: Literal["retry", "cancel"] = "retry" if event["event_type"] == "job_resumed" else "cancel"
+                    signal = Signal(job_id, wish, data.get("by", ""), f"recorded-{event['seq']}")
+                    self._wishes.append((event["timestamp"], signal))
+
+    def _perform(self, task: Task) -> None:
+        """A time-out comes as it came then: the limit may have been another one for that job."""
+        given = self._given(task)
+        if not isinstance(given, _TimedOut):
+            super()._perform(task)
+            return
+        kept = self._jobs[task.id.partition(".")[0]]
+        event = TaskTimeout(kept.job.id, task.id, task.attempt, given.which)
+        self._send(SendEvent(kept.blueprint.plan.key(task.state, "_timeout"), event))
+
+    def _given(self, task: Task) -> Any:
+        """What was answered; what never was is never answered."""
+        return self._answers.get((task.id, task.attempt), NEVER_TAKEN)
+
+    def _decision(self, job: Job, pause: WaitRecord) -> Any:
+        recorded = self._decisions[job.id]
+        if not recorded or recorded[0]["state"] != pause.state:
+            return NEVER_TAKEN
+        return recorded.pop(0)["decision"]
+
+    def _may_jump(self, due_ms: float) -> bool:
+        return due_ms <= self._recording.duration_ms + _SLACK_MS
+
+    def _wish(self, signal: Signal) -> None:
+        kept = self._jobs.get(signal.job_id)
+        if (
+            kept is None
+            or kept.job.status.is_final
+            or (signal.wish == "retry" and kept.job.status is not JobStatus.QUARANTINED)
+        ):
+            return  # it has gone another way by now
+        self._send(SendEvent(kept.blueprint.plan.key(str(kept.job.current_state), "_signal"), signal))

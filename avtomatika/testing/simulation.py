@@ -1,0 +1,243 @@
+"""What the server, an orchestrator, a worker and the people would hold of some jobs, in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from time import time
+from typing import Any
+
+from avtomatika.broker import Delivery, reply_key
+from avtomatika.core.blueprint.blueprint import Blueprint
+from avtomatika.core.blueprint.data_store import Data
+from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.events import Decision, Event, TaskTimeout
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
+from avtomatika.core.machine.creation import new_job
+from avtomatika.core.plan import STEPS
+from avtomatika.core.rules import Rules
+from avtomatika.core.signing import GroupSecret
+from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
+from avtomatika.errors import NoRoute, SkillError
+from avtomatika.files.handler_files import files_for
+from avtomatika.files.memory import MemoryObjects
+from avtomatika.orchestrator.data_stores import DataStores, MemoryData
+from avtomatika.orchestrator.unit_of_work import ClientOf, HandlerServices, ReceivedEvent, Work
+from avtomatika.schemas import wire
+from avtomatika.store.messages import task_message
+from avtomatika.worker.execution import TaskExecution
+
+from .doubles import NEVER_ANSWERS, NEVER_TAKEN, skill
+from .ended import RunResult
+
+#: Whom results and decisions come from here.
+_WORKER_ID = _PERSON = "testing"
+#: Nobody else sees the messages that it signs.
+_SECRET = GroupSecret("testing")
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A job as the server would keep it."""
+
+    job: Job
+    blueprint: Blueprint
+    history: list[RecordedEntry] = field(default_factory=list)
+    notes: list[Mapping[str, Json]] = field(default_factory=list)
+    answers: dict[str, Json] = field(default_factory=dict)
+
+
+class Simulation:
+    """Jobs of *blueprints*, and whoever takes part in them."""
+
+    def __init__(
+        self,
+        blueprints: Sequence[Blueprint],
+        *,
+        skills: Mapping[str, Any],
+        approvals: Mapping[str, Any],
+        runner: asyncio.Runner,
+        rules: Rules,
+        client_of: ClientOf = Client,
+        files: Mapping[str, Json] | None = None,
+    ) -> None:
+        self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
+        self._skills = skills
+        self._approvals = approvals
+        self._runner = runner
+        self._client_of = client_of
+        self._rules = replace(rules, plans={name: each.plan for name, each in self._blueprints.items()})
+        self.data: Data = MemoryData()
+        self._files = MemoryObjects(files or {})
+        self._queues = {str(binding.key): binding.queue for each in blueprints for binding in each.plan.bindings}
+        self._events: deque[tuple[str, Event]] = deque()
+        self._tasks: deque[Task] = deque()
+        self._timers: dict[str, tuple[float, int, SetTimer]] = {}
+        self._order = count()
+        self._clock_ms = 0.0
+        self._began_ms = time() * 1000
+        self._jobs: dict[str, _Kept] = {}
+
+    def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> RunResult:
+        """One job of *blueprint*, until nothing is left to do."""
+        self._create(new_job(blueprint.plan, job_id="test-1", client="testing", initial_data=initial_data))
+        self._settle()
+        return self._ended("test-1")
+
+    def _settle(self) -> None:
+        """Until nothing is left to do."""
+        while True:
+            if self._events:
+                self._advance(*self._events.popleft())
+            elif self._tasks:
+                self._perform(self._tasks.popleft())
+            elif not self._jump():
+                return
+
+    def _ended(self, job_id: str) -> RunResult:
+        kept = self._jobs[job_id]
+        stores = DataStores(kept.blueprint, self.data, is_async=False)
+        children = tuple(self._ended(child) for child in kept.job.children)
+        return RunResult(kept.job, tuple(kept.history), tuple(kept.notes), stores, children, self._files.values)
+
+    # ------------------------------------------------------------ as the orchestrator
+
+    def _advance(self, queue: str, event: Event) -> None:
+        kept = self._jobs[event.job_id]
+        arrival = ReceivedEvent(Delivery("memory", queue, b"", {}, 1), event)
+        surroundings = HandlerServices(
+            client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files)
+        )
+        work = Work(
+            kept.job, kept.blueprint, [arrival], rules=self._rules, surroundings=surroundings, answers=kept.answers
+        )
+        while (function := work.advance()) is not None:
+            try:
+                returned = function()
+                if work.is_async:
+                    returned = self._runner.run(returned)
+            except Exception as error:
+                work.decided(None, error)
+            else:
+                work.decided(returned, None)
+        kept.notes += [note for _, note in work.ignored]
+        if work.answered:
+            self._write(kept, work.step)
+
+    # ------------------------------------------------------------ as the server
+
+    def _create(self, step: Step) -> None:
+        kept = _Kept(step.job, self._blueprints[step.job.blueprint])
+        self._jobs[step.job.id] = kept
+        self._write(kept, step)
+
+    def _write(self, kept: _Kept, step: Step) -> None:
+        kept.job = step.job.evolve(version=step.job.version + 1, updated_ms=round(self._clock_ms))
+        for entry in step.history:
+            self._record(kept, entry)
+        kept.answers |= {end.task_id: end.answer for end in step.ended}
+        is_joined = step.job.fan_out is not None and len(kept.answers) == step.job.fan_out.size
+        if is_joined:
+            kept.answers = dict(sorted(kept.answers.items(), key=lambda answer: branch_of(answer[0])))
+        if step.drops_branches:
+            kept.answers.clear()
+        for timer_id in step.cancelled_timers:
+            self._timers.pop(timer_id, None)
+        for timer in step.timers:
+            self._arm(timer)
+        if step.child is not None:
+            self._create(step.child)
+        for outgoing in step.outgoing:
+            if isinstance(outgoing, SendTask):
+                self._tasks.append(outgoing.task)
+            elif isinstance(outgoing, SendEvent):
+                self._send(outgoing)
+        if step.joined is not None and is_joined:
+            self._send(step.joined)
+        if kept.job.status is JobStatus.WAITING_FOR_HUMAN:
+            self._decide(kept)
+
+    def _record(self, kept: _Kept, entry: HistoryEntry) -> None:
+        kept.history.append(RecordedEntry(len(kept.history) + 1, kept.job.version, round(self._clock_ms), entry))
+
+    def _send(self, sent: SendEvent) -> None:
+        if sent.routing_key not in self._queues:
+            raise NoRoute(STEPS, sent.routing_key)
+        self._events.append((self._queues[sent.routing_key], wire.load_event(wire.dump_event(sent.event))))
+
+    def _arm(self, timer: SetTimer) -> None:
+        due_ms = self._clock_ms + timer.delay_seconds * 1000
+        if timer.at_ms is not None:
+            due_ms = max(self._clock_ms, timer.at_ms - self._began_ms)
+        self._timers[timer.id] = (due_ms, next(self._order), timer)
+
+    def _jump(self) -> bool:
+        """Nothing is left to do but to wait: to the next timer, if there is one."""
+        due_ms, _, timer = min(self._timers.values(), key=lambda entry: entry[:2], default=(0.0, 0, None))
+        if timer is None or not self._may_jump(due_ms):
+            return False
+        self._clock_ms = due_ms
+        del self._timers[timer.id]
+        self._send(SendEvent(timer.routing_key, timer.event))
+        return True
+
+    def _may_jump(self, due_ms: float) -> bool:
+        """Whether the clock may go on to *due_ms* (from its beginning)."""
+        return True
+
+    # ------------------------------------------------------------ as a worker
+
+    def _perform(self, task: Task) -> None:
+        kept = self._jobs[task.id.partition(".")[0]]
+        if kept.job.tasks.get(task.id) != task:
+            return  # the job has gone on without it
+        given = self._given(task)
+        if given is NEVER_TAKEN:
+            return
+        self._take(kept, task)
+        if given is NEVER_ANSWERS:
+            return
+        message = wire.load_task(task_message(kept.job, task, _SECRET).body)
+        assignment = TaskExecution(message, skill(task.task_type, given), _WORKER_ID, origin=None)
+        if assignment.skill.is_async:
+            self._runner.run(assignment.perform_async())
+        else:
+            assignment.perform()
+        if assignment.result is not None:
+            self._send(SendEvent(reply_key(message, assignment.result), assignment.result))
+
+    def _given(self, task: Task) -> Any:
+        """What stands in the place of a worker's skill."""
+        name = task.task_type
+        if name not in self._skills:
+            there_are = ", ".join(self._skills) or "none"
+            raise SkillError(f"nothing does the task {name!r}: give it in skills={{...}}; there are {there_are}")
+        return self._skills[name]
+
+    def _take(self, kept: _Kept, task: Task) -> None:
+        self._record(kept, HistoryEntry("task_taken", task.state, task.id, task.attempt, _WORKER_ID))
+        self._timers.pop(f"{task.id}:dispatch", None)
+        if task.result_timeout_seconds is not None:
+            event = TaskTimeout(kept.job.id, task.id, task.attempt, "result")
+            key = kept.blueprint.plan.key(task.state, "_timeout")
+            self._arm(SetTimer(f"{task.id}:result", task.result_timeout_seconds, key, event))
+
+    # ------------------------------------------------------------ as the people
+
+    def _decide(self, kept: _Kept) -> None:
+        pause = kept.job.pause
+        if pause is None:
+            return
+        decision = self._decision(kept.job, pause)
+        if decision is not NEVER_TAKEN:
+            event = Decision(kept.job.id, pause.token, decision, by=_PERSON)
+            self._send(SendEvent(kept.blueprint.plan.key(pause.state, "_approval"), event))
+
+    def _decision(self, job: Job, pause: WaitRecord) -> Any:
+        """What a person answers to what *job* asks."""
+        given = self._approvals.get(pause.state, NEVER_TAKEN)
+        return given(pause.details["message"]) if callable(given) else given

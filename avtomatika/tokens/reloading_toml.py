@@ -1,0 +1,176 @@
+"""A TOML file of sections with secrets, reloaded when it changes.
+
+A file that was replaced (renamed over the old one) takes effect at once. One that is edited in place takes effect when
+it has stopped changing, because it may be half written. One that is missing, empty or invalid never takes effect.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from time import time
+from typing import Any, Generic, TypeVar
+
+from avtomatika.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: The file is checked for changes at most this often.
+CHECK_INTERVAL_SECONDS = 1.0
+#: How long a file that is edited in place must stay unchanged before it takes effect.
+SETTLE_SECONDS = 3.0
+#: The top-level key that revokes everybody.
+REVOKE_ALL = "revoke_all"
+#: Takes a section by its name and value, and adds it to the result of the sections before it.
+AddSection = Callable[[str, Any, dict[str, T]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Contents(Generic[T]):
+    """The sections of one version of the file; with ``revoke_all`` it has none."""
+
+    known: Mapping[str, T]
+    revokes_all: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    """Two versions of a file that have the same signature are the same version."""
+
+    mtime_ns: int
+    inode: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> _Signature | None:
+        """None for a file that does not exist."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return cls(status.st_mtime_ns, status.st_ino, status.st_size)
+
+
+class ReloadingToml(Generic[T]):
+    """The sections of the file at *path*, each read by *add*; *what* names them in messages. Thread-safe."""
+
+    def __init__(
+        self, path: Path, add: AddSection[T], *, fixed: Mapping[str, T], what: str, clock: Callable[[], float]
+    ) -> None:
+        """*fixed* is added to every version. The file may be created later. Raises SettingsError if it is invalid."""
+        self._path = path
+        self._add = add
+        self._fixed = fixed
+        self._what = what
+        self._clock = clock
+        self._checking = Lock()
+        #: The version seen last, whether it has been dealt with, and when it takes effect otherwise.
+        self._seen = _Signature.of(path)
+        self._is_settled = True
+        self._due = 0.0
+        self._checked_at = clock()
+        #: Whether a version of the file is in effect.
+        self.is_loaded = self._seen is not None
+        self._problem: str | None = None
+        self._contents = self._read() if self.is_loaded else Contents(fixed)
+
+    @property
+    def contents(self) -> Contents[T]:
+        """The version in effect."""
+        self._check_sometimes()
+        return self._contents
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file as it is now is not in effect."""
+        self._check_sometimes()
+        return self._problem
+
+    def _check_sometimes(self) -> None:
+        """Check for changes, at most once a second. One thread does it, the others do not wait."""
+        if self._clock() - self._checked_at >= CHECK_INTERVAL_SECONDS and self._checking.acquire(blocking=False):
+            try:
+                self._checked_at = self._clock()
+                self._check()
+            finally:
+                self._checking.release()
+
+    def _check(self) -> None:
+        signature, now = _Signature.of(self._path), self._clock()
+        if signature != self._seen:
+            before, self._seen, self._is_settled = self._seen, signature, False
+            is_replaced = before is not None and signature is not None and signature.inode != before.inode
+            self._due = now if is_replaced else now + SETTLE_SECONDS - _unchanged_seconds(signature)
+        if self._is_settled:
+            return
+        try:
+            contents = self._read()
+        except SettingsError as error:
+            self._is_settled = True
+            self._problem = str(error)
+            logger.error("%s; the %s known so far stay in force", error, self._what)
+            return
+        if now >= self._due:
+            self._is_settled, self.is_loaded, self._problem = True, True, None
+            self._contents = contents
+            logger.info("loaded %s: %d %s", self._path, len(contents.known), self._what)
+
+    def _read(self) -> Contents[T]:
+        path = self._path
+        try:
+            _warn_if_readable_by_others(path)
+            text = path.read_text(encoding="utf-8")
+            sections = tomllib.loads(text)
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise SettingsError(f"{path}: {error}") from None
+        known = dict(self._fixed)
+        revokes_all = False
+        for name, section in sections.items():
+            try:
+                if name == REVOKE_ALL and not isinstance(section, dict):
+                    revokes_all = _revokes_all(section)
+                elif not isinstance(section, dict):
+                    raise SettingsError(f"{name!r} must be a section, [{name}], with a token")
+                else:
+                    self._add(name, section, known)
+            except SettingsError as error:
+                raise SettingsError(f"{path}, line {_line_of(name, text)}: {error}") from None
+        if revokes_all:
+            return Contents(self._fixed, revokes_all=True)
+        if len(known) == len(self._fixed):
+            raise SettingsError(f"{path}: it names no {self._what}; to revoke all of them, write {REVOKE_ALL} = true")
+        return Contents(known)
+
+
+def _unchanged_seconds(signature: _Signature | None) -> float:
+    """How long the file has not changed, by the clock of this host; at most ``SETTLE_SECONDS``."""
+    age = 0.0 if signature is None else time() - signature.mtime_ns / 1e9
+    return min(max(age, 0.0), SETTLE_SECONDS)
+
+
+def _revokes_all(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{REVOKE_ALL} is {value!r}, but must be true or false")
+    return value
+
+
+def _line_of(name: str, text: str) -> int:
+    """The number of the line, from 1, where the section or key called *name* begins."""
+    word = re.escape(name)
+    begin = re.compile(rf"""\s*(\[\s*["']?{word}["']?\s*[].]|["']?{word}["']?\s*[=.])""")
+    return next((number for number, line in enumerate(text.splitlines(), start=1) if begin.match(line)), 1)
+
+
+def _warn_if_readable_by_others(path: Path) -> None:
+    if os.name == "posix" and path.stat().st_mode & stat.S_IROTH:
+        logger.warning("%s holds secrets and can be read by everybody on this host: chmod o-r it", path)

@@ -1,0 +1,238 @@
+"""Looking at queues from outside, and at their dead letters: nothing is taken, no lease is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from .envelope import Malformed, decode
+from .keys import GROUP, parse_tag
+from .redis_client import RedisClient
+from .routing import Router, level_of
+from .scripts import PLACE, REVIVE, Argument, Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFigures:
+    """*waiting* for a consumer, *held* by one, *delayed*; *dead* letters are aside. *consumers* have taken something
+    from it and are not forgotten yet."""
+
+    name: str
+    waiting: int = 0
+    held: int = 0
+    delayed: int = 0
+    dead: int = 0
+    consumers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """So many messages are before it."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unacked:
+    """A consumer has it, who renewed its lease *silent_ms* ago; it was delivered *deliveries* times."""
+
+    consumer: str
+    silent_ms: int
+    deliveries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """A message of *queue*, or a dead letter with the *reason* why it was given up, and when (*at_ms*).
+
+    *id* is ``<queue>:<entry>``. *body* is empty where it is no message that can be read.
+    """
+
+    id: str
+    queue: str
+    priority: int = 0
+    routing_key: str = ""
+    body: bytes = b""
+    reason: str | None = None
+    deliveries: int = 0
+    error: str | None = None
+    at_ms: int = 0
+
+
+class Inspector:
+    """Threads may share it."""
+
+    def __init__(self, server: RedisClient, router: Router) -> None:
+        self._server = server
+        self._router = router
+        self._keys = router.keys
+
+    def figures(self, names: Iterable[str] | None = None) -> list[QueueFigures]:
+        """Of the queues called so, those that there are, else of all; by name, in two round trips."""
+        table = self._traits()
+        wanted = sorted(table if names is None else set(names) & table.keys())
+        commands = [command for name in wanted for command in self._commands(name, table[name])]
+        answers = iter(self._server.pipeline(commands))
+        return [_figures(name, len(_levels(table[name])), answers) for name in wanted]
+
+    def place(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
+        """Where the message of *group* is in *queue*; None where it is not among the first *most*, or not there."""
+        streams = [self._keys.stream(queue, level) for level in _levels(self._traits().get(queue, ""))]
+        if not streams:
+            return None
+        word, *facts = self._server.run(Call(PLACE, streams, [group, most]))
+        match word:
+            case b"WAITS":
+                return Queued(int(facts[0]))
+            case b"HELD":
+                return Unacked(facts[0].decode(), int(facts[1]), int(facts[2]))
+        return None
+
+    def peek(self, queue: str, *, limit: int) -> list[StoredMessage]:
+        """The first messages that wait in *queue*, in the order in which they will be taken."""
+        found: list[StoredMessage] = []
+        for level in _levels(self._traits().get(queue, "")):
+            stream = self._keys.stream(queue, level)
+            [groups] = self._server.pipeline([("XINFO", "GROUPS", stream)])
+            command = ("XRANGE", stream, _after(groups), "+", "COUNT", limit - len(found))
+            found += [_letter(queue, *entry) for entry in self._server.execute(command)]
+            if len(found) >= limit:
+                break
+        return found
+
+    def messages(self, tags: Sequence[str]) -> list[bytes | None]:
+        """Body of the message with each of these delivery tags; None where there is none, or it cannot be read."""
+        places = [parse_tag(tag) for tag in tags]
+        return [_body(each) for each in self._server.pipeline([("XRANGE", key, id, id) for key, id in places])]
+
+    def dead(self, *, limit: int, queue: str | None = None) -> list[StoredMessage]:
+        """Dead letters of *queue*, else of all, the newest first."""
+        queues = sorted(self._traits().keys() | self._dead_queues()) if queue is None else [queue]
+        commands = [("XREVRANGE", self._keys.dead(name), "+", "-", "COUNT", limit) for name in queues]
+        answers = self._server.execute_all(commands)
+        letters = [_letter(name, *entry) for name, entries in zip(queues, answers, strict=True) for entry in entries]
+        return sorted(letters, key=lambda letter: letter.at_ms, reverse=True)[:limit]
+
+    def dead_letter(self, letter_id: str) -> StoredMessage | None:
+        """The dead letter that is called so."""
+        queue, _, entry = letter_id.rpartition(":")
+        if not _is_entry(entry):
+            return None
+        found = self._server.execute(("XRANGE", self._keys.dead(queue), entry, entry))
+        return _letter(queue, *found[0]) if found else None
+
+    def revive(self, letter: StoredMessage) -> bool:
+        """Put a dead letter back into its queue; False where it is gone. Raises NoRoute where the queue is."""
+        entry = letter.id.rpartition(":")[2]
+        level = level_of(letter.priority)
+        keys = [self._keys.dead(letter.queue), self._keys.queues(), self._router.stream(letter.queue, level)]
+        return bool(self._server.run(Call(REVIVE, keys, [entry, letter.queue, level])) == b"OK")
+
+    def drop(self, letter_id: str) -> bool:
+        """Forget a dead letter; False where it is gone."""
+        queue, _, entry = letter_id.rpartition(":")
+        return _is_entry(entry) and bool(self._server.execute(("XDEL", self._keys.dead(queue), entry)))
+
+    def _dead_queues(self) -> set[str]:
+        """Queues with dead letters: also those that were removed since."""
+        return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
+
+    def _traits(self) -> dict[str, str]:
+        fields = self._server.execute(("HGETALL", self._keys.queues()))
+        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+        return {name.decode(): traits.decode() for name, traits in pairs}
+
+    def _commands(self, queue: str, traits: str) -> Iterator[tuple[Argument, ...]]:
+        for level in _levels(traits):
+            stream = self._keys.stream(queue, level)
+            yield from (("XLEN", stream), ("XPENDING", stream, GROUP), ("XINFO", "CONSUMERS", stream, GROUP))
+        yield ("ZCARD", self._keys.delays(queue))
+        yield ("XLEN", self._keys.dead(queue))
+
+
+def _figures(name: str, levels: int, answers: Iterator[Any]) -> QueueFigures:
+    there = held = 0
+    consumers: set[bytes] = set()
+    for _ in range(levels):
+        length, pending, known = next(answers), next(answers), next(answers)
+        there += length if isinstance(length, int) else 0
+        held += 0 if isinstance(pending, ResponseError) else int(pending[0])
+        consumers |= set() if isinstance(known, ResponseError) else {_pairs(each)[b"name"] for each in known}
+    delayed, dead = next(answers), next(answers)
+    return QueueFigures(
+        name=name,
+        waiting=max(there - held, 0),
+        held=held,
+        delayed=delayed if isinstance(delayed, int) else 0,
+        dead=dead if isinstance(dead, int) else 0,
+        consumers=len(consumers),
+    )
+
+
+def _letter(queue: str, entry: bytes, fields: Sequence[bytes]) -> StoredMessage:
+    table = {name.decode(errors="replace"): value for name, value in zip(fields[::2], fields[1::2], strict=True)}
+    entry_id = entry.decode()
+    priority, routing_key, body = _message(table.get("p", b""))
+    at_ms = _number(table.get("at")) or int(entry_id.partition("-")[0])
+    return StoredMessage(
+        id=f"{queue}:{entry_id}",
+        queue=queue,
+        priority=priority,
+        routing_key=routing_key,
+        body=body,
+        reason=table["reason"].decode(errors="replace") if "reason" in table else None,
+        deliveries=_number(table.get("deliveries")) or _number(table.get("n")) or 0,
+        error=table["error"].decode(errors="replace") if table.get("error") else None,
+        at_ms=at_ms,
+    )
+
+
+#: Digits of a number that no counter and no clock reaches.
+_LONGEST_NUMBER = 17
+
+
+def _number(field: bytes | None) -> int | None:
+    """A field that should hold a number: anybody may have written the entry."""
+    return int(field) if field is not None and field.isdigit() and len(field) < _LONGEST_NUMBER else None
+
+
+def _message(payload: bytes) -> tuple[int, str, bytes]:
+    """Priority, routing key and body."""
+    try:
+        message = decode(payload)
+    except Malformed:
+        return 0, "", b""
+    properties = message["properties"]
+    routing_key = properties["delivery_info"].get("routing_key", "")
+    return level_of(properties.get("priority")), str(routing_key), message["body"]
+
+
+def _body(entries: Any) -> bytes | None:
+    if isinstance(entries, ResponseError) or not entries:
+        return None
+    [(entry, fields)] = entries
+    return _letter("", entry, fields).body or None
+
+
+def _after(groups: Any) -> str:
+    """From where on nothing was delivered yet."""
+    known = [] if isinstance(groups, ResponseError) else [_pairs(group) for group in groups]
+    return next((f"({each[b'last-delivered-id'].decode()}" for each in known if each[b"name"] == GROUP.encode()), "-")
+
+
+def _levels(traits: str) -> list[str]:
+    """Those in use, the highest first."""
+    return sorted((trait for trait in traits if trait.isdigit()), reverse=True)
+
+
+def _is_entry(text: str) -> bool:
+    ms, _, number = text.partition("-")
+    return ms.isascii() and ms.isdecimal() and number.isascii() and number.isdecimal()
+
+
+def _pairs(answer: Any) -> dict[bytes, Any]:
+    """A map, as either protocol answers it."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

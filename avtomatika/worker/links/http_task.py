@@ -1,0 +1,47 @@
+"""Tasks as a web address gives them. What it says is checked: it may be anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avtomatika.errors import Unavailable
+from avtomatika.schemas import wire
+from avtomatika.worker.config import Address
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTask:
+    """A task, and how often it was given to a worker, this time included."""
+
+    task: wire.TaskMessage
+    deliveries: int
+
+
+def http_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
+    """The task in *answer*; raises Unavailable where it is none. Where its result goes is the gateway's affair."""
+    job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
+    params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
+    client, deliveries = answer.get("client"), answer.get("deliveries", 1)
+    if not (
+        all(isinstance(text, str) and text for text in (job_id, task_id, task_type))
+        and isinstance(params, dict)
+        and type(attempt) is int
+        and isinstance(outcomes, list)
+        and type(deliveries) is int
+        and (client is None or isinstance(client, str))
+    ):
+        raise Unavailable(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
+    task = wire.TaskMessage(
+        job_id=str(job_id),
+        task_id=str(task_id),
+        attempt=attempt,
+        task_type=str(task_type),
+        params=params,
+        outcomes=tuple(map(str, outcomes)),
+        reply_exchange="",
+        reply_prefix="",
+        client=client,
+    )
+    return HttpTask(task, deliveries)

@@ -1,0 +1,67 @@
+"""The part of ``avtomatika orchestrator`` that removes files of jobs that are over, over a connection of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Any
+
+from avtomatika import broker
+from avtomatika.core.plan import FILES
+from avtomatika.errors import SettingsError
+from avtomatika.files.bucket import Bucket
+from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
+from avtomatika.orchestrator.file_cleanup import FileCleanup
+from avtomatika.settings import Settings
+from avtomatika.store import Keyring, Store, Sweeper
+from avtomatika.store.cleanups import CleanupTimes
+
+from .background_loop import run_in_background
+
+_PREFETCH = 16
+#: So long after the end of a job a worker that does not know of it yet may still send something.
+_INTERMEDIATE_AFTER_SECONDS = 60.0
+
+
+def cleanup_rules(objects: Bucket | None) -> CleanupRules:
+    """What the environment says; SettingsError where there is no place for files that could be removed."""
+    rules = CleanupRules.from_environment(os.environ)
+    if objects is None and rules != CleanupRules():
+        raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
+    return rules
+
+
+def cleanup_times(rules: CleanupRules, settings: Settings) -> CleanupTimes:
+    """When the files of a job that ends are looked after."""
+    if rules.cleanup is Cleanup.KEEP:
+        return CleanupTimes()
+    everything = float(settings.job_ttl_seconds) if rules.cleanup is Cleanup.DELETE else None
+    return CleanupTimes(min(_INTERMEDIATE_AFTER_SECONDS, settings.job_ttl_seconds / 2), everything)
+
+
+def removing_files(
+    objects: Bucket | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Any:
+    """Remove files meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
+    return nullcontext() if objects is None else _removing(objects, rules, settings, on_crash=on_crash)
+
+
+@contextmanager
+def _removing(
+    objects: Bucket, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    with (
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
+        closing(broker.Consumer(connection, [FILES], prefetch=_PREFETCH)) as intake,
+    ):
+        server, router = intake.channel.server, intake.channel.router
+        cleaning = FileCleanup(
+            intake=intake,
+            store=Store(server, router, keyring=Keyring(server, settings.group_secret), group=settings.group),
+            upkeep=Sweeper(server, router),
+            cleaner=Cleaner(objects, group=settings.group),
+            rules=rules,
+        )
+        with run_in_background(cleaning, "the removal of files", on_crash=on_crash):
+            yield

@@ -1,0 +1,42 @@
+"""The part of ``avtomatika orchestrator`` that delivers webhooks, in a thread and over a connection of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from avtomatika import broker
+from avtomatika.core.plan import WEBHOOKS
+from avtomatika.orchestrator.webhooks.delivery import Webhooks
+from avtomatika.orchestrator.webhooks.http_post import WebhookClient
+from avtomatika.orchestrator.webhooks.ssrf import networks
+from avtomatika.settings import Settings
+from avtomatika.store import Keyring, WebhookRecords
+
+from .background_loop import run_in_background
+
+logger = logging.getLogger(__name__)
+
+#: Webhooks in hand at a time; each may be as large as a result.
+_PREFETCH = 64
+#: What a receiver has for its answer.
+_TIMEOUT_SECONDS = 10.0
+
+
+@contextmanager
+def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> Iterator[None]:
+    """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
+    with (
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
+        closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_PREFETCH)) as intake,
+    ):
+        server = intake.channel.server
+        webhooks = Webhooks(
+            intake=intake,
+            records=WebhookRecords(server, intake.channel.router, keyring=Keyring(server, settings.group_secret)),
+            poster=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
+            secret=settings.webhook_secret,
+        )
+        with run_in_background(webhooks, "the delivery of webhooks", on_crash=on_crash):
+            yield
