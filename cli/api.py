@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import InvalidRequest, NotFound, SettingsError, Unavailable
 from avtomatika.settings import Settings
 
@@ -21,7 +21,7 @@ from .environment import join_local
 from .var_folder import announced, secret
 
 C = TypeVar("C", bound=Callable[..., Any])
-K = TypeVar("K", bound=ApiClient | DirectClient)
+K = TypeVar("K", bound=Client | DirectClient)
 
 _NOTHING_FOUND = (
     "there is neither an API nor a server here. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the "
@@ -39,20 +39,20 @@ def api_options(command: C) -> C:
 
 
 def pass_api(command: C) -> C:
-    """Pass an ApiClient to *command*, which takes ``--url`` and ``--token`` like its group."""
+    """Pass a Client to *command*, which takes ``--url`` and ``--token`` like its group."""
     return _passing(command, api_client)
 
 
 def pass_operations(command: C) -> C:
-    """The same for commands that also work on the server itself: pass an ApiClient or a DirectClient."""
+    """The same for commands that also work on the server itself: pass a Client or a DirectClient."""
     return _passing(command, operations)
 
 
-def api_client(url: str | None = None, token: str | None = None) -> ApiClient:
+def api_client(url: str | None = None, token: str | None = None) -> Client:
     """A client of *url*, else of the ``up`` that runs in this folder, whose token it has, else of the local port."""
     here = announced() if url is None else None
     if here is not None:
-        return ApiClient(str(here["url"]), token or secret("client_token"))
+        return Client(str(here["url"]), token or secret("client_token"))
     if not token and url is not None:
         raise SettingsError("CLIENT_TOKEN is not set, and --token was not given")
     if not token:
@@ -60,11 +60,11 @@ def api_client(url: str | None = None, token: str | None = None) -> ApiClient:
             "CLIENT_TOKEN is not set, and no avtomatika up runs here: set AVTOMATIKA_URL and CLIENT_TOKEN, or use "
             "--url and --token"
         )
-    return ApiClient(url or f"http://localhost:{Settings.from_environment().port}", token)
+    return Client(url or f"http://localhost:{Settings.from_environment().port}", token)
 
 
-def operations(url: str | None = None, token: str | None = None) -> ApiClient | DirectClient:
-    """An ApiClient if *url* is given or there is no server here, else a DirectClient of the server."""
+def operations(url: str | None = None, token: str | None = None) -> Client | DirectClient:
+    """A Client if *url* is given or there is no server here, else a DirectClient of the server."""
     if url is None and (Settings.from_environment().redis_url is not None or is_running()):
         return DirectClient(join_local())
     if url is None and not token:
@@ -72,7 +72,7 @@ def operations(url: str | None = None, token: str | None = None) -> ApiClient | 
     return api_client(url, token)
 
 
-def creation_url(api: ApiClient, blueprint: str) -> str:
+def creation_url(api: Client, blueprint: str) -> str:
     """Where jobs of *blueprint* are posted to; NotFound with the names that are like it."""
     urls = {each["name"]: each.get("url") for each in api.blueprints()}
     if blueprint not in urls:

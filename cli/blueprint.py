@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.graph.dot import dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
@@ -161,7 +161,7 @@ def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: b
     took it, how long that took, and how many attempts failed.
     """
     api = connected(ctx, operations) if live else None
-    if isinstance(api, ApiClient):
+    if isinstance(api, Client):
         picture = api.blueprint_graph(name, format=form, live=True)
     else:
         (plan,) = _plans(blueprints, name)

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 import avtomatika
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import AvtomatikaError, SettingsError
 from avtomatika.settings import Settings
@@ -46,7 +46,7 @@ def command(ctx: click.Context, file: Path | None) -> None:
     """
     example = _example_folder()
     token = secret("client_token")
-    with _everything_up(example, token) as url, ApiClient(url, token) as api:
+    with _everything_up(example, token) as url, Client(url, token) as api:
         job = _run_one_job(api, file or example / "lake.jpg")
         _show_as_users_see_it(url, token, job["id"])
         _title("The history once more, as a table")
@@ -118,7 +118,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AvtomatikaError("avtomatika up did not come up; what it said is above")
 
 
-def _run_one_job(api: ApiClient, photo: Path) -> dict[str, Any]:
+def _run_one_job(api: Client, photo: Path) -> dict[str, Any]:
     _title(f"A job: {photo}")
     job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})
     click.echo(f"accepted as {job_id}; this is it moving:")

@@ -19,7 +19,7 @@ from avtomatika.tokens import Workers
 
 
 class Operations(Protocol):
-    """What ApiClient and DirectClient have in common. Answers are the JSON of the API."""
+    """What Client and DirectClient have in common. Answers are the JSON of the API."""
 
     def workers(self) -> list[dict[str, Any]]: ...
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.diagnosis import token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, Unavailable
 from avtomatika.files.config import S3Config
@@ -42,7 +42,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     api = connected(ctx, operations)
     is_away = False
-    findings = [] if isinstance(api, ApiClient) else FindingSchema(many=True).dump(_of_this_host())
+    findings = [] if isinstance(api, Client) else FindingSchema(many=True).dump(_of_this_host())
     try:
         findings = [*api.doctor(), *findings]
     except Unavailable as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 
 from .api import api_options, pass_api
 from .output import json_option, print_json, print_table
@@ -24,7 +24,7 @@ def command() -> None:
 @click.argument("job_id")
 @json_option
 @pass_api
-def list_files(api: ApiClient, job_id: str, as_json: bool) -> None:
+def list_files(api: Client, job_id: str, as_json: bool) -> None:
     """Print the files of a job, by name."""
     print_table(list(api.files(job_id)), _COLUMNS, as_json=as_json)
 
@@ -34,7 +34,7 @@ def list_files(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("path", required=False, type=click.Path(path_type=Path), default=Path())
 @pass_api
-def get(api: ApiClient, job_id: str, name: str, path: Path) -> None:
+def get(api: Client, job_id: str, name: str, path: Path) -> None:
     """Fetch a file of a job to PATH and print where it is.
 
     NAME is what `files list` says, or the end of it. PATH is a file, or a folder to put it into.
@@ -47,7 +47,7 @@ def get(api: ApiClient, job_id: str, name: str, path: Path) -> None:
 @click.option("--job", "job_id", help="Make it a file of this job.  [default: for all jobs of yours]")
 @json_option
 @pass_api
-def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
+def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
     """Send a file to S3 and print its URI, for the data of jobs."""
     uri = api.upload(path, job_id=job_id)
     if as_json:
@@ -60,7 +60,7 @@ def put(api: ApiClient, path: Path, job_id: str | None, as_json: bool) -> None:
 @click.argument("uri")
 @json_option
 @pass_api
-def lineage(api: ApiClient, uri: str, as_json: bool) -> None:
+def lineage(api: Client, uri: str, as_json: bool) -> None:
     """Print which job has made a file, and which ones use it."""
     found = api.lineage(uri)
     if as_json:

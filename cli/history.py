@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 
 from .output import print_table
@@ -15,7 +15,7 @@ _LOOK_EVERY_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
-def events_until_the_end(api: ApiClient, job_id: str) -> Iterator[dict[str, Any]]:
+def events_until_the_end(api: Client, job_id: str) -> Iterator[dict[str, Any]]:
     """The job's history as it is written; ends with the job, or when it rests until somebody looks."""
     seen = 0
     while True:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import Conflict, InvalidRequest
 
@@ -42,7 +42,7 @@ def command() -> None:
 @json_option
 @pass_api
 def submit(
-    api: ApiClient,
+    api: Client,
     /,
     blueprint: str,
     data: Sequence[str],
@@ -80,7 +80,7 @@ def submit(
 @filter_option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
 @json_option
 @pass_api
-def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> None:
+def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
     """Print jobs, newest first."""
     jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
     print_table(jobs, _LIST_COLUMNS, as_json=as_json)
@@ -90,7 +90,7 @@ def list_jobs(api: ApiClient, /, limit: int, as_json: bool, **wanted: Any) -> No
 @click.argument("job_id")
 @json_option
 @pass_api
-def show(api: ApiClient, job_id: str, as_json: bool) -> None:
+def show(api: Client, job_id: str, as_json: bool) -> None:
     """Print a job as it stands."""
     print_fields(api.job(job_id), as_json=as_json)
 
@@ -99,7 +99,7 @@ def show(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @json_option
 @pass_api
-def history(api: ApiClient, job_id: str, as_json: bool) -> None:
+def history(api: Client, job_id: str, as_json: bool) -> None:
     """Print everything that happened to a job."""
     found = api.history(job_id)
     if as_json:
@@ -114,7 +114,7 @@ def history(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @json_option
 @pass_api
-def print_why(api: ApiClient, job_id: str, as_json: bool) -> None:
+def print_why(api: Client, job_id: str, as_json: bool) -> None:
     """Say why a job does not move."""
     told = api.why(job_id)
     if as_json:
@@ -130,7 +130,7 @@ def print_why(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @json_option
 @pass_api
-def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
+def watch(api: Client, job_id: str, as_json: bool) -> None:
     """Show a job moving until it ends; exit 1 if it did not finish well."""
     _end_with(_follow(api, job_id, as_json=as_json))
 
@@ -139,7 +139,7 @@ def watch(api: ApiClient, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @json_option
 @pass_api
-def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
+def cancel(api: Client, job_id: str, as_json: bool) -> None:
     """Cancel a job: queued tasks of it are dropped, running ones are stopped."""
     print_fields(api.cancel(job_id), as_json=as_json)
 
@@ -147,7 +147,7 @@ def cancel(api: ApiClient, job_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("job_id")
 @pass_api
-def retry(api: ApiClient, job_id: str) -> None:
+def retry(api: Client, job_id: str) -> None:
     """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
     answer = api.retry(job_id)
     click.echo(answer.get("job_id") or answer["id"])
@@ -157,7 +157,7 @@ def retry(api: ApiClient, job_id: str) -> None:
 @click.argument("job_id")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file.  [default: stdout]")
 @pass_api
-def export(api: ApiClient, job_id: str, output: Path | None) -> None:
+def export(api: Client, job_id: str, output: Path | None) -> None:
     """Write a job with its whole history as JSON, for `avtomatika replay`. Its data are in it."""
     text = json.dumps(api.export(job_id).as_json(), ensure_ascii=False, indent=1)
     if output is None:
@@ -175,7 +175,7 @@ def export(api: ApiClient, job_id: str, output: Path | None) -> None:
 @json_option
 @pass_api
 def approve(
-    api: ApiClient,
+    api: Client,
     /,
     job_id: str,
     decision: str | None,
@@ -218,7 +218,7 @@ def why(job: dict[str, Any]) -> str:
     return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
 
 
-def _follow(api: ApiClient, job_id: str, *, as_json: bool) -> dict[str, Any]:
+def _follow(api: Client, job_id: str, *, as_json: bool) -> dict[str, Any]:
     """Show the job moving; answer it when it is over."""
     for event in events_until_the_end(api, job_id):
         if as_json:

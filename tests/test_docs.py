@@ -22,7 +22,7 @@ import redis
 import requests
 
 from avtomatika.cli.main import cli
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import BlueprintError, InvalidInputError
 from avtomatika.files.cleanup import CleanupRules
 from avtomatika.files.config import S3Config
@@ -292,7 +292,7 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
     url = f"http://localhost:{port}"
     stuck = _run_job(url, tmp_path / "token", "report", {}, seconds=2)
     _start(background, heavy, tmp_path, **environment)
-    with ApiClient(url, "token-of-the-docs") as api:
+    with Client(url, "token-of-the-docs") as api:
         ended = api.wait(stuck["id"], timeout_seconds=20)
 
     assert (stuck["status"], stuck["current_state"]) == ("running", "condense")
@@ -309,7 +309,7 @@ def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Pat
     background.callback(up.sweep)
     up.wait_until_ready()
 
-    with ApiClient(up.url, (tmp_path / "var" / "client_token").read_text()) as api:
+    with Client(up.url, (tmp_path / "var" / "client_token").read_text()) as api:
         hook = f"http://127.0.0.1:{port}/hook"
         job_id = api.submit("order", {"item": "chair", "count": 1}, webhook_url=hook)
     up.wait_until(lambda: f"job.finished {job_id} " in (tmp_path / "log").read_text())
@@ -343,7 +343,7 @@ def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seco
             break
         except requests.RequestException:
             sleep(0.05)
-    with ApiClient(url, token.read_text().strip()) as api:
+    with Client(url, token.read_text().strip()) as api:
         return api.wait(api.submit(endpoint, data), timeout_seconds=seconds)
 
 

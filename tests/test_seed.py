@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 
 from .cli.conftest import Up, write_project
 from .documents import shell_environment
@@ -60,7 +60,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture(scope="module")
 def job_id(up: Up) -> str:
     """A job that is over."""
-    with ApiClient(up.url, TOKEN) as api:
+    with Client(up.url, TOKEN) as api:
         job_id = api.submit("greetings", {"name": "you"})
         api.wait(job_id, timeout_seconds=20)
     return job_id

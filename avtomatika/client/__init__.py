@@ -2,6 +2,6 @@
 
 from avtomatika.schemas.webhooks import is_genuine
 
-from .api import LONGEST_WAIT_SECONDS, ApiClient
+from .api import LONGEST_WAIT_SECONDS, Client
 
-__all__ = ["LONGEST_WAIT_SECONDS", "ApiClient", "is_genuine"]
+__all__ = ["LONGEST_WAIT_SECONDS", "Client", "is_genuine"]

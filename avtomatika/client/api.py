@@ -22,7 +22,7 @@ from .recording import Recording
 LONGEST_WAIT_SECONDS = 25.0
 
 
-class ApiClient(Caller):
+class Client(Caller):
     """One server, asked with one token. Use it as a context manager, or close it."""
 
     # ------------------------------------------------------------ jobs

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.store import Store
 
 from .checker import violations
@@ -107,7 +107,7 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
         Troop(server.url, tmp_path, blueprint="forks", **environ) as troop,
         closing(Store.connect(server.url)) as store,
     ):
-        client = ApiClient(troop.base_url, troop.token)
+        client = Client(troop.base_url, troop.token)
         killer = Killer(troop, payloads / "tasks")
         ids: dict[int, str] = {}
         for victim in victims(dice):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
     """Ask for every job until it is confirmed; the key makes a second asking harmless."""
-    client = ApiClient(troop.base_url, troop.token)
+    client = Client(troop.base_url, troop.token)
     for n in range(JOBS):
         while n not in ids:
             try:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 
 from .transport.scale import SCALE
 from .troop import Troop
@@ -30,7 +30,7 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
     environment |= {"WORKER_CONCURRENCY": "4", "WORKER_DRAIN_TIMEOUT": "0.2", "WORKER_KILL_AFTER": "0.5"}
     with Troop(server.url, tmp_path, blueprint="late", **environment) as troop:
         own = {"ORCHESTRATOR_URL": troop.base_url} if link == "http" else {}
-        client = ApiClient(troop.base_url, troop.token)
+        client = Client(troop.base_url, troop.token)
         late: list[str] = []
         for number in range(ROUNDS):
             late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5}) for _ in range(3)]
@@ -53,5 +53,5 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
     assert [job_id for job_id, at in rows if float(at) > ended_at[job_id] + CLOCK_SECONDS] == []
 
 
-def _ended_at(client: ApiClient, job_id: str) -> float:
+def _ended_at(client: Client, job_id: str) -> float:
     return datetime.fromisoformat(client.history(job_id)["events"][-1]["timestamp"]).timestamp()

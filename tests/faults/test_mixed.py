@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import JobFilter, Store
@@ -47,7 +47,7 @@ class Storm(threading.Thread):
         self.join(timeout=60)
 
 
-def create_all(client: ApiClient, ids: dict[int, str]) -> Callable[[], None]:
+def create_all(client: Client, ids: dict[int, str]) -> Callable[[], None]:
     """Jobs come all the time that somebody is killed, and for a while after that."""
     began = monotonic()
 
@@ -96,7 +96,7 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
         Troop(server.url, tmp_path, blueprint="mixed") as troop,
         closing(Store.connect(server.url, secret=secret)) as store,
     ):
-        storms = [Storm(create_all(ApiClient(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
+        storms = [Storm(create_all(Client(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
         for storm in storms:
             storm.start()
         end = monotonic() + KILLING_SECONDS

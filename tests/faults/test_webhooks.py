@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
@@ -35,7 +35,7 @@ def moody(request: Request) -> int:
 
 
 def create_jobs(troop: Troop, receiver: Receiver, ids: dict[int, str]) -> None:
-    client = ApiClient(troop.base_url, troop.token)
+    client = Client(troop.base_url, troop.token)
     for n in range(JOBS):
         while n not in ids:
             try:

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from flask import Flask
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import (
@@ -28,12 +28,12 @@ TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
 
 
 @pytest.fixture
-def alice(url: str) -> Iterator[ApiClient]:
-    with ApiClient(url + "/", "token-of-alice-in-tests") as client:
+def alice(url: str) -> Iterator[Client]:
+    with Client(url + "/", "token-of-alice-in-tests") as client:
         yield client
 
 
-def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: ApiClient, store: Store) -> None:
+def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: Client, store: Store) -> None:
     job_id = alice.submit("video", {"n": 1}, priority=4, labels={"team": "blue"}, result_timeout=60)
 
     job = store.load(job_id)
@@ -42,7 +42,7 @@ def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: ApiClient, store:
     assert job.result_timeout_seconds == 60
 
 
-def test_what_a_job_asks_is_decided_once(alice: ApiClient, move: Move) -> None:
+def test_what_a_job_asks_is_decided_once(alice: Client, move: Move) -> None:
     job_id = alice.submit("video")
     move(GoTo("encode"), AwaitApproval("mail", "Publish it?", {"approved": "publish", "rejected": "failed"}))
 
@@ -55,13 +55,13 @@ def test_what_a_job_asks_is_decided_once(alice: ApiClient, move: Move) -> None:
         alice.approve(job_id, "rejected")
 
 
-def test_a_job_is_submitted_to_the_url_of_a_blueprint(alice: ApiClient) -> None:
+def test_a_job_is_submitted_to_the_url_of_a_blueprint(alice: Client) -> None:
     [url] = [each["url"] for each in alice.blueprints() if each["name"] == "video"]
 
     assert alice.job(alice.submit(url))["blueprint_name"] == "video"
 
 
-def test_with_an_idempotency_key_a_job_is_created_once(alice: ApiClient) -> None:
+def test_with_an_idempotency_key_a_job_is_created_once(alice: Client) -> None:
     ids = {alice.submit("video", {"n": 1}, idempotency_key="k") for _ in range(2)}
 
     assert len(ids) == 1
@@ -69,20 +69,20 @@ def test_with_an_idempotency_key_a_job_is_created_once(alice: ApiClient) -> None
         alice.submit("video", {"n": 2}, idempotency_key="k")
 
 
-def test_a_job_is_shown_with_the_fields_that_are_asked_for(alice: ApiClient) -> None:
+def test_a_job_is_shown_with_the_fields_that_are_asked_for(alice: Client) -> None:
     job_id = alice.submit("video")
 
     assert alice.job(job_id, fields=("id", "version")) == {"id": job_id, "version": 1}
 
 
-def test_jobs_are_fetched_page_by_page(alice: ApiClient) -> None:
+def test_jobs_are_fetched_page_by_page(alice: Client) -> None:
     ids = [alice.submit("video", labels={"n": str(n % 2)}) for n in range(5)]
 
     assert {job["id"] for job in alice.jobs(page_size=2)} == set(ids)
     assert {job["id"] for job in alice.jobs(label="n=1", blueprint="video", status="pending")} == {ids[1], ids[3]}
 
 
-def test_a_history_is_fetched_to_its_end(alice: ApiClient, move: Move) -> None:
+def test_a_history_is_fetched_to_its_end(alice: Client, move: Move) -> None:
     job_id = alice.submit("video")
     move(*TO_THE_END)
 
@@ -93,7 +93,7 @@ def test_a_history_is_fetched_to_its_end(alice: ApiClient, move: Move) -> None:
     assert alice.history(job_id, after=2)["events"] == history["events"][2:]
 
 
-def test_waiting_ends_when_the_job_does(alice: ApiClient, move: Move) -> None:
+def test_waiting_ends_when_the_job_does(alice: Client, move: Move) -> None:
     job_id = alice.submit("video")
 
     with ThreadPoolExecutor(1) as pool:
@@ -103,7 +103,7 @@ def test_waiting_ends_when_the_job_does(alice: ApiClient, move: Move) -> None:
     assert waiting.result()["result"] == {"url": "/out"}
 
 
-def test_waiting_ends_when_the_time_is_up(alice: ApiClient) -> None:
+def test_waiting_ends_when_the_time_is_up(alice: Client) -> None:
     begun = monotonic()
 
     job = alice.wait(alice.submit("video"), timeout_seconds=0.3)
@@ -112,7 +112,7 @@ def test_waiting_ends_when_the_time_is_up(alice: ApiClient) -> None:
     assert monotonic() - begun < 3
 
 
-def test_blueprints_and_graphs_are_shown(alice: ApiClient) -> None:
+def test_blueprints_and_graphs_are_shown(alice: Client) -> None:
     job_id = alice.submit("video")
 
     assert alice.blueprint("video")["start"] == "start"
@@ -120,16 +120,16 @@ def test_blueprints_and_graphs_are_shown(alice: ApiClient) -> None:
     assert b"<svg" in alice.job_graph(job_id, format="svg")
 
 
-def test_a_live_graph_is_shown_to_operators(url: str, alice: ApiClient) -> None:
+def test_a_live_graph_is_shown_to_operators(url: str, alice: Client) -> None:
     alice.submit("video")
 
-    with ApiClient(url, "operators-own-token") as operator:
+    with Client(url, "operators-own-token") as operator:
         assert b"1 job" in operator.blueprint_graph("video", live=True)
     with pytest.raises(Forbidden):
         alice.blueprint_graph("video", live=True)
 
 
-def test_an_unknown_name_is_told_as_the_server_tells_it(alice: ApiClient) -> None:
+def test_an_unknown_name_is_told_as_the_server_tells_it(alice: Client) -> None:
     with pytest.raises(NotFound) as caught:
         alice.blueprint("vidoe")
 
@@ -137,39 +137,39 @@ def test_an_unknown_name_is_told_as_the_server_tells_it(alice: ApiClient) -> Non
     assert (caught.value.kind, caught.value.name, caught.value.near) == ("blueprint", "vidoe", ["video"])
 
 
-def test_a_job_id_cannot_leave_its_path(alice: ApiClient) -> None:
+def test_a_job_id_cannot_leave_its_path(alice: Client) -> None:
     with pytest.raises(NotFound):
         alice.job("../blueprints")
 
 
-def test_a_wrong_body_is_told_by_field(alice: ApiClient) -> None:
+def test_a_wrong_body_is_told_by_field(alice: Client) -> None:
     with pytest.raises(InvalidRequest, match="fields that do not fit: priority") as caught:
         alice.submit("video", priority=11)
 
     assert caught.value.fields == {"priority": ["must be 0 to 9; higher is sooner"]}
 
 
-def test_a_body_that_is_too_large_is_an_invalid_request(alice: ApiClient) -> None:
+def test_a_body_that_is_too_large_is_an_invalid_request(alice: Client) -> None:
     with pytest.raises(InvalidRequest, match="at most 1048576 bytes"):
         alice.submit("video", {"a": "x" * 1024 * 1024})
 
 
 def test_a_wrong_token_is_unauthorized_and_not_shown(url: str) -> None:
-    with ApiClient(url, "canary") as client, pytest.raises(Unauthorized) as caught:
+    with Client(url, "canary") as client, pytest.raises(Unauthorized) as caught:
         client.blueprints()
 
     assert "canary" not in f"{caught.value} {caught.value!r} {client!r}"
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with ApiClient("http://127.0.0.1:9", "canary") as client, pytest.raises(Unavailable) as caught:
+    with Client("http://127.0.0.1:9", "canary") as client, pytest.raises(Unavailable) as caught:
         client.blueprints()
 
     assert str(caught.value) == "http://127.0.0.1:9 cannot be reached: Connection refused"
 
 
 def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Flask, url: str) -> None:
-    with ApiClient(url, "token-of-alice-in-tests", timeout_seconds=0.2) as client:
+    with Client(url, "token-of-alice-in-tests", timeout_seconds=0.2) as client:
         job_id = client.submit("video")
         with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
             client._json("GET", f"/api/v1/jobs/{job_id}", params={"wait": 2})
@@ -192,7 +192,7 @@ def test_what_is_not_our_server_is_an_error_too(
     def foreign() -> tuple[str, int, dict[str, str]]:
         return "<html>proxy</html>", status, headers
 
-    with ApiClient(f"{url}/foreign", "token-of-alice-in-tests") as client, pytest.raises(error) as caught:
+    with Client(f"{url}/foreign", "token-of-alice-in-tests") as client, pytest.raises(error) as caught:
         client.blueprints()
 
     assert type(caught.value) is error
@@ -203,13 +203,13 @@ def test_what_is_not_our_server_is_an_error_too(
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", ""])
 def test_an_address_must_be_one_of_http(url: str) -> None:
     with pytest.raises(InvalidRequest, match="must begin with http"):
-        ApiClient(url, "t")
+        Client(url, "t")
 
 
 def test_an_operator_reads_the_workers_and_a_client_does_not(url: str, store: Store) -> None:
     store.registry.register("w-1", {"type": "video", "skills": []})
 
-    with ApiClient(url, "operators-own-token") as operator, ApiClient(url, "token-of-alice-in-tests") as alice:
+    with Client(url, "operators-own-token") as operator, Client(url, "token-of-alice-in-tests") as alice:
         assert [worker["id"] for worker in operator.workers()] == ["w-1"]
         with pytest.raises(Forbidden, match="for operators"):
             alice.workers()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import InvalidRequest, NotFound, Unavailable
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
@@ -42,7 +42,7 @@ def bucket(cloud: Cloud) -> str:
 @pytest.fixture
 def alice(
     store: Store, clients: Clients, declare: Callable[[], None], cloud: Cloud, bucket: str, *, proxy: Proxy
-) -> Iterator[ApiClient]:
+) -> Iterator[Client]:
     """Reaches S3 by the proxy; the server does not."""
     config = S3Config(
         endpoint_url=cloud.url,
@@ -58,7 +58,7 @@ def alice(
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    with ApiClient(f"http://127.0.0.1:{server.server_port}", "token-of-alice-in-tests") as client:
+    with Client(f"http://127.0.0.1:{server.server_port}", "token-of-alice-in-tests") as client:
         yield client
     server.shutdown()
     thread.join()
@@ -72,7 +72,7 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
-def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: ApiClient, cloud: Cloud, tmp_path: Path, size: int) -> None:
+def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: Client, cloud: Cloud, tmp_path: Path, size: int) -> None:
     body, source = os.urandom(size), tmp_path / "mövie 1.mp4"
     source.write_bytes(body)
     job_id = alice.submit("video")
@@ -84,7 +84,7 @@ def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: ApiClient, cloud: Clo
     assert [each["uri"] for each in alice.files(job_id)] == [uri]
 
 
-def test_into_a_folder_a_file_comes_by_its_name(alice: ApiClient, tmp_path: Path) -> None:
+def test_into_a_folder_a_file_comes_by_its_name(alice: Client, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     job_id = alice.submit("video")
     alice.upload(tmp_path / "a.txt", job_id=job_id)
@@ -94,7 +94,7 @@ def test_into_a_folder_a_file_comes_by_its_name(alice: ApiClient, tmp_path: Path
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.txt"]
 
 
-def test_a_token_of_ours_never_reaches_s3(alice: ApiClient, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_token_of_ours_never_reaches_s3(alice: Client, proxy: Proxy, tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
     proxy.fail("PUT", lambda handler, answer: (seen.append(dict(handler.headers)), handler.give(answer))[1])
     (tmp_path / "a.txt").write_text("hello")
@@ -106,7 +106,7 @@ def test_a_token_of_ours_never_reaches_s3(alice: ApiClient, proxy: Proxy, tmp_pa
 
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy])
-def test_sending_is_tried_again(alice: ApiClient, cloud: Cloud, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
+def test_sending_is_tried_again(alice: Client, cloud: Cloud, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
     (tmp_path / "a.txt").write_text("hello")
     proxy.fail("PUT", happen, times=2)
 
@@ -114,7 +114,7 @@ def test_sending_is_tried_again(alice: ApiClient, cloud: Cloud, proxy: Proxy, tm
 
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.reset, faults.altered])
-def test_fetching_is_tried_again(alice: ApiClient, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
+def test_fetching_is_tried_again(alice: Client, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
     (tmp_path / "a.bin").write_bytes(body := os.urandom(100_000))
     job_id = alice.submit("video")
     alice.upload(tmp_path / "a.bin", job_id=job_id)
@@ -132,7 +132,7 @@ def test_fetching_is_tried_again(alice: ApiClient, proxy: Proxy, tmp_path: Path,
     ],
 )
 def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
-    alice: ApiClient, proxy: Proxy, tmp_path: Path, happen: Any, words: str
+    alice: Client, proxy: Proxy, tmp_path: Path, happen: Any, words: str
 ) -> None:
     (tmp_path / "a.bin").write_bytes(os.urandom(100_000))
     job_id = alice.submit("video")
@@ -147,7 +147,7 @@ def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
     assert list((tmp_path / "folder").iterdir()) == []
 
 
-def test_what_is_not_there_is_told(alice: ApiClient, tmp_path: Path) -> None:
+def test_what_is_not_there_is_told(alice: Client, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     job_id = alice.submit("video")
     alice.upload(tmp_path / "a", job_id=job_id)

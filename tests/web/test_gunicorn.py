@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.errors import Unauthorized
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def running(folder: Path, redis_url: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_job_is_created_and_shown_and_the_server_ends_when_told(running: subprocess.Popen[str]) -> None:
-    with ApiClient(_address(running), "token-from-the-file") as client:
+    with Client(_address(running), "token-from-the-file") as client:
         job = client.job(client.submit("hello", {"n": 1}))
 
     running.send_signal(signal.SIGTERM)
@@ -69,7 +69,7 @@ def test_a_job_is_created_and_shown_and_the_server_ends_when_told(running: subpr
 
 
 def test_nobody_else_is_let_in(running: subprocess.Popen[str]) -> None:
-    with ApiClient(_address(running), "another") as client, pytest.raises(Unauthorized):
+    with Client(_address(running), "another") as client, pytest.raises(Unauthorized):
         client.blueprints()
 
 

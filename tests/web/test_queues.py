@@ -8,7 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from avtomatika import broker
-from avtomatika.client import ApiClient
+from avtomatika.client import Client
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import Forbidden, NotFound
@@ -32,8 +32,8 @@ def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
 
 
 @pytest.fixture
-def api(url: str) -> Iterator[ApiClient]:
-    with ApiClient(url, OPERATOR_TOKEN) as client:
+def api(url: str) -> Iterator[Client]:
+    with Client(url, OPERATOR_TOKEN) as client:
         yield client
 
 
@@ -81,7 +81,7 @@ def test_a_dead_letter_is_put_back_or_dropped_once(operator: FlaskClient, job_id
     problem(operator.delete(path), 404, "not_found")
 
 
-def test_the_client_looks_after_them_too(api: ApiClient, url: str, job_id: str) -> None:
+def test_the_client_looks_after_them_too(api: Client, url: str, job_id: str) -> None:
     [letter] = api.dead_letters(queue="encode")
     api.drop_dead_letter(letter["id"])
 
@@ -89,11 +89,11 @@ def test_the_client_looks_after_them_too(api: ApiClient, url: str, job_id: str) 
     assert "encode" in [queue["name"] for queue in api.queues()]
     with pytest.raises(NotFound):
         api.requeue_dead_letter(letter["id"])
-    with ApiClient(url, "token-of-alice-in-tests") as alice, pytest.raises(Forbidden):
+    with Client(url, "token-of-alice-in-tests") as alice, pytest.raises(Forbidden):
         alice.queues()
 
 
-def test_the_messages_of_a_queue_are_listed_and_removed(operator: FlaskClient, job_id: str, api: ApiClient) -> None:
+def test_the_messages_of_a_queue_are_listed_and_removed(operator: FlaskClient, job_id: str, api: Client) -> None:
     [letter] = api.dead_letters()
     api.requeue_dead_letter(letter["id"])
 
@@ -108,7 +108,7 @@ def test_the_messages_of_a_queue_are_listed_and_removed(operator: FlaskClient, j
     problem(operator.get("/api/v1/queues/encode/messages?limit=201"), 422, "invalid_request")
 
 
-def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: ApiClient) -> None:
+def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: Client) -> None:
     [letter] = api.dead_letters()
 
     assert api.dead_letter(letter["id"]) == letter
@@ -116,7 +116,7 @@ def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: ApiClient) -> None:
         api.dead_letter("encode:1-1")
 
 
-def test_the_doctor_checks_what_the_web_sees(api: ApiClient) -> None:
+def test_the_doctor_checks_what_the_web_sees(api: Client) -> None:
     found = {each["subject"]: each["state"] for each in api.doctor()}
 
     assert (found["server"], found["SECRET_KEY"]) == ("ok", "warning")
