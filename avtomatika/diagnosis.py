@@ -9,7 +9,7 @@ from .tokens import Clients, Workers
 
 
 def server_findings(store: Store) -> Iterator[Finding]:
-    """How the server keeps jobs, and which secrets processes sign with. Raises Unavailable."""
+    """How the server keeps jobs, and which secrets processes sign with. Raises UnavailableError."""
     yield from diagnose(store.ping())
     yield _secret(store)
 

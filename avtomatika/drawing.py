@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .errors import AvtomatikaError, SettingsError, Unavailable
+from .errors import AvtomatikaError, SettingsError, UnavailableError
 
 #: A graph that takes longer is given up.
 DRAWING_TIMEOUT_SECONDS = 5
@@ -21,7 +21,7 @@ def draw(source: str, form: str) -> bytes:
             command, input=source.encode(), capture_output=True, timeout=DRAWING_TIMEOUT_SECONDS, check=True
         )
     except subprocess.TimeoutExpired:
-        raise Unavailable(f"drawing took longer than {DRAWING_TIMEOUT_SECONDS} s: ask for DOT instead") from None
+        raise UnavailableError(f"drawing took longer than {DRAWING_TIMEOUT_SECONDS} s: ask for DOT instead") from None
     except subprocess.CalledProcessError as error:
         raise AvtomatikaError(f"{command[0]} failed: {error.stderr.decode(errors='replace')}") from error
     return done.stdout

@@ -55,7 +55,7 @@ class SettingsError(AvtomatikaError):
 # ---------------------------------------------------------------- what a client asked for
 
 
-class InvalidRequest(AvtomatikaError):
+class InvalidRequestError(AvtomatikaError):
     """A request whose fields do not fit; *fields* maps dotted field names to messages."""
 
     code = "invalid_request"
@@ -65,13 +65,13 @@ class InvalidRequest(AvtomatikaError):
         self.fields = dict(fields or {})
 
 
-class Unauthorized(AvtomatikaError):
+class UnauthorizedError(AvtomatikaError):
     """No token, or one that nobody has."""
 
     code = "unauthorized"
 
 
-class TooManyAttempts(AvtomatikaError):
+class TooManyAttemptsError(AvtomatikaError):
     """Too many invalid tokens came from one address."""
 
     code = "too_many_attempts"
@@ -81,19 +81,19 @@ class TooManyAttempts(AvtomatikaError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Forbidden(AvtomatikaError):
+class ForbiddenError(AvtomatikaError):
     """The token is known, but does not go so far."""
 
     code = "forbidden"
 
 
-class Expired(AvtomatikaError):
+class ExpiredError(AvtomatikaError):
     """It was good once, and its time is over."""
 
     code = "expired"
 
 
-class NotFound(AvtomatikaError):
+class NotFoundError(AvtomatikaError):
     """There is no such thing, or it is not the caller's."""
 
     code = "not_found"
@@ -109,13 +109,13 @@ class NotFound(AvtomatikaError):
         self.near = near
 
 
-class Conflict(AvtomatikaError):
+class ConflictError(AvtomatikaError):
     """What was asked for does not fit the present state of the thing."""
 
     code = "conflict"
 
 
-class QuotaExceeded(AvtomatikaError):
+class QuotaExceededError(AvtomatikaError):
     """The client has created as many jobs as it may in a month; *renews* is when the next one begins."""
 
     code = "quota_exceeded"
@@ -130,7 +130,7 @@ class QuotaExceeded(AvtomatikaError):
         self.renews = renews
 
 
-class UnreadableRecord(AvtomatikaError):
+class UnreadableRecordError(AvtomatikaError):
     """A stored job that this version cannot read; other jobs are not affected."""
 
     code = "unreadable_record"
@@ -143,7 +143,7 @@ class UnreadableRecord(AvtomatikaError):
 # ---------------------------------------------------------------- what is away or full
 
 
-class TooManyRequests(AvtomatikaError):
+class TooManyRequestsError(AvtomatikaError):
     """The client uses all of its share; asking again later may work."""
 
     code = "too_many_requests"
@@ -153,7 +153,7 @@ class TooManyRequests(AvtomatikaError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Unavailable(AvtomatikaError):
+class UnavailableError(AvtomatikaError):
     """Something we stand on does not answer; asking again later may work."""
 
     code = "unavailable"
@@ -163,7 +163,7 @@ class Unavailable(AvtomatikaError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class NoRoute(AvtomatikaError):
+class NoRouteError(AvtomatikaError):
     """A message whose routing key leads nowhere; it was not sent."""
 
     code = "no_route"
@@ -189,7 +189,7 @@ class TransientError(TaskError):
     code = "TRANSIENT_ERROR"
 
 
-class WorkerFault(TransientError):
+class WorkerFaultError(TransientError):
     """This worker cannot do the task, and another one may: the task goes on to one that has not refused it.
 
     *probe* tells how to see that the worker is fit again: until then it takes no tasks of the skill. None if only this

@@ -57,7 +57,7 @@ def run_blueprint(
     The skills are those of the project's worker, but for those given as ``skills={...}``; the other blueprints can be
     run by the job. Everything else is as in :func:`avtomatika.testing.run`.
     """
-    from .errors import NotFound
+    from .errors import NotFoundError
     from .testing import run
 
     def run_blueprint(
@@ -68,7 +68,7 @@ def run_blueprint(
         **options: Any,
     ) -> RunResult:
         if name not in avtomatika_blueprints:
-            raise NotFound("blueprint", name, known=avtomatika_blueprints)
+            raise NotFoundError("blueprint", name, known=avtomatika_blueprints)
         own = {} if avtomatika_worker is None else avtomatika_worker.skills
         others = [each for each in avtomatika_blueprints.values() if each.name != name]
         given = {"skills": {**own, **(skills or {})}, "blueprints": others, **options}

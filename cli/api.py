@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from avtomatika.client import Client
-from avtomatika.errors import InvalidRequest, NotFound, SettingsError, Unavailable
+from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.settings import Settings
 
 from .direct_client import DirectClient
@@ -68,17 +68,17 @@ def operations(url: str | None = None, token: str | None = None) -> Client | Dir
     if url is None and (Settings.from_environment().redis_url is not None or is_running()):
         return DirectClient(join_local())
     if url is None and not token:
-        raise Unavailable(_NOTHING_FOUND)
+        raise UnavailableError(_NOTHING_FOUND)
     return api_client(url, token)
 
 
 def creation_url(api: Client, blueprint: str) -> str:
-    """Where jobs of *blueprint* are posted to; NotFound with the names that are like it."""
+    """Where jobs of *blueprint* are posted to; NotFoundError with the names that are like it."""
     urls = {each["name"]: each.get("url") for each in api.blueprints()}
     if blueprint not in urls:
-        raise NotFound("blueprint", blueprint, known=urls)
+        raise NotFoundError("blueprint", blueprint, known=urls)
     if urls[blueprint] is None:
-        raise InvalidRequest(f"blueprint {blueprint!r} has no api_endpoint: its jobs are not created over HTTP")
+        raise InvalidRequestError(f"blueprint {blueprint!r} has no api_endpoint: its jobs are not created over HTTP")
     return str(urls[blueprint])
 
 

@@ -15,7 +15,7 @@ from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.graph.dot import dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
 from avtomatika.drawing import draw
-from avtomatika.errors import BlueprintError, NotFound
+from avtomatika.errors import BlueprintError, NotFoundError
 from avtomatika.loading import load_blueprints
 
 from .api import api_options, connected, operations
@@ -178,7 +178,7 @@ def _plans(blueprints: str, name: str | None) -> list[Plan]:
     if name is None:
         return [blueprint.compile() for blueprint in found.values()]
     if name not in found:
-        raise NotFound("blueprint", name, known=found)
+        raise NotFoundError("blueprint", name, known=found)
     return [found[name].compile()]
 
 

@@ -12,7 +12,7 @@ import click
 
 from avtomatika.client import Client
 from avtomatika.diagnosis import token_findings
-from avtomatika.errors import AvtomatikaError, SettingsError, Unavailable
+from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
 from avtomatika.schemas.api_doctor import FindingSchema
 from avtomatika.settings import Settings
@@ -45,7 +45,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     findings = [] if isinstance(api, Client) else FindingSchema(many=True).dump(_of_this_host())
     try:
         findings = [*api.doctor(), *findings]
-    except Unavailable as error:
+    except UnavailableError as error:
         is_away = True
         findings.insert(0, {"subject": "server", "state": State.FAULT, "finding": str(error)})
     if as_json:

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from avtomatika.errors import SettingsError, Unavailable
+from avtomatika.errors import SettingsError, UnavailableError
 
 from .address import is_free
 from .var_folder import VAR, private_folder
@@ -92,18 +92,20 @@ class EmbeddedServer:
                 server.start(timeout=_START_SECONDS)
             except (OSError, start_error) as error:
                 if is_free(self._port, _HOST):  # else another process was quicker to take the port
-                    raise Unavailable(f"the embedded server does not start: {error}") from error
+                    raise UnavailableError(f"the embedded server does not start: {error}") from error
             else:
                 if _process_id(self._var, self._port) is not None:
                     return server
                 server.terminate()  # what answers at the port is another process's server
-        raise Unavailable(f"the embedded server does not start: other processes took {_TRIES} ports before it")
+        raise UnavailableError(f"the embedded server does not start: other processes took {_TRIES} ports before it")
 
     def _free_port(self) -> int:
         """The port of last time if it is free, so that what was told its address finds it again; written down first."""
         self._port = next((port for port in (self._port, *_PORTS) if is_free(port, _HOST)), 0)
         if not self._port:
-            raise Unavailable(f"the embedded server does not start: no port from {_PORTS[0]} to {_PORTS[-1]} is free")
+            raise UnavailableError(
+                f"the embedded server does not start: no port from {_PORTS[0]} to {_PORTS[-1]} is free"
+            )
         _record(self._var).write_text(json.dumps({"port": self._port}))
         return self._port
 
@@ -120,10 +122,12 @@ def is_running(var: Path = VAR) -> bool:
 
 
 def running_server(var: Path = VAR) -> str:
-    """URL of the server that runs under *var*; Unavailable with the line to type where none does."""
+    """URL of the server that runs under *var*; UnavailableError with the line to type where none does."""
     port = _recorded_port(var)
     if _process_id(var, port) is None:
-        raise Unavailable("REDIS_URL is not set, and no server runs under ./var. Start one here with:  avtomatika up")
+        raise UnavailableError(
+            "REDIS_URL is not set, and no server runs under ./var. Start one here with:  avtomatika up"
+        )
     return _url(port)
 
 

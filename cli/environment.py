@@ -14,7 +14,7 @@ from .var_folder import secret
 def join_local() -> Settings:
     """The settings; without REDIS_URL this process joins the server that runs here, and what stands on it.
 
-    Unavailable, with the line to type, where none runs.
+    UnavailableError, with the line to type, where none runs.
     """
     settings = Settings.from_environment()
     if settings.redis_url is None:

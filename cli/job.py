@@ -13,7 +13,7 @@ import click
 
 from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import Conflict, InvalidRequest
+from avtomatika.errors import ConflictError, InvalidRequestError
 
 from .api import api_options, creation_url, pass_api
 from .history import describe, events_until_the_end, print_history
@@ -197,7 +197,7 @@ def approve(
 def _print_question(job: dict[str, Any], *, as_json: bool) -> None:
     asked = job["waiting_for"]
     if asked is None or asked["kind"] != "approval":
-        raise Conflict(f"the job asks nothing: it is {job['status']}")
+        raise ConflictError(f"the job asks nothing: it is {job['status']}")
     print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"])}, as_json=as_json)
 
 
@@ -235,11 +235,11 @@ def _end_with(job: dict[str, Any]) -> None:
 
 
 def _distinct(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """*pairs* as a dict; InvalidRequest for a name that is given twice."""
+    """*pairs* as a dict; InvalidRequestError for a name that is given twice."""
     found: dict[str, T] = {}
     for name, value in pairs:
         if name in found:
-            raise InvalidRequest(f"{name!r} is given twice")
+            raise InvalidRequestError(f"{name!r} is given twice")
         found[name] = value
     return found
 
@@ -251,18 +251,20 @@ def _typed_pair(text: str) -> tuple[str, Any]:
     try:
         return key[:-1], json.loads(value)
     except json.JSONDecodeError as error:
-        raise InvalidRequest(f"{text!r}: what follows := is no JSON: {error}") from None
+        raise InvalidRequestError(f"{text!r}: what follows := is no JSON: {error}") from None
 
 
 def _file(name: str) -> FileToSend:
     path = Path(name).expanduser()
     if not path.is_file():
-        raise InvalidRequest(f"'@{name}': there is no such file; text that begins with @ is given as KEY:='\"@...\"'")
+        raise InvalidRequestError(
+            f"'@{name}': there is no such file; text that begins with @ is given as KEY:='\"@...\"'"
+        )
     return FileToSend(path)
 
 
 def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip(":"):
-        raise InvalidRequest(f"{text!r}: must be NAME=VALUE")
+        raise InvalidRequestError(f"{text!r}: must be NAME=VALUE")
     return key, value

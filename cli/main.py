@@ -15,12 +15,12 @@ import click
 from avtomatika import __version__
 from avtomatika.errors import (
     AvtomatikaError,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
     SettingsError,
-    Unauthorized,
-    Unavailable,
+    UnauthorizedError,
+    UnavailableError,
 )
 
 #: Command (it stands in the module of its name as ``command``) -> what ``avtomatika --help`` says about it.
@@ -49,11 +49,11 @@ _HELP_OPTIONS = {"-h", "--help"}
 #: What a program may rely on; everything else that fails is 1.
 _EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (SettingsError, 2),
-    (InvalidRequest, 2),
-    (Unavailable, 3),
-    (NotFound, 4),
-    (Unauthorized, 5),
-    (Forbidden, 5),
+    (InvalidRequestError, 2),
+    (UnavailableError, 3),
+    (NotFoundError, 4),
+    (UnauthorizedError, 5),
+    (ForbiddenError, 5),
 )
 
 
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except AvtomatikaError as error:
             click.echo(f"avtomatika: {error}", err=True)
-            if isinstance(error, InvalidRequest):
+            if isinstance(error, InvalidRequestError):
                 for field, reason in error.fields.items():
                     click.echo(f"  {field}: {reason}", err=True)
             ctx.exit(_exit_code(error))

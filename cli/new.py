@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from avtomatika.core.names import is_user_name
-from avtomatika.errors import Conflict, InvalidRequest
+from avtomatika.errors import ConflictError, InvalidRequestError
 from avtomatika.tokens import new_token
 
 _TEMPLATES = Path(__file__).parent / "project"
@@ -32,10 +32,10 @@ _SECRET = ("workers.toml", "env")
 def command(name: str) -> None:
     """Make a project: a folder NAME with a blueprint, a worker, a test, and what else belongs to one."""
     if not is_user_name(name):
-        raise InvalidRequest(f"the name {name!r} may hold letters, digits, '_' and '-', and not begin with '_'")
+        raise InvalidRequestError(f"the name {name!r} may hold letters, digits, '_' and '-', and not begin with '_'")
     folder = Path(name)
     if folder.exists():
-        raise Conflict(f"{folder} is there already")
+        raise ConflictError(f"{folder} is there already")
     made = _make(folder, name)
     click.echo(f"made {folder}/ with {', '.join(made)}", err=True)
     click.echo("next:", err=True)

@@ -16,10 +16,10 @@ import click
 from avtomatika import broker
 from avtomatika.broker.backoff import Failures
 from avtomatika.core.blueprint.blueprint import Blueprint
-from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
-from avtomatika.errors import NotFound, Unavailable
+from avtomatika.errors import NotFoundError, UnavailableError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
@@ -66,7 +66,7 @@ def command(queues: str | None, blueprints: str | None) -> None:
 
 
 def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[str]:
-    """Full names of the step queues that *names* chooses; NotFound for one that no blueprint has."""
+    """Full names of the step queues that *names* chooses; NotFoundError for one that no blueprint has."""
     known = {
         queue.removeprefix("steps.").replace(f"@{plan.plan8}", ""): queue
         for plan in (blueprint.plan for blueprint in blueprints)
@@ -77,16 +77,16 @@ def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[st
     wanted = [name.strip() for name in names.split(",")]
     for name in wanted:
         if name not in known:
-            raise NotFound("step queue", name, known=known)
+            raise NotFoundError("step queue", name, known=known)
     return [known[name] for name in wanted]
 
 
-def client_of(clients: Clients) -> Callable[[str], Client]:
+def client_of(clients: Clients) -> Callable[[str], ClientInfo]:
     """What handlers see of a client: its plan and params as clients.toml has them now."""
 
-    def look_up(name: str) -> Client:
+    def look_up(name: str) -> ClientInfo:
         known = clients.get(name)
-        return Client(name) if known is None else Client(name, known.plan, known.params)
+        return ClientInfo(name) if known is None else ClientInfo(name, known.plan, known.params)
 
     return look_up
 
@@ -129,7 +129,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                 if not stopping.is_set():
                     logger.info("taking from %s", ", ".join(queues))
                     orchestrator.run()
-        except Unavailable as error:
+        except UnavailableError as error:
             stopping.wait(failures.met(error))
         if running:
             break
@@ -139,7 +139,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
 def _attached(
     stack: ExitStack, blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings
 ) -> Orchestrator:
-    """An orchestrator that is connected, with what works beside it; *stack* ends all that. Raises Unavailable."""
+    """An orchestrator that is connected, with what works beside it; *stack* ends all that. Raises UnavailableError."""
     url, objects = str(settings.redis_url), _objects()
     cleanup = cleanup_rules(objects)
     connection = stack.enter_context(

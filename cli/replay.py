@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from avtomatika.client.recording import Recording
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.testing import RunResult
@@ -49,9 +49,9 @@ def _read(file: Path) -> Recording:
     try:
         return Recording.of(json.loads(file.read_text()))
     except ValueError as error:
-        raise InvalidRequest(f"{file}: no JSON: {error}") from None
-    except InvalidRequest as error:
-        raise InvalidRequest(f"{file}: {error}") from None
+        raise InvalidRequestError(f"{file}: no JSON: {error}") from None
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"{file}: {error}") from None
 
 
 def _compared(then: Sequence[str], now: Sequence[str]) -> Iterator[str]:

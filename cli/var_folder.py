@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 import click
 
-from avtomatika.errors import Conflict
+from avtomatika.errors import ConflictError
 
 #: Relative to the working directory.
 VAR = Path("var")
@@ -46,7 +46,7 @@ def secret(name: str, var: Path = VAR) -> str:
 def folder_lock(var: Path = VAR) -> Iterator[int]:
     """Be the one ``up`` of this folder; yields the descriptor of the lock that children are to inherit.
 
-    Waits for what a killed ``up`` has left behind to end; Conflict if another ``up`` runs here.
+    Waits for what a killed ``up`` has left behind to end; ConflictError if another ``up`` runs here.
     """
     with _locked(private_folder(var) / "up.lock") as own:
         os.truncate(own, 0)
@@ -97,7 +97,7 @@ def _wait_for_lock(descriptor: int, patience_seconds: float) -> None:
             return
     holder = os.read(descriptor, 20).decode()
     who = f"process {holder}" if holder else "what an earlier one has left behind"
-    raise Conflict(f"avtomatika up already runs in {Path.cwd()}: {who}")
+    raise ConflictError(f"avtomatika up already runs in {Path.cwd()}: {who}")
 
 
 def _try_lock(descriptor: int) -> bool:

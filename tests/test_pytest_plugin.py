@@ -41,7 +41,7 @@ def say(): return {"word": WORD}
 """
 TESTS = """
 import pytest
-from avtomatika.errors import NotFound
+from avtomatika.errors import NotFoundError
 
 def test_worker_and_other_blueprints_are_the_projects(run_blueprint):
     assert run_blueprint("parent").result == "hello"
@@ -50,7 +50,7 @@ def test_a_skill_can_be_another_one_here(run_blueprint):
     assert run_blueprint("parent", skills={"say": {"word": "adieu"}}).result == "adieu"
 
 def test_a_name_that_nobody_has_is_refused(run_blueprint):
-    with pytest.raises(NotFound, match="did you mean 'parent'"):
+    with pytest.raises(NotFoundError, match="did you mean 'parent'"):
         run_blueprint("parnet")
 """
 

@@ -9,8 +9,8 @@ import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
 from avtomatika.client.recording import Recording
-from avtomatika.core.blueprint.job_context import Client
-from avtomatika.errors import InvalidRequest, NotFound
+from avtomatika.core.blueprint.job_context import ClientInfo
+from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_fields import rfc3339
 from avtomatika.testing import NEVER_ANSWERS, NEVER_TAKEN, RunResult, run
 from avtomatika.testing.replay import replay, steps_now, steps_then
@@ -190,7 +190,7 @@ def test_the_client_is_who_it_was() -> None:
     then = run(mixed(), {}, blueprints=[inner()], **COURSES["rejected"])
     asked: list[str] = []
 
-    replay(recording_of(then), [mixed(), inner()], client_of=lambda name: asked.append(name) or Client(name))
+    replay(recording_of(then), [mixed(), inner()], client_of=lambda name: asked.append(name) or ClientInfo(name))
 
     assert set(asked) == {"testing"}
 
@@ -198,7 +198,7 @@ def test_the_client_is_who_it_was() -> None:
 def test_a_blueprint_that_is_not_here_is_named() -> None:
     then = run(mixed(), {}, blueprints=[inner()], **COURSES["rejected"])
 
-    with pytest.raises(NotFound, match="no blueprint 'mixed'"):
+    with pytest.raises(NotFoundError, match="no blueprint 'mixed'"):
         replay(recording_of(then), [inner()])
 
 
@@ -213,5 +213,5 @@ def test_a_blueprint_that_is_not_here_is_named() -> None:
     ],
 )
 def test_what_is_no_recording_is_refused(content: Any, said: str) -> None:
-    with pytest.raises(InvalidRequest, match=said):
+    with pytest.raises(InvalidRequestError, match=said):
         Recording.of(content)

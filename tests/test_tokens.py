@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.errors import SettingsError, UnauthorizedError
 from avtomatika.tokens import SETTLE_SECONDS, Client, Clients, Workers, hash_token
 
 
@@ -79,7 +79,7 @@ def test_a_section_may_hold_the_hash_of_its_token(write: Callable[[str], Path]) 
     clients = Clients(path=path)
 
     assert clients.identify("token-of-the-shop").name == "shop"
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         clients.identify(hash_token("token-of-the-shop"))
 
 
@@ -89,7 +89,7 @@ def test_a_section_may_hold_the_hash_of_its_token(write: Callable[[str], Path]) 
 def test_any_other_token_is_nobodys(token: str) -> None:
     clients = Clients(token="secret-of-operator")
 
-    with pytest.raises(Unauthorized, match="no client has this token"):
+    with pytest.raises(UnauthorizedError, match="no client has this token"):
         clients.identify(token)
 
 
@@ -187,7 +187,7 @@ def test_a_changed_file_is_read_again_after_a_second(write: Callable[[str], Path
     clock.now = 1.0
 
     assert clients.identify("token-number-two-2").name == "b"
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         clients.identify("token-number-one-1")
 
 
@@ -249,7 +249,7 @@ def test_everybody_is_revoked_by_a_word_of_its_own(write: Callable[[str], Path],
     write("revoke_all = true\n")
     pass_time(clients, clock, 2)
 
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         clients.identify("token-number-one-1")
     assert clients.identify("token-of-operators").is_operator
     assert clients.are_configured

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avtomatika.core.signing import WorkerKey, mac_key_of
-from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.errors import SettingsError, UnauthorizedError
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
 SEED = """
@@ -60,7 +60,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 def lets_in(workers: Workers, worker_id: str, token: str) -> bool:
     try:
         workers.identify(worker_id, token)
-    except Unauthorized:
+    except UnauthorizedError:
         return False
     return True
 
@@ -150,7 +150,7 @@ def signed(token: str) -> bytes:
 def has_signed(workers: Workers, worker_id: str, text: bytes) -> bool:
     try:
         workers.skills_of_signer(worker_id, text)
-    except Unauthorized:
+    except UnauthorizedError:
         return False
     return True
 
@@ -291,7 +291,7 @@ def test_a_first_file_closes_the_door_and_an_empty_one_does_not_open_it(write: C
     assert was_open
     assert not has_signed(workers, "worker-video-1", TEXT)
     assert has_signed(workers, "of-up", signed("the-local-token"))
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         workers.skills_of_signer(None, TEXT)
 
 
@@ -311,7 +311,7 @@ def test_two_tokens_of_a_section_count_while_they_are_rotated(write: Callable[[s
     assert lets_in(workers, "one", new)
     assert not lets_in(workers, "one", old)
     assert not has_signed(workers, "one", signed(old))
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         workers.vouched_for("one", by_old.basis)
 
 

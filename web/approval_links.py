@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from avtomatika.core.signing import GroupSecret
-from avtomatika.errors import Expired, Forbidden
+from avtomatika.errors import ExpiredError, ForbiddenError
 
 _PURPOSE = "approval"
 
@@ -29,11 +29,11 @@ class ApprovalLink:
 
     @classmethod
     def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> ApprovalLink:
-        """The link that was sealed. Raises Forbidden for what was not made here, Expired."""
+        """The link that was sealed. Raises ForbiddenError for what was not made here, ExpiredError."""
         text = secret.unsealed(_PURPOSE, sealed)
         if text is None:
-            raise Forbidden("this link was not made here, or a part of it is missing")
+            raise ForbiddenError("this link was not made here, or a part of it is missing")
         link = cls(*orjson.loads(text))
         if now_ms >= link.expires_ms:
-            raise Expired("this link has expired; ask for another one")
+            raise ExpiredError("this link has expired; ask for another one")
         return link

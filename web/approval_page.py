@@ -8,7 +8,7 @@ from flask import Response, request
 
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job
-from avtomatika.errors import AvtomatikaError, Conflict, Expired, InvalidRequest
+from avtomatika.errors import AvtomatikaError, ConflictError, ExpiredError, InvalidRequestError
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 
 from .approval_links import ApprovalLink
@@ -39,9 +39,9 @@ def decide() -> Response:
     try:
         name = _name(request.form.get("name", ""))
         if len(comment) > LONGEST_COMMENT:
-            raise InvalidRequest(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
+            raise InvalidRequestError(f"The comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept.")
         services().store.decide(job, decision, by=f"link: {name}", comment=comment or None, token=link.token)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         return _question(job, sealed, fault=str(error))
     return page("decided.html", decision=decision, name=name)
 
@@ -56,14 +56,14 @@ def _link(sealed: str) -> ApprovalLink:
 
 
 def _asking(link: ApprovalLink) -> Job:
-    """The job, which waits for what *link* answers. Raises Expired, or Conflict saying who has decided."""
+    """The job, which waits for what *link* answers. Raises ExpiredError, or ConflictError saying who has decided."""
     job = services().store.load(link.job_id)
     if job is None:
-        raise Expired("the job is gone")
+        raise ExpiredError("the job is gone")
     services().store.approval(job, link.token)
     decision = services().store.standing(job).decision
     if decision is not None:
-        raise Conflict(f"it was decided already: {decision}")
+        raise ConflictError(f"it was decided already: {decision}")
     return job
 
 
@@ -77,7 +77,7 @@ def _question(job: Job, sealed: str, *, fault: str | None = None) -> Response:
 def _name(text: str) -> str:
     name = " ".join(text.split())
     if not name:
-        raise InvalidRequest("Please say who you are.")
+        raise InvalidRequestError("Please say who you are.")
     if len(name) > _LONGEST_NAME or not name.isprintable():
-        raise InvalidRequest(f"A name has at most {_LONGEST_NAME} printable characters.")
+        raise InvalidRequestError(f"A name has at most {_LONGEST_NAME} printable characters.")
     return name

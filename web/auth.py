@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask import Request, g, request
 
-from avtomatika.errors import Forbidden, Unauthorized
+from avtomatika.errors import ForbiddenError, UnauthorizedError
 from avtomatika.tokens import Client, Clients
 
 
@@ -28,9 +28,9 @@ def caller() -> Client:
 
 
 def require_operator() -> None:
-    """For what concerns everybody's jobs; raises Forbidden."""
+    """For what concerns everybody's jobs; raises ForbiddenError."""
     if not caller().is_operator:
-        raise Forbidden("this is for operators: ask with an operator's token")
+        raise ForbiddenError("this is for operators: ask with an operator's token")
 
 
 def _token(asked: Request) -> str:
@@ -39,5 +39,5 @@ def _token(asked: Request) -> str:
     if not token and asked.authorization is not None and asked.authorization.type == "bearer":
         token = asked.authorization.token or ""
     if not token:
-        raise Unauthorized("a client token is needed, in the header X-Client-Token or as Authorization: Bearer")
+        raise UnauthorizedError("a client token is needed, in the header X-Client-Token or as Authorization: Bearer")
     return token

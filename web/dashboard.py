@@ -8,7 +8,14 @@ from flask import Response, g, make_response, redirect, request, url_for
 
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.errors import AvtomatikaError, Conflict, InvalidRequest, NotFound, TooManyAttempts, Unauthorized
+from avtomatika.errors import (
+    AvtomatikaError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    TooManyAttemptsError,
+    UnauthorizedError,
+)
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 from avtomatika.store import JobFilter, UnreadableJob
 
@@ -65,9 +72,9 @@ def login() -> Response:
     token = request.form.get("token", "").strip()
     try:
         who = services().clients.identify(token)
-    except Unauthorized as error:
+    except UnauthorizedError as error:
         refused = services().throttle.counted(error, has_token=True)
-        if isinstance(refused, TooManyAttempts):
+        if isinstance(refused, TooManyAttemptsError):
             response = _login_page(f"{refused}.", status=HTTPStatus.TOO_MANY_REQUESTS)
             response.headers.update(headers_of(refused))
             return response
@@ -102,11 +109,11 @@ def decide() -> Response:
     comment = form.get("comment", "").strip()
     try:
         if len(comment) > LONGEST_COMMENT:
-            raise InvalidRequest(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
+            raise InvalidRequestError(f"the comment has {len(comment)} characters; at most {LONGEST_COMMENT} are kept")
         job = callers_job(form.get("job", ""))
         decision, token = form.get("decision", ""), form.get("approval", "")
         services().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
-    except (Conflict, InvalidRequest, NotFound) as error:
+    except (ConflictError, InvalidRequestError, NotFoundError) as error:
         return _approvals(fault=error)
     return _to("dashboard.show_approvals", decided=job.id)
 
@@ -146,7 +153,7 @@ def _decided(job_id: str) -> str | None:
     """What was decided of a job of the caller's."""
     try:
         job = callers_job(job_id)
-    except NotFound:
+    except NotFoundError:
         return None
     decision = services().store.standing(job).decision
     return decision or _remembered(job)

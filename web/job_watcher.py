@@ -9,7 +9,7 @@ from threading import Event, Lock, Thread
 from time import monotonic, sleep
 
 from avtomatika.core.job import Job
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.store import Glance, Store
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class JobWatcher:
             try:
                 self._look(list(self._followers))
                 pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-            except Unavailable as error:
+            except UnavailableError as error:
                 logger.warning("%s; requests that wait for jobs go on waiting", error)
                 pause = _AWAY_SECONDS
             except Exception:  # without this thread no request would be woken

@@ -16,7 +16,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from avtomatika.core.job import Json
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 
 #: Largest body.
 MAX_BYTES = 1024 * 1024
@@ -29,7 +29,7 @@ _LONGEST_INTEGER = 20
 
 
 def read_json(request: Request) -> dict[str, Json]:
-    """The JSON object in the body of *request*; raises InvalidRequest, or what Flask raises for the envelope."""
+    """The JSON object in the body of *request*; raises InvalidRequestError, or what Flask raises for the envelope."""
     _check_type(request)
     raw = request.get_data(cache=False)
     if request.content_length is None and len(raw) >= (request.max_content_length or MAX_BYTES):
@@ -133,5 +133,5 @@ def _kind(value: Json) -> str:
     return "a number"
 
 
-def _refusal(message: str) -> InvalidRequest:
-    return InvalidRequest(message, fields={"body": [message]})
+def _refusal(message: str) -> InvalidRequestError:
+    return InvalidRequestError(message, fields={"body": [message]})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event, Lock, Thread
 from typing import Any
 
-from avtomatika.errors import TooManyRequests, Unavailable
+from avtomatika.errors import TooManyRequestsError, UnavailableError
 
 from .connections import is_disconnected
 
@@ -49,7 +49,8 @@ class HeldRequests:
     def place(self, client: str, connection: Any, *, on_left: Callable[[], object]) -> Iterator[None]:
         """Hold a request of *client*; *on_left* is called when *connection* is closed, and when the process ends.
 
-        Raises Unavailable where too many requests are held, and TooManyRequests where too many of this client are.
+        Raises UnavailableError where too many requests are held, and TooManyRequestsError where too many of this
+        client are.
         """
         held = _Held(client, connection, on_left)
         self._add(held)
@@ -69,9 +70,9 @@ class HeldRequests:
     def _add(self, held: _Held) -> None:
         with self._lock:
             if len(self._held) >= self._limit:
-                raise Unavailable("too many requests wait already; ask later, or without waiting")
+                raise UnavailableError("too many requests wait already; ask later, or without waiting")
             if self._of_client[held.client] >= self._client_limit:
-                raise TooManyRequests(
+                raise TooManyRequestsError(
                     f"{self._client_limit} requests of this client wait already; ask later, or without waiting"
                 )
             self._held.add(held)

@@ -9,17 +9,24 @@ from typing import Any
 from flask import Response, make_response, render_template
 
 from avtomatika.core.times import utc
-from avtomatika.errors import AvtomatikaError, Conflict, Expired, Forbidden, NotFound, Unavailable
+from avtomatika.errors import (
+    AvtomatikaError,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
 
 from .problems import detail_of, headers_of, status_of
 
 #: What a page is called that cannot be what was hoped for.
 _HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
-    (Forbidden, "This is not valid"),
-    (Expired, "This has expired"),
-    (NotFound, "There is nothing here any more"),
-    (Conflict, "There is nothing left to decide"),
-    (Unavailable, "Not now"),
+    (ForbiddenError, "This is not valid"),
+    (ExpiredError, "This has expired"),
+    (NotFoundError, "There is nothing here any more"),
+    (ConflictError, "There is nothing left to decide"),
+    (UnavailableError, "Not now"),
 )
 
 

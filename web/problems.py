@@ -16,19 +16,19 @@ from werkzeug.exceptions import NotFound as NoSuchPath
 
 from avtomatika.errors import (
     AvtomatikaError,
-    Conflict,
-    Expired,
-    Forbidden,
-    InvalidRequest,
-    NoRoute,
-    NotFound,
-    QuotaExceeded,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    InvalidRequestError,
+    NoRouteError,
+    NotFoundError,
+    QuotaExceededError,
     SettingsError,
-    TooManyAttempts,
-    TooManyRequests,
-    Unauthorized,
-    Unavailable,
-    UnreadableRecord,
+    TooManyAttemptsError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreadableRecordError,
 )
 from avtomatika.schemas.api_fields import rfc3339
 
@@ -38,18 +38,18 @@ logger = logging.getLogger(__name__)
 
 #: What our own errors are over HTTP; every other one of ours is a fault of the server: 500.
 STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
-    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
-    Unauthorized: HTTPStatus.UNAUTHORIZED,
-    Forbidden: HTTPStatus.FORBIDDEN,
-    Expired: HTTPStatus.GONE,
-    NotFound: HTTPStatus.NOT_FOUND,
-    Conflict: HTTPStatus.CONFLICT,
-    QuotaExceeded: HTTPStatus.TOO_MANY_REQUESTS,
-    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
-    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
-    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    NoRoute: HTTPStatus.SERVICE_UNAVAILABLE,
-    UnreadableRecord: HTTPStatus.INTERNAL_SERVER_ERROR,
+    InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnauthorizedError: HTTPStatus.UNAUTHORIZED,
+    ForbiddenError: HTTPStatus.FORBIDDEN,
+    ExpiredError: HTTPStatus.GONE,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    ConflictError: HTTPStatus.CONFLICT,
+    QuotaExceededError: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyAttemptsError: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    NoRouteError: HTTPStatus.SERVICE_UNAVAILABLE,
+    UnreadableRecordError: HTTPStatus.INTERNAL_SERVER_ERROR,
     SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed here
 }
 
@@ -92,9 +92,9 @@ def status_of(error: AvtomatikaError) -> HTTPStatus | None:
 
 def detail_of(error: AvtomatikaError) -> str:
     """What the error says; one that came of another's says the server's words, with addresses in them: for the log."""
-    if isinstance(error, NoRoute):
+    if isinstance(error, NoRouteError):
         return "the broker does not know this blueprint yet; ask again later"
-    if isinstance(error, Unavailable) and error.__cause__ is not None:
+    if isinstance(error, UnavailableError) and error.__cause__ is not None:
         logger.warning("%s %r: %s", request.method, request.path, error)
         return "the server that keeps the jobs does not answer; ask again later"
     return str(error)
@@ -102,11 +102,11 @@ def detail_of(error: AvtomatikaError) -> str:
 
 def _members(error: AvtomatikaError) -> dict[str, Any]:
     match error:
-        case InvalidRequest():
+        case InvalidRequestError():
             return {"errors": error.fields}
-        case NotFound():
+        case NotFoundError():
             return {"kind": error.kind, "name": error.name, "near": error.near}
-        case QuotaExceeded():
+        case QuotaExceededError():
             return {"limit": error.limit, "created": error.created, "renews_at": rfc3339(_ms(error.renews))}
     return {}
 
@@ -114,13 +114,13 @@ def _members(error: AvtomatikaError) -> dict[str, Any]:
 def headers_of(error: AvtomatikaError) -> dict[str, str]:
     """What goes beside the answer."""
     match error:
-        case Unauthorized():
+        case UnauthorizedError():
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
-        case Unavailable() | TooManyAttempts() | TooManyRequests():
+        case UnavailableError() | TooManyAttemptsError() | TooManyRequestsError():
             return {"Retry-After": str(error.retry_after_seconds)}
-        case QuotaExceeded():
+        case QuotaExceededError():
             return {"Retry-After": str(max(1, round((error.renews - services().store.clock.now()).total_seconds())))}
-        case NoRoute():
+        case NoRouteError():
             return {"Retry-After": "2"}
     return {}
 
@@ -131,7 +131,7 @@ def _ms(when: datetime) -> int:
 
 def _of_http(error: HTTPException) -> Response:
     if isinstance(error, NoSuchPath):
-        return _ours(NotFound("path", request.path, known=_fixed_paths()))
+        return _ours(NotFoundError("path", request.path, known=_fixed_paths()))
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     response = problem(status, http_detail(error), code=_http_code(status))
     for name, value in error.get_headers():

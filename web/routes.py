@@ -10,7 +10,7 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 
 from .json_body import read_json
 
@@ -23,15 +23,15 @@ _UNKNOWN: dict[str, str | None] = {"json": None, "query": None}
 
 
 def refuse_repeated_parameters() -> None:
-    """Raise InvalidRequest for a parameter of the query that is given twice but can have one value only."""
+    """Raise InvalidRequestError for a parameter of the query that is given twice but can have one value only."""
     for name, values in request.args.lists():
         if len(values) > 1 and name not in _REPEATABLE:
             message = f"is given {len(values)} times, but can have one value only"
-            raise InvalidRequest(f"the query parameter {name!r} {message}", fields={name: [message]})
+            raise InvalidRequestError(f"the query parameter {name!r} {message}", fields={name: [message]})
 
 
 class Parser(FlaskParser):
-    """Takes bodies and queries apart; all that is wrong with one becomes a single InvalidRequest."""
+    """Takes bodies and queries apart; all that is wrong with one becomes a single InvalidRequestError."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = _UNKNOWN
 
@@ -50,7 +50,7 @@ class Parser(FlaskParser):
         [(location, messages)] = error.messages_dict.items()
         what = "the body" if location == "json" else "the query"
         fields = dict(islice(messages.items(), MOST_FIELDS_TOLD))
-        raise InvalidRequest(f"{what} has fields that do not fit: {', '.join(map(str, fields))}", fields=fields)
+        raise InvalidRequestError(f"{what} has fields that do not fit: {', '.join(map(str, fields))}", fields=fields)
 
 
 class Routes(Blueprint):

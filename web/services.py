@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flask import current_app
 
 from avtomatika.core.plan import Plan
-from avtomatika.errors import NotFound, SettingsError
+from avtomatika.errors import NotFoundError, SettingsError
 from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Queues, Store
 from avtomatika.tokens import Clients, Workers
@@ -49,9 +49,9 @@ class Services:
         return self.files
 
     def plan(self, blueprint: str) -> Plan:
-        """The plan of *blueprint*; raises NotFound with the names that are like it."""
+        """The plan of *blueprint*; raises NotFoundError with the names that are like it."""
         if blueprint not in self.plans:
-            raise NotFound("blueprint", blueprint, known=self.plans)
+            raise NotFoundError("blueprint", blueprint, known=self.plans)
         return self.plans[blueprint]
 
 

@@ -15,7 +15,7 @@ import orjson
 from flask import Request, Response, request
 
 from avtomatika.core.signing import GroupSecret
-from avtomatika.errors import Forbidden
+from avtomatika.errors import ForbiddenError
 from avtomatika.store import Logins
 from avtomatika.tokens import Client, Clients, hash_token, mark_of
 
@@ -79,6 +79,6 @@ class Session:
         return response
 
     def check_word(self, form_word: str) -> None:
-        """Raises Forbidden for a form that is not of a page of this session."""
+        """Raises ForbiddenError for a form that is not of a page of this session."""
         if not compare_digest(self.word.encode(), form_word.encode()):
-            raise Forbidden("this form is too old, or comes from elsewhere: load the page anew")
+            raise ForbiddenError("this form is too old, or comes from elsewhere: load the page anew")

@@ -11,7 +11,7 @@ from flask import Flask, request
 from flask_limiter import Limiter, RateLimitExceeded
 from limits.storage import MemoryStorage
 
-from avtomatika.errors import AvtomatikaError, TooManyAttempts, Unauthorized
+from avtomatika.errors import AvtomatikaError, TooManyAttemptsError, UnauthorizedError
 
 #: Invalid tokens accepted from one address.
 FAILURES_PER_MINUTE = 60
@@ -42,22 +42,22 @@ class FailureThrottle:
         self._check = self._limiter.shared_limit(f"{FAILURES_PER_MINUTE} per minute", scope="tokens")(_checked)
 
     def count(self) -> None:
-        """Count one failure of this request's address; raises TooManyAttempts if it has had too many."""
+        """Count one failure of this request's address; raises TooManyAttemptsError if it has had too many."""
         try:
             self._check()
         except RateLimitExceeded:
-            raise TooManyAttempts(retry_after_seconds=_WINDOW_SECONDS) from None
+            raise TooManyAttemptsError(retry_after_seconds=_WINDOW_SECONDS) from None
 
     def counted(self, error: AvtomatikaError, *, has_token: bool = False) -> AvtomatikaError:
-        """*error*, or TooManyAttempts in its place if it is one invalid token too many.
+        """*error*, or TooManyAttemptsError in its place if it is one invalid token too many.
 
         *has_token* says that the request has one; otherwise its headers tell.
         """
         has_token = has_token or any(request.headers.get(name) for name in _TOKEN_HEADERS)
-        if isinstance(error, Unauthorized) and has_token:
+        if isinstance(error, UnauthorizedError) and has_token:
             try:
                 self.count()
-            except TooManyAttempts as too_many:
+            except TooManyAttemptsError as too_many:
                 return too_many
         return error
 

@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRoute, RedisClient, is_passing
+from avtomatika.transport import NoRouteError, RedisClient, is_passing
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
@@ -57,7 +57,7 @@ def connect(
 
 
 def identity(connection: Connection) -> str:
-    """What tells this broker from every other one, whatever its address. Raises Unavailable."""
+    """What tells this broker from every other one, whatever its address. Raises UnavailableError."""
     with translated(connection), connection.channel() as channel:
         return str(channel.router.identity)
 
@@ -78,15 +78,16 @@ def address(url: str) -> str:
 
 @contextmanager
 def translated(connection: Connection) -> Iterator[None]:
-    """Raise Unavailable, naming the broker, while it is away or full; and NoRoute of ours for the transport's."""
+    """Raise UnavailableError, naming the broker, while it is away or full; and NoRouteError of ours for the
+    transport's."""
     try:
         yield
-    except NoRoute as error:
-        raise errors.NoRoute(error.exchange, error.routing_key) from error
+    except NoRouteError as error:
+        raise errors.NoRouteError(error.exchange, error.routing_key) from error
     except connection.transport.channel_errors as error:
         if not is_passing(error):
             raise
         where = address(connection.hostname)
-        raise errors.Unavailable(f"broker {where} takes nothing new: {error}", retry_after_seconds=10) from error
+        raise errors.UnavailableError(f"broker {where} takes nothing new: {error}", retry_after_seconds=10) from error
     except (*connection.transport.connection_errors, OperationalError) as error:
-        raise errors.Unavailable(f"broker {address(connection.hostname)} does not answer: {error}") from error
+        raise errors.UnavailableError(f"broker {address(connection.hostname)} does not answer: {error}") from error

@@ -43,8 +43,8 @@ class Delivery:
 class Consumer:
     """Holds at most *prefetch* deliveries of *queues* at a time; each is held until it is answered.
 
-    While the broker is away every call raises Unavailable, and works again once it is back: nothing is to be made anew.
-    One thread takes; any may answer.
+    While the broker is away every call raises UnavailableError, and works again once it is back: nothing is to be
+    made anew. One thread takes; any may answer.
     """
 
     def __init__(self, connection: Connection, queues: Sequence[str], *, prefetch: int) -> None:

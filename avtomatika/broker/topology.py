@@ -8,7 +8,7 @@ from typing import Any
 from kombu import Connection, Exchange, Queue, binding
 
 from avtomatika.core.plan import CONTROL, FILES, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
-from avtomatika.errors import NoRoute
+from avtomatika.errors import NoRouteError
 
 from .connection import translated
 
@@ -34,7 +34,8 @@ _EXCHANGES = [_steps, _tasks, _timers, _workers, _webhooks, _files, _control]
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
     """Declare everything that *plans* need; what is there already stays as it is.
 
-    Raises NoRoute for a binding to a queue that its plan does not have, before anything is declared; and Unavailable.
+    Raises NoRouteError for a binding to a queue that its plan does not have, before anything is declared; and
+    UnavailableError.
     """
     queues = _queues(list(plans))
     with translated(connection), connection.channel() as channel:
@@ -94,7 +95,7 @@ def _step_queues(plan: Plan) -> Iterator[Queue]:
     leading_to: dict[str, list[binding]] = {queue: [] for queue in plan.queues}
     for bound in plan.bindings:
         if bound.queue not in leading_to:
-            raise NoRoute(STEPS, str(bound.key))
+            raise NoRouteError(STEPS, str(bound.key))
         leading_to[bound.queue].append(binding(_steps, routing_key=str(bound.key)))
     for queue, bindings in leading_to.items():
         yield Queue(queue, bindings=bindings)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 
 from . import transfers
 from .caller import Caller
@@ -39,7 +39,7 @@ class Client(Caller):
 
         *endpoint* is what follows ``/api/v1/jobs/``, or a whole path (the ``url`` of a blueprint). *options* are the
         other fields of the body: ``priority``, ``labels``, ``webhook_url``, ``dispatch_timeout``, ``result_timeout``,
-        ``execution_timeout``. With an *idempotency_key* it is safe to ask again after Unavailable.
+        ``execution_timeout``. With an *idempotency_key* it is safe to ask again after UnavailableError.
         """
         path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
@@ -108,21 +108,21 @@ class Client(Caller):
         return self._json("GET", f"{_job_path(job_id)}/why")
 
     def cancel(self, job_id: str) -> dict[str, Any]:
-        """Cancel a job; answers it as it then is. Raises Conflict where it is over."""
+        """Cancel a job; answers it as it then is. Raises ConflictError where it is over."""
         return self._json("POST", f"{_job_path(job_id)}/cancel")
 
     def retry(self, job_id: str) -> dict[str, Any]:
         """Have a quarantined job go on, and answer it; of an ended one answers ``{"job_id"}`` of a new job.
 
-        Raises Conflict where there is nothing to try again.
+        Raises ConflictError where there is nothing to try again.
         """
         return self._json("POST", f"{_job_path(job_id)}/retry")
 
     def approve(self, job_id: str, decision: str, *, comment: str | None = None) -> dict[str, Any]:
         """Decide what a job asks (its ``waiting_for`` has the question and the decisions); answers it as it then is.
 
-        Raises Conflict where somebody else has decided, or it asks nothing; InvalidRequest for a word that it does
-        not know.
+        Raises ConflictError where somebody else has decided, or it asks nothing; InvalidRequestError for a word that
+        it does not know.
         """
         body = {"decision": decision, "comment": comment}
         return self._json("POST", f"{_job_path(job_id)}/approve", json=body)
@@ -130,8 +130,8 @@ class Client(Caller):
     def approval_link(self, job_id: str, *, expires_in_seconds: float | None = None) -> dict[str, Any]:
         """A link to a page where whoever has it can decide what the job asks: ``url`` and ``expires_at``.
 
-        It is good for a week where nothing else is said, and never longer than the approval. Raises Conflict where the
-        job asks nothing.
+        It is good for a week where nothing else is said, and never longer than the approval. Raises ConflictError
+        where the job asks nothing.
         """
         body = {} if expires_in_seconds is None else {"expires_in": expires_in_seconds}
         return self._json("POST", f"{_job_path(job_id)}/approval-link", json=body)
@@ -146,7 +146,7 @@ class Client(Caller):
             left = LONGEST_WAIT_SECONDS if deadline is None else max(0.0, deadline - monotonic())
             try:
                 job = self.job(job_id, wait_seconds=min(left, LONGEST_WAIT_SECONDS))
-            except Unavailable as error:
+            except UnavailableError as error:
                 if left <= error.retry_after_seconds:
                     raise
                 sleep(error.retry_after_seconds)
@@ -176,7 +176,7 @@ class Client(Caller):
     def download(self, job_id: str, name: str, path: str | Path) -> Path:
         """Fetch a file of a job to *path*, or into it where that is a folder; answers where it is.
 
-        *name* is what :meth:`files` says, or the end of it; Conflict where several end so.
+        *name* is what :meth:`files` says, or the end of it; ConflictError where several end so.
         """
         response = self._ask("GET", f"{_job_path(job_id)}/files/{quote(name)}", is_redirected=True)
         target = Path(path)
@@ -211,7 +211,7 @@ class Client(Caller):
     # ------------------------------------------------------------ workers
 
     def workers(self) -> list[dict[str, Any]]:
-        """The workers that were heard of lately. For operators; Forbidden for everybody else."""
+        """The workers that were heard of lately. For operators; ForbiddenError for everybody else."""
         workers: list[dict[str, Any]] = self._json("GET", "/api/v1/workers")["workers"]
         return workers
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from avtomatika.errors import AvtomatikaError, InvalidRequest, Unavailable
+from avtomatika.errors import AvtomatikaError, InvalidRequestError, UnavailableError
 
 from .problems import error_of
 
@@ -18,7 +18,7 @@ class Caller:
 
     def __init__(self, base_url: str, token: str, *, timeout_seconds: float = 10.0) -> None:
         if urlsplit(base_url).scheme not in ("http", "https"):
-            raise InvalidRequest(f"{base_url!r} is no address of a server: it must begin with http:// or https://")
+            raise InvalidRequestError(f"{base_url!r} is no address of a server: it must begin with http:// or https://")
         self._base_url = base_url.rstrip("/")
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
@@ -62,9 +62,9 @@ class Caller:
             # A redirect would carry the token to whatever place it names.
             response = self._session.request(method, url, timeout=timeout, allow_redirects=False, **options)
         except requests.Timeout:
-            raise Unavailable(f"{self._base_url} did not answer within {timeout[1]:g} s") from None
+            raise UnavailableError(f"{self._base_url} did not answer within {timeout[1]:g} s") from None
         except requests.RequestException as error:
-            raise Unavailable(f"{self._base_url} cannot be reached: {_reason(error)}") from None
+            raise UnavailableError(f"{self._base_url} cannot be reached: {_reason(error)}") from None
         if response.ok and response.is_redirect == is_redirected:
             return response
         raise error_of(response, path)

@@ -9,14 +9,14 @@ import requests
 
 from avtomatika.errors import (
     AvtomatikaError,
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    QuotaExceeded,
-    TooManyRequests,
-    Unauthorized,
-    Unavailable,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    QuotaExceededError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnavailableError,
 )
 
 #: Statuses that a proxy answers when what is behind it is away.
@@ -30,24 +30,24 @@ def error_of(response: requests.Response, path: str) -> AvtomatikaError:
     detail = str(problem.get("detail") or f"{path} answered {response.status_code} {response.reason}")
     match response.status_code:
         case 401:
-            return Unauthorized(detail)
+            return UnauthorizedError(detail)
         case 403:
-            return Forbidden(detail)
+            return ForbiddenError(detail)
         case 404:
             kind, name = str(problem.get("kind", "page")), str(problem.get("name", path))
-            return NotFound(kind, name, known=problem.get("near", ()))
+            return NotFoundError(kind, name, known=problem.get("near", ()))
         case 409:
-            return Conflict(detail)
+            return ConflictError(detail)
         case 429 if "renews_at" in problem:
             renews = datetime.fromisoformat(str(problem["renews_at"]))
             created, limit = int(problem.get("created", 0)), int(problem.get("limit", 0))
-            return QuotaExceeded(limit=limit, created=created, asked=1, renews=renews)
+            return QuotaExceededError(limit=limit, created=created, asked=1, renews=renews)
         case 429:
-            return TooManyRequests(detail, retry_after_seconds=_retry_after_seconds(response))
+            return TooManyRequestsError(detail, retry_after_seconds=_retry_after_seconds(response))
         case status if status in _TOO_BAD:
-            return InvalidRequest(detail, fields=problem.get("errors"))
+            return InvalidRequestError(detail, fields=problem.get("errors"))
         case status if status in _AWAY:
-            return Unavailable(detail, retry_after_seconds=_retry_after_seconds(response))
+            return UnavailableError(detail, retry_after_seconds=_retry_after_seconds(response))
     return AvtomatikaError(detail)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 
 #: The version of the files that are written and read.
 VERSION = 1
@@ -24,11 +24,11 @@ class Recording:
 
     @classmethod
     def of(cls, content: object) -> Recording:
-        """What :meth:`as_json` wrote. Raises InvalidRequest for anything else."""
+        """What :meth:`as_json` wrote. Raises InvalidRequestError for anything else."""
         if not isinstance(content, Mapping) or content.get("kind") != _KIND:
-            raise InvalidRequest("this is no job that was written by avtomatika job export")
+            raise InvalidRequestError("this is no job that was written by avtomatika job export")
         if content.get("v") != VERSION:
-            raise InvalidRequest(f"the version of the file is {content.get('v')!r}, but must be {VERSION}")
+            raise InvalidRequestError(f"the version of the file is {content.get('v')!r}, but must be {VERSION}")
         return cls._of(content)
 
     @classmethod
@@ -38,7 +38,7 @@ class Recording:
             recording = cls(dict(content["job"]), [dict(event) for event in content["events"]], children)
             _ = recording.job["id"], recording.job["blueprint_name"], recording.duration_ms
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InvalidRequest(f"the file is incomplete: {type(error).__name__} {error}") from None
+            raise InvalidRequestError(f"the file is incomplete: {type(error).__name__} {error}") from None
         return recording
 
     def as_json(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from avtomatika.errors import AvtomatikaError, InvalidRequest, NotFound, Unavailable
+from avtomatika.errors import AvtomatikaError, InvalidRequestError, NotFoundError, UnavailableError
 
 T = TypeVar("T")
 
@@ -29,22 +29,22 @@ _TIMEOUT_SECONDS = (10.0, 60.0)
 _PIECE_BYTES = 1024 * 1024
 
 
-class _Broken(Unavailable):
+class _BrokenTransferError(UnavailableError):
     """Another try may succeed."""
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file; InvalidRequest where it cannot be read."""
+    """Size and SHA-256 of a file; InvalidRequestError where it cannot be read."""
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
             return os.fstat(file.fileno()).st_size, digest
     except OSError as error:
-        raise InvalidRequest(f"{str(path)!r} cannot be read: {error.strerror}") from None
+        raise InvalidRequestError(f"{str(path)!r} cannot be read: {error.strerror}") from None
 
 
 def send(path: Path, url: str, headers: Mapping[str, str]) -> None:
-    """PUT a file to a signed *url*. Raises Unavailable where it cannot be reached."""
+    """PUT a file to a signed *url*. Raises UnavailableError where it cannot be reached."""
 
     def attempt() -> None:
         with path.open("rb") as file:
@@ -88,12 +88,12 @@ def _save(response: requests.Response, part: Path, place: str) -> None:
     except OSError as error:
         if isinstance(error, requests.RequestException):
             raise
-        raise InvalidRequest(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
+        raise InvalidRequestError(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
     expected, said = response.headers.get("Content-Length"), response.headers.get("x-amz-meta-sha256")
     if expected is not None and size != int(expected):
-        raise _Broken(f"{place}: expected {expected} bytes, seen {size}")
+        raise _BrokenTransferError(f"{place}: expected {expected} bytes, seen {size}")
     if said is not None and said != digest.hexdigest():
-        raise _Broken(f"{place}: expected SHA-256 {said}, seen {digest.hexdigest()}")
+        raise _BrokenTransferError(f"{place}: expected SHA-256 {said}, seen {digest.hexdigest()}")
 
 
 def _check(response: requests.Response, url: str) -> None:
@@ -101,8 +101,8 @@ def _check(response: requests.Response, url: str) -> None:
         return
     place = _place(url)
     if response.status_code == 404:
-        raise NotFound("object", place)
-    kind = _Broken if response.status_code >= 500 or response.status_code == 429 else AvtomatikaError
+        raise NotFoundError("object", place)
+    kind = _BrokenTransferError if response.status_code >= 500 or response.status_code == 429 else AvtomatikaError
     raise kind(f"{place} answered {response.status_code} {response.reason}")
 
 
@@ -113,7 +113,7 @@ def _tried(attempt: Callable[[], T], url: str) -> T:
         try:
             with _reached(url):
                 return attempt()
-        except _Broken:
+        except _BrokenTransferError:
             if number == _ATTEMPTS:
                 raise
             sleep(_PAUSE_SECONDS * 2 ** (number - 1))
@@ -124,9 +124,9 @@ def _reached(url: str) -> Iterator[None]:
     try:
         yield
     except requests.Timeout:
-        raise _Broken(f"{_place(url)} did not answer in time") from None
+        raise _BrokenTransferError(f"{_place(url)} did not answer in time") from None
     except requests.RequestException as error:
-        raise _Broken(f"{_place(url)} cannot be reached: {type(error).__name__}") from None
+        raise _BrokenTransferError(f"{_place(url)} cannot be reached: {type(error).__name__}") from None
 
 
 def _place(url: str) -> str:

@@ -15,7 +15,7 @@ MAX_DEPTH = 200
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 
 
-class _NotJson(Exception):
+class _NotJsonError(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.path = ""
@@ -35,7 +35,7 @@ def as_json(value: object, name: str) -> Json:
     """
     try:
         return _plain(value, MAX_DEPTH)
-    except _NotJson as error:
+    except _NotJsonError as error:
         raise HandlerError(f"{name}{error.path} {error}") from None
 
 
@@ -47,20 +47,20 @@ def _plain(value: object, depth: int) -> Json:
             return value
         case int():
             if not SMALLEST <= value <= LARGEST:
-                raise _NotJson("is a whole number of more than 64 bits, which JSON cannot carry")
+                raise _NotJsonError("is a whole number of more than 64 bits, which JSON cannot carry")
             return int(value)
         case float():
             if not isfinite(value):
-                raise _NotJson(f"is {value}, which JSON cannot carry")
+                raise _NotJsonError(f"is {value}, which JSON cannot carry")
             return float(value)
         case Mapping() | list() | tuple():
             if depth == 0:
-                raise _NotJson(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+                raise _NotJsonError(f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
             return _object(value, depth) if isinstance(value, Mapping) else _array(value, depth)
         case _ if hasattr(value, "__fspath__"):
             return _plain(value.__fspath__(), depth)
         case _:
-            raise _NotJson(f"is of type {type(value).__name__}, which JSON cannot carry")
+            raise _NotJsonError(f"is of type {type(value).__name__}, which JSON cannot carry")
 
 
 def _text(value: str) -> str:
@@ -68,7 +68,7 @@ def _text(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _NotJson("is text with half a character (a lone surrogate), which JSON cannot carry") from None
+            raise _NotJsonError("is text with half a character (a lone surrogate), which JSON cannot carry") from None
     return str.__str__(value)
 
 
@@ -76,10 +76,10 @@ def _object(value: Mapping[object, object], depth: int) -> Json:
     plain = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _NotJson(f"has the key {key!r}, of type {type(key).__name__}; keys of JSON are text")
+            raise _NotJsonError(f"has the key {key!r}, of type {type(key).__name__}; keys of JSON are text")
         try:
             plain[_text(key)] = _plain(item, depth - 1)
-        except _NotJson as error:
+        except _NotJsonError as error:
             error.path = f"[{key!r}]{error.path}"
             raise
     return plain
@@ -90,7 +90,7 @@ def _array(value: list[object] | tuple[object, ...], depth: int) -> Json:
     for index, item in enumerate(value):
         try:
             plain.append(_plain(item, depth - 1))
-        except _NotJson as error:
+        except _NotJsonError as error:
             error.path = f"[{index}]{error.path}"
             raise
     return plain

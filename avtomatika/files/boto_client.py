@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 
 from .config import S3Config
-from .s3_errors import UnexpectedAnswer
+from .s3_errors import UnexpectedResponseError
 
 #: How often a request is made before it is given up, and how often a body that broke off is asked for.
 ATTEMPTS = 4
@@ -61,4 +61,4 @@ def _check_answer(names: tuple[str, ...], parsed: Mapping[str, Any], **_: Any) -
     metadata = parsed.get("ResponseMetadata", {})
     if metadata.get("HTTPStatusCode", 0) < 300 and not any(name in parsed for name in names):
         kind = metadata.get("HTTPHeaders", {}).get("content-type", "no content type")
-        raise UnexpectedAnswer(f"its answer has no {names[0]} ({kind})")
+        raise UnexpectedResponseError(f"its answer has no {names[0]} ({kind})")

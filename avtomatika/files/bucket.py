@@ -69,11 +69,11 @@ class Bucket:
             return read_metadata(answer).client
 
     def exists(self, location: Location) -> bool:
-        from .s3_errors import Missing
+        from .s3_errors import ObjectNotFoundError
 
         try:
             self.client_of(location)
-        except Missing:
+        except ObjectNotFoundError:
             return False
         return True
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
-from avtomatika.errors import InvalidInputError, WorkerFault
+from avtomatika.errors import InvalidInputError, WorkerFaultError
 
 from .access_policy import AccessPolicy
 from .location import Location
@@ -141,7 +141,7 @@ class Inputs:
         if size > disk.free:
             probe = {"check": "disk", "bytes": str(size)} if size < disk.total else None
             message = f"the task's files have {size} bytes, but the payload folder has room for {disk.free}"
-            raise WorkerFault(message, probe=probe)
+            raise WorkerFaultError(message, probe=probe)
 
     def _download(self, s3: S3Transfer, files: list[tuple[ObjectInfo, Path]]) -> None:
         meter = self._watch.meter("fetching", sum(found.size for found, _ in files))

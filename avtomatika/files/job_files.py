@@ -10,7 +10,7 @@ from itertools import islice
 
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
-from avtomatika.errors import Conflict, NotFound
+from avtomatika.errors import ConflictError, NotFoundError
 
 from .bucket import Bucket, ListedObject, SignedUpload
 from .location import Location
@@ -50,11 +50,11 @@ class JobFiles:
     def find(self, job: Job, name: str) -> Location:
         """The file that is called *name*, or whose name ends so after a slash.
 
-        Of several that end so it is the one that the job's data name. Raises NotFound, or Conflict where there is not
-        one but several.
+        Of several that end so it is the one that the job's data name. Raises NotFoundError, or ConflictError where
+        there is not one but several.
         """
         if any(part in ("", ".", "..") for part in name.split("/")):  # which a server may resolve
-            raise NotFound("file", name)
+            raise NotFoundError("file", name)
         prefix = job_prefix(job.id)
         exact = self._objects.at(prefix + name)
         if self._objects.exists(exact):
@@ -64,10 +64,10 @@ class JobFiles:
         if len(found) > 1:
             found = _named(job, found) or found
         if not found:
-            raise NotFound("file", name, known=[location.key.rpartition("/")[2] for location in there])
+            raise NotFoundError("file", name, known=[location.key.rpartition("/")[2] for location in there])
         if len(found) > 1:
             names = ", ".join(location.key.removeprefix(prefix) for location in found)
-            raise Conflict(f"the job has several files called {name!r}: {names}")
+            raise ConflictError(f"the job has several files called {name!r}: {names}")
         return found[0]
 
     def download_url(self, location: Location) -> str:

@@ -11,7 +11,7 @@ from botocore.parsers import ResponseParserError
 from s3transfer.exceptions import RetriesExceededError, S3DownloadFailedError
 from urllib3.exceptions import HTTPError
 
-from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFault
+from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
 
 #: Answers that another try does not change, with what is said of them.
 _REASONS = {
@@ -47,38 +47,38 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENO
 READ, WRITE, DISK = "read", "write", "disk"
 
 
-class Missing(InvalidInputError):
+class ObjectNotFoundError(InvalidInputError):
     """There is no such object."""
 
 
-class NoBucket(InvalidInputError):
+class BucketNotFoundError(InvalidInputError):
     """There is no such bucket."""
 
 
-class KeysRefused(WorkerFault):
+class CredentialsError(WorkerFaultError):
     """The server does not accept the keys of this process."""
 
 
-class AccessDenied(WorkerFault):
+class AccessDeniedError(WorkerFaultError):
     """The keys are not allowed to do this; they may be wrong altogether, where the answer does not say."""
 
 
-class NotS3(WorkerFault):
+class NotS3Error(WorkerFaultError):
     """What answers at the endpoint is not an S3 server."""
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedResponseError(Exception):
     """An answer that no S3 server gives."""
 
 
-class DiskFault(WorkerFault):
+class DiskError(WorkerFaultError):
     """The payload folder cannot be written to."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, probe={"check": DISK})
 
 
-class Changed(TransientError):
+class ObjectChangedError(TransientError):
     """An object is no longer what it was when the download began."""
 
 
@@ -102,8 +102,8 @@ def translated_errors(what: object) -> Iterator[None]:
     except RetriesExceededError as problem:
         raise task_error(what, problem.last_exception) from problem
     except S3DownloadFailedError as problem:
-        raise Changed(f"{what}: {problem}") from problem
-    except (ClientError, BotoCoreError, ResponseParserError, UnexpectedAnswer, HTTPError, OSError) as problem:
+        raise ObjectChangedError(f"{what}: {problem}") from problem
+    except (ClientError, BotoCoreError, ResponseParserError, UnexpectedResponseError, HTTPError, OSError) as problem:
         raise task_error(what, problem) from problem
 
 
@@ -114,14 +114,14 @@ def task_error(what: object, problem: BaseException) -> TaskError:
     if isinstance(problem, ClientError):
         return _refused(what, problem)
     if isinstance(problem, NoCredentialsError):
-        return KeysRefused(f"{what}: S3_ACCESS_KEY and S3_SECRET_KEY are not set, and nothing takes their place")
+        return CredentialsError(f"{what}: S3_ACCESS_KEY and S3_SECRET_KEY are not set, and nothing takes their place")
     if isinstance(problem, ParamValidationError):
         return InvalidInputError(f"{what}: {problem}")
-    if isinstance(problem, ResponseParserError | UnexpectedAnswer):
-        how = problem if isinstance(problem, UnexpectedAnswer) else "its answer cannot be read"
-        return NotS3(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
+    if isinstance(problem, ResponseParserError | UnexpectedResponseError):
+        how = problem if isinstance(problem, UnexpectedResponseError) else "its answer cannot be read"
+        return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
     if is_of_disk(problem):
-        return DiskFault(f"{what}: the payload folder cannot be written to: {_words(problem)}")
+        return DiskError(f"{what}: the payload folder cannot be written to: {_words(problem)}")
     return TransientError(f"{what}: {_words(problem)}")
 
 
@@ -130,22 +130,28 @@ def _refused(what: object, problem: ClientError) -> TaskError:
     code = str(error.get("Code", ""))
     status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code in _KEYS or status == 401:
-        return KeysRefused(f"{what}: access denied: {_KEYS.get(code, _KEYS['401'])}")
+        return CredentialsError(f"{what}: access denied: {_KEYS.get(code, _KEYS['401'])}")
     if code in _REASONS:
-        kind = Missing if code in _MISSING else NoBucket if code in _NO_BUCKET else InvalidInputError
+        kind = (
+            ObjectNotFoundError
+            if code in _MISSING
+            else BucketNotFoundError
+            if code in _NO_BUCKET
+            else InvalidInputError
+        )
         return kind(f"{what}: {_REASONS[code]}")
     if status == 403 or code in ("AccessDenied", "403", "400"):  # an answer to HEAD says no more than its status
         told = f" ({code})" if code not in ("", "403", "AccessDenied") else ""
-        return AccessDenied(f"{what}: access denied{told}")
+        return AccessDeniedError(f"{what}: access denied{told}")
     if status == 412:
-        return Changed(f"{what}: it was changed while it was downloaded")
+        return ObjectChangedError(f"{what}: it was changed while it was downloaded")
     if isinstance(status, int) and 300 <= status < 400:
-        return NotS3(f"{what}: the server redirects ({status} {code}): S3_ENDPOINT_URL or S3_REGION is wrong")
+        return NotS3Error(f"{what}: the server redirects ({status} {code}): S3_ENDPOINT_URL or S3_REGION is wrong")
     kind = problem.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
     if (
         status == 500 and code == "500" and kind.startswith(("text/html", "application/json"))
     ):  # to boto3 an odd 200, too
-        return NotS3(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it answers with {kind}")
+        return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it answers with {kind}")
     return TransientError(f"{what}: the server answered {status} {code}: {error.get('Message', '')}".rstrip(": "))
 
 

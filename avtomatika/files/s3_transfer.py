@@ -22,7 +22,7 @@ from s3transfer.exceptions import CancelledError as TransferCancelled
 from s3transfer.manager import TransferConfig, TransferManager
 from urllib3.exceptions import HTTPError
 
-from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFault
+from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
 
 from .boto_client import ATTEMPTS, connect
 from .config import S3Config
@@ -30,7 +30,17 @@ from .descriptors import Descriptors, name_of
 from .location import Location
 from .metadata import Metadata, read_metadata
 from .probing import check_read, check_write, is_usable
-from .s3_errors import READ, WRITE, AccessDenied, Changed, KeysRefused, NoBucket, NotS3, is_full, translated_errors
+from .s3_errors import (
+    READ,
+    WRITE,
+    AccessDeniedError,
+    BucketNotFoundError,
+    CredentialsError,
+    NotS3Error,
+    ObjectChangedError,
+    is_full,
+    translated_errors,
+)
 from .transfer_progress import LOOK_EVERY_SECONDS, ProgressMeter
 
 #: From here on an object goes in parts of this size, several at a time.
@@ -126,7 +136,7 @@ class S3Transfer:
                 else:
                     self._download_whole(found, part, meter)
                 os.replace(part, path)
-        except Changed:
+        except ObjectChangedError:
             seen = self.look(found.location).etag
             raise TransientError(f"{found.location}: was changed: expected ETag {found.etag}, seen {seen}") from None
         finally:
@@ -208,7 +218,7 @@ class S3Transfer:
     # ------------------------------------------------------------ whose fault it is
 
     def probe(self, location: Location, check: str) -> None:
-        """Try again what a WorkerFault was about. Raises TaskError while this process is unfit for it."""
+        """Try again what a WorkerFaultError was about. Raises TaskError while this process is unfit for it."""
         with self._told_of(location, check):
             if check == WRITE:
                 check_write(self._client, location.bucket)
@@ -219,30 +229,30 @@ class S3Transfer:
 
     @contextmanager
     def _told_of(self, location: Location, check: str) -> Iterator[None]:
-        """As :func:`told_of`; a WorkerFault says how to see that it is over."""
+        """As :func:`told_of`; a WorkerFaultError says how to see that it is over."""
         probe = {"check": check, "uri": str(location)}
         try:
             with translated_errors(location):
                 yield
-        except (KeysRefused, NotS3) as fault:
+        except (CredentialsError, NotS3Error) as fault:
             raise type(fault)(str(fault), probe=fault.probe or probe) from fault
-        except NoBucket as problem:
+        except BucketNotFoundError as problem:
             if check == WRITE:  # the bucket of results is the worker's setting
-                raise WorkerFault(str(problem), probe=probe) from problem
+                raise WorkerFaultError(str(problem), probe=probe) from problem
             raise
-        except AccessDenied as fault:
+        except AccessDeniedError as fault:
             if fault.probe is None and not self._is_of_object(location, check):
-                raise AccessDenied(str(fault), probe=probe) from fault
+                raise AccessDeniedError(str(fault), probe=probe) from fault
             raise
 
     def _is_of_object(self, location: Location, check: str) -> bool:
-        """Whether the keys are good and only *location* is denied. Raises KeysRefused if the server says that they are
-        not; an answer to HEAD has no room for that."""
+        """Whether the keys are good and only *location* is denied. Raises CredentialsError if the server says that
+        they are not; an answer to HEAD has no room for that."""
         try:
             with translated_errors(location):
                 check_read(self._client, location.bucket)
-        except KeysRefused as fault:
-            raise KeysRefused(str(fault), probe={"check": check, "uri": str(location)}) from fault
+        except CredentialsError as fault:
+            raise CredentialsError(str(fault), probe={"check": check, "uri": str(location)}) from fault
         except TaskError:
             pass
         bucket = self.config.bucket

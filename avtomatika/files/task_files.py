@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in, with_texts
-from avtomatika.errors import SettingsError, WorkerFault
+from avtomatika.errors import SettingsError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
 from .access_policy import AccessPolicy
@@ -88,9 +88,9 @@ class TaskFiles:
                     raise _disk_fault(problem) from problem
             return self._folder
 
-    def fault_of(self, problem: BaseException) -> WorkerFault | None:
-        """The WorkerFault that *problem* shows, which the task or its skill raised: a full disk, a folder that is gone.
-        None if the disk is not the reason."""
+    def fault_of(self, problem: BaseException) -> WorkerFaultError | None:
+        """The WorkerFaultError that *problem* shows, which the task or its skill raised: a full disk, a folder that
+        is gone. None if the disk is not the reason."""
         if not isinstance(problem, OSError):
             return None
         is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -132,5 +132,5 @@ class TaskFiles:
         return {} if self._inputs is None else self._inputs.origins
 
 
-def _disk_fault(problem: BaseException) -> WorkerFault:
-    return WorkerFault(f"the payload folder cannot be written to: {problem}", probe={"check": "disk"})
+def _disk_fault(problem: BaseException) -> WorkerFaultError:
+    return WorkerFaultError(f"the payload folder cannot be written to: {problem}", probe={"check": "disk"})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-from avtomatika.errors import InvalidInputError, WorkerFault
+from avtomatika.errors import InvalidInputError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
 from .config import S3Config
@@ -86,9 +86,9 @@ class TaskStorage:
         return TaskFiles(self, task, watch or Cancellation())
 
     def s3(self) -> S3Transfer:
-        """The client, made when it is first needed; WorkerFault naming what is not set where S3 is off."""
+        """The client, made when it is first needed; WorkerFaultError naming what is not set where S3 is off."""
         if self.config is None:
-            raise WorkerFault(
+            raise WorkerFaultError(
                 "this worker has no S3: S3_BUCKET is not set, and neither are S3_ENDPOINT_URL, S3_ACCESS_KEY "
                 "and S3_SECRET_KEY"
             )
@@ -100,7 +100,7 @@ class TaskStorage:
             return self._s3
 
     def probe(self, probe: Mapping[str, str]) -> None:
-        """Try again what a WorkerFault with this *probe* was about. Raises TaskError while it cannot be done."""
+        """Try again what a WorkerFaultError with this *probe* was about. Raises TaskError while it cannot be done."""
         location = Location.parse(probe.get("uri", ""))
         if location is None:
             self.payload.check_writable(int(probe.get("bytes", 0)))
@@ -109,7 +109,7 @@ class TaskStorage:
             self.s3().probe(location, probe["check"])
         except InvalidInputError:  # there is no such object: the server answers, and accepts the keys
             return
-        except WorkerFault as fault:
+        except WorkerFaultError as fault:
             if fault.probe is not None:
                 raise
 

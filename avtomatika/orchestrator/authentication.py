@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.core.events import Result
 from avtomatika.core.job import job_of
-from avtomatika.errors import Unauthorized
+from avtomatika.errors import UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import skill_names
@@ -29,8 +29,8 @@ from .worker_control import tell_barred
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: The skills that a worker, by its id, may do, None for all; raises Unauthorized unless it may authenticate and has
-#: signed a text, where workers have tokens.
+#: The skills that a worker, by its id, may do, None for all; raises UnauthorizedError unless it may authenticate and
+#: has signed a text, where workers have tokens.
 SkillsOfSigner = Callable[[str | None, bytes], Collection[str] | None]
 
 
@@ -60,7 +60,7 @@ class MessageAuthenticator:
         for delivery, notice in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body)):
             try:
                 skills = self._skills_of(notice.worker_id, delivery.body)
-            except Unauthorized:
+            except UnauthorizedError:
                 self._warn(f"worker {notice.worker_id!r} may not come in, or has no token: nothing is heard of it")
                 unheard.append(delivery.tag)
                 barred.add(notice.worker_id)
@@ -83,7 +83,7 @@ class MessageAuthenticator:
                 found.append((delivery, read(delivery)))
             except wire.Forged as error:
                 self._refuse(delivery, error)
-            except wire.BadMessage as error:
+            except wire.InvalidMessageError as error:
                 logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
                 self._intake.bury(delivery, reason=str(error))
         return found
@@ -112,7 +112,7 @@ class MessageAuthenticator:
         worker_id = body.get("worker_id")
         try:
             skills = self._skills_of(worker_id, text)
-        except Unauthorized:
+        except UnauthorizedError:
             reason = f"worker {worker_id!r} may not come in, or has not signed it with its token"
             raise wire.Forged(kind, job_id=job_id, reason=reason, is_answer=True) from None
         if skills is not None:
@@ -120,12 +120,12 @@ class MessageAuthenticator:
 
     def _skills_of(self, worker_id: str | None, text: bytes) -> Collection[str] | None:
         """What skills the author of *text* may speak of, None for all: a worker that says so itself, or the web, which
-        vouches for those who came by it. Raises Unauthorized where it is neither."""
+        vouches for those who came by it. Raises UnauthorizedError where it is neither."""
         if self._skills_of_signer is None:
             return None
         try:
             return self._skills_of_signer(worker_id, text)
-        except Unauthorized:
+        except UnauthorizedError:
             if self._store.keyring.secret.is_signed(text):
                 return None
             raise

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.store import Answer, Cause, CommitReply, Store
 
 from .plan_takeover import PlanTakeover
@@ -64,7 +64,7 @@ class Committer:
         self._ready.append(work)
 
     def commit(self) -> None:
-        """Commit what is ready; what the server's absence interrupts stays. Raises Unavailable.
+        """Commit what is ready; what the server's absence interrupts stays. Raises UnavailableError.
 
         A work that cannot be written, whatever the server says, is given up alone.
         """
@@ -78,7 +78,7 @@ class Committer:
                 works = waiting[:together]
                 try:
                     replies = self._write(works)
-                except Unavailable:
+                except UnavailableError:
                     raise
                 except Exception as error:
                     if together == 1:

@@ -12,7 +12,7 @@ from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Failures
-from avtomatika.errors import TaskError, TransientError, Unavailable
+from avtomatika.errors import TaskError, TransientError, UnavailableError
 from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
 from avtomatika.store import Store, Sweeper, UnreadableJob
@@ -60,7 +60,7 @@ class FileCleanup:
                 self._stopping.wait(failures.met(error))
         try:
             self._intake.hand_back(self._inbox.deliveries)
-        except Unavailable as error:
+        except UnavailableError as error:
             logger.warning("%s; what is left comes again", error)
 
     def turn(self) -> None:
@@ -79,7 +79,7 @@ class FileCleanup:
         [delivery] = deliveries
         try:
             cleanup = wire.load_cleanup(delivery.body, self._store.keyring.secret)
-        except wire.BadMessage as error:
+        except wire.InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
             self._intake.bury(delivery, reason=str(error))
             return

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from avtomatika.broker import Consumer, Delivery, Outgoing
-from avtomatika.errors import NoRoute
+from avtomatika.errors import NoRouteError
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def forward(intake: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, dec
     """
     try:
         intake.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
-    except NoRoute:
+    except NoRouteError:
         declare()
         for delivery, outgoing in pairs:
             _forward_one(intake, delivery, outgoing)
@@ -28,6 +28,6 @@ def forward(intake: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, dec
 def _forward_one(intake: Consumer, delivery: Delivery, outgoing: Outgoing) -> None:
     try:
         intake.settle_many([([outgoing], [delivery.tag])])
-    except NoRoute as error:
+    except NoRouteError as error:
         logger.warning("queue %s: %s; to the dead letters", delivery.queue, error)
         intake.bury(delivery, reason="no route", error=str(error), tell=False)

@@ -43,11 +43,11 @@ class HandlerResult:
     raised: BaseException | None = None
 
 
-class HandlerTimeout(Exception):
+class HandlerTimeoutError(Exception):
     """A handler took longer than it may."""
 
 
-class HandlerDisplaced(Exception):
+class HandlerDisplacedError(Exception):
     """The event loop of an async handler was given up because another handler blocks it: run this one again."""
 
 

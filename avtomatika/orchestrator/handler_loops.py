@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
-from .handler_call import HandlerCall, HandlerDisplaced, HandlerResult
+from .handler_call import HandlerCall, HandlerDisplacedError, HandlerResult
 from .handler_loop import HandlerLoop
 from .handler_threads import ThreadsOfLoop
 
@@ -99,7 +99,7 @@ class HandlerLoops:
             return
         for call in begun:
             is_displaced = call not in late
-            yield call, HandlerDisplaced("a handler blocked the event loop") if is_displaced else None
+            yield call, HandlerDisplacedError("a handler blocked the event loop") if is_displaced else None
         self._drop(loop)
 
     def _leave(self, loop: HandlerLoop, culprit: HandlerCall | None) -> None:

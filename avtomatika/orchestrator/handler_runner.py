@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from time import monotonic
 
-from .handler_call import HandlerCall, HandlerDisplaced, HandlerResult, HandlerTimeout
+from .handler_call import HandlerCall, HandlerDisplacedError, HandlerResult, HandlerTimeoutError
 from .handler_loops import HandlerLoops
 from .handler_threads import HandlerThreads
 
-__all__ = ["HandlerCall", "HandlerDisplaced", "HandlerResult", "HandlerRunner", "HandlerTimeout"]
+__all__ = ["HandlerCall", "HandlerDisplacedError", "HandlerResult", "HandlerRunner", "HandlerTimeoutError"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,5 +125,5 @@ class HandlerRunner:
             logger.warning("a handler of blueprint %r hangs and is given up. It is at:\n%s", call.group, stack)
             self._finished.append((call, HandlerResult(call.owner, raised=self._timeout())))
 
-    def _timeout(self) -> HandlerTimeout:
-        return HandlerTimeout(f"the handler took longer than HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")
+    def _timeout(self) -> HandlerTimeoutError:
+        return HandlerTimeoutError(f"the handler took longer than HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")

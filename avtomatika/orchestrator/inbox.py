@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.errors import TransientError, Unavailable
+from avtomatika.errors import TransientError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +32,13 @@ class Inbox:
     def handle(self, handle: Handle, deliveries: Sequence[Delivery]) -> None:
         """*handle* them together; one that cannot be handled goes to the dead letters alone.
 
-        Raises Unavailable and TransientError: what they interrupt stays here.
+        Raises UnavailableError and TransientError: what they interrupt stays here.
         """
         if not deliveries:
             return
         try:
             handle(deliveries)
-        except (Unavailable, TransientError):
+        except (UnavailableError, TransientError):
             raise
         except Exception as error:
             if len(deliveries) == 1:

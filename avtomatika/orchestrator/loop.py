@@ -17,7 +17,7 @@ from avtomatika.broker.backoff import Failures
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.store import LoadedBranches, Store, Sweeper, UnreadableJob
 from avtomatika.store.records import unreadable
 
@@ -233,7 +233,7 @@ class Orchestrator:
             for work in list(self._in_hand.values()):
                 self._let_go(work, [arrival.delivery for arrival in work.answered])
             self._intake.hand_back(self._inbox.deliveries)
-        except Unavailable as error:
+        except UnavailableError as error:
             logger.warning("%s; what is in hand is delivered again later", error)
         finally:
             self._runner.close()

@@ -10,7 +10,7 @@ from avtomatika.store import Store
 
 
 class Notices:
-    """Writes down what *intake* brings of them. Where it raises Unavailable, all may be noted again."""
+    """Writes down what *intake* brings of them. Where it raises UnavailableError, all may be noted again."""
 
     def __init__(self, *, intake: Consumer, store: Store) -> None:
         self._intake = intake

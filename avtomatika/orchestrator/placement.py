@@ -20,7 +20,7 @@ from .unit_of_work import ReceivedEvent
 
 
 class Placement:
-    """Looks at what *intake* brings of them. Where it raises Unavailable, all may be looked at again.
+    """Looks at what *intake* brings of them. Where it raises UnavailableError, all may be looked at again.
 
     How tasks end is counted in passing: by that workers are chosen, too.
     """

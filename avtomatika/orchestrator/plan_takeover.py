@@ -125,7 +125,7 @@ class PlanTakeover:
     # ------------------------------------------------------------ by the clock
 
     def keep(self) -> None:
-        """Announce what is ours, take over what nobody serves, remove what nobody needs. Raises Unavailable."""
+        """Announce what is ours, take over what nobody serves, remove what nobody needs. Raises UnavailableError."""
         self.due = monotonic() + self._every_seconds
         known = self._plans.announce(self._names)
         self.declare_missing()

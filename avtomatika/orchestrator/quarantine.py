@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import Conflict, NotFound
+from avtomatika.errors import ConflictError, NotFoundError
 from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECO
         for job in jobs:
             if isinstance(job, UnreadableJob) or now_ms - job.updated_ms < after_seconds * 1000:
                 continue
-            with suppress(Conflict, NotFound):  # somebody has looked just now
+            with suppress(ConflictError, NotFoundError):  # somebody has looked just now
                 store.signal(job, "expire", by="avtomatika")
                 logger.warning("job %s has rested in quarantine for too long: it fails", job.id)
                 given_up += 1

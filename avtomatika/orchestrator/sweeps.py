@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from avtomatika.broker.backoff import Failures
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.store import Store, Sweeper
 
 from .placement import Placement
@@ -39,10 +39,10 @@ class Sweep:
         return max(self._due, self._not_before())
 
     def run(self, now: float) -> None:
-        """Raises Unavailable; whatever else goes wrong is this sweep's own affair, and waits for its next time."""
+        """Raises UnavailableError; whatever else goes wrong is this sweep's own affair, and waits for its next time."""
         try:
             is_more = self._run()
-        except Unavailable:
+        except UnavailableError:
             raise
         except Exception as error:
             self._due = now + max(self._failures.met(error), self._every_seconds)
@@ -93,7 +93,7 @@ class Sweeps:
         return min(sweep.due for sweep in self._sweeps)
 
     def run_due(self) -> None:
-        """Do what is due. Raises Unavailable."""
+        """Do what is due. Raises UnavailableError."""
         now = monotonic()
         for sweep in self._sweeps:
             if sweep.due <= now:

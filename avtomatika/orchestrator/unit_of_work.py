@@ -17,7 +17,7 @@ from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data
 from avtomatika.core.blueprint.handler import choose
-from avtomatika.core.blueprint.job_context import Client, JobContext
+from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
 from avtomatika.core.machine import machine
@@ -31,12 +31,12 @@ from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
 
 from .data_stores import DataStores, MemoryData
-from .handler_call import HandlerDisplaced
+from .handler_call import HandlerDisplacedError
 
 logger = logging.getLogger(__name__)
 
 #: Who a client is, by name; there may be no more than the name to tell.
-ClientOf = Callable[[str], Client]
+ClientOf = Callable[[str], ClientInfo]
 #: What a handler of a job gets as ``task_files``; the second is whether it is async.
 FilesOf = Callable[[Job, bool], object]
 
@@ -49,7 +49,7 @@ def no_files(job: Job, is_async: bool) -> None:
 class HandlerServices:
     """What handlers see besides their job: who its client is, the *data* that the jobs of a blueprint share, files."""
 
-    client_of: ClientOf = Client
+    client_of: ClientOf = ClientInfo
     data: Data = field(default_factory=MemoryData)
     files_of: FilesOf = no_files
 
@@ -73,7 +73,7 @@ class ReceivedEvent:
 
     @classmethod
     def read(cls, delivery: Delivery, check: wire.Check | None = None) -> ReceivedEvent:
-        """Raises BadMessage where *delivery* holds no event, and what *check* has against it."""
+        """Raises InvalidMessageError where *delivery* holds no event, and what *check* has against it."""
         event = wire.load_event(delivery.body, check)
         if isinstance(event, DeadLetter):  # it was written before anybody knew what would happen
             why = str(delivery.headers.get("x-death-reason", event.reason))
@@ -159,7 +159,7 @@ class Work:
             raise RuntimeError(f"job {self.job_id}: nobody had been asked to decide")
         self._call = None
         if isinstance(
-            raised, HandlerDisplaced
+            raised, HandlerDisplacedError
         ):  # it was not at fault: it is called again, and that counts as no failure
             return
         try:

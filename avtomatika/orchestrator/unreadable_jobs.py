@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.errors import NoRoute
+from avtomatika.errors import NoRouteError
 from avtomatika.store import Store, UnreadableJob
 
 from .unit_of_work import ReceivedEvent
@@ -44,6 +44,6 @@ def _send_again(intake: Consumer, arrival: ReceivedEvent, tries: int) -> bool:
     message = replace(message, delay_seconds=_DELAY_SECONDS, headers={**message.headers, _HEADER: tries})
     try:
         intake.settle_many([([message], [arrival.delivery.tag])])
-    except NoRoute:
+    except NoRouteError:
         return False
     return True

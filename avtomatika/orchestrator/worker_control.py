@@ -13,7 +13,7 @@ from avtomatika import broker
 from avtomatika.broker import Consumer
 from avtomatika.core.events import Result
 from avtomatika.core.job import group_of
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.schemas.wire import Barred, Cancel, Control
 
 from .unit_of_work import Work
@@ -35,7 +35,7 @@ def _tell(intake: Consumer, controls: Sequence[Control]) -> None:
     if controls:
         try:
             intake.settle_many([([broker.control_message(control) for control in controls], ())])
-        except (Unavailable, NoRoute) as error:
+        except (UnavailableError, NoRouteError) as error:
             logger.warning("%s; workers hear late what they need not go on with", error)
 
 

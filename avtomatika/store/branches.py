@@ -91,7 +91,7 @@ class LoadedBranches:
 def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret, max_bytes: int) -> Call:
     """*finished* as a script call; the answers of its fan-out are *max_bytes* together at most.
 
-    Raises NoRoute of the transport where its job's plan is bound nowhere.
+    Raises NoRouteError of the transport where its job's plan is bound nowhere.
     """
     result = finished.result
     joined = Joined(result.job_id, step_of(result.task_id))

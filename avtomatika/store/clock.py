@@ -22,7 +22,7 @@ class ServerClock:
         self._read: tuple[int, float] | None = None
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch. Raises Unavailable if the server must be asked and does not answer."""
+        """Milliseconds since the epoch. Raises UnavailableError if the server must be asked and does not answer."""
         read = self._read
         if read is None or monotonic() - read[1] >= _ASK_EVERY_SECONDS:
             [(seconds, microseconds)] = read_all(self._server, [("TIME",)])

@@ -96,7 +96,7 @@ def commit_call(
 ) -> Call:
     """*commit* as a script call; *doc* is the record of its job.
 
-    Raises NoRoute when a message of it leads nowhere: then nothing is written.
+    Raises NoRouteError when a message of it leads nowhere: then nothing is written.
     """
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret, clock)

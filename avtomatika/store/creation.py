@@ -14,7 +14,7 @@ from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
@@ -98,7 +98,8 @@ def create_call(
 ) -> Call:
     """The call that writes *steps*, which are the births of *news*, all of one client and one plan.
 
-    Raises NoRoute of the transport where their messages lead nowhere, InvalidRequest where a job would be too large.
+    Raises NoRouteError of the transport where their messages lead nowhere, InvalidRequestError where a job would be
+    too large.
     """
     messages = [_first_message(step, secret) for step in steps]
     route = router.route(messages[0].exchange, messages[0].routing_key)
@@ -124,7 +125,7 @@ def create_call(
         init = dump_init(step.job)
         if init.size > max_job_bytes:
             reason = f"the data of the job are {init.size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
-            raise InvalidRequest(reason, fields={"initial_data": [reason]})
+            raise InvalidRequestError(reason, fields={"initial_data": [reason]})
         args += (step.job.id, step.job.status, dump_doc(step.job).text, init.text, router.encode(message))
         args.append(len(init.new))
         for name, value in init.new.items():

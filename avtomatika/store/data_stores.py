@@ -10,7 +10,7 @@ from .scripts import DATA_INCR, read_all, run
 
 
 class RedisData:
-    """A ``core.data_store.Data``. Threads may share it; raises Unavailable when the server is away."""
+    """A ``core.data_store.Data``. Threads may share it; raises UnavailableError when the server is away."""
 
     def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
         self._server = server

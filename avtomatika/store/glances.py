@@ -31,7 +31,7 @@ class Glances:
         self._keys = keys
 
     def look(self, wanted: Collection[Wanted]) -> dict[Wanted, Glance]:
-        """A glance at each job; raises Unavailable when the server is away."""
+        """A glance at each job; raises UnavailableError when the server is away."""
         commands = {each: self._commands(*each) for each in wanted}
         with server_errors():
             answers = iter(self._server.pipeline([command for some in commands.values() for command in some]))

@@ -10,7 +10,7 @@ from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.placement.selection import Unfit
 from avtomatika.core.plan import STEPS
-from avtomatika.errors import NoRoute
+from avtomatika.errors import NoRouteError
 from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
 
 from . import live_state as standing
@@ -91,7 +91,7 @@ class JobFactsReader:
             try:
                 with server_errors():
                     route = self._router.route(STEPS, f"{prefix_of(job, str(job.current_state))}._enter")
-            except NoRoute:
+            except NoRouteError:
                 return
             yield job.id, self._place(route.queues[0])
         for task in job.tasks.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
@@ -26,7 +26,7 @@ def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[s
 
     A cursor is a position in the order of all jobs, which never changes. A page has fewer jobs than the limit, or
     none, where few of many jobs match.
-    Raises InvalidRequest for an unknown cursor, Unavailable when the server is away.
+    Raises InvalidRequestError for an unknown cursor, UnavailableError when the server is away.
     """
     indexes = _indexes(keys, wanted)
     created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
@@ -54,5 +54,7 @@ def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
 def _position(cursor: str) -> tuple[str, str]:
     match = _CURSOR.fullmatch(cursor)
     if match is None:
-        raise InvalidRequest(f"cursor {cursor!r} is none that a list gave", fields={"cursor": ["not a cursor of ours"]})
+        raise InvalidRequestError(
+            f"cursor {cursor!r} is none that a list gave", fields={"cursor": ["not a cursor of ours"]}
+        )
     return match[1], match[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 from avtomatika.core.explain.live_state import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
-from avtomatika.errors import UnreadableRecord
+from avtomatika.errors import UnreadableRecordError
 from avtomatika.transport import RedisClient
 
 from . import live_state as standing
@@ -30,10 +30,10 @@ class JobQueries:
         self._jobs = JobReader(server, keys, cache_bytes=cache_bytes)
 
     def load(self, job_id: str) -> Job | None:
-        """The job as it stands, or None. Raises UnreadableRecord."""
+        """The job as it stands, or None. Raises UnreadableRecordError."""
         [job] = self.load_many([job_id])
         if isinstance(job, UnreadableJob):
-            raise UnreadableRecord(job_id, job.reason)
+            raise UnreadableRecordError(job_id, job.reason)
         return job
 
     def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
@@ -41,7 +41,8 @@ class JobQueries:
         return self._jobs.jobs(job_ids)
 
     def approval(self, job: Job, token: str | None = None) -> WaitRecord:
-        """What *job* asks; with a *token* that of no other approval. Raises Conflict, saying who decided it if so."""
+        """What *job* asks; with a *token* that of no other approval. Raises ConflictError, saying who decided it if
+        so."""
         asked = approval_of(job)
         if asked is None or asked.token != (token or asked.token):
             [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])

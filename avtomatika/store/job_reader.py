@@ -29,11 +29,12 @@ class JobReader:
         self.cache = ValueCache(cache_bytes)
 
     def summaries(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*, without their large values. Raises Unavailable."""
+        """Jobs in the order of *job_ids*, without their large values. Raises UnavailableError."""
         return [load_job(job_id, row) for job_id, row in zip(job_ids, self._rows(job_ids), strict=True)]
 
     def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Whole jobs in the order of *job_ids*: one round trip, another one for large values. Raises Unavailable."""
+        """Whole jobs in the order of *job_ids*: one round trip, another one for large values. Raises
+        UnavailableError."""
         rows = dict(zip(job_ids, self._rows(job_ids), strict=True))
         found = {job_id: load_job(job_id, row) for job_id, row in rows.items()}
         for _ in range(_ATTEMPTS):

@@ -19,7 +19,7 @@ from .records import dump_doc, dump_init
 from .scripts import run_all, server_errors
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """A step after which its job, or one that it creates, would hold more than it may."""
 
     def __init__(self, job: Job, size: int, limit: int) -> None:
@@ -34,9 +34,9 @@ def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
     doc = dump_doc(job, version=commit.before.version + 1)
     initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
     if doc.size + initial > max_bytes and job.status is not JobStatus.ERROR:
-        raise TooLarge(job, doc.size + initial, max_bytes)
+        raise TooLargeError(job, doc.size + initial, max_bytes)
     if commit.step.child is not None and (size := dump_init(commit.step.child.job).size) > max_bytes:
-        raise TooLarge(job, size, max_bytes)
+        raise TooLargeError(job, size, max_bytes)
     return doc
 
 
@@ -67,7 +67,8 @@ class JobWriter:
         self._cache = cache
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
-        """Raises Unavailable when the server is away: any may have been written, and all may be committed again."""
+        """Raises UnavailableError when the server is away: any may have been written, and all may be committed
+        again."""
         replies: list[CommitReply | None] = [None] * len(commits)
         calls: dict[int, Call] = {}
         docs: dict[int, Dump] = {}
@@ -76,9 +77,9 @@ class JobWriter:
                 try:
                     docs[index] = dump_step(commit, max_bytes=self._max_job_bytes)
                     calls[index] = self._call(commit, docs[index])
-                except transport.NoRoute as error:
+                except transport.NoRouteError as error:
                     replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
-                except TooLarge as error:
+                except TooLargeError as error:
                     replies[index] = CommitReply(Answer.TOO_LARGE, commit.causes, str(error))
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
             reply = replies[index] = read_reply(commits[index], answer)

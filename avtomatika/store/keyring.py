@@ -43,7 +43,7 @@ class Keyring:
 
     @property
     def secret(self) -> GroupSecret:
-        """Raises Unavailable while the server is away, where it is the server that keeps it."""
+        """Raises UnavailableError while the server is away, where it is the server that keeps it."""
         if self._configured is not None and self._announced is not None:
             return self._configured
         with self._lock:

@@ -44,7 +44,7 @@ class Plans:
         self._keys = keys
 
     def announce(self, plans: Sequence[str] = ()) -> Announced:
-        """Say that *plans* are served here; answers what is known of all. Raises Unavailable."""
+        """Say that *plans* are served here; answers what is known of all. Raises UnavailableError."""
         keys = [self._keys.plans(), self._keys.abandoned_plans()]
         call = Call(ANNOUNCE, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
         now, announced, abandoned = run(self._server, call)

@@ -9,8 +9,8 @@ from typing import TypeVar
 import orjson
 
 from avtomatika.core.job import Json
-from avtomatika.errors import Conflict, NotFound
-from avtomatika.errors import NoRoute as NoQueue
+from avtomatika.errors import ConflictError, NotFoundError
+from avtomatika.errors import NoRouteError as NoQueue
 from avtomatika.transport import Inspector, QueueFigures, RedisClient, Router, StoredMessage, Topology
 
 from .scripts import server_errors
@@ -40,7 +40,7 @@ class QueuedMessage:
 
 
 class Queues:
-    """Those of one server. Threads may share it; raises Unavailable when the server is away."""
+    """Those of one server. Threads may share it; raises UnavailableError when the server is away."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
@@ -58,12 +58,12 @@ class Queues:
         return _asked(self._survey.figures)
 
     def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
-        """The first messages that wait in the queue called *name*; they stay. Raises NotFound."""
+        """The first messages that wait in the queue called *name*; they stay. Raises NotFoundError."""
         self._check(name)
         return [_read(letter) for letter in _asked(lambda: self._survey.peek(name, limit=limit))]
 
     def purge(self, name: str) -> int:
-        """Remove the messages that wait in the queue called *name*; answers how many. Raises NotFound."""
+        """Remove the messages that wait in the queue called *name*; answers how many. Raises NotFoundError."""
         self._check(name)
         return _asked(lambda: self._topology.purge(name))
 
@@ -72,30 +72,30 @@ class Queues:
         return [_read(letter) for letter in _asked(lambda: self._survey.dead(limit=limit, queue=queue))]
 
     def dead_letter(self, letter_id: str) -> QueuedMessage:
-        """Raises NotFound."""
+        """Raises NotFoundError."""
         found = _asked(lambda: self._survey.dead_letter(letter_id))
         if found is None:
-            raise NotFound("dead letter", letter_id)
+            raise NotFoundError("dead letter", letter_id)
         return _read(found)
 
     def requeue(self, letter_id: str) -> QueuedMessage:
         """Put a dead letter back into its queue, as if it had never been delivered.
 
-        Raises NotFound, and Conflict where the queue is gone.
+        Raises NotFoundError, and ConflictError where the queue is gone.
         """
         found = self.dead_letter(letter_id)
         try:
             done = _asked(lambda: self._survey.revive(found.letter))
         except NoQueue:
-            raise Conflict(f"the queue {found.letter.queue!r} is gone; the dead letter stays") from None
+            raise ConflictError(f"the queue {found.letter.queue!r} is gone; the dead letter stays") from None
         if not done:
-            raise NotFound("dead letter", letter_id)
+            raise NotFoundError("dead letter", letter_id)
         return found
 
     def drop(self, letter_id: str) -> None:
-        """Forget a dead letter. Raises NotFound."""
+        """Forget a dead letter. Raises NotFoundError."""
         if not _asked(lambda: self._survey.drop(letter_id)):
-            raise NotFound("dead letter", letter_id)
+            raise NotFoundError("dead letter", letter_id)
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""
@@ -104,7 +104,7 @@ class Queues:
     def _check(self, name: str) -> None:
         known = _asked(self._topology.queues)
         if name not in known:
-            raise NotFound("queue", name, known=known)
+            raise NotFoundError("queue", name, known=known)
 
 
 def _asked(ask: Callable[[], T]) -> T:

@@ -17,7 +17,7 @@ from avtomatika.core.job import Branches, Job, JobStatus, Parent, Task, WaitReco
 from avtomatika.core.placement.selection import Needs
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.texts import shortened
-from avtomatika.errors import UnreadableRecord
+from avtomatika.errors import UnreadableRecordError
 
 from .large_values import INITIAL, Dump, Values, dump, fill
 
@@ -206,7 +206,7 @@ def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) ->
         version=number(version),
         client=_text(init.get("client")) or "",
         labels={name: value for name, value in labels.items() if _text(value)} if isinstance(labels, dict) else {},
-        error={"code": UnreadableRecord.code.upper(), "message": shortened(reason)},
+        error={"code": UnreadableRecordError.code.upper(), "message": shortened(reason)},
         created_ms=number(created),
         updated_ms=number(updated),
         reason=shortened(reason),

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from avtomatika import transport
 from avtomatika.core.job import Json
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.errors import is_foreign
 from avtomatika.transport.scripts import EXPECT, Call, Script
@@ -68,20 +68,22 @@ LIST = _read("list", _FINISHES)
 
 @contextmanager
 def server_errors() -> Iterator[None]:
-    """Raises Unavailable for every error of redis, and NoRoute of ours for the transport's."""
+    """Raises UnavailableError for every error of redis, and NoRouteError of ours for the transport's."""
     try:
         yield
-    except transport.NoRoute as error:
-        raise NoRoute(error.exchange, error.routing_key) from error
+    except transport.NoRouteError as error:
+        raise NoRouteError(error.exchange, error.routing_key) from error
     except RedisError as error:
         raise unavailable(error) from error
 
 
-def unavailable(error: RedisError) -> Unavailable:
+def unavailable(error: RedisError) -> UnavailableError:
     """What *error* means; addresses and passwords are in none of them."""
     if str(error).startswith("OOM"):
-        return Unavailable("the server's memory is full: nothing new is taken until jobs end", retry_after_seconds=10)
-    return Unavailable(f"the server does not answer: {error}")
+        return UnavailableError(
+            "the server's memory is full: nothing new is taken until jobs end", retry_after_seconds=10
+        )
+    return UnavailableError(f"the server does not answer: {error}")
 
 
 def note_call(keys: Keys, job_id: str, note: Json) -> Call:
@@ -97,7 +99,7 @@ def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -
 
 
 def run(server: RedisClient, call: Call) -> Any:
-    """Run one script. Raises Unavailable when the server is away or refuses it: nobody may know whether it ran."""
+    """Run one script. Raises UnavailableError when the server is away or refuses it: nobody may know whether it ran."""
     with server_errors():
         return server.run(call)
 
@@ -105,7 +107,7 @@ def run(server: RedisClient, call: Call) -> Any:
 def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) -> Any:
     """Run the script that *make* routes, and routes anew where the bindings changed under it.
 
-    Raises NoRoute where it leads nowhere, and Unavailable as :func:`run`.
+    Raises NoRouteError where it leads nowhere, and UnavailableError as :func:`run`.
     """
     for _ in range(_REROUTES):
         with server_errors():
@@ -114,7 +116,7 @@ def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) ->
         if answer[0] != b"REROUTE":
             return answer
         router.forget_routes()
-    raise Unavailable("the bindings keep changing: nothing was written")
+    raise UnavailableError("the bindings keep changing: nothing was written")
 
 
 def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:

@@ -7,7 +7,7 @@ from time import monotonic
 
 from redis.exceptions import ResponseError
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.transport import RedisClient
 
 from .scripts import server_errors
@@ -32,7 +32,7 @@ class ServerInfo:
     kind: str = "Valkey"
 
     def check_room(self) -> None:
-        """Raise Unavailable where new jobs are refused."""
+        """Raise UnavailableError where new jobs are refused."""
         _check_room(self.used_memory, self.maxmemory)
 
 
@@ -44,7 +44,7 @@ class ServerInfoReader:
         self._checked = 0.0
 
     def info(self) -> ServerInfo:
-        """What the server says of itself; raises Unavailable when it is away."""
+        """What the server says of itself; raises UnavailableError when it is away."""
         with server_errors():
             info = self._server.info()
             fsync = self._fsync() if info.get("aof_enabled") == "1" else "off"
@@ -80,6 +80,6 @@ class ServerInfoReader:
 def _check_room(used: int, limit: int) -> None:
     if limit and used > MEMORY_SHARE_FOR_NEW_JOBS * limit:
         share = round(100 * used / limit)
-        raise Unavailable(
+        raise UnavailableError(
             f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
         )

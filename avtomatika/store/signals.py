@@ -14,7 +14,7 @@ from avtomatika.core.machine.machine import expiry_token
 from avtomatika.core.machine.waits import decisions, told_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import Conflict, InvalidRequest, NotFound
+from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
@@ -47,7 +47,7 @@ def new_signal(job: Job, wish: Wish, by: str) -> Signal:
 
 
 def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """The call that sends *signal*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
+    """The call that sends *signal*. Raises NoRouteError of the transport where the job's plan is bound nowhere."""
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
@@ -56,14 +56,14 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
-    """What *by* decides of the approval that *job* waits for; InvalidRequest for a word that is not asked for."""
+    """What *by* decides of the approval that *job* waits for; InvalidRequestError for a word that is not asked for."""
     pause = approval_of(job)
     if pause is None:
         raise ValueError(f"job {job.id} asks nobody")
     if decision not in decisions(pause):
         known = ", ".join(decisions(pause))
         message = f"{decision!r} is not a decision here; there are {known}"
-        raise InvalidRequest(message, fields={"decision": [f"must be one of: {known}"]})
+        raise InvalidRequestError(message, fields={"decision": [f"must be one of: {known}"]})
     return Decision(job.id, pause.token, decision, by, comment)
 
 
@@ -72,19 +72,19 @@ def approval_of(job: Job) -> WaitRecord | None:
     return job.pause if job.pause is not None and job.pause.kind == "approval" else None
 
 
-def too_late(job: Job, token: str | None, decided: str) -> Conflict:
+def too_late(job: Job, token: str | None, decided: str) -> ConflictError:
     """Why *job* does not ask what *token* names, or nothing at all; *decided* is the last decision that was taken."""
     of, _, words = decided.partition(" ")
     if words and of == token:
-        return Conflict(f"it was decided already: {words}")
+        return ConflictError(f"it was decided already: {words}")
     if token is not None:
-        return Conflict(f"the job does not wait for this decision any more: it is {job.status}")
+        return ConflictError(f"the job does not wait for this decision any more: it is {job.status}")
     last = f"; the last one was: {words}" if words else ""
-    return Conflict(f"the job does not wait for a decision: it is {job.status}{last}")
+    return ConflictError(f"the job does not wait for a decision: it is {job.status}{last}")
 
 
 def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """The call that takes *decision*. Raises NoRoute of the transport where the job's plan is bound nowhere."""
+    """The call that takes *decision*. Raises NoRouteError of the transport where the job's plan is bound nowhere."""
     message = step_message(SendEvent(f"{prefix_of(job, str(job.current_state))}._approval", decision), secret)
     route = router.route(message.exchange, message.routing_key)
     stream = router.stream(route.queues[0], message.priority)
@@ -101,8 +101,8 @@ def check_decided(job: Job, word: bytes, told: str) -> None:
     """Raise what the script's answer to :func:`decide_call` means, if it did not take the decision."""
     match word:
         case b"GONE":
-            raise NotFound("job", job.id)
+            raise NotFoundError("job", job.id)
         case b"DECIDED":
-            raise Conflict(f"it was decided already: {told}")
+            raise ConflictError(f"it was decided already: {told}")
         case b"OVER":
-            raise Conflict(f"the job does not wait for this decision any more: it is {told}")
+            raise ConflictError(f"the job does not wait for this decision any more: it is {told}")

@@ -15,7 +15,7 @@ from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import Conflict, NoRoute, NotFound, QuotaExceeded, UnreadableRecord
+from avtomatika.errors import ConflictError, NoRouteError, NotFoundError, QuotaExceededError, UnreadableRecordError
 from avtomatika.schemas.wire import Progress, Taken
 from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
@@ -118,9 +118,10 @@ class Store(JobQueries):
     def create(self, new: NewJob, *, monthly: int | None = None) -> Created:
         """Write a job with its first history entry and its first message, all at once.
 
-        *monthly* is how many its client may create in a month (UTC). Raises Conflict when the idempotency key was used
-        with another body, QuotaExceeded, NoRoute when the plan was never declared, Unavailable when the server is away
-        or too full for new jobs.
+        *monthly* is how many its client may create in a month (UTC). Raises ConflictError when the idempotency key
+        was used
+        with another body, QuotaExceededError, NoRouteError when the plan was never declared, UnavailableError when
+        the server is away or too full for new jobs.
         """
         return self.create_many([new], monthly=monthly)[0]
 
@@ -144,18 +145,19 @@ class Store(JobQueries):
         word, told = run_routed(self._server, self._router, call)
         ids = told.decode().split() or [step.job.id for step in steps]
         if word == b"OTHER_BODY":
-            raise Conflict(
+            raise ConflictError(
                 f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
             )
         if word == b"QUOTA" and quota is not None:
-            raise QuotaExceeded(limit=quota.limit, created=int(told), asked=len(news), renews=quota.renews)
+            raise QuotaExceededError(limit=quota.limit, created=int(told), asked=len(news), renews=quota.renews)
         return [Created(job_id, existing=word == b"EXISTS") for job_id in ids]
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
 
         A job whose plan no orchestrator serves is cancelled at once: nobody would ever read the message.
-        Raises Conflict where its status does not allow it or the same was asked for before, NotFound where it is gone.
+        Raises ConflictError where its status does not allow it or the same was asked for before, NotFoundError where
+        it is gone.
         """
         if (
             wish == "cancel"
@@ -172,18 +174,19 @@ class Store(JobQueries):
             lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
         if word == b"GONE":
-            raise NotFound("job", job.id)
+            raise NotFoundError("job", job.id)
         if word == b"REFUSED":
-            raise Conflict(REFUSALS[wish].format(status.decode()))
+            raise ConflictError(REFUSALS[wish].format(status.decode()))
         if word == b"SENT":
-            raise Conflict(SENT[wish])
+            raise ConflictError(SENT[wish])
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
         """Answer the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
 
-        With a *token* it is the approval of that token that is answered, and no later one. Raises Conflict where the
-        job does not wait for it, or somebody else has decided; InvalidRequest for another word than those that are
-        asked for; NotFound where it is gone.
+        With a *token* it is the approval of that token that is answered, and no later one. Raises ConflictError
+        where the
+        job does not wait for it, or somebody else has decided; InvalidRequestError for another word than those that are
+        asked for; NotFoundError where it is gone.
         """
         self.approval(job, token)
         made = new_decision(job, decision, by=by, comment=comment)
@@ -197,19 +200,20 @@ class Store(JobQueries):
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write many steps in one round trip, each wholly or not at all.
 
-        Raises Unavailable when the server is away: any of them may have been written, and all may be committed again.
+        Raises UnavailableError when the server is away: any of them may have been written, and all may be committed
+        again.
         """
         return self._writer.commit(commits)
 
     def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchReply]:
         """Store what came of branches that succeeded, in one round trip, each by itself and without its job.
 
-        Raises Unavailable when the server is away: any of them may have been written, and all may be sent again.
+        Raises UnavailableError when the server is away: any of them may have been written, and all may be sent again.
         """
         replies = [BranchReply.ORDINARY] * len(finished)
         calls: dict[int, Call] = {}
         for index, each in enumerate(finished):
-            with suppress(NoRoute), server_errors():
+            with suppress(NoRouteError), server_errors():
                 calls[index] = branch_call(
                     each,
                     keys=self._keys,
@@ -230,7 +234,7 @@ class Store(JobQueries):
 
     def quarantine(self, job: UnreadableJob) -> None:
         """Quarantine a job without a change of the record that cannot be read; not where no job is under its key."""
-        error = {"code": UnreadableRecord.code.upper(), "message": job.reason}
+        error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
         keys = [
             self._keys.job(job.id),
@@ -267,7 +271,7 @@ class Store(JobQueries):
         return step_message(SendEvent(routing_key, event), self.keyring.secret)
 
     def ping(self) -> ServerInfo:
-        """What the server says of itself; raises Unavailable when it is away."""
+        """What the server says of itself; raises UnavailableError when it is away."""
         return self._memory.info()
 
     def close(self) -> None:

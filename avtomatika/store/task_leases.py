@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from avtomatika.core.job import Json
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.transport import Inspector, Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
@@ -162,7 +162,7 @@ class TaskLeases:
                 answers[index] = reply
             if b"REROUTE" in replies:
                 self._router.forget_routes()
-        raise Unavailable("the bindings keep changing: nothing was done")
+        raise UnavailableError("the bindings keep changing: nothing was done")
 
     def _hand_over_call(self, given: HandOver, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)
@@ -236,7 +236,7 @@ def _consumer(worker_id: str) -> str:
 def _task(body: bytes | None) -> wire.TaskMessage | None:
     try:
         return None if body is None else wire.load_task(body)
-    except wire.BadMessage:
+    except wire.InvalidMessageError:
         return None
 
 

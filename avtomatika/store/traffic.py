@@ -45,7 +45,7 @@ class TrafficRecords:
         self._lock = Lock()
 
     def of(self, plan: Plan) -> LiveTraffic:
-        """How jobs of the blueprint of *plan* fare, a few seconds old at most. Raises Unavailable."""
+        """How jobs of the blueprint of *plan* fare, a few seconds old at most. Raises UnavailableError."""
         with self._lock:
             known = self._read.get(plan.plan8)
             if known is None or monotonic() - known[0] > _FRESH_SECONDS:

@@ -75,7 +75,7 @@ class WorkerRecord:
         return "unfit" if "unfit" in self.beat and said != "offline" else said
 
 
-#: Whether the worker with this id may authenticate; raises Unavailable.
+#: Whether the worker with this id may authenticate; raises UnavailableError.
 IsAuthorized = Callable[[str], bool]
 
 

@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from avtomatika.client.recording import Recording
 from avtomatika.core.blueprint.blueprint import Blueprint
-from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Signal, TaskTimeout
 from avtomatika.core.job import Job, JobStatus, Json, Task, WaitRecord
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import NotFound
+from avtomatika.errors import NotFoundError
 
 from .doubles import NEVER_TAKEN
 from .ended import RunResult
@@ -53,13 +53,13 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 
 
 def replay(
-    recording: Recording, blueprints: Sequence[Blueprint], *, client_of: Callable[[str], Client] = Client
+    recording: Recording, blueprints: Sequence[Blueprint], *, client_of: Callable[[str], ClientInfo] = ClientInfo
 ) -> RunResult:
-    """Run *recording* again by the blueprint of its name. Raises NotFound where there is none."""
+    """Run *recording* again by the blueprint of its name. Raises NotFoundError where there is none."""
     by_name = {blueprint.name: blueprint for blueprint in blueprints}
     name = recording.job["blueprint_name"]
     if name not in by_name:
-        raise NotFound("blueprint", name, known=by_name)
+        raise NotFoundError("blueprint", name, known=by_name)
     with asyncio.Runner() as runner:
         world = _RecordedWorld(recording, blueprints, runner=runner, client_of=client_of)
         return world.replay(by_name[name])
@@ -107,7 +107,7 @@ class _RecordedWorld(Simulation):
         blueprints: Sequence[Blueprint],
         *,
         runner: asyncio.Runner,
-        client_of: Callable[[str], Client],
+        client_of: Callable[[str], ClientInfo],
     ) -> None:
         super().__init__(blueprints, skills={}, approvals={}, runner=runner, rules=Rules(), client_of=client_of)
         self._recording = recording

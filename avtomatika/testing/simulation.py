@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika.broker import Delivery, reply_key
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data
-from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Decision, Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
 from avtomatika.core.machine.creation import new_job
@@ -22,7 +22,7 @@ from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
-from avtomatika.errors import NoRoute, SkillError
+from avtomatika.errors import NoRouteError, SkillError
 from avtomatika.files.handler_files import files_for
 from avtomatika.files.memory import MemoryObjects
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
@@ -62,7 +62,7 @@ class Simulation:
         approvals: Mapping[str, Any],
         runner: asyncio.Runner,
         rules: Rules,
-        client_of: ClientOf = Client,
+        client_of: ClientOf = ClientInfo,
         files: Mapping[str, Json] | None = None,
     ) -> None:
         self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
@@ -166,7 +166,7 @@ class Simulation:
 
     def _send(self, sent: SendEvent) -> None:
         if sent.routing_key not in self._queues:
-            raise NoRoute(STEPS, sent.routing_key)
+            raise NoRouteError(STEPS, sent.routing_key)
         self._events.append((self._queues[sent.routing_key], wire.load_event(wire.dump_event(sent.event))))
 
     def _arm(self, timer: SetTimer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
-from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.errors import SettingsError, UnauthorizedError
 
 from .hashing import checked_hash, hash_token, section_hashes
 from .reloading_toml import ReloadingToml
@@ -77,14 +77,14 @@ class Clients:
         return None if self._file is None else self._file.problem
 
     def identify(self, token: str) -> Client:
-        """The client that *token* belongs to; raises Unauthorized if no client has it."""
+        """The client that *token* belongs to; raises UnauthorizedError if no client has it."""
         asked = hash_token(token)
         found: Client | None = None
         for known, client in self._known.items():  # all of them: the time tells nothing
             if hmac.compare_digest(known, asked):
                 found = client
         if found is None:
-            raise Unauthorized("no client has this token")
+            raise UnauthorizedError("no client has this token")
         return found
 
     def get(self, name: str) -> Client | None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from avtomatika.core.names import is_user_name
 from avtomatika.core.signing import WorkerKey, mac_key_of
-from avtomatika.errors import SettingsError, Unauthorized
+from avtomatika.errors import SettingsError, UnauthorizedError
 
 from .hashing import SHORTEST_TOKEN, checked_hash, hash_token, mac_keys, section_hashes
 from .reloading_toml import Contents, ReloadingToml
@@ -143,32 +143,33 @@ class Workers:
         return None if self._file is None else self._file.problem
 
     def identify(self, worker_id: str, token: str) -> WorkerAccess:
-        """What *worker_id* may do; raises Unauthorized unless *token* is its own, and Unavailable by the memory."""
+        """What *worker_id* may do; raises UnauthorizedError unless *token* is its own, and UnavailableError by the
+        memory."""
         section, asked = self._section_of(worker_id), hash_token(token)
         right: str | None = None
         for known in self._hashes(section) or (_NO_HASH,):
             if hmac.compare_digest(known, asked):
                 right = known
         if right is None:
-            raise Unauthorized(_REFUSED)
+            raise UnauthorizedError(_REFUSED)
         return self._authorized(worker_id, section, right)
 
     def vouched_for(self, worker_id: str, basis: str) -> WorkerAccess:
-        """The same for a temporary token; raises Unauthorized also if the token that *basis* is of is gone."""
+        """The same for a temporary token; raises UnauthorizedError also if the token that *basis* is of is gone."""
         section = self._section_of(worker_id)
         right = next((known for known in self._hashes(section) if hash_token(known) == basis), None)
         if right is None:
-            raise Unauthorized("the worker's token was changed since")
+            raise UnauthorizedError("the worker's token was changed since")
         return self._authorized(worker_id, section, right, is_by_session=True)
 
     def may_authenticate(self, worker_id: str) -> bool:
-        """Whether there is a token for *worker_id*, or none is needed; raises Unavailable by the memory."""
+        """Whether there is a token for *worker_id*, or none is needed; raises UnavailableError by the memory."""
         if not self.are_configured:
             return True
         try:
             section = self._section_of(worker_id)
             return any(self._authorized(worker_id, section, known) for known in self._hashes(section)[:1])
-        except Unauthorized:
+        except UnauthorizedError:
             return False
 
     def _authorized(
@@ -186,31 +187,31 @@ class Workers:
             )
         if section is None and not self._was_named(worker_id):
             return WorkerAccess(worker_id, None, is_by_session=is_by_session, basis=basis)
-        raise Unauthorized(_REFUSED)
+        raise UnauthorizedError(_REFUSED)
 
     def skills_of_signer(self, worker_id: str | None, text: bytes) -> frozenset[str] | None:
-        """The skills that *worker_id* may do, None for all; raises Unauthorized unless it may authenticate and has
-        signed *text*, and Unavailable by the memory. Without tokens nobody has to sign.
+        """The skills that *worker_id* may do, None for all; raises UnauthorizedError unless it may authenticate and has
+        signed *text*, and UnavailableError by the memory. Without tokens nobody has to sign.
 
         A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
         """
         if not self.are_configured:
             return None
         if worker_id is None:
-            raise Unauthorized("the message names no worker")
+            raise UnauthorizedError("the message names no worker")
         section = self._section_of(worker_id)
         if section is not None:
             if section.enabled and any(key.is_signed(text) for key in section.keys):
                 return section.skills
         elif any(key.is_signed(text) for key in self._shared_now.keys) and not self._was_named(worker_id):
             return None
-        raise Unauthorized(_REFUSED)
+        raise UnauthorizedError(_REFUSED)
 
     def _section_of(self, worker_id: str) -> _Section | None:
-        """The section for *worker_id*, None for the shared token; raises Unauthorized for an invalid id."""
+        """The section for *worker_id*, None for the shared token; raises UnauthorizedError for an invalid id."""
         contents = self._contents
         if contents.revokes_all or not _ID.fullmatch(worker_id):
-            raise Unauthorized(_REFUSED)
+            raise UnauthorizedError(_REFUSED)
         self._tell(contents.known)
         return contents.known.get(worker_id) or _pattern_for(worker_id, contents.known)
 

@@ -6,7 +6,7 @@ Knows nothing of blueprints; any kombu program may use it.
 from .channel import Channel
 from .connect import connect
 from .envelope import ON_DEAD_HEADER, Outgoing
-from .errors import CallbackFailed, MessageTooLarge, NoRoute, is_passing
+from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_passing
 from .inspector import Inspector, Queued, QueueFigures, StoredMessage, Unacked
 from .keys import Keys
 from .redis_client import RedisClient
@@ -16,12 +16,12 @@ from .transport import Transport
 
 __all__ = [
     "ON_DEAD_HEADER",
-    "CallbackFailed",
+    "CallbackError",
     "Channel",
     "Inspector",
     "Keys",
-    "MessageTooLarge",
-    "NoRoute",
+    "MessageTooLargeError",
+    "NoRouteError",
     "Outgoing",
     "QueueFigures",
     "Queued",

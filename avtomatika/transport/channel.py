@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any
 
 from .declarations import Declarations
-from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackFailed
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackError
 from .expiry import Expiry
 from .lease_renewal import LeaseHolder, send_acks
 from .maintenance import Maintenance
@@ -186,7 +186,7 @@ class Channel(WaitingChannel):
         try:
             callback(message)
         except (*CONNECTION_ERRORS, *CHANNEL_ERRORS, OSError, KeyError) as error:
-            raise CallbackFailed(f"the consumer of {message.delivery_info['queue']!r} raised {error!r}") from error
+            raise CallbackError(f"the consumer of {message.delivery_info['queue']!r} raised {error!r}") from error
 
     @property
     def unwanted(self) -> frozenset[str]:

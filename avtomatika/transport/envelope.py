@@ -38,7 +38,7 @@ class Outgoing:
         return None if self.ttl_seconds is None else round(self.ttl_seconds * 1000)
 
 
-class Malformed(ValueError):
+class MalformedMessageError(ValueError):
     """A stored message that is not one; the text says why."""
 
 
@@ -61,21 +61,21 @@ def encode_message(message: dict[str, Any], exchange: str, routing_key: str) -> 
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The message in *payload*, its body as bytes. Raises Malformed for whatever is not one."""
+    """The message in *payload*, its body as bytes. Raises MalformedMessageError for whatever is not one."""
     line, end, body = payload.partition(b"\n")
     if not end:
-        raise Malformed("no body after the first line")
+        raise MalformedMessageError("no body after the first line")
     try:
         message: dict[str, Any] = orjson.loads(line)
         properties = message["properties"]
         if type(properties) is not dict or type(message["headers"]) is not dict:
-            raise Malformed("properties and headers must be objects")
+            raise MalformedMessageError("properties and headers must be objects")
         if type(properties.setdefault("delivery_info", {})) is not dict:
-            raise Malformed("delivery_info must be an object")
-    except Malformed:
+            raise MalformedMessageError("delivery_info must be an object")
+    except MalformedMessageError:
         raise
     except (ValueError, KeyError, TypeError) as error:
-        raise Malformed(f"{type(error).__name__}: {error}") from error
+        raise MalformedMessageError(f"{type(error).__name__}: {error}") from error
     message["body"] = body
     return message
 

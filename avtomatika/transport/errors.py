@@ -14,7 +14,7 @@ CHANNEL_ERRORS = (ChannelError, exceptions.ResponseError, exceptions.DataError)
 _TROUBLES = ("MISCONF", "NOREPLICAS")
 
 
-class NoRoute(ChannelError, InconsistencyError):
+class NoRouteError(ChannelError, InconsistencyError):
     """A message whose routing key leads nowhere. It was not sent. kombu knows it as InconsistencyError."""
 
     def __init__(self, exchange: str, routing_key: str) -> None:
@@ -23,14 +23,14 @@ class NoRoute(ChannelError, InconsistencyError):
         self.routing_key = routing_key
 
 
-class MessageTooLarge(ChannelError):
+class MessageTooLargeError(ChannelError):
     """A message above ``max_message_bytes``. It was not sent."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"PRECONDITION_FAILED: a message of {size} bytes; {limit} are allowed")
 
 
-class CallbackFailed(RuntimeError):
+class CallbackError(RuntimeError):
     """A consumer's callback raised what would look like an error of the connection; ``__cause__`` is what it raised."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .envelope import Malformed, decode
+from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
 from .redis_client import RedisClient
 from .routing import Router, level_of
@@ -125,7 +125,7 @@ class Inspector:
         return _letter(queue, *found[0]) if found else None
 
     def revive(self, letter: StoredMessage) -> bool:
-        """Put a dead letter back into its queue; False where it is gone. Raises NoRoute where the queue is."""
+        """Put a dead letter back into its queue; False where it is gone. Raises NoRouteError where the queue is."""
         entry = letter.id.rpartition(":")[2]
         level = level_of(letter.priority)
         keys = [self._keys.dead(letter.queue), self._keys.queues(), self._router.stream(letter.queue, level)]
@@ -203,7 +203,7 @@ def _message(payload: bytes) -> tuple[int, str, bytes]:
     """Priority, routing key and body."""
     try:
         message = decode(payload)
-    except Malformed:
+    except MalformedMessageError:
         return 0, "", b""
     properties = message["properties"]
     routing_key = properties["delivery_info"].get("routing_key", "")

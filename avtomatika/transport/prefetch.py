@@ -8,7 +8,7 @@ from typing import Any
 
 from . import envelope
 from .entries import Entry
-from .envelope import Malformed
+from .envelope import MalformedMessageError
 from .message import DeliveredMessage
 from .qos import QoS
 from .reader import Reader
@@ -63,7 +63,7 @@ class PrefetchBuffer:
             return
         try:
             stored = envelope.decode(entry.payload)
-        except Malformed as error:
+        except MalformedMessageError as error:
             self._returns.bury(DeadLetter(entry.tag, entry.queue, "malformed", entry.earlier, str(error)))
             return
         if entry.earlier >= self._max_deliveries:

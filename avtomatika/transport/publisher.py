@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from . import envelope
 from .envelope import Outgoing
-from .errors import MessageTooLarge
+from .errors import MessageTooLargeError
 from .keys import parse_tag
 from .redis_client import RedisClient
 from .routing import Route, Router, level_of
@@ -72,7 +72,7 @@ class Publisher:
         return self.settle(stored, when_sent=when_sent)
 
     def publish(self, parcel: EncodedMessage) -> None:
-        """Send one message. Raises NoRoute, MessageTooLarge and what the server refuses."""
+        """Send one message. Raises NoRouteError, MessageTooLargeError and what the server refuses."""
         self._check_size(parcel.payload)
         for _ in range(_REROUTES):
             route = self._router.route(parcel.exchange, parcel.routing_key)
@@ -158,7 +158,7 @@ class Publisher:
         if 4 * len(payload) > self._max_message_bytes:  # below that no text is too long
             size = len(payload.encode() if isinstance(payload, str) else payload)
             if size > self._max_message_bytes:
-                raise MessageTooLarge(size, self._max_message_bytes)
+                raise MessageTooLargeError(size, self._max_message_bytes)
 
 
 def _read(settlement: Settlement, reply: Any) -> tuple[str, ...] | ResponseError | None:

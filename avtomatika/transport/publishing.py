@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from .declaring import DeclaringChannel
 from .envelope import Outgoing
-from .errors import NoRoute
+from .errors import NoRouteError
 from .publisher import EncodedMessage, PublishBatch, Publisher, encoded_message
 from .qos import QoS
 
@@ -24,7 +24,7 @@ class PublishingChannel(DeclaringChannel):
         parcel = encoded_message(message, exchange, routing_key)
         try:
             self._sender.publish(parcel)
-        except NoRoute:
+        except NoRouteError:
             if not self._restore():
                 raise
             self._sender.publish(parcel)
@@ -33,7 +33,7 @@ class PublishingChannel(DeclaringChannel):
         """Send all of *parcels* or, raising, none."""
         try:
             self._sender.publish_all(parcels)
-        except NoRoute:
+        except NoRouteError:
             if not self._restore():
                 raise
             self._sender.publish_all(parcels)
@@ -49,7 +49,7 @@ class PublishingChannel(DeclaringChannel):
     def settle(self, outgoing: Sequence[Outgoing], acks: Sequence[str]) -> tuple[str, ...]:
         """Publish all of *outgoing* and acknowledge all of *acks*, or nothing of it.
 
-        Answers the tags that are held no more: empty when it was done. Raises NoRoute and what the server refuses.
+        Answers the tags that are held no more: empty when it was done. Raises NoRouteError and what the server refuses.
         """
         [lost] = self._settle([(outgoing, acks)])
         return lost

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import envelope
 from .envelope import Outgoing
-from .errors import NoRoute
+from .errors import NoRouteError
 from .keys import parse_tag
 from .redis_client import RedisClient
 from .routing import Route, Router
@@ -87,7 +87,7 @@ class Rejecter:
                 break
             try:
                 route = self._router.route(notice.exchange, notice.routing_key)
-            except NoRoute as error:
+            except NoRouteError as error:
                 letter = replace(letter, error=f"{letter.error} {error}".strip())
                 break
             if self._bury(letter, self._call(letter, notice, route)):

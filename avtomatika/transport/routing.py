@@ -8,7 +8,7 @@ from secrets import token_hex
 
 from . import envelope
 from .envelope import Outgoing
-from .errors import NoRoute
+from .errors import NoRouteError
 from .keys import VERSION, Keys, parse_tag
 from .redis_client import RedisClient
 from .scripts import TRAIT, Call
@@ -71,7 +71,7 @@ class Router:
         return str(kept.decode())
 
     def route(self, exchange: str, routing_key: str) -> Route:
-        """Where a message with *routing_key* goes. Raises NoRoute when nothing is bound."""
+        """Where a message with *routing_key* goes. Raises NoRouteError when nothing is bound."""
         route = self._routes.get((exchange, routing_key))
         if route is None:
             route = self._look_up(exchange, routing_key) if exchange else self._default(routing_key)
@@ -120,11 +120,11 @@ class Router:
     def _make_known(self, queue: str, trait: str) -> None:
         if not self._server.run(Call(TRAIT, [self.keys.queues(), self.keys.bell()], [queue, trait])):
             self.forget_routes()  # whatever led to a queue that is gone
-            raise NoRoute("", queue)
+            raise NoRouteError("", queue)
 
     def _default(self, queue: str) -> Route:
         if not self._server.execute(("HEXISTS", self.keys.queues(), queue)):
-            raise NoRoute("", queue)
+            raise NoRouteError("", queue)
         return Route("", "", "", (queue,))
 
     def _look_up(self, exchange: str, routing_key: str) -> Route:
@@ -134,7 +134,7 @@ class Router:
             bindings = self._exchanges[exchange] = self._read(exchange)
             queues = bindings.lookup(routing_key)
         if not (queues or bindings.is_fanout):
-            raise NoRoute(exchange, routing_key)
+            raise NoRouteError(exchange, routing_key)
         return Route(exchange, self.keys.bindings(exchange), bindings.version, queues, bindings.is_fanout)
 
     def _read(self, exchange: str) -> _Bindings:

@@ -12,7 +12,7 @@ import orjson
 from avtomatika.core.events import Result
 from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
-from avtomatika.errors import HandlerError, PermanentError, TaskError, TransientError, WorkerFault
+from avtomatika.errors import HandlerError, PermanentError, TaskError, TransientError, WorkerFaultError
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
@@ -44,7 +44,7 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
     """The result of a skill that raised *problem*: what is not one of our own errors may succeed the next time."""
     if isinstance(problem, TaskError):
         error = _error(problem.code, _text(problem))
-        if isinstance(problem, WorkerFault):
+        if isinstance(problem, WorkerFaultError):
             error["worker_fault"] = {"probe": problem.probe}
     else:
         last_lines = "".join(traceback.format_exception(problem)).splitlines()[-_TRACEBACK_LINES:]
@@ -87,13 +87,13 @@ def _read(envelope: Mapping[str, Any]) -> tuple[str, Json, dict[str, Json] | Non
         raise PermanentError(f"the result's status has {len(status)} characters, but must have 1 to {MAX_ID_LENGTH}")
     size = len(orjson.dumps((data, error)))
     if size > MAX_RESULT_BYTES:
-        raise _TooLarge(
+        raise _ResultTooLargeError(
             f"the result has {size} bytes of JSON; at most {MAX_RESULT_BYTES} can be sent, so put it into a file"
         )
     return status, data, error if error is None or isinstance(error, dict) else {"message": str(error)}
 
 
-class _TooLarge(PermanentError):
+class _ResultTooLargeError(PermanentError):
     code = TOO_LARGE
 
 

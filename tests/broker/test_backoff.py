@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from avtomatika.broker.backoff import Failures, pause_seconds
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (6, 16), (7, 30), (100_000, 30)])
@@ -22,7 +22,7 @@ def test_the_log_has_each_failure_once(caplog: pytest.LogCaptureFixture) -> None
     caplog.set_level(logging.INFO)
     failures = Failures(logging.getLogger("loop"), "jobs wait")
 
-    pauses = [failures.met(Unavailable("the server is away")) for _ in range(5)]
+    pauses = [failures.met(UnavailableError("the server is away")) for _ in range(5)]
     failures.met(ValueError("odd"))
     failures.over()
     failures.over()

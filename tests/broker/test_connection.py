@@ -10,7 +10,7 @@ import redis
 
 from avtomatika import broker
 from avtomatika.broker import address
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.store import Store
 
 SECRETS = ("hidden", "secret")
@@ -45,7 +45,7 @@ def test_an_address_tells_neither_names_nor_passwords(url: str, told: str) -> No
     ],
 )
 def test_a_broker_that_is_away_is_named_without_its_password(url: str) -> None:
-    with broker.connect(url) as connection, pytest.raises(Unavailable, match=r"127\.0\.0\.1:1") as raised:
+    with broker.connect(url) as connection, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as raised:
         broker.declare_tasks(connection, ["encode"])
 
     assert not any(secret in str(raised.value) for secret in SECRETS)
@@ -54,7 +54,7 @@ def test_a_broker_that_is_away_is_named_without_its_password(url: str) -> None:
 def test_a_store_that_is_away_is_named_without_its_password() -> None:
     store = Store.connect("redis://hidden:secret@127.0.0.1:1/0")
 
-    with pytest.raises(Unavailable) as raised:
+    with pytest.raises(UnavailableError) as raised:
         store.ping()
 
     assert not any(secret in str(raised.value) for secret in SECRETS)
@@ -66,7 +66,7 @@ def test_a_wrong_password_is_refused_and_not_repeated(make_server: Callable[...,
         client.config_set("requirepass", "the right one")
     url = f"redis://:secret@127.0.0.1:{server.port}/0"
 
-    with broker.connect(url) as connection, pytest.raises(Unavailable, match=str(server.port)) as raised:
+    with broker.connect(url) as connection, pytest.raises(UnavailableError, match=str(server.port)) as raised:
         broker.declare_tasks(connection, ["encode"])
 
     assert "secret" not in str(raised.value)

@@ -11,7 +11,7 @@ import redis
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery, Outgoing
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def wait_for(intake: Consumer, count: int, seconds: float = 10) -> list[Delivery
         assert monotonic() < deadline, f"only {len(taken)} of {count} deliveries came"
         try:
             taken += intake.take(0.1)
-        except Unavailable:
+        except UnavailableError:
             intake.wait(0.1)
     return taken
 
@@ -75,7 +75,7 @@ def test_an_answer_that_leads_nowhere_is_refused(ready: Any) -> None:
     intake = ready.intake("encode")
     [delivery] = intake.take(2)
 
-    with pytest.raises(NoRoute, match="unknown"):
+    with pytest.raises(NoRouteError, match="unknown"):
         intake.settle_many([([Outgoing("avt.tasks", "unknown", "{}")], [delivery.tag])])
 
 
@@ -122,9 +122,9 @@ def test_the_same_intake_works_on_after_the_broker_was_away(own_server: Any, mak
     [first] = intake.take(2)
 
     own_server.stop()
-    with pytest.raises(Unavailable, match="does not answer"):
+    with pytest.raises(UnavailableError, match="does not answer"):
         intake.take(0.1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         intake.settle_many([([], [first.tag])])
     own_server.start()
 
@@ -139,7 +139,7 @@ def test_a_full_broker_is_unavailable_for_what_is_new(ready: Any) -> None:
     with redis.Redis.from_url(ready.url) as client:
         client.config_set("maxmemory", 1)
         try:
-            with pytest.raises(Unavailable, match="takes nothing new") as raised:
+            with pytest.raises(UnavailableError, match="takes nothing new") as raised:
                 intake.settle_many([([Outgoing("avt.tasks", "encode", "{}")], [])])
         finally:
             client.config_set("maxmemory", 0)

@@ -8,7 +8,7 @@ import pytest
 
 from avtomatika import broker
 from avtomatika.core.plan import TASKS, TIMERS, WORKERS, Plan
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 
 
 def test_a_bare_producer_reaches_the_queue_that_the_plan_binds(desk: Any, plan: Plan) -> None:
@@ -51,7 +51,7 @@ def test_a_binding_that_leads_nowhere_is_refused_before_anything_is_declared(
 ) -> None:
     connection = desk.connect()
 
-    with pytest.raises(NoRoute, match=r"encode\.success"):
+    with pytest.raises(NoRouteError, match=r"encode\.success"):
         broker.declare(connection, [plan, astray])
 
     with connection.channel() as channel:
@@ -67,7 +67,7 @@ def test_a_worker_declares_its_task_types(desk: Any) -> None:
 
 
 def test_a_broker_that_is_away_is_named_without_its_password(plan: Plan) -> None:
-    with broker.connect("redis://me:secret@127.0.0.1:1/0") as connection, pytest.raises(Unavailable) as raised:
+    with broker.connect("redis://me:secret@127.0.0.1:1/0") as connection, pytest.raises(UnavailableError) as raised:
         broker.declare(connection, [plan])
 
     assert "redis://127.0.0.1:1/0" in str(raised.value)

@@ -12,7 +12,7 @@ import redis
 
 from avtomatika.cli.address import is_free
 from avtomatika.cli.embedded import EmbeddedServer, running_server
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_ctrl_c_in_its_terminal_does_not_end_it(var: Path) -> None:
 
 
 def test_where_none_runs_the_line_to_type_is_said(var: Path) -> None:
-    with pytest.raises(Unavailable, match="avtomatika up"):
+    with pytest.raises(UnavailableError, match="avtomatika up"):
         running_server(var)
 
 

@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 
 from avtomatika.cli.var_folder import announce, announced, folder_lock, secret, withdraw
-from avtomatika.errors import Conflict
+from avtomatika.errors import ConflictError
 
 #: Holds the folder; says so; has a child that holds it too and writes its process id; then waits to be killed.
 HOLD_WITH_A_CHILD = """
@@ -42,7 +42,7 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
 def test_a_second_holder_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
     with (
         folder_lock(tmp_path),
-        pytest.raises(Conflict, match=f"already runs in .*: process {os.getpid()}"),
+        pytest.raises(ConflictError, match=f"already runs in .*: process {os.getpid()}"),
         folder_lock(tmp_path),
     ):
         pass

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from avtomatika import Blueprint, F
 from avtomatika.core.blueprint.conditions import Condition
-from avtomatika.core.blueprint.job_context import Client, JobContext
+from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.job import Job
 from avtomatika.errors import BlueprintError
 
@@ -27,7 +27,7 @@ JOB = Job(
     | {"lines": [{"price": 5, "sizes": [1]}, {"price": 12, "sizes": [3, 4]}], "most": 20, "nothing": []},
     state_history={"weight": 2.5, "limit": 5},
 )
-CONTEXT = JobContext(JOB, client=Client("acme", plan="gold", params={"quota": 3}))
+CONTEXT = JobContext(JOB, client=ClientInfo("acme", plan="gold", params={"quota": 3}))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from avtomatika import Blueprint, F
 from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.blueprint.handler import Function, Handler, choose
-from avtomatika.core.blueprint.job_context import Client, JobContext
+from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.job import Job
 from avtomatika.errors import HandlerError
 
@@ -51,7 +51,7 @@ class TestInjection:
         context = JobContext(
             JOB,
             actions=Actions(),
-            client=Client("acme", plan="gold"),
+            client=ClientInfo("acme", plan="gold"),
             tracing_context={"traceparent": "00-1"},
             data_stores={"seen": 1},
             task_files="files",
@@ -64,7 +64,7 @@ class TestInjection:
             "state_history": JOB.state_history,
             "actions": context.actions,
             "context": context,
-            "client": Client("acme", plan="gold"),
+            "client": ClientInfo("acme", plan="gold"),
             "error": {"code": "GPU_LOST", "message": "gone"},
             "tracing_context": {"traceparent": "00-1"},
             "data_stores": {"seen": 1},
@@ -95,7 +95,7 @@ class TestInjection:
         assert bound(decorated) == {"size": 5}
 
     def test_names_the_client_of_the_job(self) -> None:
-        assert bound(lambda client: None) == {"client": Client("acme")}
+        assert bound(lambda client: None) == {"client": ClientInfo("acme")}
 
 
 class TestPatch:

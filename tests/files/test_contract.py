@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from avtomatika.errors import InvalidInputError, TransientError, WorkerFault
+from avtomatika.errors import InvalidInputError, TransientError, WorkerFaultError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.metadata import Metadata
@@ -88,7 +88,7 @@ def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
     path = Files(files).path("a.txt")
     path.write_text("a")
 
-    with pytest.raises(WorkerFault, match="there is no such bucket") as caught:
+    with pytest.raises(WorkerFaultError, match="there is no such bucket") as caught:
         files.deliver(str(path))
 
     assert caught.value.probe is not None
@@ -160,11 +160,11 @@ def test_wrong_keys_are_told_from_missing_inputs(
     uri = seaweed.put(str(checked.bucket), "film.mp4", b"film")
     depot = make_depot(replace(checked, **changes))
 
-    with pytest.raises(WorkerFault, match=f"{uri}: access denied: {words}") as caught:
+    with pytest.raises(WorkerFaultError, match=f"{uri}: access denied: {words}") as caught:
         depot.begin(task({"film": uri})).fetch()
 
     assert caught.value.probe == {"check": "read", "uri": uri}
-    with pytest.raises(WorkerFault):
+    with pytest.raises(WorkerFaultError):
         depot.probe(caught.value.probe)
 
 
@@ -177,7 +177,7 @@ def test_keys_that_may_not_write_are_the_fault_of_the_worker(
     path.write_text("a")
 
     files.fetch()
-    with pytest.raises(WorkerFault, match="access denied") as caught:
+    with pytest.raises(WorkerFaultError, match="access denied") as caught:
         files.deliver(str(path))
 
     assert caught.value.probe is not None

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
-from avtomatika.errors import InvalidInputError, TransientError, WorkerFault
+from avtomatika.errors import InvalidInputError, TransientError, WorkerFaultError
 from avtomatika.files.config import S3Config
 from avtomatika.files.s3_transfer import ATTEMPTS, PART_BYTES
 from avtomatika.files.skill_files import Files
@@ -246,7 +246,7 @@ def test_a_bucket_for_results_that_is_not_there_is_named(
     path = Files(files).path("a.txt")
     path.write_text("a")
 
-    with pytest.raises(WorkerFault, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
+    with pytest.raises(WorkerFaultError, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
         files.deliver(str(path))
     files.close()
 
@@ -290,12 +290,12 @@ def test_refused_keys_are_the_fault_of_the_worker_until_they_work(
     for method in (*methods, *(("PUT",) if code in ("AccessDenied", "Other") else ())):
         proxy.fail(method, answering(status, code), ALWAYS)
 
-    with pytest.raises(WorkerFault, match=words) as caught:
+    with pytest.raises(WorkerFaultError, match=words) as caught:
         files.deliver(str(path)) if methods == ("PUT",) else files.fetch()
 
     probe = caught.value.probe
     assert probe is not None
-    with pytest.raises(WorkerFault):
+    with pytest.raises(WorkerFaultError):
         files.depot.probe(probe)
     proxy.faults.clear()
     files.depot.probe(probe)
@@ -310,7 +310,7 @@ def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
     for method in ("GET", "HEAD"):
         proxy.fail(method, answering(403, "AccessDenied"), ALWAYS, path=f"/{inputs}")
 
-    with pytest.raises(WorkerFault, match=f"{uri}: access denied") as caught:
+    with pytest.raises(WorkerFaultError, match=f"{uri}: access denied") as caught:
         files.fetch()
 
     assert caught.value.probe is None
@@ -329,12 +329,12 @@ def test_what_is_not_s3_is_named(begin_badly: BeginBadly, cloud: Cloud, inputs: 
         files = begin_badly()
         path = Files(files).path("film.mp4")
         path.write_bytes(bytes(size))
-        with pytest.raises(WorkerFault, match="is not an S3 server"):
+        with pytest.raises(WorkerFaultError, match="is not an S3 server"):
             files.deliver(str(path))
         files.close()
     for param in (uri, uri.removesuffix("film.mp4")):
         files = begin_badly(film=param)
-        with pytest.raises(WorkerFault, match="is not an S3 server"):
+        with pytest.raises(WorkerFaultError, match="is not an S3 server"):
             files.fetch()
         files.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from avtomatika.errors import InvalidInputError, PermanentError, WorkerFault
+from avtomatika.errors import InvalidInputError, PermanentError, WorkerFaultError
 from avtomatika.files.config import S3Config
 from avtomatika.files.path_kinds import PathKind, path_of
 from avtomatika.files.skill_files import Files
@@ -255,7 +255,7 @@ def test_a_file_of_another_task_is_refused(begin: Begin) -> None:
 def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., TaskStorage]) -> None:
     files = make_depot(None).begin(task({"film": "s3://films/a.mp4"}))
 
-    with pytest.raises(WorkerFault, match="S3_BUCKET is not set"):
+    with pytest.raises(WorkerFaultError, match="S3_BUCKET is not set"):
         files.fetch()
     files.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from avtomatika import Blueprint, F
-from avtomatika.core.blueprint.job_context import Client
+from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.orchestrator.unit_of_work import HandlerServices
 
 from .conftest import Stage
@@ -32,6 +32,8 @@ def test_plan_and_params_of_the_client_reach_conditions_and_handlers(stage: Call
         return "other"
 
     house = stage(bp)
-    house.orchestrator(surroundings=HandlerServices(client_of=lambda name: Client(name, "gold", {"language": "eo"})))
+    house.orchestrator(
+        surroundings=HandlerServices(client_of=lambda name: ClientInfo(name, "gold", {"language": "eo"}))
+    )
 
     assert house.turn_until_status(house.create(bp), "finished", "error").result == "gold"

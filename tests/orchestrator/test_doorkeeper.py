@@ -29,7 +29,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job
 from avtomatika.core.signing import GroupSecret, WorkerKey, mac_key_of
-from avtomatika.errors import Unauthorized
+from avtomatika.errors import UnauthorizedError
 from avtomatika.schemas import wire
 
 from .conftest import Stage
@@ -211,7 +211,7 @@ def test_messages_signed_with_the_previous_secret_are_taken(stage: Callable[...,
 
 def token_of_anna(worker_id: str, text: bytes) -> None:
     if worker_id != "anna" or not WorkerKey(mac_key_of("token of anna")).is_signed(text):
-        raise Unauthorized("not anna")
+        raise UnauthorizedError("not anna")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from redis import Redis
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery, Outgoing
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.orchestrator.inbox import Inbox
 
 
@@ -53,9 +53,9 @@ def test_what_is_interrupted_stays(intake: Consumer) -> None:
 
     def handle(deliveries: Sequence[Delivery]) -> None:
         inbox.done(deliveries[:1])
-        raise Unavailable("the server is away")
+        raise UnavailableError("the server is away")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         inbox.handle(handle, inbox.deliveries)
 
     assert [delivery.body for delivery in inbox.deliveries] == [b"1", b"2"]

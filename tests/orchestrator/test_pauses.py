@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
-from avtomatika.errors import Conflict, InvalidRequest
+from avtomatika.errors import ConflictError, InvalidRequestError
 from avtomatika.transport import connect
 
 from .conftest import Stage
@@ -105,13 +105,13 @@ def test_a_person_decides_once(stage: Callable[..., Stage]) -> None:
     job = house.turn_until_status(house.create(bp), "waiting_for_human")
 
     house.store.decide(job, "approved", by="ada", comment="fine")
-    with pytest.raises(Conflict, match="it was decided already: approved by ada"):
+    with pytest.raises(ConflictError, match="it was decided already: approved by ada"):
         house.store.decide(job, "rejected", by="bob")
     assert house.history(job.id)[-1] == "decision_made ask"
     ended = house.turn_until_status(job.id, "finished")
 
     assert ended.result == {"decision": "approved", "by": "ada", "comment": "fine"}
-    with pytest.raises(Conflict, match="the job does not wait for a decision: it is finished"):
+    with pytest.raises(ConflictError, match="the job does not wait for a decision: it is finished"):
         house.store.decide(ended, "approved", by="ada")
     with connect(house.url) as client:
         assert client.zcard("avt:timers") == 0
@@ -123,7 +123,7 @@ def test_a_word_that_was_not_asked_for_is_no_decision(stage: Callable[..., Stage
     house.orchestrator()
     job = house.turn_until_status(house.create(bp), "waiting_for_human")
 
-    with pytest.raises(InvalidRequest, match="'maybe' is not a decision here; there are approved, rejected"):
+    with pytest.raises(InvalidRequestError, match="'maybe' is not a decision here; there are approved, rejected"):
         house.store.decide(job, "maybe", by="ada")
 
 

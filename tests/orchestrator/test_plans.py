@@ -11,7 +11,7 @@ import pytest
 
 from avtomatika import Blueprint, F, broker
 from avtomatika.core.plan import TIMERS
-from avtomatika.errors import Conflict
+from avtomatika.errors import ConflictError
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.plan_takeover import SilenceDetector
 from avtomatika.schemas import wire
@@ -506,7 +506,7 @@ def test_a_job_whose_plan_nobody_serves_is_cancelled_at_once(stage: Callable[...
 
     assert house.job(job_id).status == "cancelled"
     assert house.history(job_id) == ["job_created start", "job_cancelled start"]
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         house.store.signal(house.job(job_id), "cancel", by="me")
     orchestrator(house, film)
     turn_for(house, 3 * SECONDS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from avtomatika.orchestrator.webhooks.circuit_breaker import GIVE_UP_AFTER_MS, CircuitBreakers, next_attempt_in
-from avtomatika.orchestrator.webhooks.http_post import NotDelivered, Target
+from avtomatika.orchestrator.webhooks.http_post import DeliveryError, Target
 from avtomatika.orchestrator.webhooks.ssrf import may_be_called, networks
 from avtomatika.schemas.webhooks import headers_of, is_genuine
 from avtomatika.schemas.wire import WebhookMessage
@@ -122,7 +122,7 @@ def test_a_url_becomes_what_is_asked_for(url: str, netloc: str, path: str) -> No
 
 @pytest.mark.parametrize("url", ["ftp://shop.example/", "http:///hook", "http://a:99999/", "nothing", "http://[::1/"])
 def test_what_cannot_be_called_is_given_up(url: str) -> None:
-    with pytest.raises(NotDelivered) as raised:
+    with pytest.raises(DeliveryError) as raised:
         Target.of(url)
 
     assert raised.value.is_final

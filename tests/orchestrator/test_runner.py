@@ -14,10 +14,10 @@ import pytest
 
 from avtomatika.orchestrator.handler_runner import (
     HandlerCall,
-    HandlerDisplaced,
+    HandlerDisplacedError,
     HandlerResult,
     HandlerRunner,
-    HandlerTimeout,
+    HandlerTimeoutError,
 )
 
 
@@ -90,14 +90,14 @@ def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(
     outcomes = collect(runner, 2)
 
     assert {o.owner for o in outcomes} == {"sync", "async"}
-    assert all(isinstance(o.raised, HandlerTimeout) and "HANDLER_TIMEOUT=0.3" in str(o.raised) for o in outcomes)
+    assert all(isinstance(o.raised, HandlerTimeoutError) and "HANDLER_TIMEOUT=0.3" in str(o.raised) for o in outcomes)
     release.set()
     runner.submit([HandlerCall("next", lambda: 1, is_async=False)])
     assert [o.owner for o in collect(runner, 1)] == ["next"]
 
 
 def late(outcome: HandlerResult) -> bool:
-    return isinstance(outcome.raised, HandlerTimeout)
+    return isinstance(outcome.raised, HandlerTimeoutError)
 
 
 def test_the_time_limit_counts_no_waiting_for_a_thread() -> None:
@@ -172,7 +172,7 @@ def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_ar
     outcomes = {outcome.owner: outcome for outcome in collect(runner, 2)}
 
     assert late(outcomes["blocks"])
-    assert isinstance(outcomes["waits"].raised, HandlerDisplaced)
+    assert isinstance(outcomes["waits"].raised, HandlerDisplacedError)
     assert runner.abandoned == 1
     runner.submit(
         [HandlerCall("again", lambda: answer("again"), is_async=True, group=group) for group in ("good", "bad")]

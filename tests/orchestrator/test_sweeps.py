@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.orchestrator.sweeps import Sweep, Sweeps
 
 
@@ -46,7 +46,7 @@ def test_one_that_has_more_to_do_is_due_at_once() -> None:
 
 def test_a_server_that_is_away_is_told_to_the_caller() -> None:
     def away() -> bool:
-        raise Unavailable("the server is away")
+        raise UnavailableError("the server is away")
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         Sweeps([Sweep("timers", away, every_seconds=1)]).run_due()

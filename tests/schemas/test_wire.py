@@ -169,7 +169,7 @@ def test_a_ticket_is_not_shown() -> None:
 @patient
 @given(text=st.binary() | st.text() | json_values.map(json.dumps))
 def test_garbage_raises_nothing_but_bad_message(load: Any, text: str | bytes) -> None:
-    with pytest.raises(wire.BadMessage):
+    with pytest.raises(wire.InvalidMessageError):
         load(text)
 
 
@@ -180,14 +180,14 @@ def test_a_message_with_one_wrong_field_raises_nothing_but_bad_message(message: 
     body[data.draw(st.sampled_from(sorted(body)))] = data.draw(json_values)
     load: Any = wire.load_task if body["kind"] == "task" else wire.load_event
 
-    with suppress(wire.BadMessage):
+    with suppress(wire.InvalidMessageError):
         load(json.dumps(body))
 
 
 @patient
 @given(message=events.map(wire.dump_event), cut=st.integers(0, 2000))
 def test_a_message_cut_short_is_refused(message: str, cut: int) -> None:
-    with pytest.raises(wire.BadMessage):
+    with pytest.raises(wire.InvalidMessageError):
         wire.load_event(message[: cut % len(message)])
 
 
@@ -195,7 +195,7 @@ def test_a_message_cut_short_is_refused(message: str, cut: int) -> None:
 def test_another_version_is_refused(version: object) -> None:
     body = orjson.loads(wire.dump_event(RESULT)) | {"v": version}
 
-    with pytest.raises(wire.BadMessage, match=r"'v' is .*, but must be 1") as caught:
+    with pytest.raises(wire.InvalidMessageError, match=r"'v' is .*, but must be 1") as caught:
         wire.load_event(orjson.dumps(body))
 
     assert caught.value.field == "v"
@@ -220,7 +220,7 @@ def test_another_version_is_refused(version: object) -> None:
 def test_the_wrong_field_is_named(field: str, value: object) -> None:
     body = orjson.loads(wire.dump_event(RESULT)) | {field: value}
 
-    with pytest.raises(wire.BadMessage) as caught:
+    with pytest.raises(wire.InvalidMessageError) as caught:
         wire.load_event(orjson.dumps(body))
 
     assert caught.value.field == field
@@ -231,26 +231,26 @@ def test_a_missing_field_is_named() -> None:
     body = orjson.loads(wire.dump_task(TASK))
     del body["params"]
 
-    with pytest.raises(wire.BadMessage, match=r"task message: 'params' .* \(it is missing\)"):
+    with pytest.raises(wire.InvalidMessageError, match=r"task message: 'params' .* \(it is missing\)"):
         wire.load_task(orjson.dumps(body))
 
 
 def test_a_long_value_is_shown_shortened() -> None:
     body = orjson.loads(wire.dump_event(RESULT)) | {"status": "x" * 100_000}
 
-    with pytest.raises(wire.BadMessage) as caught:
+    with pytest.raises(wire.InvalidMessageError) as caught:
         wire.load_event(orjson.dumps(body))
 
     assert len(str(caught.value)) < 200
 
 
 def test_a_task_is_not_an_event() -> None:
-    with pytest.raises(wire.BadMessage, match="'kind' is 'task'"):
+    with pytest.raises(wire.InvalidMessageError, match="'kind' is 'task'"):
         wire.load_event(wire.dump_task(TASK))
 
 
 def test_what_is_too_large_is_refused_unread() -> None:
-    with pytest.raises(wire.BadMessage, match="bytes"):
+    with pytest.raises(wire.InvalidMessageError, match="bytes"):
         wire.load_event(b" " * (wire.MAX_BYTES + 1))
 
 
@@ -258,7 +258,7 @@ def test_what_is_too_large_is_refused_unread() -> None:
 def test_what_is_nested_too_deep_is_refused(depth: int) -> None:
     head, _, tail = wire.dump_event(RESULT).partition('{"n":1}')
 
-    with pytest.raises(wire.BadMessage):
+    with pytest.raises(wire.InvalidMessageError):
         wire.load_event(head + "[" * depth + "]" * depth + tail)
 
 
@@ -280,7 +280,7 @@ def test_many_values_side_by_side_are_not_deep() -> None:
 def test_half_a_character_is_refused() -> None:
     text = wire.dump_event(RESULT).replace("success", "\ud800")
 
-    with pytest.raises(wire.BadMessage):
+    with pytest.raises(wire.InvalidMessageError):
         wire.load_event(text)
 
 

@@ -9,7 +9,7 @@ import pytest
 from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import Job
 from avtomatika.core.machine import machine
-from avtomatika.errors import InvalidRequest, UnreadableRecord
+from avtomatika.errors import InvalidRequestError, UnreadableRecordError
 from avtomatika.store import Answer, Commit, JobFilter, NewJob, Store, UnreadableJob
 from avtomatika.store.large_values import ValueCache
 from avtomatika.store.records import dump_doc
@@ -129,7 +129,7 @@ def test_a_job_whose_large_value_is_gone_is_its_own_affair(house: House) -> None
 
     assert isinstance(loaded[0], UnreadableJob)
     assert loaded[1] == good
-    with pytest.raises(UnreadableRecord, match="large value"):
+    with pytest.raises(UnreadableRecordError, match="large value"):
         house.store.load(job.id)
     assert len(house.store.list_jobs(JobFilter())[0]) == 2
 
@@ -154,7 +154,7 @@ def test_initial_data_that_are_too_large_are_refused(house: House) -> None:
     server, router = house.intake.channel.server, house.intake.channel.router
     store = Store(server, router, max_job_bytes=200_000)
 
-    with pytest.raises(InvalidRequest, match="MAX_JOB_BYTES=200000"):
+    with pytest.raises(InvalidRequestError, match="MAX_JOB_BYTES=200000"):
         store.create(NewJob(plan=bp.plan, client="me", initial_data={"a": BIG}))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.errors import InvalidRequest
+from avtomatika.errors import InvalidRequestError
 from avtomatika.store import JobFilter, NewJob
 from avtomatika.store import job_list as listing
 
@@ -113,5 +113,5 @@ def test_a_page_of_two_filters_looks_at_a_limited_number_of_jobs(house: House) -
     ["", "nonsense", "5.", ".g0-1", "-5.g0-1", "5.g0 1", "9" * 16 + ".g0-1", "9" * 5000 + ".x", "٣.g0-1", "1e9.x"],
 )
 def test_a_cursor_that_no_list_gave_is_refused(house: House, cursor: str) -> None:
-    with pytest.raises(InvalidRequest, match="cursor"):
+    with pytest.raises(InvalidRequestError, match="cursor"):
         house.store.list_jobs(JobFilter(cursor=cursor))

@@ -27,7 +27,7 @@ from avtomatika.core.events import Result
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.replay import replay
-from avtomatika.errors import Conflict
+from avtomatika.errors import ConflictError
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.store import Answer, branches, commit
 from avtomatika.store.signals import Wish
@@ -175,7 +175,7 @@ class Orchestration(RuleBasedStateMachine):
         taken = self.room.client.hget(f"avt:job:{job.id}", "decided")
         try:
             self.room.desks[0].store.decide(job, decision, by="me")
-        except Conflict:
+        except ConflictError:
             assert taken is not None, "the first decision was refused"
         else:
             assert taken is None, "a second decision was taken"
@@ -285,7 +285,7 @@ class Orchestration(RuleBasedStateMachine):
             self.jobs[job_id] = job
 
     def _wish(self, job_id: str, wish: Wish) -> None:
-        with suppress(Conflict):
+        with suppress(ConflictError):
             self.room.desks[0].store.signal(self.jobs[job_id], wish, by="me")
 
     def _jobs_that_are(self, status: str) -> list[str]:

@@ -14,7 +14,7 @@ from avtomatika.core.events import RetryTask
 from avtomatika.core.explain.live_state import TaskProgress
 from avtomatika.core.job import HistoryEntry, JobStatus
 from avtomatika.core.step import SetTimer
-from avtomatika.errors import Conflict, InvalidRequest, NoRoute, Unavailable
+from avtomatika.errors import ConflictError, InvalidRequestError, NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.store import Commit, JobFilter, NewJob, Store, Sweeper
 from avtomatika.transport import connect
@@ -69,14 +69,14 @@ def test_an_idempotency_key_with_another_body_is_a_conflict_and_another_client_h
     new = NewJob(plan=bp.plan, client="me", initial_data={"a": 1}, idempotency_key="k1")
     first = house.store.create(new)
 
-    with pytest.raises(Conflict, match=f"'k1' was used with another body, for job {first.job_id}"):
+    with pytest.raises(ConflictError, match=f"'k1' was used with another body, for job {first.job_id}"):
         house.store.create(replace(new, initial_data={"a": 2}))
     assert house.store.create(replace(new, client="you")).job_id != first.job_id
 
 
 def test_a_plan_that_was_never_declared_leaves_nothing_behind(redis_url: str) -> None:
     with closing(Store.connect(redis_url)) as store, connect(redis_url) as client:
-        with pytest.raises(NoRoute, match=r"avt\.steps"):
+        with pytest.raises(NoRouteError, match=r"avt\.steps"):
             store.create(NewJob(plan=bp.plan, client="me"))
 
         assert list(client.scan_iter("avt:job*")) == []
@@ -86,7 +86,7 @@ def test_new_jobs_are_refused_when_the_server_is_nearly_full(house: House) -> No
     limit = int(house.client.info("memory")["used_memory"] * 1.1)
     house.client.config_set("maxmemory", limit)
     try:
-        with pytest.raises(Unavailable, match="% full"):
+        with pytest.raises(UnavailableError, match="% full"):
             house.create()
     finally:
         house.client.config_set("maxmemory", 0)
@@ -99,9 +99,9 @@ def test_an_absent_server_is_unavailable(make_server: Any) -> None:
         broker.declare(connection, [bp.plan])
         server.kill()
 
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             store.create(NewJob(plan=bp.plan, client="me"))
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             store.load("g0-x")
 
 
@@ -138,7 +138,7 @@ def test_lists_filter_by_client_status_blueprint_and_label(house: House) -> None
 
 
 def test_a_cursor_that_no_list_gave_is_refused(house: House) -> None:
-    with pytest.raises(InvalidRequest, match="'nonsense'"):
+    with pytest.raises(InvalidRequestError, match="'nonsense'"):
         house.store.list_jobs(JobFilter(cursor="nonsense"))
 
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import UnreadableRecord
+from avtomatika.errors import UnreadableRecordError
 from avtomatika.store import JobFilter, UnreadableJob
 
 from .conftest import House
@@ -69,7 +69,7 @@ def test_a_record_that_cannot_be_read_is_its_own_affair(house: House, foreign: d
     assert unreadable.error["code"] == "UNREADABLE_RECORD"
     assert good.id in {job.id for page in pages for job in page}
     assert house.store.load(good.id) == good
-    with pytest.raises(UnreadableRecord, match=bad.id):
+    with pytest.raises(UnreadableRecordError, match=bad.id):
         house.store.load(bad.id)
 
 

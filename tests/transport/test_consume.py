@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kombu import Queue
 
-from avtomatika.transport import CallbackFailed, Outgoing
+from avtomatika.transport import CallbackError, Outgoing
 
 
 def test_a_batch_comes_in_one_drain_and_in_order(bench: Any) -> None:
@@ -267,7 +267,7 @@ def test_an_error_of_a_callback_is_not_one_of_the_connection(bench: Any, error: 
         good.append(message.payload)
 
     reading.consumer.on_message = work
-    with pytest.raises(CallbackFailed) as failed:
+    with pytest.raises(CallbackError) as failed:
         reading.drain(1)
     assert failed.value.__cause__ is error
     assert not isinstance(failed.value, reading.connection.connection_errors + reading.connection.channel_errors)

@@ -12,7 +12,7 @@ import redis
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from avtomatika.transport import NoRoute, Outgoing, connect
+from avtomatika.transport import NoRouteError, Outgoing, connect
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(bench: Any) -> None:
@@ -37,7 +37,7 @@ def test_a_consumer_survives_a_server_that_lost_everything(bench: Any) -> None:
     reading.wait_for(1)
     bench.redis.flushall()
 
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         channel.settle([Outgoing("work", "tasks", "2")], [])
     bench.queue()
     channel.settle([Outgoing("work", "tasks", "3", priority=2)], [])

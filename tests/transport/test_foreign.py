@@ -11,7 +11,7 @@ import redis
 from redis.exceptions import ResponseError
 
 from avtomatika import broker
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.transport import Outgoing
 from avtomatika.transport.inspector import Inspector
 
@@ -105,7 +105,7 @@ def test_to_users_of_a_broker_it_is_unavailable(bench: Any) -> None:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         bench.redis.set("avt:queues", "a string")
 
-        with pytest.raises(Unavailable, match="avt:queues is a string"):
+        with pytest.raises(UnavailableError, match="avt:queues is a string"):
             intake.take(0.1)
 
         bench.redis.delete("avt:queues")

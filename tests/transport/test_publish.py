@@ -9,7 +9,7 @@ import pytest
 from kombu import Exchange, Queue
 from kombu.exceptions import ChannelError
 
-from avtomatika.transport import MessageTooLarge, NoRoute, Outgoing
+from avtomatika.transport import MessageTooLargeError, NoRouteError, Outgoing
 
 
 def test_a_message_arrives_as_it_was_published(bench: Any) -> None:
@@ -68,9 +68,9 @@ def test_encode_makes_what_a_producer_stores(bench: Any) -> None:
 def test_a_key_that_leads_nowhere_is_refused(bench: Any) -> None:
     bench.queue()
 
-    with pytest.raises(NoRoute, match="'work' with routing key 'elsewhere'"):
+    with pytest.raises(NoRouteError, match="'work' with routing key 'elsewhere'"):
         bench.publish({}, key="elsewhere")
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         bench.publish({}, exchange="nowhere")
     assert bench.left() == 0
 
@@ -79,7 +79,7 @@ def test_the_default_exchange_leads_to_the_queue_of_that_name(bench: Any) -> Non
     bench.queue()
     bench.publish(1, exchange="", key="tasks")
 
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         bench.publish(2, exchange="", key="unknown")
 
     assert bench.left() == 1
@@ -108,7 +108,7 @@ def test_a_batch_that_fails_sends_nothing_of_what_waits(bench: Any) -> None:
 def test_a_batch_with_one_key_that_leads_nowhere_sends_none(bench: Any) -> None:
     bench.queue()
 
-    with bench.connect().Producer() as producer, pytest.raises(NoRoute):
+    with bench.connect().Producer() as producer, pytest.raises(NoRouteError):
         _publish_in_a_batch(producer, "tasks", "nowhere")
 
     assert bench.left() == 0
@@ -126,7 +126,7 @@ def test_a_message_too_large_is_refused(bench: Any) -> None:
     bench.queue()
     channel = bench.channel(max_message_bytes=1000)
 
-    with pytest.raises(MessageTooLarge, match=r"a message of 1\d\d\d bytes; 1000 are allowed"):
+    with pytest.raises(MessageTooLargeError, match=r"a message of 1\d\d\d bytes; 1000 are allowed"):
         channel.settle([Outgoing("work", "tasks", json.dumps("é" * 600, ensure_ascii=False))], [])
 
     assert bench.left() == 0
@@ -152,7 +152,7 @@ def test_after_an_unbind_by_another_the_key_leads_nowhere(bench: Any) -> None:
     channel.settle([Outgoing("work", "tasks", "1")], [])
     bench.channel().queue_unbind("tasks", "work", "tasks")
 
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         channel.settle([Outgoing("work", "tasks", "2")], [])
 
     assert bench.left() == 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError
 
-from avtomatika.transport import NoRoute, Outgoing
+from avtomatika.transport import NoRouteError, Outgoing
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_settling_twice_publishes_once(bench: Any, held: Any) -> None:
 
 
 def test_a_key_that_leads_nowhere_stops_all_of_it(bench: Any, held: Any) -> None:
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         held.channel.settle([Outgoing("work", "nowhere", "1")], [held.got[0].delivery_tag])
 
     assert bench.left() == 2
@@ -156,7 +156,7 @@ def test_it_goes_on_once_though_the_message_is_sent_again(bench: Any, held: Any)
 def test_nothing_goes_on_where_nothing_could_be_sent(held: Any) -> None:
     gone_on: list[int] = []
 
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         held.channel.settle_many([([Outgoing("work", "nowhere", "1")], ())], when_sent=lambda: gone_on.append(1))
 
     assert gone_on == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.transport import Inspector, NoRoute, Queued, QueueFigures, RedisClient, Router, Unacked
+from avtomatika.transport import Inspector, NoRouteError, Queued, QueueFigures, RedisClient, Router, Unacked
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_dead_letter_whose_queue_is_gone_stays(bench: Any, survey: Inspector) 
     [letter] = survey.dead(limit=1)
     bench.channel().queue_delete("tasks")
 
-    with pytest.raises(NoRoute):
+    with pytest.raises(NoRouteError):
         survey.revive(letter)
 
     assert survey.dead_letter(letter.id) == letter

@@ -13,7 +13,7 @@ import redis
 from kombu import Connection
 
 from avtomatika import broker
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.transport import connect
 
 from ..certificates import make_certificates
@@ -48,7 +48,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(port: int) -> None:
 def test_a_broker_says_that_the_certificate_is_what_is_wrong(port: int) -> None:
     with (
         broker.connect(f"rediss://:secret@localhost:{port}/0") as connection,
-        pytest.raises(Unavailable, match=f"broker rediss://localhost:{port}/0 .*certificate verify failed") as raised,
+        pytest.raises(
+            UnavailableError, match=f"broker rediss://localhost:{port}/0 .*certificate verify failed"
+        ) as raised,
     ):
         broker.declare_tasks(connection, ["encode"])
 

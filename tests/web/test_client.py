@@ -14,12 +14,12 @@ from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import (
     AvtomatikaError,
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    Unauthorized,
-    Unavailable,
+    ConflictError,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
 )
 from avtomatika.store import Store
 
@@ -46,12 +46,12 @@ def test_what_a_job_asks_is_decided_once(alice: Client, move: Move) -> None:
     job_id = alice.submit("video")
     move(GoTo("encode"), AwaitApproval("mail", "Publish it?", {"approved": "publish", "rejected": "failed"}))
 
-    with pytest.raises(InvalidRequest, match="there are approved, rejected"):
+    with pytest.raises(InvalidRequestError, match="there are approved, rejected"):
         alice.approve(job_id, "maybe")
     decided = alice.approve(job_id, "approved", comment="at last")
 
     assert decided["decision"] == "approved by alice"
-    with pytest.raises(Conflict, match="decided already: approved by alice"):
+    with pytest.raises(ConflictError, match="decided already: approved by alice"):
         alice.approve(job_id, "rejected")
 
 
@@ -65,7 +65,7 @@ def test_with_an_idempotency_key_a_job_is_created_once(alice: Client) -> None:
     ids = {alice.submit("video", {"n": 1}, idempotency_key="k") for _ in range(2)}
 
     assert len(ids) == 1
-    with pytest.raises(Conflict, match="'k' was used with another body"):
+    with pytest.raises(ConflictError, match="'k' was used with another body"):
         alice.submit("video", {"n": 2}, idempotency_key="k")
 
 
@@ -125,12 +125,12 @@ def test_a_live_graph_is_shown_to_operators(url: str, alice: Client) -> None:
 
     with Client(url, "operators-own-token") as operator:
         assert b"1 job" in operator.blueprint_graph("video", live=True)
-    with pytest.raises(Forbidden):
+    with pytest.raises(ForbiddenError):
         alice.blueprint_graph("video", live=True)
 
 
 def test_an_unknown_name_is_told_as_the_server_tells_it(alice: Client) -> None:
-    with pytest.raises(NotFound) as caught:
+    with pytest.raises(NotFoundError) as caught:
         alice.blueprint("vidoe")
 
     assert str(caught.value) == "no blueprint 'vidoe'; did you mean 'video'?"
@@ -138,31 +138,31 @@ def test_an_unknown_name_is_told_as_the_server_tells_it(alice: Client) -> None:
 
 
 def test_a_job_id_cannot_leave_its_path(alice: Client) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         alice.job("../blueprints")
 
 
 def test_a_wrong_body_is_told_by_field(alice: Client) -> None:
-    with pytest.raises(InvalidRequest, match="fields that do not fit: priority") as caught:
+    with pytest.raises(InvalidRequestError, match="fields that do not fit: priority") as caught:
         alice.submit("video", priority=11)
 
     assert caught.value.fields == {"priority": ["must be 0 to 9; higher is sooner"]}
 
 
 def test_a_body_that_is_too_large_is_an_invalid_request(alice: Client) -> None:
-    with pytest.raises(InvalidRequest, match="at most 1048576 bytes"):
+    with pytest.raises(InvalidRequestError, match="at most 1048576 bytes"):
         alice.submit("video", {"a": "x" * 1024 * 1024})
 
 
 def test_a_wrong_token_is_unauthorized_and_not_shown(url: str) -> None:
-    with Client(url, "canary") as client, pytest.raises(Unauthorized) as caught:
+    with Client(url, "canary") as client, pytest.raises(UnauthorizedError) as caught:
         client.blueprints()
 
     assert "canary" not in f"{caught.value} {caught.value!r} {client!r}"
 
 
 def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with Client("http://127.0.0.1:9", "canary") as client, pytest.raises(Unavailable) as caught:
+    with Client("http://127.0.0.1:9", "canary") as client, pytest.raises(UnavailableError) as caught:
         client.blueprints()
 
     assert str(caught.value) == "http://127.0.0.1:9 cannot be reached: Connection refused"
@@ -171,7 +171,7 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Flask, url: str) -> None:
     with Client(url, "token-of-alice-in-tests", timeout_seconds=0.2) as client:
         job_id = client.submit("video")
-        with pytest.raises(Unavailable, match=r"did not answer within 0\.2 s"):
+        with pytest.raises(UnavailableError, match=r"did not answer within 0\.2 s"):
             client._json("GET", f"/api/v1/jobs/{job_id}", params={"wait": 2})
 
 
@@ -179,9 +179,9 @@ def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Fla
     ("status", "headers", "error"),
     [
         (302, {"Location": "http://evil.example/"}, AvtomatikaError),
-        (404, {}, NotFound),
+        (404, {}, NotFoundError),
         (500, {}, AvtomatikaError),
-        (502, {"Retry-After": "7"}, Unavailable),
+        (502, {"Retry-After": "7"}, UnavailableError),
         (200, {}, AvtomatikaError),
     ],
 )
@@ -196,13 +196,13 @@ def test_what_is_not_our_server_is_an_error_too(
         client.blueprints()
 
     assert type(caught.value) is error
-    if isinstance(caught.value, Unavailable):
+    if isinstance(caught.value, UnavailableError):
         assert caught.value.retry_after_seconds == 7
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", ""])
 def test_an_address_must_be_one_of_http(url: str) -> None:
-    with pytest.raises(InvalidRequest, match="must begin with http"):
+    with pytest.raises(InvalidRequestError, match="must begin with http"):
         Client(url, "t")
 
 
@@ -211,5 +211,5 @@ def test_an_operator_reads_the_workers_and_a_client_does_not(url: str, store: St
 
     with Client(url, "operators-own-token") as operator, Client(url, "token-of-alice-in-tests") as alice:
         assert [worker["id"] for worker in operator.workers()] == ["w-1"]
-        with pytest.raises(Forbidden, match="for operators"):
+        with pytest.raises(ForbiddenError, match="for operators"):
             alice.workers()

@@ -12,7 +12,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from avtomatika.client import Client
-from avtomatika.errors import InvalidRequest, NotFound, Unavailable
+from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
@@ -140,7 +140,7 @@ def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
     proxy.fail("GET", happen, ALWAYS)
     (tmp_path / "folder").mkdir()
 
-    with pytest.raises(Unavailable, match=words) as caught:
+    with pytest.raises(UnavailableError, match=words) as caught:
         alice.download(job_id, "a.bin", tmp_path / "folder")
 
     assert "Signature" not in str(caught.value)
@@ -152,9 +152,9 @@ def test_what_is_not_there_is_told(alice: Client, tmp_path: Path) -> None:
     job_id = alice.submit("video")
     alice.upload(tmp_path / "a", job_id=job_id)
 
-    with pytest.raises(InvalidRequest, match="cannot be read: No such file"):
+    with pytest.raises(InvalidRequestError, match="cannot be read: No such file"):
         alice.upload(tmp_path / "nothing")
-    with pytest.raises(NotFound, match="no file 'nothing'"):
+    with pytest.raises(NotFoundError, match="no file 'nothing'"):
         alice.download(job_id, "nothing", tmp_path)
-    with pytest.raises(InvalidRequest, match="cannot be written to"):
+    with pytest.raises(InvalidRequestError, match="cannot be written to"):
         alice.download(job_id, "a", tmp_path / "no folder" / "a")

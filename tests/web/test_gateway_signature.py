@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.errors import Forbidden
+from avtomatika.errors import ForbiddenError
 from avtomatika.web.gateway.signature import check_signature, signature_of
 
 #: A result as it is on the wire, and the signature that ``avtomatika-worker`` 1.0b20 has made of it with TOKEN.
@@ -52,10 +52,10 @@ def test_a_body_without_a_signature_is_let_through() -> None:
     ],
 )
 def test_a_signature_that_does_not_fit_is_refused(change: dict[str, Any], reason: str) -> None:
-    with pytest.raises(Forbidden, match=reason):
+    with pytest.raises(ForbiddenError, match=reason):
         check_signature(signed(**change), worker_id="one", token=TOKEN)
 
 
 def test_a_signature_by_another_token_is_refused() -> None:
-    with pytest.raises(Forbidden):
+    with pytest.raises(ForbiddenError):
         check_signature(signed(), worker_id="one", token="token-of-two")

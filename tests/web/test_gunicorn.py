@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from avtomatika.client import Client
-from avtomatika.errors import Unauthorized
+from avtomatika.errors import UnauthorizedError
 
 REPOSITORY = Path(__file__).parents[2]
 BLUEPRINT = """
@@ -69,7 +69,7 @@ def test_a_job_is_created_and_shown_and_the_server_ends_when_told(running: subpr
 
 
 def test_nobody_else_is_let_in(running: subprocess.Popen[str]) -> None:
-    with Client(_address(running), "another") as client, pytest.raises(Unauthorized):
+    with Client(_address(running), "another") as client, pytest.raises(UnauthorizedError):
         client.blueprints()
 
 

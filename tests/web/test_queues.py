@@ -11,7 +11,7 @@ from avtomatika import broker
 from avtomatika.client import Client
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
-from avtomatika.errors import Forbidden, NotFound
+from avtomatika.errors import ForbiddenError, NotFoundError
 
 from .conftest import OPERATOR_TOKEN, created_id, problem
 
@@ -87,9 +87,9 @@ def test_the_client_looks_after_them_too(api: Client, url: str, job_id: str) -> 
 
     assert api.dead_letters() == []
     assert "encode" in [queue["name"] for queue in api.queues()]
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         api.requeue_dead_letter(letter["id"])
-    with Client(url, "token-of-alice-in-tests") as alice, pytest.raises(Forbidden):
+    with Client(url, "token-of-alice-in-tests") as alice, pytest.raises(ForbiddenError):
         alice.queues()
 
 
@@ -112,7 +112,7 @@ def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: Client) -> None:
     [letter] = api.dead_letters()
 
     assert api.dead_letter(letter["id"]) == letter
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         api.dead_letter("encode:1-1")
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from flask.testing import FlaskClient
 
-from avtomatika.errors import Forbidden
+from avtomatika.errors import ForbiddenError
 from avtomatika.store import Store
 
 from .conftest import problem
 
 
 def test_clients_do_not_see_workers(alice: FlaskClient, anybody: FlaskClient) -> None:
-    problem(alice.get("/api/v1/workers"), 403, Forbidden.code)
+    problem(alice.get("/api/v1/workers"), 403, ForbiddenError.code)
     problem(anybody.get("/api/v1/workers"), 401, "unauthorized")
 
 

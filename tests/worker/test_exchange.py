@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.worker.config import Address
 from avtomatika.worker.links import http_client as exchange_module
 from avtomatika.worker.links.http_client import HttpClient
@@ -93,7 +93,7 @@ def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: HttpC
     exchange.end()
 
     for _ in range(2):
-        with pytest.raises(Unavailable):
+        with pytest.raises(UnavailableError):
             exchange.ask("GET", "/slow", wait_seconds=30)
 
     assert server.paths == ["/quick"] * is_connected
@@ -108,7 +108,7 @@ def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange:
         exchange.end()
 
     threading.Thread(target=end, daemon=True).start()
-    with pytest.raises(Unavailable):
+    with pytest.raises(UnavailableError):
         exchange.ask("GET", "/slow", wait_seconds=30)
 
     assert monotonic() - begun < 20
@@ -123,7 +123,7 @@ def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monke
     with socket.create_server(("127.0.0.1", 0)) as listener, dripping(listener, beginning):
         exchange = HttpClient(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"), {})
         begun = monotonic()
-        with pytest.raises(Unavailable, match="timed out"):
+        with pytest.raises(UnavailableError, match="timed out"):
             exchange.ask("GET", "/")
         exchange.close()
 
@@ -131,7 +131,7 @@ def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monke
 
 
 def test_no_content_is_no_answer_to_a_request_with_a_body(exchange: HttpClient) -> None:
-    with pytest.raises(Unavailable, match="204"):
+    with pytest.raises(UnavailableError, match="204"):
         exchange.ask("POST", "/", {"worker_id": "w-1"})
 
 

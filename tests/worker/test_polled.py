@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.worker.config import Address
 from avtomatika.worker.links.http_task import http_task
 
@@ -21,5 +21,5 @@ def test_whose_job_a_task_is_of_comes_over_http_too() -> None:
 
 @pytest.mark.parametrize("wrong", [{"client": 1}, {"params": []}, {"task_id": ""}, {"attempt": "1"}])
 def test_an_answer_that_is_no_task_is_as_good_as_none(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Unavailable, match="answers a task that is none"):
+    with pytest.raises(UnavailableError, match="answers a task that is none"):
         http_task(TASK | wrong, HERE)

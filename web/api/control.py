@@ -7,7 +7,7 @@ from contextlib import suppress
 from flask import Response, jsonify, url_for
 
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.errors import Conflict, TooManyRequests, Unavailable
+from avtomatika.errors import ConflictError, TooManyRequestsError, UnavailableError
 from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
 from avtomatika.store import NewJob
 
@@ -37,7 +37,7 @@ def cancel_job(job_id: str) -> JobView:
             break
         job = view.job
     if view.job.status.is_final and view.job.status is not JobStatus.CANCELLED:
-        raise Conflict(f"the job is over already: {view.job.status}")
+        raise ConflictError(f"the job is over already: {view.job.status}")
     return view
 
 
@@ -51,7 +51,9 @@ def retry_job(job_id: str) -> JobView | Response:
         services().store.signal(job, "retry", by=caller().name)
         return as_it_is_then(job)
     if not job.status.is_final or job.status is JobStatus.FINISHED:
-        raise Conflict(f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again")
+        raise ConflictError(
+            f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again"
+        )
     created = create(_again(job))
     response = jsonify(AcceptedSchema().dump(created))
     response.status_code = 202
@@ -61,7 +63,7 @@ def retry_job(job_id: str) -> JobView | Response:
 
 def as_it_is_then(job: Job) -> JobView:
     """The job once it has done as it was told, or after a moment in vain."""
-    with suppress(Unavailable, TooManyRequests):  # no place to wait at: it does as it was told all the same
+    with suppress(UnavailableError, TooManyRequestsError):  # no place to wait at: it does as it was told all the same
         hold(job, _PATIENCE_SECONDS)
     job = callers_job(job.id)
     return JobView(job, services().store.standing(job))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from flask import request, url_for
 
 from avtomatika.core.plan import Plan
-from avtomatika.errors import BlueprintError, InvalidRequest, NoRoute, NotFound
+from avtomatika.errors import BlueprintError, InvalidRequestError, NoRouteError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
 from avtomatika.schemas.api_requests import LARGEST_BATCH, BatchRequestSchema, JobRequestSchema
 from avtomatika.store import Created, NewJob
@@ -52,7 +52,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
 def unknown_endpoint(endpoint: str) -> NoReturn:
     """Answers a ``POST`` to an endpoint that no blueprint has."""
     paths = filter(None, map(creation_path, services().plans.values()))
-    raise NotFound("job endpoint", endpoint, known=[path.rpartition("/")[2] for path in paths])
+    raise NotFoundError("job endpoint", endpoint, known=[path.rpartition("/")[2] for path in paths])
 
 
 def _creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
@@ -102,7 +102,7 @@ def create_many(news: Sequence[NewJob]) -> list[Created]:
     monthly = None if client is None else client.monthly_attempts
     try:
         return services().store.create_many(news, monthly=monthly)
-    except NoRoute:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data
+    except NoRouteError:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data
         services().declare()
         return services().store.create_many(news, monthly=monthly)
 
@@ -111,5 +111,5 @@ def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         message = "must be 1 to 255 ASCII characters without spaces"
-        raise InvalidRequest(f"the Idempotency-Key {message}", fields={"Idempotency-Key": [message]})
+        raise InvalidRequestError(f"the Idempotency-Key {message}", fields={"Idempotency-Key": [message]})
     return key

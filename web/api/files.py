@@ -13,7 +13,7 @@ from typing import Any
 from flask import redirect
 from werkzeug.wrappers import Response
 
-from avtomatika.errors import InvalidRequest, TransientError, Unavailable
+from avtomatika.errors import InvalidRequestError, TransientError, UnavailableError
 from avtomatika.files.bucket import SignedUpload
 from avtomatika.files.job_files import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, JobFiles
 from avtomatika.schemas.api_files import FileListSchema, FilesQuerySchema, UploadRequestSchema, UploadSchema
@@ -81,7 +81,7 @@ def upload(wanted: dict[str, Any]) -> dict[str, Any]:
 def _fitting(wanted: dict[str, Any]) -> dict[str, Any]:
     if wanted["size"] > MAX_UPLOAD_BYTES:
         message = f"is {wanted['size']} bytes, but at most {MAX_UPLOAD_BYTES} go in one request"
-        raise InvalidRequest(f"size {message}", fields={"size": [message]})
+        raise InvalidRequestError(f"size {message}", fields={"size": [message]})
     return wanted
 
 
@@ -96,9 +96,9 @@ def _told(signed: SignedUpload) -> dict[str, Any]:
 
 @contextmanager
 def _asked() -> Iterator[JobFiles]:
-    """The files; while S3 is away, Unavailable. What it says stands in the log: there are addresses in it."""
+    """The files; while S3 is away, UnavailableError. What it says stands in the log: there are addresses in it."""
     try:
         yield services().job_files()
     except TransientError as error:
         logger.warning("%s", error)
-        raise Unavailable("the server that keeps the files does not answer; ask again later") from None
+        raise UnavailableError("the server that keeps the files does not answer; ask again later") from None

@@ -11,7 +11,7 @@ from flask import Response, jsonify, request
 from avtomatika.core.explain.why import explain
 from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
-from avtomatika.errors import NotFound
+from avtomatika.errors import NotFoundError
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
 from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobListQuerySchema, JobQuerySchema
@@ -87,7 +87,7 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
 
 
 def hold(job: Job, seconds: float) -> None:
-    """Hold the request until *job* changes, *seconds* at most; raises Unavailable and TooManyRequests."""
+    """Hold the request until *job* changes, *seconds* at most; raises UnavailableError and TooManyRequestsError."""
     follower = Follower(job)
     with services().held.place(caller().name, connection_of(request), on_left=follower.end):
         services().watcher.wait(follower, seconds)
@@ -97,7 +97,7 @@ def callers_job(job_id: str) -> Job:
     """The job, if the caller may see it. Somebody else's is as unknown as one that never was."""
     job = services().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
     if job is None or not (caller().is_operator or job.client == caller().name):
-        raise NotFound("job", job_id)
+        raise NotFoundError("job", job_id)
     return job
 
 

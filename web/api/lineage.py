@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from avtomatika.core.job import Job
-from avtomatika.errors import InvalidRequest, NotFound
+from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.files.lineage import Maker, maker_of, uses_of
 from avtomatika.files.location import Location
 from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
@@ -34,7 +34,7 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     location = Location.parse(uri)
     if location is None:
         message = "must be of the form s3://bucket/key"
-        raise InvalidRequest(f"uri {uri!r} {message}", fields={"uri": [message]})
+        raise InvalidRequestError(f"uri {uri!r} {message}", fields={"uri": [message]})
     maker = maker_of(location) if services().job_files().keeps(location) else None
     made_by = None if maker is None else _told(maker, uri)
     looked_at = list(islice(_jobs(), _MOST_JOBS + 1))
@@ -47,10 +47,10 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told(maker: Maker, uri: str) -> dict[str, Any]:
-    """Who has made it, with worker and state; NotFound where that is somebody else's."""
+    """Who has made it, with worker and state; NotFoundError where that is somebody else's."""
     if maker.job_id is None:
         if maker.client != caller().name and not caller().is_operator:
-            raise NotFound("file", uri)
+            raise NotFoundError("file", uri)
         return {"kind": maker.kind, "client": maker.client}
     job = callers_job(maker.job_id)
     told = {"kind": maker.kind, "job_id": job.id, "client": job.client}

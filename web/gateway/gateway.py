@@ -16,7 +16,7 @@ from avtomatika import broker
 from avtomatika.core.events import Result
 from avtomatika.core.job import Json, job_of
 from avtomatika.core.names import is_user_name
-from avtomatika.errors import NotFound, Unauthorized
+from avtomatika.errors import NotFoundError, UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import beat_of, record_of, within
@@ -69,13 +69,13 @@ class Gateway:
 
     def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
         """Renew what the worker names, and tell it what of that it has no more, or nobody waits for any more. Raises
-        NotFound for a stranger.
+        NotFoundError for a stranger.
 
         What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
         does not say so: results may still be on the way.
         """
         if not self.registry.beat(worker_id, beat_of(heartbeat)):
-            raise NotFound("worker", worker_id)
+            raise NotFoundError("worker", worker_id)
         self.own_queues.keep(worker_id)
         named = heartbeat.get("current_tasks")
         if named is None:
@@ -179,12 +179,14 @@ class Gateway:
             self.held.note(job_id, note)
 
     def admit(self, worker_id: str, token: str) -> WorkerAccess:
-        """Raises Unauthorized unless *token* is the worker's."""
+        """Raises UnauthorizedError unless *token* is the worker's."""
         if not worker_id or not token:
-            raise Unauthorized("a worker needs its id and its token, in the headers X-Worker-ID and X-Worker-Token")
+            raise UnauthorizedError(
+                "a worker needs its id and its token, in the headers X-Worker-ID and X-Worker-Token"
+            )
         try:
             return self.workers.identify(worker_id, token)
-        except Unauthorized:
+        except UnauthorizedError:
             session = self.sessions.of_access(hash_token(token))
             if session is None or session.worker_id != worker_id:
                 raise
@@ -197,18 +199,19 @@ class Gateway:
         return fresh.answer(access.worker_id)
 
     def refresh_tokens(self, worker_id: str, refresh_token: str) -> dict[str, Json]:
-        """The next ones. Raises Unauthorized where the worker has none that can be renewed, or may not come in now."""
+        """The next ones. Raises UnauthorizedError where the worker has none that can be renewed, or may not come in
+        now."""
         digest, fresh = hash_token(refresh_token), _Tokens.new()
         session = self.sessions.of_refresh(digest)
         if session is None:
-            raise Unauthorized("Unauthorized: Invalid refresh token (not found)")
+            raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         if session.worker_id != worker_id:
-            raise Unauthorized("Unauthorized: Invalid refresh token (owner mismatch)")
+            raise UnauthorizedError("Unauthorized: Invalid refresh token (owner mismatch)")
         self._continued(session)
         answer = self.sessions.refresh(digest, fresh.pair)
         if answer is not Refreshed.OK:
             logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
-            raise Unauthorized("Unauthorized: Invalid refresh token (not found)")
+            raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         return fresh.answer(worker_id)
 
     def _continued(self, session: Session) -> WorkerAccess:

@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from avtomatika.core.job import Json
-from avtomatika.errors import AvtomatikaError, Forbidden, InvalidRequest, NotFound, Unauthorized
+from avtomatika.errors import AvtomatikaError, ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
 from avtomatika.schemas.gateway import (
     AdoptionSchema,
     AnswerSchema,
@@ -59,7 +59,7 @@ def admit() -> None:
     worker_id, token = _headers()
     in_path = (request.view_args or {}).get("worker_id", worker_id)
     if in_path != worker_id:
-        raise Unauthorized("X-Worker-ID and the path name different workers")
+        raise UnauthorizedError("X-Worker-ID and the path name different workers")
     g.access = _gateway().admit(worker_id, token)
 
 
@@ -85,7 +85,7 @@ def next_task(worker_id: str) -> Response:
     def is_welcome() -> bool:
         try:
             gateway.admit(worker_id, token)
-        except Unauthorized:
+        except UnauthorizedError:
             return False
         return not is_disconnected(connection)
 
@@ -119,7 +119,7 @@ def take_result() -> Response:
     raw = request.get_data()
     try:
         body = _read(AnswerSchema())
-    except Forbidden as error:
+    except ForbiddenError as error:
         _gateway().note_refused(_access().worker_id, unread_answer(raw), reason=str(error))
         raise
     return _json(_gateway().settle(_own_id(body["worker_id"]), body, raw=raw))
@@ -161,18 +161,18 @@ _TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (gi
 @routes.errorhandler(AvtomatikaError)
 def tell(error: AvtomatikaError) -> Response:
     is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
-    if isinstance(error, Unauthorized):
+    if isinstance(error, UnauthorizedError):
         _gateway().log_refused(_headers()[0], str(error))
         error = services().throttle.counted(error, has_token=is_for_tokens)
     status = status_of(error)
     if status is None:
         raise error
-    if isinstance(error, Unauthorized) and is_for_tokens:
+    if isinstance(error, UnauthorizedError) and is_for_tokens:
         status = HTTPStatus.FORBIDDEN
-    if isinstance(error, InvalidRequest):
+    if isinstance(error, InvalidRequestError):
         status = HTTPStatus.BAD_REQUEST
     # "not found" is what makes a worker of the SDK register again
-    text = f"{error.kind} {error.name!r} not found" if isinstance(error, NotFound) else detail_of(error)
+    text = f"{error.kind} {error.name!r} not found" if isinstance(error, NotFoundError) else detail_of(error)
     response = _json({"error": text, "code": error.code}, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         response.headers.update(headers_of(error))
@@ -212,7 +212,7 @@ def _sdk_version() -> str:
 def _own_id(worker_id: str) -> str:
     """The id in a body, which must be that of the token."""
     if worker_id != _access().worker_id:
-        raise Unauthorized("X-Worker-ID and the body name different workers")
+        raise UnauthorizedError("X-Worker-ID and the body name different workers")
     return worker_id
 
 
@@ -229,7 +229,7 @@ def _load(schema: Schema, body: dict[str, Json]) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = schema.load(body)
     except ValidationError as error:
-        raise InvalidRequest(f"fields do not fit: {error.messages}") from None
+        raise InvalidRequestError(f"fields do not fit: {error.messages}") from None
     return loaded
 
 
@@ -243,5 +243,5 @@ def _timeout(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not isfinite(seconds) or seconds < 0:
-        raise InvalidRequest(f"timeout={text!r} must be a number of seconds from 0")
+        raise InvalidRequestError(f"timeout={text!r} must be a number of seconds from 0")
     return seconds

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from avtomatika.errors import Forbidden
+from avtomatika.errors import ForbiddenError
 
 #: Not covered: the signature itself, and what grows on the way.
 _UNSIGNED = frozenset({"security", "_signature", "bubbling_chain"})
 
 
 def check_signature(body: dict[str, Any], *, worker_id: str, token: str) -> None:
-    """Raises Forbidden where *body* carries a signature that is not that of *worker_id*; one is not asked for."""
+    """Raises ForbiddenError where *body* carries a signature that is not that of *worker_id*; one is not asked for."""
     security = body.get("security")
     if security is None:
         return
@@ -26,11 +26,11 @@ def check_signature(body: dict[str, Any], *, worker_id: str, token: str) -> None
         case {"signature": str(signature)}:
             signer_id = security.get("signer_id")
         case _:
-            raise Forbidden("Missing required cryptographic signature")
+            raise ForbiddenError("Missing required cryptographic signature")
     if signer_id is not None and signer_id != worker_id:
-        raise Forbidden("Immediate sender ID mismatch")
+        raise ForbiddenError("Immediate sender ID mismatch")
     if not signature.isascii() or not hmac.compare_digest(signature, signature_of(body, token)):
-        raise Forbidden("Invalid cryptographic signature")
+        raise ForbiddenError("Invalid cryptographic signature")
 
 
 def signature_of(body: dict[str, Any], token: str) -> str:
@@ -39,7 +39,7 @@ def signature_of(body: dict[str, Any], token: str) -> str:
     try:
         text = orjson.dumps(_normal(signed), option=orjson.OPT_SORT_KEYS)
     except TypeError:  # a whole number that no JSON of the worker could hold
-        raise Forbidden("Invalid cryptographic signature") from None
+        raise ForbiddenError("Invalid cryptographic signature") from None
     return hmac.digest(token.encode(), text, "sha256").hex()
 
 

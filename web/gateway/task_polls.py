@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Failures
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.store import HandOver, Keyring, TaskLeases
 
@@ -198,7 +198,7 @@ def _readable(intake: Consumer, deliveries: Iterable[Delivery]) -> Iterable[tupl
     for delivery in deliveries:
         try:
             yield delivery, wire.load_task(delivery.body)
-        except wire.BadMessage as error:
+        except wire.InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
             intake.bury(delivery, reason="malformed", error=str(error))
 
@@ -207,7 +207,7 @@ def _is_welcome(poll: Poll, *, unless_known: bool = False) -> bool:
     """*unless_known* is the answer while nobody can tell."""
     try:
         return poll.is_welcome()
-    except Unavailable:
+    except UnavailableError:
         return unless_known
 
 

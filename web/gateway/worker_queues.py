@@ -23,7 +23,7 @@ class WorkerQueues:
         self._lock = Lock()
 
     def keep(self, worker_id: str, *, is_new: bool = False) -> None:
-        """Declare the queue of *worker_id* if it *is_new*, or was not declared for a while; raises Unavailable."""
+        """Declare the queue of *worker_id* if it *is_new*, or was not declared for a while; raises UnavailableError."""
         now = self._clock()
         with self._lock:
             if not is_new and now - self._declared.get(worker_id, float("-inf")) < _DECLARE_EVERY_SECONDS:

@@ -29,7 +29,7 @@ INJECTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientInfo:
     """Who created the job; *params* are the further keys of its section in clients.toml."""
 
     name: str
@@ -49,7 +49,7 @@ class JobContext:
         job: Job,
         *,
         actions: Actions | None = None,
-        client: Client | None = None,
+        client: ClientInfo | None = None,
         tracing_context: Mapping[str, str] | None = None,
         data_stores: Mapping[str, object] | None = None,
         task_files: object = None,
@@ -57,7 +57,7 @@ class JobContext:
         self._job = job
         self._copies: dict[str, dict[str, Json]] = {}
         self.actions = actions or Actions()
-        self.client = client or Client(job.client)
+        self.client = client or ClientInfo(job.client)
         self.tracing_context = dict(tracing_context or {})
         self.data_stores = data_stores or {}
         self.aggregation_results: Mapping[str, Json] = {}

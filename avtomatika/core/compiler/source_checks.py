@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from avtomatika.core.blueprint.actions import ACTIONS, Actions
-from avtomatika.core.blueprint.job_context import INJECTED, Client, JobContext
+from avtomatika.core.blueprint.job_context import INJECTED, ClientInfo, JobContext
 from avtomatika.core.retry import RetryPolicy
 
 from .call_checks import invalid_branch, invalid_construction, invalid_values, missing, misspelt
@@ -24,7 +24,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 #: Attributes of injected values whose type is fixed.
 _ATTRIBUTES = {
     "context": frozenset({*INJECTED, *(name for name in dir(JobContext) if not name.startswith("_"))}),
-    "client": frozenset(inspect.signature(Client).parameters),
+    "client": frozenset(inspect.signature(ClientInfo).parameters),
 }
 #: Calls that keep a list what it is: a list of the tasks that were written into it.
 _LIST_METHODS = frozenset({"append", "extend", "insert"})

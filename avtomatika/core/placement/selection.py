@@ -92,10 +92,10 @@ class NoCandidate:
 def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | NoCandidate:
     """The member of *fleet* that a task of *skill* goes to.
 
-    >>> choose(Needs(), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
+    >>> choose(Needs(), "encode", [Candidate(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
     'w-1'
     >>> choose(Needs(max_cost=1), "encode", [])
-    Nobody(missing="no worker with the skill 'encode' is there", is_final=False)
+    NoCandidate(missing="no worker with the skill 'encode' is there", is_final=False)
     """
     able = [member for member in fleet if skill in member.skills]
     if not able:
@@ -113,7 +113,7 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | 
 def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Candidate | None:
     """Who has the most of *files* at hand, of those that could begin at once; None where nobody has any.
 
-    >>> nearest(frozenset({"a"}), "encode", [Member(worker_id="w-1", skills=frozenset({"encode"}), load=1)]) is None
+    >>> nearest(frozenset({"a"}), "encode", [Candidate(worker_id="w-1", skills=frozenset({"encode"}), load=1)]) is None
     True
     """
     free = [

@@ -15,16 +15,16 @@ from time import monotonic
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Failures
 from avtomatika.core.job import HistoryEntry, Json
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.orchestrator.handler_runner import HandlerCall, HandlerResult, HandlerRunner
 from avtomatika.orchestrator.inbox import Inbox
 from avtomatika.schemas.webhooks import body_of, headers_of
-from avtomatika.schemas.wire import BadMessage, WebhookMessage, load_webhook
+from avtomatika.schemas.wire import InvalidMessageError, WebhookMessage, load_webhook
 from avtomatika.store import WebhookRecords
 from avtomatika.store.messages import webhook_message
 
 from .circuit_breaker import CircuitBreakers, is_too_late, next_attempt_in
-from .http_post import NotDelivered, Target, WebhookClient
+from .http_post import DeliveryError, Target, WebhookClient
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Webhooks:
         [delivery] = deliveries
         try:
             webhook = load_webhook(delivery.body, self._records.keyring.secret)
-        except BadMessage as error:
+        except InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
             self._intake.bury(delivery, reason=str(error))
             return
@@ -102,7 +102,7 @@ class Webhooks:
     def _send(self, delivery: Delivery, webhook: WebhookMessage) -> None:
         try:
             target = Target.of(webhook.url)
-        except NotDelivered as error:
+        except DeliveryError as error:
             self._settle(delivery, webhook, _given_up(webhook, str(error)))
             return
         wait_seconds = self._receivers.begin(target.origin, webhook, now=monotonic())
@@ -124,13 +124,13 @@ class Webhooks:
 
     def _collect(self, wait_seconds: float) -> None:
         for outcome in self._runner.collect(wait_seconds):
-            was_away = isinstance(outcome.raised, NotDelivered) and outcome.raised.is_away
+            was_away = isinstance(outcome.raised, DeliveryError) and outcome.raised.is_away
             self._receivers.ended(outcome.owner.target.origin, was_away=was_away, now=monotonic())
             self._ended.append(outcome)
         while self._ended:  # what the server's absence interrupts stays in it
             try:
                 self._conclude(self._ended[0])
-            except Unavailable:
+            except UnavailableError:
                 raise
             except Exception as error:
                 self._inbox.bury([self._ended[0].owner.delivery], error)
@@ -143,7 +143,7 @@ class Webhooks:
             self._settle(delivery, webhook, HistoryEntry("webhook_sent", data=data))
             return
         reason = _reason(outcome.raised)
-        is_final = isinstance(outcome.raised, NotDelivered) and outcome.raised.is_final
+        is_final = isinstance(outcome.raised, DeliveryError) and outcome.raised.is_final
         delay_seconds = None if is_final else next_attempt_in(webhook, now_ms=self._records.clock.now_ms())
         if delay_seconds is None:
             self._settle(delivery, webhook, _given_up(webhook, reason))
@@ -171,7 +171,7 @@ class Webhooks:
             while self._runner.busy and monotonic() < deadline:
                 self._collect(_IDLE_SECONDS)
             self._collect(0)
-        except Unavailable as error:
+        except UnavailableError as error:
             logger.warning("%s; what is on its way is sent again later", error)
         self._runner.close()
         self._poster.close()
@@ -191,7 +191,7 @@ def _shown(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, NotDelivered):
+    if isinstance(error, DeliveryError):
         return str(error)
     logger.error("a webhook could not be sent", exc_info=error)
     return f"it could not be sent: {type(error).__name__}"

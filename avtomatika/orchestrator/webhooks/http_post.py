@@ -42,7 +42,7 @@ def look_up(host: str) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class NotDelivered(Exception):
+class DeliveryError(Exception):
     """The receiver could not be told; the text says why, for its owner: it tells nothing of our own network.
 
     *is_final*: trying again cannot help. *is_away*: it did not answer at all.
@@ -56,7 +56,7 @@ class NotDelivered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads. Raises NotDelivered for one that leads nowhere."""
+    """Where a URL leads. Raises DeliveryError for one that leads nowhere."""
 
     scheme: str
     host: str
@@ -72,7 +72,7 @@ class Target:
         except (ValueError, KeyError):
             host, port = "", 0
         if not host:
-            raise NotDelivered("the URL cannot be called", is_final=True)
+            raise DeliveryError("the URL cannot be called", is_final=True)
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
         query = quote(parts.query, safe="/?%:@!$&'()*+,;=-._~")
         return cls(parts.scheme, host, port, f"{path}?{query}" if query else path)
@@ -99,17 +99,17 @@ class WebhookClient:
         self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="webhook-names")
 
     async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
-        """The status, a 2xx; raises NotDelivered for everything else."""
+        """The status, a 2xx; raises DeliveryError for everything else."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 status = await self._post(target, headers, body)
         except TimeoutError:
-            raise NotDelivered(f"no answer within {self.timeout_seconds:g} s", is_away=True) from None
+            raise DeliveryError(f"no answer within {self.timeout_seconds:g} s", is_away=True) from None
         if 200 <= status < 300:
             return status
         if 300 <= status < 400:
-            raise NotDelivered(f"it answered {status}, and redirects are not followed")
-        raise NotDelivered(f"it answered {status}", is_final=status == 410)
+            raise DeliveryError(f"it answered {status}, and redirects are not followed")
+        raise DeliveryError(f"it answered {status}", is_final=status == 410)
 
     def close(self) -> None:
         """Look up no more names."""
@@ -125,7 +125,7 @@ class WebhookClient:
                 await asyncio.wait_for(reader.read(_LONGEST_LINE), _GRACE_SECONDS)
             return status
         except (OSError, EOFError) as error:
-            raise NotDelivered(f"the connection broke: {_words(error)}", is_away=True) from None
+            raise DeliveryError(f"the connection broke: {_words(error)}", is_away=True) from None
         finally:
             writer.transport.abort()  # a receiver that never says goodbye must not keep us
 
@@ -135,11 +135,11 @@ class WebhookClient:
         try:
             addresses = await loop.run_in_executor(self._lookups, self._look_up, target.host)
         except (OSError, UnicodeError):
-            raise NotDelivered("its name leads to no address", is_away=True) from None
+            raise DeliveryError("its name leads to no address", is_away=True) from None
         for address in addresses:
             if not may_be_called(address, allowed=self._allowed):
                 logger.warning("webhook to %s refused: it leads to %s, which WEBHOOK_ALLOW lacks", target.host, address)
-                raise NotDelivered("it leads to a private address, and WEBHOOK_ALLOW does not name it", is_final=True)
+                raise DeliveryError("it leads to a private address, and WEBHOOK_ALLOW does not name it", is_final=True)
         return addresses
 
     async def _connect(
@@ -155,10 +155,10 @@ class WebhookClient:
                     address, target.port, ssl=tls, server_hostname=name, limit=_LONGEST_LINE
                 )
             except ssl.SSLCertVerificationError as error:
-                raise NotDelivered(f"its certificate does not fit: {error.verify_message}") from None
+                raise DeliveryError(f"its certificate does not fit: {error.verify_message}") from None
             except OSError as error:
                 problem = error
-        raise NotDelivered(f"no connection: {_words(problem)}", is_away=True)
+        raise DeliveryError(f"no connection: {_words(problem)}", is_away=True)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -179,12 +179,12 @@ async def _status(reader: asyncio.StreamReader) -> int:
         version, _, rest = line.partition(b" ")
         status = rest[:3]
         if not (version.startswith(b"HTTP/1.") and status.isdigit() and len(status) == 3):
-            raise NotDelivered("what it answered is no HTTP")
+            raise DeliveryError("what it answered is no HTTP")
         for _ in range(_MOST_LINES):
             if not (await _line(reader)).strip():
                 break
         else:
-            raise NotDelivered("its answer has too many headers")
+            raise DeliveryError("its answer has too many headers")
         if not status.startswith(b"1"):
             return int(status)
 
@@ -193,7 +193,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\n")
     except asyncio.LimitOverrunError:
-        raise NotDelivered("a line of its answer is too long") from None
+        raise DeliveryError("a line of its answer is too long") from None
 
 
 def _words(error: BaseException | None) -> str:

@@ -1,12 +1,12 @@
 """Messages on the wire: JSON texts to frozen values and back, a noun a file.
 
 Checked by hand, for every task passes here several times. Whatever comes in, the only error that leaves a ``load_`` is
-BadMessage; fields that we do not know are left alone, so that a newer sender may add some.
+InvalidMessageError; fields that we do not know are left alone, so that a newer sender may add some.
 """
 
 from __future__ import annotations
 
-from .body import MAX_BYTES, UNSIGNED, VERSION, BadMessage, Forged
+from .body import MAX_BYTES, UNSIGNED, VERSION, Forged, InvalidMessageError
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
 from .control import Barred, Cancel, Control, dump_control, load_control
 from .events import Check, dump_event, dump_result, load_event, told_when_dead
@@ -21,7 +21,6 @@ __all__ = [
     "MAX_BYTES",
     "UNSIGNED",
     "VERSION",
-    "BadMessage",
     "Barred",
     "Beat",
     "Begun",
@@ -31,6 +30,7 @@ __all__ = [
     "Control",
     "Due",
     "Forged",
+    "InvalidMessageError",
     "Notice",
     "Progress",
     "Registered",

@@ -1,6 +1,6 @@
 """What every message on the wire has in common: a JSON object with a version and a kind, read with suspicion.
 
-Whatever comes in, the only error that leaves :func:`load` and :func:`read` is BadMessage.
+Whatever comes in, the only error that leaves :func:`load` and :func:`read` is InvalidMessageError.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ UNSIGNED = "it does not carry the group's signature"
 _ENVELOPE_DEPTH = 4
 
 
-class BadMessage(AvtomatikaError):
+class InvalidMessageError(AvtomatikaError):
     """A message that cannot be read; *field* is what is wrong with it (``body``: all of it)."""
 
     code = "bad_message"
@@ -39,7 +39,7 @@ class BadMessage(AvtomatikaError):
         self.value = value
 
 
-class Forged(BadMessage):
+class Forged(InvalidMessageError):
     """A message that can be read, but is not by whom it should be; *job_id* is the job that it names.
 
     *is_answer*: it closes a task that was really given, and its job must not wait for another answer.
@@ -74,16 +74,18 @@ def now_ms() -> int:
 def load(name: str, raw: str | bytes) -> dict[str, Any]:
     """The object that *raw* holds; *name* is what the reader expects, for the words of an error."""
     if len(raw) > MAX_BYTES:
-        raise BadMessage(name, field="body", value=raw[:100], expected=f"at most {MAX_BYTES} bytes, not {len(raw)}")
+        raise InvalidMessageError(
+            name, field="body", value=raw[:100], expected=f"at most {MAX_BYTES} bytes, not {len(raw)}"
+        )
     try:
         encoded = raw.encode() if isinstance(raw, str) else raw
         body = orjson.loads(encoded)
     except ValueError as error:
-        raise BadMessage(name, field="body", value=raw[:100], expected=f"JSON ({error})") from None
+        raise InvalidMessageError(name, field="body", value=raw[:100], expected=f"JSON ({error})") from None
     if not isinstance(body, dict):
-        raise BadMessage(name, field="body", value=body, expected="an object")
+        raise InvalidMessageError(name, field="body", value=body, expected="an object")
     if encoded.count(b"[") + encoded.count(b"{") > MAX_DEPTH and _is_too_deep(body):
-        raise BadMessage(name, field="body", value=body, expected=f"nested at most {MAX_DEPTH} levels deep")
+        raise InvalidMessageError(name, field="body", value=body, expected=f"nested at most {MAX_DEPTH} levels deep")
     version = body.get("v")
     if type(version) is not int or version != VERSION:
         raise bad(name, body, "v", str(VERSION))
@@ -117,11 +119,11 @@ def read(kind: str, body: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[
     return values
 
 
-def bad(kind: str, body: Mapping[str, Any], field: str, expected: str) -> BadMessage:
+def bad(kind: str, body: Mapping[str, Any], field: str, expected: str) -> InvalidMessageError:
     """The error that says what *field* should have been."""
     if field not in body:
         expected += " (it is missing)"
-    return BadMessage(kind, field=field, value=body.get(field), expected=expected)
+    return InvalidMessageError(kind, field=field, value=body.get(field), expected=expected)
 
 
 def _is_too_deep(body: object) -> bool:

@@ -29,7 +29,8 @@ class Kinds(Generic[T]):
         return kind, {name: getattr(message, name) for name, _, _ in self._known[kind][1]}
 
     def read(self, body: Mapping[str, Any]) -> T:
-        """The message in *body*; raises BadMessage where it is of no kind that is known, or its fields do not fit."""
+        """The message in *body*; raises InvalidMessageError where it is of no kind that is known, or its fields do
+        not fit."""
         kind = body.get("kind")
         if not isinstance(kind, str) or kind not in self._known:
             raise bad(self._name, body, "kind", f"one of {', '.join(self._known)}")

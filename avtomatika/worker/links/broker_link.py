@@ -14,7 +14,7 @@ from typing import Any
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError, NoRoute, Unavailable
+from avtomatika.errors import AvtomatikaError, NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
@@ -124,7 +124,7 @@ class BrokerLink:
                 self._declare()
                 own = broker.own_queue(self._runtime.worker_id)
                 return Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
-            except Unavailable as error:
+            except UnavailableError as error:
                 failures += 1
                 self._pause(error, failures)
         return None
@@ -169,8 +169,8 @@ class BrokerLink:
             self._seat.recovered()
 
     def _turn(self, intake: Consumer) -> None:
-        """Take a batch if it is our turn, say that we have it, begin with it. Where it raises Unavailable, nothing is
-        lost."""
+        """Take a batch if it is our turn, say that we have it, begin with it. Where it raises UnavailableError,
+        nothing is lost."""
         self._watch_fit_skills(intake)
         if self._seat is None:
             intake.set_credit(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
@@ -212,7 +212,7 @@ class BrokerLink:
         for delivery in deliveries:
             try:
                 task = wire.load_task(delivery.body)
-            except wire.BadMessage as error:
+            except wire.InvalidMessageError as error:
                 self._refuse(delivery, "malformed", str(error))
                 continue
             if self._runtime.has_skill(task.task_type):
@@ -240,7 +240,7 @@ class BrokerLink:
 
         try:
             intake.settle_many([([notice], ())], when_sent=begin)
-        except (Unavailable, NoRoute) as error:
+        except (UnavailableError, NoRouteError) as error:
             logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._untold))
         else:
             self._untold.clear()
@@ -273,5 +273,5 @@ class BrokerLink:
             self._handoff.let_go(assignments)
         try:
             intake.hand_back(assignment.origin for assignment in assignments)
-        except Unavailable as error:
+        except UnavailableError as error:
             logger.warning("%s; what is held comes to others after its lease", error)

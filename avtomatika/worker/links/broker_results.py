@@ -12,7 +12,7 @@ from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import WORKERS
 from avtomatika.core.signing import WorkerKey
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.spool import SpooledResult
@@ -79,7 +79,7 @@ class BrokerResultSender:
     def _send(self, letters: deque[PendingResult]) -> None:
         try:
             held = self._intake.settle_many([_settlement(letter, self._key) for letter in letters])
-        except Unavailable:
+        except UnavailableError:
             raise
         except Exception:  # one of them leads nowhere: find out which, and send the others
             self._send_one_by_one(letters)
@@ -103,14 +103,14 @@ class BrokerResultSender:
             self._give_up(letter, "its plan is not bound")
 
     def _send_one(self, letter: PendingResult) -> None:
-        """Raises NoRoute where somebody still waits for a result that leads nowhere."""
+        """Raises NoRouteError where somebody still waits for a result that leads nowhere."""
         try:
             [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
             self._settled(letter, was_held)
-        except Unavailable:
+        except UnavailableError:
             raise
         except Exception as error:
-            if isinstance(error, NoRoute) and self._is_wanted(letter):
+            if isinstance(error, NoRouteError) and self._is_wanted(letter):
                 raise
             self._give_up(letter, str(error))
 

@@ -79,7 +79,7 @@ class Control:
     def _hear(self, body: bytes) -> None:
         try:
             control = wire.load_control(body)
-        except wire.BadMessage as error:  # of a newer orchestrator, perhaps
+        except wire.InvalidMessageError as error:  # of a newer orchestrator, perhaps
             logger.warning("%s", error)
             return
         match control:

@@ -10,7 +10,7 @@ from time import monotonic
 from avtomatika import broker
 from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
-from avtomatika.errors import NoRoute, Unavailable
+from avtomatika.errors import NoRouteError, UnavailableError
 
 from .identity import Pulse, WorkerStatus
 
@@ -65,7 +65,7 @@ class Heartbeats:
             self._intake.settle_many([(sent, ())])
             if is_due:
                 self._registered_at = monotonic()
-        except (Unavailable, NoRoute) as error:
+        except (UnavailableError, NoRouteError) as error:
             self._registered_at = float("-inf")
             logger.debug("%s; no heartbeat", error)
             if self._when_away is not None and status is None:

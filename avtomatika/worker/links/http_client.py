@@ -1,7 +1,7 @@
 """Exchange: requests to one web address over a connection of its own, and what its answers mean.
 
-Whatever goes wrong on the way, or comes back that is no answer, is Unavailable; a token that is not taken is
-Unauthorized; NotFound where the server does not know us. Redirects are not followed.
+Whatever goes wrong on the way, or comes back that is no answer, is UnavailableError; a token that is not taken is
+UnauthorizedError; NotFoundError where the server does not know us. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from avtomatika.errors import InvalidRequest, NoRoute, NotFound, Unauthorized, Unavailable
+from avtomatika.errors import InvalidRequestError, NoRouteError, NotFoundError, UnauthorizedError, UnavailableError
 from avtomatika.schemas.wire import MAX_BYTES
 from avtomatika.worker.config import Address
 
@@ -62,9 +62,11 @@ class HttpClient:
             deadline = monotonic() + _TIMEOUT_SECONDS + wait_seconds
             answer = self._read(*self._send((method, path, content, headers), deadline))
             if answer is None and body is not None:
-                raise Unavailable(f"{self._address} answers 204 to {method} {path}, where it must answer an object")
+                raise UnavailableError(
+                    f"{self._address} answers 204 to {method} {path}, where it must answer an object"
+                )
             return answer
-        except (Unavailable, InvalidRequest):
+        except (UnavailableError, InvalidRequestError):
             self.close()
             raise
 
@@ -103,14 +105,14 @@ class HttpClient:
             return response, response.read(MAX_BYTES + 1)
         except ssl.SSLCertVerificationError as error:
             self.close()
-            raise Unavailable(f"{self._address} is not trusted: {error.verify_message}") from None
+            raise UnavailableError(f"{self._address} is not trusted: {error.verify_message}") from None
         except (OSError, HTTPException, ValueError) as error:
             self.close()
             is_over = self._is_aborted or self._has_ended
             if not is_fresh and isinstance(error, ConnectionError) and not is_over:
                 return self._send(request, deadline)
             reason = str(error) if isinstance(error, OSError) else type(error).__name__  # a ValueError shows the token
-            raise Unavailable(f"{self._address} does not answer: {reason}") from None
+            raise UnavailableError(f"{self._address} does not answer: {reason}") from None
 
     def _read(self, response: HTTPResponse, content: bytes) -> dict[str, Any] | None:
         status = response.status
@@ -123,14 +125,14 @@ class HttpClient:
         is_orchestrator = answer is not None and isinstance(answer.get("code"), str)
         match status:
             case 401 | 403:
-                raise Unauthorized(f"{self._address} does not let this worker in: {said}")
+                raise UnauthorizedError(f"{self._address} does not let this worker in: {said}")
             case 404 if is_orchestrator:
-                raise NotFound("worker", str(self._address))
-            case 503 if is_orchestrator and answer is not None and answer["code"] == NoRoute.code:
-                raise NoRoute(str(self._address), "", said)
+                raise NotFoundError("worker", str(self._address))
+            case 503 if is_orchestrator and answer is not None and answer["code"] == NoRouteError.code:
+                raise NoRouteError(str(self._address), "", said)
             case 400 | 413 | 415 | 422 if is_orchestrator:
-                raise InvalidRequest(f"{self._address} does not take what it was sent: {said}")
-        raise Unavailable(
+                raise InvalidRequestError(f"{self._address} does not take what it was sent: {said}")
+        raise UnavailableError(
             f"{self._address} answers {status} with {said!r}",
             retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
         )

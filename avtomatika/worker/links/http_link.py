@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError, NotFound, Unavailable
+from avtomatika.errors import AvtomatikaError, NotFoundError, UnavailableError
 from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
@@ -124,9 +124,9 @@ class HttpLink:
         logger.info("registered with %s", self._address)
 
     def _check(self, answer: Mapping[str, Any], status: str) -> None:
-        """Raises Unavailable where something else than an orchestrator answers."""
+        """Raises UnavailableError where something else than an orchestrator answers."""
         if answer.get("status") != status:
-            raise Unavailable(f"{self._address} answers without status {status!r}: {str(dict(answer))[:_SHOWN]}")
+            raise UnavailableError(f"{self._address} answers without status {status!r}: {str(dict(answer))[:_SHOWN]}")
 
     def _turn(self) -> bool:
         """Ask once, if it is our turn; whether it was."""
@@ -170,7 +170,7 @@ class HttpLink:
         self._is_registered = False
         self._seat.failed()
         seconds = pause_seconds(failures)
-        if isinstance(error, Unavailable):
+        if isinstance(error, UnavailableError):
             seconds = max(seconds, error.retry_after_seconds)
         trace = None if isinstance(error, AvtomatikaError) else error
         logger.warning("%s; trying again in %.1f s", error, seconds, exc_info=trace)
@@ -184,7 +184,7 @@ class HttpLink:
                 continue
             try:
                 self._beat(hands_back=self._stopping.is_set())
-            except NotFound:  # it has forgotten us
+            except NotFoundError:  # it has forgotten us
                 self._is_registered = False
                 self._asking.abort()
             except Exception as error:  # whatever it is: this loop has to go on

@@ -12,7 +12,7 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequest, Unauthorized, Unavailable
+from avtomatika.errors import InvalidRequestError, UnauthorizedError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
@@ -70,7 +70,7 @@ class HttpResultSender:
 
     def bring(self, letter: PendingResult) -> None:
         """Bring one result; raises what says that it may be taken later."""
-        refusals = (InvalidRequest,) if self._is_ours(letter) else (InvalidRequest, Unauthorized)
+        refusals = (InvalidRequestError,) if self._is_ours(letter) else (InvalidRequestError, UnauthorizedError)
         try:
             answer = self._fellows.ask("/_worker/tasks/result", letter.content) or {}
         except refusals as error:
@@ -82,7 +82,7 @@ class HttpResultSender:
                 case "ignored":
                     logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
                 case _:  # something else than an orchestrator has answered
-                    raise Unavailable(f"the result of task {letter.task_id} was not taken: {str(answer)[:_SHOWN]}")
+                    raise UnavailableError(f"the result of task {letter.task_id} was not taken: {str(answer)[:_SHOWN]}")
         self.in_hand.pop(letter.task_id, None)
 
     def _is_ours(self, letter: PendingResult) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.config import Address
 
@@ -20,7 +20,7 @@ class HttpTask:
 
 
 def http_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
-    """The task in *answer*; raises Unavailable where it is none. Where its result goes is the gateway's affair."""
+    """The task in *answer*; raises UnavailableError where it is none. Where its result goes is the gateway's affair."""
     job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
     params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
     client, deliveries = answer.get("client"), answer.get("deliveries", 1)
@@ -32,7 +32,7 @@ def http_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
         and type(deliveries) is int
         and (client is None or isinstance(client, str))
     ):
-        raise Unavailable(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
+        raise UnavailableError(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
     task = wire.TaskMessage(
         job_id=str(job_id),
         task_id=str(task_id),

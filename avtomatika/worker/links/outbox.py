@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError, NoRoute
+from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
@@ -90,7 +90,7 @@ def send_each(letters: deque[PendingResult], send: Callable[[PendingResult], Non
             letter = letters[0]
             try:
                 send(letter)
-            except NoRoute as error:
+            except NoRouteError as error:
                 (deferred if letter.defer() else given_up).append(letter)
                 logger.warning("task %s: its result is not sent: %s", letter.task_id, error)
             letters.popleft()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from avtomatika.errors import Unavailable
+from avtomatika.errors import UnavailableError
 from avtomatika.worker.config import Address
 
 from .http_client import HttpClient
@@ -34,12 +34,12 @@ class Peers:
         for exchange in exchanges[:-1]:
             try:
                 return exchange.ask("POST", path, body)
-            except Unavailable as error:
+            except UnavailableError as error:
                 if self._is_aborted:
                     raise
                 logger.info("%s; trying another address of the same group", error)
         if not exchanges:
-            raise Unavailable("no web address of the same group can be reached")
+            raise UnavailableError("no web address of the same group can be reached")
         return exchanges[-1].ask("POST", path, body)
 
     def _in_order(self) -> list[HttpClient]:

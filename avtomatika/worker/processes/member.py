@@ -58,7 +58,7 @@ class Member:
 
     @classmethod
     def fork(cls, zygote: Zygote, *, is_leaving: bool = False) -> Member:
-        """A new child. Raises ZygoteGone, OSError."""
+        """A new child. Raises ZygoteGoneError, OSError."""
         with ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair())
             offers, claims = map(stack.enter_context, socket.socketpair())

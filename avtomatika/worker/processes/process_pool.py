@@ -25,7 +25,7 @@ from .member import PATIENCE_SECONDS, Member, RecycleLimits, choose
 from .messages import ChildResult, Message
 from .waiting import Waiting
 from .waker import Waker
-from .zygote import Zygote, ZygoteGone
+from .zygote import Zygote, ZygoteGoneError
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class ProcessExecutor:
         while (assignment := self._waiting.next()) is not None:
             try:
                 member = self._member_for(assignment, given)
-            except ZygoteGone:
+            except ZygoteGoneError:
                 self._waiting.put_back([assignment])
                 is_gone = True
                 break
@@ -252,7 +252,7 @@ class ProcessExecutor:
     def _bury(self) -> None:
         try:
             deaths = self._zygote.deaths()
-        except ZygoteGone:
+        except ZygoteGoneError:
             self._begin_anew()
             return
         for death in deaths:

@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG = 1
 _OOM_SCORE, _MAX_OOM_SCORE = 300, 1000
 
 
-class ZygoteGone(Exception):
+class ZygoteGoneError(Exception):
     """Somebody killed the zygote, and its children with it."""
 
 
@@ -61,13 +61,13 @@ class Zygote:
         return self._control.fileno()
 
     def fork(self, ends: Sequence[socket.socket]) -> int:
-        """The process id of a new child, which has *ends* of connections, too. Raises ZygoteGone, and OSError."""
+        """The process id of a new child, which has *ends* of connections, too. Raises ZygoteGoneError, and OSError."""
         try:
             socket.send_fds(self._control, [_MESSAGE.pack(_FORK, 0, 0)], [end.fileno() for end in ends])
             while (message := self._read())[0] != _BORN:
                 self._deaths.append(Death(*message[1:]))
         except ConnectionError:
-            raise ZygoteGone from None
+            raise ZygoteGoneError from None
         _, pid, error = message
         if not pid:
             raise OSError(error, os.strerror(error))
@@ -79,7 +79,7 @@ class Zygote:
             self._control.sendall(_MESSAGE.pack(_KILL, pid, 0))
 
     def deaths(self) -> list[Death]:
-        """Who has died since the last call. Raises ZygoteGone."""
+        """Who has died since the last call. Raises ZygoteGoneError."""
         while select.select([self._control], [], [], 0)[0]:
             self._deaths.append(Death(*self._read()[1:]))
         deaths, self._deaths = self._deaths, []
@@ -95,7 +95,7 @@ class Zygote:
         raw = self._control.recv(_MESSAGE.size, socket.MSG_WAITALL)
         if len(raw) < _MESSAGE.size:
             self.close()
-            raise ZygoteGone
+            raise ZygoteGoneError
         what, pid, status = _MESSAGE.unpack(raw)
         return what, pid, status
 

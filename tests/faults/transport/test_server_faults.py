@@ -146,7 +146,7 @@ def test_after_a_flush_publishers_are_told_and_everything_goes_on(redis_url: str
         scene.end()
         scene.tell("flushed")
 
-        assert scene.traffic.errors["NoRoute"] > 0
+        assert scene.traffic.errors["NoRouteError"] > 0
         assert [number for number in scene.lost if scene.ledger.confirmed[number] > flushed] == []
 
 

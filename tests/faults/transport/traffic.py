@@ -13,7 +13,7 @@ from typing import Any
 
 from kombu import Exchange, Producer, Queue
 
-from avtomatika.transport import NoRoute
+from avtomatika.transport import NoRouteError
 
 from . import queues
 from .consumers import OPTIONS, QUEUE, Post, bare
@@ -62,7 +62,7 @@ class Traffic:
 
     @staticmethod
     def _declare_again(producer: Producer, error: Exception) -> None:
-        if isinstance(error, NoRoute):
+        if isinstance(error, NoRouteError):
             Queue(QUEUE, Exchange("storm"), routing_key=QUEUE)(producer.channel).declare()
 
 
