@@ -21,7 +21,7 @@ from avtomatika.settings import Settings
 
 from .api import creation_url
 from .history import describe, events_until_the_end, print_history
-from .job import why
+from .jobs import why
 from .parent import PARENT_VARIABLE
 from .var_folder import announced, private_folder, secret
 

@@ -23,7 +23,7 @@ from avtomatika.errors import (
     UnavailableError,
 )
 
-#: Command (it stands in the module of its name as ``command``) -> what ``avtomatika --help`` says about it.
+#: Command -> its line in ``avtomatika --help``. ``command`` in the module of the same name implements it.
 _COMMANDS = {
     "new": "Make a project to begin with: blueprint, worker, test.",
     "up": "Run everything in this terminal: server, web, orchestrator and worker.",
@@ -31,17 +31,27 @@ _COMMANDS = {
     "web": "Serve the HTTP API.",
     "orchestrator": "Advance jobs.",
     "worker": "Do the tasks that a module's worker has skills for.",
-    "job": "Submit jobs and look at them.",
-    "replay": "Run a job that was exported again, in memory, and compare.",
-    "files": "Send files to jobs, list and fetch them.",
-    "blueprint": "Look at blueprints and at what they compile into.",
-    "queue": "Look at queues, and empty them.",
-    "dead": "Look at messages that were given up, put them back, or drop them.",
-    "workers": "Look at the workers that are there.",
-    "token": "Make tokens for workers and clients, hash and try them.",
+    "jobs": "Submit, list, watch, cancel and retry jobs.",
+    "replay": "Rerun an exported job in memory and compare its steps.",
+    "files": "Upload, list and download the files of jobs.",
+    "blueprints": "List, check and draw blueprints; compare them with the server.",
+    "queues": "List, inspect and purge queues.",
+    "dead-letters": "List, inspect, requeue and delete dead letters.",
+    "workers": "List workers.",
+    "tokens": "Generate, hash and check tokens of workers and clients.",
     "check": "Read settings, blueprints and files with tokens as the processes would, without a server.",
     "doctor": "Say what is wrong with this installation, or will be.",
     "version": "Print the version.",
+}
+
+#: Other spellings of commands, which ``--help`` does not list.
+_ALIASES = {
+    "job": "jobs",
+    "blueprint": "blueprints",
+    "queue": "queues",
+    "dead": "dead-letters",
+    "dead-letter": "dead-letters",
+    "token": "tokens",
 }
 
 _HELP_OPTIONS = {"-h", "--help"}
@@ -64,9 +74,10 @@ class LazyGroup(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        name = _ALIASES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
             return None
-        command: click.Command = import_module(f".{cmd_name}", __package__).command
+        command: click.Command = import_module(f".{name.replace('-', '_')}", __package__).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

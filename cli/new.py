@@ -43,7 +43,7 @@ def command(name: str) -> None:
         f"cd {folder}",
         "python -m pytest                                      # its test, in memory",
         "avtomatika up                                         # everything, in this terminal",
-        f"avtomatika job submit {name} name=Ada --wait",
+        f"avtomatika jobs submit {name} name=Ada --wait",
     ):
         click.echo(f"  {line}", err=True)
 

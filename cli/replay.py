@@ -26,7 +26,7 @@ from .output import json_option, print_json
 @click.option("--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or folders.")
 @json_option
 def command(file: Path, blueprints: str, as_json: bool) -> None:
-    """Run the job in FILE, which `avtomatika job export` wrote, again in memory, and show where it goes another way.
+    """Run the job in FILE, which `avtomatika jobs export` wrote, again in memory, and show where it goes another way.
 
     Handlers run for real; answers of workers and decisions of people are those that were given then. Exit 1 where
     anything differs: "-" was then, "+" is now. Data stores begin with their initial values.

@@ -169,7 +169,7 @@ def test_redis_cli_is_told_what_the_server_understands(examples: Up) -> None:
     lines = [line for block in blocks(OPERATIONS) if block.language == "redis" for line in block.text.splitlines()]
     port = re.search(r'"port": (\d+)', (examples.folder / "var" / "server.json").read_text())
     assert port is not None
-    hello = ["avtomatika", "job", "submit", "hello", "name=Ada", "--wait"]  # a queue is a stream once it was used
+    hello = ["avtomatika", "jobs", "submit", "hello", "name=Ada", "--wait"]  # a queue is a stream once it was used
     subprocess.run(hello, cwd=examples.folder, env=shell_environment(examples.folder), check=True, capture_output=True)
 
     with redis.Redis(port=int(port[1])) as server:

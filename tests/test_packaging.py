@@ -117,6 +117,6 @@ def test_everything_is_found_in_a_checkout_that_is_not_installed(checkout: Path,
 def test_the_command_runs_from_both(place: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     folder: Path = request.getfixturevalue(place)
 
-    said = run([sys.executable, "-m", "avtomatika.cli", "blueprint", "--help"], tmp_path, PYTHONPATH=str(folder))
+    said = run([sys.executable, "-m", "avtomatika.cli", "blueprints", "--help"], tmp_path, PYTHONPATH=str(folder))
 
     assert "routes" in said

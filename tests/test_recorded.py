@@ -93,7 +93,7 @@ COURSES: dict[str, dict[str, Any]] = {
 
 
 def recording_of(ended: RunResult) -> Recording:
-    """As ``job export`` would write it, and ``replay`` read it."""
+    """As ``jobs export`` would write it, and ``replay`` read it."""
     job = {
         "id": ended.job.id,
         "blueprint_name": ended.job.blueprint,
@@ -205,8 +205,8 @@ def test_a_blueprint_that_is_not_here_is_named() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "this is no job that was written by avtomatika job export"),
-        ({"id": "g0-1"}, "this is no job that was written by avtomatika job export"),
+        ([], "this is no job that was written by avtomatika jobs export"),
+        ({"id": "g0-1"}, "this is no job that was written by avtomatika jobs export"),
         ({"kind": "avtomatika job", "v": 2}, "the version of the file is 2, but must be 1"),
         ({"kind": "avtomatika job", "v": 1, "job": {}}, "the file is incomplete: KeyError 'children'"),
         ({"kind": "avtomatika job", "v": 1, "job": {"id": 1}, "events": [], "children": []}, "the file is incomplete"),

@@ -26,7 +26,7 @@ class Recording:
     def of(cls, content: object) -> Recording:
         """What :meth:`as_json` wrote. Raises InvalidRequestError for anything else."""
         if not isinstance(content, Mapping) or content.get("kind") != _KIND:
-            raise InvalidRequestError("this is no job that was written by avtomatika job export")
+            raise InvalidRequestError("this is no job that was written by avtomatika jobs export")
         if content.get("v") != VERSION:
             raise InvalidRequestError(f"the version of the file is {content.get('v')!r}, but must be {VERSION}")
         return cls._of(content)

@@ -35,7 +35,7 @@ def checked_hash(token: object, what: str, *, shortest: int = SHORTEST_TOKEN) ->
         length = f", but has {len(token)}" if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
         raise SettingsError(
             f"{what} must be {shortest} to {_LONGEST_TOKEN} ASCII characters without spaces{length}; "
-            "`avtomatika token new` makes one"
+            "`avtomatika tokens new` makes one"
         )
     return hash_token(token)
 

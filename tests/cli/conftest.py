@@ -141,7 +141,7 @@ def as_process(folder: Path) -> Run:
 
 @pytest.fixture
 def run(project: Path) -> Run:
-    """Run a command in the project: ``run("job", "list", CLIENT_TOKEN="t")``."""
+    """Run a command in the project: ``run("jobs", "list", CLIENT_TOKEN="t")``."""
     return in_process(project)
 
 

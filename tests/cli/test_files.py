@@ -1,4 +1,4 @@
-"""``avtomatika files`` and ``job submit KEY=@FILE`` against everything that ``up`` runs, and a real S3 server."""
+"""``avtomatika files`` and ``jobs submit KEY=@FILE`` against everything that ``up`` runs, and a real S3 server."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def run(running: Up) -> Run:
 
 
 def test_a_file_goes_to_a_job_and_its_result_comes_back(run: Run, running: Up, cloud: Cloud, tmp_path: Path) -> None:
-    submitted = run("job", "submit", "video", "video=@movie.txt")
+    submitted = run("jobs", "submit", "video", "video=@movie.txt")
     job_id = submitted.stdout.strip()
-    assert run("job", "watch", job_id).code == 0, running.said
+    assert run("jobs", "watch", job_id).code == 0, running.said
 
     listed = json.loads(run("files", "list", job_id, "--json").stdout)
     got = run("files", "get", job_id, "movie.loud", str(tmp_path))
@@ -81,13 +81,13 @@ def test_a_file_goes_to_a_job_and_its_result_comes_back(run: Run, running: Up, c
     assert sorted(Path(each["name"]).name for each in listed) == ["movie.loud", "order.json"]
     assert got.stdout == f"{tmp_path}/movie.loud\n"
     assert (tmp_path / "movie.loud").read_text() == "HELLO"
-    job = json.loads(run("job", "show", job_id, "--json").stdout)
+    job = json.loads(run("jobs", "show", job_id, "--json").stdout)
     assert cloud.read(job["initial_data"]["video"]) == b"hello"
     assert job["result"]["link"].startswith(f"{cloud.url}/")
 
 
 def test_a_file_is_sent_for_later_or_for_a_job(run: Run, running: Up, cloud: Cloud) -> None:
-    job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+    job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
     later = run("files", "put", str(running.folder / "movie.txt")).stdout.strip()
     of_job = json.loads(run("files", "put", "--job", job_id, str(running.folder / "movie.txt"), "--json").stdout)["uri"]
 
@@ -103,8 +103,8 @@ def test_files_go_with_their_jobs_where_that_is_wanted(cloud: Cloud, tmp_path: P
     ) as up:
         cloud.put(bucket, "raw/foreign.txt", "not ours")
         run = in_process(up.folder)
-        job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
-        assert run("job", "watch", job_id).code == 0
+        job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
+        assert run("jobs", "watch", job_id).code == 0
 
         up.wait_until(lambda: not any(key.startswith(job_id) for key in cloud.keys(bucket)))
 
@@ -126,10 +126,10 @@ def test_a_clean_up_that_cannot_be_stops_the_start(run: Run, variables: dict[str
 
 
 def test_lineage_tells_who_made_a_file_and_who_uses_it(run: Run, running: Up) -> None:
-    maker = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
-    assert run("job", "watch", maker).code == 0, running.said
-    uri = json.loads(run("job", "show", maker, "--json").stdout)["result"]["output"]
-    user = run("job", "submit", "video", f"video={uri}").stdout.strip()
+    maker = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
+    assert run("jobs", "watch", maker).code == 0, running.said
+    uri = json.loads(run("jobs", "show", maker, "--json").stdout)["result"]["output"]
+    user = run("jobs", "submit", "video", f"video={uri}").stdout.strip()
 
     found = json.loads(run("files", "lineage", uri, "--json").stdout)
     table = run("files", "lineage", uri).stdout
@@ -142,13 +142,13 @@ def test_lineage_tells_who_made_a_file_and_who_uses_it(run: Run, running: Up) ->
 
 
 def test_a_file_that_is_not_there_is_usage(run: Run) -> None:
-    done = run("job", "submit", "video", "video=@nothing.txt")
+    done = run("jobs", "submit", "video", "video=@nothing.txt")
 
     assert done.code == 2
     assert "'@nothing.txt': there is no such file" in done.stderr
 
 
 def test_a_name_that_no_file_of_the_job_has_is_exit_code_4(run: Run) -> None:
-    job_id = run("job", "submit", "video", "video=@movie.txt").stdout.strip()
+    job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
 
     assert run("files", "get", job_id, "nothing").code == 4

@@ -68,7 +68,7 @@ def test_every_command_that_help_names_is_there() -> None:
     answers = {name: runner.invoke(cli, [name, "--help"]).exit_code for name in cli.list_commands(Context(cli))}
 
     assert set(answers.values()) == {0}
-    assert {"up", "demo", "web", "orchestrator", "worker", "job", "blueprint", "version"} <= set(answers)
+    assert {"up", "demo", "web", "orchestrator", "worker", "jobs", "blueprints", "version"} <= set(answers)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_bad_setting_is_usage_and_named(run_process: Run) -> None:
 
 
 def test_a_server_that_is_away_cannot_be_reached(run_process: Run) -> None:
-    done = run_process("job", "list", AVTOMATIKA_URL="http://127.0.0.1:9", CLIENT_TOKEN="any")
+    done = run_process("jobs", "list", AVTOMATIKA_URL="http://127.0.0.1:9", CLIENT_TOKEN="any")
 
     assert done.code == 3
     assert done.stdout == ""
@@ -142,3 +142,21 @@ def test_the_web_does_not_start_without_anybody_who_could_use_it(run_process: Ru
 
     assert done.code == 2
     assert "CLIENT_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        ("job", "jobs"),
+        ("queue", "queues"),
+        ("dead", "dead-letters"),
+        ("blueprint", "blueprints"),
+        ("token", "tokens"),
+    ],
+)
+def test_a_noun_is_understood_in_its_other_spelling_that_help_does_not_list(other: str, name: str) -> None:
+    command = cli.get_command(Context(cli), other)
+
+    assert command is cli.get_command(Context(cli), name)
+    assert name in cli.list_commands(Context(cli))
+    assert other not in cli.list_commands(Context(cli))

@@ -49,7 +49,7 @@ def test_its_test_passes(shop: Path) -> None:
 
 
 def test_its_blueprint_is_in_order(shop: Path) -> None:
-    done = as_process(shop)("blueprint", "check")
+    done = as_process(shop)("blueprints", "check")
 
     assert done.code == 0, done.stderr
 
@@ -68,7 +68,7 @@ def test_it_runs_as_it_is(shop: Path) -> None:
     up = Up(shop)
     try:
         up.wait_until_ready()
-        done = as_process(shop)("job", "submit", "my-shop", "name=Ada", "--wait")
+        done = as_process(shop)("jobs", "submit", "my-shop", "name=Ada", "--wait")
     finally:
         up.sweep()
 

@@ -1,4 +1,4 @@
-"""``avtomatika queue`` and ``avtomatika dead``: queues as people and programs read them, directly and over HTTP."""
+"""``avtomatika queues`` and ``dead-letters``: tables for people and JSON, from the server directly and over HTTP."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def run_there(run: Run, redis_url: str) -> Run:
 
 
 def test_list_and_peek_show_what_waits(run_there: Run) -> None:
-    queues = {queue["name"]: queue for queue in json.loads(run_there("queue", "list", "--json").stdout)}
-    table = run_there("queue", "list").stdout
-    messages = json.loads(run_there("queue", "peek", "encode", "--json").stdout)
+    queues = {queue["name"]: queue for queue in json.loads(run_there("queues", "list", "--json").stdout)}
+    table = run_there("queues", "list").stdout
+    messages = json.loads(run_there("queues", "peek", "encode", "--json").stdout)
 
     assert (queues["encode"]["waiting"], queues["encode"]["dead"]) == (2, 1)
     assert "encode" in table
@@ -43,27 +43,27 @@ def test_list_and_peek_show_what_waits(run_there: Run) -> None:
 
 
 def test_purge_asks_first(run_there: Run) -> None:
-    asked = run_there("queue", "purge", "encode")
-    done = run_there("queue", "purge", "encode", "--yes")
+    asked = run_there("queues", "purge", "encode")
+    done = run_there("queues", "purge", "encode", "--yes")
 
     assert (asked.code, "will not hear of it" in asked.stderr) == (1, True)
     assert (done.code, done.stdout.strip()) == (0, "2")
 
 
 def test_a_queue_that_is_not_there_is_exit_code_4_with_names_like_it(run_there: Run) -> None:
-    done = run_there("queue", "peek", "encod")
+    done = run_there("queues", "peek", "encod")
 
     assert (done.code, "did you mean 'encode'?" in done.stderr) == (4, True)
 
 
 def test_dead_letters_are_shown_put_back_and_dropped(run_there: Run) -> None:
-    [letter] = json.loads(run_there("dead", "list", "--json").stdout)
-    shown = run_there("dead", "show", letter["id"])
-    back = run_there("dead", "requeue", letter["id"])
-    gone = run_there("dead", "drop", letter["id"])
+    [letter] = json.loads(run_there("dead-letters", "list", "--json").stdout)
+    shown = run_there("dead-letters", "show", letter["id"])
+    back = run_there("dead-letters", "requeue", letter["id"])
+    gone = run_there("dead-letters", "drop", letter["id"])
 
     assert "max_deliveries" in shown.stdout
     assert "secret" not in shown.stdout
     assert back.stdout.strip() == f"{letter['id']} is in encode again"
     assert gone.code == 4
-    assert run_there("dead", "list", "--json").stdout.strip() == "[]"
+    assert run_there("dead-letters", "list", "--json").stdout.strip() == "[]"

@@ -72,22 +72,22 @@ def test_workers_are_listed_and_revoked_ones_are_shown_as_such(remote: Run, run:
 
 
 def test_queues_are_listed_looked_into_and_emptied(remote: Run) -> None:
-    queues = {queue["name"]: queue for queue in json.loads(remote("queue", "list", "--json").stdout)}
+    queues = {queue["name"]: queue for queue in json.loads(remote("queues", "list", "--json").stdout)}
 
     assert (queues["greet"]["waiting"], queues["greet"]["dead"]) == (1, 1)
-    assert [each["job_id"] for each in json.loads(remote("queue", "peek", "greet", "--json").stdout)] == ["g0-1"]
-    assert remote("queue", "purge", "greet", "--yes").stdout == "1\n"
-    assert remote("queue", "peek", "greeet").code == 4
+    assert [each["job_id"] for each in json.loads(remote("queues", "peek", "greet", "--json").stdout)] == ["g0-1"]
+    assert remote("queues", "purge", "greet", "--yes").stdout == "1\n"
+    assert remote("queues", "peek", "greeet").code == 4
 
 
 def test_dead_letters_are_shown_put_back_and_dropped(remote: Run) -> None:
-    [letter] = json.loads(remote("dead", "list", "--json").stdout)
-    shown = remote("dead", "show", letter["id"])
+    [letter] = json.loads(remote("dead-letters", "list", "--json").stdout)
+    shown = remote("dead-letters", "show", letter["id"])
 
     assert "max_deliveries" in shown.stdout
     assert "secret" not in shown.stdout
-    assert remote("dead", "requeue", letter["id"]).stdout == f"{letter['id']} is in greet again\n"
-    assert remote("dead", "drop", letter["id"]).code == 4
+    assert remote("dead-letters", "requeue", letter["id"]).stdout == f"{letter['id']} is in greet again\n"
+    assert remote("dead-letters", "drop", letter["id"]).code == 4
 
 
 def test_the_doctor_shows_what_the_web_has_found(remote: Run) -> None:
@@ -98,24 +98,24 @@ def test_the_doctor_shows_what_the_web_has_found(remote: Run) -> None:
 
 
 def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
-    done = remote("blueprint", "graph", "greetings", "--live")
+    done = remote("blueprints", "graph", "greetings", "--live")
 
     assert done.code == 0
     assert done.stdout.startswith("digraph")
 
 
 def test_the_address_may_stand_behind_the_group(url: str, tmp_path: Path) -> None:
-    done = in_process(tmp_path)("queue", "--url", url, "--token", TOKEN, "list")
+    done = in_process(tmp_path)("queues", "--url", url, "--token", TOKEN, "list")
 
     assert (done.code, "greet" in done.stdout) == (0, True)
 
 
 COMMANDS = [
     ("workers", "list"),
-    ("queue", "list"),
-    ("dead", "list"),
+    ("queues", "list"),
+    ("dead-letters", "list"),
     ("doctor",),
-    ("blueprint", "graph", "greetings", "--live"),
+    ("blueprints", "graph", "greetings", "--live"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``job export`` and ``replay``: a real job, taken to where no server is."""
+"""``jobs export`` and ``replay``: a real job, taken to where no server is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def test_a_real_job_runs_again_and_shows_where_it_goes_another_way(
     running = up("--port", "8095").wait_until_ready()
     token = (project / "var" / "client_token").read_text()
     api = {"AVTOMATIKA_URL": running.url, "CLIENT_TOKEN": token}
-    job_id = run("job", "submit", "greetings", "name=Ada", **api).stdout.strip()
-    run("job", "watch", job_id, **api)
-    exported = run("job", "export", job_id, "-o", "job.json", **api)
-    printed = run("job", "export", job_id, **api)
+    job_id = run("jobs", "submit", "greetings", "name=Ada", **api).stdout.strip()
+    run("jobs", "watch", job_id, **api)
+    exported = run("jobs", "export", job_id, "-o", "job.json", **api)
+    printed = run("jobs", "export", job_id, **api)
     running.end()
 
     same = run("replay", "job.json")

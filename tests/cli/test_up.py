@@ -40,7 +40,7 @@ def programs(up: Up, name: str) -> set[int]:
 
 def greet(up: Up) -> int:
     """Exit code of a job that needs everything to work."""
-    return in_process(up.folder)("job", "submit", "greetings", "name=you", "--wait").code
+    return in_process(up.folder)("jobs", "submit", "greetings", "name=you", "--wait").code
 
 
 def test_it_greets_with_the_token_once_and_a_line_that_works(running: Up) -> None:
@@ -70,7 +70,7 @@ def test_a_killed_server_comes_back_with_its_data(running: Up) -> None:
     os.kill(pid, signal.SIGKILL)
 
     running.wait_until(lambda: servers(running) - {pid})
-    running.wait_until(lambda: "finished" in run("job", "list").stdout)
+    running.wait_until(lambda: "finished" in run("jobs", "list").stdout)
 
 
 def test_a_second_one_in_the_same_folder_is_refused(running: Up) -> None:

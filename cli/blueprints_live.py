@@ -1,4 +1,4 @@
-"""``avtomatika blueprint check --live``, ``graph --live``, ``plan``: blueprints beside what there is on the server."""
+"""``avtomatika blueprints check --live``, ``graph --live``, ``plan``: blueprints beside what there is on the server."""
 
 from __future__ import annotations
 

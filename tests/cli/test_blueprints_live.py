@@ -1,4 +1,4 @@
-"""``blueprint check --live`` and ``blueprint plan``: a changed blueprint beside the jobs and queues of the old one."""
+"""``blueprints check --live`` and ``blueprints plan``: a changed blueprint against jobs and queues of the old one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def asked(run: Run, project: Path, redis_url: str) -> Any:
     (project / "new" / "greetings.py").write_text(CHANGED)
 
     def ask(*words: str) -> Done:
-        return run("blueprint", *words, REDIS_URL=redis_url, BLUEPRINTS="new/")
+        return run("blueprints", *words, REDIS_URL=redis_url, BLUEPRINTS="new/")
 
     return ask
 
@@ -115,7 +115,7 @@ class TestCheck:
         assert "greetings: retired state 'done': 1 jobs still need it" in done.stdout
 
     def test_says_who_can_not_be_reached(self, run: Run) -> None:
-        done = run("blueprint", "check", "--live", REDIS_URL="redis://127.0.0.1:1/0")
+        done = run("blueprints", "check", "--live", REDIS_URL="redis://127.0.0.1:1/0")
 
         assert done.code == 3
 
@@ -175,7 +175,7 @@ class TestPlan:
         with old.connection.channel() as channel:
             channel.queue_unbind(old.plan.main_queue, "avt.steps", old.plan.key("start", "success"))
 
-        done = run("blueprint", "plan", REDIS_URL=redis_url)
+        done = run("blueprints", "plan", REDIS_URL=redis_url)
 
         [line] = [line for line in done.stdout.splitlines() if old.plan.main_queue in line]
         assert line.split() == ["~", "change", old.plan.main_queue, "0", "+1"]
@@ -197,7 +197,7 @@ def test_a_job_that_is_over_needs_nothing(old: Old, asked: Any) -> None:
 def test_the_graph_shows_the_jobs_that_there_are(old: Old, run: Run, redis_url: str) -> None:
     old.create()
 
-    done = run("blueprint", "graph", "greetings", "--live", REDIS_URL=redis_url)
+    done = run("blueprints", "graph", "greetings", "--live", REDIS_URL=redis_url)
 
     assert done.code == 0
     assert "1 jobs, figures of the last 0 that are over" in done.stdout

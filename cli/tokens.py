@@ -1,4 +1,4 @@
-"""``avtomatika token ...``: make tokens, hash them, and see whether a workers.toml lets a worker in."""
+"""``avtomatika tokens ...``: make tokens, hash them, and see whether a workers.toml lets a worker in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _toml_option = click.option(
 )
 
 
-@click.group("token")
+@click.group("tokens")
 def command() -> None:
     """Make tokens, hash them, and try them. They are read from stdin: what is typed as an argument, others can see."""
 

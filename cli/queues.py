@@ -1,4 +1,4 @@
-"""``avtomatika queue ...``: the queues of the server, over HTTP or directly."""
+"""``avtomatika queues ...``: the queues of the server, over HTTP or directly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers")
 _MESSAGE_COLUMNS = ("id", "kind", "job_id", "priority", "deliveries", "at")
 
 
-@click.group("queue")
+@click.group("queues")
 @api_options
 def command() -> None:
     """Look at queues, and empty them."""

@@ -1,4 +1,4 @@
-"""``avtomatika token``: nothing of it needs a server."""
+"""``avtomatika tokens``: nothing of it needs a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*args: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(cli, ["token", *args], input=stdin)
+    return CliRunner().invoke(cli, ["tokens", *args], input=stdin)
 
 
 def test_new_tokens_are_all_different_and_long() -> None:

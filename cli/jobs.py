@@ -1,4 +1,4 @@
-"""``avtomatika job ...``: jobs over HTTP, through the Python client."""
+"""``avtomatika jobs ...``: jobs over HTTP, through the Python client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_PAGE = 200
 _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
 
 
-@click.group("job")
+@click.group("jobs")
 @api_options
 def command() -> None:
     """Submit jobs and look at them."""
@@ -56,8 +56,8 @@ def submit(
     The initial data are KEY=TEXT for text, KEY:=JSON for everything else, and KEY=@FILE for a file, which is sent to S3
     first; the job gets its URI:
 
-        avtomatika job submit photo path=/tmp/lake.jpg sizes:='[320, 640]'
-        avtomatika job submit video video=@movie.mp4
+        avtomatika jobs submit photo path=/tmp/lake.jpg sizes:='[320, 640]'
+        avtomatika jobs submit video video=@movie.mp4
     """
     given = {name: value for name, value in options.items() if value is not None}
     url, pairs = creation_url(api, blueprint), initial_data(data)

@@ -1,4 +1,4 @@
-"""``avtomatika blueprint ...``: what users wrote, and what it compiles into.
+"""``avtomatika blueprints ...``: what users wrote, and what it compiles into.
 
 A server is needed only by what compares it with what is there.
 """
@@ -30,7 +30,7 @@ _blueprints_option = click.option(
 )
 
 
-@click.group("blueprint")
+@click.group("blueprints")
 def command() -> None:
     """Look at blueprints and at what they compile into."""
 
@@ -80,7 +80,7 @@ def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: 
             )
     refused += _check_skills(plans, workers)
     if live:
-        from .blueprint_live import check_jobs
+        from .blueprints_live import check_jobs
 
         refused += not check_jobs(plans, as_json=as_json)
     ctx.exit(1 if refused else 0)
@@ -123,7 +123,7 @@ def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: 
     Step queues of earlier plans are to be removed, but kept while they hold messages, an orchestrator serves their
     plan, or jobs need it: then it ends with exit code 1.
     """
-    from .blueprint_live import plan_routing
+    from .blueprints_live import plan_routing
 
     ctx.exit(0 if plan_routing(_plans(blueprints, name), apply=apply, as_json=as_json) else 1)
 

@@ -1,4 +1,4 @@
-"""``avtomatika dead ...``: messages that were given up, by what they were and why."""
+"""``avtomatika dead-letters ...``: messages that were given up, by what they were and why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .output import filter_option, json_option, print_fields, print_table
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
 
 
-@click.group("dead")
+@click.group("dead-letters")
 @api_options
 def command() -> None:
     """Look at dead letters, put them back, or drop them."""
@@ -44,7 +44,7 @@ def show(api: Operations, letter_id: str, as_json: bool) -> None:
 def requeue(api: Operations, letter_ids: Sequence[str]) -> None:
     """Put dead letters back into their queues, as if they had never been delivered.
 
-    A job that was quarantined because of one waits for it no more: `avtomatika job retry` has that go on.
+    A job that was quarantined because of one waits for it no more: `avtomatika jobs retry` has that go on.
     """
     for letter_id in letter_ids:
         letter = api.requeue_dead_letter(letter_id)

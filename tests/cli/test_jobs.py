@@ -1,4 +1,4 @@
-"""``avtomatika job`` against everything that ``up`` runs."""
+"""``avtomatika jobs`` against everything that ``up`` runs."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def run(running: Up) -> Run:
 @pytest.fixture
 def job_id(run: Run) -> str:
     """A job that greeted somebody."""
-    job_id = run("job", "submit", "greetings", "name=Ada").stdout.strip()
-    run("job", "watch", job_id)
+    job_id = run("jobs", "submit", "greetings", "name=Ada").stdout.strip()
+    run("jobs", "watch", job_id)
     return job_id
 
 
 def test_submit_prints_the_id_and_nothing_else(run: Run) -> None:
-    done = run("job", "submit", "greetings", "name=Ada")
+    done = run("jobs", "submit", "greetings", "name=Ada")
 
     assert done.code == 0
     assert done.stdout.startswith("g0-")
@@ -65,16 +65,16 @@ def test_submit_prints_the_id_and_nothing_else(run: Run) -> None:
 
 
 def test_submit_takes_text_and_json(run: Run) -> None:
-    submitted = run("job", "submit", "greetings", "name=Ada", "sizes:=[1, 2]", "--label", "who=me", "--json")
+    submitted = run("jobs", "submit", "greetings", "name=Ada", "sizes:=[1, 2]", "--label", "who=me", "--json")
 
-    job = json.loads(run("job", "show", json.loads(submitted.stdout)["job_id"], "--json").stdout)
+    job = json.loads(run("jobs", "show", json.loads(submitted.stdout)["job_id"], "--json").stdout)
 
     assert job["initial_data"] == {"name": "Ada", "sizes": [1, 2]}
     assert job["labels"] == {"who": "me"}
 
 
 def test_waiting_shows_it_moving_until_it_ends(run: Run) -> None:
-    done = run("job", "submit", "greetings", "name=Ada", "--wait")
+    done = run("jobs", "submit", "greetings", "name=Ada", "--wait")
 
     assert done.code == 0
     assert "state_entered" in done.stdout
@@ -82,7 +82,7 @@ def test_waiting_shows_it_moving_until_it_ends(run: Run) -> None:
 
 
 def test_a_job_that_failed_is_exit_code_1_with_the_reason(run: Run) -> None:
-    done = run("job", "submit", "greetings", "name=nobody", "--wait")
+    done = run("jobs", "submit", "greetings", "name=nobody", "--wait")
 
     assert done.code == 1
     assert "failed" in done.stderr
@@ -90,46 +90,46 @@ def test_a_job_that_failed_is_exit_code_1_with_the_reason(run: Run) -> None:
 
 
 def test_show_prints_fields_for_people_and_json_for_programs(run: Run, job_id: str) -> None:
-    assert "finished" in run("job", "show", job_id).stdout
-    assert json.loads(run("job", "show", job_id, "--json").stdout)["result"] == "hello, Ada"
+    assert "finished" in run("jobs", "show", job_id).stdout
+    assert json.loads(run("jobs", "show", job_id, "--json").stdout)["result"] == "hello, Ada"
 
 
 def test_history_prints_what_happened_in_order(run: Run, job_id: str) -> None:
-    table = run("job", "history", job_id).stdout
-    events = json.loads(run("job", "history", job_id, "--json").stdout)["events"]
+    table = run("jobs", "history", job_id).stdout
+    events = json.loads(run("jobs", "history", job_id, "--json").stdout)["events"]
 
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert all(event["event_type"] in table for event in events)
 
 
 def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> None:
-    run("job", "submit", "greetings", "name=nobody", "--wait")
+    run("jobs", "submit", "greetings", "name=nobody", "--wait")
 
-    jobs = json.loads(run("job", "list", "--json").stdout)
-    failed = json.loads(run("job", "list", "--status", "failed", "--limit", "1", "--json").stdout)
+    jobs = json.loads(run("jobs", "list", "--json").stdout)
+    failed = json.loads(run("jobs", "list", "--status", "failed", "--limit", "1", "--json").stdout)
 
     assert jobs[0]["id"] > job_id
     assert [job["status"] for job in failed] == ["failed"]
 
 
 def test_a_list_by_several_labels_and_options_that_are_given_twice(run: Run) -> None:
-    both = run("job", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "b=2").stdout.strip()
-    run("job", "submit", "greetings", "name=Ada", "--label", "a=1")
+    both = run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "b=2").stdout.strip()
+    run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1")
 
-    jobs = json.loads(run("job", "list", "--label", "a=1", "--label", "b=2", "--json").stdout)
+    jobs = json.loads(run("jobs", "list", "--label", "a=1", "--label", "b=2", "--json").stdout)
     assert [job["id"] for job in jobs] == [both]
     for given in (["list", "--status", "failed", "--status", "finished"], ["list", "--limit", "1", "--limit", "2"]):
-        done = run("job", *given)
+        done = run("jobs", *given)
         assert (done.code, "2 times" in done.stderr) == (2, True)
-    done = run("job", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "a=2")
+    done = run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "a=2")
     assert (done.code, "'a'" in done.stderr) == (2, True)
 
 
 def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running: Up) -> None:
-    job_id = run("job", "submit", "greetings", "name=sloth").stdout.strip()
+    job_id = run("jobs", "submit", "greetings", "name=sloth").stdout.strip()
     _wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
 
-    cancelled = run("job", "cancel", job_id)
+    cancelled = run("jobs", "cancel", job_id)
     _wait_until((running.folder / "sloth-sleeps").exists)
     _wait_until(lambda: _notes(run, job_id))
 
@@ -139,40 +139,40 @@ def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running:
 
 
 def test_what_is_not_there_is_exit_code_4(run: Run) -> None:
-    assert run("job", "show", "g0-01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 4
-    assert run("job", "submit", "greeting", "name=Ada").code == 4
+    assert run("jobs", "show", "g0-01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 4
+    assert run("jobs", "submit", "greeting", "name=Ada").code == 4
 
 
 def test_a_wrong_token_is_exit_code_5(run: Run) -> None:
-    done = run("job", "list", CLIENT_TOKEN="wrong")
+    done = run("jobs", "list", CLIENT_TOKEN="wrong")
 
     assert (done.code, done.stdout) == (5, "")
 
 
 def test_data_that_is_no_pair_or_no_json_is_usage(run: Run) -> None:
-    assert run("job", "submit", "greetings", "Ada").code == 2
-    assert "no JSON" in run("job", "submit", "greetings", "sizes:=[1").stderr
+    assert run("jobs", "submit", "greetings", "Ada").code == 2
+    assert "no JSON" in run("jobs", "submit", "greetings", "sizes:=[1").stderr
 
 
 def test_every_option_can_be_a_variable(run: Run, job_id: str) -> None:
-    jobs = json.loads(run("job", "list", AVTOMATIKA_JOB_LIST_LIMIT="1", AVTOMATIKA_JSON="1").stdout)
+    jobs = json.loads(run("jobs", "list", AVTOMATIKA_JOBS_LIST_LIMIT="1", AVTOMATIKA_JSON="1").stdout)
 
     assert len(jobs) == 1
 
 
 def test_the_token_of_this_folder_is_not_sent_elsewhere(run: Run) -> None:
-    done = run("job", "list", AVTOMATIKA_URL="http://127.0.0.1:9")
+    done = run("jobs", "list", AVTOMATIKA_URL="http://127.0.0.1:9")
 
     assert done.code == 2
     assert "CLIENT_TOKEN is not set" in done.stderr
 
 
 def _job(run: Run, job_id: str) -> Any:
-    return json.loads(run("job", "show", job_id, "--json").stdout)
+    return json.loads(run("jobs", "show", job_id, "--json").stdout)
 
 
 def _notes(run: Run, job_id: str) -> Any:
-    return json.loads(run("job", "history", job_id, "--json").stdout)["notes"]
+    return json.loads(run("jobs", "history", job_id, "--json").stdout)["notes"]
 
 
 def _wait_until(is_so: Callable[[], Any]) -> None:
@@ -185,22 +185,22 @@ def _wait_until(is_so: Callable[[], Any]) -> None:
 @pytest.fixture
 def asking_id(run: Run, running: Up) -> str:
     """A job that waits for a decision."""
-    job_id = run("job", "submit", "questions").stdout.strip()
-    running.wait_until(lambda: "waiting_for_human" in run("job", "show", job_id).stdout)
+    job_id = run("jobs", "submit", "questions").stdout.strip()
+    running.wait_until(lambda: "waiting_for_human" in run("jobs", "show", job_id).stdout)
     return job_id
 
 
 def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, running: Up, asking_id: str) -> None:
-    question = run("job", "approve", asking_id).stdout
-    decided = run("job", "approve", asking_id, "rejected", "--comment", "not today")
-    running.wait_until(lambda: "failed" in run("job", "show", asking_id).stdout)
-    second = run("job", "approve", asking_id, "approved")
-    late = run("job", "approve", asking_id)
+    question = run("jobs", "approve", asking_id).stdout
+    decided = run("jobs", "approve", asking_id, "rejected", "--comment", "not today")
+    running.wait_until(lambda: "failed" in run("jobs", "show", asking_id).stdout)
+    second = run("jobs", "approve", asking_id, "approved")
+    late = run("jobs", "approve", asking_id)
 
     assert "Shall we?" in question
     assert "approved, rejected" in question
     assert decided.code == 0
-    assert json.loads(run("job", "show", asking_id, "--json").stdout)["result"] == {
+    assert json.loads(run("jobs", "show", asking_id, "--json").stdout)["result"] == {
         "decision": "rejected",
         "by": "operator",
         "comment": "not today",
@@ -211,14 +211,14 @@ def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, runni
 
 
 def test_a_word_that_is_not_asked_for_is_usage(run: Run, asking_id: str) -> None:
-    done = run("job", "approve", asking_id, "yes")
+    done = run("jobs", "approve", asking_id, "yes")
 
     assert done.code == 2
     assert "there are approved, rejected" in done.stderr
 
 
 def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) -> None:
-    link = run("job", "approve", asking_id, "--link", "--expires-in", "60").stdout.strip()
+    link = run("jobs", "approve", asking_id, "--link", "--expires-in", "60").stdout.strip()
 
     page = requests.get(link, timeout=5)
 
@@ -226,8 +226,8 @@ def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) ->
 
 
 def test_why_says_what_a_job_waits_for(run: Run, asking_id: str) -> None:
-    told = run("job", "why", asking_id).stdout.splitlines()
-    data = json.loads(run("job", "why", asking_id, "--json").stdout)
+    told = run("jobs", "why", asking_id).stdout.splitlines()
+    data = json.loads(run("jobs", "why", asking_id, "--json").stdout)
 
     assert told[0] == f"{asking_id} is waiting_for_human in 'ask'."
     assert "Shall we? The answer is one of approved, rejected." in told[1]

@@ -1,4 +1,4 @@
-"""``avtomatika blueprint``: what is wrong, and what comes out, without any server."""
+"""``avtomatika blueprints``: what is wrong, and what comes out, without any server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def start(actions):
 def test_check_names_the_good_and_refuses_the_bad_with_state_and_line(run: Run, project: Path) -> None:
     (project / "blueprints" / "broken.py").write_text(NO_WAY_OUT)
 
-    done = run("blueprint", "check")
+    done = run("blueprints", "check")
 
     assert done.code == 1
     assert done.stdout.startswith("greetings@")
@@ -30,11 +30,11 @@ def test_check_names_the_good_and_refuses_the_bad_with_state_and_line(run: Run, 
 
 
 def test_check_is_content_with_good_ones(run: Run) -> None:
-    assert run("blueprint", "check").code == 0
+    assert run("blueprints", "check").code == 0
 
 
 def test_list_gives_a_table_to_people_and_json_to_programs(run: Run) -> None:
-    table, data = run("blueprint", "list").stdout, json.loads(run("blueprint", "list", "--json").stdout)
+    table, data = run("blueprints", "list").stdout, json.loads(run("blueprints", "list", "--json").stdout)
 
     assert "greetings" in table
     assert [row["name"] for row in data] == ["greetings"]
@@ -43,7 +43,7 @@ def test_list_gives_a_table_to_people_and_json_to_programs(run: Run) -> None:
 
 
 def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> None:
-    rules = json.loads(run("blueprint", "routes", "greetings", "--json").stdout)
+    rules = json.loads(run("blueprints", "routes", "greetings", "--json").stdout)
 
     (success,) = [rule for rule in rules if rule["routing_key"].endswith(".start.success")]
     assert success["exchange"] == "avt.steps"
@@ -52,42 +52,42 @@ def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> N
 
 
 def test_routes_lead_every_task_to_the_queue_of_its_skill(run: Run) -> None:
-    rules = json.loads(run("blueprint", "routes", "greetings", "--json").stdout)
+    rules = json.loads(run("blueprints", "routes", "greetings", "--json").stdout)
 
     (task,) = [rule for rule in rules if rule["exchange"] == "avt.tasks"]
     assert (task["routing_key"], task["queue"]) == ("greet", "greet")
 
 
 def test_routes_show_the_events_of_states_when_all_are_asked_for(run: Run) -> None:
-    few, all_of_them = (len(run("blueprint", "routes", *more).stdout.splitlines()) for more in ([], ["--all"]))
+    few, all_of_them = (len(run("blueprints", "routes", *more).stdout.splitlines()) for more in ([], ["--all"]))
 
     assert few < all_of_them
 
 
 def test_the_graph_is_dot_on_standard_output(run: Run) -> None:
-    done = run("blueprint", "graph", "greetings")
+    done = run("blueprints", "graph", "greetings")
 
     assert done.stdout.startswith("digraph")
     assert "greet" in done.stdout
 
 
 def test_the_graph_can_be_a_picture_in_a_file(run: Run, project: Path) -> None:
-    run("blueprint", "graph", "greetings", "--format", "svg", "-o", "graph.svg")
-    run("blueprint", "graph", "greetings", "--format", "png", "-o", "graph.png")
+    run("blueprints", "graph", "greetings", "--format", "svg", "-o", "graph.svg")
+    run("blueprints", "graph", "greetings", "--format", "png", "-o", "graph.png")
 
     assert "<svg" in (project / "graph.svg").read_text()
     assert (project / "graph.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_name_is_not_found_and_a_like_one_offered(run: Run) -> None:
-    done = run("blueprint", "graph", "greeting")
+    done = run("blueprints", "graph", "greeting")
 
     assert done.code == 4
     assert "did you mean 'greetings'?" in done.stderr
 
 
 def test_no_folder_is_said_plainly(run: Run) -> None:
-    done = run("blueprint", "check", "--blueprints", "elsewhere/")
+    done = run("blueprints", "check", "--blueprints", "elsewhere/")
 
     assert done.code == 2
     assert "there is no folder 'elsewhere/'" in done.stderr
@@ -101,16 +101,16 @@ ONLY_WAVE = (
 def test_check_names_skills_that_the_named_workers_do_not_have(run: Run, project: Path) -> None:
     (project / "other.py").write_text(ONLY_WAVE)
 
-    done = run("blueprint", "check", "--worker", "other.py:worker")
+    done = run("blueprints", "check", "--worker", "other.py:worker")
     assert done.code == 1
     assert "other.py:worker has no skill 'greet'; did you mean 'gret'?" in done.stderr
-    assert run("blueprint", "check", AVTOMATIKA_WORKER="other.py:worker").code == 1
-    assert run("blueprint", "check", "--worker", "other.py:worker", "--worker", "worker.py:worker").code == 0
+    assert run("blueprints", "check", AVTOMATIKA_WORKER="other.py:worker").code == 1
+    assert run("blueprints", "check", "--worker", "other.py:worker", "--worker", "worker.py:worker").code == 0
 
 
 def test_check_only_notes_what_the_worker_of_the_folder_does_not_have(run: Run, project: Path) -> None:
     (project / "worker.py").write_text(ONLY_WAVE)
 
-    done = run("blueprint", "check")
+    done = run("blueprints", "check")
     assert done.code == 0
     assert "note: blueprint 'greetings', state 'start', line" in done.stderr
