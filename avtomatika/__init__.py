@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avtomatika.client import Client
+    from avtomatika.client import AsyncClient, Client
     from avtomatika.core.blueprint.blueprint import Blueprint
     from avtomatika.core.blueprint.conditions import F
     from avtomatika.core.retry import RetryPolicy
@@ -26,6 +26,7 @@ if not (_here / "web").is_dir():
 
 #: Loaded at first use, so that ``avtomatika --help`` and a worker pay only for what they need.
 _EXPORTS = {
+    "AsyncClient": "avtomatika.client",
     "Blueprint": "avtomatika.core.blueprint.blueprint",
     "Client": "avtomatika.client",
     "F": "avtomatika.core.blueprint.conditions",
@@ -39,6 +40,7 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "AsyncClient",
     "Blueprint",
     "Client",
     "F",

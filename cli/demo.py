@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 import click
 
 import avtomatika
 from avtomatika.client import Client
+from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import AvtomatikaError, SettingsError
 from avtomatika.settings import Settings
@@ -118,9 +118,9 @@ def _wait_until_up(process: subprocess.Popen[bytes], log: Path) -> str:
     raise AvtomatikaError("avtomatika up did not come up; what it said is above")
 
 
-def _run_one_job(api: Client, photo: Path) -> dict[str, Any]:
+def _run_one_job(api: Client, photo: Path) -> Job:
     _title(f"A job: {photo}")
-    job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})
+    job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})["job_id"]
     click.echo(f"accepted as {job_id}; this is it moving:")
     for event in events_until_the_end(api, job_id):
         click.echo(f"  {describe(event)}")
@@ -143,7 +143,7 @@ def _run_in_shell(line: str, token: str) -> None:
     click.echo("\n")
 
 
-def _show_result(job: dict[str, Any]) -> None:
+def _show_result(job: Job) -> None:
     _title(f"The job {job['status']}")
     if job["status"] != JobStatus.FINISHED:
         click.echo(why(job))

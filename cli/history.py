@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from avtomatika.client import Client
+from avtomatika.client.answers import HistoryEntry
 from avtomatika.core.job import JobStatus
 
 from .output import print_table
@@ -15,11 +16,11 @@ _LOOK_EVERY_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
-def events_until_the_end(api: Client, job_id: str) -> Iterator[dict[str, Any]]:
+def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry]:
     """The job's history as it is written; ends with the job, or when it rests until somebody looks."""
     seen = 0
     while True:
-        job = api.job(job_id, wait_seconds=_LOOK_EVERY_SECONDS if seen else 0)
+        job = api.job(job_id, wait=_LOOK_EVERY_SECONDS if seen else 0)
         for event in api.history(job_id, after=seen)["events"]:
             seen = event["seq"]
             yield event
@@ -28,23 +29,23 @@ def events_until_the_end(api: Client, job_id: str) -> Iterator[dict[str, Any]]:
             return
 
 
-def print_history(events: Sequence[dict[str, Any]]) -> None:
+def print_history(events: Sequence[HistoryEntry]) -> None:
     """A table for people; JSON has all of it."""
     print_table([_row(event) for event in events], _COLUMNS)
 
 
-def describe(event: dict[str, Any]) -> str:
+def describe(event: HistoryEntry) -> str:
     """A history entry in a line for people."""
     time = _time(event)
     details = [str(event[name]) for name in ("state", "worker_id") if event.get(name)]
-    if event.get("attempt") and event["attempt"] > 1:
+    if (event["attempt"] or 0) > 1:
         details.append(f"attempt {event['attempt']}")
-    if event.get("duration_ms") is not None:
+    if event["duration_ms"] is not None:
         details.append(f"{event['duration_ms']} ms")
     return f"{time}  {event['event_type']:20} {'  '.join(details)}".rstrip()
 
 
-def _row(event: dict[str, Any]) -> dict[str, object]:
+def _row(event: HistoryEntry) -> dict[str, object]:
     return {
         "seq": event["seq"],
         "time": _time(event),
@@ -65,6 +66,6 @@ def _in_short(data: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in plain.items())
 
 
-def _time(event: dict[str, Any]) -> str:
+def _time(event: HistoryEntry) -> str:
     """The time of day, UTC, of an RFC 3339 timestamp."""
     return str(event["timestamp"])[11:23]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from avtomatika.client import Client
+from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError, InvalidRequestError
 
@@ -62,7 +63,7 @@ def submit(
     given = {name: value for name, value in options.items() if value is not None}
     url, pairs = creation_url(api, blueprint), initial_data(data)
     sent = {key: api.upload(value.path) if isinstance(value, FileToSend) else value for key, value in pairs.items()}
-    job_id = api.submit(url, sent, labels=_distinct(map(_pair, labels)), **given)
+    job_id = api.submit(url, sent, labels=_distinct(map(_pair, labels)), **given)["job_id"]
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
     elif as_json:
@@ -150,7 +151,7 @@ def cancel(api: Client, job_id: str, as_json: bool) -> None:
 def retry(api: Client, job_id: str) -> None:
     """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
     answer = api.retry(job_id)
-    click.echo(answer.get("job_id") or answer["id"])
+    click.echo(answer["job_id"] if "job_id" in answer else answer["id"])
 
 
 @command.command()
@@ -186,7 +187,7 @@ def approve(
 ) -> None:
     """Decide what a job asks; without DECISION, print the question and what may be decided."""
     if link:
-        made = api.approval_link(job_id, expires_in_seconds=expires_in)
+        made = api.approval_link(job_id, expires_in=expires_in)
         print_json(made) if as_json else click.echo(made["url"])
     elif decision is not None:
         print_fields(api.approve(job_id, decision, comment=comment), as_json=as_json)
@@ -194,11 +195,11 @@ def approve(
         _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
 
 
-def _print_question(job: dict[str, Any], *, as_json: bool) -> None:
+def _print_question(job: Job, *, as_json: bool) -> None:
     asked = job["waiting_for"]
     if asked is None or asked["kind"] != "approval":
         raise ConflictError(f"the job asks nothing: it is {job['status']}")
-    print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"])}, as_json=as_json)
+    print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"] or ())}, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +214,12 @@ def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
     return _distinct(map(_typed_pair, pairs))
 
 
-def why(job: dict[str, Any]) -> str:
+def why(job: Job) -> str:
     """What is known about why *job* did not finish."""
     return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
 
 
-def _follow(api: Client, job_id: str, *, as_json: bool) -> dict[str, Any]:
+def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
     """Show the job moving; answer it when it is over."""
     for event in events_until_the_end(api, job_id):
         if as_json:
@@ -228,7 +229,7 @@ def _follow(api: Client, job_id: str, *, as_json: bool) -> dict[str, Any]:
     return api.job(job_id)
 
 
-def _end_with(job: dict[str, Any]) -> None:
+def _end_with(job: Job) -> None:
     if job["status"] != JobStatus.FINISHED:
         click.echo(f"{job['id']} {job['status']}: {why(job)}", err=True)
         click.get_current_context().exit(1)

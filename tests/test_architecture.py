@@ -45,7 +45,7 @@ ONLY_IN = {
     "flask": {"web"},
     "flask_smorest": {"web"},
     "flask_limiter": {"web"},
-    "requests": {"client", "worker"},
+    "httpx": {"client"},
     "environs": {"settings"},
     "jsonschema": {"core"},
 }

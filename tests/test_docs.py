@@ -293,7 +293,7 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
     stuck = _run_job(url, tmp_path / "token", "report", {}, seconds=2)
     _start(background, heavy, tmp_path, **environment)
     with Client(url, "token-of-the-docs") as api:
-        ended = api.wait(stuck["id"], timeout_seconds=20)
+        ended = api.wait(stuck["id"], timeout=20)
 
     assert (stuck["status"], stuck["current_state"]) == ("running", "condense")
     assert ended["status"] == "finished"
@@ -311,7 +311,7 @@ def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Pat
 
     with Client(up.url, (tmp_path / "var" / "client_token").read_text()) as api:
         hook = f"http://127.0.0.1:{port}/hook"
-        job_id = api.submit("order", {"item": "chair", "count": 1}, webhook_url=hook)
+        job_id = api.submit("order", {"item": "chair", "count": 1}, webhook_url=hook)["job_id"]
     up.wait_until(lambda: f"job.finished {job_id} " in (tmp_path / "log").read_text())
 
     assert "{'parcel': '1 from shelf B7'}" in (tmp_path / "log").read_text()
@@ -344,7 +344,7 @@ def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seco
         except requests.RequestException:
             sleep(0.05)
     with Client(url, token.read_text().strip()) as api:
-        return api.wait(api.submit(endpoint, data), timeout_seconds=seconds)
+        return api.wait(api.submit(endpoint, data)["job_id"], timeout=seconds)
 
 
 def _free_port() -> int:

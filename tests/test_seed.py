@@ -61,8 +61,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 def job_id(up: Up) -> str:
     """A job that is over."""
     with Client(up.url, TOKEN) as api:
-        job_id = api.submit("greetings", {"name": "you"})
-        api.wait(job_id, timeout_seconds=20)
+        job_id = api.submit("greetings", {"name": "you"})["job_id"]
+        api.wait(job_id, timeout=20)
     return job_id
 
 

@@ -2,6 +2,7 @@
 
 from avtomatika.schemas.webhooks import is_genuine
 
-from .api import LONGEST_WAIT_SECONDS, Client
+from .client import AsyncClient, Client
+from .operations import LONGEST_WAIT_SECONDS
 
-__all__ = ["LONGEST_WAIT_SECONDS", "Client", "is_genuine"]
+__all__ = ["LONGEST_WAIT_SECONDS", "AsyncClient", "Client", "is_genuine"]

@@ -1,4 +1,4 @@
-"""A job as a file: as it stands, with its history and the jobs that it started, as the API shows them."""
+"""Exported jobs: a job with its history and its child jobs as one JSON file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from avtomatika.errors import InvalidRequestError
 
-#: The version of the files that are written and read.
+#: Version of the file format.
 VERSION = 1
 _KIND = "avtomatika job"
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A job with its history, as the API shows them, and the jobs that it started."""
+    """A job and its history, as the API returns them, and its child jobs."""
 
     job: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
@@ -24,9 +24,9 @@ class Recording:
 
     @classmethod
     def of(cls, content: object) -> Recording:
-        """What :meth:`as_json` wrote. Raises InvalidRequestError for anything else."""
+        """Read what :meth:`as_json` wrote. Raises InvalidRequestError for anything else."""
         if not isinstance(content, Mapping) or content.get("kind") != _KIND:
-            raise InvalidRequestError("this is no job that was written by avtomatika jobs export")
+            raise InvalidRequestError("this is not a job that avtomatika jobs export wrote")
         if content.get("v") != VERSION:
             raise InvalidRequestError(f"the version of the file is {content.get('v')!r}, but must be {VERSION}")
         return cls._of(content)
@@ -42,7 +42,7 @@ class Recording:
         return recording
 
     def as_json(self) -> dict[str, Any]:
-        """For a file."""
+        """Return the content of a file."""
         return {"v": VERSION, "kind": _KIND, **self._as_json()}
 
     def _as_json(self) -> dict[str, Any]:
@@ -51,16 +51,16 @@ class Recording:
 
     @property
     def duration_ms(self) -> float:
-        """From its creation to what was written last."""
-        return _ms(self.events[-1]) - self.began_ms
+        """Milliseconds from the creation of the job to its last event."""
+        return _ms(self.events[-1]) - self.created_ms
 
     @property
-    def began_ms(self) -> float:
-        """When it was created, since the epoch."""
+    def created_ms(self) -> float:
+        """Time of creation, in milliseconds since the epoch."""
         return _ms(self.events[0])
 
     def all(self) -> Iterator[Recording]:
-        """It and everything below it."""
+        """Iterate over the job and all its descendants."""
         yield self
         for child in self.children:
             yield from child.all()

@@ -1,6 +1,6 @@
-"""Files between this machine and where a signed URL leads to: streamed, checked, whole or not at all.
+"""Uploads and downloads by signed URL: streamed, verified, and complete or not there at all.
 
-A signed URL opens what it names to whoever has it: no message shows more than the place. Our own token is not sent.
+A signed URL grants access to its holder, so messages show it without the signature. The client token is not sent.
 """
 
 from __future__ import annotations
@@ -12,29 +12,25 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from secrets import token_hex
 from time import sleep
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-import requests
+import httpx
 
 from avtomatika.errors import AvtomatikaError, InvalidRequestError, NotFoundError, UnavailableError
 
-T = TypeVar("T")
-
-#: How often a transfer is begun before it is given up, and the first pause between.
+#: Attempts of a transfer, and the pause before the second, which doubles from then on.
 _ATTEMPTS = 4
 _PAUSE_SECONDS = 0.5
-#: Wait for a connection, and for the next bytes.
-_TIMEOUT_SECONDS = (10.0, 60.0)
-_PIECE_BYTES = 1024 * 1024
+_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_CHUNK_BYTES = 1024 * 1024
 
 
-class _BrokenTransferError(UnavailableError):
-    """Another try may succeed."""
+class _Retryable(UnavailableError):
+    """Another attempt may succeed."""
 
 
 def digest_of(path: Path) -> tuple[int, str]:
-    """Size and SHA-256 of a file; InvalidRequestError where it cannot be read."""
+    """Return the size and the SHA-256 of a file. Raises InvalidRequestError if it cannot be read."""
     try:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
@@ -43,92 +39,82 @@ def digest_of(path: Path) -> tuple[int, str]:
         raise InvalidRequestError(f"{str(path)!r} cannot be read: {error.strerror}") from None
 
 
-def send(path: Path, url: str, headers: Mapping[str, str]) -> None:
-    """PUT a file to a signed *url*. Raises UnavailableError where it cannot be reached."""
+def upload(path: Path, url: str, headers: Mapping[str, str]) -> None:
+    """PUT a file to a signed *url*. Raises UnavailableError if the server cannot be reached."""
 
     def attempt() -> None:
         with path.open("rb") as file:
-            is_empty = os.fstat(file.fileno()).st_size == 0
-            body = b"" if is_empty else file  # an empty file would be sent in chunks, of which S3 wants to hear nothing
-            response = requests.put(
-                url, data=body, headers=dict(headers), timeout=_TIMEOUT_SECONDS, allow_redirects=False
-            )
+            response = httpx.put(url, content=file, headers=dict(headers), timeout=_TIMEOUT)
         _check(response, url)
 
-    _tried(attempt, url)
+    _retried(attempt, url)
 
 
-def fetch(url: str, path: Path) -> None:
-    """GET what a signed *url* names into *path*, which is there as a whole or not at all."""
+def download(url: str, path: Path) -> None:
+    """GET a signed *url* into *path*, which appears once it is complete."""
     part = path.with_name(f".{path.name[:100]}.{token_hex(4)}.part")
 
     def attempt() -> None:
-        headers = {"Accept-Encoding": "identity"}
-        with requests.get(
-            url, headers=headers, timeout=_TIMEOUT_SECONDS, allow_redirects=False, stream=True
-        ) as response:
+        with httpx.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT) as response:
             _check(response, url)
-            _save(response, part, _place(url))
+            _save(response, part, _without_signature(url))
 
     try:
-        _tried(attempt, url)
+        _retried(attempt, url)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _save(response: requests.Response, part: Path, place: str) -> None:
+def _save(response: httpx.Response, part: Path, shown_url: str) -> None:
     size, digest = 0, sha256()
     try:
         with part.open("wb") as file:
-            for piece in response.iter_content(_PIECE_BYTES):
-                file.write(piece)
-                digest.update(piece)
-                size += len(piece)
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
     except OSError as error:
-        if isinstance(error, requests.RequestException):
-            raise
         raise InvalidRequestError(f"{str(part.parent)!r} cannot be written to: {error.strerror}") from None
-    expected, said = response.headers.get("Content-Length"), response.headers.get("x-amz-meta-sha256")
-    if expected is not None and size != int(expected):
-        raise _BrokenTransferError(f"{place}: expected {expected} bytes, seen {size}")
-    if said is not None and said != digest.hexdigest():
-        raise _BrokenTransferError(f"{place}: expected SHA-256 {said}, seen {digest.hexdigest()}")
+    length, checksum = response.headers.get("Content-Length"), response.headers.get("x-amz-meta-sha256")
+    if length is not None and size != int(length):
+        raise _Retryable(f"{shown_url}: expected {length} bytes, received {size}")
+    if checksum is not None and checksum != digest.hexdigest():
+        raise _Retryable(f"{shown_url}: expected SHA-256 {checksum}, received {digest.hexdigest()}")
 
 
-def _check(response: requests.Response, url: str) -> None:
-    if response.ok and not response.is_redirect:
+def _check(response: httpx.Response, url: str) -> None:
+    if response.is_success:
         return
-    place = _place(url)
+    shown_url = _without_signature(url)
     if response.status_code == 404:
-        raise NotFoundError("object", place)
-    kind = _BrokenTransferError if response.status_code >= 500 or response.status_code == 429 else AvtomatikaError
-    raise kind(f"{place} answered {response.status_code} {response.reason}")
+        raise NotFoundError("object", shown_url)
+    kind = _Retryable if response.status_code >= 500 or response.status_code == 429 else AvtomatikaError
+    raise kind(f"{shown_url} answered {response.status_code} {response.reason_phrase}")
 
 
-def _tried(attempt: Callable[[], T], url: str) -> T:
+def _retried(attempt: Callable[[], None], url: str) -> None:
     number = 0
     while True:
         number += 1
         try:
-            with _reached(url):
+            with _translated_errors(url):
                 return attempt()
-        except _BrokenTransferError:
+        except _Retryable:
             if number == _ATTEMPTS:
                 raise
             sleep(_PAUSE_SECONDS * 2 ** (number - 1))
 
 
 @contextmanager
-def _reached(url: str) -> Iterator[None]:
+def _translated_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except requests.Timeout:
-        raise _BrokenTransferError(f"{_place(url)} did not answer in time") from None
-    except requests.RequestException as error:
-        raise _BrokenTransferError(f"{_place(url)} cannot be reached: {type(error).__name__}") from None
+    except httpx.TimeoutException:
+        raise _Retryable(f"{_without_signature(url)} did not answer in time") from None
+    except httpx.RequestError as error:
+        raise _Retryable(f"{_without_signature(url)} cannot be reached: {type(error).__name__}") from None
 
 
-def _place(url: str) -> str:
-    """*url* without its signature."""
+def _without_signature(url: str) -> str:
     return urlsplit(url)._replace(query="", fragment="").geturl()

@@ -111,7 +111,7 @@ class _RecordedWorld(Simulation):
     ) -> None:
         super().__init__(blueprints, skills={}, approvals={}, runner=runner, rules=Rules(), client_of=client_of)
         self._recording = recording
-        self._began_ms = recording.began_ms
+        self._began_ms = recording.created_ms
         self._answers: dict[tuple[str, int], Any] = {}
         self._decisions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         self._wishes: list[tuple[str, Signal]] = []

@@ -112,7 +112,7 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
         ids: dict[int, str] = {}
         for victim in victims(dice):
             for n in range(len(ids), len(ids) + JOBS_A_KILL):
-                ids[n] = client.submit("forks", {"n": n})
+                ids[n] = client.submit("forks", {"n": n})["job_id"]
             sleep(dice.uniform(0, 1))
             killer.strike(victim)
         wait_for_ends(store, ids, within_seconds=60 + len(ids))

@@ -55,7 +55,7 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
         ids: dict[int, str] = {}
         for cut in range(CUTS):
             for n in range(len(ids), len(ids) + JOBS_A_CUT):
-                ids[n] = client.submit("three", {"n": n})
+                ids[n] = client.submit("three", {"n": n})["job_id"]
             sleep(dice.uniform(0.2, 1.0))
             way.refuse()
             sleep(dice.uniform(2, 5))

@@ -38,11 +38,11 @@ def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callab
         closing(Store.connect(server.url)) as store,
     ):
         client = Client(troop.base_url, troop.token)
-        ill = [client.submit("hangs", {}) for _ in range(3)]
-        ill += [client.submit("blocks", {"how": how}) for how in ("loop", "thread", "task") for _ in range(2)]
-        well = [client.submit("steady", {}) for _ in range(30)]
+        ill = [client.submit("hangs", {})["job_id"] for _ in range(3)]
+        ill += [client.submit("blocks", {"how": how})["job_id"] for how in ("loop", "thread", "task") for _ in range(2)]
+        well = [client.submit("steady", {})["job_id"] for _ in range(30)]
         wait_until(lambda: all_over(store, well), 60)
-        well += [client.submit("steady", {}) for _ in range(30)]
+        well += [client.submit("steady", {})["job_id"] for _ in range(30)]
         wait_until(lambda: all_over(store, [*ill, *well]), 120)
         jobs, others = loaded(store, ill), loaded(store, well)
         alive = troop.alive()
@@ -63,7 +63,7 @@ def test_odd_entries_and_forgotten_scripts_end_nobody(make_server: Callable[...,
     ):
         client = Client(troop.base_url, troop.token)
         with pestered(server.url):
-            jobs = [client.submit("steady", {}) for _ in range(60)]
+            jobs = [client.submit("steady", {})["job_id"] for _ in range(60)]
             wait_until(lambda: all_over(store, jobs), 120)
         ended = loaded(store, jobs)
         alive = troop.alive()

@@ -34,7 +34,7 @@ def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
     for n in range(JOBS):
         while n not in ids:
             try:
-                ids[n] = client.submit("three", {"n": n}, idempotency_key=f"job-{n}")
+                ids[n] = client.submit("three", {"n": n}, idempotency_key=f"job-{n}")["job_id"]
             except AvtomatikaError:
                 sleep(0.1)
 

@@ -33,18 +33,18 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
         client = Client(troop.base_url, troop.token)
         late: list[str] = []
         for number in range(ROUNDS):
-            late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5}) for _ in range(3)]
+            late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5})["job_id"] for _ in range(3)]
             sleep(1)  # some tasks are over when it stops, some are not
             if number % 2:
                 troop.kill("worker")
             else:
                 troop.stop("worker")
             troop.start("worker", **own)
-        ends = {client.wait(job_id, timeout_seconds=60)["status"] for job_id in late}
+        ends = {client.wait(job_id, timeout=60)["status"] for job_id in late}
         troop.stop("worker")
         troop.start("worker", **own)
-        follower = client.submit("late", {"skill": "end", "result_timeout": 30})
-        assert client.wait(follower, timeout_seconds=60)["status"] == "finished"
+        follower = client.submit("late", {"skill": "end", "result_timeout": 30})["job_id"]
+        assert client.wait(follower, timeout=60)["status"] == "finished"
         ended_at = {job_id: _ended_at(client, job_id) for job_id in late}
 
     rows = [line.split() for line in begun.read_text().splitlines()]

@@ -55,7 +55,7 @@ def create_all(client: Client, ids: dict[int, str]) -> Callable[[], None]:
         due = int(JOBS * (monotonic() - began) / (KILLING_SECONDS + 5)) + 1
         for n in range(min(due, JOBS)):
             if n not in ids:
-                ids[n] = client.submit("mixed", {"n": n}, idempotency_key=f"job-{n}")
+                ids[n] = client.submit("mixed", {"n": n}, idempotency_key=f"job-{n}")["job_id"]
 
     return create
 

@@ -36,9 +36,9 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
         closing(Store.connect(server.url)) as store,
     ):
         client = Client(troop.base_url, troop.token)
-        well = [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
-        ill = client.submit("poison", {"kills": victim})
-        well += [client.submit("poison", {"kills": "nobody"}) for _ in range(20)]
+        well = [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]
+        ill = client.submit("poison", {"kills": victim})["job_id"]
+        well += [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]
 
         deadline = monotonic() + 120
         while not all(_is_at_rest(store, job_id) for job_id in (ill, *well)) and monotonic() < deadline:

@@ -40,7 +40,7 @@ def create_jobs(troop: Troop, receiver: Receiver, ids: dict[int, str]) -> None:
         while n not in ids:
             try:
                 url = receiver.url(f"/hook/{n}")
-                ids[n] = client.submit("three", {"n": n}, idempotency_key=f"job-{n}", webhook_url=url)
+                ids[n] = client.submit("three", {"n": n}, idempotency_key=f"job-{n}", webhook_url=url)["job_id"]
             except AvtomatikaError:
                 sleep(0.1)
 

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from avtomatika.client import Client
+from avtomatika.client.steps import Request
 from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import (
@@ -34,7 +35,7 @@ def alice(url: str) -> Iterator[Client]:
 
 
 def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: Client, store: Store) -> None:
-    job_id = alice.submit("video", {"n": 1}, priority=4, labels={"team": "blue"}, result_timeout=60)
+    job_id = alice.submit("video", {"n": 1}, priority=4, labels={"team": "blue"}, result_timeout=60)["job_id"]
 
     job = store.load(job_id)
     assert job is not None
@@ -43,7 +44,7 @@ def test_a_job_is_submitted_by_the_name_of_its_endpoint(alice: Client, store: St
 
 
 def test_what_a_job_asks_is_decided_once(alice: Client, move: Move) -> None:
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     move(GoTo("encode"), AwaitApproval("mail", "Publish it?", {"approved": "publish", "rejected": "failed"}))
 
     with pytest.raises(InvalidRequestError, match="there are approved, rejected"):
@@ -58,11 +59,11 @@ def test_what_a_job_asks_is_decided_once(alice: Client, move: Move) -> None:
 def test_a_job_is_submitted_to_the_url_of_a_blueprint(alice: Client) -> None:
     [url] = [each["url"] for each in alice.blueprints() if each["name"] == "video"]
 
-    assert alice.job(alice.submit(url))["blueprint_name"] == "video"
+    assert alice.job(alice.submit(url)["job_id"])["blueprint_name"] == "video"
 
 
 def test_with_an_idempotency_key_a_job_is_created_once(alice: Client) -> None:
-    ids = {alice.submit("video", {"n": 1}, idempotency_key="k") for _ in range(2)}
+    ids = {alice.submit("video", {"n": 1}, idempotency_key="k")["job_id"] for _ in range(2)}
 
     assert len(ids) == 1
     with pytest.raises(ConflictError, match="'k' was used with another body"):
@@ -70,20 +71,20 @@ def test_with_an_idempotency_key_a_job_is_created_once(alice: Client) -> None:
 
 
 def test_a_job_is_shown_with_the_fields_that_are_asked_for(alice: Client) -> None:
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
 
     assert alice.job(job_id, fields=("id", "version")) == {"id": job_id, "version": 1}
 
 
 def test_jobs_are_fetched_page_by_page(alice: Client) -> None:
-    ids = [alice.submit("video", labels={"n": str(n % 2)}) for n in range(5)]
+    ids = [alice.submit("video", labels={"n": str(n % 2)})["job_id"] for n in range(5)]
 
     assert {job["id"] for job in alice.jobs(page_size=2)} == set(ids)
     assert {job["id"] for job in alice.jobs(label="n=1", blueprint="video", status="pending")} == {ids[1], ids[3]}
 
 
 def test_a_history_is_fetched_to_its_end(alice: Client, move: Move) -> None:
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     move(*TO_THE_END)
 
     history = alice.history(job_id)
@@ -94,10 +95,10 @@ def test_a_history_is_fetched_to_its_end(alice: Client, move: Move) -> None:
 
 
 def test_waiting_ends_when_the_job_does(alice: Client, move: Move) -> None:
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
 
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(alice.wait, job_id, timeout_seconds=20)
+        waiting = pool.submit(alice.wait, job_id, timeout=20)
         move(*TO_THE_END)
 
     assert waiting.result()["result"] == {"url": "/out"}
@@ -106,14 +107,14 @@ def test_waiting_ends_when_the_job_does(alice: Client, move: Move) -> None:
 def test_waiting_ends_when_the_time_is_up(alice: Client) -> None:
     begun = monotonic()
 
-    job = alice.wait(alice.submit("video"), timeout_seconds=0.3)
+    job = alice.wait(alice.submit("video")["job_id"], timeout=0.3)
 
     assert job["status"] == "pending"
     assert monotonic() - begun < 3
 
 
 def test_blueprints_and_graphs_are_shown(alice: Client) -> None:
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
 
     assert alice.blueprint("video")["start"] == "start"
     assert alice.blueprint_graph("video").startswith(b"digraph")
@@ -169,10 +170,10 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 
 def test_a_server_that_does_not_answer_is_unavailable_after_the_timeout(app: Flask, url: str) -> None:
-    with Client(url, "token-of-alice-in-tests", timeout_seconds=0.2) as client:
-        job_id = client.submit("video")
+    with Client(url, "token-of-alice-in-tests", timeout=0.2) as client:
+        job_id = client.submit("video")["job_id"]
         with pytest.raises(UnavailableError, match=r"did not answer within 0\.2 s"):
-            client._json("GET", f"/api/v1/jobs/{job_id}", params={"wait": 2})
+            client._perform(Request("GET", f"/api/v1/jobs/{job_id}", {"wait": 2}))
 
 
 @pytest.mark.parametrize(

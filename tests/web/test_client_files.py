@@ -75,7 +75,7 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: Client, cloud: Cloud, tmp_path: Path, size: int) -> None:
     body, source = os.urandom(size), tmp_path / "mövie 1.mp4"
     source.write_bytes(body)
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
 
     uri = alice.upload(source, job_id=job_id)
     path = alice.download(job_id, "mövie 1.mp4", tmp_path / "copy.mp4")
@@ -86,7 +86,7 @@ def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: Client, cloud: Cloud,
 
 def test_into_a_folder_a_file_comes_by_its_name(alice: Client, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     alice.upload(tmp_path / "a.txt", job_id=job_id)
     (tmp_path / "folder").mkdir()
 
@@ -116,7 +116,7 @@ def test_sending_is_tried_again(alice: Client, cloud: Cloud, proxy: Proxy, tmp_p
 @pytest.mark.parametrize("happen", [faults.broken, faults.reset, faults.altered])
 def test_fetching_is_tried_again(alice: Client, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
     (tmp_path / "a.bin").write_bytes(body := os.urandom(100_000))
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     alice.upload(tmp_path / "a.bin", job_id=job_id)
     proxy.fail("GET", happen, times=2)
 
@@ -128,14 +128,14 @@ def test_fetching_is_tried_again(alice: Client, proxy: Proxy, tmp_path: Path, ha
     [
         (faults.broken, "answered 500"),
         (faults.reset, "cannot be reached"),
-        (faults.altered, "expected SHA-256 [0-9a-f]{64}, seen [0-9a-f]{64}"),
+        (faults.altered, "expected SHA-256 [0-9a-f]{64}, received [0-9a-f]{64}"),
     ],
 )
 def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
     alice: Client, proxy: Proxy, tmp_path: Path, happen: Any, words: str
 ) -> None:
     (tmp_path / "a.bin").write_bytes(os.urandom(100_000))
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     alice.upload(tmp_path / "a.bin", job_id=job_id)
     proxy.fail("GET", happen, ALWAYS)
     (tmp_path / "folder").mkdir()
@@ -149,7 +149,7 @@ def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
 
 def test_what_is_not_there_is_told(alice: Client, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
-    job_id = alice.submit("video")
+    job_id = alice.submit("video")["job_id"]
     alice.upload(tmp_path / "a", job_id=job_id)
 
     with pytest.raises(InvalidRequestError, match="cannot be read: No such file"):

@@ -60,7 +60,7 @@ def running(folder: Path, redis_url: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_job_is_created_and_shown_and_the_server_ends_when_told(running: subprocess.Popen[str]) -> None:
     with Client(_address(running), "token-from-the-file") as client:
-        job = client.job(client.submit("hello", {"n": 1}))
+        job = client.job(client.submit("hello", {"n": 1})["job_id"])
 
     running.send_signal(signal.SIGTERM)
 

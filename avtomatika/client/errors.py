@@ -1,11 +1,11 @@
-"""What an answer that is no success tells, as one of our errors."""
+"""Error responses as the errors of :mod:`avtomatika.errors`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-import requests
+import httpx
 
 from avtomatika.errors import (
     AvtomatikaError,
@@ -19,15 +19,15 @@ from avtomatika.errors import (
     UnavailableError,
 )
 
-#: Statuses that a proxy answers when what is behind it is away.
-_AWAY = (502, 503, 504)
-_TOO_BAD = (400, 413, 415, 422)
+#: Statuses with which a proxy reports that the server behind it is down.
+_UNAVAILABLE = (502, 503, 504)
+_INVALID = (400, 413, 415, 422)
 
 
-def error_of(response: requests.Response, path: str) -> AvtomatikaError:
-    """The error that *response* tells of."""
+def error_of(response: httpx.Response, path: str) -> AvtomatikaError:
+    """Return the error that *response* reports."""
     problem = _problem(response)
-    detail = str(problem.get("detail") or f"{path} answered {response.status_code} {response.reason}")
+    detail = str(problem.get("detail") or f"{path} answered {response.status_code} {response.reason_phrase}")
     match response.status_code:
         case 401:
             return UnauthorizedError(detail)
@@ -44,23 +44,23 @@ def error_of(response: requests.Response, path: str) -> AvtomatikaError:
             return QuotaExceededError(limit=limit, created=created, asked=1, renews=renews)
         case 429:
             return TooManyRequestsError(detail, retry_after_seconds=_retry_after_seconds(response))
-        case status if status in _TOO_BAD:
+        case status if status in _INVALID:
             return InvalidRequestError(detail, fields=problem.get("errors"))
-        case status if status in _AWAY:
+        case status if status in _UNAVAILABLE:
             return UnavailableError(detail, retry_after_seconds=_retry_after_seconds(response))
     return AvtomatikaError(detail)
 
 
-def _problem(response: requests.Response) -> dict[str, Any]:
+def _problem(response: httpx.Response) -> dict[str, Any]:
     if "json" not in response.headers.get("Content-Type", ""):
         return {}
     try:
         problem = response.json()
-    except requests.JSONDecodeError:
+    except ValueError:
         return {}
     return problem if isinstance(problem, dict) else {}
 
 
-def _retry_after_seconds(response: requests.Response) -> int:
+def _retry_after_seconds(response: httpx.Response) -> int:
     header = response.headers.get("Retry-After", "")
     return int(header) if header.isdecimal() else 2

@@ -1,0 +1,302 @@
+"""The answers of the HTTP API as types: dicts with these keys. Times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict, final
+
+
+@final
+class SubmittedJob(TypedDict):
+    """A created job."""
+
+    status: str
+    job_id: str
+
+
+class SubmittedJobs(TypedDict):
+    """Jobs created together, in the order of the request."""
+
+    status: str
+    job_ids: list[str]
+
+
+class JobSummary(TypedDict):
+    """A job in a list, without its data."""
+
+    id: str
+    status: str
+    blueprint_name: str
+    plan: str
+    current_state: str | None
+    error: dict[str, Any] | None
+    client: str
+    retry_of: str | None
+    parent_id: str | None
+    priority: int
+    labels: dict[str, str]
+    version: int
+    created_at: str
+    updated_at: str
+
+
+class JobTask(TypedDict):
+    """An open task of a job."""
+
+    id: str
+    task_type: str
+    state: str
+    attempt: int
+    worker_id: str | None
+    routed_to: str | None
+    waits_for: str | None
+    progress: float | None
+    progress_message: str | None
+
+
+class JobWait(TypedDict):
+    """The timer, approval or child job that a job waits for."""
+
+    kind: str
+    since: str
+    until: str | None
+    integration: str | None
+    message: str | None
+    decisions: list[str] | None
+    child_id: str | None
+
+
+class FanOutProgress(TypedDict):
+    """The number of branches of a fan-out: all, dispatched, unfinished."""
+
+    total: int
+    sent: int
+    left: int
+
+
+@final
+class Job(JobSummary):
+    """A job with its data."""
+
+    result: Any
+    worker_id: str | None
+    progress: float | None
+    progress_message: str | None
+    tasks: list[JobTask]
+    branches: FanOutProgress | None
+    waiting_for: JobWait | None
+    decision: str | None
+    children: list[str]
+    initial_data: dict[str, Any]
+    state_history: dict[str, Any]
+
+
+class HistoryEntry(TypedDict):
+    """One event in the history of a job."""
+
+    seq: int
+    version: int
+    timestamp: str
+    event_type: str
+    state: str | None
+    task_id: str | None
+    attempt: int | None
+    worker_id: str | None
+    duration_ms: int | None
+    data: Any
+
+
+class History(TypedDict):
+    """The history of a job, oldest event first, and notes about ignored messages."""
+
+    job_id: str
+    events: list[HistoryEntry]
+    notes: list[dict[str, Any]]
+    next: int | None
+
+
+class Reason(TypedDict):
+    """A reason why a job does not proceed."""
+
+    code: str
+    text: str
+    job_id: str
+    facts: dict[str, Any]
+
+
+class Why(TypedDict):
+    """Why a job does not proceed, the most important reason first."""
+
+    job_id: str
+    status: str
+    current_state: str | None
+    reasons: list[Reason]
+
+
+class ApprovalLink(TypedDict):
+    """A link that allows its holder to decide one approval."""
+
+    url: str
+    expires_at: str
+
+
+class JobFile(TypedDict):
+    """A file of a job."""
+
+    name: str
+    uri: str
+    size: int
+    modified_at: str
+
+
+class FileOrigin(TypedDict, total=False):
+    """The task, handler or client that created a file."""
+
+    kind: str
+    job_id: str
+    task_id: str
+    attempt: int
+    state: str
+    worker_id: str
+    client: str
+
+
+class FileUse(TypedDict):
+    """A job that refers to a file."""
+
+    job_id: str
+    status: str
+    where: list[str]
+
+
+class Lineage(TypedDict):
+    """The origin of a file and the jobs that use it."""
+
+    uri: str
+    made_by: FileOrigin | None
+    used_by: list[FileUse]
+    is_complete: bool
+
+
+class BlueprintSummary(TypedDict):
+    """A blueprint that the server runs."""
+
+    name: str
+    plan: str
+    url: str | None
+    start: str
+    task_types: list[str]
+
+
+class Transition(TypedDict):
+    """An edge of the graph."""
+
+    target: str
+    outcome: str | None
+    task_type: str | None
+    guard: str | None
+    via: str
+
+
+class State(TypedDict):
+    """A node of the graph."""
+
+    name: str
+    queue: str | None
+    is_start: bool
+    end: str | None
+    task_types: list[str]
+    is_aggregator: bool
+    children: list[str]
+    transitions: list[Transition]
+
+
+class Binding(TypedDict):
+    """A routing rule."""
+
+    exchange: str
+    key: str
+    queue: str
+    targets: list[str]
+
+
+class BlueprintPlan(BlueprintSummary):
+    """A compiled blueprint: states, queues and routing rules."""
+
+    queues: list[str]
+    states: list[State]
+    bindings: list[Binding]
+
+
+class WorkerSkill(TypedDict):
+    """A skill and the JSON schema of its parameters."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+class WorkerLink(TypedDict):
+    """A server address of a worker and the state of its link."""
+
+    address: str
+    state: str
+
+
+class WorkerInfo(TypedDict):
+    """A worker as last reported."""
+
+    id: str
+    type: str
+    version: str
+    status: str
+    unfit: dict[str, Any]
+    standby: bool
+    running: int
+    concurrency: int | None
+    skills: list[WorkerSkill]
+    links: list[WorkerLink]
+    switches: int
+    resources: dict[str, Any]
+    costs: dict[str, Any]
+    reputation: float
+    registered_at: str
+    last_heartbeat_at: str
+
+
+class QueueInfo(TypedDict):
+    """A queue and its message counts."""
+
+    name: str
+    waiting: int
+    held: int
+    delayed: int
+    dead: int
+    consumers: int
+
+
+class QueuedMessage(TypedDict):
+    """A message that waits in a queue."""
+
+    id: str
+    queue: str
+    kind: str | None
+    job_id: str | None
+    routing_key: str
+    priority: int
+    deliveries: int
+    at: str
+    body: Any
+
+
+class DeadLetter(QueuedMessage):
+    """A dead-lettered message."""
+
+    reason: str | None
+    error: str | None
+
+
+class Finding(TypedDict):
+    """The result of one check of the installation."""
+
+    subject: str
+    state: str
+    finding: str

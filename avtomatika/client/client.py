@@ -1,0 +1,202 @@
+"""The clients of the HTTP API: :class:`Client` blocks, :class:`AsyncClient` is awaited. Both have the same methods.
+
+Answers are the JSON of the API, as the TypedDicts of :mod:`.answers`; errors are those of :mod:`avtomatika.errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from datetime import timedelta
+from functools import update_wrapper
+from inspect import Parameter, signature
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from . import operations
+from .http import LIMITS, Endpoint, checked
+from .steps import Blocking, Pages, Request, Sleep, Step, Steps, run, run_async
+
+P = ParamSpec("P")
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def _blocking(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[Client, P], T]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run(operation(*args, **kwargs), self._perform)
+
+    return _named_like(operation, method)
+
+
+def _listing(operation: Callable[P, Pages[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        pages, cursor = operation(*args, **kwargs), None
+        while True:
+            items, cursor = run(pages.page(cursor), self._perform)
+            yield from items
+            if cursor is None:
+                return
+
+    return _named_like(operation, method)
+
+
+def _awaited(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await run_async(operation(*args, **kwargs), self._perform)
+
+    return _named_like(operation, method)
+
+
+def _async_listing(operation: Callable[P, Pages[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
+        pages, cursor = operation(*args, **kwargs), None
+        while True:
+            items, cursor = await run_async(pages.page(cursor), self._perform)
+            for item in items:
+                yield item
+            if cursor is None:
+                return
+
+    return _named_like(operation, method)
+
+
+def _named_like(operation: Callable[..., Any], method: C) -> C:
+    """Give *method* the name, documentation and signature of *operation*."""
+    given = signature(operation)
+    update_wrapper(method, operation)
+    this = Parameter("self", Parameter.POSITIONAL_ONLY)
+    method.__signature__ = given.replace(parameters=[this, *given.parameters.values()])  # type: ignore[attr-defined]
+    return method
+
+
+class Client:
+    """A client of one server with one token: a context manager, or call :meth:`close`. Threads may share it.
+
+    *timeout* limits each request; waiting for a job adds to it.
+    """
+
+    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
+        self._endpoint = Endpoint(base_url, token, timeout=timeout)
+        self._http = httpx.Client(headers=self._endpoint.headers, limits=LIMITS)
+
+    def __repr__(self) -> str:
+        return f"Client({self._endpoint.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Request():
+                with self._endpoint.errors(step):
+                    return checked(self._http.request(**self._endpoint.arguments(step)), step)
+            case Sleep():
+                return time.sleep(step.seconds)
+            case Blocking():
+                return step.function()
+
+    submit = _blocking(operations.submit)
+    submit_many = _blocking(operations.submit_many)
+    job = _blocking(operations.job)
+    jobs = _listing(operations.jobs)
+    history = _blocking(operations.history)
+    export = _blocking(operations.export)
+    why = _blocking(operations.why)
+    cancel = _blocking(operations.cancel)
+    retry = _blocking(operations.retry)
+    approve = _blocking(operations.approve)
+    approval_link = _blocking(operations.approval_link)
+    wait = _blocking(operations.wait)
+    files = _listing(operations.files)
+    upload = _blocking(operations.upload)
+    download = _blocking(operations.download)
+    lineage = _blocking(operations.lineage)
+    blueprints = _blocking(operations.blueprints)
+    blueprint = _blocking(operations.blueprint)
+    blueprint_graph = _blocking(operations.blueprint_graph)
+    job_graph = _blocking(operations.job_graph)
+    workers = _blocking(operations.workers)
+    queues = _blocking(operations.queues)
+    messages = _blocking(operations.messages)
+    purge = _blocking(operations.purge)
+    dead_letters = _blocking(operations.dead_letters)
+    dead_letter = _blocking(operations.dead_letter)
+    requeue_dead_letter = _blocking(operations.requeue_dead_letter)
+    drop_dead_letter = _blocking(operations.drop_dead_letter)
+    doctor = _blocking(operations.doctor)
+
+
+class AsyncClient:
+    """The same for asyncio: ``async with AsyncClient(url, token) as client: await client.job(job_id)``."""
+
+    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
+        self._endpoint = Endpoint(base_url, token, timeout=timeout)
+        self._http = httpx.AsyncClient(headers=self._endpoint.headers, limits=LIMITS)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._endpoint.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _perform(self, step: Step) -> Any:
+        match step:
+            case Request():
+                with self._endpoint.errors(step):
+                    return checked(await self._http.request(**self._endpoint.arguments(step)), step)
+            case Sleep():
+                return await asyncio.sleep(step.seconds)
+            case Blocking():
+                return await asyncio.to_thread(step.function)
+
+    submit = _awaited(operations.submit)
+    submit_many = _awaited(operations.submit_many)
+    job = _awaited(operations.job)
+    jobs = _async_listing(operations.jobs)
+    history = _awaited(operations.history)
+    export = _awaited(operations.export)
+    why = _awaited(operations.why)
+    cancel = _awaited(operations.cancel)
+    retry = _awaited(operations.retry)
+    approve = _awaited(operations.approve)
+    approval_link = _awaited(operations.approval_link)
+    wait = _awaited(operations.wait)
+    files = _async_listing(operations.files)
+    upload = _awaited(operations.upload)
+    download = _awaited(operations.download)
+    lineage = _awaited(operations.lineage)
+    blueprints = _awaited(operations.blueprints)
+    blueprint = _awaited(operations.blueprint)
+    blueprint_graph = _awaited(operations.blueprint_graph)
+    job_graph = _awaited(operations.job_graph)
+    workers = _awaited(operations.workers)
+    queues = _awaited(operations.queues)
+    messages = _awaited(operations.messages)
+    purge = _awaited(operations.purge)
+    dead_letters = _awaited(operations.dead_letters)
+    dead_letter = _awaited(operations.dead_letter)
+    requeue_dead_letter = _awaited(operations.requeue_dead_letter)
+    drop_dead_letter = _awaited(operations.drop_dead_letter)
+    doctor = _awaited(operations.doctor)

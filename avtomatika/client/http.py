@@ -1,0 +1,82 @@
+"""What the blocking and the asynchronous client share: the address, time limits, and responses that become errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from avtomatika.errors import InvalidRequestError, UnavailableError
+
+from .errors import error_of
+from .steps import Request
+
+#: A request that is held occupies a connection, so the server's limit applies, not one of the client.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
+
+class Endpoint:
+    """The server of one client. The token is sent in a header and appears in no message."""
+
+    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise InvalidRequestError(
+                f"{base_url!r} is not the URL of a server: it must begin with http:// or https://"
+            )
+        if not token or not token.isascii() or not token.isprintable():
+            raise InvalidRequestError("a token is printable ASCII text, without spaces or line breaks at its ends")
+        self.base_url = base_url.rstrip("/")
+        self.headers = {"X-Client-Token": token}
+        self._timeout = seconds(timeout)
+
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """The arguments of httpx for *request*."""
+        return {
+            "method": request.method,
+            "url": self.base_url + request.path,
+            "params": {name: value for name, value in request.params.items() if value is not None},
+            "json": request.json,
+            "headers": request.headers,
+            "timeout": httpx.Timeout(self._timeout, read=self._timeout + request.held_seconds, pool=None),
+            # A redirect would send the token to whatever server it names.
+            "follow_redirects": False,
+        }
+
+    @contextmanager
+    def errors(self, request: Request) -> Iterator[None]:
+        """Turn failures of the connection into UnavailableError."""
+        try:
+            yield
+        except httpx.TimeoutException:
+            limit = self._timeout + request.held_seconds
+            raise UnavailableError(f"{self.base_url} did not answer within {limit:g} s") from None
+        except httpx.RequestError as error:
+            raise UnavailableError(f"{self.base_url} cannot be reached: {_reason(error)}") from None
+        except httpx.InvalidURL as error:
+            raise InvalidRequestError(f"{self.base_url!r} is not the URL of a server: {error}") from None
+
+
+def checked(response: httpx.Response, request: Request) -> httpx.Response:
+    """Return *response* if it is the expected success; raise the error that it reports otherwise."""
+    if response.is_success if not request.is_redirected else response.has_redirect_location:
+        return response
+    raise error_of(response, request.path)
+
+
+def seconds(value: float | timedelta) -> float:
+    """A duration, which may be a timedelta, in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason: httpx wraps the error of the system several times."""
+    reason = type(error).__name__
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "strerror", None) or reason
+        cause = cause.__cause__ or cause.__context__
+    return reason

@@ -1,0 +1,300 @@
+"""The operations of the HTTP API; both clients have each as a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import UnavailableError
+
+from . import answers, transfers
+from .http import seconds
+from .recording import Recording
+from .steps import Blocking, Pages, Request, Sleep, Steps, content, json_answer, json_items, json_object
+
+#: The longest time that the server holds a request until a job changes.
+LONGEST_WAIT_SECONDS = 25.0
+
+# ---------------------------------------------------------------- jobs
+
+
+def submit(
+    endpoint: str,
+    initial_data: Mapping[str, Any] | None = None,
+    *,
+    priority: int = 0,
+    labels: Mapping[str, str] | None = None,
+    webhook_url: str | None = None,
+    dispatch_timeout: float | timedelta | None = None,
+    result_timeout: float | timedelta | None = None,
+    execution_timeout: float | timedelta | None = None,
+    idempotency_key: str | None = None,
+) -> Steps[answers.SubmittedJob]:
+    """Create a job.
+
+    *endpoint* is the last part of ``/api/v1/jobs/...``, or a path (the ``url`` of a blueprint). Timeouts are in
+    seconds. With an *idempotency_key* it is safe to repeat the call after UnavailableError: the job is created once.
+    """
+    limits = {
+        "dispatch_timeout": dispatch_timeout,
+        "result_timeout": result_timeout,
+        "execution_timeout": execution_timeout,
+    }
+    body = {
+        "initial_data": dict(initial_data or {}),
+        "priority": priority,
+        "labels": dict(labels or {}),
+        "webhook_url": webhook_url,
+        **{name: seconds(limit) for name, limit in limits.items() if limit is not None},
+    }
+    return json_answer(answers.SubmittedJob, _creation(endpoint, "", body, idempotency_key))
+
+
+def submit_many(
+    endpoint: str, jobs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+) -> Steps[answers.SubmittedJobs]:
+    """Create up to 1,000 jobs, either all or none. Each of *jobs* is a request body: ``initial_data``, ``priority``,
+    ``labels`` and so on."""
+    body = {"jobs": [dict(job) for job in jobs]}
+    return json_answer(answers.SubmittedJobs, _creation(endpoint, "/batch", body, idempotency_key))
+
+
+def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0) -> Steps[answers.Job]:
+    """Return a job, with *fields* only these fields of it; with *wait* (at most 25 s) once it changes."""
+    held = seconds(wait)
+    params = {"fields": ",".join(fields) or None, "wait": held or None}
+    return json_answer(answers.Job, Request("GET", _job_path(job_id), params, held_seconds=held))
+
+
+def jobs(
+    *,
+    status: str | None = None,
+    blueprint: str | None = None,
+    label: str | Sequence[str] | None = None,
+    page_size: int = 50,
+) -> Pages[answers.JobSummary]:
+    """Iterate over jobs, newest first, and request the pages as needed.
+
+    *label* is ``name=value``; of several, a job must have all.
+    """
+    params = {"status": status, "blueprint": blueprint, "label": label, "limit": page_size}
+    return Pages("/api/v1/jobs", "jobs", "cursor", params)
+
+
+def history(job_id: str, *, after: int = 0) -> Steps[answers.History]:
+    """Return all ``events`` with ``seq > after``, and ``notes`` about ignored messages."""
+    path = f"{_job_path(job_id)}/history"
+    found = yield from json_answer(answers.History, Request("GET", path, {"after": after}))
+    while found["next"] is not None:
+        page = yield from json_answer(answers.History, Request("GET", path, {"after": found["next"]}))
+        found["events"] += page["events"]
+        found["next"] = page["next"]
+    return found
+
+
+def export(job_id: str) -> Steps[Recording]:
+    """Return a job with its history and its child jobs: enough to replay it in memory."""
+    exported = yield from job(job_id)
+    children: list[Recording] = []
+    for child_id in exported["children"]:
+        children.append((yield from export(child_id)))
+    recorded = yield from history(job_id)
+    return Recording(exported, recorded["events"], tuple(children))
+
+
+def why(job_id: str) -> Steps[answers.Why]:
+    """Explain why a job does not proceed."""
+    return json_answer(answers.Why, Request("GET", f"{_job_path(job_id)}/why"))
+
+
+def cancel(job_id: str) -> Steps[answers.Job]:
+    """Cancel a job and return it. Raises ConflictError if it has ended."""
+    return json_answer(answers.Job, Request("POST", f"{_job_path(job_id)}/cancel"))
+
+
+def retry(job_id: str) -> Steps[answers.Job | answers.SubmittedJob]:
+    """Resume a quarantined job and return it, or rerun an ended one and return the ``job_id`` of the new job.
+
+    Raises ConflictError if the job is running or finished.
+    """
+    return json_object(Request("POST", f"{_job_path(job_id)}/retry"))
+
+
+def approve(job_id: str, decision: str, *, comment: str | None = None) -> Steps[answers.Job]:
+    """Decide the approval that a job waits for (``waiting_for`` has the question and the decisions); return the job.
+
+    Raises ConflictError if it was decided already or the job waits for no approval, InvalidRequestError for an
+    unknown decision.
+    """
+    body = {"decision": decision, "comment": comment}
+    return json_answer(answers.Job, Request("POST", f"{_job_path(job_id)}/approve", json=body))
+
+
+def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -> Steps[answers.ApprovalLink]:
+    """Create a link to a page on which its holder can decide the approval without a token.
+
+    It expires in *expires_in* seconds, by default in a week, and never later than the approval. Raises
+    ConflictError if the job waits for no approval.
+    """
+    body = {} if expires_in is None else {"expires_in": seconds(expires_in)}
+    return json_answer(answers.ApprovalLink, Request("POST", f"{_job_path(job_id)}/approval-link", json=body))
+
+
+def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answers.Job]:
+    """Wait until a job has ended, at most *timeout* seconds, and return it, ended or not.
+
+    Without *timeout* there is no limit. While the server is unavailable the request is repeated.
+    """
+    deadline = None if timeout is None else monotonic() + seconds(timeout)
+    while True:
+        left = LONGEST_WAIT_SECONDS if deadline is None else max(0.0, deadline - monotonic())
+        try:
+            found = yield from job(job_id, wait=min(left, LONGEST_WAIT_SECONDS))
+        except UnavailableError as error:
+            if left <= error.retry_after_seconds:
+                raise
+            yield Sleep(error.retry_after_seconds)
+            continue
+        if JobStatus(found["status"]).is_final or left == 0:
+            return found
+
+
+# ---------------------------------------------------------------- files
+
+
+def files(job_id: str) -> Pages[answers.JobFile]:
+    """Iterate over the files of a job by name, and request the pages as needed."""
+    return Pages(f"{_job_path(job_id)}/files", "files", "after")
+
+
+def upload(path: str | Path, *, job_id: str | None = None) -> Steps[str]:
+    """Upload a file of at most 5 GiB and return its URI, for the data of jobs or as a file of *job_id*."""
+    file = Path(path)
+    size, sha256 = yield Blocking(lambda: transfers.digest_of(file))
+    url = "/api/v1/files/upload-url" if job_id is None else f"{_job_path(job_id)}/files/upload-url"
+    body = {"name": file.name, "size": size, "sha256": sha256}
+    target = yield from json_object(Request("POST", url, json=body))
+    yield Blocking(lambda: transfers.upload(file, target["url"], target["headers"]))
+    return str(target["uri"])
+
+
+def download(job_id: str, name: str, path: str | Path) -> Steps[Path]:
+    """Download a file of a job to *path*, or into it if it is a folder; return the path of the file.
+
+    *name* is the name that :func:`files` lists, or the end of one; raises ConflictError if several names end so.
+    """
+    request = Request("GET", f"{_job_path(job_id)}/files/{quote(name)}", is_redirected=True)
+    response: httpx.Response = yield request
+    target = Path(path)
+    if target.is_dir():
+        target = target / name.rpartition("/")[2]
+    yield Blocking(lambda: transfers.download(response.headers["Location"], target))
+    return target
+
+
+def lineage(uri: str) -> Steps[answers.Lineage]:
+    """Return the origin of a file, if it is known, and the jobs that use it."""
+    return json_answer(answers.Lineage, Request("GET", "/api/v1/files/lineage", {"uri": uri}))
+
+
+# ---------------------------------------------------------------- blueprints
+
+
+def blueprints() -> Steps[list[answers.BlueprintSummary]]:
+    """List the blueprints of the server."""
+    return json_items(answers.BlueprintSummary, "blueprints", Request("GET", "/api/v1/blueprints"))
+
+
+def blueprint(name: str) -> Steps[answers.BlueprintPlan]:
+    """Return a compiled blueprint with its routing rules."""
+    return json_answer(answers.BlueprintPlan, Request("GET", _blueprint_path(name)))
+
+
+def blueprint_graph(name: str, *, format: str = "dot", live: bool = False) -> Steps[bytes]:
+    """Draw the graph as ``dot``, ``svg``, ``png`` or ``json``; *live* adds the state of its jobs (operators only)."""
+    params = {"format": format, "live": "1" if live else None}
+    return content(Request("GET", f"{_blueprint_path(name)}/graph", params))
+
+
+def job_graph(job_id: str, *, format: str = "dot") -> Steps[bytes]:
+    """Draw the graph of the job's blueprint with the path of the job."""
+    return content(Request("GET", f"{_job_path(job_id)}/graph", {"format": format}))
+
+
+# ---------------------------------------------------------------- for operators; ForbiddenError for other clients
+
+
+def workers() -> Steps[list[answers.WorkerInfo]]:
+    """List the workers that reported lately. For operators."""
+    return json_items(answers.WorkerInfo, "workers", Request("GET", "/api/v1/workers"))
+
+
+def queues() -> Steps[list[answers.QueueInfo]]:
+    """List the queues and their message counts by name. For operators."""
+    return json_items(answers.QueueInfo, "queues", Request("GET", "/api/v1/queues"))
+
+
+def messages(queue: str, *, limit: int = 20) -> Steps[list[answers.QueuedMessage]]:
+    """List the messages that wait in a queue, the next one first, without removing them. For operators."""
+    return json_items(answers.QueuedMessage, "messages", Request("GET", _messages_path(queue), {"limit": limit}))
+
+
+def purge(queue: str) -> Steps[int]:
+    """Delete the messages that wait in a queue and return their number. Their jobs are not notified. For operators."""
+    answer = yield from json_object(Request("DELETE", _messages_path(queue)))
+    return int(answer["removed"])
+
+
+def dead_letters(*, queue: str | None = None, limit: int = 50) -> Steps[list[answers.DeadLetter]]:
+    """List dead-lettered messages, newest first. For operators."""
+    return json_items(
+        answers.DeadLetter, "dead_letters", Request("GET", "/api/v1/dead-letters", {"queue": queue, "limit": limit})
+    )
+
+
+def dead_letter(letter_id: str) -> Steps[answers.DeadLetter]:
+    """Return a dead letter with its body. For operators."""
+    return json_answer(answers.DeadLetter, Request("GET", _letter_path(letter_id)))
+
+
+def requeue_dead_letter(letter_id: str) -> Steps[answers.DeadLetter]:
+    """Put a dead letter back into its queue with its delivery count reset, and return it. For operators."""
+    return json_answer(answers.DeadLetter, Request("POST", f"{_letter_path(letter_id)}/requeue"))
+
+
+def drop_dead_letter(letter_id: str) -> Steps[None]:
+    """Delete a dead letter. For operators."""
+    yield Request("DELETE", _letter_path(letter_id))
+
+
+def doctor() -> Steps[list[answers.Finding]]:
+    """Check the server, secrets and tokens of the installation. For operators."""
+    return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
+
+
+def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:
+    path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
+    return Request("POST", path + suffix, json=body, headers={} if key is None else {"Idempotency-Key": key})
+
+
+def _job_path(job_id: str) -> str:
+    return f"/api/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _blueprint_path(name: str) -> str:
+    return f"/api/v1/blueprints/{quote(name, safe='')}"
+
+
+def _messages_path(queue: str) -> str:
+    return f"/api/v1/queues/{quote(queue, safe='')}/messages"
+
+
+def _letter_path(letter_id: str) -> str:
+    return f"/api/v1/dead-letters/{quote(letter_id, safe='')}"

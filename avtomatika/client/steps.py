@@ -1,0 +1,122 @@
+"""Operations as generators of steps, so that each is written once and runs both blocking and asynchronously.
+
+An operation yields a step, receives its result (for a request the response), and returns the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
+
+import httpx
+
+from avtomatika.errors import AvtomatikaError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to the API. The server may hold it for *held_seconds*; *is_redirected*: the answer must be a
+    redirect."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    held_seconds: float = 0.0
+    is_redirected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """A pause before a retry."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocking:
+    """Work on local files, which an event loop leaves to a thread."""
+
+    function: Callable[[], Any]
+
+
+Step = Request | Sleep | Blocking
+Steps = Generator[Step, Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages(Generic[T]):
+    """A list that is requested page by page: the items under *key*; *cursor* is the parameter that names the page."""
+
+    path: str
+    key: str
+    cursor: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def page(self, cursor: str | None) -> Steps[tuple[list[T], str | None]]:
+        """Request one page; return its items and the cursor of the next page, None after the last."""
+        page = yield from json_object(Request("GET", self.path, {**self.params, self.cursor: cursor}))
+        return page[self.key], page["next"]
+
+
+def json_object(request: Request) -> Steps[Any]:
+    """Send *request* and return the JSON object of the response."""
+    response: httpx.Response = yield request
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise AvtomatikaError(f"{request.path} answered {response.status_code} without a JSON object")
+    return answer
+
+
+def json_answer(kind: type[T], request: Request) -> Steps[T]:
+    """Send *request* and return the JSON object of the response, which is a *kind*."""
+    return json_object(request)
+
+
+def json_items(kind: type[T], key: str, request: Request) -> Steps[list[T]]:
+    """Send *request* and return the list under *key* of the response, whose items are each a *kind*."""
+    answer = yield from json_object(request)
+    return cast("list[T]", answer[key])
+
+
+def content(request: Request) -> Steps[bytes]:
+    """Send *request* and return the body of the response."""
+    response: httpx.Response = yield request
+    return response.content
+
+
+def run(steps: Steps[T], perform: Callable[[Step], Any]) -> T:
+    """Run an operation to its end; *perform* carries out each step."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = perform(step)
+            except AvtomatikaError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def run_async(steps: Steps[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
+    """Like :func:`run`, in an event loop."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = await perform(step)
+            except AvtomatikaError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
+    except StopIteration as end:
+        return cast("T", end.value)
