@@ -106,7 +106,7 @@ class Office:
     @property
     def done(self) -> int:
         """How many tasks have their results."""
-        return self._intake.waiting(self._answers)
+        return self._intake.message_count(self._answers)
 
     def wait_for(self, count: int) -> None:
         deadline = monotonic() + _LIMIT_SECONDS

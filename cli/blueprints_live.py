@@ -102,7 +102,7 @@ def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
     """Print what *plans* would change on the broker, and with *apply* do it; whether nothing was refused."""
     url = str(join_local().redis_url)
     with broker.connect(url) as connection, closing(Store.connect(url)) as store:
-        found = broker.difference(connection, plans, needed=_needed(store, plans))
+        found = broker.diff_topology(connection, plans, needed=_needed(store, plans))
         _print(found, as_json=as_json)
         if not apply:
             return not found.is_refused

@@ -2,21 +2,21 @@
 
 from avtomatika.transport import Outgoing
 
-from .connection import address, connect, identity
+from .connection import connect, identity, redacted_url
 from .consumer import Consumer, Delivery
 from .step_queues import StepQueue, StepQueues
-from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, own_queue
-from .topology_diff import QueueChange, TopologyDiff, difference, remove_queues
+from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, worker_queue
+from .topology_diff import QueueChange, TopologyDiff, diff_topology, remove_queues
 from .worker_messages import (
-    answer,
     control_message,
     dead_letter_headers,
     forwarded_headers,
     heartbeat,
-    notice,
-    progress_notice,
     registration,
     reply_key,
+    result_message,
+    task_progress,
+    task_started,
     tasks_started,
 )
 
@@ -29,24 +29,24 @@ __all__ = [
     "StepQueue",
     "StepQueues",
     "TopologyDiff",
-    "address",
-    "answer",
     "connect",
     "control_message",
     "dead_letter_headers",
     "declare",
     "declare_control",
     "declare_tasks",
-    "difference",
+    "diff_topology",
     "forget_control",
     "forwarded_headers",
     "heartbeat",
     "identity",
-    "notice",
-    "own_queue",
-    "progress_notice",
+    "redacted_url",
     "registration",
     "remove_queues",
     "reply_key",
+    "result_message",
+    "task_progress",
+    "task_started",
     "tasks_started",
+    "worker_queue",
 ]

@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRouteError, RedisClient, is_passing
+from avtomatika.transport import NoRouteError, RedisClient, is_temporary
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
@@ -37,7 +37,7 @@ def connect(
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
-        raise ValueError(f"no transport for {address(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
+        raise ValueError(f"no transport for {redacted_url(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
     if scheme == "sentinel":
         url = url.replace(";", ",")  # which kombu would take for the mark between servers to go through in turn
     options = {
@@ -62,10 +62,10 @@ def identity(connection: Connection) -> str:
         return str(channel.router.identity)
 
 
-def address(url: str) -> str:
+def redacted_url(url: str) -> str:
     """*url* without name and password, and without its options: what may stand in messages.
 
-    >>> address("redis://me:secret@localhost:6379/0?x=1")
+    >>> redacted_url("redis://me:secret@localhost:6379/0?x=1")
     'redis://localhost:6379/0'
     """
     scheme, mark, rest = url.partition("://")
@@ -85,9 +85,9 @@ def translated(connection: Connection) -> Iterator[None]:
     except NoRouteError as error:
         raise errors.NoRouteError(error.exchange, error.routing_key) from error
     except connection.transport.channel_errors as error:
-        if not is_passing(error):
+        if not is_temporary(error):
             raise
-        where = address(connection.hostname)
+        where = redacted_url(connection.hostname)
         raise errors.UnavailableError(f"broker {where} takes nothing new: {error}", retry_after_seconds=10) from error
     except (*connection.transport.connection_errors, OperationalError) as error:
-        raise errors.UnavailableError(f"broker {address(connection.hostname)} does not answer: {error}") from error
+        raise errors.UnavailableError(f"broker {redacted_url(connection.hostname)} does not answer: {error}") from error

@@ -59,7 +59,7 @@ class Consumer:
                 on_message=self._batch.append,
                 auto_declare=False,
             )
-            self.set_credit(prefetch)
+            self.set_prefetch(prefetch)
             self._consumer.consume()
 
     @property
@@ -68,7 +68,7 @@ class Consumer:
         return [queue.name for queue in self._consumer.queues]
 
     @property
-    def live_queues(self) -> StepQueues:
+    def step_queues(self) -> StepQueues:
         """The step queues of all plans on this broker."""
         return StepQueues(self._connection, self.channel)
 
@@ -94,7 +94,7 @@ class Consumer:
         for message in list(self._batch):
             if message.content_type != _JSON or message.errors:
                 error = f"content type {message.content_type!r}"
-                self.channel.bury(message.delivery_tag, reason="malformed", error=error)
+                self.channel.dead_letter(message.delivery_tag, reason="malformed", error=error)
                 self._batch.remove(message)
 
     # ------------------------------------------------------------ answer
@@ -103,15 +103,15 @@ class Consumer:
         self,
         settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
         *,
-        when_sent: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> list[bool]:
         """Publish the messages of each pair and acknowledge its tags, wholly or not at all; all in one round trip.
 
-        False: a tag of that pair is held no more, and nothing of it was done. *when_sent* is called once, before the
+        False: a tag of that pair is held no more, and nothing of it was done. *on_sent* is called once, before the
         answers are awaited, for what need not wait for them; not at all where nothing could be sent.
         """
         with translated(self._connection):
-            return self.channel.settle_many(settlements, when_sent=when_sent)
+            return self.channel.settle_many(settlements, on_sent=on_sent)
 
     def ack(self, tags: Iterable[str]) -> None:
         """Acknowledge; sent with the next take, or within 10 ms."""
@@ -122,29 +122,29 @@ class Consumer:
         """Drop *tags*: somebody's script has acknowledged them."""
         self.channel.release(tags)
 
-    def hand_back(self, deliveries: Iterable[Delivery]) -> None:
+    def return_unstarted(self, deliveries: Iterable[Delivery]) -> None:
         """Put deliveries back at once that nothing was done with: it does not count as one."""
         with translated(self._connection):
-            self.channel.hand_back(delivery.tag for delivery in deliveries)
+            self.channel.return_unstarted(delivery.tag for delivery in deliveries)
 
     def revoke(self, tags: Iterable[str]) -> None:
         """Have deliveries dropped, whoever holds them or would get them."""
         with translated(self._connection):
             self.channel.revoke(tags)
 
-    def bury(self, delivery: Delivery, *, reason: str, error: str = "", tell: bool = True) -> None:
-        """Give a delivery to the dead letters; *tell* the job that it names, if it names one."""
+    def dead_letter(self, delivery: Delivery, *, reason: str, error: str = "", notify: bool = True) -> None:
+        """Give a delivery to the dead letters; *notify* the job that it names, if it names one."""
         with translated(self._connection):
-            self.channel.bury(delivery.tag, reason=reason, error=error, tell=tell)
+            self.channel.dead_letter(delivery.tag, reason=reason, error=error, notify=notify)
 
     @property
-    def unwanted(self) -> frozenset[str]:
+    def cancelled(self) -> frozenset[str]:
         """Tags of what is held, but revoked, or somebody else's by now: as known since the leases were renewed."""
-        return self.channel.unwanted
+        return self.channel.cancelled
 
     # ------------------------------------------------------------ manage
 
-    def watch(self, queues: Iterable[str]) -> None:
+    def consume_from(self, queues: Iterable[str]) -> None:
         """Take from *queues*, and only from them, from now on. For the thread that takes."""
         wanted, watched = set(queues), {queue.name for queue in self._consumer.queues}
         for name in wanted - watched:
@@ -153,18 +153,18 @@ class Consumer:
             self._consumer.cancel_by_queue(name)
         self._consumer.consume()
 
-    def waiting(self, queue: str) -> int:
+    def message_count(self, queue: str) -> int:
         """How many messages of *queue* nobody has taken."""
         with translated(self._connection):
             return int(self.channel.queue_declare(queue, passive=True).message_count)
 
-    def set_credit(self, prefetch: int) -> None:
+    def set_prefetch(self, prefetch: int) -> None:
         """Hold at most so many deliveries from now on."""
         self.channel.basic_qos(prefetch_count=prefetch)
 
-    def add_credit(self, more: int) -> None:
+    def prefetch_more(self, more: int) -> None:
         """Hold at most *more* deliveries beside those that are held now."""
-        self.set_credit(self.channel.held + more)
+        self.set_prefetch(self.channel.held + more)
 
     def wait(self, seconds: float) -> None:
         """Pause, at most until :meth:`close`."""

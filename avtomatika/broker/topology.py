@@ -64,7 +64,7 @@ def _queues(plans: list[Plan]) -> list[Queue]:
     ]
 
 
-def own_queue(worker_id: str) -> str:
+def worker_queue(worker_id: str) -> str:
     """Name of the queue of tasks that one worker was chosen for."""
     return f"@{worker_id}"
 
@@ -75,7 +75,7 @@ def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_i
     with translated(connection), connection.channel() as channel:
         queues = [_notices(), *_task_queues(task_types)]
         if worker_id is not None:
-            queues.append(_own_queue(worker_id))
+            queues.append(_worker_queue(worker_id))
         _declare(channel, [_steps, _tasks, _workers], queues)
 
 
@@ -109,8 +109,8 @@ def _task_queues(task_types: Iterable[str]) -> list[Queue]:
     return [Queue(task_type, _tasks, routing_key=task_type) for task_type in task_types]
 
 
-def _own_queue(worker_id: str) -> Queue:
-    name = own_queue(worker_id)
+def _worker_queue(worker_id: str) -> Queue:
+    name = worker_queue(worker_id)
     return Queue(name, _tasks, routing_key=name, expires=_OWN_QUEUE_SECONDS)
 
 

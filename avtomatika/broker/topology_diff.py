@@ -47,7 +47,7 @@ class TopologyDiff:
         return any(each.change == "keep" for each in self.queues)
 
 
-def difference(
+def diff_topology(
     connection: Connection, plans: Iterable[Plan], *, needed: Mapping[str, str] | None = None
 ) -> TopologyDiff:
     """Between *plans* and what stands on the broker.

@@ -17,12 +17,12 @@ from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 from .topology import HEARTBEAT, PROGRESS, REGISTER, TAKEN
 
 #: What a worker says of itself is news for so long: an orchestrator that was away must not take it for the present.
-NEWS_SECONDS = 30.0
+NOTICE_TTL_SECONDS = 30.0
 #: Outcomes that every task may have; others must be among the task's own.
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
 
-def answer(
+def result_message(
     task: wire.TaskMessage, result: Result, *, headers: Mapping[str, Any], signer: Signer | None = None
 ) -> Outgoing:
     """*result* on its way to the job that waits for *task*, with the *headers* of :func:`told_of_death`."""
@@ -50,7 +50,7 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
     return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
 
 
-def notice(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
+def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators that *worker_id* begins with *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
@@ -59,12 +59,12 @@ def notice(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = No
 def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None) -> Outgoing:
     """The same of several: one message costs all who handle it less than many."""
     if len(tasks) == 1:
-        return notice(tasks[0], worker_id, signer=signer)
+        return task_started(tasks[0], worker_id, signer=signer)
     rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(wire.Begun(worker_id, rows), signer))
 
 
-def progress_notice(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
+def task_progress(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators of how far a task is."""
     return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress, signer))
 
@@ -75,14 +75,14 @@ def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Ou
         WORKERS,
         REGISTER,
         wire.dump_notice(wire.Registered(body["worker_id"], record_of(body)), signer),
-        ttl_seconds=NEWS_SECONDS,
+        ttl_seconds=NOTICE_TTL_SECONDS,
     )
 
 
 def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Word to the orchestrators that a worker is still there, and how it fares."""
     beat = wire.Beat(body["worker_id"], beat_of(body))
-    return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NEWS_SECONDS)
+    return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NOTICE_TTL_SECONDS)
 
 
 def control_message(control: wire.Control) -> Outgoing:

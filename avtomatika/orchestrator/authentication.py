@@ -85,7 +85,7 @@ class MessageAuthenticator:
                 self._refuse(delivery, error)
             except wire.InvalidMessageError as error:
                 logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-                self._intake.bury(delivery, reason=str(error))
+                self._intake.dead_letter(delivery, reason=str(error))
         return found
 
     def _refuse(self, delivery: Delivery, error: wire.Forged) -> None:
@@ -96,7 +96,7 @@ class MessageAuthenticator:
             note = {"event_type": "task_result_ignored", "kind": error.kind, "reason": error.reason}
             self._store.note(error.job_id, note)
         reason = f"{REFUSED}{error.reason}" if error.is_answer else "forged"
-        self._intake.bury(delivery, reason=reason, error=str(error), tell=error.is_answer)
+        self._intake.dead_letter(delivery, reason=reason, error=str(error), notify=error.is_answer)
 
     def _check(self, bounds: dict[bytes, Collection[str]], kind: str, body: Mapping[str, Any], text: bytes) -> None:
         """Raises Forged; notes in *bounds* what the skills of the author are, where it may not do all."""

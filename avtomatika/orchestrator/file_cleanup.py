@@ -59,7 +59,7 @@ class FileCleanup:
             except Exception as error:  # whatever it is: nobody else looks after them
                 self._stopping.wait(failures.met(error))
         try:
-            self._intake.hand_back(self._inbox.deliveries)
+            self._intake.return_unstarted(self._inbox.deliveries)
         except UnavailableError as error:
             logger.warning("%s; what is left comes again", error)
 
@@ -81,7 +81,7 @@ class FileCleanup:
             cleanup = wire.load_cleanup(delivery.body, self._store.keyring.secret)
         except wire.InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-            self._intake.bury(delivery, reason=str(error))
+            self._intake.dead_letter(delivery, reason=str(error))
             return
         if cleanup.what == wire.EVERYTHING and cleanup.parent_id is not None and self._runs(cleanup.parent_id):
             again = cleanup_message(cleanup, self._store.keyring.secret, delay_seconds=_PARENT_SECONDS)

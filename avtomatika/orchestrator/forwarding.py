@@ -30,4 +30,4 @@ def _forward_one(intake: Consumer, delivery: Delivery, outgoing: Outgoing) -> No
         intake.settle_many([([outgoing], [delivery.tag])])
     except NoRouteError as error:
         logger.warning("queue %s: %s; to the dead letters", delivery.queue, error)
-        intake.bury(delivery, reason="no route", error=str(error), tell=False)
+        intake.dead_letter(delivery, reason="no route", error=str(error), notify=False)

@@ -42,18 +42,18 @@ class Inbox:
             raise
         except Exception as error:
             if len(deliveries) == 1:
-                self.bury(deliveries, error)
+                self.dead_letter(deliveries, error)
                 return
             for delivery in deliveries:
                 self.handle(handle, [delivery])
         else:
             self.done(deliveries)
 
-    def bury(self, deliveries: Iterable[Delivery], error: Exception) -> None:
+    def dead_letter(self, deliveries: Iterable[Delivery], error: Exception) -> None:
         """Give *deliveries*, which *error* keeps from being handled, to the dead letters; their job is told."""
         for delivery in deliveries:
             logger.error("queue %s: a message cannot be handled", delivery.queue, exc_info=error)
-            self._intake.bury(delivery, reason="not handled", error=repr(error)[:_LONGEST_ERROR])
+            self._intake.dead_letter(delivery, reason="not handled", error=repr(error)[:_LONGEST_ERROR])
             self.done([delivery])
 
     def done(self, deliveries: Iterable[Delivery]) -> None:

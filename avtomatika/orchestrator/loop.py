@@ -232,7 +232,7 @@ class Orchestrator:
             self._committer.commit()
             for work in list(self._in_hand.values()):
                 self._let_go(work, [arrival.delivery for arrival in work.answered])
-            self._intake.hand_back(self._inbox.deliveries)
+            self._intake.return_unstarted(self._inbox.deliveries)
         except UnavailableError as error:
             logger.warning("%s; what is in hand is delivered again later", error)
         finally:

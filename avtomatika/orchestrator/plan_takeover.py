@@ -59,7 +59,7 @@ class PlanTakeover:
         self._blueprints = {blueprint.name: blueprint for blueprint in blueprints}
         self._intake = intake
         self._plans = store.plans
-        self._live = intake.live_queues
+        self._live = intake.step_queues
         self._take_over_seconds = take_over_seconds
         self._every_seconds = min(_ANNOUNCE_EVERY_SECONDS, take_over_seconds / _ANNOUNCEMENTS)
         self._base = tuple(intake.queues)
@@ -139,7 +139,7 @@ class PlanTakeover:
         self._tell(others, known)
         gone = self._clean(inherited)
         taken = [queue.name for queue in inherited if queue.name not in gone and self._is_for_us(queue)]
-        self._intake.watch([*self._base, *taken])
+        self._intake.consume_from([*self._base, *taken])
         if gone:
             self._remove(gone)
 

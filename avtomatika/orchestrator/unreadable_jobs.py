@@ -30,7 +30,7 @@ def set_aside(job: UnreadableJob, arrivals: Sequence[ReceivedEvent], *, intake: 
             "job %s cannot be read: %s; it is quarantined, %s is given up", job.id, job.reason, arrival.event.id
         )
         store.quarantine(job)
-        intake.bury(delivery, reason="unreadable job", error=job.reason, tell=False)
+        intake.dead_letter(delivery, reason="unreadable job", error=job.reason, notify=False)
 
 
 def _tries(delivery: Delivery) -> int:

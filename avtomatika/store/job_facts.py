@@ -100,8 +100,8 @@ class JobFactsReader:
 
     def _place(self, queue: str, task: Task | None = None) -> QueuePlace:
         with server_errors():
-            figures = self._survey.figures([queue])
-            found = None if task is None or task.branch else self._survey.place(queue, task.groups)
+            figures = self._survey.stats([queue])
+            found = None if task is None or task.branch else self._survey.locate(queue, task.groups)
         waiting = figures[0].waiting if figures else 0
         match found:
             case Queued(before):

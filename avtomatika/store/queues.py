@@ -11,7 +11,7 @@ import orjson
 from avtomatika.core.job import Json
 from avtomatika.errors import ConflictError, NotFoundError
 from avtomatika.errors import NoRouteError as NoQueue
-from avtomatika.transport import Inspector, QueueFigures, RedisClient, Router, StoredMessage, Topology
+from avtomatika.transport import Inspector, QueueStats, RedisClient, Router, StoredMessage, Topology
 
 from .scripts import server_errors
 
@@ -53,9 +53,9 @@ class Queues:
         server = RedisClient.connect(url)
         return cls(server, Router(server))
 
-    def all(self) -> list[QueueFigures]:
+    def all(self) -> list[QueueStats]:
         """Every queue with its figures, by name."""
-        return _asked(self._survey.figures)
+        return _asked(self._survey.stats)
 
     def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
         """The first messages that wait in the queue called *name*; they stay. Raises NotFoundError."""
@@ -69,11 +69,11 @@ class Queues:
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
         """Dead letters of *queue*, else of all, the newest first."""
-        return [_read(letter) for letter in _asked(lambda: self._survey.dead(limit=limit, queue=queue))]
+        return [_read(letter) for letter in _asked(lambda: self._survey.dead_letters(limit=limit, queue=queue))]
 
     def dead_letter(self, letter_id: str) -> QueuedMessage:
         """Raises NotFoundError."""
-        found = _asked(lambda: self._survey.dead_letter(letter_id))
+        found = _asked(lambda: self._survey.find_dead_letter(letter_id))
         if found is None:
             raise NotFoundError("dead letter", letter_id)
         return _read(found)
@@ -85,7 +85,7 @@ class Queues:
         """
         found = self.dead_letter(letter_id)
         try:
-            done = _asked(lambda: self._survey.revive(found.letter))
+            done = _asked(lambda: self._survey.requeue(found.letter))
         except NoQueue:
             raise ConflictError(f"the queue {found.letter.queue!r} is gone; the dead letter stays") from None
         if not done:
@@ -94,7 +94,7 @@ class Queues:
 
     def drop(self, letter_id: str) -> None:
         """Forget a dead letter. Raises NotFoundError."""
-        if not _asked(lambda: self._survey.drop(letter_id)):
+        if not _asked(lambda: self._survey.delete(letter_id)):
             raise NotFoundError("dead letter", letter_id)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.transport import RedisClient, Router
-from avtomatika.transport.errors import is_foreign
+from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import EXPECT, Call, Script
 
 from .keys import Keys
@@ -132,7 +132,7 @@ def read_hashes(
     with server_errors():
         rows = server.pipeline([("HMGET", key, *fields) for key in keys])
         for row in rows:
-            if isinstance(row, RedisError) and not is_foreign(row):
+            if isinstance(row, RedisError) and not is_wrong_type(row):
                 raise row
         return rows
 

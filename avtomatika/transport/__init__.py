@@ -6,8 +6,8 @@ Knows nothing of blueprints; any kombu program may use it.
 from .channel import Channel
 from .connect import connect
 from .envelope import ON_DEAD_HEADER, Outgoing
-from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_passing
-from .inspector import Inspector, Queued, QueueFigures, StoredMessage, Unacked
+from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_temporary
+from .inspector import Inspector, Queued, QueueStats, StoredMessage, Unacked
 from .keys import Keys
 from .redis_client import RedisClient
 from .routing import Route, Router
@@ -23,7 +23,7 @@ __all__ = [
     "MessageTooLargeError",
     "NoRouteError",
     "Outgoing",
-    "QueueFigures",
+    "QueueStats",
     "Queued",
     "RedisClient",
     "Route",
@@ -33,5 +33,5 @@ __all__ = [
     "Transport",
     "Unacked",
     "connect",
-    "is_passing",
+    "is_temporary",
 ]

@@ -84,22 +84,22 @@ class Channel(WaitingChannel):
             self._returns.requeue([delivery_tag], counted=True)
             self._held.release([delivery_tag])
         else:
-            self.bury(delivery_tag, reason="rejected")
+            self.dead_letter(delivery_tag, reason="rejected")
 
-    def bury(self, tag: str, *, reason: str, error: str = "", tell: bool = True) -> None:
-        """Give a message to the dead letters, if this channel holds it; *tell* whom it names, if it does."""
+    def dead_letter(self, tag: str, *, reason: str, error: str = "", notify: bool = True) -> None:
+        """Give a message to the dead letters, if this channel holds it; *notify* whom it names, if it does."""
         message = self._held.messages.get(tag)
         if message is None:
             return
         queue, deliveries = message.delivery_info["queue"], message.properties["deliveries"]
-        self._returns.bury(DeadLetter(tag, queue, reason, deliveries, error, message.headers if tell else {}))
+        self._returns.dead_letter(DeadLetter(tag, queue, reason, deliveries, error, message.headers if notify else {}))
         self._held.release([tag])
 
     def revoke(self, tags: Iterable[str]) -> None:
-        """Have messages dropped when they are next taken, or their leases lapse; held ones become ``unwanted``."""
+        """Have messages dropped when they are next taken, or their leases lapse; held ones become ``cancelled``."""
         self._returns.revoke(list(tags))
 
-    def hand_back(self, tags: Iterable[str]) -> None:
+    def return_unstarted(self, tags: Iterable[str]) -> None:
         """Put messages back that were never begun with: that counts no delivery."""
         tags = [tag for tag in tags if tag in self._held.messages]
         self._returns.requeue(tags, counted=False)
@@ -181,7 +181,7 @@ class Channel(WaitingChannel):
     def _deliver(self, message: DeliveredMessage) -> None:
         callback = self._callbacks.get(message.delivery_info["queue"])
         if callback is None:  # cancelled meanwhile
-            self.hand_back([message.delivery_tag])
+            self.return_unstarted([message.delivery_tag])
             return
         try:
             callback(message)
@@ -189,9 +189,9 @@ class Channel(WaitingChannel):
             raise CallbackError(f"the consumer of {message.delivery_info['queue']!r} raised {error!r}") from error
 
     @property
-    def unwanted(self) -> frozenset[str]:
+    def cancelled(self) -> frozenset[str]:
         """Held tags that are revoked, or somebody else's: looked for when the leases are renewed."""
-        return self._party.unwanted
+        return self._party.cancelled
 
     @property
     def lease_seconds(self) -> float:
@@ -212,9 +212,9 @@ class Channel(WaitingChannel):
         try:
             self._keeper.remove(self._party)
             if self._options.requeue_on_close:
-                self.hand_back(list(self._held.messages))
+                self.return_unstarted(list(self._held.messages))
             else:
-                self.hand_back([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
+                self.return_unstarted([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
             send_acks(self._server, self.router, self._held)
             for inbox in self._inboxes:
                 inbox.reader.caretaker.clean(leaving=self.consumer_name)

@@ -34,13 +34,13 @@ class CallbackError(RuntimeError):
     """A consumer's callback raised what would look like an error of the connection; ``__cause__`` is what it raised."""
 
 
-def is_foreign(error: Exception) -> bool:
+def is_wrong_type(error: Exception) -> bool:
     """Whether a key holds something else than we would keep there."""
     return str(error).startswith("WRONGTYPE")
 
 
-def is_passing(error: Exception) -> bool:
+def is_temporary(error: Exception) -> bool:
     """Whether the server refuses now what it may take later: it is full, cannot write at the moment, or holds something
     foreign that somebody has to remove."""
     is_full = isinstance(error, exceptions.OutOfMemoryError)
-    return is_full or is_foreign(error) or str(error).startswith(_TROUBLES)
+    return is_full or is_wrong_type(error) or str(error).startswith(_TROUBLES)

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.exceptions import ConnectionError, ResponseError
 
-from .errors import CONNECTION_ERRORS, is_foreign
+from .errors import CONNECTION_ERRORS, is_wrong_type
 from .keys import is_after
 from .redis_client import RedisClient, pack
 from .scripts import Argument
@@ -176,7 +176,7 @@ class BlockingRead:
         try:
             answer = self._connection.read_response()
         except ResponseError as error:
-            if is_foreign(error):
+            if is_wrong_type(error):
                 return dict.fromkeys(streams, "")
             raise ConnectionError(f"the server has ended a read: {error}") from error
         news = answer.items() if isinstance(answer, dict) else answer or ()

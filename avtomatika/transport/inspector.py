@@ -16,7 +16,7 @@ from .scripts import PLACE, REVIVE, Argument, Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueFigures:
+class QueueStats:
     """*waiting* for a consumer, *held* by one, *delayed*; *dead* letters are aside. *consumers* have taken something
     from it and are not forgotten yet."""
 
@@ -70,15 +70,15 @@ class Inspector:
         self._router = router
         self._keys = router.keys
 
-    def figures(self, names: Iterable[str] | None = None) -> list[QueueFigures]:
+    def stats(self, names: Iterable[str] | None = None) -> list[QueueStats]:
         """Of the queues called so, those that there are, else of all; by name, in two round trips."""
         table = self._traits()
         wanted = sorted(table if names is None else set(names) & table.keys())
         commands = [command for name in wanted for command in self._commands(name, table[name])]
         answers = iter(self._server.pipeline(commands))
-        return [_figures(name, len(_levels(table[name])), answers) for name in wanted]
+        return [_queue_stats(name, len(_levels(table[name])), answers) for name in wanted]
 
-    def place(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
+    def locate(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
         """Where the message of *group* is in *queue*; None where it is not among the first *most*, or not there."""
         streams = [self._keys.stream(queue, level) for level in _levels(self._traits().get(queue, ""))]
         if not streams:
@@ -108,7 +108,7 @@ class Inspector:
         places = [parse_tag(tag) for tag in tags]
         return [_body(each) for each in self._server.pipeline([("XRANGE", key, id, id) for key, id in places])]
 
-    def dead(self, *, limit: int, queue: str | None = None) -> list[StoredMessage]:
+    def dead_letters(self, *, limit: int, queue: str | None = None) -> list[StoredMessage]:
         """Dead letters of *queue*, else of all, the newest first."""
         queues = sorted(self._traits().keys() | self._dead_queues()) if queue is None else [queue]
         commands = [("XREVRANGE", self._keys.dead(name), "+", "-", "COUNT", limit) for name in queues]
@@ -116,7 +116,7 @@ class Inspector:
         letters = [_letter(name, *entry) for name, entries in zip(queues, answers, strict=True) for entry in entries]
         return sorted(letters, key=lambda letter: letter.at_ms, reverse=True)[:limit]
 
-    def dead_letter(self, letter_id: str) -> StoredMessage | None:
+    def find_dead_letter(self, letter_id: str) -> StoredMessage | None:
         """The dead letter that is called so."""
         queue, _, entry = letter_id.rpartition(":")
         if not _is_entry(entry):
@@ -124,14 +124,14 @@ class Inspector:
         found = self._server.execute(("XRANGE", self._keys.dead(queue), entry, entry))
         return _letter(queue, *found[0]) if found else None
 
-    def revive(self, letter: StoredMessage) -> bool:
+    def requeue(self, letter: StoredMessage) -> bool:
         """Put a dead letter back into its queue; False where it is gone. Raises NoRouteError where the queue is."""
         entry = letter.id.rpartition(":")[2]
         level = level_of(letter.priority)
         keys = [self._keys.dead(letter.queue), self._keys.queues(), self._router.stream(letter.queue, level)]
         return bool(self._server.run(Call(REVIVE, keys, [entry, letter.queue, level])) == b"OK")
 
-    def drop(self, letter_id: str) -> bool:
+    def delete(self, letter_id: str) -> bool:
         """Forget a dead letter; False where it is gone."""
         queue, _, entry = letter_id.rpartition(":")
         return _is_entry(entry) and bool(self._server.execute(("XDEL", self._keys.dead(queue), entry)))
@@ -153,7 +153,7 @@ class Inspector:
         yield ("XLEN", self._keys.dead(queue))
 
 
-def _figures(name: str, levels: int, answers: Iterator[Any]) -> QueueFigures:
+def _queue_stats(name: str, levels: int, answers: Iterator[Any]) -> QueueStats:
     there = held = 0
     consumers: set[bytes] = set()
     for _ in range(levels):
@@ -162,7 +162,7 @@ def _figures(name: str, levels: int, answers: Iterator[Any]) -> QueueFigures:
         held += 0 if isinstance(pending, ResponseError) else int(pending[0])
         consumers |= set() if isinstance(known, ResponseError) else {_pairs(each)[b"name"] for each in known}
     delayed, dead = next(answers), next(answers)
-    return QueueFigures(
+    return QueueStats(
         name=name,
         waiting=max(there - held, 0),
         held=held,

@@ -47,7 +47,7 @@ class LeaseHolder:
         #: Lost ones that the log tells of.
         self.told: set[str] = set()
         #: Tags that need no further work: lost ones, and those that are revoked.
-        self.unwanted: frozenset[str] = frozenset()
+        self.cancelled: frozenset[str] = frozenset()
         #: Whether the server has been told that the channel consumes.
         self.is_present = False
         #: When what an abandoned channel holds returns to its queues; None while the channel is in use.
@@ -203,7 +203,7 @@ class LeaseRenewer:
             for tag in (still - party.told) & party.held.messages.keys():
                 logger.warning("the lease of %s is lost: somebody else has the message now", tag)
             party.lost, party.told = lost, still
-            party.unwanted = frozenset(still | self._revoked(server, party))
+            party.cancelled = frozenset(still | self._revoked(server, party))
 
     def _return(self, server: RedisClient, party: LeaseHolder) -> None:
         """Return what an abandoned channel holds, without counting a delivery: its consumer may not have begun."""

@@ -64,11 +64,11 @@ class PrefetchBuffer:
         try:
             stored = envelope.decode(entry.payload)
         except MalformedMessageError as error:
-            self._returns.bury(DeadLetter(entry.tag, entry.queue, "malformed", entry.earlier, str(error)))
+            self._returns.dead_letter(DeadLetter(entry.tag, entry.queue, "malformed", entry.earlier, str(error)))
             return
         if entry.earlier >= self._max_deliveries:
             letter = DeadLetter(entry.tag, entry.queue, "max_deliveries", entry.earlier, headers=stored["headers"])
-            self._returns.bury(letter)
+            self._returns.dead_letter(letter)
             return
         message = DeliveredMessage(
             stored, self._channel, tag=entry.tag, queue=entry.queue, deliveries=entry.earlier + 1

@@ -65,11 +65,11 @@ class Publisher:
         self,
         settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
         *,
-        when_sent: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> list[tuple[str, ...] | ResponseError]:
         """:meth:`settle` for messages that are not in their stored form yet."""
         stored = [Settlement([self.parcel(each) for each in outgoing], acks) for outgoing, acks in settlements]
-        return self.settle(stored, when_sent=when_sent)
+        return self.settle(stored, on_sent=on_sent)
 
     def publish(self, parcel: EncodedMessage) -> None:
         """Send one message. Raises NoRouteError, MessageTooLargeError and what the server refuses."""
@@ -98,19 +98,19 @@ class Publisher:
             raise answer
 
     def settle(
-        self, settlements: Sequence[Settlement], *, when_sent: Callable[[], object] | None = None
+        self, settlements: Sequence[Settlement], *, on_sent: Callable[[], object] | None = None
     ) -> list[tuple[str, ...] | ResponseError]:
         """Each settlement as a script of its own, all in one round trip.
 
         Answers for each the tags that are held no more, and then nothing of it was done; or the server's refusal.
-        *when_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
+        *on_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
         """
         answers: list[Any] = [None] * len(settlements)
         open_ones = list(range(len(settlements)))
         for _ in range(_REROUTES):
             calls = [self._call(settlements[index]) for index in open_ones]
-            replies = self._server.run_all(calls, when_sent=when_sent)
-            when_sent = None
+            replies = self._server.run_all(calls, on_sent=on_sent)
+            on_sent = None
             for index, reply in zip(open_ones, replies, strict=True):
                 answers[index] = _read(settlements[index], reply)
             open_ones = [index for index in open_ones if answers[index] is None]

@@ -58,22 +58,22 @@ class PublishingChannel(DeclaringChannel):
         self,
         settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
         *,
-        when_sent: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> list[bool]:
         """Each pair of messages and tags wholly or, answering False, not at all; all in one round trip.
 
-        *when_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
+        *on_sent* is called once, before the answers are awaited; not at all where nothing could be sent.
         """
-        return [not lost for lost in self._settle(settlements, when_sent)]
+        return [not lost for lost in self._settle(settlements, on_sent)]
 
     def _settle(
         self,
         settlements: Sequence[tuple[Sequence[Outgoing], Sequence[str]]],
-        when_sent: Callable[[], object] | None = None,
+        on_sent: Callable[[], object] | None = None,
     ) -> list[tuple[str, ...]]:
         lost: list[tuple[str, ...]] = []
         refused = None
-        answers = self._sender.settle_all(settlements, when_sent=when_sent)
+        answers = self._sender.settle_all(settlements, on_sent=on_sent)
         for (_, acks), answer in zip(settlements, answers, strict=True):
             if isinstance(answer, ResponseError):
                 refused = answer

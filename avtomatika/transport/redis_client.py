@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from .connect import SOCKET_TIMEOUT_SECONDS, connect
-from .errors import is_foreign
+from .errors import is_wrong_type
 from .pool import MAX_CONNECTIONS, Pool
 from .scripts import Argument, Call
 
@@ -50,23 +50,23 @@ class RedisClient:
             except NoScriptError:
                 return self.execute(call.command_with_text)
         except ResponseError as error:
-            if is_foreign(error):
+            if is_wrong_type(error):
                 raise self._explained(call.keys) from error
             raise
 
-    def run_all(self, calls: Sequence[Call], *, when_sent: Callable[[], object] | None = None) -> list[Any]:
+    def run_all(self, calls: Sequence[Call], *, on_sent: Callable[[], object] | None = None) -> list[Any]:
         """The answer of each script, or the server's error where it refused that one; one round trip.
 
-        *when_sent* is called while the answers are on their way; not at all where nothing could be sent.
+        *on_sent* is called while the answers are on their way; not at all where nothing could be sent.
         """
-        answers = self.pipeline([call.command for call in calls], when_sent=when_sent)
+        answers = self.pipeline([call.command for call in calls], on_sent=on_sent)
         unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
             again = self.pipeline([calls[index].command_with_text for index in unknown])
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         for index, answer in enumerate(answers):
-            if isinstance(answer, ResponseError) and is_foreign(answer):
+            if isinstance(answer, ResponseError) and is_wrong_type(answer):
                 answers[index] = self._explained(calls[index].keys)
         return answers
 
@@ -100,12 +100,12 @@ class RedisClient:
         """Raw answers to *commands*, in one round trip; raises the first refusal."""
         answers = self.pipeline(commands)
         for command, answer in zip(commands, answers, strict=True):
-            if isinstance(answer, ResponseError) and is_foreign(answer):
+            if isinstance(answer, ResponseError) and is_wrong_type(answer):
                 raise self._explained([str(command[1])]) from answer
         return _none_refused(answers)
 
     def pipeline(
-        self, commands: Sequence[Sequence[Argument]], *, when_sent: Callable[[], object] | None = None
+        self, commands: Sequence[Sequence[Argument]], *, on_sent: Callable[[], object] | None = None
     ) -> list[Any]:
         """Raw answers to all *commands*; where the server refuses one, its error stands in the list."""
         if not commands:
@@ -114,8 +114,8 @@ class RedisClient:
         answers: list[Any] = []
         try:
             connection.send_packed_command(_packed(commands))
-            if when_sent is not None:
-                when_sent()
+            if on_sent is not None:
+                on_sent()
             for _ in commands:
                 try:
                     answers.append(connection.read_response())

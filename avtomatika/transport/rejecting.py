@@ -71,7 +71,7 @@ class Rejecter:
             members = [part for tag in tags for part in (until_ms, tag)]
             self._server.execute(("ZADD", self._router.keys.revoked(), *members))
 
-    def bury(self, letter: DeadLetter) -> None:
+    def dead_letter(self, letter: DeadLetter) -> None:
         """Move a message to its queue's dead letters, and tell whom it names. One held no more stays where it is."""
         logger.warning(
             "queue %s: %s is a dead letter after %d deliveries: %s %s",

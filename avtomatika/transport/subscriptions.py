@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from redis.exceptions import ResponseError
 
-from .errors import is_foreign
+from .errors import is_wrong_type
 from .keys import Keys
 from .redis_client import RedisClient
 
@@ -72,7 +72,7 @@ class Subscriptions:
 
     def can_go_on_after(self, error: BaseException) -> bool:
         """Whether *error* came from a queue whose key holds something foreign: that queue is left out from now on."""
-        if not (isinstance(error, ResponseError) and is_foreign(error)):
+        if not (isinstance(error, ResponseError) and is_wrong_type(error)):
             return False
         known = self._foreign
         self.find_foreign()

@@ -16,7 +16,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
-from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_foreign
+from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
 from .event_loop import EventLoopConsumer
 from .keys import earliest
 from .lease_renewal import LeaseRenewer
@@ -192,7 +192,7 @@ class Transport(virtual.Transport):
                 channel.doubt()
             raise
         except ResponseError as error:
-            if not is_foreign(error):
+            if not is_wrong_type(error):
                 raise
             return set(places)  # the next take finds out which it is
         return {stream.decode() for stream in (news if isinstance(news, dict) else map(itemgetter(0), news or ()))}

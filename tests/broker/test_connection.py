@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from avtomatika import broker
-from avtomatika.broker import address
+from avtomatika.broker import redacted_url
 from avtomatika.errors import UnavailableError
 from avtomatika.store import Store
 
@@ -33,7 +33,7 @@ SECRETS = ("hidden", "secret")
     ],
 )
 def test_an_address_tells_neither_names_nor_passwords(url: str, told: str) -> None:
-    assert address(url) == told
+    assert redacted_url(url) == told
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_batch_comes_whole_and_within_the_credit(ready: Any) -> None:
     assert intake.take(0) == []
     intake.ack([batch[0].tag])
     assert [delivery.body for delivery in intake.take(2)] == [b"3"]
-    intake.set_credit(4)
+    intake.set_prefetch(4)
     assert [delivery.body for delivery in intake.take(2)] == [b"4"]
 
 
@@ -83,7 +83,7 @@ def test_what_is_handed_back_is_somebody_elses_at_once(ready: Any) -> None:
     ready.publish("encode", exchange="avt.tasks")
     intake = ready.intake("encode")
 
-    intake.hand_back(intake.take(2))
+    intake.return_unstarted(intake.take(2))
 
     [delivery] = ready.intake("encode").take(1)
     assert delivery.deliveries == 1
@@ -94,7 +94,7 @@ def test_a_delivery_is_buried_with_its_reason(ready: Any) -> None:
     intake = ready.intake("encode")
     [delivery] = intake.take(2)
 
-    intake.bury(delivery, reason="bad body", error="no object")
+    intake.dead_letter(delivery, reason="bad body", error="no object")
 
     with redis.Redis.from_url(ready.url, decode_responses=True) as client:
         [(_, fields)] = client.xrange("avt:q:encode:dead")

@@ -22,7 +22,7 @@ def run_there(run: Run, redis_url: str) -> Run:
             channel.settle([Outgoing("avt.tasks", "encode", body) for _ in range(3)], ())
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
-        intake.bury(delivery, reason="max_deliveries")
+        intake.dead_letter(delivery, reason="max_deliveries")
         intake.close()
 
     def run_there(*args: str) -> object:

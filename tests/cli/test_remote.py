@@ -39,7 +39,7 @@ def url(project: Path, redis_url: str) -> Iterator[str]:
             channel.settle([Outgoing("avt.tasks", "greet", body) for _ in range(2)], ())
         intake = broker.Consumer(connection, ["greet"], prefetch=1)
         [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
-        intake.bury(delivery, reason="max_deliveries")
+        intake.dead_letter(delivery, reason="max_deliveries")
         intake.close()
     registry = WorkerRegistry.connect(redis_url)
     registry.register("w-1", RECORD)

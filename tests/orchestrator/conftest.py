@@ -113,10 +113,10 @@ class Stage:
             self._taken += self._tasks.take(0.05)
         raise AssertionError(f"no task {task_type!r} came")
 
-    def hand_back(self, delivery: Delivery) -> None:
+    def return_unstarted(self, delivery: Delivery) -> None:
         """As a worker that stops: others may have the task."""
         assert self._tasks is not None
-        self._tasks.hand_back([delivery])
+        self._tasks.return_unstarted([delivery])
 
     def answer(
         self, taken: tuple[Delivery, wire.TaskMessage], *, signer: WorkerKey | None = None, **fields: Any
@@ -155,7 +155,7 @@ def _result(
 ) -> Outgoing:
     delivery, task = taken
     result = Result(task.job_id, task.task_id, task.attempt, **({"status": "success", "worker_id": "w"} | fields))
-    return broker.answer(task, result, headers=broker.forwarded_headers(delivery.headers), signer=signer)
+    return broker.result_message(task, result, headers=broker.forwarded_headers(delivery.headers), signer=signer)
 
 
 @pytest.fixture

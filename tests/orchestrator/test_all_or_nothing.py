@@ -114,10 +114,10 @@ def foreign_keys(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fo
             return run(server, call)
 
     def tried_run_all(
-        server: RedisClient, calls: Sequence[Call], *, when_sent: Callable[[], object] | None = None
+        server: RedisClient, calls: Sequence[Call], *, on_sent: Callable[[], object] | None = None
     ) -> Any:
         with tries.before(calls):
-            return run_all(server, calls, when_sent=when_sent)
+            return run_all(server, calls, on_sent=on_sent)
 
     monkeypatch.setattr(RedisClient, "run", tried_run)
     monkeypatch.setattr(RedisClient, "run_all", tried_run_all)
@@ -229,7 +229,7 @@ def test_scripts_of_queues(stage: Callable[..., Stage], foreign_keys: ForeignKey
         channel.basic_get("q").reject(requeue=True)
         channel.basic_get("q").reject()
         survey = Inspector(channel._server, channel.router)
-        survey.revive(survey.dead(limit=1)[0])
+        survey.requeue(survey.dead_letters(limit=1)[0])
         Queue("mortal", expires=60, message_ttl=60)(channel).declare()
         Queue("news", Exchange("news", "fanout"))(channel).declare()
         channel.settle([Outgoing("news", "", "{}"), Outgoing("", "mortal", "{}")], ())

@@ -286,7 +286,7 @@ def test_where_workers_have_tokens_nothing_is_heard_of_others(
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("drive")
-    sent = broker.notice(task, "anna", signer=signer)
+    sent = broker.task_started(task, "anna", signer=signer)
 
     with house.connection.channel() as channel:
         channel.settle([sent, sent], ())
@@ -305,7 +305,7 @@ def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Sta
     _, task = house.take_task("drive")
 
     with house.connection.channel() as channel:
-        channel.settle([broker.notice(task, "by-http", signer=house.store.keyring.secret)], ())
+        channel.settle([broker.task_started(task, "by-http", signer=house.store.keyring.secret)], ())
 
     house.turn_until(lambda: "task_taken start" in house.history(job_id))
 

@@ -389,7 +389,7 @@ def test_a_task_whose_time_is_over_is_not_delivered_again(stage: Callable[..., S
     follower = house.create(bp, path="/b")
     house.turn_until_status(follower, "waiting_for_worker")
 
-    house.hand_back(delivery)
+    house.return_unstarted(delivery)
 
     assert house.take_task("encode")[1].job_id == follower
 
@@ -405,7 +405,7 @@ def test_a_retry_of_a_task_whose_time_is_over_is_delivered(stage: Callable[..., 
     house.tell(wire.Taken(late, task.task_id, 1, "w", "start"), "taken")
     house.turn_until(lambda: "task_retried start" in house.history(late))
 
-    house.hand_back(delivery)
+    house.return_unstarted(delivery)
     house.turn_until(lambda: house.history(late).count("task_dispatched start") == 2)
 
     assert house.take_task("encode")[1].attempt == 2

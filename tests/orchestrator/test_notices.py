@@ -54,7 +54,7 @@ def test_old_news_of_workers_is_no_news(stage: Callable[..., Stage], redis_url: 
     intake.settle_many([([_expired(old), fresh], ())])
 
     house.orchestrator()
-    house.turn_until(lambda: bool(house.store.registry.workers()) and intake.waiting(WORKERS) == 0)
+    house.turn_until(lambda: bool(house.store.registry.workers()) and intake.message_count(WORKERS) == 0)
     intake.close()
 
     assert [worker.worker_id for worker in house.store.registry.workers()] == ["w-2"]
@@ -93,7 +93,7 @@ def test_tasks_that_were_begun_together_are_each_written_down_once(stage: Callab
     intake = Consumer(broker.connect(redis_url), [], prefetch=1)
     for _ in range(2):
         intake.settle_many([([broker.tasks_started(tasks, "w-1")], ())])
-    house.turn_until(lambda: intake.waiting(WORKERS) == 0)
+    house.turn_until(lambda: intake.message_count(WORKERS) == 0)
     house.turn_until(lambda: all("task_taken start" in house.history(job_id) for job_id in jobs))
     intake.close()
 

@@ -60,12 +60,12 @@ class Crew:
     def take(self, worker_id: str) -> tuple[Delivery, wire.TaskMessage] | None:
         if worker_id not in self._intakes:
             connection = self._stack.enter_context(broker.connect(self.house.url))
-            self._intakes[worker_id] = Consumer(connection, [broker.own_queue(worker_id)], prefetch=10)
+            self._intakes[worker_id] = Consumer(connection, [broker.worker_queue(worker_id)], prefetch=10)
             self._stack.callback(self._intakes[worker_id].close)
         intake = self._intakes[worker_id]
         for delivery in intake.take(0.2):
             task = wire.load_task(delivery.body)
-            intake.settle_many([([broker.notice(task, worker_id)], ())])
+            intake.settle_many([([broker.task_started(task, worker_id)], ())])
             return delivery, task
         return None
 
@@ -76,7 +76,7 @@ class Crew:
     def answer(self, worker_id: str, taken: tuple[Delivery, wire.TaskMessage], status: str = "success") -> None:
         delivery, task = taken
         result = Result(task.job_id, task.task_id, task.attempt, status, worker_id=worker_id)
-        answer = broker.answer(task, result, headers=broker.forwarded_headers(delivery.headers))
+        answer = broker.result_message(task, result, headers=broker.forwarded_headers(delivery.headers))
         assert self._intakes[worker_id].settle_many([([answer], [delivery.tag])]) == [True]
 
     def lose(self, worker_id: str) -> None:

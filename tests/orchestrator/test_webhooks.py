@@ -343,7 +343,7 @@ def test_what_a_deliverer_did_not_finish_another_one_does(post: Post) -> None:
         intake = Consumer(connection, [WEBHOOKS], prefetch=50)
         while not (held := intake.take(0.2)):
             pass
-        intake.hand_back(held)
+        intake.return_unstarted(held)
         intake.close()
     post.deliverer()
 

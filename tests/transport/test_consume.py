@@ -218,7 +218,7 @@ def test_what_is_handed_back_comes_at_once_and_counts_no_delivery(bench: Any) ->
     first = bench.read()
     [message] = first.wait_for(1)
 
-    first.channel.hand_back([message.delivery_tag])
+    first.channel.return_unstarted([message.delivery_tag])
 
     [again] = bench.read().wait_for(1, seconds=0.5)
     assert again.properties["deliveries"] == 1

@@ -168,7 +168,7 @@ def test_dead_letters_are_removed_after_their_time(bench: Any) -> None:
     survey = Inspector(channel._server, channel.router)
 
     deadline = monotonic() + 10
-    while survey.dead(limit=10):
+    while survey.dead_letters(limit=10):
         assert monotonic() < deadline
     reject(bench, 1, "others")
 
@@ -191,6 +191,6 @@ def test_dead_letters_of_a_removed_queue_are_listed(bench: Any) -> None:
     channel = bench.channel()
     channel.topology.delete_queue("tasks")
 
-    letters = Inspector(channel._server, channel.router).dead(limit=10)
+    letters = Inspector(channel._server, channel.router).dead_letters(limit=10)
 
     assert [letter.queue for letter in letters] == ["tasks", "tasks"]

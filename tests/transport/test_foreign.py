@@ -135,7 +135,7 @@ def test_an_entry_that_is_no_message_becomes_a_dead_letter(bench: Any, entry: di
 
     reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
     channel = bench.channel()
-    [letter] = Inspector(channel.server, channel.router).dead(limit=10)
+    [letter] = Inspector(channel.server, channel.router).dead_letters(limit=10)
     assert (letter.queue, letter.reason, letter.deliveries) == ("tasks", "malformed", 0)
 
 

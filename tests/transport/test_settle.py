@@ -125,7 +125,7 @@ def test_what_need_not_wait_for_the_answer_goes_on_once_all_is_sent(bench: Any, 
     done: list[bool] = []
 
     def settle() -> None:
-        done.extend(held.channel.settle_many([([Outgoing("work", "next", "1")], [tag])], when_sent=gone_on.set))
+        done.extend(held.channel.settle_many([([Outgoing("work", "next", "1")], [tag])], on_sent=gone_on.set))
 
     held.channel.settle([Outgoing("work", "next", "0")], ())  # it knows the way
     bench.redis.client_pause(60_000, all=False)
@@ -146,7 +146,7 @@ def test_it_goes_on_once_though_the_message_is_sent_again(bench: Any, held: Any)
     bench.queue("other", key="next")  # by another channel: the way that is known has become wrong
     bench.redis.script_flush()
 
-    done = held.channel.settle_many([([Outgoing("work", "next", "1")], ())], when_sent=lambda: gone_on.append(1))
+    done = held.channel.settle_many([([Outgoing("work", "next", "1")], ())], on_sent=lambda: gone_on.append(1))
 
     assert done == [True]
     assert gone_on == [1]
@@ -157,6 +157,6 @@ def test_nothing_goes_on_where_nothing_could_be_sent(held: Any) -> None:
     gone_on: list[int] = []
 
     with pytest.raises(NoRouteError):
-        held.channel.settle_many([([Outgoing("work", "nowhere", "1")], ())], when_sent=lambda: gone_on.append(1))
+        held.channel.settle_many([([Outgoing("work", "nowhere", "1")], ())], on_sent=lambda: gone_on.append(1))
 
     assert gone_on == []

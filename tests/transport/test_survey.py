@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from avtomatika.transport import Inspector, NoRouteError, Queued, QueueFigures, RedisClient, Router, Unacked
+from avtomatika.transport import Inspector, NoRouteError, Queued, QueueStats, RedisClient, Router, Unacked
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def test_figures_tell_what_waits_is_held_delayed_and_dead(bench: Any, survey: In
     bench.publish("low", "high", priority=7)
     bench.publish("later", headers={"x-delay": 60_000})
 
-    empty, tasks = survey.figures()
+    empty, tasks = survey.stats()
 
-    assert empty == QueueFigures(name="empty")
+    assert empty == QueueStats(name="empty")
     assert (tasks.name, tasks.waiting, tasks.held, tasks.delayed, tasks.dead) == ("tasks", 2, 1, 1, 1)
     assert tasks.consumers >= 1
-    assert survey.figures(["tasks", "no such"]) == [tasks]
+    assert survey.stats(["tasks", "no such"]) == [tasks]
 
 
 def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, survey: Inspector) -> None:
@@ -40,10 +40,10 @@ def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, surve
         bench.publish(number, headers={"x-group": f"g{number}"})
     bench.publish("urgent", headers={"x-group": "urgent"}, priority=9)
 
-    places = [survey.place("tasks", group) for group in ("urgent", "g0", "g2", "none")]
+    places = [survey.locate("tasks", group) for group in ("urgent", "g0", "g2", "none")]
 
     assert places == [Queued(0), Queued(1), Queued(3), None]
-    assert survey.place("no such", "g0") is None
+    assert survey.locate("no such", "g0") is None
 
 
 def test_the_place_of_what_is_held_is_its_consumer(bench: Any, survey: Inspector) -> None:
@@ -52,11 +52,11 @@ def test_the_place_of_what_is_held_is_its_consumer(bench: Any, survey: Inspector
     bench.publish("b", headers={"x-group": "b"})
     bench.read(prefetch=1).wait_for(1)
 
-    held = survey.place("tasks", "a")
+    held = survey.locate("tasks", "a")
 
     assert isinstance(held, Unacked)
     assert (held.deliveries, held.silent_ms < 60_000) == (1, True)
-    assert survey.place("tasks", "b") == Queued(0)
+    assert survey.locate("tasks", "b") == Queued(0)
 
 
 def test_what_is_too_far_behind_is_not_looked_for(bench: Any, survey: Inspector) -> None:
@@ -64,8 +64,8 @@ def test_what_is_too_far_behind_is_not_looked_for(bench: Any, survey: Inspector)
     for number in range(6):
         bench.publish(number, headers={"x-group": f"g{number}"})
 
-    assert survey.place("tasks", "g4", most=5) == Queued(4)
-    assert survey.place("tasks", "g5", most=5) is None
+    assert survey.locate("tasks", "g4", most=5) == Queued(4)
+    assert survey.locate("tasks", "g5", most=5) is None
 
 
 def test_peeking_shows_the_next_messages_and_takes_none(bench: Any, survey: Inspector) -> None:
@@ -80,7 +80,7 @@ def test_peeking_shows_the_next_messages_and_takes_none(bench: Any, survey: Insp
 
     assert [(letter.priority, letter.body) for letter in seen] == [(9, b'"urgent"'), (0, b'"first"'), (0, b'"second"')]
     assert [letter.reason for letter in seen] == [None, None, None]
-    assert survey.figures(["tasks"])[0].waiting == 4
+    assert survey.stats(["tasks"])[0].waiting == 4
 
 
 def test_dead_letters_are_listed_newest_first_whatever_they_are(bench: Any, survey: Inspector) -> None:
@@ -92,27 +92,27 @@ def test_dead_letters_are_listed_newest_first_whatever_they_are(bench: Any, surv
     bench.publish({"n": 1}, key="others", priority=3)
     bench.read("others").wait_for(1)[0].reject()
 
-    rejected, malformed = survey.dead(limit=10)
+    rejected, malformed = survey.dead_letters(limit=10)
 
     assert (rejected.queue, rejected.reason, rejected.priority) == ("others", "rejected", 3)
     assert (rejected.deliveries, rejected.routing_key, rejected.body) == (1, "others", b'{"n": 1}')
     assert (malformed.queue, malformed.reason, malformed.body) == ("tasks", "malformed", b"")
-    assert survey.dead(limit=1) == [rejected]
-    assert survey.dead(limit=10, queue="tasks") == [malformed]
-    assert survey.dead_letter(rejected.id) == rejected
+    assert survey.dead_letters(limit=1) == [rejected]
+    assert survey.dead_letters(limit=10, queue="tasks") == [malformed]
+    assert survey.find_dead_letter(rejected.id) == rejected
 
 
 def test_a_dead_letter_goes_back_into_its_queue_once(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish({"n": 1}, priority=3, headers={"x-group": "g"})
     bench.read().wait_for(1)[0].reject()
-    [letter] = survey.dead(limit=1)
+    [letter] = survey.dead_letters(limit=1)
 
-    done = [survey.revive(letter), survey.revive(letter)]
+    done = [survey.requeue(letter), survey.requeue(letter)]
 
     assert done == [True, False]
-    assert survey.dead(limit=1) == []
-    assert survey.place("tasks", "g") == Queued(0)
+    assert survey.dead_letters(limit=1) == []
+    assert survey.locate("tasks", "g") == Queued(0)
     [message] = bench.read().wait_for(1)
     assert (message.payload, message.properties["deliveries"], message.properties["priority"]) == ({"n": 1}, 1, 3)
 
@@ -121,27 +121,27 @@ def test_a_dead_letter_whose_queue_is_gone_stays(bench: Any, survey: Inspector) 
     bench.queue()
     bench.publish({"n": 1})
     bench.read().wait_for(1)[0].reject()
-    [letter] = survey.dead(limit=1)
+    [letter] = survey.dead_letters(limit=1)
     bench.channel().queue_delete("tasks")
 
     with pytest.raises(NoRouteError):
-        survey.revive(letter)
+        survey.requeue(letter)
 
-    assert survey.dead_letter(letter.id) == letter
+    assert survey.find_dead_letter(letter.id) == letter
 
 
 def test_a_dead_letter_is_dropped_once(bench: Any, survey: Inspector) -> None:
     bench.queue()
     bench.publish({"n": 1})
     bench.read().wait_for(1)[0].reject()
-    [letter] = survey.dead(limit=1)
+    [letter] = survey.dead_letters(limit=1)
 
-    assert [survey.drop(letter.id), survey.drop(letter.id)] == [True, False]
+    assert [survey.delete(letter.id), survey.delete(letter.id)] == [True, False]
 
 
 @pytest.mark.parametrize("letter_id", ["", "tasks", "tasks:", "tasks:x-0", "tasks:1", "tasks:+", "tasks:٣-٠"])
 def test_what_is_no_name_of_a_letter_names_none(bench: Any, survey: Inspector, letter_id: str) -> None:
     bench.queue()
 
-    assert survey.dead_letter(letter_id) is None
-    assert survey.drop(letter_id) is False
+    assert survey.find_dead_letter(letter_id) is None
+    assert survey.delete(letter_id) is False

@@ -26,7 +26,7 @@ def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
     with broker.connect(redis_url) as connection:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         deliveries = [delivery for _ in range(40) for delivery in intake.take(0.05)][:1]
-        intake.bury(deliveries[0], reason="max_deliveries", error="it kills whoever touches it")
+        intake.dead_letter(deliveries[0], reason="max_deliveries", error="it kills whoever touches it")
         intake.close()
     return job_id
 

@@ -123,7 +123,7 @@ class Office:
         taken: list[Delivery] = []
         deadline = monotonic() + DEADLINE_SECONDS
         while len(taken) < count and monotonic() < deadline:
-            intake.set_credit(count - len(taken))
+            intake.set_prefetch(count - len(taken))
             deliveries = intake.take(0.5)
             intake.settle_many([((), [delivery.tag for delivery in deliveries])])
             taken += deliveries

@@ -27,7 +27,7 @@ def adopt(
     tasks = held.messages([claim["tag"] for claim in claims])
     secret = keyring.secret
     given = [
-        HandOver(claim["tag"], task, access.worker_id, broker.notice(task, access.worker_id, signer=secret))
+        HandOver(claim["tag"], task, access.worker_id, broker.task_started(task, access.worker_id, signer=secret))
         for claim, task in zip(claims, tasks, strict=True)
         if task is not None
         and (task.task_id, task.attempt) == (claim["task_id"], claim["attempt"])

@@ -135,7 +135,7 @@ class Gateway:
         reason = _reason_against(held, worker_id, answer)
         if held is not None and reason is None:
             secret = self.keyring.secret
-            outgoing = broker.answer(
+            outgoing = broker.result_message(
                 held.task,
                 _result(held.task, worker_id, answer),
                 headers=broker.dead_letter_headers(held.task, secret),

@@ -40,7 +40,7 @@ class Poll:
     def __init__(self, worker_id: str, skills: frozenset[str], *, is_welcome: Callable[[], bool]) -> None:
         self.worker_id = worker_id
         self.skills = skills
-        self.own_queue = broker.own_queue(worker_id)
+        self.own_queue = broker.worker_queue(worker_id)
         self.is_welcome = is_welcome
         self.task: wire.TaskMessage | None = None
         self.priority = 0
@@ -146,15 +146,15 @@ class Polls:
     def _turn(self, intake: Consumer, waiting: Sequence[Poll]) -> None:
         """Take for the polls that wait: as many as they are where all want the same, else one."""
         wanted = {poll.skills for poll in waiting}
-        intake.watch(frozenset().union(*wanted, self._own_queues(waiting)))
-        intake.set_credit(len(waiting) if len(wanted) == 1 else 1)
+        intake.consume_from(frozenset().union(*wanted, self._own_queues(waiting)))
+        intake.set_prefetch(len(waiting) if len(wanted) == 1 else 1)
         deliveries = intake.take(_LOOK_SECONDS)
         matched: list[tuple[Delivery, wire.TaskMessage, Poll]] = []
         for delivery, task in _readable(intake, deliveries):
             poll = self._pick(task.task_type, delivery.queue)
             if poll is None:  # its worker is not asking now
                 self._own.pop(delivery.queue, None)
-                intake.hand_back([delivery])
+                intake.return_unstarted([delivery])
             else:
                 matched.append((delivery, task, poll))
         if matched:
@@ -182,7 +182,7 @@ class Polls:
         """Where the broker goes away meanwhile nobody knows who has the tasks: they come again after their leases."""
         secret = self._keyring.secret
         given = [
-            HandOver(delivery.tag, task, poll.worker_id, broker.notice(task, poll.worker_id, signer=secret))
+            HandOver(delivery.tag, task, poll.worker_id, broker.task_started(task, poll.worker_id, signer=secret))
             for delivery, task, poll in matched
         ]
         done = [False] * len(given)
@@ -200,7 +200,7 @@ def _readable(intake: Consumer, deliveries: Iterable[Delivery]) -> Iterable[tupl
             yield delivery, wire.load_task(delivery.body)
         except wire.InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-            intake.bury(delivery, reason="malformed", error=str(error))
+            intake.dead_letter(delivery, reason="malformed", error=str(error))
 
 
 def _is_welcome(poll: Poll, *, unless_known: bool = False) -> bool:

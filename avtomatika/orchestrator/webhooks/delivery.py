@@ -90,7 +90,7 @@ class Webhooks:
             webhook = load_webhook(delivery.body, self._records.keyring.secret)
         except InvalidMessageError as error:
             logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-            self._intake.bury(delivery, reason=str(error))
+            self._intake.dead_letter(delivery, reason=str(error))
             return
         if not self._records.is_its_turn(delivery.tag, webhook):
             self._intake.release([delivery.tag])
@@ -133,7 +133,7 @@ class Webhooks:
             except UnavailableError:
                 raise
             except Exception as error:
-                self._inbox.bury([self._ended[0].owner.delivery], error)
+                self._inbox.dead_letter([self._ended[0].owner.delivery], error)
             self._ended.popleft()
 
     def _conclude(self, outcome: HandlerResult) -> None:
@@ -167,7 +167,7 @@ class Webhooks:
         """Write down what ends within a moment; the rest comes again."""
         deadline = monotonic() + _LAST_SECONDS
         try:
-            self._intake.hand_back(self._inbox.deliveries)
+            self._intake.return_unstarted(self._inbox.deliveries)
             while self._runner.busy and monotonic() < deadline:
                 self._collect(_IDLE_SECONDS)
             self._collect(0)

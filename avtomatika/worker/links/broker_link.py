@@ -85,7 +85,9 @@ class BrokerLink:
     def _work(self, intake: Consumer) -> None:
         handoff = self._handoff = self._new_handoff(intake)
         outbox = self._outbox = Outbox(self._runtime, BrokerResultSender(intake, self._key, handoff), self._shelf)
-        control = Control(self._connection, self._runtime, unwanted=lambda: intake.unwanted, when_barred=self._keep_out)
+        control = Control(
+            self._connection, self._runtime, unwanted=lambda: intake.cancelled, when_barred=self._keep_out
+        )
         outbox.start()
         control.start()
         if self._seat is not None:
@@ -122,7 +124,7 @@ class BrokerLink:
         while not self._stopping:
             try:
                 self._declare()
-                own = broker.own_queue(self._runtime.worker_id)
+                own = broker.worker_queue(self._runtime.worker_id)
                 return Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
             except UnavailableError as error:
                 failures += 1
@@ -158,7 +160,7 @@ class BrokerLink:
 
     def _stand_outside(self) -> None:
         """Take nothing for as long as they say so."""
-        address = broker.address(self._connection.hostname)
+        address = broker.redacted_url(self._connection.hostname)
         logger.error("the orchestrators at %s do not let this worker in: nothing is taken from there", address)
         if self._seat is not None:
             self._seat.failed()
@@ -173,7 +175,7 @@ class BrokerLink:
         nothing is lost."""
         self._watch_fit_skills(intake)
         if self._seat is None:
-            intake.set_credit(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
+            intake.set_prefetch(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
             self._take(intake, _IDLE_SECONDS)
             return
         turn = self._seat.take(_IDLE_SECONDS)
@@ -181,7 +183,7 @@ class BrokerLink:
             return
         taken = 0
         try:
-            intake.add_credit(turn.tasks)  # beside what is done, but cannot be answered now
+            intake.prefetch_more(turn.tasks)  # beside what is done, but cannot be answered now
             taken = self._take(intake, min(turn.wait_seconds, _IDLE_SECONDS))
         finally:
             self._seat.ended(turn, taken=taken)
@@ -191,19 +193,19 @@ class BrokerLink:
         wanted = self._runtime.fit_task_types
         if wanted != self._queues:
             self._queues = wanted
-            intake.watch([*wanted, broker.own_queue(self._runtime.worker_id)])
+            intake.consume_from([*wanted, broker.worker_queue(self._runtime.worker_id)])
 
     def _take(self, intake: Consumer, wait_seconds: float) -> int:
         deliveries = intake.take(wait_seconds)
         if self._stopping:
-            intake.hand_back(deliveries)
+            intake.return_unstarted(deliveries)
             return 0
         tasks = self._readable(deliveries)
         if tasks:
             self._begin(intake, self._runtime.admit(tasks))
         while self._unreadable:
             delivery, reason, error = self._unreadable[0]
-            intake.bury(delivery, reason=reason, error=error)
+            intake.dead_letter(delivery, reason=reason, error=error)
             del self._unreadable[0]
         return len(tasks)
 
@@ -239,7 +241,7 @@ class BrokerLink:
                 self._runtime.begin(waiting.pop())
 
         try:
-            intake.settle_many([([notice], ())], when_sent=begin)
+            intake.settle_many([([notice], ())], on_sent=begin)
         except (UnavailableError, NoRouteError) as error:
             logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._untold))
         else:
@@ -272,6 +274,6 @@ class BrokerLink:
         if self._handoff is not None:
             self._handoff.let_go(assignments)
         try:
-            intake.hand_back(assignment.origin for assignment in assignments)
+            intake.return_unstarted(assignment.origin for assignment in assignments)
         except UnavailableError as error:
             logger.warning("%s; what is held comes to others after its lease", error)

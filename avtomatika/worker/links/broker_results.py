@@ -90,8 +90,8 @@ class BrokerResultSender:
 
     def tell(self, progress: Sequence[wire.Progress]) -> None:
         left = progress if self._handoff is None else self._handoff.tell(progress)
-        if left and self._intake.waiting(WORKERS) <= MOST_NOTICES:
-            self._intake.settle_many([([broker.progress_notice(each, signer=self._key) for each in left], ())])
+        if left and self._intake.message_count(WORKERS) <= MOST_NOTICES:
+            self._intake.settle_many([([broker.task_progress(each, signer=self._key) for each in left], ())])
 
     def abort(self) -> None:
         """Everything that the broker is asked has a timeout."""
@@ -116,12 +116,12 @@ class BrokerResultSender:
 
     def _is_wanted(self, letter: PendingResult) -> bool:
         content = letter.content
-        return not isinstance(content, TaskExecution) or content.origin.tag not in self._intake.unwanted
+        return not isinstance(content, TaskExecution) or content.origin.tag not in self._intake.cancelled
 
     def _give_up(self, letter: PendingResult, error: str) -> None:
         logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
         if isinstance(letter.content, TaskExecution):
-            self._intake.bury(letter.content.origin, reason="no_answer", error=error)
+            self._intake.dead_letter(letter.content.origin, reason="no_answer", error=error)
 
     def _settled(self, letter: PendingResult, was_held: bool) -> None:
         if not was_held:
@@ -136,7 +136,7 @@ def answer(assignment: TaskExecution, key: WorkerKey | None) -> Outgoing:
     if assignment.result is None:
         raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
     headers = broker.forwarded_headers(assignment.origin.headers)
-    return broker.answer(assignment.task, assignment.result, headers=headers, signer=key)
+    return broker.result_message(assignment.task, assignment.result, headers=headers, signer=key)
 
 
 def _settlement(letter: PendingResult, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:

@@ -54,7 +54,7 @@ class Heartbeats:
 
     def _tell(self, *, status: str | None = None) -> None:
         try:
-            if self._intake.waiting(WORKERS) > MOST_NOTICES:
+            if self._intake.message_count(WORKERS) > MOST_NOTICES:
                 return
             sent = []
             is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
