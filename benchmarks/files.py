@@ -33,6 +33,7 @@ from botocore.config import Config
 from avtomatika.files.config import S3Config
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
@@ -70,7 +71,7 @@ class Bench:
             bucket=self.bucket,
             region="us-east-1",
         )
-        self.depot = TaskStorage(PayloadFolder(folder / "payloads"), config=config)
+        self.storage = TaskStorage(PayloadFolder(folder / "payloads"), config=config)
         self.large, self.small = folder / "source" / "large", folder / "source" / "small"
         self.small.mkdir(parents=True)
         with self.large.open("wb") as file:
@@ -92,15 +93,15 @@ class Bench:
         ]
 
     def fetch_ours(self, uri: str) -> None:
-        files = self.depot.begin(_task(file=uri))
-        files.fetch()
+        files = TaskFiles(self.storage, _task(file=uri))
+        files.download_inputs()
         files.close()
 
     def send_ours(self, source: Path) -> str:
-        files = self.depot.begin(_task())
+        files = TaskFiles(self.storage, _task())
         target = Files(files).path(source.name)
         source.rename(target)  # as if a skill had made it there
-        uri: str = files.deliver(str(target))
+        uri: str = files.upload_outputs(str(target))
         target.rename(source)
         files.close()
         return uri
@@ -216,7 +217,7 @@ def main() -> None:
         bench = Bench(endpoint, Path(folder), megabytes=args.megabytes, objects=args.objects)
         for case in bench.cases():
             compare(case, args.rounds)
-        bench.depot.close()
+        bench.storage.close()
 
 
 if __name__ == "__main__":

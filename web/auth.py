@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Request, g, request
 
 from avtomatika.errors import ForbiddenError, UnauthorizedError
-from avtomatika.tokens import Client, Clients
+from avtomatika.tokens import ClientAccount, Clients
 
 
 def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
@@ -21,9 +21,9 @@ def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
     return authenticate
 
 
-def caller() -> Client:
+def caller() -> ClientAccount:
     """The client who sent this request."""
-    client: Client = g.caller
+    client: ClientAccount = g.caller
     return client
 
 

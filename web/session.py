@@ -17,7 +17,7 @@ from flask import Request, Response, request
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import ForbiddenError
 from avtomatika.store import Logins
-from avtomatika.tokens import Client, Clients, hash_token, mark_of
+from avtomatika.tokens import ClientAccount, Clients, hash_token, token_fingerprint
 
 COOKIE = "avtomatika_session"
 PATH = "/dashboard"
@@ -40,9 +40,9 @@ class Session:
         return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, client, mark)
 
     @classmethod
-    def begin(cls, client: Client, token: str, logins: Logins, *, now_ms: int) -> Session:
+    def begin(cls, client: ClientAccount, token: str, logins: Logins, *, now_ms: int) -> Session:
         """A session of *client*, who has logged in with *token*, recorded in *logins*."""
-        session = cls.new(client.name, mark_of(hash_token(token)), now_ms=now_ms)
+        session = cls.new(client.name, token_fingerprint(hash_token(token)), now_ms=now_ms)
         logins.begin(session.digest, client.name, seconds=_SECONDS)
         return session
 
@@ -58,9 +58,9 @@ class Session:
         """Identifies the session on the server."""
         return hash_token(self.word)
 
-    def who(self, clients: Clients, logins: Logins) -> Client | None:
+    def who(self, clients: Clients, logins: Logins) -> ClientAccount | None:
         """The client who is logged in."""
-        if self.client is None or self.mark is None or not clients.has_mark(self.client, self.mark):
+        if self.client is None or self.mark is None or not clients.has_fingerprint(self.client, self.mark):
             return None
         return clients.get(self.client) if logins.is_active(self.digest) else None
 

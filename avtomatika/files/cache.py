@@ -64,7 +64,7 @@ class Cache:
         download: Callable[[Path, Path], None],
         *,
         unfinished: Path,
-        watch: Cancellation,
+        cancellation: Cancellation,
     ) -> bool:
         """Have what is *found* at *path*, unfinished in *unfinished*; answers False where it cannot come from here.
 
@@ -72,10 +72,10 @@ class Cache:
         """
         if found.size < _LEAST_BYTES or found.size * _SHARE > self._limit_bytes or not self._is_ready():
             return False
-        copying = _Copying(self._entry(found), unfinished / token_hex(8), path, found.size, watch)
+        copying = _Copying(self._entry(found), unfinished / token_hex(8), path, found.size, cancellation)
         if copying.is_done():
             return True
-        with self._alone(copying.entry, watch) as is_alone:
+        with self._alone(copying.entry, cancellation) as is_alone:
             if not is_alone:
                 return False
             if copying.is_done():
@@ -123,12 +123,12 @@ class Cache:
         return True
 
     @contextmanager
-    def _alone(self, entry: Path, watch: Cancellation) -> Iterator[bool]:
+    def _alone(self, entry: Path, cancellation: Cancellation) -> Iterator[bool]:
         """While nobody else fetches *entry*; False where that cannot be told."""
         lock = entry.with_suffix(".lock")
         try:
             while (descriptor := _try_lock_file(lock)) is None:
-                watch.check()
+                cancellation.check()
                 sleep(_LOOK_SECONDS)
         except OSError as error:
             logger.warning("the cache %s cannot be used: %s", self.path, error.strerror)
@@ -182,7 +182,7 @@ class _Copying:
     part: Path
     path: Path
     size: int
-    watch: Cancellation
+    cancellation: Cancellation
 
     def is_done(self) -> bool:
         """Whether the copy is there now; False where there is no entry of that size."""
@@ -194,7 +194,7 @@ class _Copying:
             if os.fstat(source).st_size != self.size:
                 return False
             with self.part.open("wb") as target:
-                _copy(source, target.fileno(), self.size, self.watch)
+                _copy(source, target.fileno(), self.size, self.cancellation)
             with suppress(OSError):
                 os.utime(self.entry)
             os.replace(self.part, self.path)
@@ -204,12 +204,12 @@ class _Copying:
             self.part.unlink(missing_ok=True)
 
 
-def _copy(source: int, target: int, size: int, watch: Cancellation) -> None:
+def _copy(source: int, target: int, size: int, cancellation: Cancellation) -> None:
     """By the kernel, which on some file systems shares the blocks until one is changed."""
     left = size
     try:
         while left:
-            watch.check()
+            cancellation.check()
             copied = os.copy_file_range(source, target, min(left, _COPY_BYTES))
             if copied == 0:
                 break

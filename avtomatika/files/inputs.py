@@ -16,7 +16,7 @@ from avtomatika.errors import InvalidInputError, WorkerFaultError
 from .access_policy import AccessPolicy
 from .location import Location
 from .payload import TaskFolder
-from .safe_names import Names, safe_part
+from .safe_names import UniqueNames, safe_part
 from .transfer_progress import Cancellation, ProgressMeter
 
 if TYPE_CHECKING:
@@ -57,27 +57,29 @@ class Origin:
 class Inputs:
     """What was fetched for one task, which *reader* stands for, into *folder*; ``origins`` by absolute path."""
 
-    def __init__(self, depot: TaskStorage, folder: TaskFolder, reader: AccessPolicy, watch: Cancellation) -> None:
-        self._depot = depot
+    def __init__(
+        self, storage: TaskStorage, folder: TaskFolder, reader: AccessPolicy, cancellation: Cancellation
+    ) -> None:
+        self._storage = storage
         self._folder = folder
         self._reader = reader
-        self._watch = watch
+        self._cancellation = cancellation
         self._fetched_bytes = 0
         self._number = 0
         self.origins: dict[str, Origin] = {}
 
-    def fetch(self, locations: Iterable[Location]) -> list[str]:
+    def download(self, locations: Iterable[Location]) -> list[str]:
         """Paths of the *locations*, in order, once all of them are there. Raises TaskError."""
         wanted = list(locations)
-        s3 = self._depot.s3()
+        s3 = self._storage.s3()
         for location in wanted:
             self._reader.check(location, s3.config)
         folders = {location: s3.list(location) for location in wanted if location.is_folder}
         lone = [location for location in wanted if not location.is_folder]
-        objects = dict(zip(lone, self._depot.for_all(s3.look, lone, watch=self._watch), strict=True))
+        objects = dict(zip(lone, self._storage.map(s3.stat, lone, cancellation=self._cancellation), strict=True))
         for location in wanted:
             if self._reader.needs_proof(location, s3.config):
-                proof = objects.get(location) or s3.look(folders[location][0].location)
+                proof = objects.get(location) or s3.stat(folders[location][0].location)
                 self._reader.check_proof(location, proof.client)
         self._make_room([*objects.values(), *(found for each in folders.values() for found in each)])
         plans = [
@@ -94,13 +96,13 @@ class Inputs:
                 self._remember_files(files)
         return [str(path) for path, _ in plans]
 
-    def look_below(self, location: Location) -> list[ObjectInfo]:
+    def list_objects(self, location: Location) -> list[ObjectInfo]:
         """What is there whose keys begin like *location*. Raises TaskError."""
-        s3 = self._depot.s3()
+        s3 = self._storage.s3()
         self._reader.check_listing(location, s3.config)
         found = s3.list(location)
         if self._reader.needs_proof(location, s3.config):
-            self._reader.check_proof(location, s3.look(found[0].location).client)
+            self._reader.check_proof(location, s3.stat(found[0].location).client)
         return found
 
     def _plan_object(self, location: Location, found: ObjectInfo) -> tuple[Path, list[tuple[ObjectInfo, Path]]]:
@@ -113,7 +115,7 @@ class Inputs:
         name = location.key.rstrip("/").rpartition("/")[2] or location.bucket
         path = self._next_folder() / safe_part(name)
         path.mkdir(0o700)
-        names, files = Names(), []
+        names, files = UniqueNames(), []
         for found in objects:
             below = found.location.key.removeprefix(location.key)
             if below and not below.endswith("/"):  # else it only says that there is a folder
@@ -132,9 +134,9 @@ class Inputs:
     def _make_room(self, objects: Iterable[ObjectInfo]) -> None:
         size = sum(found.size for found in objects)
         self._fetched_bytes += size
-        if self._fetched_bytes > self._depot.max_task_bytes:
+        if self._fetched_bytes > self._storage.max_task_bytes:
             raise InvalidInputError(
-                f"the task's files have {self._fetched_bytes} bytes, but may have {self._depot.max_task_bytes} "
+                f"the task's files have {self._fetched_bytes} bytes, but may have {self._storage.max_task_bytes} "
                 "(WORKER_MAX_TASK_BYTES)"
             )
         disk = shutil.disk_usage(self._folder.path)
@@ -144,18 +146,18 @@ class Inputs:
             raise WorkerFaultError(message, probe=probe)
 
     def _download(self, s3: S3Transfer, files: list[tuple[ObjectInfo, Path]]) -> None:
-        meter = self._watch.meter("fetching", sum(found.size for found, _ in files))
+        meter = self._cancellation.progress_meter("fetching", sum(found.size for found, _ in files))
 
         def download(file: tuple[ObjectInfo, Path]) -> None:
             found, path = file
             if not self._is_cached(s3, found, path, meter):
                 s3.download(found, path, unfinished=self._folder.unfinished, meter=meter)
 
-        self._depot.for_all(download, files, watch=self._watch)
+        self._storage.map(download, files, cancellation=self._cancellation)
 
     def _is_cached(self, s3: S3Transfer, found: ObjectInfo, path: Path, meter: ProgressMeter) -> bool:
         """Whether the cache has brought it, be it that it had to be fetched for that."""
-        if self._depot.cache is None:
+        if self._storage.cache is None:
             return False
         from .s3_errors import translated_errors  # loads boto3
 
@@ -167,7 +169,9 @@ class Inputs:
 
         unfinished = self._folder.unfinished
         with translated_errors(found.location):
-            is_there = self._depot.cache.bring(found, path, fetch, unfinished=unfinished, watch=self._watch)
+            is_there = self._storage.cache.bring(
+                found, path, fetch, unfinished=unfinished, cancellation=self._cancellation
+            )
         if is_there and not fetched:
             meter.add(found.size)
         return is_there

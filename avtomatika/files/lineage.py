@@ -14,7 +14,7 @@ from .object_keys import Owner, is_job_file, owner_of
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class Producer:
     """Who has made a file: a task (with its attempt) or a handler of a job, or a client who has sent it."""
 
     kind: str
@@ -24,25 +24,25 @@ class Maker:
     client: str | None = None
 
 
-def maker_of(location: Location) -> Maker | None:
+def producer_of(location: Location) -> Producer | None:
     """Who has made what lies at *location* in the bucket of results; None for what is none of ours.
 
     >>> job = "g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4"
-    >>> maker_of(Location("results", f"{job}/{job}.2.0/1-0a1b2c3d/film.mp4")).task_id.removeprefix(job)
+    >>> producer_of(Location("results", f"{job}/{job}.2.0/1-0a1b2c3d/film.mp4")).task_id.removeprefix(job)
     '.2.0'
     """
     owner = owner_of(location.key) or Owner()
     if owner.client is not None:
-        return Maker("client", client=unquote(owner.client))
+        return Producer("client", client=unquote(owner.client))
     if owner.job_id is None or not is_job_file(location.key, owner.job_id):
         return None
     _, producer, run, _ = location.key.split("/", 3)
     if producer == "handlers":
-        return Maker("handler", owner.job_id)
+        return Producer("handler", owner.job_id)
     if producer == "uploads":
-        return Maker("client", owner.job_id)
+        return Producer("client", owner.job_id)
     attempt = re.match(r"\d+", run)
-    return Maker("task", owner.job_id, producer, int(attempt[0]) if attempt else None)
+    return Producer("task", owner.job_id, producer, int(attempt[0]) if attempt else None)
 
 
 def uses_of(job: Job, uri: str) -> list[str]:

@@ -24,17 +24,17 @@ class PathKind(Enum):
 class ClassifiedPath:
     """*parts* lead from the payload folder to it; empty where it is not below it."""
 
-    place: PathKind
+    kind: PathKind
     parts: tuple[str, ...] = ()
 
 
-def path_of(text: str, *, root: str, task_folder: str) -> ClassifiedPath:
+def classified_path(text: str, *, root: str, task_folder: str) -> ClassifiedPath:
     """What *text* is, if *root* is the payload folder and *task_folder* the name of the task's own.
 
-    >>> path_of("/p/tasks/t1/out/a.mp4", root="/p", task_folder="t1")
-    Path(place=<Place.OWN: 5>, parts=('tasks', 't1', 'out', 'a.mp4'))
-    >>> path_of("/p/../etc/passwd", root="/p", task_folder="t1").place
-    <Place.OUTSIDE: 2>
+    >>> classified_path("/p/tasks/t1/out/a.mp4", root="/p", task_folder="t1")
+    ClassifiedPath(kind=<PathKind.OWN: 5>, parts=('tasks', 't1', 'out', 'a.mp4'))
+    >>> classified_path("/p/../etc/passwd", root="/p", task_folder="t1").kind
+    <PathKind.OUTSIDE: 2>
     """
     if not text.startswith("/") or "\0" in text or len(text) > _MAX_PATH:
         return ClassifiedPath(PathKind.NOWHERE)

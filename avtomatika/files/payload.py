@@ -75,7 +75,7 @@ class PayloadFolder:
             return
         folder.remove()
 
-    def remove_left(self, prefix: str) -> None:
+    def remove_leftovers(self, prefix: str) -> None:
         """Remove the tasks' folders whose names begin with *prefix*, but for those that somebody alive holds."""
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(Path(self.path, TASKS)):

@@ -96,7 +96,7 @@ class S3Transfer:
         self._transfers.shutdown(cancel=True, cancel_msg=TransferCancelled)
         self._client.close()
 
-    def look(self, location: Location) -> ObjectInfo:
+    def stat(self, location: Location) -> ObjectInfo:
         """The object at *location*."""
         with self._told_of(location, READ):
             answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
@@ -137,14 +137,14 @@ class S3Transfer:
                     self._download_whole(found, part, meter)
                 os.replace(part, path)
         except ObjectChangedError:
-            seen = self.look(found.location).etag
+            seen = self.stat(found.location).etag
             raise TransientError(f"{found.location}: was changed: expected ETag {found.etag}, seen {seen}") from None
         finally:
             part.unlink(missing_ok=True)
 
     def _download_whole(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         for attempt in range(1, ATTEMPTS + 1):
-            meter.watch.check()
+            meter.cancellation.check()
             try:
                 self._read_whole(found, path, meter)
                 return
@@ -158,7 +158,7 @@ class S3Transfer:
         size, digest = 0, sha256()
         with closing(answer["Body"]) as body, path.open("wb") as file:
             for piece in body.iter_chunks(_PIECE_BYTES):
-                meter.watch.check()
+                meter.cancellation.check()
                 file.write(piece)
                 digest.update(piece)
                 size += len(piece)
@@ -169,12 +169,12 @@ class S3Transfer:
 
     def _download_parts(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         if found.sha256 is None:  # a listing does not tell it
-            found = replace(found, sha256=self.look(found.location).sha256)
+            found = replace(found, sha256=self.stat(found.location).sha256)
         transfer = _KnownTransfer(found, meter)
         with path.open("wb") as file:
             location = found.location
             transfer.wait(self._transfers.download(location.bucket, location.key, file, subscribers=[transfer]))
-        meter.watch.check()
+        meter.cancellation.check()
         seen = None
         if found.sha256 is not None:
             with path.open("rb") as file:
@@ -202,10 +202,10 @@ class S3Transfer:
                     f"expected {before.st_size} bytes, seen {after.st_size}"
                 )
             if before.st_size > PART_BYTES:  # was it put together as it was sent?
-                found = self.look(location)
+                found = self.stat(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
 
-    def mark(self, folder: Location, *, client: str | None = None) -> None:
+    def create_folder_marker(self, folder: Location, *, client: str | None = None) -> None:
         """Say that an empty *folder* is there: with an object of no bytes that is called like it."""
         metadata = Metadata(client=client).as_headers()
         with self._told_of(folder, WRITE):
@@ -282,7 +282,7 @@ class _Transfer:
         """Until *future* is done. Where nobody wants it any more it is given up, and CancelledError raised: at once,
         or *to_the_end* when nothing is on its way any more."""
         while not self._is_done.wait(LOOK_EVERY_SECONDS):
-            if self._meter.watch.is_stopped():
+            if self._meter.cancellation.is_cancelled():
                 future.cancel()
                 if to_the_end:
                     self._is_done.wait()

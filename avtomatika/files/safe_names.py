@@ -43,7 +43,7 @@ def parts_of(name: str) -> list[str]:
     return parts
 
 
-class Names:
+class UniqueNames:
     """The names that are given out in one folder: never one for two keys, nor one for a file and a folder."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Names:
     def name_for(self, key: str) -> str:
         """A relative path for *key*, with ``/`` between its parts; asked again for the same key it is another one.
 
-        >>> names = Names()
+        >>> names = UniqueNames()
         >>> [names.name_for(key) for key in ("a/b.txt", "../a/b.txt", "A/B.txt")]
         ['a/b.txt', '__/a/b.txt', 'A/B~f83b3b9e.txt']
         """

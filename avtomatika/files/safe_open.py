@@ -25,7 +25,7 @@ _KINDS = (
 
 
 @contextmanager
-def opened(root: str, parts: Sequence[str]) -> Iterator[int]:
+def open_below(root: str, parts: Sequence[str]) -> Iterator[int]:
     """The descriptor of the regular file or folder that *parts* lead to from *root*, which itself must be no link.
 
     Raises FileNotFoundError where there is none, PermanentError for whatever else it is.

@@ -33,18 +33,18 @@ class _Folder:
         return open(self.path(name), mode, **options)
 
     def _download(self, uri: str) -> Path:
-        [path] = self._files.inputs.fetch([_location(uri)])
+        [path] = self._files.inputs.download([_location(uri)])
         return Path(path)
 
     def _upload(self, path: str | os.PathLike[str]) -> str:
         text = os.path.abspath(path)
-        uris = self._files.outputs.deliver([text], self._files.inputs.origins)
+        uris = self._files.outputs.upload([text], self._files.inputs.origins)
         if text not in uris:
             raise PermanentError(f"{text!r} is no file that can be sent: put it where files.path() says")
         return uris[text]
 
     def _list(self, uri: str) -> list[str]:
-        return [str(found.location) for found in self._files.inputs.look_below(_location(uri))]
+        return [str(found.location) for found in self._files.inputs.list_objects(_location(uri))]
 
 
 class Files(_Folder):
@@ -68,15 +68,15 @@ class AsyncFiles(_Folder):
 
     async def download(self, uri: str) -> Path:
         """Bring an object, or with a ``/`` at its end a folder, into the task's folder."""
-        return await self._files.depot.in_thread(lambda: self._download(uri))
+        return await self._files.storage.run_in_thread(lambda: self._download(uri))
 
     async def upload(self, path: str | os.PathLike[str]) -> str:
         """Send a file or folder now; answers its URI. What the result names is sent without this."""
-        return await self._files.depot.in_thread(lambda: self._upload(path))
+        return await self._files.storage.run_in_thread(lambda: self._upload(path))
 
     async def list(self, uri: str) -> list[str]:
         """URIs of the objects whose keys begin like *uri*."""
-        return await self._files.depot.in_thread(lambda: self._list(uri))
+        return await self._files.storage.run_in_thread(lambda: self._list(uri))
 
 
 def _location(uri: str) -> Location:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 class TaskFiles:
     """Has a folder only once something is to be put there. Every method but ``has_`` ones may block for long."""
 
-    def __init__(self, depot: TaskStorage, task: TaskMessage, watch: Cancellation) -> None:
-        self.depot = depot
+    def __init__(self, storage: TaskStorage, task: TaskMessage, cancellation: Cancellation | None = None) -> None:
+        self.storage = storage
         self.task = task
-        self.watch = watch
+        self.cancellation = cancellation or Cancellation()
         self._began = time()
-        self._locations = {} if depot.leaves_uris else locations_in(task.params)
+        self._locations = {} if storage.keeps_uris else locations_in(task.params)
         self._lock = threading.Lock()
         self._folder: TaskFolder | None = None
         self._inputs: Inputs | None = None
@@ -52,30 +52,30 @@ class TaskFiles:
 
     def has_outputs(self, data: Json) -> bool:
         """Whether *data* may name files of ours; settled by the texts alone."""
-        if self._folder is None and self.depot.bucket is None:
+        if self._folder is None and self.storage.bucket is None:
             return False
         return any(text.startswith("/") for text in texts_in(data))
 
-    def fetch(self) -> TaskMessage:
+    def download_inputs(self) -> TaskMessage:
         """The task with paths in the place of what its params name in S3. Raises TaskError."""
         if not self._locations:
             return self.task
-        paths = self.inputs.fetch(self._locations.values())
+        paths = self.inputs.download(self._locations.values())
         params = with_texts(self.task.params, dict(zip(self._locations, paths, strict=True)))
         return replace(self.task, params=params)
 
-    def deliver(self, data: Json) -> Json:
+    def upload_outputs(self, data: Json) -> Json:
         """*data* with URIs in the place of the files that it names. Raises TaskError."""
         if not self.has_outputs(data):
             return data
-        return with_texts(data, self.outputs.deliver(texts_in(data), self._origins))
+        return with_texts(data, self.outputs.upload(texts_in(data), self._origins))
 
     def close(self) -> None:
         """Remove the task's folder."""
         with self._lock:
             folder, self._folder = self._folder, None
         if folder is not None:
-            self.depot.payload.remove_task_folder(folder)
+            self.storage.payload.remove_task_folder(folder)
 
     @property
     def folder(self) -> TaskFolder:
@@ -83,7 +83,7 @@ class TaskFiles:
         with self._lock:
             if self._folder is None:
                 try:
-                    self._folder = self.depot.payload.make_task_folder(self._name)
+                    self._folder = self.storage.payload.make_task_folder(self._name)
                 except (OSError, SettingsError) as problem:
                     raise _disk_fault(problem) from problem
             return self._folder
@@ -101,7 +101,9 @@ class TaskFiles:
     @property
     def inputs(self) -> Inputs:
         if self._inputs is None:
-            self._inputs = Inputs(self.depot, self.folder, AccessPolicy(self.task.job_id, self.task.client), self.watch)
+            self._inputs = Inputs(
+                self.storage, self.folder, AccessPolicy(self.task.job_id, self.task.client), self.cancellation
+            )
         return self._inputs
 
     @property
@@ -109,12 +111,12 @@ class TaskFiles:
         if self._outputs is None:
             task = self.task
             self._outputs = Outputs(
-                self.depot,
+                self.storage,
                 task=task,
                 prefix=task_prefix(task.job_id, task.task_id, self._run),
                 task_folder=self._name,
                 began=self._began,
-                watch=self.watch,
+                cancellation=self.cancellation,
             )
         return self._outputs
 

@@ -1,4 +1,4 @@
-"""The depot: what all tasks of a worker share. The payload folder, the one client of S3, and threads for transfers."""
+"""What all tasks of a worker share: the payload folder, the S3 client and the threads for transfers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from .config import S3Config
 from .location import Location
 from .payload import PayloadFolder
 from .safe_names import safe_part
-from .task_files import TaskFiles
 from .transfer_progress import LOOK_EVERY_SECONDS, Cancellation
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class TaskStorage:
         self.config = config
         self.cache = cache
         self.max_task_bytes = max_task_bytes
-        self.leaves_uris = False
+        self.keeps_uris = False
         self._s3: S3Transfer | None = None
         self._lock = threading.Lock()
         self._objects = ThreadPoolExecutor(_OBJECTS_AT_A_TIME, thread_name_prefix="files")
@@ -61,29 +60,25 @@ class TaskStorage:
     @classmethod
     def without_s3(cls) -> TaskStorage:
         """For whoever is told nothing of S3, as tests are: URIs stay URIs, and skills have a temporary folder."""
-        depot = cls(PayloadFolder(), config=None)
-        depot.leaves_uris = True
-        return depot
+        storage = cls(PayloadFolder(), config=None)
+        storage.keeps_uris = True
+        return storage
 
     def for_child(self, payload_dir: str) -> TaskStorage:
         """The same for a process that was forked: with a client and threads of its own, and the files in our folder."""
         payload = PayloadFolder(payload_dir)
-        depot = TaskStorage(payload, config=self.config, max_task_bytes=self.max_task_bytes, cache=self.cache)
-        depot.leaves_uris = self.leaves_uris
-        return depot
+        storage = TaskStorage(payload, config=self.config, max_task_bytes=self.max_task_bytes, cache=self.cache)
+        storage.keeps_uris = self.keeps_uris
+        return storage
 
-    def remove_left(self, task: TaskMessage) -> None:
+    def remove_leftovers(self, task: TaskMessage) -> None:
         """Remove what a process that was killed left of an attempt."""
-        self.payload.remove_left(f"{safe_part(task.task_id)}.{task.attempt}-")
+        self.payload.remove_leftovers(f"{safe_part(task.task_id)}.{task.attempt}-")
 
     @property
     def bucket(self) -> str | None:
         """Where results go."""
         return self.config.bucket if self.config is not None else None
-
-    def begin(self, task: TaskMessage, watch: Cancellation | None = None) -> TaskFiles:
-        """The files of an attempt; costs next to nothing until there are any."""
-        return TaskFiles(self, task, watch or Cancellation())
 
     def s3(self) -> S3Transfer:
         """The client, made when it is first needed; WorkerFaultError naming what is not set where S3 is off."""
@@ -113,23 +108,23 @@ class TaskStorage:
             if fault.probe is not None:
                 raise
 
-    def for_all(
-        self, function: Callable[[Item], T], items: Iterable[Item], *, watch: Cancellation | None = None
+    def map(
+        self, function: Callable[[Item], T], items: Iterable[Item], *, cancellation: Cancellation | None = None
     ) -> list[T]:
         """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us.
 
-        With a *watch* CancelledError is raised soon after nobody wants it any more, and what is on its way ends by
-        itself: that must do no harm.
+        With a *cancellation* raise CancelledError soon after the task is cancelled; transfers under way end
+        by themselves, so they must do no harm.
         """
         futures = [self._objects.submit(function, item) for item in items]
         pending: Iterable[Future[T]] = futures
         while pending:
-            done, pending = wait(futures, LOOK_EVERY_SECONDS if watch else None, return_when=FIRST_EXCEPTION)
-            is_stopped = watch is not None and watch.is_stopped()
-            if is_stopped or any(future.cancelled() or future.exception() is not None for future in done):
+            done, pending = wait(futures, LOOK_EVERY_SECONDS if cancellation else None, return_when=FIRST_EXCEPTION)
+            is_cancelled = cancellation is not None and cancellation.is_cancelled()
+            if is_cancelled or any(future.cancelled() or future.exception() is not None for future in done):
                 for future in pending:
                     future.cancel()
-                if is_stopped:
+                if is_cancelled:
                     raise CancelledError
                 break
         wait(futures)
@@ -138,7 +133,7 @@ class TaskStorage:
                 raise problem
         return [future.result() for future in futures]
 
-    async def in_thread(self, function: Callable[[], T]) -> T:
+    async def run_in_thread(self, function: Callable[[], T]) -> T:
         """*function* where it blocks no event loop. One that has begun ends, even if whoever waits is cancelled."""
         future = self._tasks.submit(function)
         try:

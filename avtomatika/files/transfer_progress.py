@@ -8,29 +8,29 @@ from collections.abc import Callable
 from time import monotonic
 
 #: How often somebody is told; what is over sooner is not told of.
-_TELL_EVERY_SECONDS = 0.5
+_REPORT_EVERY_SECONDS = 0.5
 #: How often a transfer that waits for the network looks whether it is still wanted.
 LOOK_EVERY_SECONDS = 0.2
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Cancellation:
-    """*is_stopped* tells whether the task is to end early; *tell* takes a share from 0 to 1, and words."""
+    """*is_cancelled* tells whether the task is to end early; *tell* takes a share from 0 to 1, and words."""
 
     def __init__(
         self,
-        is_stopped: Callable[[], bool] = lambda: False,
-        tell: Callable[[float, str], None] = lambda share, words: None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        report_progress: Callable[[float, str], None] = lambda share, words: None,
     ) -> None:
-        self.is_stopped = is_stopped
-        self.tell = tell
+        self.is_cancelled = is_cancelled
+        self.report_progress = report_progress
 
     def check(self) -> None:
         """Raise CancelledError where nobody wants the task any more."""
-        if self.is_stopped():
+        if self.is_cancelled():
             raise CancelledError
 
-    def meter(self, verb: str, total_bytes: int) -> ProgressMeter:
+    def progress_meter(self, verb: str, total_bytes: int) -> ProgressMeter:
         """For transfers of so many bytes together, which *verb* says the direction of."""
         return ProgressMeter(self, verb, total_bytes)
 
@@ -38,24 +38,24 @@ class Cancellation:
 class ProgressMeter:
     """Counts what has come or gone. Any thread may."""
 
-    def __init__(self, watch: Cancellation, verb: str, total_bytes: int) -> None:
-        self.watch = watch
+    def __init__(self, cancellation: Cancellation, verb: str, total_bytes: int) -> None:
+        self.cancellation = cancellation
         self._verb = verb
         self._total = total_bytes
         self._lock = threading.Lock()
         self._done = 0
-        self._told_at = monotonic()
+        self._reported_at = monotonic()
 
     def add(self, number: int) -> None:
         """So many bytes more; fewer where something is to be done again."""
         with self._lock:
             self._done += number
             now = monotonic()
-            if now - self._told_at < _TELL_EVERY_SECONDS:
+            if now - self._reported_at < _REPORT_EVERY_SECONDS:
                 return
-            self._told_at, done = now, min(self._done, self._total)
+            self._reported_at, done = now, min(self._done, self._total)
         share = done / self._total if self._total else 1.0
-        self.watch.tell(share, f"{self._verb} files: {_amount(done)} of {_amount(self._total)}")
+        self.cancellation.report_progress(share, f"{self._verb} files: {_amount(done)} of {_amount(self._total)}")
 
 
 def _amount(number: int) -> str:

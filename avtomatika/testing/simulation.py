@@ -24,7 +24,7 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 from avtomatika.errors import NoRouteError, SkillError
 from avtomatika.files.handler_files import files_for
-from avtomatika.files.memory import MemoryObjects
+from avtomatika.files.memory_bucket import MemoryBucket
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
 from avtomatika.orchestrator.unit_of_work import ClientOf, HandlerServices, ReceivedEvent, Work
 from avtomatika.schemas import wire
@@ -72,7 +72,7 @@ class Simulation:
         self._client_of = client_of
         self._rules = replace(rules, plans={name: each.plan for name, each in self._blueprints.items()})
         self.data: Data = MemoryData()
-        self._files = MemoryObjects(files or {})
+        self._files = MemoryBucket(files or {})
         self._queues = {str(binding.key): binding.queue for each in blueprints for binding in each.plan.bindings}
         self._events: deque[tuple[str, Event]] = deque()
         self._tasks: deque[Task] = deque()

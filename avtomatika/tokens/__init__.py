@@ -4,7 +4,7 @@ Files are reloaded when they change; one that is missing, empty or invalid leave
 hashes of tokens are kept, and nothing here ever shows one.
 """
 
-from .clients import OPERATOR, Client, Clients, mark_of
+from .clients import OPERATOR, ClientAccount, Clients, token_fingerprint
 from .hashing import SHORTEST_TOKEN, hash_token, new_token
 from .reloading_toml import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS
 from .workers import RevokedNames, WorkerAccess, Workers
@@ -14,12 +14,12 @@ __all__ = [
     "OPERATOR",
     "SETTLE_SECONDS",
     "SHORTEST_TOKEN",
-    "Client",
+    "ClientAccount",
     "Clients",
     "RevokedNames",
     "WorkerAccess",
     "Workers",
     "hash_token",
-    "mark_of",
     "new_token",
+    "token_fingerprint",
 ]

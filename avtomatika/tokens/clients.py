@@ -23,7 +23,7 @@ ROLES = ("client", "operator")
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientAccount:
     """Who may create jobs. *params* are the further keys of its section: handlers see them as ``client.params``."""
 
     name: str
@@ -39,7 +39,7 @@ class Client:
 
 
 #: Hex SHA-256 of the token -> whose it is.
-_Known = dict[str, Client]
+_Known = dict[str, ClientAccount]
 
 
 class Clients:
@@ -56,7 +56,7 @@ class Clients:
         """*token* is the operator's, *previous_token* the one it replaces; *path* is a clients.toml, which may be
         created later. Raises SettingsError if one of them is invalid.
         """
-        operator = Client(OPERATOR, role=OPERATOR)
+        operator = ClientAccount(OPERATOR, role=OPERATOR)
         named = {"CLIENT_TOKEN": token, "CLIENT_TOKEN_PREVIOUS": previous_token}
         self._fixed: _Known = {
             checked_hash(value, variable): operator for variable, value in named.items() if value is not None
@@ -76,10 +76,10 @@ class Clients:
         """Why clients.toml as it is now is not in effect."""
         return None if self._file is None else self._file.problem
 
-    def identify(self, token: str) -> Client:
+    def identify(self, token: str) -> ClientAccount:
         """The client that *token* belongs to; raises UnauthorizedError if no client has it."""
         asked = hash_token(token)
-        found: Client | None = None
+        found: ClientAccount | None = None
         for known, client in self._known.items():  # all of them: the time tells nothing
             if hmac.compare_digest(known, asked):
                 found = client
@@ -87,20 +87,20 @@ class Clients:
             raise UnauthorizedError("no client has this token")
         return found
 
-    def get(self, name: str) -> Client | None:
+    def get(self, name: str) -> ClientAccount | None:
         """The client called *name*, if there (still) is one."""
         return next((client for client in self._known.values() if client.name == name), None)
 
-    def has_mark(self, name: str, mark: str) -> bool:
+    def has_fingerprint(self, name: str, mark: str) -> bool:
         """Whether the client called *name* still has the token that *mark* is of."""
-        return any(mark_of(known) == mark for known, client in self._known.items() if client.name == name)
+        return any(token_fingerprint(known) == mark for known, client in self._known.items() if client.name == name)
 
     @property
-    def _known(self) -> Mapping[str, Client]:
+    def _known(self) -> Mapping[str, ClientAccount]:
         return self._fixed if self._file is None else self._file.contents.known
 
 
-def mark_of(token_hash: str) -> str:
+def token_fingerprint(token_hash: str) -> str:
     """Identifies the token with *token_hash*, and reveals nothing of it."""
     return hash_token(token_hash)[:16]
 
@@ -110,7 +110,7 @@ def _add(name: str, section: Any, known: _Known) -> None:
         raise SettingsError(f"the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
     params = dict(section)
     hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
-    client = Client(
+    client = ClientAccount(
         name,
         role=_role(name, params.pop("role", "client")),
         plan=_plan(name, params.pop("plan", None)),
@@ -141,7 +141,7 @@ def _attempts(name: str, attempts: object) -> int | None:
     return attempts
 
 
-def _refuse_duplicates(known: _Known, hashes: tuple[str, ...], client: Client) -> None:
+def _refuse_duplicates(known: _Known, hashes: tuple[str, ...], client: ClientAccount) -> None:
     """A token belongs to one client, and a name too: otherwise the owner of a job would be arbitrary."""
     for token_hash in hashes:
         if token_hash in known:

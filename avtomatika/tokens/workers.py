@@ -58,7 +58,7 @@ class WorkerAccess:
     is_by_session: bool = False
     basis: str = field(default="", repr=False, compare=False)
 
-    def may_do(self, task_type: str) -> bool:
+    def may_run(self, task_type: str) -> bool:
         return self.skills is None or task_type in self.skills
 
 
@@ -154,7 +154,7 @@ class Workers:
             raise UnauthorizedError(_REFUSED)
         return self._authorized(worker_id, section, right)
 
-    def vouched_for(self, worker_id: str, basis: str) -> WorkerAccess:
+    def identify_session(self, worker_id: str, basis: str) -> WorkerAccess:
         """The same for a temporary token; raises UnauthorizedError also if the token that *basis* is of is gone."""
         section = self._section_of(worker_id)
         right = next((known for known in self._hashes(section) if hash_token(known) == basis), None)

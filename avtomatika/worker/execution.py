@@ -46,7 +46,7 @@ class TaskExecution:
     skill: Skill
     worker_id: str
     origin: Any
-    depot: TaskStorage = field(default_factory=TaskStorage.without_s3)
+    storage: TaskStorage = field(default_factory=TaskStorage.without_s3)
     on_progress: Callable[[Progress], None] = _unheard
     ask: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
@@ -58,13 +58,13 @@ class TaskExecution:
 
     def perform(self) -> None:
         """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
-        files = self.depot.begin(self.task, Cancellation(self._is_cancelled, self._tell))
+        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._tell))
         try:
             self._begin()
-            context = self._context(files.fetch(), Files(files))
+            context = self._context(files.download_inputs(), Files(files))
             call = around(self._call, self.skill.middleware) if self.skill.middleware else self._call
             result = self._returned(call(context))
-            self._answer(result, files.deliver(result.data))
+            self._answer(result, files.upload_outputs(result.data))
         except BaseException as problem:
             self._raised(files.fault_of(problem) or problem)
         finally:
@@ -72,23 +72,23 @@ class TaskExecution:
 
     async def perform_async(self) -> None:
         """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
-        files = self.depot.begin(self.task, Cancellation(self._is_cancelled, self._tell))
+        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._tell))
         try:
             self._begin()
-            task = await self.depot.in_thread(files.fetch) if files.has_inputs else self.task
+            task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
             context = self._context(task, AsyncFiles(files))
             call = around(self._call_async, self.skill.middleware) if self.skill.middleware else self._call_async
             result = self._returned(await call(context))
             data = result.data
             if files.has_outputs(data):
-                data = await self.depot.in_thread(lambda: files.deliver(data))
+                data = await self.storage.run_in_thread(lambda: files.upload_outputs(data))
             self._answer(result, data)
         except BaseException as problem:
             self._raised(files.fault_of(problem) or problem)
         finally:
             while files.has_folder:
                 with suppress(CancelledError):  # heard once already: transfers see by themselves that they are unwanted
-                    await self.depot.in_thread(lambda: self._close(files))
+                    await self.storage.run_in_thread(lambda: self._close(files))
 
     def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
         return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)

@@ -62,20 +62,20 @@ def run_worker(worker: Worker, environ: Mapping[str, str], *, when_forked: Calla
     if not worker.skills:
         raise SettingsError("the worker has no skill: decorate a function with @worker.skill()")
     _check(config)
-    depot = _depot(config)
-    processes = _processes(worker, config, depot)  # before there are threads
+    storage = _storage(config)
+    processes = _processes(worker, config, storage)  # before there are threads
     when_forked()
     spool = Spool(config.spool_dir, worker_id=config.worker_id)
     turns = LinkScheduler(config.mode, config.addresses, capacity=config.concurrency)
     wear = _wear(config, lambda: link.stop())
-    fitness = Fitness(depot.probe)
-    parts = _Parts(worker, config, depot, _terms(config, processes), spool, turns, wear, fitness)
+    fitness = Fitness(storage.probe)
+    parts = _Parts(worker, config, storage, _terms(config, processes), spool, turns, wear, fitness)
     link = parts.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
     logger.info("worker %s%s takes %s from %s", config.worker_id, kind, ", ".join(worker.skills), addresses)
     with (
-        closing(depot),
+        closing(storage),
         closing(processes),
         closing(spool),
         closing(fitness),
@@ -118,7 +118,7 @@ def _check(config: WorkerConfig) -> None:
             )
 
 
-def _depot(config: WorkerConfig) -> TaskStorage:
+def _storage(config: WorkerConfig) -> TaskStorage:
     if config.s3 is not None:
         share_heaps()
     return TaskStorage(
@@ -129,12 +129,12 @@ def _depot(config: WorkerConfig) -> TaskStorage:
     )
 
 
-def _processes(worker: Worker, config: WorkerConfig, depot: TaskStorage) -> ProcessExecutor:
+def _processes(worker: Worker, config: WorkerConfig, storage: TaskStorage) -> ProcessExecutor:
     is_limited = config.max_memory_mb is not None
-    child = Child(worker.skills, worker_id=config.worker_id, depot=depot, is_memory_limited=is_limited)
+    child = Child(worker.skills, worker_id=config.worker_id, storage=storage, is_memory_limited=is_limited)
     is_recycled = (config.max_tasks, config.max_memory_mb) != (None, None)
     recycling = RecycleLimits(config.max_tasks, _memory_bytes(config)) if is_recycled else None
-    return ProcessExecutor(Zygote(child.work), at_most=config.concurrency, depot=depot, recycling=recycling)
+    return ProcessExecutor(Zygote(child.work), at_most=config.concurrency, storage=storage, recycling=recycling)
 
 
 def _wear(config: WorkerConfig, wear_out: Callable[[], None]) -> WorkerRecycler | None:
@@ -163,7 +163,7 @@ class _Parts:
 
     worker: Worker
     config: WorkerConfig
-    depot: TaskStorage
+    storage: TaskStorage
     terms: RunOptions
     spool: Spool
     turns: LinkScheduler
@@ -211,7 +211,7 @@ class _Parts:
             self.worker.skills,
             worker_id=config.worker_id,
             concurrency=config.concurrency,
-            depot=self.depot,
+            storage=self.storage,
             terms=self.terms,
             on_end=self._on_end(is_only=is_only_broker),
             fitness=self.fitness,
@@ -219,7 +219,7 @@ class _Parts:
         self.runtimes[place] = runtime
         turns.count(place, lambda: runtime.running)
         seat = None if is_only_broker else LinkSlot(turns, place)
-        cache = self.depot.cache if config.s3 is not None else None
+        cache = self.storage.cache if config.s3 is not None else None
         holdings = tuple if cache is None else cache.newest
         presence = WorkerStatus(
             _identity(self.worker, config), turns, place, holdings=holdings, unfit=self.fitness.report

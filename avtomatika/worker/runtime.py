@@ -51,7 +51,7 @@ _TERMS = RunOptions()
 
 
 class Runtime:
-    """Runs *skills* for one worker; sync ones in at most *concurrency* threads. Without a *depot* S3 is off."""
+    """Runs *skills* for one worker; sync ones in at most *concurrency* threads. Without a *storage* S3 is off."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Runtime:
         *,
         worker_id: str,
         concurrency: int,
-        depot: TaskStorage | None = None,
+        storage: TaskStorage | None = None,
         terms: RunOptions = _TERMS,
         on_end: Callable[[], None] | None = None,
         fitness: Fitness | None = None,
@@ -69,7 +69,7 @@ class Runtime:
         self.worker_id = worker_id
         self.concurrency = concurrency
         self._on_end = on_end
-        self._depot = depot or TaskStorage.without_s3()
+        self._storage = storage or TaskStorage.without_s3()
         self._skills = skills
         self._terms = terms
         self._processes = terms.processes
@@ -200,7 +200,7 @@ class Runtime:
 
     def _assignment(self, task: TaskMessage, origin: Any) -> TaskExecution:
         skill = self._skills[task.task_type]
-        assignment = TaskExecution(task, skill, self.worker_id, origin, self._depot, self.reports.tell)
+        assignment = TaskExecution(task, skill, self.worker_id, origin, self._storage, self.reports.tell)
         assignment.limit_seconds = skill.time_limit_seconds or self._terms.time_limit_seconds
         if assignment.limit_seconds is not None or task.result_timeout_seconds is not None:
             self._watch.begin()

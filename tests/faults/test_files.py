@@ -94,10 +94,10 @@ def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: Cloud, tmp_path
             region="us-east-1",
             timeout_seconds=1,
         )
-        depot = TaskStorage(PayloadFolder(tmp_path / "payloads"), config=config)
+        storage = TaskStorage(PayloadFolder(tmp_path / "payloads"), config=config)
 
         def perform(number: int, size: int, cancel_after: float | None) -> Ended:
-            runtime = Runtime(worker.skills, worker_id="w", concurrency=1, depot=depot)
+            runtime = Runtime(worker.skills, worker_id="w", concurrency=1, storage=storage)
             job = f"g0-{number}"
             task = TaskMessage(job, f"{job}.1.0", 1, "copy", {"film": uris[size]}, ("success",), "x", "y", client="me")
             runtime.start([(task, None)])
@@ -121,7 +121,7 @@ def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: Cloud, tmp_path
             ]
             ended = [future.result() for future in futures]
         proxy.released.set()
-        depot.close()
+        storage.close()
 
     succeeded = [each for each in ended if each.result.status == "success"]
     ends = [each.result.error["code"] for each in ended if each.result.error is not None]

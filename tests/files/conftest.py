@@ -55,34 +55,34 @@ def config(cloud: Cloud, results: str) -> S3Config:
 
 
 @pytest.fixture
-def make_depot(payload: Path) -> Iterator[Callable[..., TaskStorage]]:
-    depots: list[TaskStorage] = []
+def make_storage(payload: Path) -> Iterator[Callable[..., TaskStorage]]:
+    storages: list[TaskStorage] = []
 
     def make(config: S3Config | None, **options: Any) -> TaskStorage:
-        depots.append(TaskStorage(PayloadFolder(payload), config=config, **options))
-        return depots[-1]
+        storages.append(TaskStorage(PayloadFolder(payload), config=config, **options))
+        return storages[-1]
 
     yield make
-    for depot in depots:
-        depot.close()
+    for storage in storages:
+        storage.close()
 
 
 @pytest.fixture
-def depot(make_depot: Callable[..., TaskStorage], config: S3Config) -> TaskStorage:
-    return make_depot(config)
+def storage(make_storage: Callable[..., TaskStorage], config: S3Config) -> TaskStorage:
+    return make_storage(config)
 
 
 @pytest.fixture
-def begin(depot: TaskStorage) -> Iterator[Callable[..., TaskFiles]]:
+def make_files(storage: TaskStorage) -> Iterator[Callable[..., TaskFiles]]:
     """The files of a task with those params."""
-    begun: list[TaskFiles] = []
+    made: list[TaskFiles] = []
 
-    def begin(number: int = 0, /, **params: Any) -> TaskFiles:
-        begun.append(depot.begin(task(params, number=number)))
-        return begun[-1]
+    def make_files(number: int = 0, /, **params: Any) -> TaskFiles:
+        made.append(TaskFiles(storage, task(params, number=number)))
+        return made[-1]
 
-    yield begin
-    for files in begun:
+    yield make_files
+    for files in made:
         files.close()
 
 

@@ -44,30 +44,30 @@ def fetched(proxy: Proxy) -> list[str]:
 
 @pytest.fixture
 def make_cached(
-    make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy, folder: Path
+    make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy, folder: Path
 ) -> Callable[..., Callable[..., TaskFiles]]:
     """How to begin tasks of a worker whose cache holds so much."""
 
     def make_cached(limit_bytes: int = 100 * 1024 * KIB) -> Callable[..., TaskFiles]:
         cache = Cache(folder, limit_bytes=limit_bytes)
-        depot = make_depot(replace(config, endpoint_url=proxy.url), cache=cache)
+        storage = make_storage(replace(config, endpoint_url=proxy.url), cache=cache)
 
-        def begin(number: int, client: str = "alice", **params: Any) -> TaskFiles:
-            return depot.begin(task(params, number=number, client=client))
+        def make_files(number: int, client: str = "alice", **params: Any) -> TaskFiles:
+            return TaskFiles(storage, task(params, number=number, client=client))
 
-        return begin
+        return make_files
 
     return make_cached
 
 
 @pytest.fixture
-def begin(make_cached: Callable[..., Any]) -> Callable[..., TaskFiles]:
-    begin: Callable[..., TaskFiles] = make_cached()
-    return begin
+def make_files(make_cached: Callable[..., Any]) -> Callable[..., TaskFiles]:
+    make_files: Callable[..., TaskFiles] = make_cached()
+    return make_files
 
 
 def content(files: TaskFiles) -> bytes:
-    return Path(files.fetch().params["film"]).read_bytes()
+    return Path(files.download_inputs().params["film"]).read_bytes()
 
 
 def entries(folder: Path) -> list[Path]:
@@ -76,11 +76,11 @@ def entries(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("size", [100 * KIB, PART_BYTES + 1])
 def test_branches_that_begin_together_fetch_an_input_once(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str], payload: Path, *, size: int
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str], payload: Path, *, size: int
 ) -> None:
     body = os.urandom(size)
     uri = cloud.put(inputs, "film.mp4", body)
-    branches = [begin(number, film=uri) for number in range(20)]
+    branches = [make_files(number, film=uri) for number in range(20)]
 
     with ThreadPoolExecutor(20) as threads:
         contents = list(threads.map(content, branches))
@@ -92,48 +92,48 @@ def test_branches_that_begin_together_fetch_an_input_once(
     assert left_in(payload) == []
 
 
-def test_a_skill_cannot_spoil_it(begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path) -> None:
+def test_a_skill_cannot_spoil_it(make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path) -> None:
     uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
-    first = begin(1, film=uri)
-    path = Path(first.fetch().params["film"])
+    first = make_files(1, film=uri)
+    path = Path(first.download_inputs().params["film"])
     path.chmod(0o600)
     path.write_bytes(b"spoiled")
-    changed = first.deliver(str(path))
+    changed = first.upload_outputs(str(path))
     first.close()
 
-    assert content(begin(2, film=uri)) == body
+    assert content(make_files(2, film=uri)) == body
     assert cloud.read(changed) == b"spoiled"
     assert [entry.stat().st_mode & 0o777 for entry in entries(folder)] == [0o400]
 
 
 def test_an_untouched_input_from_the_cache_is_what_it_was(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
-    content(begin(1, film=uri))
-    second = begin(2, film=uri)
+    content(make_files(1, film=uri))
+    second = make_files(2, film=uri)
 
-    assert second.deliver(second.fetch().params["film"]) == uri
+    assert second.upload_outputs(second.download_inputs().params["film"]) == uri
 
 
 def test_an_object_that_was_replaced_is_fetched_anew(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str]
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str]
 ) -> None:
     for number in range(2):
         uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
-        assert content(begin(number, film=uri)) == body
+        assert content(make_files(number, film=uri)) == body
 
     assert len(fetched) == 2
 
 
 def test_what_a_client_says_of_its_own_object_brings_it_no_other(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, results: str
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, results: str
 ) -> None:
     secret = os.urandom(100 * KIB)
     of_bob = cloud.put(
         results, "g0-uploads/bob/0a1b2c3d/a.bin", secret, Metadata={"sha256": sha256(secret).hexdigest()}
     )
-    assert content(begin(1, client="bob", film=of_bob)) == secret
+    assert content(make_files(1, client="bob", film=of_bob)) == secret
     claimed = cloud.put(
         results,
         "g0-uploads/alice/0a1b2c3d/a.bin",
@@ -142,30 +142,30 @@ def test_what_a_client_says_of_its_own_object_brings_it_no_other(
     )
 
     with pytest.raises(TransientError, match="expected SHA-256"):
-        content(begin(2, film=claimed))
+        content(make_files(2, film=claimed))
     with pytest.raises(InvalidInputError, match="that this job may read"):
-        content(begin(3, film=of_bob))
+        content(make_files(3, film=of_bob))
 
 
 def test_its_size_is_bounded_and_what_was_not_used_for_long_goes_first(
     make_cached: Callable[..., Any], cloud: Cloud, inputs: str, fetched: list[str], folder: Path
 ) -> None:
-    begin = make_cached(limit_bytes=400 * KIB)
+    make_files = make_cached(limit_bytes=400 * KIB)
     uris = [cloud.put(inputs, f"{number}.bin", os.urandom(100 * KIB)) for number in range(5)]
     for number, uri in enumerate(uris[:4]):
-        content(begin(number, film=uri))
+        content(make_files(number, film=uri))
     for age, entry in enumerate(sorted(entries(folder), key=lambda path: path.stat().st_mtime_ns)):
         os.utime(entry, (1_000_000 + age, 1_000_000 + age))
-    content(begin(10, film=uris[0]))  # used again
+    content(make_files(10, film=uris[0]))  # used again
 
-    content(begin(11, film=uris[4]))
+    content(make_files(11, film=uris[4]))
     fetched.clear()
     for number, uri in enumerate((uris[0], uris[2], uris[3], uris[4])):
-        content(begin(20 + number, film=uri))
+        content(make_files(20 + number, film=uri))
 
     assert fetched == []
     assert sum(entry.stat().st_size for entry in entries(folder)) <= 400 * KIB
-    content(begin(30, film=uris[1]))
+    content(make_files(30, film=uris[1]))
     assert len(fetched) == 1
 
 
@@ -173,58 +173,58 @@ def test_its_size_is_bounded_and_what_was_not_used_for_long_goes_first(
 def test_what_is_small_or_too_large_passes_it_by(
     make_cached: Callable[..., Any], cloud: Cloud, inputs: str, folder: Path, size: int
 ) -> None:
-    begin = make_cached(limit_bytes=400 * KIB)
+    make_files = make_cached(limit_bytes=400 * KIB)
 
-    assert len(content(begin(1, film=cloud.put(inputs, "film.mp4", os.urandom(size))))) == size
+    assert len(content(make_files(1, film=cloud.put(inputs, "film.mp4", os.urandom(size))))) == size
 
     assert not folder.exists() or entries(folder) == []
 
 
 def test_a_folder_that_is_no_folder_of_ours_is_left_alone(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path, tmp_path: Path
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
 
-    assert content(begin(1, film=cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB)))) == body
+    assert content(make_files(1, film=cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB)))) == body
 
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_download_that_fails_leaves_nothing_there(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, proxy: Proxy, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, proxy: Proxy, folder: Path
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
     proxy.fail("GET", faults.short, ALWAYS)
 
     with pytest.raises(TransientError, match=r"expected 102400 bytes, seen|film\.mp4: "):
-        content(begin(1, film=uri))
+        content(make_files(1, film=uri))
 
     assert list(folder.iterdir()) == []
 
 
 def test_what_a_killed_worker_left_unfinished_goes(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     folder.mkdir(0o700)
     (folder / "0123456789abcdef").write_bytes(b"half")
     (folder / "fedcba9876543210").write_bytes(b"half")
     os.utime(folder / "0123456789abcdef", (1, 1))
 
-    content(begin(1, film=cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))))
+    content(make_files(1, film=cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))))
 
     assert not (folder / "0123456789abcdef").exists()
     assert (folder / "fedcba9876543210").exists()
 
 
 def test_it_tells_what_it_holds_by_digests_and_the_last_first(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     cache = Cache(folder)
     before = cache.newest()
     uris = [cloud.put(inputs, f"{number}.bin", os.urandom(100 * KIB)) for number in range(3)]
     for number, uri in enumerate([*uris, cloud.put(inputs, "small.bin", b"small")]):
-        content(begin(number, film=uri))
+        content(make_files(number, film=uri))
     for age, uri in enumerate(uris):
         [entry] = [path for path in entries(folder) if path.name.startswith(digest_of(uri))]
         os.utime(entry, (1_000_000 + age, 1_000_000 + age))
@@ -237,10 +237,10 @@ def test_it_tells_what_it_holds_by_digests_and_the_last_first(
 
 
 def test_of_an_object_that_was_replaced_it_tells_once(
-    begin: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     for number in range(2):
         uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
-        content(begin(number, film=uri))
+        content(make_files(number, film=uri))
 
     assert Cache(folder).newest() == (digest_of(uri),)

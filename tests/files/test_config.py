@@ -100,9 +100,9 @@ def test_boto3_is_not_loaded_before_the_first_file(tmp_path: Path) -> None:
     script = (
         "import sys, avtomatika.cli.main, avtomatika.worker.run\n"
         "from avtomatika.files.config import S3Config\n"
-        "from avtomatika.files.depot import Depot\n"
+        "from avtomatika.files.task_storage import TaskStorage\n"
         "from avtomatika.files.payload import PayloadFolder\n"
-        "Depot(PayloadFolder(), config=S3Config(bucket='b')).close()\n"
+        "TaskStorage(PayloadFolder(), config=S3Config(bucket='b')).close()\n"
         "print([name for name in ('boto3', 'botocore', 's3transfer') if name in sys.modules])\n"
     )
 

@@ -24,7 +24,7 @@ from avtomatika.files.task_storage import TaskStorage
 from ..cloud import Cloud
 from .conftest import task
 
-Begin = Callable[..., TaskFiles]
+MakeFiles = Callable[..., TaskFiles]
 LARGE = PART_BYTES + 7
 
 
@@ -42,33 +42,35 @@ def objects(config: S3Config) -> Iterator[Bucket]:
 
 
 @pytest.mark.parametrize("size", [0, 5, LARGE])
-def test_files_come_and_go_byte_by_byte(begin: Begin, cloud: Cloud, inputs: str, results: str, *, size: int) -> None:
+def test_files_come_and_go_byte_by_byte(
+    make_files: MakeFiles, cloud: Cloud, inputs: str, results: str, *, size: int
+) -> None:
     body = os.urandom(size)
-    files = begin(film=cloud.put(inputs, "deep/film – ü.mp4", body))
+    files = make_files(film=cloud.put(inputs, "deep/film – ü.mp4", body))
 
-    path = Path(files.fetch().params["film"])
+    path = Path(files.download_inputs().params["film"])
     copy = Files(files).path("copy.mp4")
     copy.write_bytes(path.read_bytes())
-    uri = files.deliver({"film": str(copy)})["film"]
+    uri = files.upload_outputs({"film": str(copy)})["film"]
 
     assert path.read_bytes() == cloud.read(uri) == body
     key = uri.removeprefix(f"s3://{results}/")
     assert cloud.client.head_object(Bucket=results, Key=key)["Metadata"] == {"sha256": sha256(body).hexdigest()}
-    assert Path(begin(1, film=uri).fetch().params["film"]).read_bytes() == body
+    assert Path(make_files(1, film=uri).download_inputs().params["film"]).read_bytes() == body
 
 
-def test_folders_come_and_go(begin: Begin, cloud: Cloud, inputs: str) -> None:
+def test_folders_come_and_go(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
     for name in ("one.txt", "deep/two.txt"):
         cloud.put(inputs, f"folder/{name}", name)
     cloud.put(inputs, "folder-2/other.txt", "other")
-    files = begin(folder=f"s3://{inputs}/folder/")
+    files = make_files(folder=f"s3://{inputs}/folder/")
 
-    folder = Path(files.fetch().params["folder"])
+    folder = Path(files.download_inputs().params["folder"])
     out = Files(files).path("out")
     out.mkdir()
     (out / "three.txt").write_text("three")
     Files(files).path("empty").mkdir()
-    data = files.deliver([str(out), str(out.parent / "empty")])
+    data = files.upload_outputs([str(out), str(out.parent / "empty")])
 
     assert {str(path.relative_to(folder)) for path in folder.rglob("*.txt")} == {"one.txt", "deep/two.txt"}
     assert cloud.read(f"{data[0]}three.txt") == b"three"
@@ -76,20 +78,20 @@ def test_folders_come_and_go(begin: Begin, cloud: Cloud, inputs: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["no-such-key", "no-such-folder/"])
-def test_a_missing_input_is_the_fault_of_the_task(begin: Begin, inputs: str, key: str) -> None:
+def test_a_missing_input_is_the_fault_of_the_task(make_files: MakeFiles, inputs: str, key: str) -> None:
     with pytest.raises(InvalidInputError, match=f"s3://{inputs}/{key}: (there is no such key|no key begins)"):
-        begin(film=f"s3://{inputs}/{key}").fetch()
+        make_files(film=f"s3://{inputs}/{key}").download_inputs()
 
 
 def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
-    make_depot: Callable[..., TaskStorage], config: S3Config
+    make_storage: Callable[..., TaskStorage], config: S3Config
 ) -> None:
-    files = make_depot(replace(config, bucket="no-such-results")).begin(task({}))
+    files = TaskFiles(make_storage(replace(config, bucket="no-such-results")), task({}))
     path = Files(files).path("a.txt")
     path.write_text("a")
 
     with pytest.raises(WorkerFaultError, match="there is no such bucket") as caught:
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
 
     assert caught.value.probe is not None
     files.close()
@@ -97,14 +99,16 @@ def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
 
 @pytest.mark.parametrize("size", [5, LARGE])
 def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
-    begin: Begin, depot: TaskStorage, cloud: Cloud, inputs: str, tmp_path: Path, *, size: int
+    make_files: MakeFiles, storage: TaskStorage, cloud: Cloud, inputs: str, tmp_path: Path, *, size: int
 ) -> None:
-    location = next(iter(begin(film=cloud.put(inputs, "film.mp4", b"a" * size))._locations.values()))
-    found = depot.s3().look(location)
+    location = next(iter(make_files(film=cloud.put(inputs, "film.mp4", b"a" * size))._locations.values()))
+    found = storage.s3().stat(location)
     cloud.put(inputs, "film.mp4", b"b" * size)
 
     with pytest.raises(TransientError, match="was changed: expected ETag"):
-        depot.s3().download(found, tmp_path / "film.mp4", unfinished=tmp_path, meter=begin(1).watch.meter("", size))
+        storage.s3().download(
+            found, tmp_path / "film.mp4", unfinished=tmp_path, meter=make_files(1).cancellation.progress_meter("", size)
+        )
 
     assert list(tmp_path.glob("*.mp4")) == []
 
@@ -155,30 +159,30 @@ def checked(seaweed: Cloud) -> S3Config:
     ],
 )
 def test_wrong_keys_are_told_from_missing_inputs(
-    make_depot: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud, *, changes: dict[str, str], words: str
+    make_storage: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud, *, changes: dict[str, str], words: str
 ) -> None:
     uri = seaweed.put(str(checked.bucket), "film.mp4", b"film")
-    depot = make_depot(replace(checked, **changes))
+    storage = make_storage(replace(checked, **changes))
 
     with pytest.raises(WorkerFaultError, match=f"{uri}: access denied: {words}") as caught:
-        depot.begin(task({"film": uri})).fetch()
+        TaskFiles(storage, task({"film": uri})).download_inputs()
 
     assert caught.value.probe == {"check": "read", "uri": uri}
     with pytest.raises(WorkerFaultError):
-        depot.probe(caught.value.probe)
+        storage.probe(caught.value.probe)
 
 
 def test_keys_that_may_not_write_are_the_fault_of_the_worker(
-    make_depot: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud
+    make_storage: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud
 ) -> None:
     config = replace(checked, access_key="reader", secret_key="reader-secret")
-    files = make_depot(config).begin(task({"film": seaweed.put(str(checked.bucket), "film.mp4", b"film")}))
+    files = TaskFiles(make_storage(config), task({"film": seaweed.put(str(checked.bucket), "film.mp4", b"film")}))
     path = Files(files).path("a.txt")
     path.write_text("a")
 
-    files.fetch()
+    files.download_inputs()
     with pytest.raises(WorkerFaultError, match="access denied") as caught:
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
 
     assert caught.value.probe is not None
     files.close()

@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 20
 
 
 @pytest.fixture
-def perform(depot: TaskStorage) -> Callable[..., Any]:
+def perform(storage: TaskStorage) -> Callable[..., Any]:
     """The data that a skill of the document returns."""
     namespaces: list[dict[str, Any]] = []
     for block in re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL):
@@ -30,7 +30,7 @@ def perform(depot: TaskStorage) -> Callable[..., Any]:
     skills = {name: skill for worker in workers for name, skill in worker.skills.items()}
 
     def perform(name: str, **params: Any) -> Any:
-        runtime = Runtime(skills, worker_id="worker-1", concurrency=1, depot=depot)
+        runtime = Runtime(skills, worker_id="worker-1", concurrency=1, storage=storage)
         runtime.start([(task(params, task_type=name), None)])
         [assignment] = runtime.collect(DEADLINE_SECONDS)
         runtime.close()

@@ -16,6 +16,7 @@ from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
 from ..certificates import make_certificates
@@ -45,7 +46,7 @@ def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
 @pytest.mark.parametrize("checksums", [None, "when_supported"])
 @pytest.mark.parametrize("size", [1, PART_BYTES + 1])
 def test_files_come_and_go_where_the_authority_is_trusted(
-    make_depot: Callable[..., TaskStorage],
+    make_storage: Callable[..., TaskStorage],
     trusting: S3Config,
     cloud: Cloud,
     inputs: str,
@@ -54,14 +55,14 @@ def test_files_come_and_go_where_the_authority_is_trusted(
     checksums: str | None,
 ) -> None:
     body = os.urandom(size)
-    files = make_depot(replace(trusting, checksums=checksums)).begin(
-        task({"film": cloud.put(inputs, "film.mp4", body)})
+    files = TaskFiles(
+        make_storage(replace(trusting, checksums=checksums)), task({"film": cloud.put(inputs, "film.mp4", body)})
     )
 
-    film = Path(files.fetch().params["film"])
+    film = Path(files.download_inputs().params["film"])
     copy = Files(files).path("copy.mp4")
     copy.write_bytes(film.read_bytes())
-    uri = files.deliver(str(copy))
+    uri = files.upload_outputs(str(copy))
     files.close()
 
     assert cloud.read(uri) == body
@@ -70,22 +71,22 @@ def test_files_come_and_go_where_the_authority_is_trusted(
 
 
 def test_where_it_is_not_trusted_nothing_comes(
-    make_depot: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
-    files = make_depot(replace(trusting, ca_bundle=None)).begin(task({"film": uri}))
+    files = TaskFiles(make_storage(replace(trusting, ca_bundle=None)), task({"film": uri}))
 
     with pytest.raises(TransientError, match=rf"{uri}: SSLError: .*certificate verify failed"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
 def test_a_certificate_for_another_name_is_none(
-    make_depot: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri, url = cloud.put(inputs, "film.mp4", b"film"), str(trusting.endpoint_url).replace("localhost", "127.0.0.1")
-    files = make_depot(replace(trusting, endpoint_url=url)).begin(task({"film": uri}))
+    files = TaskFiles(make_storage(replace(trusting, endpoint_url=url)), task({"film": uri}))
 
     with pytest.raises(TransientError, match=rf"{uri}: SSLError: .*'127\.0\.0\.1' doesn't match 'localhost'"):
-        files.fetch()
+        files.download_inputs()
     files.close()

@@ -17,6 +17,7 @@ from avtomatika.broker import Consumer, Delivery
 from avtomatika.core.events import Event, Result
 from avtomatika.core.plan import STEPS, TASKS, WORKERS
 from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas import wire
 from avtomatika.worker.context import TaskContext
@@ -186,7 +187,7 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
 
 def context(message: wire.TaskMessage) -> TaskContext:
     """What a skill is given for *message*, where nobody listens."""
-    files = Files(TaskStorage.without_s3().begin(message))
+    files = Files(TaskFiles(TaskStorage.without_s3(), message))
     return TaskContext(message, "worker-1", files, on_progress=lambda _: None, cancelled=lambda: False)
 
 

@@ -93,12 +93,12 @@ def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
     closing: list[Callable[[], object]] = []
 
     def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **terms: Any) -> Runtime:
-        depot = TaskStorage(PayloadFolder(payload_dir), config=None)
-        zygote = Zygote(Child(worker.skills, worker_id="worker-1", depot=depot, is_memory_limited=True).work)
-        processes = ProcessExecutor(zygote, at_most=concurrency, depot=depot, recycling=recycling)
+        storage = TaskStorage(PayloadFolder(payload_dir), config=None)
+        zygote = Zygote(Child(worker.skills, worker_id="worker-1", storage=storage, is_memory_limited=True).work)
+        processes = ProcessExecutor(zygote, at_most=concurrency, storage=storage, recycling=recycling)
         how = RunOptions(**({"processes": processes, "uses_processes": True} | terms))
-        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, depot=depot, terms=how)
-        closing.extend([depot.close, processes.close, runtime.close])
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, storage=storage, terms=how)
+        closing.extend([storage.close, processes.close, runtime.close])
         return runtime
 
     yield make

@@ -8,7 +8,7 @@ from typing import Any
 
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError
-from avtomatika.files.lineage import Maker, maker_of, uses_of
+from avtomatika.files.lineage import Producer, producer_of, uses_of
 from avtomatika.files.location import Location
 from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
 from avtomatika.store import JobFilter
@@ -35,7 +35,7 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     if location is None:
         message = "must be of the form s3://bucket/key"
         raise InvalidRequestError(f"uri {uri!r} {message}", fields={"uri": [message]})
-    maker = maker_of(location) if services().job_files().keeps(location) else None
+    maker = producer_of(location) if services().job_files().keeps(location) else None
     made_by = None if maker is None else _told(maker, uri)
     looked_at = list(islice(_jobs(), _MOST_JOBS + 1))
     uses = [
@@ -46,7 +46,7 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     return {"uri": uri, "made_by": made_by, "used_by": uses, "is_complete": len(looked_at) <= _MOST_JOBS}
 
 
-def _told(maker: Maker, uri: str) -> dict[str, Any]:
+def _told(maker: Producer, uri: str) -> dict[str, Any]:
     """Who has made it, with worker and state; NotFoundError where that is somebody else's."""
     if maker.job_id is None:
         if maker.client != caller().name and not caller().is_operator:

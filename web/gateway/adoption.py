@@ -32,7 +32,7 @@ def adopt(
         if task is not None
         and (task.task_id, task.attempt) == (claim["task_id"], claim["attempt"])
         and secret.is_ticket(claim["ticket"], task.task_id, task.attempt)
-        and access.may_do(task.task_type)
+        and access.may_run(task.task_type)
     ]
     done = held.hand_over(given, holder=consumer)
     known = held.find([each.task.task_id for each in given])  # it may ask again, where our answer did not arrive

@@ -118,7 +118,7 @@ class Gateway:
         It waits inside ``hold(end)``, where *end* ends it.
         """
         asked = self.registry.skills(access.worker_id) or () if skills is None else skills
-        wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_do(skill))
+        wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_run(skill))
         poll = Poll(access.worker_id, wanted, is_welcome=is_welcome)
         if wanted:
             with hold(partial(self.polls.end, poll)):
@@ -216,7 +216,7 @@ class Gateway:
 
     def _continued(self, session: Session) -> WorkerAccess:
         """What *session* still stands for: it ends with the token that it began by."""
-        return self.workers.vouched_for(session.worker_id, session.basis)
+        return self.workers.identify_session(session.worker_id, session.basis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,36 +23,36 @@ from .messages import ChildResult, ChildTask, Messages, StopOrder, encode, send
 
 
 class Child:
-    """Performs what it is ordered with *skills*, for the worker *worker_id*; its files are those of *depot*.
+    """Performs what it is ordered with *skills*, for the worker *worker_id*; its files are those of *storage*.
 
     It tells how much memory it holds where that *is_limited*.
     """
 
     def __init__(
-        self, skills: Mapping[str, Skill], *, worker_id: str, depot: TaskStorage, is_memory_limited: bool = False
+        self, skills: Mapping[str, Skill], *, worker_id: str, storage: TaskStorage, is_memory_limited: bool = False
     ) -> None:
         self._skills = skills
         self._worker_id = worker_id
-        self._depot = depot
+        self._storage = storage
         self._is_memory_limited = is_memory_limited
 
     def work(self, connection: socket.socket, claims: socket.socket) -> None:
         """Until the other end is closed."""
         pool = _Pool(connection)
-        depot: TaskStorage | None = None
+        storage: TaskStorage | None = None
         while (number := claim(claims)) is not None:
             order = pool.order(number)
-            depot = depot or self._depot.for_child(order.payload_dir)
-            pool.answer(order.task, self._perform(order, depot, pool))
+            storage = storage or self._storage.for_child(order.payload_dir)
+            pool.answer(order.task, self._perform(order, storage, pool))
 
-    def _perform(self, order: ChildTask, depot: TaskStorage, pool: _Pool) -> ChildResult:
+    def _perform(self, order: ChildTask, storage: TaskStorage, pool: _Pool) -> ChildResult:
         task, begun_at = order.task, monotonic()
         assignment = TaskExecution(
             task,
             self._skills[task.task_type],
             self._worker_id,
             None,
-            depot,
+            storage,
             pool.tell,
             ask=lambda: pool.stop_of(order.number),
             limit_seconds=order.limit_seconds,

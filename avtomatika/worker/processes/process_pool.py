@@ -37,11 +37,11 @@ class ProcessExecutor:
     """Runs assignments in at most *at_most* children of *zygote*; any number of runtimes may share it."""
 
     def __init__(
-        self, zygote: Zygote, *, at_most: int, depot: TaskStorage, recycling: RecycleLimits | None = None
+        self, zygote: Zygote, *, at_most: int, storage: TaskStorage, recycling: RecycleLimits | None = None
     ) -> None:
         self._zygote = zygote
         self._at_most = at_most
-        self._depot = depot
+        self._storage = storage
         self._recycling = recycling
         self._durations = Durations()
         self._at_once = min(at_most, os.cpu_count() or 1)
@@ -111,7 +111,7 @@ class ProcessExecutor:
         self._zygote.close()
         for member in self._members.values():
             for _, assignment in member.pending:
-                self._depot.remove_left(assignment.task)
+                self._storage.remove_leftovers(assignment.task)
             member.close()
         self._waker.close()
 
@@ -198,7 +198,7 @@ class ProcessExecutor:
 
     def _give(self, member: Member, assignments: list[TaskExecution]) -> None:
         try:
-            member.give(assignments, self._depot.payload.path)
+            member.give(assignments, self._storage.payload.path)
         except OSError:  # it has died, which the zygote is about to tell, or does not listen any more
             self._waiting.put_back(assignments)
             self._drop(member)
@@ -271,7 +271,7 @@ class ProcessExecutor:
             if assignment in self._waiting:
                 logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
                 assignment.fail(problem_of(assignment, death))
-            self._depot.remove_left(task)
+            self._storage.remove_leftovers(task)
             self._waiting.end(assignment)
         self._forget(member)
 

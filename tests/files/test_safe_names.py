@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from avtomatika.files.location import Location
-from avtomatika.files.safe_names import Names, safe_part
+from avtomatika.files.safe_names import UniqueNames, safe_part
 
 HOSTILE = [
     "../../etc/passwd",
@@ -29,7 +29,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_no_name_leaves_its_folder(key: str) -> None:
-    name = Names().name_for(key)
+    name = UniqueNames().name_for(key)
 
     assert not name.startswith("/")
     assert os.path.normpath(name) == name
@@ -38,7 +38,7 @@ def test_no_name_leaves_its_folder(key: str) -> None:
 
 
 def test_usual_names_stay_as_they_are() -> None:
-    names = Names()
+    names = UniqueNames()
 
     assert [names.name_for(key) for key in ("a/b c.mp4", "фильм.mp4", "-x", ".hidden", "a/日本語.txt")] == [
         "a/b c.mp4",
@@ -50,7 +50,7 @@ def test_usual_names_stay_as_they_are() -> None:
 
 
 def test_keys_that_differ_in_case_only_have_names_that_differ_in_more() -> None:
-    names = Names()
+    names = UniqueNames()
 
     given_out = [names.name_for(key) for key in ("Film.mp4", "film.mp4", "FILM.MP4")]
 
@@ -60,7 +60,7 @@ def test_keys_that_differ_in_case_only_have_names_that_differ_in_more() -> None:
 
 
 def test_a_key_that_is_a_file_and_a_folder_has_two_names() -> None:
-    names = Names()
+    names = UniqueNames()
 
     file, below = names.name_for("a"), names.name_for("a/b")
 
@@ -74,7 +74,7 @@ def test_a_long_name_keeps_its_extension() -> None:
 
 @given(st.lists(st.text(st.sampled_from("aAéÉ/.\\\0~:_"), max_size=6), unique=True, max_size=30))
 def test_two_keys_never_share_a_name(keys: list[str]) -> None:
-    names = Names()
+    names = UniqueNames()
 
     given_out = [normalize("NFC", names.name_for(key)).casefold() for key in keys]
 

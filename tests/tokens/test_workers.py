@@ -103,8 +103,8 @@ def test_a_hash_in_place_of_the_token_lets_its_token_in(write: Callable[[str], P
     workers = Workers(path=write(f'[one]\ntoken_sha256 = "{hash_token(token)}"\nskills = ["encode"]\n'))
 
     access = workers.identify("one", token)
-    assert access.may_do("encode")
-    assert not access.may_do("decode")
+    assert access.may_run("encode")
+    assert not access.may_run("decode")
 
 
 def test_a_section_that_is_not_enabled_lets_nobody_in(write: Callable[[str], Path]) -> None:
@@ -304,7 +304,7 @@ def test_two_tokens_of_a_section_count_while_they_are_rotated(write: Callable[[s
     assert lets_in(workers, "one", new)
     assert has_signed(workers, "one", signed(old))
     assert has_signed(workers, "one", signed(new))
-    assert workers.vouched_for("one", by_old.basis).is_by_session
+    assert workers.identify_session("one", by_old.basis).is_by_session
 
     write(f'[one]\ntoken = "{new}"\n')
     clock.now += 2
@@ -312,7 +312,7 @@ def test_two_tokens_of_a_section_count_while_they_are_rotated(write: Callable[[s
     assert not lets_in(workers, "one", old)
     assert not has_signed(workers, "one", signed(old))
     with pytest.raises(UnauthorizedError):
-        workers.vouched_for("one", by_old.basis)
+        workers.identify_session("one", by_old.basis)
 
 
 def test_the_shared_token_has_a_previous_one() -> None:

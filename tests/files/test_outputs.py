@@ -13,7 +13,7 @@ import pytest
 
 from avtomatika.errors import InvalidInputError, PermanentError, WorkerFaultError
 from avtomatika.files.config import S3Config
-from avtomatika.files.path_kinds import PathKind, path_of
+from avtomatika.files.path_kinds import PathKind, classified_path
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
@@ -21,7 +21,7 @@ from avtomatika.files.task_storage import TaskStorage
 from ..cloud import Cloud
 from .conftest import task
 
-Begin = Callable[..., TaskFiles]
+MakeFiles = Callable[..., TaskFiles]
 LONG_AGO = 1_000_000_000
 
 
@@ -47,16 +47,18 @@ LONG_AGO = 1_000_000_000
     ],
 )
 def test_a_text_is_judged_by_where_it_leads(text: str, place: PathKind) -> None:
-    assert path_of(text, root="/p", task_folder="own").place is place
+    assert classified_path(text, root="/p", task_folder="own").kind is place
 
 
-def test_paths_become_uris_wherever_they_stand(begin: Begin, cloud: Cloud, results: str) -> None:
-    files = begin()
+def test_paths_become_uris_wherever_they_stand(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
+    files = make_files()
     one, two = Files(files).path("one.txt"), Files(files).path("deep/two.txt")
     one.write_text("one")
     two.write_text("two")
 
-    data = files.deliver({"a": [str(one), {"b": str(two)}], "told": f"{one}\nis written", "text": "one.txt", "n": 1})
+    data = files.upload_outputs(
+        {"a": [str(one), {"b": str(two)}], "told": f"{one}\nis written", "text": "one.txt", "n": 1}
+    )
 
     assert data["a"][0].startswith(f"s3://{results}/g0-1/g0-1.0.0/1-")
     assert data["a"][0].endswith("/one.txt")
@@ -65,62 +67,64 @@ def test_paths_become_uris_wherever_they_stand(begin: Begin, cloud: Cloud, resul
 
 
 @pytest.mark.parametrize("name", ["tasks/{own}/out/one.text", "tasks/{own}", "one.text", "tasks/other/one.txt"])
-def test_a_file_that_was_not_written_is_named(begin: Begin, payload: Path, name: str) -> None:
-    files = begin()
+def test_a_file_that_was_not_written_is_named(make_files: MakeFiles, payload: Path, name: str) -> None:
+    files = make_files()
     Files(files).path("one.txt").write_text("one")
     path = str(payload / name.format(own=files.folder.path.name)) + ("-1" if name == "tasks/{own}" else "")
 
     with pytest.raises(PermanentError, match=f"the result names the file '{path}', which does not exist"):
-        files.deliver({"sheet": path})
+        files.upload_outputs({"sheet": path})
 
 
-def test_a_path_that_the_params_named_may_be_returned(begin: Begin, payload: Path) -> None:
+def test_a_path_that_the_params_named_may_be_returned(make_files: MakeFiles, payload: Path) -> None:
     path = str(payload / "wished.txt")
-    files = begin(wish=path)
+    files = make_files(wish=path)
 
-    assert files.deliver({"wish": path}) == {"wish": path}
+    assert files.upload_outputs({"wish": path}) == {"wish": path}
 
 
-def test_files_of_one_name_have_keys_of_their_own(begin: Begin, cloud: Cloud) -> None:
-    files = begin()
+def test_files_of_one_name_have_keys_of_their_own(make_files: MakeFiles, cloud: Cloud) -> None:
+    files = make_files()
     paths = [Files(files).path(name) for name in ("a/x.txt", "b/x.txt", "c/X.txt")]
     for path in paths:
         path.write_text(str(path))
 
-    uris = files.deliver([str(path) for path in paths])
+    uris = files.upload_outputs([str(path) for path in paths])
 
     assert [cloud.read(uri).decode() for uri in uris] == [str(path) for path in paths]
 
 
-def test_an_input_that_was_changed_is_sent(begin: Begin, cloud: Cloud, inputs: str) -> None:
-    files = begin(text=cloud.put(inputs, "a.txt", "before"))
-    path = files.fetch().params["text"]
+def test_an_input_that_was_changed_is_sent(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+    files = make_files(text=cloud.put(inputs, "a.txt", "before"))
+    path = files.download_inputs().params["text"]
     Path(path).write_text("after!")
 
-    uri = files.deliver({"text": path})["text"]
+    uri = files.upload_outputs({"text": path})["text"]
 
     assert cloud.read(uri) == b"after!"
     assert cloud.read(f"s3://{inputs}/a.txt") == b"before"
 
 
-def test_an_untouched_folder_and_what_is_in_it_are_what_they_were(begin: Begin, cloud: Cloud, inputs: str) -> None:
+def test_an_untouched_folder_and_what_is_in_it_are_what_they_were(
+    make_files: MakeFiles, cloud: Cloud, inputs: str
+) -> None:
     uri = cloud.put(inputs, "f/a.txt", "a")
     cloud.put(inputs, "f/b.txt", "b")
-    files = begin(folder=f"s3://{inputs}/f/")
-    folder = files.fetch().params["folder"]
+    files = make_files(folder=f"s3://{inputs}/f/")
+    folder = files.download_inputs().params["folder"]
 
-    data = files.deliver([folder, f"{folder}/", f"{folder}/a.txt"])
+    data = files.upload_outputs([folder, f"{folder}/", f"{folder}/a.txt"])
 
     assert data == [f"s3://{inputs}/f/", f"s3://{inputs}/f/", uri]
 
 
-def test_a_folder_with_one_file_more_is_sent(begin: Begin, cloud: Cloud, inputs: str, results: str) -> None:
+def test_a_folder_with_one_file_more_is_sent(make_files: MakeFiles, cloud: Cloud, inputs: str, results: str) -> None:
     cloud.put(inputs, "f/a.txt", "a")
-    files = begin(folder=f"s3://{inputs}/f/")
-    folder = files.fetch().params["folder"]
+    files = make_files(folder=f"s3://{inputs}/f/")
+    folder = files.download_inputs().params["folder"]
     Path(folder, "new.txt").write_text("new")
 
-    [uri] = files.deliver([folder])
+    [uri] = files.upload_outputs([folder])
 
     assert uri.startswith(f"s3://{results}/")
     assert cloud.read(f"{uri}a.txt") == b"a"
@@ -169,114 +173,114 @@ TRICKS = {
 @pytest.mark.parametrize("words", TRICKS)
 @pytest.mark.parametrize("is_own", [True, False])
 def test_what_is_no_plain_file_is_refused(
-    begin: Begin, cloud: Cloud, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
+    make_files: MakeFiles, cloud: Cloud, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
 ) -> None:
     secret = tmp_path / "outside" / "secret"
     secret.parent.mkdir()
     secret.write_text("secret")
-    files = begin()
+    files = make_files()
     path = Files(files).path("deep/secret") if is_own else payload / "deep" / "secret"
     path.parent.mkdir(exist_ok=True)
     TRICKS[words](path, secret)
 
     with pytest.raises(PermanentError, match=words):
-        files.deliver({"file": str(path)})
+        files.upload_outputs({"file": str(path)})
 
     assert cloud.keys(results) == []
 
 
 @pytest.mark.parametrize("words", [words for words in TRICKS if words != "is a link: only"])
-def test_a_folder_with_such_a_thing_in_it_is_refused(begin: Begin, tmp_path: Path, words: str) -> None:
+def test_a_folder_with_such_a_thing_in_it_is_refused(make_files: MakeFiles, tmp_path: Path, words: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
-    files = begin()
+    files = make_files()
     path = Files(files).path("folder/deep/secret")
     TRICKS[words](path, secret)
 
     with pytest.raises(PermanentError, match=words):
-        files.deliver({"folder": str(path.parent.parent)})
+        files.upload_outputs({"folder": str(path.parent.parent)})
 
 
 # ---------------------------------------------------------------- elsewhere
 
 
 def test_a_new_file_elsewhere_in_the_payload_folder_is_sent_and_stays(
-    begin: Begin, cloud: Cloud, payload: Path
+    make_files: MakeFiles, cloud: Cloud, payload: Path
 ) -> None:
-    files = begin()
+    files = make_files()
     (payload / "out").mkdir(parents=True)
     path = payload / "out" / "film.mp4"
     path.write_bytes(b"film")
 
-    uri = files.deliver(str(path))
+    uri = files.upload_outputs(str(path))
 
     assert cloud.read(uri) == b"film"
     assert path.exists()
 
 
 def test_an_old_file_or_a_folder_elsewhere_stays_as_it_is_with_a_warning(
-    begin: Begin, payload: Path, caplog: pytest.LogCaptureFixture
+    make_files: MakeFiles, payload: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    files = begin()
+    files = make_files()
     path = payload / "old.mp4"
     path.write_bytes(b"film")
     os.utime(path, (LONG_AGO, LONG_AGO))
 
     with caplog.at_level(logging.WARNING):
-        data = files.deliver([str(path), str(payload)])
+        data = files.upload_outputs([str(path), str(payload)])
 
     assert data == [str(path), str(payload)]
     assert "old.mp4' is no file that this task has made" in caplog.text
 
 
 def test_a_file_outside_stays_as_it_is_with_a_warning(
-    begin: Begin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_files: MakeFiles, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "outside.txt"
     path.write_text("x")
 
     with caplog.at_level(logging.WARNING):
-        assert begin().deliver(str(path)) == str(path)
+        assert make_files().upload_outputs(str(path)) == str(path)
 
     assert "is outside of the payload folder" in caplog.text
 
 
-def test_a_file_of_another_task_is_refused(begin: Begin) -> None:
-    other = Files(begin(1)).path("a.txt")
+def test_a_file_of_another_task_is_refused(make_files: MakeFiles) -> None:
+    other = Files(make_files(1)).path("a.txt")
     other.write_text("a")
 
     with pytest.raises(PermanentError, match="is in the folder of another task"):
-        begin(2).deliver({"file": str(other)})
+        make_files(2).upload_outputs({"file": str(other)})
 
 
 # ---------------------------------------------------------------- settings
 
 
-def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_depot: Callable[..., TaskStorage]) -> None:
-    files = make_depot(None).begin(task({"film": "s3://films/a.mp4"}))
+def test_without_s3_params_that_need_it_are_refused_with_the_variable(make_storage: Callable[..., TaskStorage]) -> None:
+    files = TaskFiles(make_storage(None), task({"film": "s3://films/a.mp4"}))
 
     with pytest.raises(WorkerFaultError, match="S3_BUCKET is not set"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
 def test_without_s3_a_file_of_the_task_cannot_be_a_result(
-    make_depot: Callable[..., TaskStorage], payload: Path
+    make_storage: Callable[..., TaskStorage], payload: Path
 ) -> None:
-    files = make_depot(None).begin(task({}))
+    files = TaskFiles(make_storage(None), task({}))
     path = Files(files).path("a.txt")
     path.write_text("a")
     elsewhere = payload / "b.txt"
     elsewhere.write_text("b")
 
     with pytest.raises(PermanentError, match="S3_BUCKET is not set"):
-        files.deliver(str(path))
-    assert files.deliver(str(elsewhere)) == str(elsewhere)
+        files.upload_outputs(str(path))
+    assert files.upload_outputs(str(elsewhere)) == str(elsewhere)
     files.close()
 
 
 def test_only_allowed_buckets_may_be_named(
-    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     cloud.put(inputs, "a", "a")
     limited = S3Config(
@@ -287,26 +291,26 @@ def test_only_allowed_buckets_may_be_named(
         region="us-east-1",
         allowed_buckets=frozenset({"films"}),
     )
-    files = make_depot(limited).begin(task({"a": f"s3://{inputs}/a"}))
+    files = TaskFiles(make_storage(limited), task({"a": f"s3://{inputs}/a"}))
 
     with pytest.raises(InvalidInputError, match="is not among S3_ALLOWED_BUCKETS"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
 def test_a_task_has_a_limit_in_both_directions(
-    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "a", "12345")
-    depot = make_depot(config, max_task_bytes=8)
-    files = depot.begin(task({"a": uri, "b": cloud.put(inputs, "b", "1234")}))
-    sending = depot.begin(task({}))
+    storage = make_storage(config, max_task_bytes=8)
+    files = TaskFiles(storage, task({"a": uri, "b": cloud.put(inputs, "b", "1234")}))
+    sending = TaskFiles(storage, task({}))
     path = Files(sending).path("a")
     path.write_text("123456789")
 
     with pytest.raises(InvalidInputError, match=r"9 bytes, but may have 8 \(WORKER_MAX_TASK_BYTES\)"):
-        files.fetch()
+        files.download_inputs()
     with pytest.raises(PermanentError, match="9 bytes, but may have 8"):
-        sending.deliver(str(path))
+        sending.upload_outputs(str(path))
     files.close()
     sending.close()

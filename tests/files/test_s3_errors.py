@@ -46,14 +46,14 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def begin_badly(make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> BeginBadly:
+def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> BeginBadly:
     """The files of a task whose worker reaches S3 by the proxy."""
 
-    def begin(**params: Any) -> TaskFiles:
-        depot = make_depot(replace(config, endpoint_url=proxy.url, timeout_seconds=0.4))
-        return depot.begin(task(params))
+    def make_files(**params: Any) -> TaskFiles:
+        storage = make_storage(replace(config, endpoint_url=proxy.url, timeout_seconds=0.4))
+        return TaskFiles(storage, task(params))
 
-    return begin
+    return make_files
 
 
 @pytest.mark.parametrize("size", [100, LARGE])
@@ -65,7 +65,7 @@ def test_what_happens_once_is_tried_again(
     proxy.fail("GET", happen)
     files = begin_badly(film=cloud.put(inputs, "film.mp4", body))
 
-    path = Path(files.fetch().params["film"])
+    path = Path(files.download_inputs().params["film"])
 
     assert path.read_bytes() == body
     files.close()
@@ -80,7 +80,7 @@ def test_sending_is_tried_again(begin_badly: BeginBadly, cloud: Cloud, proxy: Pr
     path = Files(files).path("film.mp4")
     path.write_bytes(body)
 
-    uri = files.deliver(str(path))
+    uri = files.upload_outputs(str(path))
 
     assert cloud.read(uri) == body
     files.close()
@@ -109,13 +109,13 @@ def test_what_does_not_end_is_transient_and_leaves_nothing(
     sender = begin_badly()
     path = Files(sender).path("film.mp4")
     path.write_bytes(os.urandom(size))
-    uri = sender.deliver(str(path))
+    uri = sender.upload_outputs(str(path))
     sender.close()
     proxy.fail("GET", happen, ALWAYS)
     files = begin_badly(film=uri)
 
     with pytest.raises(TransientError, match=rf"s3://.*/{words}"):
-        files.fetch()
+        files.download_inputs()
 
     assert [path for path in files.folder.path.rglob("*") if path.is_file()] == []
     files.close()
@@ -131,19 +131,21 @@ def test_a_server_that_stays_ill_is_asked_a_few_times(
     files = begin_badly(film=uri)
 
     with pytest.raises(TransientError, match=rf"{uri}: the server answered 50[03]"):
-        files.fetch()
+        files.download_inputs()
 
     assert fault.seen == ATTEMPTS
     files.close()
 
 
 def test_a_server_that_is_away_is_named_with_the_object(
-    make_depot: Callable[..., TaskStorage], config: S3Config, payload: Path
+    make_storage: Callable[..., TaskStorage], config: S3Config, payload: Path
 ) -> None:
-    files = make_depot(replace(config, endpoint_url="http://127.0.0.1:1")).begin(task({"film": "s3://films/a.mp4"}))
+    files = TaskFiles(
+        make_storage(replace(config, endpoint_url="http://127.0.0.1:1")), task({"film": "s3://films/a.mp4"})
+    )
 
     with pytest.raises(TransientError, match=r"s3://films/a\.mp4: EndpointConnectionError: .*127\.0\.0\.1:1"):
-        files.fetch()
+        files.download_inputs()
 
     files.close()
     assert left_in(payload) == []
@@ -163,7 +165,7 @@ def test_an_object_that_is_replaced_meanwhile_is_told_with_both_versions(
         proxy.before = replace_it
 
         with pytest.raises(TransientError, match=rf"{uri}: was changed: expected ETag .*, seen "):
-            files.fetch()
+            files.download_inputs()
         files.close()
         proxy.before = lambda method, path: None
 
@@ -177,7 +179,7 @@ def test_a_file_that_changes_while_it_is_sent_is_no_result(
     proxy.before = lambda method, _: path.write_text("1234567") and None if method == "PUT" else None
 
     with pytest.raises(TransientError, match=r"growing\.txt: the file was changed .*: expected 5 bytes, seen 7"):
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
 
     assert cloud.keys(results) == []
     files.close()
@@ -198,7 +200,7 @@ def test_no_half_of_a_result_stays_in_the_bucket(
     proxy.before = break_the_fourth
 
     with pytest.raises(TransientError, match=r"\.txt: the server answered 500"):
-        files.deliver([str(path) for path in paths])
+        files.upload_outputs([str(path) for path in paths])
 
     assert cloud.keys(results) == []
     files.close()
@@ -213,7 +215,7 @@ def test_a_large_upload_that_fails_leaves_no_parts(
     proxy.fail("PUT", faults.broken, ALWAYS)
 
     with pytest.raises(TransientError, match=r"film\.mp4: the server answered 500"):
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
 
     assert "Uploads" not in cloud.client.list_multipart_uploads(Bucket=results)
     files.close()
@@ -226,7 +228,7 @@ def test_a_key_that_is_not_there_is_invalid_input(begin_badly: BeginBadly, input
     files = begin_badly(film=f"s3://{inputs}/nothing.mp4")
 
     with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing\.mp4: there is no such key"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
@@ -235,19 +237,19 @@ def test_a_bucket_that_is_not_there_is_invalid_input(begin_badly: BeginBadly, ke
     files = begin_badly(film=f"s3://no-such-bucket-here/{key}")
 
     with pytest.raises(InvalidInputError, match=rf"s3://no-such-bucket-here/{key}: there is no such .*bucket"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
 def test_a_bucket_for_results_that_is_not_there_is_named(
-    make_depot: Callable[..., TaskStorage], config: S3Config
+    make_storage: Callable[..., TaskStorage], config: S3Config
 ) -> None:
-    files = make_depot(replace(config, bucket="no-such-results")).begin(task({}))
+    files = TaskFiles(make_storage(replace(config, bucket="no-such-results")), task({}))
     path = Files(files).path("a.txt")
     path.write_text("a")
 
     with pytest.raises(WorkerFaultError, match=r"s3://no-such-results/.*/a\.txt: there is no such bucket"):
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
     files.close()
 
 
@@ -291,14 +293,14 @@ def test_refused_keys_are_the_fault_of_the_worker_until_they_work(
         proxy.fail(method, answering(status, code), ALWAYS)
 
     with pytest.raises(WorkerFaultError, match=words) as caught:
-        files.deliver(str(path)) if methods == ("PUT",) else files.fetch()
+        files.upload_outputs(str(path)) if methods == ("PUT",) else files.download_inputs()
 
     probe = caught.value.probe
     assert probe is not None
     with pytest.raises(WorkerFaultError):
-        files.depot.probe(probe)
+        files.storage.probe(probe)
     proxy.faults.clear()
-    files.depot.probe(probe)
+    files.storage.probe(probe)
     files.close()
 
 
@@ -311,7 +313,7 @@ def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
         proxy.fail(method, answering(403, "AccessDenied"), ALWAYS, path=f"/{inputs}")
 
     with pytest.raises(WorkerFaultError, match=f"{uri}: access denied") as caught:
-        files.fetch()
+        files.download_inputs()
 
     assert caught.value.probe is None
     files.close()
@@ -330,12 +332,12 @@ def test_what_is_not_s3_is_named(begin_badly: BeginBadly, cloud: Cloud, inputs: 
         path = Files(files).path("film.mp4")
         path.write_bytes(bytes(size))
         with pytest.raises(WorkerFaultError, match="is not an S3 server"):
-            files.deliver(str(path))
+            files.upload_outputs(str(path))
         files.close()
     for param in (uri, uri.removesuffix("film.mp4")):
         files = begin_badly(film=param)
         with pytest.raises(WorkerFaultError, match="is not an S3 server"):
-            files.fetch()
+            files.download_inputs()
         files.close()
 
 
@@ -350,7 +352,7 @@ def test_a_disk_without_room_is_transient_before_anything_is_fetched(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=3))
 
     with pytest.raises(TransientError, match="have 4 bytes, but the payload folder has room for 3"):
-        files.fetch()
+        files.download_inputs()
     files.close()
 
 
@@ -375,14 +377,14 @@ def test_a_disk_that_fills_up_is_the_fault_of_the_worker(
     monkeypatch.setattr(Path, "open", open_on_a_full_disk)
 
     with pytest.raises(TransientError, match=rf"film\.mp4: .* cannot be written to: {os.strerror(errno.ENOSPC)}"):
-        files.fetch()
+        files.download_inputs()
 
     files.close()
     assert left_in(payload) == []
 
 
 def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
-    make_depot: Callable[..., TaskStorage],
+    make_storage: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     inputs: str,
@@ -400,7 +402,7 @@ def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
         return open_file(path, mode, *args, **options)
 
     monkeypatch.setattr(Path, "open", open_on_a_full_disk)
-    runtime = Runtime(skills.skills, worker_id="worker-1", concurrency=1, depot=make_depot(config))
+    runtime = Runtime(skills.skills, worker_id="worker-1", concurrency=1, storage=make_storage(config))
     film, results = task({"film": cloud.put(inputs, "film.txt", "film")}), []
 
     for _ in range(2):

@@ -20,28 +20,28 @@ from .conftest import task
 
 ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2, 3))
 
-Begin = Callable[..., TaskFiles]
+MakeFiles = Callable[..., TaskFiles]
 
 
 @pytest.fixture
-def begin(depot: TaskStorage) -> Begin:
+def make_files(storage: TaskStorage) -> MakeFiles:
     """The files of a task of that client's job."""
 
-    def begin(job_id: str, client: str | None, **params: Any) -> TaskFiles:
-        return depot.begin(task(params, job_id=job_id, client=client))
+    def make_files(job_id: str, client: str | None, **params: Any) -> TaskFiles:
+        return TaskFiles(storage, task(params, job_id=job_id, client=client))
 
-    return begin
+    return make_files
 
 
 @pytest.fixture
-def sent(begin: Begin) -> Callable[[str, str], str]:
+def sent(make_files: MakeFiles) -> Callable[[str, str], str]:
     """Have a task of a job send a folder with one file, and answer the folder's URI."""
 
     def sent(job_id: str, client: str) -> str:
-        files = begin(job_id, client)
+        files = make_files(job_id, client)
         path = Files(files).path("scenes/one.txt")
         path.write_text(f"of {client}")
-        uri: str = files.deliver(str(path.parent))
+        uri: str = files.upload_outputs(str(path.parent))
         files.close()
         return uri
 
@@ -51,24 +51,26 @@ def sent(begin: Begin) -> Callable[[str, str], str]:
 @pytest.mark.parametrize("child", ["", "-3", "-3-12"])
 @pytest.mark.parametrize("name", ["one.txt", ""])
 def test_a_job_reads_files_of_other_jobs_of_its_client_and_of_nobody_else(
-    begin: Begin, sent: Callable[[str, str], str], name: str, child: str
+    make_files: MakeFiles, sent: Callable[[str, str], str], name: str, child: str
 ) -> None:
     """Jobs of sub-blueprints have their parent's id with a number."""
     of_alice, of_bob = sent(ALICES_OTHER + child, "alice"), sent(BOBS + child, "bob")
-    allowed, denied = begin(ALICES, "alice", a=of_alice + name), begin(ALICES, "alice", a=of_bob + name)
+    allowed, denied = make_files(ALICES, "alice", a=of_alice + name), make_files(ALICES, "alice", a=of_bob + name)
 
-    path = Path(allowed.fetch().params["a"])
+    path = Path(allowed.download_inputs().params["a"])
     with pytest.raises(InvalidInputError, match="there is no such key that this job may read"):
-        denied.fetch()
+        denied.download_inputs()
 
     assert (path if name else path / "one.txt").read_text() == "of alice"
     allowed.close()
     denied.close()
 
 
-def test_a_skill_that_names_files_itself_has_no_more_rights(begin: Begin, sent: Callable[[str, str], str]) -> None:
+def test_a_skill_that_names_files_itself_has_no_more_rights(
+    make_files: MakeFiles, sent: Callable[[str, str], str]
+) -> None:
     of_alice, of_bob = sent(ALICES_OTHER, "alice"), sent(BOBS, "bob")
-    files = begin(ALICES, "alice")
+    files = make_files(ALICES, "alice")
     own = Files(files)
 
     assert own.list(of_alice) == [f"{of_alice}one.txt"]
@@ -78,13 +80,15 @@ def test_a_skill_that_names_files_itself_has_no_more_rights(begin: Begin, sent: 
     files.close()
 
 
-def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(begin: Begin, cloud: Cloud, results: str) -> None:
+def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(
+    make_files: MakeFiles, cloud: Cloud, results: str
+) -> None:
     uri = cloud.put(results, f"{ALICES_OTHER}/old/1-0a1b2c3d/a.txt", "old")
 
     with pytest.raises(InvalidInputError, match="that this job may read"):
-        begin(ALICES, "alice", a=uri).fetch()
-    own = begin(ALICES_OTHER, "alice", a=uri)
-    assert Path(own.fetch().params["a"]).read_text() == "old"
+        make_files(ALICES, "alice", a=uri).download_inputs()
+    own = make_files(ALICES_OTHER, "alice", a=uri)
+    assert Path(own.download_inputs().params["a"]).read_text() == "old"
     own.close()
 
 
@@ -107,23 +111,25 @@ def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(begin: Begi
     ],
 )
 def test_uploads_are_their_clients_and_what_is_none_of_ours_is_everybodys(
-    begin: Begin, cloud: Cloud, results: str, key: str, *, is_allowed: bool
+    make_files: MakeFiles, cloud: Cloud, results: str, key: str, *, is_allowed: bool
 ) -> None:
     uri = cloud.put(results, key or "x", "text") if not key.endswith("/") else f"s3://{results}/{key}"
     cloud.put(results, "g0-uploads/alice/0a1b2c3d/b.txt", "text")
-    files = begin(ALICES, "alice", a=uri if key else f"s3://{results}/")
+    files = make_files(ALICES, "alice", a=uri if key else f"s3://{results}/")
 
     if is_allowed:
-        files.fetch()
+        files.download_inputs()
     else:
         with pytest.raises(InvalidInputError, match=r"may read|no part of a key|more than one client's"):
-            files.fetch()
+            files.download_inputs()
     files.close()
 
 
 @pytest.mark.parametrize("prefix", ["", "g0-01", "g0", "raw"])
-def test_a_listing_in_the_bucket_of_results_names_at_least_a_folder(begin: Begin, results: str, prefix: str) -> None:
-    files = begin(ALICES, "alice")
+def test_a_listing_in_the_bucket_of_results_names_at_least_a_folder(
+    make_files: MakeFiles, results: str, prefix: str
+) -> None:
+    files = make_files(ALICES, "alice")
 
     with pytest.raises(InvalidInputError, match="name at least a folder"):
         Files(files).list(f"s3://{results}/{prefix}")
@@ -131,29 +137,29 @@ def test_a_listing_in_the_bucket_of_results_names_at_least_a_folder(begin: Begin
 
 
 def test_the_bucket_of_results_is_known_whatever_its_case(
-    begin: Begin, sent: Callable[[str, str], str], results: str
+    make_files: MakeFiles, sent: Callable[[str, str], str], results: str
 ) -> None:
     of_bob = sent(BOBS, "bob").replace(results, results.upper())
 
     with pytest.raises(InvalidInputError, match="there is no such"):
-        begin(ALICES, "alice", a=of_bob).fetch()
+        make_files(ALICES, "alice", a=of_bob).download_inputs()
 
 
-def test_without_a_client_a_job_has_what_is_its_own(begin: Begin, sent: Callable[[str, str], str]) -> None:
+def test_without_a_client_a_job_has_what_is_its_own(make_files: MakeFiles, sent: Callable[[str, str], str]) -> None:
     with pytest.raises(InvalidInputError, match="that this job may read"):
-        begin(ALICES, None, a=sent(ALICES_OTHER, "alice")).fetch()
+        make_files(ALICES, None, a=sent(ALICES_OTHER, "alice")).download_inputs()
 
 
 def test_an_echoed_uri_stays_a_text_and_is_judged_anew_where_it_is_fetched(
-    begin: Begin, sent: Callable[[str, str], str]
+    make_files: MakeFiles, sent: Callable[[str, str], str]
 ) -> None:
     of_bob = sent(BOBS, "bob")
-    echo = begin(ALICES, "alice", text=f" {of_bob}")
+    echo = make_files(ALICES, "alice", text=f" {of_bob}")
 
-    echoed = echo.deliver({"film": of_bob})["film"]
+    echoed = echo.upload_outputs({"film": of_bob})["film"]
 
     with pytest.raises(InvalidInputError, match="that this job may read"):
-        begin(ALICES, "alice", film=echoed).fetch()
+        make_files(ALICES, "alice", film=echoed).download_inputs()
 
 
 # ---------------------------------------------------------------- paths
@@ -161,39 +167,39 @@ def test_an_echoed_uri_stays_a_text_and_is_judged_anew_where_it_is_fetched(
 
 @pytest.mark.parametrize("told", ["{}", "see {}", "/nowhere/..{}", "{}/../out.mp4"])
 def test_an_echoed_path_never_sends_the_file_of_another_task(
-    begin: Begin, cloud: Cloud, results: str, payload: Path, caplog: pytest.LogCaptureFixture, *, told: str
+    make_files: MakeFiles, cloud: Cloud, results: str, payload: Path, caplog: pytest.LogCaptureFixture, *, told: str
 ) -> None:
     path = payload / "out.mp4"
-    alices = begin(ALICES, "alice", deep=[{told.format(path): 1}])
-    bobs = begin(BOBS, "bob")
+    alices = make_files(ALICES, "alice", deep=[{told.format(path): 1}])
+    bobs = make_files(BOBS, "bob")
     path.write_text("of bob")
 
     with caplog.at_level(logging.WARNING):
-        assert alices.deliver(str(path)) == str(path)
+        assert alices.upload_outputs(str(path)) == str(path)
 
     assert "whose file it is cannot be known" in caplog.text
     assert cloud.keys(results) == []
-    assert cloud.read(bobs.deliver(str(path))) == b"of bob"
+    assert cloud.read(bobs.upload_outputs(str(path))) == b"of bob"
 
 
 def test_the_workers_own_files_stay_where_they_are(
-    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool" / "result.json"
     spool.parent.mkdir()
     spool.write_text("{}")
     own = [str(spool), "/etc/passwd", "/proc/self/environ", f"{tmp_path}/payloads/../spool/result.json"]
-    files = make_depot(config).begin(task({"echo": own}, client="alice"))
+    files = TaskFiles(make_storage(config), task({"echo": own}, client="alice"))
 
-    assert files.deliver(own) == own
+    assert files.upload_outputs(own) == own
     assert cloud.keys(results) == []
 
 
-def test_a_path_into_another_tasks_folder_is_refused_even_where_params_name_it(begin: Begin) -> None:
-    bobs = begin(BOBS, "bob")
+def test_a_path_into_another_tasks_folder_is_refused_even_where_params_name_it(make_files: MakeFiles) -> None:
+    bobs = make_files(BOBS, "bob")
     secret = Files(bobs).path("a.txt")
     secret.write_text("of bob")
 
     with pytest.raises(PermanentError, match="in the folder of another task"):
-        begin(ALICES, "alice", path=str(secret)).deliver(str(secret))
+        make_files(ALICES, "alice", path=str(secret)).upload_outputs(str(secret))
     bobs.close()

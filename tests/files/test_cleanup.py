@@ -15,6 +15,7 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import HandlerFiles
 from avtomatika.files.object_keys import client_upload_prefix, job_upload_prefix
 from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
 from ..cloud import Cloud
@@ -50,14 +51,14 @@ def cleaner(config: S3Config) -> Cleaner:
 
 
 @pytest.fixture
-def ours(depot: TaskStorage, config: S3Config, cloud: Cloud, results: str) -> Callable[[str], dict[str, str]]:
+def ours(storage: TaskStorage, config: S3Config, cloud: Cloud, results: str) -> Callable[[str], dict[str, str]]:
     """Have a job own files of every kind; answers their URIs."""
 
     def ours(job_id: str) -> dict[str, str]:
-        files = depot.begin(task({}, job_id=job_id, client="alice"))
+        files = TaskFiles(storage, task({}, job_id=job_id, client="alice"))
         for name in ("one.txt", "scenes/1.txt", "scenes/2.txt"):
             Files(files).path(name).write_text(name)
-        one, scenes = files.deliver([str(files.folder.outputs / name) for name in ("one.txt", "scenes")])
+        one, scenes = files.upload_outputs([str(files.folder.outputs / name) for name in ("one.txt", "scenes")])
         files.close()
         handlers = HandlerFiles(Bucket(config), Job(job_id, "video", "0123abcd", client="alice"))
         return {

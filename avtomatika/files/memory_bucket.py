@@ -18,7 +18,7 @@ from .metadata import Metadata
 BUCKET = "testing"
 
 
-class MemoryObjects(Bucket):
+class MemoryBucket(Bucket):
     """Holds the *values* given, by URI, and what is written."""
 
     def __init__(self, values: Mapping[str, Json]) -> None:

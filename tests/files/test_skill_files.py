@@ -74,11 +74,11 @@ def fail(params: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def perform(depot: TaskStorage) -> Callable[..., Result]:
+def perform(storage: TaskStorage) -> Callable[..., Result]:
     """The result of a skill."""
 
     def perform(skill: str, **params: Any) -> Result:
-        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2, depot=depot)
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2, storage=storage)
         runtime.start([(task(params, task_type=skill), None)])
         deadline = monotonic() + DEADLINE_SECONDS
         collected = runtime.collect(DEADLINE_SECONDS)
@@ -158,12 +158,16 @@ def test_an_input_that_is_not_there_ends_the_task_uncalled(
 
 
 def test_async_skills_go_on_while_others_wait_for_their_files(
-    make_depot: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str, monkeypatch: pytest.MonkeyPatch
+    make_storage: Callable[..., TaskStorage],
+    config: S3Config,
+    cloud: Cloud,
+    inputs: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    depot = make_depot(config)
+    storage = make_storage(config)
     uri, may_fetch = cloud.put(inputs, "a.txt", "hello"), threading.Event()
-    s3 = depot.s3
-    monkeypatch.setattr(depot, "s3", lambda: (may_fetch.wait(DEADLINE_SECONDS), s3())[1])
+    s3 = storage.s3
+    monkeypatch.setattr(storage, "s3", lambda: (may_fetch.wait(DEADLINE_SECONDS), s3())[1])
     quick = Worker()
 
     @quick.skill()
@@ -172,17 +176,17 @@ def test_async_skills_go_on_while_others_wait_for_their_files(
         may_fetch.set()
         return "done"
 
-    runtime = Runtime(quick.skills, worker_id="worker-1", concurrency=2, depot=depot)
-    begun = monotonic()
+    runtime = Runtime(quick.skills, worker_id="worker-1", concurrency=2, storage=storage)
+    made = monotonic()
     runtime.start([(task({"text": uri}, number=1), 1), (task({}, number=2), 2)])
 
     collected = []
-    while len(collected) < 2 and monotonic() < begun + DEADLINE_SECONDS:
+    while len(collected) < 2 and monotonic() < made + DEADLINE_SECONDS:
         collected += runtime.collect(0.1)
     runtime.close()
 
     assert [assignment.origin for assignment in collected] == [2, 1]
-    assert monotonic() - begun < DEADLINE_SECONDS / 2
+    assert monotonic() - made < DEADLINE_SECONDS / 2
 
 
 def test_where_nothing_is_said_of_s3_uris_stay_uris() -> None:

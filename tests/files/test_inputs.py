@@ -18,30 +18,30 @@ from avtomatika.files.task_files import TaskFiles
 from ..cloud import Cloud
 from .conftest import left_in
 
-Begin = Callable[..., TaskFiles]
+MakeFiles = Callable[..., TaskFiles]
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7])
-def test_a_file_comes_and_goes_byte_by_byte(begin: Begin, cloud: Cloud, inputs: str, size: int) -> None:
+def test_a_file_comes_and_goes_byte_by_byte(make_files: MakeFiles, cloud: Cloud, inputs: str, size: int) -> None:
     body = os.urandom(size)
-    files = begin(film=cloud.put(inputs, "film.mp4", body))
+    files = make_files(film=cloud.put(inputs, "film.mp4", body))
 
-    path = Path(files.fetch().params["film"])
+    path = Path(files.download_inputs().params["film"])
     copy = Files(files).path("copy.mp4")
     copy.write_bytes(path.read_bytes())
-    data = files.deliver({"film": str(copy)})
+    data = files.upload_outputs({"film": str(copy)})
 
     assert path.name == "film.mp4"
     assert path.read_bytes() == body
     assert cloud.read(data["film"]) == body
 
 
-def test_what_is_sent_carries_its_checksum(begin: Begin, cloud: Cloud, results: str) -> None:
-    files = begin()
+def test_what_is_sent_carries_its_checksum(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
+    files = make_files()
     path = Files(files).path("a.txt")
     path.write_text("hello")
 
-    uri = files.deliver([str(path)])[0]
+    uri = files.upload_outputs([str(path)])[0]
 
     head = cloud.client.head_object(Bucket=results, Key=uri.removeprefix(f"s3://{results}/"))
     assert head["Metadata"] == {"sha256": sha256(b"hello").hexdigest()}
@@ -50,21 +50,23 @@ def test_what_is_sent_carries_its_checksum(begin: Begin, cloud: Cloud, results: 
 @pytest.mark.parametrize(
     "key", ["with spaces.txt", "фильм – 映画.txt", "a+b&c=d?e#f%20g.txt", "deep/er/name.txt", "'<>"]
 )
-def test_any_key_can_be_fetched_and_named_again(begin: Begin, cloud: Cloud, inputs: str, key: str) -> None:
+def test_any_key_can_be_fetched_and_named_again(make_files: MakeFiles, cloud: Cloud, inputs: str, key: str) -> None:
     uri = cloud.put(inputs, key, "hello")
-    files = begin(file=uri)
+    files = make_files(file=uri)
 
-    path = files.fetch().params["file"]
+    path = files.download_inputs().params["file"]
 
     assert Path(path).read_text() == "hello"
-    assert files.deliver({"same": path}) == {"same": uri}
+    assert files.upload_outputs({"same": path}) == {"same": uri}
 
 
-def test_params_are_searched_through_and_each_object_fetched_once(begin: Begin, cloud: Cloud, inputs: str) -> None:
+def test_params_are_searched_through_and_each_object_fetched_once(
+    make_files: MakeFiles, cloud: Cloud, inputs: str
+) -> None:
     one, two = cloud.put(inputs, "x/same.txt", "one"), cloud.put(inputs, "y/same.txt", "two")
-    files = begin(list=[one, {"deep": [[two]]}], again=one, number=3, text=f"see {one}")
+    files = make_files(list=[one, {"deep": [[two]]}], again=one, number=3, text=f"see {one}")
 
-    params = files.fetch().params
+    params = files.download_inputs().params
 
     assert Path(params["list"][0]).read_text() == "one"
     assert Path(params["list"][1]["deep"][0][0]).read_text() == "two"
@@ -76,12 +78,12 @@ def test_keys_of_objects_are_no_locations() -> None:
     assert locations_in({"s3://films/a": 1}) == {}
 
 
-def test_a_folder_comes_with_all_that_is_below_it(begin: Begin, cloud: Cloud, inputs: str) -> None:
+def test_a_folder_comes_with_all_that_is_below_it(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
     for key in ("scenes/1.txt", "scenes/night/2.txt", "scenes/night/", "scenes/Night/3.txt", "other.txt"):
         cloud.put(inputs, key, key)
-    files = begin(scenes=f"s3://{inputs}/scenes/")
+    files = make_files(scenes=f"s3://{inputs}/scenes/")
 
-    folder = Path(files.fetch().params["scenes"])
+    folder = Path(files.download_inputs().params["scenes"])
 
     assert folder.name == "scenes"
     texts = sorted(path.read_text() for path in folder.rglob("*") if path.is_file())
@@ -90,16 +92,16 @@ def test_a_folder_comes_with_all_that_is_below_it(begin: Begin, cloud: Cloud, in
 
 @pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.faults)])
 def test_a_folder_of_many_objects_comes_and_goes(
-    begin: Begin, cloud: Cloud, inputs: str, results: str, count: int
+    make_files: MakeFiles, cloud: Cloud, inputs: str, results: str, count: int
 ) -> None:
     for number in range(count):
         cloud.put(inputs, f"many/{number:04}.txt", str(number))
-    files = begin(many=f"s3://{inputs}/many/")
+    files = make_files(many=f"s3://{inputs}/many/")
 
-    folder = Path(files.fetch().params["many"])
+    folder = Path(files.download_inputs().params["many"])
     came = len(list(folder.iterdir()))
     (folder / "0007.txt").write_text("another seven")
-    uri = files.deliver({"many": str(folder)})["many"]
+    uri = files.upload_outputs({"many": str(folder)})["many"]
 
     assert came == count
     assert uri.startswith(f"s3://{results}/g0-1/g0-1.0.0/1-")
@@ -108,30 +110,30 @@ def test_a_folder_of_many_objects_comes_and_goes(
     assert cloud.read(f"{uri}0007.txt") == b"another seven"
 
 
-def test_an_empty_folder_comes_back_as_one(begin: Begin) -> None:
-    first = begin(1)
+def test_an_empty_folder_comes_back_as_one(make_files: MakeFiles) -> None:
+    first = make_files(1)
     Files(first).path("empty/x").parent.joinpath("x").unlink(missing_ok=True)
-    uri = first.deliver([str(first.folder.outputs / "empty")])[0]
+    uri = first.upload_outputs([str(first.folder.outputs / "empty")])[0]
 
-    second = begin(2, folder=uri)
-    folder = Path(second.fetch().params["folder"])
+    second = make_files(2, folder=uri)
+    folder = Path(second.download_inputs().params["folder"])
 
     assert folder.is_dir()
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_without_objects_is_no_input(begin: Begin, inputs: str) -> None:
+def test_a_folder_without_objects_is_no_input(make_files: MakeFiles, inputs: str) -> None:
     with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing/: no key begins like this"):
-        begin(folder=f"s3://{inputs}/nothing/").fetch()
+        make_files(folder=f"s3://{inputs}/nothing/").download_inputs()
 
 
-def test_hostile_keys_stay_in_the_folder(begin: Begin, cloud: Cloud, inputs: str, payload: Path) -> None:
+def test_hostile_keys_stay_in_the_folder(make_files: MakeFiles, cloud: Cloud, inputs: str, payload: Path) -> None:
     keys = ["h/../../etc/passwd", "h//etc/passwd", "h/" + "x" * 1000, "h/Case", "h/case", "h/a\\..\\b", "h/a\0b"]
     for key in keys:
         cloud.put(inputs, key, key)
-    files = begin(folder=f"s3://{inputs}/h/", lone=f"s3://{inputs}/h/../../etc/passwd")
+    files = make_files(folder=f"s3://{inputs}/h/", lone=f"s3://{inputs}/h/../../etc/passwd")
 
-    params = files.fetch().params
+    params = files.download_inputs().params
 
     folder = Path(params["folder"]).resolve()
     found = [path.resolve() for path in folder.rglob("*") if path.is_file()]
@@ -140,9 +142,9 @@ def test_hostile_keys_stay_in_the_folder(begin: Begin, cloud: Cloud, inputs: str
     assert Path(params["lone"]).resolve().is_relative_to(payload)
 
 
-def test_a_task_leaves_nothing_behind(begin: Begin, cloud: Cloud, inputs: str, payload: Path) -> None:
-    files = begin(film=cloud.put(inputs, "film.mp4", b"x"))
-    folder = Path(files.fetch().params["film"]).parent
+def test_a_task_leaves_nothing_behind(make_files: MakeFiles, cloud: Cloud, inputs: str, payload: Path) -> None:
+    files = make_files(film=cloud.put(inputs, "film.mp4", b"x"))
+    folder = Path(files.download_inputs().params["film"]).parent
     (folder / "closed").mkdir()
     (folder / "closed" / "file").touch()
     (folder / "closed").chmod(0)

@@ -29,7 +29,7 @@ DEADLINE_SECONDS = 30
 #: How often a race is to be lost and won.
 ENOUGH = 20
 
-Begin = Callable[..., TaskFiles]
+MakeFiles = Callable[..., TaskFiles]
 
 
 @pytest.fixture
@@ -67,9 +67,9 @@ SWAPS = (_file_by_link, _folder_by_link, _file_by_hard_link, _file_by_fifo)
 
 @pytest.mark.parametrize("swap", SWAPS)
 def test_what_is_swapped_after_the_check_is_refused(
-    begin: Begin, cloud: Cloud, results: str, secret: Path, monkeypatch: pytest.MonkeyPatch, *, swap: Any
+    make_files: MakeFiles, cloud: Cloud, results: str, secret: Path, monkeypatch: pytest.MonkeyPatch, *, swap: Any
 ) -> None:
-    files = begin()
+    files = make_files()
     path = Files(files).path("deep/out.bin")
     path.write_bytes(b"output")
     plan = Outputs._plan
@@ -82,7 +82,7 @@ def test_what_is_swapped_after_the_check_is_refused(
     monkeypatch.setattr(Outputs, "_plan", plan_and_swap)
 
     with pytest.raises(PermanentError, match=r"is a link|is a hard link|is a FIFO"):
-        files.deliver(str(path))
+        files.upload_outputs(str(path))
 
     assert cloud.keys(results) == []
 
@@ -90,7 +90,7 @@ def test_what_is_swapped_after_the_check_is_refused(
 @pytest.mark.parametrize("size", [100, 3 * PART_BYTES])
 @pytest.mark.parametrize("swap", [_file_by_link, _folder_by_link, _file_by_hard_link])
 def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
-    make_depot: Callable[..., TaskStorage],
+    make_storage: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     proxy: Proxy,
@@ -99,7 +99,7 @@ def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
     swap: Any,
     size: int,
 ) -> None:
-    files = make_depot(replace(config, endpoint_url=proxy.url)).begin(task({}))
+    files = TaskFiles(make_storage(replace(config, endpoint_url=proxy.url)), task({}))
     path = Files(files).path("deep/out.bin")
     path.write_bytes(body := os.urandom(size))
     swapped: list[str] = []
@@ -110,15 +110,17 @@ def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
             swap(path, secret)
 
     proxy.before = swap_at_the_first_request
-    uri = files.deliver(str(path))
+    uri = files.upload_outputs(str(path))
     files.close()
 
     assert swapped
     assert cloud.read(uri) == body
 
 
-def test_a_race_of_swaps_never_sends_what_lies_outside(begin: Begin, cloud: Cloud, results: str, secret: Path) -> None:
-    files = begin()
+def test_a_race_of_swaps_never_sends_what_lies_outside(
+    make_files: MakeFiles, cloud: Cloud, results: str, secret: Path
+) -> None:
+    files = make_files()
     path = Files(files).path("out.bin")
     path.write_bytes(b"output")
     beside, ended = path.with_name("beside"), threading.Event()
@@ -136,7 +138,7 @@ def test_a_race_of_swaps_never_sends_what_lies_outside(begin: Begin, cloud: Clou
     try:
         while min(outcomes.values()) < ENOUGH and monotonic() < deadline:
             try:
-                files.deliver(str(path))
+                files.upload_outputs(str(path))
                 outcomes["sent"] += 1
             except TaskError:
                 outcomes["refused"] += 1
@@ -149,8 +151,8 @@ def test_a_race_of_swaps_never_sends_what_lies_outside(begin: Begin, cloud: Clou
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK])
-def test_a_device_is_refused(begin: Begin, kind: int) -> None:
-    files = begin()
+def test_a_device_is_refused(make_files: MakeFiles, kind: int) -> None:
+    files = make_files()
     path = Files(files).path("device")
     try:
         os.mknod(path, kind | 0o600, os.makedev(1, 3))
@@ -158,4 +160,4 @@ def test_a_device_is_refused(begin: Begin, kind: int) -> None:
         pytest.skip("only root can make devices")
 
     with pytest.raises(PermanentError, match="is a device"):
-        files.deliver(str(path))
+        files.upload_outputs(str(path))

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
-from avtomatika.files import transfer_progress as watching
+from avtomatika.files import transfer_progress
 from avtomatika.files.config import S3Config
 from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
+from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.files.transfer_progress import Cancellation
 from avtomatika.worker.execution import TaskExecution
@@ -60,18 +61,18 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def slow_depot(make_depot: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> TaskStorage:
+def slow_storage(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> TaskStorage:
     """Reaches S3 by the proxy, and is very patient."""
-    return make_depot(replace(config, endpoint_url=proxy.url, timeout_seconds=SILENT_SECONDS))
+    return make_storage(replace(config, endpoint_url=proxy.url, timeout_seconds=SILENT_SECONDS))
 
 
 @pytest.fixture
-def cancelled_at(slow_depot: TaskStorage, proxy: Proxy) -> Callable[..., TaskExecution]:
+def cancelled_at(slow_storage: TaskStorage, proxy: Proxy) -> Callable[..., TaskExecution]:
     """The assignment of a skill that is cancelled when a request of that method is met by silence."""
 
     def cancelled_at(method: str, happen: Any, skill: str, **params: Any) -> TaskExecution:
         fault = proxy.fail(method, happen, ALWAYS)
-        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, depot=slow_depot)
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, storage=slow_storage)
         runtime.start([(task(params, task_type=skill), None)])
         deadline = monotonic() + DEADLINE_SECONDS
         while not fault.seen:
@@ -134,9 +135,11 @@ def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
 
 
 def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(transfer_progress, "_REPORT_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
-    meter = Cancellation(tell=lambda share, words: told.append((share, words))).meter("fetching", 4_000_000)
+    meter = Cancellation(report_progress=lambda share, words: told.append((share, words))).progress_meter(
+        "fetching", 4_000_000
+    )
 
     for number in (1_000_000, 1_000_000, -500_000, 9_000_000):
         meter.add(number)
@@ -152,14 +155,14 @@ def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytes
 def test_what_is_over_soon_is_not_told_of() -> None:
     told: list[str] = []
 
-    Cancellation(tell=lambda share, words: told.append(words)).meter("fetching", 100).add(100)
+    Cancellation(report_progress=lambda share, words: told.append(words)).progress_meter("fetching", 100).add(100)
 
     assert told == []
 
 
 @pytest.mark.parametrize("size", [100_000, LARGE])
 def test_both_directions_are_counted_to_the_last_byte(
-    make_depot: Callable[..., TaskStorage],
+    make_storage: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
     inputs: str,
@@ -167,16 +170,18 @@ def test_both_directions_are_counted_to_the_last_byte(
     *,
     size: int,
 ) -> None:
-    monkeypatch.setattr(watching, "_TELL_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(transfer_progress, "_REPORT_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
     uris = [cloud.put(inputs, f"{number}.bin", os.urandom(size)) for number in range(2)]
-    files = make_depot(config).begin(task({"films": uris}), Cancellation(tell=lambda *words: told.append(words)))
+    files = TaskFiles(
+        make_storage(config), task({"films": uris}), Cancellation(report_progress=lambda *words: told.append(words))
+    )
 
-    films = files.fetch().params["films"]
+    films = files.download_inputs().params["films"]
     fetched, told[:] = list(told), []
     copy = Files(files).path("copy.bin")
     copy.write_bytes(Path(films[0]).read_bytes())
-    files.deliver(str(copy))
+    files.upload_outputs(str(copy))
     files.close()
 
     assert fetched[-1][0] == told[-1][0] == 1.0
@@ -186,7 +191,7 @@ def test_both_directions_are_counted_to_the_last_byte(
 
 
 def test_the_job_hears_of_transfers_as_it_hears_of_skills(
-    slow_depot: TaskStorage, proxy: Proxy, cloud: Cloud, inputs: str
+    slow_storage: TaskStorage, proxy: Proxy, cloud: Cloud, inputs: str
 ) -> None:
     def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
         handler.proxy.released.wait(0.3)
@@ -194,7 +199,7 @@ def test_the_job_hears_of_transfers_as_it_hears_of_skills(
 
     proxy.fail("GET", slowly, ALWAYS)
     uri = cloud.put(inputs, "film.mp4", os.urandom(10 * PART_BYTES))
-    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, depot=slow_depot)
+    runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1, storage=slow_storage)
 
     runtime.start([(task({"film": uri}, task_type="sync_skill"), None)])
     told, deadline = [], monotonic() + DEADLINE_SECONDS

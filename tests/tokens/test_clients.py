@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from avtomatika.errors import SettingsError, UnauthorizedError
-from avtomatika.tokens import SETTLE_SECONDS, Client, Clients, Workers, hash_token
+from avtomatika.tokens import SETTLE_SECONDS, ClientAccount, Clients, Workers, hash_token
 
 
 class Clock:
@@ -52,7 +52,7 @@ def test_the_token_of_the_environment_belongs_to_an_operator() -> None:
 
     client = clients.identify("secret-of-operator")
 
-    assert client == Client("operator", role="operator")
+    assert client == ClientAccount("operator", role="operator")
     assert client.is_operator
 
 
@@ -61,7 +61,7 @@ def test_a_section_is_a_client_with_its_plan_role_and_attempts(write: Callable[[
 
     client = Clients(path=path).identify("token-of-the-shop")
 
-    assert client == Client("shop", role="operator", plan="gold", monthly_attempts=100)
+    assert client == ClientAccount("shop", role="operator", plan="gold", monthly_attempts=100)
 
 
 def test_further_keys_are_params(write: Callable[[str], Path]) -> None:
@@ -96,7 +96,7 @@ def test_any_other_token_is_nobodys(token: str) -> None:
 def test_clients_are_found_by_name(write: Callable[[str], Path]) -> None:
     clients = Clients(path=write('[shop]\ntoken = "token-of-the-shop"\n'))
 
-    assert clients.get("shop") == Client("shop")
+    assert clients.get("shop") == ClientAccount("shop")
     assert clients.get("other") is None
 
 
@@ -114,7 +114,7 @@ def test_clients_are_counted(write: Callable[[str], Path]) -> None:
 
 
 def test_a_client_cannot_be_changed() -> None:
-    client = Client("shop")
+    client = ClientAccount("shop")
 
     with pytest.raises(FrozenInstanceError):
         client.role = "operator"  # type: ignore[misc]  # that it is refused is the point
@@ -296,7 +296,7 @@ def test_a_repaired_file_comes_into_force(write: Callable[[str], Path], clock: C
     write('[b]\ntoken = "token-number-two-2"\n')
     clock.now = 2.0
 
-    assert clients.get("b") == Client("b")
+    assert clients.get("b") == ClientAccount("b")
 
 
 def test_a_file_that_everybody_can_read_is_warned_about(
