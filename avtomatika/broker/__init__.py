@@ -1,4 +1,4 @@
-"""The only door to the broker: connecting, declaring, taking and answering deliveries."""
+"""The application's interface to the broker: connecting, declaring, consuming and acknowledging."""
 
 from avtomatika.transport import Outgoing
 

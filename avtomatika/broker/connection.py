@@ -1,4 +1,4 @@
-"""One broker: connecting to it, and saying in our words what goes wrong there."""
+"""Connecting to a broker, and translating its errors."""
 
 from __future__ import annotations
 
@@ -27,50 +27,48 @@ def connect(
     max_connections: int | None = None,
     server: RedisClient | None = None,
 ) -> Connection:
-    """A connection to the broker at *url*; nothing is sent yet.
+    """Return a connection to the broker at *url*; sends nothing yet.
 
-    It opens at most *max_connections*, and one more that renews leases; with a *server* it shares the connections of
-    that.
-
-    Beside ``redis``, ``rediss`` and ``unix`` there is ``sentinel://host[:port][;host...]/db?master_name=name``.
-    Raises ValueError for a scheme that we have no transport for.
+    Opens at most *max_connections* plus one that renews leases; with *server* it shares that client's connections.
+    Supports ``redis``, ``rediss``, ``unix`` and ``sentinel://host[:port][;host...]/db?master_name=name``. Raises
+    ValueError for other schemes.
     """
     scheme = url.partition("://")[0]
     if scheme not in _SCHEMES:
         raise ValueError(f"no transport for {redacted_url(url)!r}: the scheme must be one of {', '.join(_SCHEMES)}")
     if scheme == "sentinel":
-        url = url.replace(";", ",")  # which kombu would take for the mark between servers to go through in turn
+        url = url.replace(";", ",")  # kombu takes a semicolon as the separator of failover addresses
     options = {
         "global_keyprefix": prefix,
         "lease_seconds": lease_seconds,
-        "visibility_timeout": lease_seconds,  # a process that hangs loses its work to others
-        "requeue_on_close": False,  # what runs goes on while a connection is replaced
+        "visibility_timeout": lease_seconds,  # a process that hangs loses its messages to others
+        "requeue_on_close": False,  # running tasks continue while a connection is replaced
         "max_deliveries": max_deliveries,
         "max_dead_letters": max_dead_letters,
         "dead_letter_seconds": dead_letter_seconds,
         "max_connections": max_connections,
         "server": server,
-        "max_retries": 1,  # of connecting, within one call of kombu's; who calls decides on more
+        "max_retries": 1,  # to connect, within one call of kombu's; the caller decides whether to retry
         "interval_start": 0,
     }
     return Connection(url, transport=_TRANSPORT, transport_options=options)
 
 
 def identity(connection: Connection) -> str:
-    """What tells this broker from every other one, whatever its address. Raises UnavailableError."""
+    """Return the identifier of this broker's data, independent of its address. Raises UnavailableError."""
     with translated(connection), connection.channel() as channel:
         return str(channel.router.identity)
 
 
 def redacted_url(url: str) -> str:
-    """*url* without name and password, and without its options: what may stand in messages.
+    """Return *url* without credentials and options, for use in messages.
 
     >>> redacted_url("redis://me:secret@localhost:6379/0?x=1")
     'redis://localhost:6379/0'
     """
     scheme, mark, rest = url.partition("://")
     place, *options = re.split("[?#]", rest, maxsplit=1)
-    if any("@" in option for option in options):  # perhaps a password that should have been quoted
+    if any("@" in option for option in options):  # perhaps an unquoted password
         return f"{scheme}{mark}..."
     hosts = re.split("[,;](?:sentinel://)?", place) if scheme == "sentinel" else [place]
     return scheme + mark + ",".join(host.rpartition("@")[2] for host in hosts)
@@ -78,8 +76,8 @@ def redacted_url(url: str) -> str:
 
 @contextmanager
 def translated(connection: Connection) -> Iterator[None]:
-    """Raise UnavailableError, naming the broker, while it is away or full; and NoRouteError of ours for the
-    transport's."""
+    """Convert the transport's errors: UnavailableError while the broker is unreachable or full, and our
+    NoRouteError."""
     try:
         yield
     except NoRouteError as error:

@@ -1,4 +1,4 @@
-"""Taking deliveries from several queues, a batch at a time, and answering them."""
+"""Consuming deliveries from several queues in batches, and acknowledging them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _GROUP_HEADER = "x-group"
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message that was delivered; *body* is JSON text. *deliveries* counts this one too; *routing_key* is the one
-    that it was published with."""
+    """A delivered message. *body* is JSON text, *deliveries* includes this one, and *routing_key* is the one it was
+    published with."""
 
     tag: str
     queue: str
@@ -35,16 +35,16 @@ class Delivery:
 
     @property
     def group(self) -> str | None:
-        """What the message is revoked with."""
+        """The group with which the message can be revoked."""
         group = self.headers.get(_GROUP_HEADER)
         return None if group is None else str(group)
 
 
 class Consumer:
-    """Holds at most *prefetch* deliveries of *queues* at a time; each is held until it is answered.
+    """Holds at most *prefetch* unacknowledged deliveries of *queues*.
 
-    While the broker is away every call raises UnavailableError, and works again once it is back: nothing is to be
-    made anew. One thread takes; any may answer.
+    While the broker is unreachable every call raises UnavailableError; calls succeed again when it is back, without
+    reconnecting. One thread takes; any thread may acknowledge.
     """
 
     def __init__(self, connection: Connection, queues: Sequence[str], *, prefetch: int) -> None:
@@ -64,7 +64,7 @@ class Consumer:
 
     @property
     def queues(self) -> list[str]:
-        """What is taken from."""
+        """Names of the consumed queues."""
         return [queue.name for queue in self._consumer.queues]
 
     @property
@@ -73,12 +73,12 @@ class Consumer:
         return StepQueues(self._connection, self.channel)
 
     def declare(self, plans: Iterable[Plan]) -> None:
-        """Declare what *plans* need, as :func:`declare`."""
+        """Declare what *plans* need, as :func:`.topology.declare`."""
         declare(self._connection, plans)
         self.channel.forget_routes()
 
     def take(self, timeout_seconds: float) -> list[Delivery]:
-        """The next batch; empty when nothing came in time. A message that was delivered before comes alone."""
+        """Return the next batch, empty on timeout. A redelivered message comes alone."""
         with translated(self._connection):
             if not self._batch:
                 try:
@@ -105,47 +105,47 @@ class Consumer:
         *,
         on_sent: Callable[[], object] | None = None,
     ) -> list[bool]:
-        """Publish the messages of each pair and acknowledge its tags, wholly or not at all; all in one round trip.
+        """Publish the messages and acknowledge the tags of each pair atomically, all in one round trip.
 
-        False: a tag of that pair is held no more, and nothing of it was done. *on_sent* is called once, before the
-        answers are awaited, for what need not wait for them; not at all where nothing could be sent.
+        Returns False for a pair with a tag whose lease is lost; nothing of it was done. *on_sent* is called
+        before the replies are read, unless sending failed.
         """
         with translated(self._connection):
             return self.channel.settle_many(settlements, on_sent=on_sent)
 
     def ack(self, tags: Iterable[str]) -> None:
-        """Acknowledge; sent with the next take, or within 10 ms."""
+        """Acknowledge: sent with the next take, or within 10 ms."""
         for tag in tags:
             self.channel.basic_ack(tag)
 
     def release(self, tags: Iterable[str]) -> None:
-        """Drop *tags*: somebody's script has acknowledged them."""
+        """Drop *tags* that another script has acknowledged."""
         self.channel.release(tags)
 
     def return_unstarted(self, deliveries: Iterable[Delivery]) -> None:
-        """Put deliveries back at once that nothing was done with: it does not count as one."""
+        """Requeue unprocessed deliveries immediately, without counting a delivery."""
         with translated(self._connection):
             self.channel.return_unstarted(delivery.tag for delivery in deliveries)
 
     def revoke(self, tags: Iterable[str]) -> None:
-        """Have deliveries dropped, whoever holds them or would get them."""
+        """Drop deliveries, whichever consumer holds them."""
         with translated(self._connection):
             self.channel.revoke(tags)
 
     def dead_letter(self, delivery: Delivery, *, reason: str, error: str = "", notify: bool = True) -> None:
-        """Give a delivery to the dead letters; *notify* the job that it names, if it names one."""
+        """Move a delivery to the dead letters; with *notify* inform the job named in its headers."""
         with translated(self._connection):
             self.channel.dead_letter(delivery.tag, reason=reason, error=error, notify=notify)
 
     @property
     def cancelled(self) -> frozenset[str]:
-        """Tags of what is held, but revoked, or somebody else's by now: as known since the leases were renewed."""
+        """Tags of held deliveries that are revoked or whose lease is lost, as of the last lease renewal."""
         return self.channel.cancelled
 
     # ------------------------------------------------------------ manage
 
     def consume_from(self, queues: Iterable[str]) -> None:
-        """Take from *queues*, and only from them, from now on. For the thread that takes."""
+        """Consume from exactly these *queues*. Call it from the taking thread."""
         wanted, watched = set(queues), {queue.name for queue in self._consumer.queues}
         for name in wanted - watched:
             self._consumer.add_queue(Queue(name, no_declare=True))
@@ -154,24 +154,24 @@ class Consumer:
         self._consumer.consume()
 
     def message_count(self, queue: str) -> int:
-        """How many messages of *queue* nobody has taken."""
+        """Return the number of messages waiting in *queue*."""
         with translated(self._connection):
             return int(self.channel.queue_declare(queue, passive=True).message_count)
 
     def set_prefetch(self, prefetch: int) -> None:
-        """Hold at most so many deliveries from now on."""
+        """Hold at most *prefetch* deliveries from now on."""
         self.channel.basic_qos(prefetch_count=prefetch)
 
     def prefetch_more(self, more: int) -> None:
-        """Hold at most *more* deliveries beside those that are held now."""
+        """Allow *more* deliveries in addition to those held now."""
         self.set_prefetch(self.channel.held + more)
 
     def wait(self, seconds: float) -> None:
-        """Pause, at most until :meth:`close`."""
+        """Sleep, or until :meth:`close`."""
         self._closing.wait(seconds)
 
     def close(self) -> None:
-        """Take nothing more. What is held and not answered comes again after its lease."""
+        """Stop consuming. Unacknowledged deliveries are redelivered when their leases expire."""
         self._closing.set()
         self.channel.close()
 

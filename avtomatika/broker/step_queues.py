@@ -1,4 +1,4 @@
-"""What stands on the broker of the plans that there are and were: their step queues, and removing these."""
+"""The step queues of current and former plans on the broker, and deleting them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StepQueue:
 
     @classmethod
     def read(cls, name: str) -> StepQueue | None:
-        """None where *name* is that of another queue."""
+        """Parse *name*; None if it is not a step queue."""
         if not name.startswith(_PREFIX) or "@" not in name:
             return None
         plan, _, short = name.removeprefix(_PREFIX).partition(".")
@@ -44,27 +44,27 @@ class StepQueues:
         self._channel = channel
 
     def all(self) -> list[StepQueue]:
-        """Every step queue, of whatever plan."""
+        """Return all step queues of all plans."""
         with translated(self._connection):
             names = self._channel.topology.queues()
         return sorted(queue for name in names if (queue := StepQueue.read(name)) is not None)
 
     def bindings(self) -> list[tuple[str, str]]:
-        """(routing key, queue) of every binding of step messages."""
+        """Return (routing key, queue) of every binding of step messages."""
         with translated(self._connection):
             return [(key, queue) for queue, _, key in self._channel.topology.bindings(STEPS)]
 
     def messages(self, queues: Iterable[str]) -> dict[str, int]:
-        """Queue -> how many messages it holds, delayed ones and those in somebody's hands too."""
+        """Count the messages of each queue, including delayed and unacknowledged ones."""
         with translated(self._connection):
             return self._channel.topology.sizes(list(queues))
 
     def remove(self, queue: str) -> bool:
-        """Remove *queue* and its bindings, unless it holds a message: then nothing happens, and this is False."""
+        """Delete *queue* and its bindings; return False, changing nothing, if it contains messages."""
         with translated(self._connection):
             return self._channel.topology.delete_queue(queue, if_empty=True)
 
     def unbind(self, bindings: Iterable[tuple[str, str]]) -> None:
-        """Remove bindings of step messages, as :meth:`bindings` has them."""
+        """Remove bindings returned by :meth:`bindings`."""
         with translated(self._connection):
             self._channel.topology.unbind((queue, STEPS, key) for key, queue in bindings)

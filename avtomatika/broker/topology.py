@@ -1,4 +1,4 @@
-"""Plan -> declarations: exchanges, queues and bindings, as kombu's entities, on the broker."""
+"""Declares the exchanges, queues and bindings of plans, using kombu's entities."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from avtomatika.errors import NoRouteError
 
 from .connection import translated
 
-#: Routing keys of notices: a worker has begun with a task, it is there, it is still there.
+#: Routing keys of notices: task started, progress, worker registered, worker heartbeat.
 TAKEN = "taken"
 PROGRESS = "progress"
 REGISTER = "register"
 HEARTBEAT = "heartbeat"
 NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
-#: A worker that does not ask for its own tasks for so long will not come back for them.
+#: A worker that has not polled for its own tasks for this long is considered dead.
 _OWN_QUEUE_SECONDS = 900
-#: Nor for what all were told.
+#: The same for control messages.
 _CONTROL_SECONDS = 120
 
 _steps, _tasks, _timers, _workers, _webhooks, _files = (
@@ -32,9 +32,9 @@ _EXCHANGES = [_steps, _tasks, _timers, _workers, _webhooks, _files, _control]
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
-    """Declare everything that *plans* need; what is there already stays as it is.
+    """Declare everything that *plans* need; existing entities are unchanged.
 
-    Raises NoRouteError for a binding to a queue that its plan does not have, before anything is declared; and
+    Raises NoRouteError, before anything is declared, if a plan binds a queue that it does not have; and
     UnavailableError.
     """
     queues = _queues(list(plans))
@@ -43,12 +43,12 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
 
 
 def bindings_of_queues(plans: Iterable[Plan]) -> dict[str, list[tuple[str, str]]]:
-    """Queue -> (exchange, routing key) of every binding: all that :func:`declare` declares."""
+    """Return (exchange, routing key) of every binding that :func:`declare` declares, by queue."""
     return {queue.name: _bindings(queue) for queue in _queues(list(plans))}
 
 
 def exchanges() -> tuple[str, ...]:
-    """Names of all exchanges that :func:`declare` declares."""
+    """Return the names of all exchanges that :func:`declare` declares."""
     return tuple(exchange.name for exchange in _EXCHANGES)
 
 
@@ -65,13 +65,12 @@ def _queues(plans: list[Plan]) -> list[Queue]:
 
 
 def worker_queue(worker_id: str) -> str:
-    """Name of the queue of tasks that one worker was chosen for."""
+    """Return the name of the queue for tasks assigned to one worker."""
     return f"@{worker_id}"
 
 
 def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_id: str | None = None) -> None:
-    """Declare what workers need: a queue for each of *task_types*, one for the worker itself, and where results and
-    notices go."""
+    """Declare the queues of a worker: one per task type, its own queue, and the queues for results and notices."""
     with translated(connection), connection.channel() as channel:
         queues = [_notices(), *_task_queues(task_types)]
         if worker_id is not None:
@@ -80,13 +79,13 @@ def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_i
 
 
 def declare_control(connection: Connection, queue: str) -> None:
-    """Have *queue* hear what all workers are told, from now on; it goes when nobody listens any more."""
+    """Bind *queue* to the control messages for all workers; it expires soon after its last use."""
     with translated(connection), connection.channel() as channel:
         Queue(queue, _control, expires=_CONTROL_SECONDS)(channel).declare()
 
 
 def forget_control(connection: Connection, queue: str) -> None:
-    """Nobody listens at *queue* any more."""
+    """Delete the control queue *queue*."""
     with translated(connection), connection.channel() as channel:
         channel.queue_delete(queue)
 
@@ -115,7 +114,7 @@ def _worker_queue(worker_id: str) -> Queue:
 
 
 def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> None:
-    """All at once where the transport can, else one by one."""
+    """Declare all at once if the transport supports it, else one by one."""
     if not hasattr(channel, "declare_many"):
         for entity in (*exchanges, *queues):
             entity(channel).declare()
@@ -131,7 +130,7 @@ def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> No
 
 
 def _bindings(queue: Queue) -> list[tuple[str, str]]:
-    """(exchange, routing key) of every binding of *queue*."""
+    """Return (exchange, routing key) of every binding of *queue*."""
     if queue.bindings:
         return [(bound.exchange.name, bound.routing_key) for bound in queue.bindings]
     return [(queue.exchange.name, queue.routing_key)] if queue.exchange else []

@@ -1,6 +1,6 @@
-"""What plans would change on the broker: queues and bindings that it does not have, and those that are none of theirs.
+"""The difference between plans and the broker: missing and obsolete queues and bindings.
 
-Only step queues of the blueprints themselves are ever removed; task queues belong to workers too.
+Only step queues of the plans' own blueprints are ever deleted; task queues are shared with workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Bound = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class QueueChange:
-    """What becomes of a queue, and of which bindings. *why_kept* is what stands against its removal."""
+    """A change to a queue and its bindings. *why_kept* says why it cannot be deleted now."""
 
     queue: str
     change: Literal["add", "change", "same", "remove", "keep"]
@@ -36,23 +36,23 @@ class QueueChange:
 
 @dataclass(frozen=True, slots=True)
 class TopologyDiff:
-    """*exchanges* are those to be added; *queues* all that are the plans', and those that were their blueprints'."""
+    """Missing *exchanges*; *queues* of the plans and obsolete queues of their blueprints."""
 
     exchanges: tuple[str, ...]
     queues: tuple[QueueChange, ...]
 
     @property
     def is_refused(self) -> bool:
-        """Whether anything should go that must stay for now."""
+        """Return whether any obsolete queue has to be kept for now."""
         return any(each.change == "keep" for each in self.queues)
 
 
 def diff_topology(
     connection: Connection, plans: Iterable[Plan], *, needed: Mapping[str, str] | None = None
 ) -> TopologyDiff:
-    """Between *plans* and what stands on the broker.
+    """Compare *plans* with the broker.
 
-    *needed* are other plans (``<blueprint>@<plan8>``) whose queues must stay, and why.
+    *needed* maps other plans (``<blueprint>@<plan8>``) whose queues must be kept to the reason.
     """
     plans = list(plans)
     with translated(connection), connection.channel() as channel:
@@ -71,7 +71,7 @@ def diff_topology(
 
 
 def remove_queues(connection: Connection, found: TopologyDiff) -> TopologyDiff:
-    """Remove what *found* wants removed; answers what is kept after all, because a message came meanwhile."""
+    """Delete obsolete queues; return the ones kept because a message arrived in the meantime."""
     kept = []
     with connection.channel() as channel:
         live = StepQueues(connection, channel)
@@ -90,7 +90,7 @@ def _live_bindings(channel: Channel) -> dict[str, tuple[Bound, ...]]:
 
 
 def _is_old(queue: StepQueue, plans: Iterable[Plan]) -> bool:
-    """Whether *queue* was one of these blueprints', and is none any more."""
+    """Return whether *queue* belongs to one of these blueprints but no longer to its plan."""
     return any(queue.blueprint == plan.blueprint for plan in plans) and not any(
         queue.name in plan.queues for plan in plans
     )

@@ -1,5 +1,6 @@
-"""What workers send: results, and notices of themselves. The outcome of a result is in the key, so that the broker
-finds the state that is next.
+"""Messages that workers send: results and notices.
+
+The routing key of a result contains its outcome, so that the broker routes it to the next state.
 """
 
 from __future__ import annotations
@@ -16,48 +17,49 @@ from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 
 from .topology import HEARTBEAT, PROGRESS, REGISTER, TAKEN
 
-#: What a worker says of itself is news for so long: an orchestrator that was away must not take it for the present.
+#: Expiry of registrations and heartbeats: an orchestrator that was down must not take old ones as current.
 NOTICE_TTL_SECONDS = 30.0
-#: Outcomes that every task may have; others must be among the task's own.
+#: Outcomes valid for every task; others must be declared by the task.
 _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
 
 def result_message(
     task: wire.TaskMessage, result: Result, *, headers: Mapping[str, Any], signer: Signer | None = None
 ) -> Outgoing:
-    """*result* on its way to the job that waits for *task*, with the *headers* of :func:`told_of_death`."""
+    """Build the message with *result* for the job of *task*, with the *headers* of :func:`dead_letter_headers`."""
     body = wire.dump_result(result, ticket=task.ticket, signer=signer)
     return Outgoing(task.reply_exchange, reply_key(task, result), body, headers=headers)
 
 
 def dead_letter_headers(task: wire.TaskMessage, secret: GroupSecret) -> dict[str, Any]:
-    """Headers of a result whose job hears of it when it is given up; for one of the group.
+    """Build the headers that make the broker notify the job if the result is dead-lettered; for holders of the
+    group secret.
 
-    Workers, who cannot sign it, hand on what came with the task.
+    Workers cannot sign them; they forward the task's: :func:`forwarded_headers`.
     """
     dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
     return wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead, secret)
 
 
 def forwarded_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the *headers* of a task those that its result has too."""
+    """Select the *headers* of a task that its result carries too."""
     return {name: value for name, value in headers.items() if name == ON_DEAD_HEADER}
 
 
 def reply_key(task: wire.TaskMessage, result: Result) -> str:
-    """The routing key of *result*: an outcome that the task does not know goes to ``_unknown``."""
+    """Return the routing key of *result*; ``_unknown`` replaces an outcome that the task does not declare."""
     is_known = result.status in task.outcomes or result.status in _ALWAYS
     return f"{task.reply_prefix}.{result.status if is_known else '_unknown'}"
 
 
 def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
-    """Word to the orchestrators that *worker_id* begins with *task*."""
+    """Build the notice that *worker_id* has started *task*."""
     taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
 
 
 def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: Signer | None = None) -> Outgoing:
-    """The same of several: one message costs all who handle it less than many."""
+    """Build one notice for several tasks, which is cheaper to process than one each."""
     if len(tasks) == 1:
         return task_started(tasks[0], worker_id, signer=signer)
     rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
@@ -65,12 +67,12 @@ def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: 
 
 
 def task_progress(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
-    """Word to the orchestrators of how far a task is."""
+    """Build the notice of a task's progress."""
     return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress, signer))
 
 
 def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
-    """Word to the orchestrators that a worker is there, and what it can do."""
+    """Build the notice that registers a worker and its skills."""
     return Outgoing(
         WORKERS,
         REGISTER,
@@ -80,11 +82,11 @@ def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Ou
 
 
 def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
-    """Word to the orchestrators that a worker is still there, and how it fares."""
+    """Build the notice of a worker's heartbeat and status."""
     beat = wire.Beat(body["worker_id"], beat_of(body))
     return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NOTICE_TTL_SECONDS)
 
 
 def control_message(control: wire.Control) -> Outgoing:
-    """Word to all workers."""
+    """Build a control message to all workers."""
     return Outgoing(CONTROL, "", wire.dump_control(control))

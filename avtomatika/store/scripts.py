@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha1
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +16,42 @@ from avtomatika.core.job import Json
 from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.errors import is_wrong_type
-from avtomatika.transport.scripts import EXPECT, Call, Script
+from avtomatika.transport.scripts import Call, load_script
 
 from .keys import Keys
 
-#: How often bindings may change under a script before we call it trouble.
-_REROUTES = 10
-_FOLDER = Path(__file__).parent / "lua"
-#: A full server still runs scripts that finish or shrink something ...
-_FINISHES = "#!lua flags=allow-oom\n"
-#: ... and refuses, before they write anything, those that begin something.
-_BEGINS = "#!lua\n"
+_load = partial(load_script, folder=Path(__file__).parent / "lua")
 
-
-def _read(name: str, header: str) -> Script:
-    text = "\n".join((header + EXPECT, (_FOLDER / f"{name}.lua").read_text()))
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-CREATE = _read("create", _BEGINS)
-COMMIT = _read("commit", _FINISHES)
+CREATE = _load("create", allow_oom=False)
+COMMIT = _load("commit")
 #: For commits that send more than one message for the one that they close.
-COMMIT_MORE = _read("commit", _BEGINS)
-BRANCH = _read("branch", _FINISHES)
-TAKEN = _read("taken", _FINISHES)
-PROGRESS = _read("progress", _BEGINS)
-IGNORE = _read("ignore", _FINISHES)
-DUE_TIMERS = _read("due_timers", _FINISHES)
-SIGNAL = _read("signal", _FINISHES)
-DECIDE = _read("decide", _FINISHES)
-EXPIRE = _read("expire", _FINISHES)
-HAND_OVER = _read("hand_over", _FINISHES)
-RENEW_HELD = _read("renew_held", _FINISHES)
-SETTLE_HELD = _read("settle_held", _FINISHES)
-REFRESH_SESSION = _read("refresh_session", _FINISHES)
-NOTE = _read("note", _FINISHES)
-APPEND = _read("append", _FINISHES)
-WEBHOOK_TURN = _read("webhook_turn", _FINISHES)
-WEBHOOK_SETTLED = _read("webhook_settled", _FINISHES)
-DATA_INCR = _read("data_incr", _BEGINS)
-REGISTER_WORKER = _read("register_worker", _FINISHES)
-BEAT_WORKER = _read("beat_worker", _FINISHES)
-CHOSEN = _read("chosen", _FINISHES)
-JUDGE = _read("judge", _FINISHES)
-ANNOUNCE = _read("announce", _FINISHES)
-UNFINISHED = _read("unfinished", _FINISHES)
-OF_BLUEPRINT = _read("of_blueprint", _FINISHES)
-QUARANTINE = _read("quarantine", _FINISHES)
-LIST = _read("list", _FINISHES)
+COMMIT_MORE = _load("commit", allow_oom=False)
+BRANCH = _load("branch")
+TAKEN = _load("taken")
+PROGRESS = _load("progress", allow_oom=False)
+IGNORE = _load("ignore")
+DUE_TIMERS = _load("due_timers")
+SIGNAL = _load("signal")
+DECIDE = _load("decide")
+EXPIRE = _load("expire")
+HAND_OVER = _load("hand_over")
+RENEW_HELD = _load("renew_held")
+SETTLE_HELD = _load("settle_held")
+REFRESH_SESSION = _load("refresh_session")
+NOTE = _load("note")
+APPEND = _load("append")
+WEBHOOK_TURN = _load("webhook_turn")
+WEBHOOK_SETTLED = _load("webhook_settled")
+DATA_INCR = _load("data_incr", allow_oom=False)
+REGISTER_WORKER = _load("register_worker")
+BEAT_WORKER = _load("beat_worker")
+CHOSEN = _load("chosen")
+JUDGE = _load("judge")
+ANNOUNCE = _load("announce")
+UNFINISHED = _load("unfinished")
+OF_BLUEPRINT = _load("of_blueprint")
+QUARANTINE = _load("quarantine")
+LIST = _load("list")
 
 
 @contextmanager
@@ -109,14 +97,12 @@ def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) ->
 
     Raises NoRouteError where it leads nowhere, and UnavailableError as :func:`run`.
     """
-    for _ in range(_REROUTES):
-        with server_errors():
-            call = make()
-        answer = run(server, call)
-        if answer[0] != b"REROUTE":
-            return answer
-        router.forget_routes()
-    raise UnavailableError("the bindings keep changing: nothing was written")
+    with server_errors():
+        for _ in router.attempts():
+            answer = server.run(make())
+            if answer[0] != b"REROUTE":
+                break
+    return answer
 
 
 def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Any
 
 from avtomatika.core.job import Json
-from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.transport import Inspector, Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
@@ -23,8 +22,6 @@ from .scripts import HAND_OVER, RENEW_HELD, SETTLE_HELD, note_call, read_all, ru
 
 #: How long it is remembered who has a task that nobody renews, and what was answered.
 _TTL_MS = 24 * 3600 * 1000
-#: How often the bindings may change under a message before we call it trouble.
-_REROUTES = 10
 
 
 class Settled(StrEnum):
@@ -151,18 +148,15 @@ class TaskLeases:
     def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
         """The answer for each item; calls are made anew for as long as bindings change under them."""
         answers: list[Any] = [b"REROUTE"] * len(items)
-        for _ in range(_REROUTES):
-            left = [index for index, answer in enumerate(answers) if answer == b"REROUTE"]
-            if not left:
-                return answers
-            with server_errors():
-                calls = [call_of(items[index]) for index in left]
-                replies = self._server.run_each(calls)
-            for index, reply in zip(left, replies, strict=True):
-                answers[index] = reply
-            if b"REROUTE" in replies:
-                self._router.forget_routes()
-        raise UnavailableError("the bindings keep changing: nothing was done")
+        with server_errors():
+            for _ in self._router.attempts():
+                left = [index for index, answer in enumerate(answers) if answer == b"REROUTE"]
+                replies = self._server.run_each([call_of(items[index]) for index in left])
+                for index, reply in zip(left, replies, strict=True):
+                    answers[index] = reply
+                if b"REROUTE" not in answers:
+                    break
+        return answers
 
     def _hand_over_call(self, given: HandOver, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)

@@ -1,17 +1,18 @@
-"""A kombu transport on Redis Streams; ``Connection("redis://...", transport="avtomatika.transport:Transport")``.
+"""A kombu transport on Redis Streams: ``Connection("redis://...", transport="avtomatika.transport:Transport")``.
 
-Knows nothing of blueprints; any kombu program may use it.
+It is independent of blueprints; any kombu program can use it. A message passes :mod:`.publishing`, :mod:`.consuming`
+and :mod:`.leases`; :mod:`.channel` and :mod:`.transport` implement kombu's interface on top of them.
 """
 
 from .channel import Channel
-from .connect import connect
+from .connection.connect import connect
+from .connection.redis_client import RedisClient
+from .declaring.topology import Topology
 from .envelope import ON_DEAD_HEADER, Outgoing
 from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_temporary
 from .inspector import Inspector, Queued, QueueStats, StoredMessage, Unacked
 from .keys import Keys
-from .redis_client import RedisClient
-from .routing import Route, Router
-from .topology import Topology
+from .publishing.routing import Route, Router
 from .transport import Transport
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The channel: kombu's calls, carried out by the parts of this package."""
+"""kombu's channel: delegates to the packages for declaring, publishing, consuming and leases."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from queue import Empty
 from secrets import token_hex
 from typing import Any
 
-from .declarations import Declarations
+from .connection.redis_client import RedisClient
+from .consuming.channel import ConsumingChannel
+from .consuming.message import DeliveredMessage
+from .consuming.prefetch import PrefetchBuffer
+from .consuming.qos import QoS
+from .consuming.reader import Reader
+from .consuming.rejecting import DeadLetter, Rejecter
+from .consuming.subscriptions import Subscriptions
+from .declaring.declarations import Declarations
+from .declaring.expiry import Expiry
+from .declaring.topology import Topology
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackError
-from .expiry import Expiry
-from .lease_renewal import LeaseHolder, send_acks
-from .maintenance import Maintenance
-from .message import DeliveredMessage
-from .prefetch import PrefetchBuffer
-from .publisher import Publisher
-from .qos import QoS
-from .reader import Reader
-from .redis_client import RedisClient
-from .rejecting import DeadLetter, Rejecter
-from .routing import Router
-from .subscriptions import Subscriptions
-from .topology import Topology
-from .waiting import WaitingChannel
+from .leases.lease_renewal import LeaseHolder, send_acks
+from .leases.maintenance import Maintenance
+from .publishing.publisher import Publisher
+from .publishing.routing import Router
 
 Callback = Callable[[DeliveredMessage], object]
 
 
-class Channel(WaitingChannel):
-    """Takes what is there in batches and delivers it message by message.
+class Channel(ConsumingChannel):
+    """Takes messages in batches and delivers them one by one.
 
-    Any thread may publish and answer deliveries; one consumes. Closing returns what is not acknowledged to its queues,
-    and counts no delivery. With ``requeue_on_close=False`` it returns only what was never delivered; the rest is no
-    longer renewed, and comes again after its lease unless it is acknowledged before.
+    Any thread may publish, acknowledge and reject; one thread consumes. Closing requeues unacknowledged messages
+    without counting a delivery. With ``requeue_on_close=False`` only messages that were never delivered are
+    requeued; the leases of the others are no longer renewed, so they are redelivered when they expire unless they
+    are acknowledged first.
     """
 
     Message = DeliveredMessage
@@ -43,79 +44,82 @@ class Channel(WaitingChannel):
         super().__init__(connection, **kwargs)
         options = self._options = connection.options
         self._server = connection.server
-        self._keeper = connection.keeper
+        self._lease_renewer = connection.lease_renewer
         self.router = Router(self._server, prefix=options.prefix, consumer_name=options.consumer_name or new_name())
         self.topology = Topology(self._server, self.router)
         self.expiry = Expiry(self._server, self.topology, self.router.keys, lease_seconds=options.lease_seconds)
         self.declarations = Declarations(self.topology, self.expiry, connection.exchanges)
-        self._sender = Publisher(
+        self._publisher = Publisher(
             self._server,
             self.router,
             max_message_bytes=options.max_message_bytes,
             fanout_length=options.fanout_length,
         )
-        self._returns = Rejecter(
+        self._rejecter = Rejecter(
             self._server,
             self.router,
             max_dead_letters=options.max_dead_letters,
             dead_letter_seconds=options.dead_letter_seconds,
         )
-        self._held = self._qos = QoS(self._keeper.call)
-        self._party = LeaseHolder(self.router, self._held, self._use_queues)
-        self._keeper.add(self._party)
-        self._inbox = self._new_inbox()
-        self._getters: dict[str, PrefetchBuffer] = {}
+        self._qos = self._qos = QoS(self._lease_renewer.wake)
+        self._lease_holder = LeaseHolder(self.router, self._qos, self._use_queues)
+        self._lease_renewer.add(self._lease_holder)
+        self._prefetch_buffer = self._new_prefetch_buffer()
+        self._get_buffers: dict[str, PrefetchBuffer] = {}
         self._callbacks: dict[str, Callback] = {}
         self._no_ack: set[str] = set()
 
     # ------------------------------------------------------------ answer deliveries
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        self._held.ack(delivery_tag)
+        self._qos.ack(delivery_tag)
         if self.closed:
-            send_acks(self._server, self.router, self._held)
+            send_acks(self._server, self.router, self._qos)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Put the message back behind the others, or give it to the dead letters."""
-        message = self._held.messages.get(delivery_tag)
+        """Move the message to the tail of its queue or to the dead letters."""
+        message = self._qos.messages.get(delivery_tag)
         if message is None:
             return
         if requeue:
-            self._returns.requeue([delivery_tag], counted=True)
-            self._held.release([delivery_tag])
+            self._rejecter.requeue([delivery_tag], counted=True)
+            self._qos.release([delivery_tag])
         else:
             self.dead_letter(delivery_tag, reason="rejected")
 
     def dead_letter(self, tag: str, *, reason: str, error: str = "", notify: bool = True) -> None:
-        """Give a message to the dead letters, if this channel holds it; *notify* whom it names, if it does."""
-        message = self._held.messages.get(tag)
+        """Move a message that this channel holds to the dead letters; with *notify* publish its ``x-on-dead``
+        message."""
+        message = self._qos.messages.get(tag)
         if message is None:
             return
         queue, deliveries = message.delivery_info["queue"], message.properties["deliveries"]
-        self._returns.dead_letter(DeadLetter(tag, queue, reason, deliveries, error, message.headers if notify else {}))
-        self._held.release([tag])
+        self._rejecter.dead_letter(DeadLetter(tag, queue, reason, deliveries, error, message.headers if notify else {}))
+        self._qos.release([tag])
 
     def revoke(self, tags: Iterable[str]) -> None:
-        """Have messages dropped when they are next taken, or their leases lapse; held ones become ``cancelled``."""
-        self._returns.revoke(list(tags))
+        """Drop messages when they are next taken or their leases expire; unacknowledged ones appear in
+        ``cancelled``."""
+        self._rejecter.revoke(list(tags))
 
     def return_unstarted(self, tags: Iterable[str]) -> None:
-        """Put messages back that were never begun with: that counts no delivery."""
-        tags = [tag for tag in tags if tag in self._held.messages]
-        self._returns.requeue(tags, counted=False)
-        self._held.release(tags)
+        """Requeue messages that were not processed, without counting a delivery."""
+        tags = [tag for tag in tags if tag in self._qos.messages]
+        self._rejecter.requeue(tags, counted=False)
+        self._qos.release(tags)
 
     def release(self, tags: Iterable[str]) -> None:
-        """Drop *tags*, which somebody's script has acknowledged: their credit is free. Any thread."""
-        self._held.release(tags)
+        """Drop *tags* that another script has acknowledged, which frees their prefetch credit. Any thread may
+        call it."""
+        self._qos.release(tags)
 
     def basic_recover(self, requeue: bool = False) -> None:
-        """Put everything back that is not answered."""
-        self._returns.requeue(list(self._held.messages), counted=True)
-        self._held.release(list(self._held.messages))
+        """Requeue all unacknowledged messages."""
+        self._rejecter.requeue(list(self._qos.messages), counted=True)
+        self._qos.release(list(self._qos.messages))
 
     def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
-        self._held.prefetch_count = prefetch_count
+        self._qos.prefetch_count = prefetch_count
 
     # ------------------------------------------------------------ consume
 
@@ -126,7 +130,7 @@ class Channel(WaitingChannel):
         self._callbacks[queue] = callback
         if no_ack:
             self._no_ack.add(queue)
-        self._inbox.watch(self._active_queues, no_ack=self._no_ack)
+        self._prefetch_buffer.watch(self._active_queues, no_ack=self._no_ack)
 
     def basic_cancel(self, consumer_tag: str) -> None:
         if consumer_tag in self._consumers:
@@ -136,51 +140,52 @@ class Channel(WaitingChannel):
             if queue not in self._active_queues:
                 del self._callbacks[queue]
                 self._no_ack.discard(queue)
-            self._inbox.watch(self._active_queues, no_ack=self._no_ack)
+            self._prefetch_buffer.watch(self._active_queues, no_ack=self._no_ack)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> DeliveredMessage | None:
-        """One message of *queue*, or None. The prefetch count does not matter."""
-        inbox = self._getters.get(queue)
-        if inbox is None:
-            inbox = self._getters[queue] = self._new_inbox()
-            inbox.watch([queue])
-        if not inbox.ready:
-            self._be_present()
-            inbox.reader.look_everywhere()
-            inbox.fill(1)
-        if not inbox.ready:
+        """Return one message of *queue*, or None. Ignores the prefetch count."""
+        buffer = self._get_buffers.get(queue)
+        if buffer is None:
+            buffer = self._get_buffers[queue] = self._new_prefetch_buffer()
+            buffer.watch([queue])
+        if not buffer.ready:
+            self._start_lease_renewal()
+            buffer.reader.forget_positions()
+            buffer.fill(1)
+        if not buffer.ready:
             return None
-        message = inbox.ready.popleft()
+        message = buffer.ready.popleft()
         if no_ack:
-            self._held.ack(message.delivery_tag)
+            self._qos.ack(message.delivery_tag)
         return message
 
     def drain_events(self, timeout: float | None = None, callback: object = None) -> None:
-        """Deliver what there is; raises Empty where that is nothing. Only the transport waits, for all channels."""
-        self.look_everywhere()
+        """Deliver available messages; raise Empty if the queues are empty. Does not wait: the transport waits for all
+        channels."""
+        self.forget_positions()
         if not self._get_many(self._active_queues):
             raise Empty()
 
     def _get_many(self, queues: Iterable[str], timeout: float | None = None) -> int:
-        """Deliver a batch; answers how many messages it had."""
-        ready = self._inbox.ready
-        if not ready and self._held.credit > 0:
-            self._be_present()
-            self._inbox.fill(self._held.credit)
+        """Deliver a batch and return its size."""
+        ready = self._prefetch_buffer.ready
+        if not ready and self._qos.credit > 0:
+            self._start_lease_renewal()
+            self._prefetch_buffer.fill(self._qos.credit)
         delivered = 0
-        while ready:  # what a callback that raises leaves here is delivered the next time
+        while ready:  # after a callback raises, the others are delivered next time
             self._deliver(ready.popleft())
             delivered += 1
         return delivered
 
-    def _be_present(self) -> None:
-        """Have leases renewed, and the server know that this process is alive, before anything is taken."""
-        if not self._party.is_present:
-            self._keeper.start(self._party)
+    def _start_lease_renewal(self) -> None:
+        """Before messages are taken, start renewing leases and tell the server that this process is alive."""
+        if not self._lease_holder.is_renewing:
+            self._lease_renewer.start(self._lease_holder)
 
     def _deliver(self, message: DeliveredMessage) -> None:
         callback = self._callbacks.get(message.delivery_info["queue"])
-        if callback is None:  # cancelled meanwhile
+        if callback is None:  # cancelled in the meantime
             self.return_unstarted([message.delivery_tag])
             return
         try:
@@ -190,18 +195,19 @@ class Channel(WaitingChannel):
 
     @property
     def cancelled(self) -> frozenset[str]:
-        """Held tags that are revoked, or somebody else's: looked for when the leases are renewed."""
-        return self._party.cancelled
+        """Tags of unacknowledged messages that are revoked or whose lease is lost, as of the last lease
+        renewal."""
+        return self._lease_holder.cancelled
 
     @property
     def lease_seconds(self) -> float:
-        """How long a delivery is ours unless that is renewed."""
+        """Duration of a lease unless it is renewed."""
         return float(self._options.lease_seconds)
 
     @property
     def held(self) -> int:
-        """How many messages are delivered and not yet answered."""
-        return len(self._held.messages)
+        """Number of unacknowledged messages."""
+        return len(self._qos.messages)
 
     # ------------------------------------------------------------ end
 
@@ -210,74 +216,77 @@ class Channel(WaitingChannel):
             return
         self.closed = True
         try:
-            self._keeper.remove(self._party)
+            self._lease_renewer.remove(self._lease_holder)
             if self._options.requeue_on_close:
-                self.return_unstarted(list(self._held.messages))
+                self.return_unstarted(list(self._qos.messages))
             else:
-                self.return_unstarted([message.delivery_tag for inbox in self._inboxes for message in inbox.ready])
-            send_acks(self._server, self.router, self._held)
-            for inbox in self._inboxes:
-                inbox.reader.caretaker.clean(leaving=self.consumer_name)
+                self.return_unstarted(
+                    [message.delivery_tag for buffer in self._prefetch_buffers for message in buffer.ready]
+                )
+            send_acks(self._server, self.router, self._qos)
+            for buffer in self._prefetch_buffers:
+                buffer.reader.maintenance.clean_up(leaving=self.consumer_name)
         except CONNECTION_ERRORS:
-            pass  # they come again after their lease
+            pass  # they are redelivered when their leases expire
         finally:
             self._consumers.clear()
             self.connection.forget_channel(self)
             self.connection.close_channel(self)
 
     def abandon(self) -> None:
-        """The connection is lost. What was delivered may still be acknowledged, for a lease; then it returns."""
+        """Close after the connection was lost. Delivered messages may be acknowledged for one more lease; then they are
+        requeued."""
         if self.closed:
             return
         if not self._options.requeue_on_close:
             self.close()
             return
         self.closed = True
-        self._keeper.abandon(self._party)
-        for inbox in self._inboxes:
-            inbox.ready.clear()
+        self._lease_renewer.abandon(self._lease_holder)
+        for buffer in self._prefetch_buffers:
+            buffer.ready.clear()
         self._consumers.clear()
         self.connection.close_channel(self)
 
     def after_fork(self) -> None:
-        """In a child: what is held is the parent's, and so is the name."""
+        """Reset in a forked child: the messages and the consumer name belong to the parent."""
         self.router.consumer_name = self._options.consumer_name or new_name()
-        self._held.forget()
-        for inbox in self._inboxes:
-            inbox.ready.clear()
-            inbox.reader.look_everywhere()
-        self._keeper.add(self._party)
+        self._qos.clear()
+        for buffer in self._prefetch_buffers:
+            buffer.ready.clear()
+            buffer.reader.forget_positions()
+        self._lease_renewer.add(self._lease_holder)
 
     def _use_queues(self, server: RedisClient) -> None:
-        """Keep those of our queues that expire; the keeper tells it to the server in its own way."""
-        self.expiry.use([queue for inbox in self._inboxes for queue in inbox.reader.expiring], server)
+        """Keep our expiring queues alive; *server* is the lease renewer's own connection."""
+        self.expiry.use([queue for buffer in self._prefetch_buffers for queue in buffer.reader.expiring], server)
 
     @property
-    def _inboxes(self) -> list[PrefetchBuffer]:
-        return [self._inbox, *self._getters.values()]
+    def _prefetch_buffers(self) -> list[PrefetchBuffer]:
+        return [self._prefetch_buffer, *self._get_buffers.values()]
 
-    def _new_inbox(self) -> PrefetchBuffer:
-        watched = Subscriptions(self._server, self.router.keys, self.declarations.restore)
-        caretaker = Maintenance(
+    def _new_prefetch_buffer(self) -> PrefetchBuffer:
+        subscriptions = Subscriptions(self._server, self.router.keys, self.declarations.restore)
+        maintenance = Maintenance(
             self._server,
             self.router,
             self.expiry,
-            watched=watched,
+            subscriptions=subscriptions,
             lease_seconds=self._options.lease_seconds,
             visibility_seconds=self._options.visibility_timeout,
-            sweep_seconds=self._options.sweep_interval_seconds,
+            reclaim_seconds=self._options.sweep_interval_seconds,
             max_deliveries=self._options.max_deliveries,
             dead_letter_seconds=self._options.dead_letter_seconds,
         )
         return PrefetchBuffer(
             self,
-            reader=Reader(self._server, self.router, self.expiry, watched=watched, caretaker=caretaker),
-            held=self._held,
-            returns=self._returns,
+            reader=Reader(self._server, self.router, self.expiry, subscriptions=subscriptions, maintenance=maintenance),
+            qos=self._qos,
+            rejecter=self._rejecter,
             max_deliveries=self._options.max_deliveries,
         )
 
 
 def new_name() -> str:
-    """A consumer name that no other channel has, in this process or another."""
+    """Return a consumer name that is unique across channels and processes."""
     return f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"

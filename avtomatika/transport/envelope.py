@@ -1,4 +1,4 @@
-"""The stored form of a message: a line of JSON with all that kombu says of it, and then its body as it is."""
+"""The stored form of a message: a line of JSON with kombu's properties and headers, then the body unchanged."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 import orjson
 
-#: Persistent: what kombu's exchanges have unless they are told otherwise.
+#: Persistent, the default of kombu's exchanges.
 _DELIVERY_MODE = 2
 #: Header with the groups of a message, separated by spaces; the messages of a group can be revoked together.
 GROUP_HEADER = "x-group"
-#: Header that says what to publish when the message is buried: {"exchange", "key", "body"}.
+#: Header with the message to publish when this one is dead-lettered: {"exchange", "key", "body"}.
 ON_DEAD_HEADER = "x-on-dead"
-#: Header with the milliseconds that a message is kept back, as RabbitMQ's delayed exchange has it.
+#: Header with the delay in milliseconds, as in RabbitMQ's delayed message exchange.
 DELAY_HEADER = "x-delay"
-#: Header of Celery's: its worker looks at it, and tells whoever waits for the result that the task has expired.
+#: Celery's header: its worker checks it and marks the task as expired.
 EXPIRES_HEADER = "expires"
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message on its way; *body* is JSON text. With *ttl_seconds* it is dropped if it has waited so long."""
+    """A message to publish; *body* is JSON text. It is dropped after waiting *ttl_seconds* in its queue."""
 
     exchange: str
     routing_key: str
@@ -39,11 +39,11 @@ class Outgoing:
 
 
 class MalformedMessageError(ValueError):
-    """A stored message that is not one; the text says why."""
+    """A stored message that cannot be decoded; the text says why."""
 
 
 def encode(outgoing: Outgoing) -> str:
-    """What a kombu Producer would store for the same message."""
+    """Encode a message as a kombu Producer would."""
     headers = _dump(dict(outgoing.headers)) if outgoing.headers else "{}"
     tail = _properties(outgoing.exchange, outgoing.routing_key, outgoing.priority)
     return (
@@ -53,7 +53,7 @@ def encode(outgoing: Outgoing) -> str:
 
 
 def encode_message(message: dict[str, Any], exchange: str, routing_key: str) -> str | bytes:
-    """Stored form of a message that ``Channel.prepare_message`` made."""
+    """Return the stored form of a message made by ``Channel.prepare_message``."""
     message["properties"]["delivery_info"] = {"exchange": exchange, "routing_key": routing_key}
     body = message["body"]
     line = _dump({name: value for name, value in message.items() if name != "body"})
@@ -61,7 +61,7 @@ def encode_message(message: dict[str, Any], exchange: str, routing_key: str) -> 
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The message in *payload*, its body as bytes. Raises MalformedMessageError for whatever is not one."""
+    """Decode a stored message, its body as bytes. Raises MalformedMessageError."""
     line, end, body = payload.partition(b"\n")
     if not end:
         raise MalformedMessageError("no body after the first line")

@@ -1,4 +1,4 @@
-"""Looking at queues from outside, and at their dead letters: nothing is taken, no lease is touched."""
+"""Inspecting queues and dead letters without taking messages or touching leases."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from .connection.redis_client import RedisClient
 from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
-from .redis_client import RedisClient
-from .routing import Router, level_of
-from .scripts import PLACE, REVIVE, Argument, Call
+from .publishing.routing import Router, level_of
+from .scripts import LOCATE, REQUEUE_DEAD_LETTER, Argument, Call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
-    """*waiting* for a consumer, *held* by one, *delayed*; *dead* letters are aside. *consumers* have taken something
-    from it and are not forgotten yet."""
+    """Numbers of messages: *waiting*, *held* (unacknowledged), *delayed* and *dead*. *consumers* have taken from
+    the queue recently."""
 
     name: str
     waiting: int = 0
@@ -30,14 +30,14 @@ class QueueStats:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """So many messages are before it."""
+    """Waits behind *before* other messages."""
 
     before: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unacked:
-    """A consumer has it, who renewed its lease *silent_ms* ago; it was delivered *deliveries* times."""
+    """A consumer holds it; *silent_ms* is the time since its lease was renewed."""
 
     consumer: str
     silent_ms: int
@@ -46,9 +46,9 @@ class Unacked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message of *queue*, or a dead letter with the *reason* why it was given up, and when (*at_ms*).
+    """A message of *queue*, or a dead letter with its *reason* and time (*at_ms*).
 
-    *id* is ``<queue>:<entry>``. *body* is empty where it is no message that can be read.
+    *id* is ``<queue>:<entry>``. *body* is empty if the message cannot be decoded.
     """
 
     id: str
@@ -71,7 +71,7 @@ class Inspector:
         self._keys = router.keys
 
     def stats(self, names: Iterable[str] | None = None) -> list[QueueStats]:
-        """Of the queues called so, those that there are, else of all; by name, in two round trips."""
+        """Return the stats of all queues, or of those in *names* that exist, sorted by name; two round trips."""
         table = self._traits()
         wanted = sorted(table if names is None else set(names) & table.keys())
         commands = [command for name in wanted for command in self._commands(name, table[name])]
@@ -79,11 +79,11 @@ class Inspector:
         return [_queue_stats(name, len(_levels(table[name])), answers) for name in wanted]
 
     def locate(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
-        """Where the message of *group* is in *queue*; None where it is not among the first *most*, or not there."""
+        """Find the message of *group* in *queue*; None if it is absent or not among the first *most* messages."""
         streams = [self._keys.stream(queue, level) for level in _levels(self._traits().get(queue, ""))]
         if not streams:
             return None
-        word, *facts = self._server.run(Call(PLACE, streams, [group, most]))
+        word, *facts = self._server.run(Call(LOCATE, streams, [group, most]))
         match word:
             case b"WAITS":
                 return Queued(int(facts[0]))
@@ -92,7 +92,7 @@ class Inspector:
         return None
 
     def peek(self, queue: str, *, limit: int) -> list[StoredMessage]:
-        """The first messages that wait in *queue*, in the order in which they will be taken."""
+        """Return the first waiting messages of *queue* in delivery order."""
         found: list[StoredMessage] = []
         for level in _levels(self._traits().get(queue, "")):
             stream = self._keys.stream(queue, level)
@@ -104,12 +104,12 @@ class Inspector:
         return found
 
     def messages(self, tags: Sequence[str]) -> list[bytes | None]:
-        """Body of the message with each of these delivery tags; None where there is none, or it cannot be read."""
+        """Return the bodies of the messages with these delivery tags; None for absent and unreadable ones."""
         places = [parse_tag(tag) for tag in tags]
         return [_body(each) for each in self._server.pipeline([("XRANGE", key, id, id) for key, id in places])]
 
     def dead_letters(self, *, limit: int, queue: str | None = None) -> list[StoredMessage]:
-        """Dead letters of *queue*, else of all, the newest first."""
+        """Return dead letters of *queue*, or of all queues, newest first."""
         queues = sorted(self._traits().keys() | self._dead_queues()) if queue is None else [queue]
         commands = [("XREVRANGE", self._keys.dead(name), "+", "-", "COUNT", limit) for name in queues]
         answers = self._server.execute_all(commands)
@@ -117,7 +117,7 @@ class Inspector:
         return sorted(letters, key=lambda letter: letter.at_ms, reverse=True)[:limit]
 
     def find_dead_letter(self, letter_id: str) -> StoredMessage | None:
-        """The dead letter that is called so."""
+        """Return the dead letter with this id, or None."""
         queue, _, entry = letter_id.rpartition(":")
         if not _is_entry(entry):
             return None
@@ -125,19 +125,19 @@ class Inspector:
         return _letter(queue, *found[0]) if found else None
 
     def requeue(self, letter: StoredMessage) -> bool:
-        """Put a dead letter back into its queue; False where it is gone. Raises NoRouteError where the queue is."""
+        """Requeue a dead letter; False if it no longer exists. Raises NoRouteError if its queue does not exist."""
         entry = letter.id.rpartition(":")[2]
         level = level_of(letter.priority)
         keys = [self._keys.dead(letter.queue), self._keys.queues(), self._router.stream(letter.queue, level)]
-        return bool(self._server.run(Call(REVIVE, keys, [entry, letter.queue, level])) == b"OK")
+        return bool(self._server.run(Call(REQUEUE_DEAD_LETTER, keys, [entry, letter.queue, level])) == b"OK")
 
     def delete(self, letter_id: str) -> bool:
-        """Forget a dead letter; False where it is gone."""
+        """Delete a dead letter; False if it does not exist."""
         queue, _, entry = letter_id.rpartition(":")
         return _is_entry(entry) and bool(self._server.execute(("XDEL", self._keys.dead(queue), entry)))
 
     def _dead_queues(self) -> set[str]:
-        """Queues with dead letters: also those that were removed since."""
+        """Return queues with dead letters, including deleted queues."""
         return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
 
     def _traits(self) -> dict[str, str]:
@@ -190,17 +190,17 @@ def _letter(queue: str, entry: bytes, fields: Sequence[bytes]) -> StoredMessage:
     )
 
 
-#: Digits of a number that no counter and no clock reaches.
+#: More digits than any counter or timestamp has.
 _LONGEST_NUMBER = 17
 
 
 def _number(field: bytes | None) -> int | None:
-    """A field that should hold a number: anybody may have written the entry."""
+    """Parse a number defensively: other programs may write entries."""
     return int(field) if field is not None and field.isdigit() and len(field) < _LONGEST_NUMBER else None
 
 
 def _message(payload: bytes) -> tuple[int, str, bytes]:
-    """Priority, routing key and body."""
+    """Return priority, routing key and body."""
     try:
         message = decode(payload)
     except MalformedMessageError:
@@ -218,13 +218,13 @@ def _body(entries: Any) -> bytes | None:
 
 
 def _after(groups: Any) -> str:
-    """From where on nothing was delivered yet."""
+    """Return where the undelivered entries start."""
     known = [] if isinstance(groups, ResponseError) else [_pairs(group) for group in groups]
     return next((f"({each[b'last-delivered-id'].decode()}" for each in known if each[b"name"] == GROUP.encode()), "-")
 
 
 def _levels(traits: str) -> list[str]:
-    """Those in use, the highest first."""
+    """Return the priorities in use, highest first."""
     return sorted((trait for trait in traits if trait.isdigit()), reverse=True)
 
 
@@ -234,5 +234,5 @@ def _is_entry(text: str) -> bool:
 
 
 def _pairs(answer: Any) -> dict[bytes, Any]:
-    """A map, as either protocol answers it."""
+    """Normalize a map answered by RESP2 or RESP3."""
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

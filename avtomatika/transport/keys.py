@@ -1,4 +1,4 @@
-"""Names of all keys that belong to queues and their bindings."""
+"""Names of the Redis keys for queues, exchanges and bindings."""
 
 from __future__ import annotations
 
@@ -7,86 +7,88 @@ from dataclasses import dataclass
 
 #: Consumer group of every stream.
 GROUP = "avt"
-#: Field of a binding hash that changes whenever a binding does.
+#: Field of a binding hash that changes with each change of a binding.
 VERSION = ":version"
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Every key begins with *prefix*."""
+    """All keys start with *prefix*."""
 
     prefix: str = "avt:"
 
     def identity(self) -> str:
-        """Text: what tells this server from every other one."""
+        """String: identifies this server's data."""
         return f"{self.prefix}identity"
 
     def exchanges(self) -> str:
-        """Hash: exchange -> its type."""
+        """Hash: exchange -> type."""
         return f"{self.prefix}exchanges"
 
     def bindings(self, exchange: str) -> str:
-        """Hash: ``<routing key>\\t<queue>`` -> nothing, and ``:version``."""
+        """Hash: ``<routing key>\\t<queue>`` -> "", and ``:version``."""
         return f"{self.prefix}bindings:{exchange}"
 
     def queues(self) -> str:
-        """Hash: queue -> its traits.
+        """Hash: queue -> traits.
 
-        Digits of the levels in use; ``d`` with delays, ``f`` with a fanout exchange, ``t`` where its messages have a
-        time to live, ``e`` where it expires itself.
+        Traits are the digits of the priorities in use and letters: ``d`` for delayed messages, ``f`` for a
+        fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires.
         """
         return f"{self.prefix}queues"
 
     def limits(self) -> str:
-        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues that have such limits."""
+        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues with these limits."""
         return f"{self.prefix}limits"
 
     def expiring(self) -> str:
-        """Sorted set: queue -> when it goes unless somebody uses it (ms, server clock)."""
+        """Sorted set: queue -> when it expires unless it is used (ms, server clock)."""
         return f"{self.prefix}expiring"
 
     def bell(self) -> str:
-        """Stream of one entry that every waiting consumer reads too: rung when one should look at the queues again."""
+        """Stream of one entry that all waiting consumers read: a new entry tells them to look at the queues
+        again."""
         return f"{self.prefix}bell"
 
     def revoked(self) -> str:
-        """Sorted set: group, or ``<stream>/<entry>``, whose messages are to be dropped -> until when (ms)."""
+        """Sorted set: group, or ``<stream>/<entry>``, whose messages are dropped -> until when (ms)."""
         return f"{self.prefix}revoked"
 
     def beat(self) -> str:
-        """Hash of the last sign of life: ``at`` (ms, server clock), ``run`` (id of the server's run) and ``resume``
-        (ms): from when on messages may be taken over."""
+        """Hash of the last heartbeat: ``at`` (ms, server clock), ``run`` (the server's run id) and ``resume``
+        (ms), the time before which no expired lease is reclaimed."""
         return f"{self.prefix}beat"
 
     def presence(self, consumer: str) -> str:
-        """Channel, not a key: it has a subscriber for as long as the process of *consumer* is connected."""
+        """Channel, not a key: has a subscriber while the process of *consumer* is connected."""
         return f"{self.prefix}consumer:{consumer}"
 
     def stream(self, queue: str, level: int | str) -> str:
         """Stream of the messages of one priority.
 
-        Fields: ``p`` payload, ``g`` group, ``n`` earlier deliveries, ``x`` end of its life (ms, server clock).
+        Fields: ``p`` payload, ``g`` group, ``n`` earlier deliveries, ``x`` expiry time (ms, server clock).
         """
         return f"{self.prefix}q:{queue}:{level}"
 
     def delays(self, queue: str) -> str:
-        """Sorted set: ``<level>:<number>`` of a delayed message -> when it is due (ms)."""
+        """Sorted set: ``<priority>:<number>`` of a delayed message -> when it is due (ms)."""
         return f"{self.prefix}q:{queue}:delays"
 
     def delayed(self, queue: str) -> str:
-        """Hash: name of a delayed message -> its payload; ``<name>:group``, ``<name>:ttl`` (ms); ``:count``."""
+        """Hash: name of a delayed message -> payload; ``<name>:group``, ``<name>:ttl`` (ms); ``:count``."""
         return f"{self.prefix}q:{queue}:delayed"
 
     def dead_queues(self) -> str:
-        """Sorted set: queue that has dead letters, be it that it was removed -> when the last of them goes (ms)."""
+        """Sorted set: queue with dead letters, even if it was deleted -> when the last of them is deleted (ms)."""
         return f"{self.prefix}dead"
 
     def dead(self, queue: str) -> str:
-        """Stream of dead letters: the entry's fields, ``reason``, ``deliveries``, ``error``, ``at`` (ms), ``queue``."""
+        """Stream of dead letters: the entry's fields, ``reason``, ``deliveries``, ``error``, ``at`` (ms),
+        ``queue``."""
         return f"{self.prefix}q:{queue}:dead"
 
     def listens(self, queue: str) -> str:
-        """Hash: fanout exchange -> ``<id>/<ordinal>`` of the entry that the queue has read last."""
+        """Hash: fanout exchange -> ``<id>/<ordinal>`` of the last entry the queue has read."""
         return f"{self.prefix}q:{queue}:listens"
 
     def fanout(self, exchange: str) -> str:
@@ -95,19 +97,19 @@ class Keys:
 
 
 def make_tag(stream: str, entry: str) -> str:
-    """The delivery tag of *entry*; also the name under which it alone can be revoked."""
+    """Return the delivery tag of *entry*, which is also the name to revoke this message with."""
     return f"{stream}/{entry}"
 
 
 def parse_tag(tag: str) -> tuple[str, str]:
-    """Stream key and entry id of a delivery tag."""
+    """Return the stream key and entry id of a delivery tag."""
     stream, _, entry = tag.rpartition("/")
     return stream, entry
 
 
-def earliest(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Stream -> the lowest of the entry ids that *places* have for it."""
-    first, *others = places
+def earliest(positions: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the lowest entry id in *positions* for each stream."""
+    first, *others = positions
     found = dict(first)
     for each in others:
         for stream, entry in each.items():
@@ -118,7 +120,7 @@ def earliest(places: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def is_after(entry: str, other: str) -> bool:
-    """Whether the entry id *entry* is higher than *other*; an empty one is higher than all."""
+    """Return whether the entry id *entry* is higher than *other*; "" is higher than all."""
     return not entry or _order(entry) > _order(other)
 
 

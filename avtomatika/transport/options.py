@@ -1,4 +1,4 @@
-"""What ``transport_options`` may say."""
+"""The supported ``transport_options``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
-from .connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
-from .pool import MAX_CONNECTIONS
+from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
+from .connection.pool import MAX_CONNECTIONS
 
-#: How many dead letters of a queue are kept, and for how long.
+#: Maximum number of dead letters per queue, and how long they are kept.
 MAX_DEAD_LETTERS, DEAD_LETTER_SECONDS = 1000, 30 * 24 * 3600
 
 _WHOLE = ("max_connections", "max_deliveries", "max_dead_letters", "max_message_bytes", "fanout_length")
@@ -27,16 +27,17 @@ _NUMBERS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Names are kombu's where it has one; None stands for the default. Raises ValueError for what makes no sense."""
+    """Uses kombu's names where kombu has the option; None selects the default. Raises ValueError for invalid
+    values."""
 
     global_keyprefix: str = "avt:"
-    #: A message whose holder does not renew it so long is another's.
+    #: A message whose lease is not renewed for this long is redelivered to another consumer.
     lease_seconds: float = 30
-    #: The same for a holder that is connected, but blocked.
+    #: The same for a consumer whose process is connected but blocked.
     visibility_timeout: float = 3600
-    #: After so many deliveries without an end a message is buried.
+    #: A message delivered this often without being acknowledged is dead-lettered.
     max_deliveries: int = 5
-    #: Dead letters of a queue beyond this number, or older than this, are removed, the oldest first.
+    #: Dead letters of a queue beyond this number or age are deleted, oldest first.
     max_dead_letters: int = MAX_DEAD_LETTERS
     dead_letter_seconds: float = DEAD_LETTER_SECONDS
     sweep_interval_seconds: float = 5
@@ -45,19 +46,19 @@ class Options:
     health_check_interval: float = HEALTH_CHECK_SECONDS
     socket_keepalive_options: Mapping[int, int] | None = None
     client_name: str | None = None
-    #: Connections to the server; one more renews leases.
+    #: Maximum number of connections to the server, not counting the one that renews leases.
     max_connections: int = MAX_CONNECTIONS
-    #: A :class:`.server.Server` whose connections are used instead of own ones, and stay open.
+    #: A :class:`.redis_client.RedisClient` to use in place of a new one; closing the transport leaves it open.
     server: Any = None
     max_message_bytes: int = 4 * 1024 * 1024
-    #: How many messages of a fanout exchange are kept for those that lag behind.
+    #: Number of messages of a fanout exchange that are kept for slow queues.
     fanout_length: int = 1000
-    #: Only for one channel at a time on the whole server; None makes a new name for each.
+    #: Must be unique among all channels on the server; None generates a name per channel.
     consumer_name: str | None = None
-    #: For ``sentinel://``: the primary's name there, unless the URL tells, and how to connect to the sentinels.
+    #: For ``sentinel://``: the primary's name, unless the URL has it, and connection options for the sentinels.
     master_name: str | None = None
     sentinel_kwargs: Mapping[str, Any] | None = None
-    #: Whether closing a channel returns the messages that it has delivered and that are not acknowledged.
+    #: True if closing a channel requeues delivered messages that are not acknowledged.
     requeue_on_close: bool = True
 
     def __post_init__(self) -> None:
@@ -75,13 +76,13 @@ class Options:
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Options:
-        """Ours among *given*; others are for kombu, or for other transports."""
+        """Select our options from *given*, which may include options of kombu or other transports."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in known and value is not None})
 
     @property
     def connection(self) -> dict[str, Any]:
-        """Those that redis-py knows by the same name, for each connection."""
+        """Options that are passed on to redis-py for each connection."""
         settings: dict[str, Any] = {
             "health_check_interval": self.health_check_interval,
             "master_name": self.master_name,

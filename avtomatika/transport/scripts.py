@@ -1,6 +1,7 @@
-"""The Lua scripts. Each names its keys and arguments at its top; parts are put in front of those that use them.
+"""The Lua scripts. Each documents its keys and arguments in its first lines; shared parts are prepended.
 
-A script writes everything or nothing: it reads and checks first, with ``expect`` the types of keys that it only writes.
+A script writes everything or nothing: it reads and checks first, using ``expect`` for types of keys that it only
+writes.
 """
 
 from __future__ import annotations
@@ -14,24 +15,25 @@ from typing import TypeAlias
 Argument: TypeAlias = str | bytes | int | float
 
 _FOLDER = Path(__file__).parent / "lua"
-#: A full server still runs what finishes or shrinks something ...
-_FINISHES = "#!lua flags=allow-oom\n"
-#: ... and refuses, before it writes anything, what begins something.
-_BEGINS = "#!lua\n"
-#: In front of every script.
-EXPECT = (_FOLDER / "expect.lua").read_text()
+_CHECKS = (_FOLDER / "expect.lua").read_text()
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     text: str
-    #: The server's name for the text. It is not a matter of security.
+    #: SHA-1 of the text, by which the server knows it. Not used for security.
     sha: str
 
-    @classmethod
-    def read(cls, name: str, *parts: str, header: str = _FINISHES) -> Script:
-        text = "\n".join((header + EXPECT, *((_FOLDER / f"{part}.lua").read_text() for part in (*parts, name))))
-        return cls(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+def load_script(name: str, *parts: str, folder: Path = _FOLDER, allow_oom: bool = True) -> Script:
+    """Load *name* and the *parts* it uses from *folder*.
+
+    With *allow_oom* the script also runs on a server that is out of memory: for scripts that complete or free
+    something. The server rejects any other script before it writes.
+    """
+    header = "#!lua flags=allow-oom" if allow_oom else "#!lua"
+    text = "\n".join((f"{header}\n{_CHECKS}", *((folder / f"{part}.lua").read_text() for part in (*parts, name))))
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +50,30 @@ class Call:
 
     @property
     def command_with_text(self) -> tuple[Argument, ...]:
-        """The same for a server that does not know the script, or may forget it at any moment."""
+        """The command for a server that does not have the script cached."""
         return ("EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
 
-ACK = Script.read("ack", "held")
-BEAT = Script.read("beat", "pulse")
-BURY = Script.read("bury", "held")
-CLEAN = Script.read("clean")
-DECLARE = Script.read("declare", header=_BEGINS)
-DELETE = Script.read("delete")
-DUE = Script.read("due")
-EXPIRED = Script.read("expired")
-LIMIT = Script.read("limit")
-LISTEN = Script.read("listen", "entry")
-PLACE = Script.read("place")
-PUBLISH = Script.read("publish", "life", header=_BEGINS)
-PUBLISH_MANY = Script.read("settle", "held", "life", header=_BEGINS)
-PURGE = Script.read("purge")
-RENEW = Script.read("renew", "held")
-REQUEUE = Script.read("requeue", "held", "entry")
-REVIVE = Script.read("revive", header=_BEGINS)
-SETTLE = Script.read("settle", "held", "life")
-SWEEP = Script.read("sweep", "held", "entry", "pulse")
-TAKE = Script.read("take", "held", "entry")
-TRAIT = Script.read("trait")
-UNBIND = Script.read("unbind")
-USE = Script.read("use")
+ACK = load_script("ack", "lease")
+ADD_TRAIT = load_script("add_trait")
+CLEAN_UP = load_script("clean_up")
+DEAD_LETTER = load_script("dead_letter", "lease")
+DECLARE = load_script("declare", allow_oom=False)
+DELETE_QUEUE = load_script("delete_queue")
+EXPIRED_QUEUES = load_script("expired_queues")
+LOCATE = load_script("locate")
+MOVE_DELAYED = load_script("move_delayed")
+PUBLISH = load_script("publish", "ttl", allow_oom=False)
+PUBLISH_MANY = load_script("settle", "lease", "ttl", allow_oom=False)
+PURGE = load_script("purge")
+READ_FANOUT = load_script("read_fanout", "entry")
+RECLAIM = load_script("reclaim", "lease", "entry", "heartbeat")
+RENEW = load_script("renew", "lease")
+REQUEUE = load_script("requeue", "lease", "entry")
+REQUEUE_DEAD_LETTER = load_script("requeue_dead_letter", allow_oom=False)
+SEND_HEARTBEAT = load_script("send_heartbeat", "heartbeat")
+SETTLE = load_script("settle", "lease", "ttl")
+SET_LIMITS = load_script("set_limits")
+TAKE = load_script("take", "lease", "entry")
+TOUCH_QUEUES = load_script("touch_queues")
+UNBIND = load_script("unbind")

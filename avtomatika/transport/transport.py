@@ -1,4 +1,4 @@
-"""The transport: connects, waits for all channels at once, and lets them deliver."""
+"""kombu's transport: connects, waits for all channels at once and delivers their messages."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from kombu.exceptions import OperationalError
 from kombu.transport import virtual
 from redis.exceptions import NoPermissionError, ResponseError
 
-from .addresses import split_login, with_login
 from .channel import Channel as StreamChannel
+from .connection.addresses import split_login, with_login
+from .connection.redis_client import RedisClient
+from .consuming.event_loop import EventLoopConsumer
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
-from .event_loop import EventLoopConsumer
 from .keys import earliest
-from .lease_renewal import LeaseRenewer
+from .leases.lease_renewal import LeaseRenewer
+from .leases.liveness import Liveness
 from .options import Options
-from .presence import Presence
-from .redis_client import RedisClient
 
 logger = logging.getLogger(__name__)
 
-#: Longest wait in one go; whoever waits also looks at the clock.
+#: Longest single wait: timers are checked in between.
 _WAIT_SECONDS = 1.0
-#: The same where another channel has no credit: nobody tells us here when it gets some.
+#: The same while another channel has no credit, since nothing signals here when credit is freed.
 _SHORT_WAIT_SECONDS = 0.05
 _OLDEST_SERVER = (7, 0)
 
 
 class Transport(virtual.Transport):
-    """kombu on Redis Streams. Needs Redis >= 7 or Valkey; Redis Cluster is not supported."""
+    """kombu on Redis Streams. Requires Redis >= 7 or Valkey; Redis Cluster is not supported."""
 
     Channel = StreamChannel
     can_parse_url = True
@@ -60,8 +60,8 @@ class Transport(virtual.Transport):
         self._tls = client.ssl
         self._credential_provider = client.credential_provider
         self.server: RedisClient = self.options.server or self._connect()
-        self.keeper = LeaseRenewer(self._connect_keeper, lease_seconds=self.options.lease_seconds)
-        #: Exchanges that were declared here, and their types.
+        self.lease_renewer = LeaseRenewer(self._connect_lease_renewer, lease_seconds=self.options.lease_seconds)
+        #: Exchanges declared on this connection: name -> type.
         self.exchanges: dict[str, str] = {}
         self._turn = 0
         self._event_loop: EventLoopConsumer | None = None
@@ -71,7 +71,8 @@ class Transport(virtual.Transport):
         return str(redis.__version__)
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
-        """*uri*, which is kombu's ``Connection.hostname``, with the login that the connection keeps beside it."""
+        """Return *uri*, kombu's ``Connection.hostname``, with the credentials that the connection keeps
+        separately."""
         address, _, _ = uri.partition("?")
         login = self.client.userid, self.client.password
         if include_password:
@@ -90,33 +91,34 @@ class Transport(virtual.Transport):
         if self._event_loop is not None:
             self._event_loop.close()
             self._event_loop = None
-        self.keeper.stop()
+        self.lease_renewer.stop()
         if self.server is not self.options.server:
             self.server.close()
 
     def _collect(self, connection: object) -> None:
-        """kombu gives up a connection that was lost, and asks for no word with the server."""
+        """Close without contacting the server: kombu calls this for a lost connection."""
         self.cycle.close()
         if self._event_loop is not None:
             self._event_loop.close()
             self._event_loop = None
         for channel in (*self._avail_channels, *self.channels):
             channel.abandon()
-        self.keeper.retire()
+        self.lease_renewer.stop_when_idle()
         self.server.close()
 
     def forget_channel(self, channel: StreamChannel) -> None:
-        """Deliver nothing more to *channel*, which closes."""
+        """Deliver no more messages to *channel*, which is closing."""
         if self._event_loop is not None:
             self._event_loop.forget(channel)
 
     def _connect(self) -> RedisClient:
         return self._connect_within(self.options.socket_timeout, self.options.socket_connect_timeout)
 
-    def _connect_keeper(self, presence: Presence) -> RedisClient:
-        """A renewal that hangs must not use up the lease. By RESP3 a subscriber may use other commands, too."""
+    def _connect_lease_renewer(self, liveness: Liveness) -> RedisClient:
+        """Connect with a timeout shorter than the lease. RESP3 allows a subscribed connection to send other
+        commands."""
         limit = min(self.options.socket_timeout, self.options.lease_seconds / 3)
-        return self._connect_within(limit, limit, protocol=3, redis_connect_func=presence.connected)
+        return self._connect_within(limit, limit, protocol=3, redis_connect_func=liveness.connected)
 
     def _connect_within(self, timeout_seconds: float, connect_seconds: float, **settings: Any) -> RedisClient:
         return RedisClient.connect(
@@ -133,7 +135,7 @@ class Transport(virtual.Transport):
     # ------------------------------------------------------------ consume
 
     def register_with_event_loop(self, connection: object, loop: Any) -> None:
-        """Deliver from now on whenever *loop*, kombu's hub, finds that something has come."""
+        """Deliver messages from within *loop*, kombu's hub."""
         if self._event_loop is not None:
             self._event_loop.close()
         self._event_loop = EventLoopConsumer(
@@ -141,11 +143,11 @@ class Transport(virtual.Transport):
         )
 
     def drain_events(self, connection: object, timeout: float | None = None) -> None:
-        """Deliver at least one message; raises socket.timeout when none came for *timeout* seconds."""
+        """Deliver at least one message; raise socket.timeout if none arrives within *timeout* seconds."""
         deadline = None if timeout is None else monotonic() + timeout
-        if not timeout and deadline is not None:  # there will be no waiting, which would bring the news
+        if not timeout and deadline is not None:  # without waiting, nothing reports new messages
             for channel in self.channels:
-                channel.look_everywhere()
+                channel.forget_positions()
         while True:
             channels = [channel for channel in self.channels if channel.is_consuming]
             for channel in channels:
@@ -158,48 +160,50 @@ class Transport(virtual.Transport):
             self._wait(channels, min(left, _WAIT_SECONDS, self.options.socket_timeout / 2))
 
     def deliver_all(self, channels: list[StreamChannel]) -> int:
-        """One batch of each channel that has credit; they take turns in being the first."""
+        """Deliver one batch for each channel with credit, rotating which channel is first."""
         self._turn += 1
         turn = self._turn % len(channels) if channels else 0
         return sum(channel._get_many(()) for channel in (*channels[turn:], *channels[:turn]))
 
     def _wait(self, channels: list[StreamChannel], seconds: float) -> None:
-        """Until there may be something to take, or to do by the clock; *seconds* at most."""
+        """Wait up to *seconds* for new messages or until timed work is due."""
         able = [channel for channel in channels if channel.has_credit]
         if not able:
             if channels:
-                is_told = len(channels) == 1 and not channels[0].is_credit_foreign
+                is_told = len(channels) == 1 and not channels[0].is_credit_overridden
                 channels[0].credit_freed.wait(seconds if is_told else min(seconds, _SHORT_WAIT_SECONDS))
             else:
                 sleep(seconds)
             return
         if len(able) < len(channels):
             seconds = min(seconds, _SHORT_WAIT_SECONDS)
-        places = [channel.places for channel in able]
-        if all(places):
-            seconds = min(seconds, *[channel.patience for channel in able])
-            streams = self._await_news(earliest(places), seconds)
+        positions = [channel.positions for channel in able]
+        if all(positions):
+            seconds = min(seconds, *[channel.seconds_until_due for channel in able])
+            streams = self._await_news(earliest(positions), seconds)
             for channel in able:
-                channel.hear(streams)
+                channel.notify(streams)
 
-    def _await_news(self, places: dict[str, str], seconds: float) -> set[str]:
-        """Those of the streams that had something behind their place within *seconds*."""
+    def _await_news(self, positions: dict[str, str], seconds: float) -> set[str]:
+        """Return the streams that receive entries after their position within *seconds*."""
         block_ms = max(round(seconds * 1000), 1)
         try:
-            news = self.server.execute(("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *places, *places.values()))
+            news = self.server.execute(
+                ("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", *positions, *positions.values())
+            )
         except CONNECTION_ERRORS:
             for channel in self.channels:
-                channel.doubt()
+                channel.resynchronize()
             raise
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
-            return set(places)  # the next take finds out which it is
+            return set(positions)  # the next take finds out which stream it is
         return {stream.decode() for stream in (news if isinstance(news, dict) else map(itemgetter(0), news or ()))}
 
     def after_fork(self) -> None:
-        self.keeper.forget()
-        self._event_loop = None  # it is the parent's
+        self.lease_renewer.forget()
+        self._event_loop = None  # it belongs to the parent
         for channel in self.channels:
             channel.after_fork()
 
@@ -216,16 +220,16 @@ os.register_at_fork(after_in_child=_renew_all)
 
 
 def _url_of(client: Any) -> str:
-    """The server's URL, from a kombu connection that was given one or its parts.
+    """Return the server's URL from a kombu connection, given as a URL or in parts.
 
-    A login in the connection's address moves to its ``userid`` and ``password``: the address is shown by
-    ``Connection.info()``, and so by ``celery inspect stats``.
+    Moves credentials in the address to the connection's ``userid`` and ``password``, because ``Connection.info()``,
+    and so ``celery inspect stats``, shows the address.
     """
     for place, url in enumerate(client.alt):
         client.alt[place] = _move_login(client, url)
     if "://" in (client.hostname or ""):
         client.hostname = _move_login(client, client.hostname)
-        is_sentinel = client.alt and client.alt[0].startswith("sentinel:")  # else servers to go through in turn
+        is_sentinel = client.alt and client.alt[0].startswith("sentinel:")  # otherwise failover addresses
         address = ";".join(client.alt) if is_sentinel else client.hostname
     else:
         database = str(client.virtual_host or "0").strip("/") or "0"
@@ -241,18 +245,20 @@ def _move_login(client: Any, url: str) -> str:
 
 
 def _check_server(server: RedisClient) -> None:
-    """Raises OperationalError for a server that cannot serve us."""
+    """Raise OperationalError if the server's version or mode is not supported."""
     try:
         answer = server.execute(("HELLO",))
     except NoPermissionError as error:
-        logger.info("the version of the server is not checked: %s", error)
+        logger.info("cannot check the server's version: %s", error)
         return
     except ResponseError as error:
-        raise OperationalError(f"the server does not know HELLO: Redis >= 7 or Valkey is needed ({error})") from error
+        raise OperationalError(
+            f"the server does not support HELLO: Redis >= 7 or Valkey is required ({error})"
+        ) from error
     pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
     facts = {name.decode(): value.decode() for name, value in pairs if isinstance(value, bytes)}
     version = tuple(int(part) for part in facts.get("version", "0.0").split(".")[:2])
     if version < _OLDEST_SERVER:
-        raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is needed")
+        raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is required")
     if facts.get("mode") == "cluster":
-        raise OperationalError("Redis Cluster is not supported: name a single server, or Sentinel's primary")
+        raise OperationalError("Redis Cluster is not supported: use a single server or Sentinel")

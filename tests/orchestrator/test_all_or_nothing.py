@@ -239,5 +239,13 @@ def test_scripts_of_queues(stage: Callable[..., Stage], foreign_keys: ForeignKey
         channel.topology.delete_queue("q")
 
     assert foreign_keys.faults == set()
-    assert foreign_keys.tried >= {"declare", "settle", "take", "requeue", "bury", "purge", "delete", "clean"}
-    assert foreign_keys.tried >= {"revive", "limit", "trait", "listen", "unbind", "sweep"}
+    assert foreign_keys.tried >= {"declare", "settle", "take", "requeue", "dead_letter", "purge", "delete_queue"}
+    assert foreign_keys.tried >= {
+        "clean_up",
+        "requeue_dead_letter",
+        "set_limits",
+        "add_trait",
+        "read_fanout",
+        "unbind",
+        "reclaim",
+    }

@@ -55,7 +55,7 @@ def done() -> dict[str, int]:
 def failed() -> None: ...
 
 
-bp = Blueprint(name="parcel")
+bp = Blueprint(name="message")
 bp.handler("start", is_start=True, may_go_to=["work", "done", "failed", "broken"])(start)
 bp.handler(work)
 bp.handler("broken", may_go_to=["done"])(broken)
@@ -67,7 +67,7 @@ parent = Blueprint(name="order")
 
 @parent.handler(is_start=True)
 def order(actions: Any) -> None:
-    actions.run_blueprint("parcel", {"to": "work"}, transitions={"success": "sent"})
+    actions.run_blueprint("message", {"to": "work"}, transitions={"success": "sent"})
 
 
 @parent.handler(is_end=True)

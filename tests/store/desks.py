@@ -35,7 +35,7 @@ from avtomatika.schemas import wire
 from avtomatika.store import Answer, BranchReply, Cause, Commit, CommitReply, FinishedBranch, NewJob, Store, Sweeper
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.keys import make_tag
-from avtomatika.transport.publisher import Publisher
+from avtomatika.transport.publishing.publisher import Publisher
 
 bp = Blueprint(name="slow")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avtomatika.transport.connect import KEPT_BYTES, connect
+from avtomatika.transport.connection.connect import KEPT_BYTES, connect
 
 
 def test_a_connection_keeps_the_memory_of_a_large_answer(bench: Any) -> None:

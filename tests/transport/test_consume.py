@@ -388,7 +388,7 @@ def test_a_channel_that_closes_leaves_no_name_behind(bench: Any) -> None:
 
 
 def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avtomatika.transport.maintenance._SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.transport.leases.maintenance._IDLE_CONSUMER_SECONDS", 0.0)
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -398,7 +398,7 @@ def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytes
     deadline = monotonic() + 10
     while "died" in names(bench):
         assert monotonic() < deadline
-        reading.channel._inbox.reader.caretaker.clean()
+        reading.channel._prefetch_buffer.reader.maintenance.clean_up()
 
 
 def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
@@ -411,9 +411,9 @@ def test_a_channel_forgets_queues_that_it_no_longer_reads(bench: Any) -> None:
     reading.consumer.cancel_by_queue("others")
     reading.drain()
 
-    reader = reading.channel._inbox.reader
-    reader.caretaker.clean()
+    reader = reading.channel._prefetch_buffer.reader
+    reader.maintenance.clean_up()
 
     assert names(bench, "others") == []
     assert names(bench) == [reading.channel.consumer_name]
-    assert reader.caretaker._watched.used == {"avt:q:tasks:0"}
+    assert reader.maintenance._subscriptions.read_streams == {"avt:q:tasks:0"}

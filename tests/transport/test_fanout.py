@@ -66,7 +66,7 @@ def test_one_that_fell_behind_is_told_of_the_gap(bench: Any, caplog: pytest.LogC
     assert reading.bodies == [6, 7, 8, 9]
     assert reading.got[0].properties["missed"] == 6
     assert "missed" not in reading.got[1].properties
-    assert "6 messages of control are gone" in caplog.text
+    assert "missed 6 messages of exchange control" in caplog.text
 
 
 def test_another_channel_reads_on_where_the_last_one_was(bench: Any) -> None:

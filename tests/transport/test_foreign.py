@@ -32,7 +32,7 @@ def test_a_queue_whose_key_is_foreign_is_left_out_and_the_others_are_served(
         reading.drain_until(lambda: bench.left("good") == 0)
 
     assert [record.getMessage() for record in caplog.records] == [
-        "queue spoilt is left out: its key 'avt:q:spoilt:0' holds a string"
+        "queue spoilt is not consumed: its key 'avt:q:spoilt:0' holds a string"
     ]
     assert [message.properties["deliveries"] for message in reading.got] == [1, 1]
 

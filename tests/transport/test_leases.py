@@ -352,11 +352,11 @@ def test_nothing_of_a_lost_connection_stays(bench: Any) -> None:
     bench.publish(1)
     lost = bench.read()
     lost.wait_for(1)
-    keeper = next(each for each in threading.enumerate() if each.name == "avtomatika-keeper")
+    lease_renewer = next(each for each in threading.enumerate() if each.name == "avtomatika-lease_renewer")
     lost.connection.collect()
 
-    keeper.join(timeout=10)
+    lease_renewer.join(timeout=10)
 
-    assert not keeper.is_alive()
+    assert not lease_renewer.is_alive()
     assert bench.redis.xlen("avt:q:tasks:0") == 1
     bench.read().drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)

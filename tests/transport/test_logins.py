@@ -11,7 +11,7 @@ import redis
 from kombu import Connection, Exchange, Queue
 from redis.credentials import CredentialProvider
 
-from avtomatika.transport.addresses import Login, split_login, with_login
+from avtomatika.transport.connection.addresses import Login, split_login, with_login
 
 TRANSPORT = "avtomatika.transport:Transport"
 SECRET = "hunter2"
@@ -107,7 +107,7 @@ def test_a_credential_provider_is_asked_for_each_new_connection(
     admin: redis.Redis, server: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     admin.execute_command("ACL", "SETUSER", "app", "on", ">token-1", "~*", "&*", "+@all")
-    name = "avtomatika.transport.connect.symbol_by_name"
+    name = "avtomatika.transport.connection.connect.symbol_by_name"
     monkeypatch.setattr(name, {"shop:Rotating": Rotating}.__getitem__)
     monkeypatch.setattr(Rotating, "token", "token-1")
     url = f"redis://{server}/0"

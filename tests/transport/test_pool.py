@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError, TimeoutError
 
-from avtomatika.transport import RedisClient, pool
+from avtomatika.transport import RedisClient
 from avtomatika.transport import connect as connect_client
+from avtomatika.transport.connection import pool
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_an_old_redis_is_refused(version: str) -> None:
     with server_of(version) as url, connect(url) as connection, pytest.raises(OperationalError) as refused:
         connection.connect()
 
-    assert str(refused.value) == f"the server is version {version}: Redis >= 7 or Valkey is needed"
+    assert str(refused.value) == f"the server is version {version}: Redis >= 7 or Valkey is required"
 
 
 @pytest.mark.parametrize("version", ["7.0.0", "10.0.0"])

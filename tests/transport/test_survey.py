@@ -1,4 +1,4 @@
-"""Looking at queues from outside: figures, places, the next messages, dead letters."""
+"""Looking at queues from outside: figures, positions, the next messages, dead letters."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_the_place_of_a_message_counts_what_is_taken_before_it(bench: Any, surve
         bench.publish(number, headers={"x-group": f"g{number}"})
     bench.publish("urgent", headers={"x-group": "urgent"}, priority=9)
 
-    places = [survey.locate("tasks", group) for group in ("urgent", "g0", "g2", "none")]
+    positions = [survey.locate("tasks", group) for group in ("urgent", "g0", "g2", "none")]
 
-    assert places == [Queued(0), Queued(1), Queued(3), None]
+    assert positions == [Queued(0), Queued(1), Queued(3), None]
     assert survey.locate("no such", "g0") is None
 
 

@@ -1,6 +1,6 @@
--- Acknowledges entries that this consumer holds; others are left alone.
+-- Acknowledges entries leased to this consumer; ignores others.
 --
--- KEYS: streams.    ARGV: consumer, then a list of entries a stream, each led by its length.
+-- KEYS: streams.    ARGV: consumer, then per stream the number of its entries and the entries.
 
 acknowledge(2, 1, ARGV[1])
 return 'OK'

@@ -1,9 +1,9 @@
--- Declares exchanges, queues and bindings; what is there already is left as it is, and then nothing is written.
+-- Declares exchanges, queues and bindings; leaves existing ones unchanged and writes nothing for them.
 --
--- KEYS: exchanges, queues, bell, then the binding hash of each exchange that is bound to.
--- ARGV: number of exchanges, number of queues, (exchange, type)..., queues..., then for each binding hash the number of its new
---       bindings and these.
--- Answers {'OK'} | {'OTHER_TYPE', exchange, its type}.
+-- KEYS: exchanges, queues, bell, then the binding hash of each bound exchange.
+-- ARGV: number of exchanges, number of queues, (exchange, type)..., queues..., then per binding hash the number of its new
+--       bindings and the bindings.
+-- Returns {'OK'} | {'OTHER_TYPE', exchange, its type}.
 
 expect('hash', KEYS[1])
 expect('hash', KEYS[2])

@@ -1,12 +1,12 @@
--- Part of other scripts: reading an entry's fields without looking into its payload.
+-- Shared: reads an entry's fields without decoding its payload.
 
--- A field as a whole number of sane size; nil for whatever else somebody wrote there.
+-- Parses a field as an integer of reasonable size; nil otherwise: other programs may write entries.
 local function whole(text)
   local number = text and string.match(text, '^%d+$') and tonumber(text)
   return number and number < 2 ^ 53 and number or nil
 end
 
--- payload (nil in an entry that is none of ours), group or nil, earlier deliveries (0 for none), end of life (ms) or nil.
+-- Returns payload (nil in a foreign entry), group or nil, earlier deliveries, expiry time (ms) or nil.
 local function read_fields(fields)
   if #fields == 2 and fields[1] == 'p' then return fields[2], nil, 0 end
   local found = {}
@@ -20,7 +20,7 @@ local function is_over(expires)
   return clock[1] * 1000 + math.floor(clock[2] / 1000) >= expires
 end
 
--- Whether the entry itself, or one of the *groups* that it belongs to, is revoked.
+-- Returns whether the entry or one of its *groups* is revoked.
 local function is_revoked(revoked, stream, id, groups)
   for group in string.gmatch(groups or '', '%S+') do
     if redis.call('ZSCORE', revoked, group) then return true end

@@ -1,4 +1,4 @@
--- In front of every script: a key that holds another type than the script keeps there must stop it before it writes anything.
+-- Prepended to every script: a key of an unexpected type stops the script before it writes.
 
 local known_types = {}
 
@@ -14,7 +14,7 @@ local function expect(kind, key)
   end
 end
 
--- The same of KEYS[first] to KEYS[last].
+-- The same for KEYS[first] to KEYS[last].
 local function expect_keys(kind, first, last)
   for index = first, last do expect(kind, KEYS[index]) end
 end

@@ -1,8 +1,8 @@
--- Publishes one message to one queue at once: what most messages are, by the shortest way.
+-- Publishes one message to one queue without delay: the fast path for most messages.
 --
--- KEYS: queues, limits, the stream, and the binding hash looked at, if there is one.
--- ARGV: queue, level, payload, group or '', time to live in ms or '', version of the bindings or ''.
--- Answers 'OK' | 'REROUTE'.
+-- KEYS: queues, limits, the stream, and the binding hash used, if any.
+-- ARGV: queue, priority, payload, group or '', time to live in ms or '', version of the bindings or ''.
+-- Returns 'OK' | 'REROUTE'.
 
 if KEYS[4] and (redis.call('HGET', KEYS[4], ':version') or '') ~= ARGV[6] then return 'REROUTE' end
 local traits = redis.call('HGET', KEYS[1], ARGV[1])

@@ -1,6 +1,6 @@
--- Removes messages that are waiting, at most so many a call; what consumers hold stays theirs.
+-- Deletes waiting messages, a limited number per call; keeps unacknowledged ones.
 --
--- KEYS: sorted set of delays, hash of delayed messages, streams.    ARGV: most to remove a stream.    Answers how many went.
+-- KEYS: sorted set of delays, hash of delayed messages, streams.    ARGV: maximum per stream.    Returns the number deleted.
 
 expect('zset', KEYS[1])
 expect('hash', KEYS[2])

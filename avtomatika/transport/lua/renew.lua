@@ -1,14 +1,14 @@
--- Renews the leases of entries that this consumer holds.
+-- Renews the leases of entries held by this consumer.
 --
--- KEYS: streams.    ARGV: consumer, then a list of entries a stream, each led by its length.
--- Answers (place of the stream from 1, entry)... of those that somebody else has by now.
+-- KEYS: streams.    ARGV: consumer, then per stream the number of its entries and the entries.
+-- Returns (index of the stream from 1, entry)... of lost leases.
 
 local lost, at, place = {}, 2, 1
 while at <= #ARGV do
   local held = {}
   local last = at + tonumber(ARGV[at])
   for index = at + 1, last do
-    if is_held(KEYS[place], ARGV[index], ARGV[1]) then
+    if is_leased(KEYS[place], ARGV[index], ARGV[1]) then
       held[#held + 1] = ARGV[index]
     else
       lost[#lost + 1], lost[#lost + 2] = place, ARGV[index]

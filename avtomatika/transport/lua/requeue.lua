@@ -1,7 +1,7 @@
--- Puts entries that this consumer holds back behind the others of their streams, with what is known of their deliveries.
+-- Moves entries held by this consumer to the tail of their streams, keeping their delivery counts.
 --
--- KEYS: the stream of each entry.    ARGV: consumer, 1 to count this delivery or 0 not to, then the entries.
--- Answers how many went back.
+-- KEYS: the stream of each entry.    ARGV: consumer, 1 to count this delivery or 0, then the entries.
+-- Returns the number requeued.
 
 local back = 0
 for index, stream in ipairs(KEYS) do

@@ -1,10 +1,11 @@
--- Publishes messages and acknowledges entries: everything, or nothing.
+-- Publishes messages and acknowledges entries atomically.
 --
--- KEYS: queues, bell, limits, binding hashes looked at, then for each message its stream, or where it is delayed its queue's sorted
---       set of delays and hash of delayed messages; then the stream of each acknowledged entry.
--- ARGV: consumer, number of binding hashes, number of messages, versions of the bindings, then for each message queue, level,
---       payload, group or '', delay in ms or '', time to live in ms or '', length of a fanout's stream or ''; then the entries.
--- Answers {'OK'} | {'REROUTE'} | {'LOST', places of the entries from 1...}.
+-- KEYS: queues, bell, limits, binding hashes used, then per message its stream, or if delayed its queue's sorted set of delays
+--       and hash of delayed messages; then the stream of each acknowledged entry.
+-- ARGV: consumer, number of binding hashes, number of messages, versions of the bindings, then per message queue, priority,
+--       payload, group or '', delay in ms or '', time to live in ms or '', maximum length of a fanout's stream or ''; then the
+--       entries.
+-- Returns {'OK'} | {'REROUTE'} | {'LOST', indexes of the entries from 1...}.
 
 local consumer, exchanges, messages = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first = 4 + exchanges
@@ -19,14 +20,14 @@ end
 
 local lost = {'LOST'}
 for index = entries, #ARGV do
-  if not is_held(KEYS[key + index - entries], ARGV[index], consumer) then lost[#lost + 1] = index - entries + 1 end
+  if not is_leased(KEYS[key + index - entries], ARGV[index], consumer) then lost[#lost + 1] = index - entries + 1 end
 end
 if #lost > 1 then return lost end
 
 for index = 1, exchanges do
   if (redis.call('HGET', KEYS[3 + index], ':version') or '') ~= ARGV[3 + index] then return {'REROUTE'} end
 end
-local traits_of, lives = {}, {}  -- of each queue; of each message: until when
+local traits_of, lives = {}, {}  -- by queue; by message: time to live
 local now = clock_ms()
 
 for index = 1, messages do

@@ -1,14 +1,14 @@
--- Acknowledges the last batch and takes the next, in the order of KEYS, up to the credit, and up to half a mebibyte or so.
+-- Acknowledges the last batch and takes the next: in the order of KEYS, up to the credit and about half a mebibyte.
 --
--- An entry that was delivered before is handed out alone, so that a crash counts against the one that caused it.
+-- A redelivered entry is returned alone, so that a crash counts only against the entry that caused it.
 --
 -- KEYS: queues, revoked, bell, the streams to read, the streams of the acknowledgements.
--- ARGV: consumer, credit, number of streams, number of queues, their names, their traits as known, then a list of entries an
---       acknowledged stream, each led by its length.
--- Answers {'TRAITS', traits of each queue...} where they changed: nothing was taken;
---         {'EMPTY', last id of the bell, last id that was delivered of each stream, '0-0' where nothing is left...};
---         {'OK', (place of the stream from 1, id, payload or '', earlier deliveries)...}, and nothing was left;
---         {'MORE', the same...} where something may have been left.
+-- ARGV: consumer, credit, number of streams, number of queues, their names, their known traits, then per acknowledged stream
+--       the number of its entries and the entries.
+-- Returns {'TRAITS', traits of each queue...} if they changed (nothing was taken);
+--         {'EMPTY', last id of the bell, last delivered id of each stream, '0-0' if the stream is empty...};
+--         {'OK', (index of the stream from 1, id, payload or '', earlier deliveries)...}, and nothing was left;
+--         {'MORE', as OK...} if something may have been left.
 
 local consumer, credit = ARGV[1], tonumber(ARGV[2])
 local streams, queues = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -26,7 +26,7 @@ for index = 1, queues do
 end
 
 local answer, taken = {'OK'}, 0
-local room, largest = 524288, 1  -- bytes left for payloads; of the largest so far
+local room, largest = 524288, 1  -- bytes left for payloads; largest payload so far
 local any_revoked = known_types[KEYS[2]] ~= 'none'
 
 local function read(stream, count)
@@ -45,14 +45,14 @@ local function id_before(id)
   return string.format('%.0f-18446744073709551615', ms - 1)
 end
 
--- As if entries[first..] had never been read: only what this very call read may be given up so.
+-- Undoes reading entries[first..]; only valid for entries read by this call.
 local function unread(stream, entries, first)
   if first > #entries then return end
   redis.call('XGROUP', 'SETID', stream, 'avt', id_before(entries[first][1]))
   for index = first, #entries do redis.call('XACK', stream, 'avt', entries[index][1]) end
 end
 
--- Adds entries to the answer; true when nothing more may be taken with them.
+-- Adds entries to the answer; returns true if the batch is complete.
 local function add(place, stream, entries)
   for index = 1, #entries do
     local id = entries[index][1]
@@ -80,7 +80,7 @@ end
 
 local full = credit < 1
 for place = 1, streams do
-  local stream, count = KEYS[3 + place], 1  -- the first by itself: it may be one to be handed out alone
+  local stream, count = KEYS[3 + place], 1  -- one at first: it may have to be returned alone
   while not full and redis.call('XLEN', stream) > 0 do
     local entries = read(stream, count)
     full = add(place, stream, entries) or taken >= credit or room <= 0

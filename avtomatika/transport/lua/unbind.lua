@@ -1,4 +1,4 @@
--- Removes bindings.    KEYS: the binding hash of each.    ARGV: the bindings.    Answers how many there were.
+-- Removes bindings.    KEYS: the binding hash of each.    ARGV: the bindings.    Returns the number removed.
 
 expect_keys('hash', 1, #KEYS)
 local removed = 0

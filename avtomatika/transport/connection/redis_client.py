@@ -1,0 +1,172 @@
+"""Sends commands and scripts, many per round trip.
+
+redis-py's ``execute_command`` costs several times as much as sending and reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from hiredis import pack_command
+from redis import Redis
+from redis.exceptions import ConnectionError, MasterDownError, NoScriptError, ReadOnlyError, ResponseError
+
+from avtomatika.transport.errors import is_wrong_type
+from avtomatika.transport.scripts import Argument, Call
+
+from .connect import SOCKET_TIMEOUT_SECONDS, connect
+from .pool import MAX_CONNECTIONS, Pool
+
+#: Errors of a server that has become a replica: a new connection may find the primary.
+_DEMOTED = (ReadOnlyError, MasterDownError)
+#: Approximate size of each write to the socket.
+_PIECE_BYTES = 64 * 1024
+
+
+class RedisClient:
+    """Threads may share it; each command uses a connection exclusively."""
+
+    def __init__(self, client: Redis, *, max_connections: int = MAX_CONNECTIONS) -> None:
+        """Use *client* as connection factory, with a separate pool."""
+        seconds = client.connection_pool.connection_kwargs.get("socket_timeout") or SOCKET_TIMEOUT_SECONDS
+        self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
+
+    @classmethod
+    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> RedisClient:
+        """Return a client with its own pool; sends nothing yet. *options* are those of
+        :func:`.connect.connect`."""
+        client = connect(url, max_connections=max_connections, **options)
+        return cls(client, max_connections=max_connections)
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return self.pool.open
+
+    def run(self, call: Call) -> Any:
+        """Run one script and return its reply. Raises the server's errors."""
+        try:
+            try:
+                return self.execute(call.command)
+            except NoScriptError:
+                return self.execute(call.command_with_text)
+        except ResponseError as error:
+            if is_wrong_type(error):
+                raise self._explained(call.keys) from error
+            raise
+
+    def run_all(self, calls: Sequence[Call], *, on_sent: Callable[[], object] | None = None) -> list[Any]:
+        """Run scripts in one round trip; return each reply, or the server's error.
+
+        *on_sent* is called before the replies are read, unless sending failed.
+        """
+        answers = self.pipeline([call.command for call in calls], on_sent=on_sent)
+        unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            again = self.pipeline([calls[index].command_with_text for index in unknown])
+            for index, answer in zip(unknown, again, strict=True):
+                answers[index] = answer
+        for index, answer in enumerate(answers):
+            if isinstance(answer, ResponseError) and is_wrong_type(answer):
+                answers[index] = self._explained(calls[index].keys)
+        return answers
+
+    def _explained(self, keys: Sequence[str]) -> ResponseError:
+        """Build an error that lists the types of *keys*, one of which is unexpected."""
+        names = [key for key in dict.fromkeys(keys) if key]
+        types = self.pipeline([("TYPE", key) for key in names])
+        found = [f"{key} is a {kind.decode()}" for key, kind in zip(names, types, strict=True) if kind != b"none"]
+        return ResponseError(f"WRONGTYPE one of these keys holds an unexpected type: {', '.join(found)}")
+
+    def run_each(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in one round trip; raise the first error."""
+        return _none_refused(self.run_all(calls))
+
+    def execute(self, command: Sequence[Argument]) -> Any:
+        """Send one command and return the raw reply."""
+        connection = self.pool.acquire()
+        try:
+            connection.send_packed_command([pack(command)])
+            answer = connection.read_response()
+        except ResponseError as error:
+            self._release(connection, error)
+            raise
+        except BaseException:
+            self.pool.discard(connection)
+            raise
+        self._release(connection)
+        return answer
+
+    def execute_all(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send *commands* in one round trip and return the raw replies; raise the first error."""
+        answers = self.pipeline(commands)
+        for command, answer in zip(commands, answers, strict=True):
+            if isinstance(answer, ResponseError) and is_wrong_type(answer):
+                raise self._explained([str(command[1])]) from answer
+        return _none_refused(answers)
+
+    def pipeline(
+        self, commands: Sequence[Sequence[Argument]], *, on_sent: Callable[[], object] | None = None
+    ) -> list[Any]:
+        """Send *commands* in one round trip; return each raw reply, or the server's error."""
+        if not commands:
+            return []
+        connection = self.pool.acquire()
+        answers: list[Any] = []
+        try:
+            connection.send_packed_command(_packed(commands))
+            if on_sent is not None:
+                on_sent()
+            for _ in commands:
+                try:
+                    answers.append(connection.read_response())
+                except ResponseError as error:
+                    answers.append(error)
+        except BaseException:
+            self.pool.discard(connection)
+            raise
+        self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
+        return answers
+
+    def info(self, section: str = "default") -> dict[str, str]:
+        """Return the fields of the server's ``INFO`` by name."""
+        lines = self.execute(("INFO", section)).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def close(self) -> None:
+        """Disconnect; the next command connects again."""
+        self.pool.close()
+
+    def _release(self, connection: Any, *refusals: ResponseError) -> None:
+        """Release *connection*. Raises ConnectionError if the server stopped being the primary."""
+        for refusal in refusals:
+            if isinstance(refusal, _DEMOTED) or str(refusal).startswith("UNBLOCKED"):
+                self.pool.discard(connection)
+                raise ConnectionError(f"the server is not the primary any more: {refusal}") from refusal
+        self.pool.release(connection)
+
+
+def _packed(commands: Sequence[Sequence[Argument]]) -> Iterator[bytes]:
+    piece = bytearray()
+    for command in commands:
+        piece += pack(command)
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
+
+
+def pack(command: Sequence[Argument]) -> bytes:
+    """Encode *command* for the socket."""
+    words: Any = tuple(command)
+    packed: bytes = pack_command(words)
+    return packed
+
+
+def _none_refused(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
+    return answers

@@ -1,0 +1,1 @@
+"""Exchanges, queues and bindings: declaring, listing, expiring and deleting them. Start with :mod:`.topology`."""

@@ -1,0 +1,162 @@
+"""kombu's channel methods for exchanges, queues and bindings, and routes for callers with their own scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from kombu.exceptions import ChannelError
+from kombu.transport import virtual
+from kombu.transport.base import to_rabbitmq_queue_arguments
+
+from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.envelope import Outgoing
+from avtomatika.transport.publishing.routing import Route, Router
+
+from .declarations import Declarations
+from .expiry import Expiry, Limits
+from .topology import Binding, Topology
+
+
+class Declared(NamedTuple):
+    """AMQP's reply to a queue declaration."""
+
+    queue: str
+    message_count: int
+    consumer_count: int
+
+
+class DeclaringChannel(virtual.Channel):
+    """Everything is durable. Supports ``auto_delete`` and the arguments ``x-expires`` and ``x-message-ttl``.
+
+    An exclusive queue is deleted automatically, but is visible to other connections.
+    """
+
+    supports_fanout = True
+    do_restore = False
+    topology: Topology
+    expiry: Expiry
+    router: Router
+    declarations: Declarations
+    closed: bool
+    _server: RedisClient
+
+    def declare_many(
+        self,
+        *,
+        exchanges: Mapping[str, str] | None = None,
+        queues: Iterable[str] = (),
+        bindings: Iterable[Binding] = (),
+    ) -> None:
+        """Declare any number of entities in two round trips: :meth:`Topology.declare`. Bind fanouts with
+        queue_bind."""
+        self.topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
+
+    def exchange_declare(
+        self, exchange: str | None = None, type: str | None = "direct", passive: bool = False, **_: Any
+    ) -> None:
+        kind = type or "direct"
+        name = exchange or f"amq.{kind}"
+        if not passive:
+            self.topology.declare(exchanges={name: kind})
+            self.declarations.add_exchange(name, kind)
+        elif self.topology.type_of(name) is None:
+            raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 10), "Channel.exchange_declare", "404")
+
+    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
+        if not (if_unused and self.topology.bindings(exchange)):
+            self.topology.delete_exchange(exchange)
+            self.declarations.forget_exchange(exchange)
+
+    def prepare_queue_arguments(self, arguments: dict[str, Any], **limits: Any) -> dict[str, Any]:
+        """Convert kombu's ``expires`` and ``message_ttl`` (seconds) to AMQP's arguments (ms)."""
+        return dict(to_rabbitmq_queue_arguments(arguments, **limits))
+
+    def queue_declare(
+        self,
+        queue: str | None = None,
+        passive: bool = False,
+        *,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        **_: Any,
+    ) -> Declared:
+        name = queue or f"amq.gen-{uuid4()}"
+        if not passive:
+            limits = Limits.read(arguments, is_auto_delete=auto_delete or exclusive)
+            if limits:  # redeclaring an expired queue must not bring back its messages
+                self.expiry.remove_expired()
+            self.topology.declare(queues=[name])
+            if limits:
+                self.expiry.limit(name, limits)
+            self.declarations.add_queue(name, limits)
+        elif not self.topology.has_queue(name):
+            raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
+        return Declared(name, self.topology.size(name), 0)
+
+    def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
+        name = exchange or "amq.direct"
+        kind = self.topology.type_of(name)
+        if kind is None:
+            raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 20), "Channel.queue_bind", "404")
+        self.topology.declare(bindings=[(queue, name, routing_key)])
+        if kind == "fanout":
+            self.topology.attach(queue, name, is_new=self.declarations.is_transient(queue))
+        self.declarations.add_binding((queue, name, routing_key), kind)
+
+    def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:
+        binding = (queue, exchange or "amq.direct", routing_key)
+        self.topology.unbind([binding])
+        self.declarations.forget_binding(binding)
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **_: Any) -> None:
+        if not (if_empty and self.topology.size(queue)):
+            self.topology.delete_queue(queue)
+            self.declarations.forget_queue(queue)
+
+    def queue_purge(self, queue: str, **_: Any) -> int:
+        return self.topology.purge(queue)
+
+    def list_bindings(self) -> list[Binding]:
+        """Return every binding of every exchange as (queue, exchange, routing key)."""
+        return self.topology.all_bindings()
+
+    def get_table(self, exchange: str) -> list[tuple[str, None, str]]:
+        """Return the bindings of *exchange* in the form of kombu's tables."""
+        return [(routing_key, None, queue) for queue, _, routing_key in self.topology.bindings(exchange)]
+
+    def _size(self, queue: str) -> int:
+        return self.topology.size(queue)
+
+    # ------------------------------------------------------------ routes, for those who write their own scripts
+
+    @property
+    def consumer_name(self) -> str:
+        return self.router.consumer_name
+
+    @property
+    def server(self) -> RedisClient:
+        """Client for callers that run their own scripts."""
+        return self._server
+
+    def route(self, exchange: str, routing_key: str) -> Route:
+        """See :meth:`Router.route`."""
+        return self.router.route(exchange, routing_key)
+
+    def forget_routes(self, exchange: str | None = None) -> None:
+        """See :meth:`Router.forget_routes`."""
+        self.router.forget_routes(exchange)
+
+    def stream(self, queue: str, priority: int) -> str:
+        """See :meth:`Router.stream`."""
+        return self.router.stream(queue, priority)
+
+    def encode(self, outgoing: Outgoing) -> str:
+        """Return the payload that a Producer would store for *outgoing*."""
+        return self.router.encode(outgoing)
+
+    def parse_tag(self, tag: str) -> tuple[str, str]:
+        """Return the stream key and entry id of a delivery tag."""
+        return self.router.parse_tag(tag)

@@ -1,0 +1,82 @@
+"""Expiry of queues and messages: AMQP's ``x-expires``, ``x-message-ttl`` and ``auto_delete``.
+
+A queue is in use while a channel consumes from it; a channel that died counts for one more lease. Consumers delete
+expired queues when they reclaim leases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.keys import Keys
+from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUES, Call
+
+from .topology import Topology
+
+_REMOVALS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits in milliseconds; None means no limit."""
+
+    message_ttl_ms: int | None = None
+    expires_ms: int | None = None
+    #: True if it may expire before its first use.
+    expires_unused: bool = True
+    #: True if the queue is deleted with its consumer.
+    is_transient: bool = False
+
+    @classmethod
+    def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Limits | None:
+        """Read the limits from a queue's declaration; None if it has none."""
+        arguments = arguments or {}
+        ttl, expires = arguments.get("x-message-ttl"), arguments.get("x-expires")
+        if ttl is None and expires is None and not is_auto_delete:
+            return None
+        if expires is None:
+            expires_ms = 0 if is_auto_delete else None
+            return cls(_milliseconds(ttl), expires_ms, expires_unused=False, is_transient=is_auto_delete)
+        return cls(_milliseconds(ttl), _milliseconds(expires), is_transient=is_auto_delete)
+
+
+class Expiry:
+    """Sets the limits of queues and deletes expired ones."""
+
+    def __init__(self, server: RedisClient, topology: Topology, keys: Keys, *, lease_seconds: float) -> None:
+        self._server = server
+        self._topology = topology
+        self._keys = keys
+        self._lease_ms = round(lease_seconds * 1000)
+
+    def limit(self, queue: str, limits: Limits) -> None:
+        """Set the limits of *queue*; the last declaration wins."""
+        ttl, expires = ("" if ms is None else ms for ms in (limits.message_ttl_ms, limits.expires_ms))
+        keys = [self._keys.queues(), self._keys.bell(), self._keys.limits(), self._keys.expiring()]
+        self._server.run(Call(SET_LIMITS, keys, [queue, ttl, expires, int(limits.expires_unused)]))
+
+    def use(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
+        """Keep *queues* for one lease; call again within that time. *server* overrides the usual client."""
+        if names := list(queues):
+            call = Call(TOUCH_QUEUES, [self._keys.limits(), self._keys.expiring()], [self._lease_ms, *names])
+            (server or self._server).run(call)
+
+    @property
+    def expired(self) -> Call:
+        """Script that returns the names for :meth:`remove`."""
+        return Call(EXPIRED_QUEUES, [self._keys.expiring()], [_REMOVALS])
+
+    def remove(self, names: Iterable[bytes]) -> None:
+        """Delete expired queues, unless they are in use again."""
+        for name in names:
+            self._topology.delete_queue(name.decode(), if_expired=True)
+
+    def remove_expired(self) -> None:
+        self.remove(self._server.run(self.expired))
+
+
+def _milliseconds(value: Any) -> int | None:
+    return None if value is None else max(int(value), 0)

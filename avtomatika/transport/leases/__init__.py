@@ -1,0 +1,1 @@
+"""Leases of delivered messages: :mod:`.lease_renewal` renews ours, :mod:`.maintenance` reclaims expired ones."""

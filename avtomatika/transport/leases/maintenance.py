@@ -1,0 +1,151 @@
+"""Periodic work of consumers: reclaiming expired leases, moving delayed messages, removing dead consumers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Container, Sequence
+from math import inf
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.consuming.entries import Entry, read_entries
+from avtomatika.transport.consuming.qos import BATCH, ack_call
+from avtomatika.transport.consuming.subscriptions import Subscriptions
+from avtomatika.transport.declaring.expiry import Expiry
+from avtomatika.transport.keys import GROUP, make_tag
+from avtomatika.transport.publishing.routing import Router
+from avtomatika.transport.scripts import CLEAN_UP, MOVE_DELAYED, RECLAIM, REQUEUE, Argument, Call
+
+logger = logging.getLogger(__name__)
+
+#: Maximum interval for checking delays, if any.
+_DUE_SECONDS = 1.0
+_DUE_BATCH = 500
+#: Interval for removing dead consumers, and how long they must have been idle.
+_CLEAN_UP_SECONDS = 120.0
+_IDLE_CONSUMER_SECONDS = 120.0
+
+
+class Maintenance:
+    """Maintains the subscribed queues. Not thread-safe."""
+
+    def __init__(
+        self,
+        server: RedisClient,
+        router: Router,
+        expiry: Expiry,
+        *,
+        subscriptions: Subscriptions,
+        lease_seconds: float,
+        visibility_seconds: float,
+        reclaim_seconds: float,
+        max_deliveries: int,
+        dead_letter_seconds: float,
+    ) -> None:
+        self._server = server
+        self._router = router
+        self._expiry = expiry
+        self._subscriptions = subscriptions
+        self._lease_ms = round(lease_seconds * 1000)
+        self._visibility_ms = round(visibility_seconds * 1000)
+        self._reclaim_seconds = reclaim_seconds
+        self._max_deliveries = max_deliveries
+        self._dead_letter_seconds = dead_letter_seconds
+        #: Stream -> position of the reclaim scan.
+        self._cursors: dict[str, str] = {}
+        self._reclaim_at = self._due_at = 0.0
+        self._clean_up_at = monotonic() + _CLEAN_UP_SECONDS
+        self._last_error = ""
+
+    def run_due(self, now: float) -> None:
+        """Run due work that yields no messages. Errors of the server do not hold up delivery."""
+        try:
+            if now >= self._due_at:
+                self._due_at = now + _DUE_SECONDS
+                self._move_delayed(now)
+            if now >= self._clean_up_at:
+                self._clean_up_at = now + _CLEAN_UP_SECONDS
+                self.clean_up()
+        except ResponseError as error:
+            if str(error) != self._last_error:
+                logger.error("cannot move delayed messages or remove dead consumers: %s", error)
+            self._last_error = str(error)
+
+    def is_reclaim_due(self, now: float) -> bool:
+        return now >= self._reclaim_at
+
+    def reclaim(self, now: float, acks: Sequence[str]) -> list[Entry]:
+        """Send *acks* and reclaim expired leases, returning at most one deliverable message.
+
+        Leases of a consumer that is connected but blocked expire after the visibility timeout.
+        """
+        keys = self._router.keys
+        streams = [stream for stream, _ in self._subscriptions.streams]
+        cursors = [self._cursors.get(stream, "0-0") for stream in streams]
+        args: list[Argument] = [self._router.consumer_name, self._lease_ms, self._max_deliveries]
+        args += (self._visibility_ms, keys.presence(""), *cursors)
+        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat(), keys.revoked(), *streams], args)]
+        if acks:
+            calls.insert(0, ack_call(self._router.consumer_name, acks))
+        *_, expired, answer = self._server.run_each(calls)
+        self._expiry.remove(expired)
+        self._cursors = {stream: answer[1 + place].decode() for place, stream in enumerate(streams)}
+        self._reclaim_at = now if answer[0] else now + self._reclaim_seconds
+        return read_entries(self._subscriptions.streams, answer[1 + len(streams) :])
+
+    def _move_delayed(self, now: float) -> None:
+        keys, levels = self._subscriptions.delays()
+        if not levels:  # until a queue has delays, which the bell reports
+            self._due_at = inf
+            return
+        wait_ms = self._server.run(Call(MOVE_DELAYED, keys, [_DUE_BATCH, *levels]))
+        self._due_at = now + (min(wait_ms / 1000, _DUE_SECONDS) if wait_ms >= 0 else _DUE_SECONDS)
+
+    def check_delays(self) -> None:
+        """Check delays in the next run: one may be due before all others."""
+        self._due_at = 0.0
+
+    def clean_up(self, leaving: str = "") -> None:
+        """Remove consumers without messages, *leaving* and long idle ones, and old dead letters."""
+        subscriptions = {stream for stream, _ in self._subscriptions.streams}
+        dead = [self._router.keys.dead(queue) for queue in self._subscriptions.traits]
+        calls = [self._clean_up_call(subscriptions, dead, leaving)]
+        if left := self._subscriptions.read_streams - subscriptions:
+            calls.append(self._clean_up_call(left, [], self._router.consumer_name))
+        self._server.run_each(calls)
+        self._subscriptions.read_streams = subscriptions
+
+    def _clean_up_call(self, streams: Collection[str], dead: Sequence[str], leaving: str) -> Call:
+        args: list[Argument] = [
+            len(streams),
+            leaving,
+            round(_IDLE_CONSUMER_SECONDS * 1000),
+            round(self._dead_letter_seconds * 1000),
+        ]
+        return Call(CLEAN_UP, [*streams, *dead], args)
+
+    def requeue_orphans(self, held: Container[str]) -> None:
+        """Requeue messages leased to us in replies that were lost: pending but not *held*. Counts no delivery."""
+        name = self._router.consumer_name
+        streams = [stream for stream, _ in self._subscriptions.streams]
+        commands = [("XPENDING", stream, GROUP, "-", "+", 2 * BATCH, name) for stream in streams]
+        found: list[Any] = self._server.pipeline(commands)
+        orphans = [
+            (stream, entry[0].decode())
+            for stream, pending in zip(streams, found, strict=True)
+            if not isinstance(pending, ResponseError)
+            for entry in pending
+            if make_tag(stream, entry[0].decode()) not in held
+        ]
+        if orphans:
+            self._server.run(
+                Call(REQUEUE, [stream for stream, _ in orphans], [name, 0, *[entry for _, entry in orphans]])
+            )
+
+    @property
+    def seconds_until_due(self) -> float:
+        """Seconds until work is due."""
+        return max(min(self._reclaim_at, self._due_at) - monotonic(), 0.0)

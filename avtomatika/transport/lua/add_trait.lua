@@ -1,0 +1,12 @@
+-- Records that a queue uses a priority, has delays ('d') or reads a fanout exchange ('f'), and notifies its consumers.
+--
+-- KEYS: queues, bell.    ARGV: queue, trait.    Returns 1, or 0 if the queue does not exist.
+
+local traits = redis.call('HGET', KEYS[1], ARGV[1])
+if not traits then return 0 end
+if not string.find(traits, ARGV[2], 1, true) then
+  expect('stream', KEYS[2])
+  redis.call('HSET', KEYS[1], ARGV[1], traits .. ARGV[2])
+  redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'trait', ARGV[1])
+end
+return 1

@@ -1,0 +1,177 @@
+"""Routes of messages, from bindings that are cached until a script reports that they have changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from secrets import token_hex
+
+from avtomatika.transport import envelope
+from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.envelope import Outgoing
+from avtomatika.transport.errors import NoRouteError, RerouteError
+from avtomatika.transport.keys import VERSION, Keys, parse_tag
+from avtomatika.transport.scripts import ADD_TRAIT, Call
+
+from .topic_match import matches
+
+#: Maximum number of attempts at a write while its bindings keep changing.
+_MAX_ATTEMPTS = 10
+#: Maximum number of cached routes: topic exchanges have an unlimited number of routing keys.
+_CACHE_SIZE = 10_000
+MAX_PRIORITY = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The queues for a routing key; *version* is that of the bindings it was read from."""
+
+    exchange: str
+    #: Key of the exchange's binding hash; "" for the default exchange, which has none.
+    bindings_key: str
+    version: str
+    queues: tuple[str, ...]
+    is_fanout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Bindings:
+    type: str
+    version: str
+    #: Routing key or pattern -> queues.
+    queues: dict[str, list[str]]
+
+    @property
+    def is_fanout(self) -> bool:
+        return self.type == "fanout"
+
+    def lookup(self, routing_key: str) -> tuple[str, ...]:
+        if self.is_fanout:
+            return ()
+        if self.type != "topic":
+            return tuple(self.queues.get(routing_key, ()))
+        found = (queue for pattern, queues in self.queues.items() if matches(pattern, routing_key) for queue in queues)
+        return tuple(dict.fromkeys(found))
+
+
+class Router:
+    """Routes and streams under one key prefix. Threads may share it."""
+
+    def __init__(self, server: RedisClient, *, prefix: str = "avt:", consumer_name: str = "") -> None:
+        self._server = server
+        self.keys = Keys(prefix)
+        #: Holder of the deliveries that a script acknowledges.
+        self.consumer_name = consumer_name
+        self._exchanges: dict[str, _Bindings] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
+        self._streams: dict[tuple[str, int | str], str] = {}
+
+    @property
+    def identity(self) -> str:
+        """Identifier of this server's data."""
+        key = self.keys.identity()
+        _, kept = self._server.execute_all([("SET", key, token_hex(8), "NX"), ("GET", key)])
+        return str(kept.decode())
+
+    def route(self, exchange: str, routing_key: str) -> Route:
+        """Return the route for *routing_key*. Raises NoRouteError if no queue is bound."""
+        route = self._routes.get((exchange, routing_key))
+        if route is None:
+            route = self._look_up(exchange, routing_key) if exchange else self._default(routing_key)
+            if len(self._routes) >= _CACHE_SIZE:
+                self._routes.clear()
+            self._routes[exchange, routing_key] = route
+        return route
+
+    def forget_routes(self, exchange: str | None = None) -> None:
+        """Reread the bindings of *exchange*, or of all exchanges, on next use."""
+        if exchange is None:
+            self._exchanges.clear()
+            self._streams.clear()
+        else:
+            self._exchanges.pop(exchange, None)
+        self._routes.clear()
+
+    def attempts(self) -> Iterator[None]:
+        """Yield once per attempt at a script that answers REROUTE when bindings have changed since they were read.
+
+        Forgets the routes between attempts. Raises RerouteError when the last attempt has failed too.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            yield
+            self.forget_routes()
+        raise RerouteError
+
+    def stream(self, queue: str, priority: int) -> str:
+        """Return the key of *queue*'s stream for *priority*, announcing a new priority to consumers."""
+        return self._streams.get((queue, priority)) or self._open(queue, level_of(priority))
+
+    def delay_keys(self, queue: str, priority: int) -> tuple[str, str]:
+        """Return the keys of *queue*'s delay set and delayed messages, announcing a new priority and delays to
+        consumers."""
+        self.stream(queue, priority)
+        if (queue, "d") not in self._streams:
+            self._add_trait(queue, "d")
+            self._streams[queue, "d"] = self.keys.delays(queue)
+        return self._streams[queue, "d"], self.keys.delayed(queue)
+
+    def encode(self, outgoing: Outgoing) -> str:
+        """Return the payload to store for *outgoing*."""
+        return envelope.encode(outgoing)
+
+    @staticmethod
+    def parse_tag(tag: str) -> tuple[str, str]:
+        """Return the stream key and entry id of a delivery tag."""
+        return parse_tag(tag)
+
+    def _open(self, queue: str, level: int) -> str:
+        self._add_trait(queue, str(level))
+        if len(self._streams) >= _CACHE_SIZE:  # reply queues come and go
+            self._streams.clear()
+        key = self._streams[queue, level] = self.keys.stream(queue, level)
+        return key
+
+    def _add_trait(self, queue: str, trait: str) -> None:
+        if not self._server.run(Call(ADD_TRAIT, [self.keys.queues(), self.keys.bell()], [queue, trait])):
+            self.forget_routes()  # drop the routes that led to a deleted queue
+            raise NoRouteError("", queue)
+
+    def _default(self, queue: str) -> Route:
+        if not self._server.execute(("HEXISTS", self.keys.queues(), queue)):
+            raise NoRouteError("", queue)
+        return Route("", "", "", (queue,))
+
+    def _look_up(self, exchange: str, routing_key: str) -> Route:
+        bindings = self._exchanges.get(exchange)
+        queues = bindings.lookup(routing_key) if bindings else ()
+        if bindings is None or not (
+            queues or bindings.is_fanout
+        ):  # it may have been bound since the bindings were read
+            bindings = self._exchanges[exchange] = self._read(exchange)
+            queues = bindings.lookup(routing_key)
+        if not (queues or bindings.is_fanout):
+            raise NoRouteError(exchange, routing_key)
+        return Route(exchange, self.keys.bindings(exchange), bindings.version, queues, bindings.is_fanout)
+
+    def _read(self, exchange: str) -> _Bindings:
+        kind, fields = self._server.execute_all(
+            [("HGET", self.keys.exchanges(), exchange), ("HGETALL", self.keys.bindings(exchange))]
+        )
+        table = read_table(fields)
+        return _Bindings(kind.decode() if kind else "direct", table.pop(VERSION, [""])[0], table)
+
+
+def level_of(priority: object) -> int:
+    """Clamp *priority* to the supported range; 0 if it is not a number."""
+    return min(max(priority, 0), MAX_PRIORITY) if isinstance(priority, int) else 0
+
+
+def read_table(fields: list[bytes] | dict[bytes, bytes]) -> dict[str, list[str]]:
+    """Read a binding hash (RESP2 or RESP3) as routing key -> queues; ``:version`` -> [version]."""
+    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
+    table: dict[str, list[str]] = defaultdict(list)
+    for name, value in pairs:
+        key, tab, queue = name.decode().partition("\t")
+        table[key].append(queue if tab else value.decode())
+    return dict(table)
