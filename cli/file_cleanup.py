@@ -53,13 +53,13 @@ def _removing(
 ) -> Iterator[None]:
     with (
         broker.connect(str(settings.redis_url), **settings.delivery) as connection,
-        closing(broker.Consumer(connection, [FILES], prefetch=_PREFETCH)) as intake,
+        closing(broker.Consumer(connection, [FILES], prefetch=_PREFETCH)) as consumer,
     ):
-        server, router = intake.channel.server, intake.channel.router
+        server, router = consumer.channel.server, consumer.channel.router
         cleaning = FileCleanup(
-            intake=intake,
+            consumer=consumer,
             store=Store(server, router, keyring=Keyring(server, settings.group_secret), group=settings.group),
-            upkeep=Sweeper(server, router),
+            sweeper=Sweeper(server, router),
             cleaner=Cleaner(objects, group=settings.group),
             rules=rules,
         )

@@ -133,7 +133,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
             stopping.wait(failures.met(error))
         if running:
             break
-    return not stopping.is_set() and any(orchestrator.is_worn_out for orchestrator in running)
+    return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)
 
 
 def _attached(
@@ -146,8 +146,8 @@ def _attached(
         broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
     )
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
-    intake = stack.enter_context(closing(broker.Consumer(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
-    server, router = intake.channel.server, intake.channel.router
+    consumer = stack.enter_context(closing(broker.Consumer(connection, [*queues, TIMERS, WORKERS], prefetch=_PREFETCH)))
+    server, router = consumer.channel.server, consumer.channel.router
     workers = _workers(settings, WorkerRegistry(server))
     store = Store(
         server,
@@ -162,11 +162,11 @@ def _attached(
     )
     orchestrator = Orchestrator(
         blueprints=blueprints,
-        intake=intake,
+        consumer=consumer,
         store=store,
-        upkeep=Sweeper(server, router),
+        sweeper=Sweeper(server, router),
         runner=HandlerRunner(timeout_seconds=settings.handler_timeout_seconds),
-        surroundings=HandlerServices(
+        services=HandlerServices(
             client_of=client_of(Clients(**settings.client_tokens)),
             data=RedisData(server),
             files_of=partial(files_for, objects),

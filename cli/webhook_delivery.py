@@ -29,13 +29,13 @@ def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> 
     """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
     with (
         broker.connect(str(settings.redis_url), **settings.delivery) as connection,
-        closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_PREFETCH)) as intake,
+        closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_PREFETCH)) as consumer,
     ):
-        server = intake.channel.server
+        server = consumer.channel.server
         webhooks = Webhooks(
-            intake=intake,
-            records=WebhookRecords(server, intake.channel.router, keyring=Keyring(server, settings.group_secret)),
-            poster=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
+            consumer=consumer,
+            records=WebhookRecords(server, consumer.channel.router, keyring=Keyring(server, settings.group_secret)),
+            client=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
         )
         with run_in_background(webhooks, "the delivery of webhooks", on_crash=on_crash):

@@ -30,7 +30,7 @@ if program := os.environ.get("TEST_SERVER"):
 _AT_FIXED_ADDRESSES = (
     "tests/cli/",
     "tests/files/",
-    "tests/orchestrator/test_cleaning.py",
+    "tests/orchestrator/test_file_cleanup.py",
     "tests/test_docs.py",
     "tests/test_examples.py",
     "tests/test_seed.py",

@@ -12,7 +12,7 @@ from avtomatika.core.events import DeadLetter, Result
 from avtomatika.core.plan import CONTROL, WORKERS
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas import wire
-from avtomatika.schemas.worker_status import beat_of, record_of
+from avtomatika.schemas.worker_status import heartbeat_status, registration_record
 from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 
 from .topology import HEARTBEAT, PROGRESS, REGISTER, TAKEN
@@ -38,7 +38,7 @@ def dead_letter_headers(task: wire.TaskMessage, secret: GroupSecret) -> dict[str
     Workers cannot sign them; they forward the task's: :func:`forwarded_headers`.
     """
     dead = DeadLetter(task.job_id, reason="dead_letter", state=task.state, task_id=task.task_id, attempt=task.attempt)
-    return wire.told_when_dead(task.reply_exchange, task.reply_prefix, dead, secret)
+    return wire.dead_letter_event_headers(task.reply_exchange, task.reply_prefix, dead, secret)
 
 
 def forwarded_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def reply_key(task: wire.TaskMessage, result: Result) -> str:
 
 def task_started(task: wire.TaskMessage, worker_id: str, *, signer: Signer | None = None) -> Outgoing:
     """Build the notice that *worker_id* has started *task*."""
-    taken = wire.Taken(task.job_id, task.task_id, task.attempt, worker_id, task.state)
+    taken = wire.TaskStarted(task.job_id, task.task_id, task.attempt, worker_id, task.state)
     return Outgoing(WORKERS, TAKEN, wire.dump_notice(taken, signer))
 
 
@@ -63,7 +63,7 @@ def tasks_started(tasks: Sequence[wire.TaskMessage], worker_id: str, *, signer: 
     if len(tasks) == 1:
         return task_started(tasks[0], worker_id, signer=signer)
     rows = [(task.job_id, task.task_id, task.attempt, task.state) for task in tasks]
-    return Outgoing(WORKERS, TAKEN, wire.dump_notice(wire.Begun(worker_id, rows), signer))
+    return Outgoing(WORKERS, TAKEN, wire.dump_notice(wire.TasksStarted(worker_id, rows), signer))
 
 
 def task_progress(progress: wire.Progress, *, signer: Signer | None = None) -> Outgoing:
@@ -76,14 +76,14 @@ def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Ou
     return Outgoing(
         WORKERS,
         REGISTER,
-        wire.dump_notice(wire.Registered(body["worker_id"], record_of(body)), signer),
+        wire.dump_notice(wire.Registered(body["worker_id"], registration_record(body)), signer),
         ttl_seconds=NOTICE_TTL_SECONDS,
     )
 
 
 def heartbeat(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Build the notice of a worker's heartbeat and status."""
-    beat = wire.Beat(body["worker_id"], beat_of(body))
+    beat = wire.Heartbeat(body["worker_id"], heartbeat_status(body))
     return Outgoing(WORKERS, HEARTBEAT, wire.dump_notice(beat, signer), ttl_seconds=NOTICE_TTL_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Advance jobs: take step events, let handlers decide, commit."""
+"""Advance jobs: consume step events, run handlers, commit. Start with ``loop.py``."""
 
 from .loop import Orchestrator
 

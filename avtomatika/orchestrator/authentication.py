@@ -1,126 +1,140 @@
-"""The doorkeeper: lets in what can be read and is by whom it should be; the rest goes to the dead letters.
+"""Message authentication: decode and authenticate incoming messages, dead-letter all others.
 
-What the group says of itself carries its signature. An answer carries the ticket that came with its task; and where
-workers have tokens, the signature of its worker, or of the web that let the worker in; and it is of a skill that this
-worker may do. All else moves no job.
+The group's own messages carry its signature. A result carries the ticket that came with its task. Where workers have
+tokens, it also carries the signature of its worker, or of the web that authenticated the worker, and the task's type
+must be among the skills that the worker is granted. Anything else changes no job.
 """
 
 from __future__ import annotations
 
 import logging
 import reprlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.core.events import Result
-from avtomatika.core.job import job_of
+from avtomatika.core.job import branch_of, job_of
 from avtomatika.errors import UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
-from avtomatika.schemas.worker_status import skill_names
-from avtomatika.store import Store
+from avtomatika.schemas.worker_status import restricted_to, skill_names
+from avtomatika.store import Store, WantedBranches
 
-from .bounds import narrowed, task_types, tasks_of
 from .unit_of_work import REFUSED, ReceivedEvent
-from .worker_control import tell_barred
+from .worker_control import notify_rejected
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: The skills that a worker, by its id, may do, None for all; raises UnauthorizedError unless it may authenticate and
-#: has signed a text, where workers have tokens.
+#: (job id, task id)
+TaskKey = tuple[str, str]
+
+#: (worker id, text) -> the skills that the worker is granted, None for all. Where workers have tokens, raises
+#: UnauthorizedError unless the worker may authenticate and has signed the text.
 SkillsOfSigner = Callable[[str | None, bytes], Collection[str] | None]
 
 
 class MessageAuthenticator:
-    """Stands between *intake* and who acts. Without *skills_of_signer* workers on the broker need no token."""
+    """Authenticates messages of *consumer*. Without *skills_of_signer*, workers on the broker need no token."""
 
-    def __init__(self, intake: Consumer, store: Store, skills_of_signer: SkillsOfSigner | None = None) -> None:
-        self._intake = intake
+    def __init__(self, consumer: Consumer, store: Store, skills_of_signer: SkillsOfSigner | None = None) -> None:
+        self._consumer = consumer
         self._store = store
         self._skills_of_signer = skills_of_signer
         self._warnings = LogLimit()
 
     def events(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, ReceivedEvent]]:
-        # The skills of those who may not do all, by what they have signed.
-        bounds: dict[bytes, Collection[str]] = {}
-        check = partial(self._check, bounds)
-        found = self._readable(deliveries, lambda delivery: ReceivedEvent.read(delivery, check))
-        return self._within(found, bounds) if bounds else found
+        # The granted skills of authors that are limited, by message body.
+        skills_by_author: dict[bytes, Collection[str]] = {}
+        check = partial(self._check, skills_by_author)
+        found = self._read_all(deliveries, lambda delivery: ReceivedEvent.read(delivery, check))
+        return self._drop_ungranted_results(found, skills_by_author) if skills_by_author else found
 
     def notices(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Notice]]:
-        """Nothing is heard of workers that may not come in, which are told so, nor of skills that one may not do. They
-        say something every few seconds, so it makes no dead letters."""
-        heard: list[tuple[Delivery, wire.Notice]] = []
-        unheard: list[str] = []
-        barred: set[str] = set()
-        bounds: dict[str, Collection[str]] = {}
-        for delivery, notice in self._readable(deliveries, lambda delivery: wire.load_notice(delivery.body)):
+        """Decode notices. Drop and notify unauthorized workers, and drop reports about skills that a
+        worker is not granted.
+
+        Workers send notices every few seconds, so rejected ones are acknowledged and not dead-lettered.
+        """
+        accepted: list[tuple[Delivery, wire.Notice]] = []
+        dropped: list[str] = []
+        rejected: set[str] = set()
+        skills_by_author: dict[str, Collection[str]] = {}
+        for delivery, notice in self._read_all(deliveries, lambda delivery: wire.load_notice(delivery.body)):
             try:
                 skills = self._skills_of(notice.worker_id, delivery.body)
             except UnauthorizedError:
-                self._warn(f"worker {notice.worker_id!r} may not come in, or has no token: nothing is heard of it")
-                unheard.append(delivery.tag)
-                barred.add(notice.worker_id)
+                self._warn(f"worker {notice.worker_id!r} is unauthorized, or has no token: its notices are dropped")
+                dropped.append(delivery.tag)
+                rejected.add(notice.worker_id)
                 continue
-            heard.append((delivery, notice))
+            accepted.append((delivery, notice))
             if skills is not None:
-                bounds[delivery.tag] = skills
-        tell_barred(self._intake, barred)
-        self._intake.ack(unheard)
-        return self._narrowed(heard, bounds) if bounds else heard
+                skills_by_author[delivery.tag] = skills
+        notify_rejected(self._consumer, rejected)
+        self._consumer.ack(dropped)
+        return self._restrict_notices(accepted, skills_by_author) if skills_by_author else accepted
 
-    def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.Due]]:
-        """What is in them is looked at when it comes to its state."""
-        return self._readable(deliveries, lambda delivery: wire.load_due(delivery.body))
+    def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.DueTimer]]:
+        """Decode due timers. Their content is authenticated when it reaches its step queue."""
+        return self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body))
 
-    def _readable(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
+    def _read_all(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
         found = []
         for delivery in deliveries:
             try:
                 found.append((delivery, read(delivery)))
-            except wire.Forged as error:
-                self._refuse(delivery, error)
+            except wire.MessageAuthenticationError as error:
+                self._reject(delivery, error)
             except wire.InvalidMessageError as error:
-                logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-                self._intake.dead_letter(delivery, reason=str(error))
+                logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
+                self._consumer.dead_letter(delivery, reason=str(error))
         return found
 
-    def _refuse(self, delivery: Delivery, error: wire.Forged) -> None:
-        """Its job hears of an answer to a task that was really given: a note says why it is refused, and the task is
-        given out again. Any other message names jobs as it likes, so nothing is written to them."""
-        logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-        if error.is_answer:
+    def _reject(self, delivery: Delivery, error: wire.MessageAuthenticationError) -> None:
+        """Dead-letter a message. The job of a rejected result gets a note with the reason, and the task is dispatched
+        again.
+
+        Any other message may name any job, so it writes nothing to one.
+        """
+        logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
+        if error.closes_task:
             note = {"event_type": "task_result_ignored", "kind": error.kind, "reason": error.reason}
             self._store.note(error.job_id, note)
-        reason = f"{REFUSED}{error.reason}" if error.is_answer else "forged"
-        self._intake.dead_letter(delivery, reason=reason, error=str(error), notify=error.is_answer)
+        reason = f"{REFUSED}{error.reason}" if error.closes_task else "forged"
+        self._consumer.dead_letter(delivery, reason=reason, error=str(error), notify=error.closes_task)
 
-    def _check(self, bounds: dict[bytes, Collection[str]], kind: str, body: Mapping[str, Any], text: bytes) -> None:
-        """Raises Forged; notes in *bounds* what the skills of the author are, where it may not do all."""
+    def _check(
+        self, skills_by_author: dict[bytes, Collection[str]], kind: str, body: Mapping[str, Any], text: bytes
+    ) -> None:
+        """Raise MessageAuthenticationError, or record the author's skills if they are limited."""
         secret, job_id = self._store.keyring.secret, body["job_id"]
         if kind != "result":
             if not secret.is_signed(text):
-                raise wire.Forged(kind, job_id=job_id, reason=wire.UNSIGNED)
+                raise wire.MessageAuthenticationError(kind, job_id=job_id, reason=wire.UNSIGNED)
             return
         if not secret.is_ticket(body.get("ticket"), body["task_id"], body["attempt"]):
-            raise wire.Forged(kind, job_id=job_id, reason="it does not carry the ticket that came with the task")
+            raise wire.MessageAuthenticationError(kind, job_id=job_id, reason="it does not carry the task's ticket")
         if job_of(body["task_id"]) != job_id:
-            raise wire.Forged(kind, job_id=job_id, reason="its task is of another job")
+            raise wire.MessageAuthenticationError(kind, job_id=job_id, reason="its task belongs to another job")
         worker_id = body.get("worker_id")
         try:
             skills = self._skills_of(worker_id, text)
         except UnauthorizedError:
-            reason = f"worker {worker_id!r} may not come in, or has not signed it with its token"
-            raise wire.Forged(kind, job_id=job_id, reason=reason, is_answer=True) from None
+            reason = f"worker {worker_id!r} is unauthorized, or did not sign it with its token"
+            raise wire.MessageAuthenticationError(kind, job_id=job_id, reason=reason, closes_task=True) from None
         if skills is not None:
-            bounds[text] = skills
+            skills_by_author[text] = skills
 
     def _skills_of(self, worker_id: str | None, text: bytes) -> Collection[str] | None:
-        """What skills the author of *text* may speak of, None for all: a worker that says so itself, or the web, which
-        vouches for those who came by it. Raises UnauthorizedError where it is neither."""
+        """Return the skills that the author of *text* may report about, None for all.
+
+        The author is a worker that signs for itself, or the web, which signs for workers over HTTP. Raises
+        UnauthorizedError otherwise.
+        """
         if self._skills_of_signer is None:
             return None
         try:
@@ -130,54 +144,108 @@ class MessageAuthenticator:
                 return None
             raise
 
-    # ------------------------------------------------------------ of workers that may do some skills alone
+    # ------------------------------------------------------------ workers that are granted some skills only
 
-    def _within(
-        self, found: Sequence[tuple[Delivery, ReceivedEvent]], bounds: Mapping[bytes, Collection[str]]
+    def _drop_ungranted_results(
+        self, found: Sequence[tuple[Delivery, ReceivedEvent]], skills_by_author: Mapping[bytes, Collection[str]]
     ) -> list[tuple[Delivery, ReceivedEvent]]:
-        """*found* without answers by those who may not do the skill of the task."""
+        """Return *found* without results of workers that are not granted the task's skill."""
         bounded = [
-            (delivery, arrival.event, bounds[delivery.body])
-            for delivery, arrival in found
-            if delivery.body in bounds and isinstance(arrival.event, Result)
+            (delivery, received.event, skills_by_author[delivery.body])
+            for delivery, received in found
+            if delivery.body in skills_by_author and isinstance(received.event, Result)
         ]
         types = task_types([(event.job_id, event.task_id) for _, event, _ in bounded], store=self._store)
-        refused = set()
+        rejected = set()
         for delivery, event, skills in bounded:
             task_type = types.get((event.job_id, event.task_id))
             if task_type is not None and task_type not in skills:
-                reason = f"worker {event.worker_id!r} may not do {task_type!r}: its skills in workers.toml are others"
-                self._refuse(delivery, wire.Forged("result", job_id=event.job_id, reason=reason, is_answer=True))
-                refused.add(delivery.tag)
-        return [(delivery, arrival) for delivery, arrival in found if delivery.tag not in refused]
+                reason = f"worker {event.worker_id!r} is not granted the skill {task_type!r} in workers.toml"
+                self._reject(
+                    delivery,
+                    wire.MessageAuthenticationError("result", job_id=event.job_id, reason=reason, closes_task=True),
+                )
+                rejected.add(delivery.tag)
+        return [(delivery, received) for delivery, received in found if delivery.tag not in rejected]
 
-    def _narrowed(
-        self, heard: Sequence[tuple[Delivery, wire.Notice]], bounds: Mapping[str, Collection[str]]
+    def _restrict_notices(
+        self, accepted: Sequence[tuple[Delivery, wire.Notice]], skills_by_author: Mapping[str, Collection[str]]
     ) -> list[tuple[Delivery, wire.Notice]]:
-        """*heard*, of those in *bounds* (by tag) no more than they may say."""
-        tasks = [task for delivery, notice in heard if delivery.tag in bounds for task in tasks_of(notice)]
+        """Return *accepted* without reports about skills outside *skills_by_author* (by delivery tag)."""
+        tasks = [task for delivery, notice in accepted if delivery.tag in skills_by_author for task in tasks_of(notice)]
         types = task_types(tasks, store=self._store)
         kept: list[tuple[Delivery, wire.Notice]] = []
-        unheard: list[str] = []
-        for delivery, notice in heard:
-            skills = bounds.get(delivery.tag)
+        dropped: list[str] = []
+        for delivery, notice in accepted:
+            skills = skills_by_author.get(delivery.tag)
             if skills is not None:
-                self._warn_of_others(notice, skills)
-            left = notice if skills is None else narrowed(notice, skills, types)
+                self._warn_of_ungranted_skills(notice, skills)
+            left = notice if skills is None else restricted(notice, skills, types)
             if left is None:
-                unheard.append(delivery.tag)
+                dropped.append(delivery.tag)
             else:
                 kept.append((delivery, left))
-        self._intake.ack(unheard)
+        self._consumer.ack(dropped)
         return kept
 
-    def _warn_of_others(self, notice: wire.Notice, skills: Collection[str]) -> None:
-        """Whoever registers for skills that it may not do takes their tasks from the broker, and answers in vain."""
+    def _warn_of_ungranted_skills(self, notice: wire.Notice, skills: Collection[str]) -> None:
+        """Warn when a worker registers for skills it is not granted: it takes their tasks from the broker, but its
+        results are rejected."""
         if isinstance(notice, wire.Registered) and (others := sorted({*skill_names(notice.record)} - {*skills})):
             named = reprlib.repr(others)
-            self._warn(f"worker {notice.worker_id!r} is there for {named}, which it may not do: no answer counts")
+            self._warn(
+                f"worker {notice.worker_id!r} registered for skills it is not granted: {named}; "
+                f"their results are rejected"
+            )
 
     def _warn(self, text: str) -> None:
-        """Log a warning: the same one once a minute."""
+        """Log a warning, the same text at most once a minute."""
         if self._warnings.allows(text):
             logger.warning("%s", text)
+
+
+def task_types(tasks: Iterable[TaskKey], *, store: Store) -> dict[TaskKey, str]:
+    """Return the task type of each of *tasks*, as their jobs record it. A task that its job does not wait for is left
+    out: messages about it have no effect."""
+    by_job: dict[str, set[str]] = {}
+    for job_id, task_id in tasks:
+        by_job.setdefault(job_id, set()).add(task_id)
+    if not by_job:
+        return {}
+    jobs = [job for job in store.load_many(list(by_job)) if job is not None]
+    fan_outs = []
+    for job in jobs:
+        if job.fan_out is not None:
+            prefix = f"{job.id}.{job.fan_out.step}."
+            numbers = {branch_of(task_id) for task_id in by_job[job.id] if task_id.startswith(prefix)}
+            fan_outs.append(WantedBranches(job, sorted(numbers), answers=False))
+    if fan_outs:
+        jobs += [loaded.job for loaded in store.load_branches(fan_outs)]
+    return {(job.id, task.id): task.task_type for job in jobs for task in job.tasks.values()}
+
+
+def tasks_of(notice: wire.Notice) -> list[TaskKey]:
+    """Return the tasks that *notice* is about."""
+    match notice:
+        case wire.TasksStarted():
+            return [(taken.job_id, taken.task_id) for taken in notice.taken]
+        case wire.TaskStarted() | wire.Progress():
+            return [(notice.job_id, notice.task_id)]
+        case _:
+            return []
+
+
+def restricted(notice: wire.Notice, skills: Collection[str], types: Mapping[TaskKey, str]) -> wire.Notice | None:
+    """Return the part of *notice* about *skills*, or None if nothing is left.
+
+    *types* is the result of :func:`task_types`.
+    """
+    match notice:
+        case wire.Registered():
+            return replace(notice, record=restricted_to(notice.record, skills))
+        case wire.TasksStarted():
+            return replace(notice, tasks=[row for row in notice.tasks if types.get((row[0], row[1])) in skills])
+        case wire.TaskStarted() | wire.Progress():
+            return notice if types.get((notice.job_id, notice.task_id)) in skills else None
+        case _:
+            return notice

@@ -1,4 +1,4 @@
-"""Fan-outs as the orchestrator meets them: which results need no job, and what of a fan-out a job's events need."""
+"""Fan-outs in the orchestrator: results that need no job, and the branches to load for a job's events."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store,
 from .unit_of_work import ReceivedEvent
 
 
-def finish_branches(arrivals: Sequence[ReceivedEvent], *, store: Store, intake: Consumer) -> list[ReceivedEvent]:
-    """Store results of branches that succeeded, which need no job; answers what is left to decide."""
-    finished = [(arrival, branch) for arrival in arrivals if (branch := finished_branch(arrival)) is not None]
+def finish_branches(events: Sequence[ReceivedEvent], *, store: Store, consumer: Consumer) -> list[ReceivedEvent]:
+    """Store results of branches that succeeded, which need no job. Return the events left to decide."""
+    finished = [(received, branch) for received in events if (branch := finished_branch(received)) is not None]
     if not finished:
-        return list(arrivals)
+        return list(events)
     settled = set()
-    for (arrival, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
+    for (received, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
         if reply is BranchReply.REROUTE:
-            intake.channel.forget_routes()
+            consumer.channel.forget_routes()
         elif reply is not BranchReply.ORDINARY:
-            settled.add(arrival.delivery.tag)
-    intake.release(settled)
-    return [arrival for arrival in arrivals if arrival.delivery.tag not in settled]
+            settled.add(received.delivery.tag)
+    consumer.release(settled)
+    return [received for received in events if received.delivery.tag not in settled]
 
 
-def load_jobs(arrivals: Mapping[str, Sequence[ReceivedEvent]], *, store: Store) -> list[LoadedBranches | None]:
-    """The jobs of *arrivals* (by job id), with as much of their fan-outs as these need; None for one that is gone."""
-    jobs = store.load_many(list(arrivals))
+def load_jobs(events: Mapping[str, Sequence[ReceivedEvent]], *, store: Store) -> list[LoadedBranches | None]:
+    """Load the jobs of *events* (by job id), each with the branches that its events need; None for a missing job."""
+    jobs = store.load_many(list(events))
     wanted = {
         job.id: branches
-        for job, of_job in zip(jobs, arrivals.values(), strict=True)
-        if job is not None and (branches := _wanted_branches(job, of_job)) is not None
+        for job, job_events in zip(jobs, events.values(), strict=True)
+        if job is not None and (branches := _wanted_branches(job, job_events)) is not None
     }
     loaded = dict(zip(wanted, store.load_branches(list(wanted.values())), strict=True)) if wanted else {}
     return [None if job is None else loaded.get(job.id) or LoadedBranches(job) for job in jobs]
 
 
-def finished_branch(arrival: ReceivedEvent) -> FinishedBranch | None:
-    """The branch that *arrival* says has succeeded, or None: then its job must decide."""
-    event = arrival.event
+def finished_branch(received: ReceivedEvent) -> FinishedBranch | None:
+    """Return the branch that *received* reports as succeeded, or None if its job must decide."""
+    event = received.event
     if not isinstance(event, Result) or event.status != "success":
         return None
     is_branch = branch_of(event.task_id) and step_of(event.task_id)
-    if not is_branch or not arrival.delivery.routing_key.endswith(".success"):
+    if not is_branch or not received.delivery.routing_key.endswith(".success"):
         return None
-    return FinishedBranch(arrival.delivery.tag, arrival.delivery.routing_key, event)
+    return FinishedBranch(received.delivery.tag, received.delivery.routing_key, event)
 
 
-def _wanted_branches(job: Job, arrivals: Iterable[ReceivedEvent]) -> WantedBranches | None:
-    """What of the fan-out of *job* must be read for *arrivals*; None where it has none, or they do not need any."""
+def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> WantedBranches | None:
+    """Return the branches of *job* to load for *events*, or None if they need none."""
     if job.fan_out is None:
         return None
     numbers: set[int] = set()
     answers = False
-    for event in (arrival.event for arrival in arrivals):
+    for event in (received.event for received in events):
         match event:
             case Result() | RetryTask() | PlaceTask() | TaskTimeout() | DeadLetter():
                 if (event.task_id or "").startswith(f"{job.id}.{job.fan_out.step}."):

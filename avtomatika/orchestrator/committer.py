@@ -1,4 +1,4 @@
-"""Commits works that are decided: many in one round trip, each by itself, again where it has to wait."""
+"""Commits of decided work: many in one round trip, each on its own, retried where the server says so."""
 
 from __future__ import annotations
 
@@ -17,56 +17,57 @@ from avtomatika.store import Answer, Cause, CommitReply, Store
 
 from .plan_takeover import PlanTakeover
 from .unit_of_work import Work
-from .worker_control import tell_workers
+from .worker_control import notify_workers
 
 logger = logging.getLogger(__name__)
 
 
-class LetGo(Protocol):
-    """A work is over; *kept* are deliveries of it that must be handled again."""
+class FinishWork(Protocol):
+    """Remove a work from the ones in flight; *kept* are its deliveries that must be handled again."""
 
     def __call__(self, work: Work, kept: Sequence[Delivery] = ()) -> None: ...
 
 
 class Committer:
-    """Works of one orchestrator, from their last decision until they are written."""
+    """Holds the work of one orchestrator from its last decision until it is written."""
 
     def __init__(
         self,
         *,
-        intake: Consumer,
+        consumer: Consumer,
         store: Store,
         plans: PlanTakeover,
-        let_go: LetGo,
-        give_up: Callable[[Work, Exception], None],
+        finish_work: FinishWork,
+        fail: Callable[[Work, Exception], None],
     ) -> None:
-        self._intake = intake
+        self._consumer = consumer
         self._store = store
         self._plans = plans
-        self._let_go = let_go
-        self._give_up = give_up
+        self._finish_work = finish_work
+        self._fail = fail
         self._ready: list[Work] = []
         self._again: list[tuple[float, int, Work]] = []
         self._order = count()
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is something to commit at once."""
+        """True if work is ready to commit."""
         return bool(self._ready)
 
     @property
     def due(self) -> float:
-        """When a work is to be tried again, by the monotonic clock."""
+        """When the next retry is due, by the monotonic clock."""
         return self._again[0][0] if self._again else inf
 
     def add(self, work: Work) -> None:
-        """*work* is decided: commit it the next time."""
+        """Queue *work* for the next commit."""
         self._ready.append(work)
 
     def commit(self) -> None:
-        """Commit what is ready; what the server's absence interrupts stays. Raises UnavailableError.
+        """Commit the ready work; it stays queued while the server is unavailable. Raises UnavailableError.
 
-        A work that cannot be written, whatever the server says, is given up alone.
+        If a batch fails for another reason, each work is committed on its own, and the one that fails is given to
+        *fail*.
         """
         while self._again and self._again[0][0] <= monotonic():
             self._ready.append(heapq.heappop(self._again)[2])
@@ -83,14 +84,14 @@ class Committer:
                 except Exception as error:
                     if together == 1:
                         del waiting[:1]
-                        self._give_up(works[0], error)
+                        self._fail(works[0], error)
                     together = 1
                     continue
                 del waiting[:together]
                 written += self._settle_all(works, replies)
         finally:
             self._ready += waiting
-        tell_workers(self._intake, written)
+        notify_workers(self._consumer, written)
 
     def _write(self, works: Sequence[Work]) -> list[tuple[Work, CommitReply]]:
         self._ignore(works)
@@ -99,49 +100,52 @@ class Committer:
         return [(work, reply) for (work, _), reply in zip(commits, replies, strict=True)]
 
     def _settle_all(self, works: Sequence[Work], replies: Sequence[tuple[Work, CommitReply]]) -> list[Work]:
-        """Those of *works* that are written."""
+        """Return the works that are written."""
         for work, reply in replies:
             self._settle(work, reply)
         for work in works:
             if not work.answered:
-                self._let_go(work)
+                self._finish_work(work)
         return [work for work, reply in replies if reply.is_written]
 
     def _ignore(self, works: Sequence[Work]) -> None:
-        ignored = [(arrival, note) for work in works for arrival, note in work.ignored]
+        ignored = [(received, note) for work in works for received, note in work.ignored]
         if ignored:
-            self._store.ignore([(arrival.delivery.tag, arrival.event.job_id, note) for arrival, note in ignored])
-            self._intake.release([arrival.delivery.tag for arrival, _ in ignored])
+            self._store.ignore([(received.delivery.tag, received.event.job_id, note) for received, note in ignored])
+            self._consumer.release([received.delivery.tag for received, _ in ignored])
             for work in works:
                 work.ignored.clear()
 
     def _settle(self, work: Work, reply: CommitReply) -> None:
         match reply.answer:
             case Answer.REROUTE:
-                self._intake.channel.forget_routes()
+                self._consumer.channel.forget_routes()
                 self._ready.append(work)
             case Answer.NO_ROUTE | Answer.REFUSED:
-                logger.error("job %s: %s; it waits", work.job_id, reply.reason)
-                self._plans.due = 0.0  # what was declared may be gone
+                logger.error("job %s: %s; retrying", work.job_id, reply.reason)
+                self._plans.due = 0.0  # queues or bindings may have been removed
                 self._try_again(work)
             case Answer.TOO_LARGE:
-                work.give_up(reply.reason)
+                work.fail(reply.reason)
                 self._ready.append(work)
             case Answer.CONFLICT:
                 self._decide_again(work, reply.live)
             case _:
                 if reply.answer is not Answer.OK:
                     logger.info("job %s: %s answered %s", work.job_id, work.answered[0].event.id, reply.answer)
-                self._intake.release([arrival.delivery.tag for arrival in work.answered])
-                self._let_go(work)
+                self._consumer.release([received.delivery.tag for received in work.answered])
+                self._finish_work(work)
 
     def _try_again(self, work: Work) -> None:
         work.tries += 1
         heapq.heappush(self._again, (monotonic() + pause_seconds(work.tries), next(self._order), work))
 
     def _decide_again(self, work: Work, live: Sequence[Cause]) -> None:
-        """The job had moved on, or a cause does not count any more: load it anew, and decide with what is left."""
+        """Load the job again and decide with the causes that still count: the job changed, or a cause does not count
+        any more."""
         tags = {cause.tag for cause in live}
-        kept = [arrival.delivery for arrival in work.answered if arrival.delivery.tag in tags]
-        self._intake.release([arrival.delivery.tag for arrival in work.answered if arrival.delivery.tag not in tags])
-        self._let_go(work, kept)
+        kept = [received.delivery for received in work.answered if received.delivery.tag in tags]
+        self._consumer.release(
+            [received.delivery.tag for received in work.answered if received.delivery.tag not in tags]
+        )
+        self._finish_work(work, kept)

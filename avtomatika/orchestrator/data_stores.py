@@ -1,4 +1,4 @@
-"""``data_stores`` as a handler gets them, awaitable where it is async; and a place for their data in memory."""
+"""``data_stores`` as handlers receive them, awaitable in async handlers, and an in-memory backend."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from avtomatika.core.blueprint.data_store import Data, DataStore, as_text
 from avtomatika.core.job import Json
 from avtomatika.errors import HandlerError
 
-#: Whole numbers that can be counted to.
+#: Range of an integer counter: 64 bits, signed.
 SMALLEST_COUNT, LARGEST_COUNT = -(2**63), 2**63 - 1
 
 
 class AsyncDataStore:
-    """One store as an async handler sees it: the same, to be awaited; other handlers run on meanwhile."""
+    """A data store for async handlers: the same methods, awaitable."""
 
     def __init__(self, store: DataStore) -> None:
         self._store = store
@@ -34,7 +34,7 @@ class AsyncDataStore:
 
 
 class DataStores(Mapping[str, DataStore | AsyncDataStore]):
-    """The stores of *blueprint* by name: ``data_stores["counts"]`` or ``data_stores.counts``."""
+    """Data stores of *blueprint* by name: ``data_stores["counts"]`` or ``data_stores.counts``."""
 
     def __init__(self, blueprint: Blueprint, data: Data, *, is_async: bool) -> None:
         self._blueprint = blueprint
@@ -44,8 +44,8 @@ class DataStores(Mapping[str, DataStore | AsyncDataStore]):
     def __getitem__(self, name: str) -> DataStore | AsyncDataStore:
         initial = self._blueprint.data_stores.get(name)
         if initial is None:
-            there_are = ", ".join(self) or "none"
-            raise HandlerError(f"there is no data store {name!r}: add it with bp.add_data_store; there are {there_are}")
+            known = ", ".join(self) or "none"
+            raise HandlerError(f"unknown data store {name!r}: add it with bp.add_data_store; known: {known}")
         store = DataStore(self.data, self._blueprint.name, name, initial)
         return AsyncDataStore(store) if self._is_async else store
 
@@ -62,7 +62,7 @@ class DataStores(Mapping[str, DataStore | AsyncDataStore]):
 
 
 class MemoryData:
-    """Data of one process, for tests."""
+    """Data in the memory of one process, for tests."""
 
     def __init__(self) -> None:
         self._texts: dict[tuple[tuple[str, str], str], str] = {}

@@ -1,6 +1,6 @@
-"""Looks after the files of jobs that are over: a loop of its own, so that no server for files ever holds up a job.
+"""Clean-up of the files of finished jobs, in a separate loop, so that a slow S3 server never delays a job.
 
-What is to be done lies in a queue, and is done again if we die over it.
+Each clean-up is a message, and is delivered again if the process dies.
 """
 
 from __future__ import annotations
@@ -23,81 +23,81 @@ from .inbox import Inbox
 logger = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.5
-#: A child's files are looked at again, while its parent still runs.
+#: Delay before a child's files are checked again while its parent runs.
 _PARENT_SECONDS = 3600.0
-#: How often old files are looked for, by whichever orchestrator comes first; and how often each asks whether it is.
+#: Interval at which one orchestrator looks for old files, and at which each tries to claim that.
 _AGED_EVERY_SECONDS = 3600
 _ASK_EVERY_SECONDS = 60.0
 
 
 class FileCleanup:
-    """Does the clean-ups that come by *intake* as far as *rules* still want them."""
+    """Performs the clean-ups from *consumer* as far as *rules* still ask for them."""
 
     def __init__(
-        self, *, intake: Consumer, store: Store, upkeep: Sweeper, cleaner: Cleaner, rules: CleanupRules
+        self, *, consumer: Consumer, store: Store, sweeper: Sweeper, cleaner: Cleaner, rules: CleanupRules
     ) -> None:
-        self._intake = intake
+        self._consumer = consumer
         self._store = store
-        self._upkeep = upkeep
+        self._sweeper = sweeper
         self._cleaner = cleaner
         self._rules = rules
-        self._inbox = Inbox(intake)
+        self._inbox = Inbox(consumer)
         self._aged_due = 0.0
         self._stopping = Event()
 
     def stop(self) -> None:
-        """Take nothing new, and return from :meth:`run` soon."""
+        """Consume nothing new; :meth:`run` returns soon."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until :meth:`stop`; while a server is away, wait for it."""
-        failures = Failures(logger, "files are looked after later")
+        """Work until :meth:`stop`; wait while a server is unavailable."""
+        failures = Failures(logger, "files are cleaned up later")
         while not self._stopping.is_set():
             try:
-                self.turn()
+                self.run_once()
                 failures.over()
-            except Exception as error:  # whatever it is: nobody else looks after them
+            except Exception as error:  # this loop must survive any error
                 self._stopping.wait(failures.met(error))
         try:
-            self._intake.return_unstarted(self._inbox.deliveries)
+            self._consumer.return_unstarted(self._inbox.deliveries)
         except UnavailableError as error:
-            logger.warning("%s; what is left comes again", error)
+            logger.warning("%s; remaining clean-ups are delivered again", error)
 
-    def turn(self) -> None:
-        """One round: do what came, and look for what is too old."""
+    def run_once(self) -> None:
+        """Process the clean-ups that arrived, and remove files that are too old."""
         if not self._inbox:
-            self._inbox.add(self._intake.take(_IDLE_SECONDS))
+            self._inbox.add(self._consumer.take(_IDLE_SECONDS))
         for delivery in self._inbox.deliveries:
             if self._stopping.is_set():
                 return
-            self._inbox.handle(self._begin, [delivery])
+            self._inbox.handle(self._handle, [delivery])
         if self._rules.max_age_seconds is not None and monotonic() >= self._aged_due:
             self._remove_aged(self._rules.max_age_seconds)
             self._aged_due = monotonic() + _ASK_EVERY_SECONDS
 
-    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+    def _handle(self, deliveries: Sequence[Delivery]) -> None:
         [delivery] = deliveries
         try:
             cleanup = wire.load_cleanup(delivery.body, self._store.keyring.secret)
         except wire.InvalidMessageError as error:
-            logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
-            self._intake.dead_letter(delivery, reason=str(error))
+            logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
+            self._consumer.dead_letter(delivery, reason=str(error))
             return
-        if cleanup.what == wire.EVERYTHING and cleanup.parent_id is not None and self._runs(cleanup.parent_id):
+        if cleanup.what == wire.EVERYTHING and cleanup.parent_id is not None and self._is_running(cleanup.parent_id):
             again = cleanup_message(cleanup, self._store.keyring.secret, delay_seconds=_PARENT_SECONDS)
-            self._intake.settle_many([([again], [delivery.tag])])
+            self._consumer.settle_many([([again], [delivery.tag])])
             return
         try:
-            removed = self._do(cleanup)
+            removed = self._remove_files(cleanup)
         except TransientError:
             raise
-        except TaskError as error:  # we may not, and no other try changes that
-            logger.error("job %s: its files cannot be removed: %s", cleanup.job_id, error)
+        except TaskError as error:  # access is denied: a retry cannot help
+            logger.error("job %s: cannot remove its files: %s", cleanup.job_id, error)
         else:
-            logger.info("job %s: %d files removed", cleanup.job_id, removed)
-        self._intake.ack([delivery.tag])
+            logger.info("job %s: removed %d files", cleanup.job_id, removed)
+        self._consumer.ack([delivery.tag])
 
-    def _do(self, cleanup: wire.Cleanup) -> int:
+    def _remove_files(self, cleanup: wire.Cleanup) -> int:
         if cleanup.what == wire.EVERYTHING:
             return self._cleaner.remove_all(cleanup.job_id) if self._rules.cleanup is Cleanup.DELETE else 0
         job = self._store.load(cleanup.job_id)
@@ -105,32 +105,32 @@ class FileCleanup:
             return 0
         return self._cleaner.remove_intermediate(job)
 
-    def _runs(self, job_id: str) -> bool:
-        return job_id in self._running([job_id])
+    def _is_running(self, job_id: str) -> bool:
+        return job_id in self._running_jobs([job_id])
 
-    def _running(self, job_ids: Collection[str]) -> set[str]:
+    def _running_jobs(self, job_ids: Collection[str]) -> set[str]:
         jobs = self._store.load_many(list(job_ids))
         return {job.id for job in jobs if job is not None and not job.status.is_final}
 
     def _remove_aged(self, max_age_seconds: float) -> None:
-        if not self._upkeep.claim("aged-files", seconds=_AGED_EVERY_SECONDS):
+        if not self._sweeper.claim("aged-files", seconds=_AGED_EVERY_SECONDS):
             return
         try:
             removed = self._cleaner.remove_older(
-                self._store.clock.now_ms() - round(max_age_seconds * 1000), in_use=self._in_use
+                self._store.clock.now_ms() - round(max_age_seconds * 1000), in_use=self._jobs_in_use
             )
         except TransientError:
-            self._upkeep.let_go("aged-files")
+            self._sweeper.let_go("aged-files")
             raise
         except TaskError as error:
-            logger.error("old files cannot be removed: %s", error)
+            logger.error("cannot remove old files: %s", error)
         else:
-            logger.info("%d files removed that were older than S3_MAX_AGE_SECONDS", removed)
+            logger.info("removed %d files older than S3_MAX_AGE_SECONDS", removed)
 
-    def _in_use(self, job_ids: Collection[str]) -> set[str]:
-        """Those that run, those whose parents do, and those that cannot be read."""
+    def _jobs_in_use(self, job_ids: Collection[str]) -> set[str]:
+        """Return running jobs, jobs whose parents run, and jobs that cannot be read."""
         jobs = [job for job in self._store.load_many(list(job_ids)) if job is not None]
-        parents = self._running({job.parent.job_id for job in jobs if job.parent is not None})
+        parents = self._running_jobs({job.parent.job_id for job in jobs if job.parent is not None})
         return {
             job.id
             for job in jobs

@@ -1,4 +1,5 @@
-"""Messages that go on as they are, to the queue of another state or plan: due timers, events that came elsewhere."""
+"""Forwarding of unchanged messages to the queue of another state or plan: due timers, and events on another plan's
+queue."""
 
 from __future__ import annotations
 
@@ -11,23 +12,23 @@ from avtomatika.errors import NoRouteError
 logger = logging.getLogger(__name__)
 
 
-def forward(intake: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, declare: Callable[[], None]) -> None:
-    """Send each message on and acknowledge the delivery that it came with, both or neither.
+def forward(consumer: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, declare: Callable[[], None]) -> None:
+    """Publish each message and acknowledge its delivery, atomically.
 
-    What leads nowhere, even once *declare* has seen to it that what is ours is declared, goes to the dead letters:
-    nobody needs it any more.
+    A message that has no route even after *declare* has declared this orchestrator's topology is dead-lettered: no job
+    needs it.
     """
     try:
-        intake.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
+        consumer.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
     except NoRouteError:
         declare()
         for delivery, outgoing in pairs:
-            _forward_one(intake, delivery, outgoing)
+            _forward_one(consumer, delivery, outgoing)
 
 
-def _forward_one(intake: Consumer, delivery: Delivery, outgoing: Outgoing) -> None:
+def _forward_one(consumer: Consumer, delivery: Delivery, outgoing: Outgoing) -> None:
     try:
-        intake.settle_many([([outgoing], [delivery.tag])])
+        consumer.settle_many([([outgoing], [delivery.tag])])
     except NoRouteError as error:
-        logger.warning("queue %s: %s; to the dead letters", delivery.queue, error)
-        intake.dead_letter(delivery, reason="no route", error=str(error), notify=False)
+        logger.warning("queue %s: %s; dead-lettered", delivery.queue, error)
+        consumer.dead_letter(delivery, reason="no route", error=str(error), notify=False)

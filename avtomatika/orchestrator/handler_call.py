@@ -1,4 +1,4 @@
-"""Calls of handlers: what is to be run, and what became of it."""
+"""Handler calls and their results."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-#: Frames of a stack that a log shows.
+#: Stack frames shown in a log.
 _FRAMES = 12
 
 
 @dataclass(slots=True, eq=False)
 class HandlerCall:
-    """A function to run, and the *owner* by which its outcome is known again.
+    """A function to run for *owner*, which identifies the result.
 
-    *group* is the blueprint whose handler it is; *parent* the call of an async handler that runs it in a thread.
-    ``started`` is when it began to run, None while it waits.
+    *group* is the handler's blueprint; *parent* is the call of an async handler that runs this one in a thread.
+    ``started`` is set when it runs.
     """
 
     owner: Any
@@ -28,15 +28,15 @@ class HandlerCall:
     parent: HandlerCall | None = None
     started: float | None = None
 
-    def forgive(self, seconds: float) -> None:
-        """Do not count *seconds* of its time: it could not run meanwhile."""
+    def extend(self, seconds: float) -> None:
+        """Extend the time limit by *seconds* during which the call could not run."""
         if self.started is not None:
             self.started += seconds
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerResult:
-    """What became of a call: what it returned, or what it raised."""
+    """The return value or exception of a call."""
 
     owner: Any
     returned: Any = None
@@ -44,18 +44,18 @@ class HandlerResult:
 
 
 class HandlerTimeoutError(Exception):
-    """A handler took longer than it may."""
+    """A handler exceeded its time limit."""
 
 
 class HandlerDisplacedError(Exception):
-    """The event loop of an async handler was given up because another handler blocks it: run this one again."""
+    """The event loop of an async handler was abandoned because another handler blocked it. Run this one again."""
 
 
-#: The call that the running code belongs to, in async handlers and the tasks that they create.
+#: The call that the running code belongs to, in async handlers and the tasks they create.
 CURRENT_CALL: ContextVar[HandlerCall | None] = ContextVar("CURRENT_CALL", default=None)
 
 
 def stack_of(thread_id: int | None) -> str:
-    """The innermost frames of a running thread, for a log."""
+    """Return the innermost frames of a running thread, for a log."""
     frame = None if thread_id is None else sys._current_frames().get(thread_id)
     return "(no frame)" if frame is None else "".join(traceback.format_stack(frame)[-_FRAMES:]).rstrip()

@@ -1,6 +1,6 @@
-"""An event loop for async handlers, in a thread of its own.
+"""An event loop for async handlers, in its own thread.
 
-A handler blocks its loop when it waits without ``await``: then the loop does not answer.
+A handler that waits without ``await`` blocks the loop: it stops answering pings.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .handler_call import CURRENT_CALL, HandlerCall, HandlerResult, stack_of
-from .handler_threads import ThreadsOfLoop
+from .handler_threads import LoopExecutor
 
 
 class HandlerLoop:
-    """Runs async calls together; *finish* is called, in its thread, with each that ends and what became of it."""
+    """Runs async calls concurrently; *finish* is called in its thread with each call that ends and its result."""
 
-    def __init__(self, finish: Callable[[HandlerCall, HandlerResult], None], threads: ThreadsOfLoop) -> None:
+    def __init__(self, finish: Callable[[HandlerCall, HandlerResult], None], threads: LoopExecutor) -> None:
         self._finish = finish
-        #: Calls whose handlers have not begun yet; whoever removes one decides what becomes of it.
+        #: Calls whose handlers have not started; the thread that removes one is responsible for it.
         self.waiting: set[HandlerCall] = set()
-        #: Calls whose handlers have begun, and their tasks.
-        self._begun: dict[HandlerCall, asyncio.Task[None]] = {}
+        #: Calls whose handlers run, and their tasks.
+        self._running: dict[HandlerCall, asyncio.Task[None]] = {}
         self._call_of: WeakKeyDictionary[asyncio.Task[Any], HandlerCall | None] = WeakKeyDictionary()
         self._stopping = False
-        self._asked: float | None = None
-        #: For how long it has not answered, as :meth:`look` found it.
+        self._ping_sent_at: float | None = None
+        #: Seconds without an answer, as of the last :meth:`check`.
         self.blocked_seconds = 0.0
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(self._new_task)
@@ -38,69 +38,69 @@ class HandlerLoop:
         self._thread.start()
 
     @property
-    def begun(self) -> list[HandlerCall]:
-        """Calls whose handlers have begun and not ended."""
-        return list(self._begun)
+    def running(self) -> list[HandlerCall]:
+        """Calls whose handlers run."""
+        return list(self._running)
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """True while its thread runs."""
         return self._thread.is_alive()
 
-    def begin(self, calls: Iterable[HandlerCall]) -> None:
-        """Run *calls*."""
+    def start(self, calls: Iterable[HandlerCall]) -> None:
+        """Start *calls*."""
         self.waiting.update(calls)
-        self._loop.call_soon_threadsafe(self._begin, list(calls))
+        self._loop.call_soon_threadsafe(self._start, list(calls))
 
     def cancel(self, call: HandlerCall) -> None:
         """Cancel the handler of *call*."""
-        task = self._begun.get(call)
+        task = self._running.get(call)
         if task is not None:
             self._loop.call_soon_threadsafe(task.cancel)
 
-    def take_back(self) -> list[HandlerCall]:
-        """The calls that have not begun: they will not begin here any more."""
+    def reclaim_waiting(self) -> list[HandlerCall]:
+        """Remove and return the calls that have not started."""
         taken = []
         while self.waiting:
             try:
                 taken.append(self.waiting.pop())
-            except KeyError:  # the last one has begun just now
+            except KeyError:  # the last one has just started
                 break
         return taken
 
     def stop(self) -> None:
-        """Begin with nothing more, cancel what runs in the loop and end it, once it runs again."""
+        """Start nothing more, cancel running handlers and close the loop once it responds."""
         self._stopping = True
         self._loop.call_soon_threadsafe(self._stop)
 
-    # ------------------------------------------------------------ is it blocked?
+    # ------------------------------------------------------------ blocked loops
 
-    def look(self, now: float) -> None:
-        """Find out whether it answers: call it several times a second. A time for which it was blocked counts for no
-        handler but the one that blocked it."""
-        if self._asked is not None:
-            self.blocked_seconds = now - self._asked
+    def check(self, now: float) -> None:
+        """Ping the loop; call this several times a second. A time for which it was blocked counts only for the handler
+        that blocked it."""
+        if self._ping_sent_at is not None:
+            self.blocked_seconds = now - self._ping_sent_at
             return
         if self.blocked_seconds:
-            for call in self.begun:
-                call.forgive(self.blocked_seconds)
+            for call in self.running:
+                call.extend(self.blocked_seconds)
             self.blocked_seconds = 0.0
-        self._asked = now
-        self._loop.call_soon_threadsafe(self._answer)
+        self._ping_sent_at = now
+        self._loop.call_soon_threadsafe(self._pong)
 
-    def culprit(self) -> HandlerCall | None:
-        """The call whose code runs in the loop at this moment."""
+    def blocking_call(self) -> HandlerCall | None:
+        """Return the call whose code the loop runs at this moment."""
         task = asyncio.current_task(self._loop)
         return None if task is None else self._call_of.get(task)
 
     def stack(self) -> str:
-        """Where its thread is."""
+        """Return the stack of its thread."""
         return stack_of(self._thread.ident)
 
-    def _answer(self) -> None:
-        self._asked = None
+    def _pong(self) -> None:
+        self._ping_sent_at = None
 
-    # ------------------------------------------------------------ in its thread
+    # ------------------------------------------------------------ in the loop's thread
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -110,30 +110,30 @@ class HandlerLoop:
             self._loop.close()
 
     def _stop(self) -> None:
-        for task in list(self._begun.values()):
+        for task in list(self._running.values()):
             task.cancel()
         self._loop.call_soon(self._loop.stop)
 
-    def _begin(self, calls: Iterable[HandlerCall]) -> None:
+    def _start(self, calls: Iterable[HandlerCall]) -> None:
         for call in calls:
             try:
                 self.waiting.remove(call)
-            except KeyError:  # it was taken back
+            except KeyError:  # it was reclaimed
                 continue
             context = copy_context()
             context.run(CURRENT_CALL.set, call)
-            self._begun[call] = self._loop.create_task(self._run(call), context=context)
+            self._running[call] = self._loop.create_task(self._run(call), context=context)
 
     async def _run(self, call: HandlerCall) -> None:
         if self._stopping:
             return
         call.started = monotonic()
         try:
-            outcome = HandlerResult(call.owner, returned=await call.function())
-        except BaseException as error:  # a cancelled one was given up, and has its outcome
-            outcome = HandlerResult(call.owner, raised=error)
-        self._begun.pop(call, None)
-        self._finish(call, outcome)
+            result = HandlerResult(call.owner, returned=await call.function())
+        except BaseException as error:  # a cancelled call already has its result
+            result = HandlerResult(call.owner, raised=error)
+        self._running.pop(call, None)
+        self._finish(call, result)
 
     def _new_task(
         self,

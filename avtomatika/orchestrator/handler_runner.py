@@ -1,8 +1,7 @@
-"""Runs handlers: sync ones in threads, async ones together in an event loop, each for at most its time.
+"""Execution of handlers: sync ones in threads, async ones in an event loop, each with a time limit.
 
-Whatever a handler does, the loop that asked goes on: it gets one outcome a call, in the order in which they end. The
-time limit counts from when a handler begins. One that hangs is given up together with its thread or its event loop,
-and these are replaced.
+The caller gets one result for each call, in the order in which they end. The time limit counts
+from the start of a handler. A handler that hangs is abandoned with its thread or event loop, which is replaced.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ __all__ = ["HandlerCall", "HandlerDisplacedError", "HandlerResult", "HandlerRunn
 
 logger = logging.getLogger(__name__)
 
-#: How long queued sync handlers wait for a busy thread before another one helps.
+#: Wait of queued sync handlers for a busy thread before another one is added.
 _GROW_AFTER_SECONDS = 0.005
-#: How often calls are held against their time limit.
+#: Interval of time limit checks.
 _WATCH_SECONDS = 0.25
-#: What is longer between two looks was a pause of the caller or of the process: that part counts for no handler.
+#: A longer gap between two checks means that the caller or the process was suspended; the excess counts for no handler.
 _PAUSE_SECONDS = 2.0
-#: With so many handlers that were given up and run on the process should be replaced.
-_MOST_ABANDONED = 16
+#: With this many abandoned handlers still running, the process should be replaced.
+_MAX_ABANDONED = 16
 
 
 class HandlerRunner:
@@ -38,30 +37,30 @@ class HandlerRunner:
         self._timeout_seconds = timeout_seconds
         self._outstanding: set[HandlerCall] = set()
         self._finished: deque[tuple[HandlerCall, HandlerResult]] = deque()
-        self._news = threading.Event()
-        self._watched = monotonic()
-        self._threads = HandlerThreads(self._run_sync, at_most=threads, name="handler")
+        self._wakeup = threading.Event()
+        self._checked_at = monotonic()
+        self._threads = HandlerThreads(self._run_sync, max_threads=threads, name="handler")
         self._loops = HandlerLoops(self._finish_async, threads=threads)
 
     @property
     def busy(self) -> int:
-        """Calls whose outcome has not been collected."""
+        """Number of calls whose result has not been collected."""
         return len(self._outstanding)
 
     @property
     def abandoned(self) -> int:
-        """How many handlers were given up and still run, each in a thread that nothing can end."""
+        """Number of abandoned handlers that still run; nothing can end their threads."""
         return self._threads.abandoned + self._loops.abandoned
 
     @property
-    def is_worn_out(self) -> bool:
-        """Whether so many handlers hang that the process should be replaced."""
-        return self.abandoned >= _MOST_ABANDONED
+    def needs_restart(self) -> bool:
+        """True if so many handlers hang that the process should be replaced."""
+        return self.abandoned >= _MAX_ABANDONED
 
     def submit(self, calls: Sequence[HandlerCall]) -> None:
-        """Begin with *calls*."""
+        """Start *calls*."""
         if not self._outstanding:
-            self._watched = monotonic()
+            self._checked_at = monotonic()
         self._outstanding.update(calls)
         if coroutines := [call for call in calls if call.is_async]:
             self._loops.add(coroutines)
@@ -69,61 +68,61 @@ class HandlerRunner:
             self._threads.add(functions)
 
     def collect(self, wait_seconds: float) -> list[HandlerResult]:
-        """Outcomes that are new; waits up to *wait_seconds* for those that are outstanding."""
+        """Return new results; wait up to *wait_seconds* while calls are outstanding."""
         deadline = monotonic() + wait_seconds
         while len(self._finished) < len(self._outstanding) and (left := deadline - monotonic()) > 0:
-            self._news.wait(min(left, _GROW_AFTER_SECONDS))
-            self._news.clear()
+            self._wakeup.wait(min(left, _GROW_AFTER_SECONDS))
+            self._wakeup.clear()
             self._threads.grow()
             self._loops.grow()
-        if self._outstanding and monotonic() - self._watched > _WATCH_SECONDS:
-            self._give_up_late_calls()
-        outcomes = []
+        if self._outstanding and monotonic() - self._checked_at > _WATCH_SECONDS:
+            self._end_late_calls()
+        results = []
         while self._finished:
-            call, outcome = self._finished.popleft()
-            if call in self._outstanding:  # else it was given up, and this comes too late
+            call, result = self._finished.popleft()
+            if call in self._outstanding:  # otherwise it was abandoned, and this is late
                 self._outstanding.discard(call)
-                outcomes.append(outcome)
-        return outcomes
+                results.append(result)
+        return results
 
     def close(self) -> None:
-        """Stop; what still runs is abandoned."""
+        """Stop; abandon what still runs."""
         self._threads.close()
         self._loops.close()
 
     def _run_sync(self, call: HandlerCall, more: bool) -> None:
         try:
-            outcome = HandlerResult(call.owner, returned=call.function())
-        except BaseException as error:  # SystemExit of a handler is the handler's, not ours
-            outcome = HandlerResult(call.owner, raised=error)
-        self._finished.append((call, outcome))
-        if not more:  # the caller is not woken for each of a batch
-            self._news.set()
+            result = HandlerResult(call.owner, returned=call.function())
+        except BaseException as error:  # a handler's SystemExit must not end this thread
+            result = HandlerResult(call.owner, raised=error)
+        self._finished.append((call, result))
+        if not more:  # wake the caller once for a batch
+            self._wakeup.set()
 
-    def _finish_async(self, call: HandlerCall, outcome: HandlerResult) -> None:
-        self._finished.append((call, outcome))
-        self._news.set()
+    def _finish_async(self, call: HandlerCall, result: HandlerResult) -> None:
+        self._finished.append((call, result))
+        self._wakeup.set()
 
-    def _give_up_late_calls(self) -> None:
+    def _end_late_calls(self) -> None:
         now = monotonic()
-        if (pause := now - self._watched - _PAUSE_SECONDS) > 0:
+        if (pause := now - self._checked_at - _PAUSE_SECONDS) > 0:
             for call in self._outstanding:
-                call.forgive(pause)
-        self._watched = now
+                call.extend(pause)
+        self._checked_at = now
 
         def is_late(call: HandlerCall) -> bool:
             return call.started is not None and now - call.started > self._timeout_seconds
 
         for call in [call for call in self._threads.running() if is_late(call)]:
             self._abandon_thread(call)
-        for call, displaced in self._loops.give_up(now, is_late):
+        for call, displaced in self._loops.end_late_calls(now, is_late):
             self._finished.append((call, HandlerResult(call.owner, raised=displaced or self._timeout())))
 
     def _abandon_thread(self, call: HandlerCall) -> None:
         stack = self._threads.abandon(call)
         if stack is not None:
-            logger.warning("a handler of blueprint %r hangs and is given up. It is at:\n%s", call.group, stack)
+            logger.warning("a handler of blueprint %r hangs and is abandoned. Stack:\n%s", call.group, stack)
             self._finished.append((call, HandlerResult(call.owner, raised=self._timeout())))
 
     def _timeout(self) -> HandlerTimeoutError:
-        return HandlerTimeoutError(f"the handler took longer than HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")
+        return HandlerTimeoutError(f"the handler exceeded HANDLER_TIMEOUT={self._timeout_seconds:g} seconds")

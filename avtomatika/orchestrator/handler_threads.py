@@ -1,6 +1,6 @@
-"""Threads for handlers that are not async, and for what async ones give to a thread.
+"""Threads for sync handlers, and for functions that async handlers run in a thread.
 
-A thread whose call takes too long is abandoned: another one takes its place, and it ends with that call.
+A thread whose call exceeds its time is abandoned: another takes its place, and it ends with that call.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from .handler_call import CURRENT_CALL, HandlerCall, stack_of
 
 
 class HandlerThreads:
-    """Up to *at_most* daemon threads, which *run* calls: groups take turns, and none has more than three quarters.
+    """Up to *max_threads* daemon threads that *run* calls. Groups take turns; none gets more than three quarters.
 
-    Another thread joins when those there are busy for longer than a caller waits (:meth:`grow`). *run* also gets
-    whether another call follows at once.
+    A thread is added when the others stay busy (:meth:`grow`). *run* also receives whether another call follows at
+    once.
     """
 
-    def __init__(self, run: Callable[[HandlerCall, bool], None], *, at_most: int, name: str) -> None:
+    def __init__(self, run: Callable[[HandlerCall, bool], None], *, max_threads: int, name: str) -> None:
         self._run = run
-        self._at_most = at_most
-        self._share = max(at_most * 3 // 4, 1)
+        self._max_threads = max_threads
+        self._max_per_group = max(max_threads * 3 // 4, 1)
         self._name = name
-        #: Group -> its calls that wait; the group whose turn it is comes first.
+        #: Group -> its waiting calls; the next group comes first.
         self._queues: dict[str, deque[HandlerCall]] = {}
         self._busy: Counter[str] = Counter()
         self._wake = threading.Semaphore(0)
@@ -40,28 +40,28 @@ class HandlerThreads:
 
     @property
     def abandoned(self) -> int:
-        """How many threads still run a call that was given up."""
+        """Number of threads that still run an abandoned call."""
         return len(self._abandoned)
 
     def add(self, calls: Iterable[HandlerCall]) -> None:
-        """Have *calls* run."""
+        """Run *calls*."""
         with self._lock:
             for call in calls:
                 self._queues.setdefault(call.group, deque()).append(call)
         self._wake_one()
 
     def grow(self) -> None:
-        """Have one more thread help if calls are still waiting."""
+        """Add a thread if calls are still waiting."""
         if self._queues:
             self._wake_one()
 
     def running(self) -> list[HandlerCall]:
-        """The calls that run now."""
+        """Return the running calls."""
         with self._lock:
             return [thread.call for thread in self._active if thread.call is not None]
 
     def abandon(self, call: HandlerCall) -> str | None:
-        """Replace the thread that runs *call*; the stack of that thread, None where *call* has just ended."""
+        """Replace the thread that runs *call*. Return the stack of that thread, or None if *call* has just ended."""
         with self._lock:
             thread = next((thread for thread in self._active if thread.call is call), None)
             if thread is None:
@@ -79,7 +79,7 @@ class HandlerThreads:
 
     def _wake_one(self) -> None:
         with self._lock:
-            if not self._idle and len(self._active) < self._at_most:
+            if not self._idle and len(self._active) < self._max_threads:
                 thread = _Thread(self._serve, f"{self._name}-{len(self._active) + 1}")
                 self._active.add(thread)
                 thread.start()
@@ -95,14 +95,14 @@ class HandlerThreads:
             while not self._closed and (call := self._next(thread)) is not None:
                 call.started = monotonic()
                 self._run(call, bool(self._queues))
-                if not self._ended(thread, call):
+                if not self._finish_call(thread, call):
                     return
 
     def _next(self, thread: _Thread) -> HandlerCall | None:
-        """The call whose turn it is, of a group that has not its share already."""
+        """Return the next call of a group below its limit."""
         with self._lock:
             for group, calls in self._queues.items():
-                if self._busy[group] < self._share:
+                if self._busy[group] < self._max_per_group:
                     thread.call = call = calls.popleft()
                     self._busy[group] += 1
                     del self._queues[group]
@@ -111,8 +111,8 @@ class HandlerThreads:
                     return call
         return None
 
-    def _ended(self, thread: _Thread, call: HandlerCall) -> bool:
-        """Whether *thread* may go on: it was not abandoned meanwhile."""
+    def _finish_call(self, thread: _Thread, call: HandlerCall) -> bool:
+        """Return whether *thread* may continue, that is, was not abandoned."""
         with self._lock:
             thread.call = None
             if thread in self._abandoned:
@@ -123,7 +123,7 @@ class HandlerThreads:
 
 
 class _Thread(threading.Thread):
-    """A thread of the pool, and the call that it runs."""
+    """A thread of the pool and the call it runs."""
 
     def __init__(self, serve: Callable[[_Thread], None], name: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -134,20 +134,20 @@ class _Thread(threading.Thread):
         self._serve(self)
 
 
-class ThreadsOfLoop(ThreadPoolExecutor):
-    """The default executor of event loops of handlers: ``asyncio.to_thread`` in one comes here.
+class LoopExecutor(ThreadPoolExecutor):
+    """The default executor of the handlers' event loops, used by ``asyncio.to_thread``.
 
-    Its threads are daemons, so that a function that hangs never keeps the process from ending, and are abandoned with
-    the handler that waits for them. (The base class is what asyncio insists on; it starts no thread of its own.)
+    Its threads are daemons, so that a hanging function never keeps the process from ending, and are abandoned with the
+    handler that awaits them. asyncio requires the base class, which starts no thread here.
     """
 
-    def __init__(self, *, at_most: int) -> None:
+    def __init__(self, *, max_threads: int) -> None:
         super().__init__(max_workers=1)
-        self._handler_threads = HandlerThreads(_run_for_future, at_most=at_most, name="async-handler-thread")
+        self._handler_threads = HandlerThreads(_run_for_future, max_threads=max_threads, name="async-handler-thread")
 
     @property
     def abandoned(self) -> int:
-        """How many threads still run what nobody waits for."""
+        """Number of threads that still run an abandoned function."""
         return self._handler_threads.abandoned
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -159,14 +159,13 @@ class ThreadsOfLoop(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """A loop that ends says so; the others go on with these threads."""
+        """Do nothing: a closing loop calls this, and other loops share these threads."""
 
     def close(self) -> None:
         """Run nothing more."""
         self._handler_threads.close()
 
     def grow(self) -> None:
-        """See :meth:`HandlerThreads.grow`."""
         self._handler_threads.grow()
 
     def abandon(self, parents: Sequence[HandlerCall]) -> None:
@@ -182,5 +181,5 @@ def _run_for_future(call: HandlerCall, _: bool) -> None:
         return
     try:
         future.set_result(call.function())
-    except BaseException as error:  # whoever awaits the future gets it
+    except BaseException as error:  # raised where the future is awaited
         future.set_exception(error)

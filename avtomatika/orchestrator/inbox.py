@@ -1,4 +1,4 @@
-"""Deliveries that were taken and not yet handled: what the server's absence interrupts stays here."""
+"""Deliveries that were consumed and not yet handled. They stay here while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from avtomatika.errors import TransientError, UnavailableError
 
 logger = logging.getLogger(__name__)
 
-#: What is kept of an error that makes a dead letter, in characters.
-_LONGEST_ERROR = 1000
+#: Characters of an error kept in a dead letter.
+_MAX_ERROR_CHARS = 1000
 
 Handle = Callable[[Sequence[Delivery]], None]
 
 
 class Inbox:
-    """Deliveries by *intake*, in the order in which they came."""
+    """Deliveries of *consumer*, in order of arrival."""
 
-    def __init__(self, intake: Consumer) -> None:
-        self._intake = intake
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
         self.deliveries: list[Delivery] = []
 
     def __bool__(self) -> bool:
@@ -30,9 +30,9 @@ class Inbox:
         self.deliveries += deliveries
 
     def handle(self, handle: Handle, deliveries: Sequence[Delivery]) -> None:
-        """*handle* them together; one that cannot be handled goes to the dead letters alone.
+        """*handle* the deliveries together; one that cannot be handled is dead-lettered alone.
 
-        Raises UnavailableError and TransientError: what they interrupt stays here.
+        UnavailableError and TransientError are raised, and the deliveries stay here.
         """
         if not deliveries:
             return
@@ -47,16 +47,16 @@ class Inbox:
             for delivery in deliveries:
                 self.handle(handle, [delivery])
         else:
-            self.done(deliveries)
+            self.remove(deliveries)
 
     def dead_letter(self, deliveries: Iterable[Delivery], error: Exception) -> None:
-        """Give *deliveries*, which *error* keeps from being handled, to the dead letters; their job is told."""
+        """Dead-letter *deliveries* because of *error*; their job is notified."""
         for delivery in deliveries:
-            logger.error("queue %s: a message cannot be handled", delivery.queue, exc_info=error)
-            self._intake.dead_letter(delivery, reason="not handled", error=repr(error)[:_LONGEST_ERROR])
-            self.done([delivery])
+            logger.error("queue %s: cannot handle a message; dead-lettered", delivery.queue, exc_info=error)
+            self._consumer.dead_letter(delivery, reason="not handled", error=repr(error)[:_MAX_ERROR_CHARS])
+            self.remove([delivery])
 
-    def done(self, deliveries: Iterable[Delivery]) -> None:
-        """*deliveries* are settled, or in other hands."""
+    def remove(self, deliveries: Iterable[Delivery]) -> None:
+        """Remove *deliveries*, which are settled or handled elsewhere."""
         tags = {delivery.tag for delivery in deliveries}
         self.deliveries = [delivery for delivery in self.deliveries if delivery.tag not in tags]

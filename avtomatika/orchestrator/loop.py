@@ -1,7 +1,7 @@
-"""The orchestrator: take messages, load their jobs, let handlers decide, commit each job when its own is ready.
+"""The orchestrator: consume messages, load their jobs, run handlers, commit each job when it is ready.
 
-One thread does all this; handlers run elsewhere (``runner``). A job is in one hand at a time within the process;
-between processes the commit's version check decides.
+One thread does all this; handlers run elsewhere (``runner``). A process works on a job at most once at a time; between
+processes the version check of the commit decides.
 """
 
 from __future__ import annotations
@@ -32,87 +32,87 @@ from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
 from .sweeps import Sweeps
 from .unit_of_work import HandlerServices, ReceivedEvent, Work
-from .unreadable_jobs import set_aside
+from .unreadable_jobs import defer_or_quarantine
 
 logger = logging.getLogger(__name__)
 
-#: How long an idle orchestrator waits for messages before it looks at its timers.
+#: Wait of an idle orchestrator for messages before it checks its timers.
 _IDLE_SECONDS = 0.5
-#: The same while handlers run, and how long it waits for them.
+#: The same while handlers run, and its wait for them.
 _BUSY_SECONDS = 0.005
-#: Where nothing else was agreed; handlers see nothing but the job.
+#: Defaults: handlers see nothing but the job.
 _RULES = Rules()
-_SURROUNDINGS = HandlerServices()
+_SERVICES = HandlerServices()
 
 
 class Orchestrator:
-    """Advances the jobs of *blueprints* whose messages come by *intake*."""
+    """Advances the jobs of *blueprints* whose messages *consumer* delivers."""
 
     def __init__(
         self,
         *,
         blueprints: Sequence[Blueprint],
-        intake: Consumer,
+        consumer: Consumer,
         store: Store,
-        upkeep: Sweeper,
+        sweeper: Sweeper,
         runner: HandlerRunner,
         rules: Rules = _RULES,
-        surroundings: HandlerServices = _SURROUNDINGS,
+        services: HandlerServices = _SERVICES,
         skills_of_signer: SkillsOfSigner | None = None,
         take_over_seconds: float = TAKE_OVER_SECONDS,
     ) -> None:
-        self._intake = intake
+        self._consumer = consumer
         self._store = store
-        self._door = MessageAuthenticator(intake, store, skills_of_signer)
-        self._notices = Notices(intake=intake, store=store)
-        self._placing = Placement(intake=intake, store=store)
+        self._authenticator = MessageAuthenticator(consumer, store, skills_of_signer)
+        self._notices = Notices(consumer=consumer, store=store)
+        self._placement = Placement(consumer=consumer, store=store)
         self._plans = PlanTakeover(
-            blueprints=blueprints, intake=intake, store=store, take_over_seconds=take_over_seconds
+            blueprints=blueprints, consumer=consumer, store=store, take_over_seconds=take_over_seconds
         )
-        self._forward = partial(forward, intake, declare=self._plans.declare_missing)
-        self._set_aside = partial(set_aside, intake=intake, store=store)
+        self._forward = partial(forward, consumer, declare=self._plans.declare_missing)
+        self._defer_or_quarantine = partial(defer_or_quarantine, consumer=consumer, store=store)
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
-        self._surroundings = surroundings
-        self._inbox = Inbox(intake)
-        self._in_hand: dict[str, Work] = {}
+        self._services = services
+        self._inbox = Inbox(consumer)
+        self._in_flight: dict[str, Work] = {}
         self._committer = Committer(
-            intake=intake, store=store, plans=self._plans, let_go=self._let_go, give_up=self._give_up
+            consumer=consumer, store=store, plans=self._plans, finish_work=self._finish_work, fail=self._fail
         )
-        self._sweeps = Sweeps.of(store, upkeep, placing=self._placing, plans=self._plans)
+        self._sweeps = Sweeps.of(store, sweeper, placement=self._placement, plans=self._plans)
         self._stopping = False
-        #: Whether it has stopped because too many handlers hang: only a new process gets rid of them.
-        self.is_worn_out = False
+        #: True if it stopped because too many handlers hang: only a new process gets rid of them.
+        self.needs_restart = False
 
     def stop(self) -> None:
-        """Take nothing new and return from :meth:`run` when what is in hand is committed. For signal handlers."""
+        """Consume nothing new, and return from :meth:`run` once work in flight is committed. For signal handlers."""
         self._stopping = True
 
     def run(self) -> None:
-        """Work until :meth:`stop`; while the server is away, wait for it."""
+        """Work until :meth:`stop`; wait while the server is unavailable."""
         failures = Failures(logger, "jobs wait")
         while not self._stopping:
             try:
-                self.turn()
+                self.run_once()
                 failures.over()
-            except Exception as error:  # whatever it is: nobody else advances these jobs
-                self._intake.wait(failures.met(error))
-            if self._runner.is_worn_out:
-                logger.error("%d handlers hang and cannot be ended: restarting", self._runner.abandoned)
-                self.is_worn_out = self._stopping = True
+            except Exception as error:  # this loop must survive any error
+                self._consumer.wait(failures.met(error))
+            if self._runner.needs_restart:
+                logger.error("restarting: %d handlers hang and cannot be ended", self._runner.abandoned)
+                self.needs_restart = self._stopping = True
         self._finish()
 
-    def turn(self) -> None:
-        """One round: sweep what is due, take what came, decide, commit."""
+    def run_once(self) -> None:
+        """Run due sweeps, consume what arrived, decide, commit."""
         self._sweeps.run_due()
-        self._inbox.add(self._intake.take(self._patience()))
+        self._inbox.add(self._consumer.take(self._seconds_until_due()))
         self._receive()
         self._collect()
         self._committer.commit()
 
-    # ------------------------------------------------------------ in
+    # ------------------------------------------------------------ receive
 
-    def _patience(self) -> float:
+    def _seconds_until_due(self) -> float:
         if self._committer.is_ready or self._inbox:
             return 0.0
         if self._runner.busy:
@@ -121,73 +121,75 @@ class Orchestrator:
         return min(max(soonest - monotonic(), 0.0), _IDLE_SECONDS)
 
     def _receive(self) -> None:
-        """Work off the inbox; what the server's absence interrupts stays in it."""
-        for queue, handle in ((WORKERS, self._note), (TIMERS, self._send_due)):
+        """Process the inbox; messages that an unavailable server interrupts stay in it."""
+        for queue, handle in ((WORKERS, self._record_notices), (TIMERS, self._forward_due_timers)):
             self._inbox.handle(handle, [delivery for delivery in self._inbox.deliveries if delivery.queue == queue])
-        self._inbox.handle(self._begin, self._inbox.deliveries)  # the rest are steps
+        self._inbox.handle(self._start, self._inbox.deliveries)  # all others are steps
 
-    def _note(self, deliveries: Sequence[Delivery]) -> None:
-        self._notices.note(self._door.notices(deliveries))
+    def _record_notices(self, deliveries: Sequence[Delivery]) -> None:
+        self._notices.record(self._authenticator.notices(deliveries))
 
-    def _send_due(self, deliveries: Sequence[Delivery]) -> None:
-        found = self._door.due(deliveries)
+    def _forward_due_timers(self, deliveries: Sequence[Delivery]) -> None:
+        found = self._authenticator.due(deliveries)
         self._forward([(delivery, Outgoing(due.exchange, due.routing_key, due.body)) for delivery, due in found])
 
-    def _begin(self, deliveries: Sequence[Delivery]) -> None:
-        """Sort events by job, and start on every job that is not in hand already."""
-        arrivals: dict[str, list[ReceivedEvent]] = {}
-        read = self._placing.look([arrival for _, arrival in self._door.events(deliveries)])
-        for arrival in finish_branches(read, store=self._store, intake=self._intake):
-            job_id = arrival.event.job_id
-            if job_id in self._in_hand:
-                self._in_hand[job_id].later.append(arrival.delivery)
-            else:
-                arrivals.setdefault(job_id, []).append(arrival)
-        waiting = {arrival.delivery.tag for of_job in arrivals.values() for arrival in of_job}
-        self._inbox.done([delivery for delivery in deliveries if delivery.tag not in waiting])
-        ours, passing, strangers, unreadable_jobs = [], [], [], []
-        for of_job, loaded in zip(arrivals.values(), load_jobs(arrivals, store=self._store), strict=True):
-            if loaded is not None and isinstance(loaded.job, UnreadableJob):
-                unreadable_jobs.append((loaded.job, of_job))
-                continue
-            placed = self._plans.place(None if loaded is None else loaded.job, of_job)
-            passing += placed.elsewhere
-            strangers += placed.nowhere
-            if loaded is not None and placed.here:
-                ours.append((loaded, placed.here))
-        works = [self._work(loaded, here) for loaded, here in ours]
-        self._inbox.done([arrival.delivery for _, here in ours for arrival in here])
-        self._advance(works)
-        self._turn_away(strangers)
-        for job, of_job in unreadable_jobs:
-            self._set_aside(job, of_job)
-        if passing:
-            self._forward([(arrival.delivery, arrival.under(key)) for arrival, key in passing])
-
-    def _work(self, loaded: LoadedBranches, arrivals: list[ReceivedEvent]) -> Work:
-        job, rules, surroundings = loaded.job, self._rules, self._surroundings
-        work = Work(
-            job, self._plans.blueprint(job), arrivals, rules=rules, surroundings=surroundings, answers=loaded.answers
+    def _start(self, deliveries: Sequence[Delivery]) -> None:
+        """Group events by job, and start work on every job that is not in flight."""
+        events: dict[str, list[ReceivedEvent]] = {}
+        placed_events = self._placement.choose_workers(
+            [received for _, received in self._authenticator.events(deliveries)]
         )
-        self._in_hand[job.id] = work
+        for received in finish_branches(placed_events, store=self._store, consumer=self._consumer):
+            job_id = received.event.job_id
+            if job_id in self._in_flight:
+                self._in_flight[job_id].later.append(received.delivery)
+            else:
+                events.setdefault(job_id, []).append(received)
+        waiting = {received.delivery.tag for job_events in events.values() for received in job_events}
+        self._inbox.remove([delivery for delivery in deliveries if delivery.tag not in waiting])
+        local, forwarded, unroutable, unreadable_jobs = [], [], [], []
+        for job_events, loaded in zip(events.values(), load_jobs(events, store=self._store), strict=True):
+            if loaded is not None and isinstance(loaded.job, UnreadableJob):
+                unreadable_jobs.append((loaded.job, job_events))
+                continue
+            routed = self._plans.route(None if loaded is None else loaded.job, job_events)
+            forwarded += routed.elsewhere
+            unroutable += routed.unroutable
+            if loaded is not None and routed.local:
+                local.append((loaded, routed.local))
+        works = [self._work(loaded, local_events) for loaded, local_events in local]
+        self._inbox.remove([received.delivery for _, local_events in local for received in local_events])
+        self._advance(works)
+        self._ignore(unroutable)
+        for job, job_events in unreadable_jobs:
+            self._defer_or_quarantine(job, job_events)
+        if forwarded:
+            self._forward([(received.delivery, received.under(key)) for received, key in forwarded])
+
+    def _work(self, loaded: LoadedBranches, events: list[ReceivedEvent]) -> Work:
+        job, rules, services = loaded.job, self._rules, self._services
+        work = Work(job, self._plans.blueprint(job), events, rules=rules, services=services, answers=loaded.answers)
+        self._in_flight[job.id] = work
         return work
 
-    def _turn_away(self, arrivals: Sequence[ReceivedEvent]) -> None:
-        """Events of jobs that are gone, or that are none of ours by the queue they came by."""
-        for arrival in arrivals:
-            logger.warning("job %s is gone or not ours: %s ignored", arrival.event.job_id, arrival.event.id)
-        self._store.ignore([(arrival.delivery.tag, arrival.event.job_id, None) for arrival in arrivals])
-        self._intake.release([arrival.delivery.tag for arrival in arrivals])
+    def _ignore(self, events: Sequence[ReceivedEvent]) -> None:
+        """Acknowledge events of jobs that do not exist, or do not belong to the queue they came by."""
+        for received in events:
+            logger.warning(
+                "job %s does not exist or is not served here: ignoring %s", received.event.job_id, received.event.id
+            )
+        self._store.ignore([(received.delivery.tag, received.event.job_id, None) for received in events])
+        self._consumer.release([received.delivery.tag for received in events])
 
     # ------------------------------------------------------------ decide
 
     def _advance(self, works: Sequence[Work], broken: Sequence[tuple[Work, Exception]] = ()) -> None:
-        """Go on with *works*; those that cannot, and *broken* ones, are given up once all others are on their way."""
+        """Continue *works*. If one raises, or is *broken*, fail it after all others have started."""
         calls, broken = [], list(broken)
         for work in works:
             try:
                 function = work.advance()
-            except Exception as error:  # an event or a record that this version cannot work with
+            except Exception as error:  # an event or a record that this version cannot process
                 broken.append((work, error))
                 continue
             if function is None:
@@ -197,43 +199,43 @@ class Orchestrator:
         if calls:
             self._runner.submit(calls)
         for work, problem in broken:
-            self._give_up(work, problem)
+            self._fail(work, problem)
 
     def _collect(self) -> None:
-        """Take up what handlers decided; a chain of states within one queue goes on at once."""
-        while outcomes := self._runner.collect(_BUSY_SECONDS):
+        """Apply the handlers' decisions; a chain of states within one queue continues at once."""
+        while results := self._runner.collect(_BUSY_SECONDS):
             decided, broken = [], []
-            for outcome in outcomes:
+            for result in results:
                 try:
-                    outcome.owner.decided(outcome.returned, outcome.raised)
-                    decided.append(outcome.owner)
+                    result.owner.decided(result.returned, result.raised)
+                    decided.append(result.owner)
                 except Exception as error:
-                    broken.append((outcome.owner, error))
+                    broken.append((result.owner, error))
             self._advance(decided, broken)
 
-    def _give_up(self, work: Work, error: Exception) -> None:
-        """Nothing comes of *work* here: perhaps in an orchestrator of another version."""
-        logger.error("job %s cannot be advanced", work.job_id, exc_info=error)
-        deliveries = [arrival.delivery for arrival in work.arrivals]
-        self._let_go(work, deliveries)
-        self._set_aside(unreadable(work.before, error), work.arrivals)
-        self._inbox.done(deliveries)
+    def _fail(self, work: Work, error: Exception) -> None:
+        """Release *work*, which failed here: an orchestrator of another version may be able to process it."""
+        logger.error("cannot advance job %s", work.job_id, exc_info=error)
+        deliveries = [received.delivery for received in work.events]
+        self._finish_work(work, deliveries)
+        self._defer_or_quarantine(unreadable(work.before, error), work.events)
+        self._inbox.remove(deliveries)
 
-    def _let_go(self, work: Work, kept: Sequence[Delivery] = ()) -> None:
-        self._in_hand.pop(work.job_id, None)
+    def _finish_work(self, work: Work, kept: Sequence[Delivery] = ()) -> None:
+        self._in_flight.pop(work.job_id, None)
         self._inbox.add([*kept, *work.later])
 
-    # ------------------------------------------------------------ end
+    # ------------------------------------------------------------ shutdown
 
     def _finish(self) -> None:
-        """Commit what handlers decide within a moment; the rest goes back, and somebody else decides it anew."""
+        """Commit decisions that arrive within a moment; requeue all other messages."""
         try:
             self._collect()
             self._committer.commit()
-            for work in list(self._in_hand.values()):
-                self._let_go(work, [arrival.delivery for arrival in work.answered])
-            self._intake.return_unstarted(self._inbox.deliveries)
+            for work in list(self._in_flight.values()):
+                self._finish_work(work, [received.delivery for received in work.answered])
+            self._consumer.return_unstarted(self._inbox.deliveries)
         except UnavailableError as error:
-            logger.warning("%s; what is in hand is delivered again later", error)
+            logger.warning("%s; messages in flight are delivered again later", error)
         finally:
             self._runner.close()

@@ -1,4 +1,4 @@
-"""Notices of workers: that one has begun with a task and how far it is, that it is there, that it is still there."""
+"""Notices of workers: tasks started, progress, registrations and heartbeats."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from avtomatika.store import Store
 
 
 class Notices:
-    """Writes down what *intake* brings of them. Where it raises UnavailableError, all may be noted again."""
+    """Records the notices that *consumer* delivers. After UnavailableError, all of them may be recorded again."""
 
-    def __init__(self, *, intake: Consumer, store: Store) -> None:
-        self._intake = intake
+    def __init__(self, *, consumer: Consumer, store: Store) -> None:
+        self._consumer = consumer
         self._store = store
 
-    def note(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
-        """Write them down and acknowledge them."""
-        taken: list[tuple[str, wire.Taken]] = []
-        begun: list[wire.Taken] = []
+    def record(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
+        """Write *notices* and acknowledge them."""
+        taken: list[tuple[str, wire.TaskStarted]] = []
+        started: list[wire.TaskStarted] = []
         progress: list[wire.Progress] = []
-        heard: list[wire.Registered | wire.Beat] = []
+        presence: list[wire.Registered | wire.Heartbeat] = []
         tags = []
         for delivery, notice in notices:
-            if isinstance(notice, wire.Taken):
+            if isinstance(notice, wire.TaskStarted):
                 taken.append((delivery.tag, notice))
                 continue
             tags.append(delivery.tag)
-            if isinstance(notice, wire.Begun):
-                begun += notice.taken
+            if isinstance(notice, wire.TasksStarted):
+                started += notice.taken
             elif isinstance(notice, wire.Progress):
                 progress.append(notice)
             else:
-                heard.append(notice)
+                presence.append(notice)
         self._store.taken(taken)
-        self._intake.release([tag for tag, _ in taken])
+        self._consumer.release([tag for tag, _ in taken])
         if tags:
-            self._store.begun(begun)
+            self._store.begun(started)
             self._store.progress(progress)
-            self._store.registry.hear(heard)
-            self._intake.ack(tags)
+            self._store.registry.hear(presence)
+            self._consumer.ack(tags)

@@ -1,92 +1,92 @@
-"""Placing: tasks that ask something of their workers are looked at when it is time, beside the registry.
+"""Placement: chooses workers for tasks with requirements, using the worker registry.
 
-What changes nothing comes back later without touching its job; only a choice goes on to the machine.
+A request without a result is rescheduled without touching its job; only a choice reaches the machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from avtomatika.broker import Consumer, Outgoing
-from avtomatika.core.events import PlaceTask
-from avtomatika.core.machine import placement as placing
+from avtomatika.core.events import Event, PlaceTask
+from avtomatika.core.machine import placement as machine
+from avtomatika.core.placement import reputation
 from avtomatika.core.placement.selection import Candidate, NoCandidate
-from avtomatika.store import Store, UnreadableJob
+from avtomatika.store import Store, UnreadableJob, WorkerRegistry
 
 from .branches import load_jobs
-from .outcomes import Outcomes
 from .unit_of_work import ReceivedEvent
 
 
 class Placement:
-    """Looks at what *intake* brings of them. Where it raises UnavailableError, all may be looked at again.
+    """Chooses workers for placement requests of *consumer*. After UnavailableError, all may be repeated.
 
-    How tasks end is counted in passing: by that workers are chosen, too.
+    It also counts how tasks end, which workers are chosen by.
     """
 
-    def __init__(self, *, intake: Consumer, store: Store) -> None:
-        self._intake = intake
+    def __init__(self, *, consumer: Consumer, store: Store) -> None:
+        self._consumer = consumer
         self._store = store
-        self._outcomes = Outcomes(store.registry)
+        self._outcomes = _TaskOutcomes(store.registry)
 
-    def write_outcomes(self) -> None:
-        """Have the registry know how tasks ended."""
-        self._outcomes.write_down()
+    def flush_outcomes(self) -> None:
+        """Write the counted outcomes of tasks to the registry."""
+        self._outcomes.flush()
 
-    def look(self, arrivals: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
-        """What of *arrivals* is left for the machine, with the choices made."""
-        self._outcomes.note(arrival.event for arrival in arrivals)
-        asked = [(arrival, arrival.event) for arrival in arrivals if isinstance(arrival.event, PlaceTask)]
-        if not asked:
-            return list(arrivals)
-        self.write_outcomes()
+    def choose_workers(self, events: Sequence[ReceivedEvent]) -> list[ReceivedEvent]:
+        """Return the events left for the machine, with the choices made."""
+        self._outcomes.record(received.event for received in events)
+        requests = [(received, received.event) for received in events if isinstance(received.event, PlaceTask)]
+        if not requests:
+            return list(events)
+        self.flush_outcomes()
         by_job: dict[str, list[ReceivedEvent]] = {}
-        for arrival, event in asked:
-            by_job.setdefault(event.job_id, []).append(arrival)
+        for received, event in requests:
+            by_job.setdefault(event.job_id, []).append(received)
         loaded = load_jobs(by_job, store=self._store)
         jobs = {
             each.job.id: each.job for each in loaded if each is not None and not isinstance(each.job, UnreadableJob)
         }
-        takers = self._store.takers([(event.job_id, event.task_id) for _, event in asked])
-        is_by_files = any(placing.wants_holdings(jobs.get(event.job_id), event) for _, event in asked)
+        takers = self._store.takers([(event.job_id, event.task_id) for _, event in requests])
+        is_by_files = any(machine.wants_holdings(jobs.get(event.job_id), event) for _, event in requests)
         fleet = _Fleet(self._store.registry.fleet(with_holdings=is_by_files))
         chosen: dict[str, ReceivedEvent] = {}
         settled: list[tuple[Sequence[Outgoing], Sequence[str]]] = []
-        for (arrival, event), taken_by in zip(asked, takers, strict=True):
+        for (received, event), taken_by in zip(requests, takers, strict=True):
             job = jobs.get(event.job_id)
             if job is None:
                 continue
-            found = placing.look(job, event, taken_by=taken_by, fleet=fleet.members)
-            if failed_by := placing.failed_by(job, event, found):
+            found = machine.look(job, event, taken_by=taken_by, fleet=fleet.members)
+            if failed_by := machine.failed_by(job, event, found):
                 self._outcomes.failed(failed_by)
             match found:
-                case placing.Done():
-                    settled.append(((), [arrival.delivery.tag]))
-                case placing.Keep():
-                    settled.append(([self._later(arrival, event)], [arrival.delivery.tag]))
-                case placing.AnyWorker():
-                    pass  # as the event came: without a choice
+                case machine.Done():
+                    settled.append(((), [received.delivery.tag]))
+                case machine.Keep():
+                    settled.append(([self._rescheduled(received, event)], [received.delivery.tag]))
+                case machine.AnyWorker():
+                    pass  # as received: without a choice
                 case Candidate() | NoCandidate():
                     fleet.count(found)
-                    chosen[arrival.delivery.tag] = replace(arrival, event=replace(event, choice=found))
-        self._intake.settle_many(settled)
+                    chosen[received.delivery.tag] = replace(received, event=replace(event, choice=found))
+        self._consumer.settle_many(settled)
         self._store.registry.chosen(fleet.chosen)
         done = {tag for _, tags in settled for tag in tags}
-        return [chosen.get(arrival.delivery.tag, arrival) for arrival in arrivals if arrival.delivery.tag not in done]
+        return [chosen.get(received.delivery.tag, received) for received in events if received.delivery.tag not in done]
 
-    def _later(self, arrival: ReceivedEvent, event: PlaceTask) -> Outgoing:
-        message: Outgoing = self._store.step_message(arrival.delivery.routing_key, placing.visited(event))
-        return replace(message, delay_seconds=placing.VISIT_SECONDS)
+    def _rescheduled(self, received: ReceivedEvent, event: PlaceTask) -> Outgoing:
+        message: Outgoing = self._store.step_message(received.delivery.routing_key, machine.visited(event))
+        return replace(message, delay_seconds=machine.VISIT_SECONDS)
 
 
 class _Fleet:
-    """The members as they will be once all choices of this moment are carried out."""
+    """The workers, with the choices of this batch counted."""
 
     def __init__(self, members: Sequence[Candidate]) -> None:
         self._members = {member.worker_id: member for member in members}
         self._turn = max((member.turn for member in members), default=0)
-        #: Ids in the order in which they were chosen.
+        #: Worker ids in the order of choice.
         self.chosen: list[str] = []
 
     @property
@@ -98,3 +98,37 @@ class _Fleet:
             self._turn += 1
             self._members[choice.worker_id] = replace(choice, load=choice.load + 1, turn=self._turn)
             self.chosen.append(choice.worker_id)
+
+
+class _TaskOutcomes:
+    """Counts how tasks of workers end, for one thread; written to the registry now and then.
+
+    No commit waits for it. A killed orchestrator loses the counts since the last write; an unavailable registry
+    loses nothing.
+    """
+
+    def __init__(self, registry: WorkerRegistry) -> None:
+        self._registry = registry
+        #: Worker -> (tasks that succeeded, tasks that did not).
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Count the outcomes in *events*. A redelivered one counts twice, which is harmless: counts decay."""
+        for event in events:
+            credited = reputation.told_by(event)
+            if credited is not None:
+                self._count(*credited)
+
+    def failed(self, worker_id: str) -> None:
+        """Count a task that was taken from a worker that is lost or did not start it."""
+        self._count(worker_id, False)
+
+    def flush(self) -> None:
+        """Write the counts to the registry, if there are any."""
+        if self._counts:
+            self._registry.record_outcomes(self._counts)
+            self._counts = {}
+
+    def _count(self, worker_id: str, is_good: bool) -> None:
+        good, bad = self._counts.get(worker_id, (0, 0))
+        self._counts[worker_id] = (good + 1, bad) if is_good else (good, bad + 1)

@@ -1,4 +1,4 @@
-"""Jobs that rest in quarantine until somebody looks: after a month of nobody, they fail."""
+"""Expiry of quarantined jobs: they fail after a month without a decision."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
 
 logger = logging.getLogger(__name__)
 
-#: How long a job may rest.
+#: Maximum time in quarantine.
 QUARANTINE_SECONDS = 30 * 24 * 3600
 _EVERY_SECONDS = 3600
 _BATCH = 100
 
 
-def look_after_quarantine(store: Store, upkeep: Sweeper) -> Iterator[int]:
-    """Give up what rests for too long, a page at a time; one orchestrator does it, once an hour."""
-    if upkeep.claim("quarantine", seconds=_EVERY_SECONDS):
-        yield from give_up(store, now_ms=store.clock.now_ms())
+def expire_quarantined(store: Store, sweeper: Sweeper) -> Iterator[int]:
+    """Fail jobs whose quarantine has expired, a page at a time; one orchestrator does it, once an hour."""
+    if sweeper.claim("quarantine", seconds=_EVERY_SECONDS):
+        yield from fail_expired(store, now_ms=store.clock.now_ms())
 
 
-def give_up(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> Iterator[int]:
-    """Have all jobs fail that came to rest longer ago than *after_seconds*; yields how many of each page of jobs."""
+def fail_expired(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> Iterator[int]:
+    """Fail all jobs quarantined for longer than *after_seconds*; yield the number of each page of jobs."""
     cursor: str | None = None
     while True:
-        given_up = 0
+        failed = 0
         jobs, cursor = store.list_jobs(JobFilter(status=JobStatus.QUARANTINED, limit=_BATCH, cursor=cursor))
         for job in jobs:
             if isinstance(job, UnreadableJob) or now_ms - job.updated_ms < after_seconds * 1000:
                 continue
-            with suppress(ConflictError, NotFoundError):  # somebody has looked just now
+            with suppress(ConflictError, NotFoundError):  # it was changed a moment ago
                 store.signal(job, "expire", by="avtomatika")
-                logger.warning("job %s has rested in quarantine for too long: it fails", job.id)
-                given_up += 1
-        yield given_up
+                logger.warning("job %s was quarantined for too long: failing it", job.id)
+                failed += 1
+        yield failed
         if cursor is None:
             return

@@ -1,4 +1,4 @@
-"""What an orchestrator does by the clock, beside the messages that it takes."""
+"""Periodic work of an orchestrator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avtomatika.store import Store, Sweeper
 
 from .placement import Placement
 from .plan_takeover import PlanTakeover
-from .quarantine import look_after_quarantine
+from .quarantine import expire_quarantined
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _QUARANTINE_EVERY_SECONDS = 60.0
 
 
 class Sweep:
-    """Calls *run* every *every_seconds*, not before *not_before*, and at once while it answers that more is left."""
+    """Calls *run* every *every_seconds* after *not_before*, and again at once while it returns that more is left."""
 
     def __init__(
         self, name: str, run: Callable[[], bool], *, every_seconds: float, not_before: Callable[[], float] = float
@@ -31,15 +31,15 @@ class Sweep:
         self._every_seconds = every_seconds
         self._not_before = not_before
         self._due = 0.0
-        self._failures = Failures(logger, f"the sweep of {name} is tried again later")
+        self._failures = Failures(logger, f"retrying the sweep of {name} later")
 
     @property
     def due(self) -> float:
-        """When it is to be done, by the monotonic clock."""
+        """When the next run is due, by the monotonic clock."""
         return max(self._due, self._not_before())
 
     def run(self, now: float) -> None:
-        """Raises UnavailableError; whatever else goes wrong is this sweep's own affair, and waits for its next time."""
+        """Run once. Raises UnavailableError; any other error delays only this sweep until its next time."""
         try:
             is_more = self._run()
         except UnavailableError:
@@ -52,48 +52,48 @@ class Sweep:
 
 
 class Sweeps:
-    """Those of one orchestrator."""
+    """The sweeps of one orchestrator."""
 
     def __init__(self, sweeps: Sequence[Sweep]) -> None:
         self._sweeps = sweeps
 
     @classmethod
-    def of(cls, store: Store, upkeep: Sweeper, *, placing: Placement, plans: PlanTakeover) -> Sweeps:
-        """Send due timers, serve plans, remove ended jobs, give up quarantined ones."""
-        quarantine = look_after_quarantine(store, upkeep)
+    def of(cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover) -> Sweeps:
+        """Create the sweeps: due timers, plans, ended jobs, quarantined jobs."""
+        quarantine = expire_quarantined(store, sweeper)
 
         def send_due_timers() -> bool:
-            is_more = upkeep.send_due_timers().is_more
-            placing.write_outcomes()
+            is_more = sweeper.send_due_timers().is_more
+            placement.flush_outcomes()
             return is_more
 
-        def keep_plans() -> bool:
-            plans.keep()
+        def maintain_plans() -> bool:
+            plans.run_once()
             return False
 
-        def give_up_quarantined() -> bool:
+        def fail_quarantined() -> bool:
             nonlocal quarantine
             is_more = next(quarantine, None) is not None
             if not is_more:
-                quarantine = look_after_quarantine(store, upkeep)
+                quarantine = expire_quarantined(store, sweeper)
             return is_more
 
         return cls(
             [
                 Sweep("timers", send_due_timers, every_seconds=_TIMERS_EVERY_SECONDS),
-                Sweep("plans", keep_plans, every_seconds=0.0, not_before=lambda: plans.due),
-                Sweep("ended jobs", lambda: upkeep.expire_jobs().is_more, every_seconds=_EXPIRY_EVERY_SECONDS),
-                Sweep("quarantined jobs", give_up_quarantined, every_seconds=_QUARANTINE_EVERY_SECONDS),
+                Sweep("plans", maintain_plans, every_seconds=0.0, not_before=lambda: plans.due),
+                Sweep("ended jobs", lambda: sweeper.expire_jobs().is_more, every_seconds=_EXPIRY_EVERY_SECONDS),
+                Sweep("quarantined jobs", fail_quarantined, every_seconds=_QUARANTINE_EVERY_SECONDS),
             ]
         )
 
     @property
     def due(self) -> float:
-        """When the next one is to be done, by the monotonic clock."""
+        """When the next sweep is due, by the monotonic clock."""
         return min(sweep.due for sweep in self._sweeps)
 
     def run_due(self) -> None:
-        """Do what is due. Raises UnavailableError."""
+        """Run the sweeps that are due. Raises UnavailableError."""
         now = monotonic()
         for sweep in self._sweeps:
             if sweep.due <= now:

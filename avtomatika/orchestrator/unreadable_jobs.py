@@ -1,4 +1,4 @@
-"""Events of jobs that this process cannot read: another version may read them, else the job is quarantined."""
+"""Events of jobs that this process cannot read: another version may read them; otherwise the job is quarantined."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from .unit_of_work import ReceivedEvent
 
 logger = logging.getLogger(__name__)
 
-#: How often an event is sent again for an orchestrator of another version, and the delay each time.
+#: Retries of an event for an orchestrator of another version, and the delay before each.
 _TRIES, _DELAY_SECONDS = 3, 1.0
 _HEADER = "x-unreadable"
 
 
-def set_aside(job: UnreadableJob, arrivals: Sequence[ReceivedEvent], *, intake: Consumer, store: Store) -> None:
-    """Send *arrivals* again after a delay. In the end the job is quarantined, and they become dead letters."""
-    for arrival in arrivals:
-        delivery = arrival.delivery
+def defer_or_quarantine(
+    job: UnreadableJob, events: Sequence[ReceivedEvent], *, consumer: Consumer, store: Store
+) -> None:
+    """Republish *events* after a delay. Finally quarantine the job and dead-letter them."""
+    for received in events:
+        delivery = received.delivery
         tries = _tries(delivery)
-        if tries < _TRIES and _send_again(intake, arrival, tries + 1):
+        if tries < _TRIES and _send_again(consumer, received, tries + 1):
             continue
         logger.error(
-            "job %s cannot be read: %s; it is quarantined, %s is given up", job.id, job.reason, arrival.event.id
+            "cannot read job %s: %s; quarantining it, dead-lettering %s", job.id, job.reason, received.event.id
         )
         store.quarantine(job)
-        intake.dead_letter(delivery, reason="unreadable job", error=job.reason, notify=False)
+        consumer.dead_letter(delivery, reason="unreadable job", error=job.reason, notify=False)
 
 
 def _tries(delivery: Delivery) -> int:
@@ -38,12 +40,12 @@ def _tries(delivery: Delivery) -> int:
     return tries if isinstance(tries, int) else 0
 
 
-def _send_again(intake: Consumer, arrival: ReceivedEvent, tries: int) -> bool:
-    """Whether the event is on its way again, or somebody else holds it."""
-    message = arrival.under(arrival.delivery.routing_key)
+def _send_again(consumer: Consumer, received: ReceivedEvent, tries: int) -> bool:
+    """Republish the event; return False if it has no route."""
+    message = received.under(received.delivery.routing_key)
     message = replace(message, delay_seconds=_DELAY_SECONDS, headers={**message.headers, _HEADER: tries})
     try:
-        intake.settle_many([([message], [arrival.delivery.tag])])
+        consumer.settle_many([([message], [received.delivery.tag])])
     except NoRouteError:
         return False
     return True

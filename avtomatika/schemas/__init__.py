@@ -1,1 +1,1 @@
-"""Everything that crosses a border: messages on the wire, bodies of the HTTP API."""
+"""Formats that cross a boundary: wire messages, webhooks, bodies of the HTTP API."""

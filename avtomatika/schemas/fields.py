@@ -1,15 +1,15 @@
-"""What a field of a message on the wire may hold, and the words for it."""
+"""Fields of wire messages: a check of the value, and its description for errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-#: Ids and names are no longer; job and task ids become keys of the store.
+#: Maximum length of ids and names; job and task ids become keys of the store.
 MAX_ID_LENGTH = 256
 
 Check = Callable[[Any], bool]
-#: A field's name, whether a value is right for it, and what a right one is in words.
+#: Name of a field, check of its value, and description of a valid value.
 Field = tuple[str, Check, str]
 
 
@@ -22,11 +22,11 @@ def text(name: str) -> Field:
 
 
 def count(name: str) -> Field:
-    return name, _is_count, "a whole number from 0"
+    return name, _is_count, "an integer from 0"
 
 
 def attempt(name: str) -> Field:
-    return name, _is_attempt, "a whole number from 1"
+    return name, _is_attempt, "an integer from 1"
 
 
 def seconds(name: str) -> Field:
@@ -58,13 +58,13 @@ def reply(name: str) -> Field:
 
 
 def or_null(field: Field) -> Field:
-    """Like *field*, but it may be null, or not there at all."""
+    """Like *field*, but also accept null or a missing field."""
     name, is_right, expected = field
     return name, lambda value: value is None or is_right(value), f"null, or {expected}"
 
 
 def rows(name: str, *columns: Field) -> Field:
-    """A list of lists, each with what *columns* allow, in that order."""
+    """Accept a list of lists, each with values of *columns* in that order."""
     checks = [is_right for _, is_right, _ in columns]
 
     def is_right(value: Any) -> bool:

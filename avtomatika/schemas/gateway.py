@@ -1,4 +1,4 @@
-"""What workers over HTTP send. Fields that we do not know are left alone: workers are older and newer than we are."""
+"""Requests of workers over HTTP. Unknown fields are ignored: workers may be older or newer than the server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from avtomatika.core.placement.cached_files import MOST_FILES
 
 from .fields import MAX_ID_LENGTH
 
-#: Most skills of a worker, and most tasks in one heartbeat.
+#: Maximum number of skills of a worker, and of tasks in one heartbeat.
 _MOST_NAMES = 1_000
-#: Longest name of a delivery, or of a consumer.
+#: Maximum length of a delivery tag or a consumer name.
 _LONGEST_TAG = 1_000
-#: Longest message of a progress, in characters.
+#: Maximum length of a progress message, in characters.
 _LONGEST_MESSAGE = 10_000
 
 
@@ -32,7 +32,7 @@ class _Open(Schema):
 
     @pre_load
     def without_nulls(self, body: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Null is the same as not there."""
+        """Treat null as a missing field."""
         return {name: value for name, value in body.items() if value is not None}
 
 
@@ -42,9 +42,9 @@ class SkillSchema(_Open):
 
 
 class RegistrationSchema(_Open):
-    """``concurrency``: how many tasks it does at a time, where it says so; ``current_tasks``: what it has in hand.
+    """``concurrency``: how many tasks the worker runs at a time, if known; ``current_tasks``: its tasks in flight.
 
-    What is raw may be anything: whoever keeps it takes what makes sense.
+    Raw fields may hold anything; they are sanitized before they are stored.
     """
 
     worker_id = _id(required=True)
@@ -61,7 +61,8 @@ class RegistrationSchema(_Open):
 
 
 class ClaimSchema(_Open):
-    """A task as it came by the broker: ``tag`` is its delivery, ``ticket`` shows that it was given to the worker."""
+    """A task received from the broker: ``tag`` is its delivery tag, and its ``ticket`` proves that the worker received
+    it."""
 
     task_id = _id(required=True)
     attempt = fields.Integer(strict=True, required=True, validate=validate.Range(min=1))
@@ -70,7 +71,7 @@ class ClaimSchema(_Open):
 
 
 class AdoptionSchema(_Open):
-    """Tasks that the worker holds on the broker as ``consumer``, and cannot answer there."""
+    """Tasks that the worker has leased on the broker as ``consumer`` and cannot answer there."""
 
     worker_id = _id(required=True)
     consumer = fields.String(required=True, validate=validate.Length(min=1, max=_LONGEST_TAG))
@@ -85,12 +86,13 @@ class LinkSchema(_Open):
 
 
 class HeartbeatSchema(_Open):
-    """Without ``current_tasks`` it only says that the worker lives; ``timestamp`` is in seconds of its clock.
+    """Without ``current_tasks`` it only says that the worker is alive; ``timestamp`` is in seconds of the worker's
+    clock.
 
-    ``hands_back``: what is not among the current tasks is for others, at once. ``running`` is how many tasks it does,
-    over all its ``links``; ``standby``: it takes its tasks elsewhere as long as it can; ``switches``: how often another
-    link came to be in charge; ``unfit``: the reason why it cannot do some of its skills for now; ``holds``: digests of
-    files that it has at hand (``core.holdings``), where that changed.
+    ``hands_back``: requeue tasks that are not in ``current_tasks`` at once. ``running``: number of running tasks over
+    all ``links``. ``standby``: the worker prefers another link for its tasks. ``switches``: number of failovers between
+    links. ``unfit``: why it cannot perform some skills at present. ``holds``: digests of cached files
+    (``core.placement.cached_files``), when they change.
     """
 
     worker_id = _id()
@@ -107,7 +109,7 @@ class HeartbeatSchema(_Open):
 
 
 class EventSchema(_Open):
-    """Something that happened to a worker, or to the task that it has in hand."""
+    """An event of a worker or of its task in flight."""
 
     worker_id = _id(required=True)
     event_type = _id(required=True)
@@ -128,7 +130,7 @@ class RefreshSchema(_Open):
 
 
 class ErrorSchema(Schema):
-    """Further members are kept."""
+    """Unknown fields are kept."""
 
     class Meta:
         unknown = "include"
@@ -137,8 +139,8 @@ class ErrorSchema(Schema):
     message = fields.String(load_default="")
 
 
-class AnswerSchema(_Open):
-    """A result: without a status it is a success."""
+class ResultSchema(_Open):
+    """The result of a task; the default status is success."""
 
     job_id = _id(required=True)
     task_id = _id(required=True)

@@ -1,6 +1,6 @@
-"""What the receiver of a webhook gets: body, headers and signature, as Standard Webhooks has them.
+"""Webhook requests according to Standard Webhooks: body, headers and signature.
 
-https://www.standardwebhooks.com: any of its libraries verifies what is sent here.
+Any library of https://www.standardwebhooks.com verifies them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .wire import WebhookMessage
 
 
 def body_of(webhook: WebhookMessage) -> bytes:
-    """The same bytes for every attempt."""
+    """Return the body, which is the same for every attempt."""
     times = {name: rfc3339(webhook.job[name]) for name in ("created_at", "updated_at")}
     body = {"type": webhook.event, "timestamp": rfc3339(webhook.at_ms), "data": {**webhook.job, **times}}
     return orjson.dumps(body)
 
 
 def headers_of(webhook: WebhookMessage, body: bytes, *, now_seconds: int, secret: str | None) -> dict[str, str]:
-    """Headers of one attempt; without a *secret* it is not signed."""
+    """Return the headers of one attempt, unsigned without a *secret*."""
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"avtomatika/{__version__}",
@@ -40,7 +40,7 @@ def headers_of(webhook: WebhookMessage, body: bytes, *, now_seconds: int, secret
 
 
 def signature(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
-    """HMAC-SHA256 over id, time and body. Raises ValueError for a *secret* that says it is base64 and is not."""
+    """Return the HMAC-SHA256 of id, time and body. Raises ValueError if *secret* is marked as base64 but invalid."""
     signed = f"{id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(webhook_key(secret), signed, sha256)).decode()
 
@@ -48,7 +48,7 @@ def signature(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
 def is_genuine(
     headers: Mapping[str, str], body: bytes, *, secret: str, now_seconds: float, within: float = 300
 ) -> bool:
-    """For receivers in Python: whether *body* was signed with *secret*, at most *within* seconds ago."""
+    """Return True if *body* was signed with *secret* at most *within* seconds ago. For receivers in Python."""
     given = {name.lower(): value for name, value in headers.items()}
     try:
         age = abs(now_seconds - int(given["webhook-timestamp"]))

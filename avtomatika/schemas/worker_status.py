@@ -1,4 +1,4 @@
-"""What is kept of a worker's own words: of its registration and of its heartbeats, by whatever link they came."""
+"""Stored registrations and heartbeats of workers, received over HTTP or the broker."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, TypeGuard
 
 from avtomatika.core.job import Json
 
-#: Longest reason that is kept, in characters, and most skills.
+#: Maximum length of a stored reason, in characters, and maximum number of skills.
 _MAX_REASON, _MOST_SKILLS = 500, 1000
 
 
-def record_of(registration: Mapping[str, Any]) -> dict[str, Json]:
-    """What is kept of a registration."""
+def registration_record(registration: Mapping[str, Any]) -> dict[str, Json]:
+    """Return the record to store for a registration over HTTP."""
     return {
         "type": registration["worker_type"],
         "version": registration["version"],
@@ -26,8 +26,8 @@ def record_of(registration: Mapping[str, Any]) -> dict[str, Json]:
     }
 
 
-def heard_record(said: Mapping[str, Any]) -> dict[str, Json]:
-    """The same of what came by the broker as one that was kept: anybody may have written it, whatever it is."""
+def sanitized_record(said: Mapping[str, Any]) -> dict[str, Json]:
+    """Sanitize a record received over the broker: any content is possible."""
     concurrency = said.get("concurrency")
     return {
         "type": _text(said, "type"),
@@ -44,17 +44,17 @@ def heard_record(said: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def skill_names(record: Mapping[str, Any]) -> list[str]:
-    """The names of the skills in *record*."""
+    """Return the names of the skills in *record*."""
     return [skill["name"] for skill in record["skills"]]
 
 
-def within(record: Mapping[str, Any], skills: Collection[str]) -> dict[str, Json]:
-    """*record* with no other skills than *skills*."""
+def restricted_to(record: Mapping[str, Any], skills: Collection[str]) -> dict[str, Json]:
+    """Return *record* with only the skills in *skills*."""
     return {**record, "skills": [skill for skill in record["skills"] if skill["name"] in skills]}
 
 
-def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
-    """What is kept of a heartbeat; empty where it says no more than that the worker is there."""
+def heartbeat_status(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
+    """Return the part of a heartbeat over HTTP to store; empty if it only says that the worker is alive."""
     named = heartbeat.get("current_tasks")
     if named is None and "status" not in heartbeat:
         return {}
@@ -69,8 +69,8 @@ def beat_of(heartbeat: Mapping[str, Any]) -> dict[str, Json]:
     }
 
 
-def heard_beat(said: Mapping[str, Any]) -> dict[str, Json]:
-    """The same of what came by the broker as one that was kept."""
+def sanitized_status(said: Mapping[str, Any]) -> dict[str, Json]:
+    """Sanitize a heartbeat received over the broker."""
     if not said:
         return {}
     running, switches, holds = (said.get(name) for name in ("running", "switches", "holds"))
@@ -88,7 +88,7 @@ def heard_beat(said: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _unfit(said: Mapping[str, Any]) -> dict[str, Json]:
-    """Why the worker cannot do some of its skills for now, if it says so."""
+    """Return why the worker cannot perform some of its skills at present, if the heartbeat says so."""
     unfit = _object(said, "unfit")
     if not unfit:
         return {}
@@ -113,7 +113,7 @@ def _costs(costs: Mapping[str, Any]) -> dict[str, Json]:
 
 
 def _device(device: Mapping[str, Any]) -> dict[str, Json]:
-    """Its properties stand beside its type and model."""
+    """Merge the properties of a device with its type and model."""
     return {**_object(device, "properties"), **{name: value for name, value in device.items() if name != "properties"}}
 
 

@@ -41,5 +41,5 @@ def cleanup_timers(
     for what, seconds in all_times:
         if seconds is not None:
             body = wire.dump_cleanup(wire.Cleanup(job.id, what, parent_id), secret)
-            due = Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(FILES, FILES, body)))
+            due = Outgoing(TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer(FILES, FILES, body)))
             yield timer_name(job.id, f"_{what}"), round(seconds * 1000), router.encode(due)

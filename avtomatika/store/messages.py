@@ -39,7 +39,7 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
     """An event on its way to the state that it concerns; if it is given up, the job that it is for is told."""
     prefix = sent.routing_key.rpartition(".")[0]
     dead = DeadLetter(sent.event.job_id, reason="dead_letter", state=prefix.rpartition(".")[2])
-    headers = wire.told_when_dead(STEPS, prefix, dead, secret)
+    headers = wire.dead_letter_event_headers(STEPS, prefix, dead, secret)
     return Outgoing(STEPS, sent.routing_key, wire.dump_event(sent.event, secret), headers=headers)
 
 
@@ -59,14 +59,16 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
         ticket=secret.ticket(task.id, task.attempt),
     )
     dead = DeadLetter(job.id, reason="dead_letter", state=task.state, task_id=task.id, attempt=task.attempt)
-    headers = {"x-group": task.groups, **wire.told_when_dead(STEPS, message.reply_prefix, dead, secret)}
+    headers = {"x-group": task.groups, **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret)}
     key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
     return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
 
 
 def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:
     """What the queue of due timers gets: the step message that is to be sent on."""
-    return Outgoing(TIMERS, TIMERS, wire.dump_due(wire.Due(STEPS, routing_key, wire.dump_event(event, secret))))
+    return Outgoing(
+        TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer(STEPS, routing_key, wire.dump_event(event, secret)))
+    )
 
 
 def result_timer(job: Job, task: Task, secret: GroupSecret) -> Outgoing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtomatika.core.job import HistoryEntry
 from avtomatika.core.texts import shortened
-from avtomatika.schemas.wire import Progress, Taken
+from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Argument, Call
 
@@ -14,7 +14,7 @@ from .messages import timer_name
 from .scripts import PROGRESS, TAKEN
 
 
-def taken_call(tag: str | None, taken: Taken, *, keys: Keys, router: Router) -> Call:
+def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Router) -> Call:
     """Writes down who has begun, and acknowledges the notice with that *tag*, if there is one."""
     stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
     return Call(
@@ -51,7 +51,7 @@ def progress_call(progress: Progress, *, keys: Keys) -> Call:
     return Call(PROGRESS, [keys.tasks(progress.job_id)], args)
 
 
-def _taken_entry(taken: Taken) -> HistoryEntry:
+def _taken_entry(taken: TaskStarted) -> HistoryEntry:
     return HistoryEntry(
         "task_taken", state=taken.state, task_id=taken.task_id, attempt=taken.attempt, worker_id=taken.worker_id
     )

@@ -16,7 +16,7 @@ from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.errors import ConflictError, NoRouteError, NotFoundError, QuotaExceededError, UnreadableRecordError
-from avtomatika.schemas.wire import Progress, Taken
+from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
 
@@ -244,11 +244,11 @@ class Store(JobQueries):
         ]
         run_all(self._server, [Call(QUARANTINE, keys, [job.id, job.status, dump_entry(entry)])])
 
-    def taken(self, notices: Sequence[tuple[str, Taken]]) -> None:
+    def taken(self, notices: Sequence[tuple[str, TaskStarted]]) -> None:
         """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
         run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
 
-    def begun(self, taken: Sequence[Taken]) -> None:
+    def begun(self, taken: Sequence[TaskStarted]) -> None:
         """The same where the message is not theirs alone: whoever has it acknowledges it."""
         run_all(self._server, [taken_call(None, each, keys=self._keys, router=self._router) for each in taken])
 

@@ -13,8 +13,8 @@ from avtomatika.core.job import Json
 from avtomatika.core.placement import reputation
 from avtomatika.core.placement.cached_files import MOST_FILES
 from avtomatika.core.placement.selection import Candidate, Unfit
-from avtomatika.schemas.wire import Beat, Registered
-from avtomatika.schemas.worker_status import heard_beat, heard_record, skill_names
+from avtomatika.schemas.wire import Heartbeat, Registered
+from avtomatika.schemas.worker_status import sanitized_record, sanitized_status, skill_names
 from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
@@ -104,16 +104,16 @@ class WorkerRegistry:
 
     def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
         """Whether the worker is known; if so it stays so for a while. An empty *beat* leaves what was known of it."""
-        return bool(run(self._server, self._call(Beat(worker_id, beat))))
+        return bool(run(self._server, self._call(Heartbeat(worker_id, beat))))
 
-    def hear(self, notices: Sequence[Registered | Beat]) -> None:
+    def hear(self, notices: Sequence[Registered | Heartbeat]) -> None:
         """Write down many in one round trip; heartbeats of strangers change nothing."""
         run_all(self._server, [self._call(notice) for notice in notices])
 
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
         """The skills that *worker_id* registered with; None where it is not known."""
         [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
-        return None if text is None else tuple(skill_names(heard_record(json_object(text))))
+        return None if text is None else tuple(skill_names(sanitized_record(json_object(text))))
 
     def workers(self) -> list[WorkerRecord]:
         """All that were heard of lately, by id."""
@@ -172,7 +172,7 @@ class WorkerRegistry:
         """Disconnect; the next call connects again."""
         self._server.close()
 
-    def _call(self, notice: Registered | Beat) -> Call:
+    def _call(self, notice: Registered | Heartbeat) -> Call:
         keys = [self._keys.worker(notice.worker_id), self._keys.workers()]
         if isinstance(notice, Registered):
             return Call(REGISTER_WORKER, keys, [notice.worker_id, orjson.dumps(notice.record), WORKER_TTL_SECONDS])
@@ -209,8 +209,8 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revo
     heard_ms = number(at)
     return WorkerRecord(
         worker_id=worker_id,
-        record={"skills": [], **_readable(json_object(record), heard_record)},
-        beat=_readable(json_object(beat), heard_beat),
+        record={"skills": [], **_readable(json_object(record), sanitized_record)},
+        beat=_readable(json_object(beat), sanitized_status),
         heard_ms=heard_ms,
         since_ms=number(since),
         silent_ms=max(now_ms - heard_ms, 0),

@@ -108,13 +108,9 @@ class Simulation:
 
     def _advance(self, queue: str, event: Event) -> None:
         kept = self._jobs[event.job_id]
-        arrival = ReceivedEvent(Delivery("memory", queue, b"", {}, 1), event)
-        surroundings = HandlerServices(
-            client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files)
-        )
-        work = Work(
-            kept.job, kept.blueprint, [arrival], rules=self._rules, surroundings=surroundings, answers=kept.answers
-        )
+        received = ReceivedEvent(Delivery("memory", queue, b"", {}, 1), event)
+        services = HandlerServices(client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files))
+        work = Work(kept.job, kept.blueprint, [received], rules=self._rules, services=services, answers=kept.answers)
         while (function := work.advance()) is not None:
             try:
                 returned = function()

@@ -231,12 +231,12 @@ class House:
     def take(self, queue: str) -> Any:
         """The next message of *queue*, taken and acknowledged."""
         with broker.connect(self.url) as connection:
-            intake = Consumer(connection, [queue], prefetch=1)
+            consumer = Consumer(connection, [queue], prefetch=1)
             deadline = monotonic() + DEADLINE_SECONDS
             while monotonic() < deadline:
-                for delivery in intake.take(0.2):
-                    intake.settle_many([((), [delivery.tag])])
-                    intake.close()
+                for delivery in consumer.take(0.2):
+                    consumer.settle_many([((), [delivery.tag])])
+                    consumer.close()
                     return delivery
         raise AssertionError(f"nothing came to {queue!r}")
 

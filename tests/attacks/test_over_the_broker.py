@@ -8,7 +8,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from avtomatika.broker import answer, forwarded_headers
+from avtomatika.broker import forwarded_headers, result_message
 from avtomatika.core.events import Decision, Enter, Event, Result, Start, TaskTimeout, TimeReached
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.schemas import wire
@@ -54,10 +54,10 @@ def test_a_forged_event_moves_nothing_and_is_seen(house: House, job_id: str, nam
 
 def test_a_forged_timer_that_is_due_moves_nothing(house: House, job_id: str) -> None:
     key = house.blueprint("ride").plan.key("start", "_timeout")
-    due = wire.Due("avt.steps", key, wire.dump_event(TaskTimeout(job_id, f"{job_id}.1.0", 1, "dispatch")))
+    due = wire.DueTimer("avt.steps", key, wire.dump_event(TaskTimeout(job_id, f"{job_id}.1.0", 1, "dispatch")))
     before = house.job(job_id)
 
-    house.publish("avt.timers", "avt.timers", wire.dump_due(due))
+    house.publish("avt.timers", "avt.timers", wire.dump_due_timer(due))
     house.until(lambda: forged_letters(house, job_id))
 
     assert house.job(job_id) == before
@@ -107,7 +107,7 @@ def test_a_ticket_of_an_old_attempt_opens_no_later_one(house: House, job_id: str
     first = house.take("drive")
     task = wire.load_task(first.body)
     failed = Result(job_id, task.task_id, 1, "failure", None, {"code": "TRANSIENT_ERROR"}, worker_id="honest")
-    sent = answer(task, failed, headers=forwarded_headers(first.headers), signer=key)
+    sent = result_message(task, failed, headers=forwarded_headers(first.headers), signer=key)
     house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
     house.until(lambda: "task_retried" in house.events(job_id))
 
@@ -128,12 +128,14 @@ def test_a_result_that_another_has_signed_is_refused_and_the_task_done_again(
     taken = house.take("drive")
     task = wire.load_task(taken.body)
     result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="honest")
-    sent = answer(task, result, headers=forwarded_headers(taken.headers), signer=WorkerKey(mac_key_of(PLANTED[name])))
+    sent = result_message(
+        task, result, headers=forwarded_headers(taken.headers), signer=WorkerKey(mac_key_of(PLANTED[name]))
+    )
 
     house.publish(sent.exchange, sent.routing_key, sent.body, **sent.headers)
     house.until(lambda: "task_retried" in house.events(job_id))
 
-    assert "has not signed it with its token" in str(house.job(job_id)["error"])
+    assert "did not sign it with its token" in str(house.job(job_id)["error"])
     assert house.notes(job_id)[0]["event_type"] == "task_result_ignored"
 
 
@@ -150,7 +152,7 @@ def test_a_result_of_a_skill_that_its_worker_may_not_do_is_refused(house: House,
     house.publish("avt.steps", key, signed, **forwarded_headers(taken.headers))
     house.until(lambda: "task_retried" in house.events(job_id))
 
-    assert "worker 'bounded' may not do 'drive'" in str(house.job(job_id)["error"])
+    assert "worker 'bounded' is not granted the skill 'drive'" in str(house.job(job_id)["error"])
     assert house.notes(job_id)[0]["event_type"] == "task_result_ignored"
 
 

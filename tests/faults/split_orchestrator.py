@@ -65,9 +65,9 @@ INTAKE: Any = broker.Consumer(connection, [*plan.queues, TIMERS, WORKERS], prefe
 server, router = INTAKE.channel.server, INTAKE.channel.router
 orchestrator = Orchestrator(
     blueprints=[three.bp],
-    intake=INTAKE,
+    consumer=INTAKE,
     store=SplitStore(server, router, keyring=Keyring(server, settings.group_secret)),
-    upkeep=Sweeper(server, router),
+    sweeper=Sweeper(server, router),
     runner=HandlerRunner(timeout_seconds=30),
 )
 signal.signal(signal.SIGTERM, lambda *_: orchestrator.stop())

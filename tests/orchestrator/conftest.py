@@ -47,12 +47,12 @@ class Stage:
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         connection = self._stack.enter_context(broker.connect(self.url))
         names = list(queues or [queue for blueprint in blueprints for queue in blueprint.plan.queues])
-        intake = Consumer(connection, [WORKERS, TIMERS, *names], prefetch=100)
+        consumer = Consumer(connection, [WORKERS, TIMERS, *names], prefetch=100)
         runner = HandlerRunner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
-        server, router = intake.channel.server, intake.channel.router
+        server, router = consumer.channel.server, consumer.channel.router
         made = Orchestrator(
             blueprints=blueprints,
-            intake=intake,
+            consumer=consumer,
             store=Store(
                 server,
                 router,
@@ -60,12 +60,12 @@ class Stage:
                 cleanups=options.pop("cleanups", NO_CLEANUPS),
                 max_job_bytes=options.pop("max_job_bytes", MAX_JOB_BYTES),
             ),
-            upkeep=Sweeper(server, router),
+            sweeper=Sweeper(server, router),
             runner=runner,
             **options,
         )
         self._stack.callback(runner.close)
-        self._stack.callback(intake.close)
+        self._stack.callback(consumer.close)
         self.orchestrators.append(made)
         return made
 
@@ -74,7 +74,7 @@ class Stage:
         self.orchestrators.remove(orchestrator)
         orchestrator.stop()
         orchestrator.run()
-        orchestrator._intake.close()
+        orchestrator._consumer.close()
 
     def create(self, blueprint: Blueprint, **data: Any) -> str:
         return self.store.create(NewJob(plan=blueprint.plan, client="me", initial_data=data)).job_id
@@ -90,7 +90,7 @@ class Stage:
         while not reached():
             assert monotonic() < deadline, f"not reached within {within_seconds} s"
             for orchestrator in self.orchestrators:
-                orchestrator.turn()
+                orchestrator.run_once()
 
     def turn_until_status(self, job_id: str, *statuses: str) -> Job:
         self.turn_until(lambda: self.job(job_id).status in statuses)

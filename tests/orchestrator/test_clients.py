@@ -32,8 +32,6 @@ def test_plan_and_params_of_the_client_reach_conditions_and_handlers(stage: Call
         return "other"
 
     house = stage(bp)
-    house.orchestrator(
-        surroundings=HandlerServices(client_of=lambda name: ClientInfo(name, "gold", {"language": "eo"}))
-    )
+    house.orchestrator(services=HandlerServices(client_of=lambda name: ClientInfo(name, "gold", {"language": "eo"})))
 
     assert house.turn_until_status(house.create(bp), "finished", "error").result == "gold"

@@ -36,8 +36,8 @@ def done(number: int) -> int:
 def test_jobs_share_their_store_on_the_server(stage: Callable[..., Stage], redis_url: str) -> None:
     house = stage(bp)
     data = RedisData.connect(redis_url)
-    house.orchestrator(surroundings=HandlerServices(data=data))
-    house.orchestrator(surroundings=HandlerServices(data=data))
+    house.orchestrator(services=HandlerServices(data=data))
+    house.orchestrator(services=HandlerServices(data=data))
 
     job_ids = [house.create(bp) for _ in range(20)]
     numbers = [house.turn_until_status(job_id, "finished").result for job_id in job_ids]
@@ -67,4 +67,4 @@ def test_a_wrong_name_ends_the_job_with_the_names_there_are() -> None:
 
     assert ended.status == "error"
     assert ended.error is not None
-    assert "there is no data store 'number'" in ended.error["message"]
+    assert "unknown data store 'number'" in ended.error["message"]

@@ -14,25 +14,25 @@ from avtomatika.orchestrator.inbox import Inbox
 
 
 @pytest.fixture
-def intake(redis_url: str) -> Iterator[Consumer]:
+def consumer(redis_url: str) -> Iterator[Consumer]:
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["work"])
-        intake = Consumer(connection, ["work"], prefetch=10)
+        consumer = Consumer(connection, ["work"], prefetch=10)
         for number in range(3):
-            intake.channel.settle([Outgoing("avt.tasks", "work", str(number))], ())
-        yield intake
-        intake.close()
+            consumer.channel.settle([Outgoing("avt.tasks", "work", str(number))], ())
+        yield consumer
+        consumer.close()
 
 
-def filled(intake: Consumer) -> Inbox:
-    inbox = Inbox(intake)
+def filled(consumer: Consumer) -> Inbox:
+    inbox = Inbox(consumer)
     while len(inbox.deliveries) < 3:
-        inbox.add(intake.take(1.0))
+        inbox.add(consumer.take(1.0))
     return inbox
 
 
-def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake: Consumer, redis_url: str) -> None:
-    inbox, handled = filled(intake), list[bytes]()
+def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(consumer: Consumer, redis_url: str) -> None:
+    inbox, handled = filled(consumer), list[bytes]()
 
     def handle(deliveries: Sequence[Delivery]) -> None:
         if any(delivery.body == b"1" for delivery in deliveries):
@@ -48,11 +48,11 @@ def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(intake:
     assert (letter[b"reason"], letter[b"error"]) == (b"not handled", b"ValueError('an odd one')")
 
 
-def test_what_is_interrupted_stays(intake: Consumer) -> None:
-    inbox = filled(intake)
+def test_what_is_interrupted_stays(consumer: Consumer) -> None:
+    inbox = filled(consumer)
 
     def handle(deliveries: Sequence[Delivery]) -> None:
-        inbox.done(deliveries[:1])
+        inbox.remove(deliveries[:1])
         raise UnavailableError("the server is away")
 
     with pytest.raises(UnavailableError):

@@ -76,7 +76,7 @@ def test_two_orchestrators_on_disjoint_queues_share_one_job(stage: Callable[...,
     house.turn_until_status(job_id, "waiting_for_worker")
     house.answer(house.take_task("encode"), data={"output": "/out"})
     for _ in range(3):
-        first.turn()
+        first.run_once()
     assert house.job(job_id).status is JobStatus.WAITING_FOR_WORKER, "the main queue's orchestrator must not get it"
 
     house.orchestrators = [second]
@@ -370,7 +370,7 @@ def test_a_taken_task_has_its_result_timeout_from_then_on(stage: Callable[..., S
     house.turn_until_status(job_id, "waiting_for_worker")
     _, task = house.take_task("encode")
 
-    house.tell(wire.Taken(job_id, task.task_id, 1, "w", "start"), "taken")
+    house.tell(wire.TaskStarted(job_id, task.task_id, 1, "w", "start"), "taken")
     job = house.turn_until_status(job_id, "failed")
 
     assert job.result == {"because": "'encode' had no result within 0.3 s"}
@@ -384,7 +384,7 @@ def test_a_task_whose_time_is_over_is_not_delivered_again(stage: Callable[..., S
     late = house.create(bp, path="/a")
     house.turn_until_status(late, "waiting_for_worker")
     delivery, task = house.take_task("encode")
-    house.tell(wire.Taken(late, task.task_id, 1, "w", "start"), "taken")
+    house.tell(wire.TaskStarted(late, task.task_id, 1, "w", "start"), "taken")
     house.turn_until_status(late, "failed")
     follower = house.create(bp, path="/b")
     house.turn_until_status(follower, "waiting_for_worker")
@@ -402,7 +402,7 @@ def test_a_retry_of_a_task_whose_time_is_over_is_delivered(stage: Callable[..., 
     late = house.create(bp, path="/a")
     house.turn_until_status(late, "waiting_for_worker")
     delivery, task = house.take_task("encode")
-    house.tell(wire.Taken(late, task.task_id, 1, "w", "start"), "taken")
+    house.tell(wire.TaskStarted(late, task.task_id, 1, "w", "start"), "taken")
     house.turn_until(lambda: "task_retried start" in house.history(late))
 
     house.return_unstarted(delivery)
@@ -443,7 +443,7 @@ def test_workers_hear_of_a_cancelled_job_and_of_a_task_whose_time_is_over(stage:
 
     house.store.signal(house.job(cancelled), "cancel", by="me")
     house.turn_until_status(cancelled, "cancelled")
-    house.tell(wire.Taken(late, f"{late}.1.0", 1, "w", "start"), "taken")
+    house.tell(wire.TaskStarted(late, f"{late}.1.0", 1, "w", "start"), "taken")
     house.turn_until_status(late, "failed")
 
     assert house.controls() == [wire.Cancel(f"{cancelled}.1"), wire.Cancel(f"{late}.1", f"{late}.1.0", 1)]
@@ -486,7 +486,7 @@ def test_a_stopped_orchestrator_hands_back_what_it_has_not_decided(stage: Callab
     first = house.orchestrator()
     job_id = house.create(bp)
     for _ in range(5):
-        first.turn()
+        first.run_once()
     first.stop()
     first.run()
     release.set()

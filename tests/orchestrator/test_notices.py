@@ -47,15 +47,15 @@ def test_a_worker_on_the_broker_is_known_while_it_works_and_says_when_it_goes(
 
 def test_old_news_of_workers_is_no_news(stage: Callable[..., Stage], redis_url: str) -> None:
     house = stage(film())
-    intake = Consumer(broker.connect(redis_url), [], prefetch=1)
+    consumer = Consumer(broker.connect(redis_url), [], prefetch=1)
     identity = Identity(worker_id="w-1", skills={"encode": {}})
     old = broker.registration(identity.registration())
     fresh = broker.registration({**identity.registration(), "worker_id": "w-2"})
-    intake.settle_many([([_expired(old), fresh], ())])
+    consumer.settle_many([([_expired(old), fresh], ())])
 
     house.orchestrator()
-    house.turn_until(lambda: bool(house.store.registry.workers()) and intake.message_count(WORKERS) == 0)
-    intake.close()
+    house.turn_until(lambda: bool(house.store.registry.workers()) and consumer.message_count(WORKERS) == 0)
+    consumer.close()
 
     assert [worker.worker_id for worker in house.store.registry.workers()] == ["w-2"]
 
@@ -90,12 +90,12 @@ def test_tasks_that_were_begun_together_are_each_written_down_once(stage: Callab
     for job_id in jobs:
         house.turn_until_status(job_id, "waiting_for_worker")
     tasks = [house.take_task("encode")[1] for _ in jobs]
-    intake = Consumer(broker.connect(redis_url), [], prefetch=1)
+    consumer = Consumer(broker.connect(redis_url), [], prefetch=1)
     for _ in range(2):
-        intake.settle_many([([broker.tasks_started(tasks, "w-1")], ())])
-    house.turn_until(lambda: intake.message_count(WORKERS) == 0)
+        consumer.settle_many([([broker.tasks_started(tasks, "w-1")], ())])
+    house.turn_until(lambda: consumer.message_count(WORKERS) == 0)
     house.turn_until(lambda: all("task_taken start" in house.history(job_id) for job_id in jobs))
-    intake.close()
+    consumer.close()
 
     assert [house.history(job_id).count("task_taken start") for job_id in jobs] == [1, 1, 1]
     assert {house.store.takers([(task.job_id, task.task_id)])[0] for task in tasks} == {"w-1"}

@@ -13,7 +13,7 @@ from avtomatika.core.events import Signal
 from avtomatika.core.job import Job
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.moves import error, quarantine
-from avtomatika.orchestrator.quarantine import QUARANTINE_SECONDS, give_up
+from avtomatika.orchestrator.quarantine import QUARANTINE_SECONDS, fail_expired
 from avtomatika.store.keys import Keys
 
 from .conftest import Stage
@@ -48,19 +48,19 @@ def test_after_a_month_it_fails_and_says_what_for(stage: Callable[..., Stage]) -
     house = stage(bp)
     first, second = resting_jobs(house, 2)
 
-    assert sum(give_up(house.store, now_ms=after(29))) == 0
-    assert sum(give_up(house.store, now_ms=after(31))) == 2
+    assert sum(fail_expired(house.store, now_ms=after(29))) == 0
+    assert sum(fail_expired(house.store, now_ms=after(31))) == 2
     for job in (first, second):
         ended = house.turn_until_status(job.id, "failed")
         assert ended.error == {"code": "QUARANTINE_EXPIRED", "message": "nobody looked at it in time: rock"}
-    assert sum(give_up(house.store, now_ms=after(31))) == 0
+    assert sum(fail_expired(house.store, now_ms=after(31))) == 0
 
 
 def test_one_that_went_on_meanwhile_goes_on(stage: Callable[..., Stage]) -> None:
     house = stage(bp)
     [job] = resting_jobs(house, 1)
     house.store.signal(job, "retry", by="me")
-    sum(give_up(house.store, now_ms=after(31)))  # nobody has taken the first wish yet
+    sum(fail_expired(house.store, now_ms=after(31)))  # nobody has taken the first wish yet
 
     going_on = house.turn_until_status(job.id, "waiting_for_worker", "failed")
     house.turn_until(lambda: bool(house.store.notes(job.id)))

@@ -29,7 +29,7 @@ def test_a_sweep_that_fails_waits_for_its_next_time_and_the_others_run(caplog: p
     assert done == ["bad", "good", "good"]
     assert bad.due >= monotonic() + 50
     [record] = caplog.records
-    assert record.getMessage() == "ValueError('an odd record'); the sweep of records is tried again later"
+    assert record.getMessage() == "ValueError('an odd record'); retrying the sweep of records later"
 
 
 def test_one_that_has_more_to_do_is_due_at_once() -> None:

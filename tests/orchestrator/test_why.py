@@ -169,7 +169,7 @@ def test_a_task_that_was_handed_over_says_to_whom(house: Stage) -> None:
 def take(house: Stage, job_id: str) -> wire.TaskMessage:
     """As worker w-1: begin with the task, and say so."""
     _, task = house.take_task("encode")
-    house.tell(wire.Taken(job_id, task.task_id, 1, "w-1", "start"), "taken")
+    house.tell(wire.TaskStarted(job_id, task.task_id, 1, "w-1", "start"), "taken")
     house.turn_until(lambda: house.store.standing(house.job(job_id)).hands)
     return task
 

@@ -63,7 +63,7 @@ tasks = st.builds(
     reply_prefix=st.text(),
     result_timeout_seconds=st.none() | seconds,
 )
-LOADS = (wire.load_event, wire.load_task, wire.load_notice, wire.load_due)
+LOADS = (wire.load_event, wire.load_task, wire.load_notice, wire.load_due_timer)
 
 RESULT = Result("g0-1", "g0-1.1.0", 2, "success", {"n": 1}, None, "worker-1", 12)
 TASK = wire.TaskMessage(
@@ -88,7 +88,7 @@ def test_a_task_comes_back_as_it_went(task: wire.TaskMessage) -> None:
 
 @patient
 @given(
-    st.builds(wire.Taken, ids, ids, attempts, ids, ids)
+    st.builds(wire.TaskStarted, ids, ids, attempts, ids, ids)
     | st.builds(wire.Progress, ids, ids, attempts, ids, st.floats(0, 1), st.text())
 )
 def test_a_notice_comes_back_as_it_went(taken: wire.Notice) -> None:
@@ -96,9 +96,9 @@ def test_a_notice_comes_back_as_it_went(taken: wire.Notice) -> None:
 
 
 @patient
-@given(st.builds(wire.Due, ids, st.text(), st.text()))
-def test_a_due_message_comes_back_as_it_went(due: wire.Due) -> None:
-    assert wire.load_due(wire.dump_due(due)) == due
+@given(st.builds(wire.DueTimer, ids, st.text(), st.text()))
+def test_a_due_message_comes_back_as_it_went(due: wire.DueTimer) -> None:
+    assert wire.load_due_timer(wire.dump_due_timer(due)) == due
 
 
 def test_bytes_are_read_like_text() -> None:
@@ -150,9 +150,9 @@ def test_an_event_is_signed_by_who_writes_it() -> None:
 
 def test_doubt_is_told_with_its_job_and_its_reason() -> None:
     def check(kind: str, body: Mapping[str, Any], text: bytes) -> None:
-        raise wire.Forged(kind, job_id=body["job_id"], reason="it is not signed")
+        raise wire.MessageAuthenticationError(kind, job_id=body["job_id"], reason="it is not signed")
 
-    with pytest.raises(wire.Forged, match="start message of job g0-1: it is not signed") as caught:
+    with pytest.raises(wire.MessageAuthenticationError, match="start message of job g0-1: it is not signed") as caught:
         wire.load_event(wire.dump_event(Start("g0-1")), check)
 
     assert caught.value.job_id == "g0-1"

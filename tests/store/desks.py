@@ -169,19 +169,19 @@ class Desk:
 
     def decide(self, delivery: Delivery) -> Hand | None:
         """What the delivered event leads to, by the job as it stands now; None for a job that is gone."""
-        arrival = ReceivedEvent(delivery, wire.load_event(delivery.body))
-        event = arrival.event
-        [loaded] = load_jobs({event.job_id: [arrival]}, store=self.store)
+        received = ReceivedEvent(delivery, wire.load_event(delivery.body))
+        event = received.event
+        [loaded] = load_jobs({event.job_id: [received]}, store=self.store)
         if loaded is None:
             return None
-        branch = finished_branch(arrival)
+        branch = finished_branch(received)
         if branch is not None:
             return Hand(self, delivery, event, branch=branch)
-        return self.decide_in_full(arrival, loaded.job)
+        return self.decide_in_full(received, loaded.job)
 
-    def decide_in_full(self, arrival: ReceivedEvent, job: Job) -> Hand:
+    def decide_in_full(self, received: ReceivedEvent, job: Job) -> Hand:
         """What the machine makes of it."""
-        delivery, event = arrival.delivery, arrival.event
+        delivery, event = received.delivery, received.event
         step = machine.advance(bp.plan, job, event, here=delivery.queue)
         if step.note is not None:
             return Hand(self, delivery, event, note=step.note)
@@ -207,16 +207,16 @@ class Desk:
         [word] = self.store.finish_branches([branch])
         if word is not BranchReply.ORDINARY:
             return CommitReply(Answer(word))
-        arrival = ReceivedEvent(hand.delivery, hand.event)
-        [loaded] = load_jobs({hand.event.job_id: [arrival]}, store=self.store)
-        return None if loaded is None else self.carry_out(self.decide_in_full(arrival, loaded.job))
+        received = ReceivedEvent(hand.delivery, hand.event)
+        [loaded] = load_jobs({hand.event.job_id: [received]}, store=self.store)
+        return None if loaded is None else self.carry_out(self.decide_in_full(received, loaded.job))
 
     def pass_on(self, delivery: Delivery) -> None:
         """What is no event of a job: a timer that is due, a notice that a task was taken."""
         if delivery.queue == WORKERS:
             self.store.taken([(delivery.tag, wire.load_notice(delivery.body))])
         else:
-            due = wire.load_due(delivery.body)
+            due = wire.load_due_timer(delivery.body)
             self.publish(Outgoing(due.exchange, due.routing_key, due.body), acks=[delivery.tag])
 
     def publish(self, outgoing: Outgoing, acks: list[str] | None = None) -> None:
@@ -275,7 +275,7 @@ class Room:
         self.client.xadd(stream, fields)
 
     def begin_with(self, task: wire.TaskMessage) -> None:
-        taken = wire.Taken(task.job_id, task.task_id, task.attempt, "w", task.state)
+        taken = wire.TaskStarted(task.job_id, task.task_id, task.attempt, "w", task.state)
         self.desks[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_notice(taken)))
 
     def timers(self) -> list[str]:
@@ -291,7 +291,7 @@ class Room:
         for queue in step_queues():
             yield from (event for event in map(_event, self.entries(queue)) if event.job_id == job_id)
         for due in self.entries(TIMERS):
-            event = wire.load_event(wire.load_due(due.body).body)
+            event = wire.load_event(wire.load_due_timer(due.body).body)
             if event.job_id == job_id:
                 yield event
 

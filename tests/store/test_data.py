@@ -142,7 +142,7 @@ def test_a_store_that_was_not_added_is_named() -> None:
     bp = Blueprint("film")
     bp.add_data_store("counts")
 
-    with pytest.raises(HandlerError, match=r"there is no data store 'count': .* there are counts"):
+    with pytest.raises(HandlerError, match=r"unknown data store 'count': .* known: counts"):
         DataStores(bp, MemoryData(), is_async=False)["count"]
 
 

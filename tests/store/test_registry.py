@@ -10,7 +10,7 @@ import redis
 from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
-from avtomatika.schemas.wire import Beat, Registered
+from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.store import WorkerRegistry
 from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
 from avtomatika.transport import RedisClient
@@ -52,7 +52,7 @@ def test_a_heartbeat_says_how_a_worker_fares_and_an_empty_one_leaves_it(registry
 
 def test_the_heartbeat_of_a_stranger_makes_it_no_worker(registry: WorkerRegistry) -> None:
     assert not registry.beat("w-1", {"status": "busy"})
-    registry.hear([Beat("w-2", {"status": "busy"}), Registered("w-3", RECORD)])
+    registry.hear([Heartbeat("w-2", {"status": "busy"}), Registered("w-3", RECORD)])
 
     assert [worker.worker_id for worker in registry.workers()] == ["w-3"]
 

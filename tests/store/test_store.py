@@ -160,7 +160,7 @@ def test_a_timer_is_sent_when_it_is_due_and_once_only(house: House) -> None:
 
     with house.connection.channel() as channel:
         message = channel.basic_get("avt.timers")
-    due = wire.load_due(message.body)
+    due = wire.load_due_timer(message.body)
     assert (due.exchange, due.routing_key) == ("avt.steps", bp.plan.key("start", "_retry"))
     assert wire.load_event(due.body) == event
 
@@ -183,7 +183,7 @@ def test_a_cancelled_timer_is_gone(house: House) -> None:
 # ------------------------------------------------------------ taken
 
 
-def publish_taken(house: House, taken: wire.Taken) -> str:
+def publish_taken(house: House, taken: wire.TaskStarted) -> str:
     with house.connection.Producer() as producer:
         producer.publish(
             wire.dump_notice(taken),
@@ -201,7 +201,7 @@ def publish_taken(house: House, taken: wire.Taken) -> str:
 def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> None:
     job = house.waiting()
     [task] = job.tasks.values()
-    taken = wire.Taken(job.id, task.id, 1, "w1", "start")
+    taken = wire.TaskStarted(job.id, task.id, 1, "w1", "start")
 
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])
@@ -216,7 +216,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
 def test_taken_of_another_attempt_is_dropped(house: House) -> None:
     job = house.waiting()
     [task] = job.tasks.values()
-    taken = wire.Taken(job.id, task.id, 4, "w1", "start")
+    taken = wire.TaskStarted(job.id, task.id, 4, "w1", "start")
 
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])

@@ -98,7 +98,7 @@ class Office:
         while len(found) < count:
             [delivery] = self.take(WORKERS, 1)
             notice = wire.load_notice(delivery.body)
-            found += notice.taken if isinstance(notice, wire.Begun) else [notice]
+            found += notice.taken if isinstance(notice, wire.TasksStarted) else [notice]
         assert len(found) == count
         return found
 

@@ -177,7 +177,7 @@ def test_a_worker_that_may_not_come_in_takes_nothing_for_as_long_as_it_is_told_s
     run_link(make_worker())
     office.wait_for_listeners(1)
 
-    office.tell_workers(wire.Barred("worker-1"), wire.Barred("worker-2"))
+    office.tell_workers(wire.Rejected("worker-1"), wire.Rejected("worker-2"))
     deadline = monotonic() + 10
     while "do not let this worker in" not in caplog.text:
         assert monotonic() < deadline

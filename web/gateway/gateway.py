@@ -19,7 +19,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFoundError, UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
-from avtomatika.schemas.worker_status import beat_of, record_of, within
+from avtomatika.schemas.worker_status import heartbeat_status, registration_record, restricted_to
 from avtomatika.store import Keyring, Pair, Refreshed, Session, Sessions, Settled, TaskLease, TaskLeases, WorkerRegistry
 from avtomatika.store.sessions import ACCESS_SECONDS
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
@@ -55,9 +55,9 @@ class Gateway:
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
         """Make a worker known, with the skills that it may do. What it does not know of goes back: an earlier run of it
         never got that."""
-        worker_id, record = access.worker_id, record_of(registration)
+        worker_id, record = access.worker_id, registration_record(registration)
         self.own_queues.keep(worker_id, is_new=True)
-        self.registry.register(worker_id, record if access.skills is None else within(record, access.skills))
+        self.registry.register(worker_id, record if access.skills is None else restricted_to(record, access.skills))
         self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
         logger.info("worker %s has registered", worker_id)
         return {
@@ -74,7 +74,7 @@ class Gateway:
         What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
         does not say so: results may still be on the way.
         """
-        if not self.registry.beat(worker_id, beat_of(heartbeat)):
+        if not self.registry.beat(worker_id, heartbeat_status(heartbeat)):
             raise NotFoundError("worker", worker_id)
         self.own_queues.keep(worker_id)
         named = heartbeat.get("current_tasks")

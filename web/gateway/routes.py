@@ -17,12 +17,12 @@ from avtomatika.core.job import Json
 from avtomatika.errors import AvtomatikaError, ForbiddenError, InvalidRequestError, NotFoundError, UnauthorizedError
 from avtomatika.schemas.gateway import (
     AdoptionSchema,
-    AnswerSchema,
     EventSchema,
     HeartbeatSchema,
     ProgressSchema,
     RefreshSchema,
     RegistrationSchema,
+    ResultSchema,
 )
 from avtomatika.tokens import WorkerAccess
 
@@ -118,7 +118,7 @@ def adopt_tasks(worker_id: str) -> Response:
 def take_result() -> Response:
     raw = request.get_data()
     try:
-        body = _read(AnswerSchema())
+        body = _read(ResultSchema())
     except ForbiddenError as error:
         _gateway().note_refused(_access().worker_id, unread_answer(raw), reason=str(error))
         raise

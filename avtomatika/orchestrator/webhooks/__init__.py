@@ -1,4 +1,4 @@
-"""Delivery of webhooks: a loop of its own, SSRF protection, a circuit breaker per receiver.
+"""Webhook delivery: its own loop, SSRF protection, a circuit breaker per receiver.
 
 Start with ``delivery.py``.
 """

@@ -1,6 +1,6 @@
-"""When a webhook may be sent: so many at a time to one receiver, none to one that is away, and when to try again.
+"""Circuit breakers of webhook receivers: limit concurrent requests, skip unreachable ones, schedule retries.
 
-Decides; sends nothing. Time is what the caller says it is.
+They only decide, and take the time from the caller.
 """
 
 from __future__ import annotations
@@ -11,79 +11,79 @@ from itertools import islice
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.schemas.wire import WebhookMessage
 
-#: For how long a webhook is tried again.
+#: Retry period of a webhook.
 GIVE_UP_AFTER_MS = 24 * 3600 * 1000
-#: Most requests to one receiver at a time, from one orchestrator.
-_AT_A_TIME = 4
-#: As many time-outs or broken connections in a row, and it is asked only now and then.
-_AWAY_AFTER = 3
+#: Maximum concurrent requests to one receiver, from one orchestrator.
+_MAX_IN_FLIGHT = 4
+#: Timeouts or broken connections in a row that open a breaker.
+_OPEN_AFTER_FAILURES = 3
 #: 5 s, 10 s ... an hour: 32 attempts in a day.
 _ATTEMPTS = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=3600, jitter=0.2)
-#: Failing receivers that are remembered.
-_MOST_KNOWN = 10_000
-#: Between two looks at one that is away.
-_LOOKS = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=300, jitter=0)
-#: Before a webhook that met a busy receiver comes again.
+#: Maximum number of failing receivers that are remembered.
+_MAX_REMEMBERED = 10_000
+#: Delay between two probes of an unreachable receiver.
+_PROBES = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=300, jitter=0)
+#: Delay of a webhook whose receiver is busy.
 _QUEUEING = RetryPolicy(max_retries=1_000_000, base_seconds=0.5, cap_seconds=60, jitter=0.5)
 
 
 @dataclass(slots=True)
-class _Receiver:
+class _Breaker:
     in_flight: int = 0
     failures: int = 0
-    closed_until: float = 0.0
+    retry_at: float = 0.0
 
     @property
-    def is_away(self) -> bool:
-        return self.failures >= _AWAY_AFTER
+    def is_open(self) -> bool:
+        return self.failures >= _OPEN_AFTER_FAILURES
 
 
 class CircuitBreakers:
-    """What is known of all receivers, by origin; forgotten when there is nothing to remember."""
+    """Breakers by origin; one without failures or requests is forgotten."""
 
     def __init__(self) -> None:
-        self._known: dict[str, _Receiver] = {}
+        self._by_origin: dict[str, _Breaker] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._by_origin)
 
-    def begin(self, origin: str, webhook: WebhookMessage, *, now: float) -> float | None:
-        """None: send it, and say how it ended. Else the seconds after which to ask again."""
-        receiver = self._known.setdefault(origin, _Receiver())
-        if now < receiver.closed_until:
-            return receiver.closed_until - now + _seconds(_QUEUEING, webhook.postponed + 1, webhook.id)
-        if receiver.in_flight >= (1 if receiver.is_away else _AT_A_TIME):
+    def acquire(self, origin: str, webhook: WebhookMessage, *, now: float) -> float | None:
+        """Return None to send now, followed by :meth:`release`; otherwise the seconds after which to ask again."""
+        breaker = self._by_origin.setdefault(origin, _Breaker())
+        if now < breaker.retry_at:
+            return breaker.retry_at - now + _seconds(_QUEUEING, webhook.postponed + 1, webhook.id)
+        if breaker.in_flight >= (1 if breaker.is_open else _MAX_IN_FLIGHT):
             return _seconds(_QUEUEING, webhook.postponed + 1, webhook.id)
-        receiver.in_flight += 1
+        breaker.in_flight += 1
         return None
 
-    def ended(self, origin: str, *, was_away: bool, now: float) -> None:
-        """A request that had begun is over; *was_away*: the receiver did not answer."""
-        receiver = self._known[origin]
-        receiver.in_flight -= 1
-        receiver.failures = receiver.failures + 1 if was_away else 0
-        if receiver.is_away:
-            receiver.closed_until = now + _seconds(_LOOKS, receiver.failures - _AWAY_AFTER + 1, origin)
-        elif not receiver.in_flight and not receiver.failures:
-            del self._known[origin]
-        if len(self._known) > _MOST_KNOWN:
+    def release(self, origin: str, *, is_unreachable: bool, now: float) -> None:
+        """Record the end of a request; *is_unreachable*: the receiver did not answer."""
+        breaker = self._by_origin[origin]
+        breaker.in_flight -= 1
+        breaker.failures = breaker.failures + 1 if is_unreachable else 0
+        if breaker.is_open:
+            breaker.retry_at = now + _seconds(_PROBES, breaker.failures - _OPEN_AFTER_FAILURES + 1, origin)
+        elif not breaker.in_flight and not breaker.failures:
+            del self._by_origin[origin]
+        if len(self._by_origin) > _MAX_REMEMBERED:
             self._forget_oldest()
 
     def _forget_oldest(self) -> None:
-        """Forget the tenth that failed first: clients choose the addresses, so there may be any number of them."""
-        idle = (origin for origin, receiver in self._known.items() if not receiver.in_flight)
-        for origin in list(islice(idle, _MOST_KNOWN // 10)):
-            del self._known[origin]
+        """Forget the oldest tenth: clients choose the URLs, so the number of origins is unlimited."""
+        idle = (origin for origin, breaker in self._by_origin.items() if not breaker.in_flight)
+        for origin in list(islice(idle, _MAX_REMEMBERED // 10)):
+            del self._by_origin[origin]
 
 
 def next_attempt_in(webhook: WebhookMessage, *, now_ms: int) -> float | None:
-    """Seconds until the attempt after the failed ``webhook.attempt``; None where a day is over."""
+    """Return the seconds until the attempt after the failed ``webhook.attempt``, or None after a day."""
     delay_seconds = _seconds(_ATTEMPTS, webhook.attempt, webhook.id)
     return None if now_ms + delay_seconds * 1000 > webhook.at_ms + GIVE_UP_AFTER_MS else delay_seconds
 
 
-def is_too_late(webhook: WebhookMessage, *, now_ms: int) -> bool:
-    """Whether the day is over in which it was to be delivered."""
+def is_expired(webhook: WebhookMessage, *, now_ms: int) -> bool:
+    """Return True if the day within which to deliver it has passed."""
     return now_ms > webhook.at_ms + GIVE_UP_AFTER_MS
 
 

@@ -1,8 +1,7 @@
-"""One POST to a receiver that a client has named, and that may mean us no good.
+"""One POST to a webhook receiver: a URL that a client chose and that may be hostile.
 
-The name is looked up once, every address that it has is checked, and the connection goes to one of those: what the name
-leads to a moment later does not matter. No redirect is followed, no proxy asked, and of the answer nothing is read but
-its status.
+The host name is resolved once, every address is checked, and the connection goes to one of these addresses, so a later
+DNS change has no effect. Redirects and proxies are not used, and only the status of the response is read.
 """
 
 from __future__ import annotations
@@ -18,45 +17,46 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote, urlsplit
 
-from .ssrf import Network, may_be_called
+import h11
+
+from .ssrf import Network, is_allowed
 
 logger = logging.getLogger(__name__)
 
-#: Names are looked up by threads: a name server that sleeps must not keep all others waiting.
+#: Threads that resolve names: a slow name server must not delay other webhooks.
 _LOOKUP_THREADS = 32
-#: Longest line of an answer that is read.
-_LONGEST_LINE = 8192
-_MOST_LINES = 100
-#: How long a receiver may go on after its status.
+#: Maximum size of the response headers, in bytes.
+_MAX_HEADER_BYTES = 16 * 1024
+#: How long a receiver may continue its response after the status.
 _GRACE_SECONDS = 0.5
 _PORTS = {"http": 80, "https": 443}
 
 
-#: Name -> addresses; raises OSError where there are none.
+#: Host name -> addresses; raises OSError if it does not resolve.
 LookUp = Callable[[str], list[str]]
 
 
 def look_up(host: str) -> list[str]:
-    """What the system says that *host* leads to."""
+    """Resolve *host* with the system's resolver."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class DeliveryError(Exception):
-    """The receiver could not be told; the text says why, for its owner: it tells nothing of our own network.
+    """A webhook was not delivered. The text is shown to the client, and reveals nothing about our network.
 
-    *is_final*: trying again cannot help. *is_away*: it did not answer at all.
+    *is_permanent*: a retry cannot help. *is_unreachable*: the receiver did not respond at all.
     """
 
-    def __init__(self, reason: str, *, is_final: bool = False, is_away: bool = False) -> None:
+    def __init__(self, reason: str, *, is_permanent: bool = False, is_unreachable: bool = False) -> None:
         super().__init__(reason)
-        self.is_final = is_final
-        self.is_away = is_away
+        self.is_permanent = is_permanent
+        self.is_unreachable = is_unreachable
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a URL leads. Raises DeliveryError for one that leads nowhere."""
+    """The parts of a webhook URL. Raises DeliveryError if the URL is invalid."""
 
     scheme: str
     host: str
@@ -72,25 +72,25 @@ class Target:
         except (ValueError, KeyError):
             host, port = "", 0
         if not host:
-            raise DeliveryError("the URL cannot be called", is_final=True)
+            raise DeliveryError("invalid URL", is_permanent=True)
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=-._~")
         query = quote(parts.query, safe="/?%:@!$&'()*+,;=-._~")
         return cls(parts.scheme, host, port, f"{path}?{query}" if query else path)
 
     @property
     def origin(self) -> str:
-        """What one receiver has in common: slow here is slow there."""
+        """Identifies a receiver for its circuit breaker."""
         return f"{self.scheme}://{self.netloc}"
 
     @property
     def netloc(self) -> str:
-        """As a ``Host`` header has it."""
+        """The ``Host`` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class WebhookClient:
-    """POSTs, each over a connection of its own, within *timeout_seconds* from the first look-up to the status."""
+    """Sends POSTs, each over a new connection, within *timeout_seconds* from the DNS lookup to the status."""
 
     def __init__(self, *, timeout_seconds: float, allowed: Sequence[Network] = (), look_up: LookUp = look_up) -> None:
         self.timeout_seconds = timeout_seconds
@@ -99,107 +99,100 @@ class WebhookClient:
         self._lookups = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="webhook-names")
 
     async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
-        """The status, a 2xx; raises DeliveryError for everything else."""
+        """Return the status, a 2xx; raise DeliveryError otherwise."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 status = await self._post(target, headers, body)
         except TimeoutError:
-            raise DeliveryError(f"no answer within {self.timeout_seconds:g} s", is_away=True) from None
+            raise DeliveryError(f"no response within {self.timeout_seconds:g} s", is_unreachable=True) from None
         if 200 <= status < 300:
             return status
         if 300 <= status < 400:
-            raise DeliveryError(f"it answered {status}, and redirects are not followed")
-        raise DeliveryError(f"it answered {status}", is_final=status == 410)
+            raise DeliveryError(f"HTTP status {status}; redirects are not followed")
+        raise DeliveryError(f"HTTP status {status}", is_permanent=status == 410)
 
     def close(self) -> None:
-        """Look up no more names."""
+        """Cancel pending lookups."""
         self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def _post(self, target: Target, headers: Mapping[str, str], body: bytes) -> int:
         reader, writer = await self._connect(target, await self._addresses(target))
+        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADER_BYTES)
         try:
-            writer.write(_request(target, headers, body))
+            writer.write(_request(connection, target, headers, body))
             await writer.drain()
-            status = await _status(reader)
-            with suppress(TimeoutError):  # so that it may end its answer in peace
-                await asyncio.wait_for(reader.read(_LONGEST_LINE), _GRACE_SECONDS)
+            status = await _status(connection, reader)
+            with suppress(TimeoutError):  # let it finish its response
+                await asyncio.wait_for(reader.read(_MAX_HEADER_BYTES), _GRACE_SECONDS)
             return status
+        except h11.RemoteProtocolError as error:
+            is_too_large = error.error_status_hint == 431
+            raise DeliveryError("response headers too large" if is_too_large else "the response is not HTTP") from None
         except (OSError, EOFError) as error:
-            raise DeliveryError(f"the connection broke: {_words(error)}", is_away=True) from None
+            raise DeliveryError(f"connection lost: {_describe(error)}", is_unreachable=True) from None
         finally:
-            writer.transport.abort()  # a receiver that never says goodbye must not keep us
+            writer.transport.abort()  # do not wait for the receiver to close
 
     async def _addresses(self, target: Target) -> list[str]:
-        """What the name of *target* leads to, if all of it may be called."""
+        """Resolve the name of *target*; raise DeliveryError unless all its addresses are allowed."""
         loop = asyncio.get_running_loop()
         try:
             addresses = await loop.run_in_executor(self._lookups, self._look_up, target.host)
         except (OSError, UnicodeError):
-            raise DeliveryError("its name leads to no address", is_away=True) from None
+            raise DeliveryError("its host name does not resolve", is_unreachable=True) from None
         for address in addresses:
-            if not may_be_called(address, allowed=self._allowed):
-                logger.warning("webhook to %s refused: it leads to %s, which WEBHOOK_ALLOW lacks", target.host, address)
-                raise DeliveryError("it leads to a private address, and WEBHOOK_ALLOW does not name it", is_final=True)
+            if not is_allowed(address, allowed=self._allowed):
+                logger.warning("webhook to %s refused: %s is not public and not in WEBHOOK_ALLOW", target.host, address)
+                raise DeliveryError("it resolves to a private address that is not in WEBHOOK_ALLOW", is_permanent=True)
         return addresses
 
     async def _connect(
         self, target: Target, addresses: Sequence[str]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """To the first of *addresses* that answers; a certificate must be that of the name."""
+        """Connect to the first of *addresses* that accepts; TLS certificates are verified against the host name."""
         tls = self._tls if target.scheme == "https" else None
         name = target.host if tls else None
         problem: OSError | None = None
         for address in addresses:
             try:
                 return await asyncio.open_connection(
-                    address, target.port, ssl=tls, server_hostname=name, limit=_LONGEST_LINE
+                    address, target.port, ssl=tls, server_hostname=name, limit=_MAX_HEADER_BYTES
                 )
             except ssl.SSLCertVerificationError as error:
-                raise DeliveryError(f"its certificate does not fit: {error.verify_message}") from None
+                raise DeliveryError(f"invalid certificate: {error.verify_message}") from None
             except OSError as error:
                 problem = error
-        raise DeliveryError(f"no connection: {_words(problem)}", is_away=True)
+        raise DeliveryError(f"cannot connect: {_describe(problem)}", is_unreachable=True)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         return ssl.create_default_context()
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"POST {target.path} HTTP/1.1", f"Host: {target.netloc}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode() + body
+def _request(connection: h11.Connection, target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+    fixed = {"Host": target.netloc, "Content-Length": str(len(body)), "Connection": "close"}
+    request = h11.Request(method="POST", target=target.path, headers=list({**fixed, **headers}.items()))
+    parts = (connection.send(event) for event in (request, h11.Data(body), h11.EndOfMessage()))
+    return b"".join(part or b"" for part in parts)
 
 
-async def _status(reader: asyncio.StreamReader) -> int:
-    """The status of the answer, its headers read and thrown away; what is only underway (1xx) is passed over."""
+async def _status(connection: h11.Connection, reader: asyncio.StreamReader) -> int:
+    """Return the status of the final response; informational ones (1xx) are skipped."""
     while True:
-        line = await _line(reader)
-        version, _, rest = line.partition(b" ")
-        status = rest[:3]
-        if not (version.startswith(b"HTTP/1.") and status.isdigit() and len(status) == 3):
-            raise DeliveryError("what it answered is no HTTP")
-        for _ in range(_MOST_LINES):
-            if not (await _line(reader)).strip():
-                break
-        else:
-            raise DeliveryError("its answer has too many headers")
-        if not status.startswith(b"1"):
-            return int(status)
+        event = connection.next_event()
+        if isinstance(event, h11.Response):
+            return event.status_code
+        if event is h11.NEED_DATA:
+            data = await reader.read(_MAX_HEADER_BYTES)
+            if not data:
+                raise EOFError
+            connection.receive_data(data)
 
 
-async def _line(reader: asyncio.StreamReader) -> bytes:
-    try:
-        return await reader.readuntil(b"\n")
-    except asyncio.LimitOverrunError:
-        raise DeliveryError("a line of its answer is too long") from None
-
-
-def _words(error: BaseException | None) -> str:
-    """What went wrong, without addresses."""
+def _describe(error: BaseException | None) -> str:
+    """Describe *error* without addresses."""
     if isinstance(error, EOFError):
-        return "it ended without an answer"
+        return "closed without a response"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"
     if isinstance(error, OSError) and error.strerror and error.errno:

@@ -1,6 +1,6 @@
-"""Which addresses a webhook may be sent to: public ones, and those that the operator allows.
+"""SSRF protection: webhooks go to public addresses, and to addresses that the operator allows.
 
-Receivers are named by clients. Without this rule a client could have us call whatever stands in our own network.
+Clients choose the receivers. Without this rule a client could make us call hosts of our own network.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: Addresses behind which a gateway finds the IPv4 address in their last four bytes.
+#: NAT64 prefixes: the IPv4 address is in the last four bytes.
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """*texts* like ``10.0.0.0/8`` or ``127.0.0.1``. Raises ValueError for what is no network."""
+    """Parse *texts* like ``10.0.0.0/8`` or ``127.0.0.1``. Raises ValueError if one is not a network."""
     return tuple(ip_network(text, strict=False) for text in texts)
 
 
-def may_be_called(address: str, *, allowed: Iterable[Network] = ()) -> bool:
-    """Whether a webhook may go to *address*, a literal one.
+def is_allowed(address: str, *, allowed: Iterable[Network] = ()) -> bool:
+    """Return True if a webhook may be sent to *address*, an IP address.
 
-    >>> may_be_called("93.184.215.14"), may_be_called("127.0.0.1"), may_be_called("::ffff:10.0.0.7")
+    >>> is_allowed("93.184.215.14"), is_allowed("127.0.0.1"), is_allowed("::ffff:10.0.0.7")
     (True, False, False)
-    >>> may_be_called("10.0.0.7", allowed=networks(["10.0.0.0/8"]))
+    >>> is_allowed("10.0.0.7", allowed=networks(["10.0.0.0/8"]))
     True
     """
-    found = _meant(ip_address(address.partition("%")[0]))
+    found = _effective_address(ip_address(address.partition("%")[0]))
     if any(found in network for network in allowed if network.version == found.version):
         return True
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
 
 
-def _meant(address: Address) -> Address:
-    """The address that traffic to *address* ends at."""
+def _effective_address(address: Address) -> Address:
+    """Return the address that traffic to *address* reaches."""
     if isinstance(address, IPv4Address):
         return address
     embedded = address.ipv4_mapped or address.sixtofour

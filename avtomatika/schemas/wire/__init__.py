@@ -1,18 +1,18 @@
-"""Messages on the wire: JSON texts to frozen values and back, a noun a file.
+"""Wire messages: conversion between JSON and frozen values, one module per message type.
 
-Checked by hand, for every task passes here several times. Whatever comes in, the only error that leaves a ``load_`` is
-InvalidMessageError; fields that we do not know are left alone, so that a newer sender may add some.
+Validation is written by hand because every task passes here several times. A ``load_`` function raises only
+InvalidMessageError. Unknown fields are ignored, so that newer senders may add some.
 """
 
 from __future__ import annotations
 
-from .body import MAX_BYTES, UNSIGNED, VERSION, Forged, InvalidMessageError
+from .body import MAX_BYTES, UNSIGNED, VERSION, InvalidMessageError, MessageAuthenticationError
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
-from .control import Barred, Cancel, Control, dump_control, load_control
-from .events import Check, dump_event, dump_result, load_event, told_when_dead
-from .notices import Beat, Begun, Notice, Progress, Registered, Taken, dump_notice, load_notice
+from .control import Cancel, Control, Rejected, dump_control, load_control
+from .events import Check, dead_letter_event_headers, dump_event, dump_result, load_event
+from .notices import Heartbeat, Notice, Progress, Registered, TasksStarted, TaskStarted, dump_notice, load_notice
 from .tasks import TaskMessage, dump_task, load_task
-from .timers import Due, dump_due, load_due
+from .timers import DueTimer, dump_due_timer, load_due_timer
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
 __all__ = [
@@ -21,25 +21,26 @@ __all__ = [
     "MAX_BYTES",
     "UNSIGNED",
     "VERSION",
-    "Barred",
-    "Beat",
-    "Begun",
     "Cancel",
     "Check",
     "Cleanup",
     "Control",
-    "Due",
-    "Forged",
+    "DueTimer",
+    "Heartbeat",
     "InvalidMessageError",
+    "MessageAuthenticationError",
     "Notice",
     "Progress",
     "Registered",
-    "Taken",
+    "Rejected",
     "TaskMessage",
+    "TaskStarted",
+    "TasksStarted",
     "WebhookMessage",
+    "dead_letter_event_headers",
     "dump_cleanup",
     "dump_control",
-    "dump_due",
+    "dump_due_timer",
     "dump_event",
     "dump_notice",
     "dump_result",
@@ -47,10 +48,9 @@ __all__ = [
     "dump_webhook",
     "load_cleanup",
     "load_control",
-    "load_due",
+    "load_due_timer",
     "load_event",
     "load_notice",
     "load_task",
     "load_webhook",
-    "told_when_dead",
 ]

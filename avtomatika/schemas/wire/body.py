@@ -1,6 +1,6 @@
-"""What every message on the wire has in common: a JSON object with a version and a kind, read with suspicion.
+"""The common part of all wire messages: a JSON object with a version and a kind.
 
-Whatever comes in, the only error that leaves :func:`load` and :func:`read` is InvalidMessageError.
+:func:`load` and :func:`read` raise only InvalidMessageError, whatever the input.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas.fields import Field
 
-#: The version that every message carries.
+#: Protocol version of every message.
 VERSION = 1
-#: Larger messages are refused unread: data of that size belongs into files.
+#: Maximum size of a message in bytes; larger data belongs in files.
 MAX_BYTES = 8 * 1024 * 1024
-#: What is said of a message of the group that is not by it.
+#: Reason for rejecting a message without the group's signature.
 UNSIGNED = "it does not carry the group's signature"
-#: A message may be this much deeper than the data in it.
+#: Levels of nesting of a message around its data.
 _ENVELOPE_DEPTH = 4
 
 
 class InvalidMessageError(AvtomatikaError):
-    """A message that cannot be read; *field* is what is wrong with it (``body``: all of it)."""
+    """A message that cannot be decoded; *field* is the invalid field (``body``: the whole message)."""
 
     code = "bad_message"
 
@@ -39,40 +39,40 @@ class InvalidMessageError(AvtomatikaError):
         self.value = value
 
 
-class Forged(InvalidMessageError):
-    """A message that can be read, but is not by whom it should be; *job_id* is the job that it names.
+class MessageAuthenticationError(InvalidMessageError):
+    """A well-formed message that is not from an authorized sender; *job_id* is the job it names.
 
-    *is_answer*: it closes a task that was really given, and its job must not wait for another answer.
+    *closes_task*: it closes a task that was dispatched, so its job must not wait for another result.
     """
 
     code = "forged_message"
 
-    def __init__(self, kind: str, *, job_id: str, reason: str, is_answer: bool = False) -> None:
+    def __init__(self, kind: str, *, job_id: str, reason: str, closes_task: bool = False) -> None:
         AvtomatikaError.__init__(self, f"{kind} message of job {job_id}: {reason}")
         self.kind = kind
         self.field = "body"
         self.value = None
         self.job_id = job_id
         self.reason = reason
-        self.is_answer = is_answer
+        self.closes_task = closes_task
 
 
 def dump(kind: str, values: Mapping[str, Any], *, signer: Signer | None = None) -> str:
-    """The text of a message, signed where there is a *signer*.
+    """Encode a message, signed if there is a *signer*.
 
-    Raises TypeError where *values* hold something that JSON cannot carry.
+    Raises TypeError if *values* contain something that JSON cannot represent.
     """
     text = orjson.dumps({"v": VERSION, "kind": kind, **values})
     return (text if signer is None else signer.signed(text)).decode()
 
 
 def now_ms() -> int:
-    """For ``ts``: when a message was written."""
+    """Return the time for ``ts``, when a message is written."""
     return time_ns() // 1_000_000
 
 
 def load(name: str, raw: str | bytes) -> dict[str, Any]:
-    """The object that *raw* holds; *name* is what the reader expects, for the words of an error."""
+    """Decode *raw*; *name* is the expected message for error texts."""
     if len(raw) > MAX_BYTES:
         raise InvalidMessageError(
             name, field="body", value=raw[:100], expected=f"at most {MAX_BYTES} bytes, not {len(raw)}"
@@ -88,46 +88,49 @@ def load(name: str, raw: str | bytes) -> dict[str, Any]:
         raise InvalidMessageError(name, field="body", value=body, expected=f"nested at most {MAX_DEPTH} levels deep")
     version = body.get("v")
     if type(version) is not int or version != VERSION:
-        raise bad(name, body, "v", str(VERSION))
+        raise invalid_field(name, body, "v", str(VERSION))
     return body
 
 
 def load_kind(kind: str, raw: str | bytes) -> dict[str, Any]:
-    """Like :func:`load`, of one kind alone."""
+    """Decode *raw* as a message of *kind*."""
     body = load(kind, raw)
     if body.get("kind") != kind:
-        raise bad(kind, body, "kind", repr(kind))
+        raise invalid_field(kind, body, "kind", repr(kind))
     return body
 
 
 def load_own(kind: str, raw: str | bytes, secret: GroupSecret) -> dict[str, Any]:
-    """Like :func:`load_kind`, of what the group alone says. Raises Forged where somebody else has."""
+    """Load a message that only the group may send.
+
+    Raises MessageAuthenticationError unless the group has signed it.
+    """
     body = load_kind(kind, raw)
     if not secret.is_signed(raw.encode() if isinstance(raw, str) else raw):
-        raise Forged(kind, job_id=str(body.get("job_id")), reason=UNSIGNED)
+        raise MessageAuthenticationError(kind, job_id=str(body.get("job_id")), reason=UNSIGNED)
     return body
 
 
 def read(kind: str, body: Mapping[str, Any], fields: tuple[Field, ...]) -> dict[str, Any]:
-    """The values of *fields*, each checked; others are left alone, so that a newer sender may add some."""
+    """Return the validated values of *fields*. Unknown fields are ignored, so that newer senders may add some."""
     values = {}
     for name, is_right, expected in fields:
         value = body.get(name)
         if not is_right(value):
-            raise bad(kind, body, name, expected)
+            raise invalid_field(kind, body, name, expected)
         values[name] = value
     return values
 
 
-def bad(kind: str, body: Mapping[str, Any], field: str, expected: str) -> InvalidMessageError:
-    """The error that says what *field* should have been."""
+def invalid_field(kind: str, body: Mapping[str, Any], field: str, expected: str) -> InvalidMessageError:
+    """Return the error for an invalid *field*."""
     if field not in body:
         expected += " (it is missing)"
     return InvalidMessageError(kind, field=field, value=body.get(field), expected=expected)
 
 
 def _is_too_deep(body: object) -> bool:
-    """What is read must fit into what is written later, and the encoder has a limit."""
+    """Return True if *body* is nested too deeply to be encoded again."""
     level: list[Any] = [body]
     for _ in range(MAX_DEPTH + _ENVELOPE_DEPTH):
         containers = (node.values() if isinstance(node, dict) else node for node in level)

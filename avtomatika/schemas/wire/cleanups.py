@@ -1,4 +1,4 @@
-"""Clean-ups on the wire: a job has ended, and its files are to be looked after."""
+"""Clean-up messages: a job has ended, and its files can be removed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avtomatika.schemas.fields import identifier, one_of, or_null
 
 from .body import dump, load_own, read
 
-#: What may go: what the job's result does not name, or all of its files.
+#: Files to remove: those that the job's result does not name, or all.
 INTERMEDIATE, EVERYTHING = "intermediate", "everything"
 
 _FIELDS = (identifier("job_id"), one_of("what", INTERMEDIATE, EVERYTHING), or_null(identifier("parent_id")))
@@ -17,7 +17,7 @@ _FIELDS = (identifier("job_id"), one_of("what", INTERMEDIATE, EVERYTHING), or_nu
 
 @dataclass(frozen=True, slots=True)
 class Cleanup:
-    """*what* of a job's files may go; *parent_id* is the job that waited for it."""
+    """Files of a job to remove (*what*); *parent_id* is its parent job."""
 
     job_id: str
     what: str
@@ -25,11 +25,11 @@ class Cleanup:
 
 
 def dump_cleanup(cleanup: Cleanup, secret: GroupSecret) -> str:
-    """The body of a clean-up, signed: nobody else has files removed."""
+    """Encode a clean-up, signed by the group."""
     values = {"job_id": cleanup.job_id, "what": cleanup.what, "parent_id": cleanup.parent_id}
     return dump("cleanup", values, signer=secret)
 
 
 def load_cleanup(raw: str | bytes, secret: GroupSecret) -> Cleanup:
-    """The clean-up that *raw* holds; raises Forged where it is not by the group."""
+    """Decode a clean-up. Raises MessageAuthenticationError unless the group has signed it."""
     return Cleanup(**read("cleanup", load_own("cleanup", raw, secret), _FIELDS))

@@ -1,4 +1,4 @@
-"""Control messages on the wire: what orchestrators tell all workers at once."""
+"""Control messages: broadcasts from orchestrators to all workers."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from avtomatika.core.job import group_of
 from avtomatika.schemas.fields import attempt, identifier, or_null
 
 from .body import dump, load
-from .kinds import Kinds
+from .kinds import MessageKinds
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Nobody waits any more for the tasks of a *group* (a fan-out, say), or for one attempt of one of them."""
+    """Cancels all tasks of a *group* (such as a fan-out), or one attempt of one task."""
 
     group: str
     task_id: str | None = None
     attempt: int | None = None
 
-    def means(self, task_id: str, attempt: int) -> bool:
-        """Whether an attempt is among what nobody waits for."""
+    def covers(self, task_id: str, attempt: int) -> bool:
+        """Return True if it cancels this attempt."""
         if self.task_id is None:
             return self.group == group_of(task_id)
         return (task_id, attempt) == (self.task_id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
-class Barred:
-    """Nothing counts that a worker answers: it may not come in."""
+class Rejected:
+    """A worker is not authorized: its results are rejected."""
 
     worker_id: str
 
 
-Control = Cancel | Barred
+Control = Cancel | Rejected
 
-_CONTROLS: Kinds[Control] = Kinds(
+_CONTROLS: MessageKinds[Control] = MessageKinds(
     "control",
     {
         "cancel": (Cancel, (identifier("group"), or_null(identifier("task_id")), or_null(attempt("attempt")))),
-        "barred": (Barred, (identifier("worker_id"),)),
+        "barred": (Rejected, (identifier("worker_id"),)),
     },
 )
 
 
 def dump_control(control: Control) -> str:
-    """The body of a word to all workers."""
+    """Encode a control message."""
     return dump(*_CONTROLS.values(control))
 
 
 def load_control(raw: str | bytes) -> Control:
-    """What all workers are told."""
+    """Decode a control message."""
     return _CONTROLS.read(load("control", raw))

@@ -1,4 +1,4 @@
-"""Events of jobs on the wire: what the step queues carry."""
+"""Job events: the messages of step queues."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from avtomatika.core.job import Json
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas.fields import anything, attempt, count, identifier, json_object, one_of, or_null, text
 
-from .body import bad, dump, load, now_ms
-from .kinds import Kinds
+from .body import dump, invalid_field, load, now_ms
+from .kinds import MessageKinds
 
 _JOB_ID = identifier("job_id")
 _TASK_ID = identifier("task_id")
 _ATTEMPT = attempt("attempt")
 
-_EVENTS: Kinds[Event] = Kinds(
+_EVENTS: MessageKinds[Event] = MessageKinds(
     "step",
     {
         "start": (Start, (_JOB_ID,)),
@@ -95,21 +95,21 @@ _EVENTS: Kinds[Event] = Kinds(
 )
 
 
-#: Raises Forged where a message that could be read is not by whom it should be: (kind, fields, text).
+#: (kind, fields, text): raises MessageAuthenticationError when the signature or ticket is not the author's.
 Check = Callable[[str, Mapping[str, Any], bytes], None]
 
 
 def dump_event(event: Event, secret: GroupSecret | None = None) -> str:
-    """The body of a step message, signed as one of the group's own.
+    """Encode a step message, signed by the group.
 
-    Raises TypeError where the event holds something that JSON cannot carry.
+    Raises TypeError if the event contains something that JSON cannot represent.
     """
     kind, values = _values(event)
     return dump(kind, values, signer=secret)
 
 
 def dump_result(result: Result, *, ticket: str, signer: Signer | None = None) -> str:
-    """The body of a worker's answer: with the *ticket* that came with the task."""
+    """Encode a worker's result with the *ticket* of the task."""
     kind, values = _values(result)
     return dump(kind, {**values, "ts": now_ms(), "ticket": ticket}, signer=signer)
 
@@ -120,16 +120,18 @@ def _values(event: Event) -> tuple[str, dict[str, Json]]:
 
 
 def load_event(raw: str | bytes, check: Check | None = None) -> Event:
-    """The event that *raw* holds; *check* may have something against it."""
+    """Decode an event; *check* may reject it."""
     body = load("step", raw)
     event = _EVENTS.read(body)
     if body.get("id") != event.id:
-        raise bad(body["kind"], body, "id", repr(event.id))
+        raise invalid_field(body["kind"], body, "id", repr(event.id))
     if check is not None:
         check(body["kind"], body, raw.encode() if isinstance(raw, str) else raw)
     return event
 
 
-def told_when_dead(exchange: str, prefix: str, dead: DeadLetter, secret: GroupSecret | None) -> dict[str, Json]:
-    """Headers of a message whose job hears of it when it is given up: *dead* then goes to the state of *prefix*."""
+def dead_letter_event_headers(
+    exchange: str, prefix: str, dead: DeadLetter, secret: GroupSecret | None
+) -> dict[str, Json]:
+    """Return headers that publish *dead* to the state of *prefix* if the message is dead-lettered."""
     return {"x-on-dead": {"exchange": exchange, "key": f"{prefix}._unknown", "body": dump_event(dead, secret)}}

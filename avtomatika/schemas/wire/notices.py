@@ -1,4 +1,4 @@
-"""Notices of workers on the wire: what ``avt.workers`` carries."""
+"""Worker notices: the messages of ``avt.workers``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import attempt, identifier, json_object, rows, share, text
-from avtomatika.schemas.worker_status import heard_beat, heard_record
+from avtomatika.schemas.worker_status import sanitized_record, sanitized_status
 
 from .body import dump, load, now_ms
-from .kinds import Kinds
+from .kinds import MessageKinds
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A worker is about to begin with an attempt of a task, which *state* waits for."""
+class TaskStarted:
+    """A worker is about to start an attempt of a task, which *state* waits for."""
 
     job_id: str
     task_id: str
@@ -26,22 +26,23 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """The same of several tasks of one worker, in one message; each is ``[job_id, task_id, attempt, state]``."""
+class TasksStarted:
+    """The same for several tasks of one worker; each is ``[job_id, task_id, attempt, state]``."""
 
     worker_id: str
     tasks: Sequence[Sequence[Json]]
 
     @property
-    def taken(self) -> list[Taken]:
+    def taken(self) -> list[TaskStarted]:
         return [
-            Taken(job_id, task_id, attempt, self.worker_id, state) for job_id, task_id, attempt, state in self.tasks
+            TaskStarted(job_id, task_id, attempt, self.worker_id, state)
+            for job_id, task_id, attempt, state in self.tasks
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an attempt of a task is: *progress* from 0 to 1, *message* for people."""
+    """Progress of an attempt of a task: *progress* from 0 to 1, *message* for people."""
 
     job_id: str
     task_id: str
@@ -53,48 +54,48 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A worker is there; *record* is what is kept of it (``schemas.presence``)."""
+    """A worker has registered; *record* is stored (``schemas.worker_status``)."""
 
     worker_id: str
     record: Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """A worker is still there; *beat* is how it fares (``schemas.presence``)."""
+class Heartbeat:
+    """A worker is alive; *beat* is its status (``schemas.worker_status``)."""
 
     worker_id: str
     beat: Mapping[str, Json]
 
 
-Notice = Taken | Begun | Progress | Registered | Beat
+Notice = TaskStarted | TasksStarted | Progress | Registered | Heartbeat
 
 _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
-_NOTICES: Kinds[Notice] = Kinds(
+_NOTICES: MessageKinds[Notice] = MessageKinds(
     "notice",
     {
-        "taken": (Taken, (*_TASK, identifier("state"))),
-        "begun": (Begun, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
+        "taken": (TaskStarted, (*_TASK, identifier("state"))),
+        "begun": (TasksStarted, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
         "progress": (Progress, (*_TASK, share("progress"), text("message"))),
         "register": (Registered, (identifier("worker_id"), json_object("record"))),
-        "heartbeat": (Beat, (identifier("worker_id"), json_object("beat"))),
+        "heartbeat": (Heartbeat, (identifier("worker_id"), json_object("beat"))),
     },
 )
 
 
 def dump_notice(notice: Notice, signer: Signer | None = None) -> str:
-    """The body of a worker's notice, signed where there is a *signer*."""
+    """Encode a notice, signed if there is a *signer*."""
     kind, values = _NOTICES.values(notice)
     return dump(kind, {**values, "ts": now_ms()}, signer=signer)
 
 
 def load_notice(raw: str | bytes) -> Notice:
-    """What a worker had to say."""
+    """Decode a notice."""
     notice = _NOTICES.read(load("notice", raw))
     match notice:
         case Registered():
-            return replace(notice, record=heard_record(notice.record))
-        case Beat():
-            return replace(notice, beat=heard_beat(notice.beat))
+            return replace(notice, record=sanitized_record(notice.record))
+        case Heartbeat():
+            return replace(notice, beat=sanitized_status(notice.beat))
     return notice

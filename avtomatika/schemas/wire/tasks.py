@@ -1,4 +1,4 @@
-"""Tasks on the wire: from an orchestrator to whichever worker has the skill."""
+"""Task messages: from an orchestrator to a worker with the skill."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class TaskMessage:
-    """A task on its way to a worker, with the *outcomes* that it may answer and where the answer goes.
+    """A task for a worker, with the *outcomes* that it may return and the address for its result.
 
-    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>``, and carries the *ticket*.
-    *client* is whose job it is.
+    A result is published to ``reply_exchange`` with the key ``<reply_prefix>.<outcome>`` and carries the *ticket*.
+    *client* owns the job.
     """
 
     job_id: str
@@ -46,12 +46,12 @@ class TaskMessage:
 
     @property
     def state(self) -> str:
-        """The state that waits for the answer: the end of its prefix."""
+        """The state that waits for the result: the last part of its prefix."""
         return self.reply_prefix.rpartition(".")[2]
 
 
 def dump_task(task: TaskMessage) -> str:
-    """The body of a task message."""
+    """Encode a task."""
     values = {
         "job_id": task.job_id,
         "task_id": task.task_id,
@@ -68,7 +68,7 @@ def dump_task(task: TaskMessage) -> str:
 
 
 def load_task(raw: str | bytes) -> TaskMessage:
-    """The task that *raw* holds."""
+    """Decode a task."""
     body = load_kind("task", raw)
     values = read("task", body, _FIELDS)
     answer = values["reply"]

@@ -1,4 +1,4 @@
-"""Due timers on the wire: a prepared message whose time has come."""
+"""Due timers: prepared messages to publish now."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _FIELDS = (identifier("exchange"), text("routing_key"), text("body"))
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A message whose time has come: *body* is to be published to *exchange* with *routing_key*."""
+class DueTimer:
+    """A message to publish: *body* to *exchange* with *routing_key*."""
 
     exchange: str
     routing_key: str
     body: str
 
 
-def dump_due(due: Due) -> str:
-    """The body of a timer's message."""
+def dump_due_timer(due: DueTimer) -> str:
+    """Encode a due timer."""
     return dump("due", {"exchange": due.exchange, "routing_key": due.routing_key, "body": due.body})
 
 
-def load_due(raw: str | bytes) -> Due:
-    """The message that a timer sends on."""
-    return Due(**read("due", load_kind("due", raw), _FIELDS))
+def load_due_timer(raw: str | bytes) -> DueTimer:
+    """Decode a due timer."""
+    return DueTimer(**read("due", load_kind("due", raw), _FIELDS))

@@ -1,4 +1,4 @@
-"""Webhooks on the wire: what is to be told to whom, on its way from a commit to whoever delivers it."""
+"""Webhook messages: from the commit to the process that delivers the webhook."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class WebhookMessage:
-    """*event* of a job is to be told to *url*; *job* is how it stood then, times in milliseconds.
+    """An *event* to deliver to *url*; *job* is the job at that time, with times in milliseconds.
 
-    *number* counts the webhooks of the job from 1: they are delivered in that order. *attempt* is the one to be made,
-    *postponed* how often it had to wait because its receiver was busy.
+    *number* counts the webhooks of the job from 1, the order of delivery. *attempt* is the next attempt, *postponed*
+    counts delays because the receiver was busy.
     """
 
     job_id: str
@@ -42,7 +42,7 @@ class WebhookMessage:
 
     @classmethod
     def of(cls, job: Job, *, version: int, now_ms: int, event: str | None = None) -> WebhookMessage:
-        """What is to be told of *job*, which a commit makes *version* of; *event* is its status unless it is given."""
+        """Return the webhook for *job*, of which a commit makes *version*; *event* defaults to its status."""
         shown = {
             "id": job.id,
             "status": job.status,
@@ -60,21 +60,21 @@ class WebhookMessage:
 
     @property
     def id(self) -> str:
-        """The same for every attempt, and no other webhook's."""
+        """Identifies the webhook over all attempts."""
         return f"{self.job_id}-{self.number}"
 
     def next_attempt(self) -> WebhookMessage:
         return replace(self, attempt=self.attempt + 1, postponed=0)
 
-    def postponed_once_more(self) -> WebhookMessage:
+    def postpone(self) -> WebhookMessage:
         return replace(self, postponed=self.postponed + 1)
 
 
 def dump_webhook(webhook: WebhookMessage, secret: GroupSecret) -> str:
-    """The body of the message, signed: nobody else says what we send out."""
+    """Encode a webhook, signed by the group."""
     return dump("webhook", {name: getattr(webhook, name) for name, _, _ in _FIELDS}, signer=secret)
 
 
 def load_webhook(raw: str | bytes, secret: GroupSecret) -> WebhookMessage:
-    """The webhook that *raw* holds; raises Forged where it is not by the group."""
+    """Decode a webhook. Raises MessageAuthenticationError unless the group has signed it."""
     return WebhookMessage(**read("webhook", load_own("webhook", raw, secret), _FIELDS))

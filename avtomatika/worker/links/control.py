@@ -84,6 +84,8 @@ class Control:
             return
         match control:
             case wire.Cancel():
-                self._runtime.cancel(lambda assignment: control.means(assignment.task.task_id, assignment.task.attempt))
-            case wire.Barred(worker_id) if worker_id == self._runtime.worker_id:
+                self._runtime.cancel(
+                    lambda assignment: control.covers(assignment.task.task_id, assignment.task.attempt)
+                )
+            case wire.Rejected(worker_id) if worker_id == self._runtime.worker_id:
                 self._when_barred()

@@ -30,11 +30,11 @@ def runner() -> Iterator[HandlerRunner]:
 
 def collect(runner: HandlerRunner, count: int, within_seconds: float = 5.0) -> list[HandlerResult]:
     deadline = monotonic() + within_seconds
-    outcomes: list[HandlerResult] = []
-    while len(outcomes) < count:
-        assert monotonic() < deadline, f"{len(outcomes)} of {count} outcomes after {within_seconds} s"
-        outcomes += runner.collect(0.01)
-    return outcomes
+    results: list[HandlerResult] = []
+    while len(results) < count:
+        assert monotonic() < deadline, f"{len(results)} of {count} results after {within_seconds} s"
+        results += runner.collect(0.01)
+    return results
 
 
 async def answer(value: Any) -> Any:
@@ -87,26 +87,26 @@ def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(
         ]
     )
 
-    outcomes = collect(runner, 2)
+    results = collect(runner, 2)
 
-    assert {o.owner for o in outcomes} == {"sync", "async"}
-    assert all(isinstance(o.raised, HandlerTimeoutError) and "HANDLER_TIMEOUT=0.3" in str(o.raised) for o in outcomes)
+    assert {o.owner for o in results} == {"sync", "async"}
+    assert all(isinstance(o.raised, HandlerTimeoutError) and "HANDLER_TIMEOUT=0.3" in str(o.raised) for o in results)
     release.set()
     runner.submit([HandlerCall("next", lambda: 1, is_async=False)])
     assert [o.owner for o in collect(runner, 1)] == ["next"]
 
 
-def late(outcome: HandlerResult) -> bool:
-    return isinstance(outcome.raised, HandlerTimeoutError)
+def late(result: HandlerResult) -> bool:
+    return isinstance(result.raised, HandlerTimeoutError)
 
 
 def test_the_time_limit_counts_no_waiting_for_a_thread() -> None:
     runner = HandlerRunner(timeout_seconds=0.5, threads=4)
     runner.submit([HandlerCall(n, lambda: time.sleep(0.2), is_async=False) for n in range(10)])
 
-    outcomes = collect(runner, 10)
+    results = collect(runner, 10)
 
-    assert [outcome.raised for outcome in outcomes] == [None] * 10
+    assert [result.raised for result in results] == [None] * 10
     runner.close()
 
 
@@ -115,9 +115,9 @@ def test_handlers_that_hang_hold_no_thread_for_good() -> None:
     runner.submit([HandlerCall(f"hangs{n}", release.wait, is_async=False) for n in range(6)])
     runner.submit([HandlerCall("quick", lambda: "quick", is_async=False)])
 
-    outcomes = collect(runner, 7)
+    results = collect(runner, 7)
 
-    assert {outcome.owner for outcome in outcomes if late(outcome)} == {f"hangs{n}" for n in range(6)}
+    assert {result.owner for result in results if late(result)} == {f"hangs{n}" for n in range(6)}
     assert runner.abandoned == 6
     release.set()
     wait_until(lambda: runner.abandoned == 0)
@@ -129,9 +129,9 @@ def test_a_blueprint_whose_handlers_hang_leaves_threads_to_others() -> None:
     runner.submit([HandlerCall(f"hangs{n}", release.wait, is_async=False, group="bad") for n in range(50)])
     runner.submit([HandlerCall("good", lambda: "good", is_async=False, group="good")])
 
-    [outcome] = collect(runner, 1)
+    [result] = collect(runner, 1)
 
-    assert outcome.owner == "good"
+    assert result.owner == "good"
     release.set()
     assert len(collect(runner, 50)) == 50
     runner.close()
@@ -145,39 +145,39 @@ async def block(release: threading.Event) -> str:
 def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint() -> None:
     runner, release = HandlerRunner(timeout_seconds=60), threading.Event()
     runner.submit([HandlerCall("blocks", lambda: block(release), is_async=True, group="bad")])
-    wait_until(lambda: runner._loops._loops[""].culprit() is not None)
+    wait_until(lambda: runner._loops._loops[""].blocking_call() is not None)
 
     runner.submit([HandlerCall(n, lambda: answer(1), is_async=True, group="good") for n in range(5)])
     runner.submit([HandlerCall("behind", lambda: answer(1), is_async=True, group="bad")])
-    outcomes = collect(runner, 6)
+    results = collect(runner, 6)
 
-    assert {outcome.owner for outcome in outcomes} == {0, 1, 2, 3, 4, "behind"}
-    [first] = runner._loops._leaving
+    assert {result.owner for result in results} == {0, 1, 2, 3, 4, "behind"}
+    [first] = runner._loops._draining
     release.set()
-    assert [outcome.returned for outcome in collect(runner, 1)] == ["blocked"]
+    assert [result.returned for result in collect(runner, 1)] == ["blocked"]
     runner.submit([HandlerCall("patient", lambda: asyncio.sleep(1), is_async=True, group="good")])
     collect(runner, 1)
     wait_until(lambda: not first.is_alive)
     runner.submit([HandlerCall("after", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
-    assert [outcome.returned for outcome in collect(runner, 1)] == [3]
+    assert [result.returned for result in collect(runner, 1)] == [3]
     runner.close()
 
 
 def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_are_displaced() -> None:
     runner, release = HandlerRunner(timeout_seconds=1.5), threading.Event()
     runner.submit([HandlerCall("waits", lambda: asyncio.sleep(60), is_async=True, group="good")])
-    wait_until(lambda: runner._loops._loops[""].begun != [])
+    wait_until(lambda: runner._loops._loops[""].running != [])
     runner.submit([HandlerCall("blocks", lambda: block(release), is_async=True, group="bad")])
 
-    outcomes = {outcome.owner: outcome for outcome in collect(runner, 2)}
+    results = {result.owner: result for result in collect(runner, 2)}
 
-    assert late(outcomes["blocks"])
-    assert isinstance(outcomes["waits"].raised, HandlerDisplacedError)
+    assert late(results["blocks"])
+    assert isinstance(results["waits"].raised, HandlerDisplacedError)
     assert runner.abandoned == 1
     runner.submit(
         [HandlerCall("again", lambda: answer("again"), is_async=True, group=group) for group in ("good", "bad")]
     )
-    assert [outcome.returned for outcome in collect(runner, 2)] == ["again", "again"]
+    assert [result.returned for result in collect(runner, 2)] == ["again", "again"]
     release.set()
     wait_until(lambda: runner.abandoned == 0)
     runner.close()
@@ -189,9 +189,9 @@ def test_a_thread_that_an_async_handler_waits_for_is_given_up_with_it() -> None:
         [HandlerCall(n, lambda: asyncio.to_thread(release.wait), is_async=True, group="bad") for n in range(9)]
     )
 
-    assert all(late(outcome) for outcome in collect(runner, 9))
+    assert all(late(result) for result in collect(runner, 9))
     runner.submit([HandlerCall("good", lambda: asyncio.to_thread(lambda: 3), is_async=True, group="good")])
-    assert [outcome.returned for outcome in collect(runner, 1)] == [3]
+    assert [result.returned for result in collect(runner, 1)] == [3]
     release.set()
     runner.close()
 
@@ -208,7 +208,7 @@ def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() ->
         [HandlerCall("refuses", refuse, is_async=True), HandlerCall("waits", lambda: asyncio.sleep(60), is_async=True)]
     )
 
-    assert [late(outcome) for outcome in collect(runner, 2)] == [True, True]
+    assert [late(result) for result in collect(runner, 2)] == [True, True]
     wait_until(lambda: runner.abandoned == 1)
     release.set()
     wait_until(lambda: runner.abandoned == 0)
@@ -217,14 +217,14 @@ def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() ->
 
 def test_too_many_handlers_that_hang_wear_the_process_out() -> None:
     runner, release = HandlerRunner(timeout_seconds=0.3, threads=32), threading.Event()
-    assert not runner.is_worn_out
+    assert not runner.needs_restart
 
     runner.submit([HandlerCall(n, release.wait, is_async=False) for n in range(20)])
     collect(runner, 20)
 
-    assert runner.is_worn_out
+    assert runner.needs_restart
     release.set()
-    wait_until(lambda: not runner.is_worn_out)
+    wait_until(lambda: not runner.needs_restart)
     runner.close()
 
 

@@ -529,17 +529,17 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
     assert sorted(told[:3]) == sorted(
         [
             f"plan film@{new.plan.plan8}: served here",
-            f"plan film@{old.plan.plan8}: left to those who serve it, and taken over 0.3 s after the last",
+            f"plan film@{old.plan.plan8}: served by other orchestrators; taken over 0.3 s after the last stops",
             f"plan film@{unborn.plan.plan8}: not served yet; taken over unless an orchestrator serves it within 0.9 s",
         ]
     )
-    assert told[3] == f"plan film@{old.plan.plan8}: taken over: nobody serves it"
+    assert told[3] == f"plan film@{old.plan.plan8}: taken over: no orchestrator serves it"
 
 
 def test_a_timer_that_leads_nowhere_is_put_aside(stage: Callable[..., Stage]) -> None:
     house = stage(nap())
     orchestrator(house, house.blueprints[0])
-    due = wire.dump_due(wire.Due("avt.steps", "nap@00000000.start._timer", "{}"))
+    due = wire.dump_due_timer(wire.DueTimer("avt.steps", "nap@00000000.start._timer", "{}"))
     with house.connection.channel() as channel:
         channel.settle([Outgoing(TIMERS, TIMERS, due)], ())
 
@@ -552,7 +552,7 @@ def test_a_timer_of_ours_is_none_of_those(stage: Callable[..., Stage]) -> None:
     orchestrator(house, bp)
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_timer")
-    due = wire.dump_due(wire.Due("avt.steps", bp.plan.key("start", "_timer"), "{}"))
+    due = wire.dump_due_timer(wire.DueTimer("avt.steps", bp.plan.key("start", "_timer"), "{}"))
     house.orchestrators[0]._plans.due = float("inf")  # nobody looks by the clock
     with house.connection.channel() as channel:
         channel.queue_unbind(bp.plan.main_queue, "avt.steps", bp.plan.key("start", "_timer"))

@@ -8,7 +8,7 @@ import pytest
 
 from avtomatika.orchestrator.webhooks.circuit_breaker import GIVE_UP_AFTER_MS, CircuitBreakers, next_attempt_in
 from avtomatika.orchestrator.webhooks.http_post import DeliveryError, Target
-from avtomatika.orchestrator.webhooks.ssrf import may_be_called, networks
+from avtomatika.orchestrator.webhooks.ssrf import is_allowed, networks
 from avtomatika.schemas.webhooks import headers_of, is_genuine
 from avtomatika.schemas.wire import WebhookMessage
 
@@ -42,21 +42,21 @@ HOOK = WebhookMessage("g0-1", 1, "https://shop.example/hook", "job.finished", 1_
     ],
 )
 def test_what_is_not_public_may_not_be_called(address: str) -> None:
-    assert not may_be_called(address)
+    assert not is_allowed(address)
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e"])
 def test_what_is_public_may(address: str) -> None:
-    assert may_be_called(address)
+    assert is_allowed(address)
 
 
 def test_what_the_operator_names_may_and_nothing_beside_it() -> None:
     allowed = networks(["10.0.0.0/8", "::1"])
 
-    assert may_be_called("10.9.9.9", allowed=allowed)
-    assert may_be_called("::ffff:10.9.9.9", allowed=allowed)
-    assert may_be_called("::1", allowed=allowed)
-    assert not may_be_called("127.0.0.1", allowed=allowed)
+    assert is_allowed("10.9.9.9", allowed=allowed)
+    assert is_allowed("::ffff:10.9.9.9", allowed=allowed)
+    assert is_allowed("::1", allowed=allowed)
+    assert not is_allowed("127.0.0.1", allowed=allowed)
 
 
 def test_attempts_are_spread_over_a_day_and_no_more() -> None:
@@ -73,36 +73,36 @@ def test_attempts_are_spread_over_a_day_and_no_more() -> None:
 
 
 def test_one_receiver_gets_four_at_a_time_and_another_is_not_concerned() -> None:
-    receivers = CircuitBreakers()
-    begun = [receivers.begin("a", replace(HOOK, number=n), now=0.0) for n in range(1, 6)]
+    breakers = CircuitBreakers()
+    begun = [breakers.acquire("a", replace(HOOK, number=n), now=0.0) for n in range(1, 6)]
 
     assert begun[:4] == [None] * 4
     assert begun[4] is not None
-    assert receivers.begin("b", HOOK, now=0.0) is None
+    assert breakers.acquire("b", HOOK, now=0.0) is None
 
 
 def test_one_that_is_away_is_looked_at_now_and_then_by_one_webhook() -> None:
-    receivers = CircuitBreakers()
+    breakers = CircuitBreakers()
     for _ in range(3):
-        assert receivers.begin("a", HOOK, now=0.0) is None
-        receivers.ended("a", was_away=True, now=0.0)
+        assert breakers.acquire("a", HOOK, now=0.0) is None
+        breakers.release("a", is_unreachable=True, now=0.0)
 
-    waiting = receivers.begin("a", HOOK, now=1.0)
+    waiting = breakers.acquire("a", HOOK, now=1.0)
     assert waiting is not None
     assert 4 <= waiting <= 6
-    assert receivers.begin("a", HOOK, now=6.0) is None
-    assert receivers.begin("a", replace(HOOK, number=2), now=6.0) is not None
+    assert breakers.acquire("a", HOOK, now=6.0) is None
+    assert breakers.acquire("a", replace(HOOK, number=2), now=6.0) is not None
 
 
 def test_one_that_is_back_is_forgotten() -> None:
-    receivers = CircuitBreakers()
+    breakers = CircuitBreakers()
     for _ in range(5):
-        receivers.begin("a", HOOK, now=1e9)
-        receivers.ended("a", was_away=True, now=0.0)
-    receivers.begin("a", HOOK, now=1e9)
-    receivers.ended("a", was_away=False, now=1e9)
+        breakers.acquire("a", HOOK, now=1e9)
+        breakers.release("a", is_unreachable=True, now=0.0)
+    breakers.acquire("a", HOOK, now=1e9)
+    breakers.release("a", is_unreachable=False, now=1e9)
 
-    assert len(receivers) == 0
+    assert len(breakers) == 0
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_cannot_be_called_is_given_up(url: str) -> None:
     with pytest.raises(DeliveryError) as raised:
         Target.of(url)
 
-    assert raised.value.is_final
+    assert raised.value.is_permanent
 
 
 @pytest.mark.parametrize("secret", ["just words", "whsec_c2VjcmV0LW9mLXNlY3JldHM="])
@@ -142,11 +142,11 @@ def test_a_receiver_in_python_knows_what_is_genuine(secret: str) -> None:
 
 
 def test_addresses_that_clients_make_up_do_not_gather() -> None:
-    receivers = CircuitBreakers()
+    breakers = CircuitBreakers()
 
     for number in range(25_000):
-        receivers.begin(f"https://{number}.example", HOOK, now=0)
-        receivers.ended(f"https://{number}.example", was_away=True, now=0)
+        breakers.acquire(f"https://{number}.example", HOOK, now=0)
+        breakers.release(f"https://{number}.example", is_unreachable=True, now=0)
 
-    assert 9_000 <= len(receivers) <= 10_000
-    assert receivers.begin("https://24999.example", HOOK, now=0) is None
+    assert 9_000 <= len(breakers) <= 10_000
+    assert breakers.acquire("https://24999.example", HOOK, now=0) is None

@@ -12,7 +12,7 @@ from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.cached_files import digest_of
 
 from .conftest import Stage
-from .test_placing import Crew, routed_to
+from .test_placement import Crew, routed_to
 
 FILM = "s3://raw/lake.mov"
 

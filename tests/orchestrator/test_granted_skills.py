@@ -19,9 +19,9 @@ from avtomatika.tokens import Workers
 from avtomatika.worker.links.identity import Identity
 
 from .conftest import Stage
+from .test_authentication import Intruder, ride
 from .test_branches import album
-from .test_doorkeeper import Intruder, ride
-from .test_placing import Crew, film
+from .test_placement import Crew, film
 
 WORKERS = """
 [all]
@@ -108,10 +108,10 @@ def test_an_answer_of_another_skill_is_refused_and_the_task_done_again(house_of:
     job_id = driven_by(house, bp, "others")
     job = turn_until_done_again(house, job_id)
 
-    assert "worker 'others' may not do 'drive'" in str(job.error)
+    assert "worker 'others' is not granted the skill 'drive'" in str(job.error)
     [note] = house.store.notes(job_id)
     assert note["event_type"] == "task_result_ignored"
-    assert "worker 'others' may not do 'drive'" in note["reason"]
+    assert "worker 'others' is not granted the skill 'drive'" in note["reason"]
     [letter] = Intruder(house, bp).dead_letters()
     assert letter[b"reason"].startswith(b"forged")
 
@@ -163,7 +163,7 @@ def test_a_branch_is_refused_like_any_other_task(house_of: HouseOf) -> None:
     house.answer(house.take_task("resize"), signer=key_of("others"), worker_id="others")
     job = turn_until_done_again(house, job_id)
 
-    assert "worker 'others' may not do 'resize'" in str(job.error)
+    assert "worker 'others' is not granted the skill 'resize'" in str(job.error)
     assert house.history(job_id).count("branch_finished split") == 1
     house.turn_until(lambda: house.history(job_id)[-1].startswith("task_dispatched"))
     for _ in range(2):
@@ -235,7 +235,7 @@ def test_who_has_a_task_is_heard_of_those_who_may_do_it(worker_id: str, is_heard
 
     tell(
         house,
-        wire.Taken(job.id, task.task_id, 1, worker_id, "start"),
+        wire.TaskStarted(job.id, task.task_id, 1, worker_id, "start"),
         wire.Progress(job.id, task.task_id, 1, worker_id, 0.5),
     )
 
@@ -257,7 +257,7 @@ def test_of_several_tasks_that_a_worker_has_those_that_it_may_do_are_heard(
     _, drive = house.take_task("drive")
     rows = [(driving.id, drive.task_id, 1, "start"), (resizing.id, f"{resizing.id}.1.2", 1, "split")]
 
-    tell(house, wire.Begun("some", rows))
+    tell(house, wire.TasksStarted("some", rows))
 
     assert house.store.takers([(rows[0][0], rows[0][1]), (rows[1][0], rows[1][1])]) == [None, "some"]
 
@@ -298,14 +298,14 @@ def test_a_worker_is_known_for_the_skills_that_it_may_do(
 
     assert house.store.registry.skills("all") == ("drive", "sing")
     assert house.store.registry.skills("some") == ("drive",)
-    assert caplog.text.count("worker 'some' is there for ['sing', 'swim'], which it may not do") == 1
+    assert caplog.text.count("worker 'some' registered for skills it is not granted: ['sing', 'swim']") == 1
     assert "worker 'all'" not in caplog.text
 
     office.write(WORKERS.replace('"resize"', '"sing"'))
     register(house, "some", "drive", "sing", "swim")
 
     assert house.store.registry.skills("some") == ("drive", "sing")
-    assert caplog.text.count("worker 'some' is there for ['swim'], which it may not do") == 1
+    assert caplog.text.count("worker 'some' registered for skills it is not granted: ['swim']") == 1
 
 
 def test_no_strategy_chooses_a_worker_for_what_it_may_not_do(crew_of: Callable[[Blueprint], Crew]) -> None:

@@ -62,10 +62,10 @@ class Crew:
             connection = self._stack.enter_context(broker.connect(self.house.url))
             self._intakes[worker_id] = Consumer(connection, [broker.worker_queue(worker_id)], prefetch=10)
             self._stack.callback(self._intakes[worker_id].close)
-        intake = self._intakes[worker_id]
-        for delivery in intake.take(0.2):
+        consumer = self._intakes[worker_id]
+        for delivery in consumer.take(0.2):
             task = wire.load_task(delivery.body)
-            intake.settle_many([([broker.task_started(task, worker_id)], ())])
+            consumer.settle_many([([broker.task_started(task, worker_id)], ())])
             return delivery, task
         return None
 
@@ -145,7 +145,7 @@ def test_whatever_a_worker_says_of_itself_others_get_their_tasks(at_work: AtWork
     house, crew = at_work(bp)
     crew.add("right", costs={"encode": 1})
     house.tell(wire.Registered("strange", record), REGISTER)
-    house.tell(wire.Beat("strange", {"running": "much", "links": 3, "standby": [], "holds": {}}), HEARTBEAT)
+    house.tell(wire.Heartbeat("strange", {"running": "much", "links": 3, "standby": [], "holds": {}}), HEARTBEAT)
     house.turn_until(lambda: house.notices() == 0)
 
     job_id = house.create(bp)

@@ -62,15 +62,15 @@ class House:
 
     def cleaning(self, rules: CleanupRules = INTERMEDIATE, *, config: S3Config | None = None) -> FileCleanup:
         connection = self._stack.enter_context(broker.connect(self.stage.url, lease_seconds=1))
-        intake = Consumer(connection, [FILES], prefetch=10)
-        self._stack.callback(intake.close)
-        server, router = intake.channel.server, intake.channel.router
+        consumer = Consumer(connection, [FILES], prefetch=10)
+        self._stack.callback(consumer.close)
+        server, router = consumer.channel.server, consumer.channel.router
         objects = Bucket(config or self.config)
         self._stack.callback(objects.close)
         return FileCleanup(
-            intake=intake,
+            consumer=consumer,
             store=Store(server, router),
-            upkeep=Sweeper(server, router),
+            sweeper=Sweeper(server, router),
             cleaner=Cleaner(objects, group="g0"),
             rules=rules,
         )
@@ -90,13 +90,13 @@ class House:
         while not reached():
             assert monotonic() < deadline
             for orchestrator in self.stage.orchestrators:
-                orchestrator.turn()
-            cleaning.turn()
+                orchestrator.run_once()
+            cleaning.run_once()
 
     def publish(self, cleanup: wire.Cleanup, secret: GroupSecret | None = None) -> None:
-        intake = Consumer(self.stage.connection, [FILES], prefetch=1)
-        intake.settle_many([([cleanup_message(cleanup, secret or self.stage.store.keyring.secret)], [])])
-        intake.close()
+        consumer = Consumer(self.stage.connection, [FILES], prefetch=1)
+        consumer.settle_many([([cleanup_message(cleanup, secret or self.stage.store.keyring.secret)], [])])
+        consumer.close()
 
     def close(self) -> None:
         self._stack.close()
@@ -143,7 +143,7 @@ def test_what_one_could_not_do_another_does(house: House) -> None:
 
     def meets_it() -> bool:
         try:
-            away.turn()
+            away.run_once()
         except TransientError:
             return True
         return False
@@ -151,7 +151,7 @@ def test_what_one_could_not_do_another_does(house: House) -> None:
     deadline = monotonic() + DEADLINE_SECONDS
     while not meets_it():
         assert monotonic() < deadline
-        house.stage.orchestrators[0].turn()
+        house.stage.orchestrators[0].run_once()
     assert len(house.names()) == 2
     away.stop()
     away.run()
@@ -167,7 +167,7 @@ def test_what_somebody_held_who_died_comes_again(house: House) -> None:
         deadline = monotonic() + DEADLINE_SECONDS
         while not dead.take(0.05):
             assert monotonic() < deadline
-            house.stage.orchestrators[0].turn()
+            house.stage.orchestrators[0].run_once()
         dead.close()
 
     house.turn_until(house.cleaning(), lambda: house.names() == ["film.mp4"])
@@ -195,7 +195,7 @@ def test_rules_that_have_changed_are_those_that_hold(house: House, rules: Cleanu
     house.publish(wire.Cleanup(job_id, wire.EVERYTHING))
     house.publish(wire.Cleanup(sign, wire.INTERMEDIATE))  # it has not ended
     for _ in range(5):
-        cleaning.turn()
+        cleaning.run_once()
 
     assert len(house.names()) == 4
 
@@ -210,7 +210,7 @@ def test_where_removing_is_denied_the_log_says_so_and_the_next_gets_its_turn(
     with caplog.at_level(logging.ERROR):
         house.turn_until(cleaning, lambda: "there is no such bucket" in caplog.text)
 
-    assert f"job {job_id}: its files cannot be removed: s3://no-such-bucket/{job_id}/" in caplog.text
+    assert f"job {job_id}: cannot remove its files: s3://no-such-bucket/{job_id}/" in caplog.text
 
 
 def test_old_files_of_jobs_that_are_over_go_once_in_a_while_by_whoever_comes_first(
@@ -224,15 +224,15 @@ def test_old_files_of_jobs_that_are_over_go_once_in_a_while_by_whoever_comes_fir
 
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            house.cleaning(rules).turn()
+            house.cleaning(rules).run_once()
 
     assert {key.partition("/")[0] for key in house.cloud.keys(house.bucket)} == {running}
-    assert caplog.text.count("files removed that were older") == 1
+    assert caplog.text.count("files older than") == 1
 
 
 def test_a_message_that_is_none_goes_to_the_dead_letters(house: House, caplog: pytest.LogCaptureFixture) -> None:
-    intake = Consumer(house.stage.connection, [FILES], prefetch=1)
-    intake.settle_many([([Outgoing(FILES, FILES, "{}")], [])])
+    consumer = Consumer(house.stage.connection, [FILES], prefetch=1)
+    consumer.settle_many([([Outgoing(FILES, FILES, "{}")], [])])
 
-    house.turn_until(house.cleaning(), lambda: "to the dead letters" in caplog.text)
-    intake.close()
+    house.turn_until(house.cleaning(), lambda: "dead-lettered" in caplog.text)
+    consumer.close()
