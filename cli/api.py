@@ -1,6 +1,6 @@
-"""Where commands find the HTTP API or, if there is none, the server that keeps the jobs.
+"""Connect commands to the HTTP API or, without one, directly to the server.
 
-Nothing is looked up before a command runs, so that ``--help`` works anywhere.
+Nothing is resolved before a command runs, so that ``--help`` works anywhere.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ C = TypeVar("C", bound=Callable[..., Any])
 K = TypeVar("K", bound=Client | DirectClient)
 
 _NOTHING_FOUND = (
-    "there is neither an API nor a server here. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the "
-    "HTTP API, REDIS_URL to use the server itself, or start one here with:  avtomatika up"
+    "no API and no server found. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the "
+    "HTTP API, REDIS_URL to use the server directly, or start one here with:  avtomatika up"
 )
 
 
 def api_options(command: C) -> C:
-    """Add to a group the options that say where the API is and which token to send."""
+    """Add ``--url`` and ``--token`` to a group."""
     return _options(
         command,
-        {"envvar": "AVTOMATIKA_URL", "help": "Address of the API.  [default: the local port]"},
-        {"envvar": "CLIENT_TOKEN", "help": "Client token.  [default: the one of the `up` that runs here]"},
+        {"envvar": "AVTOMATIKA_URL", "help": "URL of the API.  [default: the local port]"},
+        {"envvar": "CLIENT_TOKEN", "help": "Client token.  [default: that of the running `avtomatika up`]"},
     )
 
 
@@ -44,12 +44,12 @@ def pass_api(command: C) -> C:
 
 
 def pass_operations(command: C) -> C:
-    """The same for commands that also work on the server itself: pass a Client or a DirectClient."""
+    """The same for commands that also work directly on the server: pass a Client or a DirectClient."""
     return _passing(command, operations)
 
 
 def api_client(url: str | None = None, token: str | None = None) -> Client:
-    """A client of *url*, else of the ``up`` that runs in this folder, whose token it has, else of the local port."""
+    """A client for *url*, else for the ``up`` that runs in this folder (with its token), else for the local port."""
     here = announced() if url is None else None
     if here is not None:
         return Client(str(here["url"]), token or secret("client_token"))
@@ -57,14 +57,14 @@ def api_client(url: str | None = None, token: str | None = None) -> Client:
         raise SettingsError("CLIENT_TOKEN is not set, and --token was not given")
     if not token:
         raise SettingsError(
-            "CLIENT_TOKEN is not set, and no avtomatika up runs here: set AVTOMATIKA_URL and CLIENT_TOKEN, or use "
+            "CLIENT_TOKEN is not set, and avtomatika up does not run here: set AVTOMATIKA_URL and CLIENT_TOKEN, or use "
             "--url and --token"
         )
     return Client(url or f"http://localhost:{Settings.from_environment().port}", token)
 
 
 def operations(url: str | None = None, token: str | None = None) -> Client | DirectClient:
-    """A Client if *url* is given or there is no server here, else a DirectClient of the server."""
+    """A Client if *url* is given or no server is configured or running here, else a DirectClient."""
     if url is None and (Settings.from_environment().redis_url is not None or is_running()):
         return DirectClient(join_local())
     if url is None and not token:
@@ -73,17 +73,17 @@ def operations(url: str | None = None, token: str | None = None) -> Client | Dir
 
 
 def creation_url(api: Client, blueprint: str) -> str:
-    """Where jobs of *blueprint* are posted to; NotFoundError with the names that are like it."""
+    """Return the URL that jobs of *blueprint* are posted to; NotFoundError suggests similar names."""
     urls = {each["name"]: each.get("url") for each in api.blueprints()}
     if blueprint not in urls:
         raise NotFoundError("blueprint", blueprint, known=urls)
     if urls[blueprint] is None:
-        raise InvalidRequestError(f"blueprint {blueprint!r} has no api_endpoint: its jobs are not created over HTTP")
+        raise InvalidRequestError(f"blueprint {blueprint!r} has no api_endpoint: its jobs cannot be created over HTTP")
     return str(urls[blueprint])
 
 
 def connected(ctx: click.Context, connect: Callable[[str | None, str | None], K]) -> K:
-    """A client by the ``--url`` and ``--token`` of this command, closed when it ends."""
+    """Return a client for the ``--url`` and ``--token`` of this command, closed when the command ends."""
     client = connect(ctx.meta.get(_key("url")), ctx.meta.get(_key("token")))
     ctx.call_on_close(client.close)
     return client
@@ -94,7 +94,7 @@ def _passing(command: C, connect: Callable[[str | None, str | None], Any]) -> C:
     def invoke(ctx: click.Context, *args: Any, **options: Any) -> Any:
         return ctx.invoke(command, connected(ctx, connect), *args, **options)
 
-    return _options(update_wrapper(invoke, command), {"help": "Address of the API."}, {"help": "Client token."})  # type: ignore[return-value]
+    return _options(update_wrapper(invoke, command), {"help": "URL of the API."}, {"help": "Client token."})  # type: ignore[return-value]
 
 
 def _options(command: C, url: dict[str, Any], token: dict[str, Any]) -> C:

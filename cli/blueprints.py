@@ -1,6 +1,6 @@
-"""``avtomatika blueprints ...``: what users wrote, and what it compiles into.
+"""``avtomatika blueprints``: list, check, draw and compare blueprints.
 
-A server is needed only by what compares it with what is there.
+Only ``plan`` and ``--live`` need a server.
 """
 
 from __future__ import annotations
@@ -26,43 +26,50 @@ _LIST_COLUMNS = ("name", "plan", "states", "skills", "queues", "endpoint")
 _RULE_COLUMNS = ("exchange", "routing_key", "queue", "next_states")
 
 _blueprints_option = click.option(
-    "--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or folders, comma-separated."
+    "--blueprints",
+    envvar="BLUEPRINTS",
+    default="blueprints/",
+    help="Modules, files or folders with blueprints, comma-separated.",
 )
 
 
 @click.group("blueprints")
 def command() -> None:
-    """Look at blueprints and at what they compile into."""
+    """List, check and draw blueprints; compare them with the server."""
 
 
 @command.command("list")
 @_blueprints_option
 @json_option
 def list_blueprints(blueprints: str, as_json: bool) -> None:
-    """Print the blueprints that there are."""
+    """List blueprints with plan, states, skills and queues."""
     rows = [_row(blueprint) for blueprint in load_blueprints(blueprints)]
     print_table(rows, _LIST_COLUMNS, as_json=as_json)
 
 
 @command.command()
-@click.option("--live", is_flag=True, help="Also the jobs that there are: whether these plans can go on with them.")
+@click.option(
+    "--live", is_flag=True, help="Also check that unfinished jobs on the server can continue under these plans."
+)
 @click.option(
     "--worker",
     "workers",
     envvar="AVTOMATIKA_WORKER",
     multiple=True,
-    help="module:worker or file.py:worker whose skills the tasks must name; may be given several times.",
+    metavar="MODULE:WORKER",
+    help="Worker (module:worker or file.py:worker) that must have the skills of all tasks. Repeatable.",
 )
 @_blueprints_option
 @json_option
 @click.pass_context
 def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: str, as_json: bool) -> None:
-    """Compile every blueprint; print what is wrong with state and line. Exit 1 if anything is.
+    """Compile all blueprints and print errors with state and line. Exits 1 if there are any.
 
-    Task types that no worker has a skill for are printed. They are errors if the workers are named by --worker or
-    AVTOMATIKA_WORKER (separated by spaces), and a note if it is only ./worker.py.
+    Task types for which no worker has a skill are errors if the workers are named with --worker or AVTOMATIKA_WORKER
+    (separated by spaces), and notes if the only worker is ./worker.py.
 
-    With --live: print which states and outcomes are missing that jobs of earlier plans stand in or wait for.
+    With --live, also print the states and outcomes that jobs of earlier plans need and these plans do not have, and how
+    many jobs need each retired state.
     """
     refused = 0
     plans: list[Plan] = []
@@ -87,7 +94,7 @@ def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: 
 
 
 def _check_skills(plans: list[Plan], workers: tuple[str, ...]) -> int:
-    """Print the task types that none of *workers* has a skill for; how many are errors."""
+    """Print the task types that none of *workers* has a skill for; return the number of errors."""
     named = workers or tuple(filter(None, [default_worker()]))
     if not named:
         return 0
@@ -113,15 +120,19 @@ def _check_skills(plans: list[Plan], workers: tuple[str, ...]) -> int:
 
 @command.command("plan")
 @click.argument("name", required=False)
-@click.option("--apply", is_flag=True, help="Do it: declare what is missing, remove what nothing needs.")
+@click.option(
+    "--apply", is_flag=True, help="Apply the changes: declare missing queues and bindings, delete unneeded queues."
+)
 @_blueprints_option
 @json_option
 @click.pass_context
 def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: str, as_json: bool) -> None:
-    """Compare the queues and bindings of blueprints (or only NAME) with those on the server.
+    """Compare queues and bindings with those on the server.
 
-    Step queues of earlier plans are to be removed, but kept while they hold messages, an orchestrator serves their
-    plan, or jobs need it: then it ends with exit code 1.
+    NAME limits it to one blueprint. --apply makes the changes.
+
+    Step queues of earlier plans are removed unless they hold messages, an orchestrator serves their plan, or jobs need
+    it. Exits 1 if a queue is kept for one of these reasons.
     """
     from .blueprints_live import plan_routing
 
@@ -131,12 +142,15 @@ def plan_routing(ctx: click.Context, name: str | None, apply: bool, blueprints: 
 @command.command()
 @click.argument("name", required=False)
 @click.option(
-    "--all", "with_events", is_flag=True, help="Also those of a state's own events, which stay where they are."
+    "--all",
+    "with_events",
+    is_flag=True,
+    help="Also print bindings of internal events (_retry, _timeout, ...), which do not change the state.",
 )
 @_blueprints_option
 @json_option
 def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) -> None:
-    """Print the routing rules that blueprints (or only NAME) compile into."""
+    """Print the bindings that blueprints (or only NAME) compile to."""
     plans = _plans(blueprints, name)
     steps = [binding for plan in plans for binding in plan.bindings if with_events or binding.targets]
     tasks = sorted({task_type for plan in plans for task_type in plan.task_types})
@@ -146,19 +160,19 @@ def routes(name: str | None, with_events: bool, blueprints: str, as_json: bool) 
 
 @command.command()
 @click.argument("name")
-@click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), default="dot")
+@click.option("--format", "form", type=click.Choice(["dot", "svg", "png"]), default="dot", help="Output format.")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: stdout]"
 )
-@click.option("--live", is_flag=True, help="With what its jobs and queues on the server do.")
+@click.option("--live", is_flag=True, help="Include live data of jobs and queues from the server.")
 @_blueprints_option
 @api_options
 @click.pass_context
 def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: bool, blueprints: str) -> None:
     """Draw the states and transitions of blueprint NAME.
 
-    With --live: how many jobs are where, what waits in the queues, and of each transition how many of the last jobs
-    took it, how long that took, and how many attempts failed.
+    --live adds the number of jobs in each state and of messages in each queue, and for each transition how many recent
+    jobs took it, how long it took, and how many attempts failed.
     """
     api = connected(ctx, operations) if live else None
     if isinstance(api, Client):

@@ -1,4 +1,4 @@
-"""``avtomatika blueprints check --live``, ``graph --live``, ``plan``: blueprints beside what there is on the server."""
+"""``avtomatika blueprints check --live`` and ``plan``: compare blueprints with jobs and queues on the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .output import print_json, print_table
 
 _STUCK_COLUMNS = ("blueprint", "missing", "jobs", "plans", "ids")
 _CHANGE_COLUMNS = ("change", "queue", "messages", "bindings", "why")
-#: So many ids are shown to people.
+#: Job ids printed in a row of the table; JSON has all.
 _SHOWN_IDS = 2
 _SIGNS = {"add": "+ add", "change": "~ change", "same": "  same", "remove": "- remove", "keep": "! keep"}
 
@@ -30,7 +30,7 @@ _SIGNS = {"add": "+ add", "change": "~ change", "same": "  same", "remove": "- r
 
 @dataclass(slots=True)
 class Stuck:
-    """Jobs that a plan cannot go on with for one reason."""
+    """Jobs that cannot continue under a plan for one reason."""
 
     blueprint: str
     missing: str
@@ -76,7 +76,7 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
     elif found:
         print_table([stuck.as_row() for stuck in found.values()], _STUCK_COLUMNS)
     else:
-        click.echo(f"{looked} jobs of earlier plans: all can go on")
+        click.echo(f"{looked} jobs of earlier plans: all can continue")
     if not as_json:
         _print_retired(plans, in_retired)
     return not found
@@ -99,7 +99,7 @@ def _print_retired(plans: Sequence[Plan], needed_by: Mapping[tuple[str, str], in
 
 
 def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
-    """Print what *plans* would change on the broker, and with *apply* do it; whether nothing was refused."""
+    """Print (and with *apply* make) the changes of *plans* to the broker; return whether no queue had to be kept."""
     url = str(join_local().redis_url)
     with broker.connect(url) as connection, closing(Store.connect(url)) as store:
         found = broker.diff_topology(connection, plans, needed=_needed(store, plans))
@@ -114,7 +114,7 @@ def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
 
 
 def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
-    """Plans that must stay besides *plans*, and why: somebody serves them, or jobs need them."""
+    """Return the other plans that an orchestrator serves or jobs need, with the reason."""
     ours = {plan_name(plan.blueprint, plan.plan8) for plan in plans}
     jobs: dict[str, int] = {}
     for page in store.plans.unfinished():
@@ -124,7 +124,7 @@ def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
     limit_ms = join_local().plan_takeover_seconds * 1000
     for plan, silent_ms in store.plans.announce().silent_ms.items():
         if silent_ms < limit_ms:
-            why[plan] = f"an orchestrator serves it, heard of {silent_ms / 1000:.0f} s ago"
+            why[plan] = f"an orchestrator serves it, last seen {silent_ms / 1000:.0f} s ago"
     return {plan: reason for plan, reason in why.items() if plan not in ours}
 
 

@@ -1,4 +1,4 @@
-"""``avtomatika check``: would the processes start? Nothing of it needs a server."""
+"""``avtomatika check``: check settings, blueprints and token files without a server."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from .worker import default_worker
 
 
 @click.command("check")
-@click.option("--blueprints", envvar="BLUEPRINTS", help="Modules, files or folders.  [default: blueprints/]")
-@click.option("--worker", envvar="AVTOMATIKA_WORKER", help="module:worker or file.py:worker.  [default: ./worker.py]")
+@click.option(
+    "--blueprints",
+    envvar="BLUEPRINTS",
+    help="Modules, files or folders with blueprints, comma-separated.  [default: blueprints/]",
+)
+@click.option(
+    "--worker",
+    envvar="AVTOMATIKA_WORKER",
+    metavar="MODULE:WORKER",
+    help="Worker to load, or file.py:worker.  [default: ./worker.py:worker, if it exists]",
+)
 def command(blueprints: str | None, worker: str | None) -> None:
-    """Read settings, blueprints and files with tokens as the processes would, without a server.
+    """Check settings, blueprints, worker and token files, without a server.
 
-    Exit 2 where one of them would not start, with the reason.
+    Exits 2 with the reason if web, orchestrator or worker would not start.
     """
     settings = Settings.from_environment()
     for blueprint in load_blueprints(blueprints or settings.blueprints):
@@ -27,7 +36,7 @@ def command(blueprints: str | None, worker: str | None) -> None:
     if settings.clients_config_path.is_file():
         click.echo(f"clients   {settings.clients_config_path}: {len(clients)} clients")
     if settings.workers_config_path.is_file():
-        click.echo(f"workers   {settings.workers_config_path}: names {', '.join(workers.names) or 'nobody'}")
+        click.echo(f"workers   {settings.workers_config_path}: {', '.join(workers.names) or 'no worker'}")
     found = worker or default_worker()
     if found is not None:
         from avtomatika.worker.run import load_worker

@@ -1,4 +1,4 @@
-"""``avtomatika dead-letters ...``: messages that were given up, by what they were and why."""
+"""``avtomatika dead-letters``: list, inspect, requeue and delete dead-lettered messages."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
 @click.group("dead-letters")
 @api_options
 def command() -> None:
-    """Look at dead letters, put them back, or drop them."""
+    """List, inspect, requeue and delete dead letters."""
 
 
 @command.command("list")
-@filter_option("--queue", help="Only those of this queue.")
-@filter_option("--limit", type=click.IntRange(1, 200), default=50, help="The newest so many.")
+@filter_option("--queue", metavar="NAME", help="Only dead letters of this queue.")
+@filter_option("--limit", type=click.IntRange(1, 200), default=50, help="Maximum number of dead letters to print.")
 @json_option
 @pass_operations
 def list_letters(api: Operations, queue: str | None, limit: int, as_json: bool) -> None:
-    """Print dead letters, the newest first."""
+    """List dead letters, newest first."""
     print_table(api.dead_letters(queue=queue, limit=limit), _COLUMNS, as_json=as_json)
 
 
@@ -42,20 +42,21 @@ def show(api: Operations, letter_id: str, as_json: bool) -> None:
 @click.argument("letter_ids", nargs=-1, required=True)
 @pass_operations
 def requeue(api: Operations, letter_ids: Sequence[str]) -> None:
-    """Put dead letters back into their queues, as if they had never been delivered.
+    """Move dead letters back to their queues.
 
-    A job that was quarantined because of one waits for it no more: `avtomatika jobs retry` has that go on.
+    Their delivery count restarts at 0. Jobs quarantined because of one stay so until
+    `avtomatika jobs retry`.
     """
     for letter_id in letter_ids:
         letter = api.requeue_dead_letter(letter_id)
-        click.echo(f"{letter_id} is in {letter['queue']} again")
+        click.echo(f"{letter_id} requeued to {letter['queue']}")
 
 
 @command.command()
 @click.argument("letter_ids", nargs=-1, required=True)
 @pass_operations
 def drop(api: Operations, letter_ids: Sequence[str]) -> None:
-    """Forget dead letters."""
+    """Delete dead letters."""
     for letter_id in letter_ids:
         api.drop_dead_letter(letter_id)
-        click.echo(f"{letter_id} is dropped")
+        click.echo(f"{letter_id} deleted")

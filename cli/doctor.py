@@ -1,4 +1,4 @@
-"""``avtomatika doctor``: what is wrong with this installation, or will be, and what to do about it."""
+"""``avtomatika doctor``: report faults and risks of this installation and how to remove them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .api import api_options, connected, operations
 from .output import json_option, print_json
 from .var_folder import VAR
 
-#: Files that may hold secrets, by where they usually are.
+#: Usual names of files that hold secrets.
 _SECRET_FILES = (".env", "clients.toml", "workers.toml")
 _EXIT_FAULT = 1
-_EXIT_AWAY = 3
+_EXIT_UNREACHABLE = 3
 
 
 @click.command("doctor")
@@ -34,31 +34,31 @@ _EXIT_AWAY = 3
 @api_options
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Say what is wrong with this installation, or will be.
+    """Report faults and risks of this installation.
 
-    Run it on each host, in the folder and with the environment of its processes; with --url, the web there checks what
-    it sees. Exit 0 where nothing is worse than a warning, 1 where there is a fault, 3 where the server cannot be
-    reached.
+    Run it on each host, in the folder and with the environment of its processes. With --url, the web process at that
+    address checks its side. Exits 0 if there are at most warnings, 1 if there is a fault, 3 if the server is
+    unreachable.
     """
     api = connected(ctx, operations)
-    is_away = False
+    is_unreachable = False
     findings = [] if isinstance(api, Client) else FindingSchema(many=True).dump(_of_this_host())
     try:
         findings = [*api.doctor(), *findings]
     except UnavailableError as error:
-        is_away = True
+        is_unreachable = True
         findings.insert(0, {"subject": "server", "state": State.FAULT, "finding": str(error)})
     if as_json:
         print_json(findings)
     else:
         for each in findings:
             click.echo(f"{each['state']:<8} {each['subject']:<13} {each['finding']}")
-    if is_away or any(each["state"] == State.FAULT for each in findings):
-        raise SystemExit(_EXIT_AWAY if is_away else _EXIT_FAULT)
+    if is_unreachable or any(each["state"] == State.FAULT for each in findings):
+        raise SystemExit(_EXIT_UNREACHABLE if is_unreachable else _EXIT_FAULT)
 
 
 def _of_this_host() -> Iterator[Finding]:
-    """What needs no server."""
+    """Yield the findings that need no server."""
     settings = Settings.from_environment()
     yield from _tokens(settings)
     yield from _files(settings)
@@ -69,34 +69,34 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
     try:
         clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
     except SettingsError as error:
-        text = f"{error}. Processes that run keep the last good version; they cannot be restarted"
+        text = f"{error}. Running processes keep the last valid version, but cannot be restarted"
         yield Finding("tokens", State.FAULT, text)
         return
     yield from token_findings(clients, workers)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    """Secrets that others on this host can read."""
+    """Check that files with secrets are readable by their owner only."""
     named = [settings.clients_config_path, settings.workers_config_path]
     var = sorted(VAR.iterdir()) if VAR.is_dir() and os.access(VAR, os.R_OK) else []
     paths = dict.fromkeys([*filter(None, named), *map(Path, _SECRET_FILES), *var])
     open_ones = [str(path) for path in paths if _is_readable_by_others(path)]
     if open_ones:
-        text = f"can be read by others on this host: chmod go-r {' '.join(open_ones)}"
+        text = f"readable by other users of this host: chmod go-r {' '.join(open_ones)}"
         yield Finding("files", State.WARNING, text)
     else:
-        yield Finding("files", State.OK, "none with secrets can be read by others")
+        yield Finding("files", State.OK, "files with secrets are readable by their owner only")
 
 
 def _is_readable_by_others(path: Path) -> bool:
-    """By group or world, and in a folder that lets them through."""
+    """Return whether group or world can read *path* and enter its folder."""
     if not path.is_file() or not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return False
     return bool(path.resolve().parent.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH))
 
 
 def _bucket() -> Iterator[Finding]:
-    """Whether the bucket of results can be read and written, if there is one."""
+    """Check that the bucket of results, if configured, can be read and written."""
     try:
         config = S3Config.from_environment(os.environ)
     except SettingsError as error:
@@ -105,16 +105,18 @@ def _bucket() -> Iterator[Finding]:
     if config is None:
         return
     if config.bucket is None:
-        yield Finding("S3", State.WARNING, "S3_BUCKET is not set: files are fetched, but results cannot have any")
+        yield Finding(
+            "S3", State.WARNING, "S3_BUCKET is not set: tasks can download files, but their results cannot contain any"
+        )
         return
-    from avtomatika.files.bucket import Bucket  # boto3 takes its time
+    from avtomatika.files.bucket import Bucket  # boto3 is slow to import
 
     objects = Bucket(config)
     try:
         objects.check()
     except AvtomatikaError as error:
         path = urlsplit(config.endpoint_url or "").path.strip("/")
-        hint = f". S3_ENDPOINT_URL has the path '/{path}', which most servers do not want" if path else ""
+        hint = f". S3_ENDPOINT_URL has the path '/{path}', which most servers reject" if path else ""
         yield Finding("S3", State.FAULT, f"{error}{hint}")
     else:
         yield Finding("S3", State.OK, f"{config.bucket} can be read and written")

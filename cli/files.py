@@ -1,4 +1,4 @@
-"""``avtomatika files ...``: files of jobs over HTTP, through the Python client."""
+"""``avtomatika files``: upload, list and download files of jobs through the HTTP API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = ("name", "size", "modified_at")
 @click.group("files")
 @api_options
 def command() -> None:
-    """Send files to jobs, list and fetch them."""
+    """Upload, list and download the files of jobs."""
 
 
 @command.command("list")
@@ -25,7 +25,7 @@ def command() -> None:
 @json_option
 @pass_api
 def list_files(api: Client, job_id: str, as_json: bool) -> None:
-    """Print the files of a job, by name."""
+    """List the files of a job by name."""
     print_table(list(api.files(job_id)), _COLUMNS, as_json=as_json)
 
 
@@ -35,20 +35,21 @@ def list_files(api: Client, job_id: str, as_json: bool) -> None:
 @click.argument("path", required=False, type=click.Path(path_type=Path), default=Path())
 @pass_api
 def get(api: Client, job_id: str, name: str, path: Path) -> None:
-    """Fetch a file of a job to PATH and print where it is.
+    """Download a file of a job and print its local path.
 
-    NAME is what `files list` says, or the end of it. PATH is a file, or a folder to put it into.
+    NAME is a name printed by `files list`, or the end of one. PATH is the target file or folder, by default the working
+    directory.
     """
     click.echo(api.download(job_id, name, path))
 
 
 @command.command()
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--job", "job_id", help="Make it a file of this job.  [default: for all jobs of yours]")
+@click.option("--job", "job_id", help="Job that the file belongs to.  [default: usable by all your jobs]")
 @json_option
 @pass_api
 def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
-    """Send a file to S3 and print its URI, for the data of jobs."""
+    """Upload a file to S3 and print its URI for use in job data."""
     uri = api.upload(path, job_id=job_id)
     if as_json:
         print_json({"uri": uri})
@@ -61,7 +62,7 @@ def put(api: Client, path: Path, job_id: str | None, as_json: bool) -> None:
 @json_option
 @pass_api
 def lineage(api: Client, uri: str, as_json: bool) -> None:
-    """Print which job has made a file, and which ones use it."""
+    """Print which job created a file and which jobs use it."""
     found = api.lineage(uri)
     if as_json:
         print_json(found)
@@ -71,4 +72,4 @@ def lineage(api: Client, uri: str, as_json: bool) -> None:
     rows += [{"what": "used", "job_id": use["job_id"], "state": ", ".join(use["where"])} for use in found["used_by"]]
     print_table(rows, ("what", "job_id", "task_id", "state", "worker_id"))
     if not found["is_complete"]:
-        click.echo("only the newest jobs were looked through", err=True)
+        click.echo("incomplete: only the newest jobs were searched", err=True)

@@ -1,4 +1,4 @@
-"""The history of a job for people: as it is written, in lines, as a table."""
+"""Print the history of a job: followed live, as lines or as a table."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from avtomatika.core.job import JobStatus
 
 from .output import print_table
 
-#: A change that comes between two requests is not missed for longer than this.
-_LOOK_EVERY_SECONDS = 1.0
+#: Longest wait of one request for a change of the job.
+_WAIT_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
 def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry]:
-    """The job's history as it is written; ends with the job, or when it rests until somebody looks."""
+    """Yield history entries as they are written, until the job ends or is quarantined."""
     seen = 0
     while True:
-        job = api.job(job_id, wait=_LOOK_EVERY_SECONDS if seen else 0)
+        job = api.job(job_id, wait=_WAIT_SECONDS if seen else 0)
         for event in api.history(job_id, after=seen)["events"]:
             seen = event["seq"]
             yield event
@@ -30,12 +30,12 @@ def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry]:
 
 
 def print_history(events: Sequence[HistoryEntry]) -> None:
-    """A table for people; JSON has all of it."""
+    """Print a table of the plain values; ``--json`` prints everything."""
     print_table([_row(event) for event in events], _COLUMNS)
 
 
 def describe(event: HistoryEntry) -> str:
-    """A history entry in a line for people."""
+    """Return a history entry as one line."""
     time = _time(event)
     details = [str(event[name]) for name in ("state", "worker_id") if event.get(name)]
     if (event["attempt"] or 0) > 1:
@@ -54,12 +54,12 @@ def _row(event: HistoryEntry) -> dict[str, object]:
         "attempt": event["attempt"],
         "worker": event["worker_id"],
         "ms": event["duration_ms"],
-        "data": _in_short(event["data"] or {}),
+        "data": _summary(event["data"] or {}),
     }
 
 
-def _in_short(data: dict[str, Any]) -> str:
-    """Its plain values, and the message of an error."""
+def _summary(data: dict[str, Any]) -> str:
+    """Return the plain values and the message of an error."""
     plain = {name: value for name, value in data.items() if isinstance(value, str | int | float)}
     if isinstance(data.get("error"), dict):
         plain["error"] = data["error"].get("message")
@@ -67,5 +67,5 @@ def _in_short(data: dict[str, Any]) -> str:
 
 
 def _time(event: HistoryEntry) -> str:
-    """The time of day, UTC, of an RFC 3339 timestamp."""
+    """Return the time of day (UTC) of an RFC 3339 timestamp."""
     return str(event["timestamp"])[11:23]

@@ -1,4 +1,4 @@
-"""``avtomatika jobs ...``: jobs over HTTP, through the Python client."""
+"""``avtomatika jobs``: create, show and control jobs over the HTTP API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .output import filter_option, json_option, print_fields, print_json, print_
 
 T = TypeVar("T")
 
-#: What the API gives at a time.
+#: The largest page of the API.
 _LONGEST_PAGE = 200
 _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
 
@@ -30,16 +30,16 @@ _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at"
 @click.group("jobs")
 @api_options
 def command() -> None:
-    """Submit jobs and look at them."""
+    """Submit, list, watch, cancel and retry jobs."""
 
 
 @command.command()
 @click.argument("blueprint")
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
-@click.option("--priority", type=click.IntRange(0, 9), help="Higher goes first.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="May be given more than once.")
-@click.option("--idempotency-key", help="Asking again with the same key creates nothing new.")
-@click.option("--wait", is_flag=True, help="Show it moving until it ends; exit 1 if it did not finish well.")
+@click.option("--priority", type=click.IntRange(0, 9), help="Priority of the job and its tasks; higher runs first.  [default: 0]")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable.")
+@click.option("--idempotency-key", help="A second request with the same key returns the first job instead of creating one.")
+@click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
 @json_option
 @pass_api
 def submit(
@@ -54,16 +54,16 @@ def submit(
 ) -> None:
     """Create a job of BLUEPRINT and print its id.
 
-    The initial data are KEY=TEXT for text, KEY:=JSON for everything else, and KEY=@FILE for a file, which is sent to S3
-    first; the job gets its URI:
+    Initial data: KEY=TEXT sets a string, KEY:=JSON any JSON value, and KEY=@FILE uploads a file to S3 and sets its URI.
 
+    \b
         avtomatika jobs submit photo path=/tmp/lake.jpg sizes:='[320, 640]'
         avtomatika jobs submit video video=@movie.mp4
     """
     given = {name: value for name, value in options.items() if value is not None}
     url, pairs = creation_url(api, blueprint), initial_data(data)
-    sent = {key: api.upload(value.path) if isinstance(value, FileToSend) else value for key, value in pairs.items()}
-    job_id = api.submit(url, sent, labels=_distinct(map(_pair, labels)), **given)["job_id"]
+    uploaded = {key: api.upload(value.path) if isinstance(value, FileToUpload) else value for key, value in pairs.items()}
+    job_id = api.submit(url, uploaded, labels=_distinct(map(_pair, labels)), **given)["job_id"]
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
     elif as_json:
@@ -73,16 +73,16 @@ def submit(
 
 
 @command.command("list")
-@filter_option("--status", type=click.Choice([str(status) for status in JobStatus]), help="Only these.")
-@filter_option("--blueprint", help="Only those of this blueprint.")
+@filter_option("--status", type=click.Choice([str(status) for status in JobStatus]), metavar="STATUS", help=f"Only jobs with this status: {', '.join(JobStatus)}.")
+@filter_option("--blueprint", metavar="NAME", help="Only jobs of this blueprint.")
 @click.option(
-    "--label", multiple=True, metavar="NAME=VALUE", help="Only those with this label. Repeat it for several labels."
+    "--label", multiple=True, metavar="NAME=VALUE", help="Only jobs with this label. Repeatable: all must match."
 )
-@filter_option("--limit", type=click.IntRange(1), default=50, help="The newest so many.")
+@filter_option("--limit", type=click.IntRange(1), default=50, help="Maximum number of jobs to print.")
 @json_option
 @pass_api
 def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
-    """Print jobs, newest first."""
+    """List jobs, newest first."""
     jobs = list(islice(api.jobs(**wanted, page_size=min(limit, _LONGEST_PAGE)), limit))
     print_table(jobs, _LIST_COLUMNS, as_json=as_json)
 
@@ -92,7 +92,7 @@ def list_jobs(api: Client, /, limit: int, as_json: bool, **wanted: Any) -> None:
 @json_option
 @pass_api
 def show(api: Client, job_id: str, as_json: bool) -> None:
-    """Print a job as it stands."""
+    """Print a job: status, state, data, result or error."""
     print_fields(api.job(job_id), as_json=as_json)
 
 
@@ -101,14 +101,14 @@ def show(api: Client, job_id: str, as_json: bool) -> None:
 @json_option
 @pass_api
 def history(api: Client, job_id: str, as_json: bool) -> None:
-    """Print everything that happened to a job."""
+    """Print the history of a job."""
     found = api.history(job_id)
     if as_json:
         print_json(found)
         return
     print_history(found["events"])
     if found["notes"]:
-        click.echo(f"{len(found['notes'])} notes about what was ignored: see --json", err=True)
+        click.echo(f"{len(found['notes'])} notes about ignored events: see --json", err=True)
 
 
 @command.command("why")
@@ -116,13 +116,13 @@ def history(api: Client, job_id: str, as_json: bool) -> None:
 @json_option
 @pass_api
 def print_why(api: Client, job_id: str, as_json: bool) -> None:
-    """Say why a job does not move."""
-    told = api.why(job_id)
+    """Explain why a job does not move."""
+    explanation = api.why(job_id)
     if as_json:
-        print_json(told)
+        print_json(explanation)
         return
-    click.echo(f"{told['job_id']} is {told['status']} in {told['current_state']!r}.")
-    for reason in told["reasons"]:
+    click.echo(f"{explanation['job_id']} is {explanation['status']} in {explanation['current_state']!r}.")
+    for reason in explanation["reasons"]:
         about = "" if reason["job_id"] == job_id else f"{reason['job_id']}: "
         click.echo(f"{about}{reason['text']}")
 
@@ -132,7 +132,7 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
 @json_option
 @pass_api
 def watch(api: Client, job_id: str, as_json: bool) -> None:
-    """Show a job moving until it ends; exit 1 if it did not finish well."""
+    """Print the history of a job until it ends. Exits 1 unless the job finishes."""
     _end_with(_follow(api, job_id, as_json=as_json))
 
 
@@ -141,7 +141,7 @@ def watch(api: Client, job_id: str, as_json: bool) -> None:
 @json_option
 @pass_api
 def cancel(api: Client, job_id: str, as_json: bool) -> None:
-    """Cancel a job: queued tasks of it are dropped, running ones are stopped."""
+    """Cancel a job: drop its queued tasks and stop the running ones."""
     print_fields(api.cancel(job_id), as_json=as_json)
 
 
@@ -149,17 +149,23 @@ def cancel(api: Client, job_id: str, as_json: bool) -> None:
 @click.argument("job_id")
 @pass_api
 def retry(api: Client, job_id: str) -> None:
-    """Have a quarantined job go on where it stood, or do an ended one again as a new job; prints the id."""
+    """Resume a quarantined job, or rerun an ended one.
+
+    A rerun is a new job. Prints the id of the job that runs.
+    """
     answer = api.retry(job_id)
     click.echo(answer["job_id"] if "job_id" in answer else answer["id"])
 
 
 @command.command()
 @click.argument("job_id")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file.  [default: stdout]")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]")
 @pass_api
 def export(api: Client, job_id: str, output: Path | None) -> None:
-    """Write a job with its whole history as JSON, for `avtomatika replay`. Its data are in it."""
+    """Export a job with its data and whole history as JSON.
+
+    `avtomatika replay` reruns it.
+    """
     text = json.dumps(api.export(job_id).as_json(), ensure_ascii=False, indent=1)
     if output is None:
         click.echo(text)
@@ -170,9 +176,9 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 @command.command()
 @click.argument("job_id")
 @click.argument("decision", required=False)
-@click.option("--comment", help="Stands in the history of the job.")
-@click.option("--link", is_flag=True, help="Print a link by which somebody without a token can decide.")
-@click.option("--expires-in", type=float, metavar="SECONDS", help="How long the link is good.  [default: a week]")
+@click.option("--comment", help="Comment, shown in the history of the job.")
+@click.option("--link", is_flag=True, help="Print a link that lets a person decide without a token.")
+@click.option("--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]")
 @json_option
 @pass_api
 def approve(
@@ -185,7 +191,10 @@ def approve(
     expires_in: float | None,
     as_json: bool,
 ) -> None:
-    """Decide what a job asks; without DECISION, print the question and what may be decided."""
+    """Answer the approval that a job waits for.
+
+    Without DECISION, print the question and the possible decisions.
+    """
     if link:
         made = api.approval_link(job_id, expires_in=expires_in)
         print_json(made) if as_json else click.echo(made["url"])
@@ -198,29 +207,29 @@ def approve(
 def _print_question(job: Job, *, as_json: bool) -> None:
     asked = job["waiting_for"]
     if asked is None or asked["kind"] != "approval":
-        raise ConflictError(f"the job asks nothing: it is {job['status']}")
+        raise ConflictError(f"the job does not wait for a decision: it is {job['status']}")
     print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"] or ())}, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
-class FileToSend:
-    """A file that is named where data are expected: what the job gets is its URI."""
+class FileToUpload:
+    """A local file given as a value; the job gets its URI."""
 
     path: Path
 
 
 def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
-    """``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToSend(Path("d"))}``."""
+    """Return ``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToUpload(Path("d"))}``."""
     return _distinct(map(_typed_pair, pairs))
 
 
 def why(job: Job) -> str:
-    """What is known about why *job* did not finish."""
+    """Return the reason why *job* did not finish."""
     return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
 
 
 def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
-    """Show the job moving; answer it when it is over."""
+    """Print the history until the job ends; return the job."""
     for event in events_until_the_end(api, job_id):
         if as_json:
             print_json(event)
@@ -236,7 +245,7 @@ def _end_with(job: Job) -> None:
 
 
 def _distinct(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """*pairs* as a dict; InvalidRequestError for a name that is given twice."""
+    """Return *pairs* as a dict; InvalidRequestError for a duplicate name."""
     found: dict[str, T] = {}
     for name, value in pairs:
         if name in found:
@@ -252,16 +261,16 @@ def _typed_pair(text: str) -> tuple[str, Any]:
     try:
         return key[:-1], json.loads(value)
     except json.JSONDecodeError as error:
-        raise InvalidRequestError(f"{text!r}: what follows := is no JSON: {error}") from None
+        raise InvalidRequestError(f"{text!r}: invalid JSON after ':=': {error}") from None
 
 
-def _file(name: str) -> FileToSend:
+def _file(name: str) -> FileToUpload:
     path = Path(name).expanduser()
     if not path.is_file():
         raise InvalidRequestError(
-            f"'@{name}': there is no such file; text that begins with @ is given as KEY:='\"@...\"'"
+            f"'@{name}': no such file. For a string that starts with '@' write KEY:='\"@...\"'"
         )
-    return FileToSend(path)
+    return FileToUpload(path)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
-"""The entry point: which commands there are, the ``.env`` file, and exit codes.
+"""The entry point: the list of commands, the ``.env`` file and exit codes.
 
-Commands are imported when they are called, never for ``--help``: what they stand on takes longer to load than a help
-text may take.
+A command is imported when it is called, never for ``--help``: its imports are slower than a help text may be.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from avtomatika.errors import (
 
 #: Command -> its line in ``avtomatika --help``. ``command`` in the module of the same name implements it.
 _COMMANDS = {
-    "new": "Make a project to begin with: blueprint, worker, test.",
-    "up": "Run everything in this terminal: server, web, orchestrator and worker.",
-    "demo": "Start everything, run a photo through it, show all there is to see, and stop.",
+    "new": "Create a project with a blueprint, a worker and a test.",
+    "up": "Run server, web, orchestrator and worker in this terminal.",
+    "demo": "Run the photo example from start to end.",
     "web": "Serve the HTTP API.",
-    "orchestrator": "Advance jobs.",
-    "worker": "Do the tasks that a module's worker has skills for.",
+    "orchestrator": "Run an orchestrator: advance jobs, deliver webhooks.",
+    "worker": "Run a worker: execute tasks.",
     "jobs": "Submit, list, watch, cancel and retry jobs.",
     "replay": "Rerun an exported job in memory and compare its steps.",
     "files": "Upload, list and download the files of jobs.",
@@ -39,8 +38,8 @@ _COMMANDS = {
     "dead-letters": "List, inspect, requeue and delete dead letters.",
     "workers": "List workers.",
     "tokens": "Generate, hash and check tokens of workers and clients.",
-    "check": "Read settings, blueprints and files with tokens as the processes would, without a server.",
-    "doctor": "Say what is wrong with this installation, or will be.",
+    "check": "Check settings, blueprints and token files without a server.",
+    "doctor": "Report faults and risks of this installation.",
     "version": "Print the version.",
 }
 
@@ -56,7 +55,7 @@ _ALIASES = {
 
 _HELP_OPTIONS = {"-h", "--help"}
 
-#: What a program may rely on; everything else that fails is 1.
+#: Exit codes that programs may rely on; any other failure exits with 1.
 _EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
     (SettingsError, 2),
     (InvalidRequestError, 2),
@@ -68,7 +67,7 @@ _EXIT_CODES: tuple[tuple[type[AvtomatikaError], int], ...] = (
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports the one that is called."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -107,9 +106,9 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Workflows as state machines that compile into queue routing rules.
 
-    Variables come from the environment and from a .env file in the working directory; the environment wins.
+    Settings are read from the environment, then from .env in the working directory.
 
-    Exit codes: 0 done, 1 it failed, 2 usage, 3 cannot reach, 4 not found, 5 not allowed.
+    Exit codes: 0 success, 1 failure, 2 usage or settings, 3 server unreachable, 4 not found, 5 not authorized.
     """
 
 
@@ -129,7 +128,7 @@ def _exit_code(error: AvtomatikaError) -> int:
 
 
 def read_dotenv(path: Path = Path(".env")) -> None:
-    """Add what *path* says to the environment, where the environment says nothing yet."""
+    """Add the variables of *path* that the environment does not set."""
     if path.is_file():
         from dotenv import load_dotenv
 

@@ -1,4 +1,4 @@
-"""``avtomatika new``: a project to begin with, whose test passes."""
+"""``avtomatika new``: create a project whose test passes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avtomatika.errors import ConflictError, InvalidRequestError
 from avtomatika.tokens import new_token
 
 _TEMPLATES = Path(__file__).parent / "project"
-#: Template -> where it goes; ``{module}`` is the project's name as Python can import it.
+#: Template -> target; ``{module}`` is the project's name as a Python module.
 _FILES = {
     "blueprints/blueprint.py": "blueprints/{module}.py",
     "worker.py": "worker.py",
@@ -30,26 +30,26 @@ _SECRET = ("workers.toml", "env")
 @click.command("new")
 @click.argument("name")
 def command(name: str) -> None:
-    """Make a project: a folder NAME with a blueprint, a worker, a test, and what else belongs to one."""
+    """Create a project in a new folder NAME: blueprint, worker, test, settings and Procfile."""
     if not is_user_name(name):
-        raise InvalidRequestError(f"the name {name!r} may hold letters, digits, '_' and '-', and not begin with '_'")
+        raise InvalidRequestError(f"invalid name {name!r}: use letters, digits, '_' and '-', and do not start with '_'")
     folder = Path(name)
     if folder.exists():
-        raise ConflictError(f"{folder} is there already")
+        raise ConflictError(f"{folder} already exists")
     made = _make(folder, name)
-    click.echo(f"made {folder}/ with {', '.join(made)}", err=True)
+    click.echo(f"created {folder}/ with {', '.join(made)}", err=True)
     click.echo("next:", err=True)
     for line in (
         f"cd {folder}",
-        "python -m pytest                                      # its test, in memory",
-        "avtomatika up                                         # everything, in this terminal",
+        "python -m pytest                                      # run its test in memory",
+        "avtomatika up                                         # run everything in this terminal",
         f"avtomatika jobs submit {name} name=Ada --wait",
     ):
         click.echo(f"  {line}", err=True)
 
 
 def _make(folder: Path, name: str) -> list[str]:
-    """Write all files; answers their names."""
+    """Write all files; return their names."""
     words = {"name": name, "worker_id": f"{name}-worker-1", "worker_token": new_token()}
     module = name.replace("-", "_").lower()
     made = []

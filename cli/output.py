@@ -1,4 +1,4 @@
-"""What commands print: data on standard output, as a table for people or as JSON for programs."""
+"""Print the output of commands: tables for people or JSON for programs, on standard output."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rich.text import Text
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-#: Where nobody looks, nothing is cut to the width of a window.
+#: Width when standard output is not a terminal: no line is cut.
 _WIDE = 10_000
-#: JSON has all of it.
+#: Longer cells are truncated; JSON has the whole value.
 _LONGEST_CELL = 100
 _STATUS_STYLES = {
     "finished": "green",
@@ -30,15 +30,17 @@ _STATUS_STYLES = {
 
 def json_option(command: C) -> C:
     """Add ``--json`` to *command*."""
-    return click.option("--json", "as_json", is_flag=True, envvar="AVTOMATIKA_JSON", help="JSON for programs.")(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, envvar="AVTOMATIKA_JSON", help="Print JSON instead of a table."
+    )(command)
 
 
 def filter_option(*names: str, default: object = None, **attributes: Any) -> Callable[[C], C]:
-    """An option with one value, which is refused when it is given twice: click would take the last one."""
+    """Add an option that may be given once: click would silently use the last value."""
 
     def only(ctx: click.Context, parameter: click.Parameter, values: Sequence[object]) -> object:
         if len(values) > 1:
-            raise click.BadParameter(f"it is given {len(values)} times, but can have one value only")
+            raise click.BadParameter(f"given {len(values)} times, but only one value is allowed")
         return values[0] if values else None
 
     given = None if default is None else [default]
@@ -46,12 +48,12 @@ def filter_option(*names: str, default: object = None, **attributes: Any) -> Cal
 
 
 def print_json(value: object) -> None:
-    """One JSON value; on a terminal with line breaks."""
+    """Print one JSON value, indented on a terminal."""
     click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool = False) -> None:
-    """A row a mapping; what a row does not have stays blank, what is too long for a table is cut."""
+    """Print mappings as rows; missing values are blank and long ones truncated."""
     if as_json:
         print_json(rows)
         return
@@ -66,7 +68,7 @@ def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *,
 
 
 def print_fields(fields: Mapping[str, object], *, as_json: bool = False) -> None:
-    """A line a field; those without a value are left out."""
+    """Print one field a line, without empty fields."""
     if as_json:
         print_json(fields)
         return

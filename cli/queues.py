@@ -1,4 +1,4 @@
-"""``avtomatika queues ...``: the queues of the server, over HTTP or directly."""
+"""``avtomatika queues``: list, inspect and purge queues, over HTTP or directly on the server."""
 
 from __future__ import annotations
 
@@ -15,39 +15,45 @@ _MESSAGE_COLUMNS = ("id", "kind", "job_id", "priority", "deliveries", "at")
 @click.group("queues")
 @api_options
 def command() -> None:
-    """Look at queues, and empty them."""
+    """List, inspect and purge queues."""
 
 
 @command.command("list")
 @json_option
 @pass_operations
 def list_queues(api: Operations, as_json: bool) -> None:
-    """Print the queues: what waits, what consumers hold, what is delayed, what was given up."""
+    """List queues with their message counts.
+
+    Counted are waiting, leased (held), delayed and dead-lettered messages.
+    """
     print_table(api.queues(), _COLUMNS, as_json=as_json)
 
 
 @command.command()
 @click.argument("name")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, help="The first so many.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, help="Maximum number of messages to print.")
 @json_option
 @pass_operations
 def peek(api: Operations, name: str, limit: int, as_json: bool) -> None:
-    """Print the messages that wait in a queue, the next one first; they stay there."""
+    """Print waiting messages of a queue, the next one first.
+
+    The messages stay in the queue.
+    """
     print_table(api.messages(name, limit=limit), _MESSAGE_COLUMNS, as_json=as_json)
 
 
 @command.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_operations
 def purge(api: Operations, name: str, yes: bool, as_json: bool) -> None:
-    """Remove the messages that wait in a queue, for good.
+    """Delete all waiting messages of queue NAME.
 
-    Jobs whose messages these are do not hear of it: those with a time limit go on when it is over, all others wait
-    until they are cancelled.
+    Their jobs are not notified: a job whose state has a time limit continues when it expires, any other waits until it
+    is cancelled.
     """
     if not yes:
-        click.confirm(f"Remove what waits in {name!r}? Jobs that wait for it will not hear of it", abort=True, err=True)
+        click.confirm(f"Delete all waiting messages of {name!r}? Their jobs are not notified", abort=True, err=True)
     removed = api.purge(name)
     print_json({"removed": removed}) if as_json else click.echo(removed)

@@ -1,4 +1,4 @@
-"""``avtomatika replay``: a job that was written down, run again by the code that is here."""
+"""``avtomatika replay``: rerun an exported job in memory and compare its steps."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ from .output import json_option, print_json
 
 @click.command("replay")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--blueprints", envvar="BLUEPRINTS", default="blueprints/", help="Modules, files or folders.")
+@click.option(
+    "--blueprints",
+    envvar="BLUEPRINTS",
+    default="blueprints/",
+    help="Modules, files or folders with blueprints, comma-separated.",
+)
 @json_option
 def command(file: Path, blueprints: str, as_json: bool) -> None:
-    """Run the job in FILE, which `avtomatika jobs export` wrote, again in memory, and show where it goes another way.
+    """Rerun the job in FILE, written by `avtomatika jobs export`, in memory and compare its steps.
 
-    Handlers run for real; answers of workers and decisions of people are those that were given then. Exit 1 where
-    anything differs: "-" was then, "+" is now. Data stores begin with their initial values.
+    Handlers run; task results and decisions are taken from FILE, and data stores start with their initial values. Lines
+    with "-" are only in FILE, lines with "+" only in the rerun. Exits 1 if there are any.
     """
     recording = _read(file)
     clients = Clients(path=Settings.from_environment().clients_config_path)
@@ -40,7 +45,7 @@ def command(file: Path, blueprints: str, as_json: bool) -> None:
     else:
         for line in _compared(then, now):
             click.echo(line)
-        _tell(ended, is_same=then == now)
+        _print_outcome(ended, is_same=then == now)
     if then != now:
         click.get_current_context().exit(1)
 
@@ -49,7 +54,7 @@ def _read(file: Path) -> Recording:
     try:
         return Recording.of(json.loads(file.read_text()))
     except ValueError as error:
-        raise InvalidRequestError(f"{file}: no JSON: {error}") from None
+        raise InvalidRequestError(f"{file}: invalid JSON: {error}") from None
     except InvalidRequestError as error:
         raise InvalidRequestError(f"{file}: {error}") from None
 
@@ -63,7 +68,7 @@ def _compared(then: Sequence[str], now: Sequence[str]) -> Iterator[str]:
             yield from (f"+ {line}" for line in now[begin_now:end_now])
 
 
-def _tell(ended: RunResult, *, is_same: bool) -> None:
-    click.echo(f"it {'goes the same way' if is_same else 'goes another way'}: {ended.status}", err=True)
+def _print_outcome(ended: RunResult, *, is_same: bool) -> None:
+    click.echo(f"{'same steps' if is_same else 'different steps'}: {ended.status}", err=True)
     if ended.error is not None:
         click.echo(str(ended.error.get("traceback") or ended.error.get("message")).rstrip(), err=True)

@@ -1,4 +1,4 @@
-"""``avtomatika tokens ...``: make tokens, hash them, and see whether a workers.toml lets a worker in."""
+"""``avtomatika tokens``: generate and hash tokens, and check workers.toml."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ _toml_option = click.option(
     "--toml",
     "as_toml",
     is_flag=True,
-    help="The lines of workers.toml in the token's place: token_sha256, and mac_key for workers on the broker.",
+    help="Print lines for workers.toml: token_sha256, and mac_key for workers on the broker.",
 )
 
 
 @click.group("tokens")
 def command() -> None:
-    """Make tokens, hash them, and try them. They are read from stdin: what is typed as an argument, others can see."""
+    """Generate, hash and check tokens.
+
+    Tokens are read from stdin, because other users can see arguments.
+    """
 
 
 @command.command()
-@click.option("--count", type=click.IntRange(1, 10_000), default=1, help="How many.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=1, help="Number of tokens.")
 @_toml_option
 def new(count: int, as_toml: bool) -> None:
-    """Print a new token."""
+    """Generate tokens, one a line."""
     for _ in range(count):
         token = new_token()
         click.echo(f"# token: {token}\n{_toml(token)}" if as_toml else token)
@@ -38,11 +41,16 @@ def new(count: int, as_toml: bool) -> None:
 @command.command("hash")
 @_toml_option
 def hash_(as_toml: bool) -> None:
-    """Print, for each token on stdin, what workers.toml and clients.toml take as token_sha256."""
+    """Print the hashes of the tokens on stdin.
+
+    workers.toml and clients.toml take them as token_sha256.
+    """
     for line in sys.stdin:
         token = line.strip()
         if len(token) < SHORTEST_TOKEN:
-            click.echo(f"a token has {len(token)} characters; fewer than {SHORTEST_TOKEN} can be guessed", err=True)
+            click.echo(
+                f"warning: a token of {len(token)} characters can be guessed; use at least {SHORTEST_TOKEN}", err=True
+            )
         click.echo(_toml(token) if as_toml else hash_token(token))
 
 
@@ -56,24 +64,26 @@ def _toml(token: str) -> str:
     "--file",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="[default: WORKERS_CONFIG_PATH, else ./workers.toml]",
+    help="File to check.  [default: WORKERS_CONFIG_PATH, else ./workers.toml]",
 )
 def check(worker_id: str | None, path: Path | None) -> None:
-    """Read workers.toml as the web does and print whom it names; with WORKER_ID, say whether the token on stdin fits.
+    """Check workers.toml and print the names in it.
 
-    Exit 2 where the file has a fault, 5 where the token does not fit.
+    With WORKER_ID, check whether that worker is authorized by the token on stdin.
+
+    Exits 2 if the file is invalid, 5 if the token is rejected.
     """
     settings = Settings.from_environment()
     if path is not None and not path.is_file():
         raise SettingsError(f"{path}: no such file")
     workers = Workers(**settings.worker_tokens | ({} if path is None else {"path": path}))
     if not workers.are_configured:
-        raise SettingsError("no workers.toml here, none named by WORKERS_CONFIG_PATH, and WORKER_TOKEN is not set")
+        raise SettingsError("no ./workers.toml, and neither WORKERS_CONFIG_PATH nor WORKER_TOKEN is set")
     if worker_id is None:
         for name in workers.names:
             click.echo(name)
         return
     access = workers.identify(worker_id, sys.stdin.readline().strip())
-    click.echo(f"{worker_id} comes in by {'the shared token' if access.name is None else f'[{access.name}]'}")
+    click.echo(f"{worker_id} is authorized by {'the shared token' if access.name is None else f'[{access.name}]'}")
     if not access.may_sign:
-        click.echo("over HTTP only: on the broker it would need mac_key beside token_sha256", err=True)
+        click.echo("over HTTP only: connecting to the broker needs mac_key besides token_sha256", err=True)

@@ -1,4 +1,4 @@
-"""``avtomatika workers ...``: the workers that are known, over HTTP or directly."""
+"""``avtomatika workers``: list workers, over HTTP or directly on the server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbea
 @click.group("workers")
 @api_options
 def command() -> None:
-    """Look at the workers that are there."""
+    """List workers."""
 
 
 @command.command("list")
 @json_option
 @pass_operations
 def list_workers(api: Operations, as_json: bool) -> None:
-    """Print the workers that were heard of lately."""
+    """List workers that sent a heartbeat in the last two minutes."""
     found = api.workers()
     print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
 

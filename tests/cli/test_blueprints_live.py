@@ -85,7 +85,7 @@ class TestCheck:
         done = asked("check", "--live")
 
         assert done.code == 0
-        assert "1 jobs of earlier plans: all can go on" in done.stdout
+        assert "1 jobs of earlier plans: all can continue" in done.stdout
 
     def test_names_what_is_missing_and_whose_it_is(self, old: Old, asked: Any) -> None:
         jobs = [old.create() for _ in range(5)]
@@ -111,7 +111,7 @@ class TestCheck:
 
         assert "retired state 'done': no job needs it, its handler can be removed" in before.stdout
         assert done.code == 0
-        assert "1 jobs of earlier plans: all can go on" in done.stdout
+        assert "1 jobs of earlier plans: all can continue" in done.stdout
         assert "greetings: retired state 'done': 1 jobs still need it" in done.stdout
 
     def test_says_who_can_not_be_reached(self, run: Run) -> None:

@@ -103,7 +103,7 @@ def test_a_path_in_the_endpoint_is_named(doctor: Doctor, cloud: Cloud) -> None:
     _, states, said = doctor(**s3_settings(cloud, S3_ENDPOINT_URL=f"{cloud.url}/minio/"))
 
     assert states["S3"] == "fault"
-    assert "S3_ENDPOINT_URL has the path '/minio', which most servers do not want" in said
+    assert "S3_ENDPOINT_URL has the path '/minio', which most servers reject" in said
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_check_reads_everything_and_needs_no_server(run: Run, project: Path) -> 
 
     assert done.code == 0, done.stderr
     assert "blueprint greetings: 3 states" in done.stdout
-    assert "names cpu-*" in done.stdout
+    assert ": cpu-*" in done.stdout
     assert "greet" in done.stdout
 
 

@@ -145,7 +145,7 @@ def test_a_file_that_is_not_there_is_usage(run: Run) -> None:
     done = run("jobs", "submit", "video", "video=@nothing.txt")
 
     assert done.code == 2
-    assert "'@nothing.txt': there is no such file" in done.stderr
+    assert "'@nothing.txt': no such file" in done.stderr
 
 
 def test_a_name_that_no_file_of_the_job_has_is_exit_code_4(run: Run) -> None:

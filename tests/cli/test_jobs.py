@@ -151,7 +151,7 @@ def test_a_wrong_token_is_exit_code_5(run: Run) -> None:
 
 def test_data_that_is_no_pair_or_no_json_is_usage(run: Run) -> None:
     assert run("jobs", "submit", "greetings", "Ada").code == 2
-    assert "no JSON" in run("jobs", "submit", "greetings", "sizes:=[1").stderr
+    assert "invalid JSON" in run("jobs", "submit", "greetings", "sizes:=[1").stderr
 
 
 def test_every_option_can_be_a_variable(run: Run, job_id: str) -> None:
@@ -207,7 +207,7 @@ def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, runni
     }
     assert (second.code, late.code) == (1, 1)
     assert "the last one was: rejected by operator" in second.stderr
-    assert "the job asks nothing: it is failed" in late.stderr
+    assert "the job does not wait for a decision: it is failed" in late.stderr
 
 
 def test_a_word_that_is_not_asked_for_is_usage(run: Run, asking_id: str) -> None:

@@ -81,7 +81,7 @@ def test_a_name_that_no_blueprint_may_have_is_refused(tmp_path: Path, name: str)
     done = in_process(tmp_path)("new", name)
 
     assert done.code == 2
-    assert "may hold letters, digits" in done.stderr
+    assert "use letters, digits" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -91,7 +91,7 @@ def test_what_is_there_is_left_alone(run: Run, project: Path) -> None:
     done = run("new", "shop")
 
     assert done.code == 1
-    assert "shop is there already" in done.stderr
+    assert "shop already exists" in done.stderr
     assert list((project / "shop").iterdir()) == []
 
 

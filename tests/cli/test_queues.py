@@ -46,7 +46,7 @@ def test_purge_asks_first(run_there: Run) -> None:
     asked = run_there("queues", "purge", "encode")
     done = run_there("queues", "purge", "encode", "--yes")
 
-    assert (asked.code, "will not hear of it" in asked.stderr) == (1, True)
+    assert (asked.code, "are not notified" in asked.stderr) == (1, True)
     assert (done.code, done.stdout.strip()) == (0, "2")
 
 
@@ -64,6 +64,6 @@ def test_dead_letters_are_shown_put_back_and_dropped(run_there: Run) -> None:
 
     assert "max_deliveries" in shown.stdout
     assert "secret" not in shown.stdout
-    assert back.stdout.strip() == f"{letter['id']} is in encode again"
+    assert back.stdout.strip() == f"{letter['id']} requeued to encode"
     assert gone.code == 4
     assert run_there("dead-letters", "list", "--json").stdout.strip() == "[]"

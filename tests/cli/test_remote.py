@@ -86,7 +86,7 @@ def test_dead_letters_are_shown_put_back_and_dropped(remote: Run) -> None:
 
     assert "max_deliveries" in shown.stdout
     assert "secret" not in shown.stdout
-    assert remote("dead-letters", "requeue", letter["id"]).stdout == f"{letter['id']} is in greet again\n"
+    assert remote("dead-letters", "requeue", letter["id"]).stdout == f"{letter['id']} requeued to greet\n"
     assert remote("dead-letters", "drop", letter["id"]).code == 4
 
 

@@ -28,9 +28,9 @@ def test_a_real_job_runs_again_and_shows_where_it_goes_another_way(
 
     assert (exported.code, same.code, other.code, as_json.code) == (0, 0, 1, 1)
     assert json.loads(printed.stdout) == json.loads((project / "job.json").read_text())
-    assert "it goes the same way: finished" in same.stderr
+    assert "same steps: finished" in same.stderr
     assert [line[0] for line in same.stdout.splitlines()] == [" "] * 5
-    assert "it goes another way: failed" in other.stderr
+    assert "different steps: failed" in other.stderr
     first = next(line for line in other.stdout.splitlines() if line.startswith("-"))
     assert first.split() == ["-", "state_entered", "start"]
     assert json.loads(as_json.stdout)["result"] == {"reason": "there is nobody to greet"}
@@ -40,7 +40,7 @@ def test_what_is_no_job_is_refused(run: Run, project: Path) -> None:
     (project / "text").write_text("no json")
     (project / "list").write_text("[]")
 
-    assert "text: no JSON" in run("replay", "text").stderr
+    assert "text: invalid JSON" in run("replay", "text").stderr
     assert "list: this is no job" in run("replay", "list").stderr
     assert run("replay", "list").code == 2
     assert run("replay", "nowhere").code == 2

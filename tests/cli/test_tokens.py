@@ -45,7 +45,7 @@ def test_the_lines_of_workers_toml_let_a_worker_in_over_http_and_on_the_broker(f
 
     result = run("check", "mine", stdin=token)
 
-    assert result.stdout == "mine comes in by [mine]\n"
+    assert result.stdout == "mine is authorized by [mine]\n"
     assert result.stderr == ""
     signed = WorkerKey(mac_key_of(token)).signed(b"{}")
     assert Workers(path=folder / "workers.toml").skills_of_signer("mine", signed) is None  # all of them
@@ -73,7 +73,7 @@ def test_the_ids_of_the_file_are_listed() -> None:
 def test_a_token_that_fits_is_told_by_its_section() -> None:
     result = run("check", "cpu-3", stdin="token-of-the-fleet\n")
 
-    assert result.stdout == "cpu-3 comes in by [cpu-*]\n"
+    assert result.stdout == "cpu-3 is authorized by [cpu-*]\n"
 
 
 def test_a_token_that_does_not_fit_is_exit_5_and_not_shown() -> None:
