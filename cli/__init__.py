@@ -1,1 +1,4 @@
-"""The command line: thin commands over the library; the only place that knows click."""
+"""The command line: thin click commands over the library.
+
+``main.py`` lists the commands; each is a module of the same name.
+"""

@@ -1,4 +1,4 @@
-"""``python -m avtomatika.cli``: the same as ``avtomatika``, for an interpreter whose scripts are not on the path."""
+"""``python -m avtomatika.cli``: the ``avtomatika`` command for an environment whose scripts are not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the web listens, and how one gets there."""
+"""The listening address of the web process and its URL."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from errno import EADDRINUSE
 from http.client import HTTPConnection, HTTPException
 from ipaddress import ip_address
+from select import select
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, create_server, socket
 
 from avtomatika.errors import SettingsError
 
-#: The descriptor of the socket that the web takes over from its parent.
+#: Descriptor of the listening socket that the web process inherits.
 LISTEN_VARIABLE = "AVTOMATIKA_LISTEN_FD"
-#: How many ports after the wanted one are tried.
+#: Ports tried, starting with the wanted one.
 _PORTS_TRIED = 100
-#: Connections that wait to be accepted; as gunicorn has it.
+#: Connections waiting to be accepted; gunicorn's default.
 _BACKLOG = 2048
-#: Addresses that stand for all interfaces, and how this machine reaches them.
-_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
+#: Wildcard addresses, and the address at which this machine reaches them.
+_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +28,55 @@ class Address:
 
     @property
     def url(self) -> str:
-        """For people: by the name that they know this machine by, where that leads here."""
-        if self.host in (*_EVERYWHERE, "127.0.0.1"):
+        """URL for people, with ``localhost`` where possible."""
+        if self.host in (*_WILDCARDS, "127.0.0.1"):
             return f"http://localhost:{self.port}"
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
-    def answers(self) -> bool:
-        """Whether the web is there and well."""
-        connection = HTTPConnection(_EVERYWHERE.get(self.host, self.host), self.port, timeout=1)
+
+class LivenessProbe:
+    """Requests ``/livez`` of the web without blocking: a request stays open until a busy web answers."""
+
+    def __init__(self, address: Address) -> None:
+        self._host = _WILDCARDS.get(address.host, address.host)
+        self._port = address.port
+        self._request: HTTPConnection | None = None
+
+    def is_alive(self) -> bool:
+        """Return whether the web has answered; the next call sends another request."""
         try:
-            connection.request("GET", "/livez")
-            return connection.getresponse().status == 200
+            if self._request is None:
+                self._request = HTTPConnection(self._host, self._port, timeout=1)
+                self._request.request("GET", "/livez")
+            if not select([self._request.sock], [], [], 0)[0]:
+                return False
+            status = self._request.getresponse().status
         except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+            status = None
+        self.close()
+        return status == 200
+
+    def close(self) -> None:
+        """Drop the open request, if any."""
+        if self._request is not None:
+            self._request.close()
+            self._request = None
 
 
 def listen(host: str, wanted_port: int) -> socket:
-    """A socket that listens at *wanted_port*, or at the next port that is free; nobody else can have that port then."""
+    """Return a socket that listens on *wanted_port* or the next free port, so that no other process can take it."""
     family = AF_INET6 if ":" in host else AF_INET
     for port in range(wanted_port, min(wanted_port + _PORTS_TRIED, 65_536)):
         try:
             return create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             if error.errno != EADDRINUSE:
-                raise SettingsError(f"cannot listen at {host or '*'}:{port}: {error.strerror or error}") from None
-    raise SettingsError(f"no port from {wanted_port} on is free")
+                raise SettingsError(f"cannot listen on {host or '*'}:{port}: {error.strerror or error}") from None
+    raise SettingsError(f"no port from {wanted_port} to {wanted_port + _PORTS_TRIED - 1} is free")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine can connect to *host*."""
+    """Return whether only programs on this machine can connect to *host*."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -65,7 +84,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_free(port: int, host: str) -> bool:
-    """Whether a server could listen on *port* now."""
+    """Return whether *port* can be bound now."""
     with socket() as probe:
         probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""A loop in a thread of its own, beside the one of the process."""
+"""Run a loop in a background thread."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class Loop(Protocol):
 
 @contextmanager
 def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) -> Iterator[None]:
-    """Run *loop* meanwhile, which does *what*, in words.
+    """Run *loop*, named *what* in logs, in a thread until the context ends.
 
-    Where it breaks down *on_crash* is called, and RuntimeError raised at the end: nobody should live on without it.
+    If it crashes, calls *on_crash* and raises RuntimeError at the end of the context: the process must not continue
+    without it.
     """
     crashed: list[BaseException] = []
 
@@ -29,7 +30,7 @@ def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) ->
         try:
             loop.run()
         except BaseException as error:
-            logger.exception("%s has broken down", what)
+            logger.exception("%s crashed", what)
             crashed.append(error)
             on_crash()
 
@@ -41,4 +42,4 @@ def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) ->
         loop.stop()
         thread.join()
     if crashed:
-        raise RuntimeError(f"{what} has broken down") from crashed[0]
+        raise RuntimeError(f"{what} crashed") from crashed[0]

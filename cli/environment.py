@@ -1,4 +1,4 @@
-"""The environment that the processes of one ``var/`` folder share."""
+"""The environment shared by the processes of one ``var/`` folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .var_folder import secret
 
 
 def join_local() -> Settings:
-    """The settings; without REDIS_URL this process joins the server that runs here, and what stands on it.
+    """Return the settings; without REDIS_URL, use the running embedded server and its secrets.
 
-    UnavailableError, with the line to type, where none runs.
+    UnavailableError, names the command that starts one if none runs.
     """
     settings = Settings.from_environment()
     if settings.redis_url is None:
@@ -24,11 +24,11 @@ def join_local() -> Settings:
 
 
 def local_defaults(redis_url: str, settings: Settings) -> dict[str, str]:
-    """The variables by which processes of this folder find the server and trust each other."""
+    """Return the variables with which processes of this folder find the server and authenticate each other."""
     defaults = {
         "REDIS_URL": redis_url,
         "SECRET_KEY": secret("secret_key"),
-        "LOCAL_WORKER_TOKEN": secret("worker_token"),  # counts once there is a workers.toml
+        "LOCAL_WORKER_TOKEN": secret("worker_token"),  # used if workers.toml exists
     }
     if not settings.clients_config_path.is_file():
         defaults["CLIENT_TOKEN"] = secret("client_token")
@@ -36,6 +36,6 @@ def local_defaults(redis_url: str, settings: Settings) -> dict[str, str]:
 
 
 def completed(defaults: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process, with *defaults* where it says nothing."""
+    """Return the environment with *defaults* for unset variables."""
     missing = {name: value for name, value in defaults.items() if not os.environ.get(name, "").strip()}
     return {**os.environ, **missing}

@@ -1,4 +1,4 @@
-"""The part of ``avtomatika orchestrator`` that removes files of jobs that are over, over a connection of its own."""
+"""File clean-up of ``avtomatika orchestrator``: removes files of ended jobs in a thread with its own connection."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from avtomatika.store.cleanups import CleanupTimes
 from .background_loop import run_in_background
 
 _PREFETCH = 16
-#: So long after the end of a job a worker that does not know of it yet may still send something.
+#: A worker that has not learned of the end of a job may upload files for this long after it.
 _INTERMEDIATE_AFTER_SECONDS = 60.0
 
 
 def cleanup_rules(objects: Bucket | None) -> CleanupRules:
-    """What the environment says; SettingsError where there is no place for files that could be removed."""
+    """Read the rules from the environment; SettingsError if they need a bucket and none is set."""
     rules = CleanupRules.from_environment(os.environ)
     if objects is None and rules != CleanupRules():
         raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
@@ -33,7 +33,7 @@ def cleanup_rules(objects: Bucket | None) -> CleanupRules:
 
 
 def cleanup_times(rules: CleanupRules, settings: Settings) -> CleanupTimes:
-    """When the files of a job that ends are looked after."""
+    """Return when the files of an ended job are removed."""
     if rules.cleanup is Cleanup.KEEP:
         return CleanupTimes()
     everything = float(settings.job_ttl_seconds) if rules.cleanup is Cleanup.DELETE else None
@@ -43,7 +43,7 @@ def cleanup_times(rules: CleanupRules, settings: Settings) -> CleanupTimes:
 def removing_files(
     objects: Bucket | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
 ) -> Any:
-    """Remove files meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
+    """Remove files until the context ends; see :func:`run_in_background` for *on_crash*."""
     return nullcontext() if objects is None else _removing(objects, rules, settings, on_crash=on_crash)
 
 
@@ -63,5 +63,5 @@ def _removing(
             cleaner=Cleaner(objects, group=settings.group),
             rules=rules,
         )
-        with run_in_background(cleaning, "the removal of files", on_crash=on_crash):
+        with run_in_background(cleaning, "file clean-up", on_crash=on_crash):
             yield

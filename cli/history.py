@@ -17,7 +17,7 @@ _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
 def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry]:
-    """Yield history entries as they are written, until the job ends or is quarantined."""
+    """Yield new history entries until the job ends or is quarantined."""
     seen = 0
     while True:
         job = api.job(job_id, wait=_WAIT_SECONDS if seen else 0)

@@ -36,9 +36,13 @@ def command() -> None:
 @command.command()
 @click.argument("blueprint")
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
-@click.option("--priority", type=click.IntRange(0, 9), help="Priority of the job and its tasks; higher runs first.  [default: 0]")
+@click.option(
+    "--priority", type=click.IntRange(0, 9), help="Priority of the job and its tasks; higher runs first.  [default: 0]"
+)
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable.")
-@click.option("--idempotency-key", help="A second request with the same key returns the first job instead of creating one.")
+@click.option(
+    "--idempotency-key", help="A second request with the same key returns the first job instead of creating one."
+)
 @click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
 @json_option
 @pass_api
@@ -62,7 +66,9 @@ def submit(
     """
     given = {name: value for name, value in options.items() if value is not None}
     url, pairs = creation_url(api, blueprint), initial_data(data)
-    uploaded = {key: api.upload(value.path) if isinstance(value, FileToUpload) else value for key, value in pairs.items()}
+    uploaded = {
+        key: api.upload(value.path) if isinstance(value, FileToUpload) else value for key, value in pairs.items()
+    }
     job_id = api.submit(url, uploaded, labels=_distinct(map(_pair, labels)), **given)["job_id"]
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
@@ -73,7 +79,12 @@ def submit(
 
 
 @command.command("list")
-@filter_option("--status", type=click.Choice([str(status) for status in JobStatus]), metavar="STATUS", help=f"Only jobs with this status: {', '.join(JobStatus)}.")
+@filter_option(
+    "--status",
+    type=click.Choice([str(status) for status in JobStatus]),
+    metavar="STATUS",
+    help=f"Only jobs with this status: {', '.join(JobStatus)}.",
+)
 @filter_option("--blueprint", metavar="NAME", help="Only jobs of this blueprint.")
 @click.option(
     "--label", multiple=True, metavar="NAME=VALUE", help="Only jobs with this label. Repeatable: all must match."
@@ -159,7 +170,9 @@ def retry(api: Client, job_id: str) -> None:
 
 @command.command()
 @click.argument("job_id")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: stdout]"
+)
 @pass_api
 def export(api: Client, job_id: str, output: Path | None) -> None:
     """Export a job with its data and whole history as JSON.
@@ -178,7 +191,9 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 @click.argument("decision", required=False)
 @click.option("--comment", help="Comment, shown in the history of the job.")
 @click.option("--link", is_flag=True, help="Print a link that lets a person decide without a token.")
-@click.option("--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]")
+@click.option(
+    "--expires-in", type=float, metavar="SECONDS", help="Seconds until the link expires.  [default: 604800, a week]"
+)
 @json_option
 @pass_api
 def approve(
@@ -267,9 +282,7 @@ def _typed_pair(text: str) -> tuple[str, Any]:
 def _file(name: str) -> FileToUpload:
     path = Path(name).expanduser()
     if not path.is_file():
-        raise InvalidRequestError(
-            f"'@{name}': no such file. For a string that starts with '@' write KEY:='\"@...\"'"
-        )
+        raise InvalidRequestError(f"'@{name}': no such file. For a string that starts with '@' write KEY:='\"@...\"'")
     return FileToUpload(path)
 
 

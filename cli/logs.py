@@ -1,4 +1,4 @@
-"""Where the library's log lines go: standard error, as text on a terminal, else as one JSON object a line."""
+"""Log to standard error: text on a terminal, otherwise one JSON object a line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from avtomatika.core.texts import MAX_TRACEBACK, shortened
 
 
 def configure(level: str, form: str | None) -> None:
-    """Send what is logged at *level* and above to standard error; *form* is ``json``, ``text`` or None to choose."""
+    """Log records of *level* and above to standard error as *form*: ``json``, ``text`` or None to choose."""
     logging.config.dictConfig(logging_config(level, form))
 
 
 def logging_config(level: str, form: str | None) -> dict[str, Any]:
-    """The same for those who configure logging themselves, as ``logging.config`` takes it."""
+    """Return the same configuration as a dict for ``logging.config``."""
     is_text = form == "text" if form else sys.stderr.isatty()
     return {
         "version": 1,
@@ -31,7 +31,7 @@ def logging_config(level: str, form: str | None) -> dict[str, Any]:
 
 
 class TextFormatter(logging.Formatter):
-    """A line of text for people."""
+    """Formats records as text."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)-7s %(name)s: %(message)s")
@@ -41,7 +41,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: ``ts`` (RFC 3339 UTC), ``level``, ``logger``, ``message``, ``error`` with a traceback."""
+    """Formats records as JSON: ``ts`` (RFC 3339 UTC), ``level``, ``logger``, ``message``, ``error`` (traceback)."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

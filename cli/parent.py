@@ -1,4 +1,4 @@
-"""End with the process that started us: nothing may run on that nobody looks after."""
+"""End a process when its parent dies, however that happened."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 import threading
 from time import sleep
 
-#: The process id of whoever started us and wants us to end with it.
+#: Process id of the parent that this process must not outlive.
 PARENT_VARIABLE = "AVTOMATIKA_PARENT"
-_LOOK_EVERY_SECONDS = 0.5
-#: Between the signal to finish in order and the one that needs no consent.
+_POLL_SECONDS = 0.5
+#: Time for a graceful shutdown between SIGTERM and SIGKILL.
 _GRACE_SECONDS = 35.0
 
 
 def end_with_parent() -> None:
-    """Watch, in a thread of its own, the parent that the environment names; without one there is nothing to do."""
+    """Start a thread that ends this process when the parent named in the environment has died."""
     parent = os.environ.get(PARENT_VARIABLE)
     if parent:
         threading.Thread(target=_watch, args=(int(parent),), name="parent", daemon=True).start()
@@ -23,7 +23,7 @@ def end_with_parent() -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        sleep(_LOOK_EVERY_SECONDS)
+        sleep(_POLL_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)
     sleep(_GRACE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""Keeps programs running: starts them in order, passes on what they say, restarts what dies, stops them in reverse.
+"""Supervisor of processes: starts them in order, forwards their output, restarts them, stops them in reverse order.
 
-Each runs in a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone, and what a program
-leaves behind can be swept away with it. One thread, no signal handlers: the caller polls.
+Each runs in its own process group, so that Ctrl-C in a terminal reaches only the supervisor, and a process can be
+killed together with its children. The supervisor has no thread and no signal handler: the caller polls.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from avtomatika.errors import SettingsError
 
 from .parent import PARENT_VARIABLE
 
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
-#: Who has lived that long is not in a crash loop.
-_STEADY_SECONDS = 30.0
-#: How our commands end when they are told something that cannot work; trying again would not help.
-_USAGE = 2
+_FIRST_DELAY_SECONDS = 0.5
+_MAX_DELAY_SECONDS = 30.0
+#: A process that ran this long is not in a crash loop.
+_STABLE_SECONDS = 30.0
+#: Exit code for wrong usage or settings: a restart would not help.
+_EXIT_USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Something to keep running; it gets *stop_seconds* to end after SIGTERM, and inherits *descriptors*."""
+    """A program to keep running. It is killed *stop_seconds* after SIGTERM, and inherits *descriptors*."""
 
     name: str
     command: tuple[str, ...]
@@ -39,7 +39,7 @@ class Program:
 
 
 class Supervisor:
-    """*on_line* gets a program's name and a line of what it wrote; *inherited* are descriptors for all to hold."""
+    """Runs *programs*. *on_line* receives name and line of their output; all inherit the descriptors *inherited*."""
 
     def __init__(
         self, programs: Sequence[Program], *, on_line: Callable[[str, str], None], inherited: Sequence[int] = ()
@@ -53,26 +53,26 @@ class Supervisor:
             self._start(child)
 
     def poll(self, timeout_seconds: float) -> None:
-        """Pass on output for up to *timeout_seconds*, then look after the dead.
+        """Forward output for up to *timeout_seconds*, then restart programs that ended.
 
-        SettingsError when a program ended because of what it was told.
+        Raises SettingsError if a program ended because of its arguments or settings.
         """
-        self._pass_on_output(timeout_seconds)
+        self._forward_output(timeout_seconds)
         for child in self._children:
             if child.has_died():
-                self._say_farewell(child)
+                self._reap(child)
             elif child.is_due():
                 self._start(child)
 
     def stop(self, *, in_a_hurry: Callable[[], bool]) -> None:
-        """End them one after the other, last started first; at once when *in_a_hurry* says so."""
+        """Stop the programs in reverse order, gracefully unless *in_a_hurry* returns True."""
         for child in reversed(self._children):
             child.terminate()
             deadline = monotonic() + child.program.stop_seconds
             while child.is_running() and monotonic() < deadline and not in_a_hurry():
-                self._pass_on_output(0.05)
-            child.sweep()
-        self._pass_on_output(0)
+                self._forward_output(0.05)
+            child.kill_group()
+        self._forward_output(0)
         for key in list(self._outputs.get_map().values()):
             self._close(key.data)
         self._outputs.close()
@@ -81,15 +81,15 @@ class Supervisor:
         output = child.start()
         self._outputs.register(output.descriptor, selectors.EVENT_READ, output)
 
-    def _say_farewell(self, child: _Child) -> None:
-        code, pause_seconds = child.bury()
-        self._pass_on_output(0)
-        if code == _USAGE:
-            raise SettingsError(f"{child.program.name} cannot run as it was told to; it says why above")
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        self._on_line(child.program.name, f"{how}; starting it again in {pause_seconds:g} s")
+    def _reap(self, child: _Child) -> None:
+        code, delay_seconds = child.reap()
+        self._forward_output(0)
+        if code == _EXIT_USAGE:
+            raise SettingsError(f"{child.program.name} cannot start; see its message above")
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        self._on_line(child.program.name, f"{how}, restarting it in {delay_seconds:g} s")
 
-    def _pass_on_output(self, timeout_seconds: float) -> None:
+    def _forward_output(self, timeout_seconds: float) -> None:
         for key, _ in self._outputs.select(timeout_seconds):
             output: _Output = key.data
             lines = output.read()
@@ -104,7 +104,7 @@ class Supervisor:
 
 
 class _Child:
-    """One program: its process, and when it is to be started again."""
+    """The process of one program, and the time of its next start."""
 
     def __init__(self, program: Program, inherited: Sequence[int]) -> None:
         self.program = program
@@ -112,7 +112,7 @@ class _Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._due_at = 0.0
-        self._pause_seconds = _FIRST_PAUSE_SECONDS
+        self._delay_seconds = _FIRST_DELAY_SECONDS
 
     def start(self) -> _Output:
         reading, writing = os.pipe()
@@ -140,32 +140,34 @@ class _Child:
     def is_due(self) -> bool:
         return self._process is None and monotonic() >= self._due_at
 
-    def bury(self) -> tuple[int, float]:
-        """Exit code of the dead process, and the seconds until the next is started."""
+    def reap(self) -> tuple[int, float]:
+        """Return the exit code of the ended process and the delay before its restart."""
         code = self._process.returncode if self._process else 0
-        self.sweep()
-        if monotonic() - self._started_at > _STEADY_SECONDS:
-            self._pause_seconds = _FIRST_PAUSE_SECONDS
-        pause_seconds = self._pause_seconds
-        self._due_at = monotonic() + pause_seconds
-        self._pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
-        return code, pause_seconds
+        self.kill_group()
+        if monotonic() - self._started_at > _STABLE_SECONDS:
+            self._delay_seconds = _FIRST_DELAY_SECONDS
+        delay_seconds = self._delay_seconds
+        self._due_at = monotonic() + delay_seconds
+        self._delay_seconds = min(delay_seconds * 2, _MAX_DELAY_SECONDS)
+        return code, delay_seconds
 
     def terminate(self) -> None:
         if self._process is not None:
             self._process.terminate()
 
-    def sweep(self) -> None:
-        """End whatever is left of it and of those that it started."""
+    def kill_group(self) -> None:
+        """Kill the process and its children, and reap it."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of a group of zombies
+            with contextlib.suppress(
+                ProcessLookupError, PermissionError
+            ):  # PermissionError: macOS, for a group of zombies
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
 
 
 class _Output:
-    """What comes out of one process, line by line."""
+    """The output of one process, split into lines."""
 
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
@@ -173,7 +175,7 @@ class _Output:
         self._rest = b""
 
     def read(self) -> list[str] | None:
-        """Whole lines that have come, or None at the end."""
+        """Return the complete lines received, or None at the end of the output."""
         piece = os.read(self.descriptor, 65_536)
         if not piece and not self._rest:
             return None

@@ -1,7 +1,7 @@
-"""The ``var/`` folder: everything that a running installation writes, for its owner alone.
+"""The ``var/`` folder: everything that a running installation writes, readable by its owner only.
 
-One ``up`` a folder. It holds two locks: its own, and one that every process inherits which it starts; so the folder is
-free again when the last of them is gone, however the first one ended.
+A folder has one ``up``. It holds two locks: its own, and one that all its child processes inherit. So the folder is
+free when the last child has ended, even if ``up`` was killed.
 """
 
 from __future__ import annotations
@@ -21,54 +21,63 @@ from avtomatika.errors import ConflictError
 
 #: Relative to the working directory.
 VAR = Path("var")
-#: What a killed ``up`` has left behind drains its work and ends; longer than any of it may take.
-_LEFT_OVERS_SECONDS = 40.0
+#: Children of a killed ``up`` finish their work and end within this time.
+_ORPHANS_SECONDS = 40.0
 
 
 def private_folder(var: Path = VAR) -> Path:
-    """*var*, made if it is not there."""
+    """Return *var*, creating it if necessary."""
     var.mkdir(mode=0o700, parents=True, exist_ok=True)
     return var
 
 
 def secret(name: str, var: Path = VAR) -> str:
-    """What ``var/<name>`` holds: made up once, readable by its owner alone."""
+    """Return the secret in ``var/<name>``, generating it on first use."""
     file = private_folder(var) / name
     if not file.exists():
-        half = file.with_suffix(".new")
-        with open(half, "w", opener=_private) as new:
+        temporary = file.with_suffix(".new")
+        with open(temporary, "w", opener=_private) as new:
             new.write(secrets.token_urlsafe(32))
-        half.replace(file)
+        temporary.replace(file)
     return file.read_text().strip()
 
 
 @contextmanager
 def folder_lock(var: Path = VAR) -> Iterator[int]:
-    """Be the one ``up`` of this folder; yields the descriptor of the lock that children are to inherit.
+    """Hold the locks of this folder; yields the descriptor of the lock that child processes inherit.
 
-    Waits for what a killed ``up`` has left behind to end; ConflictError if another ``up`` runs here.
+    Waits until the children of a killed ``up`` have ended. Raises ConflictError if another ``up`` runs in the folder.
     """
     with _locked(private_folder(var) / "up.lock") as own:
         os.truncate(own, 0)
         os.write(own, str(os.getpid()).encode())
-        with _locked(var / "lock", _LEFT_OVERS_SECONDS) as inherited:
+        with _locked(var / "lock", _ORPHANS_SECONDS) as inherited:
             yield inherited
 
 
+@contextmanager
+def abandoned_folder(var: Path = VAR) -> Iterator[None]:
+    """Hold the lock of the children once those of a killed ``up`` have ended; ConflictError if another ``up`` runs."""
+    with _locked(var / "lock", _ORPHANS_SECONDS):
+        with _locked(var / "up.lock"):
+            pass
+        yield
+
+
 def announce(url: str, var: Path = VAR) -> None:
-    """Write down where the web of this folder answers."""
-    half = var / "up.json.new"
-    half.write_text(json.dumps({"pid": os.getpid(), "url": url}))
-    half.replace(var / "up.json")
+    """Record the URL of the web of this folder."""
+    temporary = var / "up.json.new"
+    temporary.write_text(json.dumps({"pid": os.getpid(), "url": url}))
+    temporary.replace(var / "up.json")
 
 
 def withdraw(var: Path = VAR) -> None:
-    """Take back what :func:`announce` said."""
+    """Remove the record of :func:`announce`."""
     (var / "up.json").unlink(missing_ok=True)
 
 
 def announced(var: Path = VAR) -> dict[str, str | int] | None:
-    """``{"pid", "url"}`` of the ``up`` that runs in this folder, once its web answers."""
+    """Return ``{"pid", "url"}`` of the ``up`` that runs in this folder, once its web answers."""
     try:
         found: dict[str, str | int] = json.loads((var / "up.json").read_text())
     except (OSError, ValueError):
@@ -77,26 +86,26 @@ def announced(var: Path = VAR) -> dict[str, str | int] | None:
 
 
 @contextmanager
-def _locked(file: Path, patience_seconds: float = 0.0) -> Iterator[int]:
+def _locked(file: Path, timeout_seconds: float = 0.0) -> Iterator[int]:
     descriptor = _private(str(file), os.O_RDWR | os.O_CREAT)
     try:
         if not _try_lock(descriptor):
-            _wait_for_lock(descriptor, patience_seconds)
+            _wait_for_lock(descriptor, timeout_seconds)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, patience_seconds: float) -> None:
-    if patience_seconds:
-        click.echo("what an earlier avtomatika up left behind still ends; waiting for it", err=True)
-    deadline = monotonic() + patience_seconds
+def _wait_for_lock(descriptor: int, timeout_seconds: float) -> None:
+    if timeout_seconds:
+        click.echo("waiting for processes of an earlier avtomatika up to end", err=True)
+    deadline = monotonic() + timeout_seconds
     while monotonic() < deadline:
         sleep(0.1)
         if _try_lock(descriptor):
             return
     holder = os.read(descriptor, 20).decode()
-    who = f"process {holder}" if holder else "what an earlier one has left behind"
+    who = f"process {holder}" if holder else "a child of an earlier one"
     raise ConflictError(f"avtomatika up already runs in {Path.cwd()}: {who}")
 
 

@@ -1,4 +1,4 @@
-"""The part of ``avtomatika orchestrator`` that delivers webhooks, in a thread and over a connection of its own."""
+"""Webhook delivery of ``avtomatika orchestrator``, in a thread with its own connection."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .background_loop import run_in_background
 
 logger = logging.getLogger(__name__)
 
-#: Webhooks in hand at a time; each may be as large as a result.
+#: Webhooks in flight; each may be as large as a result.
 _PREFETCH = 64
-#: What a receiver has for its answer.
+#: Time limit of one request to a receiver.
 _TIMEOUT_SECONDS = 10.0
 
 
 @contextmanager
 def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> Iterator[None]:
-    """Deliver webhooks meanwhile. Where that breaks down *on_crash* is called, and RuntimeError raised at the end."""
+    """Deliver webhooks until the context ends; see :func:`run_in_background` for *on_crash*."""
     with (
         broker.connect(str(settings.redis_url), **settings.delivery) as connection,
         closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_PREFETCH)) as consumer,
@@ -38,5 +38,5 @@ def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> 
             client=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
         )
-        with run_in_background(webhooks, "the delivery of webhooks", on_crash=on_crash):
+        with run_in_background(webhooks, "webhook delivery", on_crash=on_crash):
             yield

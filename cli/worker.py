@@ -1,4 +1,4 @@
-"""``avtomatika worker``: the skills of a module's worker, at work."""
+"""``avtomatika worker``: run the worker of a module."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .environment import join_local
 from .parent import end_with_parent
 from .reloading import run_reloading
 
-#: Where a worker is looked for when nobody says where it is.
-_USUAL_FILE = Path("worker.py")
-#: What stands for ``--reload``; the worker that it runs does not get it.
+#: Module of the default worker.
+_DEFAULT_FILE = Path("worker.py")
+#: Variable of ``--reload``, removed from the environment of the reloaded worker.
 _RELOAD_VARIABLE = "AVTOMATIKA_WORKER_RELOAD"
-#: Who says where tasks come from needs no server here.
-_ELSEWHERE = ("ORCHESTRATORS_CONFIG", "ORCHESTRATOR_URL")
+#: With one of these the worker needs no local server.
+_ORCHESTRATOR_VARIABLES = ("ORCHESTRATORS_CONFIG", "ORCHESTRATOR_URL")
 
 
 @click.command("worker")
 @click.argument("worker", required=False, envvar="AVTOMATIKA_WORKER", metavar="[MODULE:WORKER]")
-@click.option("--reload", is_flag=True, help="Begin anew whenever the code here changes; for development.")
+@click.option("--reload", is_flag=True, help="Restart when code below the working directory changes; for development.")
 def command(worker: str | None, reload: bool) -> None:
-    """Do the tasks that MODULE:WORKER has skills for.
+    """Run a worker: execute tasks with the skills of MODULE:WORKER.
 
-    MODULE is a module or a file, WORKER the Worker in it; when nothing is named it is ./worker.py:worker.
+    MODULE is a module or a file, WORKER the name of its Worker. The default is ./worker.py:worker.
     """
-    is_elsewhere = any(os.environ.get(name, "").strip() for name in _ELSEWHERE)
-    settings = Settings.from_environment() if is_elsewhere else join_local()
+    is_remote = any(os.environ.get(name, "").strip() for name in _ORCHESTRATOR_VARIABLES)
+    settings = Settings.from_environment() if is_remote else join_local()
     logs.configure(settings.log_level, settings.log_format)
     spec = worker or default_worker()
     if spec is None:
-        raise SettingsError(f"name a worker, as in mymodule:worker: there is no {_USUAL_FILE} in {Path.cwd()}")
+        raise SettingsError(f"no worker given (as in mymodule:worker), and no {_DEFAULT_FILE} in {Path.cwd()}")
     if reload:
         end_with_parent()
         environ = {name: value for name, value in os.environ.items() if name != _RELOAD_VARIABLE}
@@ -48,5 +48,5 @@ def command(worker: str | None, reload: bool) -> None:
 
 
 def default_worker() -> str | None:
-    """The worker of the working directory, if there is one."""
-    return f"{_USUAL_FILE}:worker" if _USUAL_FILE.is_file() else None
+    """Return the worker of the working directory, if any."""
+    return f"{_DEFAULT_FILE}:worker" if _DEFAULT_FILE.is_file() else None

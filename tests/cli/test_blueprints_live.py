@@ -113,6 +113,8 @@ class TestCheck:
         assert done.code == 0
         assert "1 jobs of earlier plans: all can continue" in done.stdout
         assert "greetings: retired state 'done': 1 jobs still need it" in done.stdout
+        [row] = json.loads(asked("check", "--live", "--json").stdout)
+        assert (row["retired"], row["missing"], row["jobs"]) == ("done", None, 1)
 
     def test_says_who_can_not_be_reached(self, run: Run) -> None:
         done = run("blueprints", "check", "--live", REDIS_URL="redis://127.0.0.1:1/0")

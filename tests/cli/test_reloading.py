@@ -41,11 +41,11 @@ def test_a_worker_begins_anew_when_its_code_changes_and_outlives_a_mistake(proje
     says(log, "takes greet from")
 
     (project / "worker.py").write_text(WORKER + "\n@worker.skill\ndef wave(params): ...\n")
-    says(log, "worker.py has changed; beginning anew")
+    says(log, "worker.py changed, restarting")
     says(log, "takes greet, wave from")
 
     (project / "worker.py").write_text(WORKER + "\ndef (\n")
-    says(log, "beginning anew when the code has changed")
+    says(log, "waiting for a change of the code")
     (project / "worker.py").write_text(WORKER + "\n@worker.skill\ndef bow(params): ...\n")
     says(log, "takes greet, bow from")
 

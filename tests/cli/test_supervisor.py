@@ -96,7 +96,7 @@ def test_what_dies_is_started_again(stage: Callable[..., Stage]) -> None:
     on_stage.poll_until(lambda: len(on_stage.lines) == 3)
 
     _, farewell, second = on_stage.said_by("one")
-    assert farewell == "was ended by SIGKILL; starting it again in 0.5 s"
+    assert farewell == "was killed by SIGKILL, restarting it in 0.5 s"
     assert second != first
 
 
@@ -106,15 +106,15 @@ def test_the_pause_grows_while_it_keeps_dying(stage: Callable[..., Stage]) -> No
     on_stage.poll_until(lambda: len(on_stage.lines) == 2)
 
     assert on_stage.said_by("one") == [
-        "ended with exit code 1; starting it again in 0.5 s",
-        "ended with exit code 1; starting it again in 1 s",
+        "exited with code 1, restarting it in 0.5 s",
+        "exited with code 1, restarting it in 1 s",
     ]
 
 
 def test_one_that_was_told_nonsense_is_not_tried_again(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one="raise SystemExit(2)")
 
-    with pytest.raises(SettingsError, match="one cannot run as it was told to"):
+    with pytest.raises(SettingsError, match="one cannot start; see its message above"):
         on_stage.poll_until(lambda: False)
 
 

@@ -57,7 +57,7 @@ def test_a_killed_child_is_started_again_and_work_goes_on(running: Up, name: str
 
     os.kill(pid, signal.SIGKILL)
 
-    running.wait_until(lambda: f"{name:12} | was ended by SIGKILL" in running.said)
+    running.wait_until(lambda: f"{name:12} | was killed by SIGKILL" in running.said)
     running.wait_until(lambda: len(programs(running, name) - {pid}) == 1)
     assert greet(running) == 0
 
@@ -96,13 +96,23 @@ def test_after_kill_9_the_next_one_takes_over_and_nothing_is_doubled(up: Callabl
 
     second = up().wait_until_ready()
 
-    assert "still runs under ./var: going on with it" in second.said
+    assert "already running in ./var, using it" in second.said
     second.wait_until(lambda: greet(second) == 0)
     assert [len(found) for found in (servers(second), *(programs(second, n) for n in ("orchestrator", "worker")))] == [
         1
     ] * 3
     assert second.end() == 0
     assert second.processes() == set()
+
+
+@pytest.mark.faults
+def test_after_kill_9_every_process_ends_by_itself_and_so_does_the_server(up: Callable[..., Up]) -> None:
+    everything = up().wait_until_ready()
+    assert len(servers(everything)) == 1
+
+    everything.end(signal.SIGKILL)
+
+    everything.wait_until(lambda: not everything.processes(), seconds=60)
 
 
 def test_the_next_free_port_is_taken_and_said(up: Callable[..., Up]) -> None:
@@ -155,7 +165,7 @@ def test_a_killed_web_listens_again_at_the_same_socket(running: Up) -> None:
 
     os.kill(web, signal.SIGKILL)
 
-    running.wait_until(lambda: f"{'web':12} | was ended by SIGKILL" in running.said)
+    running.wait_until(lambda: f"{'web':12} | was killed by SIGKILL" in running.said)
     assert requests.get(f"{url}/livez", timeout=30).status_code == 200  # it waits in the backlog meanwhile
 
 
