@@ -69,9 +69,9 @@ def command(queues: str | None, blueprints: str | None) -> None:
     end_with_parent()
     found = load_blueprints(blueprints or settings.blueprints)
     if _run(found, chosen_queues(found, queues), settings):
-        from avtomatika.worker.run import begin_anew
+        from avtomatika.worker.run import restart
 
-        begin_anew()
+        restart()
 
 
 def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from avtomatika.errors import SettingsError
 from avtomatika.settings import Settings
-from avtomatika.worker.run import begin_anew, load_worker, run_worker
+from avtomatika.worker.run import load_worker, restart, run_worker
 
 from . import logs
 from .environment import join_local
@@ -43,8 +43,8 @@ def command(worker: str | None, reload: bool) -> None:
         end_with_parent()
         environ = {name: value for name, value in os.environ.items() if name != _RELOAD_VARIABLE}
         sys.exit(run_reloading([sys.executable, "-m", "avtomatika.cli", "worker", spec], Path.cwd(), environ))
-    if run_worker(load_worker(spec), os.environ, when_forked=end_with_parent):
-        begin_anew()
+    if run_worker(load_worker(spec), os.environ, on_forked=end_with_parent):
+        restart()
 
 
 def default_worker() -> str | None:

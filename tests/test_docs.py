@@ -387,10 +387,10 @@ def test_a_wrong_field_is_refused_in_the_words_of_the_document(tmp_path: Path) -
     save_files(WORKERS, tmp_path)
     skill = load_worker(f"{tmp_path / 'worker.py'}:worker").skills["post"]
     (message,) = re.findall(r'^message = "(.*)"$', WORKERS.read_text(), re.MULTILINE)
-    assert skill.shape.read is not None
+    assert skill.param_type.read is not None
 
     with pytest.raises(InvalidInputError, match=re.escape(message)):
-        skill.shape.read({"to": "Ada", "pagse": 3}, "params")
+        skill.param_type.read({"to": "Ada", "pagse": 3}, "params")
 
 
 class Asked(dict[str, str]):

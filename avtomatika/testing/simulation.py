@@ -200,9 +200,9 @@ class Simulation:
         message = wire.load_task(task_message(kept.job, task, _SECRET).body)
         assignment = TaskExecution(message, skill(task.task_type, given), _WORKER_ID, origin=None)
         if assignment.skill.is_async:
-            self._runner.run(assignment.perform_async())
+            self._runner.run(assignment.run_async())
         else:
-            assignment.perform()
+            assignment.run()
         if assignment.result is not None:
             self._send(SendEvent(reply_key(message, assignment.result), assignment.result))
 

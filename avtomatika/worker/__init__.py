@@ -1,1 +1,1 @@
-"""The worker: skills, what runs them, and the links by which tasks come and results go."""
+"""Workers: skills, their executors, and the links that take tasks and send results."""

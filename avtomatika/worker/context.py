@@ -1,33 +1,40 @@
-"""The context of one attempt: what its skill can ask for by name, gathered in one thing."""
+"""Task context: everything that a skill can request for one attempt of a task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from avtomatika.core.job import Json
 from avtomatika.files.skill_files import AsyncFiles, Files
 from avtomatika.schemas import wire
 
-from .progress import checked
+from .progress import validated
 
 
-@dataclass(slots=True)
-class TaskContext:
-    """*task* has paths where its params named files; *files* is for sync or async use, as the skill is.
+class ReportProgress(Protocol):
+    """Type of the argument ``progress``; see :meth:`TaskContext.progress`."""
 
-    ``cancelled()`` tells whether nobody waits for the task any more, or its time is over: then let it end soon.
+    def __call__(self, progress: float, message: str = "") -> None: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class BaseTaskContext:
+    """The common part of the contexts of sync and async skills.
+
+    ``cancelled()`` returns True when the task was cancelled or its time limit is over: the skill should then return
+    soon.
     """
 
     task: wire.TaskMessage
     worker_id: str
-    files: Files | AsyncFiles
-    on_progress: Callable[[wire.Progress], None]
-    cancelled: Callable[[], bool]
+    on_progress: Callable[[wire.Progress], None] = field(repr=False)
+    cancelled: Callable[[], bool] = field(repr=False)
 
     @property
     def params(self) -> Mapping[str, Json]:
+        """The parameters, with local paths in place of the URIs of input files."""
         return self.task.params
 
     @property
@@ -40,22 +47,37 @@ class TaskContext:
 
     @property
     def attempt(self) -> int:
-        """Which try this is, from 1."""
+        """Number of this attempt, from 1."""
         return self.task.attempt
 
     @property
     def skill(self) -> str:
+        """Name of the skill, which is the task type."""
         return self.task.task_type
 
     def progress(self, progress: float, message: str = "") -> None:
-        """Tell how far the task is: *progress* from 0 to 1. It costs little; once a second the last word is sent."""
-        share, text = checked(progress, message)
+        """Report progress from 0 to 1. Calls are cheap; the latest report is sent once a second."""
+        share, text = validated(progress, message)
         task = self.task
         self.on_progress(wire.Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, text))
 
 
-#: What a skill can ask for by the name of a parameter.
-INJECTED: Mapping[str, Callable[[TaskContext], Any]] = {
+@dataclass(slots=True, kw_only=True)
+class TaskContext(BaseTaskContext):
+    """One attempt of a task, as a sync skill and its middleware see it."""
+
+    files: Files
+
+
+@dataclass(slots=True, kw_only=True)
+class AsyncTaskContext(BaseTaskContext):
+    """One attempt of a task, as an async skill and its middleware see it."""
+
+    files: AsyncFiles
+
+
+#: Parameter names that a skill can declare.
+INJECTABLE: Mapping[str, Callable[[TaskContext | AsyncTaskContext], Any]] = {
     "params": lambda context: context.task.params,
     "task_id": lambda context: context.task.task_id,
     "job_id": lambda context: context.task.job_id,

@@ -1,29 +1,29 @@
-"""How long tasks usually take: what a worker that stops must know, so that it waits for no task in vain."""
+"""Duration estimates, by which a stopping worker decides which tasks to wait for."""
 
 from __future__ import annotations
 
 from collections import deque
 from statistics import median
 
-#: So many of the last tasks of a skill count, and so many there must be.
+#: Number of recent tasks of a skill that count, and the minimum for an estimate.
 _LAST, _ENOUGH = 50, 5
 
 
 class DurationEstimates:
-    """The last durations of each skill, in seconds."""
+    """Recent durations of each skill, in seconds."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, deque[float]] = {}
 
-    def took(self, skill: str, seconds: float) -> None:
-        """A task that was done took so long."""
+    def record(self, skill: str, seconds: float) -> None:
+        """Record the duration of a finished task."""
         last = self._seconds.get(skill)
         if last is None:
             last = self._seconds[skill] = deque(maxlen=_LAST)
         last.append(seconds)
 
-    def left(self, skill: str, ran_seconds: float) -> float | None:
-        """How long a task that has run so long will go on, if it is like others; None where nobody can tell."""
+    def remaining(self, skill: str, ran_seconds: float) -> float | None:
+        """Estimate the remaining seconds of a task from longer ones; None if too little is known."""
         last = list(self._seconds.get(skill, ()))
         longer = [seconds for seconds in last if seconds > ran_seconds]
         return median(longer) - ran_seconds if len(last) >= _ENOUGH and longer else None

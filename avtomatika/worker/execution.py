@@ -1,4 +1,4 @@
-"""An assignment: one attempt of a task in this worker's hands, from the link that brought it to its result."""
+"""Task execution: one attempt of a task in this worker, from its delivery to its result."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from avtomatika.files.task_storage import TaskStorage
 from avtomatika.files.transfer_progress import Cancellation
 from avtomatika.schemas.wire import Progress, TaskMessage
 
-from .context import TaskContext
-from .middleware import around
-from .result import raised, returned, stopped
+from .context import AsyncTaskContext, TaskContext
+from .middleware import wrap
+from .result import StopReason, result_of_error, result_of_stop, result_of_value
 from .skill import Skill
-from .stop import StopReason
 
 logger = logging.getLogger(__name__)
 
-#: So much longer than its job waits for its result may a task run where nobody says that it is over.
-_PATIENCE_SECONDS = 2.0
+#: Extra time past the job's result timeout, for when no orchestrator can cancel the task.
+_GRACE_SECONDS = 2.0
 
 
-def _unheard(progress: Progress) -> None:
-    """Where nobody wants to know."""
+def _discard(progress: Progress) -> None:
+    """Discard progress."""
 
 
 @dataclass(slots=True, eq=False)
 class TaskExecution:
-    """*origin* is what the link knows it by; *ask* tells where nobody sets ``stop``, which is why it is to end early.
+    """One attempt of a task. *origin* is the link's handle for it.
 
-    ``begun_at`` and ``stopped_at`` are of the monotonic clock. ``result`` is written once, by whoever performs it.
+    *poll_stop* checks for a stop request in a child process, where no thread sets ``stop_reason``. ``started_at`` and
+    ``stop_requested_at`` are monotonic times. ``result`` is set once, by the executor.
     """
 
     task: TaskMessage
@@ -47,124 +47,138 @@ class TaskExecution:
     worker_id: str
     origin: Any
     storage: TaskStorage = field(default_factory=TaskStorage.without_s3)
-    on_progress: Callable[[Progress], None] = _unheard
-    ask: Callable[[], StopReason | None] | None = None
+    on_progress: Callable[[Progress], None] = _discard
+    poll_stop: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
-    is_alone: bool = False
+    is_isolated: bool = False
     result: Result | None = None
-    begun_at: float | None = None
-    stop: StopReason | None = None
-    stopped_at: float = 0.0
+    started_at: float | None = None
+    stop_reason: StopReason | None = None
+    stop_requested_at: float = 0.0
 
-    def perform(self) -> None:
-        """Call a sync skill. Nothing that it raises gets out, not even SystemExit: that is the task's affair."""
-        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._tell))
+    def run(self) -> None:
+        """Run a sync skill. No exception leaves it, not even SystemExit, since a skill must not stop the worker."""
+        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
         try:
-            self._begin()
-            context = self._context(files.download_inputs(), Files(files))
-            call = around(self._call, self.skill.middleware) if self.skill.middleware else self._call
+            self._start()
+            context = TaskContext(
+                task=files.download_inputs(),
+                worker_id=self.worker_id,
+                on_progress=self.on_progress,
+                cancelled=self._is_cancelled,
+                files=Files(files),
+            )
+            call = wrap(self._call_skill, self.skill.middleware) if self.skill.middleware else self._call_skill
             result = self._returned(call(context))
-            self._answer(result, files.upload_outputs(result.data))
+            self._finish(result, files.upload_outputs(result.data))
         except BaseException as problem:
-            self._raised(files.fault_of(problem) or problem)
+            self._fail(files.fault_of(problem) or problem)
         finally:
             self._close(files)
 
-    async def perform_async(self) -> None:
-        """Await an async skill; the same holds. Files go in threads, which the loop does not wait for."""
-        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._tell))
+    async def run_async(self) -> None:
+        """Run an async skill; no exception leaves it. Files are transferred in threads, which do not block the event
+        loop."""
+        files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
         try:
-            self._begin()
+            self._start()
             task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
-            context = self._context(task, AsyncFiles(files))
-            call = around(self._call_async, self.skill.middleware) if self.skill.middleware else self._call_async
+            context = AsyncTaskContext(
+                task=task,
+                worker_id=self.worker_id,
+                on_progress=self.on_progress,
+                cancelled=self._is_cancelled,
+                files=AsyncFiles(files),
+            )
+            call = (
+                wrap(self._call_skill_async, self.skill.middleware) if self.skill.middleware else self._call_skill_async
+            )
             result = self._returned(await call(context))
             data = result.data
             if files.has_outputs(data):
                 data = await self.storage.run_in_thread(lambda: files.upload_outputs(data))
-            self._answer(result, data)
+            self._finish(result, data)
         except BaseException as problem:
-            self._raised(files.fault_of(problem) or problem)
+            self._fail(files.fault_of(problem) or problem)
         finally:
             while files.has_folder:
-                with suppress(CancelledError):  # heard once already: transfers see by themselves that they are unwanted
+                with suppress(CancelledError):  # the first cancellation was handled; transfers check for themselves
                     await self.storage.run_in_thread(lambda: self._close(files))
 
-    def _context(self, task: TaskMessage, files: Files | AsyncFiles) -> TaskContext:
-        return TaskContext(task, self.worker_id, files, self.on_progress, self._is_cancelled)
-
     def overdue(self, now: float) -> StopReason | None:
-        """Why it ran long enough, if it did. That the job waits no more is told by orchestrators, if they can."""
-        ran, result_timeout = now - (self.begun_at or now), self.task.result_timeout_seconds
+        """Return why its time is over, or None. The timeout of the job is a fallback for when no orchestrator can
+        cancel it."""
+        ran, result_timeout = now - (self.started_at or now), self.task.result_timeout_seconds
         if self.limit_seconds is not None and ran > self.limit_seconds:
-            return StopReason.LATE
-        return StopReason.UNWANTED if result_timeout is not None and ran > result_timeout + _PATIENCE_SECONDS else None
+            return StopReason.TIMED_OUT
+        return StopReason.CANCELLED if result_timeout is not None and ran > result_timeout + _GRACE_SECONDS else None
 
     def fail(self, problem: BaseException) -> None:
-        """End it from without: with *problem*, or, where it was told to stop, as stopped."""
-        if self.stop is None:
-            self._raised(problem)
+        """Finish it from outside: with *problem*, or as stopped if a stop was requested."""
+        if self.stop_reason is None:
+            self._fail(problem)
         else:
-            self._stopped(self.stop, f"{self._why(self.stop)}; {problem}")
+            self._stopped(self.stop_reason, f"{self._describe_stop(self.stop_reason)}; {problem}")
 
-    def _tell(self, share: float, words: str) -> None:
-        """How far transfers are, for whoever looks at the job."""
+    def _report_transfer(self, share: float, words: str) -> None:
+        """Report the progress of file transfers."""
         task = self.task
         self.on_progress(Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, words))
 
     def _is_cancelled(self) -> bool:
-        if self.stop is None and self.ask is not None:
-            self.stop = self.ask()
-        return self.stop is not None
+        if self.stop_reason is None and self.poll_stop is not None:
+            self.stop_reason = self.poll_stop()
+        return self.stop_reason is not None
 
-    def _begin(self) -> None:
-        """What nobody waits for is not begun."""
-        self.begun_at = monotonic()
-        if self.stop is not None:
+    def _start(self) -> None:
+        """Record the start. Raises CancelledError if a stop was already requested."""
+        self.started_at = monotonic()
+        if self.stop_reason is not None:
             raise CancelledError
 
     def _close(self, files: TaskFiles) -> None:
         try:
             files.close()
-        except Exception:  # the result counts all the same
-            logger.exception("task %s: its files could not be removed", self.task.task_id)
+        except Exception:  # the result is still valid
+            logger.exception("task %s: cannot remove its files", self.task.task_id)
 
-    def _call(self, context: TaskContext) -> Result:
+    def _call_skill(self, context: TaskContext) -> Result:
         return self._returned(self.skill.function(**self.skill.arguments(context)))
 
-    async def _call_async(self, context: TaskContext) -> Result:
+    async def _call_skill_async(self, context: AsyncTaskContext) -> Result:
         return self._returned(await self.skill.function(**self.skill.arguments(context)))
 
     def _returned(self, value: Any) -> Result:
-        """What a skill returned as a result; one that is a result already is answered as it is."""
+        """Convert a skill's return value to a result. A Result, as middleware may return, is kept."""
         if isinstance(value, Result):
             return value
-        return returned(value, self.task, worker_id=self.worker_id, duration_ms=self._ms)
+        return result_of_value(value, self.task, worker_id=self.worker_id, duration_ms=self._ms)
 
-    def _answer(self, result: Result, data: Json) -> None:
-        """What is sent: *data* has URIs where the skill named files, which took some time, too."""
+    def _finish(self, result: Result, data: Json) -> None:
+        """Set the result. Where files were uploaded, *data* has URIs in their place and the duration includes the
+        upload."""
         is_same = data is result.data
         self.result = result if is_same else replace(result, data=data, duration_ms=self._ms)
 
-    def _raised(self, problem: BaseException) -> None:
+    def _fail(self, problem: BaseException) -> None:
         task = self.task
-        if isinstance(problem, CancelledError) and self.stop is not None:
-            self._stopped(self.stop, self._why(self.stop))
+        if isinstance(problem, CancelledError) and self.stop_reason is not None:
+            self._stopped(self.stop_reason, self._describe_stop(self.stop_reason))
             return
         if not isinstance(problem, TaskError | CancelledError):
             logger.warning("task %s, attempt %d: %r", task.task_id, task.attempt, problem, exc_info=problem)
-        self.result = raised(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
+        self.result = result_of_error(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
 
-    def _stopped(self, stop: StopReason, why: str) -> None:
+    def _stopped(self, stop_reason: StopReason, message: str) -> None:
         task = self.task
-        logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, why)
-        self.result = stopped(stop, why, task, worker_id=self.worker_id, duration_ms=self._ms)
+        logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, message)
+        self.result = result_of_stop(stop_reason, message, task, worker_id=self.worker_id, duration_ms=self._ms)
 
-    def _why(self, stop: StopReason) -> str:
-        is_known = stop is StopReason.LATE and self.limit_seconds is not None
-        return f"{stop}: {self.limit_seconds:g} s" if is_known else str(stop)
+    def _describe_stop(self, stop_reason: StopReason) -> str:
+        is_known = stop_reason is StopReason.TIMED_OUT and self.limit_seconds is not None
+        return f"{stop_reason}: {self.limit_seconds:g} s" if is_known else str(stop_reason)
 
     @property
     def _ms(self) -> int:
-        """How long it took until now."""
-        return 0 if self.begun_at is None else round((monotonic() - self.begun_at) * 1000)
+        """Milliseconds since the start."""
+        return 0 if self.started_at is None else round((monotonic() - self.started_at) * 1000)

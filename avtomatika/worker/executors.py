@@ -1,4 +1,4 @@
-"""Where skills run: async ones together in one event loop, sync ones in threads. Both are told of whole batches."""
+"""Executors: async skills share one event loop, sync skills run in threads. Tasks are started in batches."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from .execution import TaskExecution
 
 logger = logging.getLogger(__name__)
 
-#: Called, in whatever thread, with an assignment that has its result.
-OnEnd = Callable[[TaskExecution], None]
+#: Called from any thread with an execution that has its result.
+OnFinish = Callable[[TaskExecution], None]
 
-#: How long a closed loop may take to cancel what still runs in it.
+#: Time for a closed loop to cancel running tasks.
 _CLOSE_SECONDS = 1.0
 
 
 class AsyncExecutor:
-    """An event loop in a thread of its own, which begins with the first assignment."""
+    """An event loop in its own thread, which starts with the first execution."""
 
-    def __init__(self, on_end: OnEnd) -> None:
-        self._on_end = on_end
+    def __init__(self, on_finish: OnFinish) -> None:
+        self._on_finish = on_finish
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()  # links may begin at the same time
+        self._starting = threading.Lock()  # links may start at the same time
         self._tasks: dict[TaskExecution, asyncio.Task[None]] = {}
-        self._asked_at: float | None = None
+        self._pinged_at: float | None = None
 
-    def start(self, assignments: Sequence[TaskExecution]) -> None:
+    def start(self, executions: Sequence[TaskExecution]) -> None:
         with self._starting:
             loop = self._runner.get_loop()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="async-skills", daemon=True)
                 self._thread.start()
-        loop.call_soon_threadsafe(self._begin, assignments)
+        loop.call_soon_threadsafe(self._start_tasks, executions)
 
-    def cancel(self, assignment: TaskExecution) -> None:
-        """Have an assignment that runs hear a CancelledError. Any thread."""
+    def cancel(self, execution: TaskExecution) -> None:
+        """Cancel a running execution. Any thread may call it."""
         if self._thread is not None:
-            self._runner.get_loop().call_soon_threadsafe(self._cancel, assignment)
+            self._runner.get_loop().call_soon_threadsafe(self._cancel, execution)
 
     def lag(self) -> float:
-        """How long the loop has not come to what it was asked, in seconds; asks it, too."""
+        """Return how many seconds the loop has not answered a ping, and send the next ping."""
         now = monotonic()
-        if self._thread is not None and self._asked_at is None:
-            self._asked_at = now
-            self._runner.get_loop().call_soon_threadsafe(self._answer)
-        asked_at = self._asked_at
-        return 0.0 if asked_at is None else now - asked_at
+        if self._thread is not None and self._pinged_at is None:
+            self._pinged_at = now
+            self._runner.get_loop().call_soon_threadsafe(self._on_pong)
+        pinged_at = self._pinged_at
+        return 0.0 if pinged_at is None else now - pinged_at
 
     def close(self) -> None:
-        """Cancel what still runs."""
+        """Cancel running tasks."""
         thread, self._thread = self._thread, None
         if thread is not None:
             loop = self._runner.get_loop()
@@ -66,59 +66,60 @@ class AsyncExecutor:
             while self._thread is not None:
                 try:
                     self._runner.get_loop().run_forever()
-                except BaseException:  # a callback of a skill raised SystemExit; all async skills need the loop
-                    logger.exception("the event loop of async skills was ended; going on")
+                except BaseException:  # a skill's callback raised SystemExit, but all async skills need the loop
+                    logger.exception("a callback stopped the event loop of async skills; restarting it")
 
-    def _begin(self, assignments: Sequence[TaskExecution]) -> None:
+    def _start_tasks(self, executions: Sequence[TaskExecution]) -> None:
         loop = self._runner.get_loop()
-        for assignment in assignments:
-            self._tasks[assignment] = loop.create_task(self._perform(assignment))
+        for execution in executions:
+            self._tasks[execution] = loop.create_task(self._run(execution))
 
-    def _answer(self) -> None:
-        self._asked_at = None
+    def _on_pong(self) -> None:
+        self._pinged_at = None
 
-    def _cancel(self, assignment: TaskExecution) -> None:
-        task = self._tasks.get(assignment)
-        # What has not begun sees by itself that it is to stop: cancelled, its coroutine would never run, nor answer.
-        if task is not None and assignment.begun_at is not None:
+    def _cancel(self, execution: TaskExecution) -> None:
+        task = self._tasks.get(execution)
+        # An unstarted execution checks for a stop request itself. If its asyncio task were cancelled, the coroutine
+        # would never run and no result would be sent.
+        if task is not None and execution.started_at is not None:
             task.cancel()
 
-    async def _perform(self, assignment: TaskExecution) -> None:
+    async def _run(self, execution: TaskExecution) -> None:
         try:
-            await assignment.perform_async()
+            await execution.run_async()
         except Exception:
-            logger.exception("task %s failed outside its skill", assignment.task.task_id)
-        del self._tasks[assignment]
-        self._on_end(assignment)
+            logger.exception("task %s failed outside its skill", execution.task.task_id)
+        del self._tasks[execution]
+        self._on_finish(execution)
 
 
 class ThreadExecutor:
-    """As many daemon threads as were ever needed at a time, *at_most* so many, emptying one queue."""
+    """Daemon threads that share one queue: as many as were needed at once, and no more than *max_threads*."""
 
-    def __init__(self, on_end: OnEnd, *, at_most: int) -> None:
-        self._on_end = on_end
-        self._at_most = at_most
+    def __init__(self, on_finish: OnFinish, *, max_threads: int) -> None:
+        self._on_finish = on_finish
+        self._max_threads = max_threads
         self._queue: SimpleQueue[TaskExecution | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._unfinished = 0
         self._threads = 0
 
-    def start(self, assignments: Sequence[TaskExecution]) -> None:
+    def start(self, executions: Sequence[TaskExecution]) -> None:
         with self._lock:
-            self._unfinished += len(assignments)
-            missing = min(self._unfinished, self._at_most) - self._threads
+            self._unfinished += len(executions)
+            missing = min(self._unfinished, self._max_threads) - self._threads
         for _ in range(missing):
             self._threads += 1
             threading.Thread(target=self._serve, name=f"skill-{self._threads}", daemon=True).start()
-        for assignment in assignments:
-            self._queue.put(assignment)
+        for execution in executions:
+            self._queue.put(execution)
 
     def withdraw(self) -> list[TaskExecution]:
-        """Take back what no thread has begun with."""
+        """Take back executions that no thread has started."""
         withdrawn = []
         try:
-            while (assignment := self._queue.get_nowait()) is not None:
-                withdrawn.append(assignment)
+            while (execution := self._queue.get_nowait()) is not None:
+                withdrawn.append(execution)
         except Empty:
             pass
         with self._lock:
@@ -126,16 +127,16 @@ class ThreadExecutor:
         return withdrawn
 
     def close(self) -> None:
-        """Have the threads end when they are done; what they still do is abandoned."""
+        """End the threads after their current execution, whose result is discarded."""
         for _ in range(self._threads):
             self._queue.put(None)
 
     def _serve(self) -> None:
-        while (assignment := self._queue.get()) is not None:
+        while (execution := self._queue.get()) is not None:
             try:
-                assignment.perform()
-            except Exception:  # the thread has to perform others
-                logger.exception("task %s failed outside its skill", assignment.task.task_id)
+                execution.run()
+            except Exception:  # the thread must serve other executions
+                logger.exception("task %s failed outside its skill", execution.task.task_id)
             with self._lock:
                 self._unfinished -= 1
-            self._on_end(assignment)
+            self._on_finish(execution)

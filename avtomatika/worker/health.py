@@ -1,4 +1,4 @@
-"""Whether a worker gets on, told over HTTP: ``/livez`` says which of its loops have not moved for too long."""
+"""HTTP health check: ``/livez`` reports loops that are stuck."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from avtomatika.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
-#: A loop that has not moved so long hangs: none waits longer for anything.
+#: Time after which a loop counts as stuck; no normal wait is longer.
 STUCK_AFTER_SECONDS = 90.0
 
 
 class Health:
-    """Answers at *port* of every interface; *ages* tells for each loop how many seconds ago it moved."""
+    """Listens on *port* of all interfaces; *ages* returns the seconds since each loop last ran."""
 
     def __init__(
         self, port: int, ages: Callable[[], Mapping[str, float]], unfit: Callable[[], Json] = lambda: None
     ) -> None:
-        """*unfit* answers why the worker cannot do some of its skills for now. Raises SettingsError where the port
-        cannot be had."""
+        """*unfit* returns why some skills are suspended, or None. Raises SettingsError if the port is not available."""
         handler = type("Handler", (_Handler,), {"ages": staticmethod(ages), "unfit": staticmethod(unfit)})
         try:
             self._server = _Server(("", port), handler)
@@ -46,7 +45,7 @@ class Health:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_port = False  # two workers never share a port
+    allow_reuse_port = False  # two workers must not share a port
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -61,7 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
         ages = self.ages()
         stuck = sorted(name for name, age in ages.items() if age > STUCK_AFTER_SECONDS)
         loops = {name: round(age, 3) for name, age in ages.items()}
-        unfit = self.unfit()  # no restart mends that, so the worker is alive all the same
+        unfit = self.unfit()  # a restart would not help, so the worker counts as alive
         status = "stuck" if stuck else "unfit" if unfit else "ok"
         body = orjson.dumps({"status": status, "stuck": stuck, "loops": loops, "unfit": unfit})
         self.send_response(503 if stuck else 200)

@@ -1,6 +1,6 @@
-"""Middleware: what is done around skills. A callable that is given the context and what comes next.
+"""Middleware: a callable that wraps skills and receives the context and the next callable.
 
-One that is a coroutine function stands around async skills, any other around sync ones.
+Coroutine functions wrap async skills, other callables sync ones.
 """
 
 from __future__ import annotations
@@ -12,30 +12,29 @@ from typing import Any
 
 from avtomatika.errors import SkillError
 
-from .context import TaskContext
+#: The next callable, down to the skill. Takes a TaskContext or AsyncTaskContext, returns a Result (for async skills an
+#: awaitable) and raises the skill's exceptions.
+Next = Callable[[Any], Any]
+#: Takes the context and a Next. Returns a Result, or anything that a skill may return; for async skills an awaitable.
+Middleware = Callable[[Any, Any], Any]
 
-#: The rest of the way to the skill: answers a Result (async: an awaitable of one), and raises what the skill raises.
-Next = Callable[[TaskContext], Any]
-#: Answers a Result, or whatever a skill may answer; around async skills an awaitable of that.
-Middleware = Callable[[TaskContext, Next], Any]
 
-
-def around(call: Next, middleware: Sequence[Middleware]) -> Next:
-    """*call* with *middleware* around it, the first one outermost."""
+def wrap(call: Next, middleware: Sequence[Middleware]) -> Next:
+    """Return *call* wrapped in *middleware*, the first outermost."""
     for each in reversed(middleware):
         call = partial(_step, each, call)
     return call
 
 
 def checked(middleware: Middleware) -> Middleware:
-    """*middleware* if it can be called as one; raises SkillError."""
+    """Return *middleware* if its signature fits. Raises SkillError."""
     try:
         inspect.signature(middleware).bind(None, None)
     except TypeError as error:
         name = getattr(middleware, "__name__", repr(middleware))
-        raise SkillError(f"middleware {name!r} must take the context and what comes next: {error}") from None
+        raise SkillError(f"middleware {name!r} must accept the context and the next callable: {error}") from None
     return middleware
 
 
-def _step(middleware: Middleware, call: Next, context: TaskContext) -> Any:
+def _step(middleware: Middleware, call: Next, context: Any) -> Any:
     return middleware(context, call)

@@ -1,6 +1,6 @@
-"""Parameters described by other libraries: pydantic models and marshmallow schemas.
+"""Types of ``params``: dicts, dataclasses, pydantic models and marshmallow schemas.
 
-Neither is imported here: where one is used, the user's code has imported it.
+Neither library is imported here: a skill that uses one has imported it.
 """
 
 from __future__ import annotations
@@ -8,20 +8,37 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, get_origin
 
 from avtomatika.core.job import Json
-from avtomatika.errors import InvalidInputError
+from avtomatika.errors import InvalidInputError, SkillError
 
-from .param_types import ParamType
+from .param_types import OBJECTS, ParamType, dataclass_type, describe
 
 
-def model_shape(annotation: Any) -> ParamType | None:
-    """The shape that *annotation* stands for, if it is a class of one of these libraries."""
+def param_type_of(annotation: Any) -> ParamType:
+    """Return the type of ``params``: a dict, a dataclass, a pydantic model or a marshmallow schema. Raises
+    SkillError."""
+    if annotation in (inspect.Parameter.empty, Any) or (get_origin(annotation) or annotation) in OBJECTS:
+        return ParamType()
+    if is_dataclass(annotation):
+        return dataclass_type(annotation)
+    param_type = _model_type(annotation)
+    if param_type is None:
+        raise SkillError(
+            f"is annotated with {describe(annotation)}, "
+            "but must be a dict, a dataclass, a pydantic model or a marshmallow schema"
+        )
+    return param_type
+
+
+def _model_type(annotation: Any) -> ParamType | None:
+    """Return the type for a pydantic model or marshmallow schema, or None."""
     if _derives(annotation, "pydantic", "BaseModel"):
-        return _pydantic_shape(annotation)
+        return _pydantic_type(annotation)
     if _derives(annotation, "marshmallow", "Schema"):
-        return _marshmallow_shape(annotation)
+        return _marshmallow_type(annotation)
     return None
 
 
@@ -30,7 +47,7 @@ def _derives(annotation: Any, library: str, base: str) -> bool:
     return module is not None and inspect.isclass(annotation) and issubclass(annotation, getattr(module, base))
 
 
-def _pydantic_shape(model: Any) -> ParamType:
+def _pydantic_type(model: Any) -> ParamType:
     error_class = sys.modules["pydantic"].ValidationError
 
     def read(value: Any, path: str) -> Any:
@@ -45,7 +62,7 @@ def _pydantic_shape(model: Any) -> ParamType:
     return ParamType(model.model_json_schema(), read)
 
 
-def _marshmallow_shape(schema_class: Any) -> ParamType:
+def _marshmallow_type(schema_class: Any) -> ParamType:
     error_class = sys.modules["marshmallow"].ValidationError
     schema = schema_class()
 
@@ -61,7 +78,7 @@ def _marshmallow_shape(schema_class: Any) -> ParamType:
 
 
 def _flat(messages: Any, path: str) -> Iterator[str]:
-    """``path.to.field: what is wrong`` for every leaf of marshmallow's messages."""
+    """Yield ``path.to.field: message`` for each leaf of marshmallow's messages."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
             yield from _flat(inner, path if name == "_schema" else f"{path}.{name}")
@@ -69,7 +86,7 @@ def _flat(messages: Any, path: str) -> Iterator[str]:
         yield f"{path}: {' '.join(map(str, messages))}"
 
 
-#: JSON types of marshmallow's fields, the particular before the general; what is not here can be anything.
+#: JSON types of marshmallow fields, specific before general; other fields accept any value.
 _JSON_TYPES = (
     ("Boolean", "boolean"),
     ("Integer", "integer"),

@@ -1,6 +1,6 @@
-"""Wear: a worker whose skills leak begins anew after so many tasks, or when it holds too much memory.
+"""Recycling: restart a worker after a number of tasks or above a memory limit, against leaks in skills.
 
-For skills in threads and in the event loop; those in processes have theirs replaced one by one.
+For skills in threads and in the event loop; child processes are replaced one at a time instead.
 """
 
 from __future__ import annotations
@@ -13,48 +13,48 @@ from time import monotonic
 
 logger = logging.getLogger(__name__)
 
-#: How often memory is looked at.
-_LOOK_SECONDS = 1.0
+#: Interval between memory checks.
+_CHECK_SECONDS = 1.0
 _PAGE_BYTES = 4096
 
 
 class WorkerRecycler:
-    """Calls *wear_out* once when *tasks* were done, or more than *memory_bytes* are held; None: never."""
+    """Calls *recycle* once, after *tasks* tasks or above *memory_bytes* of memory; None disables a limit."""
 
-    def __init__(self, wear_out: Callable[[], None], *, tasks: int | None, memory_bytes: int | None) -> None:
-        self._wear_out = wear_out
+    def __init__(self, recycle: Callable[[], None], *, tasks: int | None, memory_bytes: int | None) -> None:
+        self._recycle = recycle
         self._tasks = tasks
         self._memory_bytes = memory_bytes
         self._done = 0
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._lock = threading.Lock()
-        #: Whether it is time to begin anew.
-        self.is_worn = False
+        #: True once a limit is reached.
+        self.is_due = False
 
-    def ended(self) -> None:
-        """One more task was done. Any thread."""
+    def task_done(self) -> None:
+        """Count a finished task. Any thread may call it."""
         with self._lock:
             self._done += 1
-            why = None if self.is_worn else self._why()
-            self.is_worn = self.is_worn or why is not None
-        if why is not None:
-            logger.info("%s: letting what is begun end, and beginning anew", why)
-            self._wear_out()
+            reason = None if self.is_due else self._reached_limit()
+            self.is_due = self.is_due or reason is not None
+        if reason is not None:
+            logger.info("%s: restarting after running tasks finish", reason)
+            self._recycle()
 
-    def _why(self) -> str | None:
+    def _reached_limit(self) -> str | None:
         if self._tasks is not None and self._done >= self._tasks:
-            return f"{self._done} tasks are done"
+            return f"{self._done} tasks finished"
         now = monotonic()
-        if self._memory_bytes is not None and now - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = now
-            held = memory_bytes()
-            if held > self._memory_bytes:
-                return f"{held // 1024**2} MiB of memory are held"
+        if self._memory_bytes is not None and now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at = now
+            used_bytes = memory_bytes()
+            if used_bytes > self._memory_bytes:
+                return f"{used_bytes // 1024**2} MiB of memory in use"
         return None
 
 
 def memory_bytes() -> int:
-    """What this process holds of memory, 0 where the system does not tell."""
+    """Return the resident memory of this process, or 0 if the system does not report it."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
     except OSError:

@@ -1,4 +1,4 @@
-"""Means: what a worker has (resources) and what its work costs, checked where they are written down."""
+"""Validation of a worker's resources and of the costs of its tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN = (str, int, float, bool)
 
 
 def checked_resources(resources: Any) -> Mapping[str, Json]:
-    """*resources* if they are names with plain values, and ``devices`` a list of the like; raises SettingsError."""
+    """Return *resources* if all are plain values and ``devices`` is a list of objects. Raises SettingsError."""
     if not isinstance(resources, Mapping):
         raise SettingsError(f'resources are {resources!r}, but must be an object, as in {{"ram_gb": 32}}')
     for name, value in resources.items():
@@ -28,22 +28,22 @@ def checked_resources(resources: Any) -> Mapping[str, Json]:
 
 
 def checked_costs(costs: Any) -> Mapping[str, float]:
-    """*costs* if they are numbers from 0 by skill; raises SettingsError."""
+    """Return *costs* if all are non-negative numbers by skill. Raises SettingsError."""
     if not isinstance(costs, Mapping):
         raise SettingsError(f'costs are {costs!r}, but must be an object, as in {{"encode": 0.5}}')
     for skill, cost in costs.items():
         if isinstance(cost, bool) or not isinstance(cost, int | float) or not isfinite(cost) or cost < 0:
-            raise SettingsError(f"the cost of {skill!r} is {cost!r}, but must be a number from 0")
+            raise SettingsError(f"the cost of {skill!r} is {cost!r}, but must be a number of at least 0")
     return dict(costs)
 
 
 def parsed_resources(text: str) -> Mapping[str, Json]:
-    """The same from JSON; raises ValueError with the reason."""
+    """Parse and check resources from JSON. Raises ValueError with the reason."""
     return _refused_as_value(checked_resources, text)
 
 
 def parsed_costs(text: str) -> Mapping[str, float]:
-    """The same from JSON; raises ValueError with the reason."""
+    """Parse and check costs from JSON. Raises ValueError with the reason."""
     return _refused_as_value(checked_costs, text)
 
 

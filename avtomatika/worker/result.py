@@ -1,10 +1,11 @@
-"""From what a skill returned or raised to the result that is sent. Whatever a skill does, there is a result."""
+"""Results: convert return values and exceptions of skills. Every outcome becomes a result."""
 
 from __future__ import annotations
 
 import os
 import traceback
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -16,22 +17,27 @@ from avtomatika.errors import HandlerError, PermanentError, TaskError, Transient
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
-from .stop import StopReason
-
-#: Largest result, as JSON; larger data belongs into files.
+#: Maximum size of a result as JSON; larger data belongs in files.
 MAX_RESULT_BYTES = 1024 * 1024
-#: Code of the failure that a larger one becomes.
+#: Error code of a result above that size.
 TOO_LARGE = "RESULT_TOO_LARGE"
 
 _ENVELOPE_KEYS = frozenset({"status", "data", "error"})
-#: Longest message and traceback of an exception, in characters.
+#: Maximum length of an error message and of a traceback, in characters.
 _MAX_MESSAGE = 4_000
-#: How many lines of a traceback a result carries: the last, where it happened.
+#: Number of traceback lines in a result, counted from the end.
 _TRACEBACK_LINES = 12
 
 
-def returned(value: Any, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
-    """The result of a skill that returned *value*."""
+class StopReason(StrEnum):
+    """Reason to stop a running task; the values appear in error messages."""
+
+    CANCELLED = "the task was cancelled or is no longer needed"
+    TIMED_OUT = "the time limit of the task was exceeded"
+
+
+def result_of_value(value: Any, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+    """Return the result of a skill that returned *value*."""
     envelope = value if is_envelope(value) else {"status": "success", "data": _as_data(value)}
     try:
         status, data, error = _read(envelope)
@@ -40,8 +46,8 @@ def returned(value: Any, task: TaskMessage, *, worker_id: str, duration_ms: int)
     return Result(task.job_id, task.task_id, task.attempt, status, data, error, worker_id, duration_ms)
 
 
-def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
-    """The result of a skill that raised *problem*: what is not one of our own errors may succeed the next time."""
+def result_of_error(problem: BaseException, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+    """Return the result of a skill that raised *problem*. Exceptions other than ours are transient errors."""
     if isinstance(problem, TaskError):
         error = _error(problem.code, _text(problem))
         if isinstance(problem, WorkerFaultError):
@@ -49,19 +55,19 @@ def raised(problem: BaseException, task: TaskMessage, *, worker_id: str, duratio
     else:
         last_lines = "".join(traceback.format_exception(problem)).splitlines()[-_TRACEBACK_LINES:]
         error = _error(TransientError.code, f"{type(problem).__name__}: {_text(problem)}")
-        error["traceback"] = _carried("\n".join(last_lines)[-_MAX_MESSAGE:])
+        error["traceback"] = _without_surrogates("\n".join(last_lines)[-_MAX_MESSAGE:])
     return Result(task.job_id, task.task_id, task.attempt, "failure", None, error, worker_id, duration_ms)
 
 
-def stopped(why: StopReason, message: str, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
-    """The result of a skill that ended because it was told to: cancelled, or late, which another try may mend."""
-    status, code = ("cancelled", "CANCELLED") if why is StopReason.UNWANTED else ("failure", TransientError.code)
+def result_of_stop(why: StopReason, message: str, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
+    """Return the result of a stopped skill: cancelled, or a transient error after its time limit."""
+    status, code = ("cancelled", "CANCELLED") if why is StopReason.CANCELLED else ("failure", TransientError.code)
     error = _error(code, message)
     return Result(task.job_id, task.task_id, task.attempt, status, None, error, worker_id, duration_ms)
 
 
 def is_envelope(value: Any) -> bool:
-    """Whether a skill said itself what its status is: a text ``status``, and nothing beside ``data`` and ``error``.
+    """Return whether *value* sets the status itself: a string ``status``, and no keys but ``data`` and ``error``.
 
     >>> is_envelope({"status": "success", "data": {}}), is_envelope({"status": "success", "size": 3})
     (True, False)
@@ -76,7 +82,7 @@ def _as_data(value: Any) -> Json:
 
 
 def _read(envelope: Mapping[str, Any]) -> tuple[str, Json, dict[str, Json] | None]:
-    """Status, data and error as JSON; raises PermanentError where they cannot be sent."""
+    """Return status, data and error as JSON. Raises PermanentError if they cannot be represented."""
     try:
         status = as_json(envelope["status"], "the result's status")
         data = as_json(envelope.get("data"), "the result's data")
@@ -102,14 +108,14 @@ def _error(code: str, message: str) -> dict[str, Json]:
 
 
 def _text(problem: BaseException) -> str:
-    """What *problem* says, even where its own ``__str__`` is broken."""
+    """Return the text of *problem*, even if its ``__str__`` raises."""
     try:
         text = str(problem)
     except Exception as error:
-        text = f"(its text cannot be had: {type(error).__name__})"
-    return _carried(text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}...")
+        text = f"(its text is not available: {type(error).__name__})"
+    return _without_surrogates(text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}...")
 
 
-def _carried(text: str) -> str:
-    """*text* without what UTF-8 cannot carry: halves of characters."""
+def _without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode(errors="replace").decode()

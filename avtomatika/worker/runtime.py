@@ -1,6 +1,6 @@
-"""The runtime: begins with tasks, and gathers what becomes of them. Knows nothing of where tasks come from.
+"""Runtime: starts tasks and collects their results, independently of where tasks come from.
 
-A link starts tasks and collects results, from two threads if it likes; skills run in threads of the runtime's own.
+A link may start tasks and collect results from different threads. Skills run in the runtime's threads and processes.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from avtomatika.schemas.wire import TaskMessage
 from .durations import DurationEstimates
 from .execution import TaskExecution
 from .executors import AsyncExecutor, ThreadExecutor
-from .fitness import Fitness
 from .processes.process_pool import ProcessExecutor
-from .progress import Reports
+from .progress import ProgressReports
+from .result import StopReason
 from .skill import Skill
-from .stop import StopReason
+from .suspension import SkillSuspension
 from .time_limits import TimeLimitWatcher
 
 logger = logging.getLogger(__name__)
 
 
-#: A task that was delivered so often may have killed whoever had it: from then on it is in a process of its own.
-ALONE_FROM = 3
+#: A task delivered this often may have crashed earlier workers, so it runs alone in a child process.
+ISOLATE_FROM_DELIVERY = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """How tasks are run.
 
-    Where there are *processes*, tasks that may be dangerous run there, and sync skills if *uses_processes*.
-    *time_limit_seconds* is for skills that say nothing; a process that does not stop is killed after a while.
+    With *processes*, suspect tasks run in child processes, and so do sync skills if *uses_processes*.
+    *time_limit_seconds* applies to skills without a limit of their own; a child process that ignores a stop request is
+    killed after *kill_after_seconds*.
     """
 
     processes: ProcessExecutor | None = None
@@ -47,11 +48,12 @@ class RunOptions:
     kill_after_seconds: float = 10.0
 
 
-_TERMS = RunOptions()
+_DEFAULT_OPTIONS = RunOptions()
 
 
 class Runtime:
-    """Runs *skills* for one worker; sync ones in at most *concurrency* threads. Without a *storage* S3 is off."""
+    """Runs the *skills* of one worker, sync ones in at most *concurrency* threads. Without *storage*, S3 is
+    disabled."""
 
     def __init__(
         self,
@@ -60,209 +62,221 @@ class Runtime:
         worker_id: str,
         concurrency: int,
         storage: TaskStorage | None = None,
-        terms: RunOptions = _TERMS,
-        on_end: Callable[[], None] | None = None,
-        fitness: Fitness | None = None,
+        options: RunOptions = _DEFAULT_OPTIONS,
+        on_finish: Callable[[], None] | None = None,
+        suspension: SkillSuspension | None = None,
     ) -> None:
-        """*on_end* is called, in whatever thread, when a task has ended. *fitness* is shared by all links."""
-        self._fitness = fitness
+        """*on_finish* is called from any thread when a task finishes. All links share *suspension*."""
+        self._suspension = suspension
         self.worker_id = worker_id
         self.concurrency = concurrency
-        self._on_end = on_end
+        self._on_finish = on_finish
         self._storage = storage or TaskStorage.without_s3()
         self._skills = skills
-        self._terms = terms
-        self._processes = terms.processes
-        self._watch = TimeLimitWatcher(self._look)
-        self._loop = AsyncExecutor(self._ended)
-        self._threads = ThreadExecutor(self._ended, at_most=concurrency)
-        self._in_hand: set[TaskExecution] = set()
+        self._options = options
+        self._processes = options.processes
+        self._watcher = TimeLimitWatcher(self._check_time_limits)
+        self._async_executor = AsyncExecutor(self._finish)
+        self._thread_executor = ThreadExecutor(self._finish, max_threads=concurrency)
+        self._in_flight: set[TaskExecution] = set()
         self._finished: deque[TaskExecution] = deque()
-        self._news = Event()
-        self._moved: dict[str, float] = {}
-        #: How long tasks took lately.
-        self.usual = DurationEstimates()
-        #: What skills tell of how far they are.
-        self.reports = Reports(self._news.set)
+        self._wakeup = Event()
+        self._alive_at: dict[str, float] = {}
+        #: Recent task durations by skill.
+        self.durations = DurationEstimates()
+        #: Progress reported by skills.
+        self.reports = ProgressReports(self._wakeup.set)
 
     @property
-    def in_hand(self) -> list[TaskExecution]:
-        """What is begun and not collected."""
-        return list(self._in_hand)
+    def in_flight(self) -> list[TaskExecution]:
+        """Executions that are admitted and not yet collected."""
+        return list(self._in_flight)
 
     @property
     def busy(self) -> int:
-        """How many assignments are begun and not collected."""
-        return len(self._in_hand)
+        """Number of executions that are admitted and not yet collected."""
+        return len(self._in_flight)
 
     @property
     def running(self) -> int:
-        """How many assignments have no result yet."""
-        return len(self._in_hand) - len(self._finished)
+        """Number of executions without a result."""
+        return len(self._in_flight) - len(self._finished)
 
     @property
     def task_types(self) -> list[str]:
-        """What there are skills for."""
+        """Task types that the worker has skills for."""
         return list(self._skills)
 
     @property
-    def fit_task_types(self) -> list[str]:
-        """Those of :attr:`task_types` that are not suspended."""
-        suspended = frozenset[str]() if self._fitness is None else self._fitness.suspended
+    def available_task_types(self) -> list[str]:
+        """The :attr:`task_types` that are not suspended."""
+        suspended = frozenset[str]() if self._suspension is None else self._suspension.suspended
         return [task_type for task_type in self._skills if task_type not in suspended]
 
-    def move(self, loop: str) -> None:
-        """A loop that serves tasks has come round once more."""
-        self._moved[loop] = monotonic()
+    def mark_alive(self, loop: str) -> None:
+        """Record that *loop* is running."""
+        self._alive_at[loop] = monotonic()
 
     def ages(self) -> dict[str, float]:
-        """How many seconds ago each loop has moved; that of async skills is asked, and is late where one blocks it."""
+        """Return the seconds since each loop last ran. For async skills it is the delay of the event loop, which grows
+        while a skill blocks it."""
         now = monotonic()
-        return {**{loop: now - moved for loop, moved in self._moved.items()}, "async skills": self._loop.lag()}
+        return {
+            **{loop: now - alive_at for loop, alive_at in self._alive_at.items()},
+            "async skills": self._async_executor.lag(),
+        }
 
     def has_skill(self, task_type: str) -> bool:
-        """Whether tasks of that type can be started."""
+        """Return whether tasks of that type can be started."""
         return task_type in self._skills
 
-    def start(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> None:
-        """:meth:`admit` and :meth:`begin` in one."""
-        self.begin(self.admit(tasks))
+    def submit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> None:
+        """:meth:`admit` and :meth:`start` tasks."""
+        self.start(self.admit(tasks))
 
     def admit(self, tasks: Iterable[tuple[TaskMessage, Any]]) -> list[TaskExecution]:
-        """Take tasks of skills that there are in hand, each with what its link knows it by. They can be cancelled."""
-        admitted = [self._assignment(task, origin) for task, origin in tasks]
-        self._in_hand.update(admitted)
+        """Register tasks, each with its link's handle, as in flight. From then on they can be cancelled."""
+        admitted = [self._new_execution(task, origin) for task, origin in tasks]
+        self._in_flight.update(admitted)
         return admitted
 
-    def begin(self, admitted: Iterable[TaskExecution]) -> None:
-        """Begin with what was admitted."""
-        coroutines: list[TaskExecution] = []
-        functions: list[TaskExecution] = []
-        apart: list[TaskExecution] = []
-        for assignment in admitted:
-            is_apart = self._is_apart(assignment)
-            (apart if is_apart else coroutines if assignment.skill.is_async else functions).append(assignment)
-        if apart and self._processes is not None:
-            self._processes.start(apart, self._ended)
-        if coroutines:
-            self._loop.start(coroutines)
-        if functions:
-            self._threads.start(functions)
+    def start(self, admitted: Iterable[TaskExecution]) -> None:
+        """Start admitted executions."""
+        async_executions: list[TaskExecution] = []
+        sync_executions: list[TaskExecution] = []
+        isolated: list[TaskExecution] = []
+        for execution in admitted:
+            needs_process = self._needs_process(execution)
+            (isolated if needs_process else async_executions if execution.skill.is_async else sync_executions).append(
+                execution
+            )
+        if isolated and self._processes is not None:
+            self._processes.start(isolated, self._finish)
+        if async_executions:
+            self._async_executor.start(async_executions)
+        if sync_executions:
+            self._thread_executor.start(sync_executions)
 
     def collect(self, wait_seconds: float) -> list[TaskExecution]:
-        """Assignments that have their result now; waits for the first of them."""
-        self._news.wait(wait_seconds)
-        self._news.clear()
+        """Return finished executions; wait up to *wait_seconds* for the first."""
+        self._wakeup.wait(wait_seconds)
+        self._wakeup.clear()
         collected = []
         while self._finished:
             collected.append(self._finished.popleft())
-        self._in_hand.difference_update(collected)
-        for assignment in collected:
-            if assignment.stop is None and assignment.result is not None:
-                self.usual.took(assignment.skill.name, (assignment.result.duration_ms or 0) / 1000)
-        self.reports.forget(assignment.task.task_id for assignment in collected)
+        self._in_flight.difference_update(collected)
+        for execution in collected:
+            if execution.stop_reason is None and execution.result is not None:
+                self.durations.record(execution.skill.name, (execution.result.duration_ms or 0) / 1000)
+        self.reports.forget(execution.task.task_id for execution in collected)
         return collected
 
     def wake(self) -> None:
-        """Have a waiting :meth:`collect` return."""
-        self._news.set()
+        """Wake a waiting :meth:`collect`."""
+        self._wakeup.set()
 
     def withdraw(self, within_seconds: float = float("inf")) -> list[TaskExecution]:
-        """Take back what has not begun, and what will hardly end *within_seconds*, by what such tasks usually take.
+        """Take back executions that have not started, and abandon those unlikely to finish *within_seconds*, judged by
+        recent durations of the skill.
 
-        For when nothing new is taken any more.
+        Call it after the link has stopped taking tasks.
         """
-        self._moved.pop("intake", None)
-        withdrawn = self._threads.withdraw()
+        self._alive_at.pop("intake", None)
+        withdrawn = self._thread_executor.withdraw()
         if self._processes is not None:
-            withdrawn += self._processes.withdraw(self._ended)
-        self._in_hand.difference_update(withdrawn)
-        return withdrawn + self._give_up(within_seconds)
+            withdrawn += self._processes.withdraw(self._finish)
+        self._in_flight.difference_update(withdrawn)
+        return withdrawn + self._abandon_slow(within_seconds)
 
-    def cancel(self, is_meant: Callable[[TaskExecution], bool]) -> None:
-        """Have what *is_meant* end soon: async skills get a CancelledError, sync ones see it by ``cancelled()``."""
-        for assignment in list(self._in_hand):
-            if assignment.stop is None and assignment.result is None and is_meant(assignment):
-                self._stop(assignment, StopReason.UNWANTED)
+    def cancel(self, matches: Callable[[TaskExecution], bool]) -> None:
+        """Cancel matching executions: async skills get a CancelledError, sync skills see ``cancelled()`` return
+        True."""
+        for execution in list(self._in_flight):
+            if execution.stop_reason is None and execution.result is None and matches(execution):
+                self._stop(execution, StopReason.CANCELLED)
 
     def close(self) -> list[TaskExecution]:
-        """Give up; answers what was still in hand, whose results nobody will hear of."""
-        abandoned = list(self._in_hand)
-        self._in_hand.clear()
-        self._watch.end()
-        self._threads.close()
-        self._loop.close()
+        """Shut down, and return the unfinished executions, whose results are discarded."""
+        abandoned = list(self._in_flight)
+        self._in_flight.clear()
+        self._watcher.stop()
+        self._thread_executor.close()
+        self._async_executor.close()
         if self._processes is not None:
             self._processes.abandon(abandoned)
         return abandoned
 
     # ------------------------------------------------------------ inside
 
-    def _assignment(self, task: TaskMessage, origin: Any) -> TaskExecution:
+    def _new_execution(self, task: TaskMessage, origin: Any) -> TaskExecution:
         skill = self._skills[task.task_type]
-        assignment = TaskExecution(task, skill, self.worker_id, origin, self._storage, self.reports.tell)
-        assignment.limit_seconds = skill.time_limit_seconds or self._terms.time_limit_seconds
-        if assignment.limit_seconds is not None or task.result_timeout_seconds is not None:
-            self._watch.begin()
-        if getattr(origin, "deliveries", 1) >= ALONE_FROM:
-            assignment.is_alone = True
-        return assignment
+        execution = TaskExecution(task, skill, self.worker_id, origin, self._storage, self.reports.report)
+        execution.limit_seconds = skill.time_limit_seconds or self._options.time_limit_seconds
+        if execution.limit_seconds is not None or task.result_timeout_seconds is not None:
+            self._watcher.start()
+        if getattr(origin, "deliveries", 1) >= ISOLATE_FROM_DELIVERY:
+            execution.is_isolated = True
+        return execution
 
-    def _is_apart(self, assignment: TaskExecution) -> bool:
-        """Whether it is for another process."""
-        wants = assignment.is_alone or (self._terms.uses_processes and not assignment.skill.is_async)
+    def _needs_process(self, execution: TaskExecution) -> bool:
+        """Return whether it runs in a child process."""
+        wants = execution.is_isolated or (self._options.uses_processes and not execution.skill.is_async)
         return wants and self._processes is not None
 
-    def _stop(self, assignment: TaskExecution, why: StopReason) -> None:
-        logger.info("task %s, attempt %d: to stop, %s", assignment.task.task_id, assignment.task.attempt, why)
-        assignment.stop, assignment.stopped_at = why, monotonic()
-        if self._is_apart(assignment) and self._processes is not None:
-            self._processes.stop(assignment)
-            self._watch.begin()
-        elif assignment.skill.is_async:
-            self._loop.cancel(assignment)
+    def _stop(self, execution: TaskExecution, reason: StopReason) -> None:
+        logger.info("task %s, attempt %d: stopping: %s", execution.task.task_id, execution.task.attempt, reason)
+        execution.stop_reason, execution.stop_requested_at = reason, monotonic()
+        if self._needs_process(execution) and self._processes is not None:
+            self._processes.stop(execution)
+            self._watcher.start()
+        elif execution.skill.is_async:
+            self._async_executor.cancel(execution)
 
-    def _give_up(self, within_seconds: float) -> list[TaskExecution]:
+    def _abandon_slow(self, within_seconds: float) -> list[TaskExecution]:
         now = monotonic()
-        hopeless = []
-        for assignment in list(self._in_hand):
-            if assignment.result is None and assignment.begun_at is not None:
-                left = self.usual.left(assignment.skill.name, now - assignment.begun_at)
+        slow = []
+        for execution in list(self._in_flight):
+            if execution.result is None and execution.started_at is not None:
+                left = self.durations.remaining(execution.skill.name, now - execution.started_at)
                 if left is not None and left > within_seconds:
-                    task = assignment.task
-                    logger.info("task %s, attempt %d: would take another %.0f s", task.task_id, task.attempt, left)
-                    hopeless.append(assignment)
-        self._in_hand.difference_update(hopeless)  # nobody is to hear of their results
-        for assignment in hopeless:
-            self._stop(assignment, StopReason.UNWANTED)
+                    task = execution.task
+                    logger.info(
+                        "task %s, attempt %d: abandoned, would take another %.0f s", task.task_id, task.attempt, left
+                    )
+                    slow.append(execution)
+        self._in_flight.difference_update(slow)  # their results are discarded
+        for execution in slow:
+            self._stop(execution, StopReason.CANCELLED)
         if self._processes is not None:
-            self._processes.abandon(hopeless)
-        return hopeless
+            self._processes.abandon(slow)
+        return slow
 
-    def _look(self) -> None:
-        """Stop what is late, and kill what did not stop."""
+    def _check_time_limits(self) -> None:
+        """Stop executions over their time limit, and kill child processes that ignored a stop request."""
         now = monotonic()
-        for assignment in list(self._in_hand):
-            if assignment.result is not None or assignment.begun_at is None:
+        for execution in list(self._in_flight):
+            if execution.result is not None or execution.started_at is None:
                 continue
-            if assignment.stop is None:
-                why = assignment.overdue(now)
-                if why is not None:
-                    self._stop(assignment, why)
-            elif now - assignment.stopped_at > self._terms.kill_after_seconds and self._is_apart(assignment):
-                assignment.stopped_at = now
+            if execution.stop_reason is None:
+                reason = execution.overdue(now)
+                if reason is not None:
+                    self._stop(execution, reason)
+            elif now - execution.stop_requested_at > self._options.kill_after_seconds and self._needs_process(
+                execution
+            ):
+                execution.stop_requested_at = now
                 if self._processes is not None:
-                    self._processes.kill(assignment)
+                    self._processes.kill(execution)
 
-    def _ended(self, assignment: TaskExecution) -> None:
-        if assignment not in self._in_hand:  # it was given up
+    def _finish(self, execution: TaskExecution) -> None:
+        if execution not in self._in_flight:  # it was abandoned
             return
-        if assignment.result is None:
-            assignment.fail(RuntimeError("the task ended without a result"))
-        if self._fitness is not None and assignment.result is not None and assignment.result.error:
-            self._fitness.note(assignment.task.task_type, assignment.result.error)
-        self._finished.append(assignment)
-        if not self._news.is_set():  # one call wakes the link for a whole batch
-            self._news.set()
-        if self._on_end is not None:
-            self._on_end()
+        if execution.result is None:
+            execution.fail(RuntimeError("the task ended without a result"))
+        if self._suspension is not None and execution.result is not None and execution.result.error:
+            self._suspension.record_fault(execution.task.task_type, execution.result.error)
+        self._finished.append(execution)
+        if not self._wakeup.is_set():  # one wake-up serves a whole batch
+            self._wakeup.set()
+        if self._on_finish is not None:
+            self._on_finish()

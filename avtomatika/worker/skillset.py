@@ -1,4 +1,4 @@
-"""Skill sets: skills that belong together, with what is done around them. A worker is one, and may include others."""
+"""Skill sets: groups of skills with their middleware. A worker is a skill set and can include others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ M = TypeVar("M", bound=Middleware)
 
 
 class SkillSet:
-    """Skills whose names all begin with *prefix*.
+    """A group of skills; *prefix* is prepended to their names.
 
     >>> images = SkillSet(prefix="image-")
     >>> @images.skill()
@@ -35,58 +35,56 @@ class SkillSet:
 
     @property
     def skills(self) -> Mapping[str, Skill]:
-        """Skills by task type, in the order in which they were registered, with the middleware around them."""
-        return MappingProxyType({name: self._surrounded(skill) for name, skill in self._skills.items()})
+        """Skills by task type, in order of registration, with their middleware."""
+        return MappingProxyType({name: self._with_middleware(skill) for name, skill in self._skills.items()})
 
     @overload
     def skill(self, name: F, /) -> F: ...
     @overload
     def skill(self, name: str | None = None, *, time_limit: float | None = None) -> Callable[[F], F]: ...
     def skill(self, name: F | str | None = None, *, time_limit: float | None = None) -> F | Callable[[F], F]:
-        """Offer a function as the skill *name*, by default its own name; with or without parentheses.
+        """Register a function as the skill *name*, by default its own name. Works with and without parentheses.
 
-        *time_limit* is how many seconds a task may take; without one ``WORKER_TIME_LIMIT`` says it. Raises SkillError
-        where the name is taken or the function asks for something that it cannot be given.
+        *time_limit* is the maximum duration of a task in seconds, by default ``WORKER_TIME_LIMIT``. Raises SkillError
+        if the name is taken or the function has a parameter that cannot be injected.
         """
         if callable(name):
             return self._register(name, None, None)
         return lambda function: self._register(function, name, time_limit)
 
-    #: The same under another name.
+    #: Alias of :meth:`skill`.
     task = skill
 
     def middleware(self, function: M) -> M:
-        """Have *function* called around all skills of this set: ``function(context, call)`` goes on by
-        ``call(context)``. Coroutine functions are for async skills, others for sync ones. The first stands outermost.
-        """
+        """Wrap all skills of this set in *function*, which calls the skill as ``call(context)``. Coroutine functions
+        wrap async skills, other functions sync ones. The first registered is outermost."""
         self._middleware.append(checked(function))
         return function
 
     def include(self, *others: SkillSet | ModuleType | str) -> None:
-        """Offer what is in *others*, too: skill sets, or modules (or their names), of which every skill set counts that
-        stands at their top level. Raises SkillError where there is none, or where a name is taken.
-        """
+        """Include the skills of other skill sets. A module, or its name, means all skill sets at its top level.
+        Raises SkillError if a module has none, or if a name is taken."""
         for other in others:
-            for skill_set in _sets_of(other):
+            for skill_set in _skill_sets_in(other):
                 for skill in skill_set.skills.values():
                     self._add(skill)
 
     def _register(self, function: F, name: str | None, time_limit: float | None) -> F:
-        wanted = name or getattr(function, "__name__", "")
-        self._add(Skill.of(function, f"{self._prefix}{wanted}", time_limit_seconds=time_limit))
+        injected = name or getattr(function, "__name__", "")
+        self._add(Skill.of(function, f"{self._prefix}{injected}", time_limit_seconds=time_limit))
         return function
 
     def _add(self, skill: Skill) -> None:
         if skill.name in self._skills:
-            raise SkillError(f"skill {skill.name!r} is registered twice")
+            raise SkillError(f"skill {skill.name!r} is already registered")
         self._skills[skill.name] = skill
 
-    def _surrounded(self, skill: Skill) -> Skill:
+    def _with_middleware(self, skill: Skill) -> Skill:
         ours = tuple(each for each in self._middleware if inspect.iscoroutinefunction(each) is skill.is_async)
         return replace(skill, middleware=ours + skill.middleware) if ours else skill
 
 
-def _sets_of(other: SkillSet | ModuleType | str) -> Iterator[SkillSet]:
+def _skill_sets_in(other: SkillSet | ModuleType | str) -> Iterator[SkillSet]:
     if isinstance(other, SkillSet):
         yield other
         return

@@ -1,4 +1,4 @@
-"""The watch: the thread that looks at the clock for tasks that may take only so long, or that do not stop."""
+"""Time limits: a thread that regularly checks the running tasks."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-#: How often it looks.
-EVERY_SECONDS = 0.2
+#: Interval between checks.
+CHECK_SECONDS = 0.2
 
 
 class TimeLimitWatcher:
-    """Calls *look* now and then, once something is to be watched."""
+    """Calls *check* at regular intervals once started."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self._look = look
-        self._ended = threading.Event()
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def begin(self) -> None:
-        """Have it done from now on. Cheap where it is done already."""
+    def start(self) -> None:
+        """Start the thread, unless it runs already."""
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._serve, name="watch", daemon=True)
                     self._thread.start()
 
-    def end(self) -> None:
-        self._ended.set()
+    def stop(self) -> None:
+        self._stopped.set()
 
     def _serve(self) -> None:
-        while not self._ended.wait(EVERY_SECONDS):
+        while not self._stopped.wait(CHECK_SECONDS):
             try:
-                self._look()
+                self._check()
             except Exception:  # time limits of all tasks depend on this loop
-                logger.exception("checking the time limits of tasks failed; going on")
+                logger.exception("error while checking time limits; continuing")

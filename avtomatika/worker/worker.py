@@ -1,4 +1,4 @@
-"""Worker: what a user writes. A worker is its skills; everything else comes from the environment when it runs."""
+"""Worker: a set of skills with the worker's type, resources and costs. All settings come from the environment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .skillset import SkillSet
 
 
 class Worker(SkillSet):
-    """Skills that are offered together; *worker_type* is a word for people.
+    """The skills of one worker; *worker_type* is a label for logs.
 
-    *resources* are what tasks may require (``{"ram_gb": 32, "devices": [{"type": "gpu", "memory_gb": 24}]}``), *costs*
-    what one task of a skill costs (``{"encode": 0.5}``); ``WORKER_RESOURCES`` and ``WORKER_COSTS`` go before them.
+    Tasks may require *resources*: ``{"ram_gb": 32, "devices": [{"type": "gpu", "memory_gb": 24}]}``. *costs* maps
+    skills to the cost of one task: ``{"encode": 0.5}``. ``WORKER_RESOURCES`` and ``WORKER_COSTS`` override them.
 
     >>> worker = Worker(worker_type="video")
     >>> @worker.skill()
@@ -36,7 +36,8 @@ class Worker(SkillSet):
         self.costs = checked_costs(costs or {})
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, as the environment says; ``avtomatika worker`` does the same from a shell."""
+        """Run until SIGTERM or SIGINT, with settings from the environment; ``avtomatika worker`` does the same from a
+        shell."""
         from .run import run_script
 
         run_script(self)

@@ -176,7 +176,7 @@ def test_a_worker_that_is_revoked_takes_nothing_more_until_it_is_let_in_again(ho
     lines = f'[honest]\ntoken = "{PLANTED["honest"]}"\n'
     assert lines in WORKERS_TOML
     house.write_workers(WORKERS_TOML.replace(lines, ""))
-    house.until(lambda: "do not let this worker in" in (house.folder / "worker.log").read_text())
+    house.until(lambda: "reject this worker" in (house.folder / "worker.log").read_text())
 
     job_id = house.create("errand")
     house.until_status(job_id, "waiting_for_worker")

@@ -100,7 +100,7 @@ def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: Cloud, tmp_path
             runtime = Runtime(worker.skills, worker_id="w", concurrency=1, storage=storage)
             job = f"g0-{number}"
             task = TaskMessage(job, f"{job}.1.0", 1, "copy", {"film": uris[size]}, ("success",), "x", "y", client="me")
-            runtime.start([(task, None)])
+            runtime.submit([(task, None)])
             if cancel_after is not None:
                 Timer(cancel_after, runtime.cancel, [lambda _: True]).start()
             collected: list[Any] = []

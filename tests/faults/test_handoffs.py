@@ -67,7 +67,7 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
         wait_for_ends(store, ids, within_seconds=60 + 5 * LEASE_SECONDS + len(ids))
         found = found_violations(store, ids)
     told = (tmp_path / "worker.log").read_text()
-    kept = sum(map(int, re.findall(r"(\d+) of \d+ tasks that came by the broker are kept over HTTP", told)))
+    kept = sum(map(int, re.findall(r"(\d+) of \d+ tasks from the broker are now kept over HTTP", told)))
     print(f"{len(ids)} jobs, {CUTS} cuts, {kept} tasks went over to the web: {len(found)} violations")
 
     assert found == []

@@ -125,7 +125,7 @@ def test_failover_loses_nothing_when_everything_of_the_main_orchestrator_is_kill
 
     stranded = backup.create(2)
     wait_until(lambda: backup.are_finished(stranded), 30, "the standby to be drained")
-    assert "now" not in worker.log.partition("takes work from")[2], "nobody has taken over for that"
+    assert "now taking tasks" not in worker.log.partition("takes work from")[2], "nobody has taken over for that"
 
     of_main = main.create(JOBS // 2)
     wait_until(lambda: len(scene.begun(main)) >= JOBS // 10, 30, "work to be under way")
@@ -145,7 +145,7 @@ def test_failover_loses_nothing_when_everything_of_the_main_orchestrator_is_kill
     assert switched < 2
     assert returned < 15
     for host in (main, backup):
-        assert worker.log.count(f"tasks are taken from {kind}://{host.name}:8080 now") == 1
+        assert worker.log.count(f"now taking tasks from {kind}://{host.name}:8080") == 1
 
 
 @KINDS
@@ -172,7 +172,7 @@ def test_a_worker_that_is_taken_out_of_the_file_is_out_within_three_seconds(make
 
     write_workers_toml(scene.first, WORKERS_TOML.replace("[worker-video-1]", "[worker-video-2]"))
 
-    assert worker.says("does not let this worker in") < 3
+    assert worker.says("rejected this worker") < 3
 
 
 def write_workers_toml(host: Host, text: str) -> None:

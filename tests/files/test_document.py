@@ -31,7 +31,7 @@ def perform(storage: TaskStorage) -> Callable[..., Any]:
 
     def perform(name: str, **params: Any) -> Any:
         runtime = Runtime(skills, worker_id="worker-1", concurrency=1, storage=storage)
-        runtime.start([(task(params, task_type=name), None)])
+        runtime.submit([(task(params, task_type=name), None)])
         [assignment] = runtime.collect(DEADLINE_SECONDS)
         runtime.close()
         assert assignment.result is not None

@@ -406,7 +406,7 @@ def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
     film, results = task({"film": cloud.put(inputs, "film.txt", "film")}), []
 
     for _ in range(2):
-        runtime.start([(film, None)])
+        runtime.submit([(film, None)])
         [assignment] = runtime.collect(DEADLINE_SECONDS)
         results.append(assignment.result)
         full.clear()

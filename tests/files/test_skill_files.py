@@ -79,7 +79,7 @@ def perform(storage: TaskStorage) -> Callable[..., Result]:
 
     def perform(skill: str, **params: Any) -> Result:
         runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2, storage=storage)
-        runtime.start([(task(params, task_type=skill), None)])
+        runtime.submit([(task(params, task_type=skill), None)])
         deadline = monotonic() + DEADLINE_SECONDS
         collected = runtime.collect(DEADLINE_SECONDS)
         while not collected and monotonic() < deadline:
@@ -178,7 +178,7 @@ def test_async_skills_go_on_while_others_wait_for_their_files(
 
     runtime = Runtime(quick.skills, worker_id="worker-1", concurrency=2, storage=storage)
     made = monotonic()
-    runtime.start([(task({"text": uri}, number=1), 1), (task({}, number=2), 2)])
+    runtime.submit([(task({"text": uri}, number=1), 1), (task({}, number=2), 2)])
 
     collected = []
     while len(collected) < 2 and monotonic() < made + DEADLINE_SECONDS:
@@ -194,7 +194,7 @@ def test_where_nothing_is_said_of_s3_uris_stay_uris() -> None:
     echo.skill("work")(lambda params: params)
     runtime = Runtime(echo.skills, worker_id="worker-1", concurrency=1)
 
-    runtime.start([(task({"film": "s3://films/a.mp4"}), None)])
+    runtime.submit([(task({"film": "s3://films/a.mp4"}), None)])
     [assignment] = runtime.collect(DEADLINE_SECONDS)
     runtime.close()
 

@@ -65,9 +65,9 @@ def _expired(outgoing: broker.Outgoing) -> broker.Outgoing:
 
 
 def link_of(worker: Worker, redis_url: str) -> BrokerLink:
-    turns = LinkScheduler(Mode.FAILOVER, [Address(redis_url)], capacity=2)
+    scheduler = LinkScheduler(Mode.FAILOVER, [Address(redis_url)], capacity=2)
     runtime = Runtime(worker.skills, worker_id="w-1", concurrency=2)
-    turns.count(0, lambda: runtime.running)
+    scheduler.track_running(0, lambda: runtime.running)
     identity = Identity(
         worker_id="w-1",
         skills={name: skill.schema for name, skill in worker.skills.items()},
@@ -78,7 +78,7 @@ def link_of(worker: Worker, redis_url: str) -> BrokerLink:
         runtime,
         connection=broker.connect(redis_url),
         drain_timeout_seconds=5,
-        presence=WorkerStatus(identity, turns, 0),
+        worker_status=WorkerStatus(identity, scheduler, 0),
     )
 
 

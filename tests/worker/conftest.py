@@ -188,7 +188,9 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
 def context(message: wire.TaskMessage) -> TaskContext:
     """What a skill is given for *message*, where nobody listens."""
     files = Files(TaskFiles(TaskStorage.without_s3(), message))
-    return TaskContext(message, "worker-1", files, on_progress=lambda _: None, cancelled=lambda: False)
+    return TaskContext(
+        task=message, worker_id="worker-1", files=files, on_progress=lambda _: None, cancelled=lambda: False
+    )
 
 
 @pytest.fixture

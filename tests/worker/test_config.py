@@ -49,12 +49,12 @@ def test_an_id_is_made_up_of_host_name_and_chance(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("worker_id", ["worker video", "a.b", "x" * 65, "@w"])
-def test_an_id_that_cannot_stand_in_a_queue_name_is_refused(worker_id: str) -> None:
+def test_an_id_that_is_invalid_in_a_queue_name_is_rejected(worker_id: str) -> None:
     with pytest.raises(SettingsError, match=r"WORKER_ID=.*: must be 1 to 64 letters"):
         read(WORKER_ID=worker_id)
 
 
-def test_the_individual_token_comes_before_the_shared_one() -> None:
+def test_the_individual_token_takes_precedence() -> None:
     assert read(AVTOMATIKA_WORKER_TOKEN="mine", WORKER_TOKEN="ours").token == "mine"
     assert read(WORKER_TOKEN="ours").token == "ours"
 
@@ -62,7 +62,7 @@ def test_the_individual_token_comes_before_the_shared_one() -> None:
 # ---------------------------------------------------------------- where
 
 
-def test_the_list_comes_before_the_one_address_and_that_before_the_broker() -> None:
+def test_the_list_takes_precedence_over_the_address_and_that_over_the_broker() -> None:
     listed = json.dumps([{"url": "http://a:8080"}, {"url": "redis://b", "weight": 3}])
 
     config = read(ORCHESTRATORS_CONFIG=listed, ORCHESTRATOR_URL="http://c", REDIS_URL="redis://d")
@@ -102,7 +102,7 @@ def test_the_mode_is_read_in_any_case(mode: str) -> None:
         ('[{"url": "sentinel://a:26379,b/0"}]', "must name the primary, as in .*master_name=mymaster"),
     ],
 )
-def test_a_list_that_does_not_fit_is_refused_with_its_reason(text: str, reason: str) -> None:
+def test_an_invalid_list_is_rejected_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=f"^ORCHESTRATORS_CONFIG=.*{reason}"):
         read(ORCHESTRATORS_CONFIG=text)
 
@@ -110,7 +110,7 @@ def test_a_list_that_does_not_fit_is_refused_with_its_reason(text: str, reason: 
 # ---------------------------------------------------------------- how
 
 
-def test_numbers_are_read() -> None:
+def test_numbers_are_parsed() -> None:
     config = read(WORKER_CONCURRENCY="3", WORKER_DRAIN_TIMEOUT="0", WORKER_LEASE_SECONDS="2.5", MAX_DELIVERIES="7")
 
     assert (config.concurrency, config.drain_timeout_seconds) == (3, 0)
@@ -153,7 +153,7 @@ def test_no_secret_is_shown() -> None:
     assert str(config.addresses[0]) == "redis://broker:6379/0"
 
 
-def test_a_url_that_is_refused_does_not_show_its_password() -> None:
+def test_a_rejected_url_does_not_show_its_password() -> None:
     with pytest.raises(SettingsError) as caught:
         read(REDIS_URL="ftp://user:sesame@broker")
 
@@ -180,10 +180,10 @@ def test_resources_and_costs_are_read_from_json() -> None:
         ("WORKER_RESOURCES", '{"ram_gb": null}', "'ram_gb' is None"),
         ("WORKER_RESOURCES", '{"devices": {"type": "gpu"}}', "must be a list"),
         ("WORKER_COSTS", '{"encode": -1}', "the cost of 'encode' is -1"),
-        ("WORKER_COSTS", '{"encode": "dear"}', "must be a number from 0"),
+        ("WORKER_COSTS", '{"encode": "dear"}', "must be a number of at least 0"),
     ],
 )
-def test_resources_and_costs_that_make_no_sense_are_refused(name: str, text: str, reason: str) -> None:
+def test_invalid_resources_and_costs_are_rejected(name: str, text: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason) as refused:
         read(**{name: text})
 

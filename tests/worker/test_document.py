@@ -1,4 +1,4 @@
-"""The skills and the middleware of the page about workers, run as they stand there."""
+"""Run the examples of docs/workers.md."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def end(state_history: dict[str, Any]) -> dict[str, Any]:
 
 
 def worker_of(*headings: str) -> Worker:
-    """The worker that the python of these sections makes, one after the other."""
+    """Return the worker that the Python blocks of these sections define."""
     scope: dict[str, Any] = {"worker": Worker()}
     for heading in headings:
         for block in re.findall(r"^```python\n(.*?)^```$", section(PAGE, heading), re.MULTILINE | re.DOTALL):
@@ -37,7 +37,7 @@ def worker_of(*headings: str) -> Worker:
     return worker
 
 
-def test_the_skill_set_is_included_with_its_prefix_and_the_middleware_tells_the_time(
+def test_the_skill_set_is_included_with_its_prefix_and_the_middleware_logs_the_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     worker = worker_of("Skill sets and middleware")
@@ -49,13 +49,13 @@ def test_the_skill_set_is_included_with_its_prefix_and_the_middleware_tells_the_
     assert re.search(r"number-double took \d\.\d{3} s", caplog.text)
 
 
-def test_the_skill_that_tells_its_progress_ends() -> None:
+def test_the_skill_that_reports_progress_finishes() -> None:
     ended = run(bp, {"skill": "thumbnails", "names": ["a", "b"]}, skills=worker_of("Progress"))
 
     assert ended.status == "finished"
 
 
-def test_the_skill_that_asks_whether_it_is_cancelled_ends() -> None:
-    ended = run(bp, {"skill": "render", "frames": 3}, skills=worker_of("Being cancelled"))
+def test_the_skill_that_checks_for_cancellation_finishes() -> None:
+    ended = run(bp, {"skill": "render", "frames": 3}, skills=worker_of("Cancellation"))
 
     assert ended.status == "finished"

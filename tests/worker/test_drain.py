@@ -1,4 +1,4 @@
-"""A worker that is told to stop: what is begun ends, the rest goes back at once, nothing is lost."""
+"""A stopping worker drains running tasks and requeues the others, and loses nothing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from avtomatika.schemas import wire
 
 from .conftest import DEADLINE_SECONDS, Office, task
 from .programs import Program, Web
-from .test_process import wait_until_begun
+from .test_worker_process import wait_until_begun
 
 TASKS = 20
 
 
 @pytest.fixture
 def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., Web]) -> str:
-    """Where the worker gets its tasks from."""
+    """The worker's orchestrator."""
     if request.param == "redis":
         return redis_url
     return f"http://{make_web(redis_url, WORKER_TOKEN='the-workers-token').address}"
@@ -29,7 +29,7 @@ def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[.
 @pytest.mark.parametrize(
     ("address", "pool"), [("redis", "thread"), ("redis", "process"), ("http", "thread")], indirect=["address"]
 )
-def test_of_twenty_running_tasks_those_that_end_in_time_are_answered_and_the_others_go_back(
+def test_a_drain_answers_short_tasks_and_requeues_long_ones(
     address: str, pool: str, office: Office, make_worker: Callable[..., Program], tmp_path: Path
 ) -> None:
     worker = make_worker(
@@ -45,7 +45,7 @@ def test_of_twenty_running_tasks_those_that_end_in_time_are_answered_and_the_oth
         wait_until_begun(gate)
 
     worker.process.send_signal(signal.SIGTERM)
-    worker.says("taking nothing new")
+    worker.says("waiting for running tasks")
     office.give_text(wire.dump_task(task(TASKS, {"by": "too late"})))
     for gate in gates[::2]:
         gate.touch()

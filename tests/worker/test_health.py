@@ -13,7 +13,7 @@ from avtomatika.worker.health import STUCK_AFTER_SECONDS, Health
     ("age", "code", "status", "stuck"),
     [(0.5, 200, "ok", []), (STUCK_AFTER_SECONDS + 1, 503, "stuck", ["outbox"])],
 )
-def test_it_says_which_loop_has_not_moved_for_too_long(age: float, code: int, status: str, stuck: list[str]) -> None:
+def test_stuck_loops_are_reported(age: float, code: int, status: str, stuck: list[str]) -> None:
     health = Health(0, lambda: {"intake": 0.1, "outbox": age})
 
     answer = requests.get(f"http://127.0.0.1:{health.port}/livez", timeout=10)
@@ -27,7 +27,7 @@ def test_it_says_which_loop_has_not_moved_for_too_long(age: float, code: int, st
     assert elsewhere.status_code == 404
 
 
-def test_a_worker_that_is_unfit_says_so_and_is_alive() -> None:
+def test_a_worker_with_suspended_skills_is_alive() -> None:
     unfit = {"reason": "access denied", "skills": ["encode"]}
     health = Health(0, lambda: {"intake": 0.1}, lambda: unfit)
 
@@ -37,7 +37,7 @@ def test_a_worker_that_is_unfit_says_so_and_is_alive() -> None:
     assert (answer.status_code, answer.json()["status"], answer.json()["unfit"]) == (200, "unfit", unfit)
 
 
-def test_a_port_that_is_taken_is_named() -> None:
+def test_a_port_in_use_is_named() -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
 

@@ -9,7 +9,7 @@ import pytest
 
 from avtomatika import Worker
 from avtomatika.schemas import wire
-from avtomatika.worker.progress import MAX_MESSAGE, Reports, checked
+from avtomatika.worker.progress import MAX_MESSAGE, ProgressReports, validated
 
 from .conftest import DEADLINE_SECONDS, Office
 
@@ -30,79 +30,77 @@ def shares(due: list[wire.Progress]) -> list[float]:
     return [each.progress for each in due]
 
 
-def test_the_first_word_is_due_at_once_and_the_next_a_second_later() -> None:
+def test_the_first_report_is_due_immediately_and_the_next_a_second_later() -> None:
     clock = Clock()
-    reports = Reports(lambda: None, clock=clock)
+    reports = ProgressReports(lambda: None, clock=clock)
 
-    reports.tell(told(0.1))
+    reports.report(told(0.1))
     first = reports.due()
     clock.now = 0.25
-    reports.tell(told(0.2))
+    reports.report(told(0.2))
 
     assert (shares(first), reports.due(), reports.wait_seconds) == ([0.1], [], 0.75)
     clock.now = 1.0
     assert shares(reports.due()) == [0.2]
 
 
-def test_of_what_a_task_tells_in_a_second_the_last_counts() -> None:
+def test_the_latest_report_within_a_second_is_sent() -> None:
     clock = Clock()
-    reports = Reports(lambda: None, clock=clock)
-    reports.tell(told(0.1))
+    reports = ProgressReports(lambda: None, clock=clock)
+    reports.report(told(0.1))
     reports.due()
 
     for share in (0.2, 0.3, 0.4):
-        reports.tell(told(share))
+        reports.report(told(share))
     clock.now = 1.0
 
     assert shares(reports.due()) == [0.4]
     assert reports.due() == []
 
 
-def test_tasks_do_not_wait_for_each_other() -> None:
-    reports = Reports(lambda: None, clock=Clock())
-    reports.tell(told(0.1, "g0-1.1.0"))
+def test_tasks_are_throttled_separately() -> None:
+    reports = ProgressReports(lambda: None, clock=Clock())
+    reports.report(told(0.1, "g0-1.1.0"))
     reports.due()
 
-    reports.tell(told(0.2, "g0-1.2.0"))
+    reports.report(told(0.2, "g0-1.2.0"))
 
     assert shares(reports.due()) == [0.2]
 
 
-def test_nothing_is_heard_of_a_task_that_has_ended() -> None:
-    reports = Reports(lambda: None, clock=Clock())
-    reports.tell(told(0.1))
+def test_reports_of_a_finished_task_are_dropped() -> None:
+    reports = ProgressReports(lambda: None, clock=Clock())
+    reports.report(told(0.1))
 
     reports.forget(["g0-1.1.0"])
 
     assert (reports.due(), reports.wait_seconds) == ([], float("inf"))
 
 
-def test_whoever_sends_is_woken_once_for_many_words() -> None:
+def test_many_reports_wake_the_sender_once() -> None:
     woken: list[bool] = []
-    reports = Reports(lambda: woken.append(True), clock=Clock())
+    reports = ProgressReports(lambda: woken.append(True), clock=Clock())
 
     for share in (0.1, 0.2, 0.3):
-        reports.tell(told(share))
+        reports.report(told(share))
 
     assert len(woken) == 1
 
 
 @pytest.mark.parametrize("share", [-0.1, 40, float("nan"), "half", True, None])
-def test_what_is_no_share_is_refused_by_its_value(share: Any) -> None:
-    with pytest.raises(ValueError, match=f"progress is a number from 0 to 1, not {share!r}"):
-        checked(share, "")
+def test_invalid_progress_is_rejected(share: Any) -> None:
+    with pytest.raises(ValueError, match=f"progress must be a number from 0 to 1, not {share!r}"):
+        validated(share, "")
 
 
 def test_a_message_is_text_of_a_bounded_length_that_can_be_sent() -> None:
-    assert checked(1, 3) == (1.0, "3")
-    assert len(checked(0, "x" * 2 * MAX_MESSAGE)[1]) == MAX_MESSAGE
-    assert checked(0, "half a \ud800")[1] == "half a ?"
+    assert validated(1, 3) == (1.0, "3")
+    assert len(validated(0, "x" * 2 * MAX_MESSAGE)[1]) == MAX_MESSAGE
+    assert validated(0, "half a \ud800")[1] == "half a ?"
 
 
 @pytest.mark.parametrize("kind", ["work", "sync_work"])
-def test_orchestrators_hear_what_a_skill_tells_while_it_runs(
-    office: Office, run_link: Callable[..., Any], kind: str
-) -> None:
+def test_progress_is_sent_while_the_skill_runs(office: Office, run_link: Callable[..., Any], kind: str) -> None:
     worker = Worker()
     go_on = threading.Event()
 

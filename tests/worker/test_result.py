@@ -16,26 +16,26 @@ from avtomatika.worker.result import MAX_RESULT_BYTES
 
 TASK = wire.TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {}, ("success",), "avt.steps", "video@0123abcd.a")
 
-#: A busy machine is no failure.
+#: A busy machine must not fail the test.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def returned(value: Any) -> Result:
-    return result.returned(value, TASK, worker_id="worker-1", duration_ms=5)
+def result_of_value(value: Any) -> Result:
+    return result.result_of_value(value, TASK, worker_id="worker-1", duration_ms=5)
 
 
-def raised(problem: BaseException) -> Result:
+def result_of_error(problem: BaseException) -> Result:
     try:
         raise problem
     except BaseException as caught:
-        return result.raised(caught, TASK, worker_id="worker-1", duration_ms=5)
+        return result.result_of_error(caught, TASK, worker_id="worker-1", duration_ms=5)
 
 
 # ---------------------------------------------------------------- returned
 
 
 def test_a_result_names_its_task_worker_and_duration() -> None:
-    assert returned({"n": 1}) == Result("g0-1", "g0-1.1.0", 2, "success", {"n": 1}, None, "worker-1", 5)
+    assert result_of_value({"n": 1}) == Result("g0-1", "g0-1.1.0", 2, "success", {"n": 1}, None, "worker-1", 5)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_a_result_names_its_task_worker_and_duration() -> None:
         (Path("/out/a.mp4"), {"result": "/out/a.mp4"}),
     ],
 )
-def test_what_is_no_envelope_is_a_success(value: object, data: object) -> None:
-    answer = returned(value)
+def test_a_plain_value_is_a_success(value: object, data: object) -> None:
+    answer = result_of_value(value)
 
     assert (answer.status, answer.data, answer.error) == ("success", data, None)
 
 
-def test_an_envelope_says_its_own_status() -> None:
-    answer = returned({"status": "needs_review", "data": {"page": 3}})
+def test_an_envelope_sets_the_status() -> None:
+    answer = result_of_value({"status": "needs_review", "data": {"page": 3}})
 
     assert (answer.status, answer.data) == ("needs_review", {"page": 3})
 
@@ -69,13 +69,13 @@ def test_an_envelope_says_its_own_status() -> None:
 def test_an_envelope_can_be_a_failure() -> None:
     error = {"code": "PERMANENT_ERROR", "message": "no such page", "details": {"page": 3}}
 
-    answer = returned({"status": "failure", "error": error})
+    answer = result_of_value({"status": "failure", "error": error})
 
     assert (answer.status, answer.data, answer.error) == ("failure", None, error)
 
 
-def test_an_error_that_is_text_becomes_its_message() -> None:
-    assert returned({"status": "failure", "error": "no such page"}).error == {"message": "no such page"}
+def test_a_string_error_becomes_its_message() -> None:
+    assert result_of_value({"status": "failure", "error": "no such page"}).error == {"message": "no such page"}
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_an_error_that_is_text_becomes_its_message() -> None:
         ({"status": "x" * 1000}, "the result's status has 1000 characters"),
     ],
 )
-def test_what_json_cannot_carry_is_a_permanent_failure_that_names_it(value: object, message: str) -> None:
-    answer = returned(value)
+def test_a_value_that_json_cannot_represent_is_a_permanent_failure(value: object, message: str) -> None:
+    answer = result_of_value(value)
 
     assert answer.status == "failure"
     assert answer.error is not None
@@ -101,7 +101,7 @@ def test_what_json_cannot_carry_is_a_permanent_failure_that_names_it(value: obje
 
 
 def test_a_result_that_is_too_large_is_a_failure_that_names_size_and_limit() -> None:
-    answer = returned({"text": "x" * MAX_RESULT_BYTES})
+    answer = result_of_value({"text": "x" * MAX_RESULT_BYTES})
 
     assert (answer.status, answer.data) == ("failure", None)
     assert answer.error is not None
@@ -113,7 +113,7 @@ def test_a_result_that_is_too_large_is_a_failure_that_names_size_and_limit() -> 
 def test_a_result_of_just_the_limit_is_sent() -> None:
     envelope = len('[{"text":""},null]')
 
-    assert returned({"text": "x" * (MAX_RESULT_BYTES - envelope)}).status == "success"
+    assert result_of_value({"text": "x" * (MAX_RESULT_BYTES - envelope)}).status == "success"
 
 
 class Odd:
@@ -132,8 +132,8 @@ anything = st.recursive(
 
 @patient
 @given(anything)
-def test_whatever_is_returned_there_is_a_result_that_can_be_sent(value: object) -> None:
-    answer = returned(value)
+def test_any_return_value_gives_a_result_that_can_be_sent(value: object) -> None:
+    answer = result_of_value(value)
 
     assert wire.load_event(wire.dump_event(answer)) == answer
 
@@ -149,15 +149,15 @@ def test_whatever_is_returned_there_is_a_result_that_can_be_sent(value: object) 
         (InvalidInputError("busy"), "INVALID_INPUT_ERROR"),
     ],
 )
-def test_our_errors_say_whether_another_try_can_help(problem: Exception, code: str) -> None:
-    answer = raised(problem)
+def test_our_errors_say_whether_a_retry_can_help(problem: Exception, code: str) -> None:
+    answer = result_of_error(problem)
 
     assert (answer.status, answer.data, answer.error) == ("failure", None, {"code": code, "message": "busy"})
 
 
 @pytest.mark.parametrize("problem", [ValueError("boom"), KeyError("boom"), SystemExit("boom"), MemoryError("boom")])
 def test_any_other_exception_is_transient_and_shows_where_it_happened(problem: BaseException) -> None:
-    error = raised(problem).error
+    error = result_of_error(problem).error
 
     assert error is not None
     assert error["code"] == "TRANSIENT_ERROR"
@@ -166,20 +166,20 @@ def test_any_other_exception_is_transient_and_shows_where_it_happened(problem: B
     assert "raise problem" in error["traceback"]
 
 
-def test_an_exception_whose_text_cannot_be_had_is_still_a_result() -> None:
+def test_an_exception_with_a_broken_str_is_still_a_result() -> None:
     class Broken(Exception):
         def __str__(self) -> str:
             raise RuntimeError
 
-    error = raised(Broken()).error
+    error = result_of_error(Broken()).error
 
     assert error is not None
-    assert error["message"] == "Broken: (its text cannot be had: RuntimeError)"
+    assert error["message"] == "Broken: (its text is not available: RuntimeError)"
 
 
 @patient
 @given(st.text(st.characters()))
-def test_whatever_an_exception_says_it_can_be_sent(text: str) -> None:
-    answer = raised(ValueError(text * 100))
+def test_any_exception_message_can_be_sent(text: str) -> None:
+    answer = result_of_error(ValueError(text * 100))
 
     assert wire.load_event(wire.dump_event(answer)) == answer

@@ -23,7 +23,7 @@ def test_a_worker_is_found_by_module_and_name(tmp_path: Path, monkeypatch: pytes
     assert load_worker("module_with_worker:worker").worker_type == "video"
 
 
-def test_what_is_no_worker_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_is_not_a_worker_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "module_without_worker.py").write_text("worker = 3\n")
     monkeypatch.chdir(tmp_path)
 
@@ -31,22 +31,22 @@ def test_what_is_no_worker_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         load_worker("module_without_worker:worker")
 
 
-def test_a_worker_without_skills_is_refused() -> None:
+def test_a_worker_without_skills_is_rejected() -> None:
     with pytest.raises(SettingsError, match="the worker has no skill"):
         run_worker(Worker(), {"REDIS_URL": "redis://localhost"})
 
 
 @pytest.mark.parametrize("url", ["amqp://me:sesame@a", "amqps://me:sesame@a"])
-def test_a_kind_of_link_that_is_not_there_is_refused(worker: Worker, url: str) -> None:
-    with pytest.raises(SettingsError, match=r"a link to .* is not available in this version") as caught:
+def test_an_unsupported_scheme_is_rejected(worker: Worker, url: str) -> None:
+    with pytest.raises(SettingsError, match=r"a link to .* is not supported") as caught:
         run_worker(worker, {"ORCHESTRATOR_URL": url})
 
     assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "https://me:sesame@a.example"])
-def test_a_web_address_needs_a_token(worker: Worker, url: str) -> None:
-    with pytest.raises(SettingsError, match="lets nobody in without a token: set AVTOMATIKA_WORKER_TOKEN") as caught:
+def test_a_web_address_requires_a_token(worker: Worker, url: str) -> None:
+    with pytest.raises(SettingsError, match="requires a token: set AVTOMATIKA_WORKER_TOKEN") as caught:
         run_worker(worker, {"ORCHESTRATOR_URL": url})
 
     assert "sesame" not in str(caught.value)

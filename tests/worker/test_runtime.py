@@ -52,9 +52,9 @@ def collect(runtime: Runtime, count: int) -> list[TaskExecution]:
     return collected
 
 
-def data_of(assignment: TaskExecution) -> Any:
-    assert assignment.result is not None
-    return assignment.result.data
+def data_of(execution: TaskExecution) -> Any:
+    assert execution.result is not None
+    return execution.result.data
 
 
 def test_async_skills_run_together(make_runtime: Callable[..., Runtime]) -> None:
@@ -67,11 +67,11 @@ def test_async_skills_run_together(make_runtime: Callable[..., Runtime]) -> None
         return {"n": params["n"]}
 
     runtime = make_runtime(worker)
-    runtime.start([task(number) for number in range(3)])
+    runtime.submit([task(number) for number in range(3)])
 
     ended = collect(runtime, 3)
 
-    assert sorted((assignment.origin, data_of(assignment)["n"]) for assignment in ended) == [(0, 0), (1, 1), (2, 2)]
+    assert sorted((execution.origin, data_of(execution)["n"]) for execution in ended) == [(0, 0), (1, 1), (2, 2)]
     assert runtime.busy == 0
 
 
@@ -85,15 +85,15 @@ def test_sync_skills_run_side_by_side(make_runtime: Callable[..., Runtime]) -> N
         return {"n": params["n"]}
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
-    runtime.start([task(1), task(2)])
+    runtime.submit([task(0)])
+    runtime.submit([task(1), task(2)])
 
     ended = collect(runtime, 3)
 
-    assert sorted(data_of(assignment)["n"] for assignment in ended) == [0, 1, 2]
+    assert sorted(data_of(execution)["n"] for execution in ended) == [0, 1, 2]
 
 
-def test_no_more_threads_are_begun_than_tasks_may_run(make_runtime: Callable[..., Runtime]) -> None:
+def test_no_more_threads_are_started_than_tasks_can_run(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
 
     @worker.skill()
@@ -101,14 +101,14 @@ def test_no_more_threads_are_begun_than_tasks_may_run(make_runtime: Callable[...
         return threading.current_thread().name
 
     runtime = make_runtime(worker, concurrency=2)
-    runtime.start([task(number) for number in range(100)])
+    runtime.submit([task(number) for number in range(100)])
 
     ended = collect(runtime, 100)
 
-    assert {data_of(assignment)["result"] for assignment in ended} <= {"skill-1", "skill-2"}
+    assert {data_of(execution)["result"] for execution in ended} <= {"skill-1", "skill-2"}
 
 
-def test_what_a_skill_raises_is_its_result(make_runtime: Callable[..., Runtime]) -> None:
+def test_an_exception_becomes_the_result(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
 
     @worker.skill()
@@ -120,15 +120,15 @@ def test_what_a_skill_raises_is_its_result(make_runtime: Callable[..., Runtime])
         raise SystemExit("enough")
 
     runtime = make_runtime(worker)
-    runtime.start([task(0), task(1, "sync_work")])
+    runtime.submit([task(0), task(1, "sync_work")])
 
-    for assignment in collect(runtime, 2):
-        assert assignment.result is not None
-        assert assignment.result.error is not None
-        assert assignment.result.error["message"] == "SystemExit: enough"
+    for execution in collect(runtime, 2):
+        assert execution.result is not None
+        assert execution.result.error is not None
+        assert execution.result.error["message"] == "SystemExit: enough"
 
 
-def test_an_async_skill_that_is_cancelled_from_within_has_a_result(make_runtime: Callable[..., Runtime]) -> None:
+def test_an_async_skill_that_cancels_itself_has_a_result(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
 
     @worker.skill()
@@ -136,30 +136,30 @@ def test_an_async_skill_that_is_cancelled_from_within_has_a_result(make_runtime:
         raise asyncio.CancelledError
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
+    runtime.submit([task(0)])
 
-    [assignment] = collect(runtime, 1)
+    [execution] = collect(runtime, 1)
 
-    assert assignment.result is not None
-    assert assignment.result.status == "failure"
+    assert execution.result is not None
+    assert execution.result.status == "failure"
 
 
-def test_params_that_do_not_fit_end_the_task_uncalled(make_runtime: Callable[..., Runtime]) -> None:
+def test_invalid_params_fail_the_task_without_a_call(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
 
     @worker.skill("work")
     def resize(params: Size) -> None: ...
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
+    runtime.submit([task(0)])
 
-    [assignment] = collect(runtime, 1)
+    [execution] = collect(runtime, 1)
 
-    assert assignment.result is not None
-    assert assignment.result.error == {"code": "INVALID_INPUT_ERROR", "message": "params.n: there is no such field"}
+    assert execution.result is not None
+    assert execution.result.error == {"code": "INVALID_INPUT_ERROR", "message": "params.n: unknown field"}
 
 
-def test_what_has_not_begun_can_be_withdrawn(make_runtime: Callable[..., Runtime]) -> None:
+def test_unstarted_tasks_can_be_withdrawn(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
     begun, go_on = threading.Event(), threading.Event()
 
@@ -169,18 +169,18 @@ def test_what_has_not_begun_can_be_withdrawn(make_runtime: Callable[..., Runtime
         go_on.wait(DEADLINE_SECONDS)
 
     runtime = make_runtime(worker, concurrency=1)
-    runtime.start([task(number) for number in range(3)])
+    runtime.submit([task(number) for number in range(3)])
     begun.wait(DEADLINE_SECONDS)
 
     withdrawn = runtime.withdraw()
     go_on.set()
 
-    assert [assignment.origin for assignment in withdrawn] == [1, 2]
-    assert [assignment.origin for assignment in collect(runtime, 1)] == [0]
+    assert [execution.origin for execution in withdrawn] == [1, 2]
+    assert [execution.origin for execution in collect(runtime, 1)] == [0]
     assert runtime.busy == 0
 
 
-def test_what_would_not_end_in_time_is_taken_back_and_nobody_hears_of_it(make_runtime: Callable[..., Runtime]) -> None:
+def test_slow_tasks_are_abandoned_without_a_result(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
     begun, go_on = threading.Event(), threading.Event()
 
@@ -195,16 +195,16 @@ def test_what_would_not_end_in_time_is_taken_back_and_nobody_hears_of_it(make_ru
 
     runtime = make_runtime(worker)
     for _ in range(5):
-        runtime.usual.took("work", 100)
-        runtime.usual.took("short", 1)
-    runtime.start([task(0), task(1, "short")])
+        runtime.durations.record("work", 100)
+        runtime.durations.record("short", 1)
+    runtime.submit([task(0), task(1, "short")])
     begun.wait(DEADLINE_SECONDS)
 
     patient, hasty = runtime.withdraw(200), runtime.withdraw(20)
     go_on.set()
 
-    assert (patient, [assignment.origin for assignment in hasty]) == ([], [0])
-    assert [assignment.origin for assignment in collect(runtime, 1)] == [1]
+    assert (patient, [execution.origin for execution in hasty]) == ([], [0])
+    assert [execution.origin for execution in collect(runtime, 1)] == [1]
     assert runtime.busy == 0
 
 
@@ -218,7 +218,7 @@ def test_a_loop_that_is_blocked_shows_its_age(make_runtime: Callable[..., Runtim
         go_on.wait(DEADLINE_SECONDS)
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
+    runtime.submit([task(0)])
     begun.wait(DEADLINE_SECONDS)
     first = runtime.ages()["async skills"]
     second = runtime.ages()["async skills"]
@@ -231,7 +231,7 @@ def test_a_loop_that_is_blocked_shows_its_age(make_runtime: Callable[..., Runtim
         assert monotonic() < deadline
 
 
-def test_closing_answers_what_was_still_in_hand_and_cancels_it(make_runtime: Callable[..., Runtime]) -> None:
+def test_closing_returns_unfinished_executions_and_cancels_them(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
     begun, cancelled = threading.Event(), threading.Event()
 
@@ -244,16 +244,16 @@ def test_closing_answers_what_was_still_in_hand_and_cancels_it(make_runtime: Cal
             cancelled.set()
 
     runtime = make_runtime(worker)
-    runtime.start([task(7)])
+    runtime.submit([task(7)])
     begun.wait(DEADLINE_SECONDS)
 
     abandoned = runtime.close()
 
-    assert [assignment.origin for assignment in abandoned] == [7]
+    assert [execution.origin for execution in abandoned] == [7]
     assert cancelled.wait(DEADLINE_SECONDS)
 
 
-def test_waiting_ends_when_something_has_ended(make_runtime: Callable[..., Runtime]) -> None:
+def test_collect_returns_when_a_task_finishes(make_runtime: Callable[..., Runtime]) -> None:
     worker = Worker()
 
     @worker.skill()
@@ -261,7 +261,7 @@ def test_waiting_ends_when_something_has_ended(make_runtime: Callable[..., Runti
         await asyncio.sleep(0)
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
+    runtime.submit([task(0)])
     begun = monotonic()
 
     assert len(runtime.collect(DEADLINE_SECONDS)) == 1
@@ -269,7 +269,7 @@ def test_waiting_ends_when_something_has_ended(make_runtime: Callable[..., Runti
 
 
 @pytest.mark.parametrize("ending", ["exit", "stop"])
-def test_the_event_loop_goes_on_whatever_a_skill_does_to_it(make_runtime: Callable[..., Runtime], ending: str) -> None:
+def test_the_event_loop_survives_whatever_a_skill_does(make_runtime: Callable[..., Runtime], ending: str) -> None:
     worker = Worker()
 
     @worker.skill()
@@ -279,9 +279,9 @@ def test_the_event_loop_goes_on_whatever_a_skill_does_to_it(make_runtime: Callab
         await asyncio.sleep(0.01)
 
     runtime = make_runtime(worker)
-    runtime.start([task(0)])
+    runtime.submit([task(0)])
     collect(runtime, 1)
-    runtime.start([task(1)])
+    runtime.submit([task(1)])
 
     [ended] = collect(runtime, 1)
 
@@ -310,7 +310,7 @@ def test_a_result_counts_though_the_files_of_its_task_cannot_be_removed(
     monkeypatch.setattr(TaskFiles, "close", fail)
     runtime = make_runtime(worker, concurrency=1)
     for number in range(2):
-        runtime.start([task(number)])
+        runtime.submit([task(number)])
         [ended] = collect(runtime, 1)
         assert ended.result is not None
         assert (ended.result.status, ended.result.error) == ("success", None)

@@ -13,7 +13,7 @@ from .conftest import context
 TASK = TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {"n": 1}, ("success",), "avt.steps", "video@0123abcd.a")
 
 
-def test_a_skill_is_called_like_its_function() -> None:
+def test_a_skill_has_the_name_of_its_function() -> None:
     worker = Worker()
 
     @worker.skill()
@@ -31,7 +31,7 @@ def test_a_skill_can_be_registered_without_parentheses() -> None:
     assert worker.skills["encode"].is_async
 
 
-def test_a_skill_can_have_a_name_of_its_own() -> None:
+def test_a_skill_can_have_another_name() -> None:
     worker = Worker()
 
     @worker.skill("encode-fast")
@@ -41,7 +41,7 @@ def test_a_skill_can_have_a_name_of_its_own() -> None:
     assert list(worker.skills) == ["encode-slow", "encode-fast"]
 
 
-def test_the_decorated_function_stays_callable() -> None:
+def test_the_decorated_function_can_still_be_called() -> None:
     worker = Worker()
 
     @worker.skill()
@@ -51,7 +51,7 @@ def test_the_decorated_function_stays_callable() -> None:
     assert double({"n": 2}) == 4
 
 
-def test_a_function_gets_what_it_asks_for_by_name() -> None:
+def test_arguments_are_injected_by_name() -> None:
     worker = Worker()
 
     @worker.skill()
@@ -85,14 +85,14 @@ def test_a_parameter_that_cannot_be_given_is_named() -> None:
         Worker().skill(encode)
 
 
-def test_what_is_not_offered_is_refused_when_the_skill_is_registered() -> None:
+def test_an_unknown_parameter_is_rejected_at_registration() -> None:
     async def encode(params: dict[str, Any], speed: Any) -> None: ...
 
     with pytest.raises(SkillError, match="asks for 'speed', but can be given only params, task_id, job_id, attempt"):
         Worker().skill(encode)
 
 
-def test_a_positional_only_parameter_is_refused() -> None:
+def test_a_positional_only_parameter_is_rejected() -> None:
     def encode(params: dict[str, Any], /) -> None: ...
 
     with pytest.raises(SkillError, match="positional-only"):
@@ -100,10 +100,10 @@ def test_a_positional_only_parameter_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["_encode", "en code", "a.b", "x" * 65, "@w"])
-def test_a_name_that_cannot_stand_in_a_routing_key_is_refused(name: str) -> None:
+def test_a_name_that_is_invalid_in_a_routing_key_is_rejected(name: str) -> None:
     def encode(params: dict[str, Any]) -> None: ...
 
-    with pytest.raises(SkillError, match="a name has 1 to 64"):
+    with pytest.raises(SkillError, match="a name must have 1 to 64"):
         Worker().skill(name)(encode)
 
 
@@ -111,5 +111,5 @@ def test_a_skill_cannot_be_registered_twice() -> None:
     worker = Worker()
     worker.skill("encode")(lambda params: None)
 
-    with pytest.raises(SkillError, match="skill 'encode' is registered twice"):
+    with pytest.raises(SkillError, match="skill 'encode' is already registered"):
         worker.skill("encode")(lambda params: None)

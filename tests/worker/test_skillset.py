@@ -43,14 +43,14 @@ async def twice_async(params: dict[str, int]) -> dict[str, int]:
 
 
 def answer(worker: Worker) -> Any:
-    """What a job makes of 21."""
+    """Return the result of a job with the number 21."""
     return run(bp, {"number": 21}, skills=worker).result
 
 
 # ---------------------------------------------------------------- sets
 
 
-def test_a_worker_offers_what_a_set_has_under_its_prefix() -> None:
+def test_a_worker_includes_a_skill_set_with_its_prefix() -> None:
     images = SkillSet(prefix="image-")
 
     @images.skill(time_limit=5)
@@ -80,24 +80,24 @@ def test_sets_are_found_at_the_top_of_a_module(tmp_path: Path, monkeypatch: pyte
     assert list(by_name.skills) == list(by_module.skills) == ["work", "two-work"]
 
 
-def test_a_module_without_a_set_is_refused() -> None:
+def test_a_module_without_a_skill_set_is_rejected() -> None:
     with pytest.raises(SkillError, match="module 'json' has no SkillSet at its top level"):
         Worker().include("json")
 
 
-def test_a_name_that_two_sets_have_is_refused() -> None:
+def test_a_name_in_two_skill_sets_is_rejected() -> None:
     one, two = SkillSet(), SkillSet()
     one.skill("work")(lambda params: None)
     two.skill("work")(lambda params: None)
 
-    with pytest.raises(SkillError, match="skill 'work' is registered twice"):
+    with pytest.raises(SkillError, match="skill 'work' is already registered"):
         Worker().include(one, two)
 
 
 # ---------------------------------------------------------------- middleware
 
 
-def test_middleware_sees_what_goes_in_and_out_the_first_outermost() -> None:
+def test_the_first_middleware_is_outermost() -> None:
     seen: list[Any] = []
     worker = Worker()
     worker.skill("twice")(twice)
@@ -118,7 +118,7 @@ def test_middleware_sees_what_goes_in_and_out_the_first_outermost() -> None:
     assert seen == [("outer", "twice", 21), ("inner", 1), ("outer", "success", {"number": 42})]
 
 
-def test_middleware_may_change_what_goes_in_and_what_comes_out() -> None:
+def test_middleware_can_change_params_and_result() -> None:
     worker = Worker()
     worker.skill("twice")(twice)
 
@@ -131,7 +131,7 @@ def test_middleware_may_change_what_goes_in_and_what_comes_out() -> None:
     assert answer(worker) == 22
 
 
-def test_middleware_may_answer_in_the_place_of_the_skill() -> None:
+def test_middleware_can_replace_the_skill() -> None:
     worker = Worker()
     worker.skill("twice")(lambda params: pytest.fail("it was called"))
 
@@ -143,7 +143,7 @@ def test_middleware_may_answer_in_the_place_of_the_skill() -> None:
 
 
 @pytest.mark.parametrize("raises", ["the skill", "the middleware"])
-def test_what_is_raised_comes_by_the_middleware_and_is_the_result(raises: str) -> None:
+def test_exceptions_pass_through_middleware(raises: str) -> None:
     seen: list[str] = []
     worker = Worker()
 
@@ -167,7 +167,7 @@ def test_what_is_raised_comes_by_the_middleware_and_is_the_result(raises: str) -
     assert seen == (["the skill"] if raises == "the skill" else [])
 
 
-def test_coroutine_functions_stand_around_async_skills_and_others_around_sync_ones() -> None:
+def test_coroutine_functions_wrap_async_skills_and_others_wrap_sync_ones() -> None:
     seen: list[str] = []
     worker = Worker()
     worker.skill("twice")(twice_async)
@@ -187,7 +187,7 @@ def test_coroutine_functions_stand_around_async_skills_and_others_around_sync_on
     assert seen == ["async {'number': 42}"]
 
 
-def test_middleware_of_a_set_stands_around_its_own_skills_within_that_of_the_worker() -> None:
+def test_middleware_of_a_set_wraps_its_skills_inside_that_of_the_worker() -> None:
     seen: list[str] = []
     numbers, worker = SkillSet(), Worker()
     numbers.skill("twice")(twice)
@@ -209,8 +209,8 @@ def test_middleware_of_a_set_stands_around_its_own_skills_within_that_of_the_wor
     assert len(worker.skills["other"].middleware) == 1
 
 
-def test_what_cannot_be_middleware_is_refused() -> None:
+def test_invalid_middleware_is_rejected() -> None:
     def timed(context: TaskContext) -> None: ...
 
-    with pytest.raises(SkillError, match="middleware 'timed' must take the context and what comes next"):
+    with pytest.raises(SkillError, match="middleware 'timed' must accept the context and the next callable"):
         Worker().middleware(timed)  # type: ignore[type-var]

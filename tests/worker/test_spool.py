@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from avtomatika.errors import SettingsError
-from avtomatika.worker.spool import Spool, check_apart
+from avtomatika.worker.spool import Spool, check_separate
 
 from .conftest import DEADLINE_SECONDS, Office, bp
 from .programs import Program, Web, in_time
-from .test_process import wait_until_begun
+from .test_worker_process import wait_until_begun
 
 HERE, THERE = "redis://127.0.0.1:6379/0", "http://localhost:8080"
 MakeSpool = Callable[..., Spool]
@@ -31,68 +31,68 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_a_worker_left_is_found_by_the_next_one_once(make_spool: MakeSpool) -> None:
+def test_results_of_an_exited_worker_are_adopted_once(make_spool: MakeSpool) -> None:
     first = make_spool()
-    first.keep(HERE, "g0-1.1.0", 2, {"data": "one"})
-    first.keep(THERE, "g0-1.2.0", 1, {"data": "two"})
+    first.save(HERE, "g0-1.1.0", 2, {"data": "one"})
+    first.save(THERE, "g0-1.2.0", 1, {"data": "two"})
     first.close()
 
     second = make_spool()
-    [kept] = second.left(HERE)
+    [spooled] = second.take_orphaned(HERE)
 
-    assert (kept.task_id, kept.attempt, kept.content) == ("g0-1.1.0", 2, {"data": "one"})
-    assert second.left(HERE) == []
-    assert [kept.task_id for kept in second.left(THERE)] == ["g0-1.2.0"]
+    assert (spooled.task_id, spooled.attempt, spooled.content) == ("g0-1.1.0", 2, {"data": "one"})
+    assert second.take_orphaned(HERE) == []
+    assert [spooled.task_id for spooled in second.take_orphaned(THERE)] == ["g0-1.2.0"]
 
 
-def test_what_a_living_worker_has_is_its_own(make_spool: MakeSpool) -> None:
+def test_results_of_a_running_worker_are_not_adopted(make_spool: MakeSpool) -> None:
     first = make_spool()
-    first.keep(HERE, "g0-1.1.0", 1, {})
+    first.save(HERE, "g0-1.1.0", 1, {})
 
-    assert make_spool().left(HERE) == []
+    assert make_spool().take_orphaned(HERE) == []
 
 
-def test_what_was_sent_is_gone_and_nothing_stays_behind(make_spool: MakeSpool, tmp_path: Path) -> None:
+def test_sent_results_and_empty_folders_are_removed(make_spool: MakeSpool, tmp_path: Path) -> None:
     first = make_spool()
-    place = first.keep(HERE, "g0-1.1.0", 1, {})
-    kept_on = first.keep(HERE, "g0-1.2.0", 1, {})
-    assert place is not None
+    path = first.save(HERE, "g0-1.1.0", 1, {})
+    kept_on = first.save(HERE, "g0-1.2.0", 1, {})
+    assert path is not None
     assert kept_on is not None
-    first.drop(place)
+    first.remove(path)
     first.close()
 
     second = make_spool()
-    [kept] = second.left(HERE)
-    second.drop(kept.place)
+    [spooled] = second.take_orphaned(HERE)
+    second.remove(spooled.path)
     second.close()
 
-    assert kept.task_id == "g0-1.2.0"
+    assert spooled.task_id == "g0-1.2.0"
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-def test_nobody_else_may_read_it(make_spool: MakeSpool, tmp_path: Path) -> None:
-    place = make_spool().keep(HERE, "g0-1.1.0", 1, {})
+def test_the_spool_is_private(make_spool: MakeSpool, tmp_path: Path) -> None:
+    path = make_spool().save(HERE, "g0-1.1.0", 1, {})
 
-    assert place is not None
-    assert stat.S_IMODE(place.stat().st_mode) == 0o600
-    assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+    assert path is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_name_of_a_task_leads_nowhere_else(make_spool: MakeSpool, tmp_path: Path) -> None:
-    place = make_spool().keep(HERE, "../../../etc/passwd", 1, {})
+    path = make_spool().save(HERE, "../../../etc/passwd", 1, {})
 
-    assert place is not None
-    assert place.is_relative_to(tmp_path / "spool")
+    assert path is not None
+    assert path.is_relative_to(tmp_path / "spool")
 
 
 def test_it_holds_so_much_and_no_more(make_spool: MakeSpool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     spool = make_spool(max_bytes=1_000)
 
-    kept = [spool.keep(HERE, f"g0-1.{number}.0", 1, {"data": "x" * 300}) for number in range(5)]
+    spooled = [spool.save(HERE, f"g0-1.{number}.0", 1, {"data": "x" * 300}) for number in range(5)]
 
-    assert [place is not None for place in kept] == [True, True, False, False, False]
+    assert [path is not None for path in spooled] == [True, True, False, False, False]
     assert sum(path.stat().st_size for path in files(tmp_path / "spool")) <= 1_000
-    assert "is full; its result is in memory only" in caplog.text
+    assert "is full; its result stays in memory only" in caplog.text
 
 
 def test_a_disk_that_takes_nothing_costs_no_result(
@@ -100,32 +100,32 @@ def test_a_disk_that_takes_nothing_costs_no_result(
 ) -> None:
     (tmp_path / "spool").write_text("a file where a folder should be")
 
-    assert make_spool().keep(HERE, "g0-1.1.0", 1, {}) is None
-    assert "is in memory only" in caplog.text
+    assert make_spool().save(HERE, "g0-1.1.0", 1, {}) is None
+    assert "stays in memory only" in caplog.text
 
 
-def test_what_cannot_be_read_stays_and_hides_nothing(
+def test_an_unreadable_result_is_left_and_others_are_adopted(
     make_spool: MakeSpool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = make_spool()
-    place = first.keep(HERE, "g0-1.1.0", 1, {})
-    assert place is not None
-    broken = place.with_name("half.json")
+    path = first.save(HERE, "g0-1.1.0", 1, {})
+    assert path is not None
+    broken = path.with_name("half.json")
     broken.write_text('{"v": 1, "origin": ')
     first.close()
 
     with caplog.at_level(logging.ERROR):
-        found = make_spool().left(HERE)
+        found = make_spool().take_orphaned(HERE)
 
-    assert [kept.task_id for kept in found] == ["g0-1.1.0"]
+    assert [spooled.task_id for spooled in found] == ["g0-1.1.0"]
     assert broken.exists()
-    assert "half.json is no result that was spooled" in caplog.text
+    assert "half.json is not a valid spooled result" in caplog.text
 
 
 @pytest.mark.parametrize(("spool", "payload"), [("p/spool", "p"), ("p", "p"), ("p", "p/q"), ("./x/../p", "p")])
 def test_spool_and_payload_folder_never_lie_in_each_other(tmp_path: Path, spool: str, payload: str) -> None:
-    with pytest.raises(SettingsError, match=r"WORKER_SPOOL_DIR=.* neither may lie in the other"):
-        check_apart("WORKER_SPOOL_DIR", os.path.join(tmp_path, spool), str(tmp_path / payload))
+    with pytest.raises(SettingsError, match=r"WORKER_SPOOL_DIR=.* one folder must not contain the other"):
+        check_separate("WORKER_SPOOL_DIR", os.path.join(tmp_path, spool), str(tmp_path / payload))
 
 
 def test_a_result_survives_the_broker_and_the_worker(
@@ -191,19 +191,19 @@ def test_workers_start_and_spool_while_others_come_and_go(make_spool: MakeSpool)
         done = 0
         for number in range(150):
             spool = make_spool()
-            place = spool.keep(HERE, f"n{number}", 1, {})
-            if place is not None:
-                spool.drop(place)
-            spool.left(HERE)
+            path = spool.save(HERE, f"n{number}", 1, {})
+            if path is not None:
+                spool.remove(path)
+            spool.take_orphaned(HERE)
             spool.close()
-            done += place is not None
+            done += path is not None
         return done
 
     def stay() -> int:
         spool = make_spool()
-        places = [spool.keep(HERE, f"k{number}", 1, {}) for number in range(150)]
+        places = [spool.save(HERE, f"k{number}", 1, {}) for number in range(150)]
         spool.close()
-        return sum(place is not None for place in places)
+        return sum(path is not None for path in places)
 
     with ThreadPoolExecutor() as threads:
         done = [
@@ -215,30 +215,30 @@ def test_workers_start_and_spool_while_others_come_and_go(make_spool: MakeSpool)
 
 def test_a_worker_whose_folder_was_removed_creates_it_again(make_spool: MakeSpool, tmp_path: Path) -> None:
     spool = make_spool()
-    spool.keep(HERE, "g0-1.1.0", 1, {})
+    spool.save(HERE, "g0-1.1.0", 1, {})
     shutil.rmtree(tmp_path / "spool")
 
-    place = spool.keep(HERE, "g0-1.2.0", 1, {})
+    path = spool.save(HERE, "g0-1.2.0", 1, {})
 
-    assert place is not None
-    assert place.exists()
+    assert path is not None
+    assert path.exists()
     spool.close()
-    assert [kept.task_id for kept in make_spool().left(HERE)] == ["g0-1.2.0"]
+    assert [spooled.task_id for spooled in make_spool().take_orphaned(HERE)] == ["g0-1.2.0"]
 
 
-def test_what_a_crash_left_half_written_is_removed(make_spool: MakeSpool, tmp_path: Path) -> None:
+def test_partially_written_results_are_removed(make_spool: MakeSpool, tmp_path: Path) -> None:
     folder = tmp_path / "spool" / "w.1234"
     folder.mkdir(parents=True)
     (folder / "g0-1.1.0.1.part").write_text('{"v": 1, "ori')
 
-    assert make_spool().left(HERE) == []
+    assert make_spool().take_orphaned(HERE) == []
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-def test_a_result_that_is_sent_after_the_end_is_no_error(make_spool: MakeSpool) -> None:
+def test_sending_a_result_after_closing_is_not_an_error(make_spool: MakeSpool) -> None:
     spool = make_spool()
-    place = spool.keep(HERE, "g0-1.1.0", 1, {})
+    path = spool.save(HERE, "g0-1.1.0", 1, {})
     spool.close()
 
-    assert place is not None
-    spool.drop(place)
+    assert path is not None
+    spool.remove(path)

@@ -1,1 +1,1 @@
-"""Links: how tasks come to a worker and results go back. One link an address."""
+"""Links: take tasks from an orchestrator and send results back. One link for each address."""

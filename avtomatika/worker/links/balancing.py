@@ -1,8 +1,8 @@
-"""Whose turn it is: which link may ask for tasks now, and for how long. Pure: the clock is handed in.
+"""Balancing: which link may request tasks now, and for how long. Pure functions; the caller passes the time.
 
-FAILOVER: the first healthy link of the list is in charge and waits for tasks; the others are asked now and then, so
-that nothing is stranded there. ROUND_ROBIN: the next task of links that have some is taken by weighted fair queueing;
-links that had none all wait at the same time, so that no link is delayed by an idle one.
+FAILOVER: the first healthy link is active and waits for tasks; standby links are polled occasionally, so that no task
+is stranded there. ROUND_ROBIN: links with tasks are served by weighted fair queueing; links that had none all wait at
+the same time, so that an idle link delays no other.
 """
 
 from __future__ import annotations
@@ -12,49 +12,50 @@ from dataclasses import dataclass, replace
 
 from avtomatika.worker.config import Mode
 
-#: A better link takes over again when it has been healthy so long.
-BACK_AFTER_SECONDS = 10.0
-#: Who has not been reached so long after the start is not waited for any more.
-TRUSTED_SECONDS = 2.0
-#: How often a link that is not in charge is asked.
+#: A preferred link becomes active again after it has been healthy for this long.
+FAILBACK_SECONDS = 10.0
+#: A link that has not connected by then after the start counts as unhealthy.
+STARTUP_GRACE_SECONDS = 2.0
+#: Interval between polls of a standby link.
 STANDBY_EVERY_SECONDS = 5.0
-#: How long a link waits for tasks: a router on the way may cut off what takes 30 s ...
+#: Time that a link waits for tasks; proxies may close a request after 30 s.
 WAIT_SECONDS = 20.0
-#: ... and where a better link may come back meanwhile.
+#: The same where a preferred link may recover in the meantime.
 SHORT_WAIT_SECONDS = 4.0
-#: How many tasks for each unit of weight a link may be behind another one, and makes up for.
+#: Maximum number of tasks per unit of weight by which a link may lag behind and catch up.
 _MAX_LAG = 4.0
 _LONG_AGO = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link as the order sees it; times are of one monotonic clock, in seconds.
+    """State of a link; times are monotonic, in seconds.
 
-    A link is taken for healthy until it fails, or until *trusted_until* where it has not worked by then. It is dry when
-    it had nothing the last time. *asking* is the number of tasks that it asks for at the moment.
+    A link counts as healthy until it fails, or until *grace_until* if it has not connected by then. *was_empty* means
+    that its last request returned no task; *requested* is the number of tasks in its current request.
     """
 
     weight: int = 1
     is_healthy: bool = True
     since: float = _LONG_AGO
     is_ready: bool = False
-    is_dry: bool = False
-    asking: int = 0
-    asked_at: float = _LONG_AGO
-    trusted_until: float = float("inf")
+    was_empty: bool = False
+    requested: int = 0
+    requested_at: float = _LONG_AGO
+    grace_until: float = float("inf")
 
-    def may_be_in_charge(self, now: float) -> bool:
-        return self.is_healthy and now < self.trusted_until
+    def may_be_active(self, now: float) -> bool:
+        return self.is_healthy and now < self.grace_until
 
     @property
-    def may_ask(self) -> bool:
+    def can_request(self) -> bool:
         return self.is_healthy and self.is_ready
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """*link* (its place in the list) may ask for *tasks* and wait so long; *reserves*: their slots are kept free."""
+    """Permission for *link* (its index) to request *tasks* and wait for them; *reserves*: slots are reserved for
+    them."""
 
     link: int
     tasks: int = 1
@@ -64,65 +65,66 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class BalancerState:
-    """What is kept between two turns: who is in charge, and the virtual time of each link, in tasks for each unit of
-    its weight."""
+    """State between two grants: the active link, and each link's virtual time in tasks per unit of weight."""
 
-    in_charge: int | None = None
-    times: tuple[float, ...] = ()
+    active: int | None = None
+    virtual_times: tuple[float, ...] = ()
 
-    def time(self, place: int) -> float:
-        return self.times[place] if self.times else 0.0
-
-
-def with_taken(memory: BalancerState, links: Sequence[LinkState], place: int, tasks: int) -> BalancerState:
-    """*memory* after the link at *place* has taken *tasks*."""
-    times = [memory.time(each) + (tasks / link.weight if each == place else 0) for each, link in enumerate(links)]
-    earliest = max(times) - _MAX_LAG  # a link that had nothing for a while does not make up for all of it
-    return replace(memory, times=tuple(max(time, earliest) for time in times))
+    def virtual_time(self, index: int) -> float:
+        return self.virtual_times[index] if self.virtual_times else 0.0
 
 
-def next_turn(
-    mode: Mode, links: Sequence[LinkState], *, free: int, memory: BalancerState, now: float
+def after_taking(state: BalancerState, links: Sequence[LinkState], index: int, tasks: int) -> BalancerState:
+    """Return the state after the link at *index* has taken *tasks*."""
+    virtual_times = [
+        state.virtual_time(each) + (tasks / link.weight if each == index else 0) for each, link in enumerate(links)
+    ]
+    earliest = max(virtual_times) - _MAX_LAG  # limits how much an idle link may catch up
+    return replace(state, virtual_times=tuple(max(virtual_time, earliest) for virtual_time in virtual_times))
+
+
+def next_grant(
+    mode: Mode, links: Sequence[LinkState], *, free: int, state: BalancerState, now: float
 ) -> tuple[Grant | None, BalancerState]:
-    """The next turn while *free* slots are left, or None where nobody may ask; and what to remember."""
+    """Return the next grant while there are *free* slots, or None, and the new state."""
     if mode is Mode.FAILOVER:
-        memory = replace(memory, in_charge=in_charge(links, memory.in_charge, now=now))
-        return (_failover(links, memory.in_charge, free=free, now=now) if free > 0 else None), memory
-    return _round_robin(links, memory) if free > 0 else (None, memory)
+        state = replace(state, active=active_link(links, state.active, now=now))
+        return (_failover(links, state.active, free=free, now=now) if free > 0 else None), state
+    return _round_robin(links, state) if free > 0 else (None, state)
 
 
-def in_charge(links: Sequence[LinkState], present: int | None, *, now: float) -> int | None:
-    """The link that tasks are taken from. None: no link is healthy."""
-    healthy = [place for place, link in enumerate(links) if link.may_be_in_charge(now)]
-    if present not in healthy:
+def active_link(links: Sequence[LinkState], current: int | None, *, now: float) -> int | None:
+    """Return the link to take tasks from; None if no link is healthy."""
+    healthy = [index for index, link in enumerate(links) if link.may_be_active(now)]
+    if current not in healthy:
         return healthy[0] if healthy else None
-    steady = (place for place in healthy if place < present and now - links[place].since >= BACK_AFTER_SECONDS)
-    return next(steady, present)
+    steady = (index for index in healthy if index < current and now - links[index].since >= FAILBACK_SECONDS)
+    return next(steady, current)
 
 
-def _failover(links: Sequence[LinkState], chosen: int | None, *, free: int, now: float) -> Grant | None:
-    if chosen is not None and links[chosen].may_ask:
-        wait_seconds = SHORT_WAIT_SECONDS if chosen else WAIT_SECONDS
-        return Grant(chosen, tasks=free, wait_seconds=wait_seconds, reserves=False)
-    for place, link in enumerate(links):
-        if place != chosen and link.may_ask and now - link.asked_at >= STANDBY_EVERY_SECONDS:
-            return Grant(place)
+def _failover(links: Sequence[LinkState], active: int | None, *, free: int, now: float) -> Grant | None:
+    if active is not None and links[active].can_request:
+        wait_seconds = SHORT_WAIT_SECONDS if active else WAIT_SECONDS
+        return Grant(active, tasks=free, wait_seconds=wait_seconds, reserves=False)
+    for index, link in enumerate(links):
+        if index != active and link.can_request and now - link.requested_at >= STANDBY_EVERY_SECONDS:
+            return Grant(index)
     return None
 
 
-def _round_robin(links: Sequence[LinkState], memory: BalancerState) -> tuple[Grant | None, BalancerState]:
-    dry = next((place for place, link in enumerate(links) if link.may_ask and link.is_dry), None)
-    if dry is not None:  # it takes nobody's slot by waiting, and would never be asked while others are rich
-        return Grant(dry, wait_seconds=WAIT_SECONDS, reserves=False), memory
-    rich = [place for place, link in enumerate(links) if link.is_healthy and not link.is_dry]
-    rich = [place for place in rich if links[place].is_ready or links[place].asking]
-    if not rich:
-        return None, memory
+def _round_robin(links: Sequence[LinkState], state: BalancerState) -> tuple[Grant | None, BalancerState]:
+    empty_link = next((index for index, link in enumerate(links) if link.can_request and link.was_empty), None)
+    if empty_link is not None:  # waiting takes no slot, and links with tasks would otherwise always go first
+        return Grant(empty_link, wait_seconds=WAIT_SECONDS, reserves=False), state
+    supplied = [index for index, link in enumerate(links) if link.is_healthy and not link.was_empty]
+    supplied = [index for index in supplied if links[index].is_ready or links[index].requested]
+    if not supplied:
+        return None, state
 
-    def finish(place: int) -> tuple[float, bool]:
-        """The virtual time at which its next task would be done."""
-        link = links[place]
-        return memory.time(place) + (link.asking + 1) / link.weight, not link.is_ready
+    def finish(index: int) -> tuple[float, bool]:
+        """Virtual time at which its next task would finish."""
+        link = links[index]
+        return state.virtual_time(index) + (link.requested + 1) / link.weight, not link.is_ready
 
-    chosen = min(rich, key=finish)
-    return (Grant(chosen) if links[chosen].is_ready else None), memory
+    active = min(supplied, key=finish)
+    return (Grant(active) if links[active].is_ready else None), state

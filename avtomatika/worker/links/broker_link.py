@@ -1,6 +1,6 @@
-"""The broker link: takes tasks straight from their queues. The fast way, inside a trusted network.
+"""Broker link: consumes task queues directly, for workers inside a trusted network.
 
-One thread takes, another one answers (``outbox``); neither waits for the other.
+One thread takes tasks, another sends results (``outbox``); neither waits for the other.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
 
-#: How long an idle link waits for tasks before it looks whether it shall stop.
+#: Interval at which an idle link that waits for tasks checks for a stop request.
 _IDLE_SECONDS = 0.5
-#: The same while it waits for the broker to come back.
-_LOOK_SECONDS = 0.1
-#: How long it takes nothing after word that the worker may not come in: they say so at each of its heartbeats.
-BARRED_SECONDS = 8.0
+#: The same while it waits to reconnect.
+_CHECK_SECONDS = 0.1
+#: Time without taking tasks after a rejection. Orchestrators repeat it at each heartbeat.
+REJECTED_SECONDS = 8.0
 
 
 class BrokerLink:
-    """Takes what *runtime* has skills for, and what is in the worker's own queue, by a *connection* of ``broker``."""
+    """Takes tasks for the skills of *runtime*, and those in the worker's own queue, through a *connection* of
+    ``broker``."""
 
     def __init__(
         self,
@@ -47,79 +48,80 @@ class BrokerLink:
         *,
         connection: Any,
         drain_timeout_seconds: float,
-        seat: LinkSlot | None = None,
-        presence: WorkerStatus | None = None,
-        shelf: SpoolPartition | None = None,
+        slot: LinkSlot | None = None,
+        worker_status: WorkerStatus | None = None,
+        partition: SpoolPartition | None = None,
     ) -> None:
-        """Without a *seat* it is the only link, and takes whenever it can; without *presence* nobody hears of it."""
+        """Without a *slot* this is the only link and takes tasks whenever it can. Without *worker_status* it sends no
+        heartbeats."""
         self._runtime = runtime
         self._connection = connection
         self._queues = runtime.task_types
         self._drain_timeout_seconds = drain_timeout_seconds
-        #: Tasks that were begun while the broker took no notice.
-        self._untold: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
-        #: What is no task of ours, and why.
+        #: Tasks that were started and not yet announced.
+        self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
+        #: Messages that cannot be run as tasks, with the reason.
         self._unreadable: list[tuple[Delivery, str, str]] = []
-        self._seat = seat
-        self._presence = presence
-        self._key = None if presence is None else presence.identity.key
-        self._shelf = shelf
+        self._slot = slot
+        self._worker_status = worker_status
+        self._key = None if worker_status is None else worker_status.identity.key
+        self._partition = partition
         self._outbox: Outbox | None = None
         self._handoff: Handoff | None = None
-        self._barred_until = 0.0
+        self._rejected_until = 0.0
         self._stopping = False
 
     def stop(self) -> None:
         self._stopping = True
-        if self._seat is not None:
-            self._seat.wake()
+        if self._slot is not None:
+            self._slot.wake()
 
     def run(self) -> None:
         try:
-            intake = self._attach()
-            if intake is not None:
-                self._work(intake)
+            consumer = self._attach()
+            if consumer is not None:
+                self._work(consumer)
         finally:
             self._connection.release()
 
-    def _work(self, intake: Consumer) -> None:
-        handoff = self._handoff = self._new_handoff(intake)
-        outbox = self._outbox = Outbox(self._runtime, BrokerResultSender(intake, self._key, handoff), self._shelf)
+    def _work(self, consumer: Consumer) -> None:
+        handoff = self._handoff = self._new_handoff(consumer)
+        outbox = self._outbox = Outbox(self._runtime, BrokerResultSender(consumer, self._key, handoff), self._partition)
         control = Control(
-            self._connection, self._runtime, unwanted=lambda: intake.cancelled, when_barred=self._keep_out
+            self._connection, self._runtime, cancelled_tags=lambda: consumer.cancelled, on_rejected=self._on_rejected
         )
         outbox.start()
         control.start()
-        if self._seat is not None:
-            self._seat.recovered()
-        when_away = None if handoff is None else handoff.offer
-        heartbeats = None if self._presence is None else Heartbeats(intake, self._presence, when_away)
+        if self._slot is not None:
+            self._slot.recovered()
+        on_disconnect = None if handoff is None else handoff.offer
+        heartbeats = None if self._worker_status is None else Heartbeats(consumer, self._worker_status, on_disconnect)
         if heartbeats is not None:
             heartbeats.start()
-        self._take_tasks(intake)
-        self._drain(intake, outbox)
+        self._take_tasks(consumer)
+        self._drain(consumer, outbox)
         if heartbeats is not None:
             heartbeats.stop()
         control.stop()
-        intake.close()
+        consumer.close()
         if handoff is not None:
             handoff.close()
 
-    def _new_handoff(self, intake: Consumer) -> Handoff | None:
-        """To where tasks may go while the broker is away; None for the only link."""
-        if self._seat is None or self._presence is None:
+    def _new_handoff(self, consumer: Consumer) -> Handoff | None:
+        """Return the handoff to web addresses while the broker is down; None for an only link."""
+        if self._slot is None or self._worker_status is None:
             return None
-        return Handoff(intake, self._presence.identity, self._seat, self._in_hand)
+        return Handoff(consumer, self._worker_status.identity, self._slot, self._in_flight)
 
-    def _in_hand(self) -> list[TaskExecution]:
-        """What came by the broker, and is not answered."""
-        unsent = [] if self._outbox is None else [letter.content for letter in self._outbox.unsent]
-        return [*self._runtime.in_hand, *(each for each in unsent if isinstance(each, TaskExecution))]
+    def _in_flight(self) -> list[TaskExecution]:
+        """Return executions from this broker whose results are not sent."""
+        unsent = [] if self._outbox is None else [pending.content for pending in self._outbox.unsent]
+        return [*self._runtime.in_flight, *(each for each in unsent if isinstance(each, TaskExecution))]
 
     # ------------------------------------------------------------ take
 
     def _attach(self) -> Consumer | None:
-        """The intake, once the broker is there; None where we are stopped before."""
+        """Connect, retrying, and return the consumer; None if stopped before."""
         failures = 0
         while not self._stopping:
             try:
@@ -132,80 +134,80 @@ class BrokerLink:
         return None
 
     def _declare(self) -> None:
-        """Have the broker know what we need, and the other links which broker this is."""
+        """Declare the queues, and tell the other links which broker this is."""
         broker.declare_tasks(self._connection, self._runtime.task_types, worker_id=self._runtime.worker_id)
-        if self._seat is not None:
-            self._seat.joined(broker.identity(self._connection))
+        if self._slot is not None:
+            self._slot.set_broker(broker.identity(self._connection))
 
-    def _take_tasks(self, intake: Consumer) -> None:
+    def _take_tasks(self, consumer: Consumer) -> None:
         failures = 0
         while not self._stopping:
-            self._runtime.move("intake")
-            if monotonic() < self._barred_until:
-                self._stand_outside()
+            self._runtime.mark_alive("intake")
+            if monotonic() < self._rejected_until:
+                self._wait_while_rejected()
             try:
-                if failures:  # what comes back may have forgotten what it knew
+                if failures:  # a restarted broker may have lost them
                     self._declare()
-                if failures and self._seat is not None:
-                    self._seat.recovered()  # else it would never have a turn again
+                if failures and self._slot is not None:
+                    self._slot.recovered()  # otherwise the link would get no more grants
                 failures = 0
-                self._turn(intake)
-            except Exception as error:  # whatever it is: this loop has to go on
+                self._run_once(consumer)
+            except Exception as error:  # this loop must not end
                 failures += 1
                 self._pause(error, failures)
 
-    def _keep_out(self) -> None:
-        """Orchestrators say that nothing counts which we answer."""
-        self._barred_until = monotonic() + BARRED_SECONDS
+    def _on_rejected(self) -> None:
+        """Handle the message that orchestrators reject this worker."""
+        self._rejected_until = monotonic() + REJECTED_SECONDS
 
-    def _stand_outside(self) -> None:
-        """Take nothing for as long as they say so."""
+    def _wait_while_rejected(self) -> None:
+        """Take no tasks while orchestrators reject this worker."""
         address = broker.redacted_url(self._connection.hostname)
-        logger.error("the orchestrators at %s do not let this worker in: nothing is taken from there", address)
-        if self._seat is not None:
-            self._seat.failed()
-        while not self._stopping and monotonic() < self._barred_until:
-            self._runtime.move("intake")
-            sleep(_LOOK_SECONDS)
-        if self._seat is not None:
-            self._seat.recovered()
+        logger.error("the orchestrators at %s reject this worker: taking no tasks from there", address)
+        if self._slot is not None:
+            self._slot.failed()
+        while not self._stopping and monotonic() < self._rejected_until:
+            self._runtime.mark_alive("intake")
+            sleep(_CHECK_SECONDS)
+        if self._slot is not None:
+            self._slot.recovered()
 
-    def _turn(self, intake: Consumer) -> None:
-        """Take a batch if it is our turn, say that we have it, begin with it. Where it raises UnavailableError,
-        nothing is lost."""
-        self._watch_fit_skills(intake)
-        if self._seat is None:
-            intake.set_prefetch(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
-            self._take(intake, _IDLE_SECONDS)
+    def _run_once(self, consumer: Consumer) -> None:
+        """Take a batch of tasks if granted, announce it, and start it. If it raises UnavailableError, nothing is
+        lost."""
+        self._watch_available_skills(consumer)
+        if self._slot is None:
+            consumer.set_prefetch(self._runtime.concurrency + (0 if self._outbox is None else self._outbox.deferred))
+            self._take(consumer, _IDLE_SECONDS)
             return
-        turn = self._seat.take(_IDLE_SECONDS)
-        if turn is None:
+        grant = self._slot.take(_IDLE_SECONDS)
+        if grant is None:
             return
         taken = 0
         try:
-            intake.prefetch_more(turn.tasks)  # beside what is done, but cannot be answered now
-            taken = self._take(intake, min(turn.wait_seconds, _IDLE_SECONDS))
+            consumer.prefetch_more(grant.tasks)  # in addition to finished tasks whose results wait
+            taken = self._take(consumer, min(grant.wait_seconds, _IDLE_SECONDS))
         finally:
-            self._seat.ended(turn, taken=taken)
+            self._slot.complete(grant, taken=taken)
 
-    def _watch_fit_skills(self, intake: Consumer) -> None:
-        """Take nothing from the queues of skills that are suspended."""
-        wanted = self._runtime.fit_task_types
+    def _watch_available_skills(self, consumer: Consumer) -> None:
+        """Stop consuming the queues of suspended skills."""
+        wanted = self._runtime.available_task_types
         if wanted != self._queues:
             self._queues = wanted
-            intake.consume_from([*wanted, broker.worker_queue(self._runtime.worker_id)])
+            consumer.consume_from([*wanted, broker.worker_queue(self._runtime.worker_id)])
 
-    def _take(self, intake: Consumer, wait_seconds: float) -> int:
-        deliveries = intake.take(wait_seconds)
+    def _take(self, consumer: Consumer, wait_seconds: float) -> int:
+        deliveries = consumer.take(wait_seconds)
         if self._stopping:
-            intake.return_unstarted(deliveries)
+            consumer.return_unstarted(deliveries)
             return 0
         tasks = self._readable(deliveries)
         if tasks:
-            self._begin(intake, self._runtime.admit(tasks))
+            self._start_tasks(consumer, self._runtime.admit(tasks))
         while self._unreadable:
             delivery, reason, error = self._unreadable[0]
-            intake.dead_letter(delivery, reason=reason, error=error)
+            consumer.dead_letter(delivery, reason=reason, error=error)
             del self._unreadable[0]
         return len(tasks)
 
@@ -215,65 +217,66 @@ class BrokerLink:
             try:
                 task = wire.load_task(delivery.body)
             except wire.InvalidMessageError as error:
-                self._refuse(delivery, "malformed", str(error))
+                self._reject(delivery, "malformed", str(error))
                 continue
             if self._runtime.has_skill(task.task_type):
                 tasks.append((task, delivery))
             else:
-                self._refuse(delivery, "no_skill", f"task {task.task_id}: there is no skill {task.task_type!r} here")
+                self._reject(delivery, "no_skill", f"task {task.task_id}: this worker has no skill {task.task_type!r}")
         return tasks
 
-    def _refuse(self, delivery: Delivery, reason: str, error: str) -> None:
-        logger.error("queue %s: %s; to the dead letters", delivery.queue, error)
+    def _reject(self, delivery: Delivery, reason: str, error: str) -> None:
+        logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
         self._unreadable.append((delivery, reason, error))
 
-    def _begin(self, intake: Consumer, admitted: list[TaskExecution]) -> None:
-        """Tell the orchestrators who has what, and begin while the broker answers.
+    def _start_tasks(self, consumer: Consumer, admitted: list[TaskExecution]) -> None:
+        """Announce the tasks to orchestrators, and start them without waiting for the reply.
 
-        One that takes no notice now may be full: work begins all the same, for it makes room.
+        A broker that does not accept the announcement may be full; the tasks start anyway, since their results free
+        space.
         """
-        self._untold.extend(assignment.task for assignment in admitted)
-        notice = broker.tasks_started(self._untold, self._runtime.worker_id, signer=self._key)
+        self._unannounced.extend(execution.task for execution in admitted)
+        notice = broker.tasks_started(self._unannounced, self._runtime.worker_id, signer=self._key)
         waiting = [admitted]
 
-        def begin() -> None:
+        def start() -> None:
             while waiting:
-                self._runtime.begin(waiting.pop())
+                self._runtime.start(waiting.pop())
 
         try:
-            intake.settle_many([([notice], ())], on_sent=begin)
+            consumer.settle_many([([notice], ())], on_sent=start)
         except (UnavailableError, NoRouteError) as error:
-            logger.warning("%s; %d tasks begin before anybody hears of it", error, len(self._untold))
+            logger.warning("%s; %d tasks start before they are announced", error, len(self._unannounced))
         else:
-            self._untold.clear()
-        begin()
+            self._unannounced.clear()
+        start()
 
     def _pause(self, error: Exception, failures: int) -> None:
-        if self._seat is not None:
-            self._seat.failed()
+        if self._slot is not None:
+            self._slot.failed()
         seconds = pause_seconds(failures)
         trace = None if isinstance(error, AvtomatikaError) else error
-        logger.warning("%s; trying again in %.1f s", error, seconds, exc_info=trace)
+        logger.warning("%s; retrying in %.1f s", error, seconds, exc_info=trace)
         until = monotonic() + seconds
         while not self._stopping and monotonic() < until:
-            sleep(_LOOK_SECONDS)
+            sleep(_CHECK_SECONDS)
 
     # ------------------------------------------------------------ stop
 
-    def _drain(self, intake: Consumer, outbox: Outbox) -> None:
-        """Let what is begun end, for as long as it may; give the rest to others."""
-        self._hand_back(intake, self._runtime.withdraw(self._drain_timeout_seconds))
+    def _drain(self, consumer: Consumer, outbox: Outbox) -> None:
+        """Wait for running tasks, up to the time limit, and requeue unfinished ones."""
+        self._requeue(consumer, self._runtime.withdraw(self._drain_timeout_seconds))
         outbox.finish(self._drain_timeout_seconds)
-        self._hand_back(intake, self._runtime.close())
-        for letter in outbox.stop():
-            logger.error("task %s: its result could not be sent", letter.task_id)
+        self._requeue(consumer, self._runtime.close())
+        for pending in outbox.stop():
+            logger.error("task %s: its result could not be sent", pending.task_id)
 
-    def _hand_back(self, intake: Consumer, assignments: Sequence[TaskExecution]) -> None:
-        for assignment in assignments:
-            logger.info("task %s, attempt %d: handed back", assignment.task.task_id, assignment.task.attempt)
+    def _requeue(self, consumer: Consumer, executions: Sequence[TaskExecution]) -> None:
+        for execution in executions:
+            logger.info("task %s, attempt %d: requeued", execution.task.task_id, execution.task.attempt)
         if self._handoff is not None:
-            self._handoff.let_go(assignments)
+            self._handoff.release(executions)
         try:
-            intake.return_unstarted(assignment.origin for assignment in assignments)
+            consumer.return_unstarted(execution.origin for execution in executions)
         except UnavailableError as error:
-            logger.warning("%s; what is held comes to others after its lease", error)
+            logger.warning("%s; unfinished tasks are requeued when their leases expire", error)

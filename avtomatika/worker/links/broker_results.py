@@ -1,4 +1,4 @@
-"""Answers: how results go to the broker, each together with the acknowledgement of its task, many in one round trip."""
+"""Result sender of broker links: publishes results in batches, each atomically with the acknowledgement of its task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.spool import SpooledResult
 
 from .handoff import Handoff
-from .heartbeats import MOST_NOTICES
+from .heartbeats import MAX_QUEUED_NOTICES
 from .outbox import PendingResult, send_each
 
 logger = logging.getLogger(__name__)
@@ -26,26 +26,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SpooledMessage:
-    """A result out of the spool, and the delivery that it answers."""
+    """A spooled result, and the tag of the delivery that it answers."""
 
     message: Outgoing
     tag: str
 
 
 class BrokerResultSender:
-    """The courier of a broker link: sends by *intake*, signed with the *key* of a worker that has a token."""
+    """Publishes through *consumer*, signed with the worker's *key* if it has a token."""
 
-    def __init__(self, intake: Consumer, key: WorkerKey | None = None, handoff: Handoff | None = None) -> None:
-        """What went over to web addresses by *handoff* is answered there."""
-        self._intake = intake
+    def __init__(self, consumer: Consumer, key: WorkerKey | None = None, handoff: Handoff | None = None) -> None:
+        """Results of tasks that moved to web addresses are sent by *handoff*."""
+        self._consumer = consumer
         self._key = key
         self._handoff = handoff
 
-    def write(self, assignment: TaskExecution) -> PendingResult:
-        return PendingResult(assignment.task.task_id, assignment.task.attempt, assignment)
+    def prepare(self, execution: TaskExecution) -> PendingResult:
+        return PendingResult(execution.task.task_id, execution.task.attempt, execution)
 
-    def pack(self, letter: PendingResult) -> Mapping[str, Any]:
-        [message], tags = _settlement(letter, self._key)
+    def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
+        [message], tags = _settlement(pending, self._key)
         return {
             "exchange": message.exchange,
             "routing_key": message.routing_key,
@@ -54,94 +54,94 @@ class BrokerResultSender:
             "tag": tags[0],
         }
 
-    def unpack(self, kept: SpooledResult) -> PendingResult:
-        content = kept.content
+    def deserialize(self, spooled: SpooledResult) -> PendingResult:
+        content = spooled.content
         message = Outgoing(content["exchange"], content["routing_key"], content["body"], headers=content["headers"])
-        return PendingResult(kept.task_id, kept.attempt, SpooledMessage(message, content["tag"]), kept.place)
+        return PendingResult(spooled.task_id, spooled.attempt, SpooledMessage(message, content["tag"]), spooled.path)
 
-    def send(self, letters: deque[PendingResult]) -> None:
+    def send(self, results: deque[PendingResult]) -> None:
         handoff = self._handoff
-        gone = [] if handoff is None else [letter for letter in letters if handoff.has(letter.content)]
-        if handoff is None or not gone:
-            self._send(letters)
+        handed_off = [] if handoff is None else [pending for pending in results if handoff.is_adopted(pending.content)]
+        if handoff is None or not handed_off:
+            self._send(results)
             return
-        there, here = deque(gone), deque(letter for letter in letters if letter not in gone)
-        letters.clear()
+        handed, own = deque(handed_off), deque(pending for pending in results if pending not in handed_off)
+        results.clear()
         try:
-            handoff.bring(there)
-        finally:  # neither waits for the other
+            handoff.deliver(handed)
+        finally:  # neither batch waits for the other
             try:
-                if here:
-                    self._send(here)
+                if own:
+                    self._send(own)
             finally:
-                letters.extend((*there, *here))
+                results.extend((*handed, *own))
 
-    def _send(self, letters: deque[PendingResult]) -> None:
+    def _send(self, results: deque[PendingResult]) -> None:
         try:
-            held = self._intake.settle_many([_settlement(letter, self._key) for letter in letters])
+            leased = self._consumer.settle_many([_settlement(pending, self._key) for pending in results])
         except UnavailableError:
             raise
-        except Exception:  # one of them leads nowhere: find out which, and send the others
-            self._send_one_by_one(letters)
+        except Exception:  # one result cannot be routed: find it and send the others
+            self._send_one_by_one(results)
             return
-        for letter, was_held in zip(letters, held, strict=True):
-            self._settled(letter, was_held)
-        letters.clear()
+        for pending, was_leased in zip(results, leased, strict=True):
+            self._on_settled(pending, was_leased)
+        results.clear()
 
-    def tell(self, progress: Sequence[wire.Progress]) -> None:
-        left = progress if self._handoff is None else self._handoff.tell(progress)
-        if left and self._intake.message_count(WORKERS) <= MOST_NOTICES:
-            self._intake.settle_many([([broker.task_progress(each, signer=self._key) for each in left], ())])
+    def send_progress(self, progress: Sequence[wire.Progress]) -> None:
+        left = progress if self._handoff is None else self._handoff.send_progress(progress)
+        if left and self._consumer.message_count(WORKERS) <= MAX_QUEUED_NOTICES:
+            self._consumer.settle_many([([broker.task_progress(each, signer=self._key) for each in left], ())])
 
     def abort(self) -> None:
-        """Everything that the broker is asked has a timeout."""
+        """Abort the handoff's request; requests to the broker have time-outs."""
         if self._handoff is not None:
             self._handoff.abort()
 
-    def _send_one_by_one(self, letters: deque[PendingResult]) -> None:
-        for letter in send_each(letters, self._send_one):
-            self._give_up(letter, "its plan is not bound")
+    def _send_one_by_one(self, results: deque[PendingResult]) -> None:
+        for pending in send_each(results, self._send_one):
+            self._discard(pending, "its plan is not bound")
 
-    def _send_one(self, letter: PendingResult) -> None:
-        """Raises NoRouteError where somebody still waits for a result that leads nowhere."""
+    def _send_one(self, pending: PendingResult) -> None:
+        """Send one result. Raises NoRouteError if it cannot be routed and is still wanted."""
         try:
-            [was_held] = self._intake.settle_many([_settlement(letter, self._key)])
-            self._settled(letter, was_held)
+            [was_leased] = self._consumer.settle_many([_settlement(pending, self._key)])
+            self._on_settled(pending, was_leased)
         except UnavailableError:
             raise
         except Exception as error:
-            if isinstance(error, NoRouteError) and self._is_wanted(letter):
+            if isinstance(error, NoRouteError) and self._is_wanted(pending):
                 raise
-            self._give_up(letter, str(error))
+            self._discard(pending, str(error))
 
-    def _is_wanted(self, letter: PendingResult) -> bool:
-        content = letter.content
-        return not isinstance(content, TaskExecution) or content.origin.tag not in self._intake.cancelled
+    def _is_wanted(self, pending: PendingResult) -> bool:
+        content = pending.content
+        return not isinstance(content, TaskExecution) or content.origin.tag not in self._consumer.cancelled
 
-    def _give_up(self, letter: PendingResult, error: str) -> None:
-        logger.error("task %s: its result cannot be sent: %s", letter.task_id, error)
-        if isinstance(letter.content, TaskExecution):
-            self._intake.dead_letter(letter.content.origin, reason="no_answer", error=error)
+    def _discard(self, pending: PendingResult, error: str) -> None:
+        logger.error("task %s: its result cannot be sent: %s", pending.task_id, error)
+        if isinstance(pending.content, TaskExecution):
+            self._consumer.dead_letter(pending.content.origin, reason="no_answer", error=error)
 
-    def _settled(self, letter: PendingResult, was_held: bool) -> None:
-        if not was_held:
-            task_id, attempt = letter.task_id, letter.attempt
-            logger.warning("task %s, attempt %d: answered before, or held by somebody else now", task_id, attempt)
-        if isinstance(letter.content, SpooledMessage):  # whoever has the task, or would get it, need not do it again
-            self._intake.revoke([letter.content.tag])
-
-
-def answer(assignment: TaskExecution, key: WorkerKey | None) -> Outgoing:
-    """The message that a result becomes."""
-    if assignment.result is None:
-        raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
-    headers = broker.forwarded_headers(assignment.origin.headers)
-    return broker.result_message(assignment.task, assignment.result, headers=headers, signer=key)
+    def _on_settled(self, pending: PendingResult, was_leased: bool) -> None:
+        if not was_leased:
+            task_id, attempt = pending.task_id, pending.attempt
+            logger.warning("task %s, attempt %d: already answered, or leased to another worker", task_id, attempt)
+        if isinstance(pending.content, SpooledMessage):  # the task must not be run again
+            self._consumer.revoke([pending.content.tag])
 
 
-def _settlement(letter: PendingResult, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:
-    """What was found in the spool acknowledges nothing: who held the task has ended."""
-    content = letter.content
+def result_message(execution: TaskExecution, key: WorkerKey | None) -> Outgoing:
+    """Return the message for a result."""
+    if execution.result is None:
+        raise RuntimeError(f"task {execution.task.task_id} has no result yet")
+    headers = broker.forwarded_headers(execution.origin.headers)
+    return broker.result_message(execution.task, execution.result, headers=headers, signer=key)
+
+
+def _settlement(pending: PendingResult, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:
+    """Return messages and tags to settle. A spooled result acknowledges nothing: its consumer has exited."""
+    content = pending.content
     if isinstance(content, SpooledMessage):
         return [content.message], []
-    return [answer(content, key)], [content.origin.tag]
+    return [result_message(content, key)], [content.origin.tag]

@@ -1,6 +1,6 @@
-"""Control: the thread that hears what orchestrators tell all workers, and stops what nobody waits for any more.
+"""Control: a thread that receives broadcasts from orchestrators and cancels tasks.
 
-On a connection of its own: a worker whose hands are full takes no tasks, but must hear this.
+It has its own connection, since a busy worker takes no tasks but must receive cancellations.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from avtomatika.worker.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 
-#: How long the thread waits for news before it looks at the leases, and whether it shall stop.
-_LOOK_SECONDS = 0.25
-#: So much is read at a time.
+#: Interval of the checks for revoked leases and a stop request.
+_POLL_SECONDS = 0.25
+#: Number of messages to read at a time.
 _PREFETCH = 100
 
 
 class Control:
-    """Stops assignments of *runtime*; *unwanted* tells the tags of what is revoked, or not ours any more.
+    """Cancels executions of *runtime*; *cancelled_tags* returns delivery tags that were revoked or whose lease is lost.
 
-    *when_barred* is called when orchestrators say that the worker may not come in; they say it again and again.
+    *on_rejected* is called each time that orchestrators reject the worker.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Control:
         connection: Any,
         runtime: Runtime,
         *,
-        unwanted: Callable[[], Collection[str]],
-        when_barred: Callable[[], None],
+        cancelled_tags: Callable[[], Collection[str]],
+        on_rejected: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._runtime = runtime
-        self._unwanted = unwanted
-        self._when_barred = when_barred
+        self._cancelled_tags = cancelled_tags
+        self._on_rejected = on_rejected
         self._queue = f"control.{runtime.worker_id}.{token_hex(4)}"
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
@@ -55,37 +55,35 @@ class Control:
         self._thread.join()
 
     def _serve(self) -> None:
-        failures = Failures(logger, "what is cancelled is heard of late")
+        failures = Failures(logger, "cancellations are delayed")
         while not self._stopping.is_set():
             try:
                 with self._connection.clone() as connection:
                     broker.declare_control(connection, self._queue)
-                    intake = Consumer(connection, [self._queue], prefetch=_PREFETCH)
+                    consumer = Consumer(connection, [self._queue], prefetch=_PREFETCH)
                     failures.over()
-                    self._listen(intake)
+                    self._listen(consumer)
                     broker.forget_control(connection, self._queue)
-                    intake.close()
-            except Exception as error:  # whatever it is: nobody else listens
+                    consumer.close()
+            except Exception as error:  # this loop must not end
                 self._stopping.wait(failures.met(error))
 
-    def _listen(self, intake: Consumer) -> None:
+    def _listen(self, consumer: Consumer) -> None:
         while not self._stopping.is_set():
-            for delivery in intake.take(_LOOK_SECONDS):
-                intake.ack([delivery.tag])
-                self._hear(delivery.body)
-            if tags := self._unwanted():
-                self._runtime.cancel(lambda assignment: assignment.origin.tag in tags)
+            for delivery in consumer.take(_POLL_SECONDS):
+                consumer.ack([delivery.tag])
+                self._handle(delivery.body)
+            if tags := self._cancelled_tags():
+                self._runtime.cancel(lambda execution: execution.origin.tag in tags)
 
-    def _hear(self, body: bytes) -> None:
+    def _handle(self, body: bytes) -> None:
         try:
             control = wire.load_control(body)
-        except wire.InvalidMessageError as error:  # of a newer orchestrator, perhaps
+        except wire.InvalidMessageError as error:  # possibly from a newer orchestrator
             logger.warning("%s", error)
             return
         match control:
             case wire.Cancel():
-                self._runtime.cancel(
-                    lambda assignment: control.covers(assignment.task.task_id, assignment.task.attempt)
-                )
+                self._runtime.cancel(lambda execution: control.covers(execution.task.task_id, execution.task.attempt))
             case wire.Rejected(worker_id) if worker_id == self._runtime.worker_id:
-                self._when_barred()
+                self._on_rejected()

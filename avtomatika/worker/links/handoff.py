@@ -1,6 +1,6 @@
-"""Handoff: what a broker link has in hand goes over to web addresses of the same group while the broker is away.
+"""Handoff: moves the tasks of a broker link to web addresses of the same group while the broker is down.
 
-They keep it from then on, as what came by them: their heartbeats name it, and its results go there.
+These addresses then keep the leases: the link's heartbeats over HTTP name the tasks, and results go there.
 """
 
 from __future__ import annotations
@@ -24,82 +24,85 @@ from .scheduler import LinkSlot
 logger = logging.getLogger(__name__)
 
 #: So much is offered at a time.
-_MOST_TASKS = 1_000
+_MAX_TASKS = 1_000
 
 
 class Handoff:
-    """Of what *in_hand* tells, which came by *intake*. One thread offers, another one brings."""
+    """Moves the tasks that *in_flight* returns, from *consumer*. One thread offers tasks, another delivers results."""
 
     def __init__(
-        self, intake: Consumer, identity: Identity, seat: LinkSlot, in_hand: Callable[[], Iterable[TaskExecution]]
+        self, consumer: Consumer, identity: Identity, slot: LinkSlot, in_flight: Callable[[], Iterable[TaskExecution]]
     ) -> None:
-        self._intake = intake
+        self._consumer = consumer
         self._identity = identity
-        self._seat = seat
-        self._in_hand = in_hand
-        self._fellows = Peers(identity, seat)
-        self._deliveries = HttpResultSender(identity, seat)
+        self._slot = slot
+        self._in_flight = in_flight
+        self._peers = Peers(identity, slot)
+        self._result_sender = HttpResultSender(identity, slot)
 
     def offer(self) -> None:
-        """Have a web address of the same group keep what we hold, if one is well. For when the broker is away."""
-        if not self._seat.fellows():
+        """Have a healthy web address of the same group adopt the tasks. Called while the broker is down."""
+        if not self._slot.peers():
             return
-        offered = [each for each in self._in_hand() if not self.has(each)][:_MOST_TASKS]
+        offered = [each for each in self._in_flight() if not self.is_adopted(each)][:_MAX_TASKS]
         if not offered:
             return
         body = {
             "worker_id": self._identity.worker_id,
-            "consumer": self._intake.channel.consumer_name,
+            "consumer": self._consumer.channel.consumer_name,
             "tasks": [_claim(each) for each in offered],
         }
         try:
-            answer = self._fellows.ask(f"/_worker/workers/{self._identity.worker_id}/tasks/adopt", body) or {}
+            answer = self._peers.request(f"/_worker/workers/{self._identity.worker_id}/tasks/adopt", body) or {}
         except AvtomatikaError as error:
-            logger.warning("%s; what came by the broker waits for it", error)
+            logger.warning("%s; tasks from the broker wait until it is back", error)
             return
         adopted: Any = answer.get("adopted")
         taken = [each for each in offered if each.task.task_id in adopted] if isinstance(adopted, list) else []
-        self._deliveries.in_hand.update((each.task.task_id, each) for each in taken)
-        self._intake.release(each.origin.tag for each in taken)
-        logger.warning("%d of %d tasks that came by the broker are kept over HTTP now", len(taken), len(offered))
+        self._result_sender.in_flight.update((each.task.task_id, each) for each in taken)
+        self._consumer.release(each.origin.tag for each in taken)
+        logger.warning("%d of %d tasks from the broker are now kept over HTTP", len(taken), len(offered))
 
-    def has(self, assignment: object) -> bool:
-        """Whether it went over to a web address, and was not answered there yet."""
-        return isinstance(assignment, TaskExecution) and (
-            self._deliveries.in_hand.get(assignment.task.task_id) is assignment
+    def is_adopted(self, execution: object) -> bool:
+        """Return whether a web address adopted the execution and has no result of it yet."""
+        return isinstance(execution, TaskExecution) and (
+            self._result_sender.in_flight.get(execution.task.task_id) is execution
         )
 
-    def tell(self, progress: Sequence[Progress]) -> list[Progress]:
-        """Send word of progress of what went over; answers what is not ours."""
-        in_hand = self._deliveries.in_hand
-        self._deliveries.tell([each for each in progress if each.task_id in in_hand])
-        return [each for each in progress if each.task_id not in in_hand]
+    def send_progress(self, progress: Sequence[Progress]) -> list[Progress]:
+        """Send progress of adopted tasks; return that of other tasks."""
+        in_flight = self._result_sender.in_flight
+        self._result_sender.send_progress([each for each in progress if each.task_id in in_flight])
+        return [each for each in progress if each.task_id not in in_flight]
 
-    def bring(self, letters: deque[PendingResult]) -> None:
-        """Bring results of what went over, and take them out of *letters*; raises what says that they are to wait."""
-        given_up = send_each(letters, lambda letter: self._deliveries.bring(self._deliveries.write(letter.content)))
-        self.let_go(letter.content for letter in given_up)
+    def deliver(self, results: deque[PendingResult]) -> None:
+        """Deliver results of adopted tasks and remove them from *results*. Raises AvtomatikaError if the rest must
+        wait."""
+        dropped = send_each(
+            results, lambda pending: self._result_sender.deliver(self._result_sender.prepare(pending.content))
+        )
+        self.release(pending.content for pending in dropped)
 
-    def let_go(self, assignments: Iterable[TaskExecution]) -> None:
-        """Name these no more: the heartbeat that hands back gives them to others."""
-        for assignment in assignments:
-            if self.has(assignment):
-                del self._deliveries.in_hand[assignment.task.task_id]
+    def release(self, executions: Iterable[TaskExecution]) -> None:
+        """Stop naming these tasks; the next heartbeat over HTTP requeues them."""
+        for execution in executions:
+            if self.is_adopted(execution):
+                del self._result_sender.in_flight[execution.task.task_id]
 
     def abort(self) -> None:
-        """Have what is under way fail at once. Any thread."""
-        self._deliveries.abort()
+        """Abort a running request. Any thread may call it."""
+        self._result_sender.abort()
 
     def close(self) -> None:
-        self._fellows.close()
-        self._deliveries.close()
+        self._peers.close()
+        self._result_sender.close()
 
 
-def _claim(assignment: TaskExecution) -> dict[str, Any]:
-    task = assignment.task
+def _claim(execution: TaskExecution) -> dict[str, Any]:
+    task = execution.task
     return {
         "task_id": task.task_id,
         "attempt": task.attempt,
         "ticket": task.ticket,
-        "tag": assignment.origin.tag,
+        "tag": execution.origin.tag,
     }

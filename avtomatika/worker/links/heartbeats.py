@@ -1,4 +1,4 @@
-"""Heartbeats over a broker: the thread that tells the orchestrators of a worker, whoever of them listens."""
+"""Heartbeats over a broker, sent by a thread to whichever orchestrator listens."""
 
 from __future__ import annotations
 
@@ -12,63 +12,66 @@ from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
 from avtomatika.errors import NoRouteError, UnavailableError
 
-from .identity import Pulse, WorkerStatus
+from .identity import HeartbeatTimer, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
-#: Longest time between two heartbeats; shorter leases shorten it: while the broker is away, somebody else must keep
-#: what is in hand before it comes to others.
-_BEAT_SECONDS = 5.0
-#: How often a worker registers anew: nobody says whether it is known.
+#: Maximum interval. With short leases it is a quarter of the lease, so that a web address can adopt the tasks before
+#: their leases expire.
+_HEARTBEAT_SECONDS = 5.0
+#: Interval between registrations, since no reply says whether the worker is known.
 REGISTER_SECONDS = 30.0
-#: Where so many notices wait, nobody listens, and more would only fill the broker.
-MOST_NOTICES = 10_000
+#: Maximum number of queued notices: that many are not being read, and more would only fill the broker.
+MAX_QUEUED_NOTICES = 10_000
 
 
 class Heartbeats:
-    """Sent by *intake*; what cannot be sent is left out, for the next one says the same. *when_away* is called then."""
+    """Sends heartbeats through *consumer*. One that fails is dropped, since the next repeats it, and *on_disconnect* is
+    called."""
 
-    def __init__(self, intake: Consumer, presence: WorkerStatus, when_away: Callable[[], None] | None = None) -> None:
-        self._intake = intake
-        self._presence = presence
-        self._when_away = when_away
-        self._key = presence.identity.key
+    def __init__(
+        self, consumer: Consumer, worker_status: WorkerStatus, on_disconnect: Callable[[], None] | None = None
+    ) -> None:
+        self._consumer = consumer
+        self._worker_status = worker_status
+        self._on_disconnect = on_disconnect
+        self._key = worker_status.identity.key
         self._registered_at = float("-inf")
-        self._beat_seconds = min(_BEAT_SECONDS, intake.channel.lease_seconds / 4)
-        self.pulse = Pulse()
+        self._heartbeat_seconds = min(_HEARTBEAT_SECONDS, consumer.channel.lease_seconds / 4)
+        self.timer = HeartbeatTimer()
         self._thread = threading.Thread(target=self._serve, name="heartbeats", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say good-bye."""
-        self.pulse.end()
+        """Stop, and announce that the worker is offline."""
+        self.timer.stop()
         self._thread.join()
-        self._tell(status="offline")
+        self._send(status="offline")
 
     def _serve(self) -> None:
-        self._tell()
-        while self.pulse.wait(self._beat_seconds):
-            self._tell()
+        self._send()
+        while self.timer.wait(self._heartbeat_seconds):
+            self._send()
 
-    def _tell(self, *, status: str | None = None) -> None:
+    def _send(self, *, status: str | None = None) -> None:
         try:
-            if self._intake.message_count(WORKERS) > MOST_NOTICES:
+            if self._consumer.message_count(WORKERS) > MAX_QUEUED_NOTICES:
                 return
             sent = []
             is_due = monotonic() - self._registered_at >= REGISTER_SECONDS
             if is_due and status is None:
-                sent.append(broker.registration(self._presence.identity.registration(), signer=self._key))
-                self._presence.registered()
-            sent.append(broker.heartbeat(self._presence.heartbeat(status=status), signer=self._key))
-            self._intake.settle_many([(sent, ())])
+                sent.append(broker.registration(self._worker_status.identity.registration(), signer=self._key))
+                self._worker_status.mark_registered()
+            sent.append(broker.heartbeat(self._worker_status.heartbeat(status=status), signer=self._key))
+            self._consumer.settle_many([(sent, ())])
             if is_due:
                 self._registered_at = monotonic()
         except (UnavailableError, NoRouteError) as error:
             self._registered_at = float("-inf")
-            logger.debug("%s; no heartbeat", error)
-            if self._when_away is not None and status is None:
-                self._when_away()
-        except Exception:  # whatever it is: the worker works on
-            logger.exception("a heartbeat could not be sent")
+            logger.debug("%s; heartbeat not sent", error)
+            if self._on_disconnect is not None and status is None:
+                self._on_disconnect()
+        except Exception:  # a heartbeat must not stop the worker
+            logger.exception("cannot send a heartbeat")

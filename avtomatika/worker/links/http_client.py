@@ -1,7 +1,7 @@
-"""Exchange: requests to one web address over a connection of its own, and what its answers mean.
+"""HTTP client for one web address, over one connection, with the meaning of its replies.
 
-Whatever goes wrong on the way, or comes back that is no answer, is UnavailableError; a token that is not taken is
-UnauthorizedError; NotFoundError where the server does not know us. Redirects are not followed.
+Network errors and invalid replies raise UnavailableError, a rejected token UnauthorizedError, and an unknown worker
+NotFoundError. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from avtomatika.errors import InvalidRequestError, NoRouteError, NotFoundError, 
 from avtomatika.schemas.wire import MAX_BYTES
 from avtomatika.worker.config import Address
 
-#: How long connecting and an answer may take, what the server is asked to wait not counted.
+#: Time limit for connecting and the reply, in addition to the time that the server is asked to wait.
 _TIMEOUT_SECONDS = 5.0
-#: How much of an answer that is none is told.
+#: Maximum length of an invalid reply in an error message.
 _SHOWN = 120
-#: Longest error of an orchestrator that is told.
+#: Maximum length of an orchestrator's error message.
 _MAX_ERROR = 4_000
-#: Longest pause that a server may ask for.
+#: Upper limit for Retry-After.
 _MAX_RETRY_AFTER_SECONDS = 60
 
 #: Method, path, content and headers.
@@ -37,7 +37,7 @@ Request = tuple[str, str, bytes | None, Mapping[str, str]]
 
 
 class HttpClient:
-    """For one thread, but for :meth:`abort`. *headers* go with every request."""
+    """Not thread-safe, except :meth:`abort`. *headers* are sent with every request."""
 
     def __init__(self, address: Address, headers: Mapping[str, str]) -> None:
         self._address = address
@@ -46,13 +46,13 @@ class HttpClient:
         self._path = parts.path.rstrip("/")
         self._connection = _connection(parts.scheme, parts.hostname or "", parts.port)
         self._is_aborted = False
-        self._has_ended = False
+        self._is_shut_down = False
 
-    def ask(
+    def request(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait_seconds: float = 0.0
     ) -> dict[str, Any] | None:
-        """The JSON object that the server answers, or None for no content, which only a request without a *body* may
-        have. A *body* is by the worker that it names. The time limit is that of the whole request."""
+        """Return the JSON object of the reply, or None for 204, which is valid only without a *body*. The *body* names
+        the worker. The time limit covers the whole request."""
         content, headers = None, self._headers
         if body is not None:
             content = orjson.dumps(dict(body))
@@ -60,45 +60,42 @@ class HttpClient:
         self._is_aborted = False
         try:
             deadline = monotonic() + _TIMEOUT_SECONDS + wait_seconds
-            answer = self._read(*self._send((method, path, content, headers), deadline))
+            answer = self._interpret(*self._send((method, path, content, headers), deadline))
             if answer is None and body is not None:
-                raise UnavailableError(
-                    f"{self._address} answers 204 to {method} {path}, where it must answer an object"
-                )
+                raise UnavailableError(f"{self._address} replied 204 to {method} {path}, but must reply with an object")
             return answer
         except (UnavailableError, InvalidRequestError):
             self.close()
             raise
 
     def abort(self) -> None:
-        """Have a request that waits fail at once. Any thread."""
+        """Abort a running request. Any thread may call it."""
         self._is_aborted = True
         connected = self._connection.sock
         if connected is not None:
             with contextlib.suppress(OSError):
-                # Not the method of an encrypted socket: that takes the encryption off first, and whoever sends then
-                # sends in the clear.
+                # SSLSocket.shutdown would remove the encryption first, and another thread could then send unencrypted.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
-    def end(self) -> None:
-        """The same for every request that is still to come."""
-        self._has_ended = True
+    def shut_down(self) -> None:
+        """Abort the running request and all later ones."""
+        self._is_shut_down = True
         self.abort()
 
     def close(self) -> None:
         self._connection.close()
 
     def _send(self, request: Request, deadline: float) -> tuple[HTTPResponse, bytes]:
-        """A connection that rested may have been closed by the other side: then once more, on a fresh one."""
+        """Send a request; repeat it once on a new connection if the server had closed an idle one."""
         is_fresh = self._connection.sock is None
         method, path, content, headers = request
         try:
-            self._connection.timeout = _left(deadline)
+            self._connection.timeout = _seconds_left(deadline)
             if self._connection.sock is None:
                 self._connection.connect()
-            self._connection.sock.settimeout(_left(deadline))
-            if self._has_ended:  # looked for when there is a socket: whoever ends it later shuts that
-                raise ConnectionAbortedError("nothing is asked any more")
+            self._connection.sock.settimeout(_seconds_left(deadline))
+            if self._is_shut_down:  # checked once there is a socket: a later shutdown closes that
+                raise ConnectionAbortedError("the client is shut down")
             self._connection.response_class = partial(_TimedResponse, deadline)  # type: ignore[assignment]
             self._connection.request(method, f"{self._path}{path}", content, headers)
             response = self._connection.getresponse()
@@ -108,38 +105,40 @@ class HttpClient:
             raise UnavailableError(f"{self._address} is not trusted: {error.verify_message}") from None
         except (OSError, HTTPException, ValueError) as error:
             self.close()
-            is_over = self._is_aborted or self._has_ended
+            is_over = self._is_aborted or self._is_shut_down
             if not is_fresh and isinstance(error, ConnectionError) and not is_over:
                 return self._send(request, deadline)
-            reason = str(error) if isinstance(error, OSError) else type(error).__name__  # a ValueError shows the token
-            raise UnavailableError(f"{self._address} does not answer: {reason}") from None
+            reason = (
+                str(error) if isinstance(error, OSError) else type(error).__name__
+            )  # a ValueError would show the token
+            raise UnavailableError(f"{self._address} does not respond: {reason}") from None
 
-    def _read(self, response: HTTPResponse, content: bytes) -> dict[str, Any] | None:
+    def _interpret(self, response: HTTPResponse, content: bytes) -> dict[str, Any] | None:
         status = response.status
         if status == 204:
             return None
         answer = _object(content)
         if status == 200 and answer is not None:
             return answer
-        said = str((answer or {}).get("error") or content[:_SHOWN].decode(errors="replace"))[:_MAX_ERROR]
+        message = str((answer or {}).get("error") or content[:_SHOWN].decode(errors="replace"))[:_MAX_ERROR]
         is_orchestrator = answer is not None and isinstance(answer.get("code"), str)
         match status:
             case 401 | 403:
-                raise UnauthorizedError(f"{self._address} does not let this worker in: {said}")
+                raise UnauthorizedError(f"{self._address} rejected this worker: {message}")
             case 404 if is_orchestrator:
                 raise NotFoundError("worker", str(self._address))
             case 503 if is_orchestrator and answer is not None and answer["code"] == NoRouteError.code:
-                raise NoRouteError(str(self._address), "", said)
+                raise NoRouteError(str(self._address), "", message)
             case 400 | 413 | 415 | 422 if is_orchestrator:
-                raise InvalidRequestError(f"{self._address} does not take what it was sent: {said}")
+                raise InvalidRequestError(f"{self._address} rejected the request: {message}")
         raise UnavailableError(
-            f"{self._address} answers {status} with {said!r}",
+            f"{self._address} replied {status}: {message!r}",
             retry_after_seconds=_seconds(response.headers.get("Retry-After", "")),
         )
 
 
 class _TimedResponse(HTTPResponse):
-    """Raises TimeoutError when its *deadline* is over, however often a byte arrives."""
+    """Raises TimeoutError at its *deadline*, even if bytes keep arriving."""
 
     def __init__(self, deadline: float, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -159,7 +158,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_left(self._deadline))
+        self._sock.settimeout(_seconds_left(self._deadline))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -167,16 +166,16 @@ class _TimedReader(io.RawIOBase):
         super().close()
 
 
-def _left(deadline: float) -> float:
-    """Seconds until *deadline*; raises TimeoutError when it is over."""
-    left = deadline - monotonic()
-    if left <= 0:
+def _seconds_left(deadline: float) -> float:
+    """Return the seconds until *deadline*. Raises TimeoutError if it has passed."""
+    seconds = deadline - monotonic()
+    if seconds <= 0:
         raise TimeoutError("timed out")
-    return left
+    return seconds
 
 
 def _seconds(text: str) -> int:
-    """The number of seconds that a ``Retry-After`` asks for, within bounds; 0 where it is not a number."""
+    """Parse ``Retry-After`` as seconds, within limits; 0 if it is not a number."""
     return min(int(text[:9]), _MAX_RETRY_AFTER_SECONDS) if text.isascii() and text.isdecimal() else 0
 
 

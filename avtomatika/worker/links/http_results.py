@@ -1,6 +1,6 @@
-"""Deliveries: how results go to the web address that their tasks came from, or to another one of the same group.
+"""Result sender of HTTP links: sends results to the web address of their tasks or another of the same group.
 
-Until one is brought, heartbeats go on to name its task, so that nobody else begins with it.
+Heartbeats name a task until its result is delivered, so that it is not given to another worker.
 """
 
 from __future__ import annotations
@@ -25,73 +25,73 @@ from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)
 
-#: How much of an unexpected answer is told.
+#: Maximum length of an unexpected reply in messages.
 _SHOWN = 120
 
 
 class HttpResultSender:
-    """The courier of the link that *seat* belongs to. ``in_hand`` are the tasks whose results were not brought yet."""
+    """Sends results for the link of *slot*. ``in_flight`` holds the tasks whose results are not delivered."""
 
-    def __init__(self, identity: Identity, seat: LinkSlot, own: Address | None = None) -> None:
-        """*own* is the address of the link, where that is one that takes results."""
+    def __init__(self, identity: Identity, slot: LinkSlot, own: Address | None = None) -> None:
+        """*own* is the address of the link, if it is a web address."""
         self._identity = identity
-        self._fellows = Peers(identity, seat, own)
-        self.in_hand: dict[str, object] = {}
-        seat.holds(self.in_hand)
+        self._peers = Peers(identity, slot, own)
+        self.in_flight: dict[str, object] = {}
+        slot.set_in_flight(self.in_flight)
 
-    def write(self, assignment: TaskExecution) -> PendingResult:
-        return PendingResult(
-            assignment.task.task_id, assignment.task.attempt, _body(assignment, self._identity.worker_id)
-        )
+    def prepare(self, execution: TaskExecution) -> PendingResult:
+        return PendingResult(execution.task.task_id, execution.task.attempt, _body(execution, self._identity.worker_id))
 
-    def pack(self, letter: PendingResult) -> Mapping[str, Any]:
-        content: dict[str, Any] = letter.content
+    def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
+        content: dict[str, Any] = pending.content
         return content
 
-    def unpack(self, kept: SpooledResult) -> PendingResult:
-        letter = PendingResult(kept.task_id, kept.attempt, dict(kept.content), kept.place)
-        if self._is_ours(letter):
-            self.in_hand[letter.task_id] = letter
-        return letter
+    def deserialize(self, spooled: SpooledResult) -> PendingResult:
+        pending = PendingResult(spooled.task_id, spooled.attempt, dict(spooled.content), spooled.path)
+        if self._is_own(pending):
+            self.in_flight[pending.task_id] = pending
+        return pending
 
-    def send(self, letters: deque[PendingResult]) -> None:
-        for letter in send_each(letters, self.bring):
-            self.in_hand.pop(letter.task_id, None)
+    def send(self, results: deque[PendingResult]) -> None:
+        for pending in send_each(results, self.deliver):
+            self.in_flight.pop(pending.task_id, None)
 
-    def tell(self, progress: Sequence[wire.Progress]) -> None:
+    def send_progress(self, progress: Sequence[wire.Progress]) -> None:
         for each in progress:
-            self._fellows.ask("/_worker/events", _event(each))
+            self._peers.request("/_worker/events", _event(each))
 
     def abort(self) -> None:
-        self._fellows.abort()
+        self._peers.abort()
 
     def close(self) -> None:
-        self._fellows.close()
+        self._peers.close()
 
-    def bring(self, letter: PendingResult) -> None:
-        """Bring one result; raises what says that it may be taken later."""
-        refusals = (InvalidRequestError,) if self._is_ours(letter) else (InvalidRequestError, UnauthorizedError)
+    def deliver(self, pending: PendingResult) -> None:
+        """Deliver one result. Raises an error if it may be accepted later."""
+        refusals = (InvalidRequestError,) if self._is_own(pending) else (InvalidRequestError, UnauthorizedError)
         try:
-            answer = self._fellows.ask("/_worker/tasks/result", letter.content) or {}
+            answer = self._peers.request("/_worker/tasks/result", pending.content) or {}
         except refusals as error:
-            logger.error("task %s: %s; its result is given up", letter.task_id, error)
+            logger.error("task %s: %s; its result is dropped", pending.task_id, error)
         else:
             match answer.get("status"):
                 case "accepted":
                     pass
                 case "ignored":
-                    logger.warning("task %s: its result does not count: %s", letter.task_id, answer.get("message"))
-                case _:  # something else than an orchestrator has answered
-                    raise UnavailableError(f"the result of task {letter.task_id} was not taken: {str(answer)[:_SHOWN]}")
-        self.in_hand.pop(letter.task_id, None)
+                    logger.warning("task %s: its result was ignored: %s", pending.task_id, answer.get("message"))
+                case _:  # the reply is not from an orchestrator
+                    raise UnavailableError(
+                        f"the result of task {pending.task_id} was not accepted: {str(answer)[:_SHOWN]}"
+                    )
+        self.in_flight.pop(pending.task_id, None)
 
-    def _is_ours(self, letter: PendingResult) -> bool:
-        """Whether it is by this worker, and not by one that had another id and left it in the spool."""
-        return bool(letter.content["worker_id"] == self._identity.worker_id)
+    def _is_own(self, pending: PendingResult) -> bool:
+        """Return whether it is from this worker, not from one with another id that left it in the spool."""
+        return bool(pending.content["worker_id"] == self._identity.worker_id)
 
 
 def _event(progress: wire.Progress) -> dict[str, Any]:
-    """Progress as the gateway takes it."""
+    """Return progress as a gateway event."""
     return {
         "event_id": str(uuid4()),
         "worker_id": progress.worker_id,
@@ -104,11 +104,11 @@ def _event(progress: wire.Progress) -> dict[str, Any]:
     }
 
 
-def _body(assignment: TaskExecution, worker_id: str) -> dict[str, Any]:
-    """A result as the gateway takes it: always the same bytes, so that it is known when it comes again."""
-    result = assignment.result
+def _body(execution: TaskExecution, worker_id: str) -> dict[str, Any]:
+    """Return a result as the gateway's request body. A retry sends the same bytes, which the gateway recognizes."""
+    result = execution.result
     if result is None:
-        raise RuntimeError(f"task {assignment.task.task_id} has no result yet")
+        raise RuntimeError(f"task {execution.task.task_id} has no result yet")
     body: dict[str, Any] = {
         "job_id": result.job_id,
         "task_id": result.task_id,

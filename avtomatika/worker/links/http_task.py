@@ -1,4 +1,4 @@
-"""Tasks as a web address gives them. What it says is checked: it may be anything."""
+"""Tasks from a web address, validated, since the server may send anything."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from avtomatika.worker.config import Address
 
 @dataclass(frozen=True, slots=True)
 class HttpTask:
-    """A task, and how often it was given to a worker, this time included."""
+    """A task, and how often it was delivered, this delivery included."""
 
     task: wire.TaskMessage
     deliveries: int
 
 
-def http_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
-    """The task in *answer*; raises UnavailableError where it is none. Where its result goes is the gateway's affair."""
+def parse_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
+    """Parse the task in *answer*. Raises UnavailableError if it is invalid. The gateway knows where its result goes."""
     job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
     params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
     client, deliveries = answer.get("client"), answer.get("deliveries", 1)
@@ -32,7 +32,7 @@ def http_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
         and type(deliveries) is int
         and (client is None or isinstance(client, str))
     ):
-        raise UnavailableError(f"{address} answers a task that is none: {sorted(answer)}", retry_after_seconds=0)
+        raise UnavailableError(f"{address} replied with an invalid task: {sorted(answer)}", retry_after_seconds=0)
     task = wire.TaskMessage(
         job_id=str(job_id),
         task_id=str(task_id),

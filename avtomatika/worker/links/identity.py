@@ -1,4 +1,4 @@
-"""Presence: what a worker says of itself when it registers and with each heartbeat, over every kind of link."""
+"""Identity and status of a worker, sent when it registers and with each heartbeat, over any link."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .scheduler import LinkScheduler
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who asks, and what it can do; *skills* with the schemas of their parameters. The token is in headers only."""
+    """Identity and abilities of a worker; *skills* maps names to parameter schemas. Only headers contain the token."""
 
     worker_id: str
     token: str = field(default="", repr=False)
@@ -29,7 +29,7 @@ class Identity:
 
     @property
     def key(self) -> WorkerKey | None:
-        """What answers by a broker are signed with."""
+        """The key that signs messages over a broker."""
         return WorkerKey(mac_key_of(self.token)) if self.token else None
 
     @property
@@ -37,7 +37,7 @@ class Identity:
         return {"X-Worker-ID": self.worker_id, "X-Worker-Token": self.token, "User-Agent": "avtomatika"}
 
     def registration(self) -> dict[str, Any]:
-        """What it registers with."""
+        """Return the registration message."""
         devices = self.resources.get("devices", [])
         properties = {name: value for name, value in self.resources.items() if name != "devices"}
         return {
@@ -56,75 +56,76 @@ class Identity:
 
 
 class WorkerStatus:
-    """Speaks for the link at *place* of *turns*; *holdings* tells the digests of files that the worker has at hand."""
+    """Heartbeat contents for link *index* of *scheduler*; *cached_digests* returns the digests of cached files."""
 
     def __init__(
         self,
         identity: Identity,
-        turns: LinkScheduler,
-        place: int,
+        scheduler: LinkScheduler,
+        index: int,
         *,
-        holdings: Callable[[], Sequence[str]] = tuple,
+        cached_digests: Callable[[], Sequence[str]] = tuple,
         unfit: Callable[[], Json] = lambda: None,
     ) -> None:
-        """*unfit* answers why the worker cannot do some of its skills for now, or None."""
+        """*unfit* returns why some skills are suspended, or None."""
         self._unfit = unfit
         self.identity = identity
-        self._turns = turns
-        self._place = place
-        self._holdings = holdings
-        self._told: Sequence[str] = ()
+        self._scheduler = scheduler
+        self._index = index
+        self._cached_digests = cached_digests
+        self._sent_digests: Sequence[str] = ()
 
-    def registered(self) -> None:
-        """Whatever was told before is forgotten there."""
-        self._told = ()
+    def mark_registered(self) -> None:
+        """Send all digests again: the orchestrator has forgotten earlier ones."""
+        self._sent_digests = ()
 
     def heartbeat(self, *, status: str | None = None) -> dict[str, Any]:
-        """How it fares now; *status* in place of what follows from its tasks. What it holds only where that changed."""
-        running, held, told = self._turns.running, self._holdings(), self._told
-        self._told = held
+        """Return the heartbeat; *status* overrides the one derived from running tasks. Digests are included only if
+        changed."""
+        running, cached, sent = self._scheduler.running, self._cached_digests(), self._sent_digests
+        self._sent_digests = cached
         unfit = self._unfit()
         return {
             **({} if unfit is None else {"unfit": unfit}),
-            **({} if set(held) == set(told) else {"holds": list(held)}),
+            **({} if set(cached) == set(sent) else {"holds": list(cached)}),
             "worker_id": self.identity.worker_id,
             "status": status or _status(running, self.identity.concurrency),
             "running": running,
-            "standby": self._turns.is_standby(self._place),
-            "links": [{"address": str(address), "state": state} for address, state in self._turns.states()],
-            "switches": self._turns.switches,
+            "standby": self._scheduler.is_standby(self._index),
+            "links": [{"address": str(address), "state": state} for address, state in self._scheduler.states()],
+            "switches": self._scheduler.switches,
             "timestamp": int(time()),
         }
 
 
-class Pulse:
-    """Tells a thread when its next heartbeat is due: by the clock, or at once."""
+class HeartbeatTimer:
+    """Wakes the heartbeat thread: at an interval, or immediately."""
 
     def __init__(self) -> None:
         self._changed = Condition()
         self._is_due = False
-        self._has_ended = False
+        self._is_stopped = False
 
-    def now(self) -> None:
-        """Have the next heartbeat at once."""
+    def trigger(self) -> None:
+        """Send the next heartbeat immediately."""
         with self._changed:
             self._is_due = True
             self._changed.notify_all()
 
-    def end(self) -> None:
-        """No more heartbeats."""
+    def stop(self) -> None:
+        """End the heartbeats."""
         with self._changed:
-            self._has_ended = True
+            self._is_stopped = True
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the next heartbeat, *seconds* at most; False where there shall be none."""
+        """Wait for the next heartbeat, *seconds* at most; return False once stopped."""
         deadline = monotonic() + seconds
         with self._changed:
-            while not (self._is_due or self._has_ended) and (left := deadline - monotonic()) > 0:
+            while not (self._is_due or self._is_stopped) and (left := deadline - monotonic()) > 0:
                 self._changed.wait(left)
             self._is_due = False
-            return not self._has_ended
+            return not self._is_stopped
 
 
 def _status(running: int, concurrency: int) -> str:

@@ -1,4 +1,4 @@
-"""Several links of one worker, each in threads of its own: none waits for another."""
+"""Several links of one worker, each in its own threads, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from avtomatika.broker.backoff import pause_seconds
-
-from .link import Link
 
 logger = logging.getLogger(__name__)
 
 
+class Link(Protocol):
+    """A connection to one address, over any protocol."""
+
+    def run(self) -> None:
+        """Take tasks and send results until :meth:`stop`; then drain running tasks and requeue unfinished ones."""
+
+    def stop(self) -> None:
+        """Take no new tasks. Returns at once; safe in signal handlers."""
+
+
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A link that is made anew when it breaks; *name* is its address."""
+class LinkSpec:
+    """Creates a link, again if it breaks; *name* is its address."""
 
     name: str
     make: Callable[[], Link]
 
 
 class LinkGroup:
-    """Runs a link for each of *members* until it is stopped."""
+    """Runs one link for each of *specs* until stopped."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self._members = members
+    def __init__(self, specs: Sequence[LinkSpec]) -> None:
+        self._specs = specs
         self._running: dict[str, Link] = {}
         self._stopping = threading.Event()
 
@@ -37,24 +46,24 @@ class LinkGroup:
 
     def run(self) -> None:
         threads = [
-            threading.Thread(target=self._run_on, args=(f"{number}", member), name=f"link-{number}", daemon=True)
-            for number, member in enumerate(self._members)
+            threading.Thread(target=self._keep_running, args=(f"{number}", spec), name=f"link-{number}", daemon=True)
+            for number, spec in enumerate(self._specs)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            while thread.is_alive():  # in short steps: signals are handled in between
+            while thread.is_alive():  # wake up regularly, so that signal handlers can run
                 thread.join(0.5)
 
-    def _run_on(self, number: str, member: Member) -> None:
+    def _keep_running(self, number: str, spec: LinkSpec) -> None:
         failures = 0
         while not self._stopping.is_set():
             try:
-                link = self._running[number] = member.make()
+                link = self._running[number] = spec.make()
                 if self._stopping.is_set():
                     link.stop()
                 link.run()
-            except Exception:  # the others work on, and so may this one
+            except Exception:  # the other links keep running, and this one is retried
                 failures += 1
-                logger.exception("the link to %s broke; beginning anew", member.name)
+                logger.exception("the link to %s failed; restarting it", spec.name)
                 self._stopping.wait(pause_seconds(failures))

@@ -1,6 +1,6 @@
-"""The outbox: the thread that sends what a runtime has done, and keeps what cannot be sent now, in the spool.
+"""Outbox: a thread that sends results of a runtime, and spools those that cannot be sent now.
 
-How things are sent is the affair of a courier; each link has one of its own.
+How they are sent depends on the link's :class:`ResultSender`.
 """
 
 from __future__ import annotations
@@ -23,89 +23,89 @@ from avtomatika.worker.spool import SpooledResult, SpoolPartition
 
 logger = logging.getLogger(__name__)
 
-#: How long the thread sleeps when nobody wakes it.
+#: Maximum sleep of the thread.
 _IDLE_SECONDS = 10.0
-#: Longest pause before the next try while the link stops.
+#: Maximum delay before a retry while the link stops.
 _LAST_PAUSE_SECONDS = 0.1
-#: After so many tries a link that stops leaves to the spool what is there.
+#: After this many failures a stopping link leaves its results to the spool.
 _LAST_TRIES = 5
-#: Pause before a result is sent again that no queue is bound for ...
+#: Delay before an unroutable result is sent again ...
 _DEFER_SECONDS = 2.0
-#: ... and after how long it is given up.
+#: ... and the time after which it is dropped.
 _MAX_DEFER_SECONDS = 24 * 3600.0
 
 
 @dataclass(slots=True, eq=False)
 class PendingResult:
-    """The result of an attempt, ready to be sent; *content* is its courier's, *place* where it lies in the spool.
+    """A result to be sent; *content* belongs to the sender, *path* is its file in the spool.
 
-    It is not sent before ``due_at``, of the monotonic clock.
+    It is not sent before ``due_at``, a monotonic time.
     """
 
     task_id: str
     attempt: int
     content: Any
-    place: Path | None = None
+    path: Path | None = None
     due_at: float = 0.0
     written_at: float = field(default_factory=monotonic)
 
     def defer(self) -> bool:
-        """Have it sent again later; False where that was done for long enough."""
+        """Postpone it; return False if it was postponed for too long."""
         self.due_at = monotonic() + _DEFER_SECONDS
         return self.due_at - self.written_at < _MAX_DEFER_SECONDS
 
 
 class ResultSender(Protocol):
-    """Brings letters to where their tasks came from."""
+    """Sends results to where their tasks came from."""
 
-    def write(self, assignment: TaskExecution) -> PendingResult:
-        """The letter about an assignment that has its result."""
+    def prepare(self, execution: TaskExecution) -> PendingResult:
+        """Return the pending result of a finished execution."""
 
-    def pack(self, letter: PendingResult) -> Mapping[str, Any]:
-        """The content of a letter as JSON, for the spool. No token may be in it."""
+    def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
+        """Return the content as JSON for the spool. It must not contain a token."""
 
-    def unpack(self, kept: SpooledResult) -> PendingResult:
-        """A letter out of the spool, perhaps of another worker that has ended."""
+    def deserialize(self, spooled: SpooledResult) -> PendingResult:
+        """Restore a spooled result, possibly of a worker that has exited."""
 
-    def send(self, letters: deque[PendingResult]) -> None:
-        """Send *letters*, the first ones first, and take those out that are done with, in whatever way.
+    def send(self, results: deque[PendingResult]) -> None:
+        """Send *results* in order and remove those that are sent or dropped.
 
-        Raises AvtomatikaError where those that are left must wait; single ones are deferred.
+        Raises AvtomatikaError if the rest must wait; unroutable ones are deferred.
         """
 
-    def tell(self, progress: Sequence[wire.Progress]) -> None:
-        """Send word of progress. Raises AvtomatikaError; it is not asked again."""
+    def send_progress(self, progress: Sequence[wire.Progress]) -> None:
+        """Send progress. Raises AvtomatikaError; failed reports are not sent again."""
 
     def abort(self) -> None:
-        """Have what is under way fail, where it could take long. Any thread."""
+        """Abort a running request. Any thread may call it."""
 
 
-def send_each(letters: deque[PendingResult], send: Callable[[PendingResult], None]) -> list[PendingResult]:
-    """*send* one after the other; one whose binding is missing, perhaps for a moment, is deferred. What is done with is
-    taken out of *letters*. Answers those that were given up."""
+def send_each(results: deque[PendingResult], send: Callable[[PendingResult], None]) -> list[PendingResult]:
+    """Call *send* for each result, and remove it from *results*. Unroutable results are deferred, since a binding may
+    be missing for a moment. Return those that were dropped."""
     deferred: list[PendingResult] = []
-    given_up: list[PendingResult] = []
+    dropped: list[PendingResult] = []
     try:
-        while letters:
-            letter = letters[0]
+        while results:
+            pending = results[0]
             try:
-                send(letter)
+                send(pending)
             except NoRouteError as error:
-                (deferred if letter.defer() else given_up).append(letter)
-                logger.warning("task %s: its result is not sent: %s", letter.task_id, error)
-            letters.popleft()
+                (deferred if pending.defer() else dropped).append(pending)
+                logger.warning("task %s: its result cannot be routed yet: %s", pending.task_id, error)
+            results.popleft()
     finally:
-        letters.extend(deferred)
-    return given_up
+        results.extend(deferred)
+    return dropped
 
 
 class Outbox:
-    """Sends by *courier* what *runtime* has done."""
+    """Sends the results of *runtime* through *sender*."""
 
-    def __init__(self, runtime: Runtime, courier: ResultSender, shelf: SpoolPartition | None = None) -> None:
+    def __init__(self, runtime: Runtime, sender: ResultSender, partition: SpoolPartition | None = None) -> None:
         self._runtime = runtime
-        self._courier = courier
-        self._shelf = shelf
+        self._sender = sender
+        self._partition = partition
         self._unsent: deque[PendingResult] = deque()
         self._finishing = threading.Event()
         self._done = threading.Event()
@@ -113,14 +113,15 @@ class Outbox:
         self._thread = threading.Thread(target=self._serve, name="outbox", daemon=True)
 
     def start(self) -> None:
-        """Begin, with what was left in the spool."""
-        for kept in () if self._shelf is None else self._shelf.left():
-            logger.info("task %s, attempt %d: its result was spooled, and is sent now", kept.task_id, kept.attempt)
-            self._unsent.append(self._courier.unpack(kept))
+        """Start the thread, first with results left in the spool."""
+        for spooled in () if self._partition is None else self._partition.take_orphaned():
+            logger.info("task %s, attempt %d: sending its spooled result", spooled.task_id, spooled.attempt)
+            self._unsent.append(self._sender.deserialize(spooled))
         self._thread.start()
 
     def finish(self, timeout_seconds: float) -> bool:
-        """Whether all that is in hand ended, and was sent, in time. For when nothing new is begun any more."""
+        """Wait until all executions have finished and their results are sent; return False on time-out. Call it once no
+        new tasks start."""
         self._done.clear()
         self._finishing.set()
         self._runtime.wake()
@@ -128,94 +129,96 @@ class Outbox:
 
     @property
     def deferred(self) -> int:
-        """How many results wait for a binding."""
+        """Number of results that wait for a binding."""
         now = monotonic()
-        return sum(letter.due_at > now for letter in list(self._unsent))
+        return sum(pending.due_at > now for pending in list(self._unsent))
 
     @property
     def unsent(self) -> list[PendingResult]:
-        """What waits to be sent."""
+        """Results that are not sent yet."""
         return list(self._unsent)
 
     def stop(self) -> list[PendingResult]:
-        """End the thread; answers what is neither sent nor in the spool."""
+        """End the thread; return results that are neither sent nor spooled."""
         self._stopping.set()
         self._finishing.set()
         self._runtime.wake()
-        self._courier.abort()
+        self._sender.abort()
         self._thread.join()
-        self._keep()
-        return [letter for letter in self._unsent if letter.place is None]
+        self._spool_unsent()
+        return [pending for pending in self._unsent if pending.path is None]
 
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            self._runtime.move("outbox")
+            self._runtime.mark_alive("outbox")
             try:
-                self._turn()
+                self._run_once()
                 failures = 0
-            except Exception as error:  # whatever it is: nobody else will send them
+            except Exception as error:  # no other thread would send them
                 failures += 1
-                if failures >= _LAST_TRIES and not self._runtime.busy and all(letter.place for letter in self._unsent):
+                if failures >= _LAST_TRIES and not self._runtime.busy and all(pending.path for pending in self._unsent):
                     self._done.set()
                 self._pause(error, failures)
 
-    def _turn(self) -> None:
-        """Send what has ended, and wait for it if nothing has."""
+    def _run_once(self) -> None:
+        """Send finished results, or wait for the next."""
         reports = self._runtime.reports
-        for assignment in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
-            self._unsent.append(self._courier.write(assignment))
-        if told := reports.due():
-            self._tell(told)
+        for execution in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
+            self._unsent.append(self._sender.prepare(execution))
+        if due_reports := reports.due():
+            self._send_progress(due_reports)
         if self._unsent:
             self._send()
-        if not self._runtime.busy and all(letter.place and letter.due_at for letter in self._unsent):
+        if not self._runtime.busy and all(pending.path and pending.due_at for pending in self._unsent):
             self._done.set()
 
     @property
     def _due_in(self) -> float:
-        """Seconds until there is something to send."""
+        """Seconds until there is a result to send."""
         if not self._unsent:
             return _IDLE_SECONDS
-        return max(min(letter.due_at for letter in self._unsent) - monotonic(), 0.0)
+        return max(min(pending.due_at for pending in self._unsent) - monotonic(), 0.0)
 
     def _send(self) -> None:
         now = monotonic()
-        due = [letter for letter in self._unsent if letter.due_at <= now]
+        due = [pending for pending in self._unsent if pending.due_at <= now]
         left = deque(due)
         try:
-            self._courier.send(left)
+            self._sender.send(left)
         finally:
             sent = set(due).difference(left)
-            self._unsent = deque(letter for letter in self._unsent if letter not in sent)
-            self._drop(sent)
+            self._unsent = deque(pending for pending in self._unsent if pending not in sent)
+            self._remove_spooled(sent)
             if left:
-                self._keep()
+                self._spool_unsent()
 
-    def _keep(self) -> None:
-        """Have what waits on disk, too."""
-        if self._shelf is not None:
-            for letter in self._unsent:
-                if letter.place is None:
-                    letter.place = self._shelf.keep(letter.task_id, letter.attempt, self._courier.pack(letter))
+    def _spool_unsent(self) -> None:
+        """Write unsent results to the spool."""
+        if self._partition is not None:
+            for pending in self._unsent:
+                if pending.path is None:
+                    pending.path = self._partition.save(
+                        pending.task_id, pending.attempt, self._sender.serialize(pending)
+                    )
 
-    def _drop(self, sent: Iterable[PendingResult]) -> None:
-        for letter in sent:
-            if letter.place is not None and self._shelf is not None:
-                self._shelf.drop(letter.place)
+    def _remove_spooled(self, sent: Iterable[PendingResult]) -> None:
+        for pending in sent:
+            if pending.path is not None and self._partition is not None:
+                self._partition.remove(pending.path)
 
-    def _tell(self, told: Sequence[wire.Progress]) -> None:
+    def _send_progress(self, due_reports: Sequence[wire.Progress]) -> None:
         try:
-            self._courier.tell(told)
+            self._sender.send_progress(due_reports)
         except AvtomatikaError as error:
-            logger.info("%s; nobody hears how far %d tasks are", error, len(told))
+            logger.info("%s; the progress of %d tasks is not reported", error, len(due_reports))
 
     def _pause(self, error: Exception, failures: int) -> None:
         pause = pause_seconds(failures)
         trace = None if isinstance(error, AvtomatikaError) else error
-        logger.warning("%s; results (%d) wait %.1f s", error, len(self._unsent), pause, exc_info=trace)
+        logger.warning("%s; retrying to send %d results in %.1f s", error, len(self._unsent), pause, exc_info=trace)
         if not self._finishing.wait(pause):
             return
         self._stopping.wait(min(pause, _LAST_PAUSE_SECONDS))

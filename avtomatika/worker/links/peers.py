@@ -1,4 +1,4 @@
-"""Fellows: the web addresses that lead to one orchestrator group. Whichever of them is well is asked."""
+"""Peers: web addresses of one orchestrator group. Requests go to any that is healthy."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ logger = logging.getLogger(__name__)
 
 
 class Peers:
-    """Those of the link that *seat* belongs to; *own* is its address, where that is one. For one thread, but for
+    """The peers of the link of *slot*; *own* is its address if it is a web address. Not thread-safe, except
     :meth:`abort`."""
 
-    def __init__(self, identity: Identity, seat: LinkSlot, own: Address | None = None) -> None:
+    def __init__(self, identity: Identity, slot: LinkSlot, own: Address | None = None) -> None:
         self._identity = identity
-        self._seat = seat
+        self._slot = slot
         self._own = None if own is None else self._connected(own)
-        #: For when that address is away.
+        #: Clients for the other addresses of the group.
         self._others: dict[Address, HttpClient] = {}
         self._is_aborted = False
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The first answer: of our own address while that is well, else of any other."""
-        exchanges = self._in_order()
-        for exchange in exchanges[:-1]:
+    def request(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the first reply: from the own address while it is healthy, otherwise from any other."""
+        clients = self._in_order()
+        for client in clients[:-1]:
             try:
-                return exchange.ask("POST", path, body)
+                return client.request("POST", path, body)
             except UnavailableError as error:
                 if self._is_aborted:
                     raise
                 logger.info("%s; trying another address of the same group", error)
-        if not exchanges:
+        if not clients:
             raise UnavailableError("no web address of the same group can be reached")
-        return exchanges[-1].ask("POST", path, body)
+        return clients[-1].request("POST", path, body)
 
     def _in_order(self) -> list[HttpClient]:
-        others = [self._other(address) for address in self._seat.fellows()]
+        others = [self._other(address) for address in self._slot.peers()]
         if self._own is None:
             return others
-        return [self._own, *others] if self._seat.is_healthy else [*others, self._own]
+        return [self._own, *others] if self._slot.is_healthy else [*others, self._own]
 
     def _other(self, address: Address) -> HttpClient:
         if address not in self._others:
@@ -57,14 +57,14 @@ class Peers:
         return HttpClient(address, self._identity.headers)
 
     def abort(self) -> None:
-        """Have a request that waits fail at once. Any thread."""
+        """Abort a running request. Any thread may call it."""
         self._is_aborted = True
-        for exchange in self._all():
-            exchange.abort()
+        for client in self._all():
+            client.abort()
 
     def close(self) -> None:
-        for exchange in self._all():
-            exchange.close()
+        for client in self._all():
+            client.close()
 
     def _all(self) -> list[HttpClient]:
         return [*([] if self._own is None else [self._own]), *self._others.values()]

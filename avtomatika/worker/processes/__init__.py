@@ -1,7 +1,7 @@
-"""Skills in processes of their own: whatever one does to its process, the worker lives."""
+"""Skills in child processes, so that a crash of one does not stop the worker."""
 
 from .child import Child
-from .member import RecycleLimits
+from .child_process import RecycleLimits
 from .process_pool import ProcessExecutor
 from .zygote import Zygote
 

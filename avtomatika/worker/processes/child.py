@@ -1,4 +1,4 @@
-"""In a child: one task after the other is performed as the worker's own threads would do it."""
+"""The child's side: runs tasks one at a time, like the worker's threads."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress, TaskMessage
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.recycling import memory_bytes
-from avtomatika.worker.result import raised
+from avtomatika.worker.result import StopReason, result_of_error
 from avtomatika.worker.skill import Skill
-from avtomatika.worker.stop import StopReason
 
 from .claims import claim
-from .messages import ChildResult, ChildTask, Messages, StopOrder, encode, send
+from .messages import ChildResult, ChildTask, Messages, StopRequest, encode, send
 
 
 class Child:
-    """Performs what it is ordered with *skills*, for the worker *worker_id*; its files are those of *storage*.
+    """Runs tasks with *skills* for the worker *worker_id*, with files in *storage*.
 
-    It tells how much memory it holds where that *is_limited*.
+    With *is_memory_limited*, results include the memory of the process.
     """
 
     def __init__(
@@ -37,74 +36,76 @@ class Child:
         self._is_memory_limited = is_memory_limited
 
     def work(self, connection: socket.socket, claims: socket.socket) -> None:
-        """Until the other end is closed."""
+        """Run tasks until the pool closes the connection."""
         pool = _Pool(connection)
         storage: TaskStorage | None = None
         while (number := claim(claims)) is not None:
-            order = pool.order(number)
-            storage = storage or self._storage.for_child(order.payload_dir)
-            pool.answer(order.task, self._perform(order, storage, pool))
+            child_task = pool.next_task(number)
+            storage = storage or self._storage.for_child(child_task.payload_dir)
+            pool.send_result(child_task.task, self._run(child_task, storage, pool))
 
-    def _perform(self, order: ChildTask, storage: TaskStorage, pool: _Pool) -> ChildResult:
-        task, begun_at = order.task, monotonic()
-        assignment = TaskExecution(
+    def _run(self, child_task: ChildTask, storage: TaskStorage, pool: _Pool) -> ChildResult:
+        task, started_at = child_task.task, monotonic()
+        execution = TaskExecution(
             task,
             self._skills[task.task_type],
             self._worker_id,
             None,
             storage,
-            pool.tell,
-            ask=lambda: pool.stop_of(order.number),
-            limit_seconds=order.limit_seconds,
+            pool.send_progress,
+            poll_stop=lambda: pool.stop_reason_of(child_task.number),
+            limit_seconds=child_task.limit_seconds,
         )
-        if assignment.skill.is_async:
-            asyncio.run(_perform_async(assignment, pool))
+        if execution.skill.is_async:
+            asyncio.run(_run_async(execution, pool))
         else:
-            assignment.perform()
-        if assignment.result is None:
+            execution.run()
+        if execution.result is None:
             raise RuntimeError(f"task {task.task_id} ended without a result")
-        return ChildResult(assignment.result, monotonic() - begun_at, memory_bytes() if self._is_memory_limited else 0)
+        return ChildResult(execution.result, monotonic() - started_at, memory_bytes() if self._is_memory_limited else 0)
 
 
 class _Pool:
-    """The pool as a child sees it, for whatever threads a skill has."""
+    """The pool as a child sees it. Thread-safe, since a skill may have threads."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self._messages = Messages(connection)
-        self._orders: deque[ChildTask] = deque()
+        self._tasks: deque[ChildTask] = deque()
         self._stops: dict[int, StopReason] = {}
         self._reading = threading.Lock()
         self._sending = threading.Lock()
 
-    def order(self, number: int) -> ChildTask:
-        """The order of that number; those before it were taken back."""
+    def next_task(self, number: int) -> ChildTask:
+        """Return the task with that number; the pool has reclaimed earlier ones."""
         while True:
-            while self._orders:
-                order = self._orders.popleft()
-                if order.number == number:
+            while self._tasks:
+                child_task = self._tasks.popleft()
+                if child_task.number == number:
                     self._stops.clear()
-                    return order
+                    return child_task
             self._read(wait=True)
 
-    def stop_of(self, number: int) -> StopReason | None:
-        """Why to stop with a task, if the pool has said so."""
+    def stop_reason_of(self, number: int) -> StopReason | None:
+        """Return why to stop the task, if the pool has requested it."""
         with self._reading:
             self._read(wait=False)
             return self._stops.get(number)
 
-    def tell(self, progress: Progress) -> None:
+    def send_progress(self, progress: Progress) -> None:
         with self._sending:
             send(self.connection, [progress])
 
-    def answer(self, task: TaskMessage, ended: ChildResult) -> None:
+    def send_result(self, task: TaskMessage, child_result: ChildResult) -> None:
         try:
-            message = encode(ended)
-        except TypeError as error:  # middleware may answer anything
+            message = encode(child_result)
+        except TypeError as error:  # middleware may return any value
             problem = PermanentError(f"the result cannot be represented as JSON: {error}")
-            duration_ms = round(ended.seconds * 1000)
-            failed = raised(problem, task, worker_id=str(ended.result.worker_id), duration_ms=duration_ms)
-            message = encode(ChildResult(failed, ended.seconds, ended.memory_bytes))
+            duration_ms = round(child_result.seconds * 1000)
+            failed = result_of_error(
+                problem, task, worker_id=str(child_result.result.worker_id), duration_ms=duration_ms
+            )
+            message = encode(ChildResult(failed, child_result.seconds, child_result.memory_bytes))
         with self._sending:
             self.connection.sendall(message)
 
@@ -112,23 +113,23 @@ class _Pool:
         for message in self._messages.read(wait=wait):
             match message:
                 case ChildTask():
-                    self._orders.append(message)
-                case StopOrder(number, why):
-                    self._stops[number] = why
+                    self._tasks.append(message)
+                case StopRequest(number, stop_reason):
+                    self._stops[number] = stop_reason
 
 
-async def _perform_async(assignment: TaskExecution, pool: _Pool) -> None:
-    performing = asyncio.ensure_future(assignment.perform_async())
+async def _run_async(execution: TaskExecution, pool: _Pool) -> None:
+    running = asyncio.ensure_future(execution.run_async())
 
-    def hear() -> None:
-        if assignment.ask is not None and (why := assignment.ask()) is not None:
-            assignment.stop = why
-            performing.cancel()
+    def check_stop() -> None:
+        if execution.poll_stop is not None and (stop_reason := execution.poll_stop()) is not None:
+            execution.stop_reason = stop_reason
+            running.cancel()
 
     loop = asyncio.get_running_loop()
-    loop.add_reader(pool.connection.fileno(), hear)
-    hear()  # of what was read with the order
+    loop.add_reader(pool.connection.fileno(), check_stop)
+    check_stop()  # a request may have arrived with the task
     try:
-        await performing
+        await running
     finally:
         loop.remove_reader(pool.connection.fileno())

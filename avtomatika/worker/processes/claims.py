@@ -1,6 +1,5 @@
-"""Claims: which orders a child may begin with. A child reads the number of an order before it begins; the pool reads
-numbers, too, to take orders back. Only one of them gets each: the system sees to that.
-"""
+"""Claims: who runs which task. A child reads a task's number from a socket before it starts the task; the pool reads
+numbers to take tasks back. The kernel gives each number to only one of them."""
 
 from __future__ import annotations
 
@@ -9,17 +8,17 @@ import struct
 from collections.abc import Iterable
 
 _NUMBER = struct.Struct("!I")
-#: Numbers of orders begin again after this one.
+#: Task numbers wrap around after this one.
 MAX_NUMBER = 2**32 - 1
 
 
 def offer(claims: socket.socket, numbers: Iterable[int]) -> None:
-    """Let the other end claim orders."""
+    """Offer tasks to the child."""
     claims.sendall(b"".join(map(_NUMBER.pack, numbers)))
 
 
 def claim(claims: socket.socket, *, wait: bool = True) -> int | None:
-    """The next order to begin with; None when there is none any more, or, unless we *wait*, none now."""
+    """Claim the next task. Return None if the socket is closed or, without *wait*, if no task is offered."""
     try:
         number = claims.recv(_NUMBER.size, 0 if wait else socket.MSG_DONTWAIT)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Messages between the pool and a child: JSON texts, each led by its length, over a stream socket."""
+"""Messages between the pool and a child: JSON with a length prefix over a stream socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 
 from avtomatika.core.events import Result
 from avtomatika.schemas.wire import Progress, TaskMessage
-from avtomatika.worker.stop import StopReason
+from avtomatika.worker.result import StopReason
 
 _LENGTH = struct.Struct("!I")
 _CHUNK_BYTES = 65_536
@@ -24,7 +24,7 @@ _RESULT_FIELDS = attrgetter(*Result.__slots__)
 
 @dataclass(frozen=True, slots=True)
 class ChildTask:
-    """The task *number* of a child; files are put below *payload_dir*."""
+    """A task for a child, with its *number*; files go below *payload_dir*."""
 
     number: int
     task: TaskMessage
@@ -33,24 +33,24 @@ class ChildTask:
 
 
 @dataclass(frozen=True, slots=True)
-class StopOrder:
-    """The child is to stop with the task *number*."""
+class StopRequest:
+    """A request to stop the task *number*."""
 
     number: int
-    why: StopReason
+    stop_reason: StopReason
 
 
 @dataclass(frozen=True, slots=True)
 class ChildResult:
-    """A task took *seconds* and has its result; *memory_bytes* are held by the process, 0 where nobody asks."""
+    """The result of a task that took *seconds*; *memory_bytes* is the memory of the process, 0 if not limited."""
 
     result: Result
     seconds: float
     memory_bytes: int = 0
 
 
-#: What the pool says, and what a child says.
-Message = ChildTask | StopOrder | Progress | ChildResult
+#: Messages of both directions.
+Message = ChildTask | StopRequest | Progress | ChildResult
 
 
 def encode(message: Message) -> bytes:
@@ -58,8 +58,8 @@ def encode(message: Message) -> bytes:
     match message:
         case ChildTask(number, task, payload_dir, limit_seconds):
             text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
-        case StopOrder(number, why):
-            text = orjson.dumps(("stop", number, why))
+        case StopRequest(number, stop_reason):
+            text = orjson.dumps(("stop", number, stop_reason))
         case ChildResult(result, seconds, memory_bytes):
             text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes))
         case Progress():
@@ -75,7 +75,7 @@ def decode(text: bytes) -> Message:
             fields[_OUTCOMES] = tuple(fields[_OUTCOMES])
             return ChildTask(number, TaskMessage(*fields), payload_dir, limit_seconds)
         case "stop":
-            return StopOrder(values[0], StopReason(values[1]))
+            return StopRequest(values[0], StopReason(values[1]))
         case "ended":
             return ChildResult(Result(*values[0]), values[1], values[2])
         case _:
@@ -83,14 +83,14 @@ def decode(text: bytes) -> Message:
 
 
 class Messages:
-    """Reads the messages that arrive at *connection*."""
+    """Reads messages from *connection*."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = bytearray()
 
     def read(self, *, wait: bool) -> Iterable[Message]:
-        """Those that have arrived; with *wait* at least a part of one. Raises EOFError at the end."""
+        """Return complete messages; with *wait*, block until some data arrives. Raises EOFError when closed."""
         try:
             chunk = self._connection.recv(_CHUNK_BYTES, 0 if wait else socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -1,7 +1,7 @@
-"""The pool: tasks to children, and what becomes of both. One thread listens to all of them.
+"""Process pool: assigns tasks to child processes. One thread reads from all of them.
 
-A child that dies costs the task that it had begun with one attempt, and nothing else. Children may have further orders
-while their tasks are short, so that neither side waits for the other; what is not begun with soon is taken back.
+A crash costs only the running task one attempt. While tasks are short, a child holds several, so that neither side
+waits for the other; tasks that do not start soon are reclaimed.
 """
 
 from __future__ import annotations
@@ -17,90 +17,90 @@ from time import monotonic
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress
 from avtomatika.worker.execution import TaskExecution
-from avtomatika.worker.executors import OnEnd
+from avtomatika.worker.executors import OnFinish
 
-from .deaths import Death, problem_of
-from .durations import Durations
-from .member import PATIENCE_SECONDS, Member, RecycleLimits, choose
+from .average_durations import AverageDurations
+from .child_process import RECLAIM_AFTER_SECONDS, ChildProcess, RecycleLimits, choose_child
 from .messages import ChildResult, Message
-from .waiting import Waiting
+from .process_exit import ProcessExit, task_error_of
+from .task_queue import TaskQueue
 from .waker import Waker
 from .zygote import Zygote, ZygoteGoneError
 
 logger = logging.getLogger(__name__)
 
-#: Pause after the system had no process for us.
+#: Delay after a failed fork.
 _RETRY_SECONDS = 0.5
 
 
 class ProcessExecutor:
-    """Runs assignments in at most *at_most* children of *zygote*; any number of runtimes may share it."""
+    """Runs tasks in at most *max_children* children of *zygote*. Any number of runtimes may share it."""
 
     def __init__(
-        self, zygote: Zygote, *, at_most: int, storage: TaskStorage, recycling: RecycleLimits | None = None
+        self, zygote: Zygote, *, max_children: int, storage: TaskStorage, recycling: RecycleLimits | None = None
     ) -> None:
         self._zygote = zygote
-        self._at_most = at_most
+        self._max_children = max_children
         self._storage = storage
         self._recycling = recycling
-        self._durations = Durations()
-        self._at_once = min(at_most, os.cpu_count() or 1)
-        self._waiting = Waiting()
-        self._members: dict[int, Member] = {}
+        self._durations = AverageDurations()
+        self._parallel = min(max_children, os.cpu_count() or 1)
+        self._queue = TaskQueue()
+        self._children: dict[int, ChildProcess] = {}
         self._selector = selectors.DefaultSelector()
         self._waker = Waker()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._is_short_of_processes = False
-        self._sleeps = False
+        self._fork_failed = False
+        self._is_waiting = False
         self._closing = False
 
     # ------------------------------------------------------------ for any thread
 
-    def start(self, assignments: list[TaskExecution], on_end: OnEnd) -> None:
-        """Begin with *assignments* as soon as there are children for them; *on_end* is called as each ends."""
+    def start(self, executions: list[TaskExecution], on_finish: OnFinish) -> None:
+        """Start *executions* as soon as children are free; *on_finish* is called for each one that finishes."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="processes", daemon=True)
                 self._thread.start()
-            self._waiting.add(assignments, on_end)
-            self._hand_out()
-        self._waiting.call_back()
+            self._queue.add(executions, on_finish)
+            self._dispatch()
+        self._queue.run_callbacks()
 
-    def stop(self, assignment: TaskExecution) -> None:
-        """Have a child hear that it is to stop with *assignment*."""
+    def stop(self, execution: TaskExecution) -> None:
+        """Request the child that runs *execution* to stop it."""
         with self._lock:
-            member = self._holder(assignment)
-            if member is not None:
+            child = self._child_running(execution)
+            if child is not None:
                 with contextlib.suppress(OSError):
-                    member.stop(assignment)
-            self._hand_out()
-        self._waiting.call_back()
+                    child.stop(execution)
+            self._dispatch()
+        self._queue.run_callbacks()
 
-    def kill(self, assignment: TaskExecution) -> None:
-        """End the child that has *assignment*, whatever it does."""
+    def kill(self, execution: TaskExecution) -> None:
+        """Kill the child that runs *execution*."""
         with self._lock:
-            member = self._holder(assignment)
-            if member is not None:
-                self._zygote.kill(member.pid)
-            self._hand_out()
-        self._waiting.call_back()
+            child = self._child_running(execution)
+            if child is not None:
+                self._zygote.kill(child.pid)
+            self._dispatch()
+        self._queue.run_callbacks()
 
-    def withdraw(self, on_end: OnEnd) -> list[TaskExecution]:
-        """Take back what has not begun, of those that were started with *on_end*."""
+    def withdraw(self, on_finish: OnFinish) -> list[TaskExecution]:
+        """Take back unstarted executions that were added with *on_finish*."""
         with self._lock:
-            for member in self._members.values():
-                self._take_back(member)
-            withdrawn = self._waiting.withdraw(on_end)
-            self._hand_out()
-        self._waiting.call_back()
+            for child in self._children.values():
+                self._reclaim(child)
+            withdrawn = self._queue.withdraw(on_finish)
+            self._dispatch()
+        self._queue.run_callbacks()
         return withdrawn
 
-    def abandon(self, assignments: list[TaskExecution]) -> None:
-        """Kill whatever is at *assignments*; nobody hears of them any more."""
-        for assignment in assignments:
-            if self._waiting.forget(assignment):
-                self.kill(assignment)
+    def abandon(self, executions: list[TaskExecution]) -> None:
+        """Kill the children that run *executions*, and discard their results."""
+        for execution in executions:
+            if self._queue.forget(execution):
+                self.kill(execution)
 
     def close(self) -> None:
         """Kill all children."""
@@ -109,183 +109,185 @@ class ProcessExecutor:
         if self._thread is not None:
             self._thread.join()
         self._zygote.close()
-        for member in self._members.values():
-            for _, assignment in member.pending:
-                self._storage.remove_leftovers(assignment.task)
-            member.close()
+        for child in self._children.values():
+            for _, execution in child.pending:
+                self._storage.remove_leftovers(execution.task)
+            child.close()
         self._waker.close()
 
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
         self._selector.register(self._waker, selectors.EVENT_READ, self._waker.clear)
-        self._selector.register(self._zygote, selectors.EVENT_READ, self._bury)
+        self._selector.register(self._zygote, selectors.EVENT_READ, self._reap)
         while not self._closing:
             try:
-                self._turn()
-                self._waiting.call_back()
-            except Exception:  # whatever it is: nobody else looks after them
-                logger.exception("looking after the processes of skills failed; going on")
+                self._run_once()
+                self._queue.run_callbacks()
+            except Exception:  # this thread must keep serving the children
+                logger.exception("error while serving child processes; continuing")
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         with self._lock:
             timeout = self._timeout()
-            self._sleeps = timeout is None
+            self._is_waiting = timeout is None
         found = self._selector.select(timeout)
         with self._lock:
-            self._sleeps = False
+            self._is_waiting = False
             for key, _ in found:
                 key.data()
             now = monotonic()
-            for member in self._members.values():
-                if member.is_stuck(now):
-                    self._take_back(member)
-            self._hand_out()
+            for child in self._children.values():
+                if child.is_stuck(now):
+                    self._reclaim(child)
+            self._dispatch()
 
     def _timeout(self) -> float | None:
-        if self._is_short_of_processes:
+        if self._fork_failed:
             return _RETRY_SECONDS
-        has_more = any(len(member.pending) > 1 for member in self._members.values())
-        return PATIENCE_SECONDS if has_more else None
+        has_more = any(len(child.pending) > 1 for child in self._children.values())
+        return RECLAIM_AFTER_SECONDS if has_more else None
 
     # ------------------------------------------------------------ inside; the lock is held
 
-    def _hand_out(self) -> None:
-        """Give what waits to children."""
-        self._is_short_of_processes = False
-        is_gone, given = False, dict[Member, list[TaskExecution]]()
-        while (assignment := self._waiting.next()) is not None:
+    def _dispatch(self) -> None:
+        """Assign queued tasks to children."""
+        self._fork_failed = False
+        has_zygote_exited, assigned = False, dict[ChildProcess, list[TaskExecution]]()
+        while (execution := self._queue.next()) is not None:
             try:
-                member = self._member_for(assignment, given)
+                child = self._child_for(execution, assigned)
             except ZygoteGoneError:
-                self._waiting.put_back([assignment])
-                is_gone = True
+                self._queue.put_back([execution])
+                has_zygote_exited = True
                 break
             except OSError as error:
-                logger.warning("no process for skills can be had, trying again: %s", error)
-                self._is_short_of_processes, member = True, None
-            if member is None:
-                self._waiting.put_back([assignment])
+                logger.warning("cannot fork a child process, retrying: %s", error)
+                self._fork_failed, child = True, None
+            if child is None:
+                self._queue.put_back([execution])
                 break
-            given.setdefault(member, []).append(assignment)
-        for member, assignments in given.items():
-            self._give(member, assignments)
-        if is_gone:
-            self._begin_anew()
-            self._hand_out()
-        if self._sleeps and self._timeout() is not None:
+            assigned.setdefault(child, []).append(execution)
+        for child, executions in assigned.items():
+            self._assign(child, executions)
+        if has_zygote_exited:
+            self._restart_zygote()
+            self._dispatch()
+        if self._is_waiting and self._timeout() is not None:
             self._waker.wake()
 
-    def _member_for(self, assignment: TaskExecution, given: dict[Member, list[TaskExecution]]) -> Member | None:
-        """A child that is free, or soon will be; a fresh one for a task that is to be alone."""
-        members = [member for member in self._members.values() if not member.is_leaving]
-        loads = {member: len(member.pending) + len(given.get(member, ())) for member in members}
-        if assignment.is_alone:
-            return self._fresh(loads, is_leaving=True)
-        is_short = not self._recycling and self._durations.is_short(assignment.task.task_type)
-        return choose(loads, at_once=self._at_once if is_short else None) or self._fresh(loads)
+    def _child_for(
+        self, execution: TaskExecution, assigned: dict[ChildProcess, list[TaskExecution]]
+    ) -> ChildProcess | None:
+        """Return a child that is free or soon will be; a new one for a task that runs isolated."""
+        children = [child for child in self._children.values() if not child.is_retiring]
+        loads = {child: len(child.pending) + len(assigned.get(child, ())) for child in children}
+        if execution.is_isolated:
+            return self._fork(loads, is_retiring=True)
+        is_short = not self._recycling and self._durations.is_short(execution.task.task_type)
+        return choose_child(loads, parallel=self._parallel if is_short else None) or self._fork(loads)
 
-    def _fresh(self, loads: Mapping[Member, int], *, is_leaving: bool = False) -> Member | None:
-        if len(self._members) >= self._at_most:
-            idle = choose(loads)
+    def _fork(self, loads: Mapping[ChildProcess, int], *, is_retiring: bool = False) -> ChildProcess | None:
+        if len(self._children) >= self._max_children:
+            idle = choose_child(loads)
             if idle is None:
                 return None
-            self._forget(idle)
-        member = Member.fork(self._zygote, is_leaving=is_leaving)
-        self._members[member.pid] = member
-        self._selector.register(member.connection, selectors.EVENT_READ, lambda: self._hear(member))
-        return member
+            self._remove(idle)
+        child = ChildProcess.fork(self._zygote, is_retiring=is_retiring)
+        self._children[child.pid] = child
+        self._selector.register(child.connection, selectors.EVENT_READ, lambda: self._receive(child))
+        return child
 
-    def _give(self, member: Member, assignments: list[TaskExecution]) -> None:
+    def _assign(self, child: ChildProcess, executions: list[TaskExecution]) -> None:
         try:
-            member.give(assignments, self._storage.payload.path)
-        except OSError:  # it has died, which the zygote is about to tell, or does not listen any more
-            self._waiting.put_back(assignments)
-            self._drop(member)
+            child.assign(executions, self._storage.payload.path)
+        except OSError:  # it has exited, which the zygote is about to report, or does not read any more
+            self._queue.put_back(executions)
+            self._retire(child)
 
-    def _drop(self, member: Member) -> None:
-        """Give it nothing more; how it died is told by the zygote."""
-        member.is_leaving = True
-        self._zygote.kill(member.pid)
+    def _retire(self, child: ChildProcess) -> None:
+        """Assign nothing more to the child and kill it; the zygote reports its exit."""
+        child.is_retiring = True
+        self._zygote.kill(child.pid)
 
-    def _take_back(self, member: Member) -> None:
-        self._waiting.put_back(member.take_back())
+    def _reclaim(self, child: ChildProcess) -> None:
+        self._queue.put_back(child.reclaim())
 
-    def _holder(self, assignment: TaskExecution) -> Member | None:
-        """The child that has begun with *assignment*; what none has begun with waits again."""
-        for member in self._members.values():
-            if any(pending is assignment for _, pending in member.pending):
-                self._take_back(member)
-                return member if any(pending is assignment for _, pending in member.pending) else None
+    def _child_running(self, execution: TaskExecution) -> ChildProcess | None:
+        """Return the child that runs *execution*; if none has started it, reclaim it."""
+        for child in self._children.values():
+            if any(pending is execution for _, pending in child.pending):
+                self._reclaim(child)
+                return child if any(pending is execution for _, pending in child.pending) else None
         return None
 
-    def _hear(self, member: Member) -> None:
-        if member.pid not in self._members:  # its death was told this moment
+    def _receive(self, child: ChildProcess) -> None:
+        if child.pid not in self._children:  # its exit was just handled
             return
         try:
-            for message in member.messages():
-                self._take(member, message)
+            for message in child.messages():
+                self._handle(child, message)
         except (EOFError, OSError):
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(member.connection)
-            self._drop(member)
+                self._selector.unregister(child.connection)
+            self._retire(child)
 
-    def _take(self, member: Member, message: Message) -> None:
+    def _handle(self, child: ChildProcess, message: Message) -> None:
         match message:
             case ChildResult(result, seconds, memory_bytes):
-                assignment = member.ended()
-                if assignment is None:
+                execution = child.finish_first()
+                if execution is None:
                     return
-                assignment.result = result
-                self._durations.took(assignment.task.task_type, seconds)
-                self._waiting.end(assignment)
-                if self._recycling is not None and self._recycling.is_due(member.done, memory_bytes):
-                    member.is_leaving = True
-                    self._take_back(member)
-                if member.is_leaving and not member.pending:
-                    self._forget(member)
-            case Progress() if member.pending:
-                member.pending[0][1].on_progress(message)
+                execution.result = result
+                self._durations.record(execution.task.task_type, seconds)
+                self._queue.finish(execution)
+                if self._recycling is not None and self._recycling.is_due(child.done, memory_bytes):
+                    child.is_retiring = True
+                    self._reclaim(child)
+                if child.is_retiring and not child.pending:
+                    self._remove(child)
+            case Progress() if child.pending:
+                child.pending[0][1].on_progress(message)
 
     # ------------------------------------------------------------ deaths
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         try:
-            deaths = self._zygote.deaths()
+            exits = self._zygote.exits()
         except ZygoteGoneError:
-            self._begin_anew()
+            self._restart_zygote()
             return
-        for death in deaths:
-            member = self._members.get(death.pid)
-            if member is not None:
-                self._lose(member, death)
+        for exit_ in exits:
+            child = self._children.get(exit_.pid)
+            if child is not None:
+                self._on_exit(child, exit_)
 
-    def _lose(self, member: Member, death: Death) -> None:
+    def _on_exit(self, child: ChildProcess, exit_: ProcessExit) -> None:
         with contextlib.suppress(EOFError, OSError):
-            while messages := list(member.messages()):  # its last words
+            while messages := list(child.messages()):  # messages sent before the exit
                 for message in messages:
-                    self._take(member, message)
-        self._take_back(member)
-        for _, assignment in member.pending:
-            task = assignment.task
-            if assignment in self._waiting:
-                logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, death)
-                assignment.fail(problem_of(assignment, death))
+                    self._handle(child, message)
+        self._reclaim(child)
+        for _, execution in child.pending:
+            task = execution.task
+            if execution in self._queue:
+                logger.warning("task %s, attempt %d: the process of the skill %s", task.task_id, task.attempt, exit_)
+                execution.fail(task_error_of(execution, exit_))
             self._storage.remove_leftovers(task)
-            self._waiting.end(assignment)
-        self._forget(member)
+            self._queue.finish(execution)
+        self._remove(child)
 
-    def _forget(self, member: Member) -> None:
-        if self._members.pop(member.pid, None) is not None:
+    def _remove(self, child: ChildProcess) -> None:
+        if self._children.pop(child.pid, None) is not None:
             with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(member.connection)
-            member.close()
+                self._selector.unregister(child.connection)
+            child.close()
 
-    def _begin_anew(self) -> None:
-        logger.warning("the process that others are forked from was killed; beginning anew")
+    def _restart_zygote(self) -> None:
+        logger.warning("the zygote process was killed; restarting it")
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(self._zygote)
-        for member in list(self._members.values()):
-            self._lose(member, Death(member.pid, 9))
-        self._zygote.revive()
-        self._selector.register(self._zygote, selectors.EVENT_READ, self._bury)
+        for child in list(self._children.values()):
+            self._on_exit(child, ProcessExit(child.pid, 9))
+        self._zygote.start()
+        self._selector.register(self._zygote, selectors.EVENT_READ, self._reap)

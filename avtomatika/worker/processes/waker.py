@@ -1,4 +1,4 @@
-"""A waker has a selector return, whichever thread asks for it."""
+"""Waker: wakes a selector from any thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 class Waker:
-    """Is readable once somebody called :meth:`wake`, until :meth:`clear`. Closed, it does nothing."""
+    """Readable after :meth:`wake` until :meth:`clear`. Has no effect once closed."""
 
     def __init__(self) -> None:
         self._reading, self._writing = socket.socketpair()

@@ -1,4 +1,4 @@
-"""How children end, and what that means for their tasks."""
+"""Exit of a child process, and the error of its tasks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from avtomatika.worker.execution import TaskExecution
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
-    """How a child ended; *status* as of ``waitpid``."""
+class ProcessExit:
+    """Exit of the child *pid*; *status* is from ``waitpid``."""
 
     pid: int
     status: int
@@ -29,12 +29,11 @@ class Death:
         return f"was killed by signal {-code}"
 
 
-def problem_of(assignment: TaskExecution, death: Death) -> TaskError:
-    """One that was alone has done it to others before."""
-    if assignment.stop is not None:
-        return TransientError("it went on, so its process was killed")
-    if assignment.is_alone:
-        return PermanentError(
-            f"the process of the skill {death}, where it was alone; earlier deliveries ended badly, too"
-        )
-    return TransientError(f"the process of the skill {death}")
+def task_error_of(execution: TaskExecution, exit_: ProcessExit) -> TaskError:
+    """Return the error for a task whose process exited. It is permanent for an isolated task, which has crashed
+    before."""
+    if execution.stop_reason is not None:
+        return TransientError("it did not stop, so its process was killed")
+    if execution.is_isolated:
+        return PermanentError(f"the process of the skill {exit_}, and earlier deliveries failed as well")
+    return TransientError(f"the process of the skill {exit_}")

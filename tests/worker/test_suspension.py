@@ -1,4 +1,4 @@
-"""A worker that cannot do some of its skills for now: it takes no tasks of them until a probe succeeds."""
+"""A worker with suspended skills takes no tasks of them until a probe succeeds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from threading import Event
 import pytest
 
 from avtomatika.errors import TransientError
-from avtomatika.worker import fitness
-from avtomatika.worker.fitness import Fitness
+from avtomatika.worker import suspension
+from avtomatika.worker.suspension import SkillSuspension
 
 DEADLINE_SECONDS = 20
 FAULT = {"code": "TRANSIENT_ERROR", "message": "access denied", "worker_fault": {"probe": {"check": "read"}}}
 
 
 class Keys:
-    """Are refused until they are *mended*; *probed* is set by each probe."""
+    """Rejected until *mended*; each probe sets *probed*."""
 
     def __init__(self) -> None:
         self.mended, self.probed, self.accepted = Event(), Event(), Event()
@@ -35,15 +35,15 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-def worker(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fitness]:
-    monkeypatch.setattr(fitness, "_FIRST_SECONDS", 0.02)
-    worker = Fitness(keys.check)
+def worker(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> Iterator[SkillSuspension]:
+    monkeypatch.setattr(suspension, "_FIRST_SECONDS", 0.02)
+    worker = SkillSuspension(keys.check)
     yield worker
     worker.close()
 
 
-def test_a_fault_suspends_its_skill_until_a_probe_succeeds(worker: Fitness, keys: Keys) -> None:
-    worker.note("encode", FAULT)
+def test_a_fault_suspends_its_skill_until_a_probe_succeeds(worker: SkillSuspension, keys: Keys) -> None:
+    worker.record_fault("encode", FAULT)
 
     assert worker.suspended == {"encode"}
     assert worker.report() == {"reason": "access denied", "skills": ["encode"]}
@@ -61,15 +61,15 @@ def test_a_fault_suspends_its_skill_until_a_probe_succeeds(worker: Fitness, keys
 @pytest.mark.parametrize(
     "error", [{"code": "TRANSIENT_ERROR"}, {"worker_fault": None}, {"worker_fault": {"probe": None}}]
 )
-def test_other_failures_suspend_nothing(worker: Fitness, error: Mapping[str, object]) -> None:
-    worker.note("encode", error)
+def test_other_failures_suspend_nothing(worker: SkillSuspension, error: Mapping[str, object]) -> None:
+    worker.record_fault("encode", error)
 
     assert worker.suspended == frozenset()
     assert worker.report() is None
 
 
-def test_a_fault_of_another_kind_suspends_its_own_skill(worker: Fitness) -> None:
-    worker.note("encode", FAULT)
-    worker.note("cut", {"message": "no room", "worker_fault": {"probe": {"check": "disk"}}})
+def test_a_fault_of_another_kind_suspends_its_own_skill(worker: SkillSuspension) -> None:
+    worker.record_fault("encode", FAULT)
+    worker.record_fault("cut", {"message": "no room", "worker_fault": {"probe": {"check": "disk"}}})
 
     assert worker.suspended == {"encode", "cut"}

@@ -1,4 +1,4 @@
-"""A worker as a process of its own: signals, kills, and what becomes of its tasks."""
+"""A worker process: signals, kills, and its tasks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path, redis_url: str) -> Iterator[Start]:
-    """Start the script above as a process; keyword arguments are variables of its environment."""
+    """Start the script above; keyword arguments are environment variables."""
     script = tmp_path / "my_worker.py"
     script.write_text(SCRIPT)
     processes: list[subprocess.Popen[str]] = []
@@ -44,7 +44,7 @@ def start(tmp_path: Path, redis_url: str) -> Iterator[Start]:
         process.communicate()
 
 
-def test_a_script_runs_its_worker_and_says_so(start: Start, office: Office) -> None:
+def test_a_script_runs_its_worker(start: Start, office: Office) -> None:
     process = start(WORKER_ID="worker-1")
     office.give({"by": "script"})
 
@@ -58,7 +58,7 @@ def test_a_script_runs_its_worker_and_says_so(start: Start, office: Office) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_what_is_begun_end_and_leaves_the_rest(
+def test_a_signal_drains_running_tasks_and_leaves_others(
     start: Start, office: Office, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(WORKER_CONCURRENCY="1")
@@ -76,7 +76,7 @@ def test_a_signal_lets_what_is_begun_end_and_leaves_the_rest(
     assert process.wait(DEADLINE_SECONDS) == 0
 
 
-def test_what_does_not_end_in_time_is_handed_back_at_once(start: Start, office: Office, tmp_path: Path) -> None:
+def test_unfinished_tasks_are_requeued_immediately(start: Start, office: Office, tmp_path: Path) -> None:
     process = start(WORKER_CONCURRENCY="2", WORKER_DRAIN_TIMEOUT="0.2")
     office.give({"gate": str(tmp_path / "never")}, {"gate": str(tmp_path / "never")})
     office.notices(2)
@@ -88,7 +88,7 @@ def test_what_does_not_end_in_time_is_handed_back_at_once(start: Start, office: 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_second_signal_stops_at_once(
+def test_a_second_signal_exits_immediately(
     start: Start, office: Office, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     process = start()
@@ -96,13 +96,13 @@ def test_a_second_signal_stops_at_once(
     office.notices(1)
 
     process.send_signal(number)
-    _wait_for_line(process, "taking nothing new")
+    _wait_for_line(process, "waiting for running tasks")
     process.send_signal(number)
 
     assert process.wait(DEADLINE_SECONDS) == code
 
 
-def test_a_skill_that_kills_its_process_costs_one_attempt_and_the_worker_lives(start: Start, office: Office) -> None:
+def test_a_crash_of_a_skill_costs_one_attempt_and_not_the_worker(start: Start, office: Office) -> None:
     process = start(WORKER_POOL="process", WORKER_CONCURRENCY="2")
     office.give({"kill": signal.SIGSEGV}, {"pid": True})
 
@@ -116,7 +116,7 @@ def test_a_skill_that_kills_its_process_costs_one_attempt_and_the_worker_lives(s
     assert "Traceback" not in log
 
 
-def test_a_worker_tells_over_http_that_it_gets_on(start: Start, office: Office) -> None:
+def test_a_worker_serves_its_health_check(start: Start, office: Office) -> None:
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
     start(WORKER_HEALTH_PORT=str(port))
@@ -129,7 +129,7 @@ def test_a_worker_tells_over_http_that_it_gets_on(start: Start, office: Office) 
     assert set(answer.json()["loops"]) == {"intake", "outbox", "async skills"}
 
 
-def test_a_worn_worker_begins_anew_under_the_same_number_and_loses_nothing(start: Start, office: Office) -> None:
+def test_a_recycled_worker_keeps_its_process_id_and_loses_nothing(start: Start, office: Office) -> None:
     process = start(WORKER_POOL="thread", WORKER_MAX_TASKS="3", WORKER_CONCURRENCY="1")
     office.give(*[{"pid": True} for _ in range(8)])
 
@@ -139,11 +139,11 @@ def test_a_worn_worker_begins_anew_under_the_same_number_and_loses_nothing(start
 
     assert {result.data["pid"] for result in results} == {process.pid}
     assert log.count("takes work from") == 3
-    assert "tasks are done: letting what is begun end, and beginning anew" in log
+    assert "tasks finished: restarting after running tasks finish" in log
     assert process.returncode == 0
 
 
-def test_a_killed_worker_takes_its_processes_with_it(start: Start, office: Office, tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_no_processes(start: Start, office: Office, tmp_path: Path) -> None:
     process = start(WORKER_POOL="process")
     office.give({"pid": True})
     [result] = office.results(1)
@@ -160,7 +160,7 @@ def test_a_killed_worker_takes_its_processes_with_it(start: Start, office: Offic
 
 
 @pytest.mark.faults
-def test_the_task_of_a_killed_worker_is_done_by_another(
+def test_another_worker_runs_the_task_of_a_killed_one(
     start: Start, redis_url: str, make_office: Callable[..., Office], tmp_path: Path
 ) -> None:
     office = make_office(redis_url, lease_seconds=1)
@@ -187,7 +187,7 @@ def test_settings_that_do_not_fit_are_named(start: Start) -> None:
 
 
 def wait_until_begun(gate: Path) -> None:
-    """Until the skill that waits at *gate* is there; that a task was taken is said a moment before."""
+    """Wait for the skill that blocks at *gate*. The announcement of the task arrives a moment earlier."""
     begun, deadline = Path(f"{gate}.begun"), monotonic() + DEADLINE_SECONDS
     while not begun.exists():
         assert monotonic() < deadline, f"no skill came to {gate}"
@@ -195,6 +195,6 @@ def wait_until_begun(gate: Path) -> None:
 
 
 def _wait_for_line(process: subprocess.Popen[str], words: str) -> None:
-    """Read what *process* says until *words* are among it; it ends there if they never are."""
+    """Read the output of *process* until it contains *words*."""
     stream: Any = process.stderr
     assert any(words in line for line in stream)

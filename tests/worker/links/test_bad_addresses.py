@@ -1,4 +1,4 @@
-"""Addresses that are dead, slow, lie or come and go: none of them holds up the others."""
+"""Addresses that are down, slow, invalid or flapping delay no other."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from time import monotonic
 
 import pytest
 
-from ..conftest import OwnServer
-from ..faults.proxy import ChaosProxy
-from .conftest import Office
-from .programs import Program, Web
+from ...conftest import OwnServer
+from ...faults.proxy import ChaosProxy
+from ..conftest import Office
+from ..programs import Program, Web
 
 pytestmark = pytest.mark.faults
 
 MODES = pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
-#: Nobody listens there.
+#: No process listens there.
 DEAD = ["http://127.0.0.1:1", "redis://127.0.0.1:1/0"]
 TASKS = 20
-#: One at a time: far less than one answer of the slow ones takes.
+#: For one task: far less than one reply of the slow addresses takes.
 WITHIN_SECONDS = 8
 
 
 @MODES
-def test_the_dead_and_the_lying_hold_up_nobody(
+def test_unreachable_and_invalid_addresses_delay_no_other(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
@@ -46,7 +46,7 @@ def test_the_dead_and_the_lying_hold_up_nobody(
 
 
 @MODES
-def test_the_slow_and_the_silent_hold_up_nobody(
+def test_slow_and_silent_addresses_delay_no_other(
     redis_url: str,
     office: Office,
     make_web: Callable[..., Web],
@@ -65,7 +65,7 @@ def test_the_slow_and_the_silent_hold_up_nobody(
 
 
 @MODES
-def test_one_that_comes_and_goes_holds_up_nobody_and_loses_nothing(
+def test_a_flapping_address_delays_no_other_and_loses_nothing(
     make_server: Callable[..., OwnServer],
     make_office: Callable[..., Office],
     make_web: Callable[..., Web],
@@ -92,7 +92,7 @@ def listed(*urls: str) -> dict[str, str]:
 
 
 def seconds_for_tasks(office: Office) -> float:
-    """How long so many tasks take, each given when the last one was answered."""
+    """Return the time for *count* tasks, each sent when the previous one was answered."""
     begun = monotonic()
     for number in range(TASKS):
         office.give({"by": number})
@@ -102,7 +102,7 @@ def seconds_for_tasks(office: Office) -> float:
 
 @contextmanager
 def answering(status: int, body: bytes, *, after_seconds: float = 0) -> Iterator[str]:
-    """A web server that answers everything with the same; its address is what ``with`` gives."""
+    """Yield the address of a web server that gives the same reply to every request."""
     ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -130,7 +130,7 @@ def answering(status: int, body: bytes, *, after_seconds: float = 0) -> Iterator
 
 @contextmanager
 def coming_and_going(proxy: ChaosProxy) -> Iterator[None]:
-    """*proxy* is there for a second, and away for one, in turn; at the end it is there."""
+    """Switch *proxy* on and off every second; it ends switched on."""
     ended = threading.Event()
 
     def flap() -> None:

@@ -1,4 +1,4 @@
-"""Requests to a web address, and when there shall be no more of them."""
+"""Requests to a web address, and their end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from avtomatika.worker.links.http_client import HttpClient
 
 
 class Server(ThreadingHTTPServer):
-    """Answers at once, or, where the path says so, when the test is over."""
+    """Replies immediately or, if the path says so, when the test ends."""
 
     daemon_threads = True
 
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def dripping(listener: socket.socket, beginning: bytes) -> Iterator[None]:
-    """Answers the first connection with *beginning*, then a byte every 50 ms until the end."""
+    """Send *beginning* on the first connection, then a byte every 50 ms until the end."""
     over = threading.Event()
 
     def serve() -> None:
@@ -87,29 +87,29 @@ def exchange(server: Server) -> Iterator[HttpClient]:
 
 
 @pytest.mark.parametrize("is_connected", [False, True])
-def test_after_the_end_nothing_is_asked_any_more(server: Server, exchange: HttpClient, is_connected: bool) -> None:
+def test_after_shut_down_no_request_is_sent(server: Server, exchange: HttpClient, is_connected: bool) -> None:
     if is_connected:
-        exchange.ask("GET", "/quick")
-    exchange.end()
+        exchange.request("GET", "/quick")
+    exchange.shut_down()
 
     for _ in range(2):
         with pytest.raises(UnavailableError):
-            exchange.ask("GET", "/slow", wait_seconds=30)
+            exchange.request("GET", "/slow", wait_seconds=30)
 
     assert server.paths == ["/quick"] * is_connected
 
 
-def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange: HttpClient) -> None:
+def test_a_running_request_fails_at_shut_down(server: Server, exchange: HttpClient) -> None:
     begun = monotonic()
 
     def end() -> None:
         while not server.paths:
             sleep(0.01)
-        exchange.end()
+        exchange.shut_down()
 
     threading.Thread(target=end, daemon=True).start()
     with pytest.raises(UnavailableError):
-        exchange.ask("GET", "/slow", wait_seconds=30)
+        exchange.request("GET", "/slow", wait_seconds=30)
 
     assert monotonic() - begun < 20
     assert server.paths == ["/slow"]
@@ -118,32 +118,32 @@ def test_a_request_that_waits_fails_when_the_end_comes(server: Server, exchange:
 @pytest.mark.parametrize(
     "beginning", [b"HTTP/1.1 200 OK\r\nX-Slow: ", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"]
 )
-def test_an_answer_that_drips_ends_within_the_time_limit(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_reply_ends_within_the_time_limit(beginning: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "_TIMEOUT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener, dripping(listener, beginning):
         exchange = HttpClient(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"), {})
         begun = monotonic()
         with pytest.raises(UnavailableError, match="timed out"):
-            exchange.ask("GET", "/")
+            exchange.request("GET", "/")
         exchange.close()
 
     assert monotonic() - begun < 5 * 0.3
 
 
-def test_no_content_is_no_answer_to_a_request_with_a_body(exchange: HttpClient) -> None:
+def test_no_content_is_an_invalid_reply_to_a_request_with_a_body(exchange: HttpClient) -> None:
     with pytest.raises(UnavailableError, match="204"):
-        exchange.ask("POST", "/", {"worker_id": "w-1"})
+        exchange.request("POST", "/", {"worker_id": "w-1"})
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("9" * 5000, 60), ("soon", 0), ("-1", 0), ("²", 0)])
-def test_a_pause_that_a_server_asks_for_is_bounded(text: str, seconds: int) -> None:
+def test_retry_after_is_limited(text: str, seconds: int) -> None:
     assert exchange_module._seconds(text) == seconds
 
 
-def test_after_an_abort_the_next_request_goes_out(server: Server, exchange: HttpClient) -> None:
-    exchange.ask("GET", "/quick")
+def test_after_an_abort_the_next_request_is_sent(server: Server, exchange: HttpClient) -> None:
+    exchange.request("GET", "/quick")
     exchange.abort()
 
-    exchange.ask("GET", "/again")
+    exchange.request("GET", "/again")
 
     assert server.paths == ["/quick", "/again"]

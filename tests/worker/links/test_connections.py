@@ -1,4 +1,4 @@
-"""Workers, web processes and brokers as processes of their own: several addresses, tokens, and what breaks them."""
+"""Worker, web and broker processes: several addresses, tokens, and faults."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dotenv import dotenv_values
 from avtomatika.core.job import Job, Task
 from avtomatika.store import Store
 
-from .conftest import Office
-from .programs import Program, Web, in_time
-from .test_process import wait_until_begun
+from ..conftest import Office
+from ..programs import Program, Web, in_time
+from ..test_worker_process import wait_until_begun
 
-REPOSITORY = Path(__file__).parents[2]
-#: The blocks of the manual, as they are printed.
+REPOSITORY = Path(__file__).parents[3]
+#: The blocks of the documentation.
 FAILOVER = """
 # Worker will poll 'main-orchestrator'. If it fails,
 # SDK automatically switches to 'backup-orchestrator'.
@@ -56,14 +56,14 @@ AVTOMATIKA_WORKER_TOKEN="unique-secret-token-for-video-1"
 
 
 def variables(block: str, **hosts: str) -> dict[str, str]:
-    """A dotenv block as an environment; *hosts* (``_`` for ``-``) stand where it says ``<host>:8080``."""
+    """Return a dotenv block as an environment; *hosts* (with ``_`` for ``-``) replace ``<host>:8080``."""
     for name, address in hosts.items():
         block = block.replace(f"{name.replace('_', '-')}:8080", address)
     return {name: value for name, value in dotenv_values(stream=StringIO(block)).items() if value is not None}
 
 
 @pytest.mark.faults
-def test_failover_goes_to_the_backup_and_back_again(
+def test_failover_switches_to_the_backup_and_back(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
 ) -> None:
     main, backup = (
@@ -81,7 +81,7 @@ def test_failover_goes_to_the_backup_and_back_again(
     [second] = office.results(1)
     took = monotonic() - begun
     main.start()
-    worker.says(f"tasks are taken from http://{main.address} now", within_seconds=25)
+    worker.says(f"now taking tasks from http://{main.address}", within_seconds=25)
     backup.kill()
     office.give({"by": "main again"})
     [third] = office.results(1)
@@ -89,7 +89,7 @@ def test_failover_goes_to_the_backup_and_back_again(
     assert [result.data["by"] for result in (first, second, third)] == ["main", "backup", "main again"]
     assert {result.worker_id for result in (first, second, third)} == {"worker-1"}
     assert took < 2.5
-    assert worker.log.count(f"tasks are taken from http://{backup.address} now") == 1
+    assert worker.log.count(f"now taking tasks from http://{backup.address}") == 1
 
 
 def test_round_robin_takes_from_both_by_weight(
@@ -140,7 +140,7 @@ def test_http_and_redis_mix_in_one_list(
     assert [[result.data["by"] for result in office.results(2)] for office in offices] == [["a", "b"], ["a", "b"]]
 
 
-def test_a_task_that_nobody_waits_for_any_more_is_stopped_over_http(
+def test_a_task_that_is_no_longer_needed_is_stopped_over_http(
     redis_url: str,
     office: Office,
     make_web: Callable[..., Web],
@@ -165,7 +165,7 @@ def test_a_task_that_nobody_waits_for_any_more_is_stopped_over_http(
     assert (other.task_id, other.data) == ("g0-1.1.0", {"by": None})
 
 
-def test_progress_comes_over_http_while_the_task_runs(
+def test_progress_is_sent_over_http_while_the_task_runs(
     redis_url: str,
     office: Office,
     make_web: Callable[..., Web],
@@ -189,7 +189,7 @@ def test_progress_comes_over_http_while_the_task_runs(
     assert office.results(1)[0].status == "success"
 
 
-def test_a_worker_comes_in_by_its_own_token_and_no_other(
+def test_a_worker_authenticates_with_its_own_token_only(
     redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
 ) -> None:
     web = make_web(redis_url, **variables(WEB_ENV), WORKER_TOKEN="planted-shared-token")
@@ -200,7 +200,7 @@ def test_a_worker_comes_in_by_its_own_token_and_no_other(
         for token in ("planted-wrong-token", "another-secret-for-audio-5", "planted-shared-token")
     ]
     for each in wrong:
-        each.says("does not let this worker in")
+        each.says("rejected this worker")
 
     right = make_worker(**url | own)
     office.give({"by": "right"})
@@ -233,7 +233,7 @@ def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_it
     fresh.write_text('[worker-audio-5]\ntoken = "another-secret-for-audio-5"\n')
     fresh.chmod(0o600)
     os.replace(fresh, web.folder / "workers.toml")
-    assert revoked.says("does not let this worker in") < 3
+    assert revoked.says("rejected this worker") < 3
     gate.touch()
     web.program.says("worker 'worker-video-1' is refused")
     make_worker(**url, WORKER_ID="worker-audio-5", AVTOMATIKA_WORKER_TOKEN="another-secret-for-audio-5")
@@ -255,7 +255,7 @@ def test_a_result_waits_for_its_origin_to_come_back(
 
     web.kill()
     gate.touch()
-    worker.says("results (1) wait")
+    worker.says("retrying to send 1 results")
     web.start()
 
     [result] = office.results(1)
@@ -272,7 +272,7 @@ def test_with_several_brokers_the_next_takes_over(
     offices[0].results(1)
 
     first.kill()
-    worker.says(f"tasks are taken from {second.url} now")
+    worker.says(f"now taking tasks from {second.url}")
     offices[1].give({"by": "second"})
 
     [result] = offices[1].results(1)
@@ -280,7 +280,7 @@ def test_with_several_brokers_the_next_takes_over(
     first.start()
 
 
-def test_a_worker_that_cannot_send_its_results_goes_on_with_the_next_broker(
+def test_a_worker_with_unsent_results_continues_with_the_next_broker(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
     make_worker: Callable[..., Program],
@@ -296,16 +296,16 @@ def test_a_worker_that_cannot_send_its_results_goes_on_with_the_next_broker(
     wait_until_begun(gate)
 
     first.kill()
-    gate.touch()  # its result now takes the place that a next task would need
+    gate.touch()  # its result now takes the slot that a next task would need
 
-    worker.says(f"tasks are taken from {second.url} now")
+    worker.says(f"now taking tasks from {second.url}")
     offices[1].give({"by": "second"})
     assert offices[1].results(1)[0].data == {"by": "second"}
     first.start()
     assert make_office(first.url).results(1)[0].data == {"by": None}
 
 
-def test_a_worker_that_stops_hands_its_task_back_at_once(
+def test_a_stopping_worker_requeues_its_task_immediately(
     redis_url: str,
     office: Office,
     make_web: Callable[..., Web],
@@ -354,6 +354,6 @@ def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_we
 
 
 def _dump(redis_url: str) -> str:
-    """Everything that the server keeps."""
+    """Return all data on the server."""
     with redis.Redis.from_url(redis_url) as client:
         return "\n".join(str(client.dump(key)) for key in client.keys("*"))

@@ -1,4 +1,4 @@
-"""What a worker says of itself, and how often."""
+"""Contents and frequency of heartbeats."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from avtomatika.worker.links.scheduler import LinkScheduler
 
 
 def presence_of(held: list[str]) -> WorkerStatus:
-    turns = LinkScheduler(Mode.FAILOVER, [Address("redis://localhost")], capacity=2)
-    return WorkerStatus(Identity(worker_id="w-1", skills={}), turns, 0, holdings=lambda: tuple(held))
+    scheduler = LinkScheduler(Mode.FAILOVER, [Address("redis://localhost")], capacity=2)
+    return WorkerStatus(Identity(worker_id="w-1", skills={}), scheduler, 0, cached_digests=lambda: tuple(held))
 
 
-def test_what_it_holds_is_told_when_it_changed_and_when_it_registered_anew() -> None:
+def test_cached_digests_are_sent_on_changes_and_after_registration() -> None:
     held: list[str] = []
-    presence = presence_of(held)
+    worker_status = presence_of(held)
     told = []
 
     def tell() -> None:
-        told.append(presence.heartbeat().get("holds"))
+        told.append(worker_status.heartbeat().get("holds"))
 
     tell()
     held.append("aa")
@@ -28,7 +28,7 @@ def test_what_it_holds_is_told_when_it_changed_and_when_it_registered_anew() -> 
     tell()
     held.reverse()
     tell()
-    presence.registered()
+    worker_status.mark_registered()
     tell()
     held.clear()
     tell()

@@ -15,7 +15,7 @@ from avtomatika.worker.links import broker_link as broker_link
 from avtomatika.worker.links import outbox
 from avtomatika.worker.links.broker_link import BrokerLink
 
-from .conftest import DEADLINE_SECONDS, Office, task
+from ..conftest import DEADLINE_SECONDS, Office, task
 
 RunLink = Callable[..., BrokerLink]
 MakeOffice = Callable[[str], Office]
@@ -45,7 +45,7 @@ def make_worker() -> Worker:
 # ---------------------------------------------------------------- there and back
 
 
-def test_a_task_comes_back_as_a_result(office: Office, run_link: RunLink) -> None:
+def test_a_task_is_answered_with_a_result(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({})
 
@@ -58,7 +58,7 @@ def test_a_task_comes_back_as_a_result(office: Office, run_link: RunLink) -> Non
     assert office.depth("work") == 0
 
 
-def test_a_sync_skill_answers_from_a_thread(office: Office, run_link: RunLink) -> None:
+def test_a_sync_skill_runs_in_a_thread(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({}, task_type="sync_work")
 
@@ -67,7 +67,7 @@ def test_a_sync_skill_answers_from_a_thread(office: Office, run_link: RunLink) -
     assert result.data == {"thread": "skill-1"}
 
 
-def test_orchestrators_hear_who_begins_before_they_hear_the_result(office: Office, run_link: RunLink) -> None:
+def test_tasks_are_announced_before_their_results(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({})
 
@@ -76,7 +76,7 @@ def test_orchestrators_hear_who_begins_before_they_hear_the_result(office: Offic
     assert (notice.job_id, notice.task_id, notice.attempt, notice.worker_id) == ("g0-1", "g0-1.0.0", 1, "worker-1")
 
 
-def test_errors_say_whether_another_try_can_help(office: Office, run_link: RunLink) -> None:
+def test_errors_say_whether_a_retry_can_help(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({"raise": "transient"}, {"raise": "permanent"}, {"raise": "invalid"})
 
@@ -99,7 +99,7 @@ def test_an_outcome_of_the_users_own_takes_its_own_way(office: Office, run_link:
     assert (result.status, result.data) == ("needs_review", {"page": 3})
 
 
-def test_an_outcome_that_nobody_knows_arrives_all_the_same(office: Office, run_link: RunLink) -> None:
+def test_an_unknown_outcome_is_sent(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({"answer": {"status": "sideways"}})
 
@@ -118,7 +118,7 @@ def test_a_batch_is_worked_off(office: Office, run_link: RunLink) -> None:
     assert office.depth("work") == 0
 
 
-def test_a_worker_has_a_queue_of_its_own(office: Office, run_link: RunLink) -> None:
+def test_a_worker_has_its_own_queue(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({})
     office.results(1)
@@ -129,7 +129,7 @@ def test_a_worker_has_a_queue_of_its_own(office: Office, run_link: RunLink) -> N
     assert result.data == {"n": 1}
 
 
-def test_no_more_is_taken_than_can_be_worked_on(office: Office, run_link: RunLink) -> None:
+def test_no_more_tasks_are_taken_than_can_run(office: Office, run_link: RunLink) -> None:
     go_on = threading.Event()
     worker = Worker()
 
@@ -148,7 +148,7 @@ def test_no_more_is_taken_than_can_be_worked_on(office: Office, run_link: RunLin
     assert len(office.results(2)) == 2
 
 
-def test_a_task_that_ends_is_answered_while_another_one_goes_on(office: Office, run_link: RunLink) -> None:
+def test_a_finished_task_is_answered_while_another_runs(office: Office, run_link: RunLink) -> None:
     go_on = threading.Event()
     worker = Worker()
 
@@ -170,47 +170,47 @@ def test_a_task_that_ends_is_answered_while_another_one_goes_on(office: Office, 
 # ---------------------------------------------------------------- what is no task
 
 
-def test_a_worker_that_may_not_come_in_takes_nothing_for_as_long_as_it_is_told_so(
+def test_a_rejected_worker_takes_no_tasks(
     office: Office, run_link: RunLink, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(broker_link, "BARRED_SECONDS", 2.0)
+    monkeypatch.setattr(broker_link, "REJECTED_SECONDS", 2.0)
     run_link(make_worker())
     office.wait_for_listeners(1)
 
     office.tell_workers(wire.Rejected("worker-1"), wire.Rejected("worker-2"))
     deadline = monotonic() + 10
-    while "do not let this worker in" not in caplog.text:
+    while "reject this worker" not in caplog.text:
         assert monotonic() < deadline
         sleep(0.01)
     told_at = monotonic()
     office.give({"by": "whoever may come in"})
 
-    assert office.results(1)[0].status == "success"  # nobody says it again, and nobody else is there
+    assert office.results(1)[0].status == "success"  # the rejection is not repeated, and no other worker is there
     assert monotonic() - told_at > 1
 
 
-def test_a_message_that_is_no_task_goes_to_the_dead_letters(office: Office, run_link: RunLink) -> None:
+def test_an_invalid_message_is_dead_lettered(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({})
     office.results(1)
 
     office.give_text('{"v": 1, "kind": "task", "job_id": 3}')
 
-    [letter] = office.dead_letters("work")
-    assert letter[b"reason"] == b"malformed"
-    assert b"'job_id' is 3" in letter[b"error"]
+    [pending] = office.dead_letters("work")
+    assert pending[b"reason"] == b"malformed"
+    assert b"'job_id' is 3" in pending[b"error"]
 
 
-def test_a_task_of_no_skill_goes_to_the_dead_letters(office: Office, run_link: RunLink) -> None:
+def test_a_task_without_a_skill_is_dead_lettered(office: Office, run_link: RunLink) -> None:
     run_link(make_worker())
     office.give({})
     office.results(1)
 
     office.give({}, task_type="other", queue="work")
 
-    [letter] = office.dead_letters("work")
-    assert letter[b"reason"] == b"no_skill"
-    assert b"there is no skill 'other' here" in letter[b"error"]
+    [pending] = office.dead_letters("work")
+    assert pending[b"reason"] == b"no_skill"
+    assert b"this worker has no skill 'other'" in pending[b"error"]
 
 
 def test_a_result_waits_for_a_binding_that_is_missing_and_holds_up_no_other(office: Office, run_link: RunLink) -> None:
@@ -234,17 +234,15 @@ def test_a_result_that_leads_nowhere_for_long_is_given_up(
     run_link(make_worker())
     office.give_text(wire.dump_task(replace(task(0, {}), reply_prefix="video@00000000.nowhere")))
 
-    [letter] = office.dead_letters("work")
+    [pending] = office.dead_letters("work")
 
-    assert letter[b"reason"] == b"no_answer"
+    assert pending[b"reason"] == b"no_answer"
 
 
 # ---------------------------------------------------------------- when the broker is away
 
 
-def test_a_link_waits_for_a_broker_that_is_not_there_yet(
-    own_server: Any, make_office: MakeOffice, run_link: RunLink
-) -> None:
+def test_a_link_waits_for_an_unavailable_broker(own_server: Any, make_office: MakeOffice, run_link: RunLink) -> None:
     own_server.stop()
     run_link(make_worker(), url=own_server.url)
     own_server.start()
@@ -255,7 +253,7 @@ def test_a_link_waits_for_a_broker_that_is_not_there_yet(
     assert len(office.results(1)) == 1
 
 
-def test_a_link_goes_on_after_the_broker_was_killed(
+def test_a_link_continues_after_the_broker_was_killed(
     own_server: Any, make_office: MakeOffice, run_link: RunLink
 ) -> None:
     office = make_office(own_server.url)
@@ -296,7 +294,7 @@ def test_a_result_waits_for_the_broker_to_come_back(
     assert result.task_id == "g0-1.0.0"
 
 
-def test_a_link_can_be_stopped_while_the_broker_is_away(own_server: Any, run_link: RunLink) -> None:
+def test_a_link_can_be_stopped_while_the_broker_is_down(own_server: Any, run_link: RunLink) -> None:
     link = run_link(make_worker(), url=own_server.url)
 
     own_server.stop()
@@ -313,10 +311,10 @@ def test_a_full_broker_is_worked_empty(
     run_link(make_worker(), url=own_server.url)
 
     assert len(office.results(3)) == 3
-    assert "tasks begin before anybody hears of it" in caplog.text
+    assert "tasks start before they are announced" in caplog.text
 
 
-def test_a_task_that_somebody_else_holds_by_now_is_not_answered(office: Office, run_link: RunLink) -> None:
+def test_a_task_leased_to_another_worker_is_not_answered(office: Office, run_link: RunLink) -> None:
     go_on = threading.Event()
     worker = Worker()
 

@@ -1,6 +1,5 @@
-"""A broker and web addresses of one orchestrator group in one list: what came by the broker is kept, and answered, over
-HTTP while the broker is away.
-"""
+"""A broker and web addresses of one group in one list: while the broker is down, its tasks are kept and answered over
+HTTP."""
 
 from __future__ import annotations
 
@@ -19,13 +18,13 @@ import redis
 from avtomatika.schemas import wire
 from avtomatika.store import Store
 
-from ..faults.proxy import ChaosProxy
-from .conftest import Office, task
-from .programs import Program, Web
-from .test_process import wait_until_begun
+from ...faults.proxy import ChaosProxy
+from ..conftest import Office, task
+from ..programs import Program, Web
+from ..test_worker_process import wait_until_begun
 
 LEASE_SECONDS = 3
-KEPT = "1 of 1 tasks that came by the broker are kept over HTTP now"
+KEPT = "1 of 1 tasks from the broker are now kept over HTTP"
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
 
 @pytest.fixture
 def wire_to_broker(redis_url: str) -> Iterator[ChaosProxy]:
-    """What lies between the worker and the broker, and nobody else."""
+    """A proxy between the worker and the broker."""
     with ChaosProxy(urlsplit(redis_url).port or 0) as proxy:
         yield proxy
 
@@ -47,7 +46,7 @@ def worker(
     make_web: Callable[..., Web],
     make_worker: Callable[..., Program],
 ) -> Program:
-    """Takes from the broker, and may go by the web."""
+    """A worker that takes tasks from the broker and can use the web address."""
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS=str(LEASE_SECONDS))
     path = urlsplit(redis_url).path
     addresses = [{"url": f"redis://127.0.0.1:{wire_to_broker.port}{path}"}, {"url": f"http://{web.address}"}]
@@ -59,19 +58,19 @@ def worker(
         WORKER_DRAIN_TIMEOUT="1",
     )
     worker.says(f"registered with http://{web.address}")
-    sleep(1)  # who is not in charge is asked at the start, and then 5 seconds later
+    sleep(1)  # a standby is polled at the start and then every 5 seconds
     return worker
 
 
 def give(office: Office, redis_url: str, **params: Any) -> None:
-    """A task as the orchestrator gives it: with the ticket."""
+    """Publish a task with a ticket, like an orchestrator."""
     with closing(Store.connect(redis_url)) as store:
         given = task(0, params)
         ticket = store.keyring.secret.ticket(given.task_id, given.attempt)
     office.give_text(wire.dump_task(replace(given, ticket=ticket)))
 
 
-def test_a_task_goes_on_over_http_when_its_broker_is_out_of_reach(
+def test_a_task_continues_over_http_when_its_broker_is_unreachable(
     office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -80,7 +79,7 @@ def test_a_task_goes_on_over_http_when_its_broker_is_out_of_reach(
 
     wire_to_broker.refuse()
     worker.says(KEPT)
-    office.nothing_comes("work", seconds=2 * LEASE_SECONDS)  # who keeps it is the web
+    office.nothing_comes("work", seconds=2 * LEASE_SECONDS)  # the web address keeps it
     gate.touch()
 
     [result] = office.results(1)
@@ -92,7 +91,7 @@ def test_a_task_goes_on_over_http_when_its_broker_is_out_of_reach(
     assert office.results(1)[0].data == {"by": "whoever comes first"}
 
 
-def test_a_result_whose_broker_is_out_of_reach_goes_over_http(
+def test_a_result_is_sent_over_http_when_its_broker_is_unreachable(
     office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -101,14 +100,14 @@ def test_a_result_whose_broker_is_out_of_reach_goes_over_http(
 
     wire_to_broker.refuse()
     gate.touch()
-    worker.says("results (1) wait")
+    worker.says("retrying to send 1 results")
 
     [result] = office.results(1)
     assert (result.worker_id, result.data) == ("worker-1", {"by": "the web"})
     assert office.depth("work") == 0
 
 
-def test_what_is_kept_over_http_is_cancelled_over_http(
+def test_an_adopted_task_is_cancelled_over_http(
     office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -126,7 +125,7 @@ def test_what_is_kept_over_http_is_cancelled_over_http(
     assert result.data == {"result": "cancelled"}
 
 
-def test_a_worker_that_stops_meanwhile_hands_back_what_is_kept_over_http(
+def test_a_stopping_worker_requeues_adopted_tasks(
     office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -139,4 +138,4 @@ def test_a_worker_that_stops_meanwhile_hands_back_what_is_kept_over_http(
 
     [delivery] = office.take("work", 1)
     assert wire.load_task(delivery.body).task_id == "g0-1.0.0"
-    assert delivery.deliveries == 1  # as if it had never been begun
+    assert delivery.deliveries == 1  # as if it had never been started

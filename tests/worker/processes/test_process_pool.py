@@ -1,4 +1,4 @@
-"""Skills in processes of their own. The processes are real, and so is what kills them."""
+"""Skills in child processes: real processes and real crashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.processes import Child, ProcessExecutor, RecycleLimits, Zygote
 from avtomatika.worker.runtime import RunOptions, Runtime
 
-from .conftest import DEADLINE_SECONDS
+from ..conftest import DEADLINE_SECONDS
 
 worker = Worker()
 
@@ -32,7 +32,7 @@ worker = Worker()
 def work(
     params: dict[str, Any], task_id: str, progress: Callable[..., None], cancelled: Callable[[], bool], files: Any
 ) -> Any:
-    """What *params* say, one after the other."""
+    """Do what *params* say, in order."""
     if "log" in params:
         with Path(params["log"]).open("a") as log:
             log.write(f"{task_id}\n")
@@ -89,15 +89,15 @@ MakeRuntime = Callable[..., Runtime]
 
 @pytest.fixture
 def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
-    """A runtime whose sync skills run in processes; keyword arguments are those of Recycling and Terms."""
+    """A runtime with sync skills in processes; keyword arguments are those of RecycleLimits and RunOptions."""
     closing: list[Callable[[], object]] = []
 
-    def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **terms: Any) -> Runtime:
+    def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **options: Any) -> Runtime:
         storage = TaskStorage(PayloadFolder(payload_dir), config=None)
         zygote = Zygote(Child(worker.skills, worker_id="worker-1", storage=storage, is_memory_limited=True).work)
-        processes = ProcessExecutor(zygote, at_most=concurrency, storage=storage, recycling=recycling)
-        how = RunOptions(**({"processes": processes, "uses_processes": True} | terms))
-        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, storage=storage, terms=how)
+        processes = ProcessExecutor(zygote, max_children=concurrency, storage=storage, recycling=recycling)
+        how = RunOptions(**({"processes": processes, "uses_processes": True} | options))
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, storage=storage, options=how)
         closing.extend([storage.close, processes.close, runtime.close])
         return runtime
 
@@ -107,7 +107,7 @@ def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
 
 
 class Origin:
-    """What a link knows a task by."""
+    """The link's handle of a task."""
 
     def __init__(self, deliveries: int = 1) -> None:
         self.deliveries = deliveries
@@ -118,16 +118,16 @@ def task(params: dict[str, Any], *, number: int = 0, skill: str = "work") -> Tas
 
 
 def start(runtime: Runtime, *params: dict[str, Any], skill: str = "work", deliveries: int = 1) -> None:
-    runtime.start([(task(each, number=at, skill=skill), Origin(deliveries)) for at, each in enumerate(params)])
+    runtime.submit([(task(each, number=at, skill=skill), Origin(deliveries)) for at, each in enumerate(params)])
 
 
 def results(runtime: Runtime, count: int) -> list[Result]:
-    """The next *count* results, in the order of their tasks."""
+    """Return the next *count* results, in the order of their tasks."""
     deadline = monotonic() + DEADLINE_SECONDS
     ended: list[TaskExecution] = []
     while len(ended) < count and monotonic() < deadline:
         ended += runtime.collect(0.1)
-    found = [assignment.result for assignment in ended if assignment.result is not None]
+    found = [execution.result for execution in ended if execution.result is not None]
     assert len(found) == count
     return sorted(found, key=lambda result: result.task_id)
 
@@ -150,7 +150,7 @@ def test_a_sync_skill_runs_in_the_main_thread_of_another_process(make_runtime: M
     assert (first.status, first.worker_id, runtime.busy) == ("success", "worker-1", 0)
 
 
-def test_an_async_skill_stays_in_the_loop(make_runtime: MakeRuntime) -> None:
+def test_an_async_skill_runs_in_the_event_loop(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
     start(runtime, {}, skill="async_work")
 
@@ -164,7 +164,7 @@ def test_a_process_is_used_again(make_runtime: MakeRuntime) -> None:
     assert len({result.data["pid"] for result in results(runtime, 3)}) == 1
 
 
-def test_what_a_skill_raises_and_tells_comes_over(make_runtime: MakeRuntime) -> None:
+def test_exceptions_and_progress_are_passed_on(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
     start(runtime, {"share": 0.4, "raise": "no such page"})
     until(lambda: runtime.reports.wait_seconds == 0)
@@ -186,7 +186,7 @@ def test_what_a_skill_raises_and_tells_comes_over(make_runtime: MakeRuntime) -> 
         ({"exit": 0}, "ended with exit code 0"),
     ],
 )
-def test_a_skill_that_ends_its_process_costs_one_attempt_and_others_go_on(
+def test_a_crash_costs_one_attempt_and_other_tasks_continue(
     make_runtime: MakeRuntime, params: dict[str, Any], words: str
 ) -> None:
     runtime = make_runtime()
@@ -201,7 +201,7 @@ def test_a_skill_that_ends_its_process_costs_one_attempt_and_others_go_on(
     assert (other.status, later.status) == ("success", "success")
 
 
-def test_files_of_a_process_that_was_killed_are_removed(make_runtime: MakeRuntime, payload_dir: Path) -> None:
+def test_files_of_a_killed_process_are_removed(make_runtime: MakeRuntime, payload_dir: Path) -> None:
     runtime = make_runtime()
     start(runtime, {"write": True, "kill": signal.SIGKILL})
 
@@ -215,7 +215,7 @@ def test_a_cancelled_skill_sees_it_in_its_process(make_runtime: MakeRuntime, tmp
     start(runtime, {"seconds": DEADLINE_SECONDS, "begun": str(tmp_path / "begun")})
     until((tmp_path / "begun").exists)
 
-    runtime.cancel(lambda assignment: True)
+    runtime.cancel(lambda execution: True)
 
     [result] = results(runtime, 1)
     assert result.status == "cancelled"
@@ -227,7 +227,7 @@ def test_a_skill_that_does_not_stop_is_killed(make_runtime: MakeRuntime, tmp_pat
     until((tmp_path / "begun").exists)
     begun = monotonic()
 
-    runtime.cancel(lambda assignment: True)
+    runtime.cancel(lambda execution: True)
 
     [result] = results(runtime, 1)
     assert result.status == "cancelled"
@@ -235,21 +235,21 @@ def test_a_skill_that_does_not_stop_is_killed(make_runtime: MakeRuntime, tmp_pat
 
 
 @pytest.mark.parametrize("is_deaf", [False, True])
-def test_what_takes_too_long_fails_for_this_time(make_runtime: MakeRuntime, is_deaf: bool) -> None:
+def test_exceeding_the_time_limit_is_a_transient_failure(make_runtime: MakeRuntime, is_deaf: bool) -> None:
     runtime = make_runtime(time_limit_seconds=0.2, kill_after_seconds=0.2)
     start(runtime, {"seconds": DEADLINE_SECONDS, "is_deaf": is_deaf}, {})
 
     late, quick = results(runtime, 2)
-    more = "; it went on, so its process was killed" if is_deaf else ""
+    more = "; it did not stop, so its process was killed" if is_deaf else ""
 
     assert (late.status, late.error) == (
         "failure",
-        {"code": "TRANSIENT_ERROR", "message": f"the time limit of the task is over: 0.2 s{more}"},
+        {"code": "TRANSIENT_ERROR", "message": f"the time limit of the task was exceeded: 0.2 s{more}"},
     )
     assert quick.status == "success"
 
 
-def test_from_the_third_delivery_on_a_task_is_alone_in_a_process(make_runtime: MakeRuntime) -> None:
+def test_from_the_third_delivery_a_task_runs_isolated(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime(uses_processes=False)
     start(runtime, {}, deliveries=2)
     [here] = results(runtime, 1)
@@ -263,22 +263,22 @@ def test_from_the_third_delivery_on_a_task_is_alone_in_a_process(make_runtime: M
     assert len({os.getpid(), first.data["pid"], second.data["pid"], third.data["pid"]}) == 4
 
 
-def test_what_kills_its_process_where_it_is_alone_is_not_tried_again(make_runtime: MakeRuntime) -> None:
+def test_a_crash_of_an_isolated_task_is_permanent(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
     start(runtime, {"kill": signal.SIGUSR1}, {"seconds": 60}, skill="async_work", deliveries=3)
 
-    runtime.cancel(lambda assignment: assignment.task.task_id == "g0-1.1.0")
+    runtime.cancel(lambda execution: execution.task.task_id == "g0-1.1.0")
 
     killed, cancelled = results(runtime, 2)
     assert (killed.status, cancelled.status) == ("failure", "cancelled")
     assert killed.error is not None
     assert (killed.error["code"], killed.error["message"]) == (
         "PERMANENT_ERROR",
-        "the process of the skill was killed by SIGUSR1, where it was alone; earlier deliveries ended badly, too",
+        "the process of the skill was killed by SIGUSR1, and earlier deliveries failed as well",
     )
 
 
-def test_a_process_is_replaced_after_so_many_tasks(make_runtime: MakeRuntime) -> None:
+def test_a_process_is_replaced_after_its_maximum_number_of_tasks(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime(concurrency=1, recycling=RecycleLimits(tasks=2))
     start(runtime, {}, {}, {}, {}, {})
 
@@ -287,7 +287,7 @@ def test_a_process_is_replaced_after_so_many_tasks(make_runtime: MakeRuntime) ->
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
 
 
-def test_a_process_is_replaced_when_it_holds_too_much_memory(make_runtime: MakeRuntime) -> None:
+def test_a_process_is_replaced_above_its_memory_limit(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime(concurrency=1, recycling=RecycleLimits(memory_bytes=1))
     start(runtime, {}, {})
 
@@ -296,19 +296,19 @@ def test_a_process_is_replaced_when_it_holds_too_much_memory(make_runtime: MakeR
     assert first.data["pid"] != second.data["pid"]
 
 
-def test_what_has_not_begun_can_be_withdrawn(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_unstarted_tasks_can_be_withdrawn(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime(concurrency=1)
     start(runtime, {"seconds": 0.2, "begun": str(tmp_path / "begun")}, {}, {})
     until((tmp_path / "begun").exists)
 
     withdrawn = runtime.withdraw()
 
-    assert [assignment.task.task_id for assignment in withdrawn] == ["g0-1.1.0", "g0-1.2.0"]
+    assert [execution.task.task_id for execution in withdrawn] == ["g0-1.1.0", "g0-1.2.0"]
     assert len(results(runtime, 1)) == 1
     assert runtime.busy == 0
 
 
-def test_of_many_short_tasks_a_crash_costs_one(make_runtime: MakeRuntime) -> None:
+def test_a_crash_costs_only_one_of_many_short_tasks(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime(concurrency=4)
     start(runtime, *[{}] * 20)
     results(runtime, 20)
@@ -319,7 +319,7 @@ def test_of_many_short_tasks_a_crash_costs_one(make_runtime: MakeRuntime) -> Non
     assert [result.task_id for result in found if result.status == "failure"] == ["g0-1.20.0"]
 
 
-def test_crashes_among_short_tasks_lose_and_repeat_nothing(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_crashes_among_short_tasks_lose_and_repeat_none(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime(concurrency=4)
     given = [
         {"log": str(tmp_path / "log")} | ({"kill": signal.SIGUSR1} if number % 9 == 0 else {}) for number in range(400)
@@ -327,7 +327,7 @@ def test_crashes_among_short_tasks_lose_and_repeat_nothing(make_runtime: MakeRun
     found: list[Result] = []
     for first in range(0, len(given), 4):
         for number, params in enumerate(given[first : first + 4], start=first):
-            runtime.start([(task(params, number=number), Origin())])
+            runtime.submit([(task(params, number=number), Origin())])
         while runtime.busy > 2:
             found += [each.result for each in runtime.collect(DEADLINE_SECONDS) if each.result is not None]
     found += results(runtime, len(given) - len(found))
@@ -338,7 +338,7 @@ def test_crashes_among_short_tasks_lose_and_repeat_nothing(make_runtime: MakeRun
     assert sum(result.status == "failure" for result in found) == len(given[::9])
 
 
-def test_a_long_task_of_a_short_skill_holds_up_no_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_a_long_task_of_a_short_skill_delays_no_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime(concurrency=4)
     start(runtime, *[{}] * 40)
     results(runtime, 40)
@@ -346,14 +346,14 @@ def test_a_long_task_of_a_short_skill_holds_up_no_other(make_runtime: MakeRuntim
     start(runtime, {"seconds": DEADLINE_SECONDS}, *[{}] * 11)
     begun = monotonic()
     found = results(runtime, 11)
-    runtime.cancel(lambda assignment: True)
+    runtime.cancel(lambda execution: True)
 
     assert [result.status for result in found] == ["success"] * 11
     assert monotonic() - begun < DEADLINE_SECONDS / 2
     assert results(runtime, 1)[0].task_id == "g0-1.0.0"
 
 
-def test_what_waits_behind_a_short_task_can_be_withdrawn(make_runtime: MakeRuntime) -> None:
+def test_tasks_queued_behind_a_short_task_can_be_withdrawn(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime(concurrency=1)
     start(runtime, *[{}] * 10)
     results(runtime, 10)
@@ -375,7 +375,7 @@ def test_a_result_that_json_cannot_represent_is_a_failure(make_runtime: MakeRunt
     assert (result.status, result.error["code"]) == ("failure", "PERMANENT_ERROR")
 
 
-def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path) -> None:
+def test_closing_kills_running_tasks(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime()
     start(runtime, {"seconds": 600, "is_deaf": True, "begun": str(tmp_path / "begun")})
     until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
@@ -387,14 +387,14 @@ def test_closing_kills_what_still_runs(make_runtime: MakeRuntime, tmp_path: Path
     assert abandoned.task.task_id == "g0-1.0.0"
 
 
-def test_whoever_kills_the_process_that_forks_costs_what_ran_one_attempt(
+def test_killing_the_zygote_costs_running_tasks_one_attempt(
     make_runtime: MakeRuntime, payload_dir: Path, tmp_path: Path
 ) -> None:
     runtime = make_runtime(concurrency=2)
     start(runtime, {}, {"write": True, "seconds": 30, "begun": str(tmp_path / "begun")})
     until((tmp_path / "begun").exists)
     deadline = monotonic() + DEADLINE_SECONDS
-    [first] = [assignment.result for assignment in _first(runtime, deadline) if assignment.result]
+    [first] = [execution.result for execution in _first(runtime, deadline) if execution.result]
 
     os.kill(_parent_of(first.data["pid"]), signal.SIGKILL)
     [lost] = results(runtime, 1)

@@ -1,4 +1,4 @@
-"""Links that lead to one orchestrator group are one: what came by one of them is kept and answered by any."""
+"""Links to one orchestrator group: any of them keeps and answers the tasks of all."""
 
 from __future__ import annotations
 
@@ -12,65 +12,65 @@ from avtomatika.worker.config import Address, Mode
 from avtomatika.worker.links.peer_groups import PeerGroups
 from avtomatika.worker.links.scheduler import LinkScheduler
 
-from .conftest import Office
-from .programs import Program, Web
-from .test_process import wait_until_begun
+from ..conftest import Office
+from ..programs import Program, Web
+from ..test_worker_process import wait_until_begun
 
 ADDRESSES = [Address(f"http://host-{name}") for name in "abc"]
 
 
-def test_links_of_one_group_keep_what_all_of_them_have() -> None:
+def test_links_of_a_group_name_the_tasks_of_all() -> None:
     groups = PeerGroups(ADDRESSES)
     for place in range(3):
-        groups.holds(place, {f"task-{place}": None})
-    groups.joined(0, "g0")
-    groups.joined(1, "g1")
-    groups.joined(2, "g0")
+        groups.set_in_flight(place, {f"task-{place}": None})
+    groups.set_broker(0, "g0")
+    groups.set_broker(1, "g1")
+    groups.set_broker(2, "g0")
 
-    assert groups.in_hand(0) == ["task-0", "task-2"]
-    assert groups.in_hand(1) == ["task-1"]
+    assert groups.in_flight(0) == ["task-0", "task-2"]
+    assert groups.in_flight(1) == ["task-1"]
     assert groups.others(2) == [0]
 
 
-def test_a_link_whose_group_is_not_known_stands_alone() -> None:
+def test_a_link_of_an_unknown_group_has_no_peers() -> None:
     groups = PeerGroups(ADDRESSES)
 
     assert groups.others(0) == []
-    assert groups.is_one(1, 1)
+    assert groups.is_same_group(1, 1)
 
 
-def test_a_link_is_no_standby_while_another_one_of_its_group_is_in_charge() -> None:
-    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES, capacity=1)
-    turns.groups.joined(0, "g0")
-    turns.groups.joined(1, "g0")
-    turns.groups.joined(2, "g1")
+def test_a_link_is_not_on_standby_while_another_of_its_group_is_active() -> None:
+    scheduler = LinkScheduler(Mode.FAILOVER, ADDRESSES, capacity=1)
+    scheduler.groups.set_broker(0, "g0")
+    scheduler.groups.set_broker(1, "g0")
+    scheduler.groups.set_broker(2, "g1")
 
-    assert [turns.is_standby(place) for place in range(3)] == [False, False, True]
-    assert [state for _, state in turns.states()] == ["in_use", "standby", "standby"]
-    turns.failed(0)
-    assert [turns.is_standby(place) for place in range(3)] == [False, False, True]
-    assert [state for _, state in turns.states()] == ["down", "in_use", "standby"]
-    assert turns.fellows(0) == [ADDRESSES[1]]
-    assert turns.fellows(1) == []
+    assert [scheduler.is_standby(place) for place in range(3)] == [False, False, True]
+    assert [state for _, state in scheduler.states()] == ["in_use", "standby", "standby"]
+    scheduler.failed(0)
+    assert [scheduler.is_standby(place) for place in range(3)] == [False, False, True]
+    assert [state for _, state in scheduler.states()] == ["down", "in_use", "standby"]
+    assert scheduler.peers(0) == [ADDRESSES[1]]
+    assert scheduler.peers(1) == []
 
 
-def test_the_only_link_is_in_use_though_it_never_says_how_it_is() -> None:
+def test_the_only_link_is_in_use_without_reporting_its_health() -> None:
     clock = iter(range(0, 10_000, 1000))
-    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES[:1], capacity=1, clock=lambda: next(clock))
+    scheduler = LinkScheduler(Mode.FAILOVER, ADDRESSES[:1], capacity=1, clock=lambda: next(clock))
 
-    assert [state for _, state in turns.states()] == ["in_use"]
-    turns.failed(0)
-    assert [state for _, state in turns.states()] == ["down"]
-
-
-def test_in_turns_nobody_is_a_standby() -> None:
-    turns = LinkScheduler(Mode.ROUND_ROBIN, ADDRESSES, capacity=1)
-
-    assert not any(turns.is_standby(place) for place in range(3))
-    assert {state for _, state in turns.states()} == {"in_use"}
+    assert [state for _, state in scheduler.states()] == ["in_use"]
+    scheduler.failed(0)
+    assert [state for _, state in scheduler.states()] == ["down"]
 
 
-def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
+def test_no_link_is_on_standby_in_round_robin() -> None:
+    scheduler = LinkScheduler(Mode.ROUND_ROBIN, ADDRESSES, capacity=1)
+
+    assert not any(scheduler.is_standby(place) for place in range(3))
+    assert {state for _, state in scheduler.states()} == {"in_use"}
+
+
+def test_another_address_of_the_group_keeps_and_answers_a_task(
     redis_url: str,
     make_office: Callable[..., Office],
     make_web: Callable[..., Web],
@@ -89,8 +89,8 @@ def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
     wait_until_begun(gate)
 
     main.kill()
-    worker.says(f"tasks are taken from http://{backup.address} now")
-    office.nothing_comes("work", seconds=5)  # two leases: who keeps it is the backup
+    worker.says(f"now taking tasks from http://{backup.address}")
+    office.nothing_comes("work", seconds=5)  # two leases: the backup keeps it
     gate.touch()
 
     [result] = office.results(1)
@@ -107,7 +107,7 @@ def test_a_task_whose_address_died_is_kept_and_answered_by_another_of_the_group(
     assert not known.is_standby
 
 
-def test_a_result_waits_for_its_own_group_though_another_one_is_there(
+def test_a_result_waits_for_its_own_group(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
     make_web: Callable[..., Web],
@@ -116,7 +116,7 @@ def test_a_result_waits_for_its_own_group_though_another_one_is_there(
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     office, other = (make_office(url) for url in urls)
-    main, backup = (make_web(url, WORKER_TOKEN="the-workers-token") for url in urls)  # neither has a name of its own
+    main, backup = (make_web(url, WORKER_TOKEN="the-workers-token") for url in urls)  # neither has its own group name
     addresses = [{"url": f"http://{web.address}"} for web in (main, backup)]
     worker = make_worker(
         ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
@@ -127,9 +127,9 @@ def test_a_result_waits_for_its_own_group_though_another_one_is_there(
     wait_until_begun(gate)
 
     main.kill()
-    worker.says(f"tasks are taken from http://{backup.address} now")
+    worker.says(f"now taking tasks from http://{backup.address}")
     gate.touch()
-    worker.says("results (1) wait")
+    worker.says("retrying to send 1 results")
     main.start()
 
     [result] = office.results(1)
@@ -139,14 +139,14 @@ def test_a_result_waits_for_its_own_group_though_another_one_is_there(
 
 def test_a_link_that_is_reached_late_takes_over_when_it_has_been_healthy_for_a_while() -> None:
     now = [0.0]
-    turns = LinkScheduler(Mode.FAILOVER, ADDRESSES[:2], capacity=1, clock=lambda: now[0])
-    turns.recovered(1)
+    scheduler = LinkScheduler(Mode.FAILOVER, ADDRESSES[:2], capacity=1, clock=lambda: now[0])
+    scheduler.recovered(1)
     states = []
     for at, reached in ((1.9, False), (2.1, False), (3.0, True), (12.9, False), (13.1, False)):
         now[0] = at
         if reached:
-            turns.recovered(0)
-        states.append([state for _, state in turns.states()])
+            scheduler.recovered(0)
+        states.append([state for _, state in scheduler.states()])
 
     assert states == [
         ["in_use", "standby"],

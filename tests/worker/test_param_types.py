@@ -79,7 +79,7 @@ def test_a_dict_passes_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("annotation", ["int", "list[str]", "datetime", "str | None"])
-def test_params_that_are_no_object_are_refused_when_the_skill_is_registered(annotation: str) -> None:
+def test_invalid_params_annotations_are_rejected_at_registration(annotation: str) -> None:
     def odd(params: Any) -> None: ...
 
     odd.__annotations__["params"] = annotation
@@ -88,7 +88,7 @@ def test_params_that_are_no_object_are_refused_when_the_skill_is_registered(anno
         Skill.of(odd)
 
 
-def test_an_annotation_that_means_nothing_is_refused() -> None:
+def test_an_unresolvable_annotation_is_rejected() -> None:
     def odd(params: Any) -> None: ...
 
     odd.__annotations__["params"] = "Nowhere"
@@ -133,7 +133,7 @@ def test_fields_with_defaults_may_be_missing() -> None:
         ({"crops": {}}, "params.crops: is {}, but must be a list"),
         ({"labels": {"a": 1}}, r"params.labels\['a'\]: is 1, but must be text"),
         ({"title": 3}, "params.title: is 3, but must be text; or params.title: is 3, but must be null"),
-        ({"widht": 640}, r"params.widht: there is no such field; did you mean 'width'\?"),
+        ({"widht": 640}, r"params.widht: unknown field; did you mean 'width'\?"),
         ({"width": -1}, "params: width must not be negative"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_dataclass_has_a_json_schema() -> None:
     assert schema["properties"]["crops"]["items"]["properties"] == {"x": {"type": "integer"}, "y": {"type": "integer"}}
 
 
-def test_a_dataclass_with_a_field_that_json_does_not_know_is_refused() -> None:
+def test_a_dataclass_with_an_unsupported_field_is_rejected() -> None:
     def at(params: At) -> None: ...
 
     with pytest.raises(SkillError, match=r"At\.when is annotated with datetime"):
@@ -171,7 +171,7 @@ def test_a_marshmallow_schema_loads_the_params() -> None:
     assert bound(encode_by_schema, {"path": "a", "width": 1}) == {"path": "a", "width": 1}
 
 
-def test_what_marshmallow_refuses_is_named_by_field() -> None:
+def test_marshmallow_errors_name_the_field() -> None:
     with pytest.raises(InvalidInputError) as caught:
         bound(encode_by_schema, {"width": "1.5", "crop": {"x": "y"}})
 

@@ -1,7 +1,7 @@
-"""Fitness: skills that this worker cannot do for now, because of a fault of its own, and when it can again.
+"""Suspension of skills that this worker cannot run now because of a fault such as a full disk.
 
-A fault suspends the skill of the task that met it. It is probed with increasing pauses; a probe that succeeds resumes
-the skills. If the same fault returns soon after that, the pauses go on from where they were.
+A fault suspends the skill of the failed task. It is probed with increasing delays; a successful probe resumes the
+skills. If the fault returns soon afterwards, the delays continue from where they were.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from avtomatika.core.job import Json
 
 logger = logging.getLogger(__name__)
 
-#: Pauses between two probes: the first, and the longest.
+#: First and longest delay between two probes.
 _FIRST_SECONDS, _LONGEST_SECONDS = 2.0, 60.0
-#: A fault that has not returned for so long is a new one.
-_FORGOTTEN_SECONDS = 600.0
-#: Longest reason that is told, in characters.
+#: Time after which a fault that recurs counts as new.
+_FORGET_SECONDS = 600.0
+#: Maximum length of a reported reason, in characters.
 _MAX_REASON = 300
 
 
@@ -32,45 +32,45 @@ class _Fault:
     skills: set[str] = field(default_factory=set)
     pause_seconds: float = _FIRST_SECONDS
     due: float = 0.0
-    ended: float | None = None
+    resolved_at: float | None = None
 
 
-class Fitness:
-    """Threads may share it. *check* tries what a probe names, and raises while that cannot be done."""
+class SkillSuspension:
+    """Skills that are suspended, and why. Thread-safe. *check* runs a probe and raises while the fault persists."""
 
     def __init__(self, check: Callable[[Mapping[str, str]], None]) -> None:
         self._check = check
         self._faults: dict[str, _Fault] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._has_ended = False
-        #: Skills that are suspended; replaced as a whole.
+        self._is_closed = False
+        #: Suspended skills; replaced as a whole, never changed.
         self.suspended: frozenset[str] = frozenset()
 
-    def note(self, skill: str, error: Mapping[str, Any]) -> None:
-        """Suspend *skill* if *error*, which a task of it ended with, is a fault of the worker as a whole."""
+    def record_fault(self, skill: str, error: Mapping[str, Any]) -> None:
+        """Suspend *skill* if *error*, from one of its tasks, is a fault of the worker."""
         probe = (error.get("worker_fault") or {}).get("probe")
         if not probe:
             return
         kind, now = probe.get("check", ""), monotonic()
         with self._changed:
             fault = self._faults.get(kind)
-            if fault is None or (fault.ended is not None and now - fault.ended > _FORGOTTEN_SECONDS):
+            if fault is None or (fault.resolved_at is not None and now - fault.resolved_at > _FORGET_SECONDS):
                 fault = self._faults[kind] = _Fault(probe, "")
             fault.probe, fault.reason = probe, str(error.get("message", ""))[:_MAX_REASON]
             if not fault.skills:
                 fault.due = now + fault.pause_seconds
             if skill not in fault.skills:
-                logger.error("takes no tasks of skill %r until this is mended: %s", skill, fault.reason)
+                logger.error("suspending skill %r until this fault is resolved: %s", skill, fault.reason)
             fault.skills.add(skill)
             self._update()
-            if self._thread is None and not self._has_ended:
+            if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._serve, name="fitness", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def report(self) -> dict[str, Json] | None:
-        """The reason and the suspended skills, for heartbeats; None while the worker is fit."""
+        """Return the reason and the suspended skills for heartbeats; None while nothing is suspended."""
         with self._changed:
             reasons = [fault.reason for fault in self._faults.values() if fault.skills]
             return {"reason": reasons[0], "skills": sorted(self.suspended)} if reasons else None
@@ -78,22 +78,22 @@ class Fitness:
     def close(self) -> None:
         """Stop probing."""
         with self._changed:
-            self._has_ended = True
+            self._is_closed = True
             self._changed.notify_all()
 
     def _serve(self) -> None:
         while (fault := self._next()) is not None:
             try:
                 self._check(fault.probe)
-            except Exception as error:  # whatever it is: the worker is still unfit
+            except Exception as error:  # any error means that the fault persists
                 self._postpone(fault, str(error))
             else:
                 self._resume(fault)
 
     def _next(self) -> _Fault | None:
-        """The fault that is due to be probed; None at the end."""
+        """Wait for the next fault to probe; return None after :meth:`close`."""
         with self._changed:
-            while not self._has_ended:
+            while not self._is_closed:
                 active = [fault for fault in self._faults.values() if fault.skills]
                 due = min(active, key=lambda fault: fault.due, default=None)
                 if due is not None and due.due <= monotonic():
@@ -103,15 +103,15 @@ class Fitness:
 
     def _postpone(self, fault: _Fault, reason: str) -> None:
         with self._changed:
-            logger.info("still unfit: %s", reason)
+            logger.info("skills stay suspended: %s", reason)
             fault.pause_seconds = min(fault.pause_seconds * 2, _LONGEST_SECONDS)
             fault.due = monotonic() + fault.pause_seconds
 
     def _resume(self, fault: _Fault) -> None:
         with self._changed:
-            logger.warning("takes tasks of %s again", ", ".join(sorted(fault.skills)))
+            logger.warning("resuming skills: %s", ", ".join(sorted(fault.skills)))
             fault.skills.clear()
-            fault.ended = monotonic()
+            fault.resolved_at = monotonic()
             fault.pause_seconds = min(fault.pause_seconds * 2, _LONGEST_SECONDS)
             self._update()
 

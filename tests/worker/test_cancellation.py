@@ -1,4 +1,4 @@
-"""What nobody waits for any more is stopped where it runs."""
+"""Running tasks that are no longer needed are stopped."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RunLink = Callable[..., BrokerLink]
 
 @pytest.fixture
 def begun() -> threading.Event:
-    """Set when ``sync_work`` has begun: the notice of it may be read before."""
+    """Set once ``sync_work`` runs; its announcement may arrive earlier."""
     return threading.Event()
 
 
 @pytest.fixture
 def worker(begun: threading.Event) -> Worker:
-    """Skills that go on until they are cancelled; ``work`` hears of it by an exception, ``sync_work`` by asking."""
+    """Skills that run until they are cancelled; ``work`` gets an exception, ``sync_work`` checks."""
     worker = Worker()
 
     @worker.skill()
@@ -53,7 +53,7 @@ def worker(begun: threading.Event) -> Worker:
 @pytest.mark.parametrize(
     "cancel", [Cancel("g0-1.0"), Cancel("g0-1.0", "g0-1.0.0", 1)], ids=["of its group", "of the task"]
 )
-def test_an_async_skill_is_cancelled_where_it_awaits(
+def test_an_async_skill_is_cancelled_at_its_await(
     office: Office, run_link: RunLink, worker: Worker, cancel: Cancel
 ) -> None:
     run_link(worker)
@@ -67,7 +67,7 @@ def test_an_async_skill_is_cancelled_where_it_awaits(
 
     assert (result.status, result.error) == (
         "cancelled",
-        {"code": "CANCELLED", "message": "nobody waits for the task any more"},
+        {"code": "CANCELLED", "message": "the task was cancelled or is no longer needed"},
     )
     assert monotonic() - begun < DEADLINE_SECONDS / 2
 
@@ -86,7 +86,7 @@ def test_a_sync_skill_sees_that_it_is_cancelled(
     assert result.data == {"saw it": True}
 
 
-def test_others_go_on(office: Office, run_link: RunLink, worker: Worker) -> None:
+def test_other_tasks_continue(office: Office, run_link: RunLink, worker: Worker) -> None:
     run_link(worker)
     office.wait_for_listeners(1)
     office.give({}, {}, {})
@@ -100,7 +100,7 @@ def test_others_go_on(office: Office, run_link: RunLink, worker: Worker) -> None
     assert [result.task_id for result in office.results(2)] == ["g0-1.0.0", "g0-1.1.0"]
 
 
-def test_a_worker_whose_hands_are_full_hears_it_too(office: Office, run_link: RunLink, worker: Worker) -> None:
+def test_a_full_worker_receives_cancellations(office: Office, run_link: RunLink, worker: Worker) -> None:
     run_link(worker, concurrency=1)
     office.wait_for_listeners(1)
     office.give({}, {})
@@ -115,7 +115,7 @@ def test_a_worker_whose_hands_are_full_hears_it_too(office: Office, run_link: Ru
     assert office.results(1)[0].status == "cancelled"
 
 
-def test_who_did_not_hear_it_learns_it_when_the_leases_are_renewed(
+def test_a_missed_cancellation_is_detected_at_lease_renewal(
     office: Office, run_link: RunLink, worker: Worker, redis_url: str
 ) -> None:
     run_link(worker, lease_seconds=1)
@@ -128,10 +128,10 @@ def test_who_did_not_hear_it_learns_it_when_the_leases_are_renewed(
     assert office.results(1)[0].status == "cancelled"
 
 
-def test_a_task_that_somebody_else_has_by_now_is_stopped(
+def test_a_task_leased_to_another_worker_is_stopped(
     office: Office, run_link: RunLink, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stopped = threading.Event()
+    result_of_stop = threading.Event()
     worker = Worker()
 
     @worker.skill()
@@ -139,7 +139,7 @@ def test_a_task_that_somebody_else_has_by_now_is_stopped(
         try:
             await asyncio.Event().wait()
         finally:
-            stopped.set()
+            result_of_stop.set()
 
     run_link(worker, lease_seconds=1)
     office.give({})
@@ -147,12 +147,12 @@ def test_a_task_that_somebody_else_has_by_now_is_stopped(
 
     with caplog.at_level(logging.INFO):
         office.take_away("work", "g0-1.0.0")
-        assert stopped.wait(DEADLINE_SECONDS)
+        assert result_of_stop.wait(DEADLINE_SECONDS)
 
-    assert "task g0-1.0.0, attempt 1: to stop, nobody waits for the task any more" in caplog.text
+    assert "task g0-1.0.0, attempt 1: stopping: the task was cancelled or is no longer needed" in caplog.text
 
 
-def test_what_has_not_begun_is_not_begun_any_more(office: Office) -> None:
+def test_a_cancelled_task_does_not_start(office: Office) -> None:
     begun: list[str] = []
     go_on = threading.Event()
     worker = Worker()
@@ -163,18 +163,18 @@ def test_what_has_not_begun_is_not_begun_any_more(office: Office) -> None:
         go_on.wait(DEADLINE_SECONDS)
 
     runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1)
-    runtime.start([numbered(0), numbered(1)])
-    runtime.cancel(lambda assignment: assignment.origin == 1)
+    runtime.submit([numbered(0), numbered(1)])
+    runtime.cancel(lambda execution: execution.origin == 1)
     go_on.set()
     ended = collect(runtime, 2)
     runtime.close()
 
     assert begun == ["g0-1.0.0"]
-    assert [assignment.result.status for assignment in ended if assignment.result] == ["success", "cancelled"]
+    assert [execution.result.status for execution in ended if execution.result] == ["success", "cancelled"]
 
 
-def test_an_async_skill_that_is_cancelled_as_it_begins_has_a_result(office: Office) -> None:
-    """A coroutine that is cancelled before its first step never runs: its slot must not be lost with it."""
+def test_an_async_skill_cancelled_at_its_start_has_a_result(office: Office) -> None:
+    """A coroutine that is cancelled before its first step never runs; its slot must not be lost."""
     blocks, go_on = threading.Event(), threading.Event()
     begun: list[str] = []
     worker = Worker()
@@ -182,28 +182,28 @@ def test_an_async_skill_that_is_cancelled_as_it_begins_has_a_result(office: Offi
     @worker.skill()
     async def work(task_id: str) -> None:
         begun.append(task_id)
-        if not blocks.is_set():  # what is asked of the loop meanwhile comes to it at once
+        if not blocks.is_set():  # later calls reach the loop only afterwards
             blocks.set()
             go_on.wait(DEADLINE_SECONDS)
 
     runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=2)
-    runtime.start([numbered(0)])
+    runtime.submit([numbered(0)])
     assert blocks.wait(DEADLINE_SECONDS)
-    runtime.start([numbered(1)])
-    runtime.cancel(lambda assignment: assignment.origin == 1)
+    runtime.submit([numbered(1)])
+    runtime.cancel(lambda execution: execution.origin == 1)
     go_on.set()
     ended = collect(runtime, 2)
     runtime.close()
 
     assert begun == ["g0-1.0.0"]
-    assert [assignment.result.status for assignment in ended if assignment.result] == ["success", "cancelled"]
+    assert [execution.result.status for execution in ended if execution.result] == ["success", "cancelled"]
 
 
-def test_async_skills_may_be_cancelled_before_any_has_begun(office: Office, worker: Worker) -> None:
+def test_async_skills_can_be_cancelled_before_any_has_started(office: Office, worker: Worker) -> None:
     runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=1)
     admitted = runtime.admit([numbered(0)])
-    runtime.cancel(lambda assignment: True)
-    runtime.begin(admitted)
+    runtime.cancel(lambda execution: True)
+    runtime.start(admitted)
     [ended] = collect(runtime, 1)
     runtime.close()
 
@@ -211,7 +211,7 @@ def test_async_skills_may_be_cancelled_before_any_has_begun(office: Office, work
     assert ended.result.status == "cancelled"
 
 
-def test_a_control_message_that_cannot_be_read_does_no_harm(
+def test_an_unreadable_control_message_is_ignored(
     office: Office, run_link: RunLink, worker: Worker, redis_url: str
 ) -> None:
     run_link(worker)
@@ -226,7 +226,7 @@ def test_a_control_message_that_cannot_be_read_does_no_harm(
     assert office.results(1)[0].status == "cancelled"
 
 
-def test_a_link_that_ends_leaves_no_queue_behind(office: Office, run_link: RunLink, worker: Worker) -> None:
+def test_a_stopped_link_leaves_no_queue_behind(office: Office, run_link: RunLink, worker: Worker) -> None:
     link = run_link(worker)
     office.wait_for_listeners(1)
 

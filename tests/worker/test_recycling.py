@@ -3,26 +3,26 @@ from __future__ import annotations
 from avtomatika.worker.recycling import WorkerRecycler, memory_bytes
 
 
-def test_it_is_worn_after_so_many_tasks_and_says_so_once() -> None:
+def test_it_recycles_once_after_the_maximum_number_of_tasks() -> None:
     said: list[bool] = []
-    wear = WorkerRecycler(lambda: said.append(True), tasks=3, memory_bytes=None)
+    recycler = WorkerRecycler(lambda: said.append(True), tasks=3, memory_bytes=None)
 
     states = []
     for _ in range(5):
-        wear.ended()
-        states.append(wear.is_worn)
+        recycler.task_done()
+        states.append(recycler.is_due)
 
     assert states == [False, False, True, True, True]
     assert said == [True]
 
 
-def test_it_is_worn_when_it_holds_too_much() -> None:
+def test_it_recycles_above_the_memory_limit() -> None:
     said: list[bool] = []
     held = memory_bytes()
 
     modest = WorkerRecycler(lambda: said.append(False), tasks=None, memory_bytes=held * 10)
     greedy = WorkerRecycler(lambda: said.append(True), tasks=None, memory_bytes=held // 10)
-    for wear in (modest, greedy):
-        wear.ended()
+    for recycler in (modest, greedy):
+        recycler.task_done()
 
-    assert (modest.is_worn, greedy.is_worn, said) == (False, True, [True])
+    assert (modest.is_due, greedy.is_due, said) == (False, True, [True])

@@ -1,4 +1,4 @@
-"""Workers over TLS, to addresses whose certificate is by an authority of one's own, or is not to be trusted."""
+"""Workers over TLS with private and untrusted certificates."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..certificates import make_certificates
-from ..faults.proxy import ChaosProxy
-from .conftest import DEADLINE_SECONDS, Office
-from .programs import Program, Web
+from ...certificates import make_certificates
+from ...faults.proxy import ChaosProxy
+from ..conftest import DEADLINE_SECONDS, Office
+from ..programs import Program, Web
 
 TOKEN = "planted-token-of-all"
-#: Host names that lead to the same server, and why its certificate is not taken where the authority is (not) known.
+#: Host names of the same server, and why its certificate is invalid with or without the authority.
 REFUSALS = pytest.mark.parametrize(
     ("host", "is_known", "why"),
     [
@@ -32,13 +32,13 @@ Encrypt = Callable[[str], int]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
+    """A certificate for ``localhost`` by a private authority: ca.pem, host.pem, host.key."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def encrypt(folder: Path) -> Iterator[Encrypt]:
-    """At which port the server of a URL is to be had by TLS."""
+    """Return the TLS port of the server of a URL."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "host.pem", folder / "host.key")
     proxies: list[ChaosProxy] = []
@@ -54,7 +54,7 @@ def encrypt(folder: Path) -> Iterator[Encrypt]:
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[str]]]:
-    """A web server that takes nobody, and the tokens that it was sent."""
+    """A web server that rejects every request, and the tokens that it received."""
     heard: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -98,7 +98,7 @@ def test_a_worker_works_over_https_where_it_trusts_the_authority(
 
 
 @REFUSALS
-def test_nobody_gets_the_token_whose_certificate_is_not_to_be_trusted(
+def test_an_untrusted_address_gets_no_token(
     make_worker: Callable[..., Program], encrypt: Encrypt, folder: Path, host: str, is_known: bool, why: str
 ) -> None:
     known = {"SSL_CERT_FILE": str(folder / "ca.pem")}
@@ -110,16 +110,16 @@ def test_nobody_gets_the_token_whose_certificate_is_not_to_be_trusted(
         worker.says(why)
         was_heard = list(heard)
         trusting = make_worker(ORCHESTRATOR_URL=f"https://localhost:{port}", WORKER_TOKEN=TOKEN, **known)
-        trusting.says("answers 500")
+        trusting.says("replied 500")
 
     assert f"https://{host}:{port} is not trusted: " in worker.log
     assert was_heard == []
-    assert heard[0] == TOKEN  # whoever is trusted gets it there: we would have seen it
+    assert heard[0] == TOKEN  # a trusted server receives it there, so the test would see it
     assert TOKEN not in worker.log
 
 
 @pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
-def test_one_that_is_not_trusted_holds_up_nobody(
+def test_an_untrusted_address_delays_no_other(
     redis_url: str,
     office: Office,
     make_web: Callable[..., Web],
@@ -160,7 +160,7 @@ def test_a_worker_works_over_rediss_where_it_trusts_the_authority(
 
 
 @REFUSALS
-def test_a_broker_that_is_not_trusted_is_named_with_the_reason(
+def test_an_untrusted_broker_is_named_with_the_reason(
     redis_url: str,
     make_worker: Callable[..., Program],
     encrypt: Encrypt,

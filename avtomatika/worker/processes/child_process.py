@@ -1,0 +1,140 @@
+"""A child process from the pool's side: its tasks, and when to replace it."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from time import monotonic
+
+from avtomatika.worker.execution import TaskExecution
+
+from .claims import MAX_NUMBER, claim, offer
+from .messages import ChildTask, Message, Messages, StopRequest, send
+from .zygote import Zygote
+
+#: Maximum number of tasks that a child holds at a time ...
+_MAX_TASKS = 4
+#: ... and for how long; unstarted tasks then go to other children.
+RECLAIM_AFTER_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class RecycleLimits:
+    """A child is replaced after *tasks* tasks or above *memory_bytes* of memory; None disables a limit."""
+
+    tasks: int | None = None
+    memory_bytes: int | None = None
+
+    def is_due(self, tasks: int, memory_bytes: int) -> bool:
+        return (self.tasks is not None and tasks >= self.tasks) or (
+            self.memory_bytes is not None and memory_bytes > self.memory_bytes
+        )
+
+
+@dataclass(slots=True, eq=False)
+class ChildProcess:
+    """``pending`` holds the tasks without a result, of which the first is running; ``done`` counts finished ones.
+
+    The pool holds both ends of the claims socket, so that it can reclaim unstarted tasks. A child that ``is_retiring``
+    gets no more tasks.
+    """
+
+    pid: int
+    connection: socket.socket
+    offers: socket.socket
+    claims: socket.socket
+    pending: deque[tuple[int, TaskExecution]] = field(default_factory=deque)
+    done: int = 0
+    started_at: float = 0.0
+    is_retiring: bool = False
+    _number: int = 0
+    _messages: Messages = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._messages = Messages(self.connection)
+
+    @classmethod
+    def fork(cls, zygote: Zygote, *, is_retiring: bool = False) -> ChildProcess:
+        """Fork a new child. Raises ZygoteGoneError, OSError."""
+        with ExitStack() as stack:
+            ours, theirs = map(stack.enter_context, socket.socketpair())
+            offers, claims = map(stack.enter_context, socket.socketpair())
+            child = cls(zygote.fork((theirs, claims)), ours, offers, claims, is_retiring=is_retiring)
+            stack.pop_all()
+        theirs.close()
+        return child
+
+    def is_stuck(self, now: float) -> bool:
+        """Return whether the running task has delayed the ones behind it for too long."""
+        return len(self.pending) > 1 and now - self.started_at > RECLAIM_AFTER_SECONDS
+
+    def assign(self, executions: Sequence[TaskExecution], payload_dir: str) -> None:
+        """Send tasks to the child. Raises OSError if it has exited; then it has none of them."""
+        child_tasks = [self._new_task(execution, payload_dir) for execution in executions]
+        send(self.connection, child_tasks)
+        offer(self.offers, [child_task.number for child_task in child_tasks])
+        is_idle = not self.pending
+        self.pending.extend(zip((child_task.number for child_task in child_tasks), executions, strict=True))
+        if is_idle:
+            self._start_first()
+
+    def reclaim(self) -> list[TaskExecution]:
+        """Take back unstarted tasks, in their order."""
+        numbers = set()
+        while (number := claim(self.claims, wait=False)) is not None:
+            numbers.add(number)
+        back = [execution for number, execution in self.pending if number in numbers]
+        self.pending = deque(pair for pair in self.pending if pair[0] not in numbers)
+        for execution in back:
+            execution.started_at = None
+        return back
+
+    def finish_first(self) -> TaskExecution | None:
+        """Remove and return the first task, which has its result."""
+        if not self.pending:
+            return None
+        _, execution = self.pending.popleft()
+        self.done += 1
+        if self.pending:
+            self._start_first()
+        return execution
+
+    def stop(self, execution: TaskExecution) -> None:
+        """Send a stop request for a task."""
+        for number, pending in self.pending:
+            if pending is execution and execution.stop_reason is not None:
+                send(self.connection, [StopRequest(number, execution.stop_reason)])
+
+    def messages(self) -> Iterable[Message]:
+        """Return messages that have arrived. Raises EOFError, OSError."""
+        return self._messages.read(wait=False)
+
+    def close(self) -> None:
+        """Close the connections, which ends the child."""
+        for end in (self.connection, self.offers, self.claims):
+            end.close()
+
+    def _start_first(self) -> None:
+        self.started_at = self.pending[0][1].started_at = monotonic()
+
+    def _new_task(self, execution: TaskExecution, payload_dir: str) -> ChildTask:
+        self._number = self._number % MAX_NUMBER + 1
+        return ChildTask(self._number, execution.task, payload_dir, execution.limit_seconds)
+
+
+def choose_child(loads: Mapping[ChildProcess, int], *, parallel: int | None = None) -> ChildProcess | None:
+    """Return an idle child, if any; *loads* maps children to their numbers of tasks. For short tasks, once *parallel*
+    children are busy, return one that will soon finish its tasks."""
+    idle = next((child for child, load in loads.items() if not load), None)
+    if parallel is None or sum(map(bool, loads.values())) < parallel:
+        return idle
+    now = monotonic()
+    nearly_done = [
+        child
+        for child, load in loads.items()
+        if 0 < load < _MAX_TASKS and (not child.pending or now - child.started_at < RECLAIM_AFTER_SECONDS)
+    ]
+    return min(nearly_done, key=loads.__getitem__, default=idle)
