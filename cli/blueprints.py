@@ -82,7 +82,7 @@ def check(ctx: click.Context, live: bool, workers: tuple[str, ...], blueprints: 
         else:
             plans.append(plan)
             click.echo(
-                f"{plan.blueprint}@{plan.plan8}: {len(plan.states)} states, {len(plan.bindings)} routing rules",
+                f"{plan.blueprint}@{plan.plan_hash}: {len(plan.states)} states, {len(plan.bindings)} routing rules",
                 err=as_json,
             )
     refused += _check_skills(plans, workers)
@@ -200,7 +200,7 @@ def _row(blueprint: Blueprint) -> dict[str, object]:
     plan = blueprint.compile()
     return {
         "name": plan.blueprint,
-        "plan": plan.plan8,
+        "plan": plan.plan_hash,
         "states": len(plan.states),
         "skills": ", ".join(plan.task_types),
         "queues": ", ".join(plan.queues),

@@ -39,7 +39,7 @@ class _Jobs:
     job_ids: list[str] = field(default_factory=list)
 
     def add(self, job: Job) -> None:
-        self.plans.add(job.plan8)
+        self.plans.add(job.plan_hash)
         self.job_ids.append(job.id)
 
     def as_json(self) -> dict[str, object]:
@@ -75,7 +75,7 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
             for state in states_needed(job):
                 if (plan.blueprint, state) in retired:
                     retired[plan.blueprint, state].add(job)
-            if plan.plan8 == job.plan8:
+            if plan.plan_hash == job.plan_hash:
                 continue
             checked += 1
             for what in missing(plan, job):
@@ -114,7 +114,7 @@ def plan_routing(plans: Sequence[Plan], *, apply: bool, as_json: bool) -> bool:
 
 def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
     """Return the other plans that an orchestrator serves or jobs need, with the reason."""
-    ours = {plan_name(plan.blueprint, plan.plan8) for plan in plans}
+    ours = {plan_name(plan.blueprint, plan.plan_hash) for plan in plans}
     jobs: dict[str, int] = {}
     for page in store.plans.unfinished():
         for plan in (plan for job in page for plan in needed_by(job)):

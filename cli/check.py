@@ -31,7 +31,7 @@ def command(blueprints: str | None, worker: str | None) -> None:
     settings = Settings.from_environment()
     for blueprint in load_blueprints(blueprints or settings.blueprints):
         plan = blueprint.compile()
-        click.echo(f"blueprint {plan.blueprint}: {len(plan.states)} states, plan {plan.plan8}")
+        click.echo(f"blueprint {plan.blueprint}: {len(plan.states)} states, plan {plan.plan_hash}")
     clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
     if settings.clients_config_path.is_file():
         click.echo(f"clients   {settings.clients_config_path}: {len(clients)} clients")

@@ -77,7 +77,7 @@ def command(queues: str | None, blueprints: str | None) -> None:
 def chosen_queues(blueprints: Sequence[Blueprint], names: str | None) -> list[str]:
     """Return the full names of the step queues in *names*; NotFoundError if no blueprint has one."""
     known = {
-        queue.removeprefix("steps.").replace(f"@{plan.plan8}", ""): queue
+        queue.removeprefix("steps.").replace(f"@{plan.plan_hash}", ""): queue
         for plan in (blueprint.plan for blueprint in blueprints)
         for queue in plan.queues
     }

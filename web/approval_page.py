@@ -61,7 +61,7 @@ def _asking(link: ApprovalLink) -> Job:
     if job is None:
         raise ExpiredError("the job is gone")
     services().store.approval(job, link.token)
-    decision = services().store.standing(job).decision
+    decision = services().store.live_state(job).decision
     if decision is not None:
         raise ConflictError(f"it was decided already: {decision}")
     return job

@@ -133,8 +133,8 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
     )
     listed, cursor = services().store.list_jobs(wanted)
     jobs = [job for job in listed if not isinstance(job, UnreadableJob)]
-    standings = services().store.standings(jobs)
-    open_jobs = [job for job, standing in zip(jobs, standings, strict=True) if standing.decision is None]
+    live_states = services().store.live_states(jobs)
+    open_jobs = [job for job, live_state in zip(jobs, live_states, strict=True) if live_state.decision is None]
     status = HTTPStatus.CONFLICT if fault is not None else HTTPStatus.OK
     asked = [(job, waiting) for job in open_jobs if (waiting := waiting_for(job)) is not None]
     return page(
@@ -155,7 +155,7 @@ def _decided(job_id: str) -> str | None:
         job = callers_job(job_id)
     except NotFoundError:
         return None
-    decision = services().store.standing(job).decision
+    decision = services().store.live_state(job).decision
     return decision or _remembered(job)
 
 

@@ -53,7 +53,7 @@ def _as_picture(plan: Plan, over: JobPath | LiveTraffic | None, format: str) -> 
 def _as_json(plan: Plan, over: JobPath | LiveTraffic | None) -> Response:
     graph: dict[str, Any] = {
         "blueprint": plan.blueprint,
-        "plan": plan.plan8,
+        "plan": plan.plan_hash,
         "nodes": StateSchema(many=True, exclude=["transitions"]).dump(plan.states.values()),
         "edges": [
             {
@@ -68,7 +68,7 @@ def _as_json(plan: Plan, over: JobPath | LiveTraffic | None) -> Response:
         ],
     }
     if isinstance(over, JobPath):
-        graph |= {"path": over.states, "present": over.present, "stays": StaySchema(many=True).dump(over.stays)}
+        graph |= {"path": over.states, "present": over.present, "stays": StaySchema(many=True).dump(over.visits)}
     elif over is not None:
         graph["live"] = traffic_as_json(over)
     return jsonify(graph)

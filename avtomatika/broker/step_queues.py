@@ -17,7 +17,7 @@ _PREFIX = "steps."
 
 @dataclass(frozen=True, slots=True, order=True)
 class StepQueue:
-    """A step queue: ``steps.<plan>`` or ``steps.<plan>.<short>``, where *plan* is ``<blueprint>@<plan8>``."""
+    """A step queue: ``steps.<plan>`` or ``steps.<plan>.<short>``, where *plan* is ``<blueprint>@<plan_hash>``."""
 
     name: str
     plan: str

@@ -52,7 +52,7 @@ def diff_topology(
 ) -> TopologyDiff:
     """Compare *plans* with the broker.
 
-    *needed* maps other plans (``<blueprint>@<plan8>``) whose queues must be kept to the reason.
+    *needed* maps other plans (``<blueprint>@<plan_hash>``) whose queues must be kept to the reason.
     """
     plans = list(plans)
     with translated(connection), connection.channel() as channel:

@@ -173,7 +173,7 @@ class Job:
     ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far,
     ``rush`` those entered in a row without a task, a timer, a person or another job in between.
     ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
-    ``earlier_plans`` are those that it had before ``plan8``: what it waits for may still come by their keys.
+    ``earlier_plans`` are those that it had before ``plan_hash``: what it waits for may still come by their keys.
     ``retry_of`` is the id of the job that this one does again. ``parent`` waits for this job, ``children`` are the ids
     of those that it started itself.
     ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
@@ -186,7 +186,7 @@ class Job:
 
     id: str
     blueprint: str
-    plan8: str
+    plan_hash: str
     status: JobStatus = JobStatus.PENDING
     current_state: str | None = None
     version: int = 0

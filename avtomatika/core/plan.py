@@ -1,6 +1,6 @@
 """The compiled form of a blueprint: states, queues, and bindings that lead each outcome to the state that comes next.
 
-A plan is what the broker is told; nothing in it refers to the handlers, so two processes with the same plan8 agree.
+A plan is what the broker is told; nothing in it refers to the handlers, so two processes with the same plan_hash agree.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ CHILD_OUTCOMES = ("success", "failure", "cancelled")
 
 @dataclass(frozen=True, slots=True, order=True)
 class RoutingKey:
-    """``<blueprint>@<plan8>.<state>.<outcome>``.
+    """``<blueprint>@<plan_hash>.<state>.<outcome>``.
 
     No part holds a dot, an ``@`` or a wildcard, so none can change a binding.
     """
 
     blueprint: str
-    plan8: str
+    plan_hash: str
     state: str
     outcome: str
 
     def __post_init__(self) -> None:
-        for part in (self.blueprint, self.plan8, self.state, self.outcome):
+        for part in (self.blueprint, self.plan_hash, self.state, self.outcome):
             if not NAME.fullmatch(part):
                 raise ValueError(f"routing key part {part!r} must match {NAME.pattern}")
 
     def __str__(self) -> str:
-        return f"{self.blueprint}@{self.plan8}.{self.state}.{self.outcome}"
+        return f"{self.blueprint}@{self.plan_hash}.{self.state}.{self.outcome}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -139,22 +139,23 @@ class StatePlan:
         return tuple(dict.fromkeys(edge.target for edge in edges))
 
 
-def queue_name(blueprint: str, plan8: str, short: str | None = None) -> str:
+def queue_name(blueprint: str, plan_hash: str, short: str | None = None) -> str:
     """Full name of a step queue; *short* is what the user called it, None for the blueprint's main queue.
 
     >>> queue_name("video", "1f3a9c2e", "heavy")
     'steps.video@1f3a9c2e.heavy'
     """
-    main = f"steps.{blueprint}@{plan8}"
+    main = f"steps.{blueprint}@{plan_hash}"
     return main if short is None else f"{main}.{short}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a blueprint compiles into; ``plan8`` is a hash of all that routing depends on (its first 8 hex digits)."""
+    """What a blueprint compiles into; ``plan_hash`` is a hash of all that routing depends on (its first 8 hex
+    digits)."""
 
     blueprint: str
-    plan8: str
+    plan_hash: str
     start: str
     states: Mapping[str, StatePlan]
     bindings: tuple[Binding, ...]
@@ -166,17 +167,17 @@ class Plan:
 
     @property
     def main_queue(self) -> str:
-        return queue_name(self.blueprint, self.plan8)
+        return queue_name(self.blueprint, self.plan_hash)
 
     def queue_of(self, state: str) -> str:
         """Full name of the step queue that *state* lives in."""
-        return queue_name(self.blueprint, self.plan8, self.states[state].queue)
+        return queue_name(self.blueprint, self.plan_hash, self.states[state].queue)
 
     @property
     def queues(self) -> tuple[str, ...]:
         """Full names of all step queues, the main one first."""
         shorts = sorted({state.queue for state in self.states.values() if state.queue is not None})
-        return (self.main_queue, *(queue_name(self.blueprint, self.plan8, short) for short in shorts))
+        return (self.main_queue, *(queue_name(self.blueprint, self.plan_hash, short) for short in shorts))
 
     @property
     def task_types(self) -> tuple[str, ...]:
@@ -185,7 +186,7 @@ class Plan:
 
     def key(self, state: str, outcome: str) -> str:
         """Routing key of *outcome* in *state*."""
-        return f"{self.blueprint}@{self.plan8}.{state}.{outcome}"
+        return f"{self.blueprint}@{self.plan_hash}.{state}.{outcome}"
 
     def edges(self) -> Iterator[tuple[str, Transition]]:
         """Every transition with the state that it leaves."""

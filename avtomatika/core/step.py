@@ -90,9 +90,9 @@ class Step:
             job=later.job,
             history=self.history + later.history,
             outgoing=self.outgoing + later.outgoing,
-            timers=self._timers_beside(later.cancelled_timers) + later.timers,
+            timers=self._timers_without(later.cancelled_timers) + later.timers,
             cancelled_timers=self.cancelled_timers + later.cancelled_timers,
-            opened=self._opened_beside(later.closed) + later.opened,
+            opened=self._opened_without(later.closed) + later.opened,
             closed=self.closed + later.closed,
             revoked=self.revoked + later.revoked,
             ended=self.ended + later.ended,
@@ -103,8 +103,8 @@ class Step:
             note=later.note,
         )
 
-    def _timers_beside(self, cancelled: tuple[str, ...]) -> tuple[SetTimer, ...]:
+    def _timers_without(self, cancelled: tuple[str, ...]) -> tuple[SetTimer, ...]:
         return tuple(timer for timer in self.timers if timer.id not in cancelled) if cancelled else self.timers
 
-    def _opened_beside(self, closed: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    def _opened_without(self, closed: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
         return tuple(task for task in self.opened if task not in closed) if closed else self.opened

@@ -49,7 +49,7 @@ class Placement:
             each.job.id: each.job for each in loaded if each is not None and not isinstance(each.job, UnreadableJob)
         }
         takers = self._store.takers([(event.job_id, event.task_id) for _, event in requests])
-        is_by_files = any(machine.wants_holdings(jobs.get(event.job_id), event) for _, event in requests)
+        is_by_files = any(machine.needs_cached_files(jobs.get(event.job_id), event) for _, event in requests)
         fleet = _Fleet(self._store.registry.fleet(with_holdings=is_by_files))
         chosen: dict[str, ReceivedEvent] = {}
         settled: list[tuple[Sequence[Outgoing], Sequence[str]]] = []
@@ -58,8 +58,8 @@ class Placement:
             if job is None:
                 continue
             found = machine.look(job, event, taken_by=taken_by, fleet=fleet.members)
-            if failed_by := machine.failed_by(job, event, found):
-                self._outcomes.failed(failed_by)
+            if failed_worker := machine.failed_worker(job, event, found):
+                self._outcomes.failed(failed_worker)
             match found:
                 case machine.Done():
                     settled.append(((), [received.delivery.tag]))
@@ -85,7 +85,7 @@ class _Fleet:
 
     def __init__(self, members: Sequence[Candidate]) -> None:
         self._members = {member.worker_id: member for member in members}
-        self._turn = max((member.turn for member in members), default=0)
+        self._turn = max((member.last_chosen for member in members), default=0)
         #: Worker ids in the order of choice.
         self.chosen: list[str] = []
 
@@ -96,7 +96,7 @@ class _Fleet:
     def count(self, choice: Candidate | NoCandidate) -> None:
         if isinstance(choice, Candidate):
             self._turn += 1
-            self._members[choice.worker_id] = replace(choice, load=choice.load + 1, turn=self._turn)
+            self._members[choice.worker_id] = replace(choice, load=choice.load + 1, last_chosen=self._turn)
             self.chosen.append(choice.worker_id)
 
 
@@ -115,7 +115,7 @@ class _TaskOutcomes:
     def record(self, events: Iterable[Event]) -> None:
         """Count the outcomes in *events*. A redelivered one counts twice, which is harmless: counts decay."""
         for event in events:
-            credited = reputation.told_by(event)
+            credited = reputation.rating_of(event)
             if credited is not None:
                 self._count(*credited)
 

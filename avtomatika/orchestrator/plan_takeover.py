@@ -72,7 +72,7 @@ class PlanTakeover:
             for blueprint in blueprints
             if not self._own.isdisjoint(blueprint.plan.queues)
         }
-        self._names = sorted(plan_name(name, plan.plan8) for name, plan in self._served.items())
+        self._names = sorted(plan_name(name, plan.plan_hash) for name, plan in self._served.items())
         self._silence = SilenceDetector(take_over_seconds, pause_seconds=3 * self._every_seconds + _PAUSE_SECONDS)
         self._logged: dict[str, str] = {}
         self._scan: _UnusedPlanScan | None = None
@@ -89,30 +89,33 @@ class PlanTakeover:
         blueprint = None if job is None else self._blueprints.get(job.blueprint)
         if job is None or blueprint is None:
             return RoutedEvents(unroutable=list(events))
-        plan8 = blueprint.plan.plan8
-        if job.plan8 == plan8 and all(received.delivery.queue in self._own for received in events):
+        plan_hash = blueprint.plan.plan_hash
+        if job.plan_hash == plan_hash and all(received.delivery.queue in self._own for received in events):
             return RoutedEvents(local=list(events))
-        if job.plan8 != plan8 and plan_name(job.blueprint, job.plan8) not in self._plans.announce().abandoned:
+        if (
+            job.plan_hash != plan_hash
+            and plan_name(job.blueprint, job.plan_hash) not in self._plans.announce().abandoned
+        ):
             return self._route_by_plan(job, events)
-        return self._route_by_key(job.blueprint, plan8, events)
+        return self._route_by_key(job.blueprint, plan_hash, events)
 
     def _route_by_plan(self, job: Job, events: Sequence[ReceivedEvent]) -> RoutedEvents:
         """Route to the orchestrators of the job's plan."""
         self.due = 0.0  # the known plans may be outdated
         found = RoutedEvents()
         for received in events:
-            key = _rekeyed(received.delivery.routing_key, job.blueprint, job.plan8)
+            key = _rekeyed(received.delivery.routing_key, job.blueprint, job.plan_hash)
             if key is None:
                 found.unroutable.append(received)
             else:
                 found.elsewhere.append((received, key))
         return found
 
-    def _route_by_key(self, blueprint: str, plan8: str, events: Sequence[ReceivedEvent]) -> RoutedEvents:
+    def _route_by_key(self, blueprint: str, plan_hash: str, events: Sequence[ReceivedEvent]) -> RoutedEvents:
         """Route to the queue of the same key under this orchestrator's plan."""
         found = RoutedEvents()
         for received in events:
-            key = _rekeyed(received.delivery.routing_key, blueprint, plan8)
+            key = _rekeyed(received.delivery.routing_key, blueprint, plan_hash)
             queue = None if key is None else self._queue_of.get(key)
             if key is None or queue is None:  # an unknown state or outcome: the machine handles it
                 found.local.append(received)
@@ -250,7 +253,7 @@ class _UnusedPlanScan:
         return False
 
 
-def _rekeyed(routing_key: str, blueprint: str, plan8: str) -> str | None:
+def _rekeyed(routing_key: str, blueprint: str, plan_hash: str) -> str | None:
     """Return *routing_key* under another plan of *blueprint*, or None if it belongs to another blueprint."""
     plan, dot, rest = routing_key.partition(".")
-    return f"{plan_name(blueprint, plan8)}.{rest}" if dot and plan.startswith(f"{blueprint}@") else None
+    return f"{plan_name(blueprint, plan_hash)}.{rest}" if dot and plan.startswith(f"{blueprint}@") else None

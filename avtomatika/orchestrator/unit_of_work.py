@@ -21,7 +21,7 @@ from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
 from avtomatika.core.machine import machine
-from avtomatika.core.machine import plan_migration as succession
+from avtomatika.core.machine import plan_migration
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
@@ -166,7 +166,7 @@ class Work:
             if raised is not None:
                 raise raised
             action, patch = call.decision(returned)
-            step = machine.decide(self.plan, job, action, here=self._queue, patch=patch, rules=self._rules)
+            step = machine.decide(self.plan, job, action, queue=self._queue, patch=patch, rules=self._rules)
         except HandlerError as error:
             logger.error("job %s: %s", self.job_id, shortened(str(error)))
             step = machine.broken(self.plan, job, message=str(error))
@@ -189,12 +189,12 @@ class Work:
         return Commit(self.before, self.step, tuple(_cause(received) for received in self.answered))
 
     def _take(self, received: ReceivedEvent) -> None:
-        here = received.queue or received.delivery.queue
-        step = succession.advance(self.plan, self.step.job, received.event, here=here)
+        queue = received.queue or received.delivery.queue
+        step = plan_migration.advance(self.plan, self.step.job, received.event, queue=queue)
         if step.note is not None:
             self.ignored.append((received, step.note))
             return
-        self._queue = here
+        self._queue = queue
         self.answered.append(received)
         self._add(step)
 

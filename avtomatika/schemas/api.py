@@ -22,16 +22,16 @@ class JobView:
     """A job together with what is told of it while it stands."""
 
     job: Job
-    standing: LiveState = field(default_factory=LiveState)
+    live_state: LiveState = field(default_factory=LiveState)
 
     @property
-    def hands(self) -> Mapping[str, TaskProgress]:
-        return self.standing.hands
+    def in_flight(self) -> Mapping[str, TaskProgress]:
+        return self.live_state.in_flight
 
     @property
     def worker_id(self) -> str | None:
         """Who has the (first) open task."""
-        return next((hand.worker_id for hand in self.hands.values()), None)
+        return next((hand.worker_id for hand in self.in_flight.values()), None)
 
     @property
     def parent_id(self) -> str | None:
@@ -45,12 +45,12 @@ class JobView:
     def branches(self) -> dict[str, Json] | None:
         """How far a fan-out is."""
         of = self.job.fan_out
-        return None if of is None else {"total": of.size, "sent": of.sent, "left": self.standing.branches_left}
+        return None if of is None else {"total": of.size, "sent": of.sent, "left": self.live_state.branches_left}
 
     @property
     def latest(self) -> TaskProgress:
         """The open task that told last how far it is."""
-        return max(self.hands.values(), key=lambda hand: hand.told_ms, default=_NOBODY)
+        return max(self.in_flight.values(), key=lambda hand: hand.reported_ms, default=_NOBODY)
 
     @property
     def tasks(self) -> list[dict[str, Json]]:
@@ -66,7 +66,7 @@ class JobView:
                 "progress": hand.progress,
                 "progress_message": hand.message,
             }
-            for task, hand in ((task, self.hands.get(task.id, _NOBODY)) for task in self.job.tasks.values())
+            for task, hand in ((task, self.in_flight.get(task.id, _NOBODY)) for task in self.job.tasks.values())
         ]
 
 
@@ -90,7 +90,7 @@ class JobSummarySchema(Schema):
     id = fields.String(attribute="job.id")
     status = fields.Enum(JobStatus, by_value=True, attribute="job.status")
     blueprint_name = fields.String(attribute="job.blueprint")
-    plan = fields.String(attribute="job.plan8", metadata={"description": "version of the blueprint, 8 hex digits"})
+    plan = fields.String(attribute="job.plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
     current_state = fields.String(attribute="job.current_state", allow_none=True)
     error = fields.Raw(attribute="job.error", allow_none=True)
     client = fields.String(attribute="job.client")
@@ -154,7 +154,7 @@ class JobSchema(JobSummarySchema):
         WaitingSchema, allow_none=True, metadata={"description": "a time, a person or another job; null for tasks"}
     )
     decision = fields.String(
-        attribute="standing.decision",
+        attribute="live_state.decision",
         allow_none=True,
         metadata={"description": "what was decided of the approval that it waits for, until it goes on"},
     )
@@ -203,7 +203,7 @@ class BlueprintSummarySchema(Schema):
     """A blueprint that is served here. Dumps a Plan."""
 
     name = fields.String(attribute="blueprint")
-    plan = fields.String(attribute="plan8", metadata={"description": "version of the blueprint, 8 hex digits"})
+    plan = fields.String(attribute="plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
     url = fields.Function(
         creation_path,
         metadata={"type": "string", "description": "where jobs are posted to; null without an endpoint"},

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import Schema, fields
 
-from avtomatika.core.graph.traffic import LiveTraffic, Running
+from avtomatika.core.graph.traffic import LiveTraffic, RunningJob
 
 from .api_fields import Timestamp, rfc3339
 
@@ -37,7 +37,7 @@ def traffic_as_json(live: LiveTraffic) -> Mapping[str, Any]:
         "jobs": live.count,
         "states": dict(traffic.jobs),
         "queues": [
-            {"queue": queue, "waiting": depth.waiting, "in_hand": depth.in_hand}
+            {"queue": queue, "waiting": depth.waiting, "in_hand": depth.in_flight}
             for queue, depth in traffic.depths.items()
         ],
         "sampled": traffic.sampled,
@@ -58,7 +58,7 @@ def traffic_as_json(live: LiveTraffic) -> Mapping[str, Any]:
     }
 
 
-def _running(live: LiveTraffic, job: Running) -> Mapping[str, Any]:
+def _running(live: LiveTraffic, job: RunningJob) -> Mapping[str, Any]:
     end_ms = live.expected_end_ms(job)
     return {
         "id": job.job_id,

@@ -13,7 +13,7 @@ from avtomatika.core.plan import STEPS
 from avtomatika.errors import NoRouteError
 from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
 
-from . import live_state as standing
+from . import live_state
 from .branches import WantedBranches
 from .entries import load_entry
 from .keys import Keys
@@ -47,17 +47,17 @@ class JobFactsReader:
 
     def _facts(self, job: Job, *, depth: int) -> Facts:
         job = self._with_some_branches(job)
-        clock, *answers = read_all(self._server, [("TIME",), *standing.commands(job, self._keys)])
+        clock, *answers = read_all(self._server, [("TIME",), *live_state.commands(job, self._keys)])
         info = ServerInfoReader(self._server).info()
         places = {} if job.status.is_final else dict(self._places(job))
         return Facts(
             job=job,
             now_ms=int(clock[0]) * 1000 + int(clock[1]) // 1000,
-            standing=standing.read(job, answers),
+            live_state=live_state.read(job, answers),
             due_ms=self._due_ms(job),
             plan_silent_ms=Plans(self._server, self._keys)
             .announce()
-            .silent_ms.get(plan_name(job.blueprint, job.plan8)),
+            .silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
             places=places,
             workers=[_able(worker) for worker in self._registry.workers()],
             memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
@@ -128,7 +128,7 @@ def _able(worker: WorkerRecord) -> AbleWorker:
         worker_id=worker.worker_id,
         skills=frozenset(skill["name"] for skill in worker.record.get("skills", ())),
         silent_ms=worker.silent_ms,
-        is_there=worker.is_there,
+        is_online=worker.is_online,
         status=worker.status,
         unfit=Unfit.of(worker.beat),
     )

@@ -11,7 +11,7 @@ from avtomatika.core.job import Job, RecordedEntry, WaitRecord
 from avtomatika.errors import UnreadableRecordError
 from avtomatika.transport import RedisClient
 
-from . import live_state as standing
+from . import live_state
 from .entries import load_entry, load_note
 from .job_list import list_ids
 from .job_reader import JobReader
@@ -75,15 +75,15 @@ class JobQueries:
         [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
         return [load_note(row) for row in rows]
 
-    def standing(self, job: Job) -> LiveState:
+    def live_state(self, job: Job) -> LiveState:
         """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
-        return self.standings([job])[0]
+        return self.live_states([job])[0]
 
-    def standings(self, jobs: Sequence[Job]) -> list[LiveState]:
+    def live_states(self, jobs: Sequence[Job]) -> list[LiveState]:
         """As :meth:`standing`, of several jobs in one round trip."""
-        commands = [standing.commands(job, self._keys) for job in jobs]
+        commands = [live_state.commands(job, self._keys) for job in jobs]
         rows = iter(read_all(self._server, list(chain(*commands))))
-        return [standing.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
+        return [live_state.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
     def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
         """Who has begun with each of *tasks* (job id, task id), where somebody has."""

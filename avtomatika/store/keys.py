@@ -164,7 +164,7 @@ class Keys:
         return f"{self.prefix}workers"
 
     def plans(self) -> str:
-        """Sorted set: ``<blueprint>@<plan8>`` -> when an orchestrator last said that it serves it (ms)."""
+        """Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last said that it serves it (ms)."""
         return f"{self.prefix}plans"
 
     def abandoned_plans(self) -> str:

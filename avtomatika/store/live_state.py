@@ -31,13 +31,13 @@ def commands(job: Job, keys: Keys) -> list[Sequence[str]]:
 def read(job: Job, answers: Sequence[Any]) -> LiveState:
     """The answers to :func:`commands`."""
     left = iter(answers)
-    hands = _hands(job, next(left)) if job.tasks else {}
+    in_flight = _in_flight(job, next(left)) if job.tasks else {}
     branches_left = None if job.fan_out is None else int(next(left) or 0)
     decision = None if job.pause is None else _decision(job.pause.token, next(left))
-    return LiveState(hands, branches_left, decision)
+    return LiveState(in_flight, branches_left, decision)
 
 
-def _hands(job: Job, row: Sequence[bytes | None]) -> dict[str, TaskProgress]:
+def _in_flight(job: Job, row: Sequence[bytes | None]) -> dict[str, TaskProgress]:
     """Open tasks that somebody has begun with, or told of."""
     found = ((task_id, _hand(*row[3 * place : 3 * place + 3])) for place, task_id in enumerate(job.tasks))
     return {task_id: hand for task_id, hand in found if hand is not None}
@@ -46,8 +46,8 @@ def _hands(job: Job, row: Sequence[bytes | None]) -> dict[str, TaskProgress]:
 def _hand(attempt: bytes | None, worker: bytes | None, told: bytes | None) -> TaskProgress | None:
     worker_id = None if worker is None else worker.decode()
     if attempt is not None and told is not None and told.startswith(attempt + b" "):
-        _, told_ms, share, message = told.decode().split(" ", 3)
-        return TaskProgress(worker_id, float(share), message, int(told_ms))
+        _, reported_ms, share, message = told.decode().split(" ", 3)
+        return TaskProgress(worker_id, float(share), message, int(reported_ms))
     return None if worker_id is None else TaskProgress(worker_id)
 
 

@@ -89,4 +89,4 @@ def timer_name(job_id: str, timer_id: str) -> str:
 
 def prefix_of(job: Job, state: str) -> str:
     """What all routing keys of *state* begin with."""
-    return f"{job.blueprint}@{job.plan8}.{state}"
+    return f"{job.blueprint}@{job.plan_hash}.{state}"

@@ -1,7 +1,8 @@
 """Plans, as the orchestrators of all hosts know them: who serves which, which nobody serves, and which jobs still need
 one.
 
-A plan is called ``<blueprint>@<plan8>`` here. Every orchestrator announces its own every few seconds; one that nobody
+A plan is called ``<blueprint>@<plan_hash>`` here. Every orchestrator announces its own every few seconds; one that
+nobody
 announces any more is declared abandoned by whoever has watched it for long enough, and is so until somebody announces
 it again.
 """
@@ -85,7 +86,7 @@ class Plans:
 def needed_by(job: Job) -> frozenset[str]:
     """The plans whose routing keys may still come to, or from, *job*: its own, those it had, that of who waits for it,
     and that of whom it waits for."""
-    found = {plan_name(job.blueprint, plan8) for plan8 in (job.plan8, *job.earlier_plans)}
+    found = {plan_name(job.blueprint, plan_hash) for plan_hash in (job.plan_hash, *job.earlier_plans)}
     if job.parent is not None:
         found.add(job.parent.routing_key.partition(".")[0])
     if job.pause is not None and job.pause.kind == "child":

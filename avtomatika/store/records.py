@@ -30,7 +30,7 @@ _KINDS: Sequence[tuple[str, Any]] = (
     ("labels", dict),
     ("error", dict | None),
     ("blueprint", str),
-    ("plan8", str),
+    ("plan_hash", str),
     ("current_state", str | None),
     ("steps", int),
     ("transitions", int),
@@ -85,7 +85,7 @@ def dump_init(job: Job) -> Dump:
 def dump_doc(job: Job, *, version: int = 1) -> Dump:
     """What the commit that makes *version* may change."""
     doc: dict[str, Any] = {
-        "plan8": job.plan8,
+        "plan8": job.plan_hash,
         "state": job.current_state,
         "state_history": job.state_history,
         "steps": job.steps,
@@ -153,7 +153,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
     job = Job(
         id=job_id,
         blueprint=init["blueprint"],
-        plan8=doc["plan8"],
+        plan_hash=doc["plan8"],
         status=JobStatus((status or b"").decode()),
         current_state=doc["state"],
         version=int(version or 0),
@@ -200,7 +200,7 @@ def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) ->
     return UnreadableJob(
         id=job_id,
         blueprint=_text(init.get("blueprint")) or "",
-        plan8=_text(doc.get("plan8")) or "",
+        plan_hash=_text(doc.get("plan8")) or "",
         status=JobStatus(word) if word in set(JobStatus) else JobStatus.QUARANTINED,
         current_state=_text(doc.get("state")),
         version=number(version),

@@ -11,7 +11,7 @@ from typing import Literal
 from avtomatika.core.events import Decision, Signal
 from avtomatika.core.job import HistoryEntry, Job, WaitRecord
 from avtomatika.core.machine.machine import expiry_token
-from avtomatika.core.machine.waits import decisions, told_of
+from avtomatika.core.machine.waits import decision_data, decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
 from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -89,7 +89,7 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     route = router.route(message.exchange, message.routing_key)
     stream = router.stream(route.queues[0], message.priority)
     taken = f"{decision.decision} by {decision.by}"
-    entry = HistoryEntry("decision_made", state=job.current_state, data=told_of(decision))
+    entry = HistoryEntry("decision_made", state=job.current_state, data=decision_data(decision))
     return Call(
         DECIDE,
         [keys.job(job.id), route.bindings_key, stream, keys.history(job.id)],

@@ -162,7 +162,7 @@ class Store(JobQueries):
         if (
             wish == "cancel"
             and not isinstance(job, UnreadableJob)
-            and not self.plans.is_served(plan_name(job.blueprint, job.plan8))
+            and not self.plans.is_served(plan_name(job.blueprint, job.plan_hash))
         ):
             step = end(job, JobStatus.CANCELLED, {"by": by})
             if self.commit([Commit(job, step, ())])[0].is_written:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from threading import Lock
 from time import monotonic
 
-from avtomatika.core.graph.traffic import Depth, LiveTraffic, Running, Traffic
+from avtomatika.core.graph.traffic import Depth, LiveTraffic, RunningJob, Traffic
 from avtomatika.core.job import JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan
 from avtomatika.transport import RedisClient, Router, Topology
@@ -47,9 +47,9 @@ class TrafficRecords:
     def of(self, plan: Plan) -> LiveTraffic:
         """How jobs of the blueprint of *plan* fare, a few seconds old at most. Raises UnavailableError."""
         with self._lock:
-            known = self._read.get(plan.plan8)
+            known = self._read.get(plan.plan_hash)
             if known is None or monotonic() - known[0] > _FRESH_SECONDS:
-                known = self._read[plan.plan8] = (monotonic(), self._look(plan))
+                known = self._read[plan.plan_hash] = (monotonic(), self._look(plan))
             return known[1]
 
     def _look(self, plan: Plan) -> LiveTraffic:
@@ -63,7 +63,7 @@ class TrafficRecords:
         )
         return LiveTraffic(traffic, running, count, int(clock[0]) * 1000 + int(clock[1]) // 1000)
 
-    def _running(self, blueprint: str) -> tuple[int, list[Running]]:
+    def _running(self, blueprint: str) -> tuple[int, list[RunningJob]]:
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
         call = Call(OF_BLUEPRINT, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
         count, job_ids = run(self._server, call)
@@ -73,7 +73,7 @@ class TrafficRecords:
             for job_id, (status, doc, updated) in zip(page, read_all(self._server, commands), strict=True):
                 if doc is not None and status is not None:
                     state = str(json_object(doc).get("state"))
-                    found.append(Running(job_id, status.decode(), state, number(updated)))
+                    found.append(RunningJob(job_id, status.decode(), state, number(updated)))
         return int(count), sorted(found, key=lambda job: job.job_id, reverse=True)
 
     def _histories(self, blueprint: str) -> Iterator[list[RecordedEntry]]:

@@ -37,8 +37,8 @@ _FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed", "reputat
 class WorkerRecord:
     """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
 
-    *turn* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went to it since
-    its last heartbeat. *reputation* is how its last tasks ended, as in ``core.reputation``.
+    *last_chosen* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went
+    to it since its last heartbeat. *reputation* is how its last tasks ended, as in ``core.reputation``.
     """
 
     worker_id: str
@@ -49,7 +49,7 @@ class WorkerRecord:
     silent_ms: int
     is_standby: bool = False
     is_revoked: bool = False
-    turn: int = 0
+    last_chosen: int = 0
     routed: int = 0
     reputation: float = 1.0
 
@@ -59,7 +59,7 @@ class WorkerRecord:
         return self.silent_ms > LOST_AFTER_SECONDS * 1000
 
     @property
-    def is_there(self) -> bool:
+    def is_online(self) -> bool:
         """Whether it can do tasks now."""
         return self.status not in ("revoked", "lost", "offline")
 
@@ -131,7 +131,7 @@ class WorkerRegistry:
 
     def fleet(self, *, with_holdings: bool = False) -> list[Candidate]:
         """Those of them that can be chosen for tasks now, with what they have to do, and what files if asked for."""
-        there = [worker for worker in self.workers() if worker.is_there]
+        there = [worker for worker in self.workers() if worker.is_online]
         queues = [f"@{worker.worker_id}" for worker in there]
         [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
         streams = [
@@ -150,7 +150,7 @@ class WorkerRegistry:
 
     def _with_holdings(self, members: Sequence[Candidate]) -> list[Candidate]:
         held = read_all(self._server, [("HGET", self._keys.worker(each.worker_id), "holds") for each in members])
-        return [replace(member, holds=_holdings(text)) for member, text in zip(members, held, strict=True)]
+        return [replace(member, cached_files=_holdings(text)) for member, text in zip(members, held, strict=True)]
 
     def chosen(self, worker_ids: Sequence[str]) -> None:
         """Have the turns of these workers be over, in this order."""
@@ -163,7 +163,7 @@ class WorkerRegistry:
         run_all(
             self._server,
             [
-                Call(JUDGE, [self._keys.worker(worker_id)], [*reputation.change(good, bad), half])
+                Call(JUDGE, [self._keys.worker(worker_id)], [*reputation.decay_factors(good, bad), half])
                 for worker_id, (good, bad) in ended.items()
             ],
         )
@@ -205,7 +205,7 @@ class WorkerRegistry:
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revoked: bool) -> WorkerRecord:
-    record, beat, at, since, served, turn, routed, known, judged = row
+    record, beat, at, since, served, last_chosen, routed, known, judged = row
     heard_ms = number(at)
     return WorkerRecord(
         worker_id=worker_id,
@@ -216,9 +216,9 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revo
         silent_ms=max(now_ms - heard_ms, 0),
         is_standby=_is_standby(beat, served, now_ms),
         is_revoked=is_revoked,
-        turn=number(turn),
+        last_chosen=number(last_chosen),
         routed=number(routed),
-        reputation=round(reputation.faded(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),
+        reputation=round(reputation.decayed(_share(known), (now_ms - (number(judged) or now_ms)) / 1000), 4),
     )
 
 
@@ -265,7 +265,7 @@ def _member(worker: WorkerRecord, own: int) -> Candidate:
         costs=record.get("costs", {}),
         slots=record.get("concurrency") or 1,
         load=max(own, beat.get("running", 0) + min(worker.routed, own)),
-        turn=worker.turn,
+        last_chosen=worker.last_chosen,
         is_standby=worker.is_standby,
         reputation=worker.reputation,
         unfit=Unfit.of(beat),

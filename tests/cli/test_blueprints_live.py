@@ -97,7 +97,7 @@ class TestCheck:
         [row] = json.loads(plain.stdout)
         assert (table.code, plain.code) == (1, 1)
         assert (row["blueprint"], row["missing"], row["jobs"]) == ("greetings", "state 'done'", 4)
-        assert (set(row["ids"]), row["plans"]) == (set(jobs[:4]), [old.plan.plan8])
+        assert (set(row["ids"]), row["plans"]) == (set(jobs[:4]), [old.plan.plan_hash])
         assert "state 'done'" in table.stdout
         assert "and 2 more" in table.stdout
 
@@ -166,7 +166,7 @@ class TestPlan:
         assert old.plan.main_queue in old.queues()
 
     def test_keeps_queues_that_somebody_serves(self, old: Old, asked: Any) -> None:
-        old.store.plans.announce([f"greetings@{old.plan.plan8}"])
+        old.store.plans.announce([f"greetings@{old.plan.plan_hash}"])
 
         done = asked("plan", "greetings", "--apply")
 

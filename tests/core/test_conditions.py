@@ -20,7 +20,7 @@ from avtomatika.errors import BlueprintError
 JOB = Job(
     id="g0-1",
     blueprint="shop",
-    plan8="00000000",
+    plan_hash="00000000",
     current_state="pack",
     client="acme",
     initial_data={"size": 5, "name": "box-17", "tags": ["red", "small"], "to": {"city": "Bonn"}, "get": "it"}

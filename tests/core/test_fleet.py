@@ -30,15 +30,17 @@ def missing(needs: Needs, *fleet: Candidate) -> str:
 def test_round_robin_takes_whoever_was_chosen_longest_ago() -> None:
     needs = Needs(Strategy.ROUND_ROBIN)
 
-    assert chosen(needs, member("a", turn=3), member("b", turn=1), member("c", turn=2, load=0)) == "b"
-    assert chosen(needs, member("a", turn=3), member("new")) == "new"
+    assert (
+        chosen(needs, member("a", last_chosen=3), member("b", last_chosen=1), member("c", last_chosen=2, load=0)) == "b"
+    )
+    assert chosen(needs, member("a", last_chosen=3), member("new")) == "new"
 
 
 def test_least_connections_takes_whoever_has_the_fewest_tasks_and_then_takes_turns() -> None:
     needs = Needs(Strategy.LEAST_CONNECTIONS)
 
-    assert chosen(needs, member("a", load=2), member("b", load=1, turn=9)) == "b"
-    assert chosen(needs, member("a", load=1, turn=2), member("b", load=1, turn=1)) == "b"
+    assert chosen(needs, member("a", load=2), member("b", load=1, last_chosen=9)) == "b"
+    assert chosen(needs, member("a", load=1, last_chosen=2), member("b", load=1, last_chosen=1)) == "b"
 
 
 def test_cheapest_takes_the_lowest_cost_and_last_who_says_nothing_of_it() -> None:
@@ -138,7 +140,7 @@ def test_equal_workers_take_turns() -> None:
     turns = {"a": 0, "b": 0, "c": 0}
     order = []
     for turn in range(1, 7):
-        name = chosen(Needs(Strategy.ROUND_ROBIN), *(member(each, turn=last) for each, last in turns.items()))
+        name = chosen(Needs(Strategy.ROUND_ROBIN), *(member(each, last_chosen=last) for each, last in turns.items()))
         turns[name] = turn
         order.append(name)
 
@@ -153,13 +155,19 @@ class TestNearest:
     def test_takes_whoever_has_the_most_of_the_files_and_then_the_fewest_tasks(self) -> None:
         film, both = frozenset({"film"}), frozenset({"film", "sound", "other"})
 
-        assert self.nearest(member("a"), member("b", holds=film), member("c", holds=both, load=3, slots=4)) == "c"
-        assert self.nearest(member("a", holds=film, load=1, slots=4), member("b", holds=film, slots=4)) == "b"
+        assert (
+            self.nearest(member("a"), member("b", cached_files=film), member("c", cached_files=both, load=3, slots=4))
+            == "c"
+        )
+        assert (
+            self.nearest(member("a", cached_files=film, load=1, slots=4), member("b", cached_files=film, slots=4))
+            == "b"
+        )
 
     def test_takes_nobody_who_could_not_begin_at_once_or_has_none_of_them(self) -> None:
         film = frozenset({"film"})
 
-        assert self.nearest(member("far", holds=frozenset({"other"})), member("silent")) is None
-        assert self.nearest(member("full", holds=film, load=2, slots=2)) is None
-        assert self.nearest(member("standby", holds=film, is_standby=True)) is None
-        assert self.nearest(member("unable", holds=film, skills=frozenset({"scan"}))) is None
+        assert self.nearest(member("far", cached_files=frozenset({"other"})), member("silent")) is None
+        assert self.nearest(member("full", cached_files=film, load=2, slots=2)) is None
+        assert self.nearest(member("standby", cached_files=film, is_standby=True)) is None
+        assert self.nearest(member("unable", cached_files=film, skills=frozenset({"scan"}))) is None

@@ -18,7 +18,7 @@ from avtomatika.errors import HandlerError
 JOB = Job(
     id="g0-1",
     blueprint="shop",
-    plan8="00000000",
+    plan_hash="00000000",
     current_state="pack",
     client="acme",
     initial_data={"size": 5, "path": "from the client", "error": "not this one"},

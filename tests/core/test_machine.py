@@ -42,14 +42,14 @@ ALL = {"success": "publish", "failure": "failed", "needs_review": "review", "tim
 
 def to_encode(plan: Plan, pending: Job) -> Job:
     """*pending* on its way into ``encode``."""
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
-    return machine.decide(plan, begun, GoTo("encode"), here=None, patch={}).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
+    return machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
 
 
 def to_worker(plan: Plan, pending: Job, transitions: Mapping[str, str] = ALL, **options: Any) -> Job:
     """*pending* as it waits for the first attempt of its first task, ``g0-1.1.0``."""
     action = DispatchTask("encode", {"input": "a.mov"}, transitions, **options)
-    return machine.decide(plan, to_encode(plan, pending), action, here=None, patch={}).job
+    return machine.decide(plan, to_encode(plan, pending), action, queue=None, patch={}).job
 
 
 def result(status: str = "success", *, attempt: int = 1, code: str | None = None, data: Any = None) -> Result:
@@ -98,12 +98,12 @@ class TestEveryPair:
         assert {type(event) for event in EVENTS} == set(get_args(Event))
 
     @pytest.mark.parametrize(("status", "event"), PAIRS, ids=str)
-    @pytest.mark.parametrize("here", [None, "the queue of no state"])
-    def test_has_an_answer(self, plan: Plan, status: JobStatus, event: Event, here: str | None) -> None:
+    @pytest.mark.parametrize("queue", [None, "the queue of no state"])
+    def test_has_an_answer(self, plan: Plan, status: JobStatus, event: Event, queue: str | None) -> None:
         task = Task(TASK, "encode", "encode", ALL)
-        job = Job("g0-1", "video", plan.plan8, status, "encode", version=7, tasks={TASK: task}, transitions=1)
+        job = Job("g0-1", "video", plan.plan_hash, status, "encode", version=7, tasks={TASK: task}, transitions=1)
 
-        step = machine.advance(plan, job, event, here=here)
+        step = machine.advance(plan, job, event, queue=queue)
 
         assert step.job.version == 7
         assert step.job.id == job.id
@@ -121,9 +121,9 @@ class TestEveryPair:
 
     @pytest.mark.parametrize(("status", "event"), PAIRS, ids=str)
     def test_is_answered_the_same_way_every_time(self, plan: Plan, status: JobStatus, event: Event) -> None:
-        job = Job("g0-1", "video", plan.plan8, status, "encode", tasks={TASK: Task(TASK, "encode", "encode", ALL)})
+        job = Job("g0-1", "video", plan.plan_hash, status, "encode", tasks={TASK: Task(TASK, "encode", "encode", ALL)})
 
-        assert machine.advance(plan, job, event, here=None) == machine.advance(plan, job, event, here=None)
+        assert machine.advance(plan, job, event, queue=None) == machine.advance(plan, job, event, queue=None)
 
 
 class TestBirth:
@@ -139,16 +139,16 @@ class TestBirth:
 
 class TestStart:
     def test_enters_the_start(self, plan: Plan, pending: Job) -> None:
-        step = machine.advance(plan, pending, Start("g0-1"), here=plan.main_queue)
+        step = machine.advance(plan, pending, Start("g0-1"), queue=plan.main_queue)
 
         assert step.enter == "start"
         assert step.job.status is JobStatus.RUNNING
         assert not step.history
 
     def test_happens_once(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start("g0-1"), here=None).job
+        begun = machine.advance(plan, pending, Start("g0-1"), queue=None).job
 
-        assert machine.advance(plan, begun, Start("g0-1"), here=None).note == {
+        assert machine.advance(plan, begun, Start("g0-1"), queue=None).note == {
             "event_type": "start_ignored",
             "reason": "the job has begun already",
         }
@@ -156,9 +156,9 @@ class TestStart:
 
 class TestGoTo:
     def test_goes_on_at_once_within_a_queue(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start("g0-1"), here=plan.main_queue).job
+        begun = machine.advance(plan, pending, Start("g0-1"), queue=plan.main_queue).job
 
-        step = machine.decide(plan, begun, GoTo("encode"), here=plan.main_queue, patch={"seen": 1})
+        step = machine.decide(plan, begun, GoTo("encode"), queue=plan.main_queue, patch={"seen": 1})
 
         assert step.enter == "encode"
         assert not step.outgoing
@@ -170,24 +170,24 @@ class TestGoTo:
     def test_sends_itself_on_to_another_queue(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        step = machine.decide(plan, job, GoTo("review"), here=plan.main_queue, patch={})
+        step = machine.decide(plan, job, GoTo("review"), queue=plan.main_queue, patch={})
 
         enter = Enter("g0-1", "review", transition=2)
         assert step.enter is None
         assert step.outgoing == (SendEvent(plan.key("review", "_enter"), enter),)
         assert (step.job.status, step.job.current_state) == (JobStatus.RUNNING, "review")
-        assert machine.advance(plan, step.job, enter, here=plan.queues[1]).enter == "review"
+        assert machine.advance(plan, step.job, enter, queue=plan.queues[1]).enter == "review"
 
     def test_ignores_an_enter_of_another_time(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        assert machine.advance(plan, job, Enter("g0-1", "encode", transition=0), here=None).note
-        assert machine.advance(plan, job, Enter("g0-1", "review", transition=1), here=None).note
+        assert machine.advance(plan, job, Enter("g0-1", "encode", transition=0), queue=None).note
+        assert machine.advance(plan, job, Enter("g0-1", "review", transition=1), queue=None).note
 
     def test_has_an_end_even_in_a_circle(self, plan: Plan, pending: Job) -> None:
         job = replace(to_encode(plan, pending), rush=5)
 
-        step = machine.decide(plan, job, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5))
+        step = machine.decide(plan, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
         assert step.job.error == {
@@ -201,8 +201,8 @@ class TestGoTo:
         job = replace(to_encode(plan, pending), transitions=500, rush=5)
         dispatch = DispatchTask("encode", {}, {"success": "publish"})
 
-        waiting = machine.decide(plan, job, dispatch, here=None, patch={}, rules=Rules(max_transitions=5)).job
-        onward = machine.decide(plan, waiting, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5)).job
+        waiting = machine.decide(plan, job, dispatch, queue=None, patch={}, rules=Rules(max_transitions=5)).job
+        onward = machine.decide(plan, waiting, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)).job
 
         assert (waiting.status, waiting.transitions, waiting.rush) == (JobStatus.WAITING_FOR_WORKER, 501, 0)
         assert (onward.status, onward.rush) == (JobStatus.RUNNING, 1)
@@ -210,7 +210,7 @@ class TestGoTo:
     def test_a_fan_out_of_no_tasks_is_no_wait(self, plan: Plan, pending: Job) -> None:
         job = replace(to_encode(plan, pending), rush=5)
 
-        step = machine.decide(plan, job, FanOut((), "publish"), here=None, patch={}, rules=Rules(max_transitions=5))
+        step = machine.decide(plan, job, FanOut((), "publish"), queue=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
 
@@ -218,8 +218,8 @@ class TestGoTo:
         own = replace(plan, max_transitions=9)
         job = replace(to_encode(plan, pending), rush=8)
 
-        onward = machine.decide(own, job, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=5)).job
-        ended = machine.decide(own, onward, GoTo("encode"), here=None, patch={}, rules=Rules(max_transitions=50)).job
+        onward = machine.decide(own, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)).job
+        ended = machine.decide(own, onward, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=50)).job
 
         assert onward.status is JobStatus.RUNNING
         assert ended.error is not None
@@ -230,7 +230,7 @@ class TestDispatch:
     def test_sends_a_task_and_waits(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        step = machine.decide(plan, job, DispatchTask("encode", {"a": 1}, ALL, 5, 2), here=None, patch={})
+        step = machine.decide(plan, job, DispatchTask("encode", {"a": 1}, ALL, 5, 2), queue=None, patch={})
 
         task = Task(TASK, "encode", "encode", ALL, {"a": 1}, max_retries=2, priority=5)
         assert step.outgoing == (SendTask(task),)
@@ -259,7 +259,7 @@ class TestDispatch:
         job = to_encode(plan, pending)
 
         step = machine.decide(
-            plan, job, DispatchTask("encode", {}, ALL, dispatch_timeout_seconds=60), here=None, patch={}
+            plan, job, DispatchTask("encode", {}, ALL, dispatch_timeout_seconds=60), queue=None, patch={}
         )
 
         event = TaskTimeout("g0-1", TASK, 1, "dispatch")
@@ -268,7 +268,7 @@ class TestDispatch:
 
 class TestSuccess:
     def test_leads_on_within_the_queue_with_the_data_merged(self, plan: Plan, waiting: Job) -> None:
-        step = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), here=plan.main_queue)
+        step = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), queue=plan.main_queue)
 
         assert step.enter == "publish"
         assert step.closed == ((TASK, 1),)
@@ -287,13 +287,13 @@ class TestSuccess:
         )
 
     def test_sends_the_job_on_where_it_came_by_another_queue(self, plan: Plan, waiting: Job) -> None:
-        step = machine.advance(plan, waiting, result(), here=plan.queues[1])
+        step = machine.advance(plan, waiting, result(), queue=plan.queues[1])
 
         assert step.enter is None
         assert step.outgoing == (SendEvent(plan.key("publish", "_enter"), Enter("g0-1", "publish", transition=2)),)
 
     def test_can_be_a_word_of_the_users_own(self, plan: Plan, waiting: Job) -> None:
-        step = machine.advance(plan, waiting, result("needs_review"), here=plan.queues[1])
+        step = machine.advance(plan, waiting, result("needs_review"), queue=plan.queues[1])
 
         assert step.enter == "review"
         assert kinds(step) == ["task_succeeded"]
@@ -302,24 +302,24 @@ class TestSuccess:
     def test_keeps_what_is_no_dict_under_result(
         self, plan: Plan, waiting: Job, data: Any, learnt: dict[str, Any]
     ) -> None:
-        assert machine.advance(plan, waiting, result(data=data), here=None).job.state_history == learnt
+        assert machine.advance(plan, waiting, result(data=data), queue=None).job.state_history == learnt
 
     def test_forgets_the_last_error(self, plan: Plan, waiting: Job) -> None:
         job = replace(waiting, error={"code": "X", "message": "before"})
 
-        assert machine.advance(plan, job, result(), here=None).job.error is None
+        assert machine.advance(plan, job, result(), queue=None).job.error is None
 
     def test_cancels_the_timers_of_the_task(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, dispatch_timeout_seconds=1, result_timeout_seconds=2)
 
-        step = machine.advance(plan, job, result(), here=None)
+        step = machine.advance(plan, job, result(), queue=None)
 
         assert step.cancelled_timers == (f"{TASK}:dispatch", f"{TASK}:result")
 
     def test_without_a_transition_quarantines(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, {"needs_review": "review"})
 
-        step = machine.advance(plan, job, result(), here=None)
+        step = machine.advance(plan, job, result(), queue=None)
 
         assert step.job.status is JobStatus.QUARANTINED
         message = (
@@ -328,7 +328,7 @@ class TestSuccess:
         assert step.job.error == {"code": "NO_TRANSITION", "message": message}
 
     def test_with_an_unknown_word_quarantines(self, plan: Plan, waiting: Job) -> None:
-        step = machine.advance(plan, waiting, result("excellent", data={"a": 1}), here=None)
+        step = machine.advance(plan, waiting, result("excellent", data={"a": 1}), queue=None)
 
         assert step.job.status is JobStatus.QUARANTINED
         assert kinds(step) == ["task_failed", "job_quarantined"]
@@ -351,7 +351,7 @@ class TestIgnoredResults:
         ],
     )
     def test_leave_a_note(self, plan: Plan, waiting: Job, event: Result, reason: str) -> None:
-        step = machine.advance(plan, waiting, event, here=None)
+        step = machine.advance(plan, waiting, event, queue=None)
 
         assert step.note is not None
         assert step.job is waiting
@@ -363,13 +363,13 @@ class TestIgnoredResults:
         )
 
     def test_come_before_the_next_attempt_has_begun(self, plan: Plan, waiting: Job) -> None:
-        retrying = machine.advance(plan, waiting, result("failure"), here=None).job
+        retrying = machine.advance(plan, waiting, result("failure"), queue=None).job
 
-        assert machine.advance(plan, retrying, result(attempt=2), here=None).note
+        assert machine.advance(plan, retrying, result(attempt=2), queue=None).note
 
     @pytest.mark.parametrize("status", [*(status for status in JobStatus if status.is_final), JobStatus.QUARANTINED])
     def test_come_when_the_job_is_over_or_at_rest(self, plan: Plan, waiting: Job, status: JobStatus) -> None:
-        step = machine.advance(plan, replace(waiting, status=status), result(), here=None)
+        step = machine.advance(plan, replace(waiting, status=status), result(), queue=None)
 
         assert step.note is not None
         assert step.note["reason"] == f"the job is {status}"
@@ -378,7 +378,7 @@ class TestIgnoredResults:
 class TestTransientFailure:
     @pytest.mark.parametrize("code", ["TRANSIENT_ERROR", None])
     def test_is_retried_after_a_while(self, plan: Plan, waiting: Job, code: str | None) -> None:
-        step = machine.advance(plan, waiting, result("failure", code=code), here="anywhere")
+        step = machine.advance(plan, waiting, result("failure", code=code), queue="anywhere")
 
         assert kinds(step) == ["task_failed", "task_retried"]
         assert step.job.status is JobStatus.WAITING_FOR_WORKER
@@ -392,9 +392,9 @@ class TestTransientFailure:
 
     def test_opens_the_next_attempt(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, dispatch_timeout_seconds=60)
-        retrying = machine.advance(plan, job, result("failure"), here=None).job
+        retrying = machine.advance(plan, job, result("failure"), queue=None).job
 
-        step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, attempt=2), here=None)
+        step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, attempt=2), queue=None)
 
         task = step.job.tasks[TASK]
         assert step.outgoing == (SendTask(task),)
@@ -405,18 +405,18 @@ class TestTransientFailure:
 
     def test_opens_it_once(self, plan: Plan, waiting: Job) -> None:
         event = RetryTask("g0-1", TASK, attempt=2)
-        retrying = machine.advance(plan, waiting, result("failure"), here=None).job
-        opened = machine.advance(plan, retrying, event, here=None).job
+        retrying = machine.advance(plan, waiting, result("failure"), queue=None).job
+        opened = machine.advance(plan, retrying, event, queue=None).job
 
-        assert machine.advance(plan, waiting, event, here=None).note
-        assert machine.advance(plan, opened, event, here=None).note
+        assert machine.advance(plan, waiting, event, queue=None).note
+        assert machine.advance(plan, opened, event, queue=None).note
 
     def test_counts_as_permanent_once_its_retries_are_used_up(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, max_retries=1)
-        retrying = machine.advance(plan, job, result("failure"), here=None).job
-        again = machine.advance(plan, retrying, RetryTask("g0-1", TASK, attempt=2), here=None).job
+        retrying = machine.advance(plan, job, result("failure"), queue=None).job
+        again = machine.advance(plan, retrying, RetryTask("g0-1", TASK, attempt=2), queue=None).job
 
-        step = machine.advance(plan, again, result("failure", attempt=2), here=None)
+        step = machine.advance(plan, again, result("failure", attempt=2), queue=None)
 
         assert step.enter == "failed"
         assert kinds(step) == ["task_failed"]
@@ -426,7 +426,7 @@ class TestTransientFailure:
 class TestOtherFailures:
     @pytest.mark.parametrize("code", ["PERMANENT_ERROR", "GPU_LOST", "INVALID_INPUT_ERROR"])
     def test_lead_to_the_failure_transition_with_the_error_in_sight(self, plan: Plan, waiting: Job, code: str) -> None:
-        step = machine.advance(plan, waiting, result("failure", code=code), here=None)
+        step = machine.advance(plan, waiting, result("failure", code=code), queue=None)
 
         assert step.enter == "failed"
         assert step.job.error == {"code": code, "message": "it says so"}
@@ -440,7 +440,7 @@ class TestOtherFailures:
     def test_quarantine_without_one(self, plan: Plan, pending: Job, code: str) -> None:
         job = to_worker(plan, pending, {"success": "publish"}, result_timeout_seconds=9)
 
-        step = machine.advance(plan, job, result("failure", code=code), here=None)
+        step = machine.advance(plan, job, result("failure", code=code), queue=None)
 
         assert step.job.status is JobStatus.QUARANTINED
         assert (step.job.current_state, step.job.tasks) == ("encode", {})
@@ -450,7 +450,7 @@ class TestOtherFailures:
     def test_over_invalid_input_fail_the_job_without_one(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, {"success": "publish"})
 
-        step = machine.advance(plan, job, result("failure", code="INVALID_INPUT_ERROR"), here=None)
+        step = machine.advance(plan, job, result("failure", code="INVALID_INPUT_ERROR"), queue=None)
 
         assert step.job.status is JobStatus.FAILED
         assert kinds(step) == ["task_failed", "job_failed"]
@@ -466,7 +466,7 @@ class TestOtherFailures:
     def test_a_cancelled_task_has_a_transition_of_its_own(
         self, plan: Plan, pending: Job, transitions: dict[str, str], entered: str | None, status: JobStatus
     ) -> None:
-        step = machine.advance(plan, to_worker(plan, pending, transitions), result("cancelled"), here=None)
+        step = machine.advance(plan, to_worker(plan, pending, transitions), result("cancelled"), queue=None)
 
         assert (step.enter, step.job.status) == (entered, status)
         assert step.job.error == {"code": "CANCELLED", "message": "the worker cancelled the task"}
@@ -486,7 +486,7 @@ class TestTimeout:
     ) -> None:
         job = to_worker(plan, pending, transitions, dispatch_timeout_seconds=60, result_timeout_seconds=9)
 
-        step = machine.advance(plan, job, TaskTimeout("g0-1", TASK, 1, "result"), here=None)
+        step = machine.advance(plan, job, TaskTimeout("g0-1", TASK, 1, "result"), queue=None)
 
         assert (step.enter, step.job.status) == (entered, status)
         assert step.history[0].event_type == "task_timed_out"
@@ -497,54 +497,54 @@ class TestTimeout:
     def test_tells_that_nobody_took_the_task(self, plan: Plan, pending: Job) -> None:
         job = to_worker(plan, pending, dispatch_timeout_seconds=60)
 
-        step = machine.advance(plan, job, TaskTimeout("g0-1", TASK, 1, "dispatch"), here=None)
+        step = machine.advance(plan, job, TaskTimeout("g0-1", TASK, 1, "dispatch"), queue=None)
 
         assert step.job.error == {"code": "DISPATCH_TIMEOUT", "message": "no worker took 'encode' within 60 s"}
 
     @pytest.mark.parametrize("event", [TaskTimeout("g0-1", TASK, 2, "result"), TaskTimeout("g0-1", "x", 1, "result")])
     def test_of_another_attempt_is_ignored(self, plan: Plan, waiting: Job, event: TaskTimeout) -> None:
-        assert machine.advance(plan, waiting, event, here=None).note
+        assert machine.advance(plan, waiting, event, queue=None).note
 
     def test_of_an_attempt_that_failed_is_ignored(self, plan: Plan, waiting: Job) -> None:
-        retrying = machine.advance(plan, waiting, result("failure"), here=None).job
+        retrying = machine.advance(plan, waiting, result("failure"), queue=None).job
 
-        assert machine.advance(plan, retrying, TaskTimeout("g0-1", TASK, 2, "result"), here=None).note
+        assert machine.advance(plan, retrying, TaskTimeout("g0-1", TASK, 2, "result"), queue=None).note
 
 
 class TestEnd:
     def test_finishes_with_what_the_handler_returned(self, plan: Plan, waiting: Job) -> None:
-        job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), here=None).job
+        job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), queue=None).job
 
-        step = machine.decide(plan, job, End({"url": "b.mp4"}), here=None, patch={})
+        step = machine.decide(plan, job, End({"url": "b.mp4"}), queue=None, patch={})
 
         assert (step.job.status, step.job.result) == (JobStatus.FINISHED, {"url": "b.mp4"})
         assert kinds(step) == ["state_entered", "job_finished"]
         assert step.history[1].data == {"result": {"url": "b.mp4"}}
 
     def test_finishes_with_the_data_of_the_last_task_else(self, plan: Plan, waiting: Job) -> None:
-        job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), here=None).job
+        job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), queue=None).job
 
-        assert machine.decide(plan, job, End(), here=None, patch={}).job.result == {"output": "b.mp4"}
+        assert machine.decide(plan, job, End(), queue=None, patch={}).job.result == {"output": "b.mp4"}
 
     def test_fails_with_the_error_that_led_there(self, plan: Plan, waiting: Job) -> None:
-        job = machine.advance(plan, waiting, result("failure", code="GPU_LOST"), here=None).job
+        job = machine.advance(plan, waiting, result("failure", code="GPU_LOST"), queue=None).job
 
-        step = machine.decide(plan, job, End(), here=None, patch={})
+        step = machine.decide(plan, job, End(), queue=None, patch={})
 
         error = {"code": "GPU_LOST", "message": "it says so"}
         assert (step.job.status, step.job.error) == (JobStatus.FAILED, error)
         assert step.history[1].data == {"result": None, "error": error}
 
     def test_finishes_without_an_error(self, plan: Plan, waiting: Job) -> None:
-        job = machine.advance(plan, waiting, TaskTimeout("g0-1", TASK, 1, "result"), here=None).job
-        published = machine.decide(plan, job, GoTo("publish"), here=None, patch={}).job
+        job = machine.advance(plan, waiting, TaskTimeout("g0-1", TASK, 1, "result"), queue=None).job
+        published = machine.decide(plan, job, GoTo("publish"), queue=None, patch={}).job
 
-        assert machine.decide(plan, published, End("kept"), here=None, patch={}).job.error is None
+        assert machine.decide(plan, published, End("kept"), queue=None, patch={}).job.error is None
 
     def test_counts_even_after_too_many_states(self, plan: Plan, waiting: Job) -> None:
-        job = replace(machine.advance(plan, waiting, result(), here=None).job, transitions=100)
+        job = replace(machine.advance(plan, waiting, result(), queue=None).job, transitions=100)
 
-        assert machine.decide(plan, job, End(), here=None, patch={}).job.status is JobStatus.FINISHED
+        assert machine.decide(plan, job, End(), queue=None, patch={}).job.status is JobStatus.FINISHED
 
 
 class TestHandlerRaised:
@@ -555,7 +555,7 @@ class TestHandlerRaised:
             step = machine.handler_raised(plan, job, error="Traceback ...\nValueError: no")
             [timer] = step.timers
             delays.append(timer.delay_seconds)
-            job = machine.advance(plan, step.job, timer.event, here=None).job
+            job = machine.advance(plan, step.job, timer.event, queue=None).job
 
         last = machine.handler_raised(plan, job, error="Traceback ...\nValueError: no")
 
@@ -568,7 +568,7 @@ class TestHandlerRaised:
         }
 
     def test_waits_as_running_and_enters_again_by_its_own_timer_only(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start("g0-1"), here=None).job
+        begun = machine.advance(plan, pending, Start("g0-1"), queue=None).job
 
         step = machine.handler_raised(plan, begun, error="ValueError")
 
@@ -576,23 +576,23 @@ class TestHandlerRaised:
         assert step.job.status is JobStatus.RUNNING
         assert step.timers == (SetTimer("g0-1:handler", 0.5, plan.key("start", "_retry"), event),)
         assert kinds(step) == ["handler_failed"]
-        assert machine.advance(plan, step.job, event, here=None).enter == "start"
-        assert machine.advance(plan, step.job, replace(event, failures=2), here=None).note
-        assert machine.advance(plan, step.job, replace(event, transition=1), here=None).note
-        assert machine.advance(plan, step.job, replace(event, state="encode"), here=None).note
-        assert machine.advance(plan, step.job, Enter("g0-1", "start", transition=0), here=None).note
+        assert machine.advance(plan, step.job, event, queue=None).enter == "start"
+        assert machine.advance(plan, step.job, replace(event, failures=2), queue=None).note
+        assert machine.advance(plan, step.job, replace(event, transition=1), queue=None).note
+        assert machine.advance(plan, step.job, replace(event, state="encode"), queue=None).note
+        assert machine.advance(plan, step.job, Enter("g0-1", "start", transition=0), queue=None).note
 
     def test_is_forgotten_once_the_handler_decides(self, plan: Plan, pending: Job) -> None:
         failed = machine.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
 
-        step = machine.decide(plan, failed, DispatchTask("encode", {}, ALL), here=None, patch={})
+        step = machine.decide(plan, failed, DispatchTask("encode", {}, ALL), queue=None, patch={})
 
         assert step.job.handler_failures == 0
 
     def test_cancels_its_timer_when_the_job_rests(self, plan: Plan, pending: Job) -> None:
         failed = machine.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
 
-        step = machine.advance(plan, failed, DeadLetter("g0-1", "dead_letter", state="encode"), here=None)
+        step = machine.advance(plan, failed, DeadLetter("g0-1", "dead_letter", state="encode"), queue=None)
 
         assert step.cancelled_timers == ("g0-1:handler",)
 
@@ -611,25 +611,25 @@ class TestSignal:
     def test_cancels_whatever_is_not_over(self, plan: Plan, waiting: Job, status: JobStatus) -> None:
         job = waiting.evolve(status=status)
 
-        step = machine.advance(plan, job, Signal("g0-1", "cancel", by="ada", token="t"), here=None)
+        step = machine.advance(plan, job, Signal("g0-1", "cancel", by="ada", token="t"), queue=None)
 
         assert (step.job.status, step.job.tasks) == (JobStatus.CANCELLED, {})
         assert [(entry.event_type, entry.data) for entry in step.history] == [("job_cancelled", {"by": "ada"})]
         assert step.closed == ((TASK, 1),)
 
     def test_takes_a_job_out_of_quarantine_into_the_state_where_it_stood(self, plan: Plan, waiting: Job) -> None:
-        resting = machine.advance(plan, waiting, result(status="splendid"), here=None).job
+        resting = machine.advance(plan, waiting, result(status="splendid"), queue=None).job
 
-        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), here=None)
+        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), queue=None)
 
         assert resting.status is JobStatus.QUARANTINED
         assert (step.enter, step.job.error) == ("encode", None)
         assert [(entry.event_type, entry.data) for entry in step.history] == [("job_resumed", {"by": "ada"})]
 
     def test_into_another_queue_it_goes_by_a_message(self, plan: Plan, waiting: Job) -> None:
-        resting = machine.advance(plan, waiting, result(status="splendid"), here=None).job
+        resting = machine.advance(plan, waiting, result(status="splendid"), queue=None).job
 
-        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), here="another queue")
+        step = machine.advance(plan, resting, Signal("g0-1", "retry", by="ada", token="t"), queue="another queue")
 
         assert step.enter is None
         assert [sent.routing_key for sent in step.outgoing if isinstance(sent, SendEvent)] == [
@@ -637,7 +637,7 @@ class TestSignal:
         ]
 
     def test_has_nothing_to_resume_in_a_job_that_runs(self, plan: Plan, waiting: Job) -> None:
-        note = machine.advance(plan, waiting, Signal("g0-1", "retry", by="ada", token="t"), here=None).note
+        note = machine.advance(plan, waiting, Signal("g0-1", "retry", by="ada", token="t"), queue=None).note
 
         assert note is not None
         assert note["reason"] == "the job is waiting_for_worker, not quarantined"
@@ -647,7 +647,7 @@ class TestDeadLetter:
     def test_of_a_task_quarantines_with_the_reason(self, plan: Plan, waiting: Job) -> None:
         event = DeadLetter("g0-1", "delivered 5 times", "encode", TASK, 1, details={"error": "SIGKILL"})
 
-        step = machine.advance(plan, waiting, event, here=None)
+        step = machine.advance(plan, waiting, event, queue=None)
 
         message = "the task 'encode' was given up: delivered 5 times"
         assert step.job.status is JobStatus.QUARANTINED
@@ -660,7 +660,7 @@ class TestDeadLetter:
     def test_of_an_answer_that_was_refused_has_the_task_done_again(self, plan: Plan, waiting: Job) -> None:
         event = DeadLetter("g0-1", "forged: by nobody", "encode", TASK, 1, is_refused=True)
 
-        step = machine.advance(plan, waiting, event, here=None)
+        step = machine.advance(plan, waiting, event, queue=None)
 
         assert step.job.status is JobStatus.WAITING_FOR_WORKER
         assert (step.job.tasks[TASK].attempt, step.job.tasks[TASK].is_open) == (2, False)
@@ -671,7 +671,7 @@ class TestDeadLetter:
         event = DeadLetter("g0-1", "forged: by nobody", "encode", TASK, 1, is_refused=True)
         last = waiting.evolve(tasks={TASK: replace(waiting.tasks[TASK], max_retries=0)})
 
-        step = machine.advance(plan, last, event, here=None)
+        step = machine.advance(plan, last, event, queue=None)
 
         assert step.job.status is JobStatus.QUARANTINED
         assert step.job.error is not None
@@ -680,7 +680,7 @@ class TestDeadLetter:
     def test_of_a_step_quarantines_with_the_reason(self, plan: Plan, pending: Job) -> None:
         event = DeadLetter("g0-1", "delivered 5 times", state="start")
 
-        assert machine.advance(plan, pending, event, here=None).job.status is JobStatus.QUARANTINED
+        assert machine.advance(plan, pending, event, queue=None).job.status is JobStatus.QUARANTINED
 
     @pytest.mark.parametrize(
         "event",
@@ -691,15 +691,15 @@ class TestDeadLetter:
         ],
     )
     def test_of_what_is_past_is_ignored(self, plan: Plan, waiting: Job, event: DeadLetter) -> None:
-        assert machine.advance(plan, waiting, event, here=None).note
+        assert machine.advance(plan, waiting, event, queue=None).note
 
 
 class TestThen:
     """Two steps as one commit."""
 
     def test_adds_up_and_ends_where_the_later_ends(self, plan: Plan, pending: Job) -> None:
-        first = machine.advance(plan, pending, Start("g0-1"), here=None)
-        second = machine.decide(plan, first.job, GoTo("encode"), here=None, patch={})
+        first = machine.advance(plan, pending, Start("g0-1"), queue=None)
+        second = machine.decide(plan, first.job, GoTo("encode"), queue=None, patch={})
 
         both = first.then(second)
 
@@ -709,8 +709,8 @@ class TestThen:
     def test_opens_nothing_that_it_closes_and_sets_no_timer_that_it_cancels(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
         action = DispatchTask("encode", {}, ALL, dispatch_timeout_seconds=60)
-        first = machine.decide(plan, job, action, here=None, patch={})
-        second = machine.advance(plan, first.job, DeadLetter("g0-1", "x", state="encode"), here=None)
+        first = machine.decide(plan, job, action, queue=None, patch={})
+        second = machine.advance(plan, first.job, DeadLetter("g0-1", "x", state="encode"), queue=None)
 
         both = first.then(second)
 

@@ -18,15 +18,15 @@ from avtomatika.core.step import SendTask, Step
 
 TASK = "g0-1.1.0"
 FILM = "s3://raw/lake.mov"
-HOLDER = Candidate(worker_id="holder", skills=frozenset({"encode"}), holds=frozenset({digest_of(FILM)}))
+HOLDER = Candidate(worker_id="holder", skills=frozenset({"encode"}), cached_files=frozenset({digest_of(FILM)}))
 OTHER = Candidate(worker_id="other", skills=frozenset({"encode"}))
 
 
 def dispatched(plan: Plan, pending: Job, params: dict[str, Any], needs: Needs | None = None) -> Step:
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), here=None, patch={}).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
+    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     action = DispatchTask("encode", params, {"success": "publish", "failure": "failed"}, needs=needs)
-    return machine.decide(plan, ready, action, here=None, patch={})
+    return machine.decide(plan, ready, action, queue=None, patch={})
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def waiting(plan: Plan, pending: Job) -> Step:
 
 def place(plan: Plan, job: Job, choice: Candidate | None) -> Step:
     event = PlaceTask("g0-1", TASK, job.tasks[TASK].attempt, choice=choice)
-    return machine.advance(plan, job, event, here=None)
+    return machine.advance(plan, job, event, queue=None)
 
 
 def look(job: Job, *fleet: Candidate, taken_by: str | None = None, waited: int = 0) -> Any:
@@ -86,13 +86,13 @@ def test_where_nobody_has_it_the_task_is_anybodys_and_as_any_other(plan: Plan, w
 def test_one_that_begins_in_time_keeps_it(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, HOLDER).job
 
-    assert look(routed, HOLDER, waited=placing.WISHED_WITHIN_VISITS - 1) == placing.Keep()
+    assert look(routed, HOLDER, waited=placing.PREFERRED_WITHIN_VISITS - 1) == placing.Keep()
     assert look(routed, HOLDER, waited=100, taken_by="holder") == placing.Keep()
 
 
 def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, HOLDER).job
-    late = look(routed, HOLDER, waited=placing.WISHED_WITHIN_VISITS)
+    late = look(routed, HOLDER, waited=placing.PREFERRED_WITHIN_VISITS)
     lost = look(routed, OTHER, taken_by="holder")
     step = place(plan, routed, None)
 
@@ -108,9 +108,9 @@ def test_one_that_does_not_or_is_lost_makes_it_anybodys(plan: Plan, waiting: Ste
 def test_a_retry_is_anybodys_at_once_for_the_holder_may_be_the_cause(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, HOLDER).job
     failed = Result("g0-1", TASK, 1, "failure", error={"code": "TRANSIENT_ERROR", "message": "disk full"})
-    retrying = machine.advance(plan, routed, failed, here=None).job
+    retrying = machine.advance(plan, routed, failed, queue=None).job
 
-    step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, 2), here=None)
+    step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, 2), queue=None)
 
     [sent] = step.outgoing
     assert isinstance(sent, SendTask)

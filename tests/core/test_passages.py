@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from avtomatika import Blueprint, PermanentError, TransientError
-from avtomatika.core.graph.visits import Visit, visits
+from avtomatika.core.graph.visits import Visit, visits_in
 from avtomatika.core.job import HistoryEntry, RecordedEntry
 from avtomatika.testing import NEVER_ANSWERS, run
 
@@ -30,11 +30,11 @@ def one_task(**transitions: str) -> Blueprint:
 
 
 def ways(found: list[Visit]) -> list[tuple[str, str | None, str | None]]:
-    return [(stay.state, stay.outcome, stay.target) for stay in found]
+    return [(visit.state, visit.outcome, visit.target) for visit in found]
 
 
 def test_a_stay_ends_with_the_result_that_leads_on() -> None:
-    found = visits(history_of(one_task(success="done", failure="other"), skills={"work": {}}))
+    found = visits_in(history_of(one_task(success="done", failure="other"), skills={"work": {}}))
 
     assert ways(found) == [("start", "success", "done"), ("done", None, None)]
     assert (found[0].attempts, found[0].failures) == (1, 0)
@@ -47,21 +47,21 @@ def test_attempts_that_failed_are_counted() -> None:
         for error in tries:
             raise error
 
-    found = visits(history_of(one_task(success="done", failure="other"), skills={"work": work}))
+    found = visits_in(history_of(one_task(success="done", failure="other"), skills={"work": work}))
 
     assert (found[0].outcome, found[0].attempts, found[0].failures) == ("success", 3, 2)
     assert (found[0].duration_ms or 0) > 1000, "the pauses between them count"
 
 
 def test_a_stay_lasts_until_its_time_limit() -> None:
-    found = visits(history_of(one_task(success="done", timeout="other"), skills={"work": NEVER_ANSWERS}))
+    found = visits_in(history_of(one_task(success="done", timeout="other"), skills={"work": NEVER_ANSWERS}))
 
     assert ways(found)[0] == ("start", "timeout", "other")
     assert found[0].duration_ms == 60_000
 
 
 def test_a_state_in_which_a_job_comes_to_rest_is_left_for_nowhere() -> None:
-    found = visits(history_of(one_task(success="done"), skills={"work": PermanentError("no")}))
+    found = visits_in(history_of(one_task(success="done"), skills={"work": PermanentError("no")}))
 
     assert ways(found) == [("start", None, None)]
     assert found[0].duration_ms is not None
@@ -78,7 +78,7 @@ def test_branches_are_counted_until_they_are_joined() -> None:
     @bp.aggregator(is_end=True)
     def collect() -> None: ...
 
-    found = visits(history_of(bp, skills={"resize": {}}))
+    found = visits_in(history_of(bp, skills={"resize": {}}))
 
     assert ways(found) == [("split", "success", "collect"), ("collect", None, None)]
     assert (found[0].branches, found[0].attempts, found[0].failures) == (3, 3, 0)
@@ -94,7 +94,7 @@ def test_waiting_takes_its_time() -> None:
     @bp.handler(is_end=True)
     def awake() -> None: ...
 
-    found = visits(history_of(bp))
+    found = visits_in(history_of(bp))
 
     assert ways(found)[0] == ("sleep", None, "awake")
     assert found[0].duration_ms == 90_000
@@ -110,6 +110,6 @@ def test_people_and_other_jobs_lead_on_by_their_words() -> None:
         HistoryEntry("timer_fired", "ask", data={"error": {"code": "APPROVAL_TIMEOUT"}, "go_to": "done"}),
     ]
 
-    found = visits(RecordedEntry(seq, seq, 1000 * seq, entry) for seq, entry in enumerate(entries, 1))
+    found = visits_in(RecordedEntry(seq, seq, 1000 * seq, entry) for seq, entry in enumerate(entries, 1))
 
     assert ways(found) == [("ask", "approved", "pay"), ("pay", "failure", "ask"), ("ask", "timeout", "done")]

@@ -21,7 +21,7 @@ PICTURE = Path(__file__).resolve().parents[2] / "docs" / "order.svg"
 
 def path_of(entries: Sequence[tuple[int, HistoryEntry]], now_ms: int | None = None, **job: Any) -> JobPath:
     recorded = [RecordedEntry(seq, seq, at, entry) for seq, (at, entry) in enumerate(entries, 1)]
-    return JobPath.of(PLAN, Job("g0-1", "order", PLAN.plan8, **job), recorded, now_ms=now_ms)
+    return JobPath.of(PLAN, Job("g0-1", "order", PLAN.plan_hash, **job), recorded, now_ms=now_ms)
 
 
 def entered(at: int, state: str) -> tuple[int, HistoryEntry]:

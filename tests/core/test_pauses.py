@@ -193,16 +193,16 @@ class TestApproval:
     def test_a_timeout_is_no_decision_that_a_person_can_take(self, plan: Plan, pending: Job) -> None:
         job = asked(plan, pending)
 
-        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "timeout", "me"), here=None)
+        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "timeout", "me"), queue=None)
 
         assert step.note is not None
         assert step.note["reason"] == "not a decision here: approved, rejected"
 
     def test_the_second_decision_changes_nothing(self, plan: Plan, pending: Job) -> None:
         job = asked(plan, pending)
-        job = machine.advance(plan, job, Decision(job.id, "g0-1.1", "approved", "me"), here=None).job
+        job = machine.advance(plan, job, Decision(job.id, "g0-1.1", "approved", "me"), queue=None).job
 
-        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "rejected", "you"), here=None)
+        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "rejected", "you"), queue=None)
 
         assert step.note is not None
         assert step.job is job
@@ -210,15 +210,15 @@ class TestApproval:
     def test_a_decision_stops_the_clock(self, plan: Plan, pending: Job) -> None:
         job = asked(plan, pending)
 
-        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "approved", "me"), here=None)
+        step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "approved", "me"), queue=None)
 
         assert step.cancelled_timers == ("g0-1.1:pause",)
 
 
 def asked(plan: Plan, pending: Job) -> Job:
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
     action = AwaitApproval("mail", "?", {"approved": "publish", "rejected": "failed", "timeout": "failed"}, 60)
-    return machine.decide(plan, begun, action, here=None, patch={}).job
+    return machine.decide(plan, begun, action, queue=None, patch={}).job
 
 
 def family(**transitions: str) -> tuple[Blueprint, Blueprint]:
@@ -274,7 +274,7 @@ class TestChild:
 
         assert born.job.parent is not None
         assert (born.job.parent.job_id, born.job.parent.depth) == ("test-1", 1)
-        assert born.history[0].entry.data == {"client": "testing", "plan": child.plan.plan8, "parent_id": "test-1"}
+        assert born.history[0].entry.data == {"client": "testing", "plan": child.plan.plan_hash, "parent_id": "test-1"}
 
     @pytest.mark.parametrize(
         ("answer", "status", "message"),
@@ -327,16 +327,16 @@ class TestChild:
         assert replayed(plain, parent).state_history == plain.state_history
 
     def test_its_quarantine_is_told_upwards(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+        begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish"})
-        waiting = machine.decide(plan, begun, action, here=None, patch={}, rules=Rules(plans={"video": plan}))
+        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
         parent = waiting.job.evolve(webhook_url="http://shop", parent=Parent("g0-0", "top@0a1b2c3d.start._child", 1))
 
         resting = quarantine(child_of(waiting).job.evolve(version=4), error("NO_TRANSITION", "it is odd"))
         [sent] = [each for each in resting.outgoing if isinstance(each, SendEvent)]
-        told = machine.advance(plan, parent, sent.event, here=None)
+        told = machine.advance(plan, parent, sent.event, queue=None)
 
-        assert sent.routing_key == f"video@{plan.plan8}.start._child"
+        assert sent.routing_key == f"video@{plan.plan_hash}.start._child"
         assert [entry.event_type for entry in told.history] == ["child_quarantined"]
         [upwards] = [each for each in told.outgoing if isinstance(each, SendEvent)]
         assert upwards.routing_key == "top@0a1b2c3d.start._child"
@@ -389,30 +389,30 @@ class TestChild:
         assert ended.status == "failed"
 
     def test_hears_that_its_parent_was_cancelled(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+        begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish"})
         rules = Rules(plans={"video": plan})
-        waiting = machine.decide(plan, begun, action, here=None, patch={}, rules=rules)
+        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=rules)
 
-        step = machine.advance(plan, waiting.job, Signal("g0-1", "cancel", by="me", token="t"), here=None)
+        step = machine.advance(plan, waiting.job, Signal("g0-1", "cancel", by="me", token="t"), queue=None)
 
         [sent] = [each for each in step.outgoing if isinstance(each, SendEvent)]
-        assert sent.routing_key == f"video@{plan.plan8}.start._signal"
+        assert sent.routing_key == f"video@{plan.plan_hash}.start._signal"
         assert isinstance(sent.event, Signal)
         assert (sent.event.job_id, sent.event.wish) == ("g0-1-1", "cancel")
 
     def test_a_cancelled_one_tells_its_parent(self, plan: Plan, pending: Job) -> None:
-        begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+        begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish", "cancelled": "failed"})
-        waiting = machine.decide(plan, begun, action, here=None, patch={}, rules=Rules(plans={"video": plan}))
+        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
         child = child_of(waiting).job
 
-        cancelled = machine.advance(plan, child, Signal(child.id, "cancel", by="me", token="t"), here=None)
+        cancelled = machine.advance(plan, child, Signal(child.id, "cancel", by="me", token="t"), queue=None)
         [told] = cancelled.outgoing
         assert isinstance(told, SendEvent)
-        after = machine.advance(plan, waiting.job, told.event, here=None)
+        after = machine.advance(plan, waiting.job, told.event, queue=None)
 
-        assert told.routing_key == f"video@{plan.plan8}.start._child"
+        assert told.routing_key == f"video@{plan.plan_hash}.start._child"
         assert told.event == ChildEnded("g0-1", "g0-1-1", "cancelled")
         assert after.enter == "failed"
 
@@ -424,15 +424,15 @@ def child_of(step: Step) -> Step:
 
 @pytest.mark.parametrize("status", [JobStatus.WAITING_FOR_TIMER, JobStatus.WAITING_FOR_HUMAN])
 def test_what_came_too_late_is_noted(plan: Plan, pending: Job, status: JobStatus) -> None:
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
     action = (
         Wait("publish", seconds=5)
         if status is JobStatus.WAITING_FOR_TIMER
         else AwaitApproval("a", "b", {"c": "publish"})
     )
-    job = machine.decide(plan, begun, action, here=None, patch={}).job
+    job = machine.decide(plan, begun, action, queue=None, patch={}).job
 
-    step = machine.advance(plan, job, TimeReached(job.id, "g0-1.99"), here=None)
+    step = machine.advance(plan, job, TimeReached(job.id, "g0-1.99"), queue=None)
 
     assert job.status is status
     assert step.note is not None

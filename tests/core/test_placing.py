@@ -29,16 +29,16 @@ FIRST, SECOND = (
 @pytest.fixture
 def waiting(plan: Plan, pending: Job) -> Step:
     """The step that dispatched the task."""
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), here=None, patch={}).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
+    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     transitions = {"success": "publish", "failure": "failed"}
     action = DispatchTask("encode", {}, transitions, max_retries=2, dispatch_timeout_seconds=60, needs=NEEDS)
-    return machine.decide(plan, ready, action, here=None, patch={})
+    return machine.decide(plan, ready, action, queue=None, patch={})
 
 
 def place(plan: Plan, job: Job, choice: Candidate | NoCandidate | None, **fields: Any) -> Step:
     event = PlaceTask("g0-1", TASK, **{"attempt": job.tasks[TASK].attempt, "choice": choice, **fields})
-    return machine.advance(plan, job, event, here=None)
+    return machine.advance(plan, job, event, queue=None)
 
 
 def sent_tasks(step: Step) -> list[Task]:
@@ -92,7 +92,7 @@ def test_one_that_fails_its_task_loses_it_with_the_attempt(plan: Plan, waiting: 
     assert task.groups == "g0-1.1 g0-1.1.0/2"
     assert [timer.id for timer in step.timers] == [f"{TASK}:dispatch"]
     assert events(step) == [PlaceTask("g0-1", TASK, attempt=2, visit=10)]
-    late = machine.advance(plan, step.job, Result("g0-1", TASK, 1, "success", worker_id="w-1"), here=None)
+    late = machine.advance(plan, step.job, Result("g0-1", TASK, 1, "success", worker_id="w-1"), queue=None)
     assert late.note is not None
 
 
@@ -114,9 +114,9 @@ def test_without_a_fleet_it_is_for_anybody(plan: Plan, waiting: Step) -> None:
 def test_a_retry_is_chosen_for_anew(plan: Plan, waiting: Step) -> None:
     routed = place(plan, waiting.job, FIRST).job
     failed = Result("g0-1", TASK, 1, "failure", error={"code": "TRANSIENT_ERROR", "message": "x"}, worker_id="w-1")
-    retrying = machine.advance(plan, routed, failed, here=None).job
+    retrying = machine.advance(plan, routed, failed, queue=None).job
 
-    step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, 2), here=None)
+    step = machine.advance(plan, retrying, RetryTask("g0-1", TASK, 2), queue=None)
 
     assert sent_tasks(step) == []
     assert events(step) == [PlaceTask("g0-1", TASK, attempt=2)]
@@ -124,12 +124,12 @@ def test_a_retry_is_chosen_for_anew(plan: Plan, waiting: Step) -> None:
 
 
 def test_branches_are_chosen_for_one_by_one(plan: Plan, pending: Job) -> None:
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), here=None, patch={}).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
+    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     branch = DispatchTask("encode", {}, {"success": "review"}, needs=NEEDS)
-    fan_out = machine.decide(plan, ready, FanOut((branch, replace(branch, needs=None)), "review"), here=None, patch={})
+    fan_out = machine.decide(plan, ready, FanOut((branch, replace(branch, needs=None)), "review"), queue=None, patch={})
 
-    step = machine.advance(plan, fan_out.job, PlaceTask("g0-1", "g0-1.1.1", 1, choice=FIRST), here=None)
+    step = machine.advance(plan, fan_out.job, PlaceTask("g0-1", "g0-1.1.1", 1, choice=FIRST), queue=None)
 
     assert [task.id for task in sent_tasks(fan_out)] == ["g0-1.1.2"]
     assert events(fan_out) == [PlaceTask("g0-1", "g0-1.1.1", attempt=1)]
@@ -182,7 +182,7 @@ class TestArguments:
     def dispatch(self, **options: Any) -> Any:
         recorder = Actions()
         recorder.dispatch_task("encode", {}, {"success": "publish"}, **options)
-        return recorder._taken[0]
+        return recorder._recorded[0]
 
     def test_asking_nothing_is_no_need(self) -> None:
         assert self.dispatch().needs is None
@@ -212,4 +212,4 @@ class TestArguments:
         recorder = Actions()
         recorder.dispatch_parallel([{"type": "encode", "max_cost": 2}], aggregate_into="publish")
 
-        assert recorder._taken[0].branches[0].needs == Needs(max_cost=2)  # type: ignore[union-attr]
+        assert recorder._recorded[0].branches[0].needs == Needs(max_cost=2)  # type: ignore[union-attr]

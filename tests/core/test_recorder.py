@@ -187,7 +187,7 @@ class TestAwaited:
 
         assert asyncio.run(handler()) is None
         getattr(called, method)(**arguments)
-        assert awaited._taken == called._taken
+        assert awaited._recorded == called._recorded
 
     def test_an_awaited_action_still_raises_where_it_is_called(self) -> None:
         async def handler(actions: Actions) -> None:

@@ -24,16 +24,16 @@ PROBE = {"check": "read", "uri": "s3://raw/a.txt"}
 
 @pytest.fixture
 def waiting(plan: Plan, pending: Job) -> Job:
-    begun = machine.advance(plan, pending, Start(pending.id), here=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), here=None, patch={}).job
+    begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
+    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     action = DispatchTask("encode", {}, {"success": "publish", "failure": "failed"}, max_retries=0)
-    return machine.decide(plan, ready, action, here=None, patch={}).job
+    return machine.decide(plan, ready, action, queue=None, patch={}).job
 
 
 def refused(plan: Plan, job: Job, worker_id: str = "w-1", *, probe: Any = PROBE) -> Step:
     error = {"code": "TRANSIENT_ERROR", "message": "access denied", "worker_fault": {"probe": probe}}
     result = Result("g0-1", TASK, job.tasks[TASK].attempt, "failure", error=error, worker_id=worker_id)
-    return machine.advance(plan, job, result, here=None)
+    return machine.advance(plan, job, result, queue=None)
 
 
 def look(job: Job, *fleet: Candidate, **fields: Any) -> Any:
@@ -74,7 +74,7 @@ def test_a_task_that_every_worker_refuses_has_failed(plan: Plan, waiting: Job) -
     job = refused(plan, refused(plan, waiting, probe=None).job, "w-2", probe=None).job
     found = look(job, FIRST, SECOND)
 
-    step = machine.advance(plan, job, PlaceTask("g0-1", TASK, 3, choice=found), here=None)
+    step = machine.advance(plan, job, PlaceTask("g0-1", TASK, 3, choice=found), queue=None)
 
     assert found.is_final
     assert step.enter == "failed"
@@ -104,4 +104,4 @@ def test_faults_without_end_count_as_failures_at_last(plan: Plan, waiting: Job) 
 
 def test_an_unfit_worker_is_not_chosen() -> None:
     assert choose(Needs(), "encode", [UNFIT, SECOND]) == SECOND
-    assert nearest(frozenset({"a"}), "encode", [replace(UNFIT, holds=frozenset({"a"}))]) is None
+    assert nearest(frozenset({"a"}), "encode", [replace(UNFIT, cached_files=frozenset({"a"}))]) is None

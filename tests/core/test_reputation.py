@@ -32,11 +32,11 @@ def result(status: str, code: str | None = None, worker_id: str | None = "w-1") 
     ],
 )
 def test_what_a_worker_can_help_counts(event: Event, told: tuple[str, bool] | None) -> None:
-    assert reputation.told_by(event) == told
+    assert reputation.rating_of(event) == told
 
 
 def changed(before: float, good: int, bad: int) -> float:
-    times, plus = reputation.change(good, bad)
+    times, plus = reputation.decay_factors(good, bad)
     return before * times + plus
 
 
@@ -58,5 +58,5 @@ def test_many_at_once_are_the_same_as_one_after_another(before: float, good: int
 
 @given(st.floats(0, 1), st.floats(0, 1e6), st.floats(0, 1e6))
 def test_time_brings_it_back_and_nothing_ever_makes_it_worse(before: float, age: float, more: float) -> None:
-    assert before - 1e-9 <= reputation.faded(before, age) <= reputation.faded(before, age + more) + 1e-9
-    assert reputation.faded(before, 1e7) == pytest.approx(1)
+    assert before - 1e-9 <= reputation.decayed(before, age) <= reputation.decayed(before, age + more) + 1e-9
+    assert reputation.decayed(before, 1e7) == pytest.approx(1)

@@ -88,31 +88,31 @@ def test_a_binding_tells_people_where_it_leads() -> None:
 def test_queues_are_named_after_blueprint_and_plan() -> None:
     plan = video()
 
-    assert plan.queues == (f"steps.video@{plan.plan8}", f"steps.video@{plan.plan8}.heavy")
+    assert plan.queues == (f"steps.video@{plan.plan_hash}", f"steps.video@{plan.plan_hash}.heavy")
     assert plan.queue_of("check") == plan.queues[1]
     assert {binding.queue for binding in plan.bindings} == set(plan.queues)
-    assert plan.key("encode", "success") == f"video@{plan.plan8}.encode.success"
+    assert plan.key("encode", "success") == f"video@{plan.plan_hash}.encode.success"
 
 
 class TestFingerprint:
     def test_is_the_same_for_the_same_routing(self) -> None:
-        assert video().plan8 == video().plan8
-        assert len(video().plan8) == 8
+        assert video().plan_hash == video().plan_hash
+        assert len(video().plan_hash) == 8
 
     @pytest.mark.parametrize("change", [{"guard": F.initial_data.a == 1}, {"api_endpoint": "jobs/video"}])
     def test_knows_nothing_of_guards_and_apis(self, change: dict[str, Any]) -> None:
-        assert video(**change).plan8 == video().plan8
+        assert video(**change).plan_hash == video().plan_hash
 
     @pytest.mark.parametrize("change", [{"name": "film"}, {"queue": "hot"}, {"is_end": "failed"}])
     def test_changes_with_the_routing(self, change: dict[str, Any]) -> None:
-        assert video(**change).plan8 != video().plan8
+        assert video(**change).plan_hash != video().plan_hash
 
     def test_knows_nothing_of_the_order_of_definition(self) -> None:
-        def plan8(*parts: Callable[[Blueprint], Any]) -> str:
+        def plan_hash(*parts: Callable[[Blueprint], Any]) -> str:
             bp = Blueprint("shop")
             for part in parts:
                 part(bp)
-            return bp.plan.plan8
+            return bp.plan.plan_hash
 
         def begin(actions: Any) -> None:
             actions.go_to("done")
@@ -123,4 +123,4 @@ class TestFingerprint:
         def last(bp: Blueprint) -> Any:
             return bp.handler("done", is_end=True)(lambda: None)
 
-        assert plan8(first, last) == plan8(last, first)
+        assert plan_hash(first, last) == plan_hash(last, first)

@@ -218,7 +218,7 @@ class World:
         return self.picks.pop() if self.picks else True
 
     def answer(self, task: Task, status: str, code: str | None) -> None:
-        """By the key that a worker takes: the outcome's where it is one of the task's, else ``_unknown``."""
+        """By the key that a worker takes: the outcome's where it is one of the task's, else ``_unknown_outcome``."""
         known = {"success", "failure", "cancelled", *task.transitions}
         error = None if code is None else {"code": code, "message": "it says so"}
         result = Result("g0-1", task.id, task.attempt, status, data={"from": task.id}, error=error)
@@ -233,20 +233,20 @@ class World:
 
     def deliver(self, message: tuple[str, Event]) -> None:
         self.delivered.append(message)
-        here, event = message
+        queue, event = message
         before = self.job
-        step = machine.advance(self.plan, before, event, here=here)
+        step = machine.advance(self.plan, before, event, queue=queue)
         if step.note is not None:
             assert step == Step(before, note=step.note)
             return
         assert not before.status.is_final
         while step.enter is not None:
             assert step.enter == step.job.current_state
-            assert self.plan.queue_of(step.enter) == here
-            step = replace(step, enter=None).then(self.decided(step.job, step.enter, here))
+            assert self.plan.queue_of(step.enter) == queue
+            step = replace(step, enter=None).then(self.decided(step.job, step.enter, queue))
         self.write(step, version=before.version + 1)
 
-    def decided(self, job: Job, state: str, here: str) -> Step:
+    def decided(self, job: Job, state: str, queue: str) -> Step:
         context = JobContext(job)
         handler = choose(self.bp, state, context)
         try:
@@ -256,7 +256,7 @@ class World:
         action = context.actions.decision(returned, self.plan.states[state])
         patch = context.patch()
         return machine.decide(
-            self.plan, job, action, here=here, patch=patch, rules=Rules(max_transitions=MAX_TRANSITIONS)
+            self.plan, job, action, queue=queue, patch=patch, rules=Rules(max_transitions=MAX_TRANSITIONS)
         )
 
     def write(self, step: Step, *, version: int) -> None:

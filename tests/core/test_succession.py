@@ -9,7 +9,7 @@ import pytest
 from avtomatika import Blueprint
 from avtomatika.core.events import DeadlineExceeded, Enter, Event, Result, RetryTask, Signal, Start, TimeReached
 from avtomatika.core.job import Branches, Job, JobStatus, Task, WaitRecord
-from avtomatika.core.machine import plan_migration as succession
+from avtomatika.core.machine import plan_migration
 from avtomatika.core.plan import Plan
 
 from .conftest import ORDER
@@ -18,7 +18,7 @@ PLAN = ORDER.plan
 
 
 def job(**fields: Any) -> Job:
-    usual = {"plan8": "0ldp1an0", "current_state": "check", "status": JobStatus.WAITING_FOR_WORKER}
+    usual = {"plan_hash": "0ldp1an0", "current_state": "check", "status": JobStatus.WAITING_FOR_WORKER}
     return Job("g0-1", "order", **{**usual, **fields})
 
 
@@ -45,7 +45,7 @@ def task(state: str = "check", **transitions: str) -> dict[str, Task]:
     ids=str,
 )
 def test_what_is_missing_is_named(before: Job, missing: tuple[str, ...]) -> None:
-    assert succession.missing(PLAN, before) == missing
+    assert plan_migration.missing(PLAN, before) == missing
 
 
 def test_a_retired_state_lacks_nothing_that_its_tasks_answer() -> None:
@@ -63,22 +63,22 @@ def test_a_retired_state_lacks_nothing_that_its_tasks_answer() -> None:
         actions.go_to("pay")
 
     before = job(tasks=task(success="check", odd="pay"))
-    step = succession.advance(bp.plan, before, Result("g0-1", "g0-1.1.0", 1, "odd"), here=None)
+    step = plan_migration.advance(bp.plan, before, Result("g0-1", "g0-1.1.0", 1, "odd"), queue=None)
 
-    assert succession.missing(bp.plan, before) == ()
-    assert (step.job.plan8, step.enter) == (bp.plan.plan8, "pay")
+    assert plan_migration.missing(bp.plan, before) == ()
+    assert (step.job.plan_hash, step.enter) == (bp.plan.plan_hash, "pay")
 
 
-def advanced(before: Job, event: Event) -> succession.Step:
-    return succession.advance(PLAN, before, event, here=None)
+def advanced(before: Job, event: Event) -> plan_migration.Step:
+    return plan_migration.advance(PLAN, before, event, queue=None)
 
 
 def test_a_job_changes_over_with_what_happens_next() -> None:
     step = advanced(job(tasks=task()), Result("g0-1", "g0-1.1.0", 1, "success"))
 
     assert [entry.event_type for entry in step.history] == ["plan_changed", "task_succeeded"]
-    assert step.history[0].data == {"old_plan": "0ldp1an0", "new_plan": PLAN.plan8}
-    assert (step.job.plan8, step.job.earlier_plans, step.enter) == (PLAN.plan8, ("0ldp1an0",), "pay")
+    assert step.history[0].data == {"old_plan": "0ldp1an0", "new_plan": PLAN.plan_hash}
+    assert (step.job.plan_hash, step.job.earlier_plans, step.enter) == (PLAN.plan_hash, ("0ldp1an0",), "pay")
 
 
 def test_nothing_changes_over_when_nothing_happens() -> None:
@@ -91,7 +91,7 @@ def test_nothing_changes_over_when_nothing_happens() -> None:
 
 
 def test_a_job_of_this_plan_is_the_machines() -> None:
-    step = advanced(job(plan8=PLAN.plan8, tasks=task()), Result("g0-1", "g0-1.1.0", 1, "success"))
+    step = advanced(job(plan_hash=PLAN.plan_hash, tasks=task()), Result("g0-1", "g0-1.1.0", 1, "success"))
 
     assert [entry.event_type for entry in step.history] == ["task_succeeded"]
     assert step.job.earlier_plans == ()
@@ -104,7 +104,7 @@ def test_one_that_has_not_begun_begins_where_the_plan_begins() -> None:
 
 
 def test_one_that_goes_back_and_forth_remembers_each_plan_once() -> None:
-    there = succession.change_over(PLAN, job(earlier_plans=(PLAN.plan8, "0lder")))
+    there = plan_migration.migrate(PLAN, job(earlier_plans=(PLAN.plan_hash, "0lder")))
 
     assert there.job.earlier_plans == ("0lder", "0ldp1an0")
 
@@ -123,7 +123,7 @@ def test_one_that_cannot_go_on_rests_or_ends(event: Event, status: str) -> None:
     step = advanced(job(current_state="gone", status=JobStatus.RUNNING), event)
 
     assert step.job.status == status
-    assert step.job.plan8 == "0ldp1an0", "another plan may still go on with it"
+    assert step.job.plan_hash == "0ldp1an0", "another plan may still go on with it"
     assert step.enter is None
 
 
@@ -135,7 +135,9 @@ def test_one_that_rests_already_hears_nothing_but_signals() -> None:
 
 
 def test_a_plan_has_all_that_its_own_jobs_need(plan: Plan) -> None:
-    assert succession.missing(plan, Job("g0-1", "video", "x", current_state="encode", status=JobStatus.RUNNING)) == ()
+    assert (
+        plan_migration.missing(plan, Job("g0-1", "video", "x", current_state="encode", status=JobStatus.RUNNING)) == ()
+    )
 
 
 def test_a_branch_that_nobody_had_looked_at_is_looked_at_when_it_is_tried_again() -> None:
@@ -144,7 +146,7 @@ def test_a_branch_that_nobody_had_looked_at_is_looked_at_when_it_is_tried_again(
         return {"g0-1.1.2": Task("g0-1.1.2", "pack_item", "pack", transitions, attempt=2, is_open=False)}
 
     before = job(
-        plan8=PLAN.plan8,
+        plan_hash=PLAN.plan_hash,
         earlier_plans=("0ldp1an0",),
         current_state="pack",
         status=JobStatus.WAITING_FOR_PARALLEL,

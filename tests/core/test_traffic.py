@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from avtomatika.core.graph.dot import digraph
-from avtomatika.core.graph.traffic import Depth, EdgeFigures, LiveTraffic, Running, Traffic
+from avtomatika.core.graph.traffic import Depth, EdgeFigures, LiveTraffic, RunningJob, Traffic
 from avtomatika.core.job import HistoryEntry, RecordedEntry
 
 from .conftest import ORDER
@@ -65,9 +65,9 @@ def test_a_running_job_is_expected_to_end() -> None:
     traffic = Traffic.of(PLAN, [checked(seconds) for seconds in range(1, 11)])
     live = LiveTraffic(traffic, (), 0, now_ms=50_000)
 
-    assert live.expected_end_ms(Running("g0-1", "waiting_for_worker", "check", 50_000)) == 56_000
-    assert live.expected_end_ms(Running("g0-1", "waiting_for_worker", "check", 42_000)) == 52_000
-    assert live.expected_end_ms(Running("g0-1", "quarantined", "check", 50_000)) is None
+    assert live.expected_end_ms(RunningJob("g0-1", "waiting_for_worker", "check", 50_000)) == 56_000
+    assert live.expected_end_ms(RunningJob("g0-1", "waiting_for_worker", "check", 42_000)) == 52_000
+    assert live.expected_end_ms(RunningJob("g0-1", "quarantined", "check", 50_000)) is None
 
 
 def drawn(jobs: Iterable[list[RecordedEntry]]) -> tuple[list[str], list[str]]:
@@ -82,7 +82,7 @@ def test_the_picture_shows_them() -> None:
     shown, _ = drawn([checked(2, failures=1), checked(4), checked(6), checked(8, "failure")])
 
     assert "13 jobs, figures of the last 4 that are over" in shown
-    assert {"12 jobs", "1 job", "check_stock: 8 waiting, 4 in hand"} <= set(shown)
+    assert {"12 jobs", "1 job", "check_stock: 8 waiting, 4 in flight"} <= set(shown)
     assert {"75% of 4", "p50 4.0 s, p95 6.0 s", "25% of attempts fail"} <= set(shown)
 
 

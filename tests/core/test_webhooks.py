@@ -30,8 +30,8 @@ def told(step: Step) -> list[Job]:
 
 
 def test_an_end_tells_how_the_job_then_stands() -> None:
-    begun = machine.advance(bp.plan, job(webhook_url="http://shop"), Start("g0-1"), here=None)
-    ended = begun.then(machine.decide(bp.plan, begun.job, End(7), here=None, patch={}))
+    begun = machine.advance(bp.plan, job(webhook_url="http://shop"), Start("g0-1"), queue=None)
+    ended = begun.then(machine.decide(bp.plan, begun.job, End(7), queue=None, patch={}))
 
     assert told(begun) == []
     assert told(ended) == [ended.job]
@@ -40,7 +40,7 @@ def test_an_end_tells_how_the_job_then_stands() -> None:
 
 def test_quarantine_and_the_end_after_it_are_numbered() -> None:
     resting = quarantine(replace(job(webhook_url="http://shop"), current_state="start"), error("X", "x"))
-    cancelled = resting.then(machine.advance(bp.plan, resting.job, Signal("g0-1", "cancel", "me", "t"), here=None))
+    cancelled = resting.then(machine.advance(bp.plan, resting.job, Signal("g0-1", "cancel", "me", "t"), queue=None))
 
     assert [(each.status, each.webhooks) for each in told(cancelled)] == [("quarantined", 1), ("cancelled", 2)]
 

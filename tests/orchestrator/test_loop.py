@@ -105,7 +105,7 @@ def test_a_result_published_by_a_bare_kombu_producer_moves_the_job_on(stage: Cal
                 "ticket": house.take_task("encode")[1].ticket,
             },
             exchange="avt.steps",
-            routing_key=f"film@{bp.plan.plan8}.start.success",
+            routing_key=f"film@{bp.plan.plan_hash}.start.success",
         )
 
     assert house.turn_until_status(job_id, "finished").result == {"url": "/by-kombu"}
@@ -420,13 +420,13 @@ def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stag
     taken = house.take_task("encode")
 
     house.tell(wire.Progress(job_id, taken[1].task_id, 1, "w", 0.4, "two of five"), "progress")
-    house.turn_until(lambda: house.store.standing(house.job(job_id)).hands)
-    [hand] = house.store.standing(house.job(job_id)).hands.values()
+    house.turn_until(lambda: house.store.live_state(house.job(job_id)).in_flight)
+    [hand] = house.store.live_state(house.job(job_id)).in_flight.values()
     house.answer(taken, status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
     house.turn_until(lambda: "task_retried start" in house.history(job_id))
 
     assert (hand.progress, hand.message) == (0.4, "two of five")
-    assert house.store.standing(house.job(job_id)).hands == {}
+    assert house.store.live_state(house.job(job_id)).in_flight == {}
     house.turn_until(lambda: house.notices() == 0)
 
 

@@ -149,8 +149,8 @@ def turn_for(house: Stage, seconds: float) -> None:
 def is_removed(house: Stage, bp: Blueprint) -> bool:
     """Whether nothing on the server tells of the plan of *bp*."""
     with house.connection.channel() as channel:
-        bound = [binding for binding in channel.list_bindings() if bp.plan.plan8 in binding[2]]
-        queues = [name for name in channel.topology.queues() if bp.plan.plan8 in name]
+        bound = [binding for binding in channel.list_bindings() if bp.plan.plan_hash in binding[2]]
+        queues = [name for name in channel.topology.queues() if bp.plan.plan_hash in name]
     return not bound and not queues
 
 
@@ -182,7 +182,7 @@ def test_old_and_new_orchestrators_serve_each_their_own(stage: Callable[..., Sta
         house.answer(house.take_task("encode"))
     ended = [house.turn_until_status(job_id, "finished") for job_id in jobs]
 
-    assert [job.plan8 for job in ended] == [old.plan.plan8, new.plan.plan8]
+    assert [job.plan_hash for job in ended] == [old.plan.plan_hash, new.plan.plan_hash]
     assert not any("plan_changed" in line for job_id in jobs for line in house.history(job_id))
 
 
@@ -197,8 +197,8 @@ def test_a_result_comes_by_its_old_key_and_the_job_goes_on_under_the_new_plan(st
     house.answer(house.take_task("encode"))
     job = house.turn_until_status(job_id, "finished")
 
-    assert change_of(house, job_id) == {"old_plan": old.plan.plan8, "new_plan": new.plan.plan8}
-    assert (job.plan8, job.earlier_plans) == (new.plan.plan8, (old.plan.plan8,))
+    assert change_of(house, job_id) == {"old_plan": old.plan.plan_hash, "new_plan": new.plan.plan_hash}
+    assert (job.plan_hash, job.earlier_plans) == (new.plan.plan_hash, (old.plan.plan_hash,))
     assert house.history(job_id)[3:] == [
         "plan_changed start",
         "task_succeeded start",
@@ -223,20 +223,20 @@ def test_a_retry_after_the_change_goes_by_the_new_keys(stage: Callable[..., Stag
     house.answer(again)
     house.turn_until_status(job_id, "finished")
 
-    assert again[1].reply_prefix == f"film@{new.plan.plan8}.start"
+    assert again[1].reply_prefix == f"film@{new.plan.plan_hash}.start"
 
 
 def test_a_job_that_nobody_has_begun_begins_where_the_new_plan_begins(stage: Callable[..., Stage]) -> None:
     old, new = task(), replaced()
     house = stage(old)
     house.end(orchestrator(house, old))
-    house.store.plans.announce([f"film@{old.plan.plan8}"])
+    house.store.plans.announce([f"film@{old.plan.plan_hash}"])
     job_id = house.create(old)
 
     deploy(house, new)
     job = house.turn_until_status(job_id, "waiting_for_worker")
 
-    assert (job.current_state, job.plan8) == ("begin", new.plan.plan8)
+    assert (job.current_state, job.plan_hash) == ("begin", new.plan.plan_hash)
 
 
 def test_branches_end_under_one_plan_and_are_collected_under_the_next(stage: Callable[..., Stage]) -> None:
@@ -257,7 +257,7 @@ def test_branches_end_under_one_plan_and_are_collected_under_the_next(stage: Cal
     job = house.turn_until_status(job_id, "finished")
 
     assert job.result == [0, 1, 2]
-    assert change_of(house, job_id)["new_plan"] == new.plan.plan8
+    assert change_of(house, job_id)["new_plan"] == new.plan.plan_hash
     house.turn_until(lambda: is_removed(house, old))
 
 
@@ -273,7 +273,7 @@ def test_a_timer_rings_after_the_change(stage: Callable[..., Stage]) -> None:
     assert not is_removed(house, old), "the timer will come by the old key"
     job = house.turn_until_status(job_id, "finished")
 
-    assert (job.current_state, job.plan8) == ("awake", new.plan.plan8)
+    assert (job.current_state, job.plan_hash) == ("awake", new.plan.plan_hash)
     house.turn_until(lambda: is_removed(house, old))
 
 
@@ -288,7 +288,7 @@ def test_a_person_decides_after_the_change(stage: Callable[..., Stage]) -> None:
     house.store.decide(house.job(job_id), "approved", by="me")
     job = house.turn_until_status(job_id, "finished")
 
-    assert (job.current_state, job.plan8) == ("sent", new.plan.plan8)
+    assert (job.current_state, job.plan_hash) == ("sent", new.plan.plan_hash)
 
 
 def test_a_decision_is_kept_when_the_new_code_lacks_the_state_that_it_leads_to(stage: Callable[..., Stage]) -> None:
@@ -327,8 +327,8 @@ def test_parents_and_children_find_each_other_after_the_change(stage: Callable[.
     house.answer(house.take_task("encode"))
     parent = house.turn_until_status(job_id, "finished")
 
-    assert parent.plan8 == new[0].plan.plan8
-    assert house.job(child_id).plan8 == new[1].plan.plan8
+    assert parent.plan_hash == new[0].plan.plan_hash
+    assert house.job(child_id).plan_hash == new[1].plan.plan_hash
     house.turn_until(lambda: all(is_removed(house, each) for each in old))
 
 
@@ -348,10 +348,10 @@ def test_a_state_that_there_is_no_more_is_named_and_the_job_can_be_cancelled(sta
     assert resting.error is not None
     assert resting.error["missing"] == ["state 'start'", "state 'publish'", "state 'failed'"]
     assert resting.error["message"] == (
-        f"plan {new.plan.plan8} cannot go on with a job of plan {old.plan.plan8}: "
+        f"plan {new.plan.plan_hash} cannot go on with a job of plan {old.plan.plan_hash}: "
         "it has no state 'start', no state 'publish', no state 'failed'"
     )
-    assert resting.plan8 == old.plan.plan8
+    assert resting.plan_hash == old.plan.plan_hash
     house.turn_until(lambda: is_removed(house, old))
 
 
@@ -371,7 +371,7 @@ def test_what_is_missing_can_be_brought_back(stage: Callable[..., Stage]) -> Non
     house.turn_until(lambda: house.history(job_id)[-1] == "task_dispatched start")
     house.answer(house.take_task("encode"))
 
-    assert house.turn_until_status(job_id, "finished").plan8 == mended.plan.plan8
+    assert house.turn_until_status(job_id, "finished").plan_hash == mended.plan.plan_hash
 
 
 def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_while(
@@ -386,7 +386,7 @@ def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_wh
     assert house.job(job_id).status == "pending"
     orchestrator(house, new)
 
-    assert house.turn_until_status(job_id, "waiting_for_worker").plan8 == new.plan.plan8
+    assert house.turn_until_status(job_id, "waiting_for_worker").plan_hash == new.plan.plan_hash
 
 
 def test_a_job_of_a_plan_that_was_removed_is_gone_on_with_as_well(stage: Callable[..., Stage]) -> None:
@@ -400,7 +400,7 @@ def test_a_job_of_a_plan_that_was_removed_is_gone_on_with_as_well(stage: Callabl
     broker.declare(house.connection, [old.plan])  # as a web with the old code does
     job_id = house.create(old)
 
-    assert house.turn_until_status(job_id, "waiting_for_worker").plan8 == new.plan.plan8
+    assert house.turn_until_status(job_id, "waiting_for_worker").plan_hash == new.plan.plan_hash
 
 
 def test_what_was_removed_under_an_orchestrator_is_declared_again(stage: Callable[..., Stage]) -> None:
@@ -416,7 +416,7 @@ def test_what_was_removed_under_an_orchestrator_is_declared_again(stage: Callabl
     house.turn_until(lambda: is_bound(house, bp))
     house.answer(house.take_task("encode"))
 
-    assert house.turn_until_status(job_id, "finished").plan8 == bp.plan.plan8
+    assert house.turn_until_status(job_id, "finished").plan_hash == bp.plan.plan_hash
 
 
 def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[..., Stage]) -> None:
@@ -436,7 +436,7 @@ def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[...,
 
     job = house.turn_until_status(job_id, "finished")
     assert main in house.orchestrators
-    assert job.plan8 == new.plan.plan8
+    assert job.plan_hash == new.plan.plan_hash
 
 
 def test_nobody_speaks_for_plans_of_which_they_have_no_queue(stage: Callable[..., Stage]) -> None:
@@ -446,7 +446,7 @@ def test_nobody_speaks_for_plans_of_which_they_have_no_queue(stage: Callable[...
 
     turn_for(house, 0.1)
 
-    assert set(house.store.plans.announce().silent_ms) == {f"film@{film.plan.plan8}"}
+    assert set(house.store.plans.announce().silent_ms) == {f"film@{film.plan.plan_hash}"}
 
 
 def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., Stage]) -> None:
@@ -458,7 +458,7 @@ def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., S
     taken = [house.take_task("resize") for _ in range(3)]
     deploy(house, new)
     house.answer(taken[0], status="failure", error={"code": "TRANSIENT_ERROR", "message": "busy"})
-    house.turn_until(lambda: house.job(job_id).plan8 == new.plan.plan8)
+    house.turn_until(lambda: house.job(job_id).plan_hash == new.plan.plan_hash)
 
     orchestrator(house, old)
     for each in taken[1:]:
@@ -494,7 +494,7 @@ def test_a_job_of_a_plan_that_was_never_served_goes_on_under_the_one_that_is(sta
 
     job = house.turn_until_status(job_id, "waiting_for_worker")
 
-    assert (job.plan8, job.earlier_plans) == (old.plan.plan8, (taken_back.plan.plan8,))
+    assert (job.plan_hash, job.earlier_plans) == (old.plan.plan_hash, (taken_back.plan.plan_hash,))
 
 
 def test_a_job_whose_plan_nobody_serves_is_cancelled_at_once(stage: Callable[..., Stage]) -> None:
@@ -518,7 +518,7 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
     unborn = replaced()
     house = stage(old, unborn)
     house.end(orchestrator(house, old))
-    house.store.plans.announce([f"film@{old.plan.plan8}"])
+    house.store.plans.announce([f"film@{old.plan.plan_hash}"])
     house.create(old)
     caplog.set_level(logging.INFO, logger="avtomatika.orchestrator.plan_takeover")
 
@@ -528,12 +528,12 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
     told = [record.getMessage() for record in caplog.records if record.name == "avtomatika.orchestrator.plan_takeover"]
     assert sorted(told[:3]) == sorted(
         [
-            f"plan film@{new.plan.plan8}: served here",
-            f"plan film@{old.plan.plan8}: served by other orchestrators; taken over 0.3 s after the last stops",
-            f"plan film@{unborn.plan.plan8}: not served yet; taken over unless an orchestrator serves it within 0.9 s",
+            f"plan film@{new.plan.plan_hash}: served here",
+            f"plan film@{old.plan.plan_hash}: served by other orchestrators; taken over 0.3 s after the last stops",
+            f"plan film@{unborn.plan.plan_hash}: not served yet; taken over unless an orchestrator serves it within 0.9 s",
         ]
     )
-    assert told[3] == f"plan film@{old.plan.plan8}: taken over: no orchestrator serves it"
+    assert told[3] == f"plan film@{old.plan.plan_hash}: taken over: no orchestrator serves it"
 
 
 def test_a_timer_that_leads_nowhere_is_put_aside(stage: Callable[..., Stage]) -> None:

@@ -69,11 +69,11 @@ def test_one_that_went_on_meanwhile_goes_on(stage: Callable[..., Stage]) -> None
 
 
 def test_a_wish_of_another_quarantine_is_ignored() -> None:
-    job = Job("g0-1", "resting", bp.plan.plan8, current_state="start", version=7)
+    job = Job("g0-1", "resting", bp.plan.plan_hash, current_state="start", version=7)
     resting = quarantine(job, error("X", "x")).job.evolve(version=8)
 
-    late = machine.advance(bp.plan, resting, Signal("g0-1", "expire", "avtomatika", "g0-1:5"), here=None)
-    now = machine.advance(bp.plan, resting, Signal("g0-1", "expire", "avtomatika", "g0-1:8"), here=None)
+    late = machine.advance(bp.plan, resting, Signal("g0-1", "expire", "avtomatika", "g0-1:5"), queue=None)
+    now = machine.advance(bp.plan, resting, Signal("g0-1", "expire", "avtomatika", "g0-1:8"), queue=None)
 
     assert late.note is not None
     assert now.job.status == "failed"

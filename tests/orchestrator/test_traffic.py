@@ -59,8 +59,8 @@ def test_jobs_are_counted_by_state_and_messages_by_queue(stage: Callable[..., St
     assert live.traffic.jobs == {"start": 4, "publish": 1}
     assert live.traffic.depths[bp.plan.main_queue] == Depth(waiting=1)
     encode = live.traffic.depths["encode"]
-    assert encode.waiting + encode.in_hand == 3
-    assert encode.in_hand >= 1
+    assert encode.waiting + encode.in_flight == 3
+    assert encode.in_flight >= 1
     assert live.running[0].job_id == waiting, "the newest first"
 
 

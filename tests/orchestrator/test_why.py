@@ -170,7 +170,7 @@ def take(house: Stage, job_id: str) -> wire.TaskMessage:
     """As worker w-1: begin with the task, and say so."""
     _, task = house.take_task("encode")
     house.tell(wire.TaskStarted(job_id, task.task_id, 1, "w-1", "start"), "taken")
-    house.turn_until(lambda: house.store.standing(house.job(job_id)).hands)
+    house.turn_until(lambda: house.store.live_state(house.job(job_id)).in_flight)
     return task
 
 
@@ -318,7 +318,7 @@ def test_a_fan_out_says_how_many_are_left_and_what_they_wait_for(stage: Made) ->
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_parallel")
     house.answer(house.take_task("encode"), data={})
-    house.turn_until(lambda: house.store.standing(house.job(job_id)).branches_left == 29)
+    house.turn_until(lambda: house.store.live_state(house.job(job_id)).branches_left == 29)
 
     left, waits, nobody = reasons(house, job_id)
 
@@ -412,7 +412,7 @@ def test_revoked_and_silent_workers_do_not_count(house: Stage) -> None:
         register(house, worker_id)
     facts = house.store.inquiry.facts(house.job(job_id))
     revoked, silent, there = facts.workers
-    revoked = replace(revoked, is_there=False, status="revoked")
+    revoked = replace(revoked, is_online=False, status="revoked")
     silent = replace(silent, silent_ms=21_000)
 
     some = explain(replace(facts, workers=[revoked, silent, there]))[1]
@@ -430,7 +430,7 @@ def test_a_revoked_worker_that_has_the_task_is_told_of(house: Stage) -> None:
     facts = house.store.inquiry.facts(house.job(job_id))
     [worker] = facts.workers
 
-    told = explain(replace(facts, workers=[replace(worker, is_there=False, status="revoked")]))
+    told = explain(replace(facts, workers=[replace(worker, is_online=False, status="revoked")]))
 
     assert told[1].code == "worker_revoked"
 

@@ -103,16 +103,16 @@ def cause(delivery: Delivery) -> Cause:
 def dispatch(job: Job, delivery: Delivery) -> Step:
     """The step of a start event whose handler dispatches."""
     plan = bp.plan
-    step = machine.advance(plan, job, Start(job.id), here=delivery.queue)
+    step = machine.advance(plan, job, Start(job.id), queue=delivery.queue)
     action = DispatchTask("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"})
-    return step.then(machine.decide(plan, step.job, action, here=delivery.queue, patch={}))
+    return step.then(machine.decide(plan, step.job, action, queue=delivery.queue, patch={}))
 
 
 def finish(job: Job, event: Result, delivery: Delivery) -> Step:
     """The step of a result whose state ends the job."""
     plan = bp.plan
-    step = machine.advance(plan, job, event, here=delivery.queue)
-    return step.then(machine.decide(plan, step.job, End("done"), here=delivery.queue, patch={}))
+    step = machine.advance(plan, job, event, queue=delivery.queue)
+    return step.then(machine.decide(plan, step.job, End("done"), queue=delivery.queue, patch={}))
 
 
 def result_of(job: Job, **fields: Any) -> Result:

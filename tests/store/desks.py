@@ -182,12 +182,12 @@ class Desk:
     def decide_in_full(self, received: ReceivedEvent, job: Job) -> Hand:
         """What the machine makes of it."""
         delivery, event = received.delivery, received.event
-        step = machine.advance(bp.plan, job, event, here=delivery.queue)
+        step = machine.advance(bp.plan, job, event, queue=delivery.queue)
         if step.note is not None:
             return Hand(self, delivery, event, note=step.note)
         while step.enter is not None:
             step = step.then(
-                machine.decide(bp.plan, step.job, _action(step), here=delivery.queue, patch={}, rules=RULES)
+                machine.decide(bp.plan, step.job, _action(step), queue=delivery.queue, patch={}, rules=RULES)
             )
         closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
         cause = Cause(delivery.tag, event.id, closes)
@@ -244,7 +244,7 @@ class Room:
         for queue in (*step_queues(), TIMERS, WORKERS):
             self.client.xgroup_create(stream_of(queue), "avt", "0", mkstream=True)
         self.desks = [Desk(f"desk-{number}", self.server, self.client) for number in range(2)]
-        self.desks[0].store.plans.announce([f"{bp.plan.blueprint}@{bp.plan.plan8}"])
+        self.desks[0].store.plans.announce([f"{bp.plan.blueprint}@{bp.plan.plan_hash}"])
 
     def create(self, kind: str) -> str:
         return self.desks[0].store.create(NewJob(plan=bp.plan, client="me", initial_data={"kind": kind})).job_id

@@ -23,9 +23,9 @@ def grow(house: House, job: Job, data: Any) -> Job:
     """The job after a result with *data*, at its next task."""
     event = result_of(job, data=data)
     delivery = house.send(event)
-    step = machine.advance(bp.plan, job, event, here=delivery.queue)
+    step = machine.advance(bp.plan, job, event, queue=delivery.queue)
     again = DispatchTask("encode", {}, transitions={"success": "publish", "failure": "failed"})
-    step = step.then(machine.decide(bp.plan, step.job, again, here=delivery.queue, patch={}))
+    step = step.then(machine.decide(bp.plan, step.job, again, queue=delivery.queue, patch={}))
     assert house.settle(Commit(job, step, (cause(delivery),))).answer is Answer.OK
     return house.job(job.id)
 
@@ -140,7 +140,7 @@ def test_a_step_after_which_a_job_is_too_large_is_refused(house: House) -> None:
     store = Store(server, router, max_job_bytes=200_000)
     event = result_of(job, data={"a": BIG})
     delivery = house.send(event)
-    step = machine.advance(bp.plan, job, event, here=delivery.queue)
+    step = machine.advance(bp.plan, job, event, queue=delivery.queue)
 
     [reply] = store.commit([Commit(job, step, (cause(delivery),))])
 

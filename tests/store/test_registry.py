@@ -94,8 +94,8 @@ def test_the_fleet_is_whoever_can_be_chosen_with_what_it_has_to_do(registry: Wor
 
     first, second = registry.fleet()
 
-    assert (first.worker_id, first.load, first.turn, first.is_standby) == ("w-1", 3, 2, False)
-    assert (second.worker_id, second.load, second.turn, second.is_standby) == ("w-2", 2, 1, True)
+    assert (first.worker_id, first.load, first.last_chosen, first.is_standby) == ("w-1", 3, 2, False)
+    assert (second.worker_id, second.load, second.last_chosen, second.is_standby) == ("w-2", 2, 1, True)
     assert (first.skills, first.slots, first.costs) == ({"encode"}, 3, {"encode": 1.5})
 
 
@@ -129,8 +129,8 @@ def test_what_a_worker_holds_is_known_until_it_says_else_or_registers_anew(
     registry.register("w-1", RECORD)
     [anew] = registry.fleet(with_holdings=True)
 
-    assert (told.holds, changed.holds, anew.holds) == ({"aa", "bb"}, {"bb"}, frozenset())
-    assert not_asked.holds == frozenset()
+    assert (told.cached_files, changed.cached_files, anew.cached_files) == ({"aa", "bb"}, {"bb"}, frozenset())
+    assert not_asked.cached_files == frozenset()
 
 
 @pytest.mark.parametrize("said", [7, "aa", {"aa": 1}, [None, 3, ["aa"]]])
@@ -142,7 +142,7 @@ def test_who_tells_nonsense_of_its_files_has_none(registry: WorkerRegistry, redi
 
     [worker] = registry.fleet(with_holdings=True)
 
-    assert worker.holds == frozenset()
+    assert worker.cached_files == frozenset()
 
 
 def test_the_load_counts_what_was_routed_since_the_last_heartbeat(registry: WorkerRegistry, redis_url: str) -> None:
@@ -197,7 +197,7 @@ def test_a_worker_that_may_not_authenticate_is_revoked_and_chosen_for_nothing(re
         registry.beat(worker_id, {"status": "idle"})
 
     assert {each.worker_id: each.status for each in registry.workers()} == {"w-1": "revoked", "w-2": "idle"}
-    assert [each.is_there for each in registry.workers()] == [False, True]
+    assert [each.is_online for each in registry.workers()] == [False, True]
     server.close()
 
 

@@ -207,7 +207,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
     house.store.taken([(tag, taken)])
 
     history, _ = house.store.history(job.id)
-    assert house.store.standing(job).hands == {task.id: TaskProgress("w1")}
+    assert house.store.live_state(job).in_flight == {task.id: TaskProgress("w1")}
     assert history[-1].entry == HistoryEntry("task_taken", "start", task.id, 1, "w1")
     assert history[-1].version == house.job(job.id).version == job.version
     assert history[-1].seq == len(history)
@@ -221,7 +221,7 @@ def test_taken_of_another_attempt_is_dropped(house: House) -> None:
     tag = publish_taken(house, taken)
     house.store.taken([(tag, taken)])
 
-    assert house.store.standing(job).hands == {}
+    assert house.store.live_state(job).in_flight == {}
     assert house.store.history(job.id)[0][-1].entry.event_type == "task_dispatched"
 
 
@@ -234,7 +234,7 @@ def test_progress_is_kept_beside_the_open_task_without_a_new_version(house: Hous
 
     house.store.progress([wire.Progress(job.id, task.id, 1, "w1", 0.4, "two of five")])
 
-    [hand] = house.store.standing(job).hands.values()
+    [hand] = house.store.live_state(job).in_flight.values()
     assert (hand.progress, hand.message) == (0.4, "two of five")
     assert house.job(job.id).version == job.version
 
@@ -245,7 +245,7 @@ def test_progress_of_another_attempt_or_task_changes_nothing(house: House) -> No
 
     house.store.progress([wire.Progress(job.id, task.id, 4, "w1", 0.4), wire.Progress(job.id, "another", 1, "w1", 0.5)])
 
-    assert house.store.standing(job).hands == {}
+    assert house.store.live_state(job).in_flight == {}
 
 
 # ------------------------------------------------------------ retention

@@ -135,16 +135,16 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
     connection, server = broker.connect(redis_url), transport.RedisClient.connect(redis_url)
     intake = Consumer(connection, video.plan.queues, prefetch=1)
     committing = Store(server, intake.channel.router)
-    store.plans.announce([f"video@{video.plan.plan8}"])
+    store.plans.announce([f"video@{video.plan.plan_hash}"])
 
     def move(*actions: Action) -> Job:
         delivery = _next(intake)
         event = wire.load_event(delivery.body)
         before = store.load(event.job_id)
         assert before is not None
-        step = machine.advance(video.plan, before, event, here=delivery.queue)
+        step = machine.advance(video.plan, before, event, queue=delivery.queue)
         for action in actions:
-            decided = machine.decide(video.plan, step.job, action, here=delivery.queue, patch={})
+            decided = machine.decide(video.plan, step.job, action, queue=delivery.queue, patch={})
             step = step.then(decided)
         [reply] = committing.commit([Commit(before, step, (Cause(delivery.tag, event.id),))])
         assert reply.answer == "OK"

@@ -33,15 +33,15 @@ def test_blueprints_are_listed_with_where_to_post_jobs(alice: FlaskClient) -> No
 def test_a_plan_shows_its_states_and_routing_rules(alice: FlaskClient) -> None:
     plan = alice.get("/api/v1/blueprints/video").json
 
-    assert (plan["name"], plan["plan"], plan["start"]) == ("video", video.plan.plan8, "start")
+    assert (plan["name"], plan["plan"], plan["start"]) == ("video", video.plan.plan_hash, "start")
     assert [state["name"] for state in plan["states"]] == list(video.plan.states)
     assert {
         "exchange": "avt.steps",
-        "key": f"video@{video.plan.plan8}.encode.success",
-        "queue": f"steps.video@{video.plan.plan8}",
+        "key": f"video@{video.plan.plan_hash}.encode.success",
+        "queue": f"steps.video@{video.plan.plan_hash}",
         "targets": ["publish"],
     } in plan["bindings"]
-    assert plan["queues"] == [f"steps.video@{video.plan.plan8}"]
+    assert plan["queues"] == [f"steps.video@{video.plan.plan_hash}"]
 
 
 @pytest.mark.parametrize("suffix", ["", "/graph"])

@@ -121,7 +121,7 @@ def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str
     job = store.load(job_id)
     assert job is not None
     assert response.status_code == 409
-    assert store.standing(job).decision is None
+    assert store.live_state(job).decision is None
 
 
 def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job_id: str, store: Store) -> None:
@@ -139,7 +139,7 @@ def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job
     job = store.load(job_id)
     assert job is not None
     assert f"No job &#39;{job_id}&#39;" in response.text
-    assert store.standing(job).decision is None
+    assert store.live_state(job).decision is None
 
 
 @pytest.mark.parametrize("path", ["/dashboard/login", "/dashboard/logout", "/dashboard/approvals"])

@@ -82,7 +82,7 @@ def test_a_fan_out_shows_how_many_branches_were_sent_and_are_left(house: Stage, 
     before = ask(job_id)
     for _ in range(3):
         house.answer(house.take_task("greet"), data={})
-    house.turn_until(lambda: house.store.standing(house.job(job_id)).branches_left == 1197)
+    house.turn_until(lambda: house.store.live_state(house.job(job_id)).branches_left == 1197)
 
     assert (before["status"], before["tasks"]) == ("waiting_for_parallel", [])
     assert before["branches"] == {"total": 1200, "sent": 1200, "left": 1200}

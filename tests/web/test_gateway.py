@@ -595,7 +595,7 @@ def give(redis_url: str) -> Iterator[Callable[..., None]]:
             params={},
             outcomes=("success",),
             reply_exchange="avt.steps",
-            reply_prefix=f"video@{PLANS[0].plan8}.encode",
+            reply_prefix=f"video@{PLANS[0].plan_hash}.encode",
             client="alice",
         )
         intake.settle_many([([Outgoing(TASKS, queue, wire.dump_task(task))], ())])

@@ -36,7 +36,7 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "id": job_id,
         "status": "pending",
         "blueprint_name": "video",
-        "plan": PLANS[0].plan8,
+        "plan": PLANS[0].plan_hash,
         "current_state": "start",
         "result": None,
         "error": None,

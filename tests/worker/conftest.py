@@ -181,7 +181,7 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
         params=params,
         outcomes=("success", "failure", "timeout", "cancelled", "needs_review"),
         reply_exchange="avt.steps",
-        reply_prefix=f"video@{bp.plan.plan8}.ask",
+        reply_prefix=f"video@{bp.plan.plan_hash}.ask",
     )
 
 

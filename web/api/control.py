@@ -66,7 +66,7 @@ def as_it_is_then(job: Job) -> JobView:
     with suppress(UnavailableError, TooManyRequestsError):  # no place to wait at: it does as it was told all the same
         hold(job, _PATIENCE_SECONDS)
     job = callers_job(job.id)
-    return JobView(job, services().store.standing(job))
+    return JobView(job, services().store.live_state(job))
 
 
 def _again(job: Job) -> NewJob:

@@ -92,10 +92,10 @@ class _Following:
     def _progress(self) -> Iterator[str]:
         """What open tasks have told since the last look. It has no id: nobody resumes at it."""
         job = self._follower.job
-        hands = self._store.standing(job).hands if job.tasks else {}
-        for task_id, hand in hands.items():
-            if hand.told_ms != self._told.get(task_id, 0):
-                self._told[task_id] = hand.told_ms
+        in_flight = self._store.live_state(job).in_flight if job.tasks else {}
+        for task_id, hand in in_flight.items():
+            if hand.reported_ms != self._told.get(task_id, 0):
+                self._told[task_id] = hand.reported_ms
                 yield _event("progress", _of_hand(task_id, hand))
 
 

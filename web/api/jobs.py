@@ -51,7 +51,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     if wanted["wait"] and not job.status.is_final:
         hold(job, wanted["wait"])
         job = callers_job(job_id)
-    view = JobView(job, services().store.standing(job))
+    view = JobView(job, services().store.live_state(job))
     return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
 
 

@@ -14,7 +14,7 @@ from avtomatika.errors import HandlerError
 
 from . import arguments
 from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
-from .decision_check import check_declared, words
+from .decision_check import call_text, check_declared
 
 #: Priorities of tasks: higher is sooner.
 PRIORITIES = range(10)
@@ -40,8 +40,8 @@ class Actions:
     """
 
     def __init__(self) -> None:
-        self._taken: list[Action] = []
-        self._refused: HandlerError | None = None
+        self._recorded: list[Action] = []
+        self._error: HandlerError | None = None
 
     def go_to(self, state: str) -> Awaitable[None]:
         """Go on in *state*, at once."""
@@ -146,27 +146,27 @@ class Actions:
             raise HandlerError(f"state {state.name!r}: {error}") from None
 
     def _decision(self, returned: object, state: StatePlan) -> Action:
-        if self._refused is not None:
-            raise self._refused
+        if self._error is not None:
+            raise self._error
         if state.end is not None:
-            if self._taken:
-                raise HandlerError(f"it is an end, but its handler took the action {words(self._taken[0])}")
+            if self._recorded:
+                raise HandlerError(f"it is an end, but its handler took the action {call_text(self._recorded[0])}")
             return End(as_json(returned, "the returned value"))
-        if not self._taken:
+        if not self._recorded:
             raise HandlerError("its handler ended without an action: call go_to(...) or dispatch_task(...)")
-        action = self._together(state)
+        action = self._combined(state)
         check_declared(action, state)
         return action
 
-    def _together(self, state: StatePlan) -> Action:
+    def _combined(self, state: StatePlan) -> Action:
         """Tasks that lead to an aggregator are a fan-out, even if there is only one."""
-        first = self._taken[0]
+        first = self._recorded[0]
         if not isinstance(first, DispatchTask):
             return first
         target = first.transitions.get("success")
         if target in state.aggregators:
-            return FanOut(tuple(task for task in self._taken if isinstance(task, DispatchTask)), target)
-        if len(self._taken) > 1:
+            return FanOut(tuple(task for task in self._recorded if isinstance(task, DispatchTask)), target)
+        if len(self._recorded) > 1:
             raise HandlerError(
                 f"several dispatch_task(...) need one aggregator that collects their results; {target!r} is none: "
                 f"mark its handler with @bp.aggregator"
@@ -176,14 +176,14 @@ class Actions:
     def _record(self, make: Callable[[], Action]) -> Awaitable[None]:
         try:
             action = make()
-            if self._taken and not _are_siblings(self._taken[0], action):
+            if self._recorded and not _are_siblings(self._recorded[0], action):
                 raise HandlerError(
-                    f"a handler takes one action, but after {words(self._taken[0])} came {words(action)}"
+                    f"a handler takes one action, but after {call_text(self._recorded[0])} came {call_text(action)}"
                 )
         except HandlerError as error:
-            self._refused = self._refused or error
+            self._error = self._error or error
             raise
-        self._taken.append(action)
+        self._recorded.append(action)
         return _RECORDED
 
 
@@ -236,10 +236,10 @@ def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
     for key in given:
         if key not in BRANCH_KEYS:
             raise HandlerError(f"{where} has {key!r}; it may have {', '.join(BRANCH_KEYS)}")
-    own = given.get("transitions") or {}
-    if not isinstance(own, Mapping) or own.get("success", aggregator) != aggregator:
-        raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {own!r} says")
-    return _task(where, given.get("task_type"), given.get("params"), {**own, "success": aggregator}, given)
+    declared = given.get("transitions") or {}
+    if not isinstance(declared, Mapping) or declared.get("success", aggregator) != aggregator:
+        raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {declared!r} says")
+    return _task(where, given.get("task_type"), given.get("params"), {**declared, "success": aggregator}, given)
 
 
 def _wait(seconds: object, until: object, then: object) -> Wait:

@@ -29,7 +29,7 @@ def check_declared(action: Action, state: StatePlan) -> None:
             )
 
 
-def words(action: Action) -> str:
+def call_text(action: Action) -> str:
     """*action* as a handler writes it."""
     match action:
         case GoTo(state):

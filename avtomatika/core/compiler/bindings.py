@@ -23,15 +23,15 @@ def fingerprint(blueprint: str, states: Mapping[str, StatePlan], start: str) -> 
     return sha256(canonical.encode()).hexdigest()[:8]
 
 
-def bindings_of(blueprint: str, plan8: str, states: Mapping[str, StatePlan]) -> tuple[Binding, ...]:
+def bindings_of(blueprint: str, plan_hash: str, states: Mapping[str, StatePlan]) -> tuple[Binding, ...]:
     """All bindings, in the order of the states."""
 
     def queue_of(state: str) -> str:
-        return queue_name(blueprint, plan8, states[state].queue)
+        return queue_name(blueprint, plan_hash, states[state].queue)
 
     return tuple(
         Binding(
-            key=RoutingKey(blueprint, plan8, state.name, outcome),
+            key=RoutingKey(blueprint, plan_hash, state.name, outcome),
             queue=_only({queue_of(target) for target in targets}) or queue_of(state.name),
             targets=targets,
         )

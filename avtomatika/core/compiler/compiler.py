@@ -26,13 +26,13 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
     states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.states}
     check_reachability(blueprint.name, states, start)
     _check_aggregators(blueprint, states)
-    plan8 = fingerprint(blueprint.name, states, start)
+    plan_hash = fingerprint(blueprint.name, states, start)
     return Plan(
         blueprint=blueprint.name,
-        plan8=plan8,
+        plan_hash=plan_hash,
         start=start,
         states=states,
-        bindings=bindings_of(blueprint.name, plan8, states),
+        bindings=bindings_of(blueprint.name, plan_hash, states),
         api_version=blueprint.api_version,
         api_endpoint=blueprint.api_endpoint,
         execution_timeout_seconds=blueprint.execution_timeout_seconds,
@@ -69,21 +69,21 @@ def _start(blueprint: Blueprint) -> str:
 def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
     handlers = blueprint.handlers_of(name)
     _check_order(blueprint, handlers)
-    ways = [paths_of(blueprint, handler) for handler in handlers]
+    paths = [paths_of(blueprint, handler) for handler in handlers]
     end = _agreed(blueprint, handlers, "is_end")
-    for handler, way in zip(handlers, ways, strict=True):
-        _check_actions(blueprint, handler, way, is_end=end is not None)
+    for handler, path in zip(handlers, paths, strict=True):
+        _check_actions(blueprint, handler, path, is_end=end is not None)
     return StatePlan(
         name=name,
         queue=_agreed(blueprint, handlers, "queue"),
         is_start=is_start,
         end=EndKind(end) if end is not None else None,
-        transitions=tuple(dict.fromkeys(transition for way in ways for transition in way.transitions)),
-        task_types=tuple(sorted({task_type for way in ways for task_type in way.task_types})),
-        children=tuple(sorted({child for way in ways for child in way.children})),
-        dispatches=any(way.dispatches for way in ways),
+        transitions=tuple(dict.fromkeys(transition for path in paths for transition in path.transitions)),
+        task_types=tuple(sorted({task_type for path in paths for task_type in path.task_types})),
+        children=tuple(sorted({child for path in paths for child in path.children})),
+        dispatches=any(path.dispatches for path in paths),
         is_aggregator=any(handler.is_aggregator for handler in handlers),
-        aggregators=_aggregators(blueprint, ways),
+        aggregators=_aggregators(blueprint, paths),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         is_retired=any(handler.is_retired for handler in handlers),
@@ -91,9 +91,9 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
     )
 
 
-def _aggregators(blueprint: Blueprint, ways: list[HandlerPaths]) -> tuple[str, ...]:
+def _aggregators(blueprint: Blueprint, paths: list[HandlerPaths]) -> tuple[str, ...]:
     """Those of the targets that collect branches."""
-    targets = dict.fromkeys(edge.target for way in ways for edge in way.transitions)
+    targets = dict.fromkeys(edge.target for path in paths for edge in path.transitions)
     return tuple(target for target in targets if blueprint.is_aggregator(target))
 
 
@@ -128,17 +128,17 @@ def _word(handler: Handler, option: str) -> str | None:
     return None if handler.end is None else str(handler.end)
 
 
-def _check_actions(blueprint: Blueprint, handler: Handler, ways: HandlerPaths, *, is_end: bool) -> None:
+def _check_actions(blueprint: Blueprint, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
     """Handlers of ends take no action, all others take one."""
-    if is_end and ways.acts_in_line is not None:
+    if is_end and paths.first_action_line is not None:
         message = "is an end, so its handler must not use actions: remove that, or is_end"
-        raise refusal(blueprint, handler, message, ways.acts_in_line)
+        raise refusal(blueprint, handler, message, paths.first_action_line)
     if is_end and handler.may_go_to:
         raise refusal(blueprint, handler, "is an end, so it cannot have may_go_to")
-    if not is_end and not ways.transitions:
+    if not is_end and not paths.transitions:
         message = "has no way out: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
         raise refusal(blueprint, handler, message)
     is_one_of_several = handler.guard is not None or len(blueprint.handlers_of(handler.state)) > 1
-    if not is_end and not is_one_of_several and ways.undecided_line is not None:
+    if not is_end and not is_one_of_several and paths.undecided_line is not None:
         message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
-        raise refusal(blueprint, handler, message, ways.undecided_line)
+        raise refusal(blueprint, handler, message, paths.undecided_line)

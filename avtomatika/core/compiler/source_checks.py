@@ -14,7 +14,7 @@ from avtomatika.core.blueprint.job_context import INJECTED, ClientInfo, JobConte
 from avtomatika.core.retry import RetryPolicy
 
 from .call_checks import invalid_branch, invalid_construction, invalid_values, missing, misspelt
-from .spelling import meant
+from .spelling import intended_name
 from .static_values import Scope
 
 #: A line of the file, and what is wrong there.
@@ -210,6 +210,6 @@ def _misspelt_parameters(definition: _Definition, checker: _Checker, file: ast.A
         name = argument.arg
         if name in INJECTED or name not in checker.parameters or name in checker.uses.changed:
             continue
-        wanted = "actions" if name in called and "actions" not in checker.parameters else meant(name, INJECTED)
+        wanted = "actions" if name in called and "actions" not in checker.parameters else intended_name(name, INJECTED)
         if wanted is not None and wanted not in checker.parameters and name not in texts:
             yield argument.lineno, f"its parameter {name!r} is not injected; did you mean {wanted!r}?"

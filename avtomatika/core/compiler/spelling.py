@@ -8,13 +8,14 @@ from collections.abc import Iterable
 _LONG = 10
 
 
-def meant(name: str, known: Iterable[str]) -> str | None:
-    """The one of *known* that *name* misspells, or None.
+def intended_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the name in *known* that *name* misspells, or None.
 
-    >>> meant("intial_data", ["initial_data"]), meant("initialData", ["initial_data"]), meant("erorr", ["error"])
-    ('initial_data', 'initial_data', 'error')
-    >>> meant("errors", ["error"]), meant("content", ["context"]), meant("data", ["initial_data"])
-    (None, None, None)
+    >>> known = ["initial_data", "error", "context"]
+    >>> [intended_name(name, known) for name in ("intial_data", "initialData", "erorr")]
+    ['initial_data', 'initial_data', 'error']
+    >>> [intended_name(name, known) for name in ("errors", "content", "data")]
+    [None, None, None]
     """
     return next((word for word in known if _is_slip(name, word)), None)
 

@@ -41,7 +41,7 @@ _NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
 
 @dataclass(frozen=True, slots=True)
 class HandlerPaths:
-    """All that one handler can decide. ``acts_in_line`` is the line of its first action, None where it takes none;
+    """All that one handler can decide. ``first_action_line`` is the line of its first action, None where it takes none;
     ``undecided_line`` that in which a path ends without one, None if every path may take one.
     """
 
@@ -49,7 +49,7 @@ class HandlerPaths:
     task_types: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     dispatches: bool = False
-    acts_in_line: int | None = None
+    first_action_line: int | None = None
     undecided_line: int | None = None
 
 
@@ -81,7 +81,7 @@ def _without_source(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
         return HandlerPaths()
     if handler.end is None and not handler.may_go_to:
         raise refusal(blueprint, handler, f"its handler has no source that could be read: {_advice(handler)}")
-    return HandlerPaths(_declared_ways(handler), dispatches=handler.end is None)
+    return HandlerPaths(_declared_transitions(handler), dispatches=handler.end is None)
 
 
 def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -> HandlerPaths:
@@ -95,22 +95,22 @@ def _by_source(blueprint: Blueprint, handler: Handler, reading: SourceReading) -
         if (problem := _problem(handler, call)) is not None:
             raise refusal(blueprint, handler, problem, call.line)
         _check_collected(blueprint, handler, call)
-        via, begun = ACTIONS[call.method], _names(blueprint, handler, call)
-        names[via].extend(filter(None, begun))
+        via, started = ACTIONS[call.method], _started_names(blueprint, handler, call)
+        names[via].extend(filter(None, started))
         for edge in call.edges or ():
-            for plain in _transitions(blueprint, handler, edge, begun if via is Via.TASK else (None,)):
+            for plain in _transitions(blueprint, handler, edge, started if via is Via.TASK else (None,)):
                 transitions.append(replace(plain, via=via))
     _refuse_first(blueprint, handler, reading.mistakes.values)
     is_open = any(call.edges is None or call.may_have_more for call in reading.calls)
     if reading.hidden or is_open or not transitions:
-        transitions.extend(_declared_ways(handler))
+        transitions.extend(_declared_transitions(handler))
     lines = [call.line for call in reading.calls] + [line for line, _ in reading.hidden]
     return HandlerPaths(
         transitions=tuple(dict.fromkeys(transitions)),
         task_types=tuple(dict.fromkeys(names[Via.TASK])),
         children=tuple(dict.fromkeys(names[Via.CHILD])),
         dispatches=bool(reading.hidden) or any(ACTIONS[call.method] is Via.TASK for call in reading.calls),
-        acts_in_line=min(lines, default=None),
+        first_action_line=min(lines, default=None),
         undecided_line=reading.undecided_line,
     )
 
@@ -162,7 +162,7 @@ def _leads_on(edges: Iterable[ActionEdge]) -> bool:
     return any("success" in (edge.outcomes or ()) for edge in edges)
 
 
-def _names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
+def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
     """The task types, or the blueprint, of *call*; None stands for one that is computed, and where there is none."""
     what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
     if call.names is None or call.method not in what:
@@ -208,7 +208,7 @@ def _check_target(blueprint: Blueprint, handler: Handler, target: object, line: 
     raise refusal(blueprint, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
 
 
-def _declared_ways(handler: Handler) -> tuple[Transition, ...]:
+def _declared_transitions(handler: Handler) -> tuple[Transition, ...]:
     return tuple(Transition(target, guard=_guard(handler)) for target in handler.may_go_to)
 
 

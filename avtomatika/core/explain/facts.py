@@ -13,7 +13,7 @@ from .live_state import LiveState
 
 @dataclass(frozen=True, slots=True)
 class AbleWorker:
-    """A worker whose last heartbeat came *silent_ms* ago; *is_there* unless it is lost, offline or revoked.
+    """A worker whose last heartbeat came *silent_ms* ago; *is_online* unless it is lost, offline or revoked.
 
     *unfit* is why it takes no tasks of some of its skills for now.
     """
@@ -21,7 +21,7 @@ class AbleWorker:
     worker_id: str
     skills: frozenset[str]
     silent_ms: int
-    is_there: bool
+    is_online: bool
     status: str
     unfit: Unfit | None = None
 
@@ -48,7 +48,7 @@ class Facts:
 
     job: Job
     now_ms: int
-    standing: LiveState = field(default_factory=LiveState)
+    live_state: LiveState = field(default_factory=LiveState)
     due_ms: Mapping[str, int] = field(default_factory=dict)
     plan_silent_ms: int | None = 0
     places: Mapping[str, QueuePlace] = field(default_factory=dict)

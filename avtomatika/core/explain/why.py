@@ -74,7 +74,7 @@ class _Explanation:
         if self._facts.memory_share >= _FULL:
             text = f"The server's memory is {share} % full: it takes nothing new until something ends."
             yield self._reason("server_full", text, percent=share)
-        plan, silent_ms = f"{self._job.blueprint}@{self._job.plan8}", self._facts.plan_silent_ms
+        plan, silent_ms = f"{self._job.blueprint}@{self._job.plan_hash}", self._facts.plan_silent_ms
         if silent_ms is None or silent_ms > _SERVED_WITHIN_MS:
             since = "no orchestrator ever has" if silent_ms is None else f"the last one did {span(silent_ms)} ago"
             text = f"No orchestrator serves its plan {plan}: {since}. Start one with this blueprint, or cancel the job."
@@ -112,7 +112,7 @@ class _Explanation:
         if not task.is_open:
             yield from self._back_off(task)
             return
-        hand = self._facts.standing.hands.get(task.id)
+        hand = self._facts.live_state.in_flight.get(task.id)
         if hand is not None and hand.worker_id is not None:
             yield from self._taken(task, hand, hand.worker_id)
         else:
@@ -132,7 +132,9 @@ class _Explanation:
         text = f"Worker {worker_id!r} has its task {task.task_type!r} (attempt {task.attempt})"
         if hand.progress is not None:
             said = f", {hand.message!r}" if hand.message else ""
-            text += f"; it told {span(self._facts.now_ms - hand.told_ms)} ago that it is {hand.progress:.0%} done{said}"
+            text += (
+                f"; it told {span(self._facts.now_ms - hand.reported_ms)} ago that it is {hand.progress:.0%} done{said}"
+            )
         known = next((worker for worker in self._facts.workers if worker.worker_id == worker_id), None)
         heard = None if known is None else known.silent_ms
         yield self._reason(
@@ -141,7 +143,7 @@ class _Explanation:
         if known is not None and known.status == "revoked":
             text = "The worker is revoked: its result does not count. After its lease the task goes to another worker."
             yield self._reason("worker_revoked", text, worker_id=worker_id)
-        elif known is not None and known.is_there:
+        elif known is not None and known.is_online:
             text = f"The worker was last heard of {span(known.silent_ms)} ago."
             yield self._reason("worker_heard", text, worker_id=worker_id, silent_ms=heard)
         else:
@@ -166,7 +168,7 @@ class _Explanation:
 
     def _able(self, task: Task) -> Iterator[Reason]:
         able = [worker for worker in self._facts.workers if task.task_type in worker.skills]
-        there = [worker for worker in able if worker.is_there and worker.silent_ms <= _SILENT_AFTER_MS]
+        there = [worker for worker in able if worker.is_online and worker.silent_ms <= _SILENT_AFTER_MS]
         if task.worker_id is not None:
             chosen = next((worker for worker in there if worker.worker_id == task.worker_id), None)
             if chosen is None:
@@ -209,7 +211,7 @@ class _Explanation:
             yield from self._overdue(due_ms)
 
     def _branches(self) -> Iterator[Reason]:
-        of, left = self._job.fan_out, self._facts.standing.branches_left
+        of, left = self._job.fan_out, self._facts.live_state.branches_left
         if of is None:
             return
         text = f"Of {count(of.size, 'branch', 'branches')} {left} are left; then {of.aggregator!r} follows."
@@ -218,7 +220,7 @@ class _Explanation:
         yield self._reason("branches_left", text, total=of.size, sent=of.sent, left=left)
         shown: set[tuple[str, str | None]] = set()
         for task in self._job.tasks.values():
-            hand = self._facts.standing.hands.get(task.id)
+            hand = self._facts.live_state.in_flight.get(task.id)
             holder = None if hand is None else hand.worker_id
             if (task.task_type, holder) not in shown:
                 shown.add((task.task_type, holder))
@@ -230,9 +232,9 @@ class _Explanation:
         waiting = waiting_for(self._job)
         if waiting is None or self._job.pause is None:
             return
-        if self._facts.standing.decision is not None:
-            text = f"It was decided, {self._facts.standing.decision}, and goes on with the next orchestrator's step."
-            yield self._reason("decided", text, decision=self._facts.standing.decision)
+        if self._facts.live_state.decision is not None:
+            text = f"It was decided, {self._facts.live_state.decision}, and goes on with the next orchestrator's step."
+            yield self._reason("decided", text, decision=self._facts.live_state.decision)
         elif waiting.kind == "approval":
             yield self._asked(waiting)
         elif waiting.kind == "timer" and waiting.until_ms is not None:

@@ -11,7 +11,7 @@ from avtomatika.core.plan import Plan, StatePlan
 
 from .dot import Added, DrawnEdge, edges_of
 from .style import PALE, span
-from .visits import Visit, visits
+from .visits import Visit, visits_in
 
 _PRESENT = {"fillcolor": "#fde68a", "penwidth": "3"}
 _TROUBLED = {"fillcolor": "#fecaca", "penwidth": "3"}
@@ -22,10 +22,10 @@ _NOT_TAKEN = {"color": PALE, "fontcolor": PALE}
 
 @dataclass(frozen=True)
 class JobPath:
-    """The *stays* of *job* in its states, in order; *now_ms* says how long the present one lasts already."""
+    """The *visits* of *job* in its states, in order; *now_ms* says how long the present one lasts already."""
 
     job: Job
-    stays: tuple[Visit, ...]
+    visits: tuple[Visit, ...]
     now_ms: int | None = None
     #: (source, target, outcome) of every edge that the job went along, as the plan calls it, and the stay before.
     taken: tuple[tuple[tuple[str, str, str | None], Visit], ...] = field(default=())
@@ -33,10 +33,10 @@ class JobPath:
     @classmethod
     def of(cls, plan: Plan, job: Job, entries: Iterable[RecordedEntry], *, now_ms: int | None = None) -> JobPath:
         """The path of *job* by its whole history, oldest entry first."""
-        stays = tuple(visits(entries))
+        visits = tuple(visits_in(entries))
         named = EdgeNames(plan)
-        taken = tuple((edge, stay) for stay in stays if (edge := named.of(stay)) is not None)
-        return cls(job, stays, now_ms, taken)
+        taken = tuple((edge, visit) for visit in visits if (edge := named.of(visit)) is not None)
+        return cls(job, visits, now_ms, taken)
 
     @property
     def present(self) -> str | None:
@@ -46,7 +46,7 @@ class JobPath:
     @property
     def states(self) -> tuple[str, ...]:
         """The states that it entered and, where it is not the last of them, the present one."""
-        entered = tuple(stay.state for stay in self.stays)
+        entered = tuple(visit.state for visit in self.visits)
         if self.present is None or entered[-1:] == (self.present,):
             return entered
         return (*entered, self.present)
@@ -59,17 +59,17 @@ class JobPath:
 
     def spent_ms(self, state: str) -> int | None:
         """How long the job was in *state*, all stays together; None where it never was, or nobody can tell."""
-        if not (stays := self._by_state.get(state)):
+        if not (visits := self._by_state.get(state)):
             return None
-        ends = [self.now_ms if stay.left_ms is None else stay.left_ms for stay in stays]
-        return sum(max(end - stay.entered_ms, 0) for stay, end in zip(stays, ends, strict=True) if end is not None)
+        ends = [self.now_ms if visit.left_ms is None else visit.left_ms for visit in visits]
+        return sum(max(end - visit.entered_ms, 0) for visit, end in zip(visits, ends, strict=True) if end is not None)
 
     def branches(self, state: str) -> tuple[int, int] | None:
         """How many branches of the fan-out that *state* began have ended, and how many there are; None without."""
         fan_out = self.job.fan_out
-        if fan_out is None or fan_out.state != state or not (stays := self._by_state.get(state)):
+        if fan_out is None or fan_out.state != state or not (visits := self._by_state.get(state)):
             return None
-        return stays[-1].branches, fan_out.size
+        return visits[-1].branches, fan_out.size
 
     # ------------------------------------------------------------ overlay
 
@@ -80,7 +80,7 @@ class JobPath:
 
     def edge(self, edge: DrawnEdge) -> Added:
         name = (edge.source, edge.target, edge.outcome)
-        times = [stay.duration_ms or 0 for taken, stay in self.taken if taken == name]
+        times = [visit.duration_ms or 0 for taken, visit in self.taken if taken == name]
         if not times:
             return Added(style=_NOT_TAKEN)
         if len(self._by_state[edge.source]) == 1:  # the state itself tells how long that was
@@ -88,12 +88,12 @@ class JobPath:
         return Added((f"{len(times)} times, {span(sum(times))}" if len(times) > 1 else span(times[0]),), _ENTERED)
 
     def _lines(self, state: StatePlan) -> Iterable[str]:
-        stays = self._by_state.get(state.name, [])
+        visits = self._by_state.get(state.name, [])
         if (branches := self.branches(state.name)) is not None:
             yield f"{branches[0]} of {branches[1]} branches"
         if spent := self.spent_ms(state.name):
-            failures = sum(stay.failures for stay in stays)
-            times = f"{len(stays)} times, " if len(stays) > 1 else ""
+            failures = sum(visit.failures for visit in visits)
+            times = f"{len(visits)} times, " if len(visits) > 1 else ""
             failed = f", {failures} failed" if failures else ""
             yield f"{times}{span(spent)}{failed}"
 
@@ -107,8 +107,8 @@ class JobPath:
     @cached_property
     def _by_state(self) -> dict[str, list[Visit]]:
         found: dict[str, list[Visit]] = {}
-        for stay in self.stays:
-            found.setdefault(stay.state, []).append(stay)
+        for visit in self.visits:
+            found.setdefault(visit.state, []).append(visit)
         return found
 
 
@@ -120,14 +120,14 @@ class EdgeNames:
         for edge in edges_of(plan):
             self._outcomes.setdefault((edge.source, edge.target), []).append(edge.outcome)
 
-    def of(self, stay: Visit) -> tuple[str, str, str | None] | None:
-        """(source, target, outcome) of the edge by which *stay* was left; None where there is none, or it lasts.
+    def of(self, visit: Visit) -> tuple[str, str, str | None] | None:
+        """(source, target, outcome) of the edge by which *visit* was left; None where there is none, or it lasts.
 
         A word without a transition of its own went the way of another: a time-out that of ``failure``, say.
         """
-        if stay.target is None or not (outcomes := self._outcomes.get((stay.state, stay.target))):
+        if visit.target is None or not (outcomes := self._outcomes.get((visit.state, visit.target))):
             return None
-        outcome = stay.outcome if stay.outcome in outcomes else outcomes[0]
-        if stay.outcome not in outcomes and "failure" in outcomes:
+        outcome = visit.outcome if visit.outcome in outcomes else outcomes[0]
+        if visit.outcome not in outcomes and "failure" in outcomes:
             outcome = "failure"
-        return stay.state, stay.target, outcome
+        return visit.state, visit.target, outcome

@@ -16,7 +16,7 @@ from avtomatika.core.plan import Plan, StatePlan
 from .dot import Added, DrawnEdge
 from .job_path import EdgeNames
 from .style import PALE, span
-from .visits import Visit, visits
+from .visits import Visit, visits_in
 
 #: (source, target, outcome)
 EdgeName = tuple[str, str, str | None]
@@ -43,7 +43,7 @@ class Depth:
     """Messages of a queue that nobody has taken, and those that somebody has in hand."""
 
     waiting: int = 0
-    in_hand: int = 0
+    in_flight: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Traffic:
         names, sampled = EdgeNames(plan), 0
         for history in histories:
             sampled += 1
-            stays = visits(history)
-            for stay in stays:
-                if (name := names.of(stay)) is not None:
-                    taken.setdefault(name, []).append(stay)
+            visits = visits_in(history)
+            for visit in visits:
+                if (name := names.of(visit)) is not None:
+                    taken.setdefault(name, []).append(visit)
             if history and history[-1].entry.event_type == "job_finished":
-                for stay in stays:
-                    left_ms.setdefault(stay.state, []).append(history[-1].timestamp_ms - stay.entered_ms)
+                for visit in visits:
+                    left_ms.setdefault(visit.state, []).append(history[-1].timestamp_ms - visit.entered_ms)
         return cls(
             plan,
             sampled,
@@ -125,8 +125,8 @@ class Traffic:
             yield "1 job" if jobs == 1 else f"{jobs} jobs"
         for task_type in state.task_types:
             depth = self.depths.get(task_type, Depth())
-            if depth.waiting or depth.in_hand:
-                yield f"{task_type}: {depth.waiting} waiting, {depth.in_hand} in hand"
+            if depth.waiting or depth.in_flight:
+                yield f"{task_type}: {depth.waiting} waiting, {depth.in_flight} in flight"
 
     def _left(self, state: str) -> int:
         """How many of the sample have left *state*."""
@@ -134,7 +134,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningJob:
     """A job that is not over: where it is, and since when (ms; its last step)."""
 
     job_id: str
@@ -148,11 +148,11 @@ class LiveTraffic:
     """*running* are the newest jobs of those *count* that are not over; times are the server's, now is *now_ms*."""
 
     traffic: Traffic
-    running: Sequence[Running]
+    running: Sequence[RunningJob]
     count: int
     now_ms: int
 
-    def expected_end_ms(self, job: Running) -> int | None:
+    def expected_end_ms(self, job: RunningJob) -> int | None:
         """When *job* will probably be over; None where there is nothing to reckon with, or it rests."""
         if job.status == JobStatus.QUARANTINED:
             return None
@@ -171,16 +171,16 @@ def percentile(values: Sequence[int], share: float) -> int:
 
 def _figures(taken: Mapping[EdgeName, Sequence[Visit]]) -> dict[EdgeName, EdgeFigures]:
     left = Counter({state: 0 for state, _, _ in taken})
-    for (state, _, _), stays in taken.items():
-        left[state] += len(stays)
+    for (state, _, _), visits in taken.items():
+        left[state] += len(visits)
     found = {}
-    for name, stays in taken.items():
-        times = sorted(stay.duration_ms or 0 for stay in stays)
-        attempts = sum(stay.attempts for stay in stays)
-        failures = sum(stay.failures for stay in stays)
+    for name, visits in taken.items():
+        times = sorted(visit.duration_ms or 0 for visit in visits)
+        attempts = sum(visit.attempts for visit in visits)
+        failures = sum(visit.failures for visit in visits)
         found[name] = EdgeFigures(
-            count=len(stays),
-            share=len(stays) / left[name[0]],
+            count=len(visits),
+            share=len(visits) / left[name[0]],
             p50_ms=percentile(times, 0.5),
             p95_ms=percentile(times, 0.95),
             failure_share=failures / attempts if attempts else 0.0,

@@ -44,7 +44,7 @@ class Visit:
         return None if self.left_ms is None else self.left_ms - self.entered_ms
 
 
-def visits(entries: Iterable[RecordedEntry]) -> list[Visit]:
+def visits_in(entries: Iterable[RecordedEntry]) -> list[Visit]:
     """The stays that *entries*, a whole history with the oldest first, tell of."""
     found: list[Visit] = []
     for recorded in entries:
@@ -56,24 +56,24 @@ def visits(entries: Iterable[RecordedEntry]) -> list[Visit]:
     return found
 
 
-def _after(stay: Visit, entry: HistoryEntry, now: int) -> Visit:
-    """*stay* once *entry* has happened in it."""
+def _after(visit: Visit, entry: HistoryEntry, now: int) -> Visit:
+    """*visit* once *entry* has happened in it."""
     data = entry.data or {}
     target = data.get("go_to")
     if entry.event_type in _ATTEMPTS:
         has_failed = entry.event_type in ("task_failed", "task_timed_out") or "error" in data
         is_branch = target is None and entry.event_type in _BRANCH_ENDS
-        stay = replace(
-            stay,
-            attempts=stay.attempts + 1,
-            failures=stay.failures + has_failed,
-            branches=stay.branches + is_branch,
+        visit = replace(
+            visit,
+            attempts=visit.attempts + 1,
+            failures=visit.failures + has_failed,
+            branches=visit.branches + is_branch,
         )
     if target is not None:
-        return replace(stay, left_ms=now, target=str(target), outcome=_outcome(entry))
+        return replace(visit, left_ms=now, target=str(target), outcome=_outcome(entry))
     if entry.event_type in _STOPS:
-        return replace(stay, left_ms=now)
-    return stay
+        return replace(visit, left_ms=now)
+    return visit
 
 
 def _outcome(entry: HistoryEntry) -> str | None:

@@ -32,7 +32,7 @@ def new_job(
     job = Job(
         id=job_id,
         blueprint=plan.blueprint,
-        plan8=plan.plan8,
+        plan_hash=plan.plan_hash,
         current_state=plan.start,
         client=client,
         initial_data=initial_data,
@@ -45,7 +45,7 @@ def new_job(
         result_timeout_seconds=result_timeout_seconds,
         execution_timeout_seconds=given(execution_timeout_seconds, plan.execution_timeout_seconds),
     )
-    data: dict[str, Json] = {"client": client, "plan": plan.plan8}
+    data: dict[str, Json] = {"client": client, "plan": plan.plan_hash}
     if retry_of is not None:
         data["retry_of"] = retry_of
     if parent is not None:

@@ -16,7 +16,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.step import SendEvent, Step
 
-from .moves import go_on, ignore
+from .moves import enter_state, ignore
 from .placement import send
 from .tasks import dispatched, new_task
 from .timers import dispatch_timer
@@ -25,14 +25,14 @@ from .timers import dispatch_timer
 CHUNK = 1000
 
 
-def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, here: str | None) -> Step:
+def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, queue: str | None) -> Step:
     """Store all branches and send the first of them; without any, go on to the aggregator at once."""
     step = job.steps + 1
     state = str(job.current_state)
     branches = Branches(step, state, action.aggregator, size=len(action.branches), sent=0)
     job = job.evolve(steps=step, fan_out=branches)
     if not action.branches:
-        return _join(plan, job, branches, here=here)
+        return _join(plan, job, branches, queue=queue)
     tasks = [
         new_task(job, branch, branch=number, retry=retry) for number, branch in enumerate(action.branches, start=1)
     ]
@@ -49,18 +49,18 @@ def next_branches(plan: Plan, job: Job, event: NextBranches) -> Step:
     return _send(plan, job, [job.tasks[f"{job.id}.{branches.step}.{number}"] for number in numbers])
 
 
-def joined(plan: Plan, job: Job, event: Joined, *, here: str | None) -> Step:
+def joined(plan: Plan, job: Job, event: Joined, *, queue: str | None) -> Step:
     """All branches have ended: on to the aggregator."""
     branches = job.fan_out
     if branches is None or branches.step != event.step or job.status is not JobStatus.WAITING_FOR_PARALLEL:
         return ignore(job, event, "the job does not wait for these branches any more")
-    return _join(plan, job, branches, here=here)
+    return _join(plan, job, branches, queue=queue)
 
 
-def _join(plan: Plan, job: Job, branches: Branches, *, here: str | None) -> Step:
+def _join(plan: Plan, job: Job, branches: Branches, *, queue: str | None) -> Step:
     data = {"branches": branches.size, "go_to": branches.aggregator}
     entry = HistoryEntry("branches_joined", state=branches.state, data=data)
-    return Step(job, history=(entry,)).then(go_on(plan, job, branches.aggregator, here=here))
+    return Step(job, history=(entry,)).then(enter_state(plan, job, branches.aggregator, queue=queue))
 
 
 def _send(plan: Plan, job: Job, tasks: list[Task]) -> Step:

@@ -47,12 +47,9 @@ from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.core.texts import MAX_TRACEBACK, shortened
 
-from . import fan_out as branches
-from . import placement as placing
-from . import task_results as results
-from . import waits as pauses
+from . import fan_out, placement, task_results, waits
 from .creation import new_job
-from .moves import end, error, go_on, ignore, leave_branches, quarantine
+from .moves import drop_branches, end, enter_state, error, ignore, quarantine
 from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
 
@@ -64,11 +61,11 @@ _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
 _RULES = Rules()
 
 
-def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
+def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
     """What *event* does to *job*.
 
-    *here* is the full name of the step queue that the event came by; None where no broker is in between and every state
-    is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
+    *queue* is the full name of the step queue that the event came by; None where no broker is in between and every
+    state is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
     """
     if job.status.is_final or (
         job.status is JobStatus.QUARANTINED and not isinstance(event, Signal | DeadlineExceeded)
@@ -76,38 +73,42 @@ def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
         return ignore(job, event, f"the job is {job.status}")
     match event:
         case Start():
-            return _start(plan, job, event, here=here)
+            return _start(plan, job, event, queue=queue)
         case Enter():
             return _enter(job, event)
         case Result():
-            return results.result(plan, job, event, here=here)
+            return task_results.result(plan, job, event, queue=queue)
         case RetryTask():
-            return results.retry(plan, job, event)
+            return task_results.retry(plan, job, event)
         case PlaceTask():
             is_final = isinstance(event.choice, NoCandidate) and event.choice.is_final
-            return results.nobody_may(plan, job, event, here=here) if is_final else placing.place(plan, job, event)
+            return (
+                task_results.refused_by_all(plan, job, event, queue=queue)
+                if is_final
+                else placement.place(plan, job, event)
+            )
         case TaskTimeout():
-            return results.timeout(plan, job, event, here=here)
+            return task_results.timeout(plan, job, event, queue=queue)
         case RetryHandler():
             return _retry_handler(job, event)
         case Joined():
-            return branches.joined(plan, job, event, here=here)
+            return fan_out.joined(plan, job, event, queue=queue)
         case NextBranches():
-            return branches.next_branches(plan, job, event)
+            return fan_out.next_branches(plan, job, event)
         case TimeReached():
-            return pauses.time_reached(plan, job, event, here=here)
+            return waits.time_reached(plan, job, event, queue=queue)
         case Decision():
-            return pauses.decided(plan, job, event, here=here)
+            return waits.decided(plan, job, event, queue=queue)
         case ChildEnded():
-            return pauses.child_ended(plan, job, event, here=here)
+            return waits.child_ended(plan, job, event, queue=queue)
         case ChildQuarantined():
-            return pauses.child_quarantined(job, event)
+            return waits.child_quarantined(job, event)
         case DeadlineExceeded():
             return _deadline(job)
         case DeadLetter():
-            return _dead_letter(plan, job, event, here=here)
+            return _dead_letter(plan, job, event, queue=queue)
         case Signal():
-            return _signal(plan, job, event, here=here)
+            return _signal(plan, job, event, queue=queue)
         case _:
             assert_never(event)
 
@@ -117,7 +118,7 @@ def decide(
     job: Job,
     action: Action,
     *,
-    here: str | None,
+    queue: str | None,
     patch: Mapping[str, Json],
     rules: Rules = _RULES,
 ) -> Step:
@@ -127,15 +128,15 @@ def decide(
     entered = _entered(job, action, patch)
     match action:
         case GoTo(state):
-            return entered.then(go_on(plan, entered.job, state, here=here))
+            return entered.then(enter_state(plan, entered.job, state, queue=queue))
         case DispatchTask():
             return entered.then(_dispatch(plan, entered.job, action, rules))
         case FanOut():
-            return entered.then(branches.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), here=here))
+            return entered.then(fan_out.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), queue=queue))
         case Wait():
-            return entered.then(pauses.wait(plan, entered.job, action))
+            return entered.then(waits.wait(plan, entered.job, action))
         case AwaitApproval():
-            return entered.then(pauses.await_approval(plan, entered.job, action))
+            return entered.then(waits.await_approval(plan, entered.job, action))
         case RunBlueprint():
             return entered.then(_run_child(plan, entered.job, action, rules))
         case End(result):
@@ -177,10 +178,10 @@ def too_large(job: Job, *, message: str) -> Step:
 # ---------------------------------------------------------------- events
 
 
-def _start(plan: Plan, job: Job, event: Start, *, here: str | None) -> Step:
+def _start(plan: Plan, job: Job, event: Start, *, queue: str | None) -> Step:
     if job.status is not JobStatus.PENDING:
         return ignore(job, event, "the job has begun already")
-    return go_on(plan, job, plan.start, here=here)
+    return enter_state(plan, job, plan.start, queue=queue)
 
 
 def _enter(job: Job, event: Enter) -> Step:
@@ -207,16 +208,16 @@ def _deadline(job: Job) -> Step:
     return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
-def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
     if event.task_id is not None:
-        return results.dead_letter(plan, job, event, here=here)
+        return task_results.dead_letter(plan, job, event, queue=queue)
     if event.state != job.current_state:
         return ignore(job, event, "the job is in another state")
     problem = error("DEAD_LETTER", f"a step message of {event.state!r} was given up: {event.reason}")
     return quarantine(job, problem, event.details)
 
 
-def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
+def _signal(plan: Plan, job: Job, event: Signal, *, queue: str | None) -> Step:
     if event.wish == "cancel":
         return end(job, JobStatus.CANCELLED, {"by": event.by})
     if job.status is not JobStatus.QUARANTINED or job.current_state is None:
@@ -224,7 +225,7 @@ def _signal(plan: Plan, job: Job, event: Signal, *, here: str | None) -> Step:
     if event.wish == "expire":
         return _expire(job, event)
     resumed = HistoryEntry("job_resumed", state=job.current_state, data={"by": event.by})
-    return Step(job, history=(resumed,)).then(go_on(plan, job.evolve(error=None), job.current_state, here=here))
+    return Step(job, history=(resumed,)).then(enter_state(plan, job.evolve(error=None), job.current_state, queue=queue))
 
 
 def _expire(job: Job, event: Signal) -> Step:
@@ -265,7 +266,7 @@ def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
     data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
     if patch:
         data["state_history"] = dict(patch)
-    left = leave_branches(job)
+    left = drop_branches(job)
     entered = Step(
         left.job.evolve(
             state_history={**job.state_history, **patch},
@@ -284,12 +285,12 @@ def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
 
 
 def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
-    parent = pauses.parent_of_child(plan, job)
+    parent = waits.parent_of_child(plan, job)
     if action.name not in rules.plans:
         there_are = ", ".join(sorted(rules.plans)) or "none"
         return _broken(job, error("UNKNOWN_BLUEPRINT", f"no blueprint {action.name!r} is served here: {there_are}"))
-    if parent.depth > pauses.MAX_DEPTH:
-        message = f"{pauses.MAX_DEPTH} jobs stand above this one, each waiting for the next: no further one is begun"
+    if parent.depth > waits.MAX_DEPTH:
+        message = f"{waits.MAX_DEPTH} jobs stand above this one, each waiting for the next: no further one is begun"
         return _broken(job, error("TOO_DEEP", message))
     child = new_job(
         rules.plans[action.name],
@@ -300,7 +301,7 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
         labels=job.labels,
         parent=parent,
     )
-    return pauses.run_child(job, action, child)
+    return waits.run_child(job, action, child)
 
 
 def _end(plan: Plan, job: Job, result: Json) -> Step:

@@ -63,7 +63,7 @@ _IGNORED: Mapping[type[Event], str] = {
 _MOST_ERROR_FIELDS = 32
 _TEXTS_OF_ERRORS = frozenset({"code", "message", "traceback"})
 #: Data may be long, and the job is known.
-_UNTOLD = ("job_id", "data", "result", "choice")
+_NOT_IN_NOTES = ("job_id", "data", "result", "choice")
 
 
 def error(code: str, message: str) -> dict[str, Json]:
@@ -71,7 +71,7 @@ def error(code: str, message: str) -> dict[str, Json]:
     return {"code": code, "message": shortened(message)}
 
 
-def reported(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
+def reported_error(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
     """The error that a worker reported, with what it lacks taken from *default*. Its texts are shortened, and fields
     that are too large are omitted."""
     found = dict(default)
@@ -83,10 +83,10 @@ def reported(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> d
     return found
 
 
-def go_on(plan: Plan, job: Job, target: str, *, here: str | None) -> Step:
-    """On to *target*: in this step if it lives in the queue *here* (None: all do), else by a message to its queue."""
+def enter_state(plan: Plan, job: Job, target: str, *, queue: str | None) -> Step:
+    """On to *target*: in this step if it lives in the queue *queue* (None: all do), else by a message to its queue."""
     job = job.evolve(status=JobStatus.RUNNING, current_state=target)
-    if here is None or plan.queue_of(target) == here:
+    if queue is None or plan.queue_of(target) == queue:
         return Step(job, enter=target)
     return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), Enter(job.id, target, job.transitions)),))
 
@@ -106,7 +106,7 @@ def resume(job: Job, pause: WaitRecord) -> Step:
     return Step(job.evolve(pause=None), cancelled_timers=timers_of_pause(pause))
 
 
-def leave_branches(job: Job) -> Step:
+def drop_branches(job: Job) -> Step:
     """*job* is done with its fan-out: what is still open of it is given up, and what came of it forgotten."""
     if job.fan_out is None:
         return Step(job)
@@ -117,9 +117,9 @@ def leave_branches(job: Job) -> Step:
     )
 
 
-def give_up_branches(job: Job) -> Step:
+def abandon_branches(job: Job) -> Step:
     """The same before all branches have ended: messages of those that are open are dropped as well."""
-    left = leave_branches(job)
+    left = drop_branches(job)
     if job.fan_out is None:
         return left
     return left.then(Step(left.job, revoked=(f"{job.id}.{job.fan_out.step}",)))
@@ -138,10 +138,10 @@ def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json
     """*job* rests until somebody looks at it; *problem* is what ``error`` answers, and becomes the job's."""
     data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
     stopped = _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
-    return stopped.then(tell_parent(stopped.job, problem))
+    return stopped.then(notify_parent(stopped.job, problem))
 
 
-def tell_parent(job: Job, problem: Mapping[str, Json]) -> Step:
+def notify_parent(job: Job, problem: Mapping[str, Json]) -> Step:
     """A job that waits for *job* is told that *problem* keeps it in quarantine, or what it waits for."""
     if job.parent is None:
         return Step(job)
@@ -151,21 +151,21 @@ def tell_parent(job: Job, problem: Mapping[str, Json]) -> Step:
 
 def ignore(job: Job, event: Event, reason: str) -> Step:
     """Nothing changes; a note says why."""
-    told = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _UNTOLD}
+    data = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _NOT_IN_NOTES}
     note = {"event_type": _IGNORED[type(event)], "reason": reason}
-    return Step(job, note=note | {name: value for name, value in told.items() if value is not None})
+    return Step(job, note=note | {name: value for name, value in data.items() if value is not None})
 
 
 def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
-    given_up = give_up_branches(job)
-    job, told = given_up.job, job.webhook_url is not None
+    abandoned = abandon_branches(job)
+    job, has_webhook = abandoned.job, job.webhook_url is not None
     open_tasks = [task for task in job.tasks.values() if task.is_open]
-    stopped = job.evolve(tasks={}, handler_failures=0, pause=None, webhooks=job.webhooks + told)
-    return given_up.then(
+    stopped = job.evolve(tasks={}, handler_failures=0, pause=None, webhooks=job.webhooks + has_webhook)
+    return abandoned.then(
         Step(
             stopped,
             history=(HistoryEntry(event_type, state=job.current_state, data=data),),
-            outgoing=(*_cancel_child(job), *((SendWebhook(stopped),) if told else ())),
+            outgoing=(*_cancel_child(job), *((SendWebhook(stopped),) if has_webhook else ())),
             cancelled_timers=timers_of_job(job),
             closed=tuple((task.id, task.attempt) for task in open_tasks),
             revoked=tuple(task.group for task in open_tasks),

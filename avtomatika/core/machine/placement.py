@@ -28,7 +28,7 @@ VISIT_SECONDS = 5.0
 #: A worker that has not taken it by then is passed over.
 TAKEN_WITHIN_VISITS = 6
 #: The same where it was only wished for.
-WISHED_WITHIN_VISITS = 1
+PREFERRED_WITHIN_VISITS = 1
 #: A worker whose own fault it was that it refused a task is asked again after so many, if nobody else fits.
 _FORGIVEN_EVERY_VISITS = 4
 #: What is missing may change often; it is written down no more than once in so many visits.
@@ -52,7 +52,7 @@ class Done:
 
 def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
     """What makes *task* go to work: itself, for any worker, or the word that one must be chosen."""
-    if task.needs is None or (task.needs.is_wish and task.attempt > 1):
+    if task.needs is None or (task.needs.is_preference and task.attempt > 1):
         return (SendTask(task),)
     return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
 
@@ -61,12 +61,12 @@ def look(
     job: Job, event: PlaceTask, *, taken_by: str | None, fleet: Iterable[Candidate]
 ) -> Candidate | NoCandidate | AnyWorker | Keep | Done:
     """What is to be done about a task; *taken_by* has begun with it, *fleet* are those that are there now."""
-    task = _asked_for(job, event)
+    task = _open_attempt(job, event)
     if task is None or task.needs is None:
         return Done()
     members = list(fleet)
     if task.worker_id is not None:
-        within_visits = WISHED_WITHIN_VISITS if task.needs.is_wish else TAKEN_WITHIN_VISITS
+        within_visits = PREFERRED_WITHIN_VISITS if task.needs.is_preference else TAKEN_WITHIN_VISITS
         is_there = any(
             member.worker_id == task.worker_id and not (member.is_unfit_for(task.task_type) and taken_by is None)
             for member in members
@@ -74,7 +74,7 @@ def look(
         if is_there and (taken_by is not None or event.waited < within_visits):
             return Keep()
         return _choose_again(task, task.needs, members)
-    if task.needs.is_wish:
+    if task.needs.is_preference:
         return nearest(digests_in(task.params), task.task_type, members) or AnyWorker()
     found = choose(task.needs, task.task_type, members)
     if isinstance(found, NoCandidate) and found.is_final:
@@ -96,26 +96,26 @@ def _forgiving(needs: Needs) -> Needs:
     return replace(needs, refused={worker_id: False for worker_id, passes in needs.refused.items() if not passes})
 
 
-def wants_holdings(job: Job | None, event: PlaceTask) -> bool:
+def needs_cached_files(job: Job | None, event: PlaceTask) -> bool:
     """Whether :func:`look` must know what files workers have at hand."""
-    task = None if job is None else _asked_for(job, event)
-    return task is not None and task.needs is not None and task.needs.is_wish and task.worker_id is None
+    task = None if job is None else _open_attempt(job, event)
+    return task is not None and task.needs is not None and task.needs.is_preference and task.worker_id is None
 
 
-def failed_by(job: Job, event: PlaceTask, found: Candidate | NoCandidate | AnyWorker | Keep | Done) -> str | None:
+def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | AnyWorker | Keep | Done) -> str | None:
     """The worker that a task is taken away from by what was *found*: it is lost, or did not begin in time.
 
     One that a task was only wished to go to has promised nothing.
     """
-    task = _asked_for(job, event)
-    if task is None or task.needs is None or task.needs.is_wish or isinstance(found, Keep):
+    task = _open_attempt(job, event)
+    if task is None or task.needs is None or task.needs.is_preference or isinstance(found, Keep):
         return None
     return task.worker_id
 
 
 def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candidate | NoCandidate | AnyWorker:
     """Its worker has failed it: that one comes last."""
-    if needs.is_wish:
+    if needs.is_preference:
         return AnyWorker()
     found = choose(needs, task.task_type, [member for member in members if member.worker_id != task.worker_id])
     return choose(needs, task.task_type, members) if isinstance(found, NoCandidate) else found
@@ -123,11 +123,11 @@ def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candida
 
 def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
     """Route a task as was chosen; without a choice (or where there is no fleet) it is for anybody."""
-    task = _asked_for(job, event)
+    task = _open_attempt(job, event)
     if task is None or task.needs is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
     was_routed, needs = task.worker_id is not None, task.needs
-    begun = _taken_away(plan, job, task) if was_routed else Step(job)
+    begun = _rerouted(plan, job, task) if was_routed else Step(job)
     task = begun.job.tasks[task.id]
     match event.choice:
         case None:
@@ -158,7 +158,7 @@ def visited(event: PlaceTask) -> PlaceTask:
     return replace(event, visit=event.visit + 1, waited=event.waited + 1)
 
 
-def _taken_away(plan: Plan, job: Job, task: Task) -> Step:
+def _rerouted(plan: Plan, job: Job, task: Task) -> Step:
     """Its worker is lost, or did not take it in time: what that one may still answer is another attempt's."""
     again = replace(task, attempt=task.attempt + 1, max_retries=task.max_retries + 1, worker_id=None)
     return Step(
@@ -172,7 +172,7 @@ def _taken_away(plan: Plan, job: Job, task: Task) -> Step:
     )
 
 
-def _asked_for(job: Job, event: PlaceTask) -> Task | None:
+def _open_attempt(job: Job, event: PlaceTask) -> Task | None:
     task = job.tasks.get(event.task_id)
     return task if task is not None and task.is_open and task.attempt == event.attempt else None
 

@@ -17,33 +17,33 @@ from . import machine
 from .moves import error, quarantine
 
 
-def plan_name(blueprint: str, plan8: str) -> str:
+def plan_name(blueprint: str, plan_hash: str) -> str:
     """How a plan is called among those of all blueprints.
 
     >>> plan_name("video", "1f3a9c2e")
     'video@1f3a9c2e'
     """
-    return f"{blueprint}@{plan8}"
+    return f"{blueprint}@{plan_hash}"
 
 
-def advance(plan: Plan, job: Job, event: Event, *, here: str | None) -> Step:
+def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
     """What ``machine.advance`` says under *plan*, to which *job* changes over in the same step if it has another."""
-    if job.plan8 == plan.plan8 and not (job.earlier_plans and job.fan_out):
-        return machine.advance(plan, job, event, here=here)
+    if job.plan_hash == plan.plan_hash and not (job.earlier_plans and job.fan_out):
+        return machine.advance(plan, job, event, queue=queue)
     lacking = missing(plan, job)  # of a fan-out the branches are there that *event* is about, and no others
     if lacking and not _needs_no_plan(job, event):
-        return _rest(plan, job, lacking)
-    if lacking or job.plan8 == plan.plan8:
-        return machine.advance(plan, job, event, here=here)
-    changed = change_over(plan, job)
-    step = machine.advance(plan, changed.job, event, here=here)
+        return _quarantine_unmigrated(plan, job, lacking)
+    if lacking or job.plan_hash == plan.plan_hash:
+        return machine.advance(plan, job, event, queue=queue)
+    changed = migrate(plan, job)
+    step = machine.advance(plan, changed.job, event, queue=queue)
     return Step(job, note=step.note) if step.note is not None else changed.then(step)
 
 
-def _rest(plan: Plan, job: Job, lacking: tuple[str, ...]) -> Step:
+def _quarantine_unmigrated(plan: Plan, job: Job, lacking: tuple[str, ...]) -> Step:
     """*job* waits for people, or for a plan that has what is *lacking*."""
-    begun_under = job.plan8 if job.plan8 != plan.plan8 else job.earlier_plans[-1]
-    message = f"plan {plan.plan8} cannot go on with a job of plan {begun_under}: it has no {', no '.join(lacking)}"
+    begun_under = job.plan_hash if job.plan_hash != plan.plan_hash else job.earlier_plans[-1]
+    message = f"plan {plan.plan_hash} cannot go on with a job of plan {begun_under}: it has no {', no '.join(lacking)}"
     return quarantine(job, {**error("PLAN_CHANGED", message), "missing": list(lacking)})
 
 
@@ -54,12 +54,14 @@ def _needs_no_plan(job: Job, event: Event) -> bool:
     return isinstance(event, DeadlineExceeded) or job.status is JobStatus.QUARANTINED
 
 
-def change_over(plan: Plan, job: Job) -> Step:
+def migrate(plan: Plan, job: Job) -> Step:
     """*job* goes on under *plan*, which must not lack anything; one that has not begun begins anew."""
-    entry = HistoryEntry("plan_changed", state=job.current_state, data={"old_plan": job.plan8, "new_plan": plan.plan8})
+    entry = HistoryEntry(
+        "plan_changed", state=job.current_state, data={"old_plan": job.plan_hash, "new_plan": plan.plan_hash}
+    )
     state = plan.start if job.status is JobStatus.PENDING else job.current_state
-    earlier = (*(name for name in job.earlier_plans if name != plan.plan8), job.plan8)
-    return Step(job.evolve(plan8=plan.plan8, current_state=state, earlier_plans=earlier), history=(entry,))
+    earlier = (*(name for name in job.earlier_plans if name != plan.plan_hash), job.plan_hash)
+    return Step(job.evolve(plan_hash=plan.plan_hash, current_state=state, earlier_plans=earlier), history=(entry,))
 
 
 def missing(plan: Plan, job: Job) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.retry import TRANSIENT, RetryPolicy
 from avtomatika.core.step import BranchEnd, SendEvent, Step
 
-from .moves import close, end, error, give_up_branches, go_on, ignore, quarantine, reported
+from .moves import abandon_branches, close, end, enter_state, error, ignore, quarantine, reported_error
 from .tasks import open_task
 from .timers import retry_timer, timers_of_task
 
@@ -27,14 +27,14 @@ _MOST_ATTEMPTS = 200
 _NOT_UNDERSTOOD = frozenset({"UNKNOWN_OUTCOME", "NO_TRANSITION", CONTRACT_VIOLATION})
 
 
-def result(plan: Plan, job: Job, event: Result, *, here: str | None) -> Step:
+def result(plan: Plan, job: Job, event: Result, *, queue: str | None) -> Step:
     """A worker's answer."""
     task = job.tasks.get(event.task_id)
     if task is None:
         return ignore(job, event, "the job does not wait for this task")
     if not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, f"another attempt: the job waits for attempt {task.attempt}")
-    case = _Case(plan, job, task, here)
+    case = _Case(plan, job, task, queue)
     match event.status:
         case "failure":
             return _failure(case, event)
@@ -43,7 +43,7 @@ def result(plan: Plan, job: Job, event: Result, *, here: str | None) -> Step:
         case status if status in task.transitions:
             return _success(case, event)
         case _:
-            return _failed(case, event, _unknown(task, event.status), target=None)
+            return _failed(case, event, _unknown_outcome(task, event.status), target=None)
 
 
 def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
@@ -54,17 +54,17 @@ def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
     return open_task(plan, job, replace(task, is_open=True))
 
 
-def timeout(plan: Plan, job: Job, event: TaskTimeout, *, here: str | None) -> Step:
+def timeout(plan: Plan, job: Job, event: TaskTimeout, *, queue: str | None) -> Step:
     """Nobody took the task in time, or its worker took too long: ``timeout``, else ``failure``, else the job fails."""
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, "the job does not wait for this attempt any more")
     unwanted = Step(job, revoked=(task.attempt_group,))
-    return unwanted.then(_timed_out(_Case(plan, job, task, here), event))
+    return unwanted.then(_timed_out(_Case(plan, job, task, queue), event))
 
 
 def _timed_out(case: _Case, event: TaskTimeout) -> Step:
-    job, task, problem = case.job, case.task, _late(case.task, event)
+    job, task, problem = case.job, case.task, _timeout_error(case.task, event)
     target = task.transitions.get("timeout") or task.transitions.get("failure")
     data = {"which": event.which, "error": problem}
     entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
@@ -74,12 +74,12 @@ def _timed_out(case: _Case, event: TaskTimeout) -> Step:
         return case.collect(entry, {"status": "timeout", "data": None, "error": problem})
     case = replace(case, job=job.evolve(error=problem))
     if target is not None:
-        return case.go_on(replace(entry, data={**data, "go_to": target}), target)
+        return case.enter_state(replace(entry, data={**data, "go_to": target}), target)
     closed = case.close(entry)
     return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
 
 
-def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) -> Step:
+def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
     """The task, or an answer to it, was given up: people have to look. Where the answer was refused somebody else may
     give one: then it is another attempt, as often as after a failure that passes."""
     task = job.tasks.get(event.task_id or "")
@@ -91,7 +91,7 @@ def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, here: str | None) ->
         return quarantine(job, problem, event.details)
     data = {"error": problem}
     entry = HistoryEntry("task_failed", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
-    return _retried(_Case(plan, job, task, here), entry, problem, delay_seconds=delay_seconds)
+    return _retried(_Case(plan, job, task, queue), entry, problem, delay_seconds=delay_seconds)
 
 
 def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
@@ -103,27 +103,27 @@ def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
 
 def branch_answer(event: Result) -> dict[str, Json]:
     """What an aggregator sees of a branch that ended so."""
-    problem = None if event.error is None else reported(event.error, {})
+    problem = None if event.error is None else reported_error(event.error, {})
     return {"status": event.status, "data": event.data, "error": problem}
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A task of a job that something has happened to, come by the queue *here*."""
+    """A task of a job that something has happened to, come by the queue *queue*."""
 
     plan: Plan
     job: Job
     task: Task
-    here: str | None
+    queue: str | None
 
     def close(self, entry: HistoryEntry) -> Step:
         return Step(self.job, history=(entry,)).then(close(self.job, self.task))
 
-    def go_on(self, entry: HistoryEntry, target: str) -> Step:
+    def enter_state(self, entry: HistoryEntry, target: str) -> Step:
         """On to *target*; siblings of a branch are given up."""
         closed = self.close(entry)
-        alone = closed.then(give_up_branches(closed.job))
-        return alone.then(go_on(self.plan, alone.job, target, here=self.here))
+        alone = closed.then(abandon_branches(closed.job))
+        return alone.then(enter_state(self.plan, alone.job, target, queue=self.queue))
 
     def is_collected(self, target: str | None) -> bool:
         """Whether *target* is where the branches of the job meet."""
@@ -138,21 +138,21 @@ class _Case:
 
 
 def _success(case: _Case, event: Result) -> Step:
-    if (problem := _breach(case.task, event)) is not None:
+    if (problem := _schema_violation(case.task, event)) is not None:
         return _failed(case, event, problem, target=None)
     target = case.task.transitions[event.status]
     if case.is_collected(target):
         return case.collect(_entry("branch_finished", event, case.task.state, {}), branch_answer(event))
     learnt = merged(case.job.state_history, event.data)
     job = case.job.evolve(state_history=learnt, result=event.data, error=None)
-    entry = _entry("task_succeeded", event, case.task.state, _going_to(target))
-    return replace(case, job=job).go_on(entry, target)
+    entry = _entry("task_succeeded", event, case.task.state, _target_data(target))
+    return replace(case, job=job).enter_state(entry, target)
 
 
 def _failure(case: _Case, event: Result) -> Step:
     problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
     if isinstance(problem.get("worker_fault"), Mapping) and event.worker_id and case.task.attempt < _MOST_ATTEMPTS:
-        return _passed_on(case, _entry("task_failed", event, case.task.state, {"error": problem}), event.worker_id)
+        return _reassigned(case, _entry("task_failed", event, case.task.state, {"error": problem}), event.worker_id)
     if (delay_seconds := _delay_seconds(case.task, problem)) is not None:
         entry = _entry("task_failed", event, case.task.state, {"error": problem})
         return _retried(case, entry, problem, delay_seconds=delay_seconds)
@@ -171,10 +171,10 @@ def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: 
     if case.is_collected(target):
         entry = _entry("branch_finished", event, case.task.state, {"error": problem})
         return case.collect(entry, {**branch_answer(event), "error": problem})
-    entry = _entry("task_failed", event, case.task.state, {"error": problem, **_going_to(target)})
+    entry = _entry("task_failed", event, case.task.state, {"error": problem, **_target_data(target)})
     case = replace(case, job=case.job.evolve(error=problem))
     if target is not None:
-        return case.go_on(entry, target)
+        return case.enter_state(entry, target)
     closed = case.close(entry)
     is_branch = case.job.fan_out is not None
     if problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
@@ -202,10 +202,10 @@ def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, d
     )
 
 
-def _passed_on(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
+def _reassigned(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
     """To another worker, at once: that one's fault is no attempt that counts."""
     task, needs = case.task, case.task.needs
-    if needs is None or needs.is_wish:
+    if needs is None or needs.is_preference:
         needs = Needs()
     problem: Mapping[str, Json] = (entry.data or {})["error"]
     is_workers = problem["worker_fault"].get("probe") is not None
@@ -224,7 +224,7 @@ def _passed_on(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
     return closed.then(open_task(case.plan, closed.job, again))
 
 
-def nobody_may(plan: Plan, job: Job, event: PlaceTask, *, here: str | None) -> Step:
+def refused_by_all(plan: Plan, job: Job, event: PlaceTask, *, queue: str | None) -> Step:
     """Every worker has refused the task, which nobody has the rights or the room for: the fault is the task's."""
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, NoCandidate):
@@ -232,7 +232,7 @@ def nobody_may(plan: Plan, job: Job, event: PlaceTask, *, here: str | None) -> S
     last = (job.error or {}).get("message", "no reason given")
     problem = error(INVALID_INPUT, f"{last}; {event.choice.missing}")
     refused = Result(job.id, task.id, task.attempt, "failure", error=problem)
-    return _failed(_Case(plan, job, task, here), refused, problem, target=task.transitions.get("failure"))
+    return _failed(_Case(plan, job, task, queue), refused, problem, target=task.transitions.get("failure"))
 
 
 def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
@@ -243,10 +243,10 @@ def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
 
 
 def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
-    return reported(event.error, default)
+    return reported_error(event.error, default)
 
 
-def _breach(task: Task, event: Result) -> Mapping[str, Json] | None:
+def _schema_violation(task: Task, event: Result) -> Mapping[str, Json] | None:
     """What in the data of *event* breaks the schema that *task* was given."""
     if task.output_schema is None or (fault := fault_in(event.data, task.output_schema)) is None:
         return None
@@ -254,7 +254,7 @@ def _breach(task: Task, event: Result) -> Mapping[str, Json] | None:
     return {**error(CONTRACT_VIOLATION, message), "path": fault.path}
 
 
-def _unknown(task: Task, status: str) -> dict[str, Json]:
+def _unknown_outcome(task: Task, status: str) -> dict[str, Json]:
     known = ", ".join(dict.fromkeys((*task.transitions, "failure", "cancelled")))
     if status == "success":
         message = f"{task.state!r} has no transition for 'success'; the outcomes that it knows: {known}"
@@ -262,7 +262,7 @@ def _unknown(task: Task, status: str) -> dict[str, Json]:
     return error("UNKNOWN_OUTCOME", f"the worker answered {status!r}; the outcomes that {task.state!r} knows: {known}")
 
 
-def _late(task: Task, event: TaskTimeout) -> Mapping[str, Json]:
+def _timeout_error(task: Task, event: TaskTimeout) -> Mapping[str, Json]:
     if event.which == "dispatch":
         return error("DISPATCH_TIMEOUT", f"no worker took {task.task_type!r} within {task.dispatch_timeout_seconds} s")
     return error("RESULT_TIMEOUT", f"{task.task_type!r} had no result within {task.result_timeout_seconds} s")
@@ -281,5 +281,5 @@ def _entry(event_type: str, event: Result, state: str, data: Mapping[str, Json])
     )
 
 
-def _going_to(target: str | None) -> Mapping[str, Json]:
+def _target_data(target: str | None) -> Mapping[str, Json]:
     return {} if target is None else {"go_to": target}

@@ -12,7 +12,7 @@ from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Parent, Wait
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendWebhook, Step
 
-from .moves import end, error, go_on, ignore, quarantine, resume, tell_parent
+from .moves import end, enter_state, error, ignore, notify_parent, quarantine, resume
 from .task_results import merged
 from .timers import pause_timer
 
@@ -55,7 +55,7 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
 def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
     """Until the job of another blueprint, whose first step is *child*, is over."""
     child_id, child_start = child.job.id, str(child.job.current_state)
-    signal_key = f"{child.job.blueprint}@{child.job.plan8}.{child_start}._signal"
+    signal_key = f"{child.job.blueprint}@{child.job.plan_hash}.{child_start}._signal"
     pause = _pause(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
     started = {"child_id": child_id, "blueprint": action.name}
     entry = HistoryEntry("child_started", state=pause.state, data=started)
@@ -77,59 +77,59 @@ def decisions(pause: WaitRecord) -> list[str]:
 # ---------------------------------------------------------------- what comes
 
 
-def time_reached(plan: Plan, job: Job, event: TimeReached, *, here: str | None) -> Step:
+def time_reached(plan: Plan, job: Job, event: TimeReached, *, queue: str | None) -> Step:
     """The time that was waited for; or nobody has decided in time: ``timeout``, else the job fails."""
     pause = job.pause
     if pause is None or pause.token != event.token:
         return ignore(job, event, "the job does not wait for this time any more")
-    over = _Over(plan, job, pause, here)
+    over = _EndedWait(plan, job, pause, queue)
     if pause.kind == "timer":
-        return over.go_on("timer_fired", {}, ELAPSED)
+        return over.enter_state("timer_fired", {}, ELAPSED)
     problem = error("APPROVAL_TIMEOUT", f"nobody decided within {pause.details['timeout_seconds']} s")
     over = replace(over, job=job.evolve(error=problem))
     if "timeout" in pause.transitions:
-        return over.go_on("timer_fired", {"error": problem}, "timeout")
+        return over.enter_state("timer_fired", {"error": problem}, "timeout")
     return over.then_end("timer_fired", {"error": problem}, problem)
 
 
-def told_of(event: Decision) -> dict[str, Json]:
+def decision_data(event: Decision) -> dict[str, Json]:
     """What is kept of a decision."""
-    told = {"decision": event.decision, "by": event.by}
-    return told if event.comment is None else {**told, "comment": event.comment}
+    data = {"decision": event.decision, "by": event.by}
+    return data if event.comment is None else {**data, "comment": event.comment}
 
 
-def decided(plan: Plan, job: Job, event: Decision, *, here: str | None) -> Step:
+def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step:
     """A person's decision. It stands in ``state_history["approval"]`` from then on."""
     pause = job.pause
     if pause is None or pause.token != event.token or pause.kind != "approval":
         return ignore(job, event, "the job does not wait for this decision any more")
     if event.decision not in decisions(pause):
         return ignore(job, event, f"not a decision here: {', '.join(decisions(pause))}")
-    told = told_of(event)
-    job = job.evolve(state_history={**job.state_history, "approval": told}, error=None)
+    data = decision_data(event)
+    job = job.evolve(state_history={**job.state_history, "approval": data}, error=None)
     event_type = event.decision if event.decision in _DECISIONS else "decided"
-    return _Over(plan, job, pause, here).go_on(event_type, told, event.decision)
+    return _EndedWait(plan, job, pause, queue).enter_state(event_type, data, event.decision)
 
 
-def child_ended(plan: Plan, job: Job, event: ChildEnded, *, here: str | None) -> Step:
+def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -> Step:
     """The child's end, good or bad: its result is merged as a task's; one without a transition quarantines *job*."""
     pause = job.pause
     if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
-    told: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
+    data: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
     if event.status == "finished" or event.result is not None:
-        told["result"] = event.result
+        data["result"] = event.result
     outcome = _OUTCOMES[event.status]
     job = job.evolve(state_history=merged(job.state_history, event.result))
     if outcome == "success" and outcome in pause.transitions:
-        over = _Over(plan, job.evolve(result=event.result, error=None), pause, here)
-        return over.go_on("child_finished", told, outcome)
+        over = _EndedWait(plan, job.evolve(result=event.result, error=None), pause, queue)
+        return over.enter_state("child_finished", data, outcome)
     problem = _problem(event, pause)
-    over = _Over(plan, job.evolve(error=problem), pause, here)
+    over = _EndedWait(plan, job.evolve(error=problem), pause, queue)
     for planned in (outcome, "failure"):
         if planned in pause.transitions and outcome != "success":
-            return over.go_on("child_finished", {**told, "error": problem}, planned)
-    return over.then_rest("child_finished", {**told, "error": problem}, problem)
+            return over.enter_state("child_finished", {**data, "error": problem}, planned)
+    return over.then_quarantine("child_finished", {**data, "error": problem}, problem)
 
 
 def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
@@ -137,13 +137,13 @@ def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
     pause = job.pause
     if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
-    told: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
-    entry = HistoryEntry("child_quarantined", state=pause.state, data=told)
-    waiting = Step(job, history=(entry,)).then(tell_parent(job, event.error))
+    data: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
+    entry = HistoryEntry("child_quarantined", state=pause.state, data=data)
+    waiting = Step(job, history=(entry,)).then(notify_parent(job, event.error))
     if job.webhook_url is None:
         return waiting
     message = f"job {event.child_id}, which this one waits for, is quarantined: {event.error.get('message')}"
-    shown = job.evolve(webhooks=job.webhooks + 1, error={**error("CHILD_QUARANTINED", message), **told})
+    shown = job.evolve(webhooks=job.webhooks + 1, error={**error("CHILD_QUARANTINED", message), **data})
     webhook = SendWebhook(shown, event="job.child_quarantined")
     return waiting.then(Step(job.evolve(webhooks=shown.webhooks), outgoing=(webhook,)))
 
@@ -155,24 +155,24 @@ def _problem(event: ChildEnded, pause: WaitRecord) -> Mapping[str, Json]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
-    """A pause of a job that comes to its end; the event for that came by the queue *here*."""
+class _EndedWait:
+    """A pause of a job that comes to its end; the event for that came by the queue *queue*."""
 
     plan: Plan
     job: Job
     pause: WaitRecord
-    here: str | None
+    queue: str | None
 
-    def go_on(self, event_type: str, data: Mapping[str, Json], outcome: str) -> Step:
+    def enter_state(self, event_type: str, data: Mapping[str, Json], outcome: str) -> Step:
         target = self.pause.transitions[outcome]
         resumed = self._resume(event_type, {**data, "go_to": target})
-        return resumed.then(go_on(self.plan, resumed.job, target, here=self.here))
+        return resumed.then(enter_state(self.plan, resumed.job, target, queue=self.queue))
 
     def then_end(self, event_type: str, data: Mapping[str, Json], problem: Mapping[str, Json]) -> Step:
         resumed = self._resume(event_type, data)
         return resumed.then(end(resumed.job, JobStatus.FAILED, {"error": problem}))
 
-    def then_rest(self, event_type: str, data: Mapping[str, Json], problem: Mapping[str, Json]) -> Step:
+    def then_quarantine(self, event_type: str, data: Mapping[str, Json], problem: Mapping[str, Json]) -> Step:
         resumed = self._resume(event_type, data)
         return resumed.then(quarantine(resumed.job, problem))
 

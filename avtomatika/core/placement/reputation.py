@@ -15,7 +15,7 @@ _TASKS = 10
 HALVES_SECONDS = 600.0
 
 
-def told_by(event: Event) -> tuple[str, bool] | None:
+def rating_of(event: Event) -> tuple[str, bool] | None:
     """Whom *event* tells something of, and whether it is good; None where it tells nothing of a worker.
 
     That nobody waits for a task any more, or that what it was given is no good, is not its worker's doing.
@@ -27,10 +27,10 @@ def told_by(event: Event) -> tuple[str, bool] | None:
     return event.worker_id, event.status != "failure"
 
 
-def change(good: int, bad: int) -> tuple[float, float]:
+def decay_factors(good: int, bad: int) -> tuple[float, float]:
     """What a reputation is multiplied with, and what is added then, after so many tasks.
 
-    >>> times, plus = change(0, 1)
+    >>> times, plus = decay_factors(0, 1)
     >>> times * 1.0 + plus
     0.9
     """
@@ -38,10 +38,10 @@ def change(good: int, bad: int) -> tuple[float, float]:
     return kept ** (good + bad), kept**bad * (1 - kept**good)
 
 
-def faded(reputation: float, age_seconds: float) -> float:
+def decayed(reputation: float, age_seconds: float) -> float:
     """What is left of a reputation *age_seconds* after the last task.
 
-    >>> faded(0.5, 600)
+    >>> decayed(0.5, 600)
     0.75
     """
     return float(1 - (1 - reputation) * 0.5 ** (max(age_seconds, 0.0) / HALVES_SECONDS))

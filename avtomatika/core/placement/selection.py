@@ -33,7 +33,7 @@ class Needs:
     refused: Mapping[str, bool] = field(default_factory=dict)
 
     @property
-    def is_wish(self) -> bool:
+    def is_preference(self) -> bool:
         """Whether anybody will do where nobody fits."""
         return self.strategy == Strategy.NEARBY
 
@@ -60,8 +60,8 @@ class Unfit:
 class Candidate:
     """A worker as it can be chosen.
 
-    *load* are the tasks that it has, *turn* when it was chosen last (0: never), *holds* digests of files at hand;
-    *reputation* is as in ``reputation``. *unfit* is why it cannot do some of its skills for now.
+    *load* are the tasks that it has, *last_chosen* when it was chosen last (0: never), *cached_files* digests of
+    files at hand; *reputation* is as in ``reputation``. *unfit* is why it cannot do some of its skills for now.
     """
 
     worker_id: str
@@ -71,9 +71,9 @@ class Candidate:
     costs: Mapping[str, float] = field(default_factory=dict)
     slots: int = 1
     load: int = 0
-    turn: int = 0
+    last_chosen: int = 0
     is_standby: bool = False
-    holds: frozenset[str] = frozenset()
+    cached_files: frozenset[str] = frozenset()
     reputation: float = 1.0
     unfit: Unfit | None = None
 
@@ -97,17 +97,17 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | 
     >>> choose(Needs(max_cost=1), "encode", [])
     NoCandidate(missing="no worker with the skill 'encode' is there", is_final=False)
     """
-    able = [member for member in fleet if skill in member.skills]
+    able = [worker for worker in fleet if skill in worker.skills]
     if not able:
         return NoCandidate(f"no worker with the skill {skill!r} is there")
-    faults = {member.worker_id: tuple(_faults(needs, skill, member)) for member in able}
-    fitting = [member for member in able if not faults[member.worker_id]]
+    faults = {worker.worker_id: tuple(_faults(needs, skill, worker)) for worker in able}
+    fitting = [worker for worker in able if not faults[worker.worker_id]]
     if not fitting:
-        there = [member for member in able if not member.is_standby]
-        is_final = bool(there) and all(needs.refused.get(member.worker_id) is False for member in there)
+        there = [worker for worker in able if not worker.is_standby]
+        is_final = bool(there) and all(needs.refused.get(worker.worker_id) is False for worker in there)
         return NoCandidate(_missing(skill, faults), is_final=is_final)
     rank = _RANKS[needs.strategy]
-    return min(fitting, key=lambda member: (rank(member, skill, fitting), member.turn, member.worker_id))
+    return min(fitting, key=lambda worker: (rank(worker, skill, fitting), worker.last_chosen, worker.worker_id))
 
 
 def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Candidate | None:
@@ -117,32 +117,34 @@ def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Ca
     True
     """
     free = [
-        member
-        for member in fleet
-        if skill in member.skills
-        and not member.is_standby
-        and not member.is_unfit_for(skill)
-        and member.load < member.slots
-        and member.holds & files
+        worker
+        for worker in fleet
+        if skill in worker.skills
+        and not worker.is_standby
+        and not worker.is_unfit_for(skill)
+        and worker.load < worker.slots
+        and worker.cached_files & files
     ]
     return min(
-        free, key=lambda member: (-len(member.holds & files), member.load, member.turn, member.worker_id), default=None
+        free,
+        key=lambda worker: (-len(worker.cached_files & files), worker.load, worker.last_chosen, worker.worker_id),
+        default=None,
     )
 
 
-def _faults(needs: Needs, skill: str, member: Candidate) -> Iterable[str]:
-    """Why *member* cannot be chosen, in words that are the same for all who lack the same."""
-    if member.is_standby:
+def _faults(needs: Needs, skill: str, worker: Candidate) -> Iterable[str]:
+    """Why *worker* cannot be chosen, in words that are the same for all who lack the same."""
+    if worker.is_standby:
         yield "is a standby"
-    if member.unfit is not None and skill in member.unfit.skills:
-        yield f"is unfit: {member.unfit.reason}"
-    if member.worker_id in needs.refused:
+    if worker.unfit is not None and skill in worker.unfit.skills:
+        yield f"is unfit: {worker.unfit.reason}"
+    if worker.worker_id in needs.refused:
         yield "has refused the task"
     for name, wanted in needs.requirements.items():
-        if not _has(member, name, wanted):
+        if not _has(worker, name, wanted):
             yield f"lacks {name}={wanted!r}"
     if needs.max_cost is not None:
-        cost = member.costs.get(skill)
+        cost = worker.costs.get(skill)
         if cost is None:
             yield "does not say what it costs"
         elif cost > needs.max_cost:
@@ -161,13 +163,13 @@ def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:
 # ---------------------------------------------------------------- what a worker has
 
 
-def _has(member: Candidate, name: str, wanted: Json) -> bool:
+def _has(worker: Candidate, name: str, wanted: Json) -> bool:
     """A property of that name, or devices: all of ``devices``, or those whose type is *name*."""
     if name == "devices" and isinstance(wanted, list | tuple):
-        return _has_devices(member.devices, wanted)
-    if name in member.properties:
-        return _is_enough(member.properties[name], wanted)
-    of_type = [device for device in member.devices if device.get("type") == name]
+        return _has_devices(worker.devices, wanted)
+    if name in worker.properties:
+        return _is_enough(worker.properties[name], wanted)
+    of_type = [device for device in worker.devices if device.get("type") == name]
     if isinstance(wanted, Mapping):
         return _has_devices(of_type, [wanted])
     if isinstance(wanted, bool):
@@ -207,29 +209,29 @@ def _is_number(value: Json) -> bool:
 _LEAST_REPUTATION = 0.01
 
 
-def _by_turn(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    return member.turn
+def _by_last_chosen(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    return worker.last_chosen
 
 
-def _by_load(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    return member.load
+def _by_load(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+    return worker.load
 
 
-def _by_cost(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+def _by_cost(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
     """Who does not say what it costs comes last."""
-    return member.costs.get(skill, float("inf"))
+    return worker.costs.get(skill, float("inf"))
 
 
-def _by_value(member: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
+def _by_value(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
     """Its cost for each task that ends well, and as much again for each full turn of its slots that a task would wait;
     who does not say what it costs is taken to cost as much as the dearest that does."""
     known = [other.costs[skill] for other in fitting if skill in other.costs]
-    cost = member.costs.get(skill, max(known, default=1.0))
-    return cost * (1 + member.load / member.slots) / max(member.reputation, _LEAST_REPUTATION)
+    cost = worker.costs.get(skill, max(known, default=1.0))
+    return cost * (1 + worker.load / worker.slots) / max(worker.reputation, _LEAST_REPUTATION)
 
 
 _RANKS: Mapping[Strategy, Callable[[Candidate, str, Sequence[Candidate]], float]] = {
-    Strategy.ROUND_ROBIN: _by_turn,
+    Strategy.ROUND_ROBIN: _by_last_chosen,
     Strategy.LEAST_CONNECTIONS: _by_load,
     Strategy.CHEAPEST: _by_cost,
     Strategy.BEST_VALUE: _by_value,

@@ -1,7 +1,7 @@
 -- Says which plans are served, and tells of all that are known.
 --
 -- KEYS: plans, abandoned plans.
--- ARGV: ms after which a plan is forgotten, then the plans that are served, '<blueprint>@<plan8>' each; none to look only.
+-- ARGV: ms after which a plan is forgotten, then the plans that are served, '<blueprint>@<plan_hash>' each; none to look only.
 -- Answers {now in ms, {plan, when it was announced last, ...}, {abandoned plan, ...}}.
 
 expect('zset', KEYS[1])

@@ -182,7 +182,7 @@ def test_progress_is_sent_over_http_while_the_task_runs(
         wait_until_begun(gate)
         task = Task("g0-1.0.0", "any", "any", {})
         job = Job("g0-1", "any", "00000000", tasks={task.id: task})
-        hand = in_time(lambda: store.standing(job).hands.get(task.id))
+        hand = in_time(lambda: store.live_state(job).in_flight.get(task.id))
         gate.touch()
 
     assert (hand.progress, hand.message) == (0.4, "as told")
