@@ -8,7 +8,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-from .times import SECONDS, is_seconds
+from .times import SECONDS, Duration, in_seconds, is_seconds
 
 #: The code of a failure that another attempt may mend, and of one that gives none.
 TRANSIENT = "TRANSIENT_ERROR"
@@ -24,8 +24,8 @@ class RetryPolicy:
     """
 
     max_retries: int = 3
-    base_seconds: float = 1
-    cap_seconds: float = 300
+    base_seconds: Duration = 1
+    cap_seconds: Duration = 300
     jitter: float = 0.5
     by_code: Mapping[str, RetryPolicy] = field(default_factory=dict)
 
@@ -33,9 +33,10 @@ class RetryPolicy:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
             raise ValueError(f"max_retries must be a whole number from 0, not {self.max_retries!r}")
         for name, value in (("base_seconds", self.base_seconds), ("cap_seconds", self.cap_seconds)):
-            if not is_seconds(value):
+            object.__setattr__(self, name, in_seconds(value))
+            if not is_seconds(getattr(self, name)):
                 raise ValueError(f"{name} must be {SECONDS}, not {value!r}")
-        if self.cap_seconds < self.base_seconds:
+        if in_seconds(self.cap_seconds) < in_seconds(self.base_seconds):
             raise ValueError(f"cap_seconds={self.cap_seconds} must not be less than base_seconds={self.base_seconds}")
         if not isinstance(self.jitter, int | float) or isinstance(self.jitter, bool) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be a number from 0 to 1, not {self.jitter!r}")
@@ -77,7 +78,7 @@ class RetryPolicy:
         if attempt > self.max_retries:
             return None
         doublings = min(attempt - 1, 64)
-        delay_seconds = min(self.cap_seconds, self.base_seconds * 2**doublings)
+        delay_seconds = min(in_seconds(self.cap_seconds), in_seconds(self.base_seconds) * 2**doublings)
         return timedelta(seconds=delay_seconds * (1 - self.jitter * _draw(f"{name}#{attempt}")))
 
 

@@ -1,20 +1,31 @@
-"""Limits of times: what timers, time-outs and dates can express."""
+"""Durations and times: what users may give, and the limits of timers, timeouts and dates."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 
-#: Longest time-out, pause or delay: 100 years. A longer one of an action becomes this.
+#: A duration as users give it: seconds, or a timedelta.
+Duration = float | timedelta
+#: Longest timeout or delay: 100 years. Actions reduce a longer one to this.
 LONGEST_SECONDS = 100 * 365 * 24 * 3600
-#: What :func:`is_seconds` accepts, for messages.
+#: The range that :func:`is_seconds` accepts, for error messages.
 SECONDS = f"a number of seconds above 0 and at most {LONGEST_SECONDS}"
-#: The last millisecond of the year 9999: no later time has a date.
+#: The last millisecond of the year 9999, the latest that a datetime can represent.
 LATEST_MS = 253_402_300_799_999
 
 
+def in_seconds(duration: Duration) -> float:
+    """Convert a duration to seconds.
+
+    >>> in_seconds(90), in_seconds(timedelta(minutes=1.5))
+    (90, 90.0)
+    """
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
 def is_seconds(value: object) -> TypeGuard[float]:
-    """Whether *value* is a number of seconds that a timer can take.
+    """Return True if *value* is a number of seconds that a timer accepts.
 
     >>> [is_seconds(value) for value in (0.5, 60, 0, -1, True, "60", 10**400, float("inf"), float("nan"))]
     [True, True, False, False, False, False, False, False, False]
@@ -23,7 +34,7 @@ def is_seconds(value: object) -> TypeGuard[float]:
 
 
 def utc(timestamp_ms: int) -> datetime:
-    """*timestamp_ms* since the epoch as a date in UTC; what is out of range becomes the first or the last date.
+    """Convert milliseconds since the epoch to a datetime in UTC, clamped to the range of datetime.
 
     >>> utc(10**15).isoformat()
     '9999-12-31T23:59:59.999000+00:00'

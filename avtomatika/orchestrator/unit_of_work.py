@@ -217,7 +217,7 @@ class _HandlerCall:
         self.context = JobContext(job, actions=self.actions, client=services.client_of(job.client))
         self.state = blueprint.plan.states[state]
         if self.state.is_aggregator:
-            self.context.aggregation_results = answers
+            self.context.aggregation_results.update(answers)
         self.handler = choose(blueprint, state, self.context)
         if blueprint.data_stores:
             self.context.data_stores = DataStores(blueprint, services.data, is_async=self.handler.is_async)

@@ -38,8 +38,13 @@ class RunResult:
         return self.job.error
 
     @property
-    def state_history(self) -> Mapping[str, Json]:
+    def job_data(self) -> Mapping[str, Json]:
         return self.job.state_history
+
+    @property
+    def state_history(self) -> Mapping[str, Json]:
+        """The earlier name of :attr:`job_data`."""
+        return self.job_data
 
     @property
     def states(self) -> tuple[str, ...]:

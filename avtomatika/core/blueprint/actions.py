@@ -10,6 +10,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
 from avtomatika.core.plan import StatePlan, Via
 from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.times import Duration
 from avtomatika.errors import HandlerError
 
 from . import arguments
@@ -55,8 +56,8 @@ class Actions:
         *,
         priority: int | None = None,
         max_retries: int | None = None,
-        dispatch_timeout: float | None = None,
-        result_timeout: float | None = None,
+        dispatch_timeout: Duration | None = None,
+        result_timeout: Duration | None = None,
         output_schema: Mapping[str, Json] | None = None,
         retry: RetryPolicy | None = None,
         dispatch_strategy: str | None = None,
@@ -96,7 +97,9 @@ class Actions:
         """
         return self._record(lambda: _fan_out(tasks, aggregate_into))
 
-    def wait(self, seconds: float | None = None, *, until: datetime | str | None = None, then: str) -> Awaitable[None]:
+    def wait(
+        self, seconds: Duration | None = None, *, until: datetime | str | None = None, then: str
+    ) -> Awaitable[None]:
         """Go on in the state *then* after *seconds*, or at the time *until*: weeks from now, if need be."""
         return self._record(lambda: _wait(seconds, until, then))
 
@@ -105,7 +108,7 @@ class Actions:
         integration: str,
         message: str,
         transitions: Mapping[str, str],
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> Awaitable[None]:
         """Ask a person *message*; *transitions* maps what they may decide to the next state.
 

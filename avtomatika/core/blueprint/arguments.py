@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 
 from avtomatika.core.job import Json
@@ -105,9 +105,11 @@ def whole(value: object, what: str, allowed: range) -> int | None:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """A number of seconds; what is longer than a timer can take becomes the longest time that it can."""
+    """Check a duration and convert it to seconds, at most the longest delay of a timer."""
     if value is None:
         return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
         raise HandlerError(f"{what} must be a number of seconds above 0, not {value!r}")
     return min(value, LONGEST_SECONDS)

@@ -14,7 +14,7 @@ from avtomatika.core.jsonable import as_json
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
-from avtomatika.core.times import SECONDS, is_seconds
+from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.errors import BlueprintError, HandlerError
 
 from .conditions import Condition, Field
@@ -41,7 +41,7 @@ class Blueprint:
         api_version: str = "v1",
         api_endpoint: str | None = None,
         *,
-        execution_timeout: float | None = None,
+        execution_timeout: Duration | None = None,
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         max_transitions: int | None = None,
@@ -53,7 +53,7 @@ class Blueprint:
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
-        self.execution_timeout_seconds = execution_timeout
+        self.execution_timeout_seconds = None if execution_timeout is None else in_seconds(execution_timeout)
         self.max_transitions = max_transitions
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
@@ -62,7 +62,7 @@ class Blueprint:
             raise self._refusal(f"its name {_NAME_RULE}")
         if not is_user_name(api_version):
             raise self._refusal(f"api_version {api_version!r} {_NAME_RULE}")
-        if execution_timeout is not None and not is_seconds(execution_timeout):
+        if execution_timeout is not None and not is_seconds(self.execution_timeout_seconds):
             raise self._refusal(f"execution_timeout must be {SECONDS}, not {execution_timeout!r}")
         if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
             raise self._refusal(f"max_transitions must be a whole number from 1, not {max_transitions!r}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 #: What conditions can look at: attributes of the job context.
-ROOTS = ("initial_data", "state_history", "client", "job_id", "current_state", "error", "tracing_context")
+ROOTS = ("initial_data", "job_data", "state_history", "client", "job_id", "current_state", "error", "tracing_context")
 #: Inside ``any_`` and ``all_``: the item of the list that is looked at.
 ITEM = "item"
 
@@ -116,7 +116,7 @@ class Field:
         return hash(self._path)
 
     def __str__(self) -> str:
-        shown = self._path[1:] if self._path[0] in ("initial_data", "state_history") else self._path
+        shown = self._path[1:] if self._path[0] in ("initial_data", "job_data", "state_history") else self._path
         return ".".join(str(key) for key in shown or self._path)
 
     def __repr__(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
@@ -16,6 +17,7 @@ INJECTED = (
     "job_id",
     "current_state",
     "initial_data",
+    "job_data",
     "state_history",
     "actions",
     "context",
@@ -35,6 +37,18 @@ class ClientInfo:
     name: str
     plan: str | None = None
     params: Mapping[str, Json] = field(default_factory=dict)
+
+
+class BranchResult(TypedDict):
+    """The result of one branch: ``status`` is its outcome, ``error`` is ``{"code", "message"}`` or None."""
+
+    status: str
+    data: Json
+    error: Mapping[str, Json] | None
+
+
+class AggregationResults(dict[str, BranchResult]):
+    """Results of the branches of a fan-out by task id, in the order of dispatch."""
 
 
 class JobContext:
@@ -60,7 +74,7 @@ class JobContext:
         self.client = client or ClientInfo(job.client)
         self.tracing_context = dict(tracing_context or {})
         self.data_stores = data_stores or {}
-        self.aggregation_results: Mapping[str, Json] = {}
+        self.aggregation_results = AggregationResults()
         self.task_files = task_files
 
     @property
@@ -85,8 +99,14 @@ class JobContext:
         return self._copy("initial_data", self._job.initial_data)
 
     @property
-    def state_history(self) -> dict[str, Json]:
+    def job_data(self) -> dict[str, Json]:
+        """Results of tasks and whatever handlers stored, merged. Changes are saved with the job."""
         return self._copy("state_history", self._job.state_history)
+
+    @property
+    def state_history(self) -> dict[str, Json]:
+        """The earlier name of :attr:`job_data`."""
+        return self.job_data
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,12 +118,12 @@ class JobContext:
         if name in INJECTED:
             return getattr(self, name)
         if name in self._job.state_history:
-            return self.state_history[name]
+            return self.job_data[name]
         return self.initial_data[name]
 
     def data(self) -> dict[str, Json]:
         """What ``**kwargs`` gets before named parameters are taken out: all keys of the job's data."""
-        data = {**self.initial_data, **self.state_history}
+        data = {**self.initial_data, **self.job_data}
         return {name: value for name, value in data.items() if name not in INJECTED}
 
     def patch(self) -> dict[str, Json]:

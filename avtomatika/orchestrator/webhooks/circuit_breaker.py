@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.times import in_seconds
 from avtomatika.schemas.wire import WebhookMessage
 
 #: Retry period of a webhook.
@@ -89,4 +90,4 @@ def is_expired(webhook: WebhookMessage, *, now_ms: int) -> bool:
 
 def _seconds(policy: RetryPolicy, attempt: int, name: str) -> float:
     delay = policy.delay_after(attempt, name=name)
-    return policy.cap_seconds if delay is None else delay.total_seconds()
+    return in_seconds(policy.cap_seconds) if delay is None else delay.total_seconds()
