@@ -1,1 +1,6 @@
-"""The pure core: values in, values out. No I/O, no clock, no ids, no logging."""
+"""The pure core: no I/O, no clock, no generated ids, no logging.
+
+A blueprint (``blueprint``) is compiled (``compiler``) to a ``plan``. ``machine`` takes a plan, a ``job`` and an event
+(``events``) and returns a ``step``, which the store commits. ``placement`` chooses workers, ``graph`` draws plans, and
+``explain`` says why a job does not move.
+"""

@@ -20,8 +20,7 @@ from avtomatika.core.blueprint.handler import choose
 from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
-from avtomatika.core.machine import machine
-from avtomatika.core.machine import plan_migration
+from avtomatika.core.machine import machine, plan_migration
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step

@@ -280,10 +280,13 @@ class TestRefusedTasks:
         [
             ("resize", "tasks must be a list of dicts, not 'resize'"),
             (["resize"], r"tasks\[0\] must be a dict, not 'resize'"),
-            ([{"task_type": "resize", "parms": {}}], r"tasks\[0\] has 'parms'; it may have task_type, params"),
+            (
+                [{"task_type": "resize", "parms": {}}],
+                r"tasks\[0\] has the unknown key 'parms'; known are task_type, params",
+            ),
             ([{"params": {}}], r"tasks\[0\]: the task type must be text, not None"),
             ([{"type": "a"}, {"type": "a", "priority": 11}], r"tasks\[1\]: priority must be a whole number, 0 to 9"),
-            ([{"type": "a", "transitions": {"success": "rescue"}}], "'success' leads to the aggregator 'collect'"),
+            ([{"type": "a", "transitions": {"success": "rescue"}}], "'success' must lead to the aggregator 'collect'"),
         ],
     )
     def test_are_named_with_their_place(self, tasks: Any, message: str) -> None:

@@ -202,7 +202,7 @@ class TestWays:
             bp.compile()
 
     def test_a_limit_of_transitions_is_a_number_from_one(self) -> None:
-        with pytest.raises(BlueprintError, match="max_transitions must be a whole number from 1, not 0"):
+        with pytest.raises(BlueprintError, match="max_transitions must be a whole number of at least 1, not 0"):
             Blueprint("video", max_transitions=0)
 
     def test_a_state_that_takes_no_action_is_refused(self, bp: Blueprint) -> None:

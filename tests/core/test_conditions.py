@@ -203,11 +203,11 @@ def test_two_conditions_that_read_alike_but_look_elsewhere_share_a_state() -> No
 
 class TestRefusals:
     def test_an_item_outside_of_a_list_is_refused_where_it_is_written(self) -> None:
-        with pytest.raises(BlueprintError, match=r"use it inside of F....any_\(...\) or F....all_\(...\)"):
+        with pytest.raises(BlueprintError, match=r"use it inside F....any_\(...\) or F....all_\(...\)"):
             Blueprint("item").handler("a", (F.initial_data.a == 1) & ~(F.item == 1))(lambda: None)
 
     def test_a_list_is_asked_with_a_condition(self) -> None:
-        with pytest.raises(TypeError, match=r"'red' is no condition"):
+        with pytest.raises(TypeError, match=r"'red' is not a condition"):
             F.initial_data.tags.any_("red")  # type: ignore[arg-type]  # what one writes at first
 
     def test_and_or_not_and_chains_say_what_to_write(self) -> None:
@@ -239,5 +239,7 @@ class TestRefusals:
             F.initial_data.name.matches("(")
 
     def test_f_knows_its_roots(self) -> None:
-        with pytest.raises(AttributeError, match="F has no 'intial_data'; there are initial_data, state_history"):
+        with pytest.raises(
+            AttributeError, match="F has no 'intial_data'; it has initial_data, job_data, state_history"
+        ):
             F.intial_data  # noqa: B018 - the attribute is the test

@@ -164,7 +164,7 @@ class TestChoose:
         assert choose(bp, "pack", JobContext(Job("g0-2", "shop", "00000000"))).function() == "any"
 
     def test_names_the_conditions_where_none_holds(self, bp: Blueprint) -> None:
-        message = "state 'pack': none of its conditions holds (size > 9; size > 3), and no handler is without one"
+        message = "state 'pack': none of its conditions holds (size > 9; size > 3), and every handler has one"
         with pytest.raises(HandlerError, match=re.escape(message)):
             choose(bp, "pack", JobContext(Job("g0-2", "shop", "00000000")))
 

@@ -92,14 +92,14 @@ class TestWaiting:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({}, "wait: say either seconds or until"),
-            ({"seconds": 1, "until": "2030-01-01T00:00:00Z"}, "wait: say either seconds or until"),
-            ({"seconds": -1}, "wait: seconds must be a number of seconds above 0, not -1"),
+            ({}, "wait: give either seconds or until"),
+            ({"seconds": 1, "until": "2030-01-01T00:00:00Z"}, "wait: give either seconds or until"),
+            ({"seconds": -1}, "wait: seconds must be a positive number of seconds or a timedelta, not -1"),
             (
                 {"until": "tomorrow"},
                 "wait: until must be a datetime, or text like 2030-01-31T12:00:00Z, not 'tomorrow'",
             ),
-            ({"until": datetime(2030, 1, 1)}, "wait: until must say its time zone"),
+            ({"until": datetime(2030, 1, 1)}, "wait: until must have a time zone"),
         ],
     )
     def test_what_cannot_be_waited_for_is_named(self, arguments: dict[str, Any], message: str) -> None:

@@ -197,9 +197,9 @@ class TestArguments:
         [
             ({"dispatch_strategy": "random"}, "dispatch_strategy must be one of round_robin, .*, not 'random'"),
             ({"dispatch_strategy": ["cheapest"]}, "dispatch_strategy must be one of"),
-            ({"max_cost": -1}, "max_cost must be a number from 0, not -1"),
-            ({"max_cost": True}, "max_cost must be a number from 0"),
-            ({"max_cost": float("nan")}, "max_cost must be a number from 0"),
+            ({"max_cost": -1}, "max_cost must be a number of at least 0, not -1"),
+            ({"max_cost": True}, "max_cost must be a number of at least 0"),
+            ({"max_cost": float("nan")}, "max_cost must be a number of at least 0"),
             ({"resource_requirements": ["gpu"]}, "resource_requirements must be a dict"),
             ({"resource_requirements": {"devices": {"type": "gpu"}}}, "devices must be a list of dicts"),
         ],

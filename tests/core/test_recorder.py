@@ -75,14 +75,14 @@ class TestDecision:
 
 class TestRefusals:
     def test_no_action(self) -> None:
-        message = "state 'pack': its handler ended without an action: call go_to(...) or dispatch_task(...)"
+        message = "state 'pack': its handler returned without an action: call go_to(...) or dispatch_task(...)"
         with pytest.raises(HandlerError, match=re.escape(message)):
             Actions().decision({"returned": "but not asked for"}, PACK)
 
     def test_two_actions_where_the_second_is_taken_and_again_at_the_end(self) -> None:
         actions = Actions()
         actions.go_to("done")
-        message = "a handler takes one action, but after go_to('done') came dispatch_task('box')"
+        message = "a handler takes one action, but go_to('done') was followed by dispatch_task('box')"
 
         with pytest.raises(HandlerError, match=re.escape(message)):
             actions.dispatch_task("box", {}, {"success": "done"})
@@ -97,7 +97,7 @@ class TestRefusals:
 
         actions.go_to("done")
 
-        with pytest.raises(HandlerError, match="state 'pack': go_to: the state '' may hold letters"):
+        with pytest.raises(HandlerError, match="state 'pack': go_to: the state '' may contain letters"):
             actions.decision(None, PACK)
 
     def test_an_action_of_an_end(self) -> None:
@@ -105,7 +105,7 @@ class TestRefusals:
         actions.go_to("pack")
 
         with pytest.raises(
-            HandlerError, match=re.escape("state 'done': it is an end, but its handler took the action go_to('pack')")
+            HandlerError, match=re.escape("state 'done': it is an end state, but its handler called go_to('pack')")
         ):
             actions.decision(None, DONE)
 
@@ -117,7 +117,7 @@ class TestRefusals:
         actions = Actions()
         actions.go_to("failed")
 
-        message = "'failed' was not declared as a state that it may go to: add may_go_to=['failed'] to its handler"
+        message = "the transition to 'failed' is not in the plan: add may_go_to=['failed'] to its handler"
         with pytest.raises(HandlerError, match=re.escape(f"state 'pack': {message}")):
             actions.decision(None, PACK)
 
@@ -125,20 +125,20 @@ class TestRefusals:
         actions = Actions()
         actions.dispatch_task("box", {}, {"success": "done", "lost": "done"})
 
-        with pytest.raises(HandlerError, match="state 'pack': the outcome 'lost' is not known to the plan"):
+        with pytest.raises(HandlerError, match="state 'pack': the outcome 'lost' is not in the plan"):
             actions.decision(None, PACK)
 
     @pytest.mark.parametrize(
         ("options", "message"),
         [
             ({"task_type": 7}, "the task type must be text, not 7"),
-            ({"task_type": "a.b"}, "the task type 'a.b' may hold letters, digits, '_' and '-'"),
+            ({"task_type": "a.b"}, "the task type 'a.b' may contain letters, digits, '_' and '-'"),
             ({"params": [1]}, "params must be a dict, not [1]"),
             ({"params": {"at": float("nan")}}, "params['at'] is nan, which JSON cannot carry"),
             ({"params": {"list": [{1: 2}]}}, "params['list'][0] has the key 1, of type int"),
             ({"transitions": None}, 'transitions must map outcomes to states, as in {"success": "next"}, not None'),
             ({"transitions": {}}, "transitions must map outcomes to states"),
-            ({"transitions": {"_enter": "done"}}, "the outcome '_enter' may hold letters"),
+            ({"transitions": {"_enter": "done"}}, "the outcome '_enter' may contain letters"),
             ({"transitions": {"success": 7}}, "the state for 'success' must be text, not 7"),
             ({"priority": 10}, "priority must be a whole number, 0 to 9, not 10"),
             ({"priority": True}, "priority must be a whole number, 0 to 9, not True"),
@@ -146,11 +146,11 @@ class TestRefusals:
             ({"max_retries": "3"}, "max_retries must be a whole number"),
             (
                 {"dispatch_timeout": 0},
-                "dispatch_timeout must be a number of seconds above 0, not 0",
+                "dispatch_timeout must be a positive number of seconds or a timedelta, not 0",
             ),
             (
                 {"result_timeout": float("inf")},
-                "result_timeout must be a number of seconds above 0, not inf",
+                "result_timeout must be a positive number of seconds or a timedelta, not inf",
             ),
         ],
     )

@@ -530,7 +530,8 @@ def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pyt
         [
             f"plan film@{new.plan.plan_hash}: served here",
             f"plan film@{old.plan.plan_hash}: served by other orchestrators; taken over 0.3 s after the last stops",
-            f"plan film@{unborn.plan.plan_hash}: not served yet; taken over unless an orchestrator serves it within 0.9 s",
+            f"plan film@{unborn.plan.plan_hash}: not served yet; taken over unless an orchestrator serves it "
+            "within 0.9 s",
         ]
     )
     assert told[3] == f"plan film@{old.plan.plan_hash}: taken over: no orchestrator serves it"

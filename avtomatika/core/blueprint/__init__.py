@@ -1,5 +1,5 @@
-"""What users write: blueprints, their handlers, the actions that handlers take, and conditions.
+"""Blueprints: states with handlers, the actions of handlers, and conditions.
 
-Start with ``blueprint.py``; ``actions.py`` is the object that handlers receive, ``action_types.py``
-the values that it records.
+Start with ``blueprint.py``. ``actions.py`` has the object that handlers receive, ``action_types.py`` the decisions that
+it records.
 """

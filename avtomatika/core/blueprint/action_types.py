@@ -1,4 +1,4 @@
-"""What a handler may decide: frozen values."""
+"""The decisions that a handler can take, as frozen values."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from avtomatika.core.retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class GoTo:
-    """Go on in another state."""
+    """Continue in another state."""
 
     state: str
 
 
 @dataclass(frozen=True, slots=True)
 class DispatchTask:
-    """Have a worker do something; its outcome chooses the next state."""
+    """Have a worker run a task; its outcome chooses the next state."""
 
     task_type: str
     params: Mapping[str, Json] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class DispatchTask:
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """Have workers do several things at once; when all *branches* have ended, *aggregator* collects what came of them.
+    """Run several tasks in parallel; the state *aggregator* joins their results.
 
-    Every branch leads ``success`` to the aggregator.
+    Every branch maps ``success`` to the aggregator.
     """
 
     branches: tuple[DispatchTask, ...]
@@ -46,7 +46,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Go on in *then* after *seconds*, or at *until_ms* of the server's clock (milliseconds since the epoch)."""
+    """Continue in the state *then* after *seconds*, or at *until_ms* (milliseconds since the epoch, server time)."""
 
     then: str
     seconds: float | None = None
@@ -55,7 +55,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
-    """Ask a person: the decision chooses the next state. *integration* is a word for whoever brings the question."""
+    """Ask a person; the decision chooses the next state. *integration* names the channel for asking, and is only stored
+    and shown.
+    """
 
     integration: str
     message: str
@@ -65,7 +67,7 @@ class AwaitApproval:
 
 @dataclass(frozen=True, slots=True)
 class RunBlueprint:
-    """Run a job of another blueprint; how it ends chooses the next state."""
+    """Run a child job of another blueprint; its outcome chooses the next state."""
 
     name: str
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class RunBlueprint:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The job ends here; *result* is what the end handler returned."""
+    """End the job; *result* is the return value of the end handler."""
 
     result: Json = None
 

@@ -1,4 +1,4 @@
-"""The recorder that a handler decides with."""
+"""``Actions``: the object with which a handler decides what its job does next."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from . import arguments
 from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
 from .decision_check import call_text, check_declared
 
-#: Priorities of tasks: higher is sooner.
+#: Priorities of tasks, higher first.
 PRIORITIES = range(10)
-#: A fan-out has at most as many branches.
+#: Maximum number of branches of a fan-out.
 MAX_BRANCHES = 100_000
 
 
 class _Recorded(Awaitable[None]):
-    """The return value of every action. The action is already recorded: awaiting this completes at once."""
+    """The return value of actions, for handlers that await them."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield from ()
@@ -34,10 +34,10 @@ _RECORDED = _Recorded()
 
 
 class Actions:
-    """The ``actions`` that a handler is given: it notes the one decision that the handler takes.
+    """The ``actions`` argument of a handler. It records the one decision that the handler takes.
 
-    What is wrong with a decision is raised where it is taken, as a HandlerError; and by :meth:`decision` once more, in
-    case the handler swallowed it. An async handler may await an action or not: both mean the same.
+    An invalid decision raises HandlerError in the handler, and again in :meth:`decision` if the handler swallowed it.
+    Async handlers may await an action or not; both mean the same.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Actions:
         self._error: HandlerError | None = None
 
     def go_to(self, state: str) -> Awaitable[None]:
-        """Go on in *state*, at once."""
+        """Continue in *state* at once."""
         return self._record(lambda: GoTo(arguments.name(state, "go_to: the state")))
 
     def dispatch_task(
@@ -64,17 +64,17 @@ class Actions:
         resource_requirements: Mapping[str, Json] | None = None,
         max_cost: float | None = None,
     ) -> Awaitable[None]:
-        """Have a worker with the skill *task_type* work on *params*; *transitions* maps its outcome to the next state.
+        """Have a worker with the skill *task_type* process *params*; *transitions* maps outcomes to states.
 
-        *priority* is 0 to 9, higher first. *dispatch_timeout* is how many seconds may pass until a worker takes the
-        task, *result_timeout* how many until it answers. Several of these in one handler, all with one aggregator as
-        their state for ``success``, are one fan-out. *output_schema* is the JSON Schema that the data of the result
-        must fit; a job whose worker answers anything else is quarantined. *retry* says which failures are tried again,
-        after which pauses; *max_retries* goes before what it says.
+        *priority* is 0 to 9, higher first. *dispatch_timeout* limits the time until a worker takes the task,
+        *result_timeout* the time from then until its result; both are seconds or a timedelta. *output_schema* is a JSON
+        Schema for the data of the result; a job whose result breaks it is quarantined. *retry* says which failures are
+        retried and after which delays; *max_retries* overrides its number. Several calls in one handler are a fan-out
+        if all map ``success`` to the same aggregator.
 
-        Any free worker takes it, unless one of the last three is given: then one is chosen that has what
-        *resource_requirements* say, and whose cost is at most *max_cost*; *dispatch_strategy* (``round_robin``,
-        ``least_connections``, ``cheapest``, ``best_value``) says which one of those that fit.
+        Any free worker takes the task unless one of the last three arguments is given. Then a worker is chosen that
+        meets *resource_requirements* and costs at most *max_cost*, by *dispatch_strategy* (``round_robin``,
+        ``least_connections``, ``cheapest``, ``best_value``).
         """
         options = {
             "priority": priority,
@@ -90,17 +90,18 @@ class Actions:
         return self._record(lambda: _task("dispatch_task", task_type, params, transitions, options))
 
     def dispatch_parallel(self, tasks: Iterable[Mapping[str, object]], aggregate_into: str) -> Awaitable[None]:
-        """Have workers do all *tasks* at once; when the last has ended, the aggregator *aggregate_into* goes on.
+        """Run all *tasks* in parallel; the aggregator *aggregate_into* runs once, after the last has ended.
 
-        A task is a dict of what :meth:`dispatch_task` takes: ``task_type`` (or ``type``), ``params``, and the options.
-        Its ``transitions`` are those of its other outcomes; without one for ``failure``, one failure fails the job.
+        A task is a dict of arguments of :meth:`dispatch_task`: ``task_type`` (or ``type``), ``params`` and the options.
+        Its ``transitions`` are for outcomes other than ``success``; without one for ``failure``, the failure of one
+        task fails the job.
         """
         return self._record(lambda: _fan_out(tasks, aggregate_into))
 
     def wait(
         self, seconds: Duration | None = None, *, until: datetime | str | None = None, then: str
     ) -> Awaitable[None]:
-        """Go on in the state *then* after *seconds*, or at the time *until*: weeks from now, if need be."""
+        """Continue in the state *then* after *seconds* (or a timedelta), or at the time *until*."""
         return self._record(lambda: _wait(seconds, until, then))
 
     def await_human_approval(
@@ -110,9 +111,10 @@ class Actions:
         transitions: Mapping[str, str],
         timeout: Duration | None = None,
     ) -> Awaitable[None]:
-        """Ask a person *message*; *transitions* maps what they may decide to the next state.
+        """Ask a person *message*; *transitions* maps the possible decisions to states.
 
-        When nobody has decided after *timeout* seconds, the transition ``timeout`` is taken; without one the job fails.
+        Without a decision within *timeout* (seconds or a timedelta), the transition ``timeout`` is taken; without that
+        transition the job fails.
         """
         return self._record(
             lambda: AwaitApproval(
@@ -126,9 +128,9 @@ class Actions:
     def run_blueprint(
         self, name: str, initial_data: Mapping[str, Json] | None = None, transitions: Mapping[str, str] | None = None
     ) -> Awaitable[None]:
-        """Run a job of the blueprint *name* on *initial_data*; *transitions* maps its end to the next state.
+        """Run a child job of the blueprint *name*; *transitions* maps its outcome to the next state.
 
-        It ends in ``success``, ``failure`` or ``cancelled``; its result is merged as that of a task.
+        The outcome is ``success``, ``failure`` or ``cancelled``. The child's result is merged like that of a task.
         """
         return self._record(
             lambda: RunBlueprint(
@@ -139,9 +141,9 @@ class Actions:
         )
 
     def decision(self, returned: object, state: StatePlan) -> Action:
-        """The one decision of the handler of *state*, which returned *returned*.
+        """Return the decision of the handler of *state*, whose return value is *returned*.
 
-        Raises HandlerError when there is none or more than one, or when it is not what the plan knows of the state.
+        Raise HandlerError if there is none or more than one, or if the plan of the state does not contain it.
         """
         try:
             return self._decision(returned, state)
@@ -153,16 +155,16 @@ class Actions:
             raise self._error
         if state.end is not None:
             if self._recorded:
-                raise HandlerError(f"it is an end, but its handler took the action {call_text(self._recorded[0])}")
+                raise HandlerError(f"it is an end state, but its handler called {call_text(self._recorded[0])}")
             return End(as_json(returned, "the returned value"))
         if not self._recorded:
-            raise HandlerError("its handler ended without an action: call go_to(...) or dispatch_task(...)")
+            raise HandlerError("its handler returned without an action: call go_to(...) or dispatch_task(...)")
         action = self._combined(state)
         check_declared(action, state)
         return action
 
     def _combined(self, state: StatePlan) -> Action:
-        """Tasks that lead to an aggregator are a fan-out, even if there is only one."""
+        """Tasks that lead to an aggregator are a fan-out, even a single one."""
         first = self._recorded[0]
         if not isinstance(first, DispatchTask):
             return first
@@ -171,7 +173,7 @@ class Actions:
             return FanOut(tuple(task for task in self._recorded if isinstance(task, DispatchTask)), target)
         if len(self._recorded) > 1:
             raise HandlerError(
-                f"several dispatch_task(...) need one aggregator that collects their results; {target!r} is none: "
+                f"several dispatch_task(...) need one aggregator for their results, but {target!r} is not one: "
                 f"mark its handler with @bp.aggregator"
             )
         return first
@@ -181,7 +183,7 @@ class Actions:
             action = make()
             if self._recorded and not _are_siblings(self._recorded[0], action):
                 raise HandlerError(
-                    f"a handler takes one action, but after {call_text(self._recorded[0])} came {call_text(action)}"
+                    f"a handler takes one action, but {call_text(self._recorded[0])} was followed by {call_text(action)}"
                 )
         except HandlerError as error:
             self._error = self._error or error
@@ -190,7 +192,7 @@ class Actions:
         return _RECORDED
 
 
-#: The methods of a recorder that are actions, and how the edges are called that they lead along.
+#: The methods of Actions that take a decision, with the kind of their transitions.
 ACTIONS = {
     "go_to": Via.GO_TO,
     "dispatch_task": Via.TASK,
@@ -199,7 +201,7 @@ ACTIONS = {
     "await_human_approval": Via.APPROVAL,
     "run_blueprint": Via.CHILD,
 }
-#: What a task of ``dispatch_parallel`` may say besides ``type``.
+#: Keys of a task of ``dispatch_parallel``, besides ``type``.
 BRANCH_KEYS = tuple(inspect.signature(Actions.dispatch_task).parameters)[1:]
 
 
@@ -228,7 +230,7 @@ def _fan_out(tasks: object, aggregate_into: object) -> FanOut:
         _branch(f"dispatch_parallel: tasks[{place}]", task, aggregator) for place, task in enumerate(tasks)
     )
     if len(branches) > MAX_BRANCHES:
-        raise HandlerError(f"dispatch_parallel: {len(branches)} tasks are more than {MAX_BRANCHES}")
+        raise HandlerError(f"dispatch_parallel: {len(branches)} tasks exceed the limit of {MAX_BRANCHES}")
     return FanOut(branches, aggregator)
 
 
@@ -238,16 +240,16 @@ def _branch(where: str, task: object, aggregator: str) -> DispatchTask:
     given = {("task_type" if key == "type" else key): value for key, value in task.items()}
     for key in given:
         if key not in BRANCH_KEYS:
-            raise HandlerError(f"{where} has {key!r}; it may have {', '.join(BRANCH_KEYS)}")
+            raise HandlerError(f"{where} has the unknown key {key!r}; known are {', '.join(BRANCH_KEYS)}")
     declared = given.get("transitions") or {}
     if not isinstance(declared, Mapping) or declared.get("success", aggregator) != aggregator:
-        raise HandlerError(f"{where}: 'success' leads to the aggregator {aggregator!r}, not where {declared!r} says")
+        raise HandlerError(f"{where}: 'success' must lead to the aggregator {aggregator!r}, not as in {declared!r}")
     return _task(where, given.get("task_type"), given.get("params"), {**declared, "success": aggregator}, given)
 
 
 def _wait(seconds: object, until: object, then: object) -> Wait:
     if (seconds is None) == (until is None):
-        raise HandlerError("wait: say either seconds or until")
+        raise HandlerError("wait: give either seconds or until")
     return Wait(
         then=arguments.name(then, "wait: then"),
         seconds=arguments.seconds(seconds, "wait: seconds"),

@@ -1,6 +1,6 @@
-"""The arguments of actions, checked where a handler gives them: a HandlerError names the argument and its value.
+"""Checks for the arguments of actions: a HandlerError names the argument and its value.
 
-*what* is always what the message begins with, as in ``dispatch_task: priority``.
+*what* is the start of the error message, such as ``dispatch_task: priority``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def name(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise HandlerError(f"{what} must be text, not {value!r}")
     if not is_user_name(value):
-        raise HandlerError(f"{what} {value!r} may hold letters, digits, '_' and '-', and not begin with '_'")
+        raise HandlerError(f"{what} {value!r} may contain letters, digits, '_' and '-', and must not start with '_'")
     return value
 
 
@@ -72,7 +72,7 @@ def retry(value: object, what: str) -> RetryPolicy | None:
 
 
 def needs(options: Mapping[str, object], action: str) -> Needs | None:
-    """What a task asks of its worker; None where it asks nothing."""
+    """Return the requirements of a task on its worker, or None without any."""
     strategy, required, cost = (options.get(key) for key in ("dispatch_strategy", "resource_requirements", "max_cost"))
     if strategy is None and required is None and cost is None:
         return None
@@ -80,7 +80,7 @@ def needs(options: Mapping[str, object], action: str) -> Needs | None:
     if strategy is not None and strategy not in STRATEGIES:
         raise HandlerError(f"{action}: dispatch_strategy must be one of {known}, not {strategy!r}")
     if cost is not None and (isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < inf):
-        raise HandlerError(f"{action}: max_cost must be a number from 0, not {cost!r}")
+        raise HandlerError(f"{action}: max_cost must be a number of at least 0, not {cost!r}")
     return Needs(
         Strategy(str(strategy or Strategy.LEAST_CONNECTIONS)),
         _requirements(required, f"{action}: resource_requirements"),
@@ -105,18 +105,18 @@ def whole(value: object, what: str, allowed: range) -> int | None:
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Check a duration and convert it to seconds, at most the longest delay of a timer."""
+    """Check a duration and convert it to seconds, limited to the longest delay of a timer."""
     if value is None:
         return None
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        raise HandlerError(f"{what} must be a number of seconds above 0, not {value!r}")
+        raise HandlerError(f"{what} must be a positive number of seconds or a timedelta, not {value!r}")
     return min(value, LONGEST_SECONDS)
 
 
 def time_ms(value: object, what: str) -> int | None:
-    """Milliseconds since the epoch, of a datetime with a time zone or of its text."""
+    """Convert a datetime with a time zone, or its ISO 8601 text, to milliseconds since the epoch."""
     if value is None:
         return None
     try:
@@ -126,5 +126,5 @@ def time_ms(value: object, what: str) -> int | None:
     if not isinstance(time, datetime):
         raise HandlerError(f"{what} must be a datetime, or text like 2030-01-31T12:00:00Z, not {value!r}")
     if time.tzinfo is None:
-        raise HandlerError(f"{what} must say its time zone, as datetime.now(UTC) does; {value!r} does not")
+        raise HandlerError(f"{what} must have a time zone, as datetime.now(UTC) has; {value!r} has none")
     return min(max(round(time.timestamp() * 1000), 0), LATEST_MS)

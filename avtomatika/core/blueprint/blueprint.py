@@ -1,4 +1,4 @@
-"""Blueprints: what a user writes. A state machine whose states decide, by functions that are marked as handlers."""
+"""``Blueprint``: a workflow as a state machine whose handlers are marked by decorators."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ H = TypeVar("H", bound=Function)
 #: A path below ``/api/v1``: names, separated by single slashes.
 _ENDPOINT = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 
-_NAME_RULE = "may hold letters, digits, '_' and '-', at most 64, and not begin with '_'"
+_NAME_RULE = "may contain letters, digits, '_' and '-', at most 64, and must not start with '_'"
 
 
 class Blueprint:
     """A workflow.
 
-    ``name`` stands in queue names and routing keys. With an ``api_endpoint`` jobs of it can be created over HTTP, by
-    ``POST /api/<api_version>/<api_endpoint>``.
+    ``name`` is part of queue names and routing keys. With an ``api_endpoint``, jobs are created over HTTP by ``POST
+    /api/<api_version>/<api_endpoint>``.
     """
 
     def __init__(
@@ -46,10 +46,13 @@ class Blueprint:
         retry: RetryPolicy | None = None,
         max_transitions: int | None = None,
     ) -> None:
-        """*execution_timeout* is how many seconds a job may take as a whole, where its creator does not say. *retry*
-        says which failures of tasks are tried again, after which pauses, where their handler does not; *max_retries*
-        alone is how often. *max_transitions* is how many states a job may enter in a row without waiting for a task, a
-        time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``)."""
+        """Create a blueprint without states.
+
+        *execution_timeout* limits the duration of a job (seconds or a timedelta) unless its creator sets another limit.
+        *retry* says which failures of tasks are retried and after which delays, unless their handler does;
+        *max_retries* sets only the number. *max_transitions* is the number of states that a job may enter in a row
+        without waiting for a task, a time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``).
+        """
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
@@ -65,7 +68,7 @@ class Blueprint:
         if execution_timeout is not None and not is_seconds(self.execution_timeout_seconds):
             raise self._refusal(f"execution_timeout must be {SECONDS}, not {execution_timeout!r}")
         if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
-            raise self._refusal(f"max_transitions must be a whole number from 1, not {max_transitions!r}")
+            raise self._refusal(f"max_transitions must be a whole number of at least 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
@@ -92,18 +95,18 @@ class Blueprint:
 
     @property
     def data_stores(self) -> Mapping[str, Mapping[str, Json]]:
-        """Initial values of all data stores by name."""
+        """Initial values of all data stores, by name."""
         return self._data_stores
 
     def add_data_store(self, name: str, initial: Mapping[str, Json] | None = None) -> None:
-        """Have a store *name* that all jobs of this blueprint share: handlers get it as ``data_stores[name]``.
+        """Add a store that all jobs of this blueprint share; handlers get it as ``data_stores[name]``.
 
-        *initial* are the values of keys that were never set.
+        *initial* has the values of keys that were never set.
         """
         if not is_user_name(name):
-            raise self._refusal(f"the name of a data store, {name!r}, {_NAME_RULE}")
+            raise self._refusal(f"the name of the data store {name!r} {_NAME_RULE}")
         if name in self._data_stores:
-            raise self._refusal(f"a second data store {name!r}")
+            raise self._refusal(f"the data store {name!r} is defined twice")
         if initial is not None and not isinstance(initial, Mapping):
             raise self._refusal(f"the initial values of the data store {name!r} must be a dict, not {initial!r}")
         try:
@@ -112,7 +115,7 @@ class Blueprint:
             raise self._refusal(str(error)) from None
 
     def handlers_of(self, state: str) -> tuple[Handler, ...]:
-        """Handlers of *state* in the order in which they are tried."""
+        """Return the handlers of *state* in the order in which they are tried."""
         return self._handlers[state]
 
     @overload
@@ -142,12 +145,12 @@ class Blueprint:
         may_go_to: Iterable[str] | None = None,
         retired: bool = False,
     ) -> H | Callable[[H], H]:
-        """Mark a function as the handler of the state *name* (default: the function's name).
+        """Register a function as the handler of the state *name* (default: the function's name).
 
-        Handlers of one state with a *condition* are tried in the order of their definition, the one without comes last.
-        ``is_end="failed"``, or the name ``failed``, makes an end whose jobs have failed. *queue* gives the state a step
-        queue of its own. *may_go_to* lists states that the function leads to without saying so in its source. A
-        *retired* state is entered by no new job: its handler is kept for jobs that are in it when the code changes.
+        Handlers of one state are tried in the order of their definition, the one without a *condition* last.
+        ``is_end="failed"``, or an end state named ``failed``, makes jobs end as failed. *queue* gives the state a step
+        queue of its own. *may_go_to* lists target states that cannot be read from the source of the function. A
+        *retired* state is entered by no new job; its handler stays for jobs that are in it when the code changes.
         """
 
         def make(function: Function, state: str) -> Handler:
@@ -188,10 +191,10 @@ class Blueprint:
         may_go_to: Iterable[str] | None = None,
         retired: bool = False,
     ) -> H | Callable[[H], H]:
-        """Mark a function as the handler of a state in which several tasks come together.
+        """Register a function as the handler of a state that joins parallel tasks.
 
-        It runs once, after all of them have ended, and is given ``aggregation_results``: what came of each, by task id
-        and in the order of dispatch, as ``{"status", "data", "error"}``. Options as of :meth:`handler`.
+        It runs once, after all of them have ended, and gets their results as ``aggregation_results``: ``{"status",
+        "data", "error"}`` by task id, in the order of dispatch. Options as in :meth:`handler`.
         """
 
         def make(function: Function, state: str) -> Handler:
@@ -205,9 +208,9 @@ class Blueprint:
         return self._mark(name, make)
 
     def compile(self) -> Plan:
-        """The plan: states, queues and bindings.
+        """Compile to a plan: states, queues and bindings.
 
-        Raises BlueprintError, naming state and line, for everything that can be known to be wrong before a job runs.
+        Raise BlueprintError with state and line for every mistake that can be found before a job runs.
         """
         if self._plan is None:
             self._plan = compile_blueprint(self)
@@ -219,11 +222,11 @@ class Blueprint:
         return self.compile()
 
     def is_aggregator(self, state: str) -> bool:
-        """Whether *state* collects what several tasks lead to it."""
+        """Return True if *state* joins parallel tasks."""
         return any(handler.is_aggregator for handler in self._handlers.get(state, ()))
 
     def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
-        """A decorator for the state *name*; where the function itself stands in its place, what it decorates."""
+        """Return a decorator for the state *name*, or apply it if *name* is the function itself."""
 
         def mark(function: H) -> H:
             state = name if isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
@@ -250,17 +253,17 @@ class Blueprint:
         if not callable(function) or inspect.isclass(function):
             raise refuse(f"a handler must be a function, not {function!r}")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise refuse("a handler must not yield; it decides by calling actions, or returns the result of an end")
+            raise refuse("a handler must not be a generator; it calls an action, or returns the result of an end")
         if not is_user_name(state):
             raise refuse(f"the name of a state {_NAME_RULE}")
         if queue is not None and not is_user_name(queue):
             raise refuse(f"the queue {queue!r} {_NAME_RULE}")
         if isinstance(condition, Field):
-            raise refuse(f"the condition is no comparison: write, for instance, {condition!r} == True")
+            raise refuse(f"the condition is not a comparison: write, for example, {condition!r} == True")
         if condition is not None and not isinstance(condition, Condition):
-            raise refuse(f'the condition must be made with F, as in F.initial_data["size"] > 3, not {condition!r}')
+            raise refuse(f'the condition must be built with F, as in F.initial_data["size"] > 3, not {condition!r}')
         if condition is not None and condition.asks_for_item:
-            raise refuse("F.item is an item of a list: use it inside of F....any_(...) or F....all_(...)")
+            raise refuse("F.item is an item of a list: use it inside F....any_(...) or F....all_(...)")
         if isinstance(may_go_to, str):
             raise refuse(f"may_go_to must be a list of states: write may_go_to=[{may_go_to!r}]")
 

@@ -1,7 +1,7 @@
-"""``F``: conditions over a job that read like Python, ``F.initial_data["quality"] == "low"``.
+"""``F``: conditions on a job that read like Python, as in ``F.initial_data["quality"] == "low"``.
 
-A condition is a value: it can be asked (``holds``) and printed (``str``). What is missing, or cannot be compared, does
-not hold; nothing in here raises while a job runs.
+A condition is a value that can be evaluated (``holds``) and printed (``str``). It does not hold if its value is missing
+or cannot be compared; it never raises while a job runs.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-#: What conditions can look at: attributes of the job context.
+#: Attributes of the job context that conditions can use.
 ROOTS = ("initial_data", "job_data", "state_history", "client", "job_id", "current_state", "error", "tracing_context")
-#: Inside ``any_`` and ``all_``: the item of the list that is looked at.
+#: The current item inside ``any_`` and ``all_``.
 ITEM = "item"
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -30,17 +30,17 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class Condition:
-    """A question to a job context. Combine with ``&``, ``|`` and ``~``."""
+    """A predicate on a job context. Combine with ``&``, ``|`` and ``~``."""
 
     __slots__ = ()
 
     def holds(self, context: object) -> bool:
-        """Whether *context* (a JobContext) answers yes."""
-        raise TypeError(f"{type(self).__name__} is no condition that can be asked")
+        """Return True if the condition holds for *context*, a JobContext."""
+        raise TypeError(f"{type(self).__name__} cannot be evaluated")
 
     @property
     def asks_for_item(self) -> bool:
-        """Whether it looks at ``F.item`` outside of every ``any_`` and ``all_``, where there is none."""
+        """True if the condition uses ``F.item`` outside ``any_`` and ``all_``, where it has no value."""
         return False
 
     def __and__(self, other: Condition) -> Condition:
@@ -54,13 +54,13 @@ class Condition:
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
-            f"the condition ({self}) is asked while a job runs, not here: write & | ~ instead of and, or, not, "
+            f"the condition ({self}) is evaluated while a job runs, not here: write & | ~ instead of and, or, not, "
             "put each comparison in parentheses, and split a < b < c into two"
         )
 
 
 class Field:
-    """A place in the job context. Go deeper with ``["key"]``, ``[0]`` or ``.key``; compare to get a condition."""
+    """A value in the job context. Go deeper with ``["key"]``, ``[0]`` or ``.key``; compare it to get a condition."""
 
     __slots__ = ("_path",)
 
@@ -101,15 +101,15 @@ class Field:
         return _Comparison(self, "in", choices)
 
     def matches(self, pattern: str) -> Condition:
-        """The value is text in which the regular expression finds something; anchor it with ``^`` and ``$``."""
+        """The value is text that contains a match of the regular expression; anchor it with ``^`` and ``$``."""
         return _Comparison(self, "matches", re.compile(pattern))
 
     def any_(self, condition: Condition) -> Condition:
-        """The value is a list, and *condition*, which looks at ``F.item``, holds for at least one item of it."""
+        """The value is a list, and *condition* (on ``F.item``) holds for at least one item."""
         return _OverList(self, "any", _condition(condition))
 
     def all_(self, condition: Condition) -> Condition:
-        """The value is a list, and *condition*, which looks at ``F.item``, holds for every item of it, if any."""
+        """The value is a list, and *condition* (on ``F.item``) holds for all items; true for an empty list."""
         return _OverList(self, "all", _condition(condition))
 
     def __hash__(self) -> int:
@@ -123,23 +123,23 @@ class Field:
         return f"F.{self._path[0]}" + "".join(f"[{key!r}]" for key in self._path[1:])
 
     def __bool__(self) -> NoReturn:
-        raise TypeError(f"{self!r} has no value before a job runs: compare it, for instance {self!r} == True")
+        raise TypeError(f"{self!r} has no value before a job runs: compare it, for example {self!r} == True")
 
     def __contains__(self, item: object) -> NoReturn:
-        raise TypeError(f"'in' cannot be kept for later: write {self!r}.in_([...]) or {self!r}.matches(...)")
+        raise TypeError(f"'in' cannot be evaluated later: write {self!r}.in_([...]) or {self!r}.matches(...)")
 
     def __iter__(self) -> NoReturn:
         raise TypeError(f"{self!r} has no items before a job runs")
 
 
 class _Roots:
-    """The one instance is ``F``."""
+    """The class of ``F``."""
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Field:
         if name not in ROOTS and name != ITEM:
-            raise AttributeError(f"F has no {name!r}; there are {', '.join(ROOTS)}, and {ITEM} in any_ and all_")
+            raise AttributeError(f"F has no {name!r}; it has {', '.join(ROOTS)}, and {ITEM} inside any_ and all_")
         return Field((name,))
 
 
@@ -147,7 +147,7 @@ F = _Roots()
 
 
 def value_at(field: Field, context: object) -> object:
-    """What stands at *field* in *context*. Raises LookupError or AttributeError where there is nothing."""
+    """Return the value of *field* in *context*. Raise LookupError or AttributeError if it is missing."""
     value: Any = context
     for key in field._path:
         is_item = isinstance(value, Mapping) or (isinstance(key, int) and isinstance(value, Sequence))
@@ -253,7 +253,7 @@ class _WithItem:
 def _condition(value: object) -> Condition:
     if isinstance(value, Condition):
         return value
-    raise TypeError(f"{value!r} is no condition: put each comparison in parentheses, (F.a.x == 1) & (F.a.y == 2)")
+    raise TypeError(f"{value!r} is not a condition: put each comparison in parentheses, (F.a.x == 1) & (F.a.y == 2)")
 
 
 def _label(value: object) -> str:

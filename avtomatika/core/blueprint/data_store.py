@@ -1,6 +1,6 @@
-"""Data that all jobs of a blueprint share: what handlers do with it.
+"""Data stores: data that all jobs of a blueprint share.
 
-Values are JSON texts wherever they lie, so that what comes back is always a copy, and the same everywhere.
+Values are stored as JSON text, so a read always returns a copy.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from avtomatika.core.job import Json
 from avtomatika.core.jsonable import as_json
 from avtomatika.errors import HandlerError
 
-#: Longer keys are refused.
+#: Maximum length of a key, in characters.
 LONGEST_KEY = 512
 
 
 class Data(Protocol):
-    """A place for the data of all stores; *store* is ``(blueprint, name)``. Threads may share it."""
+    """The storage of all data stores; *store* is ``(blueprint, name)``. Thread-safe."""
 
     def get(self, store: tuple[str, str], key: str) -> str | None:
-        """The JSON text under *key*, or None."""
+        """Return the JSON text under *key*, or None."""
 
     def set(self, store: tuple[str, str], key: str, text: str) -> None:
-        """Keep *text* under *key*."""
+        """Store *text* under *key*."""
 
     def incr(self, store: tuple[str, str], key: str, by: str, *, first: str) -> str | None:
-        """Add *by* to the number under *key*, or to *first* where nothing is, in one go; None where that cannot be."""
+        """Add *by* to the number under *key* (*first* if unset) atomically; return None if that is not possible."""
 
 
 class DataStore:
-    """One store as a sync handler sees it. What was never set has its initial value."""
+    """A data store for sync handlers. Unset keys have their initial values."""
 
     def __init__(self, data: Data, blueprint: str, name: str, initial: Mapping[str, Json]) -> None:
         self._data = data
@@ -40,21 +40,21 @@ class DataStore:
         self._initial = initial
 
     def get(self, key: str, default: Json = None) -> Json:
-        """The value under *key*, else its initial one, else *default*."""
+        """Return the value under *key*, else its initial value, else *default*."""
         text = self._data.get(self._store, self._checked(key))
         if text is None:
             text = self._initial_text(key)
         return default if text is None else json.loads(text)
 
     def set(self, key: str, value: Json) -> None:
-        """Keep *value*, which must be JSON."""
+        """Store *value*, which must be JSON."""
         plain = as_json(value, f"data store {self._store[1]!r}: the value of {key!r}")
         self._data.set(self._store, self._checked(key), as_text(plain))
 
     def incr(self, key: str, by: float = 1) -> Json:
-        """Add *by* to the number under *key*, from 0 where there is none, and answer the sum; nobody comes in between.
+        """Add *by* atomically to the number under *key* (0 if unset) and return the sum.
 
-        Raises HandlerError where the value is no number, or the sum not one of 64 bits.
+        Raise HandlerError if the value is not a number or the sum exceeds 64 bits.
         """
         if isinstance(by, bool) or not isinstance(by, int | float) or not isfinite(by):
             raise HandlerError(f"data store {self._store[1]!r}: incr by must be a number, not {by!r}")
@@ -78,5 +78,5 @@ class DataStore:
 
 
 def as_text(value: Json) -> str:
-    """*value* as it is kept."""
+    """Return *value* as it is stored."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""What a handler decides at run time must be what was declared to the broker."""
+"""Checks at run time that a handler's decision is part of the plan that was declared to the broker."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from avtomatika.errors import HandlerError
 
 from .action_types import Action, AwaitApproval, DispatchTask, End, FanOut, GoTo, RunBlueprint, Wait
 
-#: An edge as a handler takes it: by what action, on what outcome, to what state.
+#: A transition: kind of action, outcome, target state.
 _Edge = tuple[Via, str | None, str]
 
 
 def check_declared(action: Action, state: StatePlan) -> None:
-    """Raises HandlerError for an outcome or a target that the plan does not know."""
+    """Raise HandlerError for an outcome or a target state that the plan does not contain."""
     declared = {(edge.via, edge.outcome, edge.target) for edge in state.transitions}
     outcomes = {outcome for via, outcome, _ in declared if via is Via.TASK}.union(BUILTIN_OUTCOMES)
     for via, outcome, target in set(_edges(action)):
         if via is Via.TASK and outcome not in outcomes:
             raise HandlerError(
-                f"the outcome {outcome!r} is not known to the plan: write it as text in dispatch_task(transitions=...)"
+                f"the outcome {outcome!r} is not in the plan: write it as a literal in dispatch_task(transitions=...)"
             )
         if (via, outcome, target) not in declared and target not in state.may_go_to:
             raise HandlerError(
-                f"{target!r} was not declared as a state that it may go to: add may_go_to=[{target!r}] to its handler"
+                f"the transition to {target!r} is not in the plan: add may_go_to=[{target!r}] to its handler"
             )
 
 
 def call_text(action: Action) -> str:
-    """*action* as a handler writes it."""
+    """Return *action* as it is written in a handler."""
     match action:
         case GoTo(state):
             return f"go_to({state!r})"

@@ -1,4 +1,4 @@
-"""Handlers: the functions of a blueprint, what they ask for, and which of them decides."""
+"""Handlers: the functions of a blueprint, their injected arguments, and the choice among the handlers of a state."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .job_context import JobContext
 if TYPE_CHECKING:
     from .blueprint import Blueprint
 
-#: Whatever a user writes: sync or async, with the parameters that it likes.
+#: A function of the user, sync or async, with any parameters.
 Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Handler:
-    """A function that decides in *state*, as long as *guard* holds; None always does.
+    """A function that decides in *state* if *guard* holds; without a guard it always may.
 
-    *line* is where it begins in its file, decorators included, or None where that is not known.
+    *line* is the first line of the function in its file, decorators included; None if unknown.
     """
 
     function: Function
@@ -52,10 +52,10 @@ class Handler:
         return line_of(self.function)
 
     def bind(self, context: JobContext) -> dict[str, object]:
-        """Keyword arguments for the function.
+        """Return keyword arguments for the function.
 
-        A parameter that cannot be injected keeps its default; ``**kwargs`` gets the rest of the job's data. Raises
-        HandlerError for one without a default, naming the state and the names that there are.
+        A parameter that cannot be injected keeps its default; ``**kwargs`` gets the rest of the job's data. Raise
+        HandlerError for a parameter with neither, listing the names that can be injected.
         """
         arguments: dict[str, object] = {}
         for parameter in self.parameters:
@@ -72,7 +72,7 @@ class Handler:
             if parameter.default is parameter.empty:
                 raise HandlerError(
                     f"state {self.state!r}: the parameter {parameter.name!r} of its handler cannot be injected; "
-                    f"the names there are: {', '.join(context.names)}"
+                    f"available names: {', '.join(context.names)}"
                 ) from None
 
 
@@ -86,10 +86,10 @@ def choose(blueprint: Blueprint, state: str, context: JobContext) -> Handler:
         if handler.guard is None or handler.guard.holds(context):
             return handler
     guards = "; ".join(str(handler.guard) for handler in handlers)
-    raise HandlerError(f"state {state!r}: none of its conditions holds ({guards}), and no handler is without one")
+    raise HandlerError(f"state {state!r}: none of its conditions holds ({guards}), and every handler has one")
 
 
 def line_of(function: Function) -> int | None:
-    """Where *function* begins in its file, its decorators included."""
+    """Return the first line of *function* in its file, decorators included; None if unknown."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return getattr(code, "co_firstlineno", None)

@@ -1,4 +1,4 @@
-"""What a handler can see of its job: the things that are injected by name and that ``F`` looks at."""
+"""What a handler sees of its job: the values that are injected by name and that ``F`` evaluates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from avtomatika.errors import HandlerError
 
 from .actions import Actions
 
-#: Injected before any key of the job's data.
+#: Names that are injected; they take precedence over keys of the job's data.
 INJECTED = (
     "job_id",
     "current_state",
@@ -32,7 +32,7 @@ INJECTED = (
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Who created the job; *params* are the further keys of its section in clients.toml."""
+    """The client that created the job; *params* are the other keys of its section in clients.toml."""
 
     name: str
     plan: str | None = None
@@ -52,10 +52,10 @@ class AggregationResults(dict[str, BranchResult]):
 
 
 class JobContext:
-    """One job as one handler sees it.
+    """A job as one handler sees it.
 
-    Handlers may change ``state_history`` freely, here or by an injected key: it is a copy, and :meth:`patch` tells what
-    became of it. ``initial_data`` is a copy too, and changes of it are lost.
+    Changes of ``job_data``, here or through an injected value, are saved with the job: it is a copy, and :meth:`patch`
+    returns the difference. ``initial_data`` is a copy too; changes of it are lost.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class JobContext:
 
     @property
     def error(self) -> Mapping[str, Json] | None:
-        """What went wrong with the task that led here, ``{"code", "message"}``, or None."""
+        """The last error, ``{"code", "message"}``, or None. The next success clears it."""
         return self._job.error
 
     @property
@@ -110,11 +110,11 @@ class JobContext:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everything that a parameter may be called, for messages."""
+        """All names that can be injected, for error messages."""
         return tuple(dict.fromkeys((*INJECTED, *self._job.state_history, *self._job.initial_data)))
 
     def injected(self, name: str) -> object:
-        """What a parameter called *name* gets. Raises KeyError where there is nothing of that name."""
+        """Return the value for a parameter called *name*. Raise KeyError if there is none."""
         if name in INJECTED:
             return getattr(self, name)
         if name in self._job.state_history:
@@ -122,15 +122,14 @@ class JobContext:
         return self.initial_data[name]
 
     def data(self) -> dict[str, Json]:
-        """What ``**kwargs`` gets before named parameters are taken out: all keys of the job's data."""
+        """Return all keys of the job's data, for ``**kwargs``."""
         data = {**self.initial_data, **self.job_data}
         return {name: value for name, value in data.items() if name not in INJECTED}
 
     def patch(self) -> dict[str, Json]:
-        """The top-level keys of ``state_history`` that the handler changed, with their new values.
+        """Return the top-level keys of ``job_data`` that the handler changed, with their new values.
 
-        A patch only ever sets keys: one that the handler removed is there as None. Raises HandlerError for a value that
-        is not JSON.
+        A removed key is set to None. Raise HandlerError for a value that is not JSON.
         """
         before, after = self._job.state_history, self._copies.get("state_history")
         if after is None:
@@ -145,7 +144,7 @@ class JobContext:
             raise HandlerError(f"state {self.current_state!r}: {error}") from None
 
     def _copy(self, name: str, original: Mapping[str, Json]) -> dict[str, Json]:
-        """Made at the first look: most handlers never ask for it."""
+        """Copy at first use: most handlers use neither."""
         if name not in self._copies:
             self._copies[name] = {key: _copied(value) for key, value in original.items()}
         return self._copies[name]

@@ -1,7 +1,7 @@
-"""JSON Schemas that the data of results must fit.
+"""JSON Schemas for the data of results.
 
-``jsonschema`` is imported when the first schema is seen: most blueprints have none. A schema is checked and compiled
-once. References lead nowhere but into the schema itself: nothing is ever fetched.
+``jsonschema`` is imported with the first schema, since most blueprints have none. A schema is checked and compiled
+once. References are resolved inside the schema only; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import Any
 from avtomatika.core.job import Json
 from avtomatika.errors import HandlerError
 
-#: How many compiled schemas are kept.
+#: Number of compiled schemas in the cache.
 _KEPT = 256
-#: Longer words of the validator are cut: they repeat the value.
+#: Messages of the validator repeat the value, so they are cut at this length.
 _LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with data, and where: *path* is a JSONPath, ``$`` for all of it."""
+    """A violation of a schema; *path* is a JSONPath, ``$`` for the whole data."""
 
     path: str
     message: str
 
 
 def check_schema(schema: Mapping[str, Json], name: str) -> None:
-    """Raises HandlerError where *schema*, called *name*, is none that data can be held against."""
+    """Raise HandlerError if *schema*, called *name* in the message, is not a valid JSON Schema."""
     problem = _compiled(_canonical(schema))[1]
     if problem is not None:
-        raise HandlerError(f"{name} is no JSON Schema: {problem}")
+        raise HandlerError(f"{name} is not a valid JSON Schema: {problem}")
 
 
 def fault_in(data: Json, schema: Mapping[str, Json]) -> Fault | None:
-    """The first thing in *data* that breaks *schema*, the shallowest first; None where it fits."""
+    """Return the most relevant violation of *schema* in *data*, the least nested first; None if it is valid."""
     validator, problem = _compiled(_canonical(schema))
     if validator is None:
-        return Fault("$", f"the schema itself is none: {problem}")
+        return Fault("$", f"the schema is invalid: {problem}")
     from jsonschema.exceptions import relevance
 
     worst = max(validator.iter_errors(data), key=relevance, default=None)
@@ -53,7 +53,7 @@ def _canonical(schema: Mapping[str, Json]) -> str:
 
 @lru_cache(_KEPT)
 def _compiled(text: str) -> tuple[Any, str | None]:
-    """A validator, or what is wrong with the schema in *text*."""
+    """Return a validator, or the reason why the schema in *text* is invalid."""
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
     from referencing import Registry
@@ -70,12 +70,15 @@ def _compiled(text: str) -> tuple[Any, str | None]:
     except SchemaError as error:
         return None, _shortened(f"{error.json_path}: {error.message}")
     except Unresolvable as error:
-        return None, f"its reference {error.ref!r} leads to nothing in it (what lies elsewhere is not fetched)"
+        return (
+            None,
+            f"its reference {error.ref!r} cannot be resolved inside the schema (external schemas are not fetched)",
+        )
     return kind(schema, registry=registry), None
 
 
 def _specification(validator: Any) -> Any:
-    """The specification that the schemas of *validator* are written in."""
+    """Return the specification in which schemas of *validator* are written."""
     from referencing.jsonschema import DRAFT202012, specification_with
 
     return specification_with(validator.META_SCHEMA["$schema"], default=DRAFT202012)
