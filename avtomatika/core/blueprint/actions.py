@@ -182,9 +182,8 @@ class Actions:
         try:
             action = make()
             if self._recorded and not _are_siblings(self._recorded[0], action):
-                raise HandlerError(
-                    f"a handler takes one action, but {call_text(self._recorded[0])} was followed by {call_text(action)}"
-                )
+                both = f"{call_text(self._recorded[0])} was followed by {call_text(action)}"
+                raise HandlerError(f"a handler takes one action, but {both}")
         except HandlerError as error:
             self._error = self._error or error
             raise
