@@ -1,4 +1,4 @@
-"""How a loop goes on after failures: it waits, longer each time, and says so once."""
+"""Exponential back-off for loops, and logging of their failures."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from avtomatika.errors import AvtomatikaError
 
 _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 30.0
-#: So many doublings lead from the first to the longest.
+#: Doublings from the first to the longest pause.
 _DOUBLINGS = 6
 
 
 def pause_seconds(failures: int) -> float:
-    """Pause after so many *failures* in a row (from 1): full jitter, so that not all come back at the same moment."""
+    """Return the pause after this many consecutive *failures*, with full jitter to spread reconnects."""
     longest = min(_FIRST_SECONDS * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_SECONDS)
     return random.uniform(0, longest)  # noqa: S311 - not a secret
 
 
 class Failures:
-    """The failures in a row of a loop that must not end; *consequence*, in words, is what they mean for its work.
+    """Consecutive failures of a loop that must keep running; *consequence* says in the log what they mean for its
+    work.
 
-    The log has each error once: expected ones in a line, all others with their traceback.
+    Each error is logged once: expected errors as one line, all others with a traceback.
     """
 
     def __init__(self, logger: logging.Logger, consequence: str) -> None:
@@ -35,7 +36,7 @@ class Failures:
         return bool(self._count)
 
     def met(self, error: Exception) -> float:
-        """One more failure; the seconds to pause before the next try."""
+        """Record a failure; return the seconds to pause before the next attempt."""
         self._count += 1
         if str(error) != self._logged or self._count == 1:
             self._logged = str(error)
@@ -46,7 +47,7 @@ class Failures:
         return pause_seconds(self._count)
 
     def over(self) -> None:
-        """The loop has done its work again."""
+        """Record a success."""
         if self._count:
             self._logger.info("working again after %d failures", self._count)
             self._count = 0

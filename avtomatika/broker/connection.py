@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 
 from avtomatika import errors
 from avtomatika.transport import NoRouteError, RedisClient, is_temporary
+from avtomatika.transport.options import DEAD_LETTER_SECONDS, LEASE_SECONDS, MAX_DEAD_LETTERS, MAX_DELIVERIES
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
@@ -20,10 +21,10 @@ def connect(
     url: str,
     *,
     prefix: str = "avt:",
-    lease_seconds: float = 30,
-    max_deliveries: int = 5,
-    max_dead_letters: int = 1000,
-    dead_letter_seconds: float = 30 * 24 * 3600,
+    lease_seconds: float = LEASE_SECONDS,
+    max_deliveries: int = MAX_DELIVERIES,
+    max_dead_letters: int = MAX_DEAD_LETTERS,
+    dead_letter_seconds: float = DEAD_LETTER_SECONDS,
     max_connections: int | None = None,
     server: RedisClient | None = None,
 ) -> Connection:

@@ -10,6 +10,8 @@ from typing import Any
 from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
 from .connection.pool import MAX_CONNECTIONS
 
+#: Lease of a delivered message, and deliveries after which it is dead-lettered.
+LEASE_SECONDS, MAX_DELIVERIES = 30.0, 5
 #: Maximum number of dead letters per queue, and how long they are kept.
 MAX_DEAD_LETTERS, DEAD_LETTER_SECONDS = 1000, 30 * 24 * 3600
 
@@ -32,11 +34,11 @@ class Options:
 
     global_keyprefix: str = "avt:"
     #: A message whose lease is not renewed for this long is redelivered to another consumer.
-    lease_seconds: float = 30
+    lease_seconds: float = LEASE_SECONDS
     #: The same for a consumer whose process is connected but blocked.
     visibility_timeout: float = 3600
     #: A message delivered this often without being acknowledged is dead-lettered.
-    max_deliveries: int = 5
+    max_deliveries: int = MAX_DELIVERIES
     #: Dead letters of a queue beyond this number or age are deleted, oldest first.
     max_dead_letters: int = MAX_DEAD_LETTERS
     dead_letter_seconds: float = DEAD_LETTER_SECONDS

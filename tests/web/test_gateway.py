@@ -78,6 +78,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         sessions=(sessions := Sessions.connect(redis_url)),
         polls=Polls(connect=lambda: broker.connect(redis_url), held=held, keyring=store.keyring),
         own_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),
+        lease_seconds=30,
     )
     yield gateway
     gateway.polls.close()

@@ -48,8 +48,8 @@ class Gateway:
     sessions: Sessions
     keyring: Keyring
     own_queues: WorkerQueues
+    lease_seconds: float
     group: str = "g0"
-    lease_seconds: float = 30.0
     refusals: LogLimit = field(default_factory=LogLimit)
 
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
