@@ -14,7 +14,7 @@ from threading import Event
 import click
 
 from avtomatika import broker
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.plan import TIMERS, WORKERS
@@ -120,7 +120,7 @@ def _workers(settings: Settings, memory: WorkerRegistry) -> Workers:
 def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Settings) -> bool:
     """Advance jobs until a signal is received, waiting for an unreachable server; return whether to restart."""
     stopping, running = Event(), list[Orchestrator]()
-    failures = Failures(logger, "the orchestrator waits for the server")
+    backoff = Backoff(logger, "the orchestrator waits for the server")
 
     def stop(*_: object) -> None:
         stopping.set()
@@ -139,7 +139,7 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
                     logger.info("consuming from %s", ", ".join(queues))
                     orchestrator.run()
         except UnavailableError as error:
-            stopping.wait(failures.met(error))
+            stopping.wait(backoff.failed(error))
         if running:
             break
     return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)

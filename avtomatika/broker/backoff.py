@@ -1,29 +1,29 @@
-"""Exponential back-off for loops, and logging of their failures."""
+"""Back-off of loops that must not end: they wait longer after each failure, and log each error once."""
 
 from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 
 from avtomatika.errors import AvtomatikaError
 
 _FIRST_SECONDS = 0.5
 _LONGEST_SECONDS = 30.0
-#: Doublings from the first to the longest pause.
+#: Doublings from the first pause to the longest.
 _DOUBLINGS = 6
 
 
 def pause_seconds(failures: int) -> float:
-    """Return the pause after this many consecutive *failures*, with full jitter to spread reconnects."""
+    """Return the pause after *failures* in a row (from 1), with full jitter, so that clients do not retry together."""
     longest = min(_FIRST_SECONDS * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_SECONDS)
     return random.uniform(0, longest)  # noqa: S311 - not a secret
 
 
-class Failures:
-    """Consecutive failures of a loop that must keep running; *consequence* says in the log what they mean for its
-    work.
+class Backoff:
+    """Consecutive failures of a loop; *consequence* says in the log what they mean for its work.
 
-    Each error is logged once: expected errors as one line, all others with a traceback.
+    Each error is logged once: an AvtomatikaError in one line, any other with its traceback.
     """
 
     def __init__(self, logger: logging.Logger, consequence: str) -> None:
@@ -35,8 +35,18 @@ class Failures:
     def __bool__(self) -> bool:
         return bool(self._count)
 
-    def met(self, error: Exception) -> float:
-        """Record a failure; return the seconds to pause before the next attempt."""
+    def run(self, step: Callable[[], object], *, until: Callable[[], object], wait: Callable[[float], object]) -> None:
+        """Repeat *step* until *until* is true. After an error, *wait* for some seconds, and continue."""
+        while not until():
+            try:
+                step()
+            except Exception as error:
+                wait(self.failed(error))
+            else:
+                self.succeeded()
+
+    def failed(self, error: Exception) -> float:
+        """Count a failure; return the seconds to wait before the next try."""
         self._count += 1
         if str(error) != self._logged or self._count == 1:
             self._logged = str(error)
@@ -46,8 +56,8 @@ class Failures:
             self._logger.log(level, "%s; %s", text, self._consequence, exc_info=None if is_expected else error)
         return pause_seconds(self._count)
 
-    def over(self) -> None:
-        """Record a success."""
+    def succeeded(self) -> None:
+        """Reset the count after a success."""
         if self._count:
             self._logger.info("working again after %d failures", self._count)
             self._count = 0

@@ -11,7 +11,7 @@ from threading import Event
 from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import TaskError, TransientError, UnavailableError
 from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
 from avtomatika.schemas import wire
@@ -51,13 +51,8 @@ class FileCleanup:
 
     def run(self) -> None:
         """Work until :meth:`stop`; wait while a server is unavailable."""
-        failures = Failures(logger, "files are cleaned up later")
-        while not self._stopping.is_set():
-            try:
-                self.run_once()
-                failures.over()
-            except Exception as error:  # this loop must survive any error
-                self._stopping.wait(failures.met(error))
+        backoff = Backoff(logger, "files are cleaned up later")
+        backoff.run(self.run_once, until=self._stopping.is_set, wait=self._stopping.wait)
         try:
             self._consumer.return_unstarted(self._inbox.deliveries)
         except UnavailableError as error:

@@ -13,7 +13,7 @@ from functools import partial
 from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery, Outgoing
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
@@ -90,17 +90,14 @@ class Orchestrator:
 
     def run(self) -> None:
         """Work until :meth:`stop`; wait while the server is unavailable."""
-        failures = Failures(logger, "jobs wait")
-        while not self._stopping:
-            try:
-                self.run_once()
-                failures.over()
-            except Exception as error:  # this loop must survive any error
-                self._consumer.wait(failures.met(error))
-            if self._runner.needs_restart:
-                logger.error("restarting: %d handlers hang and cannot be ended", self._runner.abandoned)
-                self.needs_restart = self._stopping = True
+        Backoff(logger, "jobs wait").run(self.run_once, until=self._must_stop, wait=self._consumer.wait)
         self._finish()
+
+    def _must_stop(self) -> bool:
+        if self._runner.needs_restart and not self.needs_restart:
+            logger.error("restarting: %d handlers hang and cannot be ended", self._runner.abandoned)
+            self.needs_restart = self._stopping = True
+        return self._stopping
 
     def run_once(self) -> None:
         """Run due sweeps, consume what arrived, decide, commit."""

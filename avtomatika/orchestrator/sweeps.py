@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
 
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import UnavailableError
 from avtomatika.store import Store, Sweeper
 
@@ -31,7 +31,7 @@ class Sweep:
         self._every_seconds = every_seconds
         self._not_before = not_before
         self._due = 0.0
-        self._failures = Failures(logger, f"retrying the sweep of {name} later")
+        self._backoff = Backoff(logger, f"retrying the sweep of {name} later")
 
     @property
     def due(self) -> float:
@@ -45,9 +45,9 @@ class Sweep:
         except UnavailableError:
             raise
         except Exception as error:
-            self._due = now + max(self._failures.met(error), self._every_seconds)
+            self._due = now + max(self._backoff.failed(error), self._every_seconds)
             return
-        self._failures.over()
+        self._backoff.succeeded()
         self._due = now if is_more else now + self._every_seconds
 
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from avtomatika.broker.backoff import Failures, pause_seconds
+from avtomatika.broker.backoff import Backoff, pause_seconds
 from avtomatika.errors import UnavailableError
 
 
@@ -20,12 +20,12 @@ def test_a_pause_grows_and_stays_within_half_a_minute_for_ever(failures: int, lo
 
 def test_the_log_has_each_failure_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    failures = Failures(logging.getLogger("loop"), "jobs wait")
+    backoff = Backoff(logging.getLogger("loop"), "jobs wait")
 
-    pauses = [failures.met(UnavailableError("the server is away")) for _ in range(5)]
-    failures.met(ValueError("odd"))
-    failures.over()
-    failures.over()
+    pauses = [backoff.failed(UnavailableError("the server is away")) for _ in range(5)]
+    backoff.failed(ValueError("odd"))
+    backoff.succeeded()
+    backoff.succeeded()
 
     assert [record.getMessage() for record in caplog.records] == [
         "the server is away; jobs wait",
@@ -35,4 +35,19 @@ def test_the_log_has_each_failure_once(caplog: pytest.LogCaptureFixture) -> None
     assert caplog.records[0].exc_info is None
     assert caplog.records[1].exc_info is not None
     assert all(0 <= pause <= 8 for pause in pauses)
-    assert not failures
+    assert not backoff
+
+
+def test_a_loop_continues_after_errors_until_it_is_stopped() -> None:
+    outcomes: list[Exception | None] = [UnavailableError("the server is away"), ValueError("odd"), None]
+    pauses: list[float] = []
+
+    def step() -> None:
+        if error := outcomes.pop(0):
+            raise error
+
+    backoff = Backoff(logging.getLogger("loop"), "jobs wait")
+    backoff.run(step, until=lambda: not outcomes, wait=pauses.append)
+
+    assert len(pauses) == 2
+    assert not backoff

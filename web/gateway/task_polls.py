@@ -13,7 +13,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.store import HandOver, Keyring, TaskLeases
@@ -113,15 +113,15 @@ class Polls:
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
-        failures = Failures(logger, "workers over HTTP wait for tasks")
+        backoff = Backoff(logger, "workers over HTTP wait for tasks")
         while not self._stopping:
             try:
                 with self._connect() as connection:
-                    self._take_tasks(Consumer(connection, [], prefetch=1), failures)
+                    self._take_tasks(Consumer(connection, [], prefetch=1), backoff)
             except Exception as error:  # whatever it is: nobody else takes tasks for them
-                sleep(min(failures.met(error), _AWAY_SECONDS))
+                sleep(min(backoff.failed(error), _AWAY_SECONDS))
 
-    def _take_tasks(self, intake: Consumer, failures: Failures) -> None:
+    def _take_tasks(self, intake: Consumer, backoff: Backoff) -> None:
         try:
             while not self._stopping:
                 with self._changed:
@@ -129,7 +129,7 @@ class Polls:
                     waiting = list(self._waiting)
                 if waiting:
                     self._turn(intake, waiting)
-                    failures.over()
+                    backoff.succeeded()
                     self._end_unwelcome(waiting)
         finally:
             intake.close()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.core.job import HistoryEntry, Json
 from avtomatika.errors import UnavailableError
 from avtomatika.orchestrator.handler_runner import HandlerCall, HandlerResult, HandlerRunner
@@ -67,13 +67,7 @@ class Webhooks:
 
     def run(self) -> None:
         """Work until :meth:`stop`; wait while the server is unavailable."""
-        failures = Failures(logger, "webhooks wait")
-        while not self._stopping:
-            try:
-                self.run_once()
-                failures.over()
-            except Exception as error:  # this loop must survive any error
-                self._consumer.wait(failures.met(error))
+        Backoff(logger, "webhooks wait").run(self.run_once, until=lambda: self._stopping, wait=self._consumer.wait)
         self._shut_down()
 
     def run_once(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Consumer
-from avtomatika.broker.backoff import Failures
+from avtomatika.broker.backoff import Backoff
 from avtomatika.schemas import wire
 from avtomatika.worker.runtime import Runtime
 
@@ -55,18 +55,18 @@ class Control:
         self._thread.join()
 
     def _serve(self) -> None:
-        failures = Failures(logger, "cancellations are delayed")
-        while not self._stopping.is_set():
-            try:
-                with self._connection.clone() as connection:
-                    broker.declare_control(connection, self._queue)
-                    consumer = Consumer(connection, [self._queue], prefetch=_PREFETCH)
-                    failures.over()
-                    self._listen(consumer)
-                    broker.forget_control(connection, self._queue)
-                    consumer.close()
-            except Exception as error:  # this loop must not end
-                self._stopping.wait(failures.met(error))
+        backoff = Backoff(logger, "cancellations are delayed")
+
+        def listen() -> None:
+            with self._connection.clone() as connection:
+                broker.declare_control(connection, self._queue)
+                consumer = Consumer(connection, [self._queue], prefetch=_PREFETCH)
+                backoff.succeeded()
+                self._listen(consumer)
+                broker.forget_control(connection, self._queue)
+                consumer.close()
+
+        backoff.run(listen, until=self._stopping.is_set, wait=self._stopping.wait)
 
     def _listen(self, consumer: Consumer) -> None:
         while not self._stopping.is_set():
