@@ -1,4 +1,4 @@
-"""What can happen to a job: the events that the machine knows. By its id the second coming of an event is seen."""
+"""Events: everything that can happen to a job. The id of an event identifies redeliveries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .placement.selection import Candidate, NoCandidate
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A job begins. Sent once, by whoever created it."""
+    """Start a job. Sent once, at its creation."""
 
     job_id: str
 
@@ -23,7 +23,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Enter:
-    """A job goes on in a state that lives in another queue; *transition* is the count of states entered before it."""
+    """Continue a job in a state of another queue; *transition* is the number of states entered before."""
 
     job_id: str
     state: str
@@ -36,7 +36,7 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A worker's answer. *status* is ``success``, ``failure``, ``cancelled`` or an outcome of the user's own."""
+    """The result of a task. *status* is ``success``, ``failure``, ``cancelled`` or an outcome of the user."""
 
     job_id: str
     task_id: str
@@ -54,7 +54,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class RetryTask:
-    """The back-off of a failed task is over; *attempt* is the one to be started now."""
+    """The back-off of a failed task is over; start *attempt*."""
 
     job_id: str
     task_id: str
@@ -67,8 +67,9 @@ class RetryTask:
 
 @dataclass(frozen=True, slots=True)
 class PlaceTask:
-    """A task that asks something of its worker is to be looked at: *visit* counts how often it was, *waited* how often
-    since it was routed. *choice* is made by whoever brings the event, and never sent."""
+    """Check the placement of a task with requirements; *visit* counts the checks, *waited* those since it was routed.
+    The receiver sets *choice*; it is never sent.
+    """
 
     job_id: str
     task_id: str
@@ -84,7 +85,7 @@ class PlaceTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskTimeout:
-    """Nobody took the task in time (``dispatch``), or it took too long (``result``)."""
+    """No worker took the task in time (``dispatch``), or its result is late (``result``)."""
 
     job_id: str
     task_id: str
@@ -98,7 +99,7 @@ class TaskTimeout:
 
 @dataclass(frozen=True, slots=True)
 class RetryHandler:
-    """The back-off of a handler that raised is over; *failures* is how often it has raised in this state."""
+    """The back-off of a failed handler is over; *failures* counts its failures in this state."""
 
     job_id: str
     state: str
@@ -112,7 +113,7 @@ class RetryHandler:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineExceeded:
-    """The job as a whole has taken longer than it may."""
+    """The execution timeout of the job has expired."""
 
     job_id: str
 
@@ -123,9 +124,9 @@ class DeadlineExceeded:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message of this job was given up after too many deliveries; *task_id* is None where it was a step.
+    """A message of this job was dead-lettered after too many deliveries; *task_id* is None for a step message.
 
-    *is_refused*: it was the answer to the task, by somebody who may not give it.
+    *is_refused* if the message was a result whose sender was not authorized.
     """
 
     job_id: str
@@ -143,7 +144,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """All branches of the fan-out of *step* have ended. Sent once, by whoever ended the last one."""
+    """All branches of the fan-out of *step* have ended. Sent once, by the commit that stored the last one."""
 
     job_id: str
     step: int
@@ -155,7 +156,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class NextBranches:
-    """A fan-out too large for one commit goes on: *sent* of its branches have been published."""
+    """Publish more branches of a fan-out that is too large for one commit; *sent* have been published."""
 
     job_id: str
     step: int
@@ -168,7 +169,7 @@ class NextBranches:
 
 @dataclass(frozen=True, slots=True)
 class TimeReached:
-    """The time has come that the pause *token* waits for, at the latest."""
+    """The timer of the wait *token* has expired."""
 
     job_id: str
     token: str
@@ -180,7 +181,7 @@ class TimeReached:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A person's answer to the approval *token*; *by* is who gave it."""
+    """A person's decision on the approval *token*; *by* is that person."""
 
     job_id: str
     token: str
@@ -195,7 +196,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class ChildEnded:
-    """The job *child_id* that this one waits for is over, with *status*."""
+    """The child job *child_id* has ended with *status*."""
 
     job_id: str
     child_id: str
@@ -210,7 +211,7 @@ class ChildEnded:
 
 @dataclass(frozen=True, slots=True)
 class ChildQuarantined:
-    """The job *child_id* that this one waits for is quarantined by *error*; *number* tells one time from another."""
+    """The child job *child_id* was quarantined with *error*; *number* distinguishes several times."""
 
     job_id: str
     child_id: str
@@ -224,9 +225,9 @@ class ChildQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Somebody wants the job cancelled, or a quarantined one to go on; *token* tells one wish from another.
+    """A request to cancel or retry the job; *token* identifies the request.
 
-    ``expire``: nobody wanted anything for too long; the *token* is then that of one version of the job.
+    ``expire``: a quarantined job was not handled in time; the *token* is then that of one version of the job.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""The values that are kept: Job, Task, HistoryEntry. Frozen; changed by copy, by the machine alone."""
+"""The stored values: Job, Task, HistoryEntry. They are frozen; only the machine makes changed copies."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any, Literal
 from .placement.selection import Needs
 from .retry import RetryPolicy
 
-#: Anything that JSON can carry.
+#: Any JSON value.
 Json = Any
 
 
 class JobStatus(StrEnum):
-    PENDING = "pending"  # created, its first step not yet taken
-    RUNNING = "running"  # between two states, or a handler waits to be tried again
+    PENDING = "pending"  # created; the first step has not run
+    RUNNING = "running"  # between two states, or a handler waits for a retry
     WAITING_FOR_WORKER = "waiting_for_worker"
     WAITING_FOR_PARALLEL = "waiting_for_parallel"
     WAITING_FOR_HUMAN = "waiting_for_human"
     WAITING_FOR_TIMER = "waiting_for_timer"
     WAITING_FOR_CHILD = "waiting_for_child"
-    QUARANTINED = "quarantined"  # at rest until somebody looks: left by retry or cancel
+    QUARANTINED = "quarantined"  # stopped until a person retries or cancels it
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    ERROR = "error"  # the blueprint itself is at fault
+    ERROR = "error"  # the blueprint is faulty
 
     @property
     def is_final(self) -> bool:
-        """Whether a job never leaves this status."""
+        """True if a job never leaves this status."""
         return self in _FINAL
 
 
@@ -39,14 +39,13 @@ _FINAL = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED, J
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One piece of work that a job waits for.
+    """A task that a job waits for.
 
-    ``id`` is ``<job>.<step>.<branch>``, the same however often it is published; the branches of a fan-out count from 1,
-    a task that stands alone is 0. ``attempt`` counts from 1, only grows, and fences: a result of another attempt is
-    stale. ``is_open`` is False while the back-off before ``attempt`` runs.
-    ``output_schema`` is the JSON Schema that the data of its result must fit; ``retry`` how failures are tried again,
-    where that is not as usual: but for ``max_retries``, which is counted here. ``needs`` is what it asks of
-    its worker: ``worker_id`` was chosen for it, or ``missing`` says why nobody was; without one it is for any worker.
+    ``id`` is ``<job>.<step>.<branch>`` and is the same for all attempts; branches of a fan-out count from 1, a single
+    task is 0. ``attempt`` counts from 1 and only grows; results of other attempts are stale. ``is_open`` is False
+    during the back-off before ``attempt``. ``output_schema`` is the JSON Schema for the data of its result. ``retry``
+    is its retry policy if it differs from the default (``max_retries`` is kept here). ``needs`` are its requirements on
+    a worker: ``worker_id`` is the chosen worker, or ``missing`` says why none fits; None means any worker.
     """
 
     id: str
@@ -68,27 +67,27 @@ class Task:
 
     @property
     def branch(self) -> int:
-        """Its number in its fan-out, 0 where it stands alone."""
+        """Its number in its fan-out, 0 for a single task."""
         return branch_of(self.id)
 
     @property
     def group(self) -> str:
-        """Revokes the messages of all of its attempts, and of its siblings in a fan-out."""
+        """The revocation group of all attempts, and of all branches of the fan-out."""
         return group_of(self.id)
 
     @property
     def attempt_group(self) -> str:
-        """Revokes the message of its present attempt."""
+        """The revocation group of the current attempt."""
         return f"{self.id}/{self.attempt}"
 
     @property
     def groups(self) -> str:
-        """The groups that its message belongs to, as its header names them."""
+        """The revocation groups of its message, as in the message header."""
         return f"{self.group} {self.attempt_group}"
 
 
 def group_of(task_id: str) -> str:
-    """What the messages of a task are revoked with.
+    """Return the revocation group of a task.
 
     >>> group_of("g0-1.4.12")
     'g0-1.4'
@@ -97,7 +96,7 @@ def group_of(task_id: str) -> str:
 
 
 def job_of(task_id: str) -> str:
-    """The id of the job that a task belongs to.
+    """Return the job id of a task.
 
     >>> job_of("g0-1.4.12")
     'g0-1'
@@ -106,7 +105,7 @@ def job_of(task_id: str) -> str:
 
 
 def branch_of(task_id: str) -> int:
-    """The number of a task in its fan-out, 0 for one that stands alone and for what is no id of a task.
+    """Return the number of a task in its fan-out; 0 for a single task or an invalid id.
 
     >>> branch_of("g0-1.4.12")
     12
@@ -115,7 +114,7 @@ def branch_of(task_id: str) -> int:
 
 
 def step_of(task_id: str) -> int:
-    """The step of its job that dispatched a task, from 1; 0 for what is no id of a task.
+    """Return the step of the job that dispatched a task, from 1; 0 for an invalid id.
 
     >>> step_of("g0-1.4.12")
     4
@@ -129,10 +128,10 @@ def _number(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """The branches ``<job>.<step>.1`` to ``.<size>`` that a job waits for, on its way from *state* to *aggregator*.
+    """A fan-out: a job waits for the branches ``<job>.<step>.1`` to ``.<size>`` between *state* and *aggregator*.
 
-    Their tasks are kept beside the job, each by itself: a job holds in ``tasks`` only those that somebody asked for.
-    *sent* of them have been published.
+    Tasks of branches are stored separately; ``job.tasks`` has only those that were loaded. *sent* branches have been
+    published.
     """
 
     step: int
@@ -144,10 +143,9 @@ class Branches:
 
 @dataclass(frozen=True, slots=True)
 class WaitRecord:
-    """What a job waits for that is no task: a time, a person, a job of another blueprint.
+    """What a job waits for other than a task: a time, a person, or a child job.
 
-    ``token`` tells this wait from every other; ``transitions`` maps what may come to the next state; ``details`` are
-    what people are told of it.
+    ``token`` identifies this wait; ``transitions`` maps outcomes to states; ``details`` are shown to people.
     """
 
     kind: Literal["timer", "approval", "child"]
@@ -159,7 +157,7 @@ class WaitRecord:
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The job that waits for this one, the routing key by which it hears of its end, and how many stand above it."""
+    """The job that waits for this one, the routing key for the result, and the nesting depth."""
 
     job_id: str
     routing_key: str
@@ -168,20 +166,17 @@ class Parent:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a blueprint.
+    """A run of a blueprint.
 
-    ``version`` rises by one a commit. ``steps`` counts the dispatches and ``transitions`` the states entered so far,
-    ``rush`` those entered in a row without a task, a timer, a person or another job in between.
-    ``state_history`` holds what results and handlers left behind, merged. ``tasks`` are those it waits for.
-    ``earlier_plans`` are those that it had before ``plan_hash``: what it waits for may still come by their keys.
-    ``retry_of`` is the id of the job that this one does again. ``parent`` waits for this job, ``children`` are the ids
-    of those that it started itself.
-    ``result`` is the data of the last task, until the job ends with a result of its own; ``error`` is what went wrong
-    last, gone with the next success.
-    ``execution_timeout_seconds`` is how long it may take from its creation to its end.
-    ``webhooks`` counts those that it has sent, so that each can wait for the one before it.
-    ``large`` are the values in it that the store keeps apart, by name with their size as JSON, set by the store.
-    ``created_ms`` and ``updated_ms`` are the server's clock, milliseconds since the epoch, set by the store.
+    ``version`` grows by one with each commit. ``steps`` counts dispatches, ``transitions`` the states entered, ``rush``
+    the states entered in a row without waiting. ``state_history`` is the job data: results and the changes of handlers,
+    merged. ``tasks`` are the tasks that it waits for. ``earlier_plans`` are the plans before ``plan_hash``: outcomes of
+    what it waits for may still arrive with their keys. ``retry_of`` is the id of the job that this one repeats.
+    ``parent`` waits for this job; ``children`` are the ids of the child jobs that it started. ``result`` is the data of
+    the last task until the job ends with its own result; ``error`` is the last error, cleared by the next success.
+    ``execution_timeout_seconds`` limits the time from creation to end. ``webhooks`` counts webhooks sent, so that they
+    are delivered in order. ``large`` are the values that the store keeps separately, by name with their size as JSON;
+    ``created_ms`` and ``updated_ms`` are milliseconds since the epoch by the server's clock. The store sets all three.
     """
 
     id: str
@@ -218,7 +213,8 @@ class Job:
     updated_ms: int = 0
 
     def evolve(self, **changes: Json) -> Job:
-        """A copy with *changes*: what ``dataclasses.replace`` makes, in a tenth of its time: a step makes several.
+        """Return a copy with *changes*, ten times faster than ``dataclasses.replace``, because a step makes several
+        copies.
 
         >>> Job("g0-1", "video", "0a1b2c3d").evolve(steps=1).steps
         1
@@ -235,7 +231,7 @@ _FIELDS = frozenset(field.name for field in fields(Job))
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One line of a job's history as the machine writes it; number, version and time are given where it is stored."""
+    """A history entry as the machine writes it; the store adds number, version and time."""
 
     event_type: str
     state: str | None = None
@@ -248,7 +244,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class RecordedEntry:
-    """A history entry as it was stored: ``seq`` is its place (1..n, no gap), ``version`` the job's at that moment."""
+    """A stored history entry; ``seq`` is its position (1..n without gaps), ``version`` that of the job."""
 
     seq: int
     version: int

@@ -1,4 +1,4 @@
-"""Is it JSON? Found where a handler says it, not when a step is stored."""
+"""Checks that a value is JSON, in the handler that produces it rather than at the commit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from avtomatika.errors import HandlerError
 
 from .job import Json
 
-#: Deeper nesting than this is refused by the encoder.
+#: Maximum nesting depth of the encoder.
 MAX_DEPTH = 200
-#: Whole numbers beyond these are refused too.
+#: Range of integers that the encoder accepts.
 SMALLEST, LARGEST = -(2**63), 2**64 - 1
 
 
@@ -22,16 +22,15 @@ class _NotJsonError(Exception):
 
 
 def as_json(value: object, name: str) -> Json:
-    """A copy of *value* that is JSON through and through: tuples as lists, members of enums as their values, paths as
-    texts.
+    """Return a copy of *value* as plain JSON types: tuples as lists, enum members as their values, paths as text.
 
-    Raises HandlerError that says where in *name* something else was found.
+    Raise HandlerError with the position in *name* of anything else.
 
     >>> as_json({"size": (640, 480)}, "params")
     {'size': [640, 480]}
     >>> as_json({"tags": [{"a", "b"}]}, "params")
     Traceback (most recent call last):
-    avtomatika.errors.HandlerError: params['tags'][0] is of type set, which JSON cannot carry
+    avtomatika.errors.HandlerError: params['tags'][0] is of type set, which JSON cannot represent
     """
     try:
         return _plain(value, MAX_DEPTH)
@@ -47,11 +46,11 @@ def _plain(value: object, depth: int) -> Json:
             return value
         case int():
             if not SMALLEST <= value <= LARGEST:
-                raise _NotJsonError("is a whole number of more than 64 bits, which JSON cannot carry")
+                raise _NotJsonError("is an integer of more than 64 bits, which JSON cannot represent")
             return int(value)
         case float():
             if not isfinite(value):
-                raise _NotJsonError(f"is {value}, which JSON cannot carry")
+                raise _NotJsonError(f"is {value}, which JSON cannot represent")
             return float(value)
         case Mapping() | list() | tuple():
             if depth == 0:
@@ -60,7 +59,7 @@ def _plain(value: object, depth: int) -> Json:
         case _ if hasattr(value, "__fspath__"):
             return _plain(value.__fspath__(), depth)
         case _:
-            raise _NotJsonError(f"is of type {type(value).__name__}, which JSON cannot carry")
+            raise _NotJsonError(f"is of type {type(value).__name__}, which JSON cannot represent")
 
 
 def _text(value: str) -> str:
@@ -68,7 +67,7 @@ def _text(value: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _NotJsonError("is text with half a character (a lone surrogate), which JSON cannot carry") from None
+            raise _NotJsonError("contains a lone surrogate, which JSON cannot represent") from None
     return str.__str__(value)
 
 
@@ -76,7 +75,7 @@ def _object(value: Mapping[object, object], depth: int) -> Json:
     plain = {}
     for key, item in value.items():
         if not isinstance(key, str):
-            raise _NotJsonError(f"has the key {key!r}, of type {type(key).__name__}; keys of JSON are text")
+            raise _NotJsonError(f"has the key {key!r}, of type {type(key).__name__}; keys of JSON objects must be text")
         try:
             plain[_text(key)] = _plain(item, depth - 1)
         except _NotJsonError as error:

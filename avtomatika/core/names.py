@@ -1,18 +1,18 @@
-"""Names of blueprints, states, outcomes and skills: what may stand in a routing key."""
+"""Names of blueprints, states, outcomes and skills: the parts of routing keys."""
 
 from __future__ import annotations
 
 import re
 
-#: Letters, digits, ``_`` and ``-``; no dot, ``@`` or wildcard, so that no name can change a binding.
+#: Letters, digits, ``_`` and ``-``; without dots, ``@`` and wildcards, no name can change a binding.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def is_name(text: object) -> bool:
-    """Whether *text* may stand as a part of a routing key."""
+    """Return True if *text* can be part of a routing key."""
     return isinstance(text, str) and NAME.fullmatch(text) is not None
 
 
 def is_user_name(text: object) -> bool:
-    """Like :func:`is_name`, and free for users: a leading ``_`` is ours."""
+    """Like :func:`is_name`, but without a leading ``_``, which is reserved."""
     return is_name(text) and not str(text).startswith("_")

@@ -1,6 +1,6 @@
-"""The compiled form of a blueprint: states, queues, and bindings that lead each outcome to the state that comes next.
+"""The compiled form of a blueprint: states, queues, and bindings that route each outcome to the next state.
 
-A plan is what the broker is told; nothing in it refers to the handlers, so two processes with the same plan_hash agree.
+A plan is declared to the broker. It does not refer to handlers, so two processes with the same ``plan_hash`` agree.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from .retry import RetryPolicy
 STEPS = "avt.steps"
 #: Direct exchange of all tasks: routing key and queue are the task type.
 TASKS = "avt.tasks"
-#: Direct exchange, and the queue, of jobs that are over and whose files are to be looked after.
+#: Direct exchange and queue of the file clean-up of ended jobs.
 FILES = "avt.files"
-#: Due timers pass through the queue of the same name on their way to a step queue.
+#: Exchange and queue that due timers pass on their way to a step queue.
 TIMERS = "avt.timers"
-#: Direct exchange, and the queue, of what the owners of jobs are to be told over HTTP.
+#: Direct exchange and queue of webhooks.
 WEBHOOKS = "avt.webhooks"
-#: What workers tell: ``taken``, later register, heartbeat, progress.
+#: Exchange of messages from workers: ``taken``, registration, heartbeats, progress.
 WORKERS = "avt.workers"
-#: Fanout exchange: what orchestrators tell all workers.
+#: Fanout exchange of messages from orchestrators to all workers.
 CONTROL = "avt.control"
 
-#: Routing key ends that mean an event of the state itself; always bound to the state's own queue.
+#: Outcomes in routing keys that are events of the state itself; always bound to the queue of the state.
 STATE_EVENTS = (
     "_enter",
     "_retry",
@@ -40,7 +40,7 @@ STATE_EVENTS = (
     "_signal",
     "_unknown",
 )
-#: Outcomes that a dispatching state always has a binding for, with or without a transition.
+#: Outcomes that are bound for every state that dispatches tasks, with or without a transition.
 BUILTIN_OUTCOMES = ("success", "failure", "timeout", "cancelled")
 #: Outcomes of ``run_blueprint``.
 CHILD_OUTCOMES = ("success", "failure", "cancelled")
@@ -50,7 +50,7 @@ CHILD_OUTCOMES = ("success", "failure", "cancelled")
 class RoutingKey:
     """``<blueprint>@<plan_hash>.<state>.<outcome>``.
 
-    No part holds a dot, an ``@`` or a wildcard, so none can change a binding.
+    No part contains a dot, an ``@`` or a wildcard, so none can change a binding.
     """
 
     blueprint: str
@@ -69,7 +69,7 @@ class RoutingKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Binding:
-    """*key* of ``avt.steps`` leads to *queue*; *targets* are the states that may come next (for people)."""
+    """*key* of ``avt.steps`` is routed to *queue*; *targets* are the possible next states, for display."""
 
     key: RoutingKey
     queue: str
@@ -82,7 +82,7 @@ class EndKind(StrEnum):
 
 
 class Via(StrEnum):
-    """The action that leads along an edge."""
+    """The kind of action of a transition."""
 
     GO_TO = "go_to"
     TASK = "task"
@@ -93,7 +93,7 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Transition:
-    """An edge: *outcome* is None for ``go_to`` and ``wait``, and *task_type* None where it is computed at run time."""
+    """A transition; *outcome* is None for ``go_to`` and ``wait``, *task_type* is None if computed at run time."""
 
     target: str
     outcome: str | None = None
@@ -104,12 +104,12 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class StatePlan:
-    """A node.
+    """A state.
 
-    ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are the states that
-    its handlers declared because their source does not tell. ``aggregators`` are those of its targets that collect
-    branches, ``children`` the blueprints that it runs. A
-    state that ``is_retired`` is entered by no new job; those that are in it go on.
+    ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are targets declared
+    by handlers because their source does not show them. ``aggregators`` are the targets that join branches,
+    ``children`` the blueprints that it runs. No new job enters a state that ``is_retired``; jobs that are in it
+    continue.
     """
 
     name: str
@@ -129,18 +129,18 @@ class StatePlan:
 
     @property
     def outcomes(self) -> tuple[str, ...]:
-        """What its tasks may answer, besides the outcomes that every task has."""
+        """Outcomes of its tasks, besides the built-in ones."""
         named = (edge.outcome for edge in self.transitions if edge.via is Via.TASK and edge.outcome is not None)
         return tuple(dict.fromkeys(named))
 
     def targets_of(self, outcome: str) -> tuple[str, ...]:
-        """States that the *outcome* of a task may lead to."""
+        """Return the possible target states of a task's *outcome*."""
         edges = (edge for edge in self.transitions if edge.via is Via.TASK and edge.outcome == outcome)
         return tuple(dict.fromkeys(edge.target for edge in edges))
 
 
 def queue_name(blueprint: str, plan_hash: str, short: str | None = None) -> str:
-    """Full name of a step queue; *short* is what the user called it, None for the blueprint's main queue.
+    """Return the full name of a step queue; *short* is the user's name, None for the main queue.
 
     >>> queue_name("video", "1f3a9c2e", "heavy")
     'steps.video@1f3a9c2e.heavy'
@@ -151,8 +151,7 @@ def queue_name(blueprint: str, plan_hash: str, short: str | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a blueprint compiles into; ``plan_hash`` is a hash of all that routing depends on (its first 8 hex
-    digits)."""
+    """A compiled blueprint; ``plan_hash`` is a hash of everything that affects routing (8 hex digits)."""
 
     blueprint: str
     plan_hash: str
@@ -170,26 +169,26 @@ class Plan:
         return queue_name(self.blueprint, self.plan_hash)
 
     def queue_of(self, state: str) -> str:
-        """Full name of the step queue that *state* lives in."""
+        """Return the full name of the step queue of *state*."""
         return queue_name(self.blueprint, self.plan_hash, self.states[state].queue)
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Full names of all step queues, the main one first."""
+        """Full names of all step queues, the main queue first."""
         shorts = sorted({state.queue for state in self.states.values() if state.queue is not None})
         return (self.main_queue, *(queue_name(self.blueprint, self.plan_hash, short) for short in shorts))
 
     @property
     def task_types(self) -> tuple[str, ...]:
-        """Every task type that the source names, sorted."""
+        """All task types named in the source, sorted."""
         return tuple(sorted({task for state in self.states.values() for task in state.task_types}))
 
     def key(self, state: str, outcome: str) -> str:
-        """Routing key of *outcome* in *state*."""
+        """Return the routing key of *outcome* in *state*."""
         return f"{self.blueprint}@{self.plan_hash}.{state}.{outcome}"
 
     def edges(self) -> Iterator[tuple[str, Transition]]:
-        """Every transition with the state that it leaves."""
+        """Yield every transition with its source state."""
         for state in self.states.values():
             for transition in state.transitions:
                 yield state.name, transition

@@ -1,4 +1,4 @@
-"""How long to wait before the next try. Pure: the jitter is drawn from a name, not from a die."""
+"""Retry policies: the delay before the next attempt. Pure: the jitter is derived from a name."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 from .times import SECONDS, Duration, in_seconds, is_seconds
 
-#: The code of a failure that another attempt may mend, and of one that gives none.
+#: The code of a failure that may succeed when retried; the default for failures without a code.
 TRANSIENT = "TRANSIENT_ERROR"
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off: *base_seconds*, doubled a try, up to *cap_seconds*.
+    """Exponential back-off: *base_seconds*, doubled with each attempt, up to *cap_seconds* (numbers or timedeltas).
 
-    ``max_retries=3`` is four attempts. *jitter* is the greatest share of a delay that is taken off again, so that what
-    failed together does not come back together. *by_code* are policies for failures with a code of their own, time-outs
-    too; all other codes but ``TRANSIENT_ERROR`` are for good. Raises ValueError for what is no policy.
+    ``max_retries=3`` means four attempts. *jitter* is the largest share of a delay that is subtracted, so that
+    simultaneous failures are not retried simultaneously. *by_code* has policies for error codes, including timeouts;
+    all other codes except ``TRANSIENT_ERROR`` are not retried. Raise ValueError for invalid values.
     """
 
     max_retries: int = 3
@@ -31,35 +31,33 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
-            raise ValueError(f"max_retries must be a whole number from 0, not {self.max_retries!r}")
+            raise ValueError(f"max_retries must be a whole number of at least 0, not {self.max_retries!r}")
         for name, value in (("base_seconds", self.base_seconds), ("cap_seconds", self.cap_seconds)):
             object.__setattr__(self, name, in_seconds(value))
             if not is_seconds(getattr(self, name)):
                 raise ValueError(f"{name} must be {SECONDS}, not {value!r}")
         if in_seconds(self.cap_seconds) < in_seconds(self.base_seconds):
-            raise ValueError(f"cap_seconds={self.cap_seconds} must not be less than base_seconds={self.base_seconds}")
+            raise ValueError(f"cap_seconds={self.cap_seconds} must be at least base_seconds={self.base_seconds}")
         if not isinstance(self.jitter, int | float) or isinstance(self.jitter, bool) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be a number from 0 to 1, not {self.jitter!r}")
         for code, policy in self.by_code.items():
             if not isinstance(code, str) or not isinstance(policy, RetryPolicy) or policy.by_code:
-                raise ValueError(
-                    f"by_code must map codes to policies without codes of their own, not {code!r}: {policy!r}"
-                )
+                raise ValueError(f"by_code must map codes to policies without by_code, not {code!r}: {policy!r}")
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> RetryPolicy:
-        """The policy whose fields *stored* holds as JSON."""
+        """Return the policy whose fields are in *stored*, as JSON."""
         by_code = {code: cls.of(policy) for code, policy in stored["by_code"].items()}
         return cls(**{**{each.name: stored[each.name] for each in fields(cls)}, "by_code": by_code})
 
     @property
     def backs_off_as_usual(self) -> bool:
-        """Whether nothing but the number of tries differs from the policy that holds where nobody sets one."""
+        """True if at most the number of retries differs from the default policy."""
         own = (self.base_seconds, self.cap_seconds, self.jitter, self.by_code)
         return own == (_USUAL.base_seconds, _USUAL.cap_seconds, _USUAL.jitter, _USUAL.by_code)
 
     def for_code(self, code: object) -> RetryPolicy | None:
-        """The policy for a failure with *code*; None where no other attempt is made.
+        """Return the policy for a failure with *code*; None if it is not retried.
 
         >>> RetryPolicy(by_code={"BUSY": RetryPolicy(base_seconds=60)}).for_code("BUSY").base_seconds
         60
@@ -68,7 +66,7 @@ class RetryPolicy:
         return self if found is None and code == TRANSIENT else found
 
     def delay_after(self, attempt: int, *, name: str = "") -> timedelta | None:
-        """Time to wait after the failed *attempt* (from 1) of *name*, or None to give up.
+        """Return the delay after the failed *attempt* (from 1) of *name*, or None if there is no further attempt.
 
         >>> RetryPolicy(max_retries=3, jitter=0).delay_after(3)
         datetime.timedelta(seconds=4)
@@ -83,7 +81,7 @@ class RetryPolicy:
 
 
 def _draw(name: str) -> float:
-    """A number in [0, 1) that is always the same for *name*, and spread evenly over names."""
+    """Return a number in [0, 1) that is constant for *name* and uniform over names."""
     return int.from_bytes(sha256(name.encode()).digest()[:6], "big") / 2**48
 
 

@@ -1,4 +1,4 @@
-"""What holds for every job, whatever its blueprint."""
+"""Rules that apply to every job."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from .plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds for all jobs of an orchestrator.
+    """Rules of an orchestrator for all jobs.
 
-    *max_transitions* is how many states a job may enter in a row without waiting for a task, a time, a person or
-    another job, where its blueprint does not say, so that a runaway loop comes to an end; *max_retries* is how often a
-    task is tried again where neither the handler nor the job says so; *plans* are the blueprints that jobs may run, by
-    name.
+    *max_transitions* is the number of states that a job may enter in a row without waiting, unless its blueprint sets a
+    limit; it ends runaway loops. *max_retries* is the number of retries of a task unless the handler or the blueprint
+    sets it. *plans* are the blueprints that jobs may run, by name.
     """
 
     max_transitions: int = 100

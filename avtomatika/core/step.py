@@ -1,4 +1,4 @@
-"""What one advance of a job consists of: the new job and everything that must be written and sent with it, at once."""
+"""A step: the changed job with everything that is written and sent with it in one atomic commit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class SendWebhook:
-    """Tell whoever asked for it that *job*, as it stands here, has ended or come to rest; or *event* of it."""
+    """Send a webhook for *job* in this version: it ended, was quarantined, or *event* happened."""
 
     job: Job
     event: str | None = None
@@ -37,9 +37,9 @@ Outgoing = SendTask | SendEvent | SendWebhook
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Have *event* come by *routing_key* after *delay_seconds* of the server's clock; one of the same id goes.
+    """Send *event* with *routing_key* after *delay_seconds* of server time; replaces a timer of the same id.
 
-    With *at_ms*, milliseconds since the epoch, it comes at that time instead.
+    With *at_ms* (milliseconds since the epoch), send it at that time instead.
     """
 
     id: str
@@ -51,7 +51,7 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class BranchEnd:
-    """What came of a branch: ``{"status", "data", "error"}``."""
+    """The result of a branch: ``{"status", "data", "error"}``."""
 
     task_id: str
     answer: Mapping[str, Json]
@@ -59,13 +59,13 @@ class BranchEnd:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One atomic advance.
+    """One atomic commit.
 
-    ``enter`` names the state whose handler must decide before the step is complete; ``opened`` and ``closed`` are
-    ``(task_id, attempt)`` pairs; ``cancelled_timers`` are ids; ``revoked`` are groups of messages that nobody needs any
-    more, of whole tasks or of one attempt. ``ended`` are branches that ended in this step: whoever writes the last of
-    all sends ``joined``. ``drops_branches`` when the fan-out that there was is left. ``child`` is the first step of a
-    job that is created with this one. Where the event was ignored ``note`` is set, and nothing else is.
+    ``enter`` names the state whose handler must decide before the step is complete. ``opened`` and ``closed`` are
+    ``(task_id, attempt)`` pairs, ``cancelled_timers`` timer ids, ``revoked`` revocation groups of messages (of whole
+    tasks or of one attempt). ``ended`` are branches that ended in this step; the commit that stores the last branch
+    sends ``joined``. ``drops_branches`` deletes the stored branches of the fan-out. ``child`` is the first step of a
+    child job, created in the same commit. If the event was ignored, only ``note`` is set.
     """
 
     job: Job
@@ -84,9 +84,10 @@ class Step:
     note: Mapping[str, Json] | None = None
 
     def then(self, later: Step) -> Step:
-        """This step and *later* as one: both are written in the same commit, where timers are cancelled before new ones
-        are set, and no task is opened that *later* closes."""
-        return Step(  # not ``replace``: this is done a dozen times a job
+        """Combine this step and *later* into one commit. It cancels timers before it sets new ones, and does not open a
+        task that *later* closes.
+        """
+        return Step(  # faster than ``replace``: called a dozen times per job
             job=later.job,
             history=self.history + later.history,
             outgoing=self.outgoing + later.outgoing,

@@ -1,4 +1,4 @@
-"""Texts: those in a JSON value, wherever they are nested, and how many characters of one are kept."""
+"""Text: strings inside a JSON value, and the limits on stored messages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 
 from .job import Json
 
-#: Longest message of an error and longest traceback that are kept, in characters.
+#: Maximum length of a stored error message and of a traceback, in characters.
 MAX_MESSAGE, MAX_TRACEBACK = 4_000, 16_000
 _OMITTED = " ... {} characters omitted ... "
 
 
 def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
-    """*text* with at most *limit* of its characters: the middle of a longer one is omitted.
+    """Return *text* with at most *limit* characters, the middle of a longer one omitted.
 
-    Lone surrogates, which JSON cannot carry, become question marks.
+    Lone surrogates, which JSON cannot represent, become question marks.
 
     >>> shortened("abcdefgh", 4)
     'ab ... 4 characters omitted ... gh'
@@ -26,7 +26,7 @@ def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
 
 
 def texts_in(value: Json) -> Iterator[str]:
-    """Every text, in order.
+    """Yield every string, in order.
 
     >>> list(texts_in({"a": ["x", {"b": "y"}], "c": 3}))
     ['x', 'y']
@@ -42,7 +42,7 @@ def texts_in(value: Json) -> Iterator[str]:
 
 
 def words_in(value: Json) -> Iterator[str]:
-    """Every text, and every key of objects.
+    """Yield every string and every key of objects.
 
     >>> list(words_in({"a": ["x", {"b": "y"}]}))
     ['a', 'x', 'b', 'y']
@@ -59,7 +59,7 @@ def words_in(value: Json) -> Iterator[str]:
 
 
 def with_texts(value: Json, instead: Mapping[str, str]) -> Json:
-    """A copy of *value* with what *instead* says in the place of its texts.
+    """Return a copy of *value* with its strings replaced as in *instead*.
 
     >>> with_texts({"a": ["x", "y"]}, {"x": "z"})
     {'a': ['z', 'y']}

@@ -1,4 +1,4 @@
-"""Plan -> bindings: the queue that every event of every state is led to."""
+"""Bindings of a plan: the queue for every event of every state."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from avtomatika.core.plan import BUILTIN_OUTCOMES, STATE_EVENTS, Binding, Routin
 
 
 def fingerprint(blueprint: str, states: Mapping[str, StatePlan], start: str) -> str:
-    """First 8 hex digits of the hash of all that routing depends on.
+    """Return the plan hash: the first 8 hex digits of a hash of everything that affects routing.
 
-    Guards, line numbers, the API's names and the order of definition leave it as it is.
+    Guards, line numbers, API names and the order of definition do not affect it.
     """
     facts = {
         "blueprint": blueprint,
@@ -24,7 +24,7 @@ def fingerprint(blueprint: str, states: Mapping[str, StatePlan], start: str) -> 
 
 
 def bindings_of(blueprint: str, plan_hash: str, states: Mapping[str, StatePlan]) -> tuple[Binding, ...]:
-    """All bindings, in the order of the states."""
+    """Return all bindings in the order of the states."""
 
     def queue_of(state: str) -> str:
         return queue_name(blueprint, plan_hash, states[state].queue)
@@ -41,7 +41,7 @@ def bindings_of(blueprint: str, plan_hash: str, states: Mapping[str, StatePlan])
 
 
 def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Everything that may happen in *state*, with the states that it may lead to."""
+    """Yield every event of *state* with its possible target states."""
     if state.is_start:
         yield "_start", (state.name,)
     yield from ((event, ()) for event in STATE_EVENTS)
@@ -51,7 +51,7 @@ def _outcomes(state: StatePlan) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _only(queues: set[str]) -> str | None:
-    """The queue that all targets live in. Where they live in several, the state's own decides and sends on."""
+    """Return the queue shared by all targets, else None: then the queue of the state decides and forwards."""
     return next(iter(queues)) if len(queues) == 1 else None
 
 

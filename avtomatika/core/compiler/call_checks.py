@@ -1,6 +1,6 @@
-"""Checks the arguments of a call in a handler's source against the signature, and literal values as at run time.
+"""Checks the arguments of calls in a handler's source against the signature, and literal values as at run time.
 
-Values that only a running job knows are not checked.
+Values that are computed at run time are not checked.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _VALID: Mapping[str, Any] = {
     "message": "message",
     "tasks": (),
 }
-#: Arguments whose values the compiler checks itself, and names better.
+#: Arguments whose values the compiler checks itself, with better messages.
 _CHECKED_ELSEWHERE = frozenset({"state", "then", "aggregate_into", "task_type", "name", "transitions", "tasks"})
 
 
 def expanded(call: ast.Call, scope: Scope) -> list[ast.keyword]:
-    """The keywords of *call*, where ``**`` of a dict whose keys are known is replaced by its entries."""
+    """Return the keywords of *call*, with ``**`` of a dict with known keys replaced by its entries."""
     return [each for keyword in call.keywords for each in _expanded(keyword, scope)]
 
 
 def misspelt(call: ast.Call, function: Callable[..., Any], name: str, scope: Scope) -> str | None:
-    """A description of an argument that *function* does not take, or takes only once; None if all are accepted."""
+    """Return a description of an argument that *function* does not accept; None if it accepts all."""
     parameters = [each for each in inspect.signature(function).parameters.values() if each.name != "self"]
     keywords = [each.arg for each in expanded(call, scope) if each.arg is not None]
     known = [each.name for each in parameters]
@@ -56,7 +56,7 @@ def misspelt(call: ast.Call, function: Callable[..., Any], name: str, scope: Sco
 
 
 def missing(call: ast.Call, method: str, scope: Scope) -> str | None:
-    """A description of a required argument of an action that is not given."""
+    """Return a description of a required argument that is missing."""
     keywords = expanded(call, scope)
     if any(keyword.arg is None for keyword in keywords) or len(_positional(call)) < len(call.args):
         return None
@@ -69,7 +69,7 @@ def missing(call: ast.Call, method: str, scope: Scope) -> str | None:
 
 
 def invalid_values(call: ast.Call, method: str, scope: Scope) -> str | None:
-    """What an action would raise for its literal arguments; None if it accepts them."""
+    """Return the error that an action would raise for its literal arguments; None if it accepts them."""
     function = getattr(Actions, method)
     names = list(inspect.signature(function).parameters)[1:]
     given = dict(zip(names, _positional(call), strict=False))
@@ -82,7 +82,7 @@ def invalid_values(call: ast.Call, method: str, scope: Scope) -> str | None:
 
 
 def invalid_branch(branch: ast.Dict) -> str | None:
-    """What ``dispatch_parallel`` would raise for the keys and the literal values of a task written as a dict."""
+    """Return the error that ``dispatch_parallel`` would raise for a task written as a dict."""
     task: dict[str, Any] = {"task_type": "task"}
     for key, node in zip(branch.keys, branch.values, strict=True):
         for name in () if key is None else _literal(key):
@@ -94,7 +94,7 @@ def invalid_branch(branch: ast.Dict) -> str | None:
 
 
 def invalid_construction(call: ast.Call, function: Callable[..., Any], scope: Scope) -> str | None:
-    """The same for a call of a class of ours, as of ``RetryPolicy``."""
+    """Return the error in a call of a class of this library, such as ``RetryPolicy``."""
     name = function.__name__
     if (problem := misspelt(call, function, name, scope)) is not None:
         return problem
@@ -125,13 +125,13 @@ def _entries(node: ast.expr, scope: Scope) -> list[tuple[str, ast.expr]] | None:
 
 
 def _positional(call: ast.Call) -> list[ast.expr]:
-    """The positional arguments in front of the first starred one."""
+    """Return the positional arguments before the first starred one."""
     starred = (place for place, argument in enumerate(call.args) if isinstance(argument, ast.Starred))
     return call.args[: next(starred, len(call.args))]
 
 
 def _literal(node: ast.expr) -> Iterator[Any]:
-    """The value of *node* if it is a literal."""
+    """Yield the value of *node* if it is a literal."""
     try:
         yield ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -139,7 +139,7 @@ def _literal(node: ast.expr) -> Iterator[Any]:
 
 
 def _is_whole_wait(call: ast.Call, given: Mapping[str, ast.expr], trial: Mapping[str, Any]) -> bool:
-    """Whether what is known of ``seconds`` and ``until`` is all that the call gives."""
+    """Return True if the known values of ``seconds`` and ``until`` are all that the call passes."""
     is_open = any(keyword.arg is None for keyword in call.keywords) or any(
         isinstance(argument, ast.Starred) for argument in call.args
     )
@@ -158,4 +158,4 @@ def _raised(function: Callable[[], object], name: str | None = None) -> str | No
 
 def _suggestion(name: object, known: list[str] | tuple[str, ...]) -> str:
     near = get_close_matches(str(name), known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

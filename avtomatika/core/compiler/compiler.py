@@ -1,7 +1,4 @@
-"""Blueprint -> Plan, with every check that is possible before a job runs.
-
-Whatever is refused here names the state and the line, and says what to write instead.
-"""
+"""Compiles a blueprint to a plan. Errors name the state and the line, and say what to write instead."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compile_blueprint(blueprint: Blueprint) -> Plan:
-    """The plan of *blueprint*. Raises BlueprintError."""
+    """Return the plan of *blueprint*. Raise BlueprintError."""
     start = _start(blueprint)
     states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.states}
     check_reachability(blueprint.name, states, start)
@@ -42,13 +39,13 @@ def compile_blueprint(blueprint: Blueprint) -> Plan:
 
 
 def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) -> None:
-    """An aggregator collects what tasks lead to it; whatever else leads there has nothing to collect."""
+    """Check that a parallel task leads to every aggregator."""
     edges = [(state, edge) for state in states.values() for edge in state.transitions]
     collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
     declared = {target for state in states.values() for target in state.may_go_to}
     for state in states.values():
         if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
-            message = "is an aggregator, but no dispatch_parallel or dispatch_task leads its 'success' to it"
+            message = "is an aggregator, but no dispatch_parallel or dispatch_task maps 'success' to it"
             raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
 
 
@@ -92,13 +89,13 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
 
 
 def _aggregators(blueprint: Blueprint, paths: list[HandlerPaths]) -> tuple[str, ...]:
-    """Those of the targets that collect branches."""
+    """Return the targets that join branches."""
     targets = dict.fromkeys(edge.target for path in paths for edge in path.transitions)
     return tuple(target for target in targets if blueprint.is_aggregator(target))
 
 
 def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
-    """No handler may stand behind one that always decides before it."""
+    """Check that no handler is unreachable because an earlier one always decides."""
     first: dict[str | None, Handler] = {}
     for handler in handlers:
         guard = None if handler.guard is None else repr(handler.guard)
@@ -110,7 +107,7 @@ def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
 
 
 def _agreed(blueprint: Blueprint, handlers: tuple[Handler, ...], option: str) -> str | None:
-    """What the handlers of one state say about *option*: one word is enough, two words are one too many."""
+    """Return the value of *option* for a state; its handlers must not contradict one another."""
     said = [(handler, word) for handler in handlers if (word := _word(handler, option)) is not None]
     if not said:
         return None
@@ -129,14 +126,14 @@ def _word(handler: Handler, option: str) -> str | None:
 
 
 def _check_actions(blueprint: Blueprint, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
-    """Handlers of ends take no action, all others take one."""
+    """Check that handlers of ends take no action, and all others take one."""
     if is_end and paths.first_action_line is not None:
         message = "is an end, so its handler must not use actions: remove that, or is_end"
         raise refusal(blueprint, handler, message, paths.first_action_line)
     if is_end and handler.may_go_to:
         raise refusal(blueprint, handler, "is an end, so it cannot have may_go_to")
     if not is_end and not paths.transitions:
-        message = "has no way out: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
+        message = "has no transition: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
         raise refusal(blueprint, handler, message)
     is_one_of_several = handler.guard is not None or len(blueprint.handlers_of(handler.state)) > 1
     if not is_end and not is_one_of_several and paths.undecided_line is not None:

@@ -1,7 +1,7 @@
-"""Finds a path through a handler on which it takes no action.
+"""Finds a path through a handler that takes no action.
 
-A path counts only if nothing in the source lets it be impossible: conditions that depend on each other, calls that may
-raise, and loops that may run are given the benefit of the doubt.
+A path is reported only if the source does not suggest that it is impossible: conditions that depend on one another,
+calls that may raise, and loops that may run are assumed to be correct.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import builtins
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-#: Comparisons of which one holds exactly if the other does not.
+#: Pairs of complementary comparisons.
 _OPPOSITES: tuple[tuple[type[ast.cmpop], type[ast.cmpop]], ...] = (
     (ast.Eq, ast.NotEq),
     (ast.Lt, ast.GtE),
@@ -19,18 +19,18 @@ _OPPOSITES: tuple[tuple[type[ast.cmpop], type[ast.cmpop]], ...] = (
     (ast.In, ast.NotIn),
     (ast.Is, ast.IsNot),
 )
-#: Builtin functions that a statement may call without ending the path.
+#: Builtin functions whose call does not end the path.
 _HARMLESS = frozenset({"print", "setattr", "delattr"})
-#: What loggers do.
+#: Methods of loggers.
 _LOGS = frozenset({"debug", "info", "warning", "warn", "error", "exception", "critical", "log"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """A path that has taken no action up to *line*.
+    """A path without an action up to *line*.
 
-    *asked* are the names that its conditions looked at. *is_open* if it passed a statement that takes an action on
-    another path. *is_doubtful* if it may be impossible.
+    *asked* are the names in its conditions. *is_open* if it passed a statement that takes an action on another path.
+    *is_doubtful* if it may be impossible.
     """
 
     line: int
@@ -42,14 +42,14 @@ class _Path:
 def undecided_line(
     definition: ast.FunctionDef | ast.AsyncFunctionDef, is_action: Callable[[ast.AST], bool]
 ) -> int | None:
-    """The line in which a path of *definition* ends that certainly takes no action; None if there is none."""
+    """Return the line where a path of *definition* ends that certainly takes no action; None if there is none."""
     flow = _Flow(definition, is_action)
     ends = [*flow.block(definition.body, [_Path(definition.lineno)]), *flow.returned]
     return min((path.line for path in ends if not path.is_doubtful), default=None)
 
 
 class _Flow:
-    """Follows all paths that have taken no action yet."""
+    """Follows all paths that have taken no action."""
 
     def __init__(self, definition: ast.AST, is_action: Callable[[ast.AST], bool]) -> None:
         self.returned: list[_Path] = []
@@ -57,7 +57,7 @@ class _Flow:
         self._varying = _varying(definition)
 
     def block(self, statements: Sequence[ast.stmt], paths: list[_Path]) -> list[_Path]:
-        """*paths* behind *statements*."""
+        """Return the *paths* after *statements*."""
         for statement in statements:
             if not paths:
                 break
@@ -110,12 +110,16 @@ class _Flow:
         return [replace(path, is_open=path.is_open or acts) for path in after] if acts else after
 
     def _asked(self, path: _Path, asked: frozenset[str], *, acts: bool, line: int) -> _Path:
-        """*path* inside of a statement that looks at *asked*: a second look at the same may contradict the first."""
+        """Return *path* inside a statement with a condition on *asked*. A second condition on a name may contradict the
+        first.
+        """
         is_doubtful = path.is_doubtful or path.is_open or bool(asked & (path.asked | self._varying))
         return replace(path, asked=path.asked | asked, is_doubtful=is_doubtful, line=line if acts else path.line)
 
     def _attempt(self, statement: ast.Try | ast.TryStar, paths: list[_Path]) -> list[_Path]:
-        """The body may end anywhere, but an action in its last statement has not been taken then."""
+        """Handle a try statement. The body may be left anywhere, but then the action of its last statement was not
+        taken.
+        """
         if self._acts(statement.finalbody):
             return self.block(statement.finalbody, paths)
         acts_early = self._acts(statement.body[:-1])
@@ -127,7 +131,7 @@ class _Flow:
         return self.block(statement.finalbody, after)
 
     def _loop(self, statement: ast.For | ast.AsyncFor | ast.While, paths: list[_Path]) -> list[_Path]:
-        """A loop that takes actions is expected to run, and to have taken one."""
+        """Handle a loop. One that takes actions is assumed to run at least once."""
         if self._acts([statement]):
             return [] if not _leaves(statement) else [replace(path, is_doubtful=True) for path in paths]
         self.block(statement.body, [replace(path, is_doubtful=True) for path in paths])
@@ -139,7 +143,7 @@ class _Flow:
 
 
 def _arms(statement: ast.If) -> list[tuple[ast.expr | None, list[ast.stmt]]]:
-    """The branches of an if statement with all its elif and else."""
+    """Return the branches of an if statement, including elif and else."""
     arms: list[tuple[ast.expr | None, list[ast.stmt]]] = [(statement.test, statement.body)]
     match statement.orelse:
         case []:
@@ -151,7 +155,7 @@ def _arms(statement: ast.If) -> list[tuple[ast.expr | None, list[ast.stmt]]]:
 
 
 def _is_exhaustive(statement: ast.If | ast.Match, arms: list[tuple[ast.expr | None, list[ast.stmt]]]) -> bool:
-    """Whether one of *arms* is always taken, as far as can be told; where values have names they may be all of them."""
+    """Return True if one of *arms* is always taken, as far as can be known; named values are assumed to be complete."""
     if isinstance(statement, ast.Match):
         patterns = [case.pattern for case in statement.cases]
         return any(_is_any(case) for case in statement.cases) or any(
@@ -190,12 +194,12 @@ def _are_opposite(first: ast.expr, second: ast.expr) -> bool:
 
 
 def _leaves(loop: ast.For | ast.AsyncFor | ast.While) -> bool:
-    """Whether a path can leave *loop* by itself."""
+    """Return True if *loop* contains a break or return."""
     return any(isinstance(node, ast.Break | ast.Return) for node in ast.walk(loop))
 
 
 def _may_raise(value: ast.expr) -> bool:
-    """Whether a statement of nothing but *value* may be there to end the path: a call of a function of the user's."""
+    """Return True if a statement that is only *value* may end the path: a call of a user's function."""
     call = value.value if isinstance(value, ast.Await) else value
     match call:
         case ast.Call(func=ast.Name(id=name)):
@@ -211,7 +215,7 @@ def _names(*nodes: ast.AST) -> frozenset[str]:
 
 
 def _varying(definition: ast.AST) -> frozenset[str]:
-    """Names that are given one of several values: conditions on them may cover all of these."""
+    """Return names that are assigned one of several values: conditions on them may cover all values."""
     stored = [
         node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     ]

@@ -1,4 +1,4 @@
-"""What a handler's source says about its actions: every call on ``actions``, read without running anything."""
+"""Reads the calls on ``actions`` from a handler's source without running it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class ActionEdge:
-    """A transition as written. *outcomes* is None for ``go_to`` and ``wait``; the values are unchecked."""
+    """A transition in the source. *outcomes* is None for ``go_to`` and ``wait``; the values are unchecked."""
 
     outcomes: Values
     targets: Values
@@ -30,10 +30,10 @@ class ActionEdge:
 
 @dataclass(frozen=True, slots=True)
 class ActionCall:
-    """One call on ``actions``; *edges* is None where its transitions are computed as a whole, () where it has none.
+    """A call on ``actions``; *edges* is None if all its transitions are computed, () if it has none.
 
-    *names* are the task types, or the blueprint, that it begins. *may_have_more* where tasks in a list are computed:
-    they may bring transitions of their own.
+    *names* are the task types or the blueprint that it starts. *may_have_more* if some tasks are computed and may have
+    further transitions.
     """
 
     method: str
@@ -45,8 +45,8 @@ class ActionCall:
 
 @dataclass(frozen=True, slots=True)
 class SourceReading:
-    """*hidden* are (line, reason) of what keeps the source from telling everything; *undecided_line* is where a
-    path ends that takes no action, None if every path may take one.
+    """*hidden* are (line, reason) of code that hides actions; *undecided_line* is the end of a path without an action,
+    None if every path may take one.
     """
 
     calls: tuple[ActionCall, ...] = ()
@@ -56,7 +56,7 @@ class SourceReading:
 
 
 def read(handler: Handler) -> SourceReading | None:
-    """The actions of *handler*, or None where there is no source to read."""
+    """Return the actions of *handler*, or None if there is no source."""
     found = _definition(handler)
     if found is None:
         return None
@@ -88,7 +88,7 @@ def _definition(handler: Handler) -> tuple[ast.Module, _Definition] | None:
 
 @lru_cache(maxsize=16)
 def _parsed(text: str) -> ast.Module:
-    """The whole file: line numbers stay the user's, and no handler is cut out of its indentation."""
+    """Parse the whole file: line numbers match the file, and indentation does not matter."""
     return ast.parse(text)
 
 
@@ -97,7 +97,7 @@ def _first_line(node: _Definition) -> int:
 
 
 class _Reader(ast.NodeVisitor):
-    """Gathers calls on ``actions``, and every use of it that could hide one."""
+    """Collects calls on ``actions``, and every other use of it, which could hide a call."""
 
     def __init__(self, scope: Scope, watched: set[str]) -> None:
         self.calls: list[ActionCall] = []
@@ -116,7 +116,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if isinstance(node.value, ast.Name) and node.value.id == "context" and not self.is_actions(node):
-            return  # context.job_id and the like
+            return  # context.job_id etc.
         if self.is_actions(node):
             self._hide(node)
         else:
@@ -136,13 +136,13 @@ class _Reader(ast.NodeVisitor):
         self._visit_nested(node)
 
     def _visit_nested(self, node: ast.AST) -> None:
-        """A function inside may run never, once or later, and its names are its own."""
+        """Visit an inner function, which may run never, once or later."""
         outside, self._nested = self._nested, True
         self.generic_visit(node)
         self._nested = outside
 
     def is_action(self, node: ast.AST) -> bool:
-        """Whether *node* is a call of an action."""
+        """Return True if *node* is a call of an action."""
         match node:
             case ast.Call(func=ast.Attribute(value=owner, attr=method)):
                 return method in ACTIONS and self.is_actions(owner)
@@ -150,7 +150,7 @@ class _Reader(ast.NodeVisitor):
                 return False
 
     def is_actions(self, node: ast.expr) -> bool:
-        """Whether *node* is the ``actions`` that the handler is given."""
+        """Return True if *node* is the ``actions`` argument of the handler."""
         match node:
             case ast.Name(id="actions"):
                 return "actions" in self._watched
@@ -160,7 +160,7 @@ class _Reader(ast.NodeVisitor):
                 return False
 
     def _hide(self, node: ast.expr) -> None:
-        used = "in an inner function" if self._nested else "otherwise than by calling actions.go_to(...) and the like"
+        used = "in an inner function" if self._nested else "other than by calling its methods"
         self.hidden.append((node.lineno, f"{ast.unparse(node)} is used {used}"))
 
     def _call(self, node: ast.Call, method: str) -> ActionCall:
@@ -179,7 +179,7 @@ class _Reader(ast.NodeVisitor):
                 return ActionCall(method, node.lineno, edges, names=() if name is None else self._values(name))
 
     def _argument(self, call: ast.Call, name: str, position: int | None = None) -> ast.expr | None:
-        """The expression given for a parameter; one that is computed if it may be among others, None if missing."""
+        """Return the expression of a parameter: a starred one if it may contain it, None if missing."""
         keywords = expanded(call, self._scope)
         for keyword in keywords:
             if keyword.arg == name:
@@ -199,7 +199,7 @@ class _Reader(ast.NodeVisitor):
         return () if transitions is None else self._edges(transitions)
 
     def _parallel(self, node: ast.Call) -> ActionCall:
-        """Its tasks as far as they are written as dicts; what is not, is checked when the handler runs."""
+        """Read tasks that are written as dicts; others are checked when the handler runs."""
         aggregator = self._argument(node, "aggregate_into", 1)
         if aggregator is None:
             return ActionCall("dispatch_parallel", node.lineno)
@@ -221,7 +221,7 @@ class _Reader(ast.NodeVisitor):
         return self._scope.values(node)
 
     def _edges(self, transitions: ast.expr) -> tuple[ActionEdge, ...] | None:
-        """The entries of all dicts that *transitions* can be, or None where one is computed."""
+        """Return the entries of all dicts that *transitions* can be, or None if one is computed."""
         edges: list[ActionEdge] = []
         for choice in self._scope.choices(transitions):
             found = self._entries(choice)
@@ -262,7 +262,7 @@ def _edges_of(value: object, line: int) -> Iterator[ActionEdge]:
 
 
 def _dicts_in(choices: Iterable[ast.expr]) -> Iterator[ast.Dict]:
-    """The dicts of the lists that *choices* are, by themselves or for each of something."""
+    """Yield the dicts in the lists and comprehensions of *choices*."""
     for choice in choices:
         match choice:
             case ast.List(elts=items) | ast.Tuple(elts=items):
@@ -274,6 +274,6 @@ def _dicts_in(choices: Iterable[ast.expr]) -> Iterator[ast.Dict]:
 
 
 def _entry(node: ast.Dict, name: str) -> ast.expr | None:
-    """The value under the key *name*."""
+    """Return the value under the key *name*."""
     pairs = zip(node.keys, node.values, strict=True)
     return next((value for key, value in pairs if isinstance(key, ast.Constant) and key.value == name), None)

@@ -1,4 +1,4 @@
-"""Every state can be reached from the start or is retired, and from every state an end can be reached."""
+"""Checks that every state is reachable from the start or retired, and that every state can reach an end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avtomatika.errors import BlueprintError
 
 
 def check_reachability(blueprint: str, states: Mapping[str, StatePlan], start: str) -> None:
-    """Raises BlueprintError for the first state that is cut off."""
+    """Raise BlueprintError for the first state that is unreachable or cannot reach an end."""
     onward = {name: {transition.target for transition in state.transitions} for name, state in states.items()}
     backward = {name: {source for source, targets in onward.items() if name in targets} for name in states}
     ends = [name for name, state in states.items() if state.end is not None]
@@ -24,7 +24,7 @@ def check_reachability(blueprint: str, states: Mapping[str, StatePlan], start: s
         elif state.name not in known:
             message = f"is unreachable: no transition leads to it from the start {start!r}"
         elif state.name not in to_end:
-            message = "never comes to an end: mark a state that it leads to with is_end=True"
+            message = "cannot reach an end: mark a state that it leads to with is_end=True"
         else:
             continue
         raise BlueprintError(message, blueprint=blueprint, state=state.name, line=state.line)

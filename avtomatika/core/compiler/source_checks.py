@@ -1,4 +1,4 @@
-"""Names and values in a handler's source that cannot work: arguments, keys of tasks, attributes, injected names."""
+"""Finds invalid names and values in a handler's source: arguments, keys of tasks, attributes, injected names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .call_checks import invalid_branch, invalid_construction, invalid_values, m
 from .spelling import intended_name
 from .static_values import Scope
 
-#: A line of the file, and what is wrong there.
+#: A line of the file and the message.
 Mistake = tuple[int, str]
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -26,13 +26,13 @@ _ATTRIBUTES = {
     "context": frozenset({*INJECTED, *(name for name in dir(JobContext) if not name.startswith("_"))}),
     "client": frozenset(inspect.signature(ClientInfo).parameters),
 }
-#: Calls that keep a list what it is: a list of the tasks that were written into it.
+#: Methods that only add to a list.
 _LIST_METHODS = frozenset({"append", "extend", "insert"})
 
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """*names* do not exist; *values* are missing or not allowed."""
+    """*names* do not exist; *values* are missing or invalid."""
 
     names: tuple[Mistake, ...] = ()
     values: tuple[Mistake, ...] = ()
@@ -45,7 +45,7 @@ def check_source(
     is_actions: Callable[[ast.expr], bool],
     file: ast.AST,
 ) -> Mistakes:
-    """The mistakes in *definition*, a function of *file* that is called with *parameters*."""
+    """Return the mistakes in *definition*, a function of *file* that is called with *parameters*."""
     checker = _Checker(scope, definition, frozenset(parameters), is_actions)
     for statement in definition.body:
         checker.visit(statement)
@@ -78,12 +78,12 @@ class _Checker(ast.NodeVisitor):
                 known = _ATTRIBUTES[name]
                 if node.attr not in known and not node.attr.startswith("_"):
                     near = get_close_matches(node.attr, known, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+                    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
                     self._note(self.names, node, f"{name} has no {node.attr!r}; {hint}")
         self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """The names of an inner function are its own."""
+        """Skip inner functions, which have their own names."""
 
     def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
         """See :meth:`visit_FunctionDef`."""
@@ -109,12 +109,12 @@ class _Checker(ast.NodeVisitor):
                 if aggregators and elsewhere:
                     message = (
                         f"'success' of a task of dispatch_parallel leads to {elsewhere.pop()!r}, "
-                        f"but always to the aggregator {aggregators[0]!r}: leave it out"
+                        f"but must lead to the aggregator {aggregators[0]!r}: remove it"
                     )
                     self._note(self.values, target, message)
 
     def _dicts(self, node: ast.expr | None, seen: frozenset[str] = frozenset()) -> Iterator[ast.Dict]:
-        """The dicts that *node*, tasks or one task, is made of as far as they are written in this function."""
+        """Yield the dicts of *node* (tasks, or one task) that are written in this function."""
         match node:
             case ast.Dict():
                 yield node
@@ -136,7 +136,7 @@ class _Checker(ast.NodeVisitor):
                     yield from self._dicts(value, seen | {name})
 
     def _successes(self, branch: ast.Dict) -> Iterator[ast.expr]:
-        """What the transitions of *branch* say of ``success``."""
+        """Yield the targets of ``success`` in the transitions of *branch*."""
         for key, value in zip(branch.keys, branch.values, strict=True):
             if isinstance(key, ast.Constant) and key.value == "transitions" and isinstance(value, ast.Dict):
                 pairs = zip(value.keys, value.values, strict=True)
@@ -145,7 +145,7 @@ class _Checker(ast.NodeVisitor):
                 )
 
     def _values(self, node: ast.expr | None) -> tuple[object, ...]:
-        """What *node* can be; nothing if that is computed."""
+        """Return the possible values of *node*; nothing if they are computed."""
         return (node is not None and self._scope.values(node)) or ()
 
     @staticmethod
@@ -156,7 +156,7 @@ class _Checker(ast.NodeVisitor):
 
 @dataclass(frozen=True, slots=True)
 class _Uses:
-    """Names that get a new value (*changed*); and those that stand for what is *written* into them and nothing else."""
+    """Names that are reassigned (*changed*), and names whose whole content is *written* in the source."""
 
     changed: frozenset[str]
     written: dict[str, list[ast.expr]] = field(default_factory=dict)
@@ -195,7 +195,7 @@ class _Uses:
 
 
 def _misspelt_parameters(definition: _Definition, checker: _Checker, file: ast.AST) -> Iterator[Mistake]:
-    """Parameters that are almost the name of something injected, unless the file has data of that name."""
+    """Yield parameters that resemble an injected name, unless the file has data of that name."""
     arguments = (*definition.args.posonlyargs, *definition.args.args, *definition.args.kwonlyargs)
     called = {
         node.func.value.id

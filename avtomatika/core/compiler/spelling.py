@@ -1,10 +1,10 @@
-"""Tells a misspelt name from another name: a letter lost, doubled, added or swapped, or a word joined otherwise."""
+"""Recognizes a misspelt name: a character lost, doubled, added or swapped, or words joined differently."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: In names of this length a wrong letter is a slip as well; in shorter ones it is another word (content, context).
+#: From this length on, one wrong letter is a typo; in shorter names it is another word (content, context).
 _LONG = 10
 
 
@@ -21,7 +21,7 @@ def intended_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def _is_slip(name: str, word: str) -> bool:
-    if name == word or name.rstrip("s") == word.rstrip("s"):  # the plural is another name
+    if name == word or name.rstrip("s") == word.rstrip("s"):  # the plural is a different name
         return False
     if _joined(name) == _joined(word):
         return True

@@ -1,4 +1,4 @@
-"""What an expression in a handler's source can be, without running it: literals, constants, and choices among them."""
+"""Evaluates expressions in a handler's source without running them: literals, constants, and choices among them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from avtomatika.core.blueprint.handler import Function
 
-#: The values that an expression can have; None where they are computed at run time.
+#: The possible values of an expression; None if they are computed at run time.
 Values = tuple[object, ...] | None
 
 
 class Scope:
-    """The names in a handler: what it assigns, what it closes over, what its module holds."""
+    """The names in a handler: its locals, its closure and its module."""
 
     def __init__(self, function: Function, definition: ast.AST) -> None:
         plain: Any = unwrap(function)
@@ -25,7 +25,7 @@ class Scope:
         self._closure = dict(_closure(plain))
 
     def values(self, node: ast.expr) -> Values:
-        """Everything that *node* can be.
+        """Return all possible values of *node*, or None if they are computed.
 
         >>> scope = Scope(lambda: None, ast.parse(""))
         >>> scope.values(ast.parse("'low' if small else 'high'", mode="eval").body)
@@ -36,7 +36,7 @@ class Scope:
         return self._values(node, frozenset())
 
     def choices(self, node: ast.expr) -> tuple[ast.expr, ...]:
-        """The expressions that *node* stands for, once conditions and names of the handler's own are followed."""
+        """Return the expressions that *node* can be, with conditional expressions and local names resolved."""
         return self._choices(node, frozenset())
 
     def _values(self, node: ast.expr, seen: frozenset[str]) -> Values:
@@ -59,7 +59,7 @@ class Scope:
                 return (node,)
 
     def _constant(self, node: ast.expr) -> object:
-        """Raises LookupError where *node* is no constant."""
+        """Return the value of a constant. Raise LookupError for any other node."""
         match node:
             case ast.Constant(value=value):
                 return value
@@ -72,7 +72,7 @@ class Scope:
 
 
 def _attribute(owner: object, name: str) -> object:
-    """An attribute of a module or a class (an enum, say); of anything else it may be computed."""
+    """Return an attribute of a module or a class (such as an enum); any other attribute may be computed."""
     if (ismodule(owner) or isinstance(owner, type)) and hasattr(owner, name):
         return getattr(owner, name)
     raise LookupError(name)
@@ -87,14 +87,14 @@ def _closure(function: Any) -> Iterator[tuple[str, object]]:
 
 
 def _bound_names(definition: ast.AST) -> Iterator[str]:
-    """Names that get a value somewhere inside, in comprehensions too."""
+    """Yield names that are assigned anywhere in *definition*, including comprehensions."""
     for node in ast.walk(definition):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
 
 
 def _assignments(definition: ast.AST) -> dict[str, list[ast.expr]]:
-    """Names that only ever get their value by ``name = ...``, with all those values."""
+    """Return names that are assigned only by ``name = ...``, with all their values."""
     values: dict[str, list[ast.expr]] = defaultdict(list)
     changes: dict[str, int] = defaultdict(int)
     for node in ast.walk(definition):
@@ -112,7 +112,7 @@ def _assignments(definition: ast.AST) -> dict[str, list[ast.expr]]:
 
 
 def _changed_names(node: ast.AST) -> tuple[str, ...]:
-    """Names whose value changes at *node*, by assignment or by a change inside of it."""
+    """Return names whose value changes at *node*, by assignment or by mutation."""
     match node:
         case (
             ast.Name(id=name, ctx=ast.Store() | ast.Del())

@@ -1,4 +1,4 @@
-"""Where a handler leads: its transitions and task types as its source tells them, or as ``may_go_to`` declares them."""
+"""The transitions and task types of a handler, from its source or from ``may_go_to``."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from .source_checks import Mistake
 if TYPE_CHECKING:
     from avtomatika.core.blueprint.blueprint import Blueprint
 
-#: What an action that cannot do without it is missing.
+#: Errors for actions without a required argument.
 _NEEDS = {
     "go_to": "go_to needs the name of a state",
-    "wait": "wait needs the state that follows: then=...",
-    "dispatch_parallel": "dispatch_parallel needs the state that collects the results: aggregate_into=...",
+    "wait": "wait needs the next state: then=...",
+    "dispatch_parallel": "dispatch_parallel needs the state that joins the results: aggregate_into=...",
     "dispatch_task": (
-        'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
+        'dispatch_task without transitions: map its outcomes to states, as in transitions={"success": "next"}'
     ),
     "await_human_approval": (
-        "await_human_approval without transitions: say what follows each decision, as in "
+        "await_human_approval without transitions: map decisions to states, as in "
         'transitions={"approved": "next", "rejected": "failed"}'
     ),
     "run_blueprint": (
-        'run_blueprint without transitions: say what follows its end, as in transitions={"success": "next"}'
+        'run_blueprint without transitions: map its outcomes to states, as in transitions={"success": "next"}'
     ),
 }
-_NAME_RULE = "letters, digits, '_' and '-', at most 64, not beginning with '_'"
+_NAME_RULE = "letters, digits, '_' and '-', at most 64, not starting with '_'"
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerPaths:
-    """All that one handler can decide. ``first_action_line`` is the line of its first action, None where it takes none;
-    ``undecided_line`` that in which a path ends without one, None if every path may take one.
+    """Everything that a handler can decide. ``first_action_line`` is the line of its first action, None without any;
+    ``undecided_line`` is the end of a path without an action, None if every path may take one.
     """
 
     transitions: tuple[Transition, ...] = ()
@@ -54,12 +54,10 @@ class HandlerPaths:
 
 
 def paths_of(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
-    """Raises BlueprintError for whatever in the handler's actions cannot work, or cannot be known."""
+    """Return the paths of *handler*. Raise BlueprintError for actions that are invalid or cannot be read."""
     for parameter in handler.parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            message = (
-                f"its parameter {parameter.name!r} is positional only, but handlers are called by name: remove '/'"
-            )
+            message = f"its parameter {parameter.name!r} is positional-only, but handlers are called with keyword arguments: remove '/'"
             raise refusal(blueprint, handler, message)
     for target in handler.may_go_to:
         _check_target(blueprint, handler, target, handler.line)
@@ -70,17 +68,17 @@ def paths_of(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
 
 
 def refusal(blueprint: Blueprint, handler: Handler, message: str, line: int | None = None) -> BlueprintError:
-    """A BlueprintError that points to *handler*, or to *line* in it."""
+    """Return a BlueprintError that points to *handler*, or to *line* in it."""
     return BlueprintError(message, blueprint=blueprint.name, state=handler.state, line=line or handler.line)
 
 
 def _without_source(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
-    """Without source there is nothing but ``may_go_to``."""
+    """Use ``may_go_to`` only."""
     acts = any(parameter.name in ("actions", "context") for parameter in handler.parameters)
     if not acts:
         return HandlerPaths()
     if handler.end is None and not handler.may_go_to:
-        raise refusal(blueprint, handler, f"its handler has no source that could be read: {_advice(handler)}")
+        raise refusal(blueprint, handler, f"the source of its handler cannot be read: {_advice(handler)}")
     return HandlerPaths(_declared_transitions(handler), dispatches=handler.end is None)
 
 
@@ -122,30 +120,30 @@ def _refuse_first(blueprint: Blueprint, handler: Handler, mistakes: Sequence[Mis
 
 
 def _problem(handler: Handler, call: ActionCall) -> str | None:
-    """What is wrong with a call as a whole."""
+    """Return the error in a call as a whole."""
     if call.method not in ACTIONS:
-        return f"actions has no {call.method!r}; there are {', '.join(ACTIONS)}"
+        return f"actions has no {call.method!r}; it has {', '.join(ACTIONS)}"
     if call.edges is None:
         return None if handler.may_go_to else f"the transitions are computed at run time: {_advice(handler)}"
     if not call.edges:
         return _NEEDS[call.method]
     if call.method in ("dispatch_task", "run_blueprint") and not handler.may_go_to and not _leads_on(call.edges):
-        return f"{call.method} has no transition for 'success': say which state follows when it is done"
+        return f"{call.method} has no transition for 'success': map it to the next state"
     if call.method == "run_blueprint":
         return _unknown_end(call.edges)
     return None
 
 
 def _unknown_end(edges: Iterable[ActionEdge]) -> str | None:
-    """What is wrong with transitions of ``run_blueprint``: jobs of other blueprints have no outcomes of their own."""
+    """Return the error in transitions of ``run_blueprint``: child jobs have no outcomes of their own."""
     for outcome in (outcome for edge in edges for outcome in edge.outcomes or ()):
         if outcome not in CHILD_OUTCOMES and is_user_name(outcome):
-            return f"run_blueprint never ends in {outcome!r}; there are {', '.join(CHILD_OUTCOMES)}"
+            return f"run_blueprint has no outcome {outcome!r}; it has {', '.join(CHILD_OUTCOMES)}"
     return None
 
 
 def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -> None:
-    """What several tasks are to come together in must be made for it."""
+    """Check that the target of parallel tasks is an aggregator."""
     if call.method != "dispatch_parallel" or not call.edges:
         return
     collector = call.edges[0]
@@ -153,7 +151,7 @@ def _check_collected(blueprint: Blueprint, handler: Handler, call: ActionCall) -
         name = _check_target(blueprint, handler, target, collector.line)
         if not blueprint.is_aggregator(name):
             message = (
-                f"dispatch_parallel leads to {name!r}, which collects nothing: mark its handler with @bp.aggregator"
+                f"dispatch_parallel leads to {name!r}, which is not an aggregator: mark its handler with @bp.aggregator"
             )
             raise refusal(blueprint, handler, message, collector.line)
 
@@ -163,7 +161,7 @@ def _leads_on(edges: Iterable[ActionEdge]) -> bool:
 
 
 def _started_names(blueprint: Blueprint, handler: Handler, call: ActionCall) -> tuple[str | None, ...]:
-    """The task types, or the blueprint, of *call*; None stands for one that is computed, and where there is none."""
+    """Return the task types or the blueprint of *call*; None for a computed one, or if the action has none."""
     what = {"dispatch_task": "task type", "dispatch_parallel": "task type", "run_blueprint": "blueprint"}
     if call.names is None or call.method not in what:
         return (None,)
@@ -190,7 +188,7 @@ def _transitions(
 
 def _outcomes(blueprint: Blueprint, handler: Handler, edge: ActionEdge) -> Iterator[str]:
     if edge.targets == ():
-        raise refusal(blueprint, handler, "transitions must be a dict of outcomes and states", edge.line)
+        raise refusal(blueprint, handler, "transitions must be a dict of outcomes to states", edge.line)
     for outcome in edge.outcomes or ():
         if not is_user_name(outcome):
             raise refusal(blueprint, handler, f"the outcome {outcome!r} must be a name: {_NAME_RULE}", edge.line)
@@ -200,11 +198,11 @@ def _outcomes(blueprint: Blueprint, handler: Handler, edge: ActionEdge) -> Itera
 def _check_target(blueprint: Blueprint, handler: Handler, target: object, line: int | None) -> str:
     if not isinstance(target, str):
         shown = getattr(target, "__qualname__", repr(target))
-        raise refusal(blueprint, handler, f"a transition leads to {shown}; name the state as text", line)
+        raise refusal(blueprint, handler, f"a transition leads to {shown}; write the name of the state as text", line)
     if target in blueprint.states:
         return str(target)
     near = get_close_matches(target, blueprint.states, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(blueprint.states)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(blueprint.states)}"
     raise refusal(blueprint, handler, f"a transition leads to the unknown state {target!r}; {hint}", line)
 
 
@@ -217,6 +215,4 @@ def _guard(handler: Handler) -> str | None:
 
 
 def _advice(handler: Handler) -> str:
-    return (
-        f'write @bp.handler("{handler.state}", ..., may_go_to=["...", "..."]) with all the states that it can lead to'
-    )
+    return f'write @bp.handler("{handler.state}", ..., may_go_to=["...", "..."]) with all its possible target states'
