@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCUMENTS = (
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
+    *sorted((ROOT / "docs").glob("*.md")),
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Where the API is, in print.
@@ -130,6 +133,12 @@ def section(document: Path, heading: str) -> str:
     """The text below *heading* up to the next one of its rank."""
     _, _, rest = document.read_text().partition(f"\n## {heading}\n")
     return rest.partition("\n## ")[0]
+
+
+def subsections(document: Path) -> list[tuple[str, str]]:
+    """Return heading and text of every section and subsection of *document*."""
+    parts = re.split(r"^#+ (.+)$", _FENCE.sub("", document.read_text()), flags=re.MULTILINE)
+    return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def table(text: str) -> list[list[str]]:

@@ -47,6 +47,7 @@ from .documents import (
     save_files,
     section,
     shell_environment,
+    subsections,
     table,
 )
 from .test_architecture import MAY_IMPORT, TOPS
@@ -54,6 +55,7 @@ from .test_architecture import MAY_IMPORT, TOPS
 pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS = (
     ROOT / "docs" / f"{name}.md" for name in ("architecture", "blueprints", "workers", "files", "http", "operations")
 )
@@ -442,16 +444,51 @@ def test_every_documented_variable_exists(variables: set[str]) -> None:
     assert documented
 
 
-def test_the_rooms_are_those_that_may_be_imported() -> None:
-    rows = table(section(ARCHITECTURE, "Rooms"))
+def test_the_import_rules_are_those_that_are_enforced() -> None:
+    rows = table(section(ARCHITECTURE, "Import rules"))
     documented = {
-        re.sub(r"^avtomatika/|/$|\.py$", "", room): {name.strip() for name in allowed.split(",")}
-        - {"", "nothing of ours"}
+        re.sub(r"^avtomatika/|/$|\.py$", "", room): {name.strip() for name in allowed.split(",")} - {"", "nothing"}
         for rooms, _, allowed in rows
         for room in re.findall(r"`([^`]+)`", rooms)
     }
 
     assert {room: allowed for room, allowed in documented.items() if room not in TOPS} == MAY_IMPORT
+
+
+@pytest.mark.parametrize("document", [ARCHITECTURE, CONTRIBUTING], ids=lambda path: path.name)
+def test_every_file_named_in_the_map_exists(document: Path) -> None:
+    missing = [
+        f"{heading}: {name}"
+        for heading, text in subsections(document)
+        for name in re.findall(r"`([\w/.-]+(?:/|\.(?:py|lua|toml|cfg|md)))`", text)
+        if not any((base / name).exists() for base in _bases(heading, text))
+    ]
+
+    assert missing == []
+
+
+def _bases(heading: str, text: str) -> list[Path]:
+    """Folders to which the names in a section are relative: the checkout, the package, and packages named in it."""
+    folders = [ROOT, ROOT / "avtomatika"]
+    named = [
+        base / name for name in re.findall(r"`([\w/]+/)", heading + text) for base in folders if (base / name).is_dir()
+    ]
+    return [
+        *folders,
+        *named,
+        *(package / inner.name for package in named for inner in package.iterdir() if inner.is_dir()),
+    ]
+
+
+def test_the_files_of_the_map_are_about_their_words() -> None:
+    wrong = []
+    for topic, files in table(section(ARCHITECTURE, "Where is …?")):
+        words = {word.removesuffix("s") for word in re.findall(r"[a-z0-9]{3,}", topic.lower()) if word != "and"}
+        for file in re.findall(r"`([^`]+)`", files):
+            text = f"{file} {(ROOT / file).read_text()}".lower()
+            wrong += [f"{topic}: {file} does not mention {word!r}" for word in words if word not in text]
+
+    assert wrong == []
 
 
 @pytest.mark.parametrize("keys", [JobKeys, QueueKeys], ids=["of jobs", "of queues"])

@@ -41,6 +41,6 @@ def test_what_is_no_job_is_refused(run: Run, project: Path) -> None:
     (project / "list").write_text("[]")
 
     assert "text: invalid JSON" in run("replay", "text").stderr
-    assert "list: this is no job" in run("replay", "list").stderr
+    assert "list: this is not a job" in run("replay", "list").stderr
     assert run("replay", "list").code == 2
     assert run("replay", "nowhere").code == 2
