@@ -19,7 +19,7 @@ class ReportProgress(Protocol):
     def __call__(self, progress: float, message: str = "") -> None: ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class BaseTaskContext:
     """The common part of the contexts of sync and async skills.
 
@@ -62,14 +62,14 @@ class BaseTaskContext:
         self.on_progress(wire.Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, text))
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class TaskContext(BaseTaskContext):
     """One attempt of a task, as a sync skill and its middleware see it."""
 
     files: Files
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AsyncTaskContext(BaseTaskContext):
     """One attempt of a task, as an async skill and its middleware see it."""
 

@@ -61,13 +61,7 @@ class TaskExecution:
         files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
         try:
             self._start()
-            context = TaskContext(
-                task=files.download_inputs(),
-                worker_id=self.worker_id,
-                on_progress=self.on_progress,
-                cancelled=self._is_cancelled,
-                files=Files(files),
-            )
+            context = TaskContext(files.download_inputs(), *self._context, Files(files))
             call = wrap(self._call_skill, self.skill.middleware) if self.skill.middleware else self._call_skill
             result = self._returned(call(context))
             self._finish(result, files.upload_outputs(result.data))
@@ -83,13 +77,7 @@ class TaskExecution:
         try:
             self._start()
             task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
-            context = AsyncTaskContext(
-                task=task,
-                worker_id=self.worker_id,
-                on_progress=self.on_progress,
-                cancelled=self._is_cancelled,
-                files=AsyncFiles(files),
-            )
+            context = AsyncTaskContext(task, *self._context, AsyncFiles(files))
             call = (
                 wrap(self._call_skill_async, self.skill.middleware) if self.skill.middleware else self._call_skill_async
             )
@@ -104,6 +92,11 @@ class TaskExecution:
             while files.has_folder:
                 with suppress(CancelledError):  # the first cancellation was handled; transfers check for themselves
                     await self.storage.run_in_thread(lambda: self._close(files))
+
+    @property
+    def _context(self) -> tuple[str, Callable[[Progress], None], Callable[[], bool]]:
+        """The common part of both contexts."""
+        return self.worker_id, self.on_progress, self._is_cancelled
 
     def overdue(self, now: float) -> StopReason | None:
         """Return why its time is over, or None. The timeout of the job is a fallback for when no orchestrator can

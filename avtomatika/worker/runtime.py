@@ -142,20 +142,20 @@ class Runtime:
 
     def start(self, admitted: Iterable[TaskExecution]) -> None:
         """Start admitted executions."""
-        async_executions: list[TaskExecution] = []
-        sync_executions: list[TaskExecution] = []
-        isolated: list[TaskExecution] = []
+        coroutines: list[TaskExecution] = []
+        functions: list[TaskExecution] = []
+        in_processes: list[TaskExecution] = []
         for execution in admitted:
-            needs_process = self._needs_process(execution)
-            (isolated if needs_process else async_executions if execution.skill.is_async else sync_executions).append(
-                execution
-            )
-        if isolated and self._processes is not None:
-            self._processes.start(isolated, self._finish)
-        if async_executions:
-            self._async_executor.start(async_executions)
-        if sync_executions:
-            self._thread_executor.start(sync_executions)
+            if self._needs_process(execution):
+                in_processes.append(execution)
+            else:
+                (coroutines if execution.skill.is_async else functions).append(execution)
+        if in_processes and self._processes is not None:
+            self._processes.start(in_processes, self._finish)
+        if coroutines:
+            self._async_executor.start(coroutines)
+        if functions:
+            self._thread_executor.start(functions)
 
     def collect(self, wait_seconds: float) -> list[TaskExecution]:
         """Return finished executions; wait up to *wait_seconds* for the first."""

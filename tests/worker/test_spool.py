@@ -154,7 +154,7 @@ def test_a_result_survives_the_broker_and_the_worker(
     assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
     in_time(lambda: not files(spool) or None)
     in_time(lambda: office.depth("work") == 0 or None)
-    assert office.depth(bp.plan.main_queue) == 0, "nobody did the task again"
+    assert office.depth(bp.plan.main_queue) == 0, "the task was not run again"
     assert b"planted-token-of-all" not in written
 
 

@@ -101,7 +101,7 @@ class LinkScheduler:
                 self._update_link(index, grace_until=_FOREVER, since=link.since if now < link.grace_until else now)
         self._set_health(index, is_healthy=True)
 
-    # ------------------------------------------------------------ see
+    # ------------------------------------------------------------ queries
 
     @property
     def running(self) -> int:

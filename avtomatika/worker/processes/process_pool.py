@@ -153,13 +153,13 @@ class ProcessExecutor:
     def _dispatch(self) -> None:
         """Assign queued tasks to children."""
         self._fork_failed = False
-        has_zygote_exited, assigned = False, dict[ChildProcess, list[TaskExecution]]()
+        zygote_exited, assigned = False, dict[ChildProcess, list[TaskExecution]]()
         while (execution := self._queue.next()) is not None:
             try:
                 child = self._child_for(execution, assigned)
             except ZygoteGoneError:
                 self._queue.put_back([execution])
-                has_zygote_exited = True
+                zygote_exited = True
                 break
             except OSError as error:
                 logger.warning("cannot fork a child process, retrying: %s", error)
@@ -170,7 +170,7 @@ class ProcessExecutor:
             assigned.setdefault(child, []).append(execution)
         for child, executions in assigned.items():
             self._assign(child, executions)
-        if has_zygote_exited:
+        if zygote_exited:
             self._restart_zygote()
             self._dispatch()
         if self._is_waiting and self._timeout() is not None:
@@ -249,7 +249,7 @@ class ProcessExecutor:
             case Progress() if child.pending:
                 child.pending[0][1].on_progress(message)
 
-    # ------------------------------------------------------------ deaths
+    # ------------------------------------------------------------ exits
 
     def _reap(self) -> None:
         try:

@@ -183,7 +183,7 @@ def test_a_rejected_worker_takes_no_tasks(
         assert monotonic() < deadline
         sleep(0.01)
     told_at = monotonic()
-    office.give({"by": "whoever may come in"})
+    office.give({"by": "an accepted worker"})
 
     assert office.results(1)[0].status == "success"  # the rejection is not repeated, and no other worker is there
     assert monotonic() - told_at > 1
