@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from avtomatika.files.handler_files import HandlerFiles as TaskFiles
     from avtomatika.files.skill_files import AsyncFiles, Files
     from avtomatika.schemas.wire.tasks import TaskMessage as Task
-    from avtomatika.worker.context import TaskContext
+    from avtomatika.worker.context import AsyncTaskContext, ReportProgress, TaskContext
     from avtomatika.worker.skillset import SkillSet
     from avtomatika.worker.worker import Worker
 
@@ -37,6 +37,7 @@ _EXPORTS = {
     "Actions": "avtomatika.core.blueprint.actions",
     "AggregationResults": "avtomatika.core.blueprint.job_context",
     "AsyncFiles": "avtomatika.files.skill_files",
+    "AsyncTaskContext": "avtomatika.worker.context",
     "AsyncTaskFiles": "avtomatika.files.handler_files:AsyncHandlerFiles",
     "Blueprint": "avtomatika.core.blueprint.blueprint",
     "Client": "avtomatika.client",
@@ -48,6 +49,7 @@ _EXPORTS = {
     "JobContext": "avtomatika.core.blueprint.job_context",
     "JobStatus": "avtomatika.core.job",
     "PermanentError": "avtomatika.errors",
+    "ReportProgress": "avtomatika.worker.context",
     "RetryPolicy": "avtomatika.core.retry",
     "SkillSet": "avtomatika.worker.skillset",
     "Task": "avtomatika.schemas.wire.tasks:TaskMessage",
@@ -62,6 +64,7 @@ __all__ = [
     "AggregationResults",
     "AsyncClient",
     "AsyncFiles",
+    "AsyncTaskContext",
     "AsyncTaskFiles",
     "Blueprint",
     "Client",
@@ -73,6 +76,7 @@ __all__ = [
     "JobContext",
     "JobStatus",
     "PermanentError",
+    "ReportProgress",
     "RetryPolicy",
     "SkillSet",
     "Task",

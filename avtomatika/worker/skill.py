@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
+from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.errors import SkillError
 
 from .context import INJECTABLE, AsyncTaskContext, TaskContext
@@ -34,17 +35,16 @@ class Skill:
     middleware: tuple[Middleware, ...] = ()
 
     @classmethod
-    def of(
-        cls, function: Callable[..., Any], name: str | None = None, *, time_limit_seconds: float | None = None
-    ) -> Skill:
+    def of(cls, function: Callable[..., Any], name: str | None = None, *, time_limit: Duration | None = None) -> Skill:
         """Inspect the signature of *function*. Raises SkillError if it could not be called."""
         name = str(name or getattr(function, "__name__", ""))
         if not is_user_name(name):
             raise SkillError(
                 f"skill {name!r}: a name must have 1 to 64 letters, digits, '_' and '-', and must not start with '_'"
             )
-        if time_limit_seconds is not None and not time_limit_seconds > 0:
-            raise SkillError(f"skill {name!r}: its time limit is {time_limit_seconds!r}, but must be above 0 seconds")
+        time_limit_seconds = None if time_limit is None else in_seconds(time_limit)
+        if time_limit_seconds is not None and not is_seconds(time_limit_seconds):
+            raise SkillError(f"skill {name!r}: its time limit is {time_limit!r}, but must be {SECONDS}")
         parameters = inspect.signature(function).parameters
         return cls(
             name=name,

@@ -9,6 +9,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar, overload
 
+from avtomatika.core.times import Duration
 from avtomatika.errors import SkillError
 
 from .middleware import Middleware, checked
@@ -41,12 +42,12 @@ class SkillSet:
     @overload
     def skill(self, name: F, /) -> F: ...
     @overload
-    def skill(self, name: str | None = None, *, time_limit: float | None = None) -> Callable[[F], F]: ...
-    def skill(self, name: F | str | None = None, *, time_limit: float | None = None) -> F | Callable[[F], F]:
+    def skill(self, name: str | None = None, *, time_limit: Duration | None = None) -> Callable[[F], F]: ...
+    def skill(self, name: F | str | None = None, *, time_limit: Duration | None = None) -> F | Callable[[F], F]:
         """Register a function as the skill *name*, by default its own name. Works with and without parentheses.
 
-        *time_limit* is the maximum duration of a task in seconds, by default ``WORKER_TIME_LIMIT``. Raises SkillError
-        if the name is taken or the function has a parameter that cannot be injected.
+        *time_limit* is the maximum duration of a task, in seconds or as a timedelta, by default ``WORKER_TIME_LIMIT``.
+        Raises SkillError if the name is taken or the function has a parameter that cannot be injected.
         """
         if callable(name):
             return self._register(name, None, None)
@@ -69,9 +70,9 @@ class SkillSet:
                 for skill in skill_set.skills.values():
                     self._add(skill)
 
-    def _register(self, function: F, name: str | None, time_limit: float | None) -> F:
+    def _register(self, function: F, name: str | None, time_limit: Duration | None) -> F:
         injected = name or getattr(function, "__name__", "")
-        self._add(Skill.of(function, f"{self._prefix}{injected}", time_limit_seconds=time_limit))
+        self._add(Skill.of(function, f"{self._prefix}{injected}", time_limit=time_limit))
         return function
 
     def _add(self, skill: Skill) -> None:

@@ -1,4 +1,8 @@
-from avtomatika import Files, Task, TaskContext, Worker
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from avtomatika import AsyncTaskContext, Files, ReportProgress, Task, TaskContext, Worker
 
 worker = Worker()
 
@@ -14,3 +18,12 @@ def pack(context: TaskContext, files: Files) -> dict[str, str]:
 
 @worker.skill(tme_limit=60)  # wrong: call-overload, untyped-decorator
 async def send() -> None: ...
+
+
+@worker.skill(time_limit=timedelta(minutes=1))
+async def fetch(context: AsyncTaskContext, progress: ReportProgress, cancelled: Callable[[], bool]) -> None:
+    path: Path = await context.files.download("s3://inputs/box.txt")
+    lost: Path = context.files.download("s3://inputs/box.txt")  # wrong: assignment
+    progress(0.5, path.name)
+    progress(0.5, mesage="half")  # wrong: call-arg
+    cancelled(lost)  # wrong: call-arg

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -113,3 +114,9 @@ def test_a_skill_cannot_be_registered_twice() -> None:
 
     with pytest.raises(SkillError, match="skill 'encode' is already registered"):
         worker.skill("encode")(lambda params: None)
+
+
+@pytest.mark.parametrize("time_limit", [0, -1, float("nan"), timedelta(0)])
+def test_an_invalid_time_limit_is_rejected(time_limit: float | timedelta) -> None:
+    with pytest.raises(SkillError, match="its time limit is .* but must be a number of seconds above 0"):
+        Worker().skill("encode", time_limit=time_limit)(lambda: None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def answer(worker: Worker) -> Any:
 def test_a_worker_includes_a_skill_set_with_its_prefix() -> None:
     images = SkillSet(prefix="image-")
 
-    @images.skill(time_limit=5)
+    @images.skill(time_limit=timedelta(seconds=5))
     def resize(params: dict[str, Any]) -> None: ...
 
     worker = Worker()
