@@ -118,5 +118,5 @@ def test_a_skill_cannot_be_registered_twice() -> None:
 
 @pytest.mark.parametrize("time_limit", [0, -1, float("nan"), timedelta(0)])
 def test_an_invalid_time_limit_is_rejected(time_limit: float | timedelta) -> None:
-    with pytest.raises(SkillError, match="its time limit is .* but must be a number of seconds above 0"):
+    with pytest.raises(SkillError, match=r"its time limit is .* but must be a number of seconds above 0"):
         Worker().skill("encode", time_limit=time_limit)(lambda: None)
