@@ -253,7 +253,7 @@ class TestCompiler:
         def mux() -> None: ...
 
         with pytest.raises(
-            BlueprintError, match=r"leads to 'mux', which collects nothing: mark its handler with @bp.ag"
+            BlueprintError, match=r"leads to 'mux', which is not an aggregator: mark its handler with @bp.ag"
         ):
             bp.compile()
 

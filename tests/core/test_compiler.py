@@ -33,7 +33,7 @@ def refused(message: str, *, state: str | None, mark: str | None) -> Iterator[No
     assert str(caught.value) == f"{where}: {message}"
 
 
-ADVICE = '...", "..."]) with all the states that it can lead to'
+ADVICE = '...", "..."]) with all its possible target states'
 
 
 def advice(state: str) -> str:
@@ -138,7 +138,7 @@ class TestWays:
                 },
             )
 
-        message = "a transition leads to the unknown state 'xyz'; there are done, begin"
+        message = "a transition leads to the unknown state 'xyz'; known are done, begin"
         with refused(message, state="begin", mark="unknown"):
             bp.compile()
 
@@ -147,7 +147,7 @@ class TestWays:
         def begin(actions: Any) -> None:
             actions.go_to(line_marked)  # function
 
-        message = "a transition leads to line_marked; name the state as text"
+        message = "a transition leads to line_marked; write the name of the state as text"
         with refused(message, state="begin", mark="function"):
             bp.compile()
 
@@ -209,7 +209,7 @@ class TestWays:
         @bp.handler(is_start=True)  # idle
         def begin(initial_data: Any) -> None: ...
 
-        message = "has no way out: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
+        message = "has no transition: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
         with refused(message, state="begin", mark="idle"):
             bp.compile()
 
@@ -222,7 +222,7 @@ class TestWays:
         def go_round(actions: Any) -> None:
             actions.go_to("round")
 
-        message = "never comes to an end: mark a state that it leads to with is_end=True"
+        message = "cannot reach an end: mark a state that it leads to with is_end=True"
         with refused(message, state="round", mark="circle"):
             bp.compile()
 
@@ -294,9 +294,7 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.dispatch_task("pack", {"size": 1})  # no transitions
 
-        message = (
-            'dispatch_task without transitions: say what follows its result, as in transitions={"success": "next"}'
-        )
+        message = 'dispatch_task without transitions: map its outcomes to states, as in transitions={"success": "next"}'
         with refused(message, state="begin", mark="no transitions"):
             bp.compile()
 
@@ -305,7 +303,7 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.dispatch_task("pack", transitions={"failure": "done"})  # no success
 
-        message = "dispatch_task has no transition for 'success': say which state follows when it is done"
+        message = "dispatch_task has no transition for 'success': map it to the next state"
         with refused(message, state="begin", mark="no success"):
             bp.compile()
 
@@ -314,7 +312,7 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.dispatch_task("pack", transitions="done")  # no dict
 
-        message = "transitions must be a dict of outcomes and states"
+        message = "transitions must be a dict of outcomes to states"
         with refused(message, state="begin", mark="no dict"):
             bp.compile()
 
@@ -323,9 +321,7 @@ class TestActions:
         def begin(actions: Any) -> None:
             actions.dispatch_task("pack", transitions={"success": "done", "_enter": "done"})  # reserved
 
-        message = (
-            "the outcome '_enter' must be a name: letters, digits, '_' and '-', at most 64, not beginning with '_'"
-        )
+        message = "the outcome '_enter' must be a name: letters, digits, '_' and '-', at most 64, not starting with '_'"
         with refused(message, state="begin", mark="reserved"):
             bp.compile()
 
@@ -336,7 +332,7 @@ class TestActions:
             actions.dispatch_task(given, transitions={"success": "done"})  # task type
 
         message = (
-            f"the task type {given!r} must be a name: letters, digits, '_' and '-', at most 64, not beginning with '_'"
+            f"the task type {given!r} must be a name: letters, digits, '_' and '-', at most 64, not starting with '_'"
         )
         with refused(message, state="begin", mark="task type"):
             bp.compile()
@@ -354,7 +350,7 @@ class TestActions:
         def begin(initial_data: Any, /, actions: Any) -> None:
             actions.go_to("done")
 
-        message = "its parameter 'initial_data' is positional only, but handlers are called by name: remove '/'"
+        message = "its parameter 'initial_data' is positional-only, but handlers are called with keyword arguments: remove '/'"
         with refused(message, state="begin", mark="positional"):
             bp.compile()
 
@@ -384,7 +380,7 @@ class TestMayGoTo:
         def begin(actions: Any) -> None:
             print(actions)  # passed on
 
-        how = "actions is used otherwise than by calling actions.go_to(...) and the like"
+        how = "actions is used other than by calling its methods"
         message = f"{how}, so its transitions cannot be read: {advice('begin')}"
         with refused(message, state="begin", mark="passed on"):
             bp.compile()
@@ -394,7 +390,7 @@ class TestMayGoTo:
         exec("def begin(actions): actions.go_to('done')", scope)  # noqa: S102 - this is how one gets no source
         bp.handler(is_start=True)(scope["begin"])
 
-        with pytest.raises(BlueprintError, match="its handler has no source that could be read: write"):
+        with pytest.raises(BlueprintError, match="the source of its handler cannot be read: write"):
             bp.compile()
 
     def test_an_unknown_state_in_it_is_refused(self, bp: Blueprint) -> None:

@@ -61,13 +61,13 @@ def test_members_of_enums_become_their_values() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({1, 2}, "it is of type set, which JSON cannot carry"),
-        ({"a": [0, b"x"]}, "it['a'][1] is of type bytes, which JSON cannot carry"),
-        ({"a": {"b": datetime(2024, 1, 1)}}, "it['a']['b'] is of type datetime, which JSON cannot carry"),
-        ([float("-inf")], "it[0] is -inf, which JSON cannot carry"),
-        ([2**64], "it[0] is a whole number of more than 64 bits, which JSON cannot carry"),
-        ({"a": "\ud800"}, "it['a'] is text with half a character (a lone surrogate), which JSON cannot carry"),
-        ({"a": {None: 1}}, "it['a'] has the key None, of type NoneType; keys of JSON are text"),
+        ({1, 2}, "it is of type set, which JSON cannot represent"),
+        ({"a": [0, b"x"]}, "it['a'][1] is of type bytes, which JSON cannot represent"),
+        ({"a": {"b": datetime(2024, 1, 1)}}, "it['a']['b'] is of type datetime, which JSON cannot represent"),
+        ([float("-inf")], "it[0] is -inf, which JSON cannot represent"),
+        ([2**64], "it[0] is an integer of more than 64 bits, which JSON cannot represent"),
+        ({"a": "\ud800"}, "it['a'] contains a lone surrogate, which JSON cannot represent"),
+        ({"a": {None: 1}}, "it['a'] has the key None, of type NoneType; keys of JSON objects must be text"),
     ],
 )
 def test_anything_else_says_where_it_stands(value: Any, message: str) -> None:

@@ -134,7 +134,7 @@ class TestRefusals:
             ({"task_type": 7}, "the task type must be text, not 7"),
             ({"task_type": "a.b"}, "the task type 'a.b' may contain letters, digits, '_' and '-'"),
             ({"params": [1]}, "params must be a dict, not [1]"),
-            ({"params": {"at": float("nan")}}, "params['at'] is nan, which JSON cannot carry"),
+            ({"params": {"at": float("nan")}}, "params['at'] is nan, which JSON cannot represent"),
             ({"params": {"list": [{1: 2}]}}, "params['list'][0] has the key 1, of type int"),
             ({"transitions": None}, 'transitions must map outcomes to states, as in {"success": "next"}, not None'),
             ({"transitions": {}}, "transitions must map outcomes to states"),

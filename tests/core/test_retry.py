@@ -64,16 +64,16 @@ def test_is_the_same_after_it_was_stored() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"max_retries": -1}, "max_retries must be a whole number from 0, not -1"),
-        ({"max_retries": "3"}, "max_retries must be a whole number from 0, not '3'"),
+        ({"max_retries": -1}, "max_retries must be a whole number of at least 0, not -1"),
+        ({"max_retries": "3"}, "max_retries must be a whole number of at least 0, not '3'"),
         ({"base_seconds": 0}, "base_seconds must be a number of seconds above 0 and at most 3153600000, not 0"),
         (
             {"cap_seconds": float("inf")},
             "cap_seconds must be a number of seconds above 0 and at most 3153600000, not inf",
         ),
-        ({"base_seconds": 3600}, "cap_seconds=300 must not be less than base_seconds=3600"),
+        ({"base_seconds": 3600}, "cap_seconds=300 must be at least base_seconds=3600"),
         ({"jitter": 2}, "jitter must be a number from 0 to 1, not 2"),
-        ({"by_code": {"BUSY": 3}}, "by_code must map codes to policies without codes of their own, not 'BUSY': 3"),
+        ({"by_code": {"BUSY": 3}}, "by_code must map codes to policies without by_code, not 'BUSY': 3"),
     ],
 )
 def test_what_is_no_policy_is_refused_where_it_is_written(fields: dict[str, Any], said: str) -> None:

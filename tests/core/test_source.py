@@ -281,7 +281,7 @@ class TestHidden:
             act = actions
             act.go_to("next")
 
-        assert "actions is used otherwise than by calling" in reading(begin).hidden[0][1]
+        assert "actions is used other than by calling its methods" in reading(begin).hidden[0][1]
 
     def test_a_method_for_later(self) -> None:
         def begin(actions: Any) -> None:

@@ -81,10 +81,10 @@ def test_a_string_error_becomes_its_message() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"tags": [1, {"a"}]}, "the result's data['tags'][1] is of type set, which JSON cannot carry"),
-        ({"ratio": math.nan}, "the result's data['ratio'] is nan, which JSON cannot carry"),
+        ({"tags": [1, {"a"}]}, "the result's data['tags'][1] is of type set, which JSON cannot represent"),
+        ({"ratio": math.nan}, "the result's data['ratio'] is nan, which JSON cannot represent"),
         ({3: "a"}, "the result's data has the key 3"),
-        (object(), "the result's data['result'] is of type object, which JSON cannot carry"),
+        (object(), "the result's data['result'] is of type object, which JSON cannot represent"),
         ({"status": "failure", "error": {"cause": ValueError()}}, "the result's error['cause'] is of type ValueError"),
         ({"status": "half \ud800"}, "the result's status is text with half a character"),
         ({"status": ""}, "the result's status has 0 characters"),
