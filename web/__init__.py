@@ -1,7 +1,7 @@
-"""The HTTP API: a Flask app that creates jobs and shows what became of them.
+"""The HTTP API: a Flask app that creates, shows and controls jobs.
 
 Flask's own Blueprints are called routes here.
 """
 
-#: Where an app keeps its :class:`.site.Site`.
+#: The key of :class:`.services.Services` in ``app.extensions``.
 EXTENSION = "avtomatika"

@@ -1,4 +1,4 @@
-"""The app: routes, access and errors put together around a store, plans and clients."""
+"""The composition of the Flask app: routes, authentication and error handlers around a store, plans and clients."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from .routes import Routes, refuse_repeated_parameters
 from .services import Services
 from .throttling import FailureThrottle
 
-#: Routes that need no client's token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway asks for
-#: tokens of workers, the page of approvals for a link, and the dashboard for a session.
+#: Routes without a client token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway requires the token
+#: of a worker, the approval page a link, and the dashboard a session.
 PUBLIC_ROUTES = frozenset(
     {health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name, dashboard.routes.name}
 )
@@ -62,12 +62,13 @@ def create_app(
     gateway: Gateway | None = None,
     job_files: JobFiles | None = None,
 ) -> Flask:
-    """The app of one process; workers come in over HTTP where there is a *gateway*, clients get files by *job_files*.
+    """Create the app of one process. Workers connect over HTTP if there is a *gateway*; clients upload and download
+    files if there are *job_files*.
 
-    *held* bounds the requests that wait for something. *declare* makes the plans known to the broker; it is called when
-    a job is created that leads nowhere. The last *trusted_proxies* addresses of ``X-Forwarded-For`` are
-    believed.
-    Raises BlueprintError where two plans have one name or one endpoint.
+    *held* limits the requests that wait for an event. *declare* declares the plans on the broker; it is called when a
+    new job has no route. The last *trusted_proxies* addresses of ``X-Forwarded-For`` are trusted.
+
+    Raises BlueprintError if two plans share a name or an endpoint.
     """
     by_name = _by_name(plans)
     app = Flask("avtomatika.web", static_folder=None)
@@ -88,7 +89,7 @@ def create_app(
     )
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.before_request(refuse_repeated_parameters)
-    app.after_request(_harden)
+    app.after_request(_add_security_headers)
     _register_routes(
         app,
         creation_routes(by_name.values()),
@@ -123,22 +124,22 @@ def _register_routes(app: Flask, *groups: Routes) -> None:
 
 
 class _Api(Api):
-    """flask-smorest with our way to tell errors."""
+    """flask-smorest with the error format of this app."""
 
     ERROR_SCHEMA = ProblemSchema
 
     def _register_error_handlers(self) -> None:
-        """Left to :func:`register_problems`."""
+        """Do nothing: :func:`register_problems` registers the handlers."""
 
     def _register_responses(self) -> None:
-        """These are the errors, documented once for all views."""
+        """Document the error responses once for all views."""
         self.DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
         super()._register_responses()
         del self.DEFAULT_RESPONSE_CONTENT_TYPE
 
 
 class _Json(JSONProvider):
-    """What Flask's ``jsonify`` uses."""
+    """The JSON provider of Flask, with orjson."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return orjson.dumps(obj).decode()
@@ -155,13 +156,13 @@ def _by_name(plans: Iterable[Plan]) -> dict[str, Plan]:
     by_name: dict[str, Plan] = {}
     for plan in plans:
         if plan.blueprint in by_name:
-            raise BlueprintError("there are two blueprints of this name", blueprint=plan.blueprint)
+            raise BlueprintError("two blueprints have this name", blueprint=plan.blueprint)
         by_name[plan.blueprint] = plan
     return by_name
 
 
-def _harden(response: Response) -> Response:
-    """Answers are nobody else's: not kept on the way, not guessed at, not shown inside other pages."""
+def _add_security_headers(response: Response) -> Response:
+    """Forbid caches to store a response, browsers to guess its type, and other pages to embed it."""
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -1,4 +1,4 @@
-"""Links by which somebody without a token may answer one approval, until they expire."""
+"""Links with which a person without a token can decide one approval until they expire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PURPOSE = "approval"
 
 @dataclass(frozen=True, slots=True)
 class ApprovalLink:
-    """*token* is that of the approval: a later one of the same job is not answered by it."""
+    """A link to one approval, identified by *token*: it does not decide a later approval of the same job."""
 
     token: str
     expires_ms: int
@@ -24,15 +24,15 @@ class ApprovalLink:
         return self.token.rpartition(".")[0]
 
     def sealed(self, secret: GroupSecret) -> str:
-        """What stands in the address."""
+        """Return the signed link for the URL."""
         return secret.sealed(_PURPOSE, orjson.dumps([self.token, self.expires_ms]))
 
     @classmethod
     def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> ApprovalLink:
-        """The link that was sealed. Raises ForbiddenError for what was not made here, ExpiredError."""
+        """Verify and read a link. Raises ForbiddenError for an invalid link, ExpiredError for an expired one."""
         text = secret.unsealed(_PURPOSE, sealed)
         if text is None:
-            raise ForbiddenError("this link was not made here, or a part of it is missing")
+            raise ForbiddenError("this link is invalid or incomplete")
         link = cls(*orjson.loads(text))
         if now_ms >= link.expires_ms:
             raise ExpiredError("this link has expired; ask for another one")

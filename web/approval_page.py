@@ -1,4 +1,4 @@
-"""``/approve``: where somebody with a link reads what a job asks, and decides. Looking decides nothing."""
+"""``/approve``: the page on which the holder of a link sees the question and decides. Opening it decides nothing."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .services import services
 
 routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
 
-#: Longest name that somebody may decide under.
+#: Maximum length of the name of the person who decides.
 _LONGEST_NAME = 64
 
 
 @routes.get("")
 def show_question() -> Response:
-    """Show what is asked"""
+    """Show the question"""
     sealed = request.args.get("link", "")
-    return _question(_asking(_link(sealed)), sealed)
+    return _question(_waiting_job(_link(sealed)), sealed)
 
 
 @routes.post("")
 def decide() -> Response:
-    """Decide it"""
+    """Decide the approval"""
     sealed = request.form.get("link", "")
     link = _link(sealed)
-    job = _asking(link)
+    job = _waiting_job(link)
     decision, comment = request.form.get("decision", ""), request.form.get("comment", "").strip()
     try:
         name = _name(request.form.get("name", ""))
@@ -47,7 +47,7 @@ def decide() -> Response:
 
 
 @routes.errorhandler(AvtomatikaError)
-def _tell(error: AvtomatikaError) -> Response:
+def _error_page(error: AvtomatikaError) -> Response:
     return notice(error)
 
 
@@ -55,11 +55,12 @@ def _link(sealed: str) -> ApprovalLink:
     return ApprovalLink.opened(sealed, services().store.keyring.secret, now_ms=services().store.clock.now_ms())
 
 
-def _asking(link: ApprovalLink) -> Job:
-    """The job, which waits for what *link* answers. Raises ExpiredError, or ConflictError saying who has decided."""
+def _waiting_job(link: ApprovalLink) -> Job:
+    """Return the job that waits for the approval of *link*. Raises ExpiredError, or ConflictError with the decision if
+    it was made."""
     job = services().store.load(link.job_id)
     if job is None:
-        raise ExpiredError("the job is gone")
+        raise ExpiredError("the job has been deleted")
     services().store.approval(job, link.token)
     decision = services().store.live_state(job).decision
     if decision is not None:

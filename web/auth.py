@@ -1,4 +1,4 @@
-"""Who asks: every request needs a client's token, except to routes that are named public."""
+"""Authentication of clients: every request needs a client token, except for public routes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from avtomatika.tokens import ClientAccount, Clients
 
 
 def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
-    """What an app asks before each request; *public* are the names of the routes that need no token."""
+    """Return a function that authenticates each request; *public* are the names of the routes that need no token."""
 
     def authenticate() -> None:
-        # Without an endpoint there is nothing to protect: the answer is 404 or 405.
+        # Without an endpoint the response is 404 or 405, which needs no protection.
         if request.endpoint is not None and request.blueprint not in public:
             g.caller = clients.identify(_token(request))
 
@@ -22,22 +22,22 @@ def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
 
 
 def caller() -> ClientAccount:
-    """The client who sent this request."""
+    """Return the authenticated client of this request."""
     client: ClientAccount = g.caller
     return client
 
 
 def require_operator() -> None:
-    """For what concerns everybody's jobs; raises ForbiddenError."""
+    """Raise ForbiddenError unless the client is an operator."""
     if not caller().is_operator:
-        raise ForbiddenError("this is for operators: ask with an operator's token")
+        raise ForbiddenError("this is for operators: use the token of an operator")
 
 
 def _token(asked: Request) -> str:
-    """The token of a header; one in the address would end up in logs, so it is not looked for there."""
+    """Return the token from a header. A token in the URL would end up in logs, so it is not accepted."""
     token = asked.headers.get("X-Client-Token", "")
     if not token and asked.authorization is not None and asked.authorization.type == "bearer":
         token = asked.authorization.token or ""
     if not token:
-        raise UnauthorizedError("a client token is needed, in the header X-Client-Token or as Authorization: Bearer")
+        raise UnauthorizedError("a client token is required, in the header X-Client-Token or as Authorization: Bearer")
     return token

@@ -1,4 +1,4 @@
-"""The TCP connection that a request came by."""
+"""The TCP connection of a request."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from flask import Request
 
-#: States of a TCP connection in the Linux kernel, of which TCP_INFO begins with one.
+#: A state of TCP connections in the Linux kernel; the first byte of TCP_INFO is the state.
 _ESTABLISHED = 1
 
 
 def connection_of(request: Request) -> Any:
-    """The socket of *request*, None where the server does not show it."""
+    """Return the socket of *request*, or None if the server does not expose it."""
     return request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
 
 
 def is_disconnected(connection: Any) -> bool:
-    """Whether the client has closed *connection*; False where the system cannot tell.
+    """Return whether the client has closed *connection*; False if the platform cannot tell.
 
     Asks the kernel for the state instead of peeking: gevent's sockets block in a peek, a TLS socket refuses one, and a
-    client may have sent more before it left.
+    client may have sent more data before it disconnected.
     """
     if connection is None or sys.platform != "linux":
         return False

@@ -1,4 +1,4 @@
-"""``/dashboard``: log in with a client token, see what one's jobs ask, and decide."""
+"""``/dashboard``: log in with a client token, see the approvals that your jobs wait for, and decide them."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ routes = Routes("dashboard", __name__, url_prefix=PATH, template_folder="templat
 
 _PAGE = 50
 _SEE_OTHER = HTTPStatus.SEE_OTHER
-#: What needs nobody to be logged in.
-_OPEN = frozenset({"dashboard.show_login", "dashboard.login"})
+#: Endpoints that need no session.
+_PUBLIC = frozenset({"dashboard.show_login", "dashboard.login"})
 
 
 @routes.before_request
-def _know_who() -> Response | None:
-    """Nobody gets further who is not logged in; no form is taken that is not of our own pages."""
+def _authenticate() -> Response | None:
+    """Redirect requests without a session to the login page, and reject forms with a wrong CSRF token."""
     now_ms = services().store.clock.now_ms()
     session = Session.of(request, services().store.keyring.secret, now_ms=now_ms)
-    who = None if session is None else session.who(services().clients, services().store.logins)
+    client = None if session is None else session.authenticated_client(services().clients, services().store.logins)
     g.session = session or Session.new(now_ms=now_ms)
-    if who is not None:
-        g.caller = who
-    elif request.endpoint not in _OPEN:
-        return _to("dashboard.show_login")
+    if client is not None:
+        g.caller = client
+    elif request.endpoint not in _PUBLIC:
+        return _redirect("dashboard.show_login")
     if request.method == "POST":
-        g.session.check_word(request.form.get("word", ""))
+        g.session.check_csrf_token(request.form.get("csrf_token", ""))
     return None
 
 
 @routes.get("")
 def show_dashboard() -> Response:
-    """Where to begin"""
-    return _to("dashboard.show_approvals")
+    """Redirect to the approvals"""
+    return _redirect("dashboard.show_approvals")
 
 
-# ---------------------------------------------------------------- in and out
+# ---------------------------------------------------------------- sessions
 
 
 @routes.get("/login")
@@ -71,16 +71,16 @@ def login() -> Response:
     """Log in"""
     token = request.form.get("token", "").strip()
     try:
-        who = services().clients.identify(token)
+        client = services().clients.identify(token)
     except UnauthorizedError as error:
         refused = services().throttle.counted(error, has_token=True)
         if isinstance(refused, TooManyAttemptsError):
             response = _login_page(f"{refused}.", status=HTTPStatus.TOO_MANY_REQUESTS)
             response.headers.update(headers_of(refused))
             return response
-        return _login_page("No client has this token.", status=HTTPStatus.FORBIDDEN)
-    session = Session.begin(who, token, services().store.logins, now_ms=services().store.clock.now_ms())
-    return session.keep(_to("dashboard.show_approvals"), services().store.keyring.secret)
+        return _login_page("This token is not valid.", status=HTTPStatus.FORBIDDEN)
+    session = Session.create(client, token, services().store.logins, now_ms=services().store.clock.now_ms())
+    return session.set_cookie(_redirect("dashboard.show_approvals"), services().store.keyring.secret)
 
 
 @routes.post("/logout")
@@ -88,7 +88,7 @@ def logout() -> Response:
     """Log out"""
     session: Session = g.session
     services().store.logins.end(session.digest)
-    response = _to("dashboard.show_login")
+    response = _redirect("dashboard.show_login")
     response.delete_cookie(COOKIE, path=PATH)
     return response
 
@@ -98,13 +98,13 @@ def logout() -> Response:
 
 @routes.get("/approvals")
 def show_approvals() -> Response:
-    """Show what the caller's jobs ask"""
+    """Show the approvals that the client's jobs wait for"""
     return _approvals(decided=_decided(request.args.get("decided", "")))
 
 
 @routes.post("/approvals")
 def decide() -> Response:
-    """Decide what one of them asks"""
+    """Decide an approval"""
     form = request.form
     comment = form.get("comment", "").strip()
     try:
@@ -115,11 +115,11 @@ def decide() -> Response:
         services().store.decide(job, decision, by=caller().name, comment=comment or None, token=token)
     except (ConflictError, InvalidRequestError, NotFoundError) as error:
         return _approvals(fault=error)
-    return _to("dashboard.show_approvals", decided=job.id)
+    return _redirect("dashboard.show_approvals", decided=job.id)
 
 
 @routes.errorhandler(AvtomatikaError)
-def _tell(error: AvtomatikaError) -> Response:
+def _error_page(error: AvtomatikaError) -> Response:
     return notice(error)
 
 
@@ -144,22 +144,22 @@ def _approvals(*, decided: str | None = None, fault: AvtomatikaError | None = No
         cursor=cursor,
         decided=decided,
         fault=fault,
-        who=caller(),
-        word=g.session.word,
+        client=caller(),
+        csrf_token=g.session.csrf_token,
     )
 
 
 def _decided(job_id: str) -> str | None:
-    """What was decided of a job of the caller's."""
+    """Return the decision on a job of the client."""
     try:
         job = callers_job(job_id)
     except NotFoundError:
         return None
     decision = services().store.live_state(job).decision
-    return decision or _remembered(job)
+    return decision or _recorded_decision(job)
 
 
-def _remembered(job: Job) -> str | None:
+def _recorded_decision(job: Job) -> str | None:
     approval = job.state_history.get("approval")
     if not isinstance(approval, dict):
         return None
@@ -167,10 +167,10 @@ def _remembered(job: Job) -> str | None:
 
 
 def _login_page(fault: str | None = None, *, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    response = page("login.html", status=status, fault=fault, word=g.session.word)
+    response = page("login.html", status=status, fault=fault, csrf_token=g.session.csrf_token)
     session: Session = g.session
-    return session.keep(response, services().store.keyring.secret)
+    return session.set_cookie(response, services().store.keyring.secret)
 
 
-def _to(endpoint: str, *, decided: str | None = None) -> Response:
+def _redirect(endpoint: str, *, decided: str | None = None) -> Response:
     return make_response(redirect(url_for(endpoint, decided=decided), _SEE_OTHER))

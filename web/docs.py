@@ -1,4 +1,4 @@
-"""``/docs``: the list of ``/openapi.json`` as one plain page that loads nothing."""
+"""``/docs``: ``/openapi.json`` as one HTML page without external resources."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ routes = Routes("docs", __name__, template_folder="templates")
 @routes.response(200, {"type": "string"}, content_type="text/html")
 @routes.doc(security=[])
 def show_docs() -> Response:
-    """Show this API as a page"""
+    """Show this API as an HTML page"""
     response = make_response(render_template("docs.html", spec=current_api.spec.to_dict()))
     response.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""Graphs as answers: DOT, SVG, PNG or JSON, as the query or the ``Accept`` header asks."""
+"""Graphs as DOT, SVG, PNG or JSON, as the query or the ``Accept`` header requests."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from avtomatika.drawing import draw
 from avtomatika.schemas.api import StateSchema
 from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json
 
-#: What a graph may be asked as.
+#: Formats of graphs and their media types.
 MEDIA_TYPES = {
     "dot": "text/vnd.graphviz",
     "svg": "image/svg+xml",
     "png": "image/png",
     "json": "application/json",
 }
-#: Names in a graph come from users: a picture may run and load nothing.
+#: Names in a graph come from users, so an image must not run scripts or load resources.
 _PICTURE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-#: A graph changes with its blueprint only, so that one drawing serves many.
+#: A graph changes only with its blueprint, so a rendered image is reused.
 _draw_once = lru_cache(maxsize=32)(draw)
 
 
-def graph_response(plan: Plan, *, format: str | None, over: JobPath | LiveTraffic | None = None) -> Response:
-    """The graph of *plan* and what lies *over* it, as *format* or else as the request accepts it."""
+def graph_response(plan: Plan, *, format: str | None, overlay: JobPath | LiveTraffic | None = None) -> Response:
+    """Respond with the graph of *plan* and its *overlay* in *format*, or else in the format that the request
+    accepts."""
     wanted = format or _accepted()
-    response = _as_json(plan, over) if wanted == "json" else _as_picture(plan, over, wanted)
+    response = _as_json(plan, overlay) if wanted == "json" else _as_picture(plan, overlay, wanted)
     response.vary.add("Accept")
     return response
 
 
 def _accepted() -> str:
-    """The format that the ``Accept`` header likes best; DOT where it does not care."""
+    """Return the preferred format of the ``Accept`` header, by default DOT."""
     names = {media_type: name for name, media_type in MEDIA_TYPES.items()}
     return names[request.accept_mimetypes.best_match(names, default=MEDIA_TYPES["dot"])]
 
 
-def _as_picture(plan: Plan, over: JobPath | LiveTraffic | None, format: str) -> Response:
-    source = dot(plan, overlay=over.traffic if isinstance(over, LiveTraffic) else over)
+def _as_picture(plan: Plan, overlay: JobPath | LiveTraffic | None, format: str) -> Response:
+    source = dot(plan, overlay=overlay.traffic if isinstance(overlay, LiveTraffic) else overlay)
     content = source.encode() if format == "dot" else _draw_once(source, format)
     response = Response(content, mimetype=MEDIA_TYPES[format])
     response.headers["Content-Security-Policy"] = _PICTURE_POLICY
     return response
 
 
-def _as_json(plan: Plan, over: JobPath | LiveTraffic | None) -> Response:
+def _as_json(plan: Plan, overlay: JobPath | LiveTraffic | None) -> Response:
     graph: dict[str, Any] = {
         "blueprint": plan.blueprint,
         "plan": plan.plan_hash,
@@ -67,8 +68,12 @@ def _as_json(plan: Plan, over: JobPath | LiveTraffic | None) -> Response:
             for state, transition in plan.edges()
         ],
     }
-    if isinstance(over, JobPath):
-        graph |= {"path": over.states, "present": over.present, "stays": StaySchema(many=True).dump(over.visits)}
-    elif over is not None:
-        graph["live"] = traffic_as_json(over)
+    if isinstance(overlay, JobPath):
+        graph |= {
+            "path": overlay.states,
+            "present": overlay.present,
+            "stays": StaySchema(many=True).dump(overlay.visits),
+        }
+    elif overlay is not None:
+        graph["live"] = traffic_as_json(overlay)
     return jsonify(graph)

@@ -1,10 +1,11 @@
-"""The gunicorn worker: gevent's, with time limits for what clients send and read, and a bound that locks nobody out.
+"""The gunicorn worker: gevent's, with time limits for receiving requests and sending responses, and a connection limit
+that locks out no client.
 
-gunicorn's own gevent worker limits only the time for a request's head (its ``keepalive``), and stops to accept
-connections when it has ``worker_connections`` of them, whatever they do.
+gunicorn's own gevent worker limits only the time for the head of a request (its ``keepalive``), and stops accepting
+connections when it has ``worker_connections`` of them, active or not.
 
-gunicorn's main process imports this module, and gevent replaces parts of the standard library only after the fork: what
-this module imports must not keep locks, events or sockets of its own, so it imports nothing of the app.
+gunicorn's main process imports this module, and gevent patches the standard library only after the fork. So this module
+must not import modules that hold locks, events or sockets, and it imports nothing of the app.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from . import EXTENSION
 
 #: Time limit for the body of a request.
 BODY_SECONDS = 30.0
-#: Time limit for a client to take a piece of a response.
+#: Time limit for a client to receive a chunk of a response.
 SEND_SECONDS = 30.0
-#: Room for connections between the limit and where gunicorn stops to accept them.
+#: Connections between our limit and the one at which gunicorn stops accepting.
 _SPARE = 64
 
 
 class Worker(GeventWorker):
-    """Where there are too many connections, the oldest one that is still sending its request is closed, of the address
-    that has most of those."""
+    """Beyond the connection limit, closes the oldest connection that is still sending its request, of the address that
+    has most of those."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limit = max(self.worker_connections - _SPARE, 1)
         #: Greenlet -> the socket and the address of its client.
         self._clients: dict[Any, tuple[Any, str]] = {}
-        #: Greenlets that wait for a request or the rest of one, the longest waiting first, and for which part.
+        #: Greenlets that are receiving a request, the longest first, and the part that they receive.
         self._receiving: dict[Any, Literal["head", "body"]] = {}
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
@@ -54,7 +55,7 @@ class Worker(GeventWorker):
             self._receiving.pop(greenlet, None)
 
     def timeout_ctx(self) -> Any:
-        """gunicorn reads the head of a request in this context."""
+        """Mark the connection as receiving: gunicorn reads the head of a request in this context."""
         self._receiving[gevent.getcurrent()] = "head"
         return super().timeout_ctx()
 
@@ -73,7 +74,7 @@ class Worker(GeventWorker):
             gevent.spawn(self._end)
 
     def _end(self) -> None:
-        """Have held requests answered, and connections closed on which no request is under way."""
+        """Complete held requests, and close connections that have no request in progress."""
         self.wsgi.extensions[EXTENSION].held.end()
         for greenlet, part in list(self._receiving.items()):
             if part == "head":
@@ -81,7 +82,7 @@ class Worker(GeventWorker):
 
     @contextmanager
     def receiving_body(self) -> Iterator[None]:
-        """The current greenlet waits for the body of its request."""
+        """Mark the connection of the current greenlet as receiving the body of a request."""
         greenlet = gevent.getcurrent()
         self._receiving[greenlet] = "body"
         try:

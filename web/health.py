@@ -1,4 +1,4 @@
-"""Whether this process runs, and whether it can work. No token is needed, so nothing here tells of the inside."""
+"""Liveness and readiness of this process. They need no token, so they reveal no internals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ routes = Routes("health", __name__, description="Health, without a token")
 @routes.response(200, HealthSchema)
 @routes.doc(security=[])
 def show_liveness() -> dict[str, str]:
-    """Say that the process runs"""
+    """Report that the process runs"""
     return {"status": "alive"}
 
 
@@ -24,7 +24,7 @@ def show_liveness() -> dict[str, str]:
 @routes.response(200, ReadinessSchema)
 @routes.doc(security=[])
 def show_readiness() -> dict[str, object]:
-    """Say whether jobs can be taken, and how safely they are kept"""
+    """Report whether jobs are accepted, and how durably they are stored"""
     server = services().store.ping()
     server.check_room()
     wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
@@ -43,5 +43,5 @@ def show_readiness() -> dict[str, object]:
 @routes.response(200, ServiceSchema)
 @routes.doc(security=[])
 def show_status() -> dict[str, str]:
-    """Say what runs here"""
+    """Report the name and the version of the service"""
     return {"service": "avtomatika", "version": __version__, "status": "ok"}

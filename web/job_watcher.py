@@ -1,4 +1,4 @@
-"""Waking requests when their job changes: one thread of the process looks at all these jobs in one round trip."""
+"""Wakes held requests when their job changes: one thread of the process checks all their jobs in one round trip."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from avtomatika.store import Glance, Store
 
 logger = logging.getLogger(__name__)
 
-#: First and longest pause between two looks; the pause starts from the first when a request joins.
+#: First and longest pause between two checks; a new request resets the pause to the first.
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.25
-#: Looking takes at most this share of the time.
-_LOOKING_SHARE = 0.1
-#: Pause while the server is away.
-_AWAY_SECONDS = 0.5
+#: Share of the time that checks may take.
+_CHECKING_SHARE = 0.1
+#: Pause while the server is unavailable.
+_BACKOFF_SECONDS = 0.5
 
 
 class Follower:
-    """A request that waits for changes of *job*; if it *reads_history*, for entries behind *after* and progress too."""
+    """A request that waits for changes of *job*. If it *reads_history*, history entries after *after* and progress
+    count as changes too."""
 
     def __init__(self, job: Job, *, after: int = 0, reads_history: bool = False) -> None:
         self.job = job
@@ -34,40 +35,40 @@ class Follower:
         self.has_ended = False
 
     def wait(self, seconds: float) -> bool:
-        """Whether there is something new, or the request is to end, within *seconds*."""
+        """Wait for a change or the end of the request; return False after *seconds*."""
         return self._woken.wait(max(seconds, 0))
 
-    def begin_reading(self) -> None:
-        """What is read from now on is up to date: only later changes wake the request."""
+    def mark_read(self) -> None:
+        """Consider everything up to date from now on: only later changes wake the request."""
         self._woken.clear()
         if self.has_ended:
             self._woken.set()
 
     def end(self) -> None:
-        """Have the request end: nobody waits for its answer."""
+        """End the request: its client has disconnected, or the process stops."""
         self.has_ended = True
         self._woken.set()
 
     @property
-    def asked(self) -> tuple[str, tuple[str, ...]]:
-        """What to look at: the job, and the tasks whose progress counts."""
+    def watched(self) -> tuple[str, tuple[str, ...]]:
+        """The key of the check: the job, and the tasks whose progress counts."""
         return self.job.id, tuple(self.job.tasks) if self._reads_history else ()
 
-    def show(self, asked: tuple[str, tuple[str, ...]], glance: Glance) -> None:
-        """Wake the request if *glance* has something new for it."""
-        if asked != self.asked:  # the request has moved on meanwhile
+    def update(self, asked: tuple[str, tuple[str, ...]], revision: Glance) -> None:
+        """Wake the request if *revision* is newer than the one it has read."""
+        if asked != self.watched:  # the request watches something else now
             return
-        is_new = glance.version is None or glance.version > self.job.version
+        is_new = revision.version is None or revision.version > self.job.version
         if self._reads_history:
-            progress = tuple(filter(None, glance.progress))
-            is_new = is_new or glance.entries > self.after or progress != self._progress
+            progress = tuple(filter(None, revision.progress))
+            is_new = is_new or revision.entries > self.after or progress != self._progress
             self._progress = progress
         if is_new:
             self._woken.set()
 
 
 class JobWatcher:
-    """Looks at jobs for their followers; its thread runs while there are any. Threads may share it."""
+    """Checks jobs for their followers; its thread runs while there are any. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -91,7 +92,7 @@ class JobWatcher:
                 self._followers.discard(follower)
 
     def wait(self, follower: Follower, seconds: float) -> None:
-        """Wait until the job of *follower* changes or is deleted, *seconds* at most."""
+        """Wait until the job of *follower* changes or is deleted, at most *seconds*."""
         with self.following(follower):
             follower.wait(seconds)
 
@@ -103,22 +104,22 @@ class JobWatcher:
                 pause = _SHORTEST_PAUSE_SECONDS
             began = monotonic()
             try:
-                self._look(list(self._followers))
+                self._check(list(self._followers))
                 pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
             except UnavailableError as error:
-                logger.warning("%s; requests that wait for jobs go on waiting", error)
-                pause = _AWAY_SECONDS
-            except Exception:  # without this thread no request would be woken
-                logger.exception("looking for changes of jobs failed, retrying")
-                pause = _AWAY_SECONDS
-            sleep(max(pause, (monotonic() - began) / _LOOKING_SHARE))
+                logger.warning("%s; held requests keep waiting for their jobs", error)
+                pause = _BACKOFF_SECONDS
+            except Exception:  # the thread must survive: it alone wakes requests
+                logger.exception("checking jobs for changes failed, retrying")
+                pause = _BACKOFF_SECONDS
+            sleep(max(pause, (monotonic() - began) / _CHECKING_SHARE))
             with self._lock:
                 if not self._followers:
                     self._thread = None
                     return
 
-    def _look(self, followers: list[Follower]) -> None:
-        asked = {follower: follower.asked for follower in followers}
+    def _check(self, followers: list[Follower]) -> None:
+        asked = {follower: follower.watched for follower in followers}
         glances = self._store.glances.look(set(asked.values()))
         for follower, wanted in asked.items():
-            follower.show(wanted, glances[wanted])
+            follower.update(wanted, glances[wanted])

@@ -1,7 +1,7 @@
-"""Reading JSON bodies: what is ambiguous or cannot be kept is refused, with the reason.
+"""Reads JSON bodies, and rejects ambiguous content and content that cannot be stored, with the reason.
 
-Refused are NaN and infinities, whole numbers of more than 64 bits, one key twice in an object, half characters (lone
-surrogates), and nesting deeper than 64 levels.
+Rejected are NaN and infinities, integers of more than 64 bits, duplicate keys in an object, lone surrogates, and
+nesting deeper than 64 levels.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from avtomatika.core.job import Json
 from avtomatika.errors import InvalidRequestError
 
-#: Largest body.
+#: Maximum size of a body.
 MAX_BYTES = 1024 * 1024
-#: Deepest nesting of a body, itself included.
+#: Maximum nesting of a body, itself included.
 MAX_DEPTH = 64
-#: Whole numbers that every reader of JSON here can take.
+#: Integers that every JSON library in use can read.
 _INTEGERS = range(-(2**63), 2**63)
-#: Digits and sign of the longest of them.
+#: Digits and sign of the longest such integer.
 _LONGEST_INTEGER = 20
 
 
 def read_json(request: Request) -> dict[str, Json]:
-    """The JSON object in the body of *request*; raises InvalidRequestError, or what Flask raises for the envelope."""
+    """Return the JSON object in the body of *request*. Raises InvalidRequestError, or errors of Flask for wrong headers
+    and size."""
     _check_type(request)
     raw = request.get_data(cache=False)
     if request.content_length is None and len(raw) >= (request.max_content_length or MAX_BYTES):
-        raise RequestEntityTooLarge  # it came in chunks, and what is beyond the limit was left unread
+        raise RequestEntityTooLarge  # sent in chunks; the part beyond the limit was not read
     if not raw:
-        raise _refusal("the body is empty, but must be a JSON object")
+        raise _invalid("the body is empty, but must be a JSON object")
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise _refusal(f"the body is not UTF-8: byte {error.start} is wrong") from None
+        raise _invalid(f"the body is not UTF-8: byte {error.start} is wrong") from None
     except json.JSONDecodeError as error:
-        raise _refusal(f"the body is not JSON: {error}") from None
+        raise _invalid(f"the body is not JSON: {error}") from None
     except RecursionError:
-        raise _refusal(_TOO_DEEP) from None
+        raise _invalid(_TOO_DEEP) from None
     if not isinstance(value, dict):
-        raise _refusal(f"the body is {_kind(value)}, but must be a JSON object")
+        raise _invalid(f"the body is {_kind(value)}, but must be a JSON object")
     _check_values(value)
     return value
 
@@ -54,7 +55,7 @@ _TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH} levels"
 
 
 def _check_type(request: Request) -> None:
-    """No type at all is taken for JSON; any other is refused."""
+    """Accept a body without a media type as JSON; reject any other type."""
     if request.content_encoding:
         raise UnsupportedMediaType(
             f"a body with Content-Encoding {request.content_encoding!r} cannot be read: send it plain"
@@ -65,26 +66,26 @@ def _check_type(request: Request) -> None:
 
 def _integer(text: str) -> int:
     if len(text) > _LONGEST_INTEGER or int(text) not in _INTEGERS:
-        raise _refusal(f"the body holds a whole number of more than 64 bits: {text[:_LONGEST_INTEGER]}...")
+        raise _invalid(f"the body contains an integer of more than 64 bits: {text[:_LONGEST_INTEGER]}...")
     return int(text)
 
 
 def _number(text: str) -> float:
     value = float(text)
     if not isfinite(value):
-        raise _refusal(f"the body holds a number that is too large: {text[:_LONGEST_INTEGER]}")
+        raise _invalid(f"the body contains a number that is too large: {text[:_LONGEST_INTEGER]}")
     return value
 
 
 def _constant(text: str) -> NoReturn:
-    raise _refusal(f"the body holds {text}, which is not JSON")
+    raise _invalid(f"the body contains {text}, which is not JSON")
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     value = dict(pairs)
     if len(value) != len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise _refusal(f"the body holds the key {twice!r} twice in one object")
+        raise _invalid(f"the body contains the key {twice!r} twice in one object")
     return value
 
 
@@ -94,7 +95,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _check_values(value: Json) -> None:
-    """Level by level: too deep, and texts that no encoder takes."""
+    """Reject, level by level, nesting that is too deep and text that cannot be encoded."""
     level: list[Json] = [value]
     for _ in range(MAX_DEPTH + 1):
         below: list[Json] = []
@@ -103,7 +104,7 @@ def _check_values(value: Json) -> None:
         if not below:
             return
         level = below
-    raise _refusal(_TOO_DEEP)
+    raise _invalid(_TOO_DEEP)
 
 
 def _inside(value: Json) -> Iterable[Json]:
@@ -116,7 +117,7 @@ def _inside(value: Json) -> Iterable[Json]:
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise _refusal("the body holds text with half a character (a lone surrogate)") from None
+                raise _invalid("the body contains text with a lone surrogate") from None
     return ()
 
 
@@ -133,5 +134,5 @@ def _kind(value: Json) -> str:
     return "a number"
 
 
-def _refusal(message: str) -> InvalidRequestError:
+def _invalid(message: str) -> InvalidRequestError:
     return InvalidRequestError(message, fields={"body": [message]})

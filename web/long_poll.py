@@ -1,6 +1,6 @@
-"""Requests that are held until something happens: how many at a time, whose, and whether their clients are still there.
+"""Held requests: a limit on their number, shares of the limit by client, and detection of clients that disconnect.
 
-A held request uses no connection to the server: see :mod:`.watching`.
+A held request uses no connection to the server: see :mod:`.job_watcher`.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from avtomatika.errors import TooManyRequestsError, UnavailableError
 
 from .connections import is_disconnected
 
-#: Default limit of held requests of one web process, and the share of it that one client may use.
+#: Default limit of held requests in a web process, and the share of it that one client may use.
 MAX_HELD, CLIENT_SHARE = 4000, 0.5
-#: How often the connections of held requests are checked.
+#: Interval at which the connections of held requests are checked.
 _CHECK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Held:
+class _HeldRequest:
     client: str
     connection: Any
-    #: Called when the client has left.
-    on_left: Callable[[], object]
+    #: Called when the client has disconnected.
+    on_disconnect: Callable[[], object]
 
 
 class HeldRequests:
-    """Counts held requests and detects clients that left. Threads may share it."""
+    """Counts held requests and detects disconnected clients. Thread-safe."""
 
     def __init__(self, limit: int = MAX_HELD, *, client_share: float = CLIENT_SHARE) -> None:
         self._limit = limit
         self._client_limit = max(1, round(limit * client_share))
-        self._held: set[_Held] = set()
+        self._held: set[_HeldRequest] = set()
         self._of_client: Counter[str] = Counter()
         self._lock = Lock()
         self._ending = Event()
@@ -46,34 +46,33 @@ class HeldRequests:
         return len(self._held)
 
     @contextmanager
-    def place(self, client: str, connection: Any, *, on_left: Callable[[], object]) -> Iterator[None]:
-        """Hold a request of *client*; *on_left* is called when *connection* is closed, and when the process ends.
+    def hold_slot(self, client: str, connection: Any, *, on_disconnect: Callable[[], object]) -> Iterator[None]:
+        """Hold a request of *client*; *on_disconnect* is called when *connection* is closed or the process stops.
 
-        Raises UnavailableError where too many requests are held, and TooManyRequestsError where too many of this
-        client are.
+        Raises UnavailableError if too many requests are held, TooManyRequestsError if too many of this client are.
         """
-        held = _Held(client, connection, on_left)
+        held = _HeldRequest(client, connection, on_disconnect)
         self._add(held)
         try:
             if self._ending.is_set():
-                on_left()
+                on_disconnect()
             yield
         finally:
             self._remove(held)
 
     def end(self) -> None:
-        """Have every held request end now, and every later one at once: the process ends."""
+        """End all held requests now, and later ones at once: the process stops."""
         self._ending.set()
         for held in list(self._held):
-            held.on_left()
+            held.on_disconnect()
 
-    def _add(self, held: _Held) -> None:
+    def _add(self, held: _HeldRequest) -> None:
         with self._lock:
             if len(self._held) >= self._limit:
-                raise UnavailableError("too many requests wait already; ask later, or without waiting")
+                raise UnavailableError("too many requests are waiting; retry later, or without waiting")
             if self._of_client[held.client] >= self._client_limit:
                 raise TooManyRequestsError(
-                    f"{self._client_limit} requests of this client wait already; ask later, or without waiting"
+                    f"{self._client_limit} requests of this client are waiting; retry later, or without waiting"
                 )
             self._held.add(held)
             self._of_client[held.client] += 1
@@ -81,7 +80,7 @@ class HeldRequests:
                 self._checker = Thread(target=self._check, name="held-requests", daemon=True)
                 self._checker.start()
 
-    def _remove(self, held: _Held) -> None:
+    def _remove(self, held: _HeldRequest) -> None:
         with self._lock:
             self._held.discard(held)
             self._of_client[held.client] -= 1
@@ -89,11 +88,11 @@ class HeldRequests:
                 del self._of_client[held.client]
 
     def _check(self) -> None:
-        """Runs in a thread of its own while requests are held."""
+        """Check connections in a thread that runs while requests are held."""
         while True:
             for held in list(self._held):
                 if is_disconnected(held.connection):
-                    held.on_left()
+                    held.on_disconnect()
             self._ending.wait(_CHECK_SECONDS)
             with self._lock:
                 if not self._held:

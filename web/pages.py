@@ -1,4 +1,4 @@
-"""Pages for people: plain HTML that loads nothing and runs nothing; what stands in them is escaped."""
+"""HTML pages without scripts or external resources; their values are escaped."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from avtomatika.errors import (
 
 from .problems import detail_of, headers_of, status_of
 
-#: What a page is called that cannot be what was hoped for.
+#: Headings of error pages.
 _HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
-    (ForbiddenError, "This is not valid"),
-    (ExpiredError, "This has expired"),
-    (NotFoundError, "There is nothing here any more"),
-    (ConflictError, "There is nothing left to decide"),
-    (UnavailableError, "Not now"),
+    (ForbiddenError, "Not valid"),
+    (ExpiredError, "Expired"),
+    (NotFoundError, "Not found"),
+    (ConflictError, "Already decided"),
+    (UnavailableError, "Temporarily unavailable"),
 )
 
 
 def page(template: str, *, status: int = 200, **context: Any) -> Response:
-    """*template* with *context*; its one style sheet is named by a word that nobody can guess."""
+    """Render *template* with *context*. A random nonce allows its one style sheet."""
     nonce = token_urlsafe(16)
     response: Response = make_response(render_template(template, nonce=nonce, moment=moment, **context), status)
     response.headers["Content-Security-Policy"] = (
@@ -43,7 +43,7 @@ def page(template: str, *, status: int = 200, **context: Any) -> Response:
 
 
 def notice(error: AvtomatikaError) -> Response:
-    """*error* as a page of its own."""
+    """Render *error* as a page."""
     status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
     heading = next((text for kind, text in _HEADINGS if isinstance(error, kind)), "Something went wrong")
     response = page("notice.html", status=status, heading=heading, detail=detail_of(error))
@@ -52,7 +52,7 @@ def notice(error: AvtomatikaError) -> Response:
 
 
 def moment(timestamp_ms: int) -> str:
-    """For people, in UTC.
+    """Format a time for people, in UTC.
 
     >>> moment(1_795_451_644_007)
     '23 November 2026, 16:34 UTC'

@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): one table from classes to statuses, for the whole app."""
+"""Errors as ``application/problem+json`` (RFC 9457), with one table of classes and statuses for the whole app."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .services import services
 
 logger = logging.getLogger(__name__)
 
-#: What our own errors are over HTTP; every other one of ours is a fault of the server: 500.
+#: Statuses of our errors; the status of any other is 500.
 STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     InvalidRequestError: HTTPStatus.UNPROCESSABLE_ENTITY,
     UnauthorizedError: HTTPStatus.UNAUTHORIZED,
@@ -50,19 +50,19 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
     NoRouteError: HTTPStatus.SERVICE_UNAVAILABLE,
     UnreadableRecordError: HTTPStatus.INTERNAL_SERVER_ERROR,
-    SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed here
+    SettingsError: HTTPStatus.NOT_IMPLEMENTED,  # within a request: something that it needs is not installed
 }
 
 
 def register_problems(app: Flask) -> None:
-    """Have every error of *app* answered as a problem."""
-    app.register_error_handler(AvtomatikaError, _ours)
-    app.register_error_handler(HTTPException, _of_http)
-    app.register_error_handler(Exception, _unexpected)
+    """Register handlers that answer every error of *app* as a problem."""
+    app.register_error_handler(AvtomatikaError, _own_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _internal_error)
 
 
 def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Response:
-    """The answer for an error; *more* are further members, left out where they are empty."""
+    """Build an error response; *more* are additional members, omitted if empty."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": status.phrase,
@@ -71,32 +71,33 @@ def problem(status: HTTPStatus, detail: str, *, code: str, **more: Any) -> Respo
         "code": code,
     }
     body |= {name: value for name, value in more.items() if value}
-    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # of a list that is wrong, places are keys
+    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)  # errors in a list have positions as keys
     return Response(text, status=status, content_type="application/problem+json")
 
 
-def _ours(error: AvtomatikaError) -> Response:
+def _own_error(error: AvtomatikaError) -> Response:
     error = services().throttle.counted(error)
     status = status_of(error)
     if status is None:
-        return _unexpected(error)
+        return _internal_error(error)
     response = problem(status, detail_of(error), code=error.code, **_members(error))
     response.headers.update(headers_of(error))
     return response
 
 
 def status_of(error: AvtomatikaError) -> HTTPStatus | None:
-    """None for what should never get out."""
+    """Return the status of *error*, or None for an error that no client may see."""
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), None)
 
 
 def detail_of(error: AvtomatikaError) -> str:
-    """What the error says; one that came of another's says the server's words, with addresses in them: for the log."""
+    """Return the text of *error* for the client. The server's own words, which include addresses, go to the log
+    only."""
     if isinstance(error, NoRouteError):
-        return "the broker does not know this blueprint yet; ask again later"
+        return "the broker does not know this blueprint yet; retry later"
     if isinstance(error, UnavailableError) and error.__cause__ is not None:
         logger.warning("%s %r: %s", request.method, request.path, error)
-        return "the server that keeps the jobs does not answer; ask again later"
+        return "the job server is unavailable; retry later"
     return str(error)
 
 
@@ -112,7 +113,7 @@ def _members(error: AvtomatikaError) -> dict[str, Any]:
 
 
 def headers_of(error: AvtomatikaError) -> dict[str, str]:
-    """What goes beside the answer."""
+    """Return the additional headers of the response."""
     match error:
         case UnauthorizedError():
             return {"WWW-Authenticate": 'Bearer realm="avtomatika"'}
@@ -129,9 +130,9 @@ def _ms(when: datetime) -> int:
     return round(when.timestamp() * 1000)
 
 
-def _of_http(error: HTTPException) -> Response:
+def _http_error(error: HTTPException) -> Response:
     if isinstance(error, NoSuchPath):
-        return _ours(NotFoundError("path", request.path, known=_fixed_paths()))
+        return _own_error(NotFoundError("path", request.path, known=_fixed_paths()))
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     response = problem(status, http_detail(error), code=_http_code(status))
     for name, value in error.get_headers():
@@ -145,14 +146,14 @@ def _fixed_paths() -> list[str]:
 
 
 def http_detail(error: HTTPException) -> str:
-    """What Flask's own errors say, in our words."""
+    """Return the text for an error of Flask."""
     match error:
         case RequestEntityTooLarge():
             size = f"{request.content_length} bytes long" if request.content_length else "longer"
-            return f"the body is {size}, but at most {request.max_content_length} bytes are taken"
+            return f"the body is {size}, but at most {request.max_content_length} bytes are accepted"
         case MethodNotAllowed():
             possible = ", ".join(sorted(error.valid_methods or ()))
-            return f"{request.method} is not possible here; what is: {possible}"
+            return f"{request.method} is not allowed here; allowed: {possible}"
     return error.description or ""
 
 
@@ -160,9 +161,9 @@ def _http_code(status: HTTPStatus) -> str:
     return "too_large" if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE else status.name.lower()
 
 
-def _unexpected(error: Exception) -> Response:
-    """Tells nothing of the inside; the log has it under the same number."""
+def _internal_error(error: Exception) -> Response:
+    """Answer without details; the log has them under the same incident number."""
     incident = token_hex(8)
     logger.error("%s %r failed, incident %s", request.method, request.path, incident, exc_info=error)
-    detail = f"something went wrong inside; the log has it as incident {incident}"
+    detail = f"internal error; the log has the details under incident {incident}"
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail, code="internal_error", incident=incident)

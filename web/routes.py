@@ -1,4 +1,4 @@
-"""flask-smorest's Blueprint with our way to read bodies and queries."""
+"""flask-smorest's Blueprint with our parser for bodies and queries."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from avtomatika.errors import InvalidRequestError
 
 from .json_body import read_json
 
-#: Of a body that is wrong in more fields than this, only so many are told.
-MOST_FIELDS_TOLD = 20
-#: Parameters of queries that may be given more than once.
+#: Maximum number of wrong fields in an error.
+MOST_FIELDS_REPORTED = 20
+#: Query parameters that may be repeated.
 _REPEATABLE = frozenset({"label"})
-#: What becomes of fields that a schema does not know: None leaves it to the schema, for queries too.
+#: Treatment of unknown fields: None leaves it to the schema, for queries too.
 _UNKNOWN: dict[str, str | None] = {"json": None, "query": None}
 
 
 def refuse_repeated_parameters() -> None:
-    """Raise InvalidRequestError for a parameter of the query that is given twice but can have one value only."""
+    """Raise InvalidRequestError for a query parameter that is given twice but accepts one value."""
     for name, values in request.args.lists():
         if len(values) > 1 and name not in _REPEATABLE:
             message = f"is given {len(values)} times, but can have one value only"
@@ -31,7 +31,7 @@ def refuse_repeated_parameters() -> None:
 
 
 class Parser(FlaskParser):
-    """Takes bodies and queries apart; all that is wrong with one becomes a single InvalidRequestError."""
+    """Parses bodies and queries, and reports all errors in one InvalidRequestError."""
 
     DEFAULT_UNKNOWN_BY_LOCATION = _UNKNOWN
 
@@ -49,11 +49,11 @@ class Parser(FlaskParser):
     ) -> NoReturn:
         [(location, messages)] = error.messages_dict.items()
         what = "the body" if location == "json" else "the query"
-        fields = dict(islice(messages.items(), MOST_FIELDS_TOLD))
-        raise InvalidRequestError(f"{what} has fields that do not fit: {', '.join(map(str, fields))}", fields=fields)
+        fields = dict(islice(messages.items(), MOST_FIELDS_REPORTED))
+        raise InvalidRequestError(f"{what} has invalid fields: {', '.join(map(str, fields))}", fields=fields)
 
 
 class Routes(Blueprint):
-    """A group of views; what they take and give is in their decorators, and from there in ``/openapi.json``."""
+    """A group of views; decorators declare their arguments and responses, also for ``/openapi.json``."""
 
     ARGUMENTS_PARSER = Parser()

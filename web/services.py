@@ -1,4 +1,4 @@
-"""What the views of one app work with."""
+"""The services that the views of one app use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from .throttling import FailureThrottle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """*plans* are by blueprint name.
+    """The services of one app; *plans* are by blueprint name.
 
-    *declare* makes their routes known to the broker once more; *watcher* wakes requests that are *held* until a job
-    changes.
+    *declare* declares their routes on the broker again. *watcher* wakes *held* requests when a job changes.
     """
 
     store: Store
@@ -39,23 +38,23 @@ class Services:
 
     @property
     def queues(self) -> Queues:
-        """The queues that the jobs are in."""
+        """The queues of the broker."""
         return self.store.queues
 
     def job_files(self) -> JobFiles:
-        """The files of jobs; raises SettingsError where there is no place for any."""
+        """Return the files of jobs. Raises SettingsError if no storage is configured."""
         if self.files is None:
-            raise SettingsError("this server keeps no files: S3_BUCKET is not set")
+            raise SettingsError("this server stores no files: S3_BUCKET is not set")
         return self.files
 
     def plan(self, blueprint: str) -> Plan:
-        """The plan of *blueprint*; raises NotFoundError with the names that are like it."""
+        """Return the plan of *blueprint*. Raises NotFoundError with similar names."""
         if blueprint not in self.plans:
             raise NotFoundError("blueprint", blueprint, known=self.plans)
         return self.plans[blueprint]
 
 
 def services() -> Services:
-    """The Site of the app that serves this request."""
+    """Return the services of the current app."""
     found: Services = current_app.extensions[EXTENSION]
     return found

@@ -1,6 +1,6 @@
 """Slows down guessing of tokens: an address that has sent too many invalid ones is answered 429.
 
-Only failures count, so that a valid token is never refused. Each process counts for itself.
+Only failures count, so a valid token is never rejected. Each process counts separately.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from limits.storage import MemoryStorage
 
 from avtomatika.errors import AvtomatikaError, TooManyAttemptsError, UnauthorizedError
 
-#: Invalid tokens accepted from one address.
+#: Invalid tokens that one address may send.
 FAILURES_PER_MINUTE = 60
-#: Counters kept; beyond that the oldest is dropped.
+#: Maximum number of counters; beyond it the oldest is dropped.
 MOST_ADDRESSES = 4096
-#: Headers that carry tokens: a request without any is no guess.
+#: Headers with tokens: a request without one is not a guess.
 _TOKEN_HEADERS = ("X-Client-Token", "Authorization", "X-Worker-Token")
 _NETWORK_BITS = 64
 _WINDOW_SECONDS = 60
@@ -42,16 +42,16 @@ class FailureThrottle:
         self._check = self._limiter.shared_limit(f"{FAILURES_PER_MINUTE} per minute", scope="tokens")(_checked)
 
     def count(self) -> None:
-        """Count one failure of this request's address; raises TooManyAttemptsError if it has had too many."""
+        """Count a failure of the address of this request. Raises TooManyAttemptsError beyond the limit."""
         try:
             self._check()
         except RateLimitExceeded:
             raise TooManyAttemptsError(retry_after_seconds=_WINDOW_SECONDS) from None
 
     def counted(self, error: AvtomatikaError, *, has_token: bool = False) -> AvtomatikaError:
-        """*error*, or TooManyAttemptsError in its place if it is one invalid token too many.
+        """Count *error* if it is an invalid token; return it, or TooManyAttemptsError beyond the limit.
 
-        *has_token* says that the request has one; otherwise its headers tell.
+        *has_token* says that the request has one; otherwise its headers are checked.
         """
         has_token = has_token or any(request.headers.get(name) for name in _TOKEN_HEADERS)
         if isinstance(error, UnauthorizedError) and has_token:
@@ -63,7 +63,7 @@ class FailureThrottle:
 
 
 def client_network() -> str:
-    """The address that this request comes from; of an IPv6 address its /64 network, which belongs to one client."""
+    """Return the address of this request; for IPv6 its /64 network, which belongs to one client."""
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:
@@ -74,4 +74,4 @@ def client_network() -> str:
 
 
 def _checked() -> None:
-    """Called once the limit has been checked."""
+    """Do nothing: flask-limiter calls it after the check."""

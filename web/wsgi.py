@@ -1,6 +1,6 @@
 """Composition root of the web processes: ``gunicorn 'avtomatika.web.wsgi:create()'``.
 
-Each process builds its own app, after the fork; nothing is connected before the first request.
+Each process creates its app after the fork, and connects at the first request.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ logger = logging.getLogger(__name__)
 
 
 def create() -> Flask:
-    """The app that the environment, and a ``.env`` of the working directory, describe.
+    """Create the app from the environment and the ``.env`` of the working directory.
 
-    Raises SettingsError where they lack something, BlueprintError where a blueprint cannot run.
+    Raises SettingsError if a setting is missing, BlueprintError if a blueprint is invalid.
     """
     load_dotenv(".env")
     settings = Settings.from_environment()
     if settings.redis_url is None:
-        raise SettingsError("REDIS_URL is not set: the web processes need the server that keeps the jobs")
+        raise SettingsError("REDIS_URL is not set: the web processes need the job server")
     url, clients = settings.redis_url, _clients(settings)
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
-    # All parts share these connections; one more renews the leases of the gateway.
+    # All services share these connections; one more renews the leases of the gateway.
     server = RedisClient.connect(url, max_connections=settings.redis_max_connections - 1)
     workers = _workers(settings, WorkerRegistry(server))
     store = Store.using(
@@ -70,7 +70,7 @@ def create() -> Flask:
 
 
 def _job_files(settings: Settings) -> JobFiles | None:
-    """The files in the bucket of results, where there is one."""
+    """Return the files in the bucket of results, if one is configured."""
     config = S3Config.from_environment(os.environ)
     return None if config is None or config.bucket is None else JobFiles(Bucket(config), group=settings.group)
 
@@ -78,22 +78,22 @@ def _job_files(settings: Settings) -> JobFiles | None:
 def _workers(settings: Settings, registry: WorkerRegistry) -> Workers:
     workers = Workers(**settings.worker_tokens, memory=registry)
     if not workers:
-        logger.warning("no worker can come in over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
+        logger.warning("no worker can connect over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
     return workers
 
 
 def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, workers: Workers) -> Gateway:
-    held, keyring = TaskLeases(server), store.keyring
+    leases, keyring = TaskLeases(server), store.keyring
 
     connect = partial(broker.connect, url, server=server, **settings.delivery)
     return Gateway(
         workers=workers,
         registry=store.registry,
-        held=held,
+        leases=leases,
         keyring=keyring,
         sessions=Sessions(server),
-        polls=Polls(connect=connect, held=held, keyring=keyring),
-        own_queues=WorkerQueues(connect),
+        polls=Polls(connect=connect, leases=leases, keyring=keyring),
+        worker_queues=WorkerQueues(connect),
         group=settings.group,
         lease_seconds=settings.worker_lease_seconds,
     )
@@ -102,5 +102,5 @@ def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, wo
 def _clients(settings: Settings) -> Clients:
     clients = Clients(**settings.client_tokens)
     if not clients.are_configured:
-        raise SettingsError("no client could ask for anything: set CLIENT_TOKEN, or name clients in clients.toml")
+        raise SettingsError("no client can authenticate: set CLIENT_TOKEN, or name clients in clients.toml")
     return clients

@@ -124,7 +124,7 @@ class Reason(TypedDict):
 
 
 class Why(TypedDict):
-    """Why a job does not proceed, the most important reason first."""
+    """The reasons why a job does not proceed, the most important first."""
 
     job_id: str
     status: str

@@ -1,6 +1,6 @@
 """The clients of the HTTP API: :class:`Client` blocks, :class:`AsyncClient` is awaited. Both have the same methods.
 
-Answers are the JSON of the API, as the TypedDicts of :mod:`.answers`; errors are those of :mod:`avtomatika.errors`.
+Responses are the JSON of the API, typed by the TypedDicts of :mod:`.answers`; errors are in :mod:`avtomatika.errors`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the blocking and the asynchronous client share: the address, time limits, and responses that become errors."""
+"""The common part of both clients: server address, time limits, and responses that become errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Endpoint:
     def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
         if urlsplit(base_url).scheme not in ("http", "https"):
             raise InvalidRequestError(
-                f"{base_url!r} is not the URL of a server: it must begin with http:// or https://"
+                f"{base_url!r} is not the URL of a server: it must start with http:// or https://"
             )
         if not token or not token.isascii() or not token.isprintable():
             raise InvalidRequestError("a token is printable ASCII text, without spaces or line breaks at its ends")
@@ -42,7 +42,7 @@ class Endpoint:
             "json": request.json,
             "headers": request.headers,
             "timeout": httpx.Timeout(self._timeout, read=self._timeout + request.held_seconds, pool=None),
-            # A redirect would send the token to whatever server it names.
+            # A redirect would send the token to another server.
             "follow_redirects": False,
         }
 

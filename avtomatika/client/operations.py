@@ -148,9 +148,10 @@ def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -
 
 
 def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answers.Job]:
-    """Wait until a job has ended, at most *timeout* seconds, and return it, ended or not.
+    """Wait until a job has ended, by default without a limit, and return it; after *timeout* seconds return it as it
+    is.
 
-    Without *timeout* there is no limit. While the server is unavailable the request is repeated.
+    While the server is unavailable the request is repeated.
     """
     deadline = None if timeout is None else monotonic() + seconds(timeout)
     while True:

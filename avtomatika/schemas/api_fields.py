@@ -89,10 +89,10 @@ def check_webhook_url(url: str) -> None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValidationError("is no URL") from None
+        raise ValidationError("is not a URL") from None
     if " " in url or _UNPRINTABLE.search(url) or not parts.hostname or port == 0:
-        raise ValidationError("is no URL")
+        raise ValidationError("is not a URL")
     if parts.scheme not in ("http", "https"):
-        raise ValidationError("must begin with http:// or https://")
+        raise ValidationError("must start with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise ValidationError("must not carry a user name or a password")

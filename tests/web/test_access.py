@@ -24,7 +24,7 @@ def test_a_missing_token_is_told_where_to_put_it(anybody: FlaskClient) -> None:
     response = anybody.get("/api/v1/jobs")
 
     body = problem(response, 401, "unauthorized")
-    assert body["detail"] == "a client token is needed, in the header X-Client-Token or as Authorization: Bearer"
+    assert body["detail"] == "a client token is required, in the header X-Client-Token or as Authorization: Bearer"
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="avtomatika"'
 
 
@@ -40,7 +40,7 @@ def test_a_wrong_token_is_refused(anybody: FlaskClient, token: str) -> None:
 def test_an_authorization_without_a_bearer_token_is_none(anybody: FlaskClient, header: str) -> None:
     response = anybody.get("/api/v1/jobs", headers={"Authorization": header})
 
-    assert problem(response, 401, "unauthorized")["detail"].startswith("a client token is needed")
+    assert problem(response, 401, "unauthorized")["detail"].startswith("a client token is required")
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])

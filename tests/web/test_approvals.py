@@ -24,7 +24,7 @@ Move = Callable[..., Job]
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No orchestrator runs here: an answer that waited for one would wait in vain."""
-    monkeypatch.setattr("avtomatika.web.api.control._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.web.api.control._WAIT_SECONDS", 0.0)
 
 
 @pytest.fixture

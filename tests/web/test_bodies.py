@@ -36,14 +36,14 @@ def nothing_is_created(store: Store) -> Iterator[None]:
         (b"true", "the body is true or false, but must be a JSON object"),
         (b"5", "the body is a number, but must be a JSON object"),
         (b'"{}"', "the body is text, but must be a JSON object"),
-        (b'{"initial_data": {"a": NaN}}', "the body holds NaN, which is not JSON"),
-        (b'{"initial_data": {"a": [-Infinity]}}', "the body holds -Infinity, which is not JSON"),
-        (b'{"initial_data": {"a": 1e999}}', "the body holds a number that is too large: 1e999"),
-        (b'{"initial_data": {"a": 9223372036854775808}}', "the body holds a whole number of more than 64 bits"),
-        (b'{"initial_data": {"a": ' + b"9" * 100_000 + b"}}", "the body holds a whole number of more than 64 bits"),
-        (b'{"priority": 1, "priority": 2}', "the body holds the key 'priority' twice in one object"),
-        (b'{"initial_data": {"a": "\\ud800"}}', "the body holds text with half a character"),
-        (b'{"initial_data": {"\\udfff": 1}}', "the body holds text with half a character"),
+        (b'{"initial_data": {"a": NaN}}', "the body contains NaN, which is not JSON"),
+        (b'{"initial_data": {"a": [-Infinity]}}', "the body contains -Infinity, which is not JSON"),
+        (b'{"initial_data": {"a": 1e999}}', "the body contains a number that is too large: 1e999"),
+        (b'{"initial_data": {"a": 9223372036854775808}}', "the body contains an integer of more than 64 bits"),
+        (b'{"initial_data": {"a": ' + b"9" * 100_000 + b"}}", "the body contains an integer of more than 64 bits"),
+        (b'{"priority": 1, "priority": 2}', "the body contains the key 'priority' twice in one object"),
+        (b'{"initial_data": {"a": "\\ud800"}}', "the body contains text with a lone surrogate"),
+        (b'{"initial_data": {"\\udfff": 1}}', "the body contains text with a lone surrogate"),
         (b'{"initial_data": ' + b'{"a":' * 64 + b"1" + b"}" * 65, "the body is nested deeper than 64 levels"),
         (b"[" * 100_000, "the body is nested deeper than 64 levels"),
     ],
@@ -75,15 +75,15 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_reason(alice: FlaskCl
         ("labels", ["a"], "must be a JSON object"),
         ("labels", {str(n): "x" for n in range(33)}, "33 labels, but at most 32 are kept"),
         ("webhook_url", 5, "Not a valid string."),
-        ("webhook_url", "ftp://example.org/", "must begin with http:// or https://"),
-        ("webhook_url", "file:///etc/passwd", "is no URL"),
-        ("webhook_url", "javascript:alert(1)", "is no URL"),
-        ("webhook_url", "//example.org", "must begin with http:// or https://"),
-        ("webhook_url", "https://", "is no URL"),
-        ("webhook_url", "https://example.org:99999/", "is no URL"),
-        ("webhook_url", "https://[::1/", "is no URL"),
-        ("webhook_url", "https://example.org/\r\nX-Evil: 1", "is no URL"),
-        ("webhook_url", "https://a b/", "is no URL"),
+        ("webhook_url", "ftp://example.org/", "must start with http:// or https://"),
+        ("webhook_url", "file:///etc/passwd", "is not a URL"),
+        ("webhook_url", "javascript:alert(1)", "is not a URL"),
+        ("webhook_url", "//example.org", "must start with http:// or https://"),
+        ("webhook_url", "https://", "is not a URL"),
+        ("webhook_url", "https://example.org:99999/", "is not a URL"),
+        ("webhook_url", "https://[::1/", "is not a URL"),
+        ("webhook_url", "https://example.org/\r\nX-Evil: 1", "is not a URL"),
+        ("webhook_url", "https://a b/", "is not a URL"),
         ("webhook_url", "https://me:pass@example.org/", "must not carry a user name or a password"),
         ("webhook_url", "https://example.org/" + "x" * 2048, "Longer than maximum length 2048."),
         ("inital_data", {}, "there is no such field"),
@@ -93,7 +93,7 @@ def test_a_field_that_does_not_fit_is_named(alice: FlaskClient, field: str, valu
     response = alice.post(PATH, json={field: value})
 
     body = problem(response, 422, "invalid_request")
-    assert body["detail"] == f"the body has fields that do not fit: {field}"
+    assert body["detail"] == f"the body has invalid fields: {field}"
     assert body["errors"] == {field: [message]}
 
 
@@ -126,7 +126,7 @@ def test_a_body_that_is_too_large_is_refused_with_size_and_limit(alice: FlaskCli
 
     size = MIB + len('{"initial_data":{"a":""}}')
     body = problem(response, 413, "too_large")
-    assert body["detail"] == f"the body is {size} bytes long, but at most {MIB} bytes are taken"
+    assert body["detail"] == f"the body is {size} bytes long, but at most {MIB} bytes are accepted"
 
 
 @pytest.mark.parametrize(

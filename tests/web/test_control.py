@@ -23,7 +23,7 @@ ENCODE = DispatchTask("encode", {}, transitions={"success": "publish", "failure"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No orchestrator runs here: an answer that waited for one would wait in vain."""
-    monkeypatch.setattr("avtomatika.web.api.control._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("avtomatika.web.api.control._WAIT_SECONDS", 0.0)
 
 
 def test_a_running_job_is_cancelled_and_nothing_of_it_stays_open(
@@ -113,7 +113,7 @@ def test_what_runs_or_has_finished_is_not_tried_again(
 
     body = problem(alice.post(f"/api/v1/jobs/{job_id}/retry"), 409, "conflict")
 
-    assert body["detail"].endswith("only what failed, broke, was cancelled or rests can be tried again")
+    assert body["detail"].endswith("only failed, broken, cancelled and quarantined jobs can be retried")
 
 
 def _publish_unknown_outcome(store: Store, job_id: str, task_id: str) -> None:

@@ -189,12 +189,12 @@ def test_an_endpoint_may_be_deep_and_of_another_version(redis_url: str, store: S
 def test_two_blueprints_cannot_have_one_endpoint(store: Store, clients: Clients) -> None:
     twin = _ending_at_once("twin", api_endpoint="jobs/video")
 
-    with pytest.raises(BlueprintError, match=r"'twin': /api/v1/jobs/video is an endpoint of the blueprint 'video'"):
+    with pytest.raises(BlueprintError, match=r"'twin': .* is already the endpoint of the blueprint 'video'"):
         create_app(store=store, plans=[video.plan, twin.plan], clients=clients, declare=_nothing)
 
 
 def test_two_blueprints_cannot_have_one_name(store: Store, clients: Clients) -> None:
-    with pytest.raises(BlueprintError, match="there are two blueprints of this name"):
+    with pytest.raises(BlueprintError, match="two blueprints have this name"):
         create_app(store=store, plans=[video.plan, video.plan], clients=clients, declare=_nothing)
 
 

@@ -39,8 +39,8 @@ def browser(app: Flask) -> FlaskClient:
 
 
 def log_in(browser: FlaskClient, token: str) -> TestResponse:
-    word = hidden(browser.get("/dashboard/login"), "word")
-    return browser.post("/dashboard/login", data={"token": token, "word": word})
+    csrf_token = hidden(browser.get("/dashboard/login"), "csrf_token")
+    return browser.post("/dashboard/login", data={"token": token, "csrf_token": csrf_token})
 
 
 def hidden(response: TestResponse, name: str) -> str:
@@ -53,7 +53,7 @@ def hidden(response: TestResponse, name: str) -> str:
 def decide(browser: FlaskClient, **fields: str) -> TestResponse:
     """The first card of the page is decided."""
     listed = browser.get("/dashboard/approvals")
-    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    form = {name: hidden(listed, name) for name in ("csrf_token", "job", "approval")}
     return browser.post("/dashboard/approvals", data={**form, "decision": "approved", "comment": ""} | fields)
 
 
@@ -100,7 +100,7 @@ def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id
 def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id: str, alice: FlaskClient) -> None:
     log_in(browser, "token-of-alice-in-tests")
     listed = browser.get("/dashboard/approvals")
-    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    form = {name: hidden(listed, name) for name in ("csrf_token", "job", "approval")}
     alice.post(f"/api/v1/jobs/{job_id}/approve", json={"decision": "rejected"})
 
     response = browser.post("/dashboard/approvals", data={**form, "decision": "approved"})
@@ -112,7 +112,7 @@ def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id:
 def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str, move: Move, store: Store) -> None:
     log_in(browser, "token-of-alice-in-tests")
     listed = browser.get("/dashboard/approvals")
-    form = {name: hidden(listed, name) for name in ("word", "job", "approval")}
+    form = {name: hidden(listed, name) for name in ("csrf_token", "job", "approval")}
     decide(browser)
     move(AwaitApproval("mail", "Really?", {"approved": "publish"}))
 
@@ -133,7 +133,7 @@ def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job
 
     response = bob.post(
         "/dashboard/approvals",
-        data={**form, "word": hidden(bob.get("/dashboard/approvals"), "word"), "decision": "approved"},
+        data={**form, "csrf_token": hidden(bob.get("/dashboard/approvals"), "csrf_token"), "decision": "approved"},
     )
 
     job = store.load(job_id)
@@ -143,25 +143,25 @@ def test_somebody_elses_job_is_not_decided(app: Flask, browser: FlaskClient, job
 
 
 @pytest.mark.parametrize("path", ["/dashboard/login", "/dashboard/logout", "/dashboard/approvals"])
-@pytest.mark.parametrize("word", ["", "x", "another session's"])
-def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient, path: str, word: str) -> None:
+@pytest.mark.parametrize("csrf_token", ["", "x", "another session's"])
+def test_a_form_from_elsewhere_changes_nothing(app: Flask, browser: FlaskClient, path: str, csrf_token: str) -> None:
     log_in(browser, "token-of-alice-in-tests")
-    if word == "another session's":
-        word = hidden(app.test_client().get("/dashboard/login"), "word")
+    if csrf_token == "another session's":
+        csrf_token = hidden(app.test_client().get("/dashboard/login"), "csrf_token")
 
-    response = browser.post(path, data={"word": word, "token": "token-of-bob-in-tests"})
+    response = browser.post(path, data={"csrf_token": csrf_token, "token": "token-of-bob-in-tests"})
 
     assert response.status_code == 403
-    assert "comes from elsewhere" in response.text
+    assert "is from another site" in response.text
     assert "alice" in browser.get("/dashboard/approvals").text
 
 
 def test_who_logs_out_is_out(browser: FlaskClient) -> None:
     log_in(browser, "token-of-alice-in-tests")
 
-    word = hidden(browser.get("/dashboard/approvals"), "word")
+    csrf_token = hidden(browser.get("/dashboard/approvals"), "csrf_token")
     stolen = browser.get_cookie("avtomatika_session", path="/dashboard")
-    browser.post("/dashboard/logout", data={"word": word})
+    browser.post("/dashboard/logout", data={"csrf_token": csrf_token})
 
     assert browser.get("/dashboard/approvals").status_code == 303
     assert stolen is not None
@@ -216,6 +216,6 @@ def test_a_wrong_token_is_refused_and_after_some_one_has_to_wait(browser: FlaskC
     right = log_in(browser, "token-of-alice-in-tests")
 
     assert {response.status_code for response in tries} == {403}
-    assert all("No client has this token." in response.text for response in tries)
+    assert all("This token is not valid." in response.text for response in tries)
     assert (too_many.status_code, 0 < int(too_many.headers["Retry-After"]) <= 60) == (429, True)
     assert right.headers["Location"] == "/dashboard/approvals"

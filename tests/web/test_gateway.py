@@ -68,22 +68,22 @@ def workers_toml(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> Iterator[Gateway]:
-    registry, held = WorkerRegistry.connect(redis_url), TaskLeases.connect(redis_url)
+    registry, leases = WorkerRegistry.connect(redis_url), TaskLeases.connect(redis_url)
 
     gateway = Gateway(
         workers=Workers(token="the-shared-token", path=workers_toml, memory=registry, clock=clock),
         registry=registry,
-        held=held,
+        leases=leases,
         keyring=store.keyring,
         sessions=(sessions := Sessions.connect(redis_url)),
-        polls=Polls(connect=lambda: broker.connect(redis_url), held=held, keyring=store.keyring),
-        own_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),
+        polls=Polls(connect=lambda: broker.connect(redis_url), leases=leases, keyring=store.keyring),
+        worker_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),
         lease_seconds=30,
     )
     yield gateway
     gateway.polls.close()
     registry.close()
-    held.close()
+    leases.close()
     sessions.close()
 
 
@@ -461,8 +461,7 @@ def test_a_refused_worker_is_logged_once_a_minute(app: Flask, caplog: pytest.Log
 
     refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
     assert refused == [
-        f"worker {worker_id!r} is refused: this worker id and token do not fit"
-        for worker_id in ("one", "two", "x" * 128)
+        f"worker {worker_id!r} rejected: this worker id and token do not fit" for worker_id in ("one", "two", "x" * 128)
     ]
 
 
@@ -542,7 +541,7 @@ def test_polls_beyond_the_places_are_told_to_come_again(
 ) -> None:
     app = create_app(store=store, plans=PLANS, clients=clients, declare=declare, gateway=gateway, held=HeldRequests(1))
 
-    with app.extensions["avtomatika"].held.place("another", None, on_left=lambda: None):
+    with app.extensions["avtomatika"].held.hold_slot("another", None, on_disconnect=lambda: None):
         response = FakeWorker(app, "one", "token-of-worker-one").poll(20)
 
     assert response.status_code == 503
@@ -661,7 +660,7 @@ def test_a_heartbeat_tells_what_the_worker_holds_of_not_too_many_files(one: Fake
     [worker] = registry.fleet(with_holdings=True)
     registry.close()
     assert (told.status_code, too_many.status_code) == (200, 400)
-    assert worker.holds == {"3ee06ab1fcc9"}
+    assert worker.cached_files == {"3ee06ab1fcc9"}
 
 
 # ---------------------------------------------------------------- who is there

@@ -82,7 +82,7 @@ def test_while_the_server_is_away_everything_says_so_and_nothing_is_half_made(aw
 
     for response in responses:
         body = problem(response, 503, "unavailable")
-        assert body["detail"] == "the server that keeps the jobs does not answer; ask again later"
+        assert body["detail"] == "the job server is unavailable; retry later"
         assert response.headers["Retry-After"] == "2"
     assert away.operator.get("/livez").status_code == 200
     away.server.start()

@@ -123,7 +123,7 @@ def test_only_the_fields_that_are_asked_for_are_shown(alice: FlaskClient) -> Non
 def test_a_query_that_does_not_fit_is_refused(alice: FlaskClient, query: str, field: str, message: str) -> None:
     body = problem(alice.get(f"/api/v1/jobs/{created_id(alice)}?{query}"), 422, "invalid_request")
 
-    assert body["detail"] == f"the query has fields that do not fit: {field}"
+    assert body["detail"] == f"the query has invalid fields: {field}"
     assert body["errors"][field][0].startswith(message)
 
 
@@ -179,11 +179,11 @@ def test_requests_beyond_the_places_do_not_wait(store: Store, clients: Clients, 
     operator = app.test_client()
     operator.environ_base["HTTP_X_CLIENT_TOKEN"] = OPERATOR_TOKEN
 
-    with app.extensions["avtomatika"].held.place("another", None, on_left=lambda: None):
+    with app.extensions["avtomatika"].held.hold_slot("another", None, on_disconnect=lambda: None):
         response = operator.get(f"/api/v1/jobs/{created_id(operator)}?wait=20")
 
     said = problem(response, 503, "unavailable")["detail"]
-    assert said == "too many requests wait already; ask later, or without waiting"
+    assert said == "too many requests are waiting; retry later, or without waiting"
     assert response.headers["Retry-After"] == "2"
 
 

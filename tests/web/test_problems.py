@@ -19,7 +19,7 @@ def test_a_method_that_is_not_possible_is_answered_with_those_that_are(alice: Fl
     response = alice.delete("/api/v1/blueprints/video")
 
     assert problem(response, 405, "method_not_allowed")["detail"] == (
-        "DELETE is not possible here; what is: GET, HEAD, OPTIONS"
+        "DELETE is not allowed here; allowed: GET, HEAD, OPTIONS"
     )
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
@@ -37,7 +37,7 @@ def test_what_nobody_expected_tells_nothing_but_a_number_that_stands_in_the_log(
     response = app.test_client().get("/broken", headers={"X-Client-Token": OPERATOR_TOKEN})
 
     body = problem(response, 500, "internal_error")
-    assert body["detail"] == f"something went wrong inside; the log has it as incident {body['incident']}"
+    assert body["detail"] == f"internal error; the log has the details under incident {body['incident']}"
     assert "hunter2" not in response.text
     assert f"incident {body['incident']}" in caplog.text
     assert "hunter2" in caplog.text

@@ -1,1 +1,1 @@
-"""Everything below ``/api``: one file a noun."""
+"""The views below ``/api``: one module for each resource."""

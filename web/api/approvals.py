@@ -1,4 +1,4 @@
-"""Answering what a job asks of people."""
+"""Deciding the approvals that jobs wait for."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ..approval_links import ApprovalLink
 from ..auth import caller
 from ..routes import Routes
 from ..services import services
-from .control import as_it_is_then
+from .control import updated_view
 from .jobs import callers_job
 
-routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="Decide what jobs ask")
+routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="Decide approvals")
 
 
 @routes.post("/<job_id>/approve")
 @routes.arguments(ApprovalSchema)
 @routes.response(200, JobSchema)
 def approve_job(made: dict[str, Any], job_id: str) -> JobView:
-    """Decide what a job asks; the first decision counts"""
+    """Decide the approval that a job waits for; the first decision counts"""
     job = callers_job(job_id)
     services().store.decide(job, made["decision"], by=caller().name, comment=made["comment"])
-    return as_it_is_then(job)
+    return updated_view(job)
 
 
 @routes.post("/<job_id>/approval-link")
 @routes.arguments(LinkRequestSchema)
 @routes.response(200, LinkSchema)
 def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """Make a link to a page where whoever has it can decide what the job asks"""
+    """Create a link with which its holder can decide the approval without a token"""
     job = callers_job(job_id)
     asked, waiting = services().store.approval(job), waiting_for(job)
     expires_ms = services().store.clock.now_ms() + round(wanted["expires_in"] * 1000)

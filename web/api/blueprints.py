@@ -1,4 +1,4 @@
-"""Looking at blueprints: what may be created here, and how its messages are routed."""
+"""Blueprints: their plans and graphs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..graphs import graph_response
 from ..routes import Routes
 from ..services import services
 
-routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", description="Look at blueprints")
+routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", description="Show blueprints")
 
 
 @routes.get("")
 @routes.response(200, BlueprintListSchema)
 def list_blueprints() -> dict[str, list[Plan]]:
-    """List the blueprints that are served here"""
+    """List the blueprints of this server"""
     return {"blueprints": [plan for _, plan in sorted(services().plans.items())]}
 
 
@@ -36,9 +36,9 @@ def show_blueprint(name: str) -> Plan:
 @routes.arguments(BlueprintGraphQuerySchema, location="query")
 @routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
 def show_graph(wanted: dict[str, Any], name: str) -> Response:
-    """Draw the graph of a blueprint, as it is or with what its jobs do"""
+    """Draw the graph of a blueprint, with `live` also the state of its jobs"""
     plan = services().plan(name)
     if not wanted["live"]:
         return graph_response(plan, format=wanted["format"])
     require_operator()
-    return graph_response(plan, format=wanted["format"], over=services().store.traffic.of(plan))
+    return graph_response(plan, format=wanted["format"], overlay=services().store.traffic.of(plan))

@@ -1,4 +1,4 @@
-"""Interfering with jobs: cancel one, or try again what ended badly or rests in quarantine."""
+"""Controlling jobs: cancel one, resume a quarantined one, rerun an ended one."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ..services import services
 from .creation import create
 from .jobs import callers_job, hold
 
-routes = Routes("control", __name__, url_prefix="/api/v1/jobs", description="Interfere with jobs")
+routes = Routes("control", __name__, url_prefix="/api/v1/jobs", description="Control jobs")
 
-#: How long an answer waits for the job to do as it was told.
-_PATIENCE_SECONDS = 2.0
-#: How often it waits so long for a job that is being cancelled.
+#: Time limit for the job to process the signal before the response.
+_WAIT_SECONDS = 2.0
+#: Maximum number of such waits while a job is being cancelled.
 _CANCEL_WAITS = 4
 
 
 @routes.post("/<job_id>/cancel")
 @routes.response(200, JobSchema)
 def cancel_job(job_id: str) -> JobView:
-    """Cancel a job: its queued tasks are dropped, running ones are stopped"""
+    """Cancel a job: queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
     services().store.signal(job, "cancel", by=caller().name)
     for _ in range(_CANCEL_WAITS):
-        view = as_it_is_then(job)
+        view = updated_view(job)
         if view.job.status.is_final or view.job.version == job.version:
             break
         job = view.job
@@ -43,34 +43,36 @@ def cancel_job(job_id: str) -> JobView:
 
 @routes.post("/<job_id>/retry")
 @routes.response(200, JobSchema)
-@routes.alt_response(202, schema=AcceptedSchema, description="a new job does again what the ended one did")
+@routes.alt_response(202, schema=AcceptedSchema, description="a new job with the same data was created")
 def retry_job(job_id: str) -> JobView | Response:
-    """Have a quarantined job go on where it stood, or do an ended one again as a new job"""
+    """Resume a quarantined job, or rerun an ended one as a new job"""
     job = callers_job(job_id)
     if job.status is JobStatus.QUARANTINED:
         services().store.signal(job, "retry", by=caller().name)
-        return as_it_is_then(job)
+        return updated_view(job)
     if not job.status.is_final or job.status is JobStatus.FINISHED:
         raise ConflictError(
-            f"the job is {job.status}: only what failed, broke, was cancelled or rests can be tried again"
+            f"the job is {job.status}: only failed, broken, cancelled and quarantined jobs can be retried"
         )
-    created = create(_again(job))
+    created = create(_rerun(job))
     response = jsonify(AcceptedSchema().dump(created))
     response.status_code = 202
     response.headers["Location"] = url_for("jobs.show_job", job_id=created.job_id)
     return response
 
 
-def as_it_is_then(job: Job) -> JobView:
-    """The job once it has done as it was told, or after a moment in vain."""
-    with suppress(UnavailableError, TooManyRequestsError):  # no place to wait at: it does as it was told all the same
-        hold(job, _PATIENCE_SECONDS)
+def updated_view(job: Job) -> JobView:
+    """Return the job after it has processed a signal, or unchanged after a time limit."""
+    with suppress(
+        UnavailableError, TooManyRequestsError
+    ):  # the request cannot be held; the job processes the signal anyway
+        hold(job, _WAIT_SECONDS)
     job = callers_job(job.id)
     return JobView(job, services().store.live_state(job))
 
 
-def _again(job: Job) -> NewJob:
-    """The same once more, by the blueprint as it is now, for the same client."""
+def _rerun(job: Job) -> NewJob:
+    """Return a request for a new job with the same data and client, by the blueprint's current version."""
     return NewJob(
         plan=services().plan(job.blueprint),
         client=job.client,

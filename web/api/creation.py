@@ -24,12 +24,12 @@ _IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
     "schema": {"type": "string", "maxLength": 255},
-    "description": "asking again with the same key and the same body answers the same job",
+    "description": "a repeated request with the same key and body returns the same job",
 }
 
 
 def creation_routes(plans: Iterable[Plan]) -> Routes:
-    """``POST`` for the endpoint of each plan. Raises BlueprintError where two plans want the same."""
+    """Return the routes for the endpoints of *plans*. Raises BlueprintError if two plans have the same endpoint."""
     routes = Routes("creation", __name__, description="Create jobs")
     owners: dict[str, str] = {}
     for plan in plans:
@@ -39,7 +39,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
         for taken in (path, f"{path}/batch"):
             owner = owners.setdefault(taken, plan.blueprint)
             if owner != plan.blueprint:
-                message = f"{taken} is an endpoint of the blueprint {owner!r} already"
+                message = f"{taken} is already the endpoint of the blueprint {owner!r} already"
                 raise BlueprintError(message, blueprint=plan.blueprint)
         for rule, endpoint, view in (
             (path, plan.blueprint, _creation(routes, plan)),
@@ -50,7 +50,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
 
 
 def unknown_endpoint(endpoint: str) -> NoReturn:
-    """Answers a ``POST`` to an endpoint that no blueprint has."""
+    """Answer a ``POST`` to an endpoint of no blueprint."""
     paths = filter(None, map(creation_path, services().plans.values()))
     raise NotFoundError("job endpoint", endpoint, known=[path.rpartition("/")[2] for path in paths])
 
@@ -97,12 +97,12 @@ def create(new: NewJob) -> Created:
 
 
 def create_many(news: Sequence[NewJob]) -> list[Created]:
-    """Create jobs of one client and one plan, which is declared where the broker does not know it."""
+    """Create jobs of one client and one plan, and declare the plan if the broker does not know it."""
     client = services().clients.get(news[0].client)
     monthly = None if client is None else client.monthly_attempts
     try:
         return services().store.create_many(news, monthly=monthly)
-    except NoRouteError:  # a new blueprint that no orchestrator has declared yet, or a server that lost its data
+    except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
         services().declare()
         return services().store.create_many(news, monthly=monthly)
 

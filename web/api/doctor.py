@@ -1,4 +1,4 @@
-"""What is wrong with this installation, for operators."""
+"""Checks of the installation, for operators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ routes = Routes("doctor", __name__, url_prefix="/api/v1/doctor", description="Ch
 @routes.get("")
 @routes.response(200, FindingListSchema)
 def list_findings() -> dict[str, list[Finding]]:
-    """Check server, secrets and tokens as this web process sees them; for operators"""
+    """Check the server, secrets and tokens as this web process sees them; for operators"""
     require_operator()
     findings = [*server_findings(services().store)]
     workers = services().workers

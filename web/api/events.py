@@ -1,4 +1,5 @@
-"""A job as it moves: its history and its progress as server-sent events, until it is over or the client goes."""
+"""The events of a job, its history and progress, as a server-sent event stream until it ends or the client
+disconnects."""
 
 from __future__ import annotations
 
@@ -25,9 +26,9 @@ from .jobs import callers_job
 
 routes = Routes("events", __name__, url_prefix="/api/v1/jobs", description="Follow jobs")
 
-#: So long nothing may be sent: routers on the way cut off what is silent for 30 s.
-_SILENCE_SECONDS = 15.0
-#: A stream ends after a while, and clients come back with the last id that they saw.
+#: Interval of keep-alive comments: routers on the way close connections that are idle for 30 s.
+_KEEPALIVE_SECONDS = 15.0
+#: A stream ends after this time, and clients reconnect with the last id that they received.
 _STREAM_SECONDS = 600.0
 _PAGE = 200
 
@@ -39,7 +40,9 @@ def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
     """Follow a job as server-sent events"""
     follower = Follower(callers_job(job_id), after=_last_event_id(wanted["after"]), reads_history=True)
     with ExitStack() as stack:
-        stack.enter_context(services().held.place(caller().name, connection_of(request), on_left=follower.end))
+        stack.enter_context(
+            services().held.hold_slot(caller().name, connection_of(request), on_disconnect=follower.end)
+        )
         stack.enter_context(services().watcher.following(follower))
         response = Response(_Following(services().store, follower).events(), content_type="text/event-stream")
         response.call_on_close(stack.pop_all().close)
@@ -48,34 +51,34 @@ def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
 
 
 class _Following:
-    """Reads what is new of the job of *follower*, again and again."""
+    """Reads new events of the job of *follower* repeatedly."""
 
     def __init__(self, store: Store, follower: Follower) -> None:
         self._store = store
         self._follower = follower
-        self._told: dict[str, int] = {}
+        self._reported_ms: dict[str, int] = {}
 
     def events(self) -> Iterator[str]:
-        """The text of the stream. It begins at once, so that the client knows that it is heard."""
-        follower, ends, spoken = self._follower, monotonic() + _STREAM_SECONDS, monotonic()
+        """Yield the text of the stream; the first line comes at once, so that the client knows it is connected."""
+        follower, ends, sent_at = self._follower, monotonic() + _STREAM_SECONDS, monotonic()
         yield "retry: 1000\n\n"
         while True:
-            follower.begin_reading()
+            follower.mark_read()
             is_over = follower.job.status.is_final
             text = "".join([*self._history(), *self._progress()])
             if text:
-                spoken = monotonic()
+                sent_at = monotonic()
                 yield text
-            while not is_over and not follower.wait(min(spoken + _SILENCE_SECONDS, ends) - monotonic()):
+            while not is_over and not follower.wait(min(sent_at + _KEEPALIVE_SECONDS, ends) - monotonic()):
                 if monotonic() >= ends:
                     return
-                spoken = monotonic()
+                sent_at = monotonic()
                 yield ": still here\n\n"
             if is_over or follower.has_ended or monotonic() >= ends or not self._reload():
                 return
 
     def _reload(self) -> bool:
-        """Read the job again; False where it is gone."""
+        """Read the job again. Return False if it was deleted."""
         job = self._store.load(self._follower.job.id)
         if job is not None:
             self._follower.job = job
@@ -90,17 +93,18 @@ class _Following:
                 yield _entry(entry)
 
     def _progress(self) -> Iterator[str]:
-        """What open tasks have told since the last look. It has no id: nobody resumes at it."""
+        """Yield the progress that open tasks reported since the last read, without an id: a client cannot resume
+        there."""
         job = self._follower.job
         in_flight = self._store.live_state(job).in_flight if job.tasks else {}
-        for task_id, hand in in_flight.items():
-            if hand.reported_ms != self._told.get(task_id, 0):
-                self._told[task_id] = hand.reported_ms
-                yield _event("progress", _of_hand(task_id, hand))
+        for task_id, task in in_flight.items():
+            if task.reported_ms != self._reported_ms.get(task_id, 0):
+                self._reported_ms[task_id] = task.reported_ms
+                yield _event("progress", _progress_data(task_id, task))
 
 
 def _last_event_id(after: int) -> int:
-    """Where a client goes on: by the header that browsers send when they come back, else as it asks."""
+    """Return where a client resumes: the header that browsers send when they reconnect, or else *after*."""
     last = request.headers.get("Last-Event-ID", "")
     return int(last) if last.isascii() and last.isdigit() and len(last) < 16 else after
 
@@ -109,16 +113,16 @@ def _entry(entry: RecordedEntry) -> str:
     return _event(entry.entry.event_type, EntrySchema().dump(entry), seq=entry.seq)
 
 
-def _of_hand(task_id: str, hand: TaskProgress) -> dict[str, Any]:
+def _progress_data(task_id: str, task: TaskProgress) -> dict[str, Any]:
     return {
         "task_id": task_id,
-        "worker_id": hand.worker_id,
-        "progress": hand.progress,
-        "progress_message": hand.message,
+        "worker_id": task.worker_id,
+        "progress": task.progress,
+        "progress_message": task.message,
     }
 
 
 def _event(name: str, data: Any, *, seq: int | None = None) -> str:
-    """JSON has no line break in it, so it is one line of data."""
+    """Format an event. JSON has no line breaks, so it is one line of data."""
     number = "" if seq is None else f"id: {seq}\n"
     return f"{number}event: {name}\ndata: {orjson.dumps(data).decode()}\n\n"

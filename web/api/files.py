@@ -1,6 +1,6 @@
-"""Files of jobs: what is there, where to get it, where to send more.
+"""Files of jobs: listing them, and signed URLs for downloads and uploads.
 
-Their content goes between S3 and the client, never through here.
+Their content is transferred between S3 and the client directly.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .jobs import callers_job
 
 logger = logging.getLogger(__name__)
 
-routes = Routes("files", __name__, url_prefix="/api/v1", description="Fetch and send files")
+routes = Routes("files", __name__, url_prefix="/api/v1", description="Download and upload files")
 
 
 @routes.get("/jobs/<job_id>/files")
 @routes.arguments(FilesQuerySchema, location="query")
 @routes.response(200, FileListSchema)
 def list_files(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """List the files of a job, by name"""
+    """List the files of a job by name"""
     callers_job(job_id)
-    with _asked() as files:
+    with _job_files() as files:
         found, following = files.page(job_id, **wanted)
     listed = [
         {
@@ -49,11 +49,11 @@ def list_files(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 
 
 @routes.get("/jobs/<job_id>/files/<path:name>")
-@routes.response(302, description="to where the file can be fetched for a few minutes, without a token")
+@routes.response(302, description="to a URL from which the file can be downloaded for a few minutes without a token")
 def fetch_file(job_id: str, name: str) -> Response:
-    """Fetch a file of a job, by its name or the end of it"""
+    """Download a file of a job, by its name or the end of it"""
     job = callers_job(job_id)
-    with _asked() as files:
+    with _job_files() as files:
         response = redirect(files.download_url(files.find(job, name)))
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -63,29 +63,29 @@ def fetch_file(job_id: str, name: str) -> Response:
 @routes.arguments(UploadRequestSchema)
 @routes.response(200, UploadSchema)
 def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """Get a place to send a file to that is one of this job"""
+    """Get a signed URL to upload a file of this job"""
     job = callers_job(job_id)
-    with _asked() as files:
-        return _told(files.upload_for(job, **_fitting(wanted)))
+    with _job_files() as files:
+        return _upload_answer(files.upload_for(job, **_checked(wanted)))
 
 
 @routes.post("/files/upload-url")
 @routes.arguments(UploadRequestSchema)
 @routes.response(200, UploadSchema)
 def upload(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Get a place to send a file to that jobs of yours can fetch"""
-    with _asked() as files:
-        return _told(files.upload_of(caller().name, **_fitting(wanted)))
+    """Get a signed URL to upload a file for your jobs"""
+    with _job_files() as files:
+        return _upload_answer(files.upload_of(caller().name, **_checked(wanted)))
 
 
-def _fitting(wanted: dict[str, Any]) -> dict[str, Any]:
+def _checked(wanted: dict[str, Any]) -> dict[str, Any]:
     if wanted["size"] > MAX_UPLOAD_BYTES:
-        message = f"is {wanted['size']} bytes, but at most {MAX_UPLOAD_BYTES} go in one request"
+        message = f"is {wanted['size']} bytes, but one request takes at most {MAX_UPLOAD_BYTES}"
         raise InvalidRequestError(f"size {message}", fields={"size": [message]})
     return wanted
 
 
-def _told(signed: SignedUpload) -> dict[str, Any]:
+def _upload_answer(signed: SignedUpload) -> dict[str, Any]:
     return {
         "uri": str(signed.location),
         "url": signed.url,
@@ -95,10 +95,10 @@ def _told(signed: SignedUpload) -> dict[str, Any]:
 
 
 @contextmanager
-def _asked() -> Iterator[JobFiles]:
-    """The files; while S3 is away, UnavailableError. What it says stands in the log: there are addresses in it."""
+def _job_files() -> Iterator[JobFiles]:
+    """Yield the files. Raises UnavailableError if S3 is; its message, which has addresses, goes to the log only."""
     try:
         yield services().job_files()
     except TransientError as error:
         logger.warning("%s", error)
-        raise UnavailableError("the server that keeps the files does not answer; ask again later") from None
+        raise UnavailableError("the file storage is unavailable; retry later") from None

@@ -1,4 +1,4 @@
-"""Looking at jobs."""
+"""Showing jobs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ..job_watcher import Follower
 from ..routes import Routes
 from ..services import services
 
-routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Look at jobs")
+routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Show jobs")
 
-#: What an id may look like; anything else could name a key of the server that holds no job.
+#: Job ids; anything else could name another key of the server.
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
@@ -59,7 +59,7 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
 @routes.arguments(HistoryQuerySchema, location="query")
 @routes.response(200, HistorySchema)
 def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
-    """Show what happened to a job, oldest first"""
+    """Show the history of a job, oldest event first"""
     callers_job(job_id)
     events, following = services().store.history(job_id, **wanted)
     notes = [_dated(note) for note in services().store.notes(job_id)]
@@ -69,7 +69,7 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 @routes.get("/<job_id>/why")
 @routes.response(200, WhySchema)
 def show_why(job_id: str) -> dict[str, Any]:
-    """Say why a job does not move"""
+    """Explain why a job does not proceed"""
     job = callers_job(job_id)
     reasons = explain(services().store.inquiry.facts(job))
     return {"job_id": job.id, "status": job.status, "current_state": job.current_state, "reasons": reasons}
@@ -79,22 +79,22 @@ def show_why(job_id: str) -> dict[str, Any]:
 @routes.arguments(GraphQuerySchema, location="query")
 @routes.response(200, {"type": "string"}, content_type="text/vnd.graphviz")
 def show_path(wanted: dict[str, Any], job_id: str) -> Response:
-    """Draw the graph of the job's blueprint with the path that the job took"""
+    """Draw the graph of the job's blueprint with the path of the job"""
     job = callers_job(job_id)
     plan = services().plan(job.blueprint)
     path = JobPath.of(plan, job, _whole_history(job_id), now_ms=services().store.clock.now_ms())
-    return graph_response(plan, format=wanted["format"], over=path)
+    return graph_response(plan, format=wanted["format"], overlay=path)
 
 
 def hold(job: Job, seconds: float) -> None:
-    """Hold the request until *job* changes, *seconds* at most; raises UnavailableError and TooManyRequestsError."""
+    """Hold the request until *job* changes, at most *seconds*. Raises UnavailableError and TooManyRequestsError."""
     follower = Follower(job)
-    with services().held.place(caller().name, connection_of(request), on_left=follower.end):
+    with services().held.hold_slot(caller().name, connection_of(request), on_disconnect=follower.end):
         services().watcher.wait(follower, seconds)
 
 
 def callers_job(job_id: str) -> Job:
-    """The job, if the caller may see it. Somebody else's is as unknown as one that never was."""
+    """Return a job that the client may see. A job of another client is reported like one that does not exist."""
     job = services().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
     if job is None or not (caller().is_operator or job.client == caller().name):
         raise NotFoundError("job", job_id)
@@ -109,6 +109,6 @@ def _whole_history(job_id: str) -> Iterator[RecordedEntry]:
 
 
 def _dated(note: dict[str, Any]) -> dict[str, Any]:
-    """*note* with its time as all times are shown."""
+    """Return *note* with its time in the format of the API."""
     rest = {name: value for name, value in note.items() if name != "timestamp_ms"}
     return {"timestamp": rfc3339(note["timestamp_ms"]), **rest}

@@ -1,4 +1,4 @@
-"""Lineage of files: which job has made one, which ones use it, as far as they are the caller's."""
+"""Lineage of files: the job that created a file and the jobs that use it, among the client's jobs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..routes import Routes
 from ..services import services
 from .jobs import callers_job
 
-routes = Routes("lineage", __name__, url_prefix="/api/v1/files", description="Where files come from and go to")
+routes = Routes("lineage", __name__, url_prefix="/api/v1/files", description="Origin and use of files")
 
-#: The newest so many jobs are looked through.
+#: Maximum number of jobs to search, newest first.
 _MOST_JOBS = 10_000
 _PAGE = 200
 
@@ -29,14 +29,14 @@ _PAGE = 200
 @routes.arguments(LineageQuerySchema, location="query")
 @routes.response(200, LineageSchema)
 def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Show which job has made a file and which ones use it"""
+    """Show which job created a file and which ones use it"""
     uri = wanted["uri"]
     location = Location.parse(uri)
     if location is None:
         message = "must be of the form s3://bucket/key"
         raise InvalidRequestError(f"uri {uri!r} {message}", fields={"uri": [message]})
     maker = producer_of(location) if services().job_files().keeps(location) else None
-    made_by = None if maker is None else _told(maker, uri)
+    made_by = None if maker is None else _origin(maker, uri)
     looked_at = list(islice(_jobs(), _MOST_JOBS + 1))
     uses = [
         {"job_id": job.id, "status": job.status, "where": where}
@@ -46,21 +46,23 @@ def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     return {"uri": uri, "made_by": made_by, "used_by": uses, "is_complete": len(looked_at) <= _MOST_JOBS}
 
 
-def _told(maker: Producer, uri: str) -> dict[str, Any]:
-    """Who has made it, with worker and state; NotFoundError where that is somebody else's."""
+def _origin(maker: Producer, uri: str) -> dict[str, Any]:
+    """Return the creator of a file with its worker and state. Raises NotFoundError if it is a job of another client."""
     if maker.job_id is None:
         if maker.client != caller().name and not caller().is_operator:
             raise NotFoundError("file", uri)
         return {"kind": maker.kind, "client": maker.client}
     job = callers_job(maker.job_id)
-    told = {"kind": maker.kind, "job_id": job.id, "client": job.client}
+    origin = {"kind": maker.kind, "job_id": job.id, "client": job.client}
     if maker.task_id is not None:
-        told |= {"task_id": maker.task_id, "attempt": maker.attempt} | _run(job.id, maker.task_id, maker.attempt)
-    return told
+        origin |= {"task_id": maker.task_id, "attempt": maker.attempt} | _attempt_details(
+            job.id, maker.task_id, maker.attempt
+        )
+    return origin
 
 
-def _run(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
-    """State and worker of an attempt, as the history has them."""
+def _attempt_details(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
+    """Return the state and the worker of an attempt from the history."""
     after: int | None = 0
     while after is not None:
         recorded, after = services().store.history(job_id, after=after)
@@ -72,7 +74,7 @@ def _run(job_id: str, task_id: str, attempt: int | None) -> dict[str, Any]:
 
 
 def _jobs() -> Iterator[Job]:
-    """The caller's jobs, newest first."""
+    """Iterate over the client's jobs, newest first."""
     owner, cursor = None if caller().is_operator else caller().name, None
     while True:
         jobs, cursor = services().store.list_jobs(JobFilter(client=owner, limit=_PAGE, cursor=cursor), with_data=True)

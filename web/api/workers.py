@@ -1,4 +1,4 @@
-"""Looking at workers: who is there, what it can do, how it fares."""
+"""Workers: their state, skills and reputation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..auth import require_operator
 from ..routes import Routes
 from ..services import services
 
-routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Look at workers")
+routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="Show workers")
 
 
 @routes.get("")
 @routes.response(200, WorkerListSchema)
 def list_workers() -> dict[str, list[WorkerRecord]]:
-    """List the workers that were heard of lately; for operators"""
+    """List the workers that reported lately; for operators"""
     require_operator()
     return {"workers": services().store.registry.workers()}

@@ -1,4 +1,4 @@
-"""Workers over HTTP: ``/_worker/...``, as the SDK of the public project speaks it."""
+"""The gateway for workers over HTTP: ``/_worker/...``, the protocol of the public project's SDK."""
 
 from .gateway import Gateway
 from .routes import GATEWAY_ROUTES, register_gateway

@@ -1,6 +1,7 @@
-"""Adoption: tasks that a worker took from the broker itself become its tasks over HTTP, where it lost sight of that.
+"""Adoption: a worker that loses its broker connection continues the tasks that it took from the broker over HTTP.
 
-Its other addresses of the same group keep them from then on, and take their results, as of any other task over HTTP.
+Its other HTTP links of the same group renew their leases from then on and send their results, as for any task over
+HTTP.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 def adopt(
-    claims: Sequence[dict[str, Any]], access: WorkerAccess, *, consumer: str, held: TaskLeases, keyring: Keyring
+    claims: Sequence[dict[str, Any]], access: WorkerAccess, *, consumer: str, leases: TaskLeases, keyring: Keyring
 ) -> list[str]:
-    """Ids of the tasks that are the worker's over HTTP now: of those that *consumer* still holds, and whose ticket the
-    worker has.
+    """Lease the tasks that *consumer* still has and whose ticket the worker knows to the worker over HTTP; return their
+    ids.
 
     Each of *claims* has ``task_id``, ``attempt``, ``ticket`` and ``tag``; see ``schemas.gateway``.
     """
-    tasks = held.messages([claim["tag"] for claim in claims])
+    tasks = leases.messages([claim["tag"] for claim in claims])
     secret = keyring.secret
-    given = [
+    new_leases = [
         HandOver(claim["tag"], task, access.worker_id, broker.task_started(task, access.worker_id, signer=secret))
         for claim, task in zip(claims, tasks, strict=True)
         if task is not None
@@ -34,12 +35,14 @@ def adopt(
         and secret.is_ticket(claim["ticket"], task.task_id, task.attempt)
         and access.may_run(task.task_type)
     ]
-    done = held.hand_over(given, holder=consumer)
-    known = held.find([each.task.task_id for each in given])  # it may ask again, where our answer did not arrive
+    done = leases.hand_over(new_leases, holder=consumer)
+    known = leases.find(
+        [each.task.task_id for each in new_leases]
+    )  # the worker repeats the request if it got no response
     adopted = [
         each.task.task_id
-        for each, is_done, has in zip(given, done, known, strict=True)
-        if is_done or (has is not None and (has.worker_id, has.tag) == (access.worker_id, each.tag))
+        for each, is_done, lease in zip(new_leases, done, known, strict=True)
+        if is_done or (lease is not None and (lease.worker_id, lease.tag) == (access.worker_id, each.tag))
     ]
-    logger.info("worker %s: %d of %d tasks are kept over HTTP now", access.worker_id, len(adopted), len(claims))
+    logger.info("worker %s: adopted %d of %d tasks over HTTP", access.worker_id, len(adopted), len(claims))
     return adopted

@@ -1,4 +1,4 @@
-"""The gateway: what workers over HTTP may do, in our words. Its routes only read and write JSON."""
+"""The gateway: the operations of workers over HTTP. The routes only read and write JSON."""
 
 from __future__ import annotations
 
@@ -29,80 +29,82 @@ from .worker_queues import WorkerQueues
 
 logger = logging.getLogger(__name__)
 
-#: A router on the way may cut off what is held for 30 s.
+#: A router on the way may close connections that are idle for 30 s.
 LONGEST_HOLD_SECONDS = 25.0
-#: A heartbeat so long after the hand-over knows of the task, if the worker does.
-_ARRIVED_MS = 3_000
-#: Characters of a worker id, which anybody may send, that are logged.
+#: A heartbeat later than this after the lease names the task if the worker received it.
+_DELIVERY_MS = 3_000
+#: Logged characters of a worker id, which any client can send.
 _LONGEST_ID = 128
-#: So much of a message is kept.
+#: Stored characters of a progress message.
 _MAX_MESSAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
+    """The services of the gateway and the operations of workers."""
+
     workers: Workers
     registry: WorkerRegistry
-    held: TaskLeases
+    leases: TaskLeases
     polls: Polls
     sessions: Sessions
     keyring: Keyring
-    own_queues: WorkerQueues
+    worker_queues: WorkerQueues
     lease_seconds: float
     group: str = "g0"
     refusals: LogLimit = field(default_factory=LogLimit)
 
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
-        """Make a worker known, with the skills that it may do. What it does not know of goes back: an earlier run of it
-        never got that."""
+        """Register a worker with the skills that it is granted. Tasks that it does not name are requeued: an earlier
+        run of it never received them."""
         worker_id, record = access.worker_id, registration_record(registration)
-        self.own_queues.keep(worker_id, is_new=True)
+        self.worker_queues.keep(worker_id, is_new=True)
         self.registry.register(worker_id, record if access.skills is None else restricted_to(record, access.skills))
-        self._take_back(worker_id, named=registration["current_tasks"], stamped_ms=None)
-        logger.info("worker %s has registered", worker_id)
+        self._requeue_undelivered(worker_id, named=registration["current_tasks"], stamped_ms=None)
+        logger.info("worker %s registered", worker_id)
         return {
             "status": "registered",
             "group": self.group,
-            "broker": self.held.broker_id(),
+            "broker": self.leases.broker_id(),
             "lease_seconds": self.lease_seconds,
         }
 
     def heartbeat(self, worker_id: str, heartbeat: dict[str, Any]) -> dict[str, Json]:
-        """Renew what the worker names, and tell it what of that it has no more, or nobody waits for any more. Raises
-        NotFoundError for a stranger.
+        """Renew the leases of the tasks that the worker names, and return the lost and the cancelled ones, which it
+        must stop. Raises NotFoundError for an unregistered worker.
 
-        What it does not name goes back where it never knew of it, or says that it hands the rest back. A good-bye alone
-        does not say so: results may still be on the way.
+        A task that it does not name is requeued if the worker never received it, or says that it returns all others. A
+        goodbye alone does not say so: results may still be in flight.
         """
         if not self.registry.beat(worker_id, heartbeat_status(heartbeat)):
             raise NotFoundError("worker", worker_id)
-        self.own_queues.keep(worker_id)
+        self.worker_queues.keep(worker_id)
         named = heartbeat.get("current_tasks")
         if named is None:
             return {"status": "ok"}
-        found = dict(zip(named, self.held.find(named), strict=True))
-        own = [held for held in found.values() if held is not None and held.worker_id == worker_id]
-        renewed = {held.task.task_id for held, is_done in zip(own, self.held.renew(own), strict=True) if is_done}
+        found = dict(zip(named, self.leases.find(named), strict=True))
+        own = [lease for lease in found.values() if lease is not None and lease.worker_id == worker_id]
+        renewed = {lease.task.task_id for lease, is_done in zip(own, self.leases.renew(own), strict=True) if is_done}
         if heartbeat["hands_back"]:
-            self.held.give_back([held for held in self.held.of(worker_id) if held.task.task_id not in named])
+            self.leases.give_back([lease for lease in self.leases.of(worker_id) if lease.task.task_id not in named])
         else:
             stamp = heartbeat.get("timestamp")
-            self._take_back(worker_id, named=named, stamped_ms=None if stamp is None else stamp * 1000)
-        unwanted = {held.task.task_id for held, is_so in zip(own, self.held.unwanted(own), strict=True) if is_so}
+            self._requeue_undelivered(worker_id, named=named, stamped_ms=None if stamp is None else stamp * 1000)
+        unwanted = {lease.task.task_id for lease, is_so in zip(own, self.leases.unwanted(own), strict=True) if is_so}
         idle: list[Json] = [name for name in found if name not in renewed or name in unwanted]
         return {"status": "ok", "cancel_task_ids": idle} if idle else {"status": "ok"}
 
-    def _take_back(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
-        """Put back what the worker cannot know of: it was handed over a while ago, and never named since."""
-        held = [each for each in self.held.of(worker_id) if not each.is_named and each.task.task_id not in named]
-        if not held:
+    def _requeue_undelivered(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
+        """Requeue tasks that the worker never received: leased a while ago, and never named since."""
+        leases = [each for each in self.leases.of(worker_id) if not each.is_named and each.task.task_id not in named]
+        if not leases:
             return
-        now_ms = self.held.now_ms()
-        latest_ms = min(now_ms, now_ms if stamped_ms is None else stamped_ms) - _ARRIVED_MS
-        unknown = [each for each in held if each.handed_ms <= latest_ms]
+        now_ms = self.leases.now_ms()
+        latest_ms = min(now_ms, now_ms if stamped_ms is None else stamped_ms) - _DELIVERY_MS
+        unknown = [each for each in leases if each.handed_ms <= latest_ms]
         for each in unknown:
-            logger.warning("task %s: worker %s never got it; it goes back", each.task.task_id, worker_id)
-        self.held.give_back(unknown)
+            logger.warning("task %s: worker %s never received it; requeued", each.task.task_id, worker_id)
+        self.leases.give_back(unknown)
 
     def poll(
         self,
@@ -110,79 +112,80 @@ class Gateway:
         *,
         skills: Collection[str] | None,
         timeout_seconds: float,
-        is_welcome: Callable[[], bool],
+        is_authorized: Callable[[], bool],
         hold: Callable[[Callable[[], object]], AbstractContextManager[object]],
     ) -> Poll:
-        """A poll that is over: with the task that it got, if it got one. Without *skills*: those that it registered.
+        """Return a completed poll, with a task if there was one. *skills* defaults to the skills that the worker
+        registered.
 
-        It waits inside ``hold(end)``, where *end* ends it.
+        It waits inside ``hold(end)``; calling *end* ends it.
         """
         asked = self.registry.skills(access.worker_id) or () if skills is None else skills
         wanted = frozenset(skill for skill in asked if is_user_name(skill) and access.may_run(skill))
-        poll = Poll(access.worker_id, wanted, is_welcome=is_welcome)
+        poll = Poll(access.worker_id, wanted, is_authorized=is_authorized)
         if wanted:
             with hold(partial(self.polls.end, poll)):
                 self.polls.wait(poll, min(timeout_seconds, LONGEST_HOLD_SECONDS))
         return poll
 
     def settle(self, worker_id: str, answer: dict[str, Any], *, raw: bytes) -> dict[str, Json]:
-        """Take the result of a task that the worker holds; any other changes nothing and is noted."""
+        """Accept the result of a task that the worker holds; ignore any other and record a note."""
         digest = sha256(raw).hexdigest()
         task_id = answer["task_id"]
-        if self.held.was_answered(task_id, digest):
+        if self.leases.was_answered(task_id, digest):
             return {"status": "accepted"}
-        [held] = self.held.find([task_id])
-        reason = _reason_against(held, worker_id, answer)
-        if held is not None and reason is None:
+        [lease] = self.leases.find([task_id])
+        reason = _rejection_reason(lease, worker_id, answer)
+        if lease is not None and reason is None:
             secret = self.keyring.secret
             outgoing = broker.result_message(
-                held.task,
-                _result(held.task, worker_id, answer),
-                headers=broker.dead_letter_headers(held.task, secret),
+                lease.task,
+                _result(lease.task, worker_id, answer),
+                headers=broker.dead_letter_headers(lease.task, secret),
                 signer=secret,
             )
-            if self.held.settle(held, outgoing, digest=digest) is not Settled.LOST:
+            if self.leases.settle(lease, outgoing, digest=digest) is not Settled.LOST:
                 return {"status": "accepted"}
-            reason = "the task is somebody else's now, or was answered"
+            reason = "the task has a result already, or belongs to another worker"
         self._note(answer["job_id"], task_id, worker_id, reason=str(reason))
         return {"status": "ignored", "reason": "not_held", "message": str(reason)}
 
-    def hear(self, worker_id: str, task_id: str, told: dict[str, Any]) -> dict[str, Json]:
-        """Take word of how far a task is, from the worker that holds it."""
-        [held] = self.held.find([task_id])
-        if held is None or held.worker_id != worker_id:
+    def record_progress(self, worker_id: str, task_id: str, progress: dict[str, Any]) -> dict[str, Json]:
+        """Record the progress of a task that the worker holds."""
+        [lease] = self.leases.find([task_id])
+        if lease is None or lease.worker_id != worker_id:
             return {"status": "error", "message": "the worker does not hold the task"}
-        task = held.task
-        self.held.tell(
+        task = lease.task
+        self.leases.tell(
             wire.Progress(
-                task.job_id, task_id, task.attempt, worker_id, told["progress"], told["message"][:_MAX_MESSAGE]
+                task.job_id, task_id, task.attempt, worker_id, progress["progress"], progress["message"][:_MAX_MESSAGE]
             )
         )
         return {"status": "event_accepted"}
 
     def log_refused(self, worker_id: str, reason: str) -> None:
-        """Log that a worker was refused: of each worker once a minute."""
+        """Log that a worker was rejected, at most once a minute for each."""
         shown = repr(worker_id[:_LONGEST_ID])
         if self.refusals.allows(shown):
-            logger.warning("worker %s is refused: %s", shown, reason)
+            logger.warning("worker %s rejected: %s", shown, reason)
 
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
-        """Note a result with a wrong signature, if the worker, whose token is right, holds the task that it names."""
-        [held] = self.held.find([str(answer.get("task_id"))])
-        if held is not None and held.worker_id == worker_id:
-            self._note(held.task.job_id, held.task.task_id, worker_id, reason=reason)
+        """Record a note about a result with a wrong signature if the worker, which is authenticated, holds the task."""
+        [lease] = self.leases.find([str(answer.get("task_id"))])
+        if lease is not None and lease.worker_id == worker_id:
+            self._note(lease.task.job_id, lease.task.task_id, worker_id, reason=reason)
 
     def _note(self, job_id: str, task_id: str, worker_id: str, *, reason: str) -> None:
-        logger.warning("task %s: the result of worker %s is refused: %s", task_id, worker_id, reason)
+        logger.warning("task %s: result of worker %s rejected: %s", task_id, worker_id, reason)
         if job_of(task_id) == job_id:
             note = {"event_type": "task_result_ignored", "task_id": task_id, "worker_id": worker_id, "reason": reason}
-            self.held.note(job_id, note)
+            self.leases.note(job_id, note)
 
-    def admit(self, worker_id: str, token: str) -> WorkerAccess:
-        """Raises UnauthorizedError unless *token* is the worker's."""
+    def authenticate(self, worker_id: str, token: str) -> WorkerAccess:
+        """Return the access of a worker. Raises UnauthorizedError unless *token* is valid for it."""
         if not worker_id or not token:
             raise UnauthorizedError(
-                "a worker needs its id and its token, in the headers X-Worker-ID and X-Worker-Token"
+                "a worker must send its id and its token, in the headers X-Worker-ID and X-Worker-Token"
             )
         try:
             return self.workers.identify(worker_id, token)
@@ -190,32 +193,32 @@ class Gateway:
             session = self.sessions.of_access(hash_token(token))
             if session is None or session.worker_id != worker_id:
                 raise
-            return self._continued(session)
+            return self._session_access(session)
 
-    def give_tokens(self, access: WorkerAccess) -> dict[str, Json]:
-        """Tokens for a while, for a worker that came with its own."""
+    def issue_tokens(self, access: WorkerAccess) -> dict[str, Json]:
+        """Issue temporary tokens to a worker that authenticated with its own."""
         fresh = _Tokens.new()
         self.sessions.begin(Session(access.worker_id, access.basis), fresh.pair)
         return fresh.answer(access.worker_id)
 
     def refresh_tokens(self, worker_id: str, refresh_token: str) -> dict[str, Json]:
-        """The next ones. Raises UnauthorizedError where the worker has none that can be renewed, or may not come in
-        now."""
+        """Replace temporary tokens. Raises UnauthorizedError if the refresh token is invalid or the worker was
+        revoked."""
         digest, fresh = hash_token(refresh_token), _Tokens.new()
         session = self.sessions.of_refresh(digest)
         if session is None:
             raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         if session.worker_id != worker_id:
             raise UnauthorizedError("Unauthorized: Invalid refresh token (owner mismatch)")
-        self._continued(session)
+        self._session_access(session)
         answer = self.sessions.refresh(digest, fresh.pair)
         if answer is not Refreshed.OK:
             logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
             raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         return fresh.answer(worker_id)
 
-    def _continued(self, session: Session) -> WorkerAccess:
-        """What *session* still stands for: it ends with the token that it began by."""
+    def _session_access(self, session: Session) -> WorkerAccess:
+        """Return the access of *session*: it is revoked with the token that started it."""
         return self.workers.identify_session(session.worker_id, session.basis)
 
 
@@ -242,10 +245,10 @@ class _Tokens:
 
 
 def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
-    """A task as workers read it: whole numbers and objects exactly where they expect them."""
+    """Return a task as the SDK reads it: with integers and objects exactly in their places."""
     task = poll.task
     if task is None:
-        raise ValueError("this poll got no task")
+        raise ValueError("the poll has no task")
     return {
         "job_id": task.job_id,
         "task_id": task.task_id,
@@ -261,12 +264,12 @@ def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:
     }
 
 
-def _reason_against(held: TaskLease | None, worker_id: str, answer: dict[str, Any]) -> str | None:
-    if held is None or held.worker_id != worker_id:
+def _rejection_reason(lease: TaskLease | None, worker_id: str, answer: dict[str, Any]) -> str | None:
+    if lease is None or lease.worker_id != worker_id:
         return "the worker does not hold the task"
-    if answer["job_id"] != held.task.job_id:
-        return "the task is of another job"
-    if answer.get("attempt", held.task.attempt) != held.task.attempt:
+    if answer["job_id"] != lease.task.job_id:
+        return "the task belongs to another job"
+    if answer.get("attempt", lease.task.attempt) != lease.task.attempt:
         return "the task is at another attempt"
     return None
 
@@ -287,12 +290,12 @@ def _result(task: wire.TaskMessage, worker_id: str, answer: dict[str, Any]) -> R
 
 
 def parsed_skills(text: str | None) -> list[str] | None:
-    """``a,b`` as a list; None where the query says nothing of skills."""
+    """Split ``a,b`` into a list; None if the query names no skills."""
     return None if text is None else [name for name in text.split(",") if name]
 
 
-def unread_answer(raw: bytes) -> dict[str, Any]:
-    """What little is needed of a result that is refused unread: its task, if it names one."""
+def unvalidated_result(raw: bytes) -> dict[str, Any]:
+    """Return a rejected result without validation, to find its task."""
     try:
         body = orjson.loads(raw)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The routes that workers call. Answers are plain JSON; an error is ``{"error": ..., "code": ...}``."""
+"""The routes for workers. Responses are plain JSON; an error is ``{"error": ..., "code": ...}``."""
 
 from __future__ import annotations
 
@@ -31,48 +31,48 @@ from ..json_body import MAX_BYTES, read_json
 from ..problems import detail_of, headers_of, http_detail, status_of
 from ..services import services
 from .adoption import adopt
-from .gateway import Gateway, parsed_skills, task_body, unread_answer
+from .gateway import Gateway, parsed_skills, task_body, unvalidated_result
 from .signature import check_signature
 
-#: Name of these routes.
+#: Name of the routes.
 GATEWAY_ROUTES = "gateway"
-#: Where an app keeps its Gateway.
+#: The key of the Gateway in ``app.extensions``.
 _EXTENSION = "avtomatika.gateway"
-#: A result may be as large as any body, and is wrapped.
+#: A result may be as large as any other body, plus its envelope.
 _MAX_BYTES = MAX_BYTES + 64 * 1024
 
 routes = Blueprint(GATEWAY_ROUTES, __name__, url_prefix="/_worker")
 
 
 def register_gateway(app: Flask, gateway: Gateway) -> None:
-    """Have *app* let workers in by *gateway*."""
+    """Serve workers in *app* through *gateway*."""
     app.extensions[_EXTENSION] = gateway
     app.register_blueprint(routes)
 
 
 @routes.before_request
-def admit() -> None:
-    """Every request, whatever it is about, is by a worker and with its token."""
+def authenticate() -> None:
+    """Authenticate the worker of every request."""
     request.max_content_length = _MAX_BYTES
     if request.endpoint == f"{GATEWAY_ROUTES}.{refresh_token.__name__}":
-        return  # its body says who asks
+        return  # its body names the worker
     worker_id, token = _headers()
     in_path = (request.view_args or {}).get("worker_id", worker_id)
     if in_path != worker_id:
         raise UnauthorizedError("X-Worker-ID and the path name different workers")
-    g.access = _gateway().admit(worker_id, token)
+    g.access = _gateway().authenticate(worker_id, token)
 
 
 @routes.post("/workers/register")
 def register() -> Response:
     body = _read(RegistrationSchema())
     body["version"] = body["version"] or _sdk_version()
-    _own_id(body["worker_id"])
+    _checked_worker_id(body["worker_id"])
     return _json(_gateway().register(_access(), body))
 
 
 @routes.patch("/workers/<worker_id>")
-def beat(worker_id: str) -> Response:
+def heartbeat(worker_id: str) -> Response:
     body = _read(HeartbeatSchema()) if request.content_length else HeartbeatSchema().load({})
     return _json(_gateway().heartbeat(worker_id, body))
 
@@ -82,25 +82,25 @@ def next_task(worker_id: str) -> Response:
     _, token = _headers()
     access, gateway, connection = _access(), _gateway(), connection_of(request)
 
-    def is_welcome() -> bool:
+    def is_authorized() -> bool:
         try:
-            gateway.admit(worker_id, token)
+            gateway.authenticate(worker_id, token)
         except UnauthorizedError:
             return False
         return not is_disconnected(connection)
 
     def hold(end: Callable[[], object]) -> AbstractContextManager[None]:
-        return services().held.place(f"worker {access.name or access.basis}", connection, on_left=end)
+        return services().held.hold_slot(f"worker {access.name or access.basis}", connection, on_disconnect=end)
 
     poll = gateway.poll(
         access,
         skills=parsed_skills(request.args.get("available_skills")),
         timeout_seconds=_timeout(request.args.get("timeout", "0")),
-        is_welcome=is_welcome,
+        is_authorized=is_authorized,
         hold=hold,
     )
     if poll.task is None:
-        gateway.admit(access.worker_id, token)  # it may be unwelcome by now, and shall hear so
+        gateway.authenticate(access.worker_id, token)  # it may be unwelcome by now, and shall record_progress so
         return Response(status=HTTPStatus.NO_CONTENT)
     return _json(task_body(poll, now_seconds=services().store.clock.now_ms() / 1000))
 
@@ -108,9 +108,9 @@ def next_task(worker_id: str) -> Response:
 @routes.post("/workers/<worker_id>/tasks/adopt")
 def adopt_tasks(worker_id: str) -> Response:
     body = _read(AdoptionSchema())
-    _own_id(body["worker_id"])
+    _checked_worker_id(body["worker_id"])
     gateway = _gateway()
-    adopted = adopt(body["tasks"], _access(), consumer=body["consumer"], held=gateway.held, keyring=gateway.keyring)
+    adopted = adopt(body["tasks"], _access(), consumer=body["consumer"], leases=gateway.leases, keyring=gateway.keyring)
     return _json({"adopted": list[Json](adopted)})
 
 
@@ -120,29 +120,30 @@ def take_result() -> Response:
     try:
         body = _read(ResultSchema())
     except ForbiddenError as error:
-        _gateway().note_refused(_access().worker_id, unread_answer(raw), reason=str(error))
+        _gateway().note_refused(_access().worker_id, unvalidated_result(raw), reason=str(error))
         raise
-    return _json(_gateway().settle(_own_id(body["worker_id"]), body, raw=raw))
+    return _json(_gateway().settle(_checked_worker_id(body["worker_id"]), body, raw=raw))
 
 
 @routes.post("/events")
 def take_event() -> Response:
     body = _read(EventSchema())
-    _own_id(body["worker_id"])
-    if body["event_type"] != "progress":  # nothing is made of others; workers need not know
+    _checked_worker_id(body["worker_id"])
+    if body["event_type"] != "progress":  # other events have no effect
         return _json({"status": "event_ignored"})
     try:
-        told = ProgressSchema().load(body["payload"])
+        progress = ProgressSchema().load(body["payload"])
     except ValidationError as error:
-        return _json({"status": "error", "message": f"fields do not fit: {error.messages}"})
-    return _json(_gateway().hear(body["worker_id"], body.get("target_task_id", ""), told))
+        return _json({"status": "error", "message": f"invalid fields: {error.messages}"})
+    return _json(_gateway().record_progress(body["worker_id"], body.get("target_task_id", ""), progress))
 
 
 @routes.post("/auth/token")
-def give_token() -> Response:
-    """Tokens for a while. They are checked with each request, as a worker's own is, and end with it."""
+def issue_token() -> Response:
+    """Issue temporary tokens. Each request checks them, as it does a worker's own token, and they are revoked with
+    it."""
     worker_id, token = _headers()
-    return _json(_gateway().give_tokens(_gateway().workers.identify(worker_id, token)))
+    return _json(_gateway().issue_tokens(_gateway().workers.identify(worker_id, token)))
 
 
 @routes.post("/auth/token/refresh")
@@ -152,14 +153,14 @@ def refresh_token() -> Response:
     return _json(_gateway().refresh_tokens(worker_id, body["refresh_token"]))
 
 
-#: A 401 of these would make the worker ask them again.
-_TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (give_token, refresh_token))
+#: After a 401 from these the SDK would request a token again, so they answer 403.
+_TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (issue_token, refresh_token))
 
 # ---------------------------------------------------------------- errors
 
 
 @routes.errorhandler(AvtomatikaError)
-def tell(error: AvtomatikaError) -> Response:
+def handle_error(error: AvtomatikaError) -> Response:
     is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
     if isinstance(error, UnauthorizedError):
         _gateway().log_refused(_headers()[0], str(error))
@@ -171,7 +172,7 @@ def tell(error: AvtomatikaError) -> Response:
         status = HTTPStatus.FORBIDDEN
     if isinstance(error, InvalidRequestError):
         status = HTTPStatus.BAD_REQUEST
-    # "not found" is what makes a worker of the SDK register again
+    # the SDK registers again if the error contains "not found"
     text = f"{error.kind} {error.name!r} not found" if isinstance(error, NotFoundError) else detail_of(error)
     response = _json({"error": text, "code": error.code}, status)
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
@@ -180,7 +181,7 @@ def tell(error: AvtomatikaError) -> Response:
 
 
 @routes.errorhandler(HTTPException)
-def tell_of_http(error: HTTPException) -> Response:
+def handle_http_error(error: HTTPException) -> Response:
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     return _json({"error": http_detail(error), "code": status.name.lower()}, status)
 
@@ -199,25 +200,26 @@ def _access() -> WorkerAccess:
 
 
 def _headers() -> tuple[str, str]:
-    """Worker id and token; a token in the address would end up in logs, so it is not looked for there."""
+    """Return the worker id and the token. A token in the URL would end up in logs, so it is not accepted."""
     return request.headers.get("X-Worker-ID", ""), request.headers.get("X-Worker-Token", "")
 
 
 def _sdk_version() -> str:
-    """What a worker of the public SDK says of itself."""
-    spoken = request.headers.get("X-RXON-Version", "")[:32]
-    return f"rxon {spoken}" if spoken else ""
+    """Return the version that a worker of the public SDK reports."""
+    version = request.headers.get("X-RXON-Version", "")[:32]
+    return f"rxon {version}" if version else ""
 
 
-def _own_id(worker_id: str) -> str:
-    """The id in a body, which must be that of the token."""
+def _checked_worker_id(worker_id: str) -> str:
+    """Return the worker id of a body, which must be that of the token."""
     if worker_id != _access().worker_id:
         raise UnauthorizedError("X-Worker-ID and the body name different workers")
     return worker_id
 
 
 def _read(schema: Schema) -> dict[str, Any]:
-    """The body, whose signature is right if it has one and the worker's own token, which signs, is at hand."""
+    """Return the body. Verifies its signature if it has one, unless the request has a temporary token: only the
+    worker's own token signs."""
     body = read_json(request)
     worker_id, token = _headers()
     if not _access().is_by_session:
@@ -229,7 +231,7 @@ def _load(schema: Schema, body: dict[str, Json]) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = schema.load(body)
     except ValidationError as error:
-        raise InvalidRequestError(f"fields do not fit: {error.messages}") from None
+        raise InvalidRequestError(f"invalid fields: {error.messages}") from None
     return loaded
 
 

@@ -1,7 +1,7 @@
-"""Signatures of the public SDK: HMAC-SHA256, with the worker's token, over a body in normal form.
+"""Signatures of the public SDK: HMAC-SHA256 with the worker's token over the canonical form of the body.
 
-Normal form: keys sorted, keys with null left out, whole floats as integers, the JSON that orjson writes. It is orjson
-that says how numbers look (``5e-5``, where Python's json has ``5e-05``), so no other library may write it.
+Canonical form: sorted keys, no keys with null, floats without a fraction as integers, serialized by orjson. Other
+libraries format numbers differently (``5e-05`` in Python's json, ``5e-5`` in orjson), so only orjson may serialize it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import orjson
 
 from avtomatika.errors import ForbiddenError
 
-#: Not covered: the signature itself, and what grows on the way.
+#: Fields that are not signed: the signature itself, and a field that proxies extend.
 _UNSIGNED = frozenset({"security", "_signature", "bubbling_chain"})
 
 
 def check_signature(body: dict[str, Any], *, worker_id: str, token: str) -> None:
-    """Raises ForbiddenError where *body* carries a signature that is not that of *worker_id*; one is not asked for."""
+    """Raise ForbiddenError if *body* has a signature that is not of *worker_id*. A signature is optional."""
     security = body.get("security")
     if security is None:
         return
@@ -34,11 +34,11 @@ def check_signature(body: dict[str, Any], *, worker_id: str, token: str) -> None
 
 
 def signature_of(body: dict[str, Any], token: str) -> str:
-    """The signature of *body*, in lower-case hex."""
+    """Return the signature of *body* in lower-case hex."""
     signed = {name: value for name, value in body.items() if name not in _UNSIGNED}
     try:
         text = orjson.dumps(_normal(signed), option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # a whole number that no JSON of the worker could hold
+    except TypeError:  # an integer that orjson cannot serialize
         raise ForbiddenError("Invalid cryptographic signature") from None
     return hmac.digest(token.encode(), text, "sha256").hex()
 

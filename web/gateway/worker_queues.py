@@ -1,4 +1,4 @@
-"""Own queues of workers over HTTP: known to the broker for as long as their workers say that they live."""
+"""Own queues of workers over HTTP, which are declared while their workers send heartbeats."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from avtomatika import broker
 
-#: A queue that nobody takes from is removed after a quarter of an hour, though its worker may be busy for longer.
+#: The broker removes a queue without consumers after 15 minutes, but its worker may be busy for longer.
 _DECLARE_EVERY_SECONDS = 5 * 60.0
 
 
 class WorkerQueues:
-    """Declares by connections that *connect* makes. Threads may share it."""
+    """Declares queues with connections from *connect*. Thread-safe."""
 
     def __init__(self, connect: Callable[[], Any], *, clock: Callable[[], float] = monotonic) -> None:
         self._connect = connect
@@ -23,7 +23,7 @@ class WorkerQueues:
         self._lock = Lock()
 
     def keep(self, worker_id: str, *, is_new: bool = False) -> None:
-        """Declare the queue of *worker_id* if it *is_new*, or was not declared for a while; raises UnavailableError."""
+        """Declare the queue of *worker_id* if it *is_new* or was not declared for a while. Raises UnavailableError."""
         now = self._clock()
         with self._lock:
             if not is_new and now - self._declared.get(worker_id, float("-inf")) < _DECLARE_EVERY_SECONDS:
