@@ -459,7 +459,7 @@ def test_a_refused_worker_is_logged_once_a_minute(app: Flask, caplog: pytest.Log
     for worker_id in ("one", "one", "two", "x" * 500):
         FakeWorker(app, worker_id, "planted-wrong-token").register()
 
-    refused = [record.getMessage() for record in caplog.records if "is refused" in record.getMessage()]
+    refused = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
     assert refused == [
         f"worker {worker_id!r} rejected: this worker id and token do not fit" for worker_id in ("one", "two", "x" * 128)
     ]

@@ -235,7 +235,7 @@ def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_it
     os.replace(fresh, web.folder / "workers.toml")
     assert revoked.says("rejected this worker") < 3
     gate.touch()
-    web.program.says("worker 'worker-video-1' is refused")
+    web.program.says("worker 'worker-video-1' rejected")
     make_worker(**url, WORKER_ID="worker-audio-5", AVTOMATIKA_WORKER_TOKEN="another-secret-for-audio-5")
 
     [result] = office.results(1)
