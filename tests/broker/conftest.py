@@ -1,4 +1,4 @@
-"""Connections of the broker room, with short leases, closed when the test ends."""
+"""Connections to the broker with short leases, closed after each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _plan(*bindings: Binding) -> Plan:
 
 @pytest.fixture
 def plan() -> Plan:
-    """Two states, the second with a queue of its own."""
+    """Two states, the second with its own queue."""
     main, heavy = f"steps.{BLUEPRINT}@{PLAN8}", f"steps.{BLUEPRINT}@{PLAN8}.heavy"
     return _plan(
         Binding(RoutingKey(BLUEPRINT, PLAN8, "encode", "_start"), main),
@@ -37,12 +37,12 @@ def plan() -> Plan:
 
 @pytest.fixture
 def astray() -> Plan:
-    """A plan with a binding to a queue that it does not have."""
+    """A plan with a binding to a queue that it does not declare."""
     return _plan(Binding(RoutingKey(BLUEPRINT, PLAN8, "encode", "success"), "steps.video@1f3a9c2e.gone"))
 
 
 class Desk:
-    """Connections and intakes of one broker."""
+    """Connections and consumers of one broker."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         self.url = url
@@ -52,13 +52,13 @@ class Desk:
         connection = broker.connect(self.url, **({"lease_seconds": 1, "max_deliveries": 3} | options))
         return self._stack.enter_context(connection)
 
-    def intake(self, *queues: str, prefetch: int = 10, **options: Any) -> Consumer:
-        intake = Consumer(self.connect(**options), queues, prefetch=prefetch)
-        self._stack.callback(intake.close)
-        return intake
+    def consumer(self, *queues: str, prefetch: int = 10, **options: Any) -> Consumer:
+        consumer = Consumer(self.connect(**options), queues, prefetch=prefetch)
+        self._stack.callback(consumer.close)
+        return consumer
 
     def publish(self, key: str, body: str = "{}", exchange: str = "avt.steps", **properties: Any) -> None:
-        """With a bare kombu Producer, as any program would."""
+        """Publish with a plain kombu Producer."""
         with self.connect() as connection, connection.Producer() as producer:
             properties = {"content_type": "application/json", "content_encoding": "utf-8"} | properties
             producer.publish(body, exchange=exchange, routing_key=key, **properties)

@@ -1,4 +1,4 @@
-"""How long to wait for somebody who is away."""
+"""Back-off after failures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from avtomatika.errors import UnavailableError
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (6, 16), (7, 30), (100_000, 30)])
-def test_a_pause_grows_and_stays_within_half_a_minute_for_ever(failures: int, longest: float) -> None:
+def test_a_pause_grows_up_to_half_a_minute(failures: int, longest: float) -> None:
     pauses = [pause_seconds(failures) for _ in range(200)]
 
     assert min(pauses) >= 0
     assert 0.5 * longest < max(pauses) <= longest
 
 
-def test_the_log_has_each_failure_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     backoff = Backoff(logging.getLogger("loop"), "jobs wait")
 

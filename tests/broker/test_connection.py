@@ -1,4 +1,4 @@
-"""Connecting: which URLs there are, and what of them may be told."""
+"""Connecting: supported URLs, and hiding their passwords."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SECRETS = ("hidden", "secret")
         ("sentinel://:secret@a:1;b:2/0?sentinel_password=s@hidden", "sentinel://..."),
     ],
 )
-def test_an_address_tells_neither_names_nor_passwords(url: str, told: str) -> None:
+def test_a_redacted_url_has_no_credentials(url: str, told: str) -> None:
     assert redacted_url(url) == told
 
 
@@ -44,14 +44,14 @@ def test_an_address_tells_neither_names_nor_passwords(url: str, told: str) -> No
         "sentinel://:secret@127.0.0.1:1;sentinel://:secret@127.0.0.1:2/0?master_name=m",
     ],
 )
-def test_a_broker_that_is_away_is_named_without_its_password(url: str) -> None:
+def test_errors_name_an_unreachable_broker_without_its_password(url: str) -> None:
     with broker.connect(url) as connection, pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1") as raised:
         broker.declare_tasks(connection, ["encode"])
 
     assert not any(secret in str(raised.value) for secret in SECRETS)
 
 
-def test_a_store_that_is_away_is_named_without_its_password() -> None:
+def test_errors_name_an_unreachable_store_without_its_password() -> None:
     store = Store.connect("redis://hidden:secret@127.0.0.1:1/0")
 
     with pytest.raises(UnavailableError) as raised:
@@ -60,7 +60,7 @@ def test_a_store_that_is_away_is_named_without_its_password() -> None:
     assert not any(secret in str(raised.value) for secret in SECRETS)
 
 
-def test_a_wrong_password_is_refused_and_not_repeated(make_server: Callable[..., Any]) -> None:
+def test_a_wrong_password_is_rejected_and_not_shown(make_server: Callable[..., Any]) -> None:
     server = make_server()
     with redis.Redis.from_url(server.url) as client:
         client.config_set("requirepass", "the right one")
@@ -81,7 +81,7 @@ def test_a_sentinel_url_must_name_the_primary() -> None:
 
 
 @pytest.mark.parametrize("url", ["amqp://hidden:secret@host", "host:6379", "http://hidden:secret@host"])
-def test_an_unknown_scheme_is_refused(url: str) -> None:
+def test_an_unknown_scheme_is_rejected(url: str) -> None:
     with pytest.raises(ValueError, match="the scheme must be one of redis, rediss, unix, sentinel") as raised:
         broker.connect(url)
 

@@ -11,14 +11,14 @@ from avtomatika.core.plan import TASKS, TIMERS, WORKERS, Plan
 from avtomatika.errors import NoRouteError, UnavailableError
 
 
-def test_a_bare_producer_reaches_the_queue_that_the_plan_binds(desk: Any, plan: Plan) -> None:
+def test_a_plain_producer_reaches_the_queue_that_the_plan_binds(desk: Any, plan: Plan) -> None:
     broker.declare(desk.connect(), [plan])
 
     desk.publish("video@1f3a9c2e.encode.success", '{"n":1}')
 
-    [delivery] = desk.intake("steps.video@1f3a9c2e.heavy").take(2)
+    [delivery] = desk.consumer("steps.video@1f3a9c2e.heavy").take(2)
     assert delivery.body == b'{"n":1}'
-    assert desk.intake("steps.video@1f3a9c2e").take(0) == []
+    assert desk.consumer("steps.video@1f3a9c2e").take(0) == []
 
 
 def test_every_binding_of_the_plan_is_declared(desk: Any, plan: Plan) -> None:
@@ -46,9 +46,7 @@ def test_declaring_twice_changes_nothing(desk: Any, plan: Plan) -> None:
         assert channel.route("avt.steps", "video@1f3a9c2e.encode._start") == before
 
 
-def test_a_binding_that_leads_nowhere_is_refused_before_anything_is_declared(
-    desk: Any, plan: Plan, astray: Plan
-) -> None:
+def test_an_invalid_binding_is_rejected_before_anything_is_declared(desk: Any, plan: Plan, astray: Plan) -> None:
     connection = desk.connect()
 
     with pytest.raises(NoRouteError, match=r"encode\.success"):
@@ -63,10 +61,10 @@ def test_a_worker_declares_its_task_types(desk: Any) -> None:
 
     desk.publish("resize", exchange=TASKS)
 
-    assert len(desk.intake("resize").take(2)) == 1
+    assert len(desk.consumer("resize").take(2)) == 1
 
 
-def test_a_broker_that_is_away_is_named_without_its_password(plan: Plan) -> None:
+def test_errors_name_an_unreachable_broker_without_its_password(plan: Plan) -> None:
     with broker.connect("redis://me:secret@127.0.0.1:1/0") as connection, pytest.raises(UnavailableError) as raised:
         broker.declare(connection, [plan])
 
@@ -74,7 +72,7 @@ def test_a_broker_that_is_away_is_named_without_its_password(plan: Plan) -> None
     assert "secret" not in str(raised.value)
 
 
-def test_a_scheme_without_transport_is_refused_without_showing_the_password() -> None:
+def test_an_unsupported_scheme_is_rejected_without_showing_the_password() -> None:
     with pytest.raises(ValueError, match=r"'http://host/'") as raised:
         broker.connect("http://me:secret@host/")
 

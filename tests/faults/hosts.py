@@ -17,7 +17,7 @@ from avtomatika.store import NewJob, Store
 
 from ..worker.programs import Program
 from .cookbook import bp
-from .transport.troop import wait_until
+from .transport.processes import wait_until
 
 PORT = 8080
 Kind = Literal["http", "redis"]

@@ -14,9 +14,9 @@ from avtomatika.client import Client
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
+from .processes import SECRET_KEY, Troop
 from .test_mixed import JOBS, KILLING_SECONDS, Storm, approve_all, create_all, found_violations, under_way
 from .transport.scale import chance
-from .troop import SECRET_KEY, Troop
 
 VERSIONS = ("mixed", "mixed_next")
 

@@ -14,7 +14,7 @@ from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 from avtomatika.store import Store
 
-from .troop import Troop
+from .processes import Troop
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -11,7 +11,7 @@ import requests
 
 from ..worker.programs import REPOSITORY, Program
 from .hosts import PORT, Host
-from .transport.troop import wait_until
+from .transport.processes import wait_until
 
 #: Made by ``make sdk``.
 PYTHON = REPOSITORY / ".venv-sdk" / "bin" / "python"

@@ -17,8 +17,8 @@ import pytest
 
 from ..worker.programs import Program
 from .hosts import Host, Kind, worker_at
+from .transport.processes import wait_until
 from .transport.scale import SCALE
-from .transport.troop import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 KINDS = pytest.mark.parametrize("kind", ["http", "redis"])

@@ -13,7 +13,7 @@ from ..worker.conftest import Office
 from ..worker.programs import SCRIPT, Program
 from .sentinel import SentinelProcess
 from .transport import queues
-from .transport.troop import wait_until
+from .transport.processes import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

@@ -1,4 +1,4 @@
-"""The Celery application of test_celery: nothing but the transport is set."""
+"""The Celery application of test_celery: only the transport is configured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def note(place: str, word: str) -> None:
 
 @app.task(acks_late=True)
 def work(place: str, seconds: float) -> int:
-    """Note the process that begins, and again when it has ended."""
+    """Record the start and the end of the task."""
     note.run(place, f"begin {os.getpid()}")
     sleep(seconds)
     note.run(place, f"end {os.getpid()}")
@@ -54,7 +54,7 @@ def work(place: str, seconds: float) -> int:
 
 @app.task(acks_late=True)
 def block(place: str, seconds: float) -> None:
-    """Note the beginning, and let nothing else of the process run for so long."""
+    """Record the start, then block the whole process."""
     note.run(place, "begin")
     until = monotonic() + seconds
     while monotonic() < until:

@@ -1,4 +1,4 @@
-"""Connections through the transport, with short leases, closed when the test ends."""
+"""Connections through the transport with short leases, closed after each test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kombu import Connection, Consumer, Exchange, Queue
 
 from avtomatika.transport import Channel
 
-#: What tests that wait for a lease use.
+#: Lease of tests that wait for one.
 LEASE_SECONDS = 1.0
 
 
 @dataclass
 class Reading:
-    """A consumer that notes what it gets, and answers nothing by itself."""
+    """A consumer that records messages and does not acknowledge them."""
 
     connection: Connection
     channel: Channel
@@ -32,7 +32,7 @@ class Reading:
         return [message.payload for message in self.got]
 
     def drain(self, seconds: float = 0) -> list[Any]:
-        """The messages of one drain; none when nothing came."""
+        """Return the messages of one drain; none on timeout."""
         before = len(self.got)
         try:
             self.connection.drain_events(timeout=seconds)
@@ -41,7 +41,7 @@ class Reading:
         return self.got[before:]
 
     def wait_for(self, count: int, seconds: float = 10) -> list[Any]:
-        """Drain until *count* messages have come in all."""
+        """Drain until *count* messages were received."""
         deadline = monotonic() + seconds
         while len(self.got) < count:
             assert monotonic() < deadline, f"only {len(self.got)} of {count} messages came"
@@ -49,7 +49,7 @@ class Reading:
         return self.got
 
     def drain_until(self, done: Callable[[], object], seconds: float = 10) -> None:
-        """Go on consuming until *done* answers something true."""
+        """Consume until *done* returns true."""
         deadline = monotonic() + seconds
         while not done():
             assert monotonic() < deadline, "it did not come to that in time"
@@ -57,7 +57,7 @@ class Reading:
 
 
 class Bench:
-    """Makes connections to one server, and reads and writes its queues."""
+    """Connections to one server, and helpers to read and write its queues."""
 
     def __init__(self, url: str, stack: ExitStack) -> None:
         self.url = url
@@ -67,7 +67,7 @@ class Bench:
     def connect(self, **options: Any) -> Connection:
         defaults = {
             "lease_seconds": LEASE_SECONDS,
-            "visibility_timeout": LEASE_SECONDS,  # leases count alone
+            "visibility_timeout": LEASE_SECONDS,  # only leases count
             "sweep_interval_seconds": 0.1,
             "max_retries": 1,
             "interval_start": 0,
@@ -80,7 +80,7 @@ class Bench:
         return self.connect(**options).channel()
 
     def queue(self, name: str = "tasks", key: str | None = None, exchange: str = "work", kind: str = "direct") -> Queue:
-        """A declared queue, bound to *exchange* by *key* (its name unless given)."""
+        """Declare a queue bound to *exchange* by *key* (default: its name)."""
         queue = Queue(name, Exchange(exchange, kind), routing_key=name if key is None else key)
         with self.connect() as connection, connection.channel() as channel:
             queue(channel).declare()
@@ -109,7 +109,7 @@ class Bench:
         return Reading(connection, channel, consumer, got)
 
     def beat(self) -> None:
-        """Make the server look as if somebody had been sweeping all the time: nothing needs to wait a lease first."""
+        """Write a current heartbeat, so that leases can be reclaimed immediately."""
         with self.connect() as connection, connection.channel() as channel:
             run = self.redis.info("server")["run_id"]
             seconds, microseconds = self.redis.time()
@@ -130,7 +130,7 @@ class Bench:
             return [fields for _, fields in client.xrange(f"avt:q:{queue}:dead")]
 
     def left(self, queue: str = "tasks", level: int = 0) -> int:
-        """Entries of a queue, held ones too."""
+        """Return the entries of a queue, including unacknowledged ones."""
         return int(self.redis.xlen(f"avt:q:{queue}:{level}"))
 
 
@@ -142,6 +142,6 @@ def bench(redis_url: str) -> Iterator[Bench]:
 
 @pytest.fixture
 def make_bench() -> Iterator[Callable[[str], Bench]]:
-    """Benches on servers of the test's own."""
+    """Make benches on servers of the test."""
     with ExitStack() as stack:
         yield lambda url: Bench(url, stack)

@@ -1,4 +1,4 @@
-"""Celery on the transport: real workers, with nothing but ``broker_transport`` set."""
+"""Celery on the transport: real workers with only ``broker_transport`` configured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT_SECONDS = 20
 
 
 class Fleet:
-    """A Celery application on one server, and the workers that were started for it."""
+    """A Celery application on one server, and its workers."""
 
     def __init__(self, url: str, folder: Path, stack: ExitStack) -> None:
         self.redis = stack.enter_context(redis.Redis.from_url(url, decode_responses=True))
@@ -69,7 +69,7 @@ class Fleet:
 
 
 def _load(env: dict[str, str]) -> Any:
-    """A fresh copy of the application for this process."""
+    """Load a new copy of the application for this process."""
     with _environment(env):
         spec = importlib.util.spec_from_file_location("celery_app", HERE / "celery_app.py")
         assert spec
@@ -147,7 +147,7 @@ def test_control_reaches_a_worker_and_leaves_nothing_behind(fleet: Fleet) -> Non
 
 
 @pytest.mark.faults
-def test_a_task_is_revoked_even_while_it_waits_for_its_time(fleet: Fleet) -> None:
+def test_a_task_is_revoked_while_it_waits_for_its_eta(fleet: Fleet) -> None:
     fleet.start("threads")
     inspect = fleet.tasks.app.control.inspect(["w1@here"], timeout=5)
     result = fleet.tasks.add.apply_async((1, 2), countdown=1)
@@ -160,7 +160,7 @@ def test_a_task_is_revoked_even_while_it_waits_for_its_time(fleet: Fleet) -> Non
     fleet.until(lambda: fleet.redis.xlen("avt:q:celery:0") == 0)
 
 
-def test_a_task_whose_time_is_over_never_runs(fleet: Fleet) -> None:
+def test_an_expired_task_never_runs(fleet: Fleet) -> None:
     fleet.tasks.note.apply_async((str(fleet.place), "late"), expires=0.01)
     fleet.redis.wait(1, 20)
 
@@ -171,7 +171,7 @@ def test_a_task_whose_time_is_over_never_runs(fleet: Fleet) -> None:
 
 
 @pytest.mark.faults
-def test_the_task_of_a_killed_worker_runs_elsewhere_after_the_lease(fleet: Fleet) -> None:
+def test_the_task_of_a_killed_worker_is_redelivered_after_the_lease(fleet: Fleet) -> None:
     killed = fleet.start("prefork")
     result = fleet.tasks.work.delay(str(fleet.place), 0.5)
     fleet.until(fleet.notes)
@@ -184,7 +184,7 @@ def test_the_task_of_a_killed_worker_runs_elsewhere_after_the_lease(fleet: Fleet
 
 
 @pytest.mark.faults
-def test_sigterm_ends_a_worker_when_its_task_has_ended(fleet: Fleet) -> None:
+def test_sigterm_stops_a_worker_after_its_task(fleet: Fleet) -> None:
     stopped = fleet.start("prefork")
     fleet.start("solo")
     fleet.tasks.app.control.cancel_consumer("celery", destination=["w2@here"], reply=True)
@@ -200,7 +200,7 @@ def test_sigterm_ends_a_worker_when_its_task_has_ended(fleet: Fleet) -> None:
     assert fleet.redis.xlen("avt:q:celery:0") == 0
 
 
-def test_a_busy_worker_with_more_tasks_waiting_answers_and_obeys(fleet: Fleet) -> None:
+def test_a_busy_worker_answers_control_commands(fleet: Fleet) -> None:
     fleet.start("prefork", CELERY_PREFETCH="4")
     work, control = fleet.tasks.work, fleet.tasks.app.control
     running, *_ = [work.delay(str(fleet.place), 60) for _ in range(3)]
@@ -214,8 +214,8 @@ def test_a_busy_worker_with_more_tasks_waiting_answers_and_obeys(fleet: Fleet) -
     assert all(note.startswith("begin") for note in fleet.notes())
 
 
-def test_a_stopped_worker_returns_what_it_has_not_begun(fleet: Fleet) -> None:
-    """Tasks that were reserved, and one that waits for its time: another worker has them at once."""
+def test_a_stopped_worker_requeues_tasks_it_has_not_started(fleet: Fleet) -> None:
+    """Reserved tasks and one waiting for its eta: another worker receives them immediately."""
     stopped = fleet.start("prefork", CELERY_PREFETCH="10")
     work, note = fleet.tasks.work, fleet.tasks.note
     first, *_ = [work.delay(str(fleet.place), 1) for _ in range(2)]
@@ -235,7 +235,7 @@ def test_a_stopped_worker_returns_what_it_has_not_begun(fleet: Fleet) -> None:
 
 
 @pytest.mark.faults
-def test_a_task_that_waits_for_its_time_outlives_any_number_of_deploys(fleet: Fleet) -> None:
+def test_a_task_waiting_for_its_eta_survives_any_number_of_deploys(fleet: Fleet) -> None:
     fleet.tasks.note.apply_async((str(fleet.place), "due"), countdown=3600)
     for number in range(1, 8):
         worker = fleet.start("solo")
@@ -264,7 +264,7 @@ def test_commands_are_not_kept_for_a_later_worker(fleet: Fleet) -> None:
 
 
 @pytest.mark.faults
-def test_worker_and_producer_go_on_after_the_server_lost_everything(fleet: Fleet) -> None:
+def test_worker_and_producer_recover_after_a_flush(fleet: Fleet) -> None:
     fleet.start("solo")
     assert fleet.tasks.add.delay(1, 2).get(timeout=LIMIT_SECONDS) == 3
     fleet.redis.flushall()

@@ -1,4 +1,4 @@
-"""Dead letters: what came too often, what is no message, and who is told."""
+"""Dead letters: too many deliveries, undecodable messages, and notifications."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("payload", MALFORMED, ids=range(len(MALFORMED)))
-def test_what_is_no_message_is_buried_with_its_bytes(bench: Any, payload: bytes) -> None:
+def test_an_undecodable_message_is_dead_lettered_unchanged(bench: Any, payload: bytes) -> None:
     bench.queue()
     bench.redis.xadd("avt:q:tasks:0", {"p": payload})
     bench.publish("good")
@@ -53,7 +53,7 @@ def test_what_is_no_message_is_buried_with_its_bytes(bench: Any, payload: bytes)
     assert bench.left() == 1
 
 
-def test_an_entry_of_strange_fields_is_buried_with_them(bench: Any) -> None:
+def test_an_entry_with_unknown_fields_is_dead_lettered_with_them(bench: Any) -> None:
     bench.queue()
     bench.redis.xadd("avt:q:tasks:0", {"what": "this"})
     reading = bench.read()
@@ -64,7 +64,7 @@ def test_an_entry_of_strange_fields_is_buried_with_them(bench: Any) -> None:
     assert reading.got == []
 
 
-def test_a_message_delivered_too_often_is_buried_and_its_sender_is_told(bench: Any) -> None:
+def test_a_message_delivered_too_often_is_dead_lettered_and_its_sender_notified(bench: Any) -> None:
     bench.queue()
     bench.queue("notices", key="told")
     bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
@@ -83,7 +83,7 @@ def test_a_message_delivered_too_often_is_buried_and_its_sender_is_told(bench: A
     assert notice.headers == {"x-death-reason": "max_deliveries", "x-deliveries": 3}
 
 
-def test_a_message_whose_consumers_die_is_buried(bench: Any) -> None:
+def test_a_message_whose_consumers_die_is_dead_lettered(bench: Any) -> None:
     bench.queue()
     bench.queue("notices", key="told")
     bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
@@ -98,7 +98,7 @@ def test_a_message_whose_consumers_die_is_buried(bench: Any) -> None:
     assert reading.got == []
 
 
-def test_a_rejected_message_tells_its_sender(bench: Any) -> None:
+def test_a_rejected_message_notifies_its_sender(bench: Any) -> None:
     bench.queue()
     bench.queue("notices", key="told")
     bench.publish({"n": 1}, headers={"x-on-dead": ON_DEAD})
@@ -110,7 +110,7 @@ def test_a_rejected_message_tells_its_sender(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("wish", [{**ON_DEAD, "key": "nowhere"}, {"exchange": 1}, "nonsense"])
-def test_a_wish_that_leads_nowhere_does_not_keep_a_message_alive(bench: Any, wish: object) -> None:
+def test_an_unroutable_notification_does_not_prevent_dead_lettering(bench: Any, wish: object) -> None:
     bench.queue()
     bench.publish({"n": 1}, headers={"x-on-dead": wish})
 
@@ -120,7 +120,7 @@ def test_a_wish_that_leads_nowhere_does_not_keep_a_message_alive(bench: Any, wis
     assert bench.left() == 0
 
 
-def test_a_body_that_is_not_accepted_is_handed_to_who_decides_and_the_consumer_goes_on(bench: Any) -> None:
+def test_an_unaccepted_body_calls_on_decode_error(bench: Any) -> None:
     bench.queue()
     pickled = pickle.dumps({"run": "this"})
     bench.publish(pickled, content_type="application/x-python-serialize", content_encoding="binary")
@@ -162,13 +162,13 @@ def test_a_queue_keeps_its_latest_dead_letters(bench: Any, caplog: pytest.LogCap
     assert "queue tasks has 3 dead letters: the oldest were removed" in caplog.text
 
 
-def test_dead_letters_are_removed_after_their_time(bench: Any) -> None:
+def test_dead_letters_are_deleted_after_their_retention(bench: Any) -> None:
     reject(bench, 2, dead_letter_seconds=0.2)
     channel = bench.channel()
-    survey = Inspector(channel._server, channel.router)
+    inspector = Inspector(channel._server, channel.router)
 
     deadline = monotonic() + 10
-    while survey.dead_letters(limit=10):
+    while inspector.dead_letters(limit=10):
         assert monotonic() < deadline
     reject(bench, 1, "others")
 
@@ -176,7 +176,7 @@ def test_dead_letters_are_removed_after_their_time(bench: Any) -> None:
     assert bench.redis.zrange("avt:dead", 0, -1) == ["others"]
 
 
-def test_a_consumer_removes_old_dead_letters_of_its_queue(bench: Any) -> None:
+def test_a_consumer_deletes_old_dead_letters_of_its_queue(bench: Any) -> None:
     reject(bench, 2)
     reading = bench.read(dead_letter_seconds=0.001)
     reading.drain()
@@ -186,7 +186,7 @@ def test_a_consumer_removes_old_dead_letters_of_its_queue(bench: Any) -> None:
     assert bench.dead() == []
 
 
-def test_dead_letters_of_a_removed_queue_are_listed(bench: Any) -> None:
+def test_dead_letters_of_a_deleted_queue_are_listed(bench: Any) -> None:
     reject(bench, 2)
     channel = bench.channel()
     channel.topology.delete_queue("tasks")

@@ -1,4 +1,4 @@
-"""Delays: kept beside the queue until they are due, by the server's clock."""
+"""Delays: delayed messages are moved when due, by the server's clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from avtomatika.transport import Outgoing
 
 
-def test_a_delayed_message_comes_when_it_is_due(bench: Any) -> None:
+def test_a_delayed_message_is_delivered_when_due(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     reading = bench.read()
@@ -26,7 +26,7 @@ def test_a_delayed_message_comes_when_it_is_due(bench: Any) -> None:
     assert bench.redis.hkeys("avt:q:tasks:delayed") == [":count"]
 
 
-def test_a_waiting_consumer_is_told_of_a_delay_that_ends_soon(bench: Any) -> None:
+def test_a_waiting_consumer_is_notified_of_a_shorter_delay(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "late", delay_seconds=60)], [])
@@ -53,7 +53,7 @@ def test_a_producer_delays_with_a_header(bench: Any) -> None:
     assert monotonic() - began >= 0.3
 
 
-def test_each_delayed_message_is_moved_once_however_many_look(bench: Any) -> None:
+def test_each_delayed_message_is_moved_once_by_many_consumers(bench: Any) -> None:
     bench.queue()
     bench.channel().settle([Outgoing("work", "tasks", str(n), delay_seconds=0.1) for n in range(50)], [])
     readings = [bench.read(prefetch=5) for _ in range(3)]
@@ -68,7 +68,7 @@ def test_each_delayed_message_is_moved_once_however_many_look(bench: Any) -> Non
     assert sorted(body for reading in readings for body in reading.bodies) == list(range(50))
 
 
-def test_a_purge_takes_delayed_messages_along(bench: Any) -> None:
+def test_a_purge_deletes_delayed_messages(bench: Any) -> None:
     queue = bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "1", delay_seconds=60)], [])

@@ -1,4 +1,4 @@
-"""kombu's event loop, in which Celery's workers consume: it is told when there is something, and never blocked."""
+"""Consuming in kombu's event loop, as Celery's workers do, without blocking it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kombu.asynchronous import Hub
 
 @dataclass
 class Loop:
-    """A hub, and a consumer of ``tasks`` that it serves."""
+    """A hub and a consumer of ``tasks`` in it."""
 
     connection: Connection
     prefetch: int = 0
@@ -75,7 +75,7 @@ def test_messages_are_delivered_at_once_while_the_loop_waits(bench: Any, loop: C
     assert monotonic() - began < 0.9
 
 
-def test_an_acknowledgement_in_another_thread_brings_the_next(bench: Any, loop: Callable[..., Loop]) -> None:
+def test_an_acknowledgement_in_another_thread_frees_credit(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting = loop(prefetch=1)
     bench.publish(1, 2)
     waiting.turn_until(lambda: waiting.got)
@@ -91,7 +91,7 @@ def test_an_acknowledgement_in_another_thread_brings_the_next(bench: Any, loop: 
     assert monotonic() - began < 0.9
 
 
-def test_a_loop_without_messages_rests(bench: Any, loop: Callable[..., Loop]) -> None:
+def test_an_idle_loop_sleeps(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting = loop(sweep_interval_seconds=60)
     waiting.turn(5)
     began = monotonic()
@@ -101,7 +101,7 @@ def test_a_loop_without_messages_rests(bench: Any, loop: Callable[..., Loop]) ->
     assert monotonic() - began > 0.5
 
 
-def test_messages_of_a_new_queue_and_a_new_level_are_heard_of(bench: Any, loop: Callable[..., Loop]) -> None:
+def test_messages_of_a_new_queue_and_a_new_priority_are_delivered(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting = loop()
     waiting.turn(2)
     bench.queue("more")
@@ -116,7 +116,7 @@ def test_messages_of_a_new_queue_and_a_new_level_are_heard_of(bench: Any, loop: 
     assert sorted(waiting.bodies) == ["new level", "new queue"]
 
 
-def test_a_delayed_message_comes_when_it_is_due(bench: Any, loop: Callable[..., Loop]) -> None:
+def test_a_delayed_message_is_delivered_when_due(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting = loop()
     waiting.turn(2)
     bench.publish("late", headers={"x-delay": 150})
@@ -127,7 +127,7 @@ def test_a_delayed_message_comes_when_it_is_due(bench: Any, loop: Callable[..., 
     assert monotonic() - began < 0.9
 
 
-def test_credit_that_somebody_else_decides_on_is_asked_for_each_message(bench: Any, loop: Callable[..., Loop]) -> None:
+def test_an_overridden_can_consume_is_called_for_each_message(bench: Any, loop: Callable[..., Loop]) -> None:
     """As Celery does for ``worker_disable_prefetch``."""
     waiting = loop(prefetch=10)
     allowed = 1
@@ -144,7 +144,7 @@ def test_credit_that_somebody_else_decides_on_is_asked_for_each_message(bench: A
     assert waiting.bodies == [1, 2]
 
 
-def test_a_server_that_goes_away_is_an_error_of_the_connection(own_server: Any, make_bench: Any) -> None:
+def test_a_lost_server_raises_a_connection_error(own_server: Any, make_bench: Any) -> None:
     bench = make_bench(own_server.url)
     bench.queue()
     waiting = Loop(bench.connect())
@@ -165,7 +165,7 @@ def test_a_server_that_goes_away_is_an_error_of_the_connection(own_server: Any, 
     waiting.hub.close()
 
 
-def test_a_server_that_does_not_answer_is_given_up(own_server: Any, make_bench: Any) -> None:
+def test_a_server_that_does_not_reply_times_out(own_server: Any, make_bench: Any) -> None:
     bench = make_bench(own_server.url)
     bench.queue()
     waiting = Loop(bench.connect(socket_timeout=0.4))

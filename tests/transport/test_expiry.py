@@ -1,4 +1,4 @@
-"""Messages and queues with an end: ``expiration``, ``x-message-ttl``, ``x-expires``, ``auto_delete``."""
+"""Expiry of messages and queues: ``expiration``, ``x-message-ttl``, ``x-expires``, ``auto_delete``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from avtomatika.transport import Outgoing
 
 
 def let_pass(bench: Any, *, milliseconds: int) -> None:
-    """By the server's clock, which is what counts: it waits in vain for a replica."""
+    """Wait by the server's clock: for a replica that does not exist."""
     bench.redis.wait(1, milliseconds)
 
 
-def test_a_message_that_waited_longer_than_it_lives_is_dropped(bench: Any) -> None:
+def test_an_expired_message_is_dropped(bench: Any) -> None:
     bench.queue()
     bench.publish("late", expiration=0.001)
     bench.publish("in time", expiration=60)
@@ -28,8 +28,8 @@ def test_a_message_that_waited_longer_than_it_lives_is_dropped(bench: Any) -> No
     reading.drain_until(lambda: bench.left() == 0)
 
 
-def test_a_message_whose_consumer_looks_at_its_end_itself_is_delivered(bench: Any) -> None:
-    """Celery's worker marks the task as revoked, for whoever waits for its result."""
+def test_an_expired_message_of_celery_is_delivered(bench: Any) -> None:
+    """Celery's worker marks the task as revoked for callers that wait for its result."""
     bench.queue()
     bench.publish("late", expiration=0.001, headers={"expires": "2026-01-01T00:00:00+00:00"})
     let_pass(bench, milliseconds=5)
@@ -37,7 +37,7 @@ def test_a_message_whose_consumer_looks_at_its_end_itself_is_delivered(bench: An
     assert bench.read().wait_for(1)[0].payload == "late"
 
 
-def test_a_message_that_is_put_back_lives_no_longer(bench: Any) -> None:
+def test_requeueing_does_not_extend_the_time_to_live(bench: Any) -> None:
     bench.queue()
     bench.publish(1, expiration=0.3)
     reading = bench.read()
@@ -51,7 +51,7 @@ def test_a_message_that_is_put_back_lives_no_longer(bench: Any) -> None:
     assert len(reading.got) == 1
 
 
-def test_the_life_of_a_delayed_message_begins_when_it_is_due(bench: Any) -> None:
+def test_the_time_to_live_of_a_delayed_message_starts_when_it_is_due(bench: Any) -> None:
     bench.queue()
     bench.publish(1, headers={"x-delay": 100}, expiration=60)
 
@@ -61,7 +61,7 @@ def test_the_life_of_a_delayed_message_begins_when_it_is_due(bench: Any) -> None
     assert bench.redis.hkeys("avt:q:tasks:delayed") == [":count"]
 
 
-def test_messages_live_no_longer_than_their_queue_says(bench: Any) -> None:
+def test_the_time_to_live_of_a_queue_limits_its_messages(bench: Any) -> None:
     channel = bench.channel()
     Queue("tasks", Exchange("work"), routing_key="tasks", message_ttl=0.001)(channel).declare()
     bench.publish(1, expiration=60)
@@ -74,7 +74,7 @@ def test_messages_live_no_longer_than_their_queue_says(bench: Any) -> None:
     assert bench.left() == 0
 
 
-def test_old_messages_of_a_fanout_are_passed_over(bench: Any) -> None:
+def test_expired_messages_of_a_fanout_are_skipped(bench: Any) -> None:
     channel = bench.channel()
     Queue("q", Exchange("control", "fanout"), message_ttl=1)(channel).declare()
     bench.publish(1, exchange="control", key="")
@@ -88,7 +88,7 @@ def test_old_messages_of_a_fanout_are_passed_over(bench: Any) -> None:
     assert reading.bodies == [2]
 
 
-def test_a_queue_that_nobody_uses_goes_with_its_bindings_and_messages(bench: Any) -> None:
+def test_an_unused_queue_expires_with_its_bindings_and_messages(bench: Any) -> None:
     bench.queue("other")
     before = set(bench.redis.keys()) | {"avt:beat"}
     Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()
@@ -101,14 +101,14 @@ def test_a_queue_that_nobody_uses_goes_with_its_bindings_and_messages(bench: Any
 
 
 @pytest.mark.faults
-def test_a_queue_stays_while_somebody_consumes_and_goes_a_lease_later(bench: Any) -> None:
+def test_a_consumed_queue_is_kept_and_expires_a_lease_later(bench: Any) -> None:
     bench.queue("other")
     Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.2)(bench.channel()).declare()
     reading = bench.read()
     reading.drain(0.05)
     watching = bench.read("other")
 
-    for _ in range(25):  # two leases and a half
+    for _ in range(25):  # two and a half leases
         watching.drain(0.1)
     assert bench.redis.hexists("avt:queues", "tasks")
 
@@ -131,7 +131,7 @@ def test_an_auto_delete_queue_waits_for_its_first_consumer(bench: Any) -> None:
     assert bench.redis.hkeys("avt:limits") == []
 
 
-def test_what_expired_while_everybody_was_away_does_not_come_back(bench: Any) -> None:
+def test_a_queue_that_expired_without_consumers_does_not_come_back(bench: Any) -> None:
     queue = Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.05)
     queue(bench.channel()).declare()
     bench.publish("old")

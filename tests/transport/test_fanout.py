@@ -1,4 +1,4 @@
-"""Fanout: everybody reads on from where they were."""
+"""Fanout: each queue continues from its position."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_queue_gets_every_message_from_its_binding_on(bench: Any) -> None:
     assert early.drain(0.05) == []
 
 
-def test_a_waiting_consumer_hears_at_once(bench: Any) -> None:
+def test_a_waiting_consumer_is_notified_immediately(bench: Any) -> None:
     bench.queue("q", key="", exchange="control", kind="fanout")
     reading = bench.read("q")
     reading.drain(0.05)
@@ -35,7 +35,7 @@ def test_a_waiting_consumer_hears_at_once(bench: Any) -> None:
     reading.wait_for(1, seconds=0.5)
 
 
-def test_a_queue_may_listen_and_be_published_to(bench: Any) -> None:
+def test_a_queue_may_have_fanout_and_direct_bindings(bench: Any) -> None:
     bench.queue("q", key="", exchange="control", kind="fanout")
     bench.queue("q")
     bench.publish(1, exchange="control", key="")
@@ -46,7 +46,7 @@ def test_a_queue_may_listen_and_be_published_to(bench: Any) -> None:
     assert sorted(message.payload for message in reading.wait_for(2)) == [1, 2]
 
 
-def test_nobody_needs_to_listen(bench: Any) -> None:
+def test_a_fanout_needs_no_queue(bench: Any) -> None:
     bench.channel().exchange_declare("control", "fanout")
 
     bench.publish(1, exchange="control", key="")
@@ -54,7 +54,9 @@ def test_nobody_needs_to_listen(bench: Any) -> None:
     assert bench.redis.xlen("avt:fanout:control") == 1
 
 
-def test_one_that_fell_behind_is_told_of_the_gap(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_queue_that_fell_behind_learns_the_number_of_missed_messages(
+    bench: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.queue("q", key="", exchange="control", kind="fanout")
     bench.publish(*range(10), exchange="control", key="")
     bench.redis.xtrim("avt:fanout:control", maxlen=4, approximate=False)
@@ -69,7 +71,7 @@ def test_one_that_fell_behind_is_told_of_the_gap(bench: Any, caplog: pytest.LogC
     assert "missed 6 messages of exchange control" in caplog.text
 
 
-def test_another_channel_reads_on_where_the_last_one_was(bench: Any) -> None:
+def test_another_channel_continues_from_the_last_position(bench: Any) -> None:
     bench.queue("q", key="", exchange="control", kind="fanout")
     bench.publish(1, exchange="control", key="")
     first = bench.read("q")
@@ -84,7 +86,7 @@ def test_another_channel_reads_on_where_the_last_one_was(bench: Any) -> None:
     assert second.bodies == [2]
 
 
-def test_a_queue_of_one_consumer_begins_anew_with_the_next(bench: Any) -> None:
+def test_a_transient_queue_starts_empty_for_the_next_consumer(bench: Any) -> None:
     queue = Queue("mailbox", Exchange("control", type="fanout"), auto_delete=True, expires=10)
     first = bench.connect()
     with first.Consumer(queue):

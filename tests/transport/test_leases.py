@@ -1,4 +1,4 @@
-"""Leases: what a dead consumer held goes on to another; what a living one holds is its own, however long it takes."""
+"""Leases: messages of a dead consumer are redelivered, messages of a live one are not, however long it works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEASE_SECONDS = 1.0
 
 
 def _hold(url: str, prefetch: int, pipe: Any) -> None:
-    """In a process of its own: take, tell what was taken, answer nothing."""
+    """In a separate process: take, report the messages, acknowledge none."""
     connection = Connection(
         url, transport="avtomatika.transport:Transport", transport_options={"lease_seconds": LEASE_SECONDS}
     )
@@ -37,7 +37,7 @@ def _hold(url: str, prefetch: int, pipe: Any) -> None:
 
 @contextmanager
 def holding(url: str, prefetch: int) -> Iterator[tuple[int, list[Any]]]:
-    """Pid of a process that holds messages, and their bodies."""
+    """Return the pid of a process that holds messages, and the bodies of these."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_hold, args=(url, prefetch, theirs))
     process.start()
@@ -51,7 +51,7 @@ def holding(url: str, prefetch: int) -> Iterator[tuple[int, list[Any]]]:
         yield process.pid or 0, ours.recv()
 
 
-def test_what_a_killed_consumer_held_is_delivered_again_and_nothing_is_lost(bench: Any) -> None:
+def test_messages_of_a_killed_consumer_are_redelivered(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(10))
     bench.beat()
@@ -68,7 +68,7 @@ def test_what_a_killed_consumer_held_is_delivered_again_and_nothing_is_lost(benc
     assert monotonic() - began < LEASE_SECONDS + 3
 
 
-def test_what_was_taken_over_is_acknowledged_like_anything_else(bench: Any) -> None:
+def test_reclaimed_messages_can_be_acknowledged(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(10))
     bench.read(lease_seconds=60).wait_for(10)
@@ -82,7 +82,7 @@ def test_what_was_taken_over_is_acknowledged_like_anything_else(bench: Any) -> N
     assert sorted(reading.bodies) == list(range(10))
 
 
-def test_it_goes_to_a_consumer_that_is_busy_all_the_time_too(bench: Any) -> None:
+def test_a_busy_consumer_reclaims_expired_leases(bench: Any) -> None:
     bench.queue()
     bench.publish("orphan")
     bench.beat()
@@ -115,7 +115,7 @@ def test_a_task_longer_than_several_leases_is_delivered_once(bench: Any) -> None
     worker.drain_until(lambda: bench.left() == 0)
 
 
-def test_a_suspended_consumer_loses_its_lease_and_its_late_ack_counts_for_nothing(bench: Any) -> None:
+def test_a_suspended_consumer_loses_its_lease_and_its_late_ack_is_ignored(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.beat()
@@ -133,7 +133,7 @@ def test_a_suspended_consumer_loses_its_lease_and_its_late_ack_counts_for_nothin
     quick.drain_until(lambda: bench.left() == 0)
 
 
-def test_after_a_gap_nothing_is_taken_over_for_a_lease(bench: Any) -> None:
+def test_after_a_gap_no_lease_is_reclaimed_for_a_lease(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
@@ -146,7 +146,7 @@ def test_after_a_gap_nothing_is_taken_over_for_a_lease(bench: Any) -> None:
     assert monotonic() - began >= LEASE_SECONDS * 0.9
 
 
-def test_a_gap_that_cost_a_living_consumer_its_renewals_is_one(bench: Any) -> None:
+def test_downtime_of_half_a_lease_counts_as_a_gap(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
@@ -160,7 +160,7 @@ def test_a_gap_that_cost_a_living_consumer_its_renewals_is_one(bench: Any) -> No
     assert monotonic() - began >= LEASE_SECONDS * 0.9
 
 
-def test_a_consumer_whose_work_keeps_it_away_for_long_takes_over_all_the_same(bench: Any) -> None:
+def test_a_consumer_with_long_tasks_reclaims_expired_leases(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read(lease_seconds=60).wait_for(1)
@@ -189,7 +189,7 @@ def test_another_run_of_the_server_counts_as_a_gap(bench: Any) -> None:
     assert monotonic() - began >= LEASE_SECONDS * 0.9
 
 
-def test_a_message_delivered_before_comes_alone(bench: Any) -> None:
+def test_a_redelivered_message_comes_alone(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(6))
     first = bench.read(prefetch=3)
@@ -204,7 +204,7 @@ def test_a_message_delivered_before_comes_alone(bench: Any) -> None:
     assert batches == [[3, 4, 5], [0], [1], [2]]
 
 
-def test_what_lay_behind_one_that_comes_alone_is_still_there(bench: Any) -> None:
+def test_messages_behind_a_redelivered_one_are_kept(bench: Any) -> None:
     bench.queue()
     bench.publish("again")
     bench.read(prefetch=1).wait_for(1)[0].requeue()
@@ -218,7 +218,7 @@ def test_what_lay_behind_one_that_comes_alone_is_still_there(bench: Any) -> None
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_holds_nothing_and_the_parent_goes_on(bench: Any) -> None:
+def test_a_forked_child_holds_no_messages_and_the_parent_continues(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -240,7 +240,7 @@ def test_a_forked_child_holds_nothing_and_the_parent_goes_on(bench: Any) -> None
     reading.drain_until(lambda: bench.left() == 0)
 
 
-def test_a_consumer_that_leaves_with_empty_hands_is_forgotten(bench: Any) -> None:
+def test_a_closed_consumer_without_messages_is_removed(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2)
     one, two = (bench.read(prefetch=1, requeue_on_close=False) for _ in range(2))
@@ -267,7 +267,7 @@ def test_a_blocked_consumer_keeps_its_message_until_its_process_ends(bench: Any)
             reading.drain(0.1)
         assert reading.got == []
 
-        bench.publish("of another")  # others hold messages, and lose them, as ever
+        bench.publish("of another")  # others lose their leases as usual
         bench.read(lease_seconds=60).wait_for(1)
         os.kill(pid, signal.SIGKILL)
         reading.wait_for(1)
@@ -275,7 +275,7 @@ def test_a_blocked_consumer_keeps_its_message_until_its_process_ends(bench: Any)
     assert reading.bodies == [1]
 
 
-def test_a_consumer_is_not_blocked_for_ever(bench: Any) -> None:
+def test_a_blocked_consumer_loses_its_lease_after_the_visibility_timeout(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.beat()
@@ -285,7 +285,7 @@ def test_a_consumer_is_not_blocked_for_ever(bench: Any) -> None:
         bench.read(visibility_timeout=2 * LEASE_SECONDS).wait_for(1)
 
 
-def test_what_others_lost_is_taken_over_beside_a_blocked_consumer(bench: Any) -> None:
+def test_expired_leases_of_others_are_reclaimed_despite_a_blocked_consumer(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(4))
     bench.beat()
@@ -299,7 +299,7 @@ def test_what_others_lost_is_taken_over_beside_a_blocked_consumer(bench: Any) ->
         assert sorted(reading.bodies) == [1, 2, 3]
 
 
-def test_the_server_knows_who_consumes_and_forgets_who_has_left(bench: Any) -> None:
+def test_liveness_channels_follow_the_consumers(bench: Any) -> None:
     bench.queue()
     reading = bench.read()
     reading.drain(0.05)
@@ -319,7 +319,7 @@ def test_the_server_knows_who_consumes_and_forgets_who_has_left(bench: Any) -> N
     other.drain_until(lambda: len(bench.redis.pubsub_channels("avt:consumer:*")) == 1)
 
 
-def test_its_connection_says_again_who_consumes_after_it_was_cut(bench: Any) -> None:
+def test_liveness_channels_are_restored_after_a_reconnect(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -330,7 +330,7 @@ def test_its_connection_says_again_who_consumes_after_it_was_cut(bench: Any) -> 
     reading.drain_until(lambda: bench.redis.pubsub_channels("avt:consumer:*"))
 
 
-def test_what_a_lost_connection_held_returns_after_a_lease_and_counts_no_delivery(bench: Any) -> None:
+def test_messages_of_a_lost_connection_are_requeued_after_a_lease_without_counting_a_delivery(bench: Any) -> None:
     bench.queue()
     bench.publish("ended", "not begun")
     lost = bench.read()
@@ -347,7 +347,7 @@ def test_what_a_lost_connection_held_returns_after_a_lease_and_counts_no_deliver
     assert bench.left() == 1
 
 
-def test_nothing_of_a_lost_connection_stays(bench: Any) -> None:
+def test_nothing_of_a_lost_connection_is_kept(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     lost = bench.read()

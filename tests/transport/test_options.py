@@ -1,4 +1,4 @@
-"""Options: kombu's names, and a word about what makes no sense."""
+"""Options: kombu's names, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from avtomatika.transport.options import Options
         ("health_check_interval", -1),
     ],
 )
-def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name: str, value: Any) -> None:
+def test_an_invalid_option_is_rejected_with_name_and_value(name: str, value: Any) -> None:
     connection = Connection(
         "redis://localhost", transport="avtomatika.transport:Transport", transport_options={name: value}
     )
@@ -34,7 +34,7 @@ def test_an_option_that_makes_no_sense_is_refused_by_name_and_value(name: str, v
         connection.connect()
 
 
-def test_options_of_other_transports_are_left_alone() -> None:
+def test_options_of_other_transports_are_ignored() -> None:
     options = Options.read(
         {"priority_steps": [0, 3], "health_check_interval": 0, "global_keyprefix": "shop:", "lease_seconds": 5}
     )
@@ -42,13 +42,13 @@ def test_options_of_other_transports_are_left_alone() -> None:
     assert (options.prefix, options.lease_seconds) == ("shop:", 5)
 
 
-def test_none_stands_for_the_default() -> None:
+def test_none_selects_the_default() -> None:
     options = Options.read({"socket_timeout": None, "global_keyprefix": None, "visibility_timeout": None})
 
     assert options == Options()
 
 
-def test_options_for_connections_reach_them(bench: Any) -> None:
+def test_connection_options_are_passed_on(bench: Any) -> None:
     connection = bench.connect(client_name="shop", health_check_interval=7)
 
     connection.connect()

@@ -1,4 +1,4 @@
-"""Connections to the server are bounded, shared in the order of arrival, and closed when they are idle."""
+"""The connection pool: bounded, first come first served, closes idle connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from avtomatika.transport.connection import pool
 
 @pytest.fixture
 def connect(redis_url: str) -> Iterator[Callable[..., RedisClient]]:
-    """``connect(max_connections=3)``: a server whose connections are closed when the test ends."""
+    """``connect(max_connections=3)``: a client that is closed after the test."""
     servers: list[RedisClient] = []
 
     def connect(url: str = redis_url, **options: Any) -> RedisClient:
@@ -40,7 +40,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
-    """What *count* threads get that *call* at the same moment."""
+    """Return the results of calling *call* in *count* threads simultaneously."""
     gate = threading.Barrier(count)
 
     def run() -> Any:
@@ -64,7 +64,7 @@ def test_a_burst_of_threads_shares_few_connections(connect: Callable[..., RedisC
     assert max(seen) <= 3
 
 
-def test_idle_connections_are_closed_but_for_one(connect: Callable[..., RedisClient]) -> None:
+def test_idle_connections_are_closed_except_one(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=5)
     at_once(20, lambda: server.execute(("EVAL", "for n = 1, 1000000 do end return 1", 0)))
     assert server.connections > 1
@@ -74,7 +74,7 @@ def test_idle_connections_are_closed_but_for_one(connect: Callable[..., RedisCli
     assert not [thread for thread in threading.enumerate() if thread.name == "avtomatika-idle-connections"]
 
 
-def test_closing_leaves_neither_connection_nor_thread(connect: Callable[..., RedisClient]) -> None:
+def test_closing_leaves_no_connection_and_no_thread(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=5)
     at_once(20, lambda: server.execute(("EVAL", "for n = 1, 1000000 do end return 1", 0)))
 
@@ -97,7 +97,7 @@ def test_a_caller_that_waits_too_long_gets_an_error(redis_url: str) -> None:
     assert connections.open == 0
 
 
-def test_a_connection_that_was_refused_frees_its_place(
+def test_a_refused_connection_frees_its_slot(
     connect: Callable[..., RedisClient], make_server: Callable[..., Any]
 ) -> None:
     own = make_server()
@@ -114,7 +114,7 @@ def test_a_connection_that_was_refused_frees_its_place(
     assert at_once(4, lambda: server.execute(("PING",))) == [b"PONG"] * 4
 
 
-def test_a_crowd_that_a_pause_of_the_server_holds_up_is_served_afterwards(
+def test_waiters_are_served_after_a_pause_of_the_server(
     connect: Callable[..., RedisClient], make_server: Callable[..., Any]
 ) -> None:
     own = make_server()
@@ -138,7 +138,7 @@ def test_a_crowd_that_a_pause_of_the_server_holds_up_is_served_afterwards(
     assert server.connections <= 4
 
 
-def test_a_caller_that_is_interrupted_while_it_waits_loses_no_connection(connect: Callable[..., RedisClient]) -> None:
+def test_an_interrupted_waiter_loses_no_connection(connect: Callable[..., RedisClient]) -> None:
     server = connect(max_connections=1)
     connections = server.pool
     held = connections.acquire()

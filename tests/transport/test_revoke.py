@@ -1,4 +1,4 @@
-"""Revoked messages are dropped when they would be delivered."""
+"""Revoked messages are dropped instead of delivered."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_orphan_of_a_revoked_group_is_dropped(bench: Any) -> None:
     assert reading.got == []
 
 
-def test_the_sweep_forgets_what_is_over(bench: Any) -> None:
+def test_expired_revocations_are_deleted(bench: Any) -> None:
     bench.queue()
     bench.redis.zadd("avt:revoked", {"job-1": 1})
 

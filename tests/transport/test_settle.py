@@ -1,4 +1,4 @@
-"""Settling: messages and acknowledgements in one script, wholly or not at all."""
+"""Settling: messages and acknowledgements in one atomic script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from avtomatika.transport import NoRouteError, Outgoing
 
 @pytest.fixture
 def held(bench: Any) -> Any:
-    """A consumer that holds two messages of ``tasks``; ``next`` is where answers go."""
+    """A consumer that holds two messages of ``tasks``; replies go to ``next``."""
     bench.queue()
     bench.queue("next")
     bench.publish(1, 2)
@@ -22,7 +22,7 @@ def held(bench: Any) -> Any:
     return reading
 
 
-def test_messages_go_out_and_deliveries_are_acknowledged_together(bench: Any, held: Any) -> None:
+def test_messages_and_acknowledgements_are_settled_together(bench: Any, held: Any) -> None:
     tags = [message.delivery_tag for message in held.got]
 
     lost = held.channel.settle([Outgoing("work", "next", "1")], tags)
@@ -33,7 +33,7 @@ def test_messages_go_out_and_deliveries_are_acknowledged_together(bench: Any, he
     assert held.channel.qos.messages == {}
 
 
-def test_a_tag_held_by_another_stops_all_of_it(bench: Any, held: Any) -> None:
+def test_a_lost_lease_prevents_the_whole_settlement(bench: Any, held: Any) -> None:
     first, second = (message.delivery_tag for message in held.got)
     entry = second.rpartition("/")[2]
     bench.redis.xclaim("avt:q:tasks:0", "avt", "another", 0, [entry])
@@ -46,7 +46,7 @@ def test_a_tag_held_by_another_stops_all_of_it(bench: Any, held: Any) -> None:
     assert list(held.channel.qos.messages) == [first]
 
 
-def test_each_settlement_stands_for_itself(bench: Any, held: Any) -> None:
+def test_settlements_are_independent(bench: Any, held: Any) -> None:
     first, second = (message.delivery_tag for message in held.got)
     unknown = "avt:q:tasks:0/1-1"
 
@@ -72,7 +72,7 @@ def test_settling_twice_publishes_once(bench: Any, held: Any) -> None:
     assert bench.left("next") == 1
 
 
-def test_a_key_that_leads_nowhere_stops_all_of_it(bench: Any, held: Any) -> None:
+def test_an_unroutable_key_prevents_the_whole_settlement(bench: Any, held: Any) -> None:
     with pytest.raises(NoRouteError):
         held.channel.settle([Outgoing("work", "nowhere", "1")], [held.got[0].delivery_tag])
 
@@ -80,7 +80,7 @@ def test_a_key_that_leads_nowhere_stops_all_of_it(bench: Any, held: Any) -> None
     assert len(held.channel.qos.messages) == 2
 
 
-def test_bindings_that_changed_meanwhile_are_read_again(bench: Any, held: Any) -> None:
+def test_changed_bindings_are_read_again(bench: Any, held: Any) -> None:
     held.channel.route("work", "next")
     bench.queue("elsewhere", key="next")
 
@@ -89,7 +89,7 @@ def test_bindings_that_changed_meanwhile_are_read_again(bench: Any, held: Any) -
     assert (bench.left("next"), bench.left("elsewhere")) == (1, 1)
 
 
-def test_what_somebody_else_acknowledged_is_released(bench: Any, held: Any) -> None:
+def test_tags_acknowledged_elsewhere_are_released(bench: Any, held: Any) -> None:
     bench.publish(3)
     held.consumer.qos(prefetch_count=2)
     for message in held.got:
@@ -102,7 +102,7 @@ def test_what_somebody_else_acknowledged_is_released(bench: Any, held: Any) -> N
     assert held.wait_for(3)[2].payload == 3
 
 
-def test_a_full_server_takes_nothing_new_but_goes_on_settling(bench: Any, held: Any) -> None:
+def test_a_full_server_rejects_new_messages_but_settles(bench: Any, held: Any) -> None:
     bench.redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(OutOfMemoryError):
@@ -119,7 +119,7 @@ def test_a_full_server_takes_nothing_new_but_goes_on_settling(bench: Any, held: 
     assert bench.left("next") == 1
 
 
-def test_what_need_not_wait_for_the_answer_goes_on_once_all_is_sent(bench: Any, held: Any) -> None:
+def test_on_sent_is_called_before_the_reply(bench: Any, held: Any) -> None:
     [tag, *_] = (message.delivery_tag for message in held.got)
     gone_on = threading.Event()
     done: list[bool] = []
@@ -127,7 +127,7 @@ def test_what_need_not_wait_for_the_answer_goes_on_once_all_is_sent(bench: Any, 
     def settle() -> None:
         done.extend(held.channel.settle_many([([Outgoing("work", "next", "1")], [tag])], on_sent=gone_on.set))
 
-    held.channel.settle([Outgoing("work", "next", "0")], ())  # it knows the way
+    held.channel.settle([Outgoing("work", "next", "0")], ())  # caches the route
     bench.redis.client_pause(60_000, all=False)
     thread = threading.Thread(target=settle)
     thread.start()
@@ -140,10 +140,10 @@ def test_what_need_not_wait_for_the_answer_goes_on_once_all_is_sent(bench: Any, 
     assert bench.left("next") == 2
 
 
-def test_it_goes_on_once_though_the_message_is_sent_again(bench: Any, held: Any) -> None:
+def test_on_sent_is_called_once_despite_a_retry(bench: Any, held: Any) -> None:
     gone_on: list[int] = []
     held.channel.settle([Outgoing("work", "next", "0")], ())
-    bench.queue("other", key="next")  # by another channel: the way that is known has become wrong
+    bench.queue("other", key="next")  # by another channel: the cached route is outdated
     bench.redis.script_flush()
 
     done = held.channel.settle_many([([Outgoing("work", "next", "1")], ())], on_sent=lambda: gone_on.append(1))
@@ -153,7 +153,7 @@ def test_it_goes_on_once_though_the_message_is_sent_again(bench: Any, held: Any)
     assert (bench.left("next"), bench.left("other")) == (2, 1)
 
 
-def test_nothing_goes_on_where_nothing_could_be_sent(held: Any) -> None:
+def test_on_sent_is_not_called_if_nothing_was_sent(held: Any) -> None:
     gone_on: list[int] = []
 
     with pytest.raises(NoRouteError):

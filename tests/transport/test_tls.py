@@ -1,4 +1,4 @@
-"""TLS: certificates are checked, other authorities can be named, and one word turns the check off."""
+"""TLS: certificates are verified, authorities can be added, and verification can be disabled."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TRANSPORT = "avtomatika.transport:Transport"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
+    """A certificate for ``localhost`` by an unknown authority: ca.pem, host.pem, host.key."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
 def port(redis_url: str, folder: Path) -> Iterator[int]:
-    """Where the server is to be had by TLS."""
+    """The server's TLS port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "host.pem", folder / "host.key")
     with ChaosProxy(urlsplit(redis_url).port or 0, tls=context) as proxy:
@@ -45,7 +45,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(port: int) -> None:
         client.ping()
 
 
-def test_a_broker_says_that_the_certificate_is_what_is_wrong(port: int) -> None:
+def test_the_broker_reports_a_certificate_error(port: int) -> None:
     with (
         broker.connect(f"rediss://:secret@localhost:{port}/0") as connection,
         pytest.raises(
@@ -57,7 +57,7 @@ def test_a_broker_says_that_the_certificate_is_what_is_wrong(port: int) -> None:
     assert "secret" not in str(raised.value)
 
 
-def test_an_authority_that_is_named_is_trusted(port: int, folder: Path) -> None:
+def test_a_configured_authority_is_trusted(port: int, folder: Path) -> None:
     with connect(f"rediss://localhost:{port}/0?ssl_ca_certs={folder / 'ca.pem'}") as client:
         assert client.ping()
 
@@ -70,7 +70,7 @@ def test_a_certificate_for_another_name_is_refused(port: int, folder: Path) -> N
         client.ping()
 
 
-def test_one_word_turns_the_check_off(port: int, bench: Any, make_bench: Any) -> None:
+def test_verification_can_be_disabled(port: int, bench: Any, make_bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     encrypted = make_bench(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")
@@ -91,7 +91,7 @@ def test_one_word_turns_the_check_off(port: int, bench: Any, make_bench: Any) ->
         ("rediss", "?ssl_ca_certs=ca.pem&ssl_check_hostname=false", {"ssl_check_hostname": True}),
     ],
 )
-def test_tls_options_count_in_the_url_and_beside_it(
+def test_tls_options_are_read_from_the_url_and_from_ssl(
     port: int, folder: Path, monkeypatch: pytest.MonkeyPatch, scheme: str, query: str, options: Any
 ) -> None:
     monkeypatch.chdir(folder)
@@ -119,6 +119,6 @@ def test_tls_without_options_checks_the_certificate(port: int) -> None:
         ("unix:///tmp/redis.sock", {"ssl_cert_reqs": "none"}, "do not apply to a unix:// address"),
     ],
 )
-def test_a_tls_option_that_cannot_be_honoured_is_refused(url: str, options: Any, message: str) -> None:
+def test_an_unsupported_tls_option_is_rejected(url: str, options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Connection(url, transport=TRANSPORT, ssl=options).connect()

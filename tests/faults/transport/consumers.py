@@ -1,4 +1,4 @@
-"""What runs in the processes that are killed: consumers that write down each message before they acknowledge it."""
+"""Consumers for the processes that are killed: they record each message before acknowledging it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kombu.mixins import ConsumerMixin
 from .ledger import Diary
 
 OURS = "avtomatika.transport:Transport"
-#: kombu's own transport for Redis.
+#: kombu's own Redis transport.
 STOCK = "redis"
 QUEUE = "storm"
 OPTIONS: Mapping[str, Any] = {
@@ -25,13 +25,13 @@ OPTIONS: Mapping[str, Any] = {
     "max_retries": 1,
     "interval_start": 0,
 }
-#: How often kombu's own transport looks for what dead consumers held, where it can.
+#: Intervals at which kombu's transport restores messages of dead consumers.
 STOCK_OPTIONS: Mapping[str, Any] = {"visibility_timeout": 1, "unacked_restore_throttle": 1}
 
 
 @dataclass(frozen=True)
 class Post:
-    """Where a consumer stands: what it consumes, how, and where it writes that down."""
+    """The settings of a consumer: queue, mode and record file."""
 
     url: str
     diary: str
@@ -41,7 +41,7 @@ class Post:
     options: Mapping[str, Any] = field(default_factory=lambda: OPTIONS)
     queues: tuple[str, ...] = (QUEUE,)
     order: Literal["note, ack", "ack, note"] = "note, ack"
-    #: The message that ends the process that gets it.
+    #: The message that kills its consumer.
     poison: int | None = None
 
     def connect(self) -> Connection:
@@ -54,7 +54,7 @@ class Post:
 
 
 def mixin(post: Post) -> None:
-    """As kombu's manual has it: a ConsumerMixin, which makes its connection anew after each error."""
+    """A ConsumerMixin, as in kombu's manual: reconnects after each error."""
     _Mixin(post).run()
 
 
@@ -69,7 +69,7 @@ class _Mixin(ConsumerMixin):
 
 
 def bare(post: Post) -> None:
-    """One connection and one channel for ever: after an error it just goes on with them."""
+    """One connection and one channel, kept after errors."""
     connection = post.connect()
     channel = None
     while True:
@@ -87,7 +87,7 @@ def bare(post: Post) -> None:
 
 
 def in_another_time(post: Post) -> None:
-    """On a host whose clock is two hours ahead."""
+    """On a host whose clock is two hours fast."""
     real, real_ns = time.time, time.time_ns
     time.time = lambda: real() + 7200
     time.time_ns = lambda: real_ns() + 7200 * 10**9
@@ -95,7 +95,7 @@ def in_another_time(post: Post) -> None:
 
 
 class _Work:
-    """What is done with each message."""
+    """Processes one message."""
 
     def __init__(self, post: Post) -> None:
         self._post = post

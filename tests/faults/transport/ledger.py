@@ -1,7 +1,7 @@
-"""Who saw what: the books of a storm, kept so that a process killed at any moment has told all that it did.
+"""Records of published and received messages that survive kill -9.
 
-Consumers write a line before they acknowledge, in one write to a file opened for appending; producers note a number
-only after their publish has returned.
+Consumers write a line before acknowledging, in one write to a file opened for appending; producers record a number only
+after publish has returned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic
 
 
 class Diary:
-    """Where one process writes what it has seen."""
+    """The record of one process."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -25,7 +25,7 @@ class Diary:
 
 @dataclass
 class Ledger:
-    """*confirmed* maps the numbers whose publish has returned to when it did (monotonic seconds)."""
+    """*confirmed* maps numbers to the time at which their publish returned (monotonic seconds)."""
 
     path: Path
     confirmed: dict[int, float] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class Ledger:
 
     @property
     def repeats(self) -> int:
-        """How many deliveries there were beyond the first of each message."""
+        """Count deliveries beyond the first of each message."""
         seen = self.seen
         return seen.total() - len(seen)
 
     def lost(self, left: set[int]) -> list[int]:
-        """Confirmed, never seen, and not *left* anywhere on the server."""
+        """Confirmed, never received, and not *left* on the server."""
         return sorted(self.confirmed.keys() - self.seen.keys() - left)

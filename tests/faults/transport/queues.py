@@ -1,4 +1,4 @@
-"""What lies where on the server, read with plain commands: the storms do not trust the transport to tell."""
+"""Reads the server's queues with plain commands, independent of the transport."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def connect(url: str, **options: Any) -> Connection:
 
 
 def declare(url: str, *names: str) -> None:
-    """Queues, each bound to the exchange ``storm`` by its name."""
+    """Declare queues, each bound to the exchange ``storm`` by its name."""
     with connect(url) as connection, connection.channel() as channel:
         for name in names or (QUEUE,):
             Queue(name, Exchange("storm"), routing_key=name)(channel).declare()
 
 
 def left(url: str, queue: str = QUEUE) -> set[int]:
-    """Numbers of the messages that wait, are held, or are dead letters."""
+    """Return the numbers of waiting, unacknowledged and dead-lettered messages."""
     return _numbers(url, f"avt:q:{queue}:0") | dead(url, queue)
 
 
@@ -35,13 +35,13 @@ def dead(url: str, queue: str = QUEUE) -> set[int]:
 
 
 def waiting(url: str, queue: str = QUEUE) -> int:
-    """How many messages wait or are held."""
+    """Count waiting and unacknowledged messages."""
     with client(url) as server:
         return int(server.xlen(f"avt:q:{queue}:0"))
 
 
 def held(url: str, queue: str = QUEUE) -> dict[str, int]:
-    """Consumer -> how many it holds; those that hold nothing are left out."""
+    """Return the number of unacknowledged messages of each consumer that has any."""
     key = f"avt:q:{queue}:0"
     with client(url) as server:
         if not server.exists(key) or not server.xinfo_groups(key):
@@ -50,7 +50,7 @@ def held(url: str, queue: str = QUEUE) -> dict[str, int]:
 
 
 def left_in_stock(url: str, queue: str = QUEUE) -> set[int]:
-    """The same of kombu's own transport."""
+    """The same for kombu's own transport."""
     with client(url) as server:
         waiting = [json.loads(text) for text in server.lrange(queue, 0, -1)]
         held = [json.loads(text)[0] for text in server.hvals("unacked")]

@@ -1,4 +1,4 @@
-"""A primary that is lost, or steps down, with a Sentinel beside it: everybody finds the new one by themselves."""
+"""Failover with Sentinel: a lost or demoted primary, and clients that find the new one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from avtomatika.transport import connect
 
 from ..sentinel import MASTER_NAME, SentinelProcess
 from . import queues
+from .processes import wait_until
 from .traffic import under_way
-from .troop import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 
-#: What a failover may lose: confirmed by the old primary, not yet with its replica.
+#: Messages that a failover may lose: confirmed by the old primary, not replicated yet.
 LAG_SECONDS = 1.0
 
 
@@ -58,7 +58,7 @@ def test_a_killed_primary_is_replaced_and_at_most_the_lag_is_lost(pair: Pair, tm
         assert scene.traffic.errors
 
 
-def test_a_primary_that_steps_down_hands_over_without_a_loss(pair: Pair, tmp_path: Path) -> None:
+def test_a_demoted_primary_loses_nothing(pair: Pair, tmp_path: Path) -> None:
     with under_way(pair.primary.url, tmp_path, way=pair.sentinel.url) as scene:
         asked = monotonic()
         pair.sentinel.fail_over()
@@ -84,7 +84,7 @@ def test_every_form_of_the_url_leads_to_the_primary(pair: Pair, url: str) -> Non
         assert client.info("server")["tcp_port"] == pair.primary.port
 
 
-def test_the_primary_may_be_named_as_kombu_has_it(pair: Pair) -> None:
+def test_the_primary_may_be_named_as_in_kombu(pair: Pair) -> None:
     url = f"sentinel://127.0.0.1:1;sentinel://127.0.0.1:{pair.sentinel.port}"
     with queues.connect(url, master_name=MASTER_NAME, sentinel_kwargs={"socket_timeout": 1}) as connection:
         channel = connection.channel()

@@ -1,4 +1,4 @@
-"""Leases under fire: a living consumer keeps what it holds through everything, a dead one or a sleeper loses it."""
+"""Leases under faults: a live consumer keeps its messages, a dead or suspended one loses them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kombu import Exchange, Queue
 from . import queues
 from .consumers import QUEUE, Post
 from .ledger import Ledger
-from .troop import Consumers, wait_until
+from .processes import Consumers, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 
 LEASE_SECONDS = 1.0
-#: Stands in the middle of 200 messages.
+#: In the middle of 200 messages.
 POISON = 100
 
 
@@ -69,7 +69,7 @@ def test_a_task_of_ten_leases_is_delivered_once(
     assert (tmp_path / "idle").read_bytes() == b""
 
 
-def test_one_that_slept_through_its_lease_finds_its_message_with_another(redis_url: str, tmp_path: Path) -> None:
+def test_a_consumer_suspended_for_a_lease_loses_its_message(redis_url: str, tmp_path: Path) -> None:
     queues.declare(redis_url)
     sleeper = Post(redis_url, str(tmp_path / "sleeper"), prefetch=1, work_seconds=1.5)
     with Consumers(sleeper, count=1) as sleepers:
@@ -93,7 +93,7 @@ def test_one_that_slept_through_its_lease_finds_its_message_with_another(redis_u
 
 
 @pytest.mark.parametrize("work_seconds", [0.0, 2.0], ids=["idle", "busy"])
-def test_what_a_killed_consumer_held_is_worked_on_by_others_in_time(
+def test_messages_of_a_killed_consumer_are_processed_by_others_in_time(
     redis_url: str, tmp_path: Path, work_seconds: float
 ) -> None:
     """*busy*: each message of the other keeps it away from the server for two leases."""
@@ -113,7 +113,7 @@ def test_what_a_killed_consumer_held_is_worked_on_by_others_in_time(
             assert monotonic() - killed < LEASE_SECONDS + 5 + work_seconds
 
 
-def test_a_message_that_kills_its_consumers_takes_nobody_with_it(redis_url: str, tmp_path: Path) -> None:
+def test_a_message_that_kills_its_consumers_affects_no_other(redis_url: str, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "seen")
     queues.declare(redis_url, QUEUE, "notices")
     told = {"exchange": "storm", "key": "notices", "body": "4711"}

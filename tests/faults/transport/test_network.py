@@ -1,4 +1,4 @@
-"""The way to the server disturbed: lost answers, resets, silence one way, refusal. Nothing confirmed is lost."""
+"""Network faults: lost replies, resets, one-way silence, refused connections. Nothing confirmed is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def through_a_proxy(url: str, folder: Path) -> Iterator[tuple[Scene, ChaosProxy]
     parts = urlsplit(url)
     with ChaosProxy(parts.port or 0, seed=SEED) as proxy:
         way = parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
-        # Longer than the silence: who cannot renew for a lease does lose it.
+        # Longer than the silence: a consumer that cannot renew loses its lease.
         with under_way(url, folder, way=way, lease_seconds=3 + STORM_SECONDS) as scene:
             yield scene, proxy
 
@@ -64,7 +64,7 @@ def heal(proxy: ChaosProxy, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", [swallow, reset, slow_down, silence_answers, silence_questions, refuse])
-def test_nothing_confirmed_is_lost_on_a_bad_way(redis_url: str, tmp_path: Path, fault: Fault) -> None:
+def test_nothing_confirmed_is_lost_on_a_faulty_network(redis_url: str, tmp_path: Path, fault: Fault) -> None:
     with through_a_proxy(redis_url, tmp_path) as (scene, proxy):
         print(f"FAULTS_SEED={SEED}")
         fault(proxy)

@@ -1,4 +1,4 @@
-"""The server killed, stopped, full, emptied: what it has confirmed and kept is delivered, everything else is loud."""
+"""The server killed, suspended, full or flushed: confirmed messages are delivered, everything else raises an error."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ import pytest
 
 from . import queues
 from .consumers import OPTIONS, QUEUE, Post, bare, in_another_time
+from .processes import Consumers, wait_until
 from .scale import SCALE
 from .traffic import SOCKET_TIMEOUT_SECONDS, under_way
-from .troop import Consumers, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 * SCALE)]
 
 STREAM = f"avt:q:{QUEUE}:0"
-#: How long the server may be stopped at a time.
+#: Longest suspension of the server.
 STOP_SECONDS = min(3 * SCALE, 10)
-#: An answer that does not come, then a new connection that is not made, or has nobody who speaks.
+#: A missing reply, then a new connection that fails or gets no reply.
 PUBLISH_LIMIT_SECONDS = 3 * SOCKET_TIMEOUT_SECONDS + 1
-#: What a server with AOF everysec may lose when it is killed while the disk lags behind.
+#: Messages that a server with AOF everysec may lose when killed while the disk lags.
 LAG_SECONDS = 2.0
 
 
 @pytest.mark.parametrize("appendfsync", ["always", "everysec"])
-def test_a_killed_server_that_comes_back_has_lost_nothing(
-    make_server: Callable[..., Any], tmp_path: Path, appendfsync: str
-) -> None:
+def test_a_killed_server_loses_nothing(make_server: Callable[..., Any], tmp_path: Path, appendfsync: str) -> None:
     server = make_server(appendfsync=appendfsync)
     kills = []
     with under_way(server.url, tmp_path) as scene:
@@ -55,7 +53,7 @@ def test_a_killed_server_that_comes_back_has_lost_nothing(
         assert scene.traffic.longest_seconds < PUBLISH_LIMIT_SECONDS
 
 
-def test_a_server_ended_and_started_again_has_lost_nothing(own_server: Any, tmp_path: Path) -> None:
+def test_a_restarted_server_loses_nothing(own_server: Any, tmp_path: Path) -> None:
     with under_way(own_server.url, tmp_path) as scene:
         for _ in range(2):
             own_server.stop()
@@ -67,7 +65,7 @@ def test_a_server_ended_and_started_again_has_lost_nothing(own_server: Any, tmp_
         assert scene.lost == []
 
 
-def test_a_server_that_stands_still_loses_nothing_and_holds_up_nobody_for_long(own_server: Any, tmp_path: Path) -> None:
+def test_a_suspended_server_loses_nothing_and_publishers_time_out(own_server: Any, tmp_path: Path) -> None:
     pid = own_server.pid
     with under_way(own_server.url, tmp_path) as scene:
         os.kill(pid, signal.SIGSTOP)
@@ -97,7 +95,7 @@ def test_connections_cut_again_and_again_lose_nothing(redis_url: str, tmp_path: 
         assert scene.traffic.errors
 
 
-def test_forgotten_scripts_are_not_noticed(redis_url: str, tmp_path: Path) -> None:
+def test_forgotten_scripts_are_reloaded(redis_url: str, tmp_path: Path) -> None:
     with under_way(redis_url, tmp_path) as scene:
         with queues.client(redis_url) as server:
             for _ in range(20 * SCALE):
@@ -111,7 +109,7 @@ def test_forgotten_scripts_are_not_noticed(redis_url: str, tmp_path: Path) -> No
         assert scene.traffic.errors.keys() <= {"NoScriptError"}
 
 
-def test_a_group_that_is_destroyed_is_made_again_and_nothing_is_lost(redis_url: str, tmp_path: Path) -> None:
+def test_a_destroyed_consumer_group_is_recreated_without_loss(redis_url: str, tmp_path: Path) -> None:
     with under_way(redis_url, tmp_path) as scene:
         with queues.client(redis_url) as server:
             for _ in range(5 * SCALE):
@@ -125,7 +123,7 @@ def test_a_group_that_is_destroyed_is_made_again_and_nothing_is_lost(redis_url: 
         assert not scene.traffic.errors
 
 
-def test_a_stream_that_is_deleted_takes_only_what_was_in_it(redis_url: str, tmp_path: Path) -> None:
+def test_a_deleted_stream_loses_only_its_messages(redis_url: str, tmp_path: Path) -> None:
     with under_way(redis_url, tmp_path) as scene, queues.client(redis_url) as server:
         for _ in range(5 * SCALE):
             sleep(0.1)
@@ -138,7 +136,7 @@ def test_a_stream_that_is_deleted_takes_only_what_was_in_it(redis_url: str, tmp_
         assert [number for number in scene.lost if scene.ledger.confirmed[number] > deleted] == []
 
 
-def test_after_a_flush_publishers_are_told_and_everything_goes_on(redis_url: str, tmp_path: Path) -> None:
+def test_after_a_flush_publishers_get_errors_and_recover(redis_url: str, tmp_path: Path) -> None:
     with under_way(redis_url, tmp_path) as scene, queues.client(redis_url) as server:
         server.flushall()
         flushed = monotonic()
@@ -150,7 +148,7 @@ def test_after_a_flush_publishers_are_told_and_everything_goes_on(redis_url: str
         assert [number for number in scene.lost if scene.ledger.confirmed[number] > flushed] == []
 
 
-def test_a_full_server_refuses_publishers_and_serves_consumers_old_and_new(own_server: Any, tmp_path: Path) -> None:
+def test_a_full_server_rejects_publishers_and_serves_consumers(own_server: Any, tmp_path: Path) -> None:
     with under_way(own_server.url, tmp_path) as scene, queues.client(own_server.url) as server:
         server.config_set("maxmemory", 1)
         wait_until(lambda: scene.traffic.errors["OutOfMemoryError"] > 10, 10, "a refusal")
@@ -178,7 +176,7 @@ def test_a_consumer_attaches_to_a_full_server_and_empties_it(own_server: Any, tm
         assert scene.lost == []
 
 
-def test_a_host_whose_clock_is_wrong_takes_over_nothing(redis_url: str, tmp_path: Path) -> None:
+def test_a_host_with_a_wrong_clock_reclaims_nothing(redis_url: str, tmp_path: Path) -> None:
     queues.declare(redis_url)
     slow = Post(redis_url, str(tmp_path / "slow"), prefetch=1, work_seconds=3.0)
     ahead = Post(redis_url, str(tmp_path / "ahead"), prefetch=10)

@@ -1,4 +1,4 @@
-"""A publisher that never gives up, and the whole scene of a fault: it, two consumers, and their books."""
+"""A persistent publisher, and the setup of a fault: publisher, two consumers and their records."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from avtomatika.transport import NoRouteError
 from . import queues
 from .consumers import OPTIONS, QUEUE, Post, bare
 from .ledger import Ledger
-from .troop import Consume, Consumers, wait_until
+from .processes import Consume, Consumers, wait_until
 
-#: What a publisher waits for an answer at most.
+#: A publisher's reply timeout.
 SOCKET_TIMEOUT_SECONDS = 1.0
 
 
 class Traffic:
-    """Publishes one number after the other. One whose publish fails is not confirmed, and not tried again."""
+    """Publishes numbers in sequence. A number whose publish fails is not confirmed and not retried."""
 
     def __init__(self, url: str, ledger: Ledger) -> None:
         self.errors: Counter[str] = Counter()
@@ -68,7 +68,7 @@ class Traffic:
 
 @dataclass
 class Scene:
-    """*url* leads to the server itself, whatever way the others take."""
+    """*url* is the server itself, whichever route the others take."""
 
     url: str
     ledger: Ledger
@@ -76,7 +76,7 @@ class Scene:
     consumers: Consumers
 
     def goes_on(self, seconds: float = 20) -> None:
-        """Wait until messages published from now on are confirmed, and seen."""
+        """Wait until messages published from now on are confirmed and received."""
         begins = monotonic()
 
         def are_seen() -> bool:
@@ -87,7 +87,7 @@ class Scene:
         wait_until(are_seen, seconds, "traffic after the fault")
 
     def end(self) -> None:
-        """No more publishing; wait until everything is consumed."""
+        """Stop publishing; wait until everything is consumed."""
         self.traffic.stop()
         wait_until(lambda: queues.waiting(self.url) == 0, 30, "an empty queue")
 
@@ -106,7 +106,7 @@ class Scene:
 def under_way(
     url: str, folder: Path, *, way: str | None = None, consume: Consume = bare, **options: Any
 ) -> Iterator[Scene]:
-    """Traffic and two consumers at the server *url*; *way* is the URL by which they reach it."""
+    """Traffic and two consumers on the server *url*, which they reach by the URL *way*."""
     ledger = Ledger(folder / "seen")
     queues.declare(url)
     options = {**OPTIONS, "socket_timeout": SOCKET_TIMEOUT_SECONDS, **options}

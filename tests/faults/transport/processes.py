@@ -1,4 +1,4 @@
-"""Consumer processes that can be killed and replaced within milliseconds: forked from one that has it all loaded."""
+"""Consumer processes that can be killed and replaced within milliseconds: forked from a preloaded one."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ class Consumers:
             process.close()
 
     def replace(self, place: int) -> None:
-        """Kill one with SIGKILL and start another at once."""
+        """Kill one with SIGKILL and immediately start another."""
         self._processes[place].kill()
         self._processes[place].join()
         self._processes[place].close()
         self._processes[place] = self._start()
 
     def replace_dead(self) -> None:
-        """Start another for each that has ended by itself."""
+        """Replace dead processes."""
         for place, process in enumerate(self._processes):
             if process.exitcode is not None:
                 self.replace(place)
 
     def kill(self, place: int) -> None:
-        """Kill one for good; it is not missed."""
+        """Kill one without replacing it."""
         self._processes[place].kill()
         self._processes[place].join()
         self._killed.add(place)
 
     def storm(self, kills: int, chance: Random, *, pause_seconds: tuple[float, float] = (0.05, 0.15)) -> None:
-        """Replace one after the other, at random moments."""
+        """Kill and replace single processes at random moments."""
         for _ in range(kills):
             sleep(chance.uniform(*pause_seconds))
             self.replace(chance.randrange(len(self._processes)))
@@ -74,7 +74,7 @@ class Consumers:
 
     @property
     def deaths(self) -> list[int | None]:
-        """Exit codes of those that have ended by themselves."""
+        """Exit codes of processes that died on their own."""
         return [
             process.exitcode
             for place, process in enumerate(self._processes)
@@ -83,7 +83,7 @@ class Consumers:
 
 
 def wait_until(done: Callable[[], object], seconds: float, what: str = "it") -> None:
-    """Look again and again until *done* answers something true."""
+    """Poll until *done* returns true."""
     deadline = monotonic() + seconds
     while not done():
         assert monotonic() < deadline, f"{what} did not come to pass within {seconds} s"

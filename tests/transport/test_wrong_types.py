@@ -1,4 +1,4 @@
-"""Keys of ours that hold something else: said clearly, nothing half written, and everybody else is served."""
+"""Keys that hold an unexpected type: clear errors, no partial writes, and other queues are served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from avtomatika.transport import Outgoing
 from avtomatika.transport.inspector import Inspector
 
 
-def test_a_queue_whose_key_is_foreign_is_left_out_and_the_others_are_served(
+def test_a_queue_of_an_unexpected_type_is_excluded_and_the_others_are_served(
     bench: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.queue("spoilt")
@@ -37,7 +37,7 @@ def test_a_queue_whose_key_is_foreign_is_left_out_and_the_others_are_served(
     assert [message.properties["deliveries"] for message in reading.got] == [1, 1]
 
 
-def test_a_key_that_becomes_foreign_while_it_is_waited_for_does_no_harm(bench: Any) -> None:
+def test_a_key_that_changes_its_type_during_a_wait_is_harmless(bench: Any) -> None:
     bench.queue("spoilt")
     bench.queue("good")
     reading = bench.read("spoilt", "good")
@@ -49,7 +49,7 @@ def test_a_key_that_becomes_foreign_while_it_is_waited_for_does_no_harm(bench: A
     assert reading.wait_for(1, seconds=2)[0].payload == 1
 
 
-def test_a_queue_that_was_put_right_is_served_again(bench: Any) -> None:
+def test_a_repaired_queue_is_served_again(bench: Any) -> None:
     bench.queue()
     bench.redis.set("avt:q:tasks:0", "a string")
     reading = bench.read()
@@ -60,7 +60,7 @@ def test_a_queue_that_was_put_right_is_served_again(bench: Any) -> None:
     assert reading.wait_for(1, seconds=3)[0].payload == 1
 
 
-def test_publishing_several_writes_none_when_one_key_is_foreign(bench: Any) -> None:
+def test_publishing_several_writes_none_when_one_key_has_an_unexpected_type(bench: Any) -> None:
     bench.queue("good")
     bench.queue("spoilt")
     channel = bench.channel()
@@ -73,7 +73,7 @@ def test_publishing_several_writes_none_when_one_key_is_foreign(bench: Any) -> N
 
 
 @pytest.mark.parametrize("key", ["avt:bindings:work", "avt:exchanges", "avt:queues"])
-def test_foreign_bindings_are_named_to_publishers(bench: Any, key: str) -> None:
+def test_publishers_get_the_names_of_bindings_of_an_unexpected_type(bench: Any, key: str) -> None:
     bench.queue()
     bench.redis.set(key, "a string")
 
@@ -83,7 +83,7 @@ def test_foreign_bindings_are_named_to_publishers(bench: Any, key: str) -> None:
     assert bench.left() == 0
 
 
-def test_foreign_queues_are_named_to_consumers_who_go_on_once_they_are_gone(bench: Any) -> None:
+def test_consumers_get_the_names_of_queues_of_an_unexpected_type_and_recover_once_these_are_deleted(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -99,7 +99,7 @@ def test_foreign_queues_are_named_to_consumers_who_go_on_once_they_are_gone(benc
     assert reading.wait_for(2)[1].payload == 2
 
 
-def test_to_users_of_a_broker_it_is_unavailable(bench: Any) -> None:
+def test_the_broker_raises_unavailable(bench: Any) -> None:
     with broker.connect(bench.url) as connection:
         broker.declare_tasks(connection, ["encode"])
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
@@ -125,7 +125,7 @@ ODD_ENTRIES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("entry", ODD_ENTRIES, ids=range(len(ODD_ENTRIES)))
-def test_an_entry_that_is_no_message_becomes_a_dead_letter(bench: Any, entry: dict[str, Any]) -> None:
+def test_an_undecodable_entry_becomes_a_dead_letter(bench: Any, entry: dict[str, Any]) -> None:
     bench.queue()
     bench.redis.xadd("avt:q:tasks:0", entry)
     bench.publish(1)
@@ -139,7 +139,7 @@ def test_an_entry_that_is_no_message_becomes_a_dead_letter(bench: Any, entry: di
     assert (letter.queue, letter.reason, letter.deliveries) == ("tasks", "malformed", 0)
 
 
-def test_an_entry_that_is_no_message_is_buried_when_its_consumer_is_lost(bench: Any) -> None:
+def test_an_undecodable_entry_is_dead_lettered_when_its_consumer_is_lost(bench: Any) -> None:
     bench.queue()
     bench.redis.xadd("avt:q:tasks:0", {"x": "y"})
     bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
@@ -149,7 +149,7 @@ def test_an_entry_that_is_no_message_is_buried_when_its_consumer_is_lost(bench: 
     reading.drain_until(lambda: bench.redis.xlen("avt:q:tasks:dead") == 1)
 
 
-def test_a_delay_that_is_no_message_is_dropped_and_the_others_come(bench: Any) -> None:
+def test_a_delay_without_message_is_dropped_and_the_others_are_delivered(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "1", delay_seconds=0.05)], [])
@@ -162,7 +162,7 @@ def test_a_delay_that_is_no_message_is_dropped_and_the_others_come(bench: Any) -
     reading.drain_until(lambda: bench.redis.zcard("avt:q:tasks:delays") == 0)
 
 
-def test_delays_whose_key_is_foreign_keep_nobody_from_taking(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_delays_of_an_unexpected_type_do_not_hold_up_delivery(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "late", delay_seconds=60)], [])
@@ -177,7 +177,7 @@ def test_delays_whose_key_is_foreign_keep_nobody_from_taking(bench: Any, caplog:
     assert [message.payload for message in reading.wait_for(2)] == [1, 2]
 
 
-def test_a_server_that_forgets_scripts_at_every_moment_is_no_trouble(bench: Any) -> None:
+def test_a_server_that_forgets_scripts_at_any_moment_is_harmless(bench: Any) -> None:
     bench.queue()
     reading, stop = bench.read(), Event()
 

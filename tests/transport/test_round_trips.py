@@ -1,4 +1,4 @@
-"""What the transport asks of a server, counted: it must not grow with queues, with time, or with what went through."""
+"""The number of requests to the server: constant in queues, time and messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kombu import Queue
 
 
 def asked(bench: Any) -> int:
-    """What clients have asked so far, this question included: a script, or a wait, counts once."""
+    """Return the number of requests so far, including this one: a script or a blocking read counts as one."""
     stats = bench.redis.info("commandstats")
     return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("evalsha", "xread"))
 
@@ -23,7 +23,7 @@ def declare(bench: Any, count: int) -> list[str]:
 
 
 def round_of(bench: Any, queues: int, messages: int) -> int:
-    """How often the server is asked while *messages* in as many *queues* are published, taken and acknowledged."""
+    """Return the requests needed to publish, take and acknowledge *messages* in as many *queues*."""
     names = declare(bench, queues)
     reading = bench.read(*names, prefetch=20, sweep_interval_seconds=60)
     reading.drain(0.01)
@@ -40,7 +40,7 @@ def round_of(bench: Any, queues: int, messages: int) -> int:
 
 
 def take(reading: Any, count: int) -> None:
-    """Take and acknowledge until *count* messages have come in all."""
+    """Take and acknowledge until *count* messages were received."""
     while len(reading.got) < count:
         for message in reading.drain(1):
             message.ack()
@@ -55,7 +55,7 @@ def test_a_message_costs_as_many_commands_with_a_hundred_queues_as_with_one(benc
     assert with_many <= with_one + 10
 
 
-def test_an_idle_consumer_asks_about_once_a_second(bench: Any) -> None:
+def test_an_idle_consumer_polls_about_once_a_second(bench: Any) -> None:
     declare(bench, 50)
     reading = bench.read(*[f"q{n}" for n in range(50)], sweep_interval_seconds=60, lease_seconds=60)
     reading.drain(0.1)
@@ -69,7 +69,7 @@ def test_an_idle_consumer_asks_about_once_a_second(bench: Any) -> None:
     assert commands <= 5
 
 
-def test_the_wake_up_names_where_to_look(bench: Any) -> None:
+def test_a_wake_up_reads_only_changed_streams(bench: Any) -> None:
     names = declare(bench, 200)
     reading = bench.read(*names, sweep_interval_seconds=60)
     reading.drain(0.1)
@@ -83,7 +83,7 @@ def test_the_wake_up_names_where_to_look(bench: Any) -> None:
     assert stats["cmdstat_xlen"]["calls"] <= 5
 
 
-def test_a_higher_priority_that_came_later_is_taken_first_by_one_that_knows_of_others(bench: Any) -> None:
+def test_a_later_message_of_higher_priority_is_taken_first(bench: Any) -> None:
     names = declare(bench, 50)
     bench.publish(0, 0, key="q1")
     bench.publish(9, key="q2", priority=9)
@@ -98,7 +98,7 @@ def test_a_higher_priority_that_came_later_is_taken_first_by_one_that_knows_of_o
     assert reading.bodies == [9, 0, 0, 8, 1]
 
 
-def test_after_many_messages_memory_and_keys_are_what_they_were(bench: Any) -> None:
+def test_memory_and_keys_do_not_grow_with_messages(bench: Any) -> None:
     bench.queue()
     send_and_take(bench, 500)
     keys, memory = bench.redis.dbsize(), used_memory(bench)
@@ -107,7 +107,7 @@ def test_after_many_messages_memory_and_keys_are_what_they_were(bench: Any) -> N
 
     assert bench.redis.dbsize() == keys
     deadline = monotonic() + 5
-    while used_memory(bench) >= memory + 1_000_000:  # buffers of connections that were closed just now
+    while used_memory(bench) >= memory + 1_000_000:  # buffers of recently closed connections
         assert monotonic() < deadline
         bench.redis.wait(1, 20)
 
@@ -135,7 +135,7 @@ def send_and_take(bench: Any, count: int) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05])
-def test_what_was_published_before_a_drain_is_found_by_it(bench: Any, seconds: float) -> None:
+def test_a_drain_finds_messages_published_before_it(bench: Any, seconds: float) -> None:
     bench.queue()
     reading = bench.read()
     reading.drain(0.05)

@@ -1,4 +1,4 @@
-"""Connections to the server."""
+"""Connecting to the server."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from avtomatika.transport.connection.connect import KEPT_BYTES, connect
 
 
-def test_a_connection_keeps_the_memory_of_a_large_answer(bench: Any) -> None:
-    """hiredis gives back what is larger than its ``maxbuf`` whenever it has read everything."""
+def test_a_connection_keeps_the_buffer_of_a_large_reply(bench: Any) -> None:
+    """hiredis frees buffers larger than its ``maxbuf`` after reading everything."""
     bench.redis.set("large", b"x" * 500_000)
 
     with connect(bench.url) as client:

@@ -1,4 +1,4 @@
-"""Logins: passwords are shown nowhere, credentials may change, and the rights that providers hand out suffice."""
+"""Credentials: passwords are never shown, credentials may rotate, and the documented permissions suffice."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def server(own_server: Any) -> str:
-    """``host:port`` of a server of the test's own."""
+    """``host:port`` of a server of the test."""
     return urlsplit(own_server.url).netloc
 
 
 @pytest.fixture
 def admin(own_server: Any) -> Iterator[redis.Redis]:
-    """Somebody who gives rights to others."""
+    """A user that grants permissions."""
     with redis.Redis.from_url(own_server.url) as client:
         yield client
 
@@ -41,7 +41,7 @@ def admin(own_server: Any) -> Iterator[redis.Redis]:
         ("sentinel://:p@a:1,b:2;sentinel://:p@c/0?x=1", "sentinel://a:1,b:2;sentinel://c/0?x=1", Login("", "p")),
     ],
 )
-def test_a_login_is_split_off(url: str, bare: str, login: Login) -> None:
+def test_credentials_are_split_off(url: str, bare: str, login: Login) -> None:
     assert split_login(url) == (bare, login)
     assert split_login(with_login(bare, *login)) == (bare, login)
 
@@ -49,9 +49,7 @@ def test_a_login_is_split_off(url: str, bare: str, login: Login) -> None:
 @pytest.mark.parametrize(
     "url", [f"redis://app:{SECRET}@{{}}/0", f"redis://{{}}/0?username=app&password={SECRET}"], ids=["login", "query"]
 )
-def test_the_password_is_in_no_text_of_a_connection_and_in_its_clones(
-    admin: redis.Redis, server: str, url: str
-) -> None:
+def test_the_password_is_hidden_and_kept_in_clones(admin: redis.Redis, server: str, url: str) -> None:
     admin.execute_command("ACL", "SETUSER", "app", "on", f">{SECRET}", "~*", "&*", "+@all")
     with Connection(url.format(server), transport=TRANSPORT) as connection:
         connection.connect()
@@ -68,7 +66,7 @@ def test_the_password_is_in_no_text_of_a_connection_and_in_its_clones(
             assert clone.connect()
 
 
-def test_a_user_without_dangerous_commands_and_channels_can_do_everything(admin: redis.Redis, server: str) -> None:
+def test_the_documented_permissions_suffice(admin: redis.Redis, server: str) -> None:
     rights = ("~avt:*", "resetchannels", "+@all", "-@dangerous")
     admin.execute_command("ACL", "SETUSER", "shop", "on", ">pw", *rights)
     queue = Queue("photos", Exchange("media"), routing_key="p")
@@ -103,7 +101,7 @@ class Rotating(CredentialProvider):
 
 
 @pytest.mark.parametrize("place", ["argument", "query"])
-def test_a_credential_provider_is_asked_for_each_new_connection(
+def test_a_credential_provider_is_used_for_each_new_connection(
     admin: redis.Redis, server: str, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     admin.execute_command("ACL", "SETUSER", "app", "on", ">token-1", "~*", "&*", "+@all")

@@ -1,4 +1,4 @@
-"""Topic patterns mean what they mean in AMQP."""
+"""Topic patterns match as in AMQP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from avtomatika.transport.publishing.topic_match import matches
         ("*", "a"),
     ],
 )
-def test_a_key_fits(pattern: str, key: str) -> None:
+def test_a_key_matches(pattern: str, key: str) -> None:
     assert matches(pattern, key)
 
 
@@ -32,5 +32,5 @@ def test_a_key_fits(pattern: str, key: str) -> None:
     ("pattern", "key"),
     [("a.*", "a"), ("a.*", "a.b.c"), ("a.#", "b"), ("*", ""), ("*.b", "b"), ("a.*.#", "a"), ("a", "a.b"), ("a.b", "a")],
 )
-def test_a_key_does_not_fit(pattern: str, key: str) -> None:
+def test_a_key_does_not_match(pattern: str, key: str) -> None:
     assert not matches(pattern, key)

@@ -1,4 +1,4 @@
-"""Consuming: batches, exact credit, priorities, acknowledgements, rejects, callbacks that raise."""
+"""Consuming: batches, credit, priorities, acknowledgements, rejects and callbacks that raise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_large_messages_come_half_a_mebibyte_at_a_time(bench: Any) -> None:
     assert sizes == [4, 4, 2]
 
 
-def test_no_more_than_the_credit_is_held(bench: Any) -> None:
+def test_credit_limits_unacknowledged_messages(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(30))
     reading = bench.read(prefetch=7)
@@ -61,7 +61,7 @@ def test_credit_counts_over_all_queues_of_a_channel(bench: Any) -> None:
     assert len(reading.got) == 6
 
 
-def test_an_acknowledged_message_is_gone(bench: Any) -> None:
+def test_an_acknowledged_message_is_deleted(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -71,7 +71,7 @@ def test_an_acknowledged_message_is_gone(bench: Any) -> None:
     reading.drain_until(lambda: bench.left() == 0)
 
 
-def test_an_acknowledgement_goes_out_without_another_take(bench: Any) -> None:
+def test_an_acknowledgement_is_sent_without_another_take(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.read().wait_for(1)[0].ack()
@@ -107,7 +107,7 @@ def test_an_acknowledgement_wakes_a_consumer_without_credit(bench: Any) -> None:
     assert monotonic() - began < 0.5
 
 
-def test_a_waiting_consumer_gets_a_message_at_once(bench: Any) -> None:
+def test_a_waiting_consumer_gets_a_message_immediately(bench: Any) -> None:
     bench.queue()
     reading = bench.read()
     reading.drain(0.05)
@@ -125,7 +125,7 @@ def test_a_waiting_consumer_gets_a_message_at_once(bench: Any) -> None:
     assert monotonic() - began < 0.5
 
 
-def test_a_message_of_a_new_level_wakes_a_waiting_consumer(bench: Any) -> None:
+def test_a_message_of_a_new_priority_wakes_a_waiting_consumer(bench: Any) -> None:
     bench.queue()
     reading = bench.read()
     reading.drain(0.05)
@@ -170,7 +170,7 @@ def test_a_long_queue_does_not_starve_the_others(bench: Any) -> None:
     assert "b" in reading.bodies
 
 
-def test_two_consumers_share_without_doubles(bench: Any) -> None:
+def test_two_consumers_share_without_duplicates(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(40))
     one, two = bench.read(prefetch=10), bench.read(prefetch=10)
@@ -184,7 +184,7 @@ def test_two_consumers_share_without_doubles(bench: Any) -> None:
     assert two.got
 
 
-def test_reject_with_requeue_puts_it_behind_and_counts(bench: Any) -> None:
+def test_reject_with_requeue_moves_it_to_the_tail_and_counts(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2)
     reading = bench.read(prefetch=10)
@@ -212,7 +212,7 @@ def test_reject_without_requeue_makes_a_dead_letter(bench: Any) -> None:
     assert bench.left() == 0
 
 
-def test_what_is_handed_back_comes_at_once_and_counts_no_delivery(bench: Any) -> None:
+def test_returned_messages_are_redelivered_without_counting_a_delivery(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     first = bench.read()
@@ -224,7 +224,7 @@ def test_what_is_handed_back_comes_at_once_and_counts_no_delivery(bench: Any) ->
     assert again.properties["deliveries"] == 1
 
 
-def test_closing_returns_what_is_not_acknowledged_and_counts_no_delivery(bench: Any) -> None:
+def test_closing_requeues_unacknowledged_messages_without_counting_a_delivery(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2, 3)
     reading = bench.read()
@@ -236,7 +236,7 @@ def test_closing_returns_what_is_not_acknowledged_and_counts_no_delivery(bench: 
     assert [(message.payload, message.properties["deliveries"]) for message in got] == [(2, 1), (3, 1)]
 
 
-def test_closing_returns_only_what_was_never_delivered_where_the_options_say_so(bench: Any) -> None:
+def test_closing_requeues_only_undelivered_messages_without_requeue_on_close(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2, 3)
     reading = bench.read(requeue_on_close=False)
@@ -254,7 +254,7 @@ def test_closing_returns_only_what_was_never_delivered_where_the_options_say_so(
 
 
 @pytest.mark.parametrize("error", [KeyError("user"), OSError("user"), TimeoutError("user"), ConnectionError("user")])
-def test_an_error_of_a_callback_is_not_one_of_the_connection(bench: Any, error: Exception) -> None:
+def test_a_callback_error_is_not_a_connection_error(bench: Any, error: Exception) -> None:
     bench.queue()
     bench.publish(1, 2)
     reading = bench.read()
@@ -276,7 +276,7 @@ def test_an_error_of_a_callback_is_not_one_of_the_connection(bench: Any, error: 
     assert good == [2]
 
 
-def test_no_ack_acknowledges_as_it_comes(bench: Any) -> None:
+def test_no_ack_acknowledges_on_receipt(bench: Any) -> None:
     bench.queue()
     bench.publish(1, 2, 3)
     reading = bench.read(no_ack=True, prefetch=1)
@@ -300,7 +300,7 @@ def test_basic_get_takes_one_or_none(bench: Any) -> None:
     assert queue(channel).get() is None
 
 
-def test_size_and_purge_leave_alone_what_is_held(bench: Any) -> None:
+def test_size_and_purge_ignore_unacknowledged_messages(bench: Any) -> None:
     queue = bench.queue()
     bench.publish(*range(10))
     reading = bench.read(prefetch=4)
@@ -314,7 +314,7 @@ def test_size_and_purge_leave_alone_what_is_held(bench: Any) -> None:
     reading.drain_until(lambda: bench.left() == 3)
 
 
-def test_a_deleted_queue_takes_its_bindings_along(bench: Any) -> None:
+def test_deleting_a_queue_deletes_its_bindings(bench: Any) -> None:
     queue = bench.queue()
     bench.publish(1)
     channel = bench.channel()
@@ -352,7 +352,7 @@ def test_channels_of_one_connection_wait_together(bench: Any) -> None:
     assert [message.payload for message in got] == [1]
 
 
-def test_a_round_trip_a_take_however_many_the_queues(bench: Any) -> None:
+def test_a_take_is_one_round_trip_for_any_number_of_queues(bench: Any) -> None:
     names = [f"q{n}" for n in range(20)]
     bench.channel().declare_many(queues=names)
     reading = bench.read(*names, sweep_interval_seconds=60)
@@ -369,8 +369,8 @@ def names(bench: Any, queue: str = "tasks") -> list[str]:
     return [each["name"] for each in bench.redis.xinfo_consumers(f"avt:q:{queue}:0", "avt")]
 
 
-def test_a_channel_that_closes_leaves_no_name_behind(bench: Any) -> None:
-    """Whether it still consumed then, had cancelled, or only asked for single messages."""
+def test_a_closed_channel_leaves_no_consumer_name(bench: Any) -> None:
+    """Closed while consuming, after cancelling, and after single messages only."""
     for queue in ("tasks", "others"):
         bench.queue(queue)
         bench.publish(1, 2, 3, key=queue)
@@ -387,7 +387,7 @@ def test_a_channel_that_closes_leaves_no_name_behind(bench: Any) -> None:
     assert names(bench) == names(bench, "others") == []
 
 
-def test_names_of_processes_that_died_are_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_dead_consumers_are_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avtomatika.transport.leases.maintenance._IDLE_CONSUMER_SECONDS", 0.0)
     bench.queue()
     bench.publish(1)

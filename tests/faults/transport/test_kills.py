@@ -1,4 +1,4 @@
-"""Consumers killed with -9 at random moments: nothing lost, nothing twice but what was in hand."""
+"""Consumers killed with -9 at random moments: nothing lost, only unacknowledged messages redelivered."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kombu import Connection, Exchange, Queue
 from . import queues
 from .consumers import QUEUE, STOCK, STOCK_OPTIONS, Post, bare, mixin
 from .ledger import Ledger
+from .processes import Consume, Consumers, wait_until
 from .scale import SCALE, chance
-from .troop import Consume, Consumers, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60 + 60 * SCALE)]
 
 MESSAGES = 2_000 * SCALE
 KILLS = 20 * SCALE
-#: Two consumers are busy with all of it a little longer than the kills take.
+#: Two consumers need a little longer for all of it than the kills take.
 WORK_SECONDS = 0.002
 
 
@@ -33,7 +33,7 @@ def publish(connection: Connection, ledger: Ledger, count: int) -> None:
 def storm(
     post: Post, ledger: Ledger, consume: Consume, is_idle: Callable[[], bool], *, messages: int = MESSAGES
 ) -> None:
-    """Publish, kill, and let those that are left finish."""
+    """Publish, kill, and let the remaining consumers finish."""
     with post.connect() as connection:
         publish(connection, ledger, messages)
     with Consumers(post, consume=consume) as consumers:
@@ -48,7 +48,7 @@ def tell(what: str, ledger: Ledger, lost: list[int]) -> None:
 
 @pytest.mark.parametrize("prefetch", [1, 10])
 @pytest.mark.parametrize("consume", [bare, mixin])
-def test_nothing_is_lost_and_only_what_was_in_hand_comes_twice(
+def test_nothing_is_lost_and_only_unacknowledged_messages_are_redelivered(
     redis_url: str, tmp_path: Path, prefetch: int, consume: Consume
 ) -> None:
     ledger = Ledger(tmp_path / "seen")
@@ -74,7 +74,7 @@ def test_a_consumer_that_acknowledges_too_early_is_caught(redis_url: str, tmp_pa
     assert ledger.lost(queues.left(redis_url)), "messages acknowledged before their work survived: nobody looks"
 
 
-def test_what_kombus_own_transport_loses_is_told_beside(redis_url: str, tmp_path: Path) -> None:
+def test_losses_of_kombus_own_transport_for_comparison(redis_url: str, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "seen")
     post = Post(redis_url, str(ledger.path), 10, WORK_SECONDS, transport=STOCK, options=STOCK_OPTIONS)
 

@@ -1,4 +1,4 @@
-"""Faults of the server and of the way to it: loud where something cannot be done, and healed by themselves."""
+"""Server and network faults: errors are raised, and everything recovers by reconnecting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_scripts_that_the_server_forgot_are_loaded_again(bench: Any) -> None:
     reading.drain_until(lambda: bench.left() == 0)
 
 
-def test_a_consumer_survives_a_server_that_lost_everything(bench: Any) -> None:
+def test_a_consumer_survives_a_flush(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "1")], [])
@@ -46,7 +46,7 @@ def test_a_consumer_survives_a_server_that_lost_everything(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["publish", "batch"])
-def test_a_producer_declares_again_what_the_server_has_lost(bench: Any, way: str) -> None:
+def test_a_producer_redeclares_lost_entities(bench: Any, way: str) -> None:
     queue = Queue("tasks", Exchange("work"), routing_key="tasks")
     connection = bench.connect()
     producer = connection.Producer(exchange=Exchange("work"), routing_key="tasks", serializer="json")
@@ -62,7 +62,7 @@ def test_a_producer_declares_again_what_the_server_has_lost(bench: Any, way: str
     assert bench.read().wait_for(1)[0].payload == 2
 
 
-def test_a_consumer_declares_again_what_the_server_has_lost(bench: Any) -> None:
+def test_a_consumer_redeclares_lost_entities(bench: Any) -> None:
     own = Queue("mailbox", Exchange("control", type="fanout"), auto_delete=True, message_ttl=60)
     tasks = Queue("tasks", Exchange("work"), routing_key="tasks")
     got: list[Any] = []
@@ -93,7 +93,7 @@ def test_a_consumer_declares_again_what_the_server_has_lost(bench: Any) -> None:
     assert sorted(message.payload for message in got) == ["news", "task"]
 
 
-def test_a_group_that_is_gone_is_made_again(bench: Any) -> None:
+def test_a_deleted_consumer_group_is_recreated(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     bench.redis.xgroup_create("avt:q:tasks:0", "avt", id="$")
@@ -102,7 +102,7 @@ def test_a_group_that_is_gone_is_made_again(bench: Any) -> None:
     assert bench.read().wait_for(1)[0].payload == 1
 
 
-def test_a_consumer_goes_on_after_its_connections_were_cut(bench: Any) -> None:
+def test_a_consumer_continues_after_its_connections_were_cut(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
     reading = bench.read()
@@ -117,7 +117,7 @@ def test_a_consumer_goes_on_after_its_connections_were_cut(bench: Any) -> None:
     reading.drain_until(lambda: bench.left() == 0)
 
 
-def test_what_came_with_a_lost_answer_is_delivered_without_waiting_for_the_lease(bench: Any) -> None:
+def test_messages_of_a_lost_reply_are_redelivered_without_waiting_for_the_lease(bench: Any) -> None:
     bench.queue()
     bench.publish(0)
     reading = bench.read(lease_seconds=60)
@@ -133,7 +133,7 @@ def test_what_came_with_a_lost_answer_is_delivered_without_waiting_for_the_lease
     assert message.properties["deliveries"] == 1
 
 
-def test_consumer_and_publisher_go_on_after_a_killed_server_came_back(own_server: Any, make_bench: Any) -> None:
+def test_consumer_and_publisher_recover_after_a_server_restart(own_server: Any, make_bench: Any) -> None:
     bench = make_bench(own_server.url)
     bench.queue()
     bench.redis.config_set("appendfsync", "always")
@@ -165,7 +165,7 @@ def _drain(reading: Any) -> list[Any]:
         return []
 
 
-def test_a_server_that_does_not_answer_is_given_up(own_server: Any, make_bench: Callable[[str], Any]) -> None:
+def test_a_server_that_does_not_reply_times_out(own_server: Any, make_bench: Callable[[str], Any]) -> None:
     bench = make_bench(own_server.url)
     bench.queue()
     channel = bench.channel(socket_timeout=0.3)

@@ -1,4 +1,4 @@
-"""The step queues that stand on the broker, of whatever plan, and their removal."""
+"""The step queues of all plans on the broker, and deleting them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def live(desk: Any, plan: Plan) -> Iterator[StepQueues]:
         yield StepQueues(connection, channel)
 
 
-def test_step_queues_tell_their_plan(live: StepQueues) -> None:
+def test_step_queues_know_their_plan(live: StepQueues) -> None:
     assert live.all() == [StepQueue(MAIN, "video@1f3a9c2e"), StepQueue(HEAVY, "video@1f3a9c2e", "heavy")]
     assert live.all()[0].blueprint == "video"
 
@@ -32,13 +32,13 @@ def test_all_messages_of_a_queue_count(live: StepQueues, desk: Any) -> None:
         desk.publish("video@1f3a9c2e.encode.success")
     desk.publish("video@1f3a9c2e.encode.success", priority=7)
     desk.publish("video@1f3a9c2e.encode.success", headers={"x-delay": 60_000})
-    intake = desk.intake(HEAVY, prefetch=1)
-    assert len(intake.take(2)) == 1
+    consumer = desk.consumer(HEAVY, prefetch=1)
+    assert len(consumer.take(2)) == 1
 
     assert live.messages([MAIN, HEAVY]) == {MAIN: 0, HEAVY: 5}
 
 
-def test_an_empty_queue_goes_with_its_bindings(live: StepQueues) -> None:
+def test_an_empty_queue_is_deleted_with_its_bindings(live: StepQueues) -> None:
     assert live.remove(HEAVY)
 
     assert [queue.name for queue in live.all()] == [MAIN]
@@ -46,17 +46,17 @@ def test_an_empty_queue_goes_with_its_bindings(live: StepQueues) -> None:
 
 
 @pytest.mark.parametrize("properties", [{}, {"priority": 9}, {"headers": {"x-delay": 60_000}}], ids=str)
-def test_a_queue_that_holds_a_message_stays(live: StepQueues, desk: Any, properties: dict[str, Any]) -> None:
+def test_a_queue_with_a_message_is_kept(live: StepQueues, desk: Any, properties: dict[str, Any]) -> None:
     desk.publish("video@1f3a9c2e.encode.success", **properties)
 
     assert not live.remove(HEAVY)
     assert live.messages([HEAVY]) == {HEAVY: 1}
 
 
-def test_a_message_in_somebodys_hands_keeps_its_queue(live: StepQueues, desk: Any) -> None:
+def test_an_unacknowledged_message_keeps_its_queue(live: StepQueues, desk: Any) -> None:
     desk.publish("video@1f3a9c2e.encode.success")
-    intake = desk.intake(HEAVY)
-    assert len(intake.take(2)) == 1
+    consumer = desk.consumer(HEAVY)
+    assert len(consumer.take(2)) == 1
 
     assert not live.remove(HEAVY)
 

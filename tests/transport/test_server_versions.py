@@ -1,4 +1,4 @@
-"""Servers that cannot serve us are refused, in words that say why."""
+"""Unsupported servers are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 
 
 class _Answering(StreamRequestHandler):
-    """Speaks just enough of the protocol: HELLO tells the server's version, everything else is OK."""
+    """A minimal server: HELLO returns its version, everything else OK."""
 
     def handle(self) -> None:
         while line := self.rfile.readline():
@@ -32,7 +32,7 @@ class _Answering(StreamRequestHandler):
 
 @contextmanager
 def server_of(version: str) -> Iterator[str]:
-    """URL of a server of *version*."""
+    """Return the URL of a server of *version*."""
     with ThreadingTCPServer(("127.0.0.1", 0), _Answering) as server:
         server.daemon_threads = True
         server.version = version.encode()  # type: ignore[attr-defined]  # ours
@@ -49,7 +49,7 @@ def connect(url: str) -> Connection:
 
 
 @pytest.mark.parametrize("version", ["6.2.14"])
-def test_an_old_redis_is_refused(version: str) -> None:
+def test_an_old_redis_is_rejected(version: str) -> None:
     with server_of(version) as url, connect(url) as connection, pytest.raises(OperationalError) as refused:
         connection.connect()
 
@@ -57,12 +57,12 @@ def test_an_old_redis_is_refused(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["7.0.0", "10.0.0"])
-def test_redis_from_seven_on_is_taken(version: str) -> None:
+def test_redis_7_and_later_is_accepted(version: str) -> None:
     with server_of(version) as url, connect(url) as connection:
         assert connection.connect()
 
 
-def test_a_cluster_is_refused(make_server: Any) -> None:
+def test_a_cluster_is_rejected(make_server: Any) -> None:
     server = make_server(**{"cluster-enabled": "yes"})
 
     with connect(server.url) as connection, pytest.raises(OperationalError, match="Redis Cluster is not supported"):

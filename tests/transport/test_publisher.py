@@ -1,4 +1,4 @@
-"""Publishing: alone, in batches, to keys that lead nowhere, and while bindings change."""
+"""Publishing: single messages, batches, unroutable keys, and changing bindings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_message_arrives_as_it_was_published(bench: Any) -> None:
     assert message.delivery_info["routing_key"] == "tasks"
 
 
-def test_bytes_that_are_no_text_arrive_unchanged(bench: Any) -> None:
+def test_binary_bodies_arrive_unchanged(bench: Any) -> None:
     bench.queue()
     bench.publish(b"\xff\x00\x01", content_type="application/octet-stream", content_encoding="binary")
 
@@ -35,7 +35,7 @@ def test_bytes_that_are_no_text_arrive_unchanged(bench: Any) -> None:
     assert message.body == b"\xff\x00\x01"
 
 
-def test_a_header_that_would_not_arrive_as_it_is_is_refused(bench: Any) -> None:
+def test_a_header_that_json_would_change_is_rejected(bench: Any) -> None:
     bench.queue()
 
     with pytest.raises(TypeError, match="64-bit"):
@@ -65,7 +65,7 @@ def test_encode_makes_what_a_producer_stores(bench: Any) -> None:
     assert stored == {"p": encoded, "g": "job"}
 
 
-def test_a_key_that_leads_nowhere_is_refused(bench: Any) -> None:
+def test_an_unroutable_key_is_rejected(bench: Any) -> None:
     bench.queue()
 
     with pytest.raises(NoRouteError, match="'work' with routing key 'elsewhere'"):
@@ -75,7 +75,7 @@ def test_a_key_that_leads_nowhere_is_refused(bench: Any) -> None:
     assert bench.left() == 0
 
 
-def test_the_default_exchange_leads_to_the_queue_of_that_name(bench: Any) -> None:
+def test_the_default_exchange_routes_to_the_queue_of_that_name(bench: Any) -> None:
     bench.queue()
     bench.publish(1, exchange="", key="tasks")
 
@@ -85,7 +85,7 @@ def test_the_default_exchange_leads_to_the_queue_of_that_name(bench: Any) -> Non
     assert bench.left() == 1
 
 
-def test_a_batch_goes_out_when_it_is_full_and_at_its_end(bench: Any) -> None:
+def test_a_batch_is_published_when_full_and_at_its_end(bench: Any) -> None:
     bench.queue()
     with bench.connect().Producer() as producer, producer.batch(max_size=10):
         for n in range(25):
@@ -96,7 +96,7 @@ def test_a_batch_goes_out_when_it_is_full_and_at_its_end(bench: Any) -> None:
     assert bench.left() == 25
 
 
-def test_a_batch_that_fails_sends_nothing_of_what_waits(bench: Any) -> None:
+def test_a_failed_batch_publishes_nothing(bench: Any) -> None:
     bench.queue()
 
     with bench.connect().Producer() as producer, pytest.raises(KeyError):
@@ -105,7 +105,7 @@ def test_a_batch_that_fails_sends_nothing_of_what_waits(bench: Any) -> None:
     assert bench.left() == 0
 
 
-def test_a_batch_with_one_key_that_leads_nowhere_sends_none(bench: Any) -> None:
+def test_a_batch_with_an_unroutable_key_publishes_nothing(bench: Any) -> None:
     bench.queue()
 
     with bench.connect().Producer() as producer, pytest.raises(NoRouteError):
@@ -122,7 +122,7 @@ def _publish_in_a_batch(producer: Any, *keys: str, error: Exception | None = Non
             raise error
 
 
-def test_a_message_too_large_is_refused(bench: Any) -> None:
+def test_a_message_too_large_is_rejected(bench: Any) -> None:
     bench.queue()
     channel = bench.channel(max_message_bytes=1000)
 
@@ -132,7 +132,7 @@ def test_a_message_too_large_is_refused(bench: Any) -> None:
     assert bench.left() == 0
 
 
-def test_bindings_that_changed_meanwhile_are_read_again(bench: Any) -> None:
+def test_changed_bindings_are_read_again(bench: Any) -> None:
     bench.queue("old", key="k")
     bench.queue("new", key="other")
     channel = bench.channel()
@@ -146,7 +146,7 @@ def test_bindings_that_changed_meanwhile_are_read_again(bench: Any) -> None:
     assert (bench.left("old"), bench.left("new")) == (1, 1)
 
 
-def test_after_an_unbind_by_another_the_key_leads_nowhere(bench: Any) -> None:
+def test_after_an_unbind_by_another_channel_the_key_is_unroutable(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
     channel.settle([Outgoing("work", "tasks", "1")], [])
@@ -158,7 +158,7 @@ def test_after_an_unbind_by_another_the_key_leads_nowhere(bench: Any) -> None:
     assert bench.left() == 1
 
 
-def test_declaring_again_what_is_there_changes_no_version(bench: Any) -> None:
+def test_redeclaring_changes_no_version(bench: Any) -> None:
     bench.queue()
     version = bench.redis.hget("avt:bindings:work", ":version")
 
@@ -174,7 +174,7 @@ def test_an_exchange_keeps_its_type(bench: Any) -> None:
         Exchange("work", "topic")(bench.channel()).declare()
 
 
-def test_passive_declarations_tell_what_is_missing(bench: Any) -> None:
+def test_passive_declarations_report_missing_entities(bench: Any) -> None:
     bench.queue()
     channel = bench.channel()
 
@@ -185,7 +185,7 @@ def test_passive_declarations_tell_what_is_missing(bench: Any) -> None:
         channel.exchange_declare("unknown", passive=True)
 
 
-def test_a_topic_leads_to_every_queue_that_matches_once(bench: Any) -> None:
+def test_a_topic_routes_once_to_every_matching_queue(bench: Any) -> None:
     bench.queue("all", key="a.#", exchange="events", kind="topic")
     bench.queue("all", key="a.*", exchange="events", kind="topic")
     bench.queue("one", key="a.b", exchange="events", kind="topic")
@@ -211,7 +211,7 @@ def test_hundreds_of_bindings_are_declared_in_a_few_round_trips(bench: Any) -> N
     assert channel.route("steps", "key499").queues == ("q",)
 
 
-def test_a_prefix_keeps_systems_apart(bench: Any) -> None:
+def test_a_prefix_isolates_systems(bench: Any) -> None:
     bench.queue()
     other = bench.channel(global_keyprefix="other:")
     Queue("tasks", Exchange("work"), routing_key="tasks")(other).declare()
