@@ -15,7 +15,7 @@ from kombu.transport import virtual
 from redis.exceptions import NoPermissionError, ResponseError
 
 from .channel import Channel as StreamChannel
-from .connection.addresses import split_login, with_login
+from .connection.addresses import SENTINEL_LOGIN, PrivateOptions, split_login, split_parameters, with_login
 from .connection.redis_client import RedisClient
 from .consuming.event_loop import EventLoopConsumer
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
@@ -55,8 +55,8 @@ class Transport(virtual.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.options = Options.read(client.transport_options)
         self._url = _url_of(client)
+        self.options = Options.read(client.transport_options.complete)
         self._tls = client.ssl
         self._credential_provider = client.credential_provider
         self.server: RedisClient = self.options.server or self._connect()
@@ -222,9 +222,10 @@ os.register_at_fork(after_in_child=_renew_all)
 def _url_of(client: Any) -> str:
     """Return the server's URL from a kombu connection, given as a URL or in parts.
 
-    Moves credentials in the address to the connection's ``userid`` and ``password``, because ``Connection.info()``,
-    and so ``celery inspect stats``, shows the address.
+    Moves credentials to the connection's ``userid`` and ``password``, and those for sentinels to hidden options:
+    ``Connection.info()``, and so ``celery inspect stats``, shows address and options.
     """
+    client.transport_options = PrivateOptions(client.transport_options, {})
     for place, url in enumerate(client.alt):
         client.alt[place] = _move_login(client, url)
     if "://" in (client.hostname or ""):
@@ -241,6 +242,9 @@ def _move_login(client: Any, url: str) -> str:
     address, login = split_login(url)
     if any(login):
         client.userid, client.password = login.username or None, login.password or None
+    address, found = split_parameters(address, SENTINEL_LOGIN)
+    options = client.transport_options
+    options.hidden = {SENTINEL_LOGIN[name]: value for name, value in found.items()} | options.hidden
     return address
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,3 +125,19 @@ def test_a_credential_provider_is_used_for_each_new_connection(
         queue.put(3)
 
         assert queue.qsize() == 2
+
+
+@pytest.mark.parametrize("way", ["url", "options"])
+def test_sentinel_passwords_are_hidden_and_kept_in_clones(way: str) -> None:
+    url, options = "sentinel://127.0.0.1:1/0?master_name=m", {"sentinel_kwargs": {"socket_timeout": 1}}
+    if way == "url":
+        url += "&sentinel_username=watcher&sentinel_password=hidden"
+    else:
+        options["sentinel_kwargs"] |= {"username": "watcher", "password": "hidden"}
+    connection = Connection(url, transport="avtomatika.transport:Transport", transport_options=options)
+
+    for each in (connection, connection.clone(), copy.copy(connection)):
+        assert "hidden" not in repr(each.info())
+        assert "hidden" not in each.as_uri()
+        kwargs = each.transport.options.sentinel_kwargs
+        assert kwargs == {"socket_timeout": 1, "username": "watcher", "password": "hidden"}

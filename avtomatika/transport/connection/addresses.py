@@ -3,8 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+#: URL parameters with the credentials for the sentinels themselves -> redis-py's names.
+SENTINEL_LOGIN = {"sentinel_username": "username", "sentinel_password": "password"}
+_SECRET_OPTIONS = ("username", "password", "ssl_password")
+
+
+class PrivateOptions(dict[str, Any]):
+    """kombu's ``transport_options`` without the credentials for sentinels, which *hidden* has.
+
+    kombu passes the object on to clones of a connection, and shows its items in ``Connection.info()``.
+    """
+
+    def __init__(self, options: Mapping[str, Any], hidden: Mapping[str, Any]) -> None:
+        """Move the credentials in *options* to *hidden*."""
+        super().__init__(options)
+        given = options.get("sentinel_kwargs") or {}
+        self.hidden = {**hidden, **getattr(options, "hidden", {})}
+        self.hidden |= {name: value for name, value in given.items() if name in _SECRET_OPTIONS}
+        if given:
+            self["sentinel_kwargs"] = {name: value for name, value in given.items() if name not in _SECRET_OPTIONS}
+
+    @property
+    def complete(self) -> dict[str, Any]:
+        """All options."""
+        return {**self, "sentinel_kwargs": {**(self.get("sentinel_kwargs") or {}), **self.hidden} or None}
 
 
 class Login(NamedTuple):
@@ -32,11 +58,16 @@ def split_login(url: str) -> tuple[str, Login]:
             username, _, password = login.partition(":")
             found = found if any(found) else Login(unquote(username), unquote(password))
         parts[index] = own + inner + host + slash + path
+    url, asked = split_parameters(scheme + mark + "".join(parts) + (f"?{query}" if query else ""), Login._fields)
+    return url, Login(asked.get("username") or found.username, asked.get("password") or found.password)
+
+
+def split_parameters(url: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Return *url* without the query parameters *names*, and their values."""
+    address, _, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
-    asked = dict(pairs)
-    found = Login(asked.get("username") or found.username, asked.get("password") or found.password)
-    kept = urlencode([(name, value) for name, value in pairs if name not in Login._fields]) if pairs else query
-    return scheme + mark + "".join(parts) + (f"?{kept}" if kept else ""), found
+    kept = urlencode([(name, value) for name, value in pairs if name not in names]) if pairs else query
+    return address + (f"?{kept}" if kept else ""), {name: value for name, value in pairs if name in names}
 
 
 def with_login(url: str, username: str | None, password: Any) -> str:

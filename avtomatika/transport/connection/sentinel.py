@@ -11,11 +11,11 @@ from redis import Redis
 from redis.connection import parse_url
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from .addresses import SENTINEL_LOGIN
+
 _DEFAULT_PORT = 26379
 #: A sentinel that does not answer within this time is skipped.
 _ASK_SECONDS = 2.0
-#: URL parameters with the credentials for the sentinels themselves.
-_OF_SENTINELS = {"sentinel_username": "username", "sentinel_password": "password"}
 
 
 class _Sentinels(Sentinel):
@@ -48,7 +48,7 @@ def connect_by_sentinel(
     name = master_name or given.pop("master_name", None)
     if not name:
         raise ValueError("a sentinel:// URL must name the primary: ?master_name=... (or the option master_name)")
-    of_sentinels = {theirs: given.pop(ours) for ours, theirs in _OF_SENTINELS.items() if ours in given}
+    of_sentinels = {theirs: given.pop(ours) for ours, theirs in SENTINEL_LOGIN.items() if ours in given}
     if "credential_provider" in settings:
         given = {key: value for key, value in given.items() if key not in ("username", "password")}
     of_servers = dict(settings) | given | ({"ssl": True} if tls else {})
