@@ -1,11 +1,11 @@
-# Everything runs in .venv, which is made at first use and kept until setup.cfg changes.
-# What it needs: git, make, curl and Python 3.11 or newer with venv. PYTHON=python3.12 chooses another one.
+# Everything runs in .venv, which is created on first use and updated when setup.cfg changes.
+# Requires git, make, curl and Python 3.11 or newer with venv. PYTHON=python3.12 chooses an interpreter.
 
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 PYTEST = $(BIN)/python -m pytest
-# The public worker SDK: tests run workers built with it, in an environment of its own.
+# The public worker SDK, in its own environment: tests run workers built with it.
 SDK ?= .venv-sdk
 SDK_RELEASE = avtomatika-worker==1.0b20
 # Minutes of `make soak`.
@@ -14,49 +14,49 @@ MINUTES ?= 60
 .DEFAULT_GOAL = help
 .PHONY: help demo test check format lint types sdk faults bench soak clean
 
-help: ## This list
+help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
 	@echo
-	@echo "make demo FILE=photo.jpg takes a picture of yours."
+	@echo "make demo FILE=photo.jpg uses your photo."
 
-demo: $(READY) ## Start everything, run a photo through it, show all there is to see, stop
+demo: $(READY) ## Run the photo example from start to end
 	@$(BIN)/avtomatika demo $(if $(FILE),'$(FILE)')
 
-test: $(READY) ## All tests but the storms
+test: $(READY) ## Run all tests but the fault-injection tests
 	@$(PYTEST) -m 'not faults' -n 3 --dist loadscope
 
-check: format lint types test ## Format, lint, types and tests: what must hold before a change lands
+check: format lint types test ## Run format, lint, types and test: required before a merge
 
-format: $(READY) ## Whether the code is formatted
+format: $(READY) ## Check the formatting
 	@$(BIN)/ruff format --check .
 
-lint: $(READY) ## Ruff
+lint: $(READY) ## Run ruff
 	@$(BIN)/ruff check .
 
-types: $(READY) ## Mypy, strict
+types: $(READY) ## Run mypy --strict
 	@$(BIN)/mypy
 
-sdk: $(SDK)/.ready ## The public worker SDK, for the tests that run workers built with it
+sdk: $(SDK)/.ready ## Install the public worker SDK for the tests that need it
 
-faults: $(READY) ## Kill every process in turn: nothing may be lost, nothing done twice
+faults: $(READY) ## Run the fault-injection tests: nothing may be lost or done twice
 	@$(PYTEST) -m faults
 
-bench: $(READY) ## How fast it is on this machine
+bench: $(READY) ## Run the benchmarks
 	@$(BIN)/python benchmarks/workflow.py --with-celery
 	@$(BIN)/python benchmarks/transport.py
 	@$(BIN)/python benchmarks/files.py
 	@$(BIN)/python benchmarks/worker.py
 
-soak: $(READY) ## The storms again and again, for MINUTES=60
+soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \
 	while [ $$(date +%s) -lt $$end ]; do \
 		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m faults || exit 1; done
 
-clean: ## Remove what was built or cached; var/ holds data and stays
+clean: ## Remove builds and caches, but not var/
 	rm -rf $(VENV) $(SDK) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
-# Written last, so that an interrupted installation is taken up again.
+# Touched last, so that an interrupted installation is repeated.
 $(READY): setup.cfg pyproject.toml
 	@for tool in git curl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
@@ -70,15 +70,15 @@ $(READY): setup.cfg pyproject.toml
 	done; \
 	if [ -z "$$python" ]; then \
 		echo "no Python 3.11 or newer with venv among: $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)." >&2; \
-		echo "Get one:  apt install python3 python3-venv   or   brew install python   and say PYTHON=... where it is." >&2; \
+		echo "Get one:  apt install python3 python3-venv   or   brew install python   and set PYTHON=... to its path." >&2; \
 		exit 1; \
 	fi; \
-	echo "making $(VENV) with $$($$python --version); this is done once"; \
+	echo "creating $(VENV) with $$($$python --version)"; \
 	$$python -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,graphs,demo,dev]'
 	@touch $@
 
-# Tests skip what needs it where it is not there.
+# Tests that need it are skipped without it.
 $(SDK)/.ready: Makefile $(READY)
 	@$(BIN)/python -m venv $(SDK)
 	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check --pre '$(SDK_RELEASE)'
