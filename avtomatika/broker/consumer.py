@@ -15,7 +15,7 @@ from avtomatika.transport import Channel, Outgoing
 
 from .connection import translated
 from .step_queues import StepQueues
-from .topology import declare
+from .topology import declare, declare_tasks
 
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"
@@ -75,6 +75,11 @@ class Consumer:
     def declare(self, plans: Iterable[Plan]) -> None:
         """Declare what *plans* need, as :func:`.topology.declare`."""
         declare(self._connection, plans)
+        self.channel.forget_routes()
+
+    def declare_tasks(self, task_types: Iterable[str]) -> None:
+        """Declare the queues of *task_types*, as :func:`.topology.declare_tasks`."""
+        declare_tasks(self._connection, task_types)
         self.channel.forget_routes()
 
     def take(self, timeout_seconds: float) -> list[Delivery]:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import pause_seconds
+from avtomatika.core.plan import TASKS
 from avtomatika.errors import UnavailableError
 from avtomatika.store import Answer, Cause, CommitReply, Store
 
@@ -20,6 +21,10 @@ from .unit_of_work import Work
 from .worker_control import notify_workers
 
 logger = logging.getLogger(__name__)
+
+
+class WrongTypeError(Exception):
+    """A key of the job holds a value of another type, which a retry cannot change."""
 
 
 class FinishWork(Protocol):
@@ -47,6 +52,7 @@ class Committer:
         self._fail = fail
         self._ready: list[Work] = []
         self._again: list[tuple[float, int, Work]] = []
+        self._refused: list[tuple[Work, WrongTypeError]] = []
         self._order = count()
 
     @property
@@ -92,6 +98,8 @@ class Committer:
         finally:
             self._ready += waiting
         notify_workers(self._consumer, written)
+        while self._refused:
+            self._fail(*self._refused.pop())
 
     def _write(self, works: Sequence[Work]) -> list[tuple[Work, CommitReply]]:
         self._ignore(works)
@@ -121,6 +129,12 @@ class Committer:
             case Answer.REROUTE:
                 self._consumer.channel.forget_routes()
                 self._ready.append(work)
+            case Answer.WRONG_TYPE:
+                self._refused.append((work, WrongTypeError(reply.reason)))
+            case Answer.NO_ROUTE if reply.unbound is not None and _is_task_type(*reply.unbound):
+                # its type was computed, and no worker on the broker has the skill
+                self._consumer.declare_tasks([reply.unbound[1]])
+                self._try_again(work)
             case Answer.NO_ROUTE | Answer.REFUSED:
                 logger.error("job %s: %s; retrying", work.job_id, reply.reason)
                 self._plans.due = 0.0  # queues or bindings may have been removed
@@ -149,3 +163,8 @@ class Committer:
             [received.delivery.tag for received in work.answered if received.delivery.tag not in tags]
         )
         self._finish_work(work, kept)
+
+
+def _is_task_type(exchange: str, routing_key: str) -> bool:
+    """Return True for the route of a task that any worker may take."""
+    return exchange == TASKS and not routing_key.startswith("@")

@@ -13,6 +13,7 @@ from avtomatika.core.job import Branches, Job, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SetTimer, Step
 from avtomatika.transport import Outgoing, Route, Router
+from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
 from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
@@ -39,7 +40,8 @@ class Answer(StrEnum):
     NO_ROUTE = "NO_ROUTE"  # a message of it leads nowhere: nothing was written
     GONE = "GONE"  # there is no such job (any more); acknowledged
     TOO_LARGE = "TOO_LARGE"  # the job would hold more than it may: nothing was written
-    REFUSED = "REFUSED"  # the server is full: try again later
+    REFUSED = "REFUSED"  # the server cannot write now: try again later
+    WRONG_TYPE = "WRONG_TYPE"  # a key of the job holds a value of another type: nothing was written
 
     @property
     def is_settled(self) -> bool:
@@ -47,7 +49,9 @@ class Answer(StrEnum):
         return self not in _UNSETTLED
 
 
-_UNSETTLED = frozenset({Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE, Answer.TOO_LARGE})
+_UNSETTLED = frozenset(
+    {Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE, Answer.TOO_LARGE, Answer.WRONG_TYPE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,13 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class CommitReply:
-    """*live* are the causes that still count, the others need no further thought; *reason* is for people."""
+    """*live* are the causes that still count, the others need no further thought; *reason* is for people. *unbound* is
+    the exchange and routing key that has no queue, for NO_ROUTE."""
 
     answer: Answer
     live: tuple[Cause, ...] = ()
     reason: str = ""
+    unbound: tuple[str, str] | None = None
 
     @property
     def is_written(self) -> bool:
@@ -172,7 +178,9 @@ def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
 def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:
     """What the script, or the server in its place, answered to *commit*."""
     if isinstance(answer, RedisError):
-        return CommitReply(Answer.REFUSED, commit.causes, str(answer))
+        is_permanent = is_wrong_type(answer) and _names_key_of(commit.before.id, str(answer))
+        kind = Answer.WRONG_TYPE if is_permanent else Answer.REFUSED
+        return CommitReply(kind, commit.causes, str(answer))
     word, *states = answer
     if Answer(word.decode()) is Answer.TOO_LARGE:
         size, state = states[0].decode(), commit.before.current_state
@@ -180,6 +188,11 @@ def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitRe
         return CommitReply(Answer.TOO_LARGE, commit.causes, reason)
     live = tuple(cause for cause, state in zip(commit.causes, states, strict=True) if state == b"live")
     return CommitReply(Answer(word.decode()), live)
+
+
+def _names_key_of(job_id: str, error: str) -> bool:
+    """Return True if the key that a WRONGTYPE *error* names belongs to the job, and not to all jobs or to a queue."""
+    return job_id in error.split()[1].split(":")
 
 
 @dataclass(slots=True)

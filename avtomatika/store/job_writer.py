@@ -78,7 +78,8 @@ class JobWriter:
                     docs[index] = dump_step(commit, max_bytes=self._max_job_bytes)
                     calls[index] = self._call(commit, docs[index])
                 except transport.NoRouteError as error:
-                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error))
+                    unbound = (error.exchange, error.routing_key)
+                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error), unbound)
                 except TooLargeError as error:
                     replies[index] = CommitReply(Answer.TOO_LARGE, commit.causes, str(error))
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):

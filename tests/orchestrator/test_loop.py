@@ -496,3 +496,21 @@ def test_a_stopped_orchestrator_hands_back_what_it_has_not_decided(stage: Callab
     house.turn_until_status(job_id, "finished", "error")
     assert house.job(job_id).status is JobStatus.FINISHED
     assert replace(house.job(job_id), result=None).version == 2
+
+
+def test_the_queue_of_a_computed_task_type_is_declared_when_a_task_needs_it(stage: Callable[..., Stage]) -> None:
+    bp = Blueprint(name="computed")
+
+    @bp.handler(is_start=True)
+    def start(initial_data: dict[str, Any], actions: Any) -> None:
+        actions.dispatch_task(initial_data["type"], {}, transitions={"success": "end"})
+
+    @bp.handler(is_end=True)
+    def end() -> None: ...
+
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp, type="sharpen")
+    house.turn_until_status(job_id, "waiting_for_worker")
+    house.answer(house.take_task("sharpen"))
+    house.turn_until_status(job_id, "finished")

@@ -55,6 +55,24 @@ def test_events_of_a_job_that_cannot_be_read_wait_and_then_become_dead_letters(s
     house.turn_until_status(bad, "finished")
 
 
+def test_a_job_with_a_key_of_another_type_is_quarantined(
+    stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture
+) -> None:
+    house = stage(bp)
+    house.orchestrator()
+    job_id = house.create(bp)
+    house.turn_until_status(job_id, "waiting_for_worker")
+    with redis.Redis.from_url(house.url) as client:
+        client.delete(f"avt:job:{job_id}:tasks")
+        client.set(f"avt:job:{job_id}:tasks", "foreign")
+        house.answer(house.take_task("dig"))
+        house.turn_until_status(job_id, "quarantined")
+
+        [letter] = house.store.queues.dead(limit=10)
+        assert f"WRONGTYPE avt:job:{job_id}:tasks" in letter.letter.error
+        client.delete(f"avt:job:{job_id}:tasks")
+
+
 @pytest.mark.parametrize(
     "text", ["x" * 5_000_000, "half of \ud83d", "é" * 3_000_000], ids=["long", "surrogate", "wide"]
 )

@@ -76,6 +76,9 @@ local function answer(word, states)
   return states
 end
 
+expect('hash', KEYS[1])
+if causes > 0 then expect_keys('hash', 3, 4) end
+
 -- Which of the causes still count?
 local states, live, lost = {}, 0, 0
 for index = 1, causes do

@@ -22,6 +22,8 @@ from .pool import MAX_CONNECTIONS, Pool
 _DEMOTED = (ReadOnlyError, MasterDownError)
 #: Approximate size of each write to the socket.
 _PIECE_BYTES = 64 * 1024
+#: How an error of a command starts that does not name the key of an unexpected type; those of scripts do.
+_UNNAMED_KEY = "WRONGTYPE Operation"
 
 
 class RedisClient:
@@ -52,7 +54,7 @@ class RedisClient:
             except NoScriptError:
                 return self.execute(call.command_with_text)
         except ResponseError as error:
-            if is_wrong_type(error):
+            if str(error).startswith(_UNNAMED_KEY):
                 raise self._explained(call.keys) from error
             raise
 
@@ -68,7 +70,7 @@ class RedisClient:
             for index, answer in zip(unknown, again, strict=True):
                 answers[index] = answer
         for index, answer in enumerate(answers):
-            if isinstance(answer, ResponseError) and is_wrong_type(answer):
+            if isinstance(answer, ResponseError) and str(answer).startswith(_UNNAMED_KEY):
                 answers[index] = self._explained(calls[index].keys)
         return answers
 
