@@ -277,7 +277,7 @@ class TestActions:
             actions.goto("done")  # no such action
 
         there_are = "go_to, dispatch_task, dispatch_parallel, wait, await_human_approval, run_blueprint"
-        message = f"actions has no 'goto'; there are {there_are}"
+        message = f"actions has no 'goto'; it has {there_are}"
         with refused(message, state="begin", mark="no such action"):
             bp.compile()
 
@@ -350,7 +350,8 @@ class TestActions:
         def begin(initial_data: Any, /, actions: Any) -> None:
             actions.go_to("done")
 
-        message = "its parameter 'initial_data' is positional-only, but handlers are called with keyword arguments: remove '/'"
+        rule = "handlers are called with keyword arguments: remove '/'"
+        message = f"its parameter 'initial_data' is positional-only, but {rule}"
         with refused(message, state="begin", mark="positional"):
             bp.compile()
 

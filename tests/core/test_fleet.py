@@ -73,7 +73,7 @@ def test_standbys_and_those_without_the_skill_are_passed_over() -> None:
     needs = Needs()
 
     assert chosen(needs, member("standby", is_standby=True), member("b", load=50)) == "b"
-    assert missing(needs, member("x", skills=frozenset({"scan"}))) == "no worker with the skill 'encode' is there"
+    assert missing(needs, member("x", skills=frozenset({"scan"}))) == "no worker with the skill 'encode' is online"
     assert missing(needs, member("a", is_standby=True)) == "none of 1 with the skill 'encode' fits: is a standby (1)"
 
 

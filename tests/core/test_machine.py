@@ -150,7 +150,7 @@ class TestStart:
 
         assert machine.advance(plan, begun, Start("g0-1"), queue=None).note == {
             "event_type": "start_ignored",
-            "reason": "the job has begun already",
+            "reason": "the job has already started",
         }
 
 
@@ -192,7 +192,7 @@ class TestGoTo:
         assert step.job.status is JobStatus.ERROR
         assert step.job.error == {
             "code": "TOO_MANY_TRANSITIONS",
-            "message": "it entered MAX_TRANSITIONS_PER_JOB=5 states in a row without waiting for a task, a time, "
+            "message": "the job entered MAX_TRANSITIONS_PER_JOB=5 states in a row without waiting for a task, a time, "
             "a person or another job",
         }
         assert kinds(step) == ["job_error"]
@@ -649,7 +649,7 @@ class TestDeadLetter:
 
         step = machine.advance(plan, waiting, event, queue=None)
 
-        message = "the task 'encode' was given up: delivered 5 times"
+        message = "the task 'encode' was dead-lettered: delivered 5 times"
         assert step.job.status is JobStatus.QUARANTINED
         assert step.job.error == {"code": "DEAD_LETTER", "message": message}
         assert step.history[0].data is not None

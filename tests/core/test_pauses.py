@@ -188,7 +188,7 @@ class TestApproval:
         ended = run(invoice(timeout=60, approved="paid"))
 
         assert ended.status == "failed"
-        assert ended.error == {"code": "APPROVAL_TIMEOUT", "message": "nobody decided within 60 s"}
+        assert ended.error == {"code": "APPROVAL_TIMEOUT", "message": "no decision within 60 s"}
 
     def test_a_timeout_is_no_decision_that_a_person_can_take(self, plan: Plan, pending: Job) -> None:
         job = asked(plan, pending)
@@ -362,7 +362,7 @@ class TestChild:
         assert ended.status == "error"
         assert ended.error == {
             "code": "UNKNOWN_BLUEPRINT",
-            "message": "no blueprint 'child' is served here: parent",
+            "message": "this orchestrator does not serve the blueprint 'child'; it serves: parent",
         }
 
     def test_generations_come_to_an_end(self) -> None:

@@ -35,7 +35,7 @@ def test_a_job_that_takes_too_long_fails_and_no_timeout_transition_is_taken() ->
     ended = run(film(execution_timeout=WEEKS), skills={"encode": NEVER_ANSWERS})
 
     assert (ended.status, ended.seconds) == ("failed", WEEKS)
-    assert ended.error == {"code": "DEADLINE_EXCEEDED", "message": f"the job was not over within {WEEKS} s"}
+    assert ended.error == {"code": "DEADLINE_EXCEEDED", "message": f"the job did not end within {WEEKS} s"}
     assert ended.states == ("start",)
     assert ended.history[0].entry.data is not None
     assert ended.history[0].entry.data["execution_timeout"] == WEEKS

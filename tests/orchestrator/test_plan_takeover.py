@@ -348,7 +348,7 @@ def test_a_state_that_there_is_no_more_is_named_and_the_job_can_be_cancelled(sta
     assert resting.error is not None
     assert resting.error["missing"] == ["state 'start'", "state 'publish'", "state 'failed'"]
     assert resting.error["message"] == (
-        f"plan {new.plan.plan_hash} cannot go on with a job of plan {old.plan.plan_hash}: "
+        f"plan {new.plan.plan_hash} cannot continue a job of plan {old.plan.plan_hash}: "
         "it has no state 'start', no state 'publish', no state 'failed'"
     )
     assert resting.plan_hash == old.plan.plan_hash

@@ -52,7 +52,10 @@ def test_after_a_month_it_fails_and_says_what_for(stage: Callable[..., Stage]) -
     assert sum(fail_expired(house.store, now_ms=after(31))) == 2
     for job in (first, second):
         ended = house.turn_until_status(job.id, "failed")
-        assert ended.error == {"code": "QUARANTINE_EXPIRED", "message": "nobody looked at it in time: rock"}
+        assert ended.error == {
+            "code": "QUARANTINE_EXPIRED",
+            "message": "it was neither retried nor cancelled in time: rock",
+        }
     assert sum(fail_expired(house.store, now_ms=after(31))) == 0
 
 

@@ -272,7 +272,7 @@ def test_a_time_says_when_it_comes_and_that_nobody_noticed_it(stage: Made) -> No
 
     assert waits.text in [f"It waits for a time that comes in 1 day{rest}." for rest in (" 1 hour", "")]
     assert [reason.code for reason in overdue] == ["waits_for_time", "timer_overdue"]
-    assert "no orchestrator sends due timers on" in overdue[1].text
+    assert "no orchestrator delivers due timers" in overdue[1].text
 
 
 def test_a_parent_says_why_its_child_does_not_move(stage: Made) -> None:
@@ -335,7 +335,7 @@ def test_a_quarantined_job_says_why_it_rests(house: Stage) -> None:
 
     assert reason.code == "quarantined"
     assert "'odd'" in reason.text
-    assert reason.text.endswith("Retry it once that is mended, or cancel it.")
+    assert reason.text.endswith("Fix the cause and retry it, or cancel it.")
 
 
 def test_a_job_that_is_over_says_so(house: Stage) -> None:
@@ -390,7 +390,7 @@ def test_a_job_that_was_cancelled_says_by_whom(house: Stage) -> None:
         (
             lambda: run(film(execution_timeout=60.0), skills={"encode": NEVER_ANSWERS}),
             "execution_timeout",
-            "It had not ended within its execution_timeout of 60.0 s; at that time it was in state 'start'.",
+            "It did not end within its execution_timeout of 60.0 s; it was in state 'start' at that time.",
         ),
         (lambda: run(short(), {"raises": True}), "ended_by_error", "The error in state 'start' was "),
         (lambda: run(film(), skills={"encode": {}}), None, ""),

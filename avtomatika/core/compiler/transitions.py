@@ -57,7 +57,8 @@ def paths_of(blueprint: Blueprint, handler: Handler) -> HandlerPaths:
     """Return the paths of *handler*. Raise BlueprintError for actions that are invalid or cannot be read."""
     for parameter in handler.parameters:
         if parameter.kind is parameter.POSITIONAL_ONLY:
-            message = f"its parameter {parameter.name!r} is positional-only, but handlers are called with keyword arguments: remove '/'"
+            name = f"its parameter {parameter.name!r}"
+            message = f"{name} is positional-only, but handlers are called with keyword arguments: remove '/'"
             raise refusal(blueprint, handler, message)
     for target in handler.may_go_to:
         _check_target(blueprint, handler, target, handler.line)

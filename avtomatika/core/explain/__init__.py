@@ -1,4 +1,4 @@
-"""Why a job does not move, or why it ended: facts in, sentences out.
+"""Explains why a job does not move, or why it ended: from facts to sentences.
 
 Start with ``why.py``.
 """

@@ -1,4 +1,4 @@
-"""Durations and numbers in words."""
+"""Durations and counts in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def span(duration_ms: int) -> str:
-    """How long, in the two largest units.
+    """Return a duration in its two largest units.
 
     >>> span(90_061_000), span(59_400), span(-3)
     ('1 day 1 hour', '59 seconds', '0 seconds')
@@ -34,7 +34,7 @@ def times(number: int) -> str:
 
 
 def counted(words: Iterable[str]) -> str:
-    """How often each of *words* occurs.
+    """Return how often each of *words* occurs.
 
     >>> counted(["idle", "busy", "idle"])
     '1 busy, 2 idle'

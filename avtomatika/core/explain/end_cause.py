@@ -1,4 +1,4 @@
-"""Why a job ended as it did, put into a sentence. Pure."""
+"""Explains why a job ended as it did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
 
-#: Characters of a result that are shown.
+#: Maximum number of characters of a result in a text.
 _SHOWN = 200
 
 
@@ -22,7 +22,7 @@ class Cause:
 
 
 def cause_of_end(job: Job, ending: HistoryEntry | None) -> Cause | None:
-    """Why *job*, which has ended, did not finish; None if it did. *ending* is the last entry of its history."""
+    """Return why *job*, which has ended, did not finish; None if it did. *ending* is its last history entry."""
     if job.status is JobStatus.FINISHED:
         return None
     data = {} if ending is None or ending.data is None else ending.data
@@ -36,7 +36,7 @@ def cause_of_end(job: Job, ending: HistoryEntry | None) -> Cause | None:
     facts = {"state": state, "error": code}
     if code == "DEADLINE_EXCEEDED":
         limit = job.execution_timeout_seconds
-        text = f"It had not ended within its execution_timeout of {limit} s; at that time it was {_in(state)}."
+        text = f"It did not end within its execution_timeout of {limit} s; it was {_in(state)} at that time."
         return Cause("execution_timeout", text, facts | {"execution_timeout": limit})
     if "result" not in data:
         return Cause("ended_by_error", f"The error {_in(state)} was {code}: {message}.", facts)

@@ -1,4 +1,4 @@
-"""What is known of a job that does not move, and of all that it may wait for."""
+"""The facts about a job that does not move, and about everything that it may wait for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .live_state import LiveState
 
 @dataclass(frozen=True, slots=True)
 class AbleWorker:
-    """A worker whose last heartbeat came *silent_ms* ago; *is_online* unless it is lost, offline or revoked.
+    """A worker whose last heartbeat was *silent_ms* ago; *is_online* unless it is lost, offline or revoked.
 
-    *unfit* is why it takes no tasks of some of its skills for now.
+    *unfit* says why it takes no tasks of some of its skills.
     """
 
     worker_id: str
@@ -28,7 +28,9 @@ class AbleWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePlace:
-    """The queue of what the job waits for: *waiting* messages in all, *before* it, or *holder* who has it."""
+    """A queue with *waiting* messages: the message of the job has *before* messages ahead of it, or *holder* has leased
+    it.
+    """
 
     queue: str
     waiting: int = 0
@@ -39,11 +41,11 @@ class QueuePlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """*job* has some of its open tasks where it is a fan-out. *due_ms* has the timers that are armed, by id.
+    """Facts about *job*; of a fan-out, it has some of its open tasks.
 
-    *plan_silent_ms* is None where nobody ever announced the plan. *places* are by task id; that of the next step is
-    under the job's. *child* are the facts of the job that it waits for, None where that is gone. *ending* is
-    the history entry of the end of a job that has ended.
+    *due_ms* has the armed timers by id. *plan_silent_ms* is None if no orchestrator ever announced the plan. *places*
+    are by task id; that of the next step is under the job id. *child* are the facts about the child job, None if it
+    does not exist. *ending* is the last history entry of an ended job.
     """
 
     job: Job

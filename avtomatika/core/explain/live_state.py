@@ -1,4 +1,4 @@
-"""What is told of an open job while it stands: kept beside the job, whose version stays."""
+"""The live state of an open job, stored beside the job without a new version."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """Who has an open task in hand, and how far it is.
+    """The worker of an open task and its progress.
 
-    *progress* is from 0 to 1, and None until the worker tells; ``reported_ms`` is when it did, by the server's clock.
+    *progress* is 0 to 1, None before the first report; *reported_ms* is the server time of the report.
     """
 
     worker_id: str | None = None
@@ -21,9 +21,9 @@ class TaskProgress:
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """*in_flight* has the open tasks that somebody has begun with; of a fan-out only *branches_left* is known.
+    """*in_flight* has the open tasks that a worker has started; of a fan-out, only the number *branches_left* is known.
 
-    *decision* is what somebody decided of the approval that the job waits for, until it goes on.
+    *decision* is the decision on the job's approval until the job continues.
     """
 
     in_flight: Mapping[str, TaskProgress] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a job that pauses waits for, as people are told of it: a time, a person, a job of another blueprint."""
+"""What a waiting job waits for, for display: a time, a person, a child job."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from avtomatika.core.machine.waits import decisions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitView:
-    """``until_ms`` is None where it may take for ever; both times are the server's clock, milliseconds since the epoch.
+    """A wait from *since_ms* to *until_ms* (None without a limit), in milliseconds since the epoch of the server.
 
-    An approval has a *message*, the *integration* that its handler named, and the *decisions* that may be taken; a
-    child has its *child_id*.
+    An approval has a *message*, the *integration* of its handler and the possible *decisions*; a child has its
+    *child_id*.
     """
 
     kind: Literal["timer", "approval", "child"]
@@ -28,7 +28,9 @@ class WaitView:
 
 
 def waiting_for(job: Job) -> WaitView | None:
-    """What *job* waits for, where that is no task. (No commit comes while a job pauses: it began with the last.)"""
+    """Return what *job* waits for other than tasks. (The wait started with the last commit: none happens while a job
+    waits.)
+    """
     pause = job.pause
     if pause is None or job.status.is_final:
         return None

@@ -1,4 +1,4 @@
-"""Why a job does not move: facts, as they stand beside it, put into sentences. Pure: the facts are handed in."""
+"""Explains why a job does not move, from facts about it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .facts import AbleWorker, Facts
 from .live_state import TaskProgress
 from .waiting import WaitView, waiting_for
 
-#: A time that is over for so long should have been noticed.
+#: An expired timer should have been handled within this time.
 _NOTICED_WITHIN_MS = 5000
-#: A plan that nobody has announced for so long is served by nobody; orchestrators do every few seconds.
+#: A plan is not served if no orchestrator has announced it for this time; they do so every few seconds.
 _SERVED_WITHIN_MS = 30_000
-#: A worker that has missed a heartbeat this long is not counted; the public SDK sends one every 15 s.
+#: A worker without a heartbeat for this time is not counted; the public SDK sends one every 15 s.
 _SILENT_AFTER_MS = 20_000
-#: So many unfit workers are named.
+#: Maximum number of unfit workers that are named.
 _SHOWN_UNFIT = 3
-#: From here on a server takes nothing new.
+#: From this share of its memory on, a server refuses new messages.
 _FULL = 0.98
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """*code* is for programs, *text* for people; *job_id* is the job that it is about: a child may be why."""
+    """*code* is for programs, *text* for people; *job_id* is the job concerned, possibly a child."""
 
     code: str
     text: str
@@ -38,7 +38,7 @@ class Reason:
 
 
 def explain(facts: Facts) -> list[Reason]:
-    """Why the job stands as it does, what matters most first."""
+    """Return the reasons, the most important first."""
     return list(_Explanation(facts).reasons())
 
 
@@ -67,12 +67,12 @@ class _Explanation:
             case _:
                 yield from self._step()
 
-    # ------------------------------------------------------------ what stands behind all
+    # ------------------------------------------------------------ server and plan
 
     def _server(self) -> Iterator[Reason]:
         share = round(100 * self._facts.memory_share)
         if self._facts.memory_share >= _FULL:
-            text = f"The server's memory is {share} % full: it takes nothing new until something ends."
+            text = f"The server's memory is {share} % full: it accepts no new work until jobs end."
             yield self._reason("server_full", text, percent=share)
         plan, silent_ms = f"{self._job.blueprint}@{self._job.plan_hash}", self._facts.plan_silent_ms
         if silent_ms is None or silent_ms > _SERVED_WITHIN_MS:
@@ -83,7 +83,7 @@ class _Explanation:
     def _overdue(self, due_ms: int) -> Iterator[Reason]:
         if self._facts.now_ms - due_ms > _NOTICED_WITHIN_MS:
             over = span(self._facts.now_ms - due_ms)
-            text = f"That time has been over for {over}: no orchestrator sends due timers on."
+            text = f"That time passed {over} ago: no orchestrator delivers due timers."
             yield self._reason("timer_overdue", text, due_ms=due_ms)
 
     # ------------------------------------------------------------ between two states
@@ -96,7 +96,7 @@ class _Explanation:
         if failures and due_ms is not None:
             message = (self._job.error or {}).get("message")
             told = f": {message}" if message else ""
-            text = f"The handler of {state!r} has failed {times(failures)}{told}. It is tried again {self._at(due_ms)}."
+            text = f"The handler of {state!r} has failed {times(failures)}{told}. It is retried {self._at(due_ms)}."
             yield self._reason("handler_back_off", text, failures=failures, due_ms=due_ms)
             yield from self._overdue(due_ms)
             return
@@ -172,7 +172,7 @@ class _Explanation:
         if task.worker_id is not None:
             chosen = next((worker for worker in there if worker.worker_id == task.worker_id), None)
             if chosen is None:
-                text = f"It was chosen for worker {task.worker_id!r}, which is not there."
+                text = f"It was chosen for worker {task.worker_id!r}, which is offline."
                 yield self._reason("worker_gone", text, worker_id=task.worker_id)
             else:
                 text = f"It was chosen for worker {task.worker_id!r}, which is {chosen.status}."
@@ -198,10 +198,10 @@ class _Explanation:
     def _unfit(self, skill: str, there: Sequence[AbleWorker]) -> Iterator[Reason]:
         unfit = [(worker.worker_id, worker.unfit) for worker in there if worker.unfit and skill in worker.unfit.skills]
         for worker_id, found in unfit[:_SHOWN_UNFIT]:
-            text = f"Worker {worker_id!r} takes no tasks of {skill!r} for now: {found.reason}."
+            text = f"Worker {worker_id!r} takes no tasks of {skill!r} at present: {found.reason}."
             yield self._reason("worker_unfit", text, skill=skill, worker_id=worker_id)
         if unfit and len(unfit) == len(there):
-            text = f"No worker takes tasks of {skill!r} for now. It begins when one can, or when you start another one."
+            text = f"No worker takes tasks of {skill!r} at present. It starts when one can, or with another worker."
             yield self._reason("no_worker_fit", text, skill=skill, workers=len(there))
 
     def _limit(self, task: Task, which: str, must: str) -> Iterator[Reason]:
@@ -257,14 +257,16 @@ class _Explanation:
     def _of_child(self) -> Iterator[Reason]:
         child = self._facts.child
         if child is None:
-            yield self._reason("child_gone", "That job is gone: nobody will say how it ended. Cancel this one.")
+            yield self._reason(
+                "child_gone", "That job no longer exists, so its end will not be reported. Cancel this one."
+            )
         else:
             yield from explain(child)
 
     def _quarantined(self) -> Reason:
         error = self._job.error or {}
-        text = f"It rests in quarantine, {self._since()}: {error.get('message') or 'nobody said why'}"
-        text = f"{text.rstrip('.')}. Retry it once that is mended, or cancel it."
+        text = f"It is quarantined, {self._since()}: {error.get('message') or 'no reason was given'}"
+        text = f"{text.rstrip('.')}. Fix the cause and retry it, or cancel it."
         return self._reason("quarantined", text, error=error.get("code"))
 
     def _ending(self) -> Iterator[Reason]:

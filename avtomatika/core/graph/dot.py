@@ -1,7 +1,7 @@
-"""Plan -> DOT: the picture of a blueprint, and of what is laid over it: the path of a job, or the figures of many.
+"""Renders a plan as DOT, with an optional overlay: the path of a job, or figures of many jobs.
 
-Names of nodes are generated, labels are escaped text, and nothing in them is HTML or a link: a blueprint's names cannot
-change the picture, wherever it is rendered.
+Node names are generated and labels are escaped text without HTML and links, so names in a blueprint cannot change the
+graph.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DrawnEdge:
-    """Transitions that are drawn as one: they lead from *source* to *target* by the same word and in the same way."""
+    """Transitions drawn as one edge: the same source, target, outcome and kind."""
 
     source: str
     target: str
@@ -32,18 +32,18 @@ class DrawnEdge:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an overlay adds to a node or an edge: further lines of its label, and attributes."""
+    """What an overlay adds to a node or an edge: lines of its label, and attributes."""
 
     lines: Sequence[str] = ()
     style: dict[str, str] = field(default_factory=dict)
 
 
 class Overlay(Protocol):
-    """What is laid over the graph of a plan."""
+    """An overlay over the graph of a plan."""
 
     @property
     def title(self) -> Sequence[str]:
-        """Further lines of the title."""
+        """Additional lines of the title."""
 
     def state(self, state: StatePlan) -> Added: ...
 
@@ -51,13 +51,13 @@ class Overlay(Protocol):
 
 
 def dot(plan: Plan, *, overlay: Overlay | None = None) -> str:
-    """DOT source of *plan*, with what *overlay* has to add."""
+    """Return the DOT source of *plan* with *overlay*."""
     return str(digraph(plan, overlay=overlay).source)
 
 
 def digraph(plan: Plan, *, overlay: Overlay | None = None) -> Digraph:
     """Like :func:`dot`, as a ``graphviz.Digraph``."""
-    # Imported here: who runs jobs draws nothing.
+    # Imported here: only processes that draw need it.
     from graphviz import Digraph, nohtml
 
     title = label([plan.blueprint, *(overlay.title if overlay is not None else ())], ending="l")
@@ -78,7 +78,7 @@ def digraph(plan: Plan, *, overlay: Overlay | None = None) -> Digraph:
 
 
 def edges_of(plan: Plan) -> Iterator[DrawnEdge]:
-    """The edges that are drawn, in the order of the states."""
+    """Yield the drawn edges in the order of the states."""
     for state in plan.states.values():
         groups: dict[tuple[str, str | None, Via], list[Transition]] = {}
         for transition in state.transitions:
@@ -90,7 +90,7 @@ def edges_of(plan: Plan) -> Iterator[DrawnEdge]:
 
 
 def _state_lines(state: StatePlan) -> Iterator[str]:
-    """The name of a state, and what it does."""
+    """Yield the name of a state and what it does."""
     vias = vias_of(state)
     yield state.name
     if state.is_aggregator:
@@ -110,7 +110,7 @@ def _state_lines(state: StatePlan) -> Iterator[str]:
 
 
 def _edge_lines(edge: DrawnEdge) -> Iterator[str]:
-    """The outcome, and the conditions where it takes one to go this way."""
+    """Yield the outcome and the conditions."""
     if edge.outcome is not None:
         yield edge.outcome
     elif edge.via is Via.WAIT:

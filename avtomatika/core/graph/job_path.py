@@ -1,4 +1,4 @@
-"""The path of one job, laid over the graph of its blueprint: where it was and how often, for how long, where it is."""
+"""The path of one job as an overlay: visited states with counts and durations, and the current state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_TAKEN = {"color": PALE, "fontcolor": PALE}
 
 @dataclass(frozen=True)
 class JobPath:
-    """The *visits* of *job* in its states, in order; *now_ms* says how long the present one lasts already."""
+    """The *visits* of *job* to its states, in order; *now_ms* is the end of the current visit."""
 
     job: Job
     visits: tuple[Visit, ...]
@@ -32,7 +32,7 @@ class JobPath:
 
     @classmethod
     def of(cls, plan: Plan, job: Job, entries: Iterable[RecordedEntry], *, now_ms: int | None = None) -> JobPath:
-        """The path of *job* by its whole history, oldest entry first."""
+        """Return the path of *job* from its whole history, oldest entry first."""
         visits = tuple(visits_in(entries))
         named = EdgeNames(plan)
         taken = tuple((edge, visit) for visit in visits if (edge := named.of(visit)) is not None)
@@ -40,7 +40,7 @@ class JobPath:
 
     @property
     def present(self) -> str | None:
-        """The state that the job is in, on its way to, or ended in."""
+        """The state that the job is in, is about to enter, or ended in."""
         return self.job.current_state
 
     @property
@@ -58,14 +58,14 @@ class JobPath:
         return (self.job.id, f"{self.job.status}{lasted}")
 
     def spent_ms(self, state: str) -> int | None:
-        """How long the job was in *state*, all stays together; None where it never was, or nobody can tell."""
+        """Return the total time of the job in *state*; None if it was never there, or the time is unknown."""
         if not (visits := self._by_state.get(state)):
             return None
         ends = [self.now_ms if visit.left_ms is None else visit.left_ms for visit in visits]
         return sum(max(end - visit.entered_ms, 0) for visit, end in zip(visits, ends, strict=True) if end is not None)
 
     def branches(self, state: str) -> tuple[int, int] | None:
-        """How many branches of the fan-out that *state* began have ended, and how many there are; None without."""
+        """Return how many branches of the fan-out of *state* have ended, and their total; None without a fan-out."""
         fan_out = self.job.fan_out
         if fan_out is None or fan_out.state != state or not (visits := self._by_state.get(state)):
             return None
@@ -83,7 +83,7 @@ class JobPath:
         times = [visit.duration_ms or 0 for taken, visit in self.taken if taken == name]
         if not times:
             return Added(style=_NOT_TAKEN)
-        if len(self._by_state[edge.source]) == 1:  # the state itself tells how long that was
+        if len(self._by_state[edge.source]) == 1:  # the state shows the duration
             return Added(style=_ENTERED)
         return Added((f"{len(times)} times, {span(sum(times))}" if len(times) > 1 else span(times[0]),), _ENTERED)
 
@@ -113,7 +113,7 @@ class JobPath:
 
 
 class EdgeNames:
-    """What the edges of a plan are called, for jobs that went along them."""
+    """The edges of a plan, to find the one that a job took."""
 
     def __init__(self, plan: Plan) -> None:
         self._outcomes: dict[tuple[str, str], list[str | None]] = {}
@@ -121,9 +121,10 @@ class EdgeNames:
             self._outcomes.setdefault((edge.source, edge.target), []).append(edge.outcome)
 
     def of(self, visit: Visit) -> tuple[str, str, str | None] | None:
-        """(source, target, outcome) of the edge by which *visit* was left; None where there is none, or it lasts.
+        """Return (source, target, outcome) of the edge that ended *visit*; None if there is none, or the visit is
+        current.
 
-        A word without a transition of its own went the way of another: a time-out that of ``failure``, say.
+        An outcome without a transition took that of another one: a timeout that of ``failure``, for example.
         """
         if visit.target is None or not (outcomes := self._outcomes.get((visit.state, visit.target))):
             return None

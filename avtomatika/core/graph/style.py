@@ -1,4 +1,4 @@
-"""How a graph looks: the colours and shapes of states and edges, and text that is text wherever it is drawn."""
+"""The look of a graph: colours and shapes of states and edges, and escaped labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from avtomatika.core.plan import EndKind, StatePlan, Via
 
-#: Longer lines are cut.
+#: Maximum length of a line.
 _LINE_LENGTH = 48
 
 INK, PALE = "#334155", "#a8b3c4"
@@ -38,10 +38,10 @@ NODE = {
     "margin": "0.18,0.1",
 }
 EDGE = {"color": INK, "fontcolor": INK, "fontname": _FONT, "fontsize": "10", "arrowsize": "0.7"}
-#: Where jobs come from.
+#: The node in front of the start state.
 ORIGIN = {"label": "", "shape": "circle", "style": "filled", "width": "0.18", "fillcolor": INK, "color": INK}
 
-#: A state shows what it has done, the first of these that it does: one that only decides stays plain.
+#: Look of a state by its kind of action, the first that applies; a state with only ``go_to`` is plain.
 _DOING: Mapping[Via, Mapping[str, str]] = {
     Via.TASK: {"fillcolor": "#dbeafe", "color": _BLUE},
     Via.CHILD: {"fillcolor": "#f3e8ff", "color": _VIOLET},
@@ -52,12 +52,12 @@ _ENDS: Mapping[EndKind, Mapping[str, str]] = {
     EndKind.FINISHED: {"fillcolor": "#dcfce7", "color": _GREEN, "peripheries": "2"},
     EndKind.FAILED: {"fillcolor": "#fee2e2", "color": _RED, "peripheries": "2"},
 }
-#: Where several branches come together.
+#: Look of an aggregator.
 _COLLECTING = {"shape": "hexagon", "style": "filled", "margin": "0.04,0.06"}
-#: Along an edge that several branches come by.
+#: Look of an edge of branches.
 _COLLECTED = {"arrowhead": "normalnormal"}
 
-#: Colours of outcomes; those of users get that of their kind.
+#: Colours of built-in outcomes; others have the colour of their kind.
 _OUTCOMES = {
     "success": _GREEN,
     "approved": _GREEN,
@@ -73,12 +73,12 @@ _KINDS: Mapping[Via, str] = {
     Via.APPROVAL: _AMBER,
     Via.CHILD: _VIOLET,
 }
-#: What no worker does takes its time in another way.
+#: Line styles of waits that involve no worker.
 _LINES: Mapping[Via, Mapping[str, str]] = {Via.WAIT: {"style": "dashed"}, Via.APPROVAL: {"style": "dashed"}}
 
 
 def state_look(state: StatePlan) -> dict[str, str]:
-    """Attributes of the node of *state*."""
+    """Return the attributes of the node of *state*."""
     look: dict[str, str] = dict(_ENDS[state.end]) if state.end is not None else {}
     vias = vias_of(state)
     look |= next((doing for via, doing in _DOING.items() if via in vias), {})
@@ -86,22 +86,22 @@ def state_look(state: StatePlan) -> dict[str, str]:
 
 
 def edge_look(via: Via, outcome: str | None, *, is_collected: bool) -> dict[str, str]:
-    """Attributes of an edge."""
+    """Return the attributes of an edge."""
     colour = _OUTCOMES.get(outcome or "", _KINDS[via])
     look = {"color": colour, "fontcolor": colour, **_LINES.get(via, {})}
     return look | _COLLECTED if is_collected else look
 
 
 def vias_of(state: StatePlan) -> frozenset[Via]:
-    """Everything that *state* may do."""
+    """Return all kinds of actions of *state*."""
     found = {edge.via for edge in state.transitions}
     return frozenset(found | {Via.TASK}) if state.dispatches else frozenset(found)
 
 
 def label(lines: Iterable[str], *, ending: Literal["n", "l"] = "n") -> str:
-    """*lines* as DOT shows them: without escapes, entities and breaks of their own, each cut to a length.
+    """Join *lines* to a DOT label, each escaped and limited in length.
 
-    They are centred, or begin at the left with the *ending* ``l``.
+    They are centred, or left-aligned with the *ending* ``l``.
     """
     shown = [_escaped(_cut(line)) for line in lines]
     return r"\n".join(shown) if ending == "n" else "".join(rf"{line}\l" for line in shown)
@@ -117,7 +117,7 @@ def _escaped(text: str) -> str:
 
 
 def span(milliseconds: float) -> str:
-    """A time as people say it, in two digits or so.
+    """Return a duration with about two significant digits.
 
     >>> [span(ms) for ms in (0, 84, 2_340, 41_500, 150_000, 7_300_000, 400_000_000)]
     ['0 ms', '84 ms', '2.3 s', '42 s', '2 min 30 s', '2 h 1 min', '4 d 15 h']

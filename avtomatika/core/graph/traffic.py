@@ -1,6 +1,6 @@
-"""How jobs of a blueprint fare, laid over its graph: how many are where, how long its edges take, when jobs will end.
+"""Traffic of a blueprint as an overlay: jobs per state, durations of transitions, expected ends of jobs.
 
-Reckoned from the histories of jobs that are over; pure, so that whoever reads them chooses how many.
+Computed from the histories of ended jobs; the caller chooses how many.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from .visits import Visit, visits_in
 EdgeName = tuple[str, str, str | None]
 
 _BUSY = {"penwidth": "2.5"}
-#: The line of an edge that all jobs take; others are thinner by their share.
+#: Line width of an edge that all jobs take; others are thinner in proportion.
 _WIDEST = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
-    """How often an edge was taken, and which part of all that left its state took it; from coming to the state to going
-    half of them took at most *p50_ms*, 95 % *p95_ms*; *failure_share* of the attempts on the way failed."""
+    """How often a transition was taken, and its share of all from its state. Half of the visits took at most *p50_ms*,
+    95 % at most *p95_ms*; *failure_share* of the attempts failed.
+    """
 
     count: int
     share: float
@@ -40,7 +41,7 @@ class EdgeFigures:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """Messages of a queue that nobody has taken, and those that somebody has in hand."""
+    """Messages of a queue that wait, and messages that are leased."""
 
     waiting: int = 0
     in_flight: int = 0
@@ -48,11 +49,10 @@ class Depth:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Figures of *plan* over *sampled* jobs that are over.
+    """Figures of *plan* from *sampled* ended jobs.
 
-    *jobs* counts those that are not, by state, newest first where there are more than are looked at; *depths* are of
-    step queues by their names, and of task queues by task type. *left_ms* has, by state, how long jobs that finished
-    still took from there on, sorted.
+    *jobs* counts open jobs by state, the newest if they exceed the limit; *depths* are of step queues by name and of
+    task queues by task type. *left_ms* has, by state, the sorted remaining times of finished jobs.
     """
 
     plan: Plan
@@ -71,7 +71,7 @@ class Traffic:
         jobs: Mapping[str, int] | None = None,
         depths: Mapping[str, Depth] | None = None,
     ) -> Traffic:
-        """Of whole *histories* of jobs that are over."""
+        """Compute the figures from whole *histories* of ended jobs."""
         taken: dict[EdgeName, list[Visit]] = {}
         left_ms: dict[str, list[int]] = {}
         names, sampled = EdgeNames(plan), 0
@@ -94,8 +94,9 @@ class Traffic:
         )
 
     def left_for(self, state: str, waited_ms: int) -> int | None:
-        """How long a job that has been in *state* for *waited_ms* will still take: as half of those took that had been
-        there as long; None where none had."""
+        """Return the median remaining time of jobs that have been in *state* for at least *waited_ms*; None without
+        data.
+        """
         longer = [each for each in self.left_ms.get(state, ()) if each > waited_ms]
         return percentile(longer, 0.5) - waited_ms if longer else None
 
@@ -129,13 +130,13 @@ class Traffic:
                 yield f"{task_type}: {depth.waiting} waiting, {depth.in_flight} in flight"
 
     def _left(self, state: str) -> int:
-        """How many of the sample have left *state*."""
+        """Return how many jobs of the sample have left *state*."""
         return sum(figures.count for (source, _, _), figures in self.edges.items() if source == state)
 
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that is not over: where it is, and since when (ms; its last step)."""
+    """An open job: its state, and the time of its last step in ms."""
 
     job_id: str
     status: str
@@ -145,7 +146,7 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class LiveTraffic:
-    """*running* are the newest jobs of those *count* that are not over; times are the server's, now is *now_ms*."""
+    """*running* are the newest of *count* open jobs; *now_ms* is the server's time."""
 
     traffic: Traffic
     running: Sequence[RunningJob]
@@ -153,7 +154,7 @@ class LiveTraffic:
     now_ms: int
 
     def expected_end_ms(self, job: RunningJob) -> int | None:
-        """When *job* will probably be over; None where there is nothing to reckon with, or it rests."""
+        """Return the expected end of *job*; None without data, or if it is quarantined."""
         if job.status == JobStatus.QUARANTINED:
             return None
         left_ms = self.traffic.left_for(job.state, max(self.now_ms - job.since_ms, 0))
@@ -161,7 +162,7 @@ class LiveTraffic:
 
 
 def percentile(values: Sequence[int], share: float) -> int:
-    """The smallest of *values*, which are sorted and not empty, that *share* of them do not exceed.
+    """Return the smallest of *values* (sorted, not empty) that at least *share* of them do not exceed.
 
     >>> percentile([10, 20, 30, 40], 0.5), percentile([10, 20, 30, 40], 0.95)
     (20, 40)

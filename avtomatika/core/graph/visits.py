@@ -1,7 +1,4 @@
-"""History -> the stays of a job in its states: when it came, when and where to it left, what was tried meanwhile.
-
-What a picture shows of one job, and what is reckoned over many, is read from here and from nowhere else.
-"""
+"""Visits of a job to its states, from its history: start, end, target, and attempts in between."""
 
 from __future__ import annotations
 
@@ -10,23 +7,22 @@ from dataclasses import dataclass, replace
 
 from avtomatika.core.job import HistoryEntry, RecordedEntry
 
-#: How the ends of jobs of other blueprints are called among the transitions of who waits for them.
+#: Final status of a child job -> outcome for its parent.
 _CHILD_OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "cancelled": "cancelled"}
-#: A task, or a branch, has come to an end.
+#: Entries that end an attempt of a task or a branch.
 _ATTEMPTS = frozenset({"task_succeeded", "task_failed", "task_timed_out", "branch_finished"})
-#: A branch has come to an end, where nothing leads on from it.
+#: Entries that end a branch, if they have no target.
 _BRANCH_ENDS = frozenset({"branch_finished", "task_timed_out"})
-#: The job rests, or is over.
+#: Entries that quarantine or end the job.
 _STOPS = frozenset({"job_finished", "job_failed", "job_cancelled", "job_error", "job_quarantined"})
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One stay of a job in *state*; times in ms since the epoch, *left_ms* None while it lasts.
+    """A visit of a job to *state*; times in ms since the epoch, *left_ms* is None while it lasts.
 
-    *target* is where it went, None where it went nowhere (yet); *outcome* the word that led there, None for ``go_to``
-    and ``wait``. *attempts* are those that ended meanwhile, *failures* those of them that failed; *branches* how many
-    of a fan-out have ended.
+    *target* is the next state, None if there is none (yet); *outcome* led there, None for ``go_to`` and ``wait``.
+    *attempts* ended during the visit, *failures* of them failed; *branches* of a fan-out have ended.
     """
 
     state: str
@@ -40,12 +36,12 @@ class Visit:
 
     @property
     def duration_ms(self) -> int | None:
-        """How long it was; None while it lasts."""
+        """The duration, None while it lasts."""
         return None if self.left_ms is None else self.left_ms - self.entered_ms
 
 
 def visits_in(entries: Iterable[RecordedEntry]) -> list[Visit]:
-    """The stays that *entries*, a whole history with the oldest first, tell of."""
+    """Return the visits in *entries*, a whole history with the oldest first."""
     found: list[Visit] = []
     for recorded in entries:
         entry, now = recorded.entry, recorded.timestamp_ms
@@ -57,7 +53,7 @@ def visits_in(entries: Iterable[RecordedEntry]) -> list[Visit]:
 
 
 def _after(visit: Visit, entry: HistoryEntry, now: int) -> Visit:
-    """*visit* once *entry* has happened in it."""
+    """Return *visit* after *entry*."""
     data = entry.data or {}
     target = data.get("go_to")
     if entry.event_type in _ATTEMPTS:
@@ -77,7 +73,7 @@ def _after(visit: Visit, entry: HistoryEntry, now: int) -> Visit:
 
 
 def _outcome(entry: HistoryEntry) -> str | None:
-    """The word by which *entry* leads on."""
+    """Return the outcome by which *entry* continues."""
     data = entry.data or {}
     match entry.event_type:
         case "task_timed_out":

@@ -1,4 +1,4 @@
-"""The birth of a job."""
+"""Creation of jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_job(
     result_timeout_seconds: float | None = None,
     execution_timeout_seconds: float | None = None,
 ) -> Step:
-    """The birth of a job: version 0, its first history entry, and the message that starts it."""
+    """Return the first step of a job: version 0, its first history entry, and the message that starts it."""
     job = Job(
         id=job_id,
         blueprint=plan.blueprint,

@@ -1,8 +1,8 @@
-"""Fan-out and fan-in: several tasks at once, and one state that collects what came of them.
+"""Fan-out and fan-in: parallel tasks, and one state that joins their results.
 
-The tasks of a fan-out are no part of the job: each is kept by itself, so that a job of ten thousand branches is not
-written anew whenever one of them ends. A branch that succeeds does not even load its job: whoever stores what came of
-it counts down, and who reaches nothing sends ``Joined``.
+Branches are stored separately from the job, so that a job with ten thousand branches is not rewritten when one of them
+ends. A branch that succeeds does not load its job: the commit that stores its result decrements a counter, and the one
+that reaches zero sends ``Joined``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .placement import send
 from .tasks import dispatched, new_task
 from .timers import dispatch_timer
 
-#: How many tasks one commit sends; what is more follows in further ones.
+#: Maximum number of tasks sent in one commit; further commits send the rest.
 CHUNK = 1000
 
 
 def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, queue: str | None) -> Step:
-    """Store all branches and send the first of them; without any, go on to the aggregator at once."""
+    """Store all branches and send the first; without branches, enter the aggregator at once."""
     step = job.steps + 1
     state = str(job.current_state)
     branches = Branches(step, state, action.aggregator, size=len(action.branches), sent=0)
@@ -41,7 +41,7 @@ def fan_out(plan: Plan, job: Job, action: FanOut, *, retry: RetryPolicy, queue: 
 
 
 def next_branches(plan: Plan, job: Job, event: NextBranches) -> Step:
-    """Send more of them; they stand in ``job.tasks`` when this is called."""
+    """Send the next branches, which were loaded into ``job.tasks``."""
     branches = job.fan_out
     if branches is None or (branches.step, branches.sent) != (event.step, event.sent):
         return ignore(job, event, "the job does not wait to send these branches")
@@ -50,7 +50,7 @@ def next_branches(plan: Plan, job: Job, event: NextBranches) -> Step:
 
 
 def joined(plan: Plan, job: Job, event: Joined, *, queue: str | None) -> Step:
-    """All branches have ended: on to the aggregator."""
+    """Enter the aggregator: all branches have ended."""
     branches = job.fan_out
     if branches is None or branches.step != event.step or job.status is not JobStatus.WAITING_FOR_PARALLEL:
         return ignore(job, event, "the job does not wait for these branches any more")

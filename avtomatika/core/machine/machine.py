@@ -1,7 +1,7 @@
-"""The state machine: (plan, job, event) -> Step, and (plan, job, what a handler decided) -> Step.
+"""The state machine: (plan, job, event) -> Step, and (plan, job, decision of a handler) -> Step.
 
-The only place where a job changes. Pure, so that tests/core/test_machine.py can walk every (status, event) pair. A step
-whose ``enter`` names a state is half a step: its handler must decide, and what it decides is added with ``then``.
+Pure, so that tests/core/test_machine.py can check every (status, event) pair. A step whose ``enter`` names a state is
+incomplete: the handler of that state must decide, and the step of its decision is added with ``then``.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ from .moves import drop_branches, end, enter_state, error, ignore, quarantine
 from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
 
-#: Quicker than a task's: a handler that raises holds up nobody but its own job.
+#: Shorter delays than for tasks: a failing handler delays only its own job.
 _HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
 
 
-#: Where nothing else was agreed.
+#: The default rules.
 _RULES = Rules()
 
 
 def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
-    """What *event* does to *job*.
+    """Return the effect of *event* on *job*.
 
-    *queue* is the full name of the step queue that the event came by; None where no broker is in between and every
-    state is at hand. What has no effect (late, repeated, foreign) answers a step with a ``note`` and nothing else.
+    *queue* is the full name of the step queue that delivered the event; None without a broker, when every state is
+    handled locally. A late, repeated or foreign event returns a step with only a ``note``.
     """
     if job.status.is_final or (
         job.status is JobStatus.QUARANTINED and not isinstance(event, Signal | DeadlineExceeded)
@@ -122,7 +122,9 @@ def decide(
     patch: Mapping[str, Json],
     rules: Rules = _RULES,
 ) -> Step:
-    """What the handler of ``job.current_state`` decided; *patch* are the keys of ``state_history`` that it set."""
+    """Return the step for the decision of the handler of ``job.current_state``; *patch* are the keys of
+    ``state_history`` that it set.
+    """
     if (problem := _runaway(plan, job, action, rules)) is not None:
         return _broken(job, problem)
     entered = _entered(job, action, patch)
@@ -146,7 +148,7 @@ def decide(
 
 
 def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) -> Step:
-    """The handler of ``job.current_state`` raised; *error* is the traceback. It is tried again, or the job is over."""
+    """Return the step for a handler that raised *error*, a traceback: a retry, or the end of the job."""
     failures = job.handler_failures + 1
     delay = replace(_HANDLER_RETRIES, max_retries=retry_limit).delay_after(failures)
     problem = {
@@ -166,12 +168,12 @@ def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) ->
 
 
 def broken(plan: Plan, job: Job, *, message: str) -> Step:
-    """The blueprint is at fault in a way that no second try can mend."""
+    """End the job as ``error``: the blueprint has a fault that no retry can fix."""
     return _broken(job, error("HANDLER_ERROR", message))
 
 
 def too_large(job: Job, *, message: str) -> Step:
-    """What came, or what a handler decided, would have *job* hold more data than it may."""
+    """End the job as ``error``: an event or a decision would exceed the size limit of *job*."""
     return _broken(job, error("JOB_TOO_LARGE", message))
 
 
@@ -180,7 +182,7 @@ def too_large(job: Job, *, message: str) -> Step:
 
 def _start(plan: Plan, job: Job, event: Start, *, queue: str | None) -> Step:
     if job.status is not JobStatus.PENDING:
-        return ignore(job, event, "the job has begun already")
+        return ignore(job, event, "the job has already started")
     return enter_state(plan, job, plan.start, queue=queue)
 
 
@@ -197,14 +199,16 @@ def _retry_handler(job: Job, event: RetryHandler) -> Step:
 
 
 def _place(job: Job) -> tuple[str, int] | None:
-    """The state that a job is about to enter, and how many it entered before; None where it waits in a state."""
+    """Return the state that a job is about to enter, and the number of states entered before; None if it waits in a
+    state.
+    """
     if job.status is not JobStatus.RUNNING or job.current_state is None:
         return None
     return job.current_state, job.transitions
 
 
 def _deadline(job: Job) -> Step:
-    problem = error("DEADLINE_EXCEEDED", f"the job was not over within {job.execution_timeout_seconds} s")
+    problem = error("DEADLINE_EXCEEDED", f"the job did not end within {job.execution_timeout_seconds} s")
     return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
@@ -213,7 +217,7 @@ def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) 
         return task_results.dead_letter(plan, job, event, queue=queue)
     if event.state != job.current_state:
         return ignore(job, event, "the job is in another state")
-    problem = error("DEAD_LETTER", f"a step message of {event.state!r} was given up: {event.reason}")
+    problem = error("DEAD_LETTER", f"a step message of {event.state!r} was dead-lettered: {event.reason}")
     return quarantine(job, problem, event.details)
 
 
@@ -230,14 +234,14 @@ def _signal(plan: Plan, job: Job, event: Signal, *, queue: str | None) -> Step:
 
 def _expire(job: Job, event: Signal) -> Step:
     if event.token != expiry_token(job):
-        return ignore(job, event, "the job has been looked at since")
+        return ignore(job, event, "the job has changed since")
     reason = (job.error or {}).get("message", "no reason")
-    problem = error("QUARANTINE_EXPIRED", f"nobody looked at it in time: {reason}")
+    problem = error("QUARANTINE_EXPIRED", f"it was neither retried nor cancelled in time: {reason}")
     return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
 def expiry_token(job: Job) -> str:
-    """What the wish that ends the quarantine of *job* is known by: it holds for no other one."""
+    """Return the token of the signal that ends the quarantine of this version of *job*."""
     return f"{job.id}:{job.version}"
 
 
@@ -245,24 +249,26 @@ def expiry_token(job: Job) -> str:
 
 
 def _runaway(plan: Plan, job: Job, action: Action, rules: Rules) -> dict[str, Json] | None:
-    """The error of a job that goes round in a circle without ever waiting."""
+    """Return the error of a job that loops without waiting."""
     limit = rules.max_transitions if plan.max_transitions is None else plan.max_transitions
     if job.rush < limit or _waits(action) or isinstance(action, End):
         return None
     name = "MAX_TRANSITIONS_PER_JOB" if plan.max_transitions is None else "max_transitions"
-    message = f"it entered {name}={limit} states in a row without waiting for a task, a time, a person or another job"
+    message = (
+        f"the job entered {name}={limit} states in a row without waiting for a task, a time, a person or another job"
+    )
     return error("TOO_MANY_TRANSITIONS", message)
 
 
 def _waits(action: Action) -> bool:
-    """Whether something else must happen before the next state is entered."""
+    """Return True if the job waits for something before it enters the next state."""
     if isinstance(action, FanOut):
-        return bool(action.branches)  # one of no tasks enters its aggregator at once
+        return bool(action.branches)  # an empty one enters its aggregator at once
     return not isinstance(action, GoTo | End)
 
 
 def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
-    """A state counts as entered once its handler has decided; one that collected branches is done with them then."""
+    """Return the step of entering a state, which happens when its handler decides; it drops the joined branches."""
     data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
     if patch:
         data["state_history"] = dict(patch)
@@ -288,9 +294,15 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
     parent = waits.parent_of_child(plan, job)
     if action.name not in rules.plans:
         there_are = ", ".join(sorted(rules.plans)) or "none"
-        return _broken(job, error("UNKNOWN_BLUEPRINT", f"no blueprint {action.name!r} is served here: {there_are}"))
+        return _broken(
+            job,
+            error(
+                "UNKNOWN_BLUEPRINT",
+                f"this orchestrator does not serve the blueprint {action.name!r}; it serves: {there_are}",
+            ),
+        )
     if parent.depth > waits.MAX_DEPTH:
-        message = f"{waits.MAX_DEPTH} jobs stand above this one, each waiting for the next: no further one is begun"
+        message = f"child jobs are nested at most {waits.MAX_DEPTH} deep"
         return _broken(job, error("TOO_DEEP", message))
     child = new_job(
         rules.plans[action.name],

@@ -1,4 +1,4 @@
-"""The moves that every advance is made of: go on, close a task, rest, end, ignore. Each answers a Step."""
+"""The building blocks of steps: enter a state, close a task, quarantine, end, ignore. Each returns a Step."""
 
 from __future__ import annotations
 
@@ -59,21 +59,22 @@ _IGNORED: Mapping[type[Event], str] = {
     Signal: "signal_ignored",
 }
 
-#: Of an error that a worker reports so many fields are kept; these are texts.
+#: Maximum number of fields of a worker's error; the fields that are texts.
 _MOST_ERROR_FIELDS = 32
 _TEXTS_OF_ERRORS = frozenset({"code", "message", "traceback"})
-#: Data may be long, and the job is known.
+#: Fields left out of notes: data may be long, and the job is known.
 _NOT_IN_NOTES = ("job_id", "data", "result", "choice")
 
 
 def error(code: str, message: str) -> dict[str, Json]:
-    """What ``job.error`` holds."""
+    """Return the value of ``job.error``."""
     return {"code": code, "message": shortened(message)}
 
 
 def reported_error(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
-    """The error that a worker reported, with what it lacks taken from *default*. Its texts are shortened, and fields
-    that are too large are omitted."""
+    """Return the error that a worker reported, with missing fields from *default*, texts shortened and oversized fields
+    omitted.
+    """
     found = dict(default)
     for name, value in islice((given or {}).items(), _MOST_ERROR_FIELDS):
         if isinstance(value, str):
@@ -84,7 +85,8 @@ def reported_error(given: Mapping[str, Json] | None, default: Mapping[str, Json]
 
 
 def enter_state(plan: Plan, job: Job, target: str, *, queue: str | None) -> Step:
-    """On to *target*: in this step if it lives in the queue *queue* (None: all do), else by a message to its queue."""
+    """Continue in *target*: in this step if its queue is *queue* (or *queue* is None), else by a message to its
+    queue."""
     job = job.evolve(status=JobStatus.RUNNING, current_state=target)
     if queue is None or plan.queue_of(target) == queue:
         return Step(job, enter=target)
@@ -92,7 +94,7 @@ def enter_state(plan: Plan, job: Job, target: str, *, queue: str | None) -> Step
 
 
 def close(job: Job, task: Task) -> Step:
-    """*job* waits for *task* no more."""
+    """Stop waiting for *task*."""
     others = {task_id: other for task_id, other in job.tasks.items() if task_id != task.id}
     return Step(
         job.evolve(tasks=others),
@@ -102,12 +104,12 @@ def close(job: Job, task: Task) -> Step:
 
 
 def resume(job: Job, pause: WaitRecord) -> Step:
-    """*job* waits for *pause* no more."""
+    """Stop waiting for *pause*."""
     return Step(job.evolve(pause=None), cancelled_timers=timers_of_pause(pause))
 
 
 def drop_branches(job: Job) -> Step:
-    """*job* is done with its fan-out: what is still open of it is given up, and what came of it forgotten."""
+    """Leave the fan-out: close its open tasks and drop its results."""
     if job.fan_out is None:
         return Step(job)
     return Step(
@@ -118,7 +120,7 @@ def drop_branches(job: Job) -> Step:
 
 
 def abandon_branches(job: Job) -> Step:
-    """The same before all branches have ended: messages of those that are open are dropped as well."""
+    """Leave the fan-out before all branches have ended: also revoke the messages of open ones."""
     left = drop_branches(job)
     if job.fan_out is None:
         return left
@@ -126,7 +128,7 @@ def abandon_branches(job: Job) -> Step:
 
 
 def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> Step:
-    """*job* is over: nothing of it stays open, and a job that waits for it hears how it ended."""
+    """End *job*: nothing of it stays open, and the job that waits for it receives its outcome."""
     stopped = _stop(job.evolve(status=status), _ENDED[status], data)
     if job.parent is None:
         return stopped
@@ -135,14 +137,14 @@ def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> 
 
 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
-    """*job* rests until somebody looks at it; *problem* is what ``error`` answers, and becomes the job's."""
+    """Stop *job* until a person retries or cancels it; *problem* (from ``error``) becomes its error."""
     data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
     stopped = _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
     return stopped.then(notify_parent(stopped.job, problem))
 
 
 def notify_parent(job: Job, problem: Mapping[str, Json]) -> Step:
-    """A job that waits for *job* is told that *problem* keeps it in quarantine, or what it waits for."""
+    """Tell the parent that *problem* quarantined *job* or one of its children."""
     if job.parent is None:
         return Step(job)
     event = ChildQuarantined(job.parent.job_id, job.id, job.version, problem)
@@ -150,7 +152,7 @@ def notify_parent(job: Job, problem: Mapping[str, Json]) -> Step:
 
 
 def ignore(job: Job, event: Event, reason: str) -> Step:
-    """Nothing changes; a note says why."""
+    """Change nothing; a note says why."""
     data = {field.name: getattr(event, field.name) for field in fields(event) if field.name not in _NOT_IN_NOTES}
     note = {"event_type": _IGNORED[type(event)], "reason": reason}
     return Step(job, note=note | {name: value for name, value in data.items() if value is not None})
@@ -174,7 +176,7 @@ def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
 
 
 def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
-    """Who gives up waiting for a job of another blueprint has it cancelled; that one cancels its own in turn."""
+    """Cancel the child job that *job* waits for, which cancels its own child in turn."""
     if job.pause is None or job.pause.kind != "child":
         return ()
     child_id, key = job.pause.details["child_id"], job.pause.details["signal_key"]

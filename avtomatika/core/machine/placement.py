@@ -1,10 +1,10 @@
-"""Placing: a task that asks something of its worker is routed to one, and to another where that one fails it.
+"""Placement of tasks with requirements: routes a task to a worker, and to another one if that worker fails.
 
-While such a task is open, a ``PlaceTask`` comes back to its state again and again. Whoever brings it looks first
-(``look``): only what changes something goes to the machine (``place``), with the choice that was made.
+While such a task is open, a ``PlaceTask`` event is delivered to its state periodically. ``look`` checks first; only an
+event that changes something reaches ``place``, with the choice.
 
-A task that names files only wishes for a worker that has them at hand: where there is none, or it fails the task,
-anybody will do, and it is looked at no more.
+A task that names files only prefers workers that have them cached. If there is none, or it fails, any worker may take
+the task, and it is not checked again.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from avtomatika.core.step import Outgoing, SendEvent, SendTask, Step
 from .moves import ignore
 from .timers import dispatch_timer, timers_of_task
 
-#: How often it is looked at.
+#: Seconds between checks.
 VISIT_SECONDS = 5.0
-#: A worker that has not taken it by then is passed over.
+#: Checks after which a worker that has not taken its task is replaced.
 TAKEN_WITHIN_VISITS = 6
-#: The same where it was only wished for.
+#: The same for a worker that was only preferred.
 PREFERRED_WITHIN_VISITS = 1
-#: A worker whose own fault it was that it refused a task is asked again after so many, if nobody else fits.
+#: Checks after which a worker that refused a task for a fault of its own is considered again, if no other fits.
 _FORGIVEN_EVERY_VISITS = 4
-#: What is missing may change often; it is written down no more than once in so many visits.
+#: A changed reason is recorded at most once in this number of checks.
 _TOLD_EVERY_VISITS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Everything may stay as it is: it is looked at again later."""
+    """Change nothing; check again later."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnyWorker:
-    """Any worker will do."""
+    """Any worker may take the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nobody waits for this attempt any more: it need not be looked at again."""
+    """The job no longer waits for this attempt; stop checking."""
 
 
 def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
-    """What makes *task* go to work: itself, for any worker, or the word that one must be chosen."""
+    """Send *task*: to any worker, or as a request to choose one."""
     if task.needs is None or (task.needs.is_preference and task.attempt > 1):
         return (SendTask(task),)
     return (_next(plan, job, task, PlaceTask(job.id, task.id, task.attempt)),)
@@ -60,7 +60,8 @@ def send(plan: Plan, job: Job, task: Task) -> tuple[Outgoing, ...]:
 def look(
     job: Job, event: PlaceTask, *, taken_by: str | None, fleet: Iterable[Candidate]
 ) -> Candidate | NoCandidate | AnyWorker | Keep | Done:
-    """What is to be done about a task; *taken_by* has begun with it, *fleet* are those that are there now."""
+    """Return what to do about a task; *taken_by* is the worker that runs it, *fleet* are the workers that are
+    online."""
     task = _open_attempt(job, event)
     if task is None or task.needs is None:
         return Done()
@@ -92,20 +93,20 @@ def look(
 
 
 def _forgiving(needs: Needs) -> Needs:
-    """*needs* without the refusals that may have passed."""
+    """Return *needs* without refusals that may have been temporary."""
     return replace(needs, refused={worker_id: False for worker_id, passes in needs.refused.items() if not passes})
 
 
 def needs_cached_files(job: Job | None, event: PlaceTask) -> bool:
-    """Whether :func:`look` must know what files workers have at hand."""
+    """Return True if :func:`look` needs the files that workers have cached."""
     task = None if job is None else _open_attempt(job, event)
     return task is not None and task.needs is not None and task.needs.is_preference and task.worker_id is None
 
 
 def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | AnyWorker | Keep | Done) -> str | None:
-    """The worker that a task is taken away from by what was *found*: it is lost, or did not begin in time.
+    """Return the worker that *found* takes a task away from, because it is lost or did not start in time.
 
-    One that a task was only wished to go to has promised nothing.
+    A worker that was only preferred has not failed.
     """
     task = _open_attempt(job, event)
     if task is None or task.needs is None or task.needs.is_preference or isinstance(found, Keep):
@@ -114,7 +115,7 @@ def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | A
 
 
 def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candidate | NoCandidate | AnyWorker:
-    """Its worker has failed it: that one comes last."""
+    """Choose another worker, or the same one if there is no other."""
     if needs.is_preference:
         return AnyWorker()
     found = choose(needs, task.task_type, [member for member in members if member.worker_id != task.worker_id])
@@ -122,7 +123,7 @@ def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candida
 
 
 def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
-    """Route a task as was chosen; without a choice (or where there is no fleet) it is for anybody."""
+    """Route a task as chosen; without a choice, to any worker."""
     task = _open_attempt(job, event)
     if task is None or task.needs is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
@@ -154,12 +155,12 @@ def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
 
 
 def visited(event: PlaceTask) -> PlaceTask:
-    """*event* as it comes back when everything stayed as it was."""
+    """Return *event* for the next check."""
     return replace(event, visit=event.visit + 1, waited=event.waited + 1)
 
 
 def _rerouted(plan: Plan, job: Job, task: Task) -> Step:
-    """Its worker is lost, or did not take it in time: what that one may still answer is another attempt's."""
+    """Take the task away from its worker: a result of that worker is one of an earlier attempt."""
     again = replace(task, attempt=task.attempt + 1, max_retries=task.max_retries + 1, worker_id=None)
     return Step(
         _with(job, again),

@@ -1,7 +1,7 @@
-"""Jobs whose plan is an earlier one: whether the plan that there is now can go on with them, and how they change over.
+"""Jobs of an earlier plan: checks whether the current plan can continue them, and migrates them.
 
-A job goes on where it stands when the new plan has its state, and everything that it waits for leads somewhere. Else it
-rests, under its old plan, and says what is missing.
+A job continues if the current plan has its state, and routes for everything that it waits for. Otherwise it is
+quarantined under its old plan, with what is missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .moves import error, quarantine
 
 
 def plan_name(blueprint: str, plan_hash: str) -> str:
-    """How a plan is called among those of all blueprints.
+    """Return the unique name of a plan.
 
     >>> plan_name("video", "1f3a9c2e")
     'video@1f3a9c2e'
@@ -27,10 +27,10 @@ def plan_name(blueprint: str, plan_hash: str) -> str:
 
 
 def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
-    """What ``machine.advance`` says under *plan*, to which *job* changes over in the same step if it has another."""
+    """Return the step of ``machine.advance`` under *plan*, after migrating *job* to it in the same step."""
     if job.plan_hash == plan.plan_hash and not (job.earlier_plans and job.fan_out):
         return machine.advance(plan, job, event, queue=queue)
-    lacking = missing(plan, job)  # of a fan-out the branches are there that *event* is about, and no others
+    lacking = missing(plan, job)  # of a fan-out, only the branches of *event* are loaded
     if lacking and not _needs_no_plan(job, event):
         return _quarantine_unmigrated(plan, job, lacking)
     if lacking or job.plan_hash == plan.plan_hash:
@@ -41,21 +41,21 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
 
 
 def _quarantine_unmigrated(plan: Plan, job: Job, lacking: tuple[str, ...]) -> Step:
-    """*job* waits for people, or for a plan that has what is *lacking*."""
+    """Quarantine *job* until a plan has what is *lacking*."""
     begun_under = job.plan_hash if job.plan_hash != plan.plan_hash else job.earlier_plans[-1]
-    message = f"plan {plan.plan_hash} cannot go on with a job of plan {begun_under}: it has no {', no '.join(lacking)}"
+    message = f"plan {plan.plan_hash} cannot continue a job of plan {begun_under}: it has no {', no '.join(lacking)}"
     return quarantine(job, {**error("PLAN_CHANGED", message), "missing": list(lacking)})
 
 
 def _needs_no_plan(job: Job, event: Event) -> bool:
-    """Whether *event* only ends *job*, or does nothing to it."""
+    """Return True if *event* only ends *job* or does not affect it."""
     if isinstance(event, Signal):
         return event.wish == "cancel"
     return isinstance(event, DeadlineExceeded) or job.status is JobStatus.QUARANTINED
 
 
 def migrate(plan: Plan, job: Job) -> Step:
-    """*job* goes on under *plan*, which must not lack anything; one that has not begun begins anew."""
+    """Move *job* to *plan*, which must lack nothing; a pending job starts at the new start state."""
     entry = HistoryEntry(
         "plan_changed", state=job.current_state, data={"old_plan": job.plan_hash, "new_plan": plan.plan_hash}
     )
@@ -65,14 +65,14 @@ def migrate(plan: Plan, job: Job) -> Step:
 
 
 def missing(plan: Plan, job: Job) -> tuple[str, ...]:
-    """What *job* needs and *plan* does not have, in words that follow "no"; nothing for a job that is over."""
+    """Return what *job* needs and *plan* lacks, as nouns; nothing for an ended job."""
     if job.status.is_final or job.status is JobStatus.PENDING:
         return ()
     return tuple(dict.fromkeys(_missing(plan, job)))
 
 
 def states_needed(job: Job) -> tuple[str, ...]:
-    """The states that *job*, which is not over, is in or may enter with what it waits for."""
+    """Return the states that an open *job* is in, or may enter from what it waits for."""
     needed: list[str] = [str(job.current_state)]
     for task in job.tasks.values():
         needed += (task.state, *task.transitions.values())
@@ -99,7 +99,7 @@ def _collects(plan: Plan, state: str) -> bool:
 
 
 def _outcomes(plan: Plan, state: str) -> frozenset[str] | None:
-    """What tasks of *state* may answer under *plan*; None where it is not known: no such state, or a retired one."""
+    """Return the outcomes of tasks of *state* under *plan*; None for an unknown or retired state."""
     if state not in plan.states or plan.states[state].is_retired:
         return None
     found = plan.states[state]

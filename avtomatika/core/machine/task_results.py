@@ -1,4 +1,4 @@
-"""What becomes of a task: its result, its time-outs, its next attempt."""
+"""Results, timeouts and retries of tasks."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .moves import abandon_branches, close, end, enter_state, error, ignore, qua
 from .tasks import open_task
 from .timers import retry_timer, timers_of_task
 
-#: The parameters are wrong: no attempt can succeed, and nobody needs to look.
+#: The parameters are invalid: no attempt can succeed, and the job fails.
 INVALID_INPUT = "INVALID_INPUT_ERROR"
-#: The data of a result are not what the handler said that they must be: people have to look.
+#: The data of a result violate the output schema: the job is quarantined.
 CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
-#: So often a task goes to another worker because of faults of workers, at most; then they count as its failures.
+#: Maximum attempts for which faults of workers do not count as failures of the task.
 _MOST_ATTEMPTS = 200
-#: The answer cannot be understood: somebody has to look, and no sibling of a branch is worth going on.
+#: Errors that quarantine the job even in a branch of a fan-out.
 _NOT_UNDERSTOOD = frozenset({"UNKNOWN_OUTCOME", "NO_TRANSITION", CONTRACT_VIOLATION})
 
 
 def result(plan: Plan, job: Job, event: Result, *, queue: str | None) -> Step:
-    """A worker's answer."""
+    """Handle the result of a task."""
     task = job.tasks.get(event.task_id)
     if task is None:
         return ignore(job, event, "the job does not wait for this task")
@@ -47,15 +47,15 @@ def result(plan: Plan, job: Job, event: Result, *, queue: str | None) -> Step:
 
 
 def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
-    """The back-off is over: the next attempt begins."""
+    """Start the next attempt after its back-off."""
     task = job.tasks.get(event.task_id)
     if task is None or task.is_open or event.attempt != task.attempt:
-        return ignore(job, event, "no attempt of that number is waiting to begin")
+        return ignore(job, event, "no attempt of that number waits for its start")
     return open_task(plan, job, replace(task, is_open=True))
 
 
 def timeout(plan: Plan, job: Job, event: TaskTimeout, *, queue: str | None) -> Step:
-    """Nobody took the task in time, or its worker took too long: ``timeout``, else ``failure``, else the job fails."""
+    """Handle a task that was not taken, or not finished, in time: ``timeout``, else ``failure``, else the job fails."""
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, "the job does not wait for this attempt any more")
@@ -80,12 +80,13 @@ def _timed_out(case: _Case, event: TaskTimeout) -> Step:
 
 
 def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
-    """The task, or an answer to it, was given up: people have to look. Where the answer was refused somebody else may
-    give one: then it is another attempt, as often as after a failure that passes."""
+    """Quarantine the job of a dead-lettered task or result. If the result was refused, another worker may succeed:
+    retry as after a transient failure.
+    """
     task = job.tasks.get(event.task_id or "")
     if task is None or not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, "the job does not wait for this attempt any more")
-    problem = error("DEAD_LETTER", f"the task {task.task_type!r} was given up: {event.reason}")
+    problem = error("DEAD_LETTER", f"the task {task.task_type!r} was dead-lettered: {event.reason}")
     delay_seconds = _delay_seconds(task, error(TRANSIENT, "")) if event.is_refused else None
     if delay_seconds is None:
         return quarantine(job, problem, event.details)
@@ -95,21 +96,21 @@ def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -
 
 
 def merged(state_history: Mapping[str, Json], data: Json) -> Mapping[str, Json]:
-    """*state_history* after a result: the keys of a dict are merged in, anything else stands under ``result``."""
+    """Merge the data of a result into *state_history*: the keys of a dict, or anything else under ``result``."""
     if data is None:
         return state_history
     return {**state_history, **(data if isinstance(data, Mapping) else {"result": data})}
 
 
 def branch_answer(event: Result) -> dict[str, Json]:
-    """What an aggregator sees of a branch that ended so."""
+    """Return the result of a branch as its aggregator gets it."""
     problem = None if event.error is None else reported_error(event.error, {})
     return {"status": event.status, "data": event.data, "error": problem}
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A task of a job that something has happened to, come by the queue *queue*."""
+    """A task of a job with an event that *queue* delivered."""
 
     plan: Plan
     job: Job
@@ -120,17 +121,17 @@ class _Case:
         return Step(self.job, history=(entry,)).then(close(self.job, self.task))
 
     def enter_state(self, entry: HistoryEntry, target: str) -> Step:
-        """On to *target*; siblings of a branch are given up."""
+        """Continue in *target*; a branch abandons its siblings."""
         closed = self.close(entry)
         alone = closed.then(abandon_branches(closed.job))
         return alone.then(enter_state(self.plan, alone.job, target, queue=self.queue))
 
     def is_collected(self, target: str | None) -> bool:
-        """Whether *target* is where the branches of the job meet."""
+        """Return True if *target* is the aggregator of the job's fan-out."""
         return self.job.fan_out is not None and target == self.job.fan_out.aggregator
 
     def collect(self, entry: HistoryEntry, answer: Mapping[str, Json]) -> Step:
-        """*answer* is what the aggregator will see of this branch."""
+        """Store *answer* for the aggregator."""
         key = self.plan.key(self.task.state, "_joined")
         joined = SendEvent(key, Joined(self.job.id, step_of(self.task.id)))
         closed = self.close(entry)
@@ -166,8 +167,9 @@ def _cancelled(case: _Case, event: Result) -> Step:
 
 
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
-    """For good: to *target*, else the job fails over invalid input or over one of several branches, and waits for
-    people over everything else."""
+    """Handle a final failure: enter *target*; without one, invalid input or a failed branch fails the job, and any
+    other failure quarantines it.
+    """
     if case.is_collected(target):
         entry = _entry("branch_finished", event, case.task.state, {"error": problem})
         return case.collect(entry, {**branch_answer(event), "error": problem})
@@ -203,7 +205,7 @@ def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, d
 
 
 def _reassigned(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
-    """To another worker, at once: that one's fault is no attempt that counts."""
+    """Send the task to another worker at once; the fault of a worker does not count as an attempt."""
     task, needs = case.task, case.task.needs
     if needs is None or needs.is_preference:
         needs = Needs()
@@ -225,7 +227,7 @@ def _reassigned(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
 
 
 def refused_by_all(plan: Plan, job: Job, event: PlaceTask, *, queue: str | None) -> Step:
-    """Every worker has refused the task, which nobody has the rights or the room for: the fault is the task's."""
+    """Fail a task that every worker has refused, for lack of permissions or space: the fault is in the task."""
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, NoCandidate):
         return ignore(job, event, "the job does not wait for this attempt any more")
@@ -236,7 +238,7 @@ def refused_by_all(plan: Plan, job: Job, event: PlaceTask, *, queue: str | None)
 
 
 def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
-    """The pause before the next attempt after *problem*; None where there is none."""
+    """Return the delay before the next attempt after *problem*; None if there is none."""
     policy = replace(task.retry or RetryPolicy(), max_retries=task.max_retries).for_code(problem["code"])
     delay = None if policy is None else policy.delay_after(task.attempt, name=task.id)
     return None if delay is None else delay.total_seconds()
@@ -247,7 +249,7 @@ def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 def _schema_violation(task: Task, event: Result) -> Mapping[str, Json] | None:
-    """What in the data of *event* breaks the schema that *task* was given."""
+    """Return the error of a result that violates the task's output schema."""
     if task.output_schema is None or (fault := fault_in(event.data, task.output_schema)) is None:
         return None
     message = f"the result of {task.task_type!r} breaks its output_schema at {fault.path}: {fault.message}"

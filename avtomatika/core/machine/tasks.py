@@ -1,4 +1,4 @@
-"""Tasks as they are dispatched: what a handler asked for, with the defaults of its job."""
+"""Tasks as they are dispatched: the handler's arguments with the defaults of the job."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from avtomatika.core.step import Step
 from .placement import send
 from .timers import dispatch_timer
 
-#: Checked once, and not for every task.
+#: Validated once instead of for every task.
 _usual = lru_cache(maxsize=16)(RetryPolicy)
 
 
 def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPolicy) -> Task:
-    """The task of the present step of *job*, *branch* from 1 in a fan-out; *retry* holds where the action has none."""
+    """Return a task of the current step, *branch* from 1 in a fan-out; *retry* is the default policy."""
     policy = action.retry or retry
     return Task(
         id=f"{job.id}.{job.steps}.{branch}",
@@ -41,12 +41,12 @@ def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPol
 
 
 def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
-    """How tasks of *plan* are tried again where their handler does not say."""
+    """Return the default retry policy of tasks of *plan*."""
     return plan.retry or _usual(rules.max_retries)
 
 
 def open_task(plan: Plan, job: Job, task: Task) -> Step:
-    """Publish *task*; the job waits for it, and for its siblings where it is one of several."""
+    """Publish *task* and wait for it."""
     if task.needs is not None:
         task = replace(task, worker_id=None, missing=None)
     status = JobStatus.WAITING_FOR_WORKER if job.fan_out is None else JobStatus.WAITING_FOR_PARALLEL
@@ -61,12 +61,12 @@ def open_task(plan: Plan, job: Job, task: Task) -> Step:
 
 
 def dispatched(task: Task) -> HistoryEntry:
-    """What the history says of it."""
+    """Return the history entry of a dispatch."""
     return HistoryEntry(
         "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
     )
 
 
 def given(value: Json, default: Json) -> Json:
-    """*value*, or *default* where there is none."""
+    """Return *value*, or *default* if it is None."""
     return default if value is None else value

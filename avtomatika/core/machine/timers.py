@@ -1,4 +1,4 @@
-"""The timers of a job. Their ids are fixed, so that whoever arms one can also be told to cancel it."""
+"""The timers of a job. Their ids are derived from the job, so that any step can cancel them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from avtomatika.core.step import SetTimer
 
 
 def dispatch_timer(plan: Plan, job: Job, task: Task) -> tuple[SetTimer, ...]:
-    """How long *task* may wait for a worker. (Its result timer is armed by whoever writes down that it was taken.)"""
+    """Return the timer for *task* to be taken. (The consumer of ``taken`` arms the result timer.)"""
     if task.dispatch_timeout_seconds is None:
         return ()
     event = TaskTimeout(job.id, task.id, task.attempt, "dispatch")
@@ -18,31 +18,31 @@ def dispatch_timer(plan: Plan, job: Job, task: Task) -> tuple[SetTimer, ...]:
 
 
 def retry_timer(plan: Plan, job: Job, task: Task, delay_seconds: float) -> SetTimer:
-    """The back-off before ``task.attempt``."""
+    """Return the back-off timer before ``task.attempt``."""
     event = RetryTask(job.id, task.id, task.attempt)
     return SetTimer(f"{task.id}:retry", delay_seconds, plan.key(task.state, "_retry"), event)
 
 
 def handler_timer(plan: Plan, job: Job, delay_seconds: float) -> SetTimer:
-    """The back-off before the handler of ``job.current_state`` is tried again."""
+    """Return the back-off timer of the handler of ``job.current_state``."""
     state = str(job.current_state)
     event = RetryHandler(job.id, state, transition=job.transitions, failures=job.handler_failures)
     return SetTimer(_handler_id(job), delay_seconds, plan.key(state, "_retry"), event)
 
 
 def pause_timer(plan: Plan, job: Job, pause: WaitRecord, delay_seconds: float, *, at_ms: int | None = None) -> SetTimer:
-    """How long *pause* takes, at most."""
+    """Return the timer that ends *pause*."""
     event = TimeReached(job.id, pause.token)
     return SetTimer(_pause_id(pause), delay_seconds, plan.key(pause.state, "_timer"), event, at_ms)
 
 
 def timers_of_pause(pause: WaitRecord) -> tuple[str, ...]:
-    """Ids of all timers that may be armed for *pause*."""
+    """Return the ids of all timers that may be armed for *pause*."""
     return () if pause.kind == "child" else (_pause_id(pause),)
 
 
 def deadline_timer(plan: Plan, job: Job) -> tuple[SetTimer, ...]:
-    """How long *job* as a whole may take. It runs on through whatever happens, quarantine too."""
+    """Return the execution timeout of *job*. It keeps running in every status, including quarantine."""
     if job.execution_timeout_seconds is None:
         return ()
     key = plan.key(plan.start, "_timer")
@@ -50,7 +50,7 @@ def deadline_timer(plan: Plan, job: Job) -> tuple[SetTimer, ...]:
 
 
 def timers_of_task(task: Task) -> tuple[str, ...]:
-    """Ids of all timers that may be armed for *task*."""
+    """Return the ids of all timers that may be armed for *task*."""
     if not task.is_open:
         return (f"{task.id}:retry",)
     limits = {"dispatch": task.dispatch_timeout_seconds, "result": task.result_timeout_seconds}
@@ -58,7 +58,7 @@ def timers_of_task(task: Task) -> tuple[str, ...]:
 
 
 def timers_of_job(job: Job) -> tuple[str, ...]:
-    """Ids of all timers that may be armed for *job*, and that it has no use for any more where it now stands."""
+    """Return the ids of all timers that may be armed for *job* and that it no longer needs in its status."""
     of_handler = (_handler_id(job),) if job.handler_failures else ()
     of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
     of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()

@@ -1,4 +1,4 @@
-"""What a job waits for that is no task: a time, a person's decision, the end of a job of another blueprint."""
+"""Waits for anything but tasks: a time, a person's decision, the end of a child job."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .moves import end, enter_state, error, ignore, notify_parent, quarantine, r
 from .task_results import merged
 from .timers import pause_timer
 
-#: What a timer's one transition is called.
+#: The outcome of a timer.
 ELAPSED = "elapsed"
-#: How many jobs may stand above one another, each waiting for the next.
+#: Maximum nesting depth of child jobs.
 MAX_DEPTH = 10
 
-#: What the end of a child is called among the transitions of its parent.
+#: Final status of a child -> outcome for its parent.
 _OUTCOMES = {"finished": "success", "failed": "failure", "error": "failure", "cancelled": "cancelled"}
-#: Decisions that have an event type of their own; every other word is ``decided``.
+#: Decisions with their own event type; all others are recorded as ``decided``.
 _DECISIONS = frozenset({"approved", "rejected"})
 
 Kind = Literal["timer", "approval", "child"]
 
 
-# ---------------------------------------------------------------- begin
+# ---------------------------------------------------------------- start
 
 
 def wait(plan: Plan, job: Job, action: Wait) -> Step:
-    """Until a time comes."""
+    """Wait for a time."""
     when: dict[str, Json] = {"seconds": action.seconds} if action.until_ms is None else {"until_ms": action.until_ms}
     pause = _pause(job, "timer", {ELAPSED: action.then}, when)
     timer = pause_timer(plan, job, pause, action.seconds or 0, at_ms=action.until_ms)
@@ -42,7 +42,7 @@ def wait(plan: Plan, job: Job, action: Wait) -> Step:
 
 
 def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
-    """Until somebody decides, or the time for that is over."""
+    """Wait for a decision, or its timeout."""
     asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
     if action.timeout_seconds is not None:
         asked["timeout_seconds"] = action.timeout_seconds
@@ -53,7 +53,7 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
 
 
 def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
-    """Until the job of another blueprint, whose first step is *child*, is over."""
+    """Wait for the child job whose first step is *child*."""
     child_id, child_start = child.job.id, str(child.job.current_state)
     signal_key = f"{child.job.blueprint}@{child.job.plan_hash}.{child_start}._signal"
     pause = _pause(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
@@ -64,28 +64,28 @@ def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
 
 
 def parent_of_child(plan: Plan, job: Job) -> Parent:
-    """How a child of *job* tells that it is over."""
+    """Return the parent record for a child of *job*."""
     above = 0 if job.parent is None else job.parent.depth
     return Parent(job.id, plan.key(str(job.current_state), "_child"), above + 1)
 
 
 def decisions(pause: WaitRecord) -> list[str]:
-    """What a person may answer."""
+    """Return the possible decisions."""
     return [outcome for outcome in pause.transitions if outcome != "timeout"]
 
 
-# ---------------------------------------------------------------- what comes
+# ---------------------------------------------------------------- events
 
 
 def time_reached(plan: Plan, job: Job, event: TimeReached, *, queue: str | None) -> Step:
-    """The time that was waited for; or nobody has decided in time: ``timeout``, else the job fails."""
+    """End the wait for a time, or time out an approval: ``timeout``, else the job fails."""
     pause = job.pause
     if pause is None or pause.token != event.token:
         return ignore(job, event, "the job does not wait for this time any more")
     over = _EndedWait(plan, job, pause, queue)
     if pause.kind == "timer":
         return over.enter_state("timer_fired", {}, ELAPSED)
-    problem = error("APPROVAL_TIMEOUT", f"nobody decided within {pause.details['timeout_seconds']} s")
+    problem = error("APPROVAL_TIMEOUT", f"no decision within {pause.details['timeout_seconds']} s")
     over = replace(over, job=job.evolve(error=problem))
     if "timeout" in pause.transitions:
         return over.enter_state("timer_fired", {"error": problem}, "timeout")
@@ -93,13 +93,13 @@ def time_reached(plan: Plan, job: Job, event: TimeReached, *, queue: str | None)
 
 
 def decision_data(event: Decision) -> dict[str, Json]:
-    """What is kept of a decision."""
+    """Return the stored form of a decision."""
     data = {"decision": event.decision, "by": event.by}
     return data if event.comment is None else {**data, "comment": event.comment}
 
 
 def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step:
-    """A person's decision. It stands in ``state_history["approval"]`` from then on."""
+    """Continue after a person's decision, stored as ``state_history["approval"]``."""
     pause = job.pause
     if pause is None or pause.token != event.token or pause.kind != "approval":
         return ignore(job, event, "the job does not wait for this decision any more")
@@ -112,7 +112,9 @@ def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step
 
 
 def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -> Step:
-    """The child's end, good or bad: its result is merged as a task's; one without a transition quarantines *job*."""
+    """Continue after the child's end: its result is merged like a task's; an outcome without a transition quarantines
+    *job*.
+    """
     pause = job.pause
     if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
@@ -133,7 +135,7 @@ def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -
 
 
 def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
-    """The job waits on; its webhook, and the job that waits for it in turn, are told what stopped its child."""
+    """Keep waiting; send a webhook, and notify the parent, with the error of the child."""
     pause = job.pause
     if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
@@ -156,7 +158,7 @@ def _problem(event: ChildEnded, pause: WaitRecord) -> Mapping[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class _EndedWait:
-    """A pause of a job that comes to its end; the event for that came by the queue *queue*."""
+    """A wait of a job that ends; *queue* delivered the event."""
 
     plan: Plan
     job: Job

@@ -1,1 +1,4 @@
-"""Which worker fits a task: selection by resources, load, cost, reputation and cached files."""
+"""Choosing a worker for a task: by requirements, cost, load, reputation and cached files.
+
+Start with ``selection.py``.
+"""

@@ -1,7 +1,7 @@
-"""Holdings: which files in S3 workers have at hand, and which of them a task names.
+"""Cached files: which files in S3 workers have locally, and which of them a task names.
 
-They go by short digests of their URIs, which tell nobody what they are. Two files may have the same one: all that comes
-of it is that a task goes to a worker that has to fetch its file after all.
+Files are identified by short digests of their URIs, which do not reveal them. After a collision, a task is merely sent
+to a worker that has to download its file.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from itertools import islice
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
 
-#: Most files that a worker tells of, and that are looked for of one task.
+#: Maximum number of files that a worker reports, and that are considered of one task.
 MOST_FILES = 256
 #: Length of a digest, in hexadecimal digits.
 DIGEST_LENGTH = 12
 
 
 def digest_of(uri: str) -> str:
-    """What the file at *uri* goes by.
+    """Return the digest of the file at *uri*.
 
     >>> digest_of("s3://raw/lake.mov")
     '3e8d70f474b0'
@@ -29,7 +29,7 @@ def digest_of(uri: str) -> str:
 
 
 def names_files(params: Mapping[str, Json]) -> bool:
-    """Whether there is a file in S3 among *params*.
+    """Return True if *params* name a file in S3.
 
     >>> names_files({"films": ["s3://raw/lake.mov"]}), names_files({"folder": "s3://raw/"})
     (True, False)
@@ -38,10 +38,10 @@ def names_files(params: Mapping[str, Json]) -> bool:
 
 
 def digests_in(params: Mapping[str, Json]) -> frozenset[str]:
-    """Those of the files that *params* name; of many the first."""
+    """Return the digests of the files that *params* name, at most MOST_FILES."""
     return frozenset(digest_of(uri) for uri in islice(_files_in(params), MOST_FILES))
 
 
 def _files_in(params: Mapping[str, Json]) -> Iterator[str]:
-    """URIs; folders are none, for what lies in one is not known here."""
+    """Yield URIs of files; the content of folders is not known here."""
     return (text for text in texts_in(params) if text.startswith("s3://") and not text.endswith("/"))

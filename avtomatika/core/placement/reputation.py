@@ -1,7 +1,7 @@
-"""Reputation: how the last tasks of a worker ended, as a share from 0 to 1. Pure.
+"""Reputation: how the last tasks of a worker ended, as a share from 0 to 1.
 
-Every task that ends well closes a part of what is missing to 1, every one that fails takes the same part away; who is
-new has 1. What is missing halves with time: whoever is given nothing any more gets another chance.
+A success closes a part of the gap to 1, a failure subtracts the same part; a new worker has 1. The gap halves with
+time, so that a worker that gets no tasks recovers.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from avtomatika.core.events import Event, Result
 from avtomatika.core.machine.task_results import INVALID_INPUT
 
-#: About so many of the last tasks count.
+#: Approximate number of tasks that count.
 _TASKS = 10
-#: What is missing to 1 halves in so long.
+#: Seconds in which the gap to 1 halves.
 HALVES_SECONDS = 600.0
 
 
 def rating_of(event: Event) -> tuple[str, bool] | None:
-    """Whom *event* tells something of, and whether it is good; None where it tells nothing of a worker.
+    """Return the worker that *event* rates, and True for a good rating; None if it rates none.
 
-    That nobody waits for a task any more, or that what it was given is no good, is not its worker's doing.
+    Cancelled tasks and invalid input are not the worker's fault.
     """
     if not isinstance(event, Result) or event.worker_id is None or event.status == "cancelled":
         return None
@@ -28,7 +28,7 @@ def rating_of(event: Event) -> tuple[str, bool] | None:
 
 
 def decay_factors(good: int, bad: int) -> tuple[float, float]:
-    """What a reputation is multiplied with, and what is added then, after so many tasks.
+    """Return the factor and the addend that update a reputation after *good* and *bad* tasks.
 
     >>> times, plus = decay_factors(0, 1)
     >>> times * 1.0 + plus
@@ -39,7 +39,7 @@ def decay_factors(good: int, bad: int) -> tuple[float, float]:
 
 
 def decayed(reputation: float, age_seconds: float) -> float:
-    """What is left of a reputation *age_seconds* after the last task.
+    """Return a reputation *age_seconds* after the last task.
 
     >>> decayed(0.5, 600)
     0.75

@@ -1,4 +1,4 @@
-"""Choosing a worker: what a task asks for, who is there, and whom it goes to. Pure: the fleet is handed in."""
+"""Chooses a worker: the requirements of a task, the candidates, and the strategies. Pure."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-#: As in ``job``, which needs the wishes of tasks.
+#: As in ``job``, which imports this module.
 Json = Any
 
 
 class Strategy(StrEnum):
-    ROUND_ROBIN = "round_robin"  # whoever was chosen longest ago
-    LEAST_CONNECTIONS = "least_connections"  # whoever has the fewest tasks
+    ROUND_ROBIN = "round_robin"  # the worker that was chosen least recently
+    LEAST_CONNECTIONS = "least_connections"  # the worker with the fewest tasks
     CHEAPEST = "cheapest"  # the lowest cost of the skill
     BEST_VALUE = "best_value"  # the lowest cost, weighed with how busy it is and how its last tasks ended
-    NEARBY = "nearby"  # whoever has files of the task at hand, else anybody; no handler asks for it
+    NEARBY = "nearby"  # a worker that has files of the task cached, else any; not for handlers
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a task asks of its worker; *requirements* are in the words of ``Worker(resources=...)``.
+    """Requirements of a task on its worker; *requirements* correspond to ``Worker(resources=...)``.
 
-    *refused* are workers that could not do it, by id: True if the fault was the worker's as a whole and may pass, False
-    if the worker refused this task.
+    *refused* are workers that could not run it, by id: True for a possibly temporary fault of the worker, False if it
+    refused this task.
     """
 
     strategy: Strategy = Strategy.LEAST_CONNECTIONS
@@ -34,34 +34,34 @@ class Needs:
 
     @property
     def is_preference(self) -> bool:
-        """Whether anybody will do where nobody fits."""
+        """True if any worker may take the task when none fits."""
         return self.strategy == Strategy.NEARBY
 
 
-#: What a task asks that names files, and whose handler asks nothing.
+#: The default of a task that names files.
 NEARBY = Needs(Strategy.NEARBY)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """Why a worker takes no tasks of *skills* for now."""
+    """Why a worker takes no tasks of *skills* at present."""
 
     reason: str
     skills: frozenset[str]
 
     @classmethod
     def of(cls, beat: Mapping[str, Any]) -> Unfit | None:
-        """What a heartbeat says of it."""
+        """Return the value from a heartbeat."""
         said = beat.get("unfit")
         return None if said is None else cls(str(said["reason"]), frozenset(map(str, said["skills"])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A worker as it can be chosen.
+    """A worker that can be chosen.
 
-    *load* are the tasks that it has, *last_chosen* when it was chosen last (0: never), *cached_files* digests of
-    files at hand; *reputation* is as in ``reputation``. *unfit* is why it cannot do some of its skills for now.
+    *load* is the number of its tasks, *last_chosen* a counter (0: never chosen), *cached_files* digests of its local
+    files, *reputation* as in ``reputation``. *unfit* says why it cannot run some of its skills.
     """
 
     worker_id: str
@@ -83,23 +83,23 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class NoCandidate:
-    """Nobody fits; *missing* says what would have to be there. *is_final* if every worker has refused the task."""
+    """No worker fits; *missing* says what is missing. *is_final* if every worker has refused the task."""
 
     missing: str
     is_final: bool = False
 
 
 def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | NoCandidate:
-    """The member of *fleet* that a task of *skill* goes to.
+    """Return the worker in *fleet* for a task of *skill*.
 
     >>> choose(Needs(), "encode", [Candidate(worker_id="w-1", skills=frozenset({"encode"}), load=1)]).worker_id
     'w-1'
     >>> choose(Needs(max_cost=1), "encode", [])
-    NoCandidate(missing="no worker with the skill 'encode' is there", is_final=False)
+    NoCandidate(missing="no worker with the skill 'encode' is online", is_final=False)
     """
     able = [worker for worker in fleet if skill in worker.skills]
     if not able:
-        return NoCandidate(f"no worker with the skill {skill!r} is there")
+        return NoCandidate(f"no worker with the skill {skill!r} is online")
     faults = {worker.worker_id: tuple(_faults(needs, skill, worker)) for worker in able}
     fitting = [worker for worker in able if not faults[worker.worker_id]]
     if not fitting:
@@ -111,7 +111,7 @@ def choose(needs: Needs, skill: str, fleet: Iterable[Candidate]) -> Candidate | 
 
 
 def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Candidate | None:
-    """Who has the most of *files* at hand, of those that could begin at once; None where nobody has any.
+    """Return the free worker with the most of *files* cached, or None.
 
     >>> nearest(frozenset({"a"}), "encode", [Candidate(worker_id="w-1", skills=frozenset({"encode"}), load=1)]) is None
     True
@@ -133,7 +133,7 @@ def nearest(files: frozenset[str], skill: str, fleet: Iterable[Candidate]) -> Ca
 
 
 def _faults(needs: Needs, skill: str, worker: Candidate) -> Iterable[str]:
-    """Why *worker* cannot be chosen, in words that are the same for all who lack the same."""
+    """Yield the reasons why *worker* cannot be chosen, in the same words for all workers."""
     if worker.is_standby:
         yield "is a standby"
     if worker.unfit is not None and skill in worker.unfit.skills:
@@ -152,7 +152,7 @@ def _faults(needs: Needs, skill: str, worker: Candidate) -> Iterable[str]:
 
 
 def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:
-    """Every fault with how many have it, the rarest first: that is the nearest to being mended."""
+    """Return every reason with its number of workers, the rarest first, as it is the easiest to fix."""
     counts: dict[str, int] = {}
     for fault in (fault for of_member in faults.values() for fault in of_member):
         counts[fault] = counts.get(fault, 0) + 1
@@ -160,11 +160,11 @@ def _missing(skill: str, faults: Mapping[str, Sequence[str]]) -> str:
     return f"none of {len(faults)} with the skill {skill!r} fits: {told}"
 
 
-# ---------------------------------------------------------------- what a worker has
+# ---------------------------------------------------------------- requirements
 
 
 def _has(worker: Candidate, name: str, wanted: Json) -> bool:
-    """A property of that name, or devices: all of ``devices``, or those whose type is *name*."""
+    """Check a property, or devices: all of ``devices``, or those of type *name*."""
     if name == "devices" and isinstance(wanted, list | tuple):
         return _has_devices(worker.devices, wanted)
     if name in worker.properties:
@@ -178,7 +178,7 @@ def _has(worker: Candidate, name: str, wanted: Json) -> bool:
 
 
 def _has_devices(devices: Sequence[Mapping[str, Json]], wanted: Sequence[Any]) -> bool:
-    """Whether there is a device of its own for each that is *wanted*; the choosiest choose first."""
+    """Return True if there is a separate device for each one *wanted*; the most specific are assigned first."""
     left = list(devices)
     for properties in sorted(wanted, key=len, reverse=True):
         found = next((device for device in left if _is_device(device, properties)), None)
@@ -193,7 +193,7 @@ def _is_device(device: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
 
 
 def _is_enough(there: Json, wanted: Json) -> bool:
-    """Numbers must be at least as large, everything else the same."""
+    """Numbers must be at least as large, anything else equal."""
     if _is_number(there) and _is_number(wanted):
         return bool(there >= wanted)
     return bool(there == wanted)
@@ -203,9 +203,9 @@ def _is_number(value: Json) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-# ---------------------------------------------------------------- who goes first
+# ---------------------------------------------------------------- strategies
 
-#: Nobody counts for so little that price and load say nothing any more.
+#: Lower bound of a reputation, so that cost and load still count.
 _LEAST_REPUTATION = 0.01
 
 
@@ -218,13 +218,12 @@ def _by_load(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> flo
 
 
 def _by_cost(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    """Who does not say what it costs comes last."""
+    """Workers without a cost come last."""
     return worker.costs.get(skill, float("inf"))
 
 
 def _by_value(worker: Candidate, skill: str, fitting: Sequence[Candidate]) -> float:
-    """Its cost for each task that ends well, and as much again for each full turn of its slots that a task would wait;
-    who does not say what it costs is taken to cost as much as the dearest that does."""
+    """Cost per successful task, times the expected wait; a worker without a cost counts as the most expensive."""
     known = [other.costs[skill] for other in fitting if skill in other.costs]
     cost = worker.costs.get(skill, max(known, default=1.0))
     return cost * (1 + worker.load / worker.slots) / max(worker.reputation, _LEAST_REPUTATION)
@@ -236,5 +235,5 @@ _RANKS: Mapping[Strategy, Callable[[Candidate, str, Sequence[Candidate]], float]
     Strategy.CHEAPEST: _by_cost,
     Strategy.BEST_VALUE: _by_value,
 }
-#: What handlers may ask for.
+#: The strategies for handlers.
 STRATEGIES = tuple(_RANKS)
