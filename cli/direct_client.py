@@ -52,7 +52,7 @@ class DirectClient:
         self._store.close()
 
     def workers(self) -> list[dict[str, Any]]:
-        workers = Workers(**self._settings.worker_tokens, memory=self._store.registry)
+        workers = Workers(**self._settings.worker_tokens, revoked_names=self._store.registry)
         with closing(WorkerRegistry.connect(str(self._settings.redis_url), workers.may_authenticate)) as registry:
             return _dumped(WorkerSchema(many=True).dump(registry.workers()))
 

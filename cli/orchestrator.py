@@ -108,7 +108,7 @@ def _objects() -> Bucket | None:
 
 def _workers(settings: Settings, memory: WorkerRegistry) -> Workers:
     """Return the registered workers and their tokens."""
-    workers = Workers(**settings.worker_tokens, memory=memory)
+    workers = Workers(**settings.worker_tokens, revoked_names=memory)
     if not workers.are_configured:
         logger.warning(
             "neither WORKER_TOKEN nor %s is configured: every client of the broker is accepted as a worker",

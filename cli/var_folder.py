@@ -6,18 +6,17 @@ free when the last child has ended, even if ``up`` was killed.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 import click
 
 from avtomatika.errors import ConflictError
+from avtomatika.local_files import LOCK_FILE, acquire, write_atomically
 
 #: Relative to the working directory.
 VAR = Path("var")
@@ -35,10 +34,7 @@ def secret(name: str, var: Path = VAR) -> str:
     """Return the secret in ``var/<name>``, generating it on first use."""
     file = private_folder(var) / name
     if not file.exists():
-        temporary = file.with_suffix(".new")
-        with open(temporary, "w", opener=_private) as new:
-            new.write(secrets.token_urlsafe(32))
-        temporary.replace(file)
+        write_atomically(file, secrets.token_urlsafe(32).encode(), file.with_suffix(".new"))
     return file.read_text().strip()
 
 
@@ -66,9 +62,8 @@ def abandoned_folder(var: Path = VAR) -> Iterator[None]:
 
 def announce(url: str, var: Path = VAR) -> None:
     """Record the URL of the web of this folder."""
-    temporary = var / "up.json.new"
-    temporary.write_text(json.dumps({"pid": os.getpid(), "url": url}))
-    temporary.replace(var / "up.json")
+    content = json.dumps({"pid": os.getpid(), "url": url}).encode()
+    write_atomically(var / "up.json", content, var / "up.json.new")
 
 
 def withdraw(var: Path = VAR) -> None:
@@ -87,9 +82,9 @@ def announced(var: Path = VAR) -> dict[str, str | int] | None:
 
 @contextmanager
 def _locked(file: Path, timeout_seconds: float = 0.0) -> Iterator[int]:
-    descriptor = _private(str(file), os.O_RDWR | os.O_CREAT)
+    descriptor = os.open(file, LOCK_FILE, 0o600)
     try:
-        if not _try_lock(descriptor):
+        if not acquire(descriptor):
             _wait_for_lock(descriptor, timeout_seconds)
         yield descriptor
     finally:
@@ -99,22 +94,11 @@ def _locked(file: Path, timeout_seconds: float = 0.0) -> Iterator[int]:
 def _wait_for_lock(descriptor: int, timeout_seconds: float) -> None:
     if timeout_seconds:
         click.echo("waiting for processes of an earlier avtomatika up to end", err=True)
-    deadline = monotonic() + timeout_seconds
-    while monotonic() < deadline:
-        sleep(0.1)
-        if _try_lock(descriptor):
-            return
+    if acquire(descriptor, timeout_seconds=timeout_seconds):
+        return
     holder = os.read(descriptor, 20).decode()
     who = f"process {holder}" if holder else "a child of an earlier one"
     raise ConflictError(f"avtomatika up already runs in {Path.cwd()}: {who}")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_alive(pid: int) -> bool:
@@ -127,7 +111,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

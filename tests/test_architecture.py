@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "errors": set(),
     "transport": set(),
+    "local_files": set(),
     "core": {"errors"},
     "schemas": {"core", "errors"},
     "settings": {"core", "errors"},
@@ -22,12 +23,12 @@ MAY_IMPORT = {
     "drawing": {"errors"},
     "log_limits": set(),
     "diagnosis": {"store", "tokens", "errors"},
-    "client": {"schemas", "core", "errors"},
+    "client": {"schemas", "core", "local_files", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
     "store": {"transport", "schemas", "core", "errors"},
     "orchestrator": {"store", "broker", "files", "log_limits", "schemas", "core", "errors"},
-    "files": {"schemas", "core", "errors"},
-    "worker": {"broker", "files", "loading", "schemas", "core", "errors"},
+    "files": {"schemas", "core", "local_files", "errors"},
+    "worker": {"broker", "files", "loading", "local_files", "schemas", "core", "errors"},
 }
 #: These stand at the top: what they may not import is said by the tests below.
 TOPS = {"cli", "web", "testing", "pytest_plugin"}

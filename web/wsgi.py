@@ -76,7 +76,7 @@ def _job_files(settings: Settings) -> JobFiles | None:
 
 
 def _workers(settings: Settings, registry: WorkerRegistry) -> Workers:
-    workers = Workers(**settings.worker_tokens, memory=registry)
+    workers = Workers(**settings.worker_tokens, revoked_names=registry)
     if not workers:
         logger.warning("no worker can connect over HTTP: set WORKER_TOKEN, or name workers in workers.toml")
     return workers

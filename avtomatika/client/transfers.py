@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from avtomatika.errors import AvtomatikaError, InvalidRequestError, NotFoundError, UnavailableError
+from avtomatika.local_files import replacing
 
 #: Attempts of a transfer, and the pause before the second, which doubles from then on.
 _ATTEMPTS = 4
@@ -59,11 +60,8 @@ def download(url: str, path: Path) -> None:
             _check(response, url)
             _save(response, part, _without_signature(url))
 
-    try:
+    with replacing(path, part):
         _retried(attempt, url)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _save(response: httpx.Response, part: Path, shown_url: str) -> None:

@@ -1,4 +1,5 @@
-"""Files in S3: what a task names is brought to a folder of its own, and what it leaves there is sent back.
+"""Files in S3: workers download the inputs of a task to its own folder and upload the files that its result names.
 
-Only ``s3`` and ``failures`` import boto3, and they are imported when the first file is asked for.
+Start with ``task_files`` (workers), ``handler_files`` (handlers) or ``job_files`` (clients). boto3 is loaded with the
+first request: only ``boto_client``, ``s3_errors``, ``s3_transfer``, ``bucket_checks`` and ``descriptors`` import it.
 """

@@ -1,4 +1,4 @@
-"""One client of boto3 for all threads of a process."""
+"""Creates and configures the client of boto3; one serves all threads of a process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from botocore.config import Config
 from .config import S3Config
 from .s3_errors import UnexpectedResponseError
 
-#: How often a request is made before it is given up, and how often a body that broke off is asked for.
+#: Attempts of a request, and of reading a response body that breaks off.
 ATTEMPTS = 4
-#: Longest wait for a connection.
+#: Connection timeout; at most the timeout of requests.
 _CONNECT_SECONDS = 10.0
-#: What the answer of an S3 server to these operations has: one of the names.
+#: Operation -> fields of which every S3 response to it has at least one.
 _ANSWERS = {
     "HeadObject": ("ETag",),
     "GetObject": ("ETag",),
@@ -29,7 +29,7 @@ _ANSWERS = {
 
 
 def connect(config: S3Config, *, connections: int, endpoint_url: str | None = None) -> Any:
-    """The client of *config*, or of another address of the same server; nothing is sent yet."""
+    """Return a client for *config*, or for another address of the same server; send nothing yet."""
     client = boto3.session.Session(
         aws_access_key_id=config.access_key,
         aws_secret_access_key=config.secret_key,
@@ -40,14 +40,14 @@ def connect(config: S3Config, *, connections: int, endpoint_url: str | None = No
         endpoint_url=endpoint_url or config.endpoint_url,
         verify=config.ca_bundle,
         config=Config(
-            signature_version="s3v4",  # the older one, which signed URLs may still have, covers no headers
+            signature_version="s3v4",  # the older version, still the default of some signed URLs, covers no headers
             s3={"addressing_style": "path" if config.needs_path_style else "auto"},
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=min(config.timeout_seconds, _CONNECT_SECONDS),
             read_timeout=config.timeout_seconds,
             max_pool_connections=connections,
             request_checksum_calculation=config.request_checksums,
-            # What is fetched is compared with the checksum of our own, which goes as metadata.
+            # Downloads are verified with the SHA-256 in the metadata.
             response_checksum_validation="when_required",
         ),
     )
@@ -57,7 +57,7 @@ def connect(config: S3Config, *, connections: int, endpoint_url: str | None = No
 
 
 def _check_answer(names: tuple[str, ...], parsed: Mapping[str, Any], **_: Any) -> None:
-    """Raise UnexpectedAnswer if something else than S3 has answered, as a proxy with its login page does."""
+    """Raise UnexpectedAnswer if the response is not from S3, e.g. the login page of a proxy."""
     metadata = parsed.get("ResponseMetadata", {})
     if metadata.get("HTTPStatusCode", 0) < 300 and not any(name in parsed for name in names):
         kind = metadata.get("HTTPHeaders", {}).get("content-type", "no content type")

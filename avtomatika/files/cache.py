@@ -1,9 +1,9 @@
-"""Objects that were fetched before, on this worker's disk: what many tasks ask for is fetched once.
+"""Cache of downloaded objects on this worker's disk: an object that many tasks need is downloaded once.
 
-An entry goes by place, ETag and size, all of them the server's word: what a client says of its own object (a SHA-256,
-say) must never bring it another's. Its name begins with the digest of its URI, by which orchestrators know it. Each
-task gets a copy of its own, which it may change as it likes. The folder may be shared by processes and workers; where
-anything is wrong with it, things are as without it.
+An entry is identified by location, ETag and size, all stated by the server: what a client states about its object
+(such as a SHA-256) must never give it another client's. An entry's name starts with the digest of its URI, by which
+orchestrators know it. Each task gets its own copy, which it may change. Processes and workers may share the folder. If
+the folder cannot be used, tasks download without it.
 """
 
 from __future__ import annotations
@@ -20,36 +20,33 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from time import sleep, time
-from typing import TYPE_CHECKING
 
 from avtomatika.core.placement.cached_files import DIGEST_LENGTH, MOST_FILES, digest_of
+from avtomatika.local_files import LOCK_FILE, replacing, try_lock
 
-from .locks import LOCK_FILE, try_lock
+from .s3_client import ObjectInfo
 from .transfer_progress import Cancellation
-
-if TYPE_CHECKING:
-    from .s3_transfer import ObjectInfo
 
 logger = logging.getLogger(__name__)
 
-#: Together, where nobody says otherwise.
+#: Default size of the cache.
 CACHE_BYTES = 10 * 1024**3
-#: An object is kept only if so many of its size would fit.
+#: An object is cached only if this many of its size would fit.
 _SHARE = 4
-#: Smaller ones are fetched as quickly as they are found here.
+#: Smaller objects are not cached: a download takes as long as a copy.
 _LEAST_BYTES = 64 * 1024
-#: Copied at a time, between two looks at whether anybody still wants it.
+#: Bytes copied between two checks for cancellation.
 _COPY_BYTES = 64 * 1024 * 1024
-#: How often somebody who waits for another's download looks.
-_LOOK_SECONDS = 0.05
-#: What a killed worker left unfinished is removed after so long.
-_LEFT_SECONDS = 24 * 3600.0
+#: Interval at which a task that waits for the download by another one checks the lock.
+_POLL_SECONDS = 0.05
+#: Unfinished files of killed workers are removed at this age.
+_LEFTOVER_SECONDS = 24 * 3600.0
 #: Length of an entry's name.
 _NAME_LENGTH = 64
 
 
 class Cache:
-    """*limit_bytes* of entries in the folder *path*, those that were not used for the longest time go first."""
+    """Up to *limit_bytes* of entries in the folder *path*; the least recently used are evicted first."""
 
     def __init__(self, path: str | os.PathLike[str], *, limit_bytes: int = CACHE_BYTES) -> None:
         self.path = Path(os.path.abspath(path))
@@ -57,50 +54,46 @@ class Cache:
         self._seen_ns = 0
         self._newest: tuple[str, ...] = ()
 
-    def bring(
+    def copy_to(
         self,
-        found: ObjectInfo,
         path: Path,
+        found: ObjectInfo,
         download: Callable[[Path, Path], None],
         *,
         unfinished: Path,
         cancellation: Cancellation,
     ) -> bool:
-        """Have what is *found* at *path*, unfinished in *unfinished*; answers False where it cannot come from here.
+        """Copy the object *found* to *path* by way of the folder *unfinished*; return False if it cannot be cached.
 
-        Where nobody has fetched it yet, ``download(target, folder)`` does, with an unfinished file in that folder.
+        If the cache lacks it, ``download(target, folder)`` downloads it to *target*, with unfinished files in *folder*.
         """
         if found.size < _LEAST_BYTES or found.size * _SHARE > self._limit_bytes or not self._is_ready():
             return False
-        copying = _Copying(self._entry(found), unfinished / token_hex(8), path, found.size, cancellation)
-        if copying.is_done():
+        copy = _Copy(self._entry(found), unfinished / token_hex(8), path, found.size, cancellation)
+        if copy.try_copy():
             return True
-        with self._alone(copying.entry, cancellation) as is_alone:
-            if not is_alone:
+        with self._locked(copy.entry, cancellation) as is_locked:
+            if not is_locked:
                 return False
-            if copying.is_done():
+            if copy.try_copy():
                 return True
             self._make_room(found.size)
             if shutil.disk_usage(self.path).free < 2 * found.size:
                 return False
-            download(copying.entry, self.path)
-            with suppress(FileNotFoundError):  # another process made room
-                copying.entry.chmod(0o400)
-            return copying.is_done()
-
-    def holds(self, found: ObjectInfo) -> bool:
-        """Whether it is here."""
-        return self._entry(found).exists()
+            download(copy.entry, self.path)
+            with suppress(FileNotFoundError):  # another process evicted it
+                copy.entry.chmod(0o400)
+            return copy.try_copy()
 
     def newest(self) -> tuple[str, ...]:
-        """Digests of the files that are here, those that were used last first. Looks only when some came or went."""
+        """Return the digests of the entries, most recently used first; rescan only if entries came or went."""
         try:
             changed_ns = self.path.stat().st_mtime_ns
             if changed_ns != self._seen_ns:
                 entries = [(each.stat().st_mtime, each.name) for each in os.scandir(self.path) if _is_entry(each.name)]
                 names = [name[:DIGEST_LENGTH] for _, name in heapq.nlargest(MOST_FILES, entries)]
                 self._newest, self._seen_ns = tuple(dict.fromkeys(names)), changed_ns
-        except OSError:  # not there yet, or an entry went meanwhile
+        except OSError:  # the folder does not exist yet, or an entry was evicted just now
             pass
         return self._newest
 
@@ -110,7 +103,7 @@ class Cache:
         return self.path / name[:_NAME_LENGTH]
 
     def _is_ready(self) -> bool:
-        """The folder is there, is no link, and is ours alone."""
+        """Create the folder; return whether it is a folder, not a link, and belongs to this user."""
         try:
             self.path.mkdir(0o700, parents=True, exist_ok=True)
             status = os.lstat(self.path)
@@ -118,18 +111,18 @@ class Cache:
             logger.warning("the cache %s cannot be used: %s", self.path, error.strerror)
             return False
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            logger.warning("the cache %s cannot be used: it is no folder of our own", self.path)
+            logger.warning("the cache %s cannot be used: it is not a folder of this user", self.path)
             return False
         return True
 
     @contextmanager
-    def _alone(self, entry: Path, cancellation: Cancellation) -> Iterator[bool]:
-        """While nobody else fetches *entry*; False where that cannot be told."""
+    def _locked(self, entry: Path, cancellation: Cancellation) -> Iterator[bool]:
+        """Hold the lock of *entry* during its download; yield False if the lock file cannot be opened."""
         lock = entry.with_suffix(".lock")
         try:
             while (descriptor := _try_lock_file(lock)) is None:
                 cancellation.check()
-                sleep(_LOOK_SECONDS)
+                sleep(_POLL_SECONDS)
         except OSError as error:
             logger.warning("the cache %s cannot be used: %s", self.path, error.strerror)
             yield False
@@ -142,14 +135,14 @@ class Cache:
             os.close(descriptor)
 
     def _make_room(self, size: int) -> None:
-        """Remove what was not used for the longest time, and what was left unfinished long ago."""
+        """Evict the least recently used entries, and remove old unfinished files."""
         entries = []
         for each in os.scandir(self.path):
             with suppress(FileNotFoundError):
                 status = each.stat(follow_symlinks=False)
                 if _is_entry(each.name):
                     entries.append((status.st_mtime, status.st_size, each.path))
-                elif time() - status.st_mtime > _LEFT_SECONDS and stat.S_ISREG(status.st_mode):
+                elif time() - status.st_mtime > _LEFTOVER_SECONDS and stat.S_ISREG(status.st_mode):
                     os.unlink(each.path)
         used = sum(entry_size for _, entry_size, _ in entries)
         for _, entry_size, path in sorted(entries):
@@ -165,7 +158,7 @@ def _is_entry(name: str) -> bool:
 
 
 def _try_lock_file(path: Path) -> int | None:
-    """A descriptor that holds the lock; None if another process holds it, or has removed the file since."""
+    """Return a descriptor that holds the lock; None if another process holds it, or removed the file just now."""
     try:
         return try_lock(path, LOCK_FILE)
     except FileNotFoundError:
@@ -175,17 +168,17 @@ def _try_lock_file(path: Path) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Copying:
-    """What is needed to have a copy of *entry*, of that size, at *path*."""
+class _Copy:
+    """A copy of *entry*, which must have that size, to *path*."""
 
     entry: Path
-    part: Path
+    unfinished: Path
     path: Path
     size: int
     cancellation: Cancellation
 
-    def is_done(self) -> bool:
-        """Whether the copy is there now; False where there is no entry of that size."""
+    def try_copy(self) -> bool:
+        """Copy the entry; return False if it is missing or has another size."""
         try:
             source = os.open(self.entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
@@ -193,19 +186,18 @@ class _Copying:
         try:
             if os.fstat(source).st_size != self.size:
                 return False
-            with self.part.open("wb") as target:
-                _copy(source, target.fileno(), self.size, self.cancellation)
-            with suppress(OSError):
-                os.utime(self.entry)
-            os.replace(self.part, self.path)
+            with replacing(self.path, self.unfinished) as part:
+                with part.open("wb") as target:
+                    _copy(source, target.fileno(), self.size, self.cancellation)
+                with suppress(OSError):
+                    os.utime(self.entry)
             return True
         finally:
             os.close(source)
-            self.part.unlink(missing_ok=True)
 
 
 def _copy(source: int, target: int, size: int, cancellation: Cancellation) -> None:
-    """By the kernel, which on some file systems shares the blocks until one is changed."""
+    """Copy in the kernel, which on some file systems shares the blocks until one is changed."""
     left = size
     try:
         while left:

@@ -1,6 +1,6 @@
-"""Open files as s3transfer reads them: part by part from several threads, without a copy in memory.
+"""Files for s3transfer, read by descriptor: in parts, from several threads, without a copy in memory.
 
-s3transfer opens files by their names, again for each part. What was checked must be what is sent, so nothing is opened
+s3transfer opens files by name, once for each part. An upload must be the file that was checked, so nothing is opened
 again: the "name" is that of a descriptor.
 """
 
@@ -16,12 +16,12 @@ _MARK = "descriptor:"
 
 
 def name_of(descriptor: int) -> str:
-    """The name under which :class:`Descriptors` opens it, as long as it is open."""
+    """Return the name under which :class:`Descriptors` opens an open descriptor."""
     return f"{_MARK}{descriptor}"
 
 
 class Descriptors(OSUtils):  # type: ignore[misc] # s3transfer has no types
-    """Gives s3transfer its files."""
+    """File access of s3transfer."""
 
     def get_file_size(self, filename: str) -> int:
         return os.fstat(_descriptor(filename)).st_size
@@ -31,7 +31,7 @@ class Descriptors(OSUtils):  # type: ignore[misc] # s3transfer has no types
 
 
 class View:
-    """Reads an open file from a place of its own; closing it closes nothing."""
+    """Reads an open file with a separate position; closing the view does not close the file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -52,7 +52,7 @@ class View:
         return self._at
 
     def close(self) -> None:
-        """Its owner still asks what became of the file."""
+        """Leave the descriptor open for its owner."""
 
     def __enter__(self) -> View:
         return self

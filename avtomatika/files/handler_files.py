@@ -1,16 +1,18 @@
-"""What a handler gets when it asks for ``task_files``: JSON in the bucket of results, and links to files there.
+"""``task_files`` of a handler: JSON in the bucket of results, and links to files there.
 
-Handlers decide and are quick: what is large is for workers.
+Handlers are short, so these files are small; large ones belong to workers.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
+from avtomatika.core.blueprint.awaitable import awaitable
 from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
 from avtomatika.errors import HandlerError, InvalidInputError
@@ -22,98 +24,90 @@ from .metadata import Metadata
 from .object_keys import handler_prefix
 from .safe_names import parts_of
 
-#: What a handler reads and writes at most.
+T = TypeVar("T")
+
+#: Limit of a value that a handler reads or writes.
 MAX_JSON_BYTES = 8 * 1024 * 1024
-#: How long a link is good for where the handler does not say; and the most that S3 allows.
+#: Default lifetime of a link, and the longest that S3 allows.
 URL_SECONDS = 3600
 LONGEST_URL_SECONDS = 7 * 24 * 3600
 
 
-def files_for(objects: Bucket | None, job: Job, is_async: bool) -> HandlerFiles | AsyncHandlerFiles:
-    """The files of *job* for a handler; without *objects* each use says what is not set."""
-    return (AsyncHandlerFiles if is_async else HandlerFiles)(objects, job)
+def files_for(bucket: Bucket | None, job: Job, is_async: bool) -> HandlerFiles | AsyncHandlerFiles:
+    """Return the files of *job* for a handler; without *bucket* each use raises HandlerError."""
+    files = HandlerFiles(bucket, job)
+    return AsyncHandlerFiles(files) if is_async else files
 
 
-class _Desk:
-    def __init__(self, objects: Bucket | None, job: Job) -> None:
-        self._given = objects
+class HandlerFiles:
+    """For sync handlers."""
+
+    def __init__(self, bucket: Bucket | None, job: Job) -> None:
+        self._given_bucket = bucket
         self._job = job
 
+    def read_json(self, uri: str) -> Json:
+        """Return the value in the object at *uri*, which may have up to 8 MiB."""
+        location = self._authorized(uri)
+        content = self._bucket.read(location, at_most_bytes=MAX_JSON_BYTES)
+        try:
+            return orjson.loads(content)
+        except orjson.JSONDecodeError as error:
+            raise InvalidInputError(f"{location}: is not JSON: {error}") from None
+
+    def write_json(self, name: str, value: Any) -> str:
+        """Write *value* to a new file of the job and return its URI, which differs each time the handler runs."""
+        parts = parts_of(name)
+        content = orjson.dumps(as_json(value, f"task_files.write_json({name!r})"))
+        if len(content) > MAX_JSON_BYTES:
+            raise HandlerError(f"task_files.write_json({name!r}): has {len(content)} bytes, at most {MAX_JSON_BYTES}")
+        location = self._bucket.location(self._prefix + "/".join(parts))
+        metadata = Metadata(client=self._job.client or None)
+        self._bucket.write(location, content, metadata=metadata, content_type="application/json")
+        return str(location)
+
+    def url(self, uri: str, *, expires_seconds: int = URL_SECONDS) -> str:
+        """Return a public link to the object, valid for *expires_seconds*."""
+        if not 0 < expires_seconds <= LONGEST_URL_SECONDS:
+            raise HandlerError(f"task_files.url: expires_seconds is {expires_seconds}, at most {LONGEST_URL_SECONDS}")
+        location = self._authorized(uri)
+        if location.is_folder:
+            raise InvalidInputError(f"{location}: is a folder; links lead to objects only")
+        return self._bucket.download_url(location, expires_seconds=expires_seconds)
+
     @property
-    def _objects(self) -> Bucket:
-        if self._given is None:
+    def _bucket(self) -> Bucket:
+        if self._given_bucket is None:
             raise HandlerError("task_files: this orchestrator has no S3: S3_BUCKET is not set")
-        return self._given
+        return self._given_bucket
 
     @cached_property
     def _prefix(self) -> str:
         return handler_prefix(self._job.id, self._job.version)
 
-    def _read_json(self, uri: str) -> Json:
-        location = self._allowed(uri)
-        content = self._objects.read(location, at_most_bytes=MAX_JSON_BYTES)
-        try:
-            return orjson.loads(content)
-        except orjson.JSONDecodeError as error:
-            raise InvalidInputError(f"{location}: is no JSON: {error}") from None
-
-    def _write_json(self, name: str, value: Any) -> str:
-        parts = parts_of(name)
-        content = orjson.dumps(as_json(value, f"task_files.write_json({name!r})"))
-        if len(content) > MAX_JSON_BYTES:
-            raise HandlerError(f"task_files.write_json({name!r}): has {len(content)} bytes, at most {MAX_JSON_BYTES}")
-        location = self._objects.at(self._prefix + "/".join(parts))
-        metadata = Metadata(client=self._job.client or None)
-        self._objects.write(location, content, metadata=metadata, content_type="application/json")
-        return str(location)
-
-    def _url(self, uri: str, expires_seconds: int) -> str:
-        if not 0 < expires_seconds <= LONGEST_URL_SECONDS:
-            raise HandlerError(f"task_files.url: expires_seconds is {expires_seconds}, at most {LONGEST_URL_SECONDS}")
-        location = self._allowed(uri)
-        if location.is_folder:
-            raise InvalidInputError(f"{location}: is a folder, and only an object can be linked to")
-        return self._objects.download_url(location, expires_seconds=expires_seconds)
-
-    def _allowed(self, uri: str) -> Location:
-        """What *uri* names, if this job may read it: it may be whatever a client has written."""
+    def _authorized(self, uri: str) -> Location:
+        """Return the location of *uri* if this job may read it: the URI may come from a client."""
         location = Location.parse(uri)
         if location is None:
             raise InvalidInputError(f"{uri!r} is not of the form s3://bucket/key")
-        reader, objects = AccessPolicy(self._job.id, self._job.client or None), self._objects
-        reader.check(location, objects.config)
-        if reader.needs_proof(location, objects.config):
-            reader.check_proof(location, objects.client_of(location))
+        policy = AccessPolicy(self._bucket.config, self._job.id, self._job.client or None)
+        policy.check_key(location)
+        policy.check_owner(location, lambda: self._bucket.stat(location).client)
         return location
 
 
-class HandlerFiles(_Desk):
-    """For sync handlers."""
+class AsyncHandlerFiles:
+    """For async handlers: all methods are awaited."""
 
-    def read_json(self, uri: str) -> Json:
-        """The value in the object that *uri* names, at most 8 MiB."""
-        return self._read_json(uri)
+    def __init__(self, files: HandlerFiles) -> None:
+        self._files = files
 
-    def write_json(self, name: str, value: Any) -> str:
-        """Keep *value* as a file of the job; answers its URI, which is another one each time the handler runs."""
-        return self._write_json(name, value)
+    read_json = awaitable(HandlerFiles.read_json)
+    write_json = awaitable(HandlerFiles.write_json)
+    url = awaitable(HandlerFiles.url)
 
-    def url(self, uri: str, *, expires_seconds: int = URL_SECONDS) -> str:
-        """A link by which anybody can fetch the object, for so long."""
-        return self._url(uri, expires_seconds)
+    def _blocking(self) -> HandlerFiles:
+        return self._files
 
-
-class AsyncHandlerFiles(_Desk):
-    """For async handlers: everything is awaited."""
-
-    async def read_json(self, uri: str) -> Json:
-        """The value in the object that *uri* names, at most 8 MiB."""
-        return await asyncio.to_thread(self._read_json, uri)
-
-    async def write_json(self, name: str, value: Any) -> str:
-        """Keep *value* as a file of the job; answers its URI, which is another one each time the handler runs."""
-        return await asyncio.to_thread(self._write_json, name, value)
-
-    async def url(self, uri: str, *, expires_seconds: int = URL_SECONDS) -> str:
-        """A link by which anybody can fetch the object, for so long."""
-        return await asyncio.to_thread(self._url, uri, expires_seconds)
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.to_thread(function)

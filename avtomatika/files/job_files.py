@@ -1,6 +1,6 @@
-"""The files of jobs as their clients see them: what is there, where to get it, where to send more.
+"""The files of jobs for their clients: listing, download and upload.
 
-Only what lies below a job's own prefix is a file of it, whatever its result names: that may be an echo.
+Only objects below a job's own prefix are its files. Its result may name others, which clients control.
 """
 
 from __future__ import annotations
@@ -12,79 +12,80 @@ from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
 from avtomatika.errors import ConflictError, NotFoundError
 
-from .bucket import Bucket, ListedObject, SignedUpload
+from .bucket import Bucket, SignedUpload
 from .location import Location
 from .metadata import Metadata
 from .object_keys import client_upload_prefix, job_prefix, job_upload_prefix
+from .s3_client import ObjectInfo
 from .safe_names import safe_part
 
-#: What a single PUT may bring: the limit of S3 itself.
+#: Largest single PUT: the limit of S3.
 MAX_UPLOAD_BYTES = 5 * 1024**3
-#: How long signed URLs are good for: to begin with, however long it then takes.
+#: Lifetimes of signed URLs; a transfer that has started may take longer.
 DOWNLOAD_SECONDS = 300
 UPLOAD_SECONDS = 3600
 
 
 class JobFiles:
-    """For one orchestrator *group*, whose name is in the keys of uploads."""
+    """The files of the jobs of one orchestrator *group*, whose name is part of the keys of uploads."""
 
-    def __init__(self, objects: Bucket, *, group: str) -> None:
-        self._objects = objects
+    def __init__(self, bucket: Bucket, *, group: str) -> None:
+        self._bucket = bucket
         self._group = group
 
     def keeps(self, location: Location) -> bool:
-        """Whether it lies in the bucket of results."""
-        return self._objects.config.keeps_results(location.bucket)
+        """Return whether *location* is in the bucket of results."""
+        return self._bucket.config.keeps_results(location.bucket)
 
-    def page(self, job_id: str, *, after: str = "", limit: int) -> tuple[list[ListedObject], str | None]:
-        """Files of a job by name, beginning after the one called *after*; and the ``after`` of the next page."""
+    def page(self, job_id: str, *, after: str = "", limit: int) -> tuple[list[ObjectInfo], str | None]:
+        """Return up to *limit* files of a job after the name *after*, and ``after`` of the next page."""
         prefix = job_prefix(job_id)
-        found = list(islice(self._objects.below(prefix, after=prefix + after if after else ""), limit + 1))
+        found = list(islice(self._bucket.list_prefix(prefix, after=prefix + after if after else ""), limit + 1))
         more = len(found) > limit
         return found[:limit], self.name_of(found[limit - 1], job_id) if more else None
 
-    def name_of(self, stored: ListedObject, job_id: str) -> str:
-        """What a file is called among those of its job."""
+    def name_of(self, stored: ObjectInfo, job_id: str) -> str:
+        """Return the name of a file relative to its job."""
         return stored.location.key.removeprefix(job_prefix(job_id))
 
     def find(self, job: Job, name: str) -> Location:
-        """The file that is called *name*, or whose name ends so after a slash.
+        """Return the file called *name*, or else the one whose name ends in a slash and *name*.
 
-        Of several that end so it is the one that the job's data name. Raises NotFoundError, or ConflictError where
-        there is not one but several.
+        Of several such files it is the one that the job's data names. Raise NotFoundError if there is none, and
+        ConflictError if several remain.
         """
         if any(part in ("", ".", "..") for part in name.split("/")):  # which a server may resolve
             raise NotFoundError("file", name)
         prefix = job_prefix(job.id)
-        exact = self._objects.at(prefix + name)
-        if self._objects.exists(exact):
+        exact = self._bucket.location(prefix + name)
+        if self._bucket.exists(exact):
             return exact
-        there = [stored.location for stored in self._objects.below(prefix) if not stored.location.is_folder]
-        found = [location for location in there if location.key.endswith(f"/{name}")]
+        files = [stored.location for stored in self._bucket.list_prefix(prefix) if not stored.location.is_folder]
+        found = [location for location in files if location.key.endswith(f"/{name}")]
         if len(found) > 1:
             found = _named(job, found) or found
         if not found:
-            raise NotFoundError("file", name, known=[location.key.rpartition("/")[2] for location in there])
+            raise NotFoundError("file", name, known=[location.key.rpartition("/")[2] for location in files])
         if len(found) > 1:
             names = ", ".join(location.key.removeprefix(prefix) for location in found)
             raise ConflictError(f"the job has several files called {name!r}: {names}")
         return found[0]
 
     def download_url(self, location: Location) -> str:
-        """A signed URL of a file that :meth:`find` has found."""
-        return self._objects.download_url(location, expires_seconds=DOWNLOAD_SECONDS)
+        """Return a signed URL of a file that :meth:`find` returned."""
+        return self._bucket.download_url(location, expires_seconds=DOWNLOAD_SECONDS)
 
-    def upload_for(self, job: Job, name: str, *, size: int, sha256: str | None) -> SignedUpload:
-        """Where to send a file for a job that there is."""
+    def job_upload(self, job: Job, name: str, *, size: int, sha256: str | None) -> SignedUpload:
+        """Return a signed URL for uploading a file to an existing job."""
         return self._upload(job_upload_prefix(job.id), name, size, Metadata(sha256, job.client))
 
-    def upload_of(self, client: str, name: str, *, size: int, sha256: str | None) -> SignedUpload:
-        """Where to send a file for any job of *client*."""
+    def client_upload(self, client: str, name: str, *, size: int, sha256: str | None) -> SignedUpload:
+        """Return a signed URL for uploading a file for later jobs of *client*."""
         return self._upload(client_upload_prefix(self._group, client), name, size, Metadata(sha256, client))
 
     def _upload(self, prefix: str, name: str, size: int, metadata: Metadata) -> SignedUpload:
-        location = self._objects.at(prefix + safe_part(name))
-        return self._objects.signed_upload(location, size=size, metadata=metadata, expires_seconds=UPLOAD_SECONDS)
+        location = self._bucket.location(prefix + safe_part(name))
+        return self._bucket.signed_upload(location, size=size, metadata=metadata, expires_seconds=UPLOAD_SECONDS)
 
 
 def _named(job: Job, locations: Iterable[Location]) -> list[Location]:

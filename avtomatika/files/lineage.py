@@ -1,4 +1,4 @@
-"""Lineage: which job has made a file, which ones use it; by the file's key, and by what jobs hold in their data."""
+"""Lineage of files: which job produced a file, by its key, and which jobs use it, by the URIs in their data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .object_keys import Owner, is_job_file, owner_of
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """Who has made a file: a task (with its attempt) or a handler of a job, or a client who has sent it."""
+    """The producer of a file: a task (with its attempt), a handler, or a client that uploaded it."""
 
     kind: str
     job_id: str | None = None
@@ -25,7 +25,7 @@ class Producer:
 
 
 def producer_of(location: Location) -> Producer | None:
-    """Who has made what lies at *location* in the bucket of results; None for what is none of ours.
+    """Return the producer of the object at *location* in the bucket of results; None if its key has another form.
 
     >>> job = "g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4"
     >>> producer_of(Location("results", f"{job}/{job}.2.0/1-0a1b2c3d/film.mp4")).task_id.removeprefix(job)
@@ -46,7 +46,7 @@ def producer_of(location: Location) -> Producer | None:
 
 
 def uses_of(job: Job, uri: str) -> list[str]:
-    """Where *job* names the file, or a folder that it lies in: ``initial_data``, ``state_history``, ``tasks``."""
+    """Return where *job* names the file or one of its folders: ``initial_data``, ``state_history``, ``tasks``."""
     places = {
         "initial_data": dict(job.initial_data),
         "state_history": dict(job.state_history),

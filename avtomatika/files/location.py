@@ -1,4 +1,4 @@
-"""Where a file lies in S3, as ``s3://bucket/key`` says it."""
+"""The location of an object or folder in S3: ``s3://bucket/key``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _URI = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})/(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, order=True)
 class Location:
-    """An object, or with a *key* that is empty or ends in ``/`` a folder: all objects whose keys begin with it."""
+    """An object; or, if *key* is empty or ends in ``/``, the folder of all objects whose keys start with it."""
 
     bucket: str
     key: str
 
     @classmethod
     def parse(cls, text: str) -> Location | None:
-        """The location that *text* is, all of it; None where it is anything else. A key stands there as it is.
+        """Return the location if all of *text* is one, else None. Keys are not percent-encoded.
 
         >>> Location.parse("s3://films/a b/ü.mp4")
         Location(bucket='films', key='a b/ü.mp4')

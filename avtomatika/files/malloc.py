@@ -1,4 +1,4 @@
-"""Keeps what threads leave of memory usable for other threads, where the C library is glibc."""
+"""Limits the memory arenas of glibc, so that threads reuse the memory that others freed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _ARENAS = 2
 
 
 def share_heaps() -> None:
-    """Have all threads of this process get their memory from few heaps.
+    """Limit the arenas of this process to two.
 
-    Else each thread that moves files has one of its own, which grows to its largest need and stays so.
+    Otherwise each thread that transfers files has its own, which grows to the largest need and never shrinks.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""Objects that lie in memory, for tests of handlers: the same names, rights and limits, and no server."""
+"""A bucket in memory for tests of handlers: the same names, access rules and limits, without a server."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from .bucket import Bucket
 from .config import S3Config
 from .location import Location
 from .metadata import Metadata
+from .s3_client import ObjectInfo
 
-#: Where handlers write to.
+#: The bucket to which handlers write.
 BUCKET = "testing"
 
 
 class MemoryBucket(Bucket):
-    """Holds the *values* given, by URI, and what is written."""
+    """Holds the given *values*, by URI, and those that handlers write."""
 
     def __init__(self, values: Mapping[str, Json]) -> None:
         super().__init__(S3Config(bucket=BUCKET))
@@ -28,12 +29,11 @@ class MemoryBucket(Bucket):
 
     @property
     def values(self) -> dict[str, Json]:
-        """What there is, by URI."""
+        """All values, by URI."""
         return {uri: orjson.loads(content) for uri, content in self._contents.items()}
 
-    def client_of(self, location: Location) -> str | None:
-        self._content(location)
-        return self._clients.get(str(location))
+    def stat(self, location: Location) -> ObjectInfo:
+        return ObjectInfo(location, len(self._content(location)), "", client=self._clients.get(str(location)))
 
     def read(self, location: Location, *, at_most_bytes: int) -> bytes:
         content = self._content(location)
@@ -41,7 +41,9 @@ class MemoryBucket(Bucket):
             raise InvalidInputError(f"{location}: has {len(content)} bytes, but at most {at_most_bytes} are read here")
         return content
 
-    def write(self, location: Location, content: bytes, *, metadata: Metadata, content_type: str) -> None:
+    def write(
+        self, location: Location, content: bytes, *, metadata: Metadata, content_type: str = "binary/octet-stream"
+    ) -> None:
         self._contents[str(location)] = content
         self._clients[str(location)] = metadata.client
 

@@ -1,4 +1,4 @@
-"""Outputs: the files that a result names, sent to S3, all of them or none."""
+"""Uploads the outputs of a task: the files that its result names, all of them or none."""
 
 from __future__ import annotations
 
@@ -8,38 +8,35 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from avtomatika.core.texts import words_in
 from avtomatika.errors import PermanentError, TaskError
 from avtomatika.schemas.wire import TaskMessage
 
-from .inputs import FileStamp, Origin
+from .file_stamp import FileStamp, Origin
 from .location import Location
 from .path_kinds import PathKind, classified_path, points_into
 from .safe_names import UniqueNames
 from .safe_open import files_below, open_below
+from .task_storage import TaskStorage
 from .transfer_progress import Cancellation, ProgressMeter
-
-if TYPE_CHECKING:
-    from .task_storage import TaskStorage
 
 logger = logging.getLogger(__name__)
 
-#: Clocks of file systems go in steps of this, so a file may look older than it is.
+#: Resolution of file system clocks: a file may look older than it is by this much.
 _CLOCK_STEP_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file to send: *parts* lead to it from the payload folder."""
+    """A file to upload; *parts* are its path below the payload folder."""
 
     parts: tuple[str, ...]
     target: Location
 
 
 class Outputs:
-    """What one attempt of *task* sends below *prefix*; *task_folder* is the name of its folder."""
+    """The outputs of one attempt of *task*, uploaded below *prefix*; *task_folder* is the name of its folder."""
 
     def __init__(
         self,
@@ -48,7 +45,7 @@ class Outputs:
         task: TaskMessage,
         prefix: str,
         task_folder: str,
-        began: float,
+        started: float,
         cancellation: Cancellation,
     ) -> None:
         self._storage = storage
@@ -57,13 +54,13 @@ class Outputs:
         self._root = storage.payload.path
         self._prefix = prefix
         self._task_folder = task_folder
-        self._began = began
+        self._started = started
         self._names = UniqueNames()
-        self._sent_bytes = 0
+        self._uploaded_bytes = 0
 
     def upload(self, texts: Iterable[str], origins: Mapping[str, Origin]) -> dict[str, str]:
-        """URIs of those *texts* that are files to send, which are there when this returns. Raises TaskError."""
-        instead: dict[str, str] = {}
+        """Upload the files that *texts* name, and return their URIs by text. Raise TaskError."""
+        uris: dict[str, str] = {}
         uploads: list[Upload] = []
         markers: list[Location] = []
         for text in dict.fromkeys(texts):
@@ -72,65 +69,65 @@ class Outputs:
                 continue
             origin = origins.get("/".join([self._root, *parts]))
             target, inside = self._plan(parts, origin)
-            instead[text] = str(target)
+            uris[text] = str(target)
             uploads += inside
             if target.is_folder and not inside and (origin is None or target != origin.location):
                 markers.append(target)
-        self._send(uploads, markers)
-        return instead
+        self._upload_all(uploads, markers)
+        return uris
 
     def _parts(self, text: str) -> tuple[str, ...] | None:
-        """How to come to the file or folder that *text* names, or None where it is none of ours to send."""
+        """Return the path of the file or folder that *text* names, or None if it is not to be uploaded."""
         path = classified_path(text, root=self._root, task_folder=self._task_folder)
-        if path.kind is PathKind.NOWHERE:
+        if path.kind is PathKind.NOT_A_PATH:
             return None
         if not os.path.lexists(text):
             self._check_missing(text, path.kind)
             return None
-        if path.kind is PathKind.FOREIGN:
+        if path.kind is PathKind.OTHER_TASK:
             raise PermanentError(f"{text!r} is in the folder of another task")
-        if path.kind is PathKind.OWN:
+        if path.kind is PathKind.OWN_TASK:
             return path.parts
         if self._storage.bucket is None:
             return None
         if path.kind is PathKind.OUTSIDE:
             why = "is outside of the payload folder"
-        elif self._is_told_where:
-            why = "is in the payload folder, which the task's params name: whose file it is cannot be known"
+        elif self._params_name_payload:
+            why = "is in the payload folder, which the task's params name, so it may be a file of another task"
         elif self._is_new(path.parts):
             return path.parts
         else:
-            why = "is no file that this task has made"
-        logger.warning("task %s: %r %s: the result names it, but it is not sent", self._prefix, text, why)
+            why = "was not written by this task"
+        logger.warning("task %s: %r %s: the result names it, but it is not uploaded", self._prefix, text, why)
         return None
 
     def _check_missing(self, text: str, kind: PathKind) -> None:
-        """Raise PermanentError if *text*, where nothing is, names a file that the skill should have written."""
+        """Raise PermanentError if *text*, a missing path, names a file that the skill should have written."""
         is_below = kind is not PathKind.OUTSIDE and os.path.exists(self._root)
         if is_below and not any(character < " " for character in text) and text not in words_in(self._task.params):
             raise PermanentError(f"the result names the file {text!r}, which does not exist")
 
     @cached_property
-    def _is_told_where(self) -> bool:
-        """Whether a path into the payload folder may be an echo: then it could be another task's file."""
+    def _params_name_payload(self) -> bool:
+        """True if the params name the payload folder: a result may then echo a path to another task's file."""
         return any(points_into(text, self._root) for text in words_in(self._task.params))
 
     def _is_new(self, parts: Sequence[str]) -> bool:
-        """Whether it is a regular file that was written since the task began."""
+        """Return whether it is a regular file that was written since the task started."""
         with open_below(self._root, parts) as descriptor:
             status = os.fstat(descriptor)
-            return stat.S_ISREG(status.st_mode) and status.st_mtime >= self._began - _CLOCK_STEP_SECONDS
+            return stat.S_ISREG(status.st_mode) and status.st_mtime >= self._started - _CLOCK_STEP_SECONDS
 
     def _plan(self, parts: tuple[str, ...], origin: Origin | None) -> tuple[Location, list[Upload]]:
-        """Where it goes and what must be sent for it: nothing where it lies there already, untouched."""
+        """Return its location and the uploads it needs: none for an unchanged input, which keeps its location."""
         with open_below(self._root, parts) as descriptor:
             is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
             below = list(files_below(descriptor, "/".join([self._root, *parts]))) if is_folder else [""]
-        if origin is not None and self._states(parts, below) == origin.files:
+        if origin is not None and self._stamps(parts, below) == origin.files:
             return origin.location, []
         if self._storage.bucket is None:
             raise PermanentError(
-                f"the result names {parts[-1]!r} in the task's folder, but S3_BUCKET is not set, so it cannot be sent"
+                f"the result names {parts[-1]!r} in the task's folder, but cannot be uploaded: S3_BUCKET is not set"
             )
         target = Location(self._storage.bucket, self._prefix + self._names.name_for(parts[-1]) + "/" * is_folder)
         if not is_folder:
@@ -141,48 +138,48 @@ class Outputs:
             for path in below
         ]
 
-    def _states(self, parts: tuple[str, ...], below: Iterable[str]) -> dict[str, FileStamp]:
-        states = {}
+    def _stamps(self, parts: tuple[str, ...], below: Iterable[str]) -> dict[str, FileStamp]:
+        stamps = {}
         for path in below:
             with open_below(self._root, (*parts, *filter(None, path.split("/")))) as descriptor:
-                states[path] = FileStamp.of(os.fstat(descriptor))
-        return states
+                stamps[path] = FileStamp.of(os.fstat(descriptor))
+        return stamps
 
-    def _send(self, uploads: Sequence[Upload], markers: Sequence[Location]) -> None:
+    def _upload_all(self, uploads: Sequence[Upload], markers: Sequence[Location]) -> None:
         if not uploads and not markers:
             return
         s3 = self._storage.s3()
         meter = self._cancellation.progress_meter("sending", self._checked_size(uploads))
         try:
-            self._storage.map(lambda upload: self._send_one(upload, meter), uploads)
+            self._storage.map(lambda upload: self._upload_one(upload, meter), uploads)
             self._cancellation.check()
             self._storage.map(lambda marker: s3.create_folder_marker(marker, client=self._task.client), markers)
         except BaseException:
-            self._take_back([*(upload.target for upload in uploads), *markers])
+            self._delete_uploaded([*(upload.target for upload in uploads), *markers])
             raise
 
-    def _send_one(self, upload: Upload, meter: ProgressMeter) -> None:
+    def _upload_one(self, upload: Upload, meter: ProgressMeter) -> None:
         self._cancellation.check()
         with open_below(self._root, upload.parts) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
             self._storage.s3().upload(file, upload.target, client=self._task.client, meter=meter)
 
     def _checked_size(self, uploads: Iterable[Upload]) -> int:
-        """Bytes of all *uploads*; raises PermanentError where they are too many."""
+        """Return the size of all *uploads*. Raise PermanentError if it exceeds the limit."""
         size = 0
         for upload in uploads:
             with open_below(self._root, upload.parts) as descriptor:
                 size += os.fstat(descriptor).st_size
-        self._sent_bytes += size
-        if self._sent_bytes > self._storage.max_task_bytes:
+        self._uploaded_bytes += size
+        if self._uploaded_bytes > self._storage.max_task_bytes:
             raise PermanentError(
-                f"the result's files have {self._sent_bytes} bytes, but may have {self._storage.max_task_bytes} "
+                f"the result's files have {self._uploaded_bytes} bytes, but may have {self._storage.max_task_bytes} "
                 "(WORKER_MAX_TASK_BYTES)"
             )
         return size
 
-    def _take_back(self, targets: Sequence[Location]) -> None:
-        """Remove what was sent of a result that nobody will get. Where that fails, too, it stays."""
+    def _delete_uploaded(self, targets: Sequence[Location]) -> None:
+        """Delete the uploads of a failed result. If that fails as well, they are kept."""
         try:
-            self._storage.map(self._storage.s3().remove, targets)
+            self._storage.map(self._storage.s3().delete, targets)
         except TaskError as error:
-            logger.warning("task %s: what was sent of its result stays: %s", self._prefix, error)
+            logger.warning("task %s: uploads of its failed result could not be deleted: %s", self._prefix, error)

@@ -1,6 +1,6 @@
-"""The payload folder: where a worker's files lie, each attempt of a task in a folder of its own, ``tasks/<name>``.
+"""The payload folder of a worker's files; each attempt of a task has its own folder in it, ``tasks/<name>``.
 
-Whoever works in such a folder holds a lock on it. One that nobody holds was left by a worker that was killed.
+The process that runs the task holds a lock on its folder. A folder without a lock was left by a killed worker.
 """
 
 from __future__ import annotations
@@ -18,38 +18,37 @@ from pathlib import Path
 from time import monotonic, time
 
 from avtomatika.errors import SettingsError, TransientError
-
-from .locks import try_lock
+from avtomatika.local_files import try_lock
 
 logger = logging.getLogger(__name__)
 
-#: The folder of the tasks' folders.
+#: Name of the folder that contains the tasks' folders.
 TASKS = "tasks"
-#: After so long what was left behind is removed.
-LEFT_SECONDS = 24 * 3600.0
-#: How often it is looked for.
-_LOOK_SECONDS = 3600.0
-#: What is written to see whether there is room again.
+#: Folders of killed workers are removed at this age.
+LEFTOVER_SECONDS = 24 * 3600.0
+#: Interval at which they are looked for.
+_CLEANUP_SECONDS = 3600.0
+#: Size of the file that is written to check whether the disk has space again.
 _PROBE_BYTES = 4 * 1024 * 1024
-#: How long whoever was killed may take to let go of what it holds.
+#: Time limit for a killed process to release its locks.
 _DYING_SECONDS = 2.0
 
 
 class PayloadFolder:
-    """*path* is made, for nobody else to read, where it is not there; without one a temporary folder is, at need."""
+    """*path* is created if it is missing, readable by its owner only; without one a temporary folder is used."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self._given = None if path is None else os.path.abspath(path)
         self._made: str | None = None
         self._lock = threading.Lock()
-        self._next_look = 0.0
+        self._next_cleanup = 0.0
         self._in_use: set[TaskFolder] = set()
         if self._given is not None:
             _prepare(self._given)
 
     @property
     def path(self) -> str:
-        """Its absolute path; links above it are not resolved."""
+        """The absolute path; links above it are not resolved."""
         with self._lock:
             if self._given is not None:
                 return self._given
@@ -59,16 +58,16 @@ class PayloadFolder:
             return self._made
 
     def make_task_folder(self, name: str) -> TaskFolder:
-        """A new folder for an attempt of a task; *name* must be safe, and new. Raises OSError."""
+        """Create a folder for an attempt of a task; *name* must be safe and new. Raise OSError."""
         root = self.path
         _prepare(root)
-        self._remove_left_overs(root)
+        self._remove_old_folders(root)
         folder = TaskFolder(Path(root, TASKS, name))
         self._in_use.add(folder)
         return folder
 
     def remove_task_folder(self, folder: TaskFolder) -> None:
-        """Remove a folder once: a closed payload folder has removed those of the tasks that still run."""
+        """Remove a folder, unless :meth:`close` already removed it."""
         try:
             self._in_use.remove(folder)
         except KeyError:
@@ -76,14 +75,14 @@ class PayloadFolder:
         folder.remove()
 
     def remove_leftovers(self, prefix: str) -> None:
-        """Remove the tasks' folders whose names begin with *prefix*, but for those that somebody alive holds."""
+        """Remove the tasks' folders whose names start with *prefix* and that no running process has locked."""
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(Path(self.path, TASKS)):
                 if entry.name.startswith(prefix) and entry.is_dir(follow_symlinks=False):
-                    _remove_if_left(entry.path, patience_seconds=_DYING_SECONDS)
+                    _remove_if_unlocked(entry.path, timeout_seconds=_DYING_SECONDS)
 
     def check_writable(self, size: int) -> None:
-        """Raises TransientError unless there is room for *size* bytes, and a file can be written."""
+        """Raise TransientError unless *size* bytes are free and a file can be written."""
         try:
             _prepare(self.path)
             free = shutil.disk_usage(self.path).free
@@ -96,25 +95,25 @@ class PayloadFolder:
             raise TransientError(f"the payload folder cannot be written to: {problem}") from problem
 
     def close(self) -> None:
-        """Remove what is still there of tasks that were given up, and the temporary folder."""
+        """Remove the folders of aborted tasks, and the temporary folder."""
         for folder in list(self._in_use):
             self.remove_task_folder(folder)
         if self._made is not None:
             shutil.rmtree(self._made, ignore_errors=True)
             self._made = None
 
-    def _remove_left_overs(self, root: str) -> None:
+    def _remove_old_folders(self, root: str) -> None:
         with self._lock:
-            if monotonic() < self._next_look:
+            if monotonic() < self._next_cleanup:
                 return
-            self._next_look = monotonic() + _LOOK_SECONDS
+            self._next_cleanup = monotonic() + _CLEANUP_SECONDS
         for entry in os.scandir(Path(root, TASKS)):
-            if entry.is_dir(follow_symlinks=False) and _age_seconds(entry) > LEFT_SECONDS:
-                _remove_if_left(entry.path)
+            if entry.is_dir(follow_symlinks=False) and _age_seconds(entry) > LEFTOVER_SECONDS:
+                _remove_if_unlocked(entry.path)
 
 
 class TaskFolder:
-    """A folder that is made and locked at birth: ``inputs`` is what was fetched, ``outputs`` what the skill makes."""
+    """A folder locked from its creation on: ``inputs`` for downloads, ``outputs`` for files of the skill."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,15 +131,15 @@ class TaskFolder:
 
     @property
     def unfinished(self) -> Path:
-        """Where a download is until it is complete."""
+        """The folder of unfinished downloads."""
         return self.path / "part"
 
     def remove(self) -> None:
-        """Remove all that is in it, whatever a skill did to it; what cannot be removed is told to the log."""
+        """Remove the folder and its files, even if a skill changed their permissions; log what cannot be removed."""
         try:
             shutil.rmtree(self.path)
         except OSError:
-            _open_up(self.path)
+            _restore_permissions(self.path)
             try:
                 shutil.rmtree(self.path)
             except OSError as error:
@@ -150,7 +149,7 @@ class TaskFolder:
 
 
 def _prepare(path: str) -> None:
-    """Make the folder, and ``tasks`` in it. Raises SettingsError where something else is there."""
+    """Create the folder and ``tasks`` in it. Raise SettingsError if one of the paths is not a usable folder."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     for folder in (path, f"{path}/{TASKS}"):
         try:
@@ -158,7 +157,7 @@ def _prepare(path: str) -> None:
         except FileExistsError:
             _check(folder)
         except OSError as error:
-            raise SettingsError(f"WORKER_PAYLOAD_DIR={path!r} cannot be made: {error.strerror}") from None
+            raise SettingsError(f"WORKER_PAYLOAD_DIR={path!r} cannot be created: {error.strerror}") from None
 
 
 def _check(folder: str) -> None:
@@ -166,7 +165,7 @@ def _check(folder: str) -> None:
     if stat.S_ISLNK(mode):
         raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} is a link, which could lead anywhere")
     if not stat.S_ISDIR(mode):
-        raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} is no folder")
+        raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} is not a folder")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError(f"WORKER_PAYLOAD_DIR: {folder!r} cannot be written to")
 
@@ -174,35 +173,35 @@ def _check(folder: str) -> None:
 def _age_seconds(entry: os.DirEntry[str]) -> float:
     try:
         return time() - entry.stat(follow_symlinks=False).st_mtime
-    except FileNotFoundError:  # another worker was quicker
+    except FileNotFoundError:  # removed by another worker
         return 0.0
 
 
 def _make_locked(path: Path) -> int:
-    """Make a folder and acquire its lock, however often another worker removes it in between as one left behind."""
+    """Create a folder and acquire its lock; repeat if another worker removes it in between as a leftover."""
     while True:
         path.mkdir(0o700)
         with contextlib.suppress(FileNotFoundError):
-            if (descriptor := try_lock(path, patience_seconds=inf)) is not None:
+            if (descriptor := try_lock(path, timeout_seconds=inf)) is not None:
                 return descriptor
 
 
-def _remove_if_left(path: str, *, patience_seconds: float = 0.0) -> None:
+def _remove_if_unlocked(path: str, *, timeout_seconds: float = 0.0) -> None:
     try:
-        descriptor = try_lock(path, patience_seconds=patience_seconds)
+        descriptor = try_lock(path, timeout_seconds=timeout_seconds)
     except OSError:
         return
     if descriptor is None:
         return
     try:
-        logger.info("removing %s, which a worker left behind", path)
+        logger.info("removing %s, left by a killed worker", path)
         shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(descriptor)
 
 
-def _open_up(path: Path) -> None:
-    """Let ourselves into folders that a skill closed."""
+def _restore_permissions(path: Path) -> None:
+    """Restore permissions of folders that a skill made inaccessible."""
     for folder, _, _ in os.walk(path):
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):

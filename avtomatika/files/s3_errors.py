@@ -1,4 +1,4 @@
-"""What went wrong in S3, as what a task ends with: it says where, why, and whether another try can help."""
+"""Translates errors of S3, the network and the disk into TaskErrors, which say where, why and whether to retry."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from urllib3.exceptions import HTTPError
 
 from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
 
-#: Answers that another try does not change, with what is said of them.
+#: Error codes that a retry does not change, with their messages.
 _REASONS = {
     "NoSuchKey": "there is no such key",
     "NoSuchBucket": "there is no such bucket",
     "404": "there is no such key, or no such bucket",
-    "InvalidBucketName": "that is no name of a bucket",
+    "InvalidBucketName": "not a valid bucket name",
     "KeyTooLongError": "the key is too long",
 }
-#: Answers that refuse the keys of this process, whatever they are used for.
+#: Error codes that reject the keys of this process for every request.
 _KEYS = {
     "InvalidAccessKeyId": "the server does not know S3_ACCESS_KEY",
     "InvalidClientTokenId": "the server does not know S3_ACCESS_KEY",
@@ -36,39 +36,39 @@ _KEYS = {
     "AuthorizationHeaderMalformed": "the server refuses the signature: S3_REGION may be wrong",
     "401": "the server refuses the keys",
 }
-#: Those that say that there is nothing.
+#: Error codes of missing objects and of missing buckets.
 _MISSING = ("NoSuchKey", "404")
 _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
-#: How a full disk, or a used up share of it, is called.
+#: Errors of a full disk or an exceeded quota.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What the disk answers if nothing can be written to it.
+#: Other errors of a disk that cannot be written to.
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EIO)
-#: Probes, by what they check.
+#: Values of ``check`` in probes.
 READ, WRITE, DISK = "read", "write", "disk"
 
 
 class ObjectNotFoundError(InvalidInputError):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class BucketNotFoundError(InvalidInputError):
-    """There is no such bucket."""
+    """The bucket does not exist."""
 
 
 class CredentialsError(WorkerFaultError):
-    """The server does not accept the keys of this process."""
+    """The server rejects the keys of this process."""
 
 
 class AccessDeniedError(WorkerFaultError):
-    """The keys are not allowed to do this; they may be wrong altogether, where the answer does not say."""
+    """The keys do not allow this request. They may also be invalid: some responses do not say which."""
 
 
 class NotS3Error(WorkerFaultError):
-    """What answers at the endpoint is not an S3 server."""
+    """The server at the endpoint is not an S3 server."""
 
 
 class UnexpectedResponseError(Exception):
-    """An answer that no S3 server gives."""
+    """A response that is not from an S3 server."""
 
 
 class DiskError(WorkerFaultError):
@@ -79,22 +79,22 @@ class DiskError(WorkerFaultError):
 
 
 class ObjectChangedError(TransientError):
-    """An object is no longer what it was when the download began."""
+    """The object changed during the download."""
 
 
 def is_full(problem: BaseException) -> bool:
-    """Whether *problem* is that there is no room on the disk."""
+    """Return whether the disk is full."""
     return isinstance(problem, OSError) and problem.errno in _FULL
 
 
 def is_of_disk(problem: BaseException) -> bool:
-    """Whether *problem* is that nothing can be written to the disk."""
+    """Return whether the disk cannot be written to."""
     return isinstance(problem, OSError) and problem.errno in (*_FULL, *_NOT_WRITABLE)
 
 
 @contextmanager
 def translated_errors(what: object) -> Iterator[None]:
-    """Turn whatever S3, the network or the disk raises into a TaskError that begins with *what*."""
+    """Translate errors of S3, the network and the disk into TaskErrors whose messages start with *what*."""
     try:
         yield
     except TaskError:
@@ -108,17 +108,17 @@ def translated_errors(what: object) -> Iterator[None]:
 
 
 def task_error(what: object, problem: BaseException) -> TaskError:
-    """The TaskError that *problem* becomes."""
+    """Return the TaskError for *problem*."""
     if isinstance(problem, TaskError):
         return problem
     if isinstance(problem, ClientError):
         return _refused(what, problem)
     if isinstance(problem, NoCredentialsError):
-        return CredentialsError(f"{what}: S3_ACCESS_KEY and S3_SECRET_KEY are not set, and nothing takes their place")
+        return CredentialsError(f"{what}: S3_ACCESS_KEY and S3_SECRET_KEY are not set, and boto3 finds no others")
     if isinstance(problem, ParamValidationError):
         return InvalidInputError(f"{what}: {problem}")
     if isinstance(problem, ResponseParserError | UnexpectedResponseError):
-        how = problem if isinstance(problem, UnexpectedResponseError) else "its answer cannot be read"
+        how = problem if isinstance(problem, UnexpectedResponseError) else "its response cannot be parsed"
         return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
     if is_of_disk(problem):
         return DiskError(f"{what}: the payload folder cannot be written to: {_words(problem)}")
@@ -140,9 +140,9 @@ def _refused(what: object, problem: ClientError) -> TaskError:
             else InvalidInputError
         )
         return kind(f"{what}: {_REASONS[code]}")
-    if status == 403 or code in ("AccessDenied", "403", "400"):  # an answer to HEAD says no more than its status
-        told = f" ({code})" if code not in ("", "403", "AccessDenied") else ""
-        return AccessDeniedError(f"{what}: access denied{told}")
+    if status == 403 or code in ("AccessDenied", "403", "400"):  # responses to HEAD have only a status
+        detail = f" ({code})" if code not in ("", "403", "AccessDenied") else ""
+        return AccessDeniedError(f"{what}: access denied{detail}")
     if status == 412:
         return ObjectChangedError(f"{what}: it was changed while it was downloaded")
     if isinstance(status, int) and 300 <= status < 400:
@@ -150,8 +150,8 @@ def _refused(what: object, problem: ClientError) -> TaskError:
     kind = problem.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
     if (
         status == 500 and code == "500" and kind.startswith(("text/html", "application/json"))
-    ):  # to boto3 an odd 200, too
-        return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it answers with {kind}")
+    ):  # boto3 reports unparsable 200s like this
+        return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it responds with {kind}")
     return TransientError(f"{what}: the server answered {status} {code}: {error.get('Message', '')}".rstrip(": "))
 
 

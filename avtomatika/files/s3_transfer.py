@@ -1,6 +1,6 @@
-"""S3 as this project uses it: look, list, download, upload. Constant memory, whatever the size.
+"""Downloads and uploads of a worker: constant memory for objects of any size.
 
-What comes is checked: size, ETag from the first byte to the last, and the SHA-256 that an upload of ours carries.
+Downloads are verified: the size, one ETag for all parts, and the SHA-256 that uploads of this project carry.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import threading
 from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import file_digest, sha256
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -23,13 +24,15 @@ from s3transfer.manager import TransferConfig, TransferManager
 from urllib3.exceptions import HTTPError
 
 from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
+from avtomatika.local_files import replacing
 
-from .boto_client import ATTEMPTS, connect
+from .boto_client import ATTEMPTS
+from .bucket_checks import check_read, check_write, is_usable
 from .config import S3Config
 from .descriptors import Descriptors, name_of
 from .location import Location
 from .metadata import Metadata, read_metadata
-from .probing import check_read, check_write, is_usable
+from .s3_client import ObjectInfo, S3Client
 from .s3_errors import (
     READ,
     WRITE,
@@ -41,42 +44,32 @@ from .s3_errors import (
     is_full,
     translated_errors,
 )
-from .transfer_progress import LOOK_EVERY_SECONDS, ProgressMeter
+from .transfer_progress import POLL_SECONDS, ProgressMeter
 
-#: From here on an object goes in parts of this size, several at a time.
+#: Larger objects are transferred in parts of this size, several at a time.
 PART_BYTES = 8 * 1024 * 1024
-#: Requests at a time for parts of large objects, all transfers together.
+#: Concurrent requests for parts of large objects, over all transfers.
 _PARTS_AT_A_TIME = 6
-#: How much of a download is in memory, in pieces.
+#: Buffer of a download: the size of a chunk and the number of chunks.
 _PIECE_BYTES = 512 * 1024
 _PIECES = 4
-#: Connections beside those for parts: small objects of folders.
+#: Connections for small objects, in addition to those for parts.
 SMALL_AT_A_TIME = 10
-#: More objects than this are no folder for one task.
+#: Limit of the objects in a folder that a task downloads.
 MAX_OBJECTS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """An object that is there; *sha256*, and whose *client*'s it is, are None where nobody has said."""
-
-    location: Location
-    size: int
-    etag: str
-    sha256: str | None = None
-    client: str | None = None
-
-
 class S3Transfer:
-    """One client for all threads. What it raises are TaskErrors that begin with the URI."""
+    """Thread-safe. Methods raise TaskErrors whose messages start with the URI."""
 
     def __init__(self, config: S3Config) -> None:
         self.config = config
         self._is_closed = False
-        self._client = connect(config, connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME)
-        self._client.meta.events.register("before-send.s3", self._refuse_when_closed)
+        self._client = S3Client(config, connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME)
+        self._boto = self._client.boto
+        self._boto.meta.events.register("before-send.s3", self._refuse_when_closed)
         self._transfers = TransferManager(
-            self._client,
+            self._boto,
             TransferConfig(
                 multipart_threshold=PART_BYTES + 1,
                 multipart_chunksize=PART_BYTES,
@@ -90,57 +83,43 @@ class S3Transfer:
         )
 
     def close(self) -> None:
-        """Give up what is on its way: nothing is tried again from now on."""
+        """Abort all transfers; nothing is retried from now on."""
         self._is_closed = True
         # s3transfer takes the message for the class of the error that ends transfers, so it is given one.
         self._transfers.shutdown(cancel=True, cancel_msg=TransferCancelled)
         self._client.close()
 
     def stat(self, location: Location) -> ObjectInfo:
-        """The object at *location*."""
-        with self._told_of(location, READ):
-            answer = self._client.head_object(Bucket=location.bucket, Key=location.key)
-            told = read_metadata(answer)
-            return ObjectInfo(location, answer["ContentLength"], answer["ETag"], told.sha256, told.client)
+        """Return the object at *location*."""
+        with self._probed(location, READ):
+            return self._client.stat(location)
 
-    def list(self, folder: Location) -> list[ObjectInfo]:
-        """The objects below *folder*, by key; InvalidInputError where there are none, or too many for a task."""
-        with self._told_of(folder, READ):
-            found = list(self._below(folder))
+    def list(self, prefix: Location) -> list[ObjectInfo]:
+        """Return the objects whose keys start with that of *prefix*; InvalidInputError if none or too many."""
+        with self._probed(prefix, READ):
+            found = list(islice(self._client.list(prefix), MAX_OBJECTS + 1))
+        if len(found) > MAX_OBJECTS:
+            raise InvalidInputError(f"{prefix}: there are more than {MAX_OBJECTS} objects below it")
         if not found:
-            raise InvalidInputError(f"{folder}: no key begins like this")
+            raise InvalidInputError(f"{prefix}: no key starts with this")
         return found
-
-    def _below(self, folder: Location) -> Iterator[ObjectInfo]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=folder.bucket, Prefix=folder.key)
-        number = 0
-        for page in pages:
-            for each in page.get("Contents", ()):
-                number += 1
-                if number > MAX_OBJECTS:
-                    raise InvalidInputError(f"{folder}: there are more than {MAX_OBJECTS} objects below it")
-                yield ObjectInfo(Location(folder.bucket, each["Key"]), each["Size"], each["ETag"])
 
     # ------------------------------------------------------------ down
 
     def download(self, found: ObjectInfo, path: Path, *, unfinished: Path, meter: ProgressMeter) -> None:
-        """Bring an object to *path*, all of it or nothing; *unfinished* is a folder of the same file system.
+        """Download an object to *path*, completely or not at all; *unfinished* is a folder on the same file system.
 
-        Raises CancelledError soon after nobody wants it any more; a connection that is silent may end later.
+        Raise CancelledError soon after the task is cancelled; a connection without data may be closed later.
         """
-        part = unfinished / token_hex(8)
         try:
-            with self._told_of(found.location, READ):
+            with self._probed(found.location, READ), replacing(path, unfinished / token_hex(8)) as part:
                 if found.size > PART_BYTES:
                     self._download_parts(found, part, meter)
                 else:
                     self._download_whole(found, part, meter)
-                os.replace(part, path)
         except ObjectChangedError:
             seen = self.stat(found.location).etag
             raise TransientError(f"{found.location}: was changed: expected ETag {found.etag}, seen {seen}") from None
-        finally:
-            part.unlink(missing_ok=True)
 
     def _download_whole(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -154,7 +133,7 @@ class S3Transfer:
 
     def _read_whole(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         location = found.location
-        answer = self._client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
+        answer = self._boto.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
         size, digest = 0, sha256()
         with closing(answer["Body"]) as body, path.open("wb") as file:
             for piece in body.iter_chunks(_PIECE_BYTES):
@@ -168,7 +147,7 @@ class S3Transfer:
         _check(replace(found, sha256=read_metadata(answer).sha256), size, digest.hexdigest())
 
     def _download_parts(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
-        if found.sha256 is None:  # a listing does not tell it
+        if found.sha256 is None:  # listings lack it
             found = replace(found, sha256=self.stat(found.location).sha256)
         transfer = _KnownTransfer(found, meter)
         with path.open("wb") as file:
@@ -184,11 +163,11 @@ class S3Transfer:
     # ------------------------------------------------------------ up
 
     def upload(self, file: BufferedReader, location: Location, *, client: str | None, meter: ProgressMeter) -> None:
-        """Send an open file, which must not change meanwhile; the object says whose it is.
+        """Upload an open file, which must not change during the upload; the object's metadata name *client*.
 
-        Raises CancelledError after nobody wants it any more, when nothing of it is on its way.
+        Raise CancelledError after the task is cancelled, once no request of the upload is running.
         """
-        with self._told_of(location, WRITE):
+        with self._probed(location, WRITE):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
             extra = {"Metadata": Metadata(digest, client).as_headers()}
@@ -201,35 +180,33 @@ class S3Transfer:
                     f"{location}: the file was changed while it was sent: "
                     f"expected {before.st_size} bytes, seen {after.st_size}"
                 )
-            if before.st_size > PART_BYTES:  # was it put together as it was sent?
+            if before.st_size > PART_BYTES:  # verify that the server assembled the parts
                 found = self.stat(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
 
     def create_folder_marker(self, folder: Location, *, client: str | None = None) -> None:
-        """Say that an empty *folder* is there: with an object of no bytes that is called like it."""
-        metadata = Metadata(client=client).as_headers()
-        with self._told_of(folder, WRITE):
-            self._client.put_object(Bucket=folder.bucket, Key=folder.key, Body=b"", Metadata=metadata)
+        """Create an empty object with the name of an empty *folder*, so that listings show it."""
+        with self._probed(folder, WRITE):
+            self._client.write(folder, b"", metadata=Metadata(client=client))
 
-    def remove(self, location: Location) -> None:
-        with translated_errors(location):
-            self._client.delete_object(Bucket=location.bucket, Key=location.key)
+    def delete(self, location: Location) -> None:
+        self._client.delete(location)
 
-    # ------------------------------------------------------------ whose fault it is
+    # ------------------------------------------------------------ faults of the worker
 
     def probe(self, location: Location, check: str) -> None:
-        """Try again what a WorkerFaultError was about. Raises TaskError while this process is unfit for it."""
-        with self._told_of(location, check):
+        """Repeat the request that caused a WorkerFaultError. Raise TaskError while it still fails."""
+        with self._probed(location, check):
             if check == WRITE:
-                check_write(self._client, location.bucket)
+                check_write(self._boto, location.bucket)
             elif location.is_folder:
-                check_read(self._client, location.bucket, prefix=location.key)
+                check_read(self._boto, location.bucket, prefix=location.key)
             else:
-                self._client.head_object(Bucket=location.bucket, Key=location.key)
+                self._boto.head_object(Bucket=location.bucket, Key=location.key)
 
     @contextmanager
-    def _told_of(self, location: Location, check: str) -> Iterator[None]:
-        """As :func:`told_of`; a WorkerFaultError says how to see that it is over."""
+    def _probed(self, location: Location, check: str) -> Iterator[None]:
+        """Translate errors, and attach to each WorkerFaultError the probe that shows when it is over."""
         probe = {"check": check, "uri": str(location)}
         try:
             with translated_errors(location):
@@ -246,25 +223,27 @@ class S3Transfer:
             raise
 
     def _is_of_object(self, location: Location, check: str) -> bool:
-        """Whether the keys are good and only *location* is denied. Raises CredentialsError if the server says that
-        they are not; an answer to HEAD has no room for that."""
+        """Return whether only *location* is denied and the keys are valid elsewhere.
+
+        Raise CredentialsError if the server rejects the keys; the answer to HEAD cannot say so.
+        """
         try:
             with translated_errors(location):
-                check_read(self._client, location.bucket)
+                check_read(self._boto, location.bucket)
         except CredentialsError as fault:
             raise CredentialsError(str(fault), probe={"check": check, "uri": str(location)}) from fault
         except TaskError:
             pass
         bucket = self.config.bucket
-        return check == READ and (bucket is None or is_usable(self._client, bucket))
+        return check == READ and (bucket is None or is_usable(self._boto, bucket))
 
     def _refuse_when_closed(self, **_: Any) -> None:
         if self._is_closed:
-            raise TransientError("the worker is stopping")
+            raise TransientError("the worker is shutting down")
 
 
 class _Transfer:
-    """What s3transfer tells of one transfer, and we tell it."""
+    """A subscriber of s3transfer for one transfer."""
 
     def __init__(self, meter: ProgressMeter) -> None:
         self._meter = meter
@@ -279,9 +258,9 @@ class _Transfer:
         self._is_done.set()
 
     def wait(self, future: Any, *, to_the_end: bool = False) -> None:
-        """Until *future* is done. Where nobody wants it any more it is given up, and CancelledError raised: at once,
-        or *to_the_end* when nothing is on its way any more."""
-        while not self._is_done.wait(LOOK_EVERY_SECONDS):
+        """Wait for *future*. If the task is cancelled, cancel the transfer and raise CancelledError: at once, or
+        *to_the_end* once no request of it is running."""
+        while not self._is_done.wait(POLL_SECONDS):
             if self._meter.cancellation.is_cancelled():
                 future.cancel()
                 if to_the_end:
@@ -291,7 +270,7 @@ class _Transfer:
 
 
 class _KnownTransfer(_Transfer):
-    """Of an object of which s3transfer is told what is known, so that it sees a change."""
+    """A download that gives s3transfer the known size and ETag, so that it detects changes of the object."""
 
     def __init__(self, found: ObjectInfo, meter: ProgressMeter) -> None:
         super().__init__(meter)

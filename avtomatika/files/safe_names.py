@@ -1,6 +1,6 @@
-"""Safe names: from a key that anybody may have chosen to a relative path that stays where it is put.
+"""Safe file names: converts any key into a relative path that stays inside its folder.
 
-Case and composition count for nothing when two names are compared, so that no file system takes them for one.
+Names that differ only in case or Unicode composition count as equal, because some file systems do not distinguish them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from unicodedata import category, normalize
 
 from avtomatika.errors import InvalidInputError
 
-#: Longest part of a path, in bytes of UTF-8; what a mark adds to it fits into the 255 of file systems.
+#: Longest part of a path in bytes of UTF-8; with a suffix it fits into the 255 bytes of file systems.
 _MAX_PART_BYTES = 200
-#: A longer "extension" is none.
+#: Longest file extension in bytes.
 _MAX_EXTENSION_BYTES = 20
-#: Controls, invisible formatting (which can turn text round) and halves of characters.
+#: Control characters, invisible formatting (which can reverse text) and lone surrogates.
 _UNSAFE_CATEGORIES = ("Cc", "Cf", "Cs")
 
 
 def safe_part(part: str) -> str:
-    r"""One part of a path made of *part*: it names nothing but itself, and is short enough.
+    r"""Return a safe part of a path for *part*: without separators and special names, and short enough.
 
     >>> safe_part(".."), safe_part("C:\\boot\0.ini"), safe_part("Ünter den Linden.mp4")
     ('__', 'C__boot_.ini', 'Ünter den Linden.mp4')
@@ -32,26 +32,28 @@ def safe_part(part: str) -> str:
 
 
 def parts_of(name: str) -> list[str]:
-    """The parts of a *name* that somebody gives a file; raises InvalidInputError where it could lead elsewhere.
+    """Return the parts of a file *name*. Raise InvalidInputError if it could leave its folder.
 
     >>> parts_of("scenes/1.jpg")
     ['scenes', '1.jpg']
     """
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\0" in name:
-        raise InvalidInputError(f"{name!r} is no name of a file: it must lead down, and not end in a slash")
+        raise InvalidInputError(
+            f"{name!r} is not a file name: it must be relative, without '..', and not end in a slash"
+        )
     return parts
 
 
 class UniqueNames:
-    """The names that are given out in one folder: never one for two keys, nor one for a file and a folder."""
+    """The names in one folder: two keys never share a name, nor do a file and a folder."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._folders: set[str] = set()
 
     def name_for(self, key: str) -> str:
-        """A relative path for *key*, with ``/`` between its parts; asked again for the same key it is another one.
+        """Return a relative path for *key*, with ``/`` between its parts. Every call returns a new path.
 
         >>> names = UniqueNames()
         >>> [names.name_for(key) for key in ("a/b.txt", "../a/b.txt", "A/B.txt")]
@@ -68,7 +70,7 @@ class UniqueNames:
 
 
 def _free(folder: str, name: str, key: str, taken: Iterable[set[str]]) -> str:
-    """*name* in *folder* if nobody has it, else with a mark that comes of *key*."""
+    """Return *name* in *folder*, with a suffix derived from *key* if the name is taken."""
     path, seed = folder + name, key
     while any(_folded(path) in each for each in taken):
         path = folder + _marked(name, seed)
@@ -77,7 +79,7 @@ def _free(folder: str, name: str, key: str, taken: Iterable[set[str]]) -> str:
 
 
 def _marked(name: str, seed: str) -> str:
-    """*name*, shortened if it must be, with a mark before its extension."""
+    """Return *name*, shortened if necessary, with a hash of *seed* before its extension."""
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > _MAX_EXTENSION_BYTES:
         stem, dot, extension = name, "", ""

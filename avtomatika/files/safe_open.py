@@ -1,6 +1,6 @@
-"""Opening what a skill named, so that nothing outside a folder is ever read: no link is followed, at no part of a path.
+"""Opens files that a skill named without ever following a link, so that nothing outside a folder is read.
 
-What was checked is what is read: everything goes on with the descriptor, nothing is opened a second time.
+The checked file is the one that is read: everything works on the descriptor, nothing is opened a second time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from avtomatika.errors import PermanentError
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not keep us waiting
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a FIFO must not block
 
 _KINDS = (
     (stat.S_ISLNK, "a link"),
@@ -26,9 +26,9 @@ _KINDS = (
 
 @contextmanager
 def open_below(root: str, parts: Sequence[str]) -> Iterator[int]:
-    """The descriptor of the regular file or folder that *parts* lead to from *root*, which itself must be no link.
+    """Yield a descriptor of the regular file or folder at the path *parts* below *root*, which must not be a link.
 
-    Raises FileNotFoundError where there is none, PermanentError for whatever else it is.
+    Raise FileNotFoundError if it does not exist, PermanentError if it is neither a file nor a folder.
     """
     descriptor = os.open(root, _FLAGS | os.O_DIRECTORY)
     try:
@@ -45,9 +45,9 @@ def open_below(root: str, parts: Sequence[str]) -> Iterator[int]:
 
 
 def files_below(folder: int, path: str) -> Iterator[str]:
-    """Relative paths of all files in the open *folder*, sorted; *path* is what messages call it.
+    """Yield the relative paths of all files in the open *folder*, sorted; *path* is its name in messages.
 
-    Raises PermanentError where anything but files and folders is found.
+    Raise PermanentError for entries that are neither files nor folders.
     """
     for name in sorted(os.listdir(folder)):
         inner = f"{path}/{name}"
@@ -79,8 +79,10 @@ def _open(part: str, folder: int, path: str, *, is_last: bool) -> int:
 def _check(status: os.stat_result, path: str, device: int) -> None:
     for is_kind, words in _KINDS:
         if is_kind(status.st_mode):
-            raise PermanentError(f"{path!r} is {words}: only files and folders are sent")
+            raise PermanentError(f"{path!r} is {words}: only files and folders are uploaded")
     if stat.S_ISREG(status.st_mode) and status.st_nlink != 1:
-        raise PermanentError(f"{path!r} is a hard link: it has {status.st_nlink} names, and may belong elsewhere")
+        raise PermanentError(
+            f"{path!r} is a hard link: it has {status.st_nlink} names, and may be a file of another folder"
+        )
     if status.st_dev != device:
-        raise PermanentError(f"{path!r} lies on another file system than the payload folder")
+        raise PermanentError(f"{path!r} is on another file system than the payload folder")

@@ -1,82 +1,75 @@
-"""What a skill gets when it asks for ``files``: its own folder, and S3."""
+"""``files`` of a skill: the task's own folder, and S3."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+from avtomatika.core.blueprint.awaitable import awaitable
 from avtomatika.errors import InvalidInputError, PermanentError
 
 from .location import Location
 from .safe_names import parts_of
 from .task_files import TaskFiles
 
+T = TypeVar("T")
+
 
 class _Folder:
-    """The part that is the same for sync and async skills: the local disk is near."""
+    """The methods that sync and async skills share: the local disk is fast."""
 
     def __init__(self, files: TaskFiles) -> None:
         self._files = files
 
     def path(self, name: str) -> Path:
-        """Where to put a file called *name* (it may have folders), to be named in the result.
+        """Return the path for a new file called *name*, which the result may name; *name* may contain folders.
 
-        The folder is there, and is removed with all that is in it when the task has ended.
+        Its folder is created, and removed with all its files when the task ends.
         """
         path = self._files.folder.outputs.joinpath(*parts_of(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def open(self, name: str, mode: str = "r", **options: Any) -> IO[Any]:
-        """Open the file called *name* in the task's folder, as the builtin does it; close it before you return."""
+        """Open the file called *name* in the task's folder, like the builtin; close it before the skill returns."""
         return open(self.path(name), mode, **options)
-
-    def _download(self, uri: str) -> Path:
-        [path] = self._files.inputs.download([_location(uri)])
-        return Path(path)
-
-    def _upload(self, path: str | os.PathLike[str]) -> str:
-        text = os.path.abspath(path)
-        uris = self._files.outputs.upload([text], self._files.inputs.origins)
-        if text not in uris:
-            raise PermanentError(f"{text!r} is no file that can be sent: put it where files.path() says")
-        return uris[text]
-
-    def _list(self, uri: str) -> list[str]:
-        return [str(found.location) for found in self._files.inputs.list_objects(_location(uri))]
 
 
 class Files(_Folder):
     """For sync skills."""
 
     def download(self, uri: str) -> Path:
-        """Bring an object, or with a ``/`` at its end a folder, into the task's folder."""
-        return self._download(uri)
+        """Download an object, or a folder if *uri* ends in ``/``, to the task's folder and return its path."""
+        [path] = self._files.inputs.download([_location(uri)])
+        return Path(path)
 
     def upload(self, path: str | os.PathLike[str]) -> str:
-        """Send a file or folder now; answers its URI. What the result names is sent without this."""
-        return self._upload(path)
+        """Upload a file or folder now and return its URI. Files that the result names are uploaded without this."""
+        text = os.path.abspath(path)
+        uris = self._files.outputs.upload([text], self._files.inputs.origins)
+        if text not in uris:
+            raise PermanentError(f"{text!r} cannot be uploaded: write the file to a path of files.path()")
+        return uris[text]
 
     def list(self, uri: str) -> list[str]:
-        """URIs of the objects whose keys begin like *uri*."""
-        return self._list(uri)
+        """Return the URIs of the objects whose keys start with that of *uri*."""
+        return [str(found.location) for found in self._files.inputs.list_objects(_location(uri))]
 
 
 class AsyncFiles(_Folder):
-    """For async skills: what goes through the network is awaited."""
+    """For async skills: network transfers are awaited."""
 
-    async def download(self, uri: str) -> Path:
-        """Bring an object, or with a ``/`` at its end a folder, into the task's folder."""
-        return await self._files.storage.run_in_thread(lambda: self._download(uri))
+    download = awaitable(Files.download)
+    upload = awaitable(Files.upload)
+    list = awaitable(Files.list)
 
-    async def upload(self, path: str | os.PathLike[str]) -> str:
-        """Send a file or folder now; answers its URI. What the result names is sent without this."""
-        return await self._files.storage.run_in_thread(lambda: self._upload(path))
+    def _blocking(self) -> Files:
+        return Files(self._files)
 
-    async def list(self, uri: str) -> list[str]:
-        """URIs of the objects whose keys begin like *uri*."""
-        return await self._files.storage.run_in_thread(lambda: self._list(uri))
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await self._files.storage.run_in_thread(function)
 
 
 def _location(uri: str) -> Location:

@@ -1,4 +1,7 @@
-"""The files of one attempt of a task: fetched before its skill begins, sent when it has ended, then removed."""
+"""The files of one attempt of a task: inputs are downloaded before the skill runs, outputs uploaded after it.
+
+Start here to follow a file: ``inputs`` downloads, ``outputs`` uploads, ``task_storage`` is what all tasks share.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +12,30 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from time import time
-from typing import TYPE_CHECKING
 
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in, with_texts
 from avtomatika.errors import SettingsError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
-from .access_policy import AccessPolicy
-from .inputs import Inputs, Origin, locations_in
+from .file_stamp import Origin
+from .inputs import Inputs, locations_in
 from .object_keys import new_run, task_prefix
 from .outputs import Outputs
 from .payload import TaskFolder
 from .safe_names import safe_part
+from .task_storage import TaskStorage
 from .transfer_progress import Cancellation
-
-if TYPE_CHECKING:
-    from .task_storage import TaskStorage
 
 
 class TaskFiles:
-    """Has a folder only once something is to be put there. Every method but ``has_`` ones may block for long."""
+    """Creates the task's folder when it is first needed. All methods but ``has_`` ones may block for long."""
 
     def __init__(self, storage: TaskStorage, task: TaskMessage, cancellation: Cancellation | None = None) -> None:
         self.storage = storage
         self.task = task
         self.cancellation = cancellation or Cancellation()
-        self._began = time()
+        self._started = time()
         self._locations = {} if storage.keeps_uris else locations_in(task.params)
         self._lock = threading.Lock()
         self._folder: TaskFolder | None = None
@@ -51,13 +51,13 @@ class TaskFiles:
         return self._folder is not None
 
     def has_outputs(self, data: Json) -> bool:
-        """Whether *data* may name files of ours; settled by the texts alone."""
+        """Return whether *data* may name files to upload; checks its texts only."""
         if self._folder is None and self.storage.bucket is None:
             return False
         return any(text.startswith("/") for text in texts_in(data))
 
     def download_inputs(self) -> TaskMessage:
-        """The task with paths in the place of what its params name in S3. Raises TaskError."""
+        """Download the objects that the params name; return the task with paths instead of URIs. Raise TaskError."""
         if not self._locations:
             return self.task
         paths = self.inputs.download(self._locations.values())
@@ -65,7 +65,7 @@ class TaskFiles:
         return replace(self.task, params=params)
 
     def upload_outputs(self, data: Json) -> Json:
-        """*data* with URIs in the place of the files that it names. Raises TaskError."""
+        """Upload the files that *data* names, and return it with URIs instead of paths. Raise TaskError."""
         if not self.has_outputs(data):
             return data
         return with_texts(data, self.outputs.upload(texts_in(data), self._origins))
@@ -79,7 +79,7 @@ class TaskFiles:
 
     @property
     def folder(self) -> TaskFolder:
-        """The task's folder, which is made when it is first asked for."""
+        """The task's folder, created on first access."""
         with self._lock:
             if self._folder is None:
                 try:
@@ -89,8 +89,8 @@ class TaskFiles:
             return self._folder
 
     def fault_of(self, problem: BaseException) -> WorkerFaultError | None:
-        """The WorkerFaultError that *problem* shows, which the task or its skill raised: a full disk, a folder that
-        is gone. None if the disk is not the reason."""
+        """Return the WorkerFaultError behind *problem*, raised by the task or its skill: a full disk or a lost folder.
+        None if the disk is not the cause."""
         if not isinstance(problem, OSError):
             return None
         is_full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -101,9 +101,7 @@ class TaskFiles:
     @property
     def inputs(self) -> Inputs:
         if self._inputs is None:
-            self._inputs = Inputs(
-                self.storage, self.folder, AccessPolicy(self.task.job_id, self.task.client), self.cancellation
-            )
+            self._inputs = Inputs(self.storage, self.folder, self.task, self.cancellation)
         return self._inputs
 
     @property
@@ -115,14 +113,14 @@ class TaskFiles:
                 task=task,
                 prefix=task_prefix(task.job_id, task.task_id, self._run),
                 task_folder=self._name,
-                began=self._began,
+                started=self._started,
                 cancellation=self.cancellation,
             )
         return self._outputs
 
     @cached_property
     def _run(self) -> str:
-        """What tells two runs of one attempt apart."""
+        """Distinguishes two runs of the same attempt."""
         return f"{self.task.attempt}-{new_run()}"
 
     @property

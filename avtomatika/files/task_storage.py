@@ -1,4 +1,4 @@
-"""What all tasks of a worker share: the payload folder, the S3 client and the threads for transfers."""
+"""The payload folder, the S3 client and the threads for transfers that all tasks of a worker share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .config import S3Config
 from .location import Location
 from .payload import PayloadFolder
 from .safe_names import safe_part
-from .transfer_progress import LOOK_EVERY_SECONDS, Cancellation
+from .transfer_progress import POLL_SECONDS, Cancellation
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-#: Objects on their way at a time, of all tasks together.
+#: Concurrent transfers of objects, over all tasks.
 _OBJECTS_AT_A_TIME = 10
-#: Async skills whose files are on their way at a time; sync ones wait in their own threads.
+#: Async skills whose files are transferred concurrently; sync skills use their own threads.
 _TASKS_AT_A_TIME = 16
-#: What a task may fetch, and what it may send, where nobody says otherwise.
+#: Default limit of the bytes that a task downloads, and that it uploads.
 MAX_TASK_BYTES = 100 * 1024**3
 
 
 class TaskStorage:
-    """*config* is None where S3 is off: then files stay where they are, and ``s3://`` in params is refused.
+    """Shared by all tasks of a worker; thread-safe.
 
-    With a *cache* what several tasks ask for is fetched once.
+    Without *config* S3 is off: files are not uploaded then, and ``s3://`` in params is refused. With a *cache* an
+    object that several tasks need is downloaded once.
     """
 
     def __init__(
@@ -59,29 +60,29 @@ class TaskStorage:
 
     @classmethod
     def without_s3(cls) -> TaskStorage:
-        """For whoever is told nothing of S3, as tests are: URIs stay URIs, and skills have a temporary folder."""
+        """Return a storage for tests: URIs in params are passed on unchanged, and skills have a temporary folder."""
         storage = cls(PayloadFolder(), config=None)
         storage.keeps_uris = True
         return storage
 
     def for_child(self, payload_dir: str) -> TaskStorage:
-        """The same for a process that was forked: with a client and threads of its own, and the files in our folder."""
+        """Return a storage with the same settings for a forked process: a new client and threads, the same folder."""
         payload = PayloadFolder(payload_dir)
         storage = TaskStorage(payload, config=self.config, max_task_bytes=self.max_task_bytes, cache=self.cache)
         storage.keeps_uris = self.keeps_uris
         return storage
 
     def remove_leftovers(self, task: TaskMessage) -> None:
-        """Remove what a process that was killed left of an attempt."""
+        """Remove the files that a killed process left of an attempt."""
         self.payload.remove_leftovers(f"{safe_part(task.task_id)}.{task.attempt}-")
 
     @property
     def bucket(self) -> str | None:
-        """Where results go."""
+        """The bucket of results."""
         return self.config.bucket if self.config is not None else None
 
     def s3(self) -> S3Transfer:
-        """The client, made when it is first needed; WorkerFaultError naming what is not set where S3 is off."""
+        """Return the client, created on first use. Raise WorkerFaultError naming the missing settings if S3 is off."""
         if self.config is None:
             raise WorkerFaultError(
                 "this worker has no S3: S3_BUCKET is not set, and neither are S3_ENDPOINT_URL, S3_ACCESS_KEY "
@@ -89,20 +90,20 @@ class TaskStorage:
             )
         with self._lock:
             if self._s3 is None:
-                from .s3_transfer import S3Transfer  # boto3 takes longer to load than a worker without files may
+                from .s3_transfer import S3Transfer  # boto3 loads too slowly for workers that use no files
 
                 self._s3 = S3Transfer(self.config)
             return self._s3
 
     def probe(self, probe: Mapping[str, str]) -> None:
-        """Try again what a WorkerFaultError with this *probe* was about. Raises TaskError while it cannot be done."""
+        """Repeat what caused the WorkerFaultError with this *probe*. Raise TaskError while it still fails."""
         location = Location.parse(probe.get("uri", ""))
         if location is None:
             self.payload.check_writable(int(probe.get("bytes", 0)))
             return
         try:
             self.s3().probe(location, probe["check"])
-        except InvalidInputError:  # there is no such object: the server answers, and accepts the keys
+        except InvalidInputError:  # the object is missing, but the server responds and accepts the keys
             return
         except WorkerFaultError as fault:
             if fault.probe is not None:
@@ -111,15 +112,15 @@ class TaskStorage:
     def map(
         self, function: Callable[[Item], T], items: Iterable[Item], *, cancellation: Cancellation | None = None
     ) -> list[T]:
-        """*function* of each, several at a time. Where one fails the rest is left, and nothing goes on behind us.
+        """Apply *function* to each item, several at a time; raise the first error and start no further items.
 
-        With a *cancellation* raise CancelledError soon after the task is cancelled; transfers under way end
-        by themselves, so they must do no harm.
+        Return after all started calls have ended. With a *cancellation* raise CancelledError soon after the task is
+        cancelled; started calls then end on their own, so they must do no harm.
         """
         futures = [self._objects.submit(function, item) for item in items]
         pending: Iterable[Future[T]] = futures
         while pending:
-            done, pending = wait(futures, LOOK_EVERY_SECONDS if cancellation else None, return_when=FIRST_EXCEPTION)
+            done, pending = wait(futures, POLL_SECONDS if cancellation else None, return_when=FIRST_EXCEPTION)
             is_cancelled = cancellation is not None and cancellation.is_cancelled()
             if is_cancelled or any(future.cancelled() or future.exception() is not None for future in done):
                 for future in pending:
@@ -134,7 +135,7 @@ class TaskStorage:
         return [future.result() for future in futures]
 
     async def run_in_thread(self, function: Callable[[], T]) -> T:
-        """*function* where it blocks no event loop. One that has begun ends, even if whoever waits is cancelled."""
+        """Call *function* in a thread. If the caller is cancelled, still wait until a started call has ended."""
         future = self._tasks.submit(function)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
@@ -144,7 +145,7 @@ class TaskStorage:
             raise
 
     def close(self) -> None:
-        """Give up what is on its way, and remove what it leaves."""
+        """Abort transfers and remove their files."""
         self._tasks.shutdown(wait=False, cancel_futures=True)
         self._objects.shutdown(wait=False, cancel_futures=True)
         if self._s3 is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from threading import Lock
+from typing import TypeVar
 
+from avtomatika.core.blueprint.awaitable import awaitable
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data, DataStore, as_text
 from avtomatika.core.job import Json
 from avtomatika.errors import HandlerError
+
+T = TypeVar("T")
 
 #: Range of an integer counter: 64 bits, signed.
 SMALLEST_COUNT, LARGEST_COUNT = -(2**63), 2**63 - 1
@@ -23,14 +27,15 @@ class AsyncDataStore:
     def __init__(self, store: DataStore) -> None:
         self._store = store
 
-    async def get(self, key: str, default: Json = None) -> Json:
-        return await asyncio.to_thread(self._store.get, key, default)
+    get = awaitable(DataStore.get)
+    set = awaitable(DataStore.set)
+    incr = awaitable(DataStore.incr)
 
-    async def set(self, key: str, value: Json) -> None:
-        await asyncio.to_thread(self._store.set, key, value)
+    def _blocking(self) -> DataStore:
+        return self._store
 
-    async def incr(self, key: str, by: float = 1) -> Json:
-        return await asyncio.to_thread(self._store.incr, key, by)
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.to_thread(function)
 
 
 class DataStores(Mapping[str, DataStore | AsyncDataStore]):

@@ -94,11 +94,11 @@ class FileCleanup:
 
     def _remove_files(self, cleanup: wire.Cleanup) -> int:
         if cleanup.what == wire.EVERYTHING:
-            return self._cleaner.remove_all(cleanup.job_id) if self._rules.cleanup is Cleanup.DELETE else 0
+            return self._cleaner.delete_all(cleanup.job_id) if self._rules.cleanup is Cleanup.DELETE else 0
         job = self._store.load(cleanup.job_id)
         if job is None or not job.status.is_final or self._rules.cleanup is Cleanup.KEEP:
             return 0
-        return self._cleaner.remove_intermediate(job)
+        return self._cleaner.delete_intermediate(job)
 
     def _is_running(self, job_id: str) -> bool:
         return job_id in self._running_jobs([job_id])
@@ -111,7 +111,7 @@ class FileCleanup:
         if not self._sweeper.claim("aged-files", seconds=_AGED_EVERY_SECONDS):
             return
         try:
-            removed = self._cleaner.remove_older(
+            removed = self._cleaner.delete_older(
                 self._store.clock.now_ms() - round(max_age_seconds * 1000), in_use=self._jobs_in_use
             )
         except TransientError:

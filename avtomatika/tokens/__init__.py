@@ -1,7 +1,7 @@
 """Clients and workers, and the tokens by which they authenticate.
 
 Files are reloaded when they change; one that is missing, empty or invalid leaves the last good version in effect. Only
-hashes of tokens are kept, and nothing here ever shows one.
+hashes of tokens are kept, and messages never contain them.
 """
 
 from .clients import OPERATOR, ClientAccount, Clients, token_fingerprint

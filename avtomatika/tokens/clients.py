@@ -24,7 +24,7 @@ ROLES = ("client", "operator")
 
 @dataclass(frozen=True, slots=True)
 class ClientAccount:
-    """Who may create jobs. *params* are the further keys of its section: handlers see them as ``client.params``."""
+    """A client that may create jobs. *params* are other keys of its section, for handlers (``client.params``)."""
 
     name: str
     role: str = "client"
@@ -34,11 +34,11 @@ class ClientAccount:
 
     @property
     def is_operator(self) -> bool:
-        """Whether the client sees and does everything."""
+        """True if the client may see and change all jobs."""
         return self.role == OPERATOR
 
 
-#: Hex SHA-256 of the token -> whose it is.
+#: Hex SHA-256 of a token -> its client.
 _Known = dict[str, ClientAccount]
 
 
@@ -68,19 +68,19 @@ class Clients:
 
     @property
     def are_configured(self) -> bool:
-        """Whether there is an operator's token or a clients.toml."""
+        """True if there is an operator's token or a clients.toml."""
         return bool(self._fixed) or (self._file is not None and self._file.is_loaded)
 
     @property
     def problem(self) -> str | None:
-        """Why clients.toml as it is now is not in effect."""
+        """The reason why the current clients.toml is not in effect; None if it is."""
         return None if self._file is None else self._file.problem
 
     def identify(self, token: str) -> ClientAccount:
-        """The client that *token* belongs to; raises UnauthorizedError if no client has it."""
+        """Return the client with this *token*. Raise UnauthorizedError for an unknown one."""
         asked = hash_token(token)
         found: ClientAccount | None = None
-        for known, client in self._known.items():  # all of them: the time tells nothing
+        for known, client in self._known.items():  # compare all: the duration must not reveal a match
             if hmac.compare_digest(known, asked):
                 found = client
         if found is None:
@@ -88,12 +88,14 @@ class Clients:
         return found
 
     def get(self, name: str) -> ClientAccount | None:
-        """The client called *name*, if there (still) is one."""
+        """Return the client called *name*, or None."""
         return next((client for client in self._known.values() if client.name == name), None)
 
-    def has_fingerprint(self, name: str, mark: str) -> bool:
-        """Whether the client called *name* still has the token that *mark* is of."""
-        return any(token_fingerprint(known) == mark for known, client in self._known.items() if client.name == name)
+    def has_fingerprint(self, name: str, fingerprint: str) -> bool:
+        """Return whether the client called *name* has a token with this *fingerprint*."""
+        return any(
+            token_fingerprint(known) == fingerprint for known, client in self._known.items() if client.name == name
+        )
 
     @property
     def _known(self) -> Mapping[str, ClientAccount]:
@@ -101,7 +103,7 @@ class Clients:
 
 
 def token_fingerprint(token_hash: str) -> str:
-    """Identifies the token with *token_hash*, and reveals nothing of it."""
+    """Return a short id of the token with *token_hash* that does not reveal the token."""
     return hash_token(token_hash)[:16]
 
 

@@ -1,4 +1,4 @@
-"""Tokens and what is kept of them: never more than a hash."""
+"""Creates tokens and hashes them: only hashes are stored."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SHORTEST_TOKEN = 16
 _LONGEST_TOKEN = 512
 #: Tokens of one section: the current one, and the next or the previous one while tokens are rotated.
 _MOST_TOKENS = 2
-#: Printable ASCII without spaces: what every HTTP client can send in a header.
+#: Printable ASCII without spaces, which every HTTP client can send in a header.
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def new_token() -> str:
-    """A token that nobody can guess: 256 bits. That is why a plain hash of it is enough."""
+    """Return a random token of 256 bits, which cannot be guessed; so a plain hash of it is enough."""
     return secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """What may be kept of *token*: the hex SHA-256, as ``token_sha256`` takes it."""
+    """Return the hex SHA-256 of *token*, as in ``token_sha256``."""
     return sha256(token.encode()).hexdigest()
 
 
 def checked_hash(token: object, what: str, *, shortest: int = SHORTEST_TOKEN) -> str:
-    """The hash of *token*. Raises SettingsError, naming *what* it is, if it is too short or does not fit a header."""
+    """Return the hash of *token*. Raise SettingsError, naming *what* it is, unless its form is valid."""
     if not isinstance(token, str) or not shortest <= len(token) <= _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
         length = f", but has {len(token)}" if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
         raise SettingsError(
@@ -41,10 +41,10 @@ def checked_hash(token: object, what: str, *, shortest: int = SHORTEST_TOKEN) ->
 
 
 def mac_keys(name: str, token: object, mac_key: object) -> tuple[WorkerKey, ...]:
-    """The keys that the worker of section *name* may sign with: those of its tokens, or the given ones."""
+    """Return the signing keys of section *name*: derived from its tokens, or given as *mac_key*."""
     if token is not None:
         if mac_key is not None:
-            raise SettingsError(f"[{name}] has a token: its mac_key is made of that")
+            raise SettingsError(f"[{name}] has a token, from which its mac_key is derived: remove mac_key")
         return tuple(WorkerKey(mac_key_of(str(each))) for each in _values(name, "token", token))
     keys = () if mac_key is None else _values(name, "mac_key", mac_key)
     if not all(map(_is_sha256, keys)):
@@ -53,7 +53,7 @@ def mac_keys(name: str, token: object, mac_key: object) -> tuple[WorkerKey, ...]
 
 
 def section_hashes(name: str, token: object, token_sha256: object) -> tuple[str, ...]:
-    """The token hashes of section *name*. Raises SettingsError unless it has either tokens or hashes."""
+    """Return the token hashes of section *name*. Raise SettingsError unless it has either tokens or hashes."""
     if (token is None) == (token_sha256 is None):
         raise SettingsError(f"[{name}] needs either token or token_sha256")
     if token is not None:
@@ -65,7 +65,7 @@ def section_hashes(name: str, token: object, token_sha256: object) -> tuple[str,
 
 
 def _values(name: str, key: str, value: object) -> tuple[object, ...]:
-    """*value*, which is one value, or a list of two while tokens are rotated."""
+    """Return *value*, one or a list of two during a rotation, as a tuple."""
     values = value if isinstance(value, list) else [value]
     if not 1 <= len(values) <= _MOST_TOKENS:
         raise SettingsError(f"{key} of [{name}] has {len(values)} values, but must have one, or two during a rotation")

@@ -23,11 +23,11 @@ from avtomatika.errors import SettingsError
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: The file is checked for changes at most this often.
+#: Minimum interval between two checks of the file.
 CHECK_INTERVAL_SECONDS = 1.0
-#: How long a file that is edited in place must stay unchanged before it takes effect.
+#: A file that is edited in place takes effect after this long without a change.
 SETTLE_SECONDS = 3.0
-#: The top-level key that revokes everybody.
+#: The top-level key that revokes all tokens.
 REVOKE_ALL = "revoke_all"
 #: Takes a section by its name and value, and adds it to the result of the sections before it.
 AddSection = Callable[[str, Any, dict[str, T]], None]
@@ -77,7 +77,7 @@ class ReloadingToml(Generic[T]):
         self._is_settled = True
         self._due = 0.0
         self._checked_at = clock()
-        #: Whether a version of the file is in effect.
+        #: True once a version of the file is in effect.
         self.is_loaded = self._seen is not None
         self._problem: str | None = None
         self._contents = self._read() if self.is_loaded else Contents(fixed)
@@ -90,7 +90,7 @@ class ReloadingToml(Generic[T]):
 
     @property
     def problem(self) -> str | None:
-        """Why the file as it is now is not in effect."""
+        """The reason why the current file is not in effect; None if it is."""
         self._check_sometimes()
         return self._problem
 
@@ -116,7 +116,7 @@ class ReloadingToml(Generic[T]):
         except SettingsError as error:
             self._is_settled = True
             self._problem = str(error)
-            logger.error("%s; the %s known so far stay in force", error, self._what)
+            logger.error("%s; the %s loaded before stay in effect", error, self._what)
             return
         if now >= self._due:
             self._is_settled, self.is_loaded, self._problem = True, True, None
@@ -153,7 +153,7 @@ class ReloadingToml(Generic[T]):
 
 
 def _unchanged_seconds(signature: _Signature | None) -> float:
-    """How long the file has not changed, by the clock of this host; at most ``SETTLE_SECONDS``."""
+    """Return the time since the last change, by the clock of this host; at most ``SETTLE_SECONDS``."""
     age = 0.0 if signature is None else time() - signature.mtime_ns / 1e9
     return min(max(age, 0.0), SETTLE_SECONDS)
 
@@ -165,7 +165,7 @@ def _revokes_all(value: object) -> bool:
 
 
 def _line_of(name: str, text: str) -> int:
-    """The number of the line, from 1, where the section or key called *name* begins."""
+    """Return the line number, from 1, of the section or key called *name*."""
     word = re.escape(name)
     begin = re.compile(rf"""\s*(\[\s*["']?{word}["']?\s*[].]|["']?{word}["']?\s*[=.])""")
     return next((number for number, line in enumerate(text.splitlines(), start=1) if begin.match(line)), 1)
@@ -173,4 +173,4 @@ def _line_of(name: str, text: str) -> int:
 
 def _warn_if_readable_by_others(path: Path) -> None:
     if os.name == "posix" and path.stat().st_mode & stat.S_IROTH:
-        logger.warning("%s holds secrets and can be read by everybody on this host: chmod o-r it", path)
+        logger.warning("%s holds secrets and can be read by all users of this host: chmod o-r it", path)

@@ -1,7 +1,7 @@
-"""Workers and their tokens, from ``workers.toml`` and, for those that it does not name, ``WORKER_TOKEN``.
+"""Workers and their tokens, from ``workers.toml`` and, for workers without a section, ``WORKER_TOKEN``.
 
-An exact section goes before patterns, the longest pattern before others; the shared token is asked last, and never for
-an id that a section or a pattern names, or named within the last 24 hours.
+The exact section takes precedence, then the longest matching pattern, then the shared token. The shared token is not
+valid for an id that a section or pattern matches, or matched within the last 24 hours.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .reloading_toml import Contents, ReloadingToml
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PATTERN = re.compile(r"[A-Za-z0-9_*?-]{1,128}")
 _KEYS = frozenset({"token", "token_sha256", "mac_key", "skills", "enabled", "description"})
-#: How often the names of all sections are told to the memory, at least: they are remembered for a day from then.
+#: Interval at which the names of all sections are stored again; stored names expire after a day.
 _REMEMBER_EVERY_SECONDS = 3600.0
-#: How long what the memory said holds good.
-_RECALL_EVERY_SECONDS = 1.0
-#: Compared with where there is nothing to compare: it takes as long, and no token has it.
+#: Stored names are cached for this long.
+_RECALL_CACHE_SECONDS = 1.0
+#: Compared with if a worker has no hash, so that this takes as long; no token has it.
 _NO_HASH = "0" * 64
-_REFUSED = "this worker id and token do not fit"
+_REFUSED = "this worker id and token do not match"
 
 
 class RevokedNames(Protocol):
-    """Remembers for a day, for all processes, which names stood in the file: who was taken out stays out."""
+    """Stores the names in workers.toml for a day, for all processes, so that a removed worker stays revoked."""
 
     def remember(self, names: Iterable[str]) -> None: ...
 
@@ -45,10 +45,10 @@ class RevokedNames(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerAccess:
-    """What a worker may do: *skills* None means all. *name* is its section, None for the shared token.
+    """The rights of a worker. *skills* is None for all skills; *name* is its section, None for the shared token.
 
-    *may_sign*: there is something to check its signatures by, so it may answer over a broker. *is_by_session*: it came
-    with a token for a while; *basis* is another one once its own token is.
+    *may_sign*: its signatures can be verified, so it may answer over a broker. *is_by_session*: it used a temporary
+    token. *basis* identifies its own token and changes with it.
     """
 
     worker_id: str
@@ -70,7 +70,7 @@ class _Section:
     enabled: bool
     keys: tuple[WorkerKey, ...]
 
-    def names(self, worker_id: str) -> bool:
+    def matches(self, worker_id: str) -> bool:
         return fnmatchcase(worker_id, self.name)
 
 
@@ -86,7 +86,7 @@ class _Shared:
         return cls(tuple(hashes), tuple(WorkerKey(mac_key_of(token)) for token in tokens))
 
 
-#: Without a file nobody is named.
+#: Contents without a file: no sections.
 _NO_FILE: Contents[_Section] = Contents({})
 
 
@@ -101,14 +101,14 @@ class Workers:
         local_token: str | None = None,
         shortest_token: int = SHORTEST_TOKEN,
         path: Path | None = None,
-        memory: RevokedNames | None = None,
+        revoked_names: RevokedNames | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """*token* is the shared one, *previous_token* the one it replaces, *local_token* another one that counts only
         while a workers.toml is in effect; *path* is a workers.toml, which may be created later.
 
-        Raises SettingsError if one of them is invalid. Without a *memory* workers that are removed from the file may
-        authenticate with the shared token.
+        Raise SettingsError if one of them is invalid. Without *revoked_names* a worker that is removed from the file
+        may authenticate with the shared token.
         """
         named = {"WORKER_TOKEN": token, "WORKER_TOKEN_PREVIOUS": previous_token}
         given = {name: value for name, value in named.items() if value is not None}
@@ -117,13 +117,13 @@ class Workers:
         local = [] if local_token is None else [local_token]
         self._shared_with_local = _Shared.of([*hashes, *map(hash_token, local)], [*given.values(), *local])
         self._file = None if path is None else ReloadingToml(path, _add, fixed={}, what="workers", clock=clock)
-        self._memory = memory
+        self._revoked_names = revoked_names
         self._clock = clock
-        self._told: tuple[Mapping[str, _Section], float] | None = None
+        self._remembered: tuple[Mapping[str, _Section], float] | None = None
         self._recalled: tuple[frozenset[str], float] | None = None
 
     def __bool__(self) -> bool:
-        """Whether any worker could authenticate."""
+        """True if any worker could authenticate."""
         contents = self._contents
         return not contents.revokes_all and bool(self._shared_now.hashes or contents.known)
 
@@ -134,17 +134,19 @@ class Workers:
 
     @property
     def are_configured(self) -> bool:
-        """Whether there is a shared token or a file; else workers on the broker need none, and no others come in."""
+        """True if there is a shared token or a file. Otherwise no token is needed on the broker."""
         return bool(self._shared.hashes) or self._is_file_loaded
 
     @property
     def problem(self) -> str | None:
-        """Why workers.toml as it is now is not in effect."""
+        """The reason why the current workers.toml is not in effect; None if it is."""
         return None if self._file is None else self._file.problem
 
     def identify(self, worker_id: str, token: str) -> WorkerAccess:
-        """What *worker_id* may do; raises UnauthorizedError unless *token* is its own, and UnavailableError by the
-        memory."""
+        """Return the rights of *worker_id*.
+
+        Raise UnauthorizedError unless *token* is its own, UnavailableError if the stored names cannot be read.
+        """
         section, asked = self._section_of(worker_id), hash_token(token)
         right: str | None = None
         for known in self._hashes(section) or (_NO_HASH,):
@@ -155,15 +157,15 @@ class Workers:
         return self._authorized(worker_id, section, right)
 
     def identify_session(self, worker_id: str, basis: str) -> WorkerAccess:
-        """The same for a temporary token; raises UnauthorizedError also if the token that *basis* is of is gone."""
+        """Do the same for a temporary token; *basis* identifies the token that it was issued for."""
         section = self._section_of(worker_id)
         right = next((known for known in self._hashes(section) if hash_token(known) == basis), None)
         if right is None:
-            raise UnauthorizedError("the worker's token was changed since")
+            raise UnauthorizedError("the worker's token has changed")
         return self._authorized(worker_id, section, right, is_by_session=True)
 
     def may_authenticate(self, worker_id: str) -> bool:
-        """Whether there is a token for *worker_id*, or none is needed; raises UnavailableError by the memory."""
+        """Return whether *worker_id* has a token or needs none. Raise UnavailableError like :meth:`identify`."""
         if not self.are_configured:
             return True
         try:
@@ -190,10 +192,10 @@ class Workers:
         raise UnauthorizedError(_REFUSED)
 
     def skills_of_signer(self, worker_id: str | None, text: bytes) -> frozenset[str] | None:
-        """The skills that *worker_id* may do, None for all; raises UnauthorizedError unless it may authenticate and has
-        signed *text*, and UnavailableError by the memory. Without tokens nobody has to sign.
+        """Return the skills that *worker_id* may run, None for all. Without tokens no signature is needed.
 
-        A section with a hash alone has nothing to check signatures by: its workers come in over HTTP.
+        Raise UnauthorizedError unless it may authenticate and signed *text*, UnavailableError if stored names cannot
+        be read. Signatures cannot be verified by a hash alone: workers of such sections must use HTTP.
         """
         if not self.are_configured:
             return None
@@ -208,11 +210,11 @@ class Workers:
         raise UnauthorizedError(_REFUSED)
 
     def _section_of(self, worker_id: str) -> _Section | None:
-        """The section for *worker_id*, None for the shared token; raises UnauthorizedError for an invalid id."""
+        """Return the section for *worker_id*, None for the shared token. Raise UnauthorizedError for an invalid id."""
         contents = self._contents
         if contents.revokes_all or not _ID.fullmatch(worker_id):
             raise UnauthorizedError(_REFUSED)
-        self._tell(contents.known)
+        self._remember(contents.known)
         return contents.known.get(worker_id) or _pattern_for(worker_id, contents.known)
 
     def _hashes(self, section: _Section | None) -> tuple[str, ...]:
@@ -224,35 +226,35 @@ class Workers:
 
     @property
     def _is_file_loaded(self) -> bool:
-        """Also checks for changes: a first file may be there by now."""
+        """Check for changes first: the file may just have been created."""
         return self._contents is not _NO_FILE and self._file is not None and self._file.is_loaded
 
     @property
     def _shared_now(self) -> _Shared:
         return self._shared_with_local if self._is_file_loaded else self._shared
 
-    def _tell(self, sections: Mapping[str, _Section]) -> None:
-        """Have the memory know all *sections* before one of them can go."""
-        if self._memory is None or not sections:
+    def _remember(self, sections: Mapping[str, _Section]) -> None:
+        """Store the names of all *sections* before one of them can be removed."""
+        if self._revoked_names is None or not sections:
             return
-        told, now = self._told, self._clock()
-        if told is None or told[0] is not sections or now - told[1] > _REMEMBER_EVERY_SECONDS:
-            self._memory.remember(sections)
-            self._told = sections, now
+        remembered, now = self._remembered, self._clock()
+        if remembered is None or remembered[0] is not sections or now - remembered[1] > _REMEMBER_EVERY_SECONDS:
+            self._revoked_names.remember(sections)
+            self._remembered = sections, now
 
     def _was_named(self, worker_id: str) -> bool:
-        if self._memory is None:
+        if self._revoked_names is None:
             return False
         recalled, now = self._recalled, self._clock()
-        if recalled is None or now - recalled[1] > _RECALL_EVERY_SECONDS:
-            recalled = self._recalled = self._memory.recall(), now
+        if recalled is None or now - recalled[1] > _RECALL_CACHE_SECONDS:
+            recalled = self._recalled = self._revoked_names.recall(), now
         return any(fnmatchcase(worker_id, name) for name in recalled[0])
 
 
 def _pattern_for(worker_id: str, sections: Mapping[str, _Section]) -> _Section | None:
-    """The longest pattern that names *worker_id*."""
-    fitting = (section for section in sections.values() if section.names(worker_id))
-    return max(fitting, key=lambda section: len(section.name), default=None)
+    """Return the section with the longest pattern that matches *worker_id*."""
+    matching = (section for section in sections.values() if section.matches(worker_id))
+    return max(matching, key=lambda section: len(section.name), default=None)
 
 
 def _add(name: str, section: Any, known: dict[str, _Section]) -> None:

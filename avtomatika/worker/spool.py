@@ -20,8 +20,8 @@ import orjson
 
 from avtomatika.core.job import Json
 from avtomatika.errors import SettingsError
-from avtomatika.files.locks import is_at, try_lock
 from avtomatika.files.safe_names import safe_part
+from avtomatika.local_files import is_at, try_lock, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,9 @@ class Spool:
                 if _size(self._path) + len(text) > self._max_bytes:
                     logger.error("task %s: the spool %s is full; its result stays in memory only", task_id, self._path)
                     return None
-                return _write(folder / f"{safe_part(task_id)}.{attempt}{_SUFFIX}", text)
+                path = folder / f"{safe_part(task_id)}.{attempt}{_SUFFIX}"
+                write_atomically(path, text, path.with_suffix(_UNFINISHED), is_durable=True)
+                return path
             except OSError as error:
                 logger.error("task %s: cannot spool its result, which stays in memory only: %s", task_id, error)
                 return None
@@ -175,23 +177,6 @@ def check_separate(name: str, folder: str, payload_dir: str | None) -> None:
         raise SettingsError(
             f"{name}={folder!r} and WORKER_PAYLOAD_DIR={payload_dir!r}: one folder must not contain the other"
         )
-
-
-def _write(path: Path, text: bytes) -> Path:
-    """Write the file atomically and flush it to disk."""
-    unfinished = path.with_suffix(_UNFINISHED)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(unfinished, path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-    return path
 
 
 def _read(path: Path) -> SpooledResult | None:

@@ -87,7 +87,7 @@ def test_at_the_end_of_a_job_its_result_is_kept_and_the_rest_goes(
 ) -> None:
     uris, others = ours(JOB), ours(OTHER_JOB)
 
-    removed = cleaner.remove_intermediate(ended(JOB, {"deep": [uris["one"], uris["scenes"], others["note"]]}))
+    removed = cleaner.delete_intermediate(ended(JOB, {"deep": [uris["one"], uris["scenes"], others["note"]]}))
 
     left = [f"s3://{results}/{key}" for key in cloud.keys(results) if key not in foreign]
     of_job = [uri for uri in left if f"/{JOB}/" in uri]
@@ -104,7 +104,7 @@ def test_a_result_that_names_no_file_of_the_job_keeps_none(
     ours(JOB)
 
     text = result.format(bucket=results) if isinstance(result, str) else result
-    cleaner.remove_intermediate(ended(JOB, text))
+    cleaner.delete_intermediate(ended(JOB, text))
 
     assert len(cloud.keys(results)) == (5 if text == f"s3://{results}/" else 0)
 
@@ -115,8 +115,8 @@ def test_with_a_job_all_its_files_go_and_nothing_else(
     ours(JOB)
     others = ours(OTHER_JOB)
 
-    assert cleaner.remove_all(JOB) == 5
-    assert cleaner.remove_all(JOB) == 0
+    assert cleaner.delete_all(JOB) == 5
+    assert cleaner.delete_all(JOB) == 0
 
     left = cloud.keys(results)
     assert set(foreign) <= set(left)
@@ -135,8 +135,8 @@ def test_by_age_go_uploads_and_files_of_jobs_that_are_over(
         asked.append(job_ids)
         return {OTHER_JOB}
 
-    assert cleaner.remove_older(0, in_use=in_use) == 0
-    assert cleaner.remove_older(IN_FUTURE_MS, in_use=in_use) == 6
+    assert cleaner.delete_older(0, in_use=in_use) == 0
+    assert cleaner.delete_older(IN_FUTURE_MS, in_use=in_use) == 6
 
     left = [key for key in cloud.keys(results) if key not in foreign]
     assert {key.partition("/")[0] for key in left} == {OTHER_JOB}
@@ -149,7 +149,7 @@ def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: Cloud, results: s
     for _ in range(7):
         cloud.put(results, client_upload_prefix("g0", "alice") + "film.mp4", "film")
 
-    assert cleaner.remove_older(IN_FUTURE_MS, in_use=nobody) == 7
+    assert cleaner.delete_older(IN_FUTURE_MS, in_use=nobody) == 7
     assert cloud.keys(results) == []
 
 

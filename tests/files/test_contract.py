@@ -79,7 +79,7 @@ def test_folders_come_and_go(make_files: MakeFiles, cloud: Cloud, inputs: str) -
 
 @pytest.mark.parametrize("key", ["no-such-key", "no-such-folder/"])
 def test_a_missing_input_is_the_fault_of_the_task(make_files: MakeFiles, inputs: str, key: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"s3://{inputs}/{key}: (there is no such key|no key begins)"):
+    with pytest.raises(InvalidInputError, match=f"s3://{inputs}/{key}: (there is no such key|no key starts)"):
         make_files(film=f"s3://{inputs}/{key}").download_inputs()
 
 
@@ -114,18 +114,18 @@ def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
 
 
 def test_signed_uploads_and_downloads(objects: Bucket) -> None:
-    location, body = objects.at("uploads/a b.txt"), b"hello"
+    location, body = objects.location("uploads/a b.txt"), b"hello"
     metadata = Metadata(sha256(body).hexdigest(), client="alice")
     signed = objects.signed_upload(location, size=len(body), metadata=metadata, expires_seconds=60)
 
     assert requests.put(signed.url, body, headers=signed.headers, timeout=10).status_code == 200
 
-    assert objects.client_of(location) == "alice"
+    assert objects.stat(location).client == "alice"
     assert objects.read(location, at_most_bytes=100) == body
     answer = requests.get(objects.download_url(location, expires_seconds=60), timeout=10)
     assert (answer.content, answer.headers["Content-Disposition"]) == (body, "attachment; filename*=UTF-8''a%20b.txt")
-    assert [stored.size for stored in objects.below("uploads/")] == [len(body)]
-    objects.remove(location)
+    assert [stored.size for stored in objects.list_prefix("uploads/")] == [len(body)]
+    objects.delete(location)
     assert not objects.exists(location)
 
 

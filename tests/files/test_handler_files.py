@@ -102,7 +102,7 @@ def test_only_allowed_buckets_are_read(config: S3Config, cloud: Cloud, inputs: s
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "../a", "a//b", "a\0b"])
 def test_a_name_leads_down(files: HandlerFiles, name: str) -> None:
-    with pytest.raises(InvalidInputError, match="is no name of a file"):
+    with pytest.raises(InvalidInputError, match="is not a file name"):
         files.write_json(name, 1)
 
 
@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_told(files: HandlerFiles, cloud: Cloud, results: s
 
     with pytest.raises(InvalidInputError, match=r"large\.json: has 8388609 bytes, but at most 8388608"):
         files.read_json(large)
-    with pytest.raises(InvalidInputError, match=r"a\.txt: is no JSON"):
+    with pytest.raises(InvalidInputError, match=r"a\.txt: is not JSON"):
         files.read_json(text)
     with pytest.raises(InvalidInputError, match="there is no such key"):
         files.read_json(f"s3://{results}/nothing.json")

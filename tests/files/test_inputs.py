@@ -123,7 +123,7 @@ def test_an_empty_folder_comes_back_as_one(make_files: MakeFiles) -> None:
 
 
 def test_a_folder_without_objects_is_no_input(make_files: MakeFiles, inputs: str) -> None:
-    with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing/: no key begins like this"):
+    with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing/: no key starts with this"):
         make_files(folder=f"s3://{inputs}/nothing/").download_inputs()
 
 

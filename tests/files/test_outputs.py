@@ -28,22 +28,22 @@ LONG_AGO = 1_000_000_000
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        ("/p/tasks/own/out/a", PathKind.OWN),
-        ("/p/tasks/own", PathKind.OWN),
-        ("/p//tasks/./own/a", PathKind.OWN),
-        ("/p/tasks/other/a", PathKind.FOREIGN),
-        ("/p/tasks/own-too/a", PathKind.FOREIGN),
-        ("/p/tasks", PathKind.ELSEWHERE),
-        ("/p/a", PathKind.ELSEWHERE),
-        ("/p/", PathKind.ELSEWHERE),
+        ("/p/tasks/own/out/a", PathKind.OWN_TASK),
+        ("/p/tasks/own", PathKind.OWN_TASK),
+        ("/p//tasks/./own/a", PathKind.OWN_TASK),
+        ("/p/tasks/other/a", PathKind.OTHER_TASK),
+        ("/p/tasks/own-too/a", PathKind.OTHER_TASK),
+        ("/p/tasks", PathKind.NO_TASK),
+        ("/p/a", PathKind.NO_TASK),
+        ("/p/", PathKind.NO_TASK),
         ("/p", PathKind.OUTSIDE),
         ("/pp/a", PathKind.OUTSIDE),
         ("/p/tasks/own/../other/a", PathKind.OUTSIDE),
         ("/etc/passwd", PathKind.OUTSIDE),
-        ("out.mp4", PathKind.NOWHERE),
-        ("", PathKind.NOWHERE),
-        ("/p/a\0b", PathKind.NOWHERE),
-        ("/" + "x" * 5000, PathKind.NOWHERE),
+        ("out.mp4", PathKind.NOT_A_PATH),
+        ("", PathKind.NOT_A_PATH),
+        ("/p/a\0b", PathKind.NOT_A_PATH),
+        ("/" + "x" * 5000, PathKind.NOT_A_PATH),
     ],
 )
 def test_a_text_is_judged_by_where_it_leads(text: str, place: PathKind) -> None:
@@ -230,7 +230,7 @@ def test_an_old_file_or_a_folder_elsewhere_stays_as_it_is_with_a_warning(
         data = files.upload_outputs([str(path), str(payload)])
 
     assert data == [str(path), str(payload)]
-    assert "old.mp4' is no file that this task has made" in caplog.text
+    assert "old.mp4' was not written by this task" in caplog.text
 
 
 def test_a_file_outside_stays_as_it_is_with_a_warning(

@@ -14,7 +14,7 @@ from time import time
 import pytest
 
 from avtomatika.errors import SettingsError
-from avtomatika.files.payload import LEFT_SECONDS, PayloadFolder
+from avtomatika.files.payload import LEFTOVER_SECONDS, PayloadFolder
 
 HOLD = """
 import sys
@@ -42,7 +42,7 @@ def other_worker(payload: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def make_old(path: Path) -> None:
-    os.utime(path, (time() - LEFT_SECONDS - 60,) * 2)
+    os.utime(path, (time() - LEFTOVER_SECONDS - 60,) * 2)
 
 
 def test_it_is_made_for_nobody_else_to_read(payload: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_folder_that_became_a_link_is_refused(payload: Path, tmp_path: Path) -
 def test_a_file_is_refused(payload: Path) -> None:
     payload.touch()
 
-    with pytest.raises(SettingsError, match="is no folder"):
+    with pytest.raises(SettingsError, match="is not a folder"):
         PayloadFolder(payload)
 
 

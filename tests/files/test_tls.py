@@ -67,7 +67,7 @@ def test_files_come_and_go_where_the_authority_is_trusted(
 
     assert cloud.read(uri) == body
     with closing(Bucket(trusting)) as objects:
-        assert objects.exists(objects.at(uri.removeprefix(f"s3://{trusting.bucket}/")))
+        assert objects.exists(objects.location(uri.removeprefix(f"s3://{trusting.bucket}/")))
 
 
 def test_where_it_is_not_trusted_nothing_comes(

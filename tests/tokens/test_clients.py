@@ -212,7 +212,7 @@ def test_a_broken_file_leaves_the_old_clients_in_force_and_says_so_once(
 
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert str(path) in record.getMessage()
-    assert "the clients known so far stay in force" in record.getMessage()
+    assert "the clients loaded before stay in effect" in record.getMessage()
 
 
 @pytest.mark.parametrize("text", ["", '[a]\ntoken = "token-number-one-1"\n'])
@@ -307,7 +307,7 @@ def test_a_file_that_everybody_can_read_is_warned_about(
 
     Clients(path=path)
 
-    assert "can be read by everybody" in caplog.text
+    assert "can be read by all users" in caplog.text
 
 
 def test_a_file_that_has_not_changed_for_long_takes_effect_when_it_is_first_seen(

@@ -128,12 +128,12 @@ def test_a_change_is_in_force_within_two_seconds(write: Callable[[str], Path]) -
 
 def test_who_was_taken_out_stays_out_of_the_shared_token_too(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
-    workers = Workers(token="the-shared-token", path=write(SEED), memory=notebook, clock=clock)
+    workers = Workers(token="the-shared-token", path=write(SEED), revoked_names=notebook, clock=clock)
     assert not lets_in(workers, "worker-audio-5", "the-shared-token")
 
     path = write('[worker-video-1]\ntoken = "a-new-long-token"\n')
     clock.now += 2
-    another_process = Workers(token="the-shared-token", path=path, memory=notebook)
+    another_process = Workers(token="the-shared-token", path=path, revoked_names=notebook)
 
     assert not lets_in(workers, "worker-audio-5", "the-shared-token")
     assert not lets_in(another_process, "worker-audio-5", "the-shared-token")
@@ -180,7 +180,7 @@ def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Call
 
 def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
-    workers = Workers(token="the-shared-token", path=write(SEED), memory=notebook, clock=clock)
+    workers = Workers(token="the-shared-token", path=write(SEED), revoked_names=notebook, clock=clock)
     before = has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
 
     write('[worker-video-1]\ntoken = "token-of-someone"\nenabled = false\n')
@@ -222,7 +222,7 @@ def test_a_file_that_breaks_leaves_the_old_one_in_force(
 
     assert lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert "the workers known so far stay in force" in caplog.text
+    assert "the workers loaded before stay in effect" in caplog.text
     assert "secret" not in caplog.text
 
 
@@ -236,7 +236,7 @@ def test_a_file_that_breaks_leaves_the_old_one_in_force(
         ("[a]\ntoken = 'token-of-someone'\nskills = 'encode'\n", "skills of [a] are 'encode'"),
         ("[a]\ntoken = 'token-of-someone'\nenabled = 1\n", "enabled of [a] is 1, but must be true or false"),
         ("[a]\ntoken = 'token-of-someone'\nskill = ['encode']\n", "[a] has 'skill', but a worker has only"),
-        ("[a]\ntoken = 'token-of-someone'\nmac_key = 'k'\n", "[a] has a token: its mac_key is made of that"),
+        ("[a]\ntoken = 'token-of-someone'\nmac_key = 'k'\n", "[a] has a token, from which its mac_key is derived"),
         (f"[a]\ntoken_sha256 = '{'0' * 64}'\nmac_key = 'secret'\n", "mac_key of [a] must be 64 hex digits"),
         ("a = 't'\n", "line 1: 'a' must be a section"),
         ("[a]\ntoken = 'token-of-someone'\n[a]\ntoken = 'token-of-another'\n", "line 3"),
@@ -262,7 +262,7 @@ def test_a_file_that_others_can_read_is_warned_about(
 
     Workers(path=path)
 
-    assert "can be read by everybody" in caplog.text
+    assert "can be read by all users" in caplog.text
 
 
 @pytest.mark.parametrize("worker_id", ["", "a b", "../x", "*", "x" * 129, "ä"])

@@ -71,7 +71,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
     registry, leases = WorkerRegistry.connect(redis_url), TaskLeases.connect(redis_url)
 
     gateway = Gateway(
-        workers=Workers(token="the-shared-token", path=workers_toml, memory=registry, clock=clock),
+        workers=Workers(token="the-shared-token", path=workers_toml, revoked_names=registry, clock=clock),
         registry=registry,
         leases=leases,
         keyring=store.keyring,
@@ -461,7 +461,8 @@ def test_a_refused_worker_is_logged_once_a_minute(app: Flask, caplog: pytest.Log
 
     refused = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
     assert refused == [
-        f"worker {worker_id!r} rejected: this worker id and token do not fit" for worker_id in ("one", "two", "x" * 128)
+        f"worker {worker_id!r} rejected: this worker id and token do not match"
+        for worker_id in ("one", "two", "x" * 128)
     ]
 
 

@@ -66,7 +66,7 @@ def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Get a signed URL to upload a file of this job"""
     job = callers_job(job_id)
     with _job_files() as files:
-        return _upload_answer(files.upload_for(job, **_checked(wanted)))
+        return _upload_answer(files.job_upload(job, **_checked(wanted)))
 
 
 @routes.post("/files/upload-url")
@@ -75,7 +75,7 @@ def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 def upload(wanted: dict[str, Any]) -> dict[str, Any]:
     """Get a signed URL to upload a file for your jobs"""
     with _job_files() as files:
-        return _upload_answer(files.upload_of(caller().name, **_checked(wanted)))
+        return _upload_answer(files.client_upload(caller().name, **_checked(wanted)))
 
 
 def _checked(wanted: dict[str, Any]) -> dict[str, Any]:
