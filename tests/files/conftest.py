@@ -1,4 +1,4 @@
-"""What a worker has of files, before a real S3 server."""
+"""Fixtures for files of a worker, with a real S3 server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def results(cloud: Cloud) -> str:
 
 @pytest.fixture
 def proxy(cloud: Cloud) -> Iterator[Proxy]:
-    """What can go wrong between us and the server."""
+    """A proxy that injects faults between the worker and the server."""
     with Proxy(cloud.url) as proxy:
         yield proxy
 
@@ -99,6 +99,6 @@ def task(
 
 
 def left_in(payload: Path) -> list[str]:
-    """What is in the payload folder that a task would have left."""
+    """Return the files that tasks left in the payload folder."""
     tasks = payload / "tasks"
     return sorted(str(path.relative_to(tasks)) for path in tasks.rglob("*")) if tasks.exists() else []

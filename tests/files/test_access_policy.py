@@ -1,4 +1,4 @@
-"""What one client names, or has a skill echo, reaches neither another's files nor the worker's own."""
+"""A client reaches neither files of other clients nor of the worker, in params or by echoes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sent(make_files: MakeFiles) -> Callable[[str, str], str]:
 
 @pytest.mark.parametrize("child", ["", "-3", "-3-12"])
 @pytest.mark.parametrize("name", ["one.txt", ""])
-def test_a_job_reads_files_of_other_jobs_of_its_client_and_of_nobody_else(
+def test_a_job_reads_files_of_its_clients_jobs_only(
     make_files: MakeFiles, sent: Callable[[str, str], str], name: str, child: str
 ) -> None:
     """Jobs of sub-blueprints have their parent's id with a number."""
@@ -110,7 +110,7 @@ def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(
         ("./g0-uploads/bob/0a1b2c3d/a.txt", False),
     ],
 )
-def test_uploads_are_their_clients_and_what_is_none_of_ours_is_everybodys(
+def test_uploads_are_private_to_their_client_and_other_objects_are_not(
     make_files: MakeFiles, cloud: Cloud, results: str, key: str, *, is_allowed: bool
 ) -> None:
     uri = cloud.put(results, key or "x", "text") if not key.endswith("/") else f"s3://{results}/{key}"
@@ -136,7 +136,7 @@ def test_a_listing_in_the_bucket_of_results_names_at_least_a_folder(
     files.close()
 
 
-def test_the_bucket_of_results_is_known_whatever_its_case(
+def test_the_bucket_of_results_is_recognized_in_any_case(
     make_files: MakeFiles, sent: Callable[[str, str], str], results: str
 ) -> None:
     of_bob = sent(BOBS, "bob").replace(results, results.upper())
@@ -145,12 +145,12 @@ def test_the_bucket_of_results_is_known_whatever_its_case(
         make_files(ALICES, "alice", a=of_bob).download_inputs()
 
 
-def test_without_a_client_a_job_has_what_is_its_own(make_files: MakeFiles, sent: Callable[[str, str], str]) -> None:
+def test_a_job_without_client_reads_its_own_files_only(make_files: MakeFiles, sent: Callable[[str, str], str]) -> None:
     with pytest.raises(InvalidInputError, match="that this job may read"):
         make_files(ALICES, None, a=sent(ALICES_OTHER, "alice")).download_inputs()
 
 
-def test_an_echoed_uri_stays_a_text_and_is_judged_anew_where_it_is_fetched(
+def test_an_echoed_uri_is_kept_as_text_and_authorized_on_download(
     make_files: MakeFiles, sent: Callable[[str, str], str]
 ) -> None:
     of_bob = sent(BOBS, "bob")
@@ -182,7 +182,7 @@ def test_an_echoed_path_never_sends_the_file_of_another_task(
     assert cloud.read(bobs.upload_outputs(str(path))) == b"of bob"
 
 
-def test_the_workers_own_files_stay_where_they_are(
+def test_files_of_the_worker_are_not_uploaded(
     make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool" / "result.json"
@@ -195,7 +195,7 @@ def test_the_workers_own_files_stay_where_they_are(
     assert cloud.keys(results) == []
 
 
-def test_a_path_into_another_tasks_folder_is_refused_even_where_params_name_it(make_files: MakeFiles) -> None:
+def test_a_path_into_another_tasks_folder_is_refused_even_if_params_name_it(make_files: MakeFiles) -> None:
     bobs = make_files(BOBS, "bob")
     secret = Files(bobs).path("a.txt")
     secret.write_text("of bob")

@@ -1,4 +1,4 @@
-"""What many tasks ask for is fetched once, each gets a copy of its own, and nobody gets what is not theirs by it."""
+"""The cache downloads an object once, copies it for each task, and does not bypass access checks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fetched(proxy: Proxy) -> list[str]:
 def make_cached(
     make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy, folder: Path
 ) -> Callable[..., Callable[..., TaskFiles]]:
-    """How to begin tasks of a worker whose cache holds so much."""
+    """Return a factory of task files for a worker with a cache of *limit_bytes*."""
 
     def make_cached(limit_bytes: int = 100 * 1024 * KIB) -> Callable[..., TaskFiles]:
         cache = Cache(folder, limit_bytes=limit_bytes)
@@ -75,7 +75,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("size", [100 * KIB, PART_BYTES + 1])
-def test_branches_that_begin_together_fetch_an_input_once(
+def test_concurrent_branches_download_an_input_once(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str], payload: Path, *, size: int
 ) -> None:
     body = os.urandom(size)
@@ -106,7 +106,7 @@ def test_a_skill_cannot_spoil_it(make_files: Callable[..., TaskFiles], cloud: Cl
     assert [entry.stat().st_mode & 0o777 for entry in entries(folder)] == [0o400]
 
 
-def test_an_untouched_input_from_the_cache_is_what_it_was(
+def test_an_unchanged_input_from_the_cache_keeps_its_uri(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
@@ -116,7 +116,7 @@ def test_an_untouched_input_from_the_cache_is_what_it_was(
     assert second.upload_outputs(second.download_inputs().params["film"]) == uri
 
 
-def test_an_object_that_was_replaced_is_fetched_anew(
+def test_a_replaced_object_is_downloaded_again(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str]
 ) -> None:
     for number in range(2):
@@ -126,7 +126,7 @@ def test_an_object_that_was_replaced_is_fetched_anew(
     assert len(fetched) == 2
 
 
-def test_what_a_client_says_of_its_own_object_brings_it_no_other(
+def test_metadata_of_a_client_never_give_it_another_clients_object(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, results: str
 ) -> None:
     secret = os.urandom(100 * KIB)
@@ -147,7 +147,7 @@ def test_what_a_client_says_of_its_own_object_brings_it_no_other(
         content(make_files(3, film=of_bob))
 
 
-def test_its_size_is_bounded_and_what_was_not_used_for_long_goes_first(
+def test_its_size_is_bounded_and_least_recently_used_entries_are_evicted(
     make_cached: Callable[..., Any], cloud: Cloud, inputs: str, fetched: list[str], folder: Path
 ) -> None:
     make_files = make_cached(limit_bytes=400 * KIB)
@@ -170,7 +170,7 @@ def test_its_size_is_bounded_and_what_was_not_used_for_long_goes_first(
 
 
 @pytest.mark.parametrize("size", [100, 200 * KIB])
-def test_what_is_small_or_too_large_passes_it_by(
+def test_small_and_huge_objects_are_not_cached(
     make_cached: Callable[..., Any], cloud: Cloud, inputs: str, folder: Path, size: int
 ) -> None:
     make_files = make_cached(limit_bytes=400 * KIB)
@@ -180,7 +180,7 @@ def test_what_is_small_or_too_large_passes_it_by(
     assert not folder.exists() or entries(folder) == []
 
 
-def test_a_folder_that_is_no_folder_of_ours_is_left_alone(
+def test_a_folder_of_another_user_is_not_used(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
@@ -203,7 +203,7 @@ def test_a_download_that_fails_leaves_nothing_there(
     assert list(folder.iterdir()) == []
 
 
-def test_what_a_killed_worker_left_unfinished_goes(
+def test_unfinished_files_of_killed_workers_are_removed(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     folder.mkdir(0o700)
@@ -217,7 +217,7 @@ def test_what_a_killed_worker_left_unfinished_goes(
     assert (folder / "fedcba9876543210").exists()
 
 
-def test_it_tells_what_it_holds_by_digests_and_the_last_first(
+def test_newest_lists_digests_with_the_most_recent_first(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     cache = Cache(folder)
@@ -236,7 +236,7 @@ def test_it_tells_what_it_holds_by_digests_and_the_last_first(
     assert cache.newest() == tuple(digest_of(uri) for uri in reversed(uris[:2]))
 
 
-def test_of_an_object_that_was_replaced_it_tells_once(
+def test_a_replaced_object_is_listed_once(
     make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
 ) -> None:
     for number in range(2):

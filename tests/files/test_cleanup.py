@@ -1,4 +1,4 @@
-"""What is removed of the files of jobs, and what never is."""
+"""Which files of jobs the clean-up deletes, and which it never does."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import task
 
 #: The other one is of a sub-blueprint that the first has called.
 JOB, OTHER_JOB = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in ("1", "1-3"))
-#: Of somebody else, however much they look like ours.
+#: Objects of others, with keys similar to ours.
 FOREIGN = (
     "raw/film.mp4",
     "g0-notes.txt",
@@ -82,7 +82,7 @@ def ended(job_id: str, result: Any) -> Job:
     return Job(job_id, "video", "0123abcd", result=result)
 
 
-def test_at_the_end_of_a_job_its_result_is_kept_and_the_rest_goes(
+def test_a_finished_job_keeps_the_files_of_its_result_only(
     cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: Cloud, results: str, foreign: list[str]
 ) -> None:
     uris, others = ours(JOB), ours(OTHER_JOB)
@@ -153,7 +153,7 @@ def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: Cloud, results: s
     assert cloud.keys(results) == []
 
 
-def test_the_rules_are_read_and_what_does_not_fit_is_told() -> None:
+def test_rules_are_read_and_invalid_ones_named() -> None:
     assert CleanupRules.from_environment({}) == CleanupRules(Cleanup.KEEP, None)
     assert CleanupRules.from_environment(
         {"S3_AUTO_CLEANUP": "delete-intermediate", "S3_MAX_AGE_SECONDS": "60"}

@@ -46,7 +46,7 @@ def test_everything_is_read() -> None:
     assert "secret" not in repr(config)
 
 
-def test_the_bucket_goes_into_the_path_where_it_is_not_amazon() -> None:
+def test_servers_other_than_amazon_use_path_style() -> None:
     assert S3Config(endpoint_url="http://localhost:9000").needs_path_style
     assert not S3Config(endpoint_url="https://s3.eu-west-1.amazonaws.com").needs_path_style
     assert not S3Config().needs_path_style
@@ -65,7 +65,7 @@ def test_the_bucket_goes_into_the_path_where_it_is_not_amazon() -> None:
         ({"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}, "when_required"),
     ],
 )
-def test_bodies_carry_a_crc_where_the_server_can_read_it(environ: dict[str, str], expected: str) -> None:
+def test_bodies_carry_a_crc_if_the_server_supports_it(environ: dict[str, str], expected: str) -> None:
     config = read(S3_BUCKET="results", **environ)
 
     assert config is not None

@@ -1,4 +1,4 @@
-"""What is relied on of S3 servers, tried on moto and on SeaweedFS: transfers, parts, errors, signed uploads."""
+"""The behaviour required of S3 servers, tested with moto and SeaweedFS: transfers, parts, errors, signed uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The skills in the document about files do what stands beside them."""
+"""The skills in docs/files.md do what their comments say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``task_files``: what handlers read, write and link to in the bucket of results."""
+"""``task_files``: handlers read, write and link objects in the bucket of results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def files(files_of: Callable[..., HandlerFiles]) -> HandlerFiles:
     return files_of()
 
 
-def test_what_is_written_is_read_again(files: HandlerFiles, results: str) -> None:
+def test_written_values_can_be_read(files: HandlerFiles, results: str) -> None:
     uri = files.write_json("notes/ü 1.json", {"number": 1, "text": "ü"})
 
     assert files.read_json(uri) == {"number": 1, "text": "ü"}
@@ -48,7 +48,7 @@ def test_what_is_written_is_read_again(files: HandlerFiles, results: str) -> Non
     assert is_job_file(uri.removeprefix(f"s3://{results}/"), ALICES)
 
 
-def test_a_handler_that_runs_again_writes_beside_what_it_wrote_before(files_of: Callable[..., HandlerFiles]) -> None:
+def test_a_handler_that_runs_again_writes_new_files(files_of: Callable[..., HandlerFiles]) -> None:
     first, second = (files_of().write_json("a.json", number) for number in (1, 2))
 
     assert [files_of().read_json(uri) for uri in (first, second)] == [1, 2]
@@ -76,7 +76,7 @@ def test_a_link_is_good_for_anybody_and_for_so_long(files: HandlerFiles) -> None
 
 
 @pytest.mark.parametrize("use", ["read_json", "url"])
-def test_what_a_client_names_is_given_only_if_it_is_the_clients(
+def test_objects_of_other_clients_are_refused(
     files_of: Callable[..., HandlerFiles], cloud: Cloud, results: str, use: str
 ) -> None:
     of_alice = files_of(ALICES_OTHER, "alice").write_json("a.json", 1)

@@ -22,7 +22,9 @@ MakeFiles = Callable[..., TaskFiles]
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7])
-def test_a_file_comes_and_goes_byte_by_byte(make_files: MakeFiles, cloud: Cloud, inputs: str, size: int) -> None:
+def test_a_file_is_downloaded_and_uploaded_unchanged(
+    make_files: MakeFiles, cloud: Cloud, inputs: str, size: int
+) -> None:
     body = os.urandom(size)
     files = make_files(film=cloud.put(inputs, "film.mp4", body))
 
@@ -36,7 +38,7 @@ def test_a_file_comes_and_goes_byte_by_byte(make_files: MakeFiles, cloud: Cloud,
     assert cloud.read(data["film"]) == body
 
 
-def test_what_is_sent_carries_its_checksum(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
+def test_uploads_carry_a_checksum(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
     files = make_files()
     path = Files(files).path("a.txt")
     path.write_text("hello")
@@ -78,7 +80,7 @@ def test_keys_of_objects_are_no_locations() -> None:
     assert locations_in({"s3://films/a": 1}) == {}
 
 
-def test_a_folder_comes_with_all_that_is_below_it(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+def test_a_folder_is_downloaded_with_all_objects_below_it(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
     for key in ("scenes/1.txt", "scenes/night/2.txt", "scenes/night/", "scenes/Night/3.txt", "other.txt"):
         cloud.put(inputs, key, key)
     files = make_files(scenes=f"s3://{inputs}/scenes/")
@@ -91,7 +93,7 @@ def test_a_folder_comes_with_all_that_is_below_it(make_files: MakeFiles, cloud: 
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.faults)])
-def test_a_folder_of_many_objects_comes_and_goes(
+def test_a_folder_of_many_objects_is_downloaded_and_uploaded(
     make_files: MakeFiles, cloud: Cloud, inputs: str, results: str, count: int
 ) -> None:
     for number in range(count):
@@ -110,7 +112,7 @@ def test_a_folder_of_many_objects_comes_and_goes(
     assert cloud.read(f"{uri}0007.txt") == b"another seven"
 
 
-def test_an_empty_folder_comes_back_as_one(make_files: MakeFiles) -> None:
+def test_an_empty_folder_is_downloaded_as_one(make_files: MakeFiles) -> None:
     first = make_files(1)
     Files(first).path("empty/x").parent.joinpath("x").unlink(missing_ok=True)
     uri = first.upload_outputs([str(first.folder.outputs / "empty")])[0]
@@ -122,7 +124,7 @@ def test_an_empty_folder_comes_back_as_one(make_files: MakeFiles) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_without_objects_is_no_input(make_files: MakeFiles, inputs: str) -> None:
+def test_a_folder_without_objects_is_invalid(make_files: MakeFiles, inputs: str) -> None:
     with pytest.raises(InvalidInputError, match=rf"s3://{inputs}/nothing/: no key starts with this"):
         make_files(folder=f"s3://{inputs}/nothing/").download_inputs()
 

@@ -23,7 +23,7 @@ def scenes(tmp_path: Path) -> Blueprint:
     return blueprint
 
 
-def test_a_handler_reads_what_is_there_and_writes_what_a_skill_is_told(scenes: Blueprint) -> None:
+def test_a_handler_reads_and_writes_values_in_memory(scenes: Blueprint) -> None:
     told: list[dict[str, Any]] = []
 
     def cut(params: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def test_a_handler_reads_what_is_there_and_writes_what_a_skill_is_told(scenes: B
     assert job.files[told[0]["scenes"]] == ["one", "two"]
 
 
-def test_what_is_not_there_or_not_the_clients_is_refused_in_memory_too() -> None:
+def test_missing_and_foreign_objects_are_refused_in_memory() -> None:
     bp = Blueprint(name="reader")
     errors: list[str] = []
 

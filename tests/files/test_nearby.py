@@ -1,4 +1,4 @@
-"""Tasks go to a worker that has their file already, and to others where that one is busy or dead: the whole product."""
+"""Tasks are routed to a worker that has cached their file, unless it is busy or dead: end to end."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Cinema:
         in_time(lambda: event_type in [kind for kind, _ in self.ways(job_id)] or None)
 
     def done_by(self, job_id: str) -> str:
-        """Who has done the task of a job."""
+        """Return the worker that ran the task of a job."""
 
         def ended() -> Any:
             job = self.store.load(job_id)
@@ -116,7 +116,7 @@ class Cinema:
         return by
 
     def ways(self, job_id: str) -> list[tuple[str, str | None]]:
-        """What became of the task of a job, and with whom."""
+        """Return the outcome of the task of a job, and its worker."""
         entries, _ = self.store.history(job_id)
         return [
             (each.entry.event_type, each.entry.worker_id)
@@ -138,7 +138,7 @@ def cinema(redis_url: str, cloud: Cloud, tmp_path: Path) -> Iterator[Cinema]:
     cinema.close()
 
 
-def test_tasks_go_to_whoever_has_their_file_and_to_others_where_that_one_is_busy_or_dead(
+def test_tasks_are_routed_to_workers_with_their_file_unless_busy_or_dead(
     cinema: Cinema, cloud: Cloud, inputs: str, tmp_path: Path
 ) -> None:
     film = cloud.put(inputs, "lake.mov", os.urandom(100_000))

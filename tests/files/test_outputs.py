@@ -1,4 +1,4 @@
-"""Which texts of a result are files of ours to send, and what is refused."""
+"""Which texts of a result are uploaded as files, and which are refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LONG_AGO = 1_000_000_000
         ("/" + "x" * 5000, PathKind.NOT_A_PATH),
     ],
 )
-def test_a_text_is_judged_by_where_it_leads(text: str, place: PathKind) -> None:
+def test_paths_are_classified(text: str, place: PathKind) -> None:
     assert classified_path(text, root="/p", task_folder="own").kind is place
 
 
@@ -105,9 +105,7 @@ def test_an_input_that_was_changed_is_sent(make_files: MakeFiles, cloud: Cloud, 
     assert cloud.read(f"s3://{inputs}/a.txt") == b"before"
 
 
-def test_an_untouched_folder_and_what_is_in_it_are_what_they_were(
-    make_files: MakeFiles, cloud: Cloud, inputs: str
-) -> None:
+def test_an_unchanged_folder_and_its_files_keep_their_uris(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
     uri = cloud.put(inputs, "f/a.txt", "a")
     cloud.put(inputs, "f/b.txt", "b")
     files = make_files(folder=f"s3://{inputs}/f/")
@@ -172,7 +170,7 @@ TRICKS = {
 
 @pytest.mark.parametrize("words", TRICKS)
 @pytest.mark.parametrize("is_own", [True, False])
-def test_what_is_no_plain_file_is_refused(
+def test_only_regular_files_and_folders_are_uploaded(
     make_files: MakeFiles, cloud: Cloud, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
 ) -> None:
     secret = tmp_path / "outside" / "secret"
@@ -204,7 +202,7 @@ def test_a_folder_with_such_a_thing_in_it_is_refused(make_files: MakeFiles, tmp_
 # ---------------------------------------------------------------- elsewhere
 
 
-def test_a_new_file_elsewhere_in_the_payload_folder_is_sent_and_stays(
+def test_a_new_file_elsewhere_in_the_payload_folder_is_uploaded_and_kept(
     make_files: MakeFiles, cloud: Cloud, payload: Path
 ) -> None:
     files = make_files()
@@ -218,7 +216,7 @@ def test_a_new_file_elsewhere_in_the_payload_folder_is_sent_and_stays(
     assert path.exists()
 
 
-def test_an_old_file_or_a_folder_elsewhere_stays_as_it_is_with_a_warning(
+def test_old_files_and_folders_elsewhere_are_kept_as_paths_with_a_warning(
     make_files: MakeFiles, payload: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = make_files()

@@ -45,7 +45,7 @@ def make_old(path: Path) -> None:
     os.utime(path, (time() - LEFTOVER_SECONDS - 60,) * 2)
 
 
-def test_it_is_made_for_nobody_else_to_read(payload: Path) -> None:
+def test_it_is_created_readable_by_its_owner_only(payload: Path) -> None:
     PayloadFolder(payload / "deep")
 
     assert stat.S_IMODE((payload / "deep").stat().st_mode) == 0o700
@@ -83,7 +83,7 @@ def test_a_file_is_refused(payload: Path) -> None:
         PayloadFolder(payload)
 
 
-def test_a_folder_that_somebody_removed_is_made_again(payload: Path) -> None:
+def test_a_removed_folder_is_created_again(payload: Path) -> None:
     folder = PayloadFolder(payload)
     (payload / "tasks").rmdir()
     payload.rmdir()
@@ -94,7 +94,7 @@ def test_a_folder_that_somebody_removed_is_made_again(payload: Path) -> None:
     folder.close()
 
 
-def test_without_a_path_it_is_temporary_and_goes() -> None:
+def test_without_a_path_it_is_temporary() -> None:
     folder = PayloadFolder()
     folder.make_task_folder("a")
     path = Path(folder.path)
@@ -105,7 +105,7 @@ def test_without_a_path_it_is_temporary_and_goes() -> None:
     assert not path.exists()
 
 
-def test_what_a_killed_worker_left_goes_after_a_day(payload: Path, other_worker: subprocess.Popen[str]) -> None:
+def test_folders_of_killed_workers_are_removed_after_a_day(payload: Path, other_worker: subprocess.Popen[str]) -> None:
     other_worker.send_signal(signal.SIGKILL)
     other_worker.wait()
     young = payload / "tasks" / "young"
@@ -118,7 +118,7 @@ def test_what_a_killed_worker_left_goes_after_a_day(payload: Path, other_worker:
     folder.close()
 
 
-def test_what_a_living_worker_holds_stays_however_old(payload: Path, other_worker: subprocess.Popen[str]) -> None:
+def test_folders_of_running_workers_are_kept_at_any_age(payload: Path, other_worker: subprocess.Popen[str]) -> None:
     folder = PayloadFolder(payload)
     folder.make_task_folder("a")
 
@@ -126,7 +126,7 @@ def test_what_a_living_worker_holds_stays_however_old(payload: Path, other_worke
     folder.close()
 
 
-def test_closing_removes_what_was_given_up(payload: Path) -> None:
+def test_closing_removes_folders_of_aborted_tasks(payload: Path) -> None:
     folder = PayloadFolder(payload)
     folder.make_task_folder("a")
 

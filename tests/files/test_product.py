@@ -24,7 +24,7 @@ from ..faults.transport.scale import SCALE
 
 DEADLINE_SECONDS = 30
 LARGE_BYTES = 200_000_000
-#: What the worker may take of memory at most, whatever the size of a file.
+#: Memory limit of the worker for files of any size.
 MEMORY_BYTES = 100_000_000
 RESULTS = "worker-results"
 PAYLOADS = Path("/tmp/payloads")
@@ -147,7 +147,7 @@ def usual_cloud(tmp_path: Path) -> Iterator[Cloud]:
 
 @pytest.fixture
 def payloads() -> Iterator[Path]:
-    """The folder that the cookbook names; what we bring there goes again."""
+    """The folder that the cookbook names; removed after the test."""
     was_there = PAYLOADS.exists()
     yield PAYLOADS
     (PAYLOADS / "out.mp4").unlink(missing_ok=True)
@@ -189,7 +189,7 @@ def test_the_cookbooks_settings_work_as_they_are_printed(
     assert list((payloads / "tasks").iterdir()) == []
 
 
-def test_a_worker_without_s3_says_what_is_missing(make_product: Callable[[str], Product], film: str) -> None:
+def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[[str], Product], film: str) -> None:
     job = make_product("").run("beside", film)
 
     assert job.status == "failed"
@@ -215,7 +215,7 @@ def test_skills_in_processes_of_their_own_have_files_too(
 
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
-def test_a_file_of_any_size_goes_through_a_worker_in_100_mb(
+def test_a_worker_transfers_files_of_any_size_in_100_mb(
     make_product: Callable[[str], Product], cloud: Cloud, inputs: str, results: str, tmp_path: Path
 ) -> None:
     """200 MB; with ``FAULTS_SCALE`` from 10 on 2 GB, of which the S3 server keeps several copies in memory."""

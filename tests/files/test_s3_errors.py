@@ -1,4 +1,4 @@
-"""What networks, servers and disks do: the end says what and where, another try can help or not, nothing is left."""
+"""Faults of networks, servers and disks: errors name them and their place, and no files are left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BeginBadly = Callable[..., TaskFiles]
 
 @pytest.fixture(autouse=True)
 def no_broken_connections_left() -> Iterator[None]:
-    """What a transfer that was given up had open is closed when it is collected: here, where nobody minds."""
+    """Aborted transfers close their files when they are collected: do it here."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -58,7 +58,7 @@ def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, prox
 
 @pytest.mark.parametrize("size", [100, LARGE])
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy, faults.reset, faults.silence, faults.half_silence])
-def test_what_happens_once_is_tried_again(
+def test_single_faults_are_retried(
     begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, happen: Any, size: int
 ) -> None:
     body = os.urandom(size)
@@ -95,7 +95,7 @@ def test_sending_is_tried_again(begin_badly: BeginBadly, cloud: Cloud, proxy: Pr
         (faults.altered, "film.mp4: expected SHA-256 [0-9a-f]{64}, seen [0-9a-f]{64}"),
     ],
 )
-def test_what_does_not_end_is_transient_and_leaves_nothing(
+def test_lasting_faults_are_transient_and_leave_no_files(
     begin_badly: BeginBadly,
     cloud: Cloud,
     inputs: str,
@@ -151,7 +151,7 @@ def test_a_server_that_is_away_is_named_with_the_object(
     assert left_in(payload) == []
 
 
-def test_an_object_that_is_replaced_meanwhile_is_told_with_both_versions(
+def test_an_object_replaced_during_its_download_is_reported_with_both_etags(
     begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy
 ) -> None:
     for size in (100, LARGE):
@@ -170,7 +170,7 @@ def test_an_object_that_is_replaced_meanwhile_is_told_with_both_versions(
         proxy.before = lambda method, path: None
 
 
-def test_a_file_that_changes_while_it_is_sent_is_no_result(
+def test_a_file_that_changes_during_its_upload_fails_the_result(
     begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
 ) -> None:
     files = begin_badly()
@@ -319,7 +319,7 @@ def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
     files.close()
 
 
-def test_what_is_not_s3_is_named(begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy) -> None:
+def test_servers_other_than_s3_are_named(begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy) -> None:
     def login_page(handler: faults.Handler, _: faults.Answer) -> None:
         handler.give(faults.Answer(200, [("Content-Type", "text/html")], b"<html>please log in</html>"))
 

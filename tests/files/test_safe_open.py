@@ -1,4 +1,4 @@
-"""What a skill puts in the place of a file between the moment it is checked and the one it is sent."""
+"""Files that a skill swaps between the check and the upload."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .conftest import task
 from .proxy import Proxy
 
 DEADLINE_SECONDS = 30
-#: How often a race is to be lost and won.
+#: Number of races to lose and to win.
 ENOUGH = 20
 
 MakeFiles = Callable[..., TaskFiles]
@@ -66,7 +66,7 @@ SWAPS = (_file_by_link, _folder_by_link, _file_by_hard_link, _file_by_fifo)
 
 
 @pytest.mark.parametrize("swap", SWAPS)
-def test_what_is_swapped_after_the_check_is_refused(
+def test_files_swapped_after_the_check_are_refused(
     make_files: MakeFiles, cloud: Cloud, results: str, secret: Path, monkeypatch: pytest.MonkeyPatch, *, swap: Any
 ) -> None:
     files = make_files()
@@ -89,7 +89,7 @@ def test_what_is_swapped_after_the_check_is_refused(
 
 @pytest.mark.parametrize("size", [100, 3 * PART_BYTES])
 @pytest.mark.parametrize("swap", [_file_by_link, _folder_by_link, _file_by_hard_link])
-def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
+def test_files_swapped_during_the_upload_do_not_change_it(
     make_storage: Callable[..., TaskStorage],
     config: S3Config,
     cloud: Cloud,
@@ -117,7 +117,7 @@ def test_what_is_swapped_while_it_is_sent_is_what_was_opened(
     assert cloud.read(uri) == body
 
 
-def test_a_race_of_swaps_never_sends_what_lies_outside(
+def test_a_race_of_swaps_never_uploads_outside_files(
     make_files: MakeFiles, cloud: Cloud, results: str, secret: Path
 ) -> None:
     files = make_files()

@@ -1,4 +1,4 @@
-"""Skills with files: what they are given, and what becomes of what they return."""
+"""Skills with files: params and results."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_async_skills_go_on_while_others_wait_for_their_files(
     assert monotonic() - made < DEADLINE_SECONDS / 2
 
 
-def test_where_nothing_is_said_of_s3_uris_stay_uris() -> None:
+def test_without_s3_settings_uris_are_passed_on() -> None:
     echo = Worker()
     echo.skill("work")(lambda params: params)
     runtime = Runtime(echo.skills, worker_id="worker-1", concurrency=1)

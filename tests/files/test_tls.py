@@ -1,4 +1,4 @@
-"""S3 over TLS whose certificate is by an authority of one's own."""
+"""S3 over TLS with a private certificate authority."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
 
 @pytest.mark.parametrize("checksums", [None, "when_supported"])
 @pytest.mark.parametrize("size", [1, PART_BYTES + 1])
-def test_files_come_and_go_where_the_authority_is_trusted(
+def test_files_are_transferred_if_the_authority_is_trusted(
     make_storage: Callable[..., TaskStorage],
     trusting: S3Config,
     cloud: Cloud,
@@ -70,7 +70,7 @@ def test_files_come_and_go_where_the_authority_is_trusted(
         assert objects.exists(objects.location(uri.removeprefix(f"s3://{trusting.bucket}/")))
 
 
-def test_where_it_is_not_trusted_nothing_comes(
+def test_untrusted_certificates_are_refused(
     make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
@@ -81,7 +81,7 @@ def test_where_it_is_not_trusted_nothing_comes(
     files.close()
 
 
-def test_a_certificate_for_another_name_is_none(
+def test_certificates_for_other_names_are_refused(
     make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
 ) -> None:
     uri, url = cloud.put(inputs, "film.mp4", b"film"), str(trusting.endpoint_url).replace("localhost", "127.0.0.1")

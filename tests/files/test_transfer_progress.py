@@ -1,4 +1,4 @@
-"""Transfers tell how far they are, and end when nobody wants them any more."""
+"""Transfers report progress, and stop when their task is cancelled."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from .conftest import left_in, task
 from .proxy import Proxy
 
 LARGE = 3 * PART_BYTES
-#: As silent servers are: nobody waits so long in a test.
+#: Timeout for servers that do not respond, shortened for tests.
 SILENT_SECONDS = 60.0
 DEADLINE_SECONDS = 20.0
-#: Who is cancelled ends within two seconds; five times that on a busy machine.
+#: A cancelled task ends within two seconds; five times that on a busy machine.
 ENDED_SECONDS = 10.0
 ALWAYS = 10_000
 
@@ -134,7 +134,7 @@ def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
 # ---------------------------------------------------------------- progress
 
 
-def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_meter_reports_fraction_and_amounts_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_progress, "_REPORT_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
     meter = Cancellation(report_progress=lambda share, words: told.append((share, words))).progress_meter(
@@ -152,7 +152,7 @@ def test_a_meter_tells_the_share_and_the_amounts_now_and_then(monkeypatch: pytes
     ]
 
 
-def test_what_is_over_soon_is_not_told_of() -> None:
+def test_short_transfers_report_no_progress() -> None:
     told: list[str] = []
 
     Cancellation(report_progress=lambda share, words: told.append(words)).progress_meter("fetching", 100).add(100)

@@ -86,7 +86,7 @@ def test_a_section_may_hold_the_hash_of_its_token(write: Callable[[str], Path]) 
 @pytest.mark.parametrize(
     "token", ["", "secret-of-operato", "secret-of-operator ", "SECRET-OF-OPERATOR", "sécret-of-operator", "x" * 65_536]
 )
-def test_any_other_token_is_nobodys(token: str) -> None:
+def test_unknown_tokens_are_rejected(token: str) -> None:
     clients = Clients(token="secret-of-operator")
 
     with pytest.raises(UnauthorizedError, match="no client has this token"):
@@ -288,7 +288,7 @@ def test_a_file_that_vanished_leaves_the_old_clients_in_force(write: Callable[[s
     assert clients.identify("token-number-one-1").name == "a"
 
 
-def test_a_repaired_file_comes_into_force(write: Callable[[str], Path], clock: Clock) -> None:
+def test_a_repaired_file_takes_effect(write: Callable[[str], Path], clock: Clock) -> None:
     clients = Clients(path=write('[a]\ntoken = "token-number-one-1"\n'), clock=clock)
     write("[broken\n")
     clock.now = 1.0

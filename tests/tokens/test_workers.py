@@ -65,7 +65,7 @@ def lets_in(workers: Workers, worker_id: str, token: str) -> bool:
     return True
 
 
-def test_each_worker_comes_in_by_its_own_token_only(write: Callable[[str], Path]) -> None:
+def test_each_worker_authenticates_with_its_own_token_only(write: Callable[[str], Path]) -> None:
     workers = Workers(path=write(SEED))
 
     assert lets_in(workers, "worker-video-1", "unique-secret-token-for-video-1")
@@ -84,7 +84,7 @@ def test_the_shared_token_is_for_those_that_no_section_names(write: Callable[[st
     assert not lets_in(workers, "cpu-7", "the-shared-token")
 
 
-def test_an_exact_section_goes_before_patterns_and_long_ones_before_short_ones(write: Callable[[str], Path]) -> None:
+def test_exact_sections_precede_patterns_and_long_patterns_short_ones(write: Callable[[str], Path]) -> None:
     workers = Workers(
         path=write(
             '["cpu-*"]\ntoken = "aaaaaaaaaaaaaaaa"\n'
@@ -107,7 +107,7 @@ def test_a_hash_in_place_of_the_token_lets_its_token_in(write: Callable[[str], P
     assert not access.may_run("decode")
 
 
-def test_a_section_that_is_not_enabled_lets_nobody_in(write: Callable[[str], Path]) -> None:
+def test_a_disabled_section_rejects_its_workers(write: Callable[[str], Path]) -> None:
     workers = Workers(token="the-shared-token", path=write('[one]\ntoken = "token-of-someone"\nenabled = false\n'))
 
     assert not lets_in(workers, "one", "token-of-someone")
@@ -126,7 +126,7 @@ def test_a_change_is_in_force_within_two_seconds(write: Callable[[str], Path]) -
     assert not lets_in(workers, "worker-audio-5", "another-secret-for-audio-5")
 
 
-def test_who_was_taken_out_stays_out_of_the_shared_token_too(write: Callable[[str], Path]) -> None:
+def test_removed_workers_cannot_use_the_shared_token(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
     workers = Workers(token="the-shared-token", path=write(SEED), revoked_names=notebook, clock=clock)
     assert not lets_in(workers, "worker-audio-5", "the-shared-token")
@@ -168,7 +168,7 @@ def test_a_worker_signs_with_its_own_token_only(write: Callable[[str], Path]) ->
     assert not has_signed(workers, "a b", signed("the-shared-token"))
 
 
-def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Callable[[str], Path]) -> None:
+def test_signatures_are_verified_by_mac_key_if_there_is_only_a_hash(write: Callable[[str], Path]) -> None:
     hashes = f'token_sha256 = "{hash_token("token-of-someone")}"\n'
     workers = Workers(path=write(f'[both]\n{hashes}mac_key = "{mac_key_of("token-of-someone")}"\n[hash]\n{hashes}'))
 
@@ -178,7 +178,7 @@ def test_signatures_are_checked_by_mac_key_where_only_a_hash_is_kept(write: Call
     assert not workers.identify("hash", "token-of-someone").may_sign
 
 
-def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[str], Path]) -> None:
+def test_signatures_of_disabled_and_removed_workers_are_rejected(write: Callable[[str], Path]) -> None:
     clock, notebook = Clock(), Notebook()
     workers = Workers(token="the-shared-token", path=write(SEED), revoked_names=notebook, clock=clock)
     before = has_signed(workers, "worker-audio-5", signed("another-secret-for-audio-5"))
@@ -192,7 +192,7 @@ def test_who_is_switched_off_or_taken_out_has_signed_nothing(write: Callable[[st
     assert not has_signed(workers, "worker-audio-5", signed("the-shared-token"))
 
 
-def test_what_a_worker_has_signed_is_of_the_skills_of_its_section(write: Callable[[str], Path]) -> None:
+def test_signed_messages_have_the_skills_of_the_section(write: Callable[[str], Path]) -> None:
     clock = Clock()
     bounded = (
         '[some]\ntoken = "token-of-someone"\nskills = ["encode"]\n[none]\ntoken = "token-of-no-skill"\nskills = []\n'
@@ -266,11 +266,11 @@ def test_a_file_that_others_can_read_is_warned_about(
 
 
 @pytest.mark.parametrize("worker_id", ["", "a b", "../x", "*", "x" * 129, "ä"])
-def test_an_id_that_is_none_is_refused_like_a_wrong_token(worker_id: str) -> None:
+def test_invalid_ids_are_rejected_like_wrong_tokens(worker_id: str) -> None:
     assert not lets_in(Workers(token="the-shared-token"), worker_id, "the-shared-token")
 
 
-def test_without_tokens_nobody_comes_in() -> None:
+def test_without_tokens_all_workers_are_rejected() -> None:
     workers = Workers()
 
     assert not workers
@@ -335,11 +335,11 @@ def test_all_workers_are_revoked_by_a_word_of_its_own(write: Callable[[str], Pat
     assert not workers
 
 
-def test_who_may_not_authenticate_is_known(write: Callable[[str], Path]) -> None:
+def test_may_authenticate_knows_revoked_workers(write: Callable[[str], Path]) -> None:
     workers = Workers(path=write(SEED + '[off]\ntoken = "token-of-someone"\nenabled = false\n'))
 
     assert workers.may_authenticate("worker-video-1")
     assert not workers.may_authenticate("off")
     assert not workers.may_authenticate("removed")
     assert Workers(token="the-shared-token").may_authenticate("anybody")
-    assert Workers().may_authenticate("anybody")  # on the broker nobody needs a token
+    assert Workers().may_authenticate("anybody")  # on the broker no worker needs a token
