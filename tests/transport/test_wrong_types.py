@@ -66,7 +66,7 @@ def test_publishing_several_writes_none_when_one_key_has_an_unexpected_type(benc
     channel = bench.channel()
     bench.redis.set("avt:q:spoilt:0", "a string")
 
-    with pytest.raises(ResponseError, match="avt:q:spoilt:0 is a string"):
+    with pytest.raises(ResponseError, match="avt:q:spoilt:0 (is|holds) a string"):
         channel.settle([Outgoing("work", "good", "1"), Outgoing("work", "spoilt", "2")], [])
 
     assert bench.left("good") == 0
@@ -77,7 +77,7 @@ def test_publishers_get_the_names_of_bindings_of_an_unexpected_type(bench: Any, 
     bench.queue()
     bench.redis.set(key, "a string")
 
-    with pytest.raises(ResponseError, match=f"{key} is a string"):
+    with pytest.raises(ResponseError, match=f"{key} (is|holds) a string"):
         bench.publish(1)
 
     assert bench.left() == 0
@@ -89,7 +89,7 @@ def test_consumers_get_the_names_of_queues_of_an_unexpected_type_and_recover_onc
     reading = bench.read()
     reading.wait_for(1)
     bench.redis.set("avt:queues", "a string")
-    with pytest.raises(ResponseError, match="avt:queues is a string"):
+    with pytest.raises(ResponseError, match="avt:queues (is|holds) a string"):
         reading.drain(0.1)
     bench.redis.delete("avt:queues")
     bench.redis.delete("avt:bindings:work")
@@ -105,7 +105,7 @@ def test_the_broker_raises_unavailable(bench: Any) -> None:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         bench.redis.set("avt:queues", "a string")
 
-        with pytest.raises(UnavailableError, match="avt:queues is a string"):
+        with pytest.raises(UnavailableError, match="avt:queues (is|holds) a string"):
             intake.take(0.1)
 
         bench.redis.delete("avt:queues")
@@ -171,7 +171,7 @@ def test_delays_of_an_unexpected_type_do_not_hold_up_delivery(bench: Any, caplog
     reading = bench.read()
 
     reading.wait_for(1)
-    reading.drain_until(lambda: "avt:q:tasks:delays is a string" in caplog.text)
+    reading.drain_until(lambda: "avt:q:tasks:delays" in caplog.text and "a string" in caplog.text)
     bench.publish(2)
 
     assert [message.payload for message in reading.wait_for(2)] == [1, 2]
