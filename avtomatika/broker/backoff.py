@@ -29,11 +29,12 @@ class Backoff:
     def __init__(self, logger: logging.Logger, consequence: str) -> None:
         self._logger = logger
         self._consequence = consequence
-        self._count = 0
+        #: Number of failures since the last success.
+        self.count = 0
         self._logged = ""
 
     def __bool__(self) -> bool:
-        return bool(self._count)
+        return bool(self.count)
 
     def run(self, step: Callable[[], object], *, until: Callable[[], object], wait: Callable[[float], object]) -> None:
         """Repeat *step* until *until* is true. After an error, *wait* for some seconds, and continue."""
@@ -47,17 +48,17 @@ class Backoff:
 
     def failed(self, error: Exception) -> float:
         """Count a failure; return the seconds to wait before the next try."""
-        self._count += 1
-        if str(error) != self._logged or self._count == 1:
+        self.count += 1
+        if str(error) != self._logged or self.count == 1:
             self._logged = str(error)
             is_expected = isinstance(error, AvtomatikaError)
             level = logging.WARNING if is_expected else logging.ERROR
             text = error if is_expected else repr(error)
             self._logger.log(level, "%s; %s", text, self._consequence, exc_info=None if is_expected else error)
-        return pause_seconds(self._count)
+        return pause_seconds(self.count)
 
     def succeeded(self) -> None:
         """Reset the count after a success."""
-        if self._count:
-            self._logger.info("working again after %d failures", self._count)
-            self._count = 0
+        if self.count:
+            self._logger.info("working again after %d failures", self.count)
+            self.count = 0

@@ -13,8 +13,8 @@ from typing import Any
 
 from avtomatika import broker
 from avtomatika.broker import Consumer, Delivery
-from avtomatika.broker.backoff import pause_seconds
-from avtomatika.errors import AvtomatikaError, NoRouteError, UnavailableError
+from avtomatika.broker.backoff import Backoff
+from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
@@ -69,6 +69,7 @@ class BrokerLink:
         self._outbox: Outbox | None = None
         self._handoff: Handoff | None = None
         self._rejected_until = 0.0
+        self._backoff = Backoff(logger, "retrying")
         self._stopping = False
 
     def stop(self) -> None:
@@ -122,15 +123,13 @@ class BrokerLink:
 
     def _attach(self) -> Consumer | None:
         """Connect, retrying, and return the consumer; None if stopped before."""
-        failures = 0
         while not self._stopping:
             try:
                 self._declare()
                 own = broker.worker_queue(self._runtime.worker_id)
                 return Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
             except UnavailableError as error:
-                failures += 1
-                self._pause(error, failures)
+                self._pause(self._backoff.failed(error))
         return None
 
     def _declare(self) -> None:
@@ -140,21 +139,17 @@ class BrokerLink:
             self._slot.set_broker(broker.identity(self._connection))
 
     def _take_tasks(self, consumer: Consumer) -> None:
-        failures = 0
-        while not self._stopping:
-            self._runtime.mark_alive("intake")
-            if monotonic() < self._rejected_until:
-                self._wait_while_rejected()
-            try:
-                if failures:  # a restarted broker may have lost them
-                    self._declare()
-                if failures and self._slot is not None:
-                    self._slot.recovered()  # otherwise the link would get no more grants
-                failures = 0
-                self._run_once(consumer)
-            except Exception as error:  # this loop must not end
-                failures += 1
-                self._pause(error, failures)
+        self._backoff.run(lambda: self._step(consumer), until=lambda: self._stopping, wait=self._pause)
+
+    def _step(self, consumer: Consumer) -> None:
+        self._runtime.mark_alive("intake")
+        if monotonic() < self._rejected_until:
+            self._wait_while_rejected()
+        if self._backoff:
+            self._declare()  # a restarted broker may have lost the queues
+            if self._slot is not None:
+                self._slot.recovered()  # otherwise the link would get no more grants
+        self._run_once(consumer)
 
     def _on_rejected(self) -> None:
         """Handle the message that orchestrators reject this worker."""
@@ -251,12 +246,9 @@ class BrokerLink:
             self._unannounced.clear()
         start()
 
-    def _pause(self, error: Exception, failures: int) -> None:
+    def _pause(self, seconds: float) -> None:
         if self._slot is not None:
             self._slot.failed()
-        seconds = pause_seconds(failures)
-        trace = None if isinstance(error, AvtomatikaError) else error
-        logger.warning("%s; retrying in %.1f s", error, seconds, exc_info=trace)
         until = monotonic() + seconds
         while not self._stopping and monotonic() < until:
             sleep(_CHECK_SECONDS)

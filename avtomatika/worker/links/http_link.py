@@ -13,7 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
 
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import AvtomatikaError, NotFoundError, UnavailableError
 from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
@@ -96,17 +96,16 @@ class HttpLink:
     # ------------------------------------------------------------ take
 
     def _take_tasks(self) -> None:
-        failures = 0
+        backoff = Backoff(logger, "retrying")
         while not self._stopping.is_set():
             try:
                 if not self._is_registered:
                     self._register(self._poll_client)
                 if self._run_once():
-                    failures = 0
+                    backoff.succeeded()
             except Exception as error:  # this loop must not end
                 if not self._stopping.is_set():
-                    failures += 1
-                    self._fail(error, failures)
+                    self._pause(error, backoff.failed(error))
 
     def _register(self, client: HttpClient) -> None:
         body = self._identity.registration() | {"current_tasks": self._slot.in_flight()}
@@ -167,15 +166,11 @@ class HttpLink:
         self._runtime.submit([(task, http_task)])
         return 1
 
-    def _fail(self, error: Exception, failures: int) -> None:
+    def _pause(self, error: Exception, seconds: float) -> None:
         self._is_registered = False
         self._slot.failed()
-        seconds = pause_seconds(failures)
-        if isinstance(error, UnavailableError):
-            seconds = max(seconds, error.retry_after_seconds)
-        trace = None if isinstance(error, AvtomatikaError) else error
-        logger.warning("%s; retrying in %.1f s", error, seconds, exc_info=trace)
-        self._stopping.wait(seconds)
+        retry_after_seconds = error.retry_after_seconds if isinstance(error, UnavailableError) else 0
+        self._stopping.wait(max(seconds, retry_after_seconds))
 
     # ------------------------------------------------------------ keep
 

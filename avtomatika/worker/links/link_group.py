@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +56,11 @@ class LinkGroup:
                 thread.join(0.5)
 
     def _keep_running(self, number: str, spec: LinkSpec) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                link = self._running[number] = spec.make()
-                if self._stopping.is_set():
-                    link.stop()
-                link.run()
-            except Exception:  # the other links keep running, and this one is retried
-                failures += 1
-                logger.exception("the link to %s failed; restarting it", spec.name)
-                self._stopping.wait(pause_seconds(failures))
+        def run_link() -> None:
+            link = self._running[number] = spec.make()
+            if self._stopping.is_set():
+                link.stop()
+            link.run()
+
+        backoff = Backoff(logger, f"restarting the link to {spec.name}")
+        backoff.run(run_link, until=self._stopping.is_set, wait=self._stopping.wait)

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
-from avtomatika.broker.backoff import pause_seconds
+from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
@@ -151,17 +151,19 @@ class Outbox:
     # ------------------------------------------------------------ in the thread
 
     def _serve(self) -> None:
-        failures = 0
+        backoff = Backoff(logger, "unsent results wait")
         while not self._stopping.is_set():
             self._runtime.mark_alive("outbox")
             try:
                 self._run_once()
-                failures = 0
+                backoff.succeeded()
             except Exception as error:  # no other thread would send them
-                failures += 1
-                if failures >= _LAST_TRIES and not self._runtime.busy and all(pending.path for pending in self._unsent):
+                pause = backoff.failed(error)
+                is_all_spooled = all(pending.path for pending in self._unsent)
+                if backoff.count >= _LAST_TRIES and not self._runtime.busy and is_all_spooled:
                     self._done.set()
-                self._pause(error, failures)
+                if self._finishing.wait(pause):
+                    self._stopping.wait(min(pause, _LAST_PAUSE_SECONDS))
 
     def _run_once(self) -> None:
         """Send finished results, or wait for the next."""
@@ -214,11 +216,3 @@ class Outbox:
             self._sender.send_progress(due_reports)
         except AvtomatikaError as error:
             logger.info("%s; the progress of %d tasks is not reported", error, len(due_reports))
-
-    def _pause(self, error: Exception, failures: int) -> None:
-        pause = pause_seconds(failures)
-        trace = None if isinstance(error, AvtomatikaError) else error
-        logger.warning("%s; retrying to send %d results in %.1f s", error, len(self._unsent), pause, exc_info=trace)
-        if not self._finishing.wait(pause):
-            return
-        self._stopping.wait(min(pause, _LAST_PAUSE_SECONDS))

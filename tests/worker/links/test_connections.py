@@ -255,7 +255,7 @@ def test_a_result_waits_for_its_origin_to_come_back(
 
     web.kill()
     gate.touch()
-    worker.says("retrying to send 1 results")
+    worker.says("unsent results wait")
     web.start()
 
     [result] = office.results(1)

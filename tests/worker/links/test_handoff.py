@@ -100,7 +100,7 @@ def test_a_result_is_sent_over_http_when_its_broker_is_unreachable(
 
     wire_to_broker.refuse()
     gate.touch()
-    worker.says("retrying to send 1 results")
+    worker.says("unsent results wait")
 
     [result] = office.results(1)
     assert (result.worker_id, result.data) == ("worker-1", {"by": "the web"})

@@ -129,7 +129,7 @@ def test_a_result_waits_for_its_own_group(
     main.kill()
     worker.says(f"now taking tasks from http://{backup.address}")
     gate.touch()
-    worker.says("retrying to send 1 results")
+    worker.says("unsent results wait")
     main.start()
 
     [result] = office.results(1)
