@@ -1,4 +1,4 @@
-"""Answers of the HTTP API: what is shown of jobs, blueprints and errors, and under which names."""
+"""Responses of the HTTP API about jobs and blueprints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOBODY = TaskProgress()
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job together with what is told of it while it stands."""
+    """A job and its live state."""
 
     job: Job
     live_state: LiveState = field(default_factory=LiveState)
@@ -30,7 +30,7 @@ class JobView:
 
     @property
     def worker_id(self) -> str | None:
-        """Who has the (first) open task."""
+        """The worker of the first open task."""
         return next((hand.worker_id for hand in self.in_flight.values()), None)
 
     @property
@@ -43,13 +43,13 @@ class JobView:
 
     @property
     def branches(self) -> dict[str, Json] | None:
-        """How far a fan-out is."""
+        """The progress of a fan-out."""
         of = self.job.fan_out
         return None if of is None else {"total": of.size, "sent": of.sent, "left": self.live_state.branches_left}
 
     @property
     def latest(self) -> TaskProgress:
-        """The open task that told last how far it is."""
+        """The open task that reported progress last."""
         return max(self.in_flight.values(), key=lambda hand: hand.reported_ms, default=_NOBODY)
 
     @property
@@ -71,14 +71,14 @@ class JobView:
 
 
 class AcceptedSchema(Schema):
-    """The job is stored, and will be run to its end."""
+    """The job was created."""
 
     status = fields.Constant("accepted")
     job_id = fields.String(required=True)
 
 
 class BatchAcceptedSchema(Schema):
-    """The jobs are stored, and will be run to their ends."""
+    """The jobs were created."""
 
     status = fields.Constant("accepted")
     job_ids = fields.List(fields.String(), required=True, metadata={"description": "in the order of the jobs"})
@@ -95,70 +95,74 @@ class JobSummarySchema(Schema):
     error = fields.Raw(attribute="job.error", allow_none=True)
     client = fields.String(attribute="job.client")
     retry_of = fields.String(attribute="job.retry_of", allow_none=True)
-    parent_id = fields.String(allow_none=True, metadata={"description": "the job that waits for this one"})
+    parent_id = fields.String(allow_none=True, metadata={"description": "the parent job, which waits for this one"})
     priority = fields.Integer(attribute="job.priority")
     labels = fields.Dict(attribute="job.labels", keys=fields.String(), values=fields.String())
-    version = fields.Integer(attribute="job.version", metadata={"description": "rises by one with each change"})
+    version = fields.Integer(attribute="job.version", metadata={"description": "incremented with each change"})
     created_at = Timestamp(attribute="job.created_ms")
     updated_at = Timestamp(attribute="job.updated_ms")
 
 
 class TaskSchema(Schema):
-    """A task that the job waits for."""
+    """An open task of a job."""
 
     id = fields.String()
     task_type = fields.String()
     state = fields.String()
     attempt = fields.Integer()
     worker_id = fields.String(allow_none=True)
-    routed_to = fields.String(allow_none=True, metadata={"description": "the worker that was chosen for it"})
-    waits_for = fields.String(allow_none=True, metadata={"description": "why no worker could be chosen for it"})
-    progress = fields.Float(allow_none=True, metadata={"description": "from 0 to 1; null until its worker tells"})
+    routed_to = fields.String(allow_none=True, metadata={"description": "the worker selected for it"})
+    waits_for = fields.String(allow_none=True, metadata={"description": "why no worker could be selected for it"})
+    progress = fields.Float(allow_none=True, metadata={"description": "from 0 to 1; null until its worker reports"})
     progress_message = fields.String(allow_none=True)
 
 
 class WaitingSchema(Schema):
-    """What a job waits for that is no task. Dumps a Waiting."""
+    """The timer, approval or child job that a job waits for. Dumps a WaitView."""
 
     kind = fields.String(metadata={"description": "timer, approval or child"})
     since = Timestamp(attribute="since_ms")
-    until = Timestamp(attribute="until_ms", metadata={"description": "null: without a limit"})
+    until = Timestamp(attribute="until_ms", metadata={"description": "null if there is no limit"})
     integration = fields.String(allow_none=True)
-    message = fields.String(allow_none=True, metadata={"description": "what is to be decided"})
-    decisions = fields.List(fields.String(), allow_none=True, metadata={"description": "what may be decided"})
+    message = fields.String(allow_none=True, metadata={"description": "the question"})
+    decisions = fields.List(fields.String(), allow_none=True, metadata={"description": "the possible decisions"})
     child_id = fields.String(allow_none=True)
 
 
 class BranchesSchema(Schema):
-    """How far a fan-out is."""
+    """The progress of a fan-out."""
 
     total = fields.Integer()
-    sent = fields.Integer(metadata={"description": "to workers; more follow"})
-    left = fields.Integer(metadata={"description": "that have not ended"})
+    sent = fields.Integer(metadata={"description": "dispatched so far"})
+    left = fields.Integer(metadata={"description": "unfinished"})
 
 
 class JobSchema(JobSummarySchema):
-    """A job as it stands. Dumps a :class:`JobView`."""
+    """A job with its data. Dumps a :class:`JobView`."""
 
     result = fields.Raw(attribute="job.result", allow_none=True)
-    worker_id = fields.String(allow_none=True, metadata={"description": "who has the open task"})
+    worker_id = fields.String(allow_none=True, metadata={"description": "the worker of the open task"})
     progress = fields.Float(
         attribute="latest.progress",
         allow_none=True,
-        metadata={"description": "of the open task that told last: from 0 to 1"},
+        metadata={"description": "of the open task that reported last, from 0 to 1"},
     )
     progress_message = fields.String(attribute="latest.message", allow_none=True)
-    tasks = fields.List(fields.Nested(TaskSchema), metadata={"description": "open ones, but for those of a fan-out"})
-    branches = fields.Nested(BranchesSchema, allow_none=True, metadata={"description": "of the fan-out it waits for"})
+    tasks = fields.List(
+        fields.Nested(TaskSchema), metadata={"description": "open tasks, without the tasks of a fan-out"}
+    )
+    branches = fields.Nested(
+        BranchesSchema, allow_none=True, metadata={"description": "of the fan-out that the job waits for"}
+    )
     waiting_for = fields.Nested(
-        WaitingSchema, allow_none=True, metadata={"description": "a time, a person or another job; null for tasks"}
+        WaitingSchema, allow_none=True, metadata={"description": "a timer, an approval or a child job; null for tasks"}
     )
     decision = fields.String(
         attribute="live_state.decision",
         allow_none=True,
-        metadata={"description": "what was decided of the approval that it waits for, until it goes on"},
+        metadata={"description": "the decision on the approval, until the job resumes"},
     )
-    children = fields.List(fields.String(), attribute="job.children", metadata={"description": "jobs that it started"})
+    children = fields.List(fields.String(), attribute="job.children", metadata={"description": "ids of the child jobs"})
     initial_data = fields.Dict(attribute="job.initial_data")
     state_history = fields.Dict(attribute="job.state_history", metadata={"description": "what results left, merged"})
 
@@ -171,10 +175,10 @@ class JobListSchema(Schema):
 
 
 class EntrySchema(Schema):
-    """One line of a history. Dumps a RecordedEntry."""
+    """An event in the history of a job. Dumps a RecordedEntry."""
 
-    seq = fields.Integer(metadata={"description": "1, 2, 3 ... without a gap"})
-    version = fields.Integer(metadata={"description": "of the job, once this had happened"})
+    seq = fields.Integer(metadata={"description": "1, 2, 3 ... without gaps"})
+    version = fields.Integer(metadata={"description": "version of the job after the event"})
     timestamp = Timestamp(attribute="timestamp_ms")
     event_type = fields.String(attribute="entry.event_type")
     state = fields.String(attribute="entry.state", allow_none=True)
@@ -186,7 +190,7 @@ class EntrySchema(Schema):
 
 
 class HistorySchema(Schema):
-    """A page of a history, oldest first, and what was ignored beside it."""
+    """A page of the history, oldest event first, and notes about ignored messages."""
 
     job_id = fields.String()
     events = fields.List(fields.Nested(EntrySchema))
@@ -195,31 +199,31 @@ class HistorySchema(Schema):
 
 
 def creation_path(plan: Plan) -> str | None:
-    """Where jobs of *plan* are posted to, or None where it has no endpoint."""
+    """Return the path for creating jobs of *plan*, or None if it has no endpoint."""
     return None if plan.api_endpoint is None else f"/api/{plan.api_version}/{plan.api_endpoint}"
 
 
 class BlueprintSummarySchema(Schema):
-    """A blueprint that is served here. Dumps a Plan."""
+    """A blueprint of this server. Dumps a Plan."""
 
     name = fields.String(attribute="blueprint")
     plan = fields.String(attribute="plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
     url = fields.Function(
         creation_path,
-        metadata={"type": "string", "description": "where jobs are posted to; null without an endpoint"},
+        metadata={"type": "string", "description": "the path for creating jobs; null without an endpoint"},
     )
     start = fields.String()
     task_types = fields.List(fields.String())
 
 
 class BlueprintListSchema(Schema):
-    """All blueprints that are served here."""
+    """The blueprints of this server."""
 
     blueprints = fields.List(fields.Nested(BlueprintSummarySchema))
 
 
 class TransitionSchema(Schema):
-    """What comes after a state; `outcome` is null for a plain go_to."""
+    """An edge of the graph; `outcome` is null for a plain go_to."""
 
     target = fields.String()
     outcome = fields.String(allow_none=True)
@@ -236,22 +240,22 @@ class StateSchema(Schema):
     is_start = fields.Boolean()
     end = fields.Enum(EndKind, by_value=True, allow_none=True)
     task_types = fields.List(fields.String())
-    is_aggregator = fields.Boolean(metadata={"description": "collects the branches of a fan-out"})
-    children = fields.List(fields.String(), metadata={"description": "blueprints that it runs"})
+    is_aggregator = fields.Boolean(metadata={"description": "joins the branches of a fan-out"})
+    children = fields.List(fields.String(), metadata={"description": "blueprints of child jobs that it starts"})
     transitions = fields.List(fields.Nested(TransitionSchema))
 
 
 class BindingSchema(Schema):
-    """A routing rule: messages with this key go to this queue."""
+    """A routing rule: messages with this key are routed to this queue."""
 
     exchange = fields.Constant(STEPS)
     key = fields.String()
     queue = fields.String()
-    targets = fields.List(fields.String(), metadata={"description": "states that may come next"})
+    targets = fields.List(fields.String(), metadata={"description": "possible next states"})
 
 
 class PlanSchema(BlueprintSummarySchema):
-    """What a blueprint was compiled into: states, queues, routing rules. Dumps a Plan."""
+    """A compiled blueprint: states, queues, routing rules. Dumps a Plan."""
 
     queues = fields.List(fields.String())
     states = fields.Function(lambda plan: StateSchema(many=True).dump(plan.states.values()))
@@ -259,26 +263,26 @@ class PlanSchema(BlueprintSummarySchema):
 
 
 class HealthSchema(Schema):
-    """How this process, or the server behind it, is."""
+    """The state of this process or of the server."""
 
     status = fields.String()
 
 
 class ReadinessSchema(HealthSchema):
-    """What jobs are kept on."""
+    """The state of the job server."""
 
     server = fields.String(metadata={"description": "version of the server"})
     persistence = fields.String(
-        metadata={"description": "what survives a crash of the server: off, no, everysec or always (its appendfsync)"}
+        metadata={"description": "durability of the server: off, no, everysec or always (its appendfsync)"}
     )
-    eviction = fields.String(metadata={"description": "what the server does when it is full (its maxmemory-policy)"})
+    eviction = fields.String(metadata={"description": "eviction policy of the server (its maxmemory-policy)"})
     warnings = fields.List(
-        fields.String(), metadata={"description": "what `avtomatika doctor` would say more of: nothing, if all is well"}
+        fields.String(), metadata={"description": "subjects of warnings; `avtomatika doctor` shows details"}
     )
 
 
 class ServiceSchema(HealthSchema):
-    """What runs here."""
+    """The name and the version of the service."""
 
     service = fields.String()
     version = fields.String()

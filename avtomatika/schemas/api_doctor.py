@@ -1,4 +1,4 @@
-"""What the HTTP API and the command line show of the state of an installation."""
+"""The checks of an installation in the HTTP API and the command line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from marshmallow import Schema, fields
 
 
 class FindingSchema(Schema):
-    """What was found of one subject. Dumps a Finding."""
+    """The result of one check. Dumps a Finding."""
 
     subject = fields.String()
     state = fields.String(metadata={"description": "ok, warning or fault"})
@@ -14,6 +14,6 @@ class FindingSchema(Schema):
 
 
 class FindingListSchema(Schema):
-    """All findings."""
+    """The results of all checks."""
 
     findings = fields.List(fields.Nested(FindingSchema))

@@ -1,4 +1,4 @@
-"""Fields and validators of our own, for the bodies and answers of the HTTP API."""
+"""Fields and validators for the bodies and responses of the HTTP API."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from marshmallow import ValidationError, fields
 from avtomatika.core.names import NAME
 from avtomatika.core.times import utc
 
-#: Longest timeout that can be asked for: a year.
+#: Maximum timeout: a year.
 LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
-#: Most labels that a job may have.
+#: Maximum number of labels of a job.
 MOST_LABELS = 32
-#: What a URL or a label cannot hold: control characters, line ends above all.
+#: Characters that URLs and labels must not contain: control characters, such as line breaks.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Seconds(fields.Float):
-    """A number above 0; text is not a number."""
+    """A positive number of seconds; text is rejected."""
 
     def _validated(self, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
@@ -33,21 +33,21 @@ class Seconds(fields.Float):
 
 
 class Timestamp(fields.Field[int]):
-    """Milliseconds since the epoch inside, RFC 3339 in UTC outside."""
+    """A time: milliseconds since the epoch internally, RFC 3339 in UTC in JSON."""
 
     def _serialize(self, value: int | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else rfc3339(value)
 
 
 class Words(fields.Field[tuple[str, ...]]):
-    """Names with commas between them."""
+    """Comma-separated names."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
         return tuple(word.strip() for word in str(value).split(",") if word.strip())
 
 
 class Label(fields.Field[tuple[str, str]]):
-    """``name=value``; the first ``=`` divides."""
+    """``name=value``, split at the first ``=``."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, str]:
         name, equals, text = str(value).partition("=")
@@ -57,7 +57,7 @@ class Label(fields.Field[tuple[str, str]]):
 
 
 def rfc3339(timestamp_ms: int) -> str:
-    """*timestamp_ms* in UTC.
+    """Format *timestamp_ms* in UTC.
 
     >>> rfc3339(1_795_451_644_007)
     '2026-11-23T16:34:04.007Z'
@@ -66,25 +66,25 @@ def rfc3339(timestamp_ms: int) -> str:
 
 
 def check_label_name(name: str) -> None:
-    """Refuse a name that could not stand in ``?label=name=value``."""
+    """Reject a name that cannot be used in ``?label=name=value``."""
     if not NAME.fullmatch(name):
         raise ValidationError("must be 1 to 64 letters, digits, '_' or '-'")
 
 
 def check_label_value(value: str) -> None:
-    """Refuse a value that is empty, long, or would break a line."""
+    """Reject a value that is empty, too long, or has control characters."""
     if not 1 <= len(value) <= 128 or _UNPRINTABLE.search(value):
         raise ValidationError("must be 1 to 128 printable characters")
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Refuse more labels than are kept: each is an index of the store."""
+    """Reject too many labels: each has an index in the store."""
     if len(labels) > MOST_LABELS:
         raise ValidationError(f"{len(labels)} labels, but at most {MOST_LABELS} are kept")
 
 
 def check_webhook_url(url: str) -> None:
-    """Refuse what is no plain http or https URL; where it leads is looked at when it is called."""
+    """Reject anything but a plain http or https URL; its address is checked when it is called."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,4 +1,4 @@
-"""Bodies, queries and answers of the HTTP API that are about files."""
+"""Bodies, queries and responses of the HTTP API about files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from marshmallow.validate import Length, Range, Regexp
 from .api_fields import Timestamp
 from .api_requests import Strict
 
-#: Most files in one page.
+#: Maximum number of files in a page.
 LARGEST_PAGE = 1000
-#: Longest name of a file, as file systems have it.
+#: Maximum length of a file name, as in file systems.
 LONGEST_NAME_BYTES = 255
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -25,30 +25,30 @@ def _check_name(name: str) -> None:
 
 
 class FilesQuerySchema(Strict):
-    """Which part of a list of files."""
+    """A range of a file list."""
 
-    after = fields.String(load_default="", metadata={"description": "`next` of the page before"})
+    after = fields.String(load_default="", metadata={"description": "`next` of the previous page"})
     limit = fields.Integer(load_default=LARGEST_PAGE, validate=Range(1, LARGEST_PAGE))
 
 
 class UploadRequestSchema(Strict):
-    """A file that somebody wants to send."""
+    """A file to upload."""
 
     name = fields.String(required=True, validate=[Length(min=1), _check_name])
     size = fields.Integer(
-        required=True, strict=True, validate=Range(min=0), metadata={"description": "bytes, exactly as many"}
+        required=True, strict=True, validate=Range(min=0), metadata={"description": "exact size in bytes"}
     )
     sha256 = fields.String(
         load_default=None,
         validate=Regexp(_SHA256, error="must be 64 hex digits"),
-        metadata={"description": "checked by whoever fetches the file"},
+        metadata={"description": "verified after each download"},
     )
 
 
 class FileSchema(Schema):
     """A file of a job."""
 
-    name = fields.String(metadata={"description": "among the files of the job"})
+    name = fields.String(metadata={"description": "relative to the files of the job"})
     uri = fields.String()
     size = fields.Integer(metadata={"description": "bytes"})
     modified_at = Timestamp(attribute="modified_ms")
@@ -63,23 +63,23 @@ class FileListSchema(Schema):
 
 
 class UploadSchema(Schema):
-    """Where to send a file: a request with `method` to `url`, with all of `headers`; then `uri` names it."""
+    """Where to upload a file: send `method` to `url` with all `headers`; then `uri` identifies the file."""
 
     uri = fields.String(metadata={"description": "for the initial data of jobs"})
     url = fields.String()
     method = fields.Constant("PUT")
     headers = fields.Dict(keys=fields.String(), values=fields.String())
-    expires_in = fields.Integer(metadata={"description": "seconds within which to begin"})
+    expires_in = fields.Integer(metadata={"description": "seconds until the URL expires"})
 
 
 class LineageQuerySchema(Strict):
-    """Which file."""
+    """The file."""
 
     uri = fields.String(required=True, metadata={"description": "s3://bucket/key"})
 
 
 class MakerSchema(Schema):
-    """Who has made a file."""
+    """The task, handler or client that created a file."""
 
     kind = fields.String(metadata={"description": "task, handler or client"})
     job_id = fields.String()
@@ -87,11 +87,11 @@ class MakerSchema(Schema):
     attempt = fields.Integer()
     state = fields.String()
     worker_id = fields.String()
-    client = fields.String(metadata={"description": "whose it is"})
+    client = fields.String(metadata={"description": "the owner"})
 
 
 class UseSchema(Schema):
-    """A job that names a file, or a folder that it lies in."""
+    """A job that refers to a file or to a folder that contains it."""
 
     job_id = fields.String()
     status = fields.String()
@@ -99,9 +99,9 @@ class UseSchema(Schema):
 
 
 class LineageSchema(Schema):
-    """Where a file comes from and goes to."""
+    """The origin of a file and the jobs that use it."""
 
     uri = fields.String()
     made_by = fields.Nested(MakerSchema, allow_none=True)
     used_by = fields.List(fields.Nested(UseSchema), metadata={"description": "newest first"})
-    is_complete = fields.Boolean(metadata={"description": "false: only the newest 10,000 jobs were looked through"})
+    is_complete = fields.Boolean(metadata={"description": "false if only the newest 10,000 jobs were searched"})

@@ -1,4 +1,4 @@
-"""Answers of the HTTP API about graphs: where a job was, and how all jobs of a blueprint fare."""
+"""Responses of the HTTP API about graphs: the path of a job, and the live state of all jobs of a blueprint."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from avtomatika.core.graph.traffic import LiveTraffic, RunningJob
 
 from .api_fields import Timestamp, rfc3339
 
-#: So many running jobs are named, the newest.
+#: Maximum number of running jobs in the response, newest first.
 _NAMED_JOBS = 100
 
 
 class StaySchema(Schema):
-    """One stay of a job in a state. Dumps a Passage."""
+    """A visit of a job to a state. Dumps a Visit."""
 
     state = fields.String()
     entered_at = Timestamp(attribute="entered_ms")
     left_at = Timestamp(attribute="left_ms", allow_none=True)
     duration_ms = fields.Integer(allow_none=True)
-    target = fields.String(allow_none=True, metadata={"description": "where it went"})
+    target = fields.String(allow_none=True, metadata={"description": "the next state"})
     outcome = fields.String(allow_none=True)
-    attempts = fields.Integer(metadata={"description": "of tasks, that ended meanwhile"})
-    failures = fields.Integer(metadata={"description": "those of them that failed"})
-    branches = fields.Integer(metadata={"description": "of a fan-out, that ended meanwhile"})
+    attempts = fields.Integer(metadata={"description": "task attempts that ended during the visit"})
+    failures = fields.Integer(metadata={"description": "attempts that failed"})
+    branches = fields.Integer(metadata={"description": "branches of a fan-out that ended during the visit"})
 
 
 def traffic_as_json(live: LiveTraffic) -> Mapping[str, Any]:

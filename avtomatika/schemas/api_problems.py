@@ -1,4 +1,4 @@
-"""Answers of the HTTP API for errors."""
+"""Error responses of the HTTP API."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from marshmallow import Schema, fields
 
 
 class ProblemSchema(Schema):
-    """What went wrong (RFC 9457, ``application/problem+json``)."""
+    """An error (RFC 9457, ``application/problem+json``)."""
 
     type = fields.String()
     title = fields.String()
     status = fields.Integer()
     detail = fields.String(metadata={"description": "for people"})
     code = fields.String(metadata={"description": "for programs"})
-    errors = fields.Dict(metadata={"description": "what is wrong, by field"})
-    near = fields.List(fields.String(), metadata={"description": "names like the one that is unknown"})
-    kind = fields.String(metadata={"description": "of what is not found: job, blueprint, path and so on"})
-    name = fields.String(metadata={"description": "of what is not found"})
-    limit = fields.Integer(metadata={"description": "of the quota: jobs a month"})
-    created = fields.Integer(metadata={"description": "jobs that were created this month"})
-    renews_at = fields.String(metadata={"description": "when the quota begins anew"})
-    incident = fields.String(metadata={"description": "stands in the log beside the cause"})
+    errors = fields.Dict(metadata={"description": "error messages by field"})
+    near = fields.List(fields.String(), metadata={"description": "existing names similar to the unknown one"})
+    kind = fields.String(metadata={"description": "kind of the missing object: job, blueprint, path and so on"})
+    name = fields.String(metadata={"description": "name of the missing object"})
+    limit = fields.Integer(metadata={"description": "quota: jobs per month"})
+    created = fields.Integer(metadata={"description": "jobs created this month"})
+    renews_at = fields.String(metadata={"description": "when the quota is renewed"})
+    incident = fields.String(metadata={"description": "identifies the error in the log"})

@@ -1,4 +1,4 @@
-"""Queries and answers of the HTTP API that are about queues and dead letters."""
+"""Queries and responses of the HTTP API about queues and dead letters."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from marshmallow.validate import Range
 from .api_fields import Timestamp
 from .api_requests import Strict
 
-#: Most messages in one answer: each may be large.
+#: Maximum number of messages in a response: each may be large.
 LARGEST_PAGE = 200
 
 
 class QueueSchema(Schema):
-    """A queue with its figures."""
+    """A queue and its message counts."""
 
     name = fields.String()
-    waiting = fields.Integer(metadata={"description": "for a consumer"})
-    held = fields.Integer(metadata={"description": "by consumers, under a lease"})
+    waiting = fields.Integer(metadata={"description": "messages that wait for a consumer"})
+    held = fields.Integer(metadata={"description": "messages leased to consumers"})
     delayed = fields.Integer()
     dead = fields.Integer(metadata={"description": "dead letters"})
-    consumers = fields.Integer(metadata={"description": "that have taken something from it lately"})
+    consumers = fields.Integer(metadata={"description": "consumers that took messages lately"})
 
 
 class QueueListSchema(Schema):
@@ -30,7 +30,7 @@ class QueueListSchema(Schema):
 
 
 class MessageSchema(Schema):
-    """A message that waits. Dumps a QueuedMessage."""
+    """A message that waits in a queue. Dumps a QueuedMessage."""
 
     id = fields.String(attribute="letter.id")
     queue = fields.String(attribute="letter.queue")
@@ -44,38 +44,38 @@ class MessageSchema(Schema):
 
 
 class MessageListSchema(Schema):
-    """Messages that wait, the next one first."""
+    """Messages that wait in a queue, the next one first."""
 
     messages = fields.List(fields.Nested(MessageSchema))
 
 
 class MessageQuerySchema(Strict):
-    """How many messages."""
+    """Limit for messages."""
 
     limit = fields.Integer(load_default=20, validate=Range(1, LARGEST_PAGE))
 
 
 class PurgeSchema(Schema):
-    """The result of emptying a queue."""
+    """The result of purging a queue."""
 
-    removed = fields.Integer(metadata={"description": "messages that were removed"})
+    removed = fields.Integer(metadata={"description": "number of deleted messages"})
 
 
 class DeadLetterSchema(MessageSchema):
-    """A message that was given up. Dumps a QueuedMessage."""
+    """A dead-lettered message. Dumps a QueuedMessage."""
 
     reason = fields.String(attribute="letter.reason", allow_none=True)
     error = fields.String(attribute="letter.error", allow_none=True)
 
 
 class DeadLetterListSchema(Schema):
-    """Dead letters, the newest first."""
+    """Dead letters, newest first."""
 
     dead_letters = fields.List(fields.Nested(DeadLetterSchema))
 
 
 class DeadLetterQuerySchema(Strict):
-    """Which dead letters."""
+    """Filters for dead letters."""
 
     queue = fields.String(load_default=None)
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))

@@ -1,6 +1,6 @@
-"""Bodies and queries that the HTTP API takes.
+"""Bodies and queries of the HTTP API.
 
-What comes in is refused unless it is exactly of the kind named: no text for numbers, no unknown fields.
+Validation is strict: no text for numbers, no unknown fields.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from .api_fields import (
 
 #: Longest time, in seconds, that a request may wait for a job to change; Heroku's router gives up at 30.
 LONGEST_WAIT_SECONDS = 25
-#: Most jobs in one batch.
+#: Maximum number of jobs in a batch.
 LARGEST_BATCH = 1000
-#: Most jobs in one page.
+#: Maximum number of jobs in a page.
 LARGEST_PAGE = 200
-#: Most history entries in one page.
+#: Maximum number of history events in a page.
 LARGEST_HISTORY_PAGE = 1000
 
 _OBJECT_MESSAGES: dict[str, Any] = {"invalid": "must be a JSON object"}
 _STRICT_MESSAGES = {"unknown": "there is no such field", "type": "must be a JSON object"}
-#: Places in a history: those of a list of the store.
+#: Positions in a history, which is a list in the store.
 _PLACES = Range(0, 2**63 - 1)
 _PRIORITIES = Range(0, 9, error="must be 0 to 9; higher is sooner")
 
 
 class Strict(Schema):
-    """A body or a query in which nothing is ignored."""
+    """A body or a query without unknown fields."""
 
     class Meta:
         unknown = RAISE
@@ -50,19 +50,19 @@ class Strict(Schema):
 
 
 class JobRequestSchema(Strict):
-    """A job that is asked for."""
+    """A request for a job."""
 
     initial_data = fields.Dict(
         keys=fields.String(),
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
-        metadata={"description": "what handlers see"},
+        metadata={"description": "the input of the job, which handlers read"},
     )
     webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
     dispatch_timeout = Seconds(load_default=None, allow_none=True)
     result_timeout = Seconds(load_default=None, allow_none=True)
     execution_timeout = Seconds(
-        load_default=None, allow_none=True, metadata={"description": "seconds the job may take as a whole"}
+        load_default=None, allow_none=True, metadata={"description": "time limit of the whole job, in seconds"}
     )
     priority = fields.Integer(
         strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
@@ -77,7 +77,7 @@ class JobRequestSchema(Strict):
 
 
 class BatchRequestSchema(Strict):
-    """Jobs that are asked for together: all are created, or none."""
+    """A request for several jobs: all are created, or none."""
 
     jobs = fields.List(
         fields.Nested(JobRequestSchema),
@@ -88,7 +88,7 @@ class BatchRequestSchema(Strict):
 
 
 class JobListQuerySchema(Strict):
-    """Which jobs to list."""
+    """Filters for jobs."""
 
     status = fields.String(load_default=None, validate=OneOf([status.value for status in JobStatus]))
     blueprint = fields.String(load_default=None)
@@ -97,50 +97,50 @@ class JobListQuerySchema(Strict):
         data_key="label",
         load_default=(),
         validate=Length(max=MOST_LABELS),
-        metadata={"description": "name=value; given more than once: jobs that have all of them"},
+        metadata={"description": "name=value; repeat it to list jobs that have all of the labels"},
     )
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
-    cursor = fields.String(load_default=None, metadata={"description": "`next` of the page before"})
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the previous page"})
 
 
 class JobQuerySchema(Strict):
-    """How to look at a job."""
+    """Options for showing a job."""
 
     wait = fields.Float(
         load_default=0.0,
         validate=Range(0, LONGEST_WAIT_SECONDS),
-        metadata={"description": "seconds to hold the answer until the job changes, or is over"},
+        metadata={"description": "maximum number of seconds to wait until the job changes or ends"},
     )
     shown = Words(
         data_key="fields",
         load_default=(),
         validate=ContainsOnly(list(JobSchema().fields), error="there are {choices}"),
-        metadata={"type": "string", "description": "only these, with commas between"},
+        metadata={"type": "string", "description": "comma-separated names of the fields to return"},
     )
 
 
 class HistoryQuerySchema(Strict):
-    """Which part of a history."""
+    """A range of a history."""
 
     after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`, or `next`"})
     limit = fields.Integer(load_default=LARGEST_HISTORY_PAGE, validate=Range(1, LARGEST_HISTORY_PAGE))
 
 
 class EventsQuerySchema(Strict):
-    """From where on to follow a job; the header ``Last-Event-ID`` goes before it."""
+    """The start of the event stream; the header ``Last-Event-ID`` takes precedence."""
 
     after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`"})
 
 
 class GraphQuerySchema(Strict):
-    """How to draw a graph; without it the ``Accept`` header decides."""
+    """The format of a graph, by default the one of the ``Accept`` header."""
 
     format = fields.String(load_default=None, validate=OneOf(["dot", "svg", "png", "json"]))
 
 
 class BlueprintGraphQuerySchema(GraphQuerySchema):
-    """How to draw the graph of a blueprint."""
+    """Options for the graph of a blueprint."""
 
     live = fields.Boolean(
-        load_default=False, metadata={"description": "with the figures of its jobs and queues; for operators"}
+        load_default=False, metadata={"description": "include the state of its jobs and queues; for operators"}
     )

@@ -1,4 +1,4 @@
-"""Why a job does not move, as the HTTP API tells it."""
+"""The reasons why a job does not proceed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from avtomatika.core.job import JobStatus
 
 
 class ReasonSchema(Schema):
-    """One sentence. Dumps a Reason."""
+    """One reason. Dumps a Reason."""
 
     code = fields.String(metadata={"description": "for programs"})
     text = fields.String(metadata={"description": "for people"})
-    job_id = fields.String(metadata={"description": "what it is about: this job, or one that it waits for"})
-    facts = fields.Dict(metadata={"description": "what the sentence was made of"})
+    job_id = fields.String(metadata={"description": "the job that the reason is about: this one, or a child job"})
+    facts = fields.Dict(metadata={"description": "the facts behind the text"})
 
 
 class WhySchema(Schema):
-    """Why a job stands as it does, what matters most first."""
+    """The reasons why a job does not proceed, the most important first."""
 
     job_id = fields.String()
     status = fields.Enum(JobStatus, by_value=True)

@@ -1,4 +1,4 @@
-"""What the HTTP API and the command line show of workers."""
+"""Workers in the HTTP API and the command line."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class SkillViewSchema(Schema):
 
 
 class LinkViewSchema(Schema):
-    """An address of the worker's list and what it is to it now."""
+    """A server address of the worker and the state of the link."""
 
     address = fields.String()
     state = fields.String(metadata={"description": "in_use, standby or down"})
 
 
 class WorkerSchema(Schema):
-    """A worker as it was last heard of. Dumps a WorkerRecord."""
+    """A worker as last reported. Dumps a WorkerRecord."""
 
     id = fields.String(attribute="worker_id")
     type = fields.String(attribute="record.type")
@@ -37,15 +37,15 @@ class WorkerSchema(Schema):
         attribute="beat.unfit",
         metadata={"description": "the reason why it takes no tasks of these skills for now, if there is one"},
     )
-    standby = fields.Boolean(attribute="is_standby", metadata={"description": "it takes its tasks elsewhere"})
-    running = fields.Integer(attribute="beat.running", metadata={"description": "tasks that it does, over all links"})
+    standby = fields.Boolean(attribute="is_standby", metadata={"description": "it takes its tasks from another server"})
+    running = fields.Integer(attribute="beat.running", metadata={"description": "running tasks, over all links"})
     concurrency = fields.Integer(attribute="record.concurrency", allow_none=True)
     skills = fields.List(fields.Nested(SkillViewSchema), attribute="record.skills")
     links = fields.List(fields.Nested(LinkViewSchema), attribute="beat.links")
-    switches = fields.Integer(attribute="beat.switches", metadata={"description": "how often it changed its link"})
+    switches = fields.Integer(attribute="beat.switches", metadata={"description": "number of failovers between links"})
     resources = fields.Dict(attribute="record.resources")
-    costs = fields.Dict(attribute="record.costs", metadata={"description": "of a task, by skill"})
-    reputation = fields.Float(metadata={"description": "how its last tasks ended, from 0 to 1; 1 where nothing failed"})
+    costs = fields.Dict(attribute="record.costs", metadata={"description": "cost of a task, by skill"})
+    reputation = fields.Float(metadata={"description": "success rate of its last tasks, from 0 to 1"})
     registered_at = Timestamp(attribute="since_ms")
     last_heartbeat_at = Timestamp(attribute="heard_ms")
 

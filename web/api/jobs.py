@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Response, jsonify, request
+from werkzeug.exceptions import ClientDisconnected
 
 from avtomatika.core.explain.why import explain
 from avtomatika.core.graph.job_path import JobPath
@@ -19,7 +20,7 @@ from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobFilter
 
 from ..auth import caller
-from ..connections import connection_of
+from ..connections import connection_of, is_disconnected
 from ..graphs import graph_response
 from ..job_watcher import Follower
 from ..routes import Routes
@@ -88,9 +89,11 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
 
 def hold(job: Job, seconds: float) -> None:
     """Hold the request until *job* changes, at most *seconds*. Raises UnavailableError and TooManyRequestsError."""
-    follower = Follower(job)
-    with services().held.hold_slot(caller().name, connection_of(request), on_disconnect=follower.end):
+    follower, connection = Follower(job), connection_of(request)
+    with services().held.hold_slot(caller().name, connection, on_disconnect=follower.end):
         services().watcher.wait(follower, seconds)
+    if is_disconnected(connection):
+        raise ClientDisconnected
 
 
 def callers_job(job_id: str) -> Job:
