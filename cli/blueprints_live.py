@@ -70,7 +70,7 @@ def check_jobs(plans: Sequence[Plan], *, as_json: bool) -> bool:
     }
     checked = 0
     with closing(Store.connect(str(join_local().redis_url))) as store:
-        for job in (job for page in store.plans.unfinished() for job in page if job.blueprint in by_name):
+        for job in (job for page in store.plans.unfinished_jobs() for job in page if job.blueprint in by_name):
             plan = by_name[job.blueprint]
             for state in states_needed(job):
                 if (plan.blueprint, state) in retired:
@@ -116,7 +116,7 @@ def _needed(store: Store, plans: Sequence[Plan]) -> dict[str, str]:
     """Return the other plans that an orchestrator serves or jobs need, with the reason."""
     ours = {plan_name(plan.blueprint, plan.plan_hash) for plan in plans}
     jobs: dict[str, int] = {}
-    for page in store.plans.unfinished():
+    for page in store.plans.unfinished_jobs():
         for plan in (plan for job in page for plan in needed_by(job)):
             jobs[plan] = jobs.get(plan, 0) + 1
     why = {plan: f"{count} jobs need it" for plan, count in jobs.items()}

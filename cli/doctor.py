@@ -16,7 +16,7 @@ from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
 from avtomatika.schemas.api_doctor import FindingSchema
 from avtomatika.settings import Settings
-from avtomatika.store import Finding, State
+from avtomatika.store import Finding, HealthState
 from avtomatika.tokens import Clients, Workers
 
 from .api import api_options, connected, operations
@@ -47,13 +47,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
         findings = [*api.doctor(), *findings]
     except UnavailableError as error:
         is_unreachable = True
-        findings.insert(0, {"subject": "server", "state": State.FAULT, "finding": str(error)})
+        findings.insert(0, {"subject": "server", "state": HealthState.FAULT, "finding": str(error)})
     if as_json:
         print_json(findings)
     else:
         for each in findings:
             click.echo(f"{each['state']:<8} {each['subject']:<13} {each['finding']}")
-    if is_unreachable or any(each["state"] == State.FAULT for each in findings):
+    if is_unreachable or any(each["state"] == HealthState.FAULT for each in findings):
         raise SystemExit(_EXIT_UNREACHABLE if is_unreachable else _EXIT_FAULT)
 
 
@@ -70,7 +70,7 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
         clients, workers = Clients(**settings.client_tokens), Workers(**settings.worker_tokens)
     except SettingsError as error:
         text = f"{error}. Running processes keep the last valid version, but cannot be restarted"
-        yield Finding("tokens", State.FAULT, text)
+        yield Finding("tokens", HealthState.FAULT, text)
         return
     yield from token_findings(clients, workers)
 
@@ -83,9 +83,9 @@ def _files(settings: Settings) -> Iterator[Finding]:
     open_ones = [str(path) for path in paths if _is_readable_by_others(path)]
     if open_ones:
         text = f"readable by other users of this host: chmod go-r {' '.join(open_ones)}"
-        yield Finding("files", State.WARNING, text)
+        yield Finding("files", HealthState.WARNING, text)
     else:
-        yield Finding("files", State.OK, "files with secrets are readable by their owner only")
+        yield Finding("files", HealthState.OK, "files with secrets are readable by their owner only")
 
 
 def _is_readable_by_others(path: Path) -> bool:
@@ -100,13 +100,15 @@ def _bucket() -> Iterator[Finding]:
     try:
         config = S3Config.from_environment(os.environ)
     except SettingsError as error:
-        yield Finding("S3", State.FAULT, str(error))
+        yield Finding("S3", HealthState.FAULT, str(error))
         return
     if config is None:
         return
     if config.bucket is None:
         yield Finding(
-            "S3", State.WARNING, "S3_BUCKET is not set: tasks can download files, but their results cannot contain any"
+            "S3",
+            HealthState.WARNING,
+            "S3_BUCKET is not set: tasks can download files, but their results cannot contain any",
         )
         return
     from avtomatika.files.bucket import Bucket  # boto3 is slow to import
@@ -117,8 +119,8 @@ def _bucket() -> Iterator[Finding]:
     except AvtomatikaError as error:
         path = urlsplit(config.endpoint_url or "").path.strip("/")
         hint = f". S3_ENDPOINT_URL has the path '/{path}', which most servers reject" if path else ""
-        yield Finding("S3", State.FAULT, f"{error}{hint}")
+        yield Finding("S3", HealthState.FAULT, f"{error}{hint}")
     else:
-        yield Finding("S3", State.OK, f"{config.bucket} can be read and written")
+        yield Finding("S3", HealthState.OK, f"{config.bucket} can be read and written")
     finally:
         objects.close()

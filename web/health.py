@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtomatika import __version__
 from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
-from avtomatika.store import State, diagnose
+from avtomatika.store import HealthState, check_server
 
 from .routes import Routes
 from .services import services
@@ -27,7 +27,7 @@ def show_readiness() -> dict[str, object]:
     """Report whether jobs are accepted, and how durably they are stored"""
     server = services().store.ping()
     server.check_room()
-    wrong = [finding.subject for finding in diagnose(server) if finding.state is not State.OK]
+    wrong = [finding.subject for finding in check_server(server) if finding.state is not HealthState.OK]
     token_files = {"clients.toml": services().clients, "workers.toml": services().workers}
     wrong += [name for name, tokens in token_files.items() if tokens is not None and tokens.problem is not None]
     return {

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from avtomatika.core.job import Job
 from avtomatika.errors import UnavailableError
-from avtomatika.store import Glance, Store
+from avtomatika.store import JobRevision, Store
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Follower:
         """The key of the check: the job, and the tasks whose progress counts."""
         return self.job.id, tuple(self.job.tasks) if self._reads_history else ()
 
-    def update(self, asked: tuple[str, tuple[str, ...]], revision: Glance) -> None:
+    def update(self, asked: tuple[str, tuple[str, ...]], revision: JobRevision) -> None:
         """Wake the request if *revision* is newer than the one it has read."""
         if asked != self.watched:  # the request watches something else now
             return

@@ -21,7 +21,7 @@ from avtomatika.errors import UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import restricted_to, skill_names
-from avtomatika.store import Store, WantedBranches
+from avtomatika.store import BranchQuery, Store
 
 from .unit_of_work import REFUSED, ReceivedEvent
 from .worker_control import notify_rejected
@@ -218,7 +218,7 @@ def task_types(tasks: Iterable[TaskKey], *, store: Store) -> dict[TaskKey, str]:
         if job.fan_out is not None:
             prefix = f"{job.id}.{job.fan_out.step}."
             numbers = {branch_of(task_id) for task_id in by_job[job.id] if task_id.startswith(prefix)}
-            fan_outs.append(WantedBranches(job, sorted(numbers), answers=False))
+            fan_outs.append(BranchQuery(job, sorted(numbers), answers=False))
     if fan_outs:
         jobs += [loaded.job for loaded in store.load_branches(fan_outs)]
     return {(job.id, task.id): task.task_type for job in jobs for task in job.tasks.values()}

@@ -18,7 +18,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import Job, branch_of, step_of
 from avtomatika.core.machine.fan_out import CHUNK
-from avtomatika.store import BranchReply, FinishedBranch, LoadedBranches, Store, WantedBranches
+from avtomatika.store import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, Store
 
 from .unit_of_work import ReceivedEvent
 
@@ -30,9 +30,9 @@ def finish_branches(events: Sequence[ReceivedEvent], *, store: Store, consumer: 
         return list(events)
     settled = set()
     for (received, _), reply in zip(finished, store.finish_branches([branch for _, branch in finished]), strict=True):
-        if reply is BranchReply.REROUTE:
+        if reply is BranchStatus.REROUTE:
             consumer.channel.forget_routes()
-        elif reply is not BranchReply.ORDINARY:
+        elif reply is not BranchStatus.ORDINARY:
             settled.add(received.delivery.tag)
     consumer.release(settled)
     return [received for received in events if received.delivery.tag not in settled]
@@ -61,7 +61,7 @@ def finished_branch(received: ReceivedEvent) -> FinishedBranch | None:
     return FinishedBranch(received.delivery.tag, received.delivery.routing_key, event)
 
 
-def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> WantedBranches | None:
+def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> BranchQuery | None:
     """Return the branches of *job* to load for *events*, or None if they need none."""
     if job.fan_out is None:
         return None
@@ -78,4 +78,4 @@ def _wanted_branches(job: Job, events: Iterable[ReceivedEvent]) -> WantedBranche
                 answers = True
             case _:
                 pass
-    return WantedBranches(job, sorted(numbers), answers) if numbers or answers else None
+    return BranchQuery(job, sorted(numbers), answers) if numbers or answers else None

@@ -14,7 +14,7 @@ from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import pause_seconds
 from avtomatika.core.plan import TASKS
 from avtomatika.errors import UnavailableError
-from avtomatika.store import Answer, Cause, CommitReply, Store
+from avtomatika.store import Cause, CommitReply, CommitStatus, Store
 
 from .plan_takeover import PlanTakeover
 from .unit_of_work import Work
@@ -126,26 +126,26 @@ class Committer:
 
     def _settle(self, work: Work, reply: CommitReply) -> None:
         match reply.answer:
-            case Answer.REROUTE:
+            case CommitStatus.REROUTE:
                 self._consumer.channel.forget_routes()
                 self._ready.append(work)
-            case Answer.WRONG_TYPE:
+            case CommitStatus.WRONG_TYPE:
                 self._refused.append((work, WrongTypeError(reply.reason)))
-            case Answer.NO_ROUTE if reply.unbound is not None and _is_task_type(*reply.unbound):
+            case CommitStatus.NO_ROUTE if reply.unbound is not None and _is_task_type(*reply.unbound):
                 # its type was computed, and no worker on the broker has the skill
                 self._consumer.declare_tasks([reply.unbound[1]])
                 self._try_again(work)
-            case Answer.NO_ROUTE | Answer.REFUSED:
+            case CommitStatus.NO_ROUTE | CommitStatus.REFUSED:
                 logger.error("job %s: %s; retrying", work.job_id, reply.reason)
                 self._plans.due = 0.0  # queues or bindings may have been removed
                 self._try_again(work)
-            case Answer.TOO_LARGE:
+            case CommitStatus.TOO_LARGE:
                 work.fail(reply.reason)
                 self._ready.append(work)
-            case Answer.CONFLICT:
+            case CommitStatus.CONFLICT:
                 self._decide_again(work, reply.live)
             case _:
-                if reply.answer is not Answer.OK:
+                if reply.answer is not CommitStatus.OK:
                     logger.info("job %s: %s answered %s", work.job_id, work.answered[0].event.id, reply.answer)
                 self._consumer.release([received.delivery.tag for received in work.answered])
                 self._finish_work(work)

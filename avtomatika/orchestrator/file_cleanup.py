@@ -115,7 +115,7 @@ class FileCleanup:
                 self._store.clock.now_ms() - round(max_age_seconds * 1000), in_use=self._jobs_in_use
             )
         except TransientError:
-            self._sweeper.let_go("aged-files")
+            self._sweeper.release_claim("aged-files")
             raise
         except TaskError as error:
             logger.error("cannot remove old files: %s", error)

@@ -18,7 +18,7 @@ class Notices:
 
     def record(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
         """Write *notices* and acknowledge them."""
-        taken: list[tuple[str, wire.TaskStarted]] = []
+        taken: list[tuple[str | None, wire.TaskStarted]] = []
         started: list[wire.TaskStarted] = []
         progress: list[wire.Progress] = []
         presence: list[wire.Registered | wire.Heartbeat] = []
@@ -34,10 +34,10 @@ class Notices:
                 progress.append(notice)
             else:
                 presence.append(notice)
-        self._store.taken(taken)
+        self._store.record_taken(taken)
         self._consumer.release([tag for tag, _ in taken])
         if tags:
-            self._store.begun(started)
-            self._store.progress(progress)
-            self._store.registry.hear(presence)
+            self._store.record_taken([(None, each) for each in started])
+            self._store.record_progress(progress)
+            self._store.registry.record(presence)
             self._consumer.ack(tags)

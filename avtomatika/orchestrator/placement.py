@@ -48,7 +48,7 @@ class Placement:
         jobs = {
             each.job.id: each.job for each in loaded if each is not None and not isinstance(each.job, UnreadableJob)
         }
-        takers = self._store.takers([(event.job_id, event.task_id) for _, event in requests])
+        takers = self._store.task_workers([(event.job_id, event.task_id) for _, event in requests])
         is_by_files = any(machine.needs_cached_files(jobs.get(event.job_id), event) for _, event in requests)
         fleet = _Fleet(self._store.registry.fleet(with_holdings=is_by_files))
         chosen: dict[str, ReceivedEvent] = {}

@@ -17,7 +17,7 @@ from avtomatika.broker import Consumer, StepQueue
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.job import Job
 from avtomatika.core.machine.plan_migration import plan_name
-from avtomatika.store import Announced, Store, needed_by
+from avtomatika.store import PlanAnnouncements, Store, needed_by
 
 from .unit_of_work import ReceivedEvent
 
@@ -158,7 +158,7 @@ class PlanTakeover:
         same = plan.main_queue if queue.short is None else f"{plan.main_queue}.{queue.short}"
         return (same if same in plan.queues else plan.main_queue) in self._own
 
-    def _log_changes(self, others: set[str], announced: Announced) -> None:
+    def _log_changes(self, others: set[str], announced: PlanAnnouncements) -> None:
         """Log each plan when it is first seen and when its state changes."""
         now = dict.fromkeys(self._names, "served here")
         for plan in others:
@@ -186,7 +186,7 @@ class PlanTakeover:
             self._scan = None
             return []
         if self._scan is None or self._scan.plans != empty:
-            self._scan = _UnusedPlanScan(empty, self._plans.unfinished())
+            self._scan = _UnusedPlanScan(empty, self._plans.unfinished_jobs())
         if not self._scan.is_done():
             return []
         unneeded, self._scan = self._scan.unneeded, None
@@ -218,7 +218,7 @@ class SilenceDetector:
         #: Plans that were never announced, and when they were first seen.
         self._unserved: dict[str, float] = {}
 
-    def abandoned(self, plans: set[str], announced: Announced) -> list[str]:
+    def abandoned(self, plans: set[str], announced: PlanAnnouncements) -> list[str]:
         """Return the *plans* that were not announced within the takeover time."""
         now = self._clock()
         if now - self._checked_at > self._pause_seconds:

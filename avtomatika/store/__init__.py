@@ -2,65 +2,65 @@
 
 from avtomatika.transport import RedisClient
 
-from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches
-from .commit import Answer, Cause, Commit, CommitReply
-from .creation import Created, NewJob
+from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
+from .commit import Cause, Commit, CommitReply, CommitStatus
+from .creation import CreatedJob, NewJob
 from .data_stores import RedisData
-from .glances import Glance
+from .job_revisions import JobRevision
 from .keyring import Keyring
 from .logins import Logins
-from .plans import Announced, Plans, needed_by
+from .plans import PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob
-from .server_health import Finding, State, diagnose
+from .server_health import Finding, HealthState, check_server
 from .server_info import ServerInfo
-from .sessions import Pair, Refreshed, Session, Sessions
+from .sessions import RefreshStatus, Session, Sessions, TokenPair
 from .store import Store
 from .sweeper import Sweeper
-from .task_leases import HandOver, Settled, TaskLease, TaskLeases
+from .task_leases import NewLease, SettleStatus, TaskLease, TaskLeases
 from .traffic import TrafficRecords
 from .webhooks import WebhookRecords
 from .worker_registry import WorkerRecord, WorkerRegistry
 
 __all__ = [
-    "Announced",
-    "Answer",
-    "BranchReply",
+    "BranchQuery",
+    "BranchStatus",
     "Cause",
     "Commit",
     "CommitReply",
-    "Created",
+    "CommitStatus",
+    "CreatedJob",
     "Finding",
     "FinishedBranch",
-    "Glance",
-    "HandOver",
+    "HealthState",
     "JobFilter",
+    "JobRevision",
     "Keyring",
     "LoadedBranches",
     "Logins",
     "NewJob",
-    "Pair",
+    "NewLease",
+    "PlanAnnouncements",
     "Plans",
     "QueuedMessage",
     "Queues",
     "RedisClient",
     "RedisData",
-    "Refreshed",
+    "RefreshStatus",
     "ServerInfo",
     "Session",
     "Sessions",
-    "Settled",
-    "State",
+    "SettleStatus",
     "Store",
     "Sweeper",
     "TaskLease",
     "TaskLeases",
+    "TokenPair",
     "TrafficRecords",
     "UnreadableJob",
-    "WantedBranches",
     "WebhookRecords",
     "WorkerRecord",
     "WorkerRegistry",
-    "diagnose",
+    "check_server",
     "needed_by",
 ]

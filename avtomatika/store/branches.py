@@ -20,10 +20,10 @@ from .entries import dump_entry
 from .keys import Keys
 from .messages import step_message
 from .records import UNREADABLE, load_task, unreadable
-from .scripts import BRANCH
+from .scripts import FINISH_BRANCH
 
 
-class BranchReply(StrEnum):
+class BranchStatus(StrEnum):
     OK = "OK"
     LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now
     GONE = "GONE"  # there is no such job (any more); acknowledged
@@ -48,7 +48,7 @@ class FinishedBranch:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedBranches:
+class BranchQuery:
     """What is to be read of the fan-out of *job*: the tasks of some branches, what came of all."""
 
     job: Job
@@ -127,7 +127,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         router.encode(word),
         max_bytes,
     ]
-    return Call(BRANCH, call_keys, args)
+    return Call(FINISH_BRANCH, call_keys, args)
 
 
 def _entry(result: Result, *, state: str) -> HistoryEntry:

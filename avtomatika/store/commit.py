@@ -29,7 +29,7 @@ from .scripts import COMMIT, COMMIT_MORE
 Value = str | bytes | int
 
 
-class Answer(StrEnum):
+class CommitStatus(StrEnum):
     OK = "OK"
     LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now: stop
     DUP = "DUP"  # the event was seen before; acknowledged
@@ -50,7 +50,7 @@ class Answer(StrEnum):
 
 
 _UNSETTLED = frozenset(
-    {Answer.CONFLICT, Answer.REROUTE, Answer.REFUSED, Answer.NO_ROUTE, Answer.TOO_LARGE, Answer.WRONG_TYPE}
+    {CommitStatus.CONFLICT, CommitStatus.REROUTE, CommitStatus.REFUSED, CommitStatus.NO_ROUTE, CommitStatus.TOO_LARGE, CommitStatus.WRONG_TYPE}
 )
 
 
@@ -77,7 +77,7 @@ class CommitReply:
     """*live* are the causes that still count, the others need no further thought; *reason* is for people. *unbound* is
     the exchange and routing key that has no queue, for NO_ROUTE."""
 
-    answer: Answer
+    answer: CommitStatus
     live: tuple[Cause, ...] = ()
     reason: str = ""
     unbound: tuple[str, str] | None = None
@@ -85,7 +85,7 @@ class CommitReply:
     @property
     def is_written(self) -> bool:
         """Whether the step is committed, by this call or by one before it."""
-        return self.answer in (Answer.OK, Answer.DUP)
+        return self.answer in (CommitStatus.OK, CommitStatus.DUP)
 
 
 def commit_call(
@@ -179,15 +179,15 @@ def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitRe
     """What the script, or the server in its place, answered to *commit*."""
     if isinstance(answer, RedisError):
         is_permanent = is_wrong_type(answer) and _names_key_of(commit.before.id, str(answer))
-        kind = Answer.WRONG_TYPE if is_permanent else Answer.REFUSED
+        kind = CommitStatus.WRONG_TYPE if is_permanent else CommitStatus.REFUSED
         return CommitReply(kind, commit.causes, str(answer))
     word, *states = answer
-    if Answer(word.decode()) is Answer.TOO_LARGE:
+    if CommitStatus(word.decode()) is CommitStatus.TOO_LARGE:
         size, state = states[0].decode(), commit.before.current_state
         reason = f"state {state!r}: the results of its branches would be {size} bytes of JSON, above MAX_JOB_BYTES"
-        return CommitReply(Answer.TOO_LARGE, commit.causes, reason)
+        return CommitReply(CommitStatus.TOO_LARGE, commit.causes, reason)
     live = tuple(cause for cause, state in zip(commit.causes, states, strict=True) if state == b"live")
-    return CommitReply(Answer(word.decode()), live)
+    return CommitReply(CommitStatus(word.decode()), live)
 
 
 def _names_key_of(job_id: str, error: str) -> bool:

@@ -22,7 +22,7 @@ from .entries import dump_entry
 from .keys import Keys
 from .messages import step_message, timer_message, timer_name
 from .records import dump_doc, dump_init
-from .scripts import CREATE
+from .scripts import CREATE_JOBS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class CreatedJob:
     """*existing*: the idempotency key had been used before, and this is the job that it made then."""
 
     job_id: str
@@ -132,7 +132,7 @@ def create_call(
             args += (name, value)
         args += (len(indexes), len(step.timers), *_timers(step, router, secret))
         args += (len(step.history), *(dump_entry(entry) for entry in step.history))
-    return Call(CREATE, call_keys, args)
+    return Call(CREATE_JOBS, call_keys, args)
 
 
 def _first_message(step: Step, secret: GroupSecret) -> Outgoing:

@@ -14,7 +14,7 @@ from avtomatika.errors import NoRouteError
 from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
 
 from . import live_state
-from .branches import WantedBranches
+from .branches import BranchQuery
 from .entries import load_entry
 from .keys import Keys
 from .messages import prefix_of, timer_name
@@ -77,7 +77,7 @@ class JobFactsReader:
         [(_, fields)] = read_all(self._server, [("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)])
         ids = [name.decode() for name in fields[::2] if b"/" not in name]
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
-        wanted = WantedBranches(job, numbers, answers=False)
+        wanted = BranchQuery(job, numbers, answers=False)
         return wanted.load(read_all(self._server, wanted.commands(self._keys))).job
 
     def _due_ms(self, job: Job) -> dict[str, int]:

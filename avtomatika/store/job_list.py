@@ -11,7 +11,7 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import JobFilter
-from .scripts import LIST, run
+from .scripts import LIST_JOBS, run
 
 #: Jobs that one call looks at: a call takes the server 1 to 2 ms.
 _PER_CALL = 2000
@@ -32,7 +32,7 @@ def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[s
     created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
     found: list[str] = []
     for _ in range(_CALLS):
-        call = Call(LIST, indexes, [created, last_id, wanted.limit - len(found), _PER_CALL])
+        call = Call(LIST_JOBS, indexes, [created, last_id, wanted.limit - len(found), _PER_CALL])
         created, last_id, *ids = [text.decode() for text in run(server, call)]
         found += ids
         if not last_id or len(found) == wanted.limit:

@@ -80,12 +80,12 @@ class JobQueries:
         return self.live_states([job])[0]
 
     def live_states(self, jobs: Sequence[Job]) -> list[LiveState]:
-        """As :meth:`standing`, of several jobs in one round trip."""
+        """As :meth:`live_state`, of several jobs in one round trip."""
         commands = [live_state.commands(job, self._keys) for job in jobs]
         rows = iter(read_all(self._server, list(chain(*commands))))
         return [live_state.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
-    def takers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
+    def task_workers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
         """Who has begun with each of *tasks* (job id, task id), where somebody has."""
         rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
         return [None if row is None else row.decode() for row in rows]

@@ -11,7 +11,7 @@ from avtomatika.transport.scripts import Call
 
 from .cleanups import CleanupTimes
 from .clock import ServerClock
-from .commit import Answer, Commit, CommitReply, commit_call, read_reply
+from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
 from .keyring import Keyring
 from .keys import Keys
 from .large_values import Dump, ValueCache, is_initial
@@ -79,13 +79,13 @@ class JobWriter:
                     calls[index] = self._call(commit, docs[index])
                 except transport.NoRouteError as error:
                     unbound = (error.exchange, error.routing_key)
-                    replies[index] = CommitReply(Answer.NO_ROUTE, commit.causes, str(error), unbound)
+                    replies[index] = CommitReply(CommitStatus.NO_ROUTE, commit.causes, str(error), unbound)
                 except TooLargeError as error:
-                    replies[index] = CommitReply(Answer.TOO_LARGE, commit.causes, str(error))
+                    replies[index] = CommitReply(CommitStatus.TOO_LARGE, commit.causes, str(error))
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
             reply = replies[index] = read_reply(commits[index], answer)
             job = commits[index].step.job
-            if reply.answer is Answer.OK and not job.status.is_final:
+            if reply.answer is CommitStatus.OK and not job.status.is_final:
                 self._cache.add(job.id, docs[index].values)
         return [reply for reply in replies if reply is not None]
 

@@ -11,14 +11,14 @@ from avtomatika.transport.scripts import Argument, Call
 from .entries import dump_entry
 from .keys import Keys
 from .messages import timer_name
-from .scripts import PROGRESS, TAKEN
+from .scripts import TASK_PROGRESS, TASK_TAKEN
 
 
 def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Router) -> Call:
     """Writes down who has begun, and acknowledges the notice with that *tag*, if there is one."""
     stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
     return Call(
-        TAKEN,
+        TASK_TAKEN,
         [
             keys.job(taken.job_id),
             keys.history(taken.job_id),
@@ -48,7 +48,7 @@ def progress_call(progress: Progress, *, keys: Keys) -> Call:
         repr(float(progress.progress)),
         shortened(progress.message),
     ]
-    return Call(PROGRESS, [keys.tasks(progress.job_id)], args)
+    return Call(TASK_PROGRESS, [keys.tasks(progress.job_id)], args)
 
 
 def _taken_entry(taken: TaskStarted) -> HistoryEntry:

@@ -19,7 +19,7 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import JOB_FIELDS, load_job
-from .scripts import ANNOUNCE, UNFINISHED, read_all, read_hashes, run
+from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS, read_all, read_hashes, run
 
 #: A plan that nobody announces, and of which nothing is left, is remembered so long: a web process that still has it
 #: may create jobs, and these must be known to be nobody's.
@@ -30,7 +30,7 @@ _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class PlanAnnouncements:
     """*silent_ms*: plan -> for how long nobody has announced it, without those that nobody ever did."""
 
     silent_ms: Mapping[str, int]
@@ -44,13 +44,13 @@ class Plans:
         self._server = server
         self._keys = keys
 
-    def announce(self, plans: Sequence[str] = ()) -> Announced:
+    def announce(self, plans: Sequence[str] = ()) -> PlanAnnouncements:
         """Say that *plans* are served here; answers what is known of all. Raises UnavailableError."""
         keys = [self._keys.plans(), self._keys.abandoned_plans()]
-        call = Call(ANNOUNCE, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
+        call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
         now, announced, abandoned = run(self._server, call)
         last = zip(announced[::2], announced[1::2], strict=True)
-        return Announced(
+        return PlanAnnouncements(
             {name.decode(): int(now) - int(at) for name, at in last},
             frozenset(name.decode() for name in abandoned),
         )
@@ -72,10 +72,10 @@ class Plans:
         [clock] = read_all(self._server, [("TIME",)])
         return int(clock[0]) * 1000
 
-    def unfinished(self) -> Iterator[list[Job]]:
+    def unfinished_jobs(self) -> Iterator[list[Job]]:
         """All jobs that are not over, as they stood when this began or later; a round trip a page."""
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
-        job_ids = [job_id.decode() for job_id in run(self._server, Call(UNFINISHED, statuses, []))]
+        job_ids = [job_id.decode() for job_id in run(self._server, Call(UNFINISHED_JOBS, statuses, []))]
         for first in range(0, len(job_ids), _PAGE):
             page = job_ids[first : first + _PAGE]
             rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in page], JOB_FIELDS)

@@ -22,36 +22,36 @@ from .keys import Keys
 
 _load = partial(load_script, folder=Path(__file__).parent / "lua")
 
-CREATE = _load("create", allow_oom=False)
+CREATE_JOBS = _load("create_jobs", allow_oom=False)
 COMMIT = _load("commit")
 #: For commits that send more than one message for the one that they close.
 COMMIT_MORE = _load("commit", allow_oom=False)
-BRANCH = _load("branch")
-TAKEN = _load("taken")
-PROGRESS = _load("progress", allow_oom=False)
-IGNORE = _load("ignore")
-DUE_TIMERS = _load("due_timers")
-SIGNAL = _load("signal")
-DECIDE = _load("decide")
-EXPIRE = _load("expire")
-HAND_OVER = _load("hand_over")
-RENEW_HELD = _load("renew_held")
-SETTLE_HELD = _load("settle_held")
+FINISH_BRANCH = _load("finish_branch")
+TASK_TAKEN = _load("task_taken")
+TASK_PROGRESS = _load("task_progress", allow_oom=False)
+IGNORE_EVENT = _load("ignore_event")
+SEND_DUE_TIMERS = _load("send_due_timers")
+SEND_SIGNAL = _load("send_signal")
+DECIDE_APPROVAL = _load("decide_approval")
+EXPIRE_JOB = _load("expire_job")
+LEASE_TASK = _load("lease_task")
+RENEW_LEASE = _load("renew_lease")
+SETTLE_LEASE = _load("settle_lease")
 REFRESH_SESSION = _load("refresh_session")
-NOTE = _load("note")
-APPEND = _load("append")
+ADD_NOTE = _load("add_note")
+APPEND_HISTORY = _load("append_history")
 WEBHOOK_TURN = _load("webhook_turn")
-WEBHOOK_SETTLED = _load("webhook_settled")
+SETTLE_WEBHOOK = _load("settle_webhook")
 DATA_INCR = _load("data_incr", allow_oom=False)
 REGISTER_WORKER = _load("register_worker")
-BEAT_WORKER = _load("beat_worker")
-CHOSEN = _load("chosen")
-JUDGE = _load("judge")
-ANNOUNCE = _load("announce")
-UNFINISHED = _load("unfinished")
-OF_BLUEPRINT = _load("of_blueprint")
-QUARANTINE = _load("quarantine")
-LIST = _load("list")
+HEARTBEAT = _load("heartbeat")
+CHOOSE_WORKER = _load("choose_worker")
+RECORD_OUTCOMES = _load("record_outcomes")
+ANNOUNCE_PLANS = _load("announce_plans")
+UNFINISHED_JOBS = _load("unfinished_jobs")
+RUNNING_JOBS = _load("running_jobs")
+QUARANTINE_JOB = _load("quarantine_job")
+LIST_JOBS = _load("list_jobs")
 
 
 @contextmanager
@@ -76,14 +76,14 @@ def unavailable(error: RedisError) -> UnavailableError:
 
 def note_call(keys: Keys, job_id: str, note: Json) -> Call:
     """The call that keeps *note* beside the history of a job."""
-    return Call(NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
+    return Call(ADD_NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
 
 
 def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -> Call:
     """The call that acknowledges an event that changes nothing, and keeps *note*, unless it is None."""
     stream, entry = router.parse_tag(tag)
     text = b"" if note is None else orjson.dumps(note)
-    return Call(IGNORE, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
+    return Call(IGNORE_EVENT, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
 
 
 def run(server: RedisClient, call: Call) -> Any:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from .server_info import MEMORY_SHARE_FOR_NEW_JOBS, ServerInfo
 
 
-class State(StrEnum):
+class HealthState(StrEnum):
     OK = "ok"
     WARNING = "warning"  # it works, but somebody should know
     FAULT = "fault"  # it will go wrong
@@ -19,27 +19,27 @@ class Finding:
     """What was found of *subject*, and what to do about it."""
 
     subject: str
-    state: State
+    state: HealthState
     text: str
 
 
 #: What survives, by the server's append-only file.
 _PERSISTENCE = {
-    "always": (State.OK, "nothing that was acknowledged is lost, whatever is killed"),
+    "always": (HealthState.OK, "nothing that was acknowledged is lost, whatever is killed"),
     "everysec": (
-        State.OK,
+        HealthState.OK,
         "nothing is lost when processes are killed; a power failure may cost a second or two",
     ),
-    "on": (State.OK, "there is an append-only file; how often it is synced the server does not tell"),
-    "no": (State.WARNING, "what the system has not written is lost with the server: set appendfsync everysec"),
-    "off": (State.WARNING, "all since the last snapshot is lost with the server: set appendonly yes"),
+    "on": (HealthState.OK, "there is an append-only file; how often it is synced the server does not tell"),
+    "no": (HealthState.WARNING, "what the system has not written is lost with the server: set appendfsync everysec"),
+    "off": (HealthState.WARNING, "all since the last snapshot is lost with the server: set appendonly yes"),
 }
 _OLDEST_REDIS = 7
 
 
-def diagnose(server: ServerInfo) -> list[Finding]:
+def check_server(server: ServerInfo) -> list[Finding]:
     """What there is to say of the server that keeps the jobs."""
-    state, words = _PERSISTENCE.get(server.aof, (State.WARNING, "unknown"))
+    state, words = _PERSISTENCE.get(server.aof, (HealthState.WARNING, "unknown"))
     return [
         _version(server),
         Finding("persistence", state, f"{server.aof}: {words}"),
@@ -52,31 +52,31 @@ def diagnose(server: ServerInfo) -> list[Finding]:
 def _version(server: ServerInfo) -> Finding:
     text = f"{server.kind} {server.version}"
     if server.kind == "Redis" and int(server.version.split(".")[0]) < _OLDEST_REDIS:
-        return Finding("server", State.FAULT, f"{text}: Redis 7 is the oldest that will do, or any Valkey")
-    return Finding("server", State.OK, text)
+        return Finding("server", HealthState.FAULT, f"{text}: Redis 7 is the oldest that will do, or any Valkey")
+    return Finding("server", HealthState.OK, text)
 
 
 def _eviction(server: ServerInfo) -> Finding:
     if server.eviction == "noeviction":
-        return Finding("eviction", State.OK, "noeviction: nothing is thrown away")
+        return Finding("eviction", HealthState.OK, "noeviction: nothing is thrown away")
     if not server.maxmemory:
         text = f"{server.eviction}, without a limit yet: with one, the server throws jobs away"
-        return Finding("eviction", State.WARNING, f"{text}. Set maxmemory-policy noeviction")
+        return Finding("eviction", HealthState.WARNING, f"{text}. Set maxmemory-policy noeviction")
     text = f"{server.eviction}: a full server throws jobs away. Set maxmemory-policy noeviction"
-    return Finding("eviction", State.FAULT, text)
+    return Finding("eviction", HealthState.FAULT, text)
 
 
 def _memory(server: ServerInfo) -> Finding:
     used = f"{server.used_memory / 2**20:,.0f} MiB used"
     if not server.maxmemory:
-        return Finding("memory", State.OK, f"{used}, no limit set")
+        return Finding("memory", HealthState.OK, f"{used}, no limit set")
     share = server.used_memory / server.maxmemory
     text = f"{used}, {share:.0%} of the limit"
     if share > MEMORY_SHARE_FOR_NEW_JOBS:
-        return Finding("memory", State.FAULT, f"{text}: new jobs are refused until others end")
-    return Finding("memory", State.OK, text)
+        return Finding("memory", HealthState.FAULT, f"{text}: new jobs are refused until others end")
+    return Finding("memory", HealthState.OK, text)
 
 
 def _replicas(server: ServerInfo) -> Finding:
     text = f"{server.replicas}: when one of them takes over, what had not reached it is lost"
-    return Finding("replicas", State.WARNING, text)
+    return Finding("replicas", HealthState.WARNING, text)

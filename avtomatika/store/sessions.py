@@ -32,14 +32,14 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class TokenPair:
     """Digests of an access token and of the refresh token that was given with it."""
 
     access: str
     refresh: str
 
 
-class Refreshed(StrEnum):
+class RefreshStatus(StrEnum):
     OK = "OK"
     UNKNOWN = "UNKNOWN"  # never given, too old, or ended
     REUSED = "REUSED"  # used before: the whole family has ended
@@ -57,7 +57,7 @@ class Sessions:
         """With connections of its own; nothing is sent yet."""
         return cls(RedisClient.connect(url))
 
-    def begin(self, session: Session, pair: Pair) -> None:
+    def begin(self, session: Session, pair: TokenPair) -> None:
         """A family of its own, which begins with *pair*."""
         keys, family = self._keys, pair.refresh
         fields = ("worker", session.worker_id, "basis", session.basis, "family", family, "access", pair.access)
@@ -84,13 +84,13 @@ class Sessions:
         [row] = read_all(self._server, [("HMGET", self._keys.refresh_token(digest), "worker", "basis", "family")])
         return self._living(row)
 
-    def refresh(self, digest: str, pair: Pair) -> Refreshed:
+    def refresh(self, digest: str, pair: TokenPair) -> RefreshStatus:
         """Replace the refresh token *digest*, and the access token that came with it, by *pair*."""
         keys = self._keys
         [row] = read_all(self._server, [("HMGET", keys.refresh_token(digest), "family", "access")])
         family, access = (None if value is None else value.decode() for value in row)
         if family is None or access is None:
-            return Refreshed.UNKNOWN
+            return RefreshStatus.UNKNOWN
         names = [
             keys.refresh_token(digest),
             keys.session_family(family),
@@ -99,7 +99,7 @@ class Sessions:
             keys.access_token(pair.access),
         ]
         args: list[Argument] = [pair.access, GRACE_SECONDS, ACCESS_SECONDS, REFRESH_SECONDS]
-        return Refreshed(run(self._server, Call(REFRESH_SESSION, names, args)).decode())
+        return RefreshStatus(run(self._server, Call(REFRESH_SESSION, names, args)).decode())
 
     def close(self) -> None:
         """Disconnect; the next call connects again."""

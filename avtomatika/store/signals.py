@@ -21,7 +21,7 @@ from avtomatika.transport.scripts import Call
 from .entries import dump_entry
 from .keys import Keys
 from .messages import prefix_of, signal_key, step_message
-from .scripts import DECIDE, SIGNAL
+from .scripts import DECIDE_APPROVAL, SEND_SIGNAL
 
 Wish = Literal["cancel", "retry", "expire"]
 
@@ -52,7 +52,7 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
     args = [signal.wish, int(signal.wish != "cancel"), _WISH_MS, route.version, router.encode(message)]
-    return Call(SIGNAL, call_keys, args)
+    return Call(SEND_SIGNAL, call_keys, args)
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
@@ -91,7 +91,7 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     taken = f"{decision.decision} by {decision.by}"
     entry = HistoryEntry("decision_made", state=job.current_state, data=decision_data(decision))
     return Call(
-        DECIDE,
+        DECIDE_APPROVAL,
         [keys.job(job.id), route.bindings_key, stream, keys.history(job.id)],
         [decision.token, taken, route.version, router.encode(message), dump_entry(entry)],
     )

@@ -20,16 +20,16 @@ from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
 
-from .branches import BranchReply, FinishedBranch, LoadedBranches, WantedBranches, branch_call
+from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
 from .commit import Commit, CommitReply
-from .creation import Created, NewJob, Quota, create_call, first_step
+from .creation import CreatedJob, NewJob, Quota, create_call, first_step
 from .entries import dump_entry
-from .glances import Glances
 from .ids import new_job_id
 from .job_facts import JobFactsReader
 from .job_queries import JobQueries
+from .job_revisions import JobRevisions
 from .job_writer import JobWriter
 from .keyring import Keyring
 from .keys import Keys
@@ -40,7 +40,7 @@ from .notices import progress_call, taken_call
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
-from .scripts import QUARANTINE, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
+from .scripts import QUARANTINE_JOB, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
 from .server_info import ServerInfo, ServerInfoReader
 from .signals import (
     REFUSALS,
@@ -98,9 +98,9 @@ class Store(JobQueries):
         self.registry = WorkerRegistry(server, prefix=prefix, is_authorized=is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server, self._keys)
-        self.inquiry = JobFactsReader(server, router, self._keys, registry=self.registry)
+        self.job_facts = JobFactsReader(server, router, self._keys, registry=self.registry)
         self.plans = Plans(server, self._keys)
-        self.glances = Glances(server, self._keys)
+        self.job_revisions = JobRevisions(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
@@ -115,7 +115,7 @@ class Store(JobQueries):
 
     # ------------------------------------------------------------ write
 
-    def create(self, new: NewJob, *, monthly: int | None = None) -> Created:
+    def create(self, new: NewJob, *, monthly: int | None = None) -> CreatedJob:
         """Write a job with its first history entry and its first message, all at once.
 
         *monthly* is how many its client may create in a month (UTC). Raises ConflictError when the idempotency key
@@ -125,7 +125,7 @@ class Store(JobQueries):
         """
         return self.create_many([new], monthly=monthly)[0]
 
-    def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[Created]:
+    def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
         """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
         self._memory.refuse_when_full()
         steps = [first_step(new, new_job_id(self._group)) for new in news]
@@ -150,7 +150,7 @@ class Store(JobQueries):
             )
         if word == b"QUOTA" and quota is not None:
             raise QuotaExceededError(limit=quota.limit, created=int(told), asked=len(news), renews=quota.renews)
-        return [Created(job_id, existing=word == b"EXISTS") for job_id in ids]
+        return [CreatedJob(job_id, existing=word == b"EXISTS") for job_id in ids]
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
@@ -181,7 +181,7 @@ class Store(JobQueries):
             raise ConflictError(SENT[wish])
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
-        """Answer the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
+        """CommitStatus the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
 
         With a *token* it is the approval of that token that is answered, and no later one. Raises ConflictError
         where the
@@ -205,12 +205,12 @@ class Store(JobQueries):
         """
         return self._writer.commit(commits)
 
-    def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchReply]:
+    def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchStatus]:
         """Store what came of branches that succeeded, in one round trip, each by itself and without its job.
 
         Raises UnavailableError when the server is away: any of them may have been written, and all may be sent again.
         """
-        replies = [BranchReply.ORDINARY] * len(finished)
+        replies = [BranchStatus.ORDINARY] * len(finished)
         calls: dict[int, Call] = {}
         for index, each in enumerate(finished):
             with suppress(NoRouteError), server_errors():
@@ -223,10 +223,10 @@ class Store(JobQueries):
                 )
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
             if not isinstance(answer, RedisError):  # what the server refuses, the machine may look at
-                replies[index] = BranchReply(answer.decode())
+                replies[index] = BranchStatus(answer.decode())
         return replies
 
-    def load_branches(self, wanted: Sequence[WantedBranches]) -> list[LoadedBranches]:
+    def load_branches(self, wanted: Sequence[BranchQuery]) -> list[LoadedBranches]:
         """What is asked for, of several jobs, in one round trip. Some jobs may be an :class:`UnreadableJob`."""
         commands = [each.commands(self._keys) for each in wanted]
         rows = iter(read_all(self._server, list(chain(*commands))))
@@ -242,19 +242,18 @@ class Store(JobQueries):
             self._keys.by_status(job.status),
             self._keys.by_status(JobStatus.QUARANTINED),
         ]
-        run_all(self._server, [Call(QUARANTINE, keys, [job.id, job.status, dump_entry(entry)])])
+        run_all(self._server, [Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
 
-    def taken(self, notices: Sequence[tuple[str, TaskStarted]]) -> None:
-        """Write down who has begun with which task; *notices* are (delivery tag, message), acknowledged here."""
+    def record_taken(self, notices: Sequence[tuple[str | None, TaskStarted]]) -> None:
+        """Record which workers have started which tasks; *notices* are (delivery tag, message), acknowledged here.
+
+        The tag is None for a message that others share: its consumer acknowledges it.
+        """
         run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
 
-    def begun(self, taken: Sequence[TaskStarted]) -> None:
-        """The same where the message is not theirs alone: whoever has it acknowledges it."""
-        run_all(self._server, [taken_call(None, each, keys=self._keys, router=self._router) for each in taken])
-
-    def progress(self, told: Sequence[Progress]) -> None:
+    def record_progress(self, progress: Sequence[Progress]) -> None:
         """Write down how far tasks are; a word of a task that nobody waits for changes nothing."""
-        run_all(self._server, [progress_call(each, keys=self._keys) for each in told])
+        run_all(self._server, [progress_call(each, keys=self._keys) for each in progress])
 
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
         """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""

@@ -15,7 +15,7 @@ from avtomatika.transport.scripts import Call
 from .clock import ServerClock
 from .keys import Keys
 from .records import load_indexed
-from .scripts import DUE_TIMERS, EXPIRE, read_all, read_hashes, run, run_all, server_errors
+from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, read_all, read_hashes, run, run_all, server_errors
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Sweeper:
         with server_errors():
             [queue] = self._router.route(TIMERS, TIMERS).queues
             keys = [self._keys.timers(), self._keys.timer_messages(), self._router.stream(queue, 0)]
-        moved = int(run(self._server, Call(DUE_TIMERS, keys, [_BATCH])))
+        moved = int(run(self._server, Call(SEND_DUE_TIMERS, keys, [_BATCH])))
         return Swept(moved, is_more=moved == _BATCH)
 
     def expire_jobs(self) -> Swept:
@@ -66,7 +66,7 @@ class Sweeper:
         try:
             removed = self._expire(job_ids)
         finally:
-            self.let_go(_RETENTION)
+            self.release_claim(_RETENTION)
         return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
 
     def _expire(self, job_ids: Sequence[str]) -> int:
@@ -76,7 +76,7 @@ class Sweeper:
             status, init = (None, None) if isinstance(row, RedisError) else row
             indexes = self._keys.indexes_of(*load_indexed(status, init))
             retention, *own = self._keys.all_of(job_id)
-            calls.append(Call(EXPIRE, [retention, *own, *indexes], [job_id, len(own)]))
+            calls.append(Call(EXPIRE_JOB, [retention, *own, *indexes], [job_id, len(own)]))
         answers = run_all(self._server, calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
         if refused:  # they must not be in the way of the others for ever
@@ -92,7 +92,7 @@ class Sweeper:
             [answer] = self._server.execute_all([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
         return answer is not None
 
-    def let_go(self, name: str) -> None:
+    def release_claim(self, name: str) -> None:
         """Leave to whoever comes next what we claimed and could not do."""
         with server_errors():
             self._server.execute_all([("DEL", self._keys.claim(name))])

@@ -18,20 +18,20 @@ from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .keys import Keys
 from .notices import progress_call
-from .scripts import HAND_OVER, RENEW_HELD, SETTLE_HELD, note_call, read_all, run, run_all, server_errors
+from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, read_all, run, run_all, server_errors
 
 #: How long it is remembered who has a task that nobody renews, and what was answered.
 _TTL_MS = 24 * 3600 * 1000
 
 
-class Settled(StrEnum):
+class SettleStatus(StrEnum):
     OK = "OK"  # the result is on its way
     AGAIN = "AGAIN"  # it was taken before: the first answer did not arrive
     LOST = "LOST"  # the worker does not hold the task
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
+class NewLease:
     """A delivery, by its tag, that goes to a worker; *notice* tells the orchestrators."""
 
     tag: str
@@ -65,9 +65,9 @@ class TaskLeases:
         """With connections of its own; nothing is sent yet."""
         return cls(RedisClient.connect(url))
 
-    def hand_over(self, given: Sequence[HandOver], *, holder: str) -> list[bool]:
+    def lease(self, given: Sequence[NewLease], *, holder: str) -> list[bool]:
         """Give to workers what consumer *holder* has; False where it has that no more, and nothing was done."""
-        answers = self._routed(given, lambda each: self._hand_over_call(each, holder))
+        answers = self._routed(given, lambda each: self._lease_call(each, holder))
         return [answer == b"OK" for answer in answers]
 
     def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
@@ -93,7 +93,7 @@ class TaskLeases:
         """Renew leases; False where the worker has the task no more."""
         return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in held])]
 
-    def unwanted(self, held: Sequence[TaskLease]) -> list[bool]:
+    def are_cancelled(self, held: Sequence[TaskLease]) -> list[bool]:
         """Whether nobody waits for these tasks any more: their jobs are over, or have closed them."""
         commands: list[tuple[str, ...]] = []
         for each in held:
@@ -103,7 +103,7 @@ class TaskLeases:
         pairs = zip(answers[::2], answers[1::2], held, strict=True)
         return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
 
-    def give_back(self, held: Collection[TaskLease]) -> None:
+    def release(self, held: Collection[TaskLease]) -> None:
         """Put tasks back into their queues that nothing was done with: it counts no delivery."""
         run_all(self._server, [self._give_back_call(each) for each in held])
         read_all(
@@ -111,10 +111,10 @@ class TaskLeases:
             [("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in held],
         )
 
-    def settle(self, held: TaskLease, outgoing: Outgoing, *, digest: str) -> Settled:
+    def settle(self, held: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* is the answer's own."""
         [answer] = self._routed([held], lambda each: self._settle_call(each, outgoing, digest))
-        return Settled(answer.decode())
+        return SettleStatus(answer.decode())
 
     def was_answered(self, task_id: str, digest: str) -> bool:
         """Whether the answer with *digest* was taken."""
@@ -158,12 +158,12 @@ class TaskLeases:
                     break
         return answers
 
-    def _hand_over_call(self, given: HandOver, holder: str) -> Call:
+    def _lease_call(self, given: NewLease, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)
         bindings, notice_stream, notice = self._routing(given.notice)
         keys = self._keys
         return Call(
-            HAND_OVER,
+            LEASE_TASK,
             [
                 stream,
                 keys.held(given.task.task_id),
@@ -190,7 +190,7 @@ class TaskLeases:
         bindings, result_stream, result = self._routing(outgoing)
         keys, task_id = self._keys, held.task.task_id
         return Call(
-            SETTLE_HELD,
+            SETTLE_LEASE,
             [
                 keys.held(task_id),
                 keys.answers(task_id),
@@ -215,7 +215,7 @@ class TaskLeases:
     def _renew_call(self, held: TaskLease) -> Call:
         stream, entry = self._router.parse_tag(held.tag)
         keys = [stream, self._keys.held(held.task.task_id), self._keys.held_by(held.worker_id)]
-        return Call(RENEW_HELD, keys, [_consumer(held.worker_id), entry, _TTL_MS, held.task.task_id])
+        return Call(RENEW_LEASE, keys, [_consumer(held.worker_id), entry, _TTL_MS, held.task.task_id])
 
     def _give_back_call(self, held: TaskLease) -> Call:
         stream, entry = self._router.parse_tag(held.tag)

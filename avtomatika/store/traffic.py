@@ -20,7 +20,7 @@ from avtomatika.transport.scripts import Call
 from .entries import load_entry
 from .keys import Keys
 from .records import json_object, number
-from .scripts import OF_BLUEPRINT, read_all, run, server_errors
+from .scripts import RUNNING_JOBS, read_all, run, server_errors
 
 #: What was read so lately is read again by nobody.
 _FRESH_SECONDS = 5.0
@@ -65,7 +65,7 @@ class TrafficRecords:
 
     def _running(self, blueprint: str) -> tuple[int, list[RunningJob]]:
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
-        call = Call(OF_BLUEPRINT, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
+        call = Call(RUNNING_JOBS, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
         count, job_ids = run(self._server, call)
         found = []
         for page in _pages([job_id.decode() for job_id in job_ids], _PIPELINE):

@@ -13,7 +13,7 @@ from .entries import dump_entry
 from .keyring import Keyring
 from .keys import Keys
 from .messages import webhook_message
-from .scripts import APPEND, WEBHOOK_SETTLED, WEBHOOK_TURN, run, server_errors
+from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, run, server_errors
 
 
 class WebhookRecords:
@@ -55,8 +55,11 @@ class WebhookRecords:
                 self._router.stream(queue, 0),
             ]
         consumer = self._router.consumer_name
-        run(self._server, Call(WEBHOOK_SETTLED, keys, [consumer, place, webhook.number, dump_entry(entry)]))
+        run(self._server, Call(SETTLE_WEBHOOK, keys, [consumer, place, webhook.number, dump_entry(entry)]))
 
     def append(self, job_id: str, entry: HistoryEntry) -> None:
         """Write *entry* into the history of a job, if it is still there."""
-        run(self._server, Call(APPEND, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]))
+        run(
+            self._server,
+            Call(APPEND_HISTORY, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]),
+        )

@@ -20,7 +20,7 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import json_object, number
-from .scripts import BEAT_WORKER, CHOSEN, JUDGE, REGISTER_WORKER, read_all, run, run_all
+from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER, read_all, run, run_all
 
 #: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
 WORKER_TTL_SECONDS = 120
@@ -106,7 +106,7 @@ class WorkerRegistry:
         """Whether the worker is known; if so it stays so for a while. An empty *beat* leaves what was known of it."""
         return bool(run(self._server, self._call(Heartbeat(worker_id, beat))))
 
-    def hear(self, notices: Sequence[Registered | Heartbeat]) -> None:
+    def record(self, notices: Sequence[Registered | Heartbeat]) -> None:
         """Write down many in one round trip; heartbeats of strangers change nothing."""
         run_all(self._server, [self._call(notice) for notice in notices])
 
@@ -155,7 +155,7 @@ class WorkerRegistry:
     def chosen(self, worker_ids: Sequence[str]) -> None:
         """Have the turns of these workers be over, in this order."""
         keys = [self._keys.worker_turns()]
-        run_all(self._server, [Call(CHOSEN, [self._keys.worker(each), *keys], []) for each in worker_ids])
+        run_all(self._server, [Call(CHOOSE_WORKER, [self._keys.worker(each), *keys], []) for each in worker_ids])
 
     def record_outcomes(self, ended: Mapping[str, tuple[int, int]]) -> None:
         """Have the reputations of workers change by how many of their tasks *ended* well, and how many did not."""
@@ -163,7 +163,7 @@ class WorkerRegistry:
         run_all(
             self._server,
             [
-                Call(JUDGE, [self._keys.worker(worker_id)], [*reputation.decay_factors(good, bad), half])
+                Call(RECORD_OUTCOMES, [self._keys.worker(worker_id)], [*reputation.decay_factors(good, bad), half])
                 for worker_id, (good, bad) in ended.items()
             ],
         )
@@ -180,7 +180,7 @@ class WorkerRegistry:
         beat = orjson.dumps(fares) if fares else b""
         is_here = int(bool(fares) and not fares.get("standby"))
         held = orjson.dumps(notice.beat["holds"]) if "holds" in notice.beat else b""
-        return Call(BEAT_WORKER, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
+        return Call(HEARTBEAT, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
 
     # ------------------------------------------------------------ memory of names
 

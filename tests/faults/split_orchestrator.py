@@ -22,7 +22,7 @@ from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.settings import Settings
-from avtomatika.store import Answer, Commit, CommitReply, Keyring, Store, Sweeper
+from avtomatika.store import Commit, CommitReply, CommitStatus, Keyring, Store, Sweeper
 from avtomatika.store.entries import dump_entry
 from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc
@@ -39,7 +39,7 @@ class SplitStore(Store):
             self._write(commit)
             sleep(_BETWEEN_SECONDS)
             self._send(commit)
-        return [CommitReply(Answer.OK) for _ in commits]
+        return [CommitReply(CommitStatus.OK) for _ in commits]
 
     def _write(self, commit: Commit) -> None:
         job, version = commit.step.job, commit.before.version + 1

@@ -15,8 +15,8 @@ from kombu import Exchange, Queue
 from avtomatika import Blueprint
 from avtomatika.core.job import HistoryEntry
 from avtomatika.schemas import wire
-from avtomatika.store import HandOver, NewJob, Session, Sessions, TaskLeases, WebhookRecords
-from avtomatika.store.sessions import Pair
+from avtomatika.store import NewJob, NewLease, Session, Sessions, TaskLeases, WebhookRecords
+from avtomatika.store.sessions import TokenPair
 from avtomatika.transport import Inspector, Outgoing, RedisClient
 from avtomatika.transport.scripts import Call
 
@@ -183,16 +183,16 @@ def test_scripts_of_jobs(stage: Callable[..., Stage], foreign_keys: ForeignKeys)
 
     assert foreign_keys.faults == set()
     assert foreign_keys.tried >= {
-        "create",
+        "create_jobs",
         "commit",
-        "branch",
-        "decide",
-        "due_timers",
-        "announce",
+        "finish_branch",
+        "decide_approval",
+        "send_due_timers",
+        "announce_plans",
         "register_worker",
-        "chosen",
+        "choose_worker",
     }
-    assert foreign_keys.tried >= {"beat_worker", "signal", "webhook_settled", "expire"}
+    assert foreign_keys.tried >= {"heartbeat", "send_signal", "settle_webhook", "expire_job"}
 
 
 def test_scripts_of_workers_over_http(stage: Callable[..., Stage], foreign_keys: ForeignKeys) -> None:
@@ -205,19 +205,17 @@ def test_scripts_of_workers_over_http(stage: Callable[..., Stage], foreign_keys:
     notice = Outgoing("avt.workers", "taken", "{}")
 
     assert house._tasks is not None
-    assert held.hand_over([HandOver(delivery.tag, task, "w", notice)], holder=house._tasks.channel.consumer_name) == [
-        True
-    ]
+    assert held.lease([NewLease(delivery.tag, task, "w", notice)], holder=house._tasks.channel.consumer_name) == [True]
     assert held.renew(held.of("w")) == [True]
     [mine] = held.of("w")
     held.settle(mine, Outgoing("avt.workers", "taken", "{}"), digest="d")
-    sessions.begin(Session("w", "basis"), Pair("a1", "r1"))
-    sessions.refresh("r1", Pair("a2", "r2"))
+    sessions.begin(Session("w", "basis"), TokenPair("a1", "r1"))
+    sessions.refresh("r1", TokenPair("a2", "r2"))
     held.close()
     sessions.close()
 
     assert foreign_keys.faults == set()
-    assert foreign_keys.tried >= {"hand_over", "renew_held", "settle_held", "refresh_session"}
+    assert foreign_keys.tried >= {"lease_task", "renew_lease", "settle_lease", "refresh_session"}
 
 
 def test_scripts_of_queues(stage: Callable[..., Stage], foreign_keys: ForeignKeys) -> None:

@@ -240,7 +240,7 @@ def test_who_has_a_task_is_heard_of_those_who_may_do_it(worker_id: str, is_heard
     )
 
     assert ("task_taken start" in house.history(job.id)) is is_heard
-    assert house.store.takers([(job.id, task.task_id)]) == [worker_id if is_heard else None]
+    assert house.store.task_workers([(job.id, task.task_id)]) == [worker_id if is_heard else None]
     in_flight = house.store.live_state(job).in_flight.values()
     assert [(hand.worker_id, hand.progress) for hand in in_flight] == ([(worker_id, 0.5)] if is_heard else [])
 
@@ -259,7 +259,7 @@ def test_of_several_tasks_that_a_worker_has_those_that_it_may_do_are_heard(
 
     tell(house, wire.TasksStarted("some", rows))
 
-    assert house.store.takers([(rows[0][0], rows[0][1]), (rows[1][0], rows[1][1])]) == [None, "some"]
+    assert house.store.task_workers([(rows[0][0], rows[0][1]), (rows[1][0], rows[1][1])]) == [None, "some"]
 
 
 # ---------------------------------------------------------------- registrations

@@ -98,4 +98,4 @@ def test_tasks_that_were_begun_together_are_each_written_down_once(stage: Callab
     consumer.close()
 
     assert [house.history(job_id).count("task_taken start") for job_id in jobs] == [1, 1, 1]
-    assert {house.store.takers([(task.job_id, task.task_id)])[0] for task in tasks} == {"w-1"}
+    assert {house.store.task_workers([(task.job_id, task.task_id)])[0] for task in tasks} == {"w-1"}

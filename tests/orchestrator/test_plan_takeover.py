@@ -15,7 +15,7 @@ from avtomatika.errors import ConflictError
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.plan_takeover import SilenceDetector
 from avtomatika.schemas import wire
-from avtomatika.store import Announced
+from avtomatika.store import PlanAnnouncements
 from avtomatika.transport import Outgoing
 
 from .conftest import Stage
@@ -472,7 +472,7 @@ def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., S
 def test_a_silence_of_the_server_is_none_of_the_others() -> None:
     clock = iter([0.0, 30.0, 200.0, 230.0, 255.0, 261.0])  # made, then looked; from 30 to 200 nobody could
     watch = SilenceDetector(60, pause_seconds=32, clock=lambda: next(clock))
-    silent = Announced({"film@1": 300_000}, frozenset())
+    silent = PlanAnnouncements({"film@1": 300_000}, frozenset())
 
     assert [watch.abandoned({"film@1"}, silent) for _ in range(5)] == [[], [], [], [], ["film@1"]]
 
@@ -481,7 +481,7 @@ def test_a_plan_that_was_never_served_is_abandoned_later() -> None:
     clock = iter([0.0, 30.0, 60.0, 90.0, 120.0, 150.0, 180.0, 210.0])
     watch = SilenceDetector(60, pause_seconds=32, clock=lambda: next(clock))
 
-    found = [watch.abandoned({"film@1"}, Announced({}, frozenset())) for _ in range(7)]
+    found = [watch.abandoned({"film@1"}, PlanAnnouncements({}, frozenset())) for _ in range(7)]
 
     assert found == [[], [], [], [], [], [], ["film@1"]]
 

@@ -44,7 +44,7 @@ def film(**options: Any) -> Blueprint:
 
 
 def reasons(house: Stage, job_id: str) -> list[Reason]:
-    return explain(house.store.inquiry.facts(house.job(job_id)))
+    return explain(house.store.job_facts.facts(house.job(job_id)))
 
 
 def codes(house: Stage, job_id: str) -> list[str]:
@@ -410,7 +410,7 @@ def test_revoked_and_silent_workers_do_not_count(house: Stage) -> None:
     job_id = queued(house)
     for worker_id in ("w-1", "w-2", "w-3"):
         register(house, worker_id)
-    facts = house.store.inquiry.facts(house.job(job_id))
+    facts = house.store.job_facts.facts(house.job(job_id))
     revoked, silent, there = facts.workers
     revoked = replace(revoked, is_online=False, status="revoked")
     silent = replace(silent, silent_ms=21_000)
@@ -427,7 +427,7 @@ def test_a_revoked_worker_that_has_the_task_is_told_of(house: Stage) -> None:
     job_id = queued(house)
     register(house, "w-1")
     take(house, job_id)
-    facts = house.store.inquiry.facts(house.job(job_id))
+    facts = house.store.job_facts.facts(house.job(job_id))
     [worker] = facts.workers
 
     told = explain(replace(facts, workers=[replace(worker, is_online=False, status="revoked")]))

@@ -44,7 +44,7 @@ class House:
     connection: Any
     intake: Consumer
     store: Store
-    upkeep: Sweeper
+    sweeper: Sweeper
     client: redis.Redis
 
     def create(self, **fields: Any) -> Job:

@@ -32,7 +32,17 @@ from avtomatika.core.step import Step
 from avtomatika.orchestrator.branches import finished_branch, load_jobs
 from avtomatika.orchestrator.unit_of_work import ReceivedEvent
 from avtomatika.schemas import wire
-from avtomatika.store import Answer, BranchReply, Cause, Commit, CommitReply, FinishedBranch, NewJob, Store, Sweeper
+from avtomatika.store import (
+    BranchStatus,
+    Cause,
+    Commit,
+    CommitReply,
+    CommitStatus,
+    FinishedBranch,
+    NewJob,
+    Store,
+    Sweeper,
+)
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.keys import make_tag
 from avtomatika.transport.publishing.publisher import Publisher
@@ -151,7 +161,7 @@ class Desk:
         self.name = name
         router = Router(server, consumer_name=name)
         self.store = Store(server, router, job_ttl_seconds=3600)
-        self.upkeep = Sweeper(server, router)
+        self.sweeper = Sweeper(server, router)
         self.sender = Publisher(server, router, max_message_bytes=1 << 20, fanout_length=10)
         self._client = client
 
@@ -205,8 +215,8 @@ class Desk:
 
     def _end_branch(self, hand: Hand, branch: FinishedBranch) -> CommitReply | None:
         [word] = self.store.finish_branches([branch])
-        if word is not BranchReply.ORDINARY:
-            return CommitReply(Answer(word))
+        if word is not BranchStatus.ORDINARY:
+            return CommitReply(CommitStatus(word))
         received = ReceivedEvent(hand.delivery, hand.event)
         [loaded] = load_jobs({hand.event.job_id: [received]}, store=self.store)
         return None if loaded is None else self.carry_out(self.decide_in_full(received, loaded.job))
@@ -214,7 +224,7 @@ class Desk:
     def pass_on(self, delivery: Delivery) -> None:
         """What is no event of a job: a timer that is due, a notice that a task was taken."""
         if delivery.queue == WORKERS:
-            self.store.taken([(delivery.tag, wire.load_notice(delivery.body))])
+            self.store.record_taken([(delivery.tag, wire.load_notice(delivery.body))])
         else:
             due = wire.load_due_timer(delivery.body)
             self.publish(Outgoing(due.exchange, due.routing_key, due.body), acks=[delivery.tag])
@@ -284,7 +294,7 @@ class Room:
     def let_time_pass(self, timer: str) -> None:
         """Until *timer* is due."""
         self.client.zadd("avt:timers", {timer: 0})
-        self.desks[0].upkeep.send_due_timers()
+        self.desks[0].sweeper.send_due_timers()
 
     def messages_of(self, job_id: str) -> Iterator[Event]:
         """Events of a job that are on their way, by whatever way."""

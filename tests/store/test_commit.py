@@ -9,7 +9,7 @@ from kombu import Exchange, Queue
 
 from avtomatika.core.events import Result
 from avtomatika.core.job import JobStatus
-from avtomatika.store import Answer, Commit, NewJob
+from avtomatika.store import Commit, CommitStatus, NewJob
 
 from .conftest import House, bp, cause, dispatch, finish, result_of
 
@@ -27,7 +27,7 @@ def test_ok_writes_job_history_task_and_message_and_acknowledges_the_cause(house
     reply = house.settle(Commit(job, step, (cause(delivery),)))
 
     stored = house.job(job.id)
-    assert reply.answer is Answer.OK
+    assert reply.answer is CommitStatus.OK
     assert (stored.version, stored.status) == (job.version + 1, JobStatus.WAITING_FOR_WORKER)
     assert stored.tasks.keys() == step.job.tasks.keys()
     history, _ = house.store.history(job.id)
@@ -47,7 +47,7 @@ def test_the_same_commit_again_answers_that_the_lease_is_lost_and_changes_nothin
     house.settle(commit)
     before = snapshot(house)
 
-    assert house.settle(commit).answer is Answer.LEASE_LOST
+    assert house.settle(commit).answer is CommitStatus.LEASE_LOST
     assert snapshot(house) == before
 
 
@@ -57,7 +57,7 @@ def test_a_delivery_held_by_another_consumer_answers_lease_lost(house: House) ->
     house.client.xclaim(stream, "avt", "somebody-else", 0, [entry])
     before = snapshot(house)
 
-    assert house.settle(Commit(job, step, (cause(delivery),))).answer is Answer.LEASE_LOST
+    assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.LEASE_LOST
     assert snapshot(house) == before
 
 
@@ -68,7 +68,7 @@ def test_an_event_that_was_seen_is_acknowledged_and_changes_nothing_else(house: 
 
     reply = house.settle(Commit(job, dispatch(job, again), (cause(again),)))
 
-    assert reply.answer is Answer.DUP
+    assert reply.answer is CommitStatus.DUP
     assert house.job(job.id) == job
     stream, entry = house.intake.channel.parse_tag(again.tag)
     assert house.client.xrange(stream, entry, entry) == []
@@ -79,7 +79,7 @@ def test_an_old_version_answers_conflict_and_keeps_the_cause(house: House) -> No
 
     reply = house.settle(Commit(replace(job, version=job.version + 7), step, (cause(delivery),)))
 
-    assert reply.answer is Answer.CONFLICT
+    assert reply.answer is CommitStatus.CONFLICT
     assert [live.tag for live in reply.live] == [delivery.tag]
     assert house.job(job.id) == job
 
@@ -94,7 +94,7 @@ def test_a_result_for_a_job_that_is_over_is_noted_and_changes_nothing(house: Hou
 
     reply = house.settle(Commit(ended, finish(job, result, late), (cause(late),)))
 
-    assert reply.answer is Answer.TERMINAL
+    assert reply.answer is CommitStatus.TERMINAL
     assert house.job(job.id) == ended
     [note] = house.store.notes(job.id)
     assert (note["event_type"], note["event"]) == ("task_result_ignored", result.id)
@@ -109,7 +109,7 @@ def test_a_result_of_another_attempt_is_stale(house: House, attempt: int) -> Non
 
     reply = house.settle(Commit(job, step, (cause(delivery),)))
 
-    assert reply.answer is Answer.STALE
+    assert reply.answer is CommitStatus.STALE
     assert house.job(job.id) == job
     assert [note["event"] for note in house.store.notes(job.id)] == [foreign.id]
 
@@ -122,11 +122,11 @@ def test_changed_bindings_answer_reroute_and_nothing_is_written(house: House) ->
         Queue("elsewhere", Exchange("avt.tasks"), routing_key="encode")(other.default_channel).declare()
     before = snapshot(house)
 
-    assert house.settle(commit).answer is Answer.REROUTE
+    assert house.settle(commit).answer is CommitStatus.REROUTE
     assert snapshot(house) == before
 
     house.intake.channel.forget_routes()
-    assert house.settle(commit).answer is Answer.OK
+    assert house.settle(commit).answer is CommitStatus.OK
     assert house.intake.channel.queue_declare("elsewhere", passive=True).message_count == 1
 
 
@@ -140,7 +140,7 @@ def test_an_unbound_key_answers_no_route_and_nothing_is_written(house: House) ->
 
     reply = house.settle(commit)
 
-    assert reply.answer is Answer.NO_ROUTE
+    assert reply.answer is CommitStatus.NO_ROUTE
     assert "'avt.tasks'" in reply.reason
     assert "'encode'" in reply.reason
     assert snapshot(house) == before
@@ -156,7 +156,7 @@ def test_a_full_server_refuses_what_sends_more_and_takes_what_ends(house: House)
     finally:
         house.client.config_set("maxmemory", 0)
 
-    assert reply.answer is Answer.OK
+    assert reply.answer is CommitStatus.OK
     assert house.job(job.id).status is JobStatus.FINISHED
 
 
@@ -169,7 +169,7 @@ def test_several_events_of_a_job_are_one_commit_and_each_is_acknowledged(house: 
 
     reply = house.settle(Commit(job, step, (cause(first), replace(cause(second), closes=None))))
 
-    assert reply.answer is Answer.OK
+    assert reply.answer is CommitStatus.OK
     assert house.job(job.id).version == job.version + 1
     assert house.client.xlen(house.intake.channel.parse_tag(first.tag)[0]) == 0
 
@@ -186,17 +186,17 @@ def test_a_folded_cause_that_is_lost_or_stale_is_left_out_and_the_rest_is_decide
 
     reply = house.settle(Commit(job, step, (cause(good), cause(stale), cause(lost))))
 
-    assert reply.answer is Answer.CONFLICT
+    assert reply.answer is CommitStatus.CONFLICT
     assert [live.tag for live in reply.live] == [good.tag]
     assert house.job(job.id) == job
-    assert house.settle(Commit(job, step, reply.live)).answer is Answer.OK
+    assert house.settle(Commit(job, step, reply.live)).answer is CommitStatus.OK
 
 
 def test_a_job_that_is_gone_is_acknowledged(house: House) -> None:
     job, delivery, step = house.started()
     house.client.delete(f"avt:job:{job.id}")
 
-    assert house.settle(Commit(job, step, (cause(delivery),))).answer is Answer.GONE
+    assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.GONE
     assert house.client.exists(f"avt:job:{job.id}") == 0
 
 
@@ -214,5 +214,7 @@ def test_many_commits_go_in_one_round_trip_and_one_without_a_route_does_not_hold
 
     replies = house.store.commit(commits)
 
-    assert [reply.answer for reply in replies] == [Answer.NO_ROUTE if n == 7 else Answer.OK for n in range(20)]
+    assert [reply.answer for reply in replies] == [
+        CommitStatus.NO_ROUTE if n == 7 else CommitStatus.OK for n in range(20)
+    ]
     assert {house.job(job_id).version for job_id in jobs} == {1, 2}

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from avtomatika.store import Store, diagnose
+from avtomatika.store import Store, check_server
 from avtomatika.store.server_info import ServerInfo
 
 SOUND = ServerInfo("9.1.2", "everysec", used_memory=2**20, maxmemory=2**30)
 
 
 def states(server: ServerInfo) -> dict[str, str]:
-    return {finding.subject: finding.state.value for finding in diagnose(server)}
+    return {finding.subject: finding.state.value for finding in check_server(server)}
 
 
 def test_a_sound_server_has_no_fault() -> None:

@@ -10,7 +10,7 @@ from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import Job
 from avtomatika.core.machine import machine
 from avtomatika.errors import InvalidRequestError, UnreadableRecordError
-from avtomatika.store import Answer, Commit, JobFilter, NewJob, Store, UnreadableJob
+from avtomatika.store import Commit, CommitStatus, JobFilter, NewJob, Store, UnreadableJob
 from avtomatika.store.large_values import ValueCache
 from avtomatika.store.records import dump_doc
 
@@ -26,7 +26,7 @@ def grow(house: House, job: Job, data: Any) -> Job:
     step = machine.advance(bp.plan, job, event, queue=delivery.queue)
     again = DispatchTask("encode", {}, transitions={"success": "publish", "failure": "failed"})
     step = step.then(machine.decide(bp.plan, step.job, again, queue=delivery.queue, patch={}))
-    assert house.settle(Commit(job, step, (cause(delivery),))).answer is Answer.OK
+    assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.OK
     return house.job(job.id)
 
 
@@ -84,7 +84,7 @@ def test_initial_data_are_written_once(house: House) -> None:
     job = house.create(initial_data=data)
     assert job.initial_data == data
     [delivery] = house.take()
-    assert house.settle(Commit(job, dispatch(job, delivery), (cause(delivery),))).answer is Answer.OK
+    assert house.settle(Commit(job, dispatch(job, delivery), (cause(delivery),))).answer is CommitStatus.OK
 
     job = grow(house, house.job(job.id), {"same": job.initial_data["text"], "other": BIG + "o"})
 
@@ -144,7 +144,7 @@ def test_a_step_after_which_a_job_is_too_large_is_refused(house: House) -> None:
 
     [reply] = store.commit([Commit(job, step, (cause(delivery),))])
 
-    assert reply.answer is Answer.TOO_LARGE
+    assert reply.answer is CommitStatus.TOO_LARGE
     assert "state 'publish'" in reply.reason
     assert "MAX_JOB_BYTES=200000" in reply.reason
     assert house.job(job.id) == job

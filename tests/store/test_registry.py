@@ -52,7 +52,7 @@ def test_a_heartbeat_says_how_a_worker_fares_and_an_empty_one_leaves_it(registry
 
 def test_the_heartbeat_of_a_stranger_makes_it_no_worker(registry: WorkerRegistry) -> None:
     assert not registry.beat("w-1", {"status": "busy"})
-    registry.hear([Heartbeat("w-2", {"status": "busy"}), Registered("w-3", RECORD)])
+    registry.record([Heartbeat("w-2", {"status": "busy"}), Registered("w-3", RECORD)])
 
     assert [worker.worker_id for worker in registry.workers()] == ["w-3"]
 

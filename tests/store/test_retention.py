@@ -21,7 +21,7 @@ def due(house: House, count: int, **fields: Any) -> list[str]:
 
 def sweep(house: House) -> int:
     removed = 0
-    while (swept := house.upkeep.expire_jobs()).is_more:
+    while (swept := house.sweeper.expire_jobs()).is_more:
         removed += swept.done
     return removed + swept.done
 
@@ -66,8 +66,8 @@ def test_one_that_the_server_refuses_to_remove_is_not_in_the_way(
 
 def test_an_orchestrator_leaves_it_to_the_one_that_is_at_it(house: House) -> None:
     due(house, 1)
-    assert house.upkeep.claim("retention", seconds=5)
+    assert house.sweeper.claim("retention", seconds=5)
 
     assert sweep(house) == 0
-    house.upkeep.let_go("retention")
+    house.sweeper.release_claim("retention")
     assert sweep(house) == 1

@@ -29,7 +29,7 @@ from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.replay import replay
 from avtomatika.errors import ConflictError
 from avtomatika.schemas.wire import TaskMessage
-from avtomatika.store import Answer, branches, commit
+from avtomatika.store import CommitStatus, branches, commit
 from avtomatika.store.signals import Wish
 from avtomatika.transport import RedisClient, connect
 from avtomatika.transport.scripts import Script
@@ -110,10 +110,15 @@ class Orchestration(RuleBasedStateMachine):
         self.done.append(hand)
         if reply is None:
             return
-        assert reply.answer in set(Answer) - {Answer.REROUTE, Answer.NO_ROUTE, Answer.REFUSED, Answer.GONE}, reply
-        if reply.answer is Answer.OK:
+        assert reply.answer in set(CommitStatus) - {
+            CommitStatus.REROUTE,
+            CommitStatus.NO_ROUTE,
+            CommitStatus.REFUSED,
+            CommitStatus.GONE,
+        }, reply
+        if reply.answer is CommitStatus.OK:
             self.committed[hand.event.id] += 1
-        elif reply.answer is Answer.CONFLICT:
+        elif reply.answer is CommitStatus.CONFLICT:
             self._take_up(hand.desk, hand.delivery)
 
     @precondition(lambda self: self.hands)
@@ -123,7 +128,7 @@ class Orchestration(RuleBasedStateMachine):
         if hand.commit and hand.commit.before.version > versions:
             old = replace(hand.commit.before, version=hand.commit.before.version - versions)
             [reply] = hand.desk.store.commit([replace(hand.commit, before=old)])
-            assert reply.answer is not Answer.OK
+            assert reply.answer is not CommitStatus.OK
 
     @precondition(lambda self: self.done)
     @rule(pick=_pick)
@@ -131,7 +136,7 @@ class Orchestration(RuleBasedStateMachine):
         hand = self.done[-1 - pick % min(len(self.done), 5)]
         if not self._is_taken_up_again(hand):
             reply = hand.desk.carry_out(hand)
-            assert reply is None or reply.answer is Answer.LEASE_LOST
+            assert reply is None or reply.answer is CommitStatus.LEASE_LOST
 
     @precondition(lambda self: self.hands)
     @rule(pick=_pick)
@@ -269,7 +274,7 @@ class Orchestration(RuleBasedStateMachine):
             assert now.status.is_final or now.status is JobStatus.QUARANTINED or self._waits_for_a_resting_child(now)
             self.room.client.zadd("avt:retention", {job.id: 0}, xx=True)
             self.jobs[job.id] = now
-        while self.room.desks[0].upkeep.expire_jobs().is_more:
+        while self.room.desks[0].sweeper.expire_jobs().is_more:
             pass
         for job in self.jobs.values():
             if job.status.is_final:
@@ -373,9 +378,9 @@ def test_a_commit_that_does_not_look_at_the_version_is_caught(room: Room, monkey
 
 @pytest.mark.faults
 def test_a_branch_that_counts_twice_is_caught(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = branches.BRANCH.text.replace("redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6]", "false")
-    assert text != branches.BRANCH.text
-    monkeypatch.setattr(branches, "BRANCH", Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
+    text = branches.FINISH_BRANCH.text.replace("redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6]", "false")
+    assert text != branches.FINISH_BRANCH.text
+    monkeypatch.setattr(branches, "FINISH_BRANCH", Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest()))
 
     with pytest.raises(AssertionError):
         run(room, examples=20 * _EXAMPLES)

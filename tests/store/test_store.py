@@ -57,7 +57,7 @@ def test_an_idempotency_key_lives_as_long_as_the_last_of_its_jobs(house: House) 
         assert house.client.exists(key)
         assert [each.job_id for each in house.store.create_many(news)] == ids
         house.client.zadd("avt:retention", {job_id: 1})
-        assert house.upkeep.expire_jobs().done == 1
+        assert house.sweeper.expire_jobs().done == 1
 
     assert not house.client.exists(key)
     assert house.store.create_many(news)[0].job_id not in ids
@@ -154,9 +154,9 @@ def test_a_timer_is_sent_when_it_is_due_and_once_only(house: House) -> None:
     another = Sweeper(house.intake.channel.server, house.intake.channel.router)
     deadline, sent = monotonic() + 5, 0
     while not sent and monotonic() < deadline:
-        sent += house.upkeep.send_due_timers().done + another.send_due_timers().done
+        sent += house.sweeper.send_due_timers().done + another.send_due_timers().done
     assert sent == 1
-    assert house.upkeep.send_due_timers().done == 0
+    assert house.sweeper.send_due_timers().done == 0
 
     with house.connection.channel() as channel:
         message = channel.basic_get("avt.timers")
@@ -204,7 +204,7 @@ def test_taken_tells_who_has_the_task_without_a_new_version(house: House) -> Non
     taken = wire.TaskStarted(job.id, task.id, 1, "w1", "start")
 
     tag = publish_taken(house, taken)
-    house.store.taken([(tag, taken)])
+    house.store.record_taken([(tag, taken)])
 
     history, _ = house.store.history(job.id)
     assert house.store.live_state(job).in_flight == {task.id: TaskProgress("w1")}
@@ -219,7 +219,7 @@ def test_taken_of_another_attempt_is_dropped(house: House) -> None:
     taken = wire.TaskStarted(job.id, task.id, 4, "w1", "start")
 
     tag = publish_taken(house, taken)
-    house.store.taken([(tag, taken)])
+    house.store.record_taken([(tag, taken)])
 
     assert house.store.live_state(job).in_flight == {}
     assert house.store.history(job.id)[0][-1].entry.event_type == "task_dispatched"
@@ -232,7 +232,7 @@ def test_progress_is_kept_beside_the_open_task_without_a_new_version(house: Hous
     job = house.waiting()
     [task] = job.tasks.values()
 
-    house.store.progress([wire.Progress(job.id, task.id, 1, "w1", 0.4, "two of five")])
+    house.store.record_progress([wire.Progress(job.id, task.id, 1, "w1", 0.4, "two of five")])
 
     [hand] = house.store.live_state(job).in_flight.values()
     assert (hand.progress, hand.message) == (0.4, "two of five")
@@ -243,7 +243,9 @@ def test_progress_of_another_attempt_or_task_changes_nothing(house: House) -> No
     job = house.waiting()
     [task] = job.tasks.values()
 
-    house.store.progress([wire.Progress(job.id, task.id, 4, "w1", 0.4), wire.Progress(job.id, "another", 1, "w1", 0.5)])
+    house.store.record_progress(
+        [wire.Progress(job.id, task.id, 4, "w1", 0.4), wire.Progress(job.id, "another", 1, "w1", 0.5)]
+    )
 
     assert house.store.live_state(job).in_flight == {}
 
@@ -261,7 +263,7 @@ def test_a_job_that_is_over_goes_with_everything_of_it_and_a_running_one_stays(h
 
     deadline, gone = monotonic() + 5, 0
     while not gone and monotonic() < deadline:
-        gone += house.upkeep.expire_jobs().done
+        gone += house.sweeper.expire_jobs().done
 
     assert gone == 1
     assert house.store.load(job.id) is None

@@ -61,7 +61,7 @@ def test_a_record_that_cannot_be_read_is_its_own_affair(house: House, foreign: d
     damage(house, bad.id, foreign)
 
     listed, _ = house.store.list_jobs(JobFilter())
-    pages = list(house.store.plans.unfinished())
+    pages = list(house.store.plans.unfinished_jobs())
 
     assert {job.id for job in listed} == {bad.id, good.id}
     [unreadable] = [job for job in listed if isinstance(job, UnreadableJob)]
@@ -98,7 +98,7 @@ def test_a_job_that_cannot_be_read_expires(house: House, foreign: dict[str, Any]
     damage(house, bad.id, foreign)
     house.client.zadd("avt:retention", {bad.id: 1})
 
-    assert house.upkeep.expire_jobs().done == 1
+    assert house.sweeper.expire_jobs().done == 1
 
     assert not house.client.exists(f"avt:job:{bad.id}")
     assert house.store.list_jobs(JobFilter())[0] == []
@@ -141,8 +141,8 @@ def test_what_is_no_hash_under_the_key_of_a_job_is_its_own_affair(house: House, 
     assert isinstance(loaded[0], UnreadableJob)
     assert loaded[1] == good
     assert {job.id for job in house.store.list_jobs(JobFilter())[0]} == {bad.id, good.id}
-    assert good.id in {job.id for page in house.store.plans.unfinished() for job in page}
+    assert good.id in {job.id for page in house.store.plans.unfinished_jobs() for job in page}
     house.store.quarantine(loaded[0])
     house.client.zadd("avt:retention", {bad.id: 1})
-    assert house.upkeep.expire_jobs().done == 1
+    assert house.sweeper.expire_jobs().done == 1
     assert not house.client.exists(f"avt:job:{bad.id}")

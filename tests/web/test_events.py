@@ -95,7 +95,7 @@ def test_what_happens_while_somebody_listens_is_told_with_the_progress(
     move(*TO_ENCODE)
     while stream.next()["event"] != "task_dispatched":
         pass
-    store.progress([Progress(job_id, f"{job_id}.1.0", 1, "w1", 0.4, "two\nof five")])
+    store.record_progress([Progress(job_id, f"{job_id}.1.0", 1, "w1", 0.4, "two\nof five")])
     told = stream.next()
     stream.close()
 

@@ -85,7 +85,7 @@ def test_a_job_shows_how_far_its_task_is(alice: FlaskClient, move: Move, store: 
     job_id = created_id(alice)
     move(*TO_ENCODE)
 
-    store.progress([Progress(job_id, f"{job_id}.1.0", 1, "w1", 0.4, "two of five")])
+    store.record_progress([Progress(job_id, f"{job_id}.1.0", 1, "w1", 0.4, "two of five")])
 
     job = alice.get(f"/api/v1/jobs/{job_id}").json
     assert (job["progress"], job["progress_message"]) == (0.4, "two of five")

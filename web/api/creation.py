@@ -12,7 +12,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NoRouteError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
 from avtomatika.schemas.api_requests import LARGEST_BATCH, BatchRequestSchema, JobRequestSchema
-from avtomatika.store import Created, NewJob
+from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
 from ..routes import Routes
@@ -56,7 +56,7 @@ def unknown_endpoint(endpoint: str) -> NoReturn:
 
 
 def _creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
-    def create_job(wanted: dict[str, Any]) -> tuple[Created, dict[str, str]]:
+    def create_job(wanted: dict[str, Any]) -> tuple[CreatedJob, dict[str, str]]:
         created = create(_new_job(plan, wanted))
         return created, {"Location": url_for("jobs.show_job", job_id=created.job_id)}
 
@@ -91,12 +91,12 @@ def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
     )
 
 
-def create(new: NewJob) -> Created:
+def create(new: NewJob) -> CreatedJob:
     """Create a job; see :func:`create_many`."""
     return create_many([new])[0]
 
 
-def create_many(news: Sequence[NewJob]) -> list[Created]:
+def create_many(news: Sequence[NewJob]) -> list[CreatedJob]:
     """Create jobs of one client and one plan, and declare the plan if the broker does not know it."""
     client = services().clients.get(news[0].client)
     monthly = None if client is None else client.monthly_attempts

@@ -72,7 +72,7 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 def show_why(job_id: str) -> dict[str, Any]:
     """Explain why a job does not proceed"""
     job = callers_job(job_id)
-    reasons = explain(services().store.inquiry.facts(job))
+    reasons = explain(services().store.job_facts.facts(job))
     return {"job_id": job.id, "status": job.status, "current_state": job.current_state, "reasons": reasons}
 
 

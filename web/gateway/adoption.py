@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.store import HandOver, Keyring, TaskLeases
+from avtomatika.store import Keyring, NewLease, TaskLeases
 from avtomatika.tokens import WorkerAccess
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ def adopt(
     tasks = leases.messages([claim["tag"] for claim in claims])
     secret = keyring.secret
     new_leases = [
-        HandOver(claim["tag"], task, access.worker_id, broker.task_started(task, access.worker_id, signer=secret))
+        NewLease(claim["tag"], task, access.worker_id, broker.task_started(task, access.worker_id, signer=secret))
         for claim, task in zip(claims, tasks, strict=True)
         if task is not None
         and (task.task_id, task.attempt) == (claim["task_id"], claim["attempt"])
         and secret.is_ticket(claim["ticket"], task.task_id, task.attempt)
         and access.may_run(task.task_type)
     ]
-    done = leases.hand_over(new_leases, holder=consumer)
+    done = leases.lease(new_leases, holder=consumer)
     known = leases.find(
         [each.task.task_id for each in new_leases]
     )  # the worker repeats the request if it got no response

@@ -20,7 +20,17 @@ from avtomatika.errors import NotFoundError, UnauthorizedError
 from avtomatika.log_limits import LogLimit
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import heartbeat_status, registration_record, restricted_to
-from avtomatika.store import Keyring, Pair, Refreshed, Session, Sessions, Settled, TaskLease, TaskLeases, WorkerRegistry
+from avtomatika.store import (
+    Keyring,
+    RefreshStatus,
+    Session,
+    Sessions,
+    SettleStatus,
+    TaskLease,
+    TaskLeases,
+    TokenPair,
+    WorkerRegistry,
+)
 from avtomatika.store.sessions import ACCESS_SECONDS
 from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
 
@@ -86,12 +96,14 @@ class Gateway:
         own = [lease for lease in found.values() if lease is not None and lease.worker_id == worker_id]
         renewed = {lease.task.task_id for lease, is_done in zip(own, self.leases.renew(own), strict=True) if is_done}
         if heartbeat["hands_back"]:
-            self.leases.give_back([lease for lease in self.leases.of(worker_id) if lease.task.task_id not in named])
+            self.leases.release([lease for lease in self.leases.of(worker_id) if lease.task.task_id not in named])
         else:
             stamp = heartbeat.get("timestamp")
             self._requeue_undelivered(worker_id, named=named, stamped_ms=None if stamp is None else stamp * 1000)
-        unwanted = {lease.task.task_id for lease, is_so in zip(own, self.leases.unwanted(own), strict=True) if is_so}
-        idle: list[Json] = [name for name in found if name not in renewed or name in unwanted]
+        cancelled = {
+            lease.task.task_id for lease, is_so in zip(own, self.leases.are_cancelled(own), strict=True) if is_so
+        }
+        idle: list[Json] = [name for name in found if name not in renewed or name in cancelled]
         return {"status": "ok", "cancel_task_ids": idle} if idle else {"status": "ok"}
 
     def _requeue_undelivered(self, worker_id: str, *, named: Collection[str], stamped_ms: int | None) -> None:
@@ -104,7 +116,7 @@ class Gateway:
         unknown = [each for each in leases if each.handed_ms <= latest_ms]
         for each in unknown:
             logger.warning("task %s: worker %s never received it; requeued", each.task.task_id, worker_id)
-        self.leases.give_back(unknown)
+        self.leases.release(unknown)
 
     def poll(
         self,
@@ -144,7 +156,7 @@ class Gateway:
                 headers=broker.dead_letter_headers(lease.task, secret),
                 signer=secret,
             )
-            if self.leases.settle(lease, outgoing, digest=digest) is not Settled.LOST:
+            if self.leases.settle(lease, outgoing, digest=digest) is not SettleStatus.LOST:
                 return {"status": "accepted"}
             reason = "the task has a result already, or belongs to another worker"
         self._note(answer["job_id"], task_id, worker_id, reason=str(reason))
@@ -212,7 +224,7 @@ class Gateway:
             raise UnauthorizedError("Unauthorized: Invalid refresh token (owner mismatch)")
         self._session_access(session)
         answer = self.sessions.refresh(digest, fresh.pair)
-        if answer is not Refreshed.OK:
+        if answer is not RefreshStatus.OK:
             logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
             raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
         return fresh.answer(worker_id)
@@ -232,8 +244,8 @@ class _Tokens:
         return cls(new_token(), new_token())
 
     @property
-    def pair(self) -> Pair:
-        return Pair(hash_token(self.access), hash_token(self.refresh))
+    def pair(self) -> TokenPair:
+        return TokenPair(hash_token(self.access), hash_token(self.refresh))
 
     def answer(self, worker_id: str) -> dict[str, Json]:
         return {

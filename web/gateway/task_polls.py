@@ -17,7 +17,7 @@ from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
-from avtomatika.store import HandOver, Keyring, TaskLeases
+from avtomatika.store import Keyring, NewLease, TaskLeases
 
 logger = logging.getLogger(__name__)
 
@@ -186,12 +186,12 @@ class Polls:
         redelivered when their leases expire."""
         secret = self._keyring.secret
         new_leases = [
-            HandOver(delivery.tag, task, poll.worker_id, broker.task_started(task, poll.worker_id, signer=secret))
+            NewLease(delivery.tag, task, poll.worker_id, broker.task_started(task, poll.worker_id, signer=secret))
             for delivery, task, poll in matched
         ]
         done = [False] * len(new_leases)
         try:
-            done = self._leases.hand_over(new_leases, holder=consumer.channel.consumer_name)
+            done = self._leases.lease(new_leases, holder=consumer.channel.consumer_name)
         finally:
             consumer.release(delivery.tag for delivery, _, _ in matched)
             for (delivery, task, poll), is_done in zip(matched, done, strict=True):

@@ -15,7 +15,7 @@ from .scripts import server_errors
 Wanted: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-class Glance(NamedTuple):
+class JobRevision(NamedTuple):
     """*version* is None where the job is gone or unreadable, *entries* the length of its history."""
 
     version: int | None
@@ -23,14 +23,14 @@ class Glance(NamedTuple):
     progress: tuple[bytes | None, ...]
 
 
-class Glances:
+class JobRevisions:
     """Threads may share it."""
 
     def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 
-    def look(self, wanted: Collection[Wanted]) -> dict[Wanted, Glance]:
+    def look(self, wanted: Collection[Wanted]) -> dict[Wanted, JobRevision]:
         """A glance at each job; raises UnavailableError when the server is away."""
         commands = {each: self._commands(*each) for each in wanted}
         with server_errors():
@@ -45,9 +45,9 @@ class Glances:
         return commands
 
 
-def _glance(version: Any, entries: Any, progress: Any = ()) -> Glance:
+def _glance(version: Any, entries: Any, progress: Any = ()) -> JobRevision:
     """From the server's answers; an error in place of one means that a key holds something foreign."""
     is_readable = isinstance(version, bytes) and version.isdigit() and isinstance(entries, int)
     if not is_readable or isinstance(progress, Exception):
-        return Glance(None, 0, ())
-    return Glance(int(version), entries, tuple(progress))
+        return JobRevision(None, 0, ())
+    return JobRevision(int(version), entries, tuple(progress))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
-from avtomatika.store import Glance, RedisClient
-from avtomatika.store.glances import Glances
+from avtomatika.store import JobRevision, RedisClient
+from avtomatika.store.job_revisions import JobRevisions
 from avtomatika.store.keys import Keys
 
 
@@ -18,12 +18,12 @@ def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
         client.hset("avt:job:odd", "v", "x")
     server = RedisClient.connect(redis_url)
 
-    found = Glances(server, Keys("avt:")).look([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
+    found = JobRevisions(server, Keys("avt:")).look([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
     server.close()
 
-    nothing = Glance(None, 0, ())
+    nothing = JobRevision(None, 0, ())
     assert found == {
-        ("a", ("t", "u")): Glance(3, 2, (b"1 2 0.5 x", None)),
+        ("a", ("t", "u")): JobRevision(3, 2, (b"1 2 0.5 x", None)),
         ("foreign", ()): nothing,
         ("odd", ()): nothing,
         ("gone", ()): nothing,
