@@ -120,6 +120,6 @@ class JobWatcher:
 
     def _check(self, followers: list[Follower]) -> None:
         asked = {follower: follower.watched for follower in followers}
-        glances = self._store.glances.look(set(asked.values()))
+        revisions = self._store.job_revisions.read(set(asked.values()))
         for follower, wanted in asked.items():
-            follower.update(wanted, glances[wanted])
+            follower.update(wanted, revisions[wanted])

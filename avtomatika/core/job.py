@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
+from .job_request import JobRequest
+from .job_request import Json as Json
 from .placement.selection import Needs
 from .retry import RetryPolicy
-
-#: Any JSON value.
-Json = Any
 
 
 class JobStatus(StrEnum):
@@ -165,16 +164,16 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(JobRequest):
     """A run of a blueprint.
 
     ``version`` grows by one with each commit. ``steps`` counts dispatches, ``transitions`` the states entered, ``rush``
     the states entered in a row without waiting. ``state_history`` is the job data: results and the changes of handlers,
     merged. ``tasks`` are the tasks that it waits for. ``earlier_plans`` are the plans before ``plan_hash``: outcomes of
-    what it waits for may still arrive with their keys. ``retry_of`` is the id of the job that this one repeats.
+    what it waits for may still arrive with their keys.
     ``parent`` waits for this job; ``children`` are the ids of the child jobs that it started. ``result`` is the data of
     the last task until the job ends with its own result; ``error`` is the last error, cleared by the next success.
-    ``execution_timeout_seconds`` limits the time from creation to end. ``webhooks`` counts webhooks sent, so that they
+    ``webhooks`` counts webhooks sent, so that they
     are delivered in order. ``large`` are the values that the store keeps separately, by name with their size as JSON;
     ``created_ms`` and ``updated_ms`` are milliseconds since the epoch by the server's clock. The store sets all three.
     """
@@ -186,7 +185,6 @@ class Job:
     current_state: str | None = None
     version: int = 0
     client: str = ""
-    initial_data: Mapping[str, Json] = field(default_factory=dict)
     state_history: Mapping[str, Json] = field(default_factory=dict)
     result: Json = None
     error: Mapping[str, Json] | None = None
@@ -200,14 +198,7 @@ class Job:
     rush: int = 0
     handler_failures: int = 0
     webhooks: int = 0
-    priority: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    webhook_url: str | None = None
-    retry_of: str | None = None
     parent: Parent | None = None
-    dispatch_timeout_seconds: float | None = None
-    result_timeout_seconds: float | None = None
-    execution_timeout_seconds: float | None = None
     large: Mapping[str, tuple[Json, int]] = field(default_factory=dict, compare=False, repr=False)
     created_ms: int = 0
     updated_ms: int = 0

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
 import orjson
 
-from avtomatika.core.job import Json
-from avtomatika.core.machine.creation import new_job
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
@@ -25,20 +24,12 @@ from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job that somebody asks for; *retry_of* is the id of an ended one that it does again."""
+@dataclass(frozen=True)
+class NewJob(JobRequest):
+    """A job of *client* to create. With an *idempotency_key*, a repeated request creates no second job."""
 
     plan: Plan
     client: str
-    initial_data: dict[str, Json] = field(default_factory=dict)
-    priority: int = 0
-    labels: dict[str, str] = field(default_factory=dict)
-    webhook_url: str | None = None
-    retry_of: str | None = None
-    dispatch_timeout_seconds: float | None = None
-    result_timeout_seconds: float | None = None
-    execution_timeout_seconds: float | None = None
     idempotency_key: str | None = None
 
 
@@ -67,23 +58,6 @@ class Quota:
         """
         year, month = divmod(now.year * 12 + now.month, 12)
         return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
-
-
-def first_step(new: NewJob, job_id: str) -> Step:
-    """The birth of *new* under *job_id*."""
-    return new_job(
-        new.plan,
-        job_id=job_id,
-        client=new.client,
-        initial_data=new.initial_data,
-        priority=new.priority,
-        labels=new.labels,
-        webhook_url=new.webhook_url,
-        retry_of=new.retry_of,
-        dispatch_timeout_seconds=new.dispatch_timeout_seconds,
-        result_timeout_seconds=new.result_timeout_seconds,
-        execution_timeout_seconds=new.execution_timeout_seconds,
-    )
 
 
 def create_call(

@@ -14,6 +14,7 @@ import orjson
 
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Branches, Job, JobStatus, Parent, Task, WaitRecord
+from avtomatika.core.job_request import dump_request, load_request
 from avtomatika.core.placement.selection import Needs
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.texts import shortened
@@ -67,15 +68,8 @@ def dump_init(job: Job) -> Dump:
         {
             "blueprint": job.blueprint,
             "client": job.client,
-            "initial_data": job.initial_data,
-            "priority": job.priority,
-            "labels": job.labels,
-            "webhook_url": job.webhook_url,
-            "retry_of": job.retry_of,
-            "dispatch_timeout": job.dispatch_timeout_seconds,
-            "result_timeout": job.result_timeout_seconds,
             "parent": None if job.parent is None else as_dict(job.parent),
-            "execution_timeout": job.execution_timeout_seconds,
+            **dump_request(job),
         },
         known={},
         prefix=INITIAL,
@@ -158,7 +152,6 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         current_state=doc["state"],
         version=int(version or 0),
         client=init["client"],
-        initial_data=init["initial_data"],
         state_history=doc["state_history"],
         result=doc.get("result"),
         error=doc.get("error"),
@@ -172,17 +165,11 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         rush=doc.get("rush", 0),
         handler_failures=doc.get("handler_failures", 0),
         webhooks=doc.get("webhooks", 0),
-        priority=init["priority"],
-        labels=init["labels"],
-        webhook_url=init["webhook_url"],
-        retry_of=init["retry_of"],
         parent=Parent(**init["parent"]) if init.get("parent") else None,
-        dispatch_timeout_seconds=init["dispatch_timeout"],
-        result_timeout_seconds=init["result_timeout"],
-        execution_timeout_seconds=init.get("execution_timeout"),
         large={**of_init, **of_doc} if of_doc or of_init else of_doc,
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
+        **load_request(init),
     )
     for name, kind in _KINDS:
         if not isinstance(getattr(job, name), kind):

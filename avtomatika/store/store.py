@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
@@ -24,7 +25,7 @@ from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches,
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
 from .commit import Commit, CommitReply
-from .creation import CreatedJob, NewJob, Quota, create_call, first_step
+from .creation import CreatedJob, NewJob, Quota, create_call
 from .entries import dump_entry
 from .ids import new_job_id
 from .job_facts import JobFactsReader
@@ -128,7 +129,7 @@ class Store(JobQueries):
     def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
         """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
         self._memory.refuse_when_full()
-        steps = [first_step(new, new_job_id(self._group)) for new in news]
+        steps = [new_job(new.plan, new, job_id=new_job_id(self._group), client=new.client) for new in news]
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
 
         def call() -> Call:

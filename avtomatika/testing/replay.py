@@ -17,6 +17,7 @@ from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Signal, TaskTimeout
 from avtomatika.core.job import Job, JobStatus, Json, Task, WaitRecord
+from avtomatika.core.job_request import JobRequest, load_request
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent
@@ -122,13 +123,7 @@ class _RecordedWorld(Simulation):
     def replay(self, blueprint: Blueprint) -> RunResult:
         job, created = self._recording.job, self._recording.events[0]["data"] or {}
         step = new_job(
-            blueprint.plan,
-            job_id=job["id"],
-            client=job["client"],
-            initial_data=job["initial_data"],
-            priority=job["priority"],
-            labels=job["labels"],
-            execution_timeout_seconds=created.get("execution_timeout"),
+            blueprint.plan, JobRequest(**load_request({**job, **created})), job_id=job["id"], client=job["client"]
         )
         self._create(step)
         self._settle()

@@ -17,6 +17,7 @@ from avtomatika.core.blueprint.data_store import Data
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.events import Decision, Event, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, RecordedEntry, Task, WaitRecord, branch_of
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
@@ -84,7 +85,7 @@ class Simulation:
 
     def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> RunResult:
         """One job of *blueprint*, until nothing is left to do."""
-        self._create(new_job(blueprint.plan, job_id="test-1", client="testing", initial_data=initial_data))
+        self._create(new_job(blueprint.plan, JobRequest(initial_data=initial_data), job_id="test-1", client="testing"))
         self._settle()
         return self._ended("test-1")
 

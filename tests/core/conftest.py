@@ -8,6 +8,7 @@ import pytest
 
 from avtomatika import Blueprint, F
 from avtomatika.core.job import Job
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 
@@ -113,4 +114,4 @@ def plan() -> Plan:
 @pytest.fixture
 def pending(plan: Plan) -> Job:
     """A job that was just created."""
-    return new_job(plan, job_id="g0-1", client="acme", initial_data={"path": "a.mov"}).job
+    return new_job(plan, JobRequest(initial_data={"path": "a.mov"}), job_id="g0-1", client="acme").job

@@ -30,6 +30,7 @@ from avtomatika.core.events import (
     TimeReached,
 )
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
@@ -128,7 +129,9 @@ class TestEveryPair:
 
 class TestBirth:
     def test_makes_a_pending_job_that_is_told_to_start(self, plan: Plan) -> None:
-        step = new_job(plan, job_id="g0-1", client="acme", initial_data={"a": 1}, priority=3, labels={"k": "v"})
+        step = new_job(
+            plan, JobRequest(initial_data={"a": 1}, priority=3, labels={"k": "v"}), job_id="g0-1", client="acme"
+        )
 
         job = step.job
         assert (job.status, job.current_state, job.version) == (JobStatus.PENDING, "start", 0)

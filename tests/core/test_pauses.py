@@ -11,6 +11,7 @@ from avtomatika import Blueprint
 from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, Wait
 from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReached
 from avtomatika.core.job import Job, JobStatus, Parent
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
@@ -30,7 +31,7 @@ def kinds(ended: RunResult) -> list[str]:
 
 def replayed(ended: RunResult, bp: Blueprint) -> Job:
     """What the history alone says of the job."""
-    first = new_job(bp.plan, job_id="test-1", client="testing", initial_data=ended.job.initial_data).job
+    first = new_job(bp.plan, JobRequest(initial_data=ended.job.initial_data), job_id="test-1", client="testing").job
     return replay(first, [recorded.entry for recorded in ended.history])
 
 

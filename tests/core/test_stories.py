@@ -22,6 +22,7 @@ from avtomatika.core.blueprint.handler import choose
 from avtomatika.core.blueprint.job_context import JobContext
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.replay import replay
@@ -112,7 +113,7 @@ class World:
         self.timers: dict[str, SetTimer] = {}
         self.tasks: list[Task] = []
         self.open: set[tuple[str, int]] = set()
-        born = new_job(self.plan, job_id="g0-1", client="acme", initial_data={})
+        born = new_job(self.plan, JobRequest(), job_id="g0-1", client="acme")
         self.born = self.job = born.job
         self.write(born, version=0)
 

@@ -9,6 +9,7 @@ from avtomatika import Blueprint
 from avtomatika.core.blueprint.action_types import End
 from avtomatika.core.events import Signal, Start
 from avtomatika.core.job import Job
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
@@ -22,7 +23,7 @@ def start() -> None: ...
 
 
 def job(**fields: Any) -> Job:
-    return new_job(bp.plan, job_id="g0-1", client="me", initial_data={}, **fields).job
+    return new_job(bp.plan, JobRequest(**fields), job_id="g0-1", client="me").job
 
 
 def told(step: Step) -> list[Job]:

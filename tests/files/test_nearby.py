@@ -97,7 +97,7 @@ class Cinema:
         in_time(told)
 
     def begin(self, film: str, **params: str) -> str:
-        return self.store.create(NewJob(self._blueprint.plan, "tester", {"film": film, **params})).job_id
+        return self.store.create(NewJob(self._blueprint.plan, "tester", initial_data={"film": film, **params})).job_id
 
     def wait_until(self, job_id: str, event_type: str) -> None:
         in_time(lambda: event_type in [kind for kind, _ in self.ways(job_id)] or None)

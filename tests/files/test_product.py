@@ -93,7 +93,7 @@ class Product:
         """The job that has that film go through that skill, when it is over."""
         [blueprint] = load_blueprints(str(self.folder / "blueprints"))
         data = {"skill": skill, "film": film}
-        job_id = self.store.create(NewJob(blueprint.plan, "tester", data)).job_id
+        job_id = self.store.create(NewJob(blueprint.plan, "tester", initial_data=data)).job_id
         deadline = monotonic() + within_seconds
         while monotonic() < deadline:
             job = self.store.load(job_id)

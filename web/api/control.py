@@ -74,14 +74,5 @@ def updated_view(job: Job) -> JobView:
 def _rerun(job: Job) -> NewJob:
     """Return a request for a new job with the same data and client, by the blueprint's current version."""
     return NewJob(
-        plan=services().plan(job.blueprint),
-        client=job.client,
-        initial_data=dict(job.initial_data),
-        priority=job.priority,
-        labels=dict(job.labels),
-        webhook_url=job.webhook_url,
-        retry_of=job.id,
-        dispatch_timeout_seconds=job.dispatch_timeout_seconds,
-        result_timeout_seconds=job.result_timeout_seconds,
-        execution_timeout_seconds=job.execution_timeout_seconds,
+        plan=services().plan(job.blueprint), client=job.client, **{**job.request_fields(), "retry_of": job.id}
     )

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from flask import request, url_for
 
+from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NoRouteError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
@@ -77,18 +78,7 @@ def _batch_creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
 
 
 def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
-    return NewJob(
-        plan=plan,
-        client=caller().name,
-        initial_data=wanted["initial_data"],
-        priority=wanted["priority"],
-        labels=wanted["labels"],
-        webhook_url=wanted["webhook_url"],
-        dispatch_timeout_seconds=wanted["dispatch_timeout"],
-        result_timeout_seconds=wanted["result_timeout"],
-        execution_timeout_seconds=wanted["execution_timeout"],
-        idempotency_key=_idempotency_key(),
-    )
+    return NewJob(plan=plan, client=caller().name, idempotency_key=_idempotency_key(), **load_request(wanted))
 
 
 def create(new: NewJob) -> CreatedJob:

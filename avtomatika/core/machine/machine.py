@@ -40,6 +40,7 @@ from avtomatika.core.events import (
     TimeReached,
 )
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
+from avtomatika.core.job_request import JobRequest
 from avtomatika.core.placement.selection import NoCandidate
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
@@ -306,11 +307,9 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
         return _broken(job, error("TOO_DEEP", message))
     child = new_job(
         rules.plans[action.name],
+        JobRequest(initial_data=action.initial_data, priority=job.priority, labels=job.labels),
         job_id=f"{job.id}-{job.steps + 1}",
         client=job.client,
-        initial_data=action.initial_data,
-        priority=job.priority,
-        labels=job.labels,
         parent=parent,
     )
     return waits.run_child(job, action, child)

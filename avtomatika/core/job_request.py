@@ -1,0 +1,62 @@
+"""The request for a job: one frozen value that travels whole from the HTTP API to the job's record.
+
+``Job`` and ``store.NewJob`` extend it, and code between them copies it by :meth:`JobRequest.request_fields`. A new
+field is declared here and in ``schemas.api_requests``, which validates what clients send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict
+
+#: Any value that JSON can represent.
+Json = Any
+
+
+class JobOptions(TypedDict, total=False):
+    """The fields of a request, but for ``initial_data``, under their names in the HTTP API."""
+
+    priority: int
+    labels: Mapping[str, str]
+    webhook_url: str | None
+    dispatch_timeout: float | None
+    result_timeout: float | None
+    execution_timeout: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest:
+    """What a client may choose for a job.
+
+    ``retry_of`` is the id of the finished job that this one reruns. ``execution_timeout_seconds`` limits the time from
+    the job's creation to its end.
+    """
+
+    initial_data: Mapping[str, Json] = field(default_factory=dict)
+    priority: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    webhook_url: str | None = None
+    retry_of: str | None = None
+    dispatch_timeout_seconds: float | None = None
+    result_timeout_seconds: float | None = None
+    execution_timeout_seconds: float | None = None
+
+    def request_fields(self) -> dict[str, Json]:
+        """The fields of the request, as arguments for another value that extends it."""
+        return {name: getattr(self, name) for name in _NAMES}
+
+
+_NAMES = tuple(each.name for each in fields(JobRequest))
+#: A field's name in HTTP bodies and in records has no unit.
+_WIRE_NAMES = {name: name.removesuffix("_seconds") for name in _NAMES}
+
+
+def dump_request(request: JobRequest) -> dict[str, Json]:
+    """The fields of *request* under their names in HTTP bodies and in records."""
+    return {wire_name: getattr(request, name) for name, wire_name in _WIRE_NAMES.items()}
+
+
+def load_request(body: Mapping[str, Json]) -> dict[str, Json]:
+    """The fields that *body* has, as arguments for a :class:`JobRequest`."""
+    return {name: body[wire_name] for name, wire_name in _WIRE_NAMES.items() if wire_name in body}
