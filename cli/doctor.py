@@ -98,7 +98,7 @@ def _is_readable_by_others(path: Path) -> bool:
 def _bucket() -> Iterator[Finding]:
     """Check that the bucket of results, if configured, can be read and written."""
     try:
-        config = S3Config.from_environment(os.environ)
+        config = S3Config.from_environment()
     except SettingsError as error:
         yield Finding("S3", HealthState.FAULT, str(error))
         return

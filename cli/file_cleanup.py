@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
@@ -26,7 +25,7 @@ _INTERMEDIATE_AFTER_SECONDS = 60.0
 
 def cleanup_rules(objects: Bucket | None) -> CleanupRules:
     """Read the rules from the environment; SettingsError if they need a bucket and none is set."""
-    rules = CleanupRules.from_environment(os.environ)
+    rules = CleanupRules.from_environment()
     if objects is None and rules != CleanupRules():
         raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
     return rules

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -102,7 +101,7 @@ def client_of(clients: Clients) -> Callable[[str], ClientInfo]:
 
 def _objects() -> Bucket | None:
     """Return the bucket of results, if configured."""
-    config = S3Config.from_environment(os.environ)
+    config = S3Config.from_environment()
     return None if config is None or config.bucket is None else Bucket(config)
 
 

@@ -43,7 +43,7 @@ def command(worker: str | None, reload: bool) -> None:
         end_with_parent()
         environ = {name: value for name, value in os.environ.items() if name != _RELOAD_VARIABLE}
         sys.exit(run_reloading([sys.executable, "-m", "avtomatika.cli", "worker", spec], Path.cwd(), environ))
-    if run_worker(load_worker(spec), os.environ, on_forked=end_with_parent):
+    if run_worker(load_worker(spec), on_forked=end_with_parent):
         restart()
 
 

@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "local_files": set(),
     "core": {"errors"},
     "schemas": {"core", "errors"},
-    "settings": {"core", "errors"},
+    "environment": {"errors"},
+    "settings": {"environment", "core", "errors"},
     "tokens": {"core", "errors"},
     "loading": {"core", "errors"},
     "drawing": {"errors"},
@@ -27,8 +28,8 @@ MAY_IMPORT = {
     "broker": {"transport", "schemas", "core", "errors"},
     "store": {"transport", "schemas", "core", "errors"},
     "orchestrator": {"store", "broker", "files", "log_limits", "schemas", "core", "errors"},
-    "files": {"schemas", "core", "local_files", "errors"},
-    "worker": {"broker", "files", "loading", "local_files", "schemas", "core", "errors"},
+    "files": {"environment", "schemas", "core", "local_files", "errors"},
+    "worker": {"broker", "files", "loading", "environment", "local_files", "schemas", "core", "errors"},
 }
 #: These stand at the top: what they may not import is said by the tests below.
 TOPS = {"cli", "web", "testing", "pytest_plugin"}
@@ -47,7 +48,7 @@ ONLY_IN = {
     "flask_smorest": {"web"},
     "flask_limiter": {"web"},
     "httpx": {"client"},
-    "environs": {"settings"},
+    "environs": {"environment"},
     "jsonschema": {"core"},
 }
 #: The only places that may read Settings.

@@ -396,26 +396,24 @@ def test_a_wrong_field_is_refused_in_the_words_of_the_document(tmp_path: Path) -
 
 
 class Asked(dict[str, str]):
-    """An empty environment that remembers what it was asked for."""
+    """An environment that turns S3 on, and remembers what it was asked for."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
 
     def get(self, name: str, default: Any = None) -> Any:
         self.names.add(name)
-        return default
+        return "bucket" if name == "S3_BUCKET" else default
 
 
 @pytest.fixture
 def variables(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Every variable that settings, workers and commands look at."""
     asked = Asked()
-    WorkerConfig.from_environment(asked)
-    S3Config.from_environment(asked)
-    CleanupRules.from_environment(asked)
     with monkeypatch.context() as patch:
         patch.setattr("os.environ", asked)
-        Settings.from_environment()
+        for read in (Settings, WorkerConfig, S3Config, CleanupRules):
+            read.from_environment()
     return asked.names | set(_variables_of(cli))
 
 

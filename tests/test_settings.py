@@ -142,7 +142,7 @@ def test_a_bad_redis_url_is_named_without_its_password(monkeypatch: pytest.Monke
 def test_a_webhook_secret_that_is_no_base64_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", "whsec_hush!")
 
-    with pytest.raises(SettingsError, match="WEBHOOK_SECRET: what follows whsec_ must be base64") as caught:
+    with pytest.raises(SettingsError, match="WEBHOOK_SECRET: the text after whsec_ must be base64") as caught:
         Settings.from_environment()
 
     assert "hush" not in str(caught.value)

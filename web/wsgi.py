@@ -6,7 +6,6 @@ Each process creates its app after the fork, and connects at the first request.
 from __future__ import annotations
 
 import logging
-import os
 from functools import partial
 
 from dotenv import load_dotenv
@@ -71,7 +70,7 @@ def create() -> Flask:
 
 def _job_files(settings: Settings) -> JobFiles | None:
     """Return the files in the bucket of results, if one is configured."""
-    config = S3Config.from_environment(os.environ)
+    config = S3Config.from_environment()
     return None if config is None or config.bucket is None else JobFiles(Bucket(config), group=settings.group)
 
 

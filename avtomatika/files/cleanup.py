@@ -6,14 +6,14 @@ Only keys that match the form of this project's keys completely are deleted. All
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
+from avtomatika import environment
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
-from avtomatika.errors import SettingsError
 
 from .bucket import Bucket
 from .object_keys import is_job_file, is_upload, job_of, job_prefix
@@ -41,15 +41,11 @@ class CleanupRules:
     max_age_seconds: float | None = None
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> CleanupRules:
+    def from_environment(cls) -> CleanupRules:
         """Read ``S3_AUTO_CLEANUP`` and ``S3_MAX_AGE_SECONDS``; raises SettingsError naming the variable."""
-        word = environ.get("S3_AUTO_CLEANUP", "").strip() or Cleanup.KEEP
-        if word not in list(Cleanup):
-            raise SettingsError(f"S3_AUTO_CLEANUP={word!r}: must be one of {', '.join(Cleanup)}")
-        age = environ.get("S3_MAX_AGE_SECONDS", "").strip()
-        if age and not (age.isdecimal() and int(age) > 0):
-            raise SettingsError(f"S3_MAX_AGE_SECONDS={age!r}: must be a whole number of seconds above 0")
-        return cls(Cleanup(word), float(age) if age else None)
+        cleanup = environment.choice("S3_AUTO_CLEANUP", list(Cleanup))
+        age = environment.integer("S3_MAX_AGE_SECONDS", minimum=1)
+        return cls(**environment.given({"cleanup": cleanup, "max_age_seconds": age}))
 
 
 class Cleaner:

@@ -1,26 +1,16 @@
-"""What the environment says about S3, as one frozen value."""
+"""Settings of S3, read from the environment as one frozen value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
+from avtomatika import environment
 from avtomatika.errors import SettingsError
 
+_KEYS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
 #: Any of these turns S3 on.
-_SWITCHES = ("S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY", "S3_BUCKET")
-_VARIABLES = (
-    *_SWITCHES,
-    "S3_SESSION_TOKEN",
-    "S3_REGION",
-    "S3_CA_BUNDLE",
-    "AWS_CA_BUNDLE",
-    "S3_ALLOWED_BUCKETS",
-    "S3_PUBLIC_ENDPOINT_URL",
-    "AWS_REQUEST_CHECKSUM_CALCULATION",
-)
+_SWITCHES = ("S3_ENDPOINT_URL", *_KEYS, "S3_BUCKET")
 #: When requests carry a checksum of what they bring, in the words of Amazon's own libraries.
 _CHECKSUMS = ("when_supported", "when_required")
 #: What is signed for where no region is named: servers that are not Amazon's take any.
@@ -49,24 +39,28 @@ class S3Config:
     timeout_seconds: float = 30.0
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> S3Config | None:
-        """Read ``S3_*``, where blank means not set; None where S3 is off. Raises SettingsError naming the variable."""
-        given = {name: text for name in _VARIABLES if (text := environ.get(name, "").strip())}
-        if not any(name in given for name in _SWITCHES):
+    def from_environment(cls) -> S3Config | None:
+        """Read ``S3_*``; None if S3 is off. Raises SettingsError with the variable and the value that does not fit."""
+        if not any(map(environment.text, _SWITCHES)):
             return None
-        _both_or_none(given, "S3_ACCESS_KEY", "S3_SECRET_KEY")
-        endpoint_url = _endpoint(given, "S3_ENDPOINT_URL")
+        access_key, secret_key = map(environment.text, _KEYS)
+        if (access_key is None) != (secret_key is None):
+            missing, present = _KEYS if access_key is None else reversed(_KEYS)
+            raise SettingsError(f"{missing} is not set, but {present} is: set both or neither")
+        endpoint_url = _endpoint("S3_ENDPOINT_URL")
+        ca_bundle = environment.path("S3_CA_BUNDLE") or environment.path("AWS_CA_BUNDLE")
+        buckets = environment.words("S3_ALLOWED_BUCKETS")
         return cls(
             endpoint_url=endpoint_url,
-            public_endpoint_url=_endpoint(given, "S3_PUBLIC_ENDPOINT_URL"),
-            access_key=given.get("S3_ACCESS_KEY"),
-            secret_key=given.get("S3_SECRET_KEY"),
-            session_token=given.get("S3_SESSION_TOKEN"),
-            bucket=given.get("S3_BUCKET"),
-            region=given.get("S3_REGION") or (_ANY_REGION if endpoint_url else None),
-            ca_bundle=_file(given, "S3_CA_BUNDLE") or _file(given, "AWS_CA_BUNDLE"),
-            allowed_buckets=_names(given.get("S3_ALLOWED_BUCKETS")),
-            checksums=_word(given, "AWS_REQUEST_CHECKSUM_CALCULATION", _CHECKSUMS),
+            public_endpoint_url=_endpoint("S3_PUBLIC_ENDPOINT_URL"),
+            access_key=access_key,
+            secret_key=secret_key,
+            session_token=environment.text("S3_SESSION_TOKEN"),
+            bucket=environment.text("S3_BUCKET"),
+            region=environment.text("S3_REGION") or (_ANY_REGION if endpoint_url else None),
+            ca_bundle=None if ca_bundle is None else str(ca_bundle),
+            allowed_buckets=None if buckets is None else frozenset(buckets),
+            checksums=environment.choice("AWS_REQUEST_CHECKSUM_CALCULATION", _CHECKSUMS),
         )
 
     @property
@@ -90,44 +84,18 @@ class S3Config:
         return self.bucket is not None and bucket.lower() == self.bucket.lower()
 
 
-def _both_or_none(given: Mapping[str, str], *names: str) -> None:
-    missing = [name for name in names if name not in given]
-    if len(missing) == 1:
-        [present] = set(names) - set(missing)
-        raise SettingsError(f"{missing[0]} is not set, but {present} is: one is nothing without the other")
-
-
-def _endpoint(given: Mapping[str, str], name: str) -> str | None:
-    url = given.get(name)
-    if url is None:
-        return None
-    if "@" in url:
+def _endpoint(name: str) -> str | None:
+    if "@" in (environment.text(name) or ""):
         raise SettingsError(f"{name}: keys belong into S3_ACCESS_KEY and S3_SECRET_KEY, not into the URL")
+    return environment.parsed(name, _web_url)
+
+
+def _web_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_right = False
-    if not is_right:
-        raise SettingsError(f"{name}={url!r}: must be a URL like http://localhost:9000")
+        is_valid = False
+    if not is_valid:
+        raise ValueError("must be a URL like http://localhost:9000")
     return url
-
-
-def _file(given: Mapping[str, str], name: str) -> str | None:
-    path = given.get(name)
-    if path is not None and not Path(path).exists():
-        raise SettingsError(f"{name}={path!r}: there is no such file")
-    return path
-
-
-def _word(given: Mapping[str, str], name: str, words: tuple[str, ...]) -> str | None:
-    word = given.get(name)
-    if word is not None and word.lower() not in words:
-        raise SettingsError(f"{name}={word!r}: must be one of {', '.join(words)}")
-    return word and word.lower()
-
-
-def _names(text: str | None) -> frozenset[str] | None:
-    if text is None:
-        return None
-    return frozenset(name.strip() for name in text.split(",") if name.strip())

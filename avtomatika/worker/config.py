@@ -1,4 +1,4 @@
-"""What a worker is told by its environment, as one frozen value. Only ``run.py`` reads it."""
+"""Settings of a worker, read from the environment as one frozen value. Only ``run.py`` reads them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import isfinite
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from avtomatika import environment
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
-from avtomatika.errors import SettingsError
 from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import MAX_TASK_BYTES
 
 from .resources import parsed_costs, parsed_resources
-
-T = TypeVar("T")
 
 #: What an address may begin with: a web address, or the broker itself.
 WEB_SCHEMES = ("http", "https")
@@ -61,15 +58,21 @@ class Address:
         return parts._replace(netloc=hosts, query="").geturl()
 
 
+def _generated_id() -> str:
+    """The host's name and a random part."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:50]
+    return f"{host or 'worker'}-{secrets.token_hex(4)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
-    """``worker_id`` is made up where none was given."""
+    """Settings of a worker, with their defaults."""
 
-    worker_id: str
+    worker_id: str = field(default_factory=_generated_id)
     token: str | None = field(default=None, repr=False)
     addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
     mode: Mode = Mode.FAILOVER
-    concurrency: int = 4
+    concurrency: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     pool: str = "process"
     time_limit_seconds: float | None = None
     kill_after_seconds: float = 10.0
@@ -101,62 +104,47 @@ class WorkerConfig:
         }
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> WorkerConfig:
-        """Read *environ*, where blank means not set; raises SettingsError naming the variable and its value."""
-        values = _Values(environ)
+    def from_environment(cls) -> WorkerConfig:
+        """Read the environment; raises SettingsError with the variable and the value that does not fit."""
         return cls(
-            worker_id=values.get("WORKER_ID", _worker_id) or _made_up_id(),
-            token=next(filter(None, map(values.text, _TOKEN_VARIABLES)), None),
-            addresses=_addresses(values),
-            mode=values.get("MULTI_ORCHESTRATOR_MODE", _mode) or Mode.FAILOVER,
-            concurrency=values.get("WORKER_CONCURRENCY", _at_least_one) or 4 * (os.cpu_count() or 1),
-            pool=values.get("WORKER_POOL", _pool) or "process",
-            time_limit_seconds=values.get("WORKER_TIME_LIMIT", _positive),
-            kill_after_seconds=_or(10.0, values.get("WORKER_KILL_AFTER", _not_negative)),
-            max_tasks=values.get("WORKER_MAX_TASKS", _at_least_one),
-            max_memory_mb=values.get("WORKER_MAX_MEMORY_MB", _at_least_one),
-            drain_timeout_seconds=_or(25.0, values.get("WORKER_DRAIN_TIMEOUT", _not_negative)),
-            lease_seconds=values.get("WORKER_LEASE_SECONDS", _positive) or 30.0,
-            max_deliveries=values.get("MAX_DELIVERIES", _at_least_one) or 5,
-            max_dead_letters=values.get("MAX_DEAD_LETTERS", _at_least_one) or 1000,
-            dead_letter_ttl_seconds=values.get("DEAD_LETTER_TTL_SECONDS", _at_least_one) or 2_592_000,
-            s3=S3Config.from_environment(environ),
-            health_port=values.get("WORKER_HEALTH_PORT", _port),
-            spool_dir=values.text("WORKER_SPOOL_DIR") or "var/spool",
-            cache_dir=values.text("WORKER_CACHE_DIR") or "var/cache",
-            cache_bytes=_or(CACHE_BYTES, values.get("WORKER_CACHE_BYTES", _whole)),
-            payload_dir=values.text("WORKER_PAYLOAD_DIR"),
-            max_task_bytes=values.get("WORKER_MAX_TASK_BYTES", _at_least_one) or MAX_TASK_BYTES,
-            resources=values.get("WORKER_RESOURCES", parsed_resources),
-            costs=values.get("WORKER_COSTS", parsed_costs),
+            **environment.given(
+                {
+                    "worker_id": environment.parsed("WORKER_ID", _worker_id),
+                    "token": next(filter(None, map(environment.text, _TOKEN_VARIABLES)), None),
+                    "addresses": _addresses(),
+                    "mode": environment.choice("MULTI_ORCHESTRATOR_MODE", list(Mode)),
+                    "concurrency": environment.integer("WORKER_CONCURRENCY", minimum=1),
+                    "pool": environment.choice("WORKER_POOL", ("thread", "process")),
+                    "time_limit_seconds": environment.positive("WORKER_TIME_LIMIT"),
+                    "kill_after_seconds": environment.number("WORKER_KILL_AFTER"),
+                    "max_tasks": environment.integer("WORKER_MAX_TASKS", minimum=1),
+                    "max_memory_mb": environment.integer("WORKER_MAX_MEMORY_MB", minimum=1),
+                    "drain_timeout_seconds": environment.number("WORKER_DRAIN_TIMEOUT"),
+                    "lease_seconds": environment.positive("WORKER_LEASE_SECONDS"),
+                    "max_deliveries": environment.integer("MAX_DELIVERIES", minimum=1),
+                    "max_dead_letters": environment.integer("MAX_DEAD_LETTERS", minimum=1),
+                    "dead_letter_ttl_seconds": environment.integer("DEAD_LETTER_TTL_SECONDS", minimum=1),
+                    "s3": S3Config.from_environment(),
+                    "health_port": environment.integer("WORKER_HEALTH_PORT", maximum=65_535),
+                    "spool_dir": environment.text("WORKER_SPOOL_DIR"),
+                    "cache_dir": environment.text("WORKER_CACHE_DIR"),
+                    "cache_bytes": environment.integer("WORKER_CACHE_BYTES"),
+                    "payload_dir": environment.text("WORKER_PAYLOAD_DIR"),
+                    "max_task_bytes": environment.integer("WORKER_MAX_TASK_BYTES", minimum=1),
+                    "resources": environment.parsed("WORKER_RESOURCES", parsed_resources),
+                    "costs": environment.parsed("WORKER_COSTS", parsed_costs),
+                }
+            )
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Values:
-    environ: Mapping[str, str] = field(repr=False)
-
-    def text(self, name: str) -> str | None:
-        return self.environ.get(name, "").strip() or None
-
-    def get(self, name: str, parse: Callable[[str], T]) -> T | None:
-        """What *parse* makes of a variable, or None where it is not set; *parse* raises ValueError with the reason."""
-        text = self.text(name)
-        if text is None:
-            return None
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise SettingsError(f"{name}={_without_passwords(text)!r}: {error}") from None
-
-
-def _addresses(values: _Values) -> tuple[Address, ...]:
-    """The list if there is one, else one address, else the server's own broker, else a local web process."""
-    listed = values.get("ORCHESTRATORS_CONFIG", _address_list)
+def _addresses() -> tuple[Address, ...] | None:
+    """The list if there is one, else the one address, else the server's own broker."""
+    listed = environment.parsed("ORCHESTRATORS_CONFIG", _address_list)
     if listed is not None:
         return listed
-    one = values.get("ORCHESTRATOR_URL", _address) or values.get("REDIS_URL", _address)
-    return (one or Address(_DEFAULT_URL),)
+    one = environment.parsed("ORCHESTRATOR_URL", _address) or environment.parsed("REDIS_URL", _address)
+    return None if one is None else (one,)
 
 
 def _address_list(text: str) -> tuple[Address, ...]:
@@ -196,71 +184,3 @@ def _worker_id(text: str) -> str:
     if not is_name(text):
         raise ValueError("must be 1 to 64 letters, digits, '-' or '_'")
     return text
-
-
-def _made_up_id() -> str:
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:50]
-    return f"{host or 'worker'}-{secrets.token_hex(4)}"
-
-
-def _mode(text: str) -> Mode:
-    try:
-        return Mode(text.upper())
-    except ValueError:
-        raise ValueError(f"must be {' or '.join(Mode)}") from None
-
-
-def _pool(text: str) -> str:
-    if text not in ("thread", "process"):
-        raise ValueError("must be thread or process")
-    return text
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError("must be a whole number from 1")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise ValueError("must be a port, a whole number up to 65535")
-    return int(text)
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError("must be a whole number from 0")
-    return int(text)
-
-
-def _not_negative(text: str) -> float:
-    number = _number(text)
-    if number < 0:
-        raise ValueError("must not be negative")
-    return number
-
-
-def _positive(text: str) -> float:
-    number = _number(text)
-    if number <= 0:
-        raise ValueError("must be above 0")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("must be a number of seconds") from None
-    if not isfinite(number):
-        raise ValueError("must be a number of seconds")
-    return number
-
-
-def _or(default: T, value: T | None) -> T:
-    return default if value is None else value
-
-
-def _without_passwords(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//***@", text)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,13 +51,13 @@ def load_worker(spec: str) -> Worker:
     return found
 
 
-def run_worker(worker: Worker, environ: Mapping[str, str], *, on_forked: Callable[[], None] = lambda: None) -> bool:
+def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) -> bool:
     """Run until SIGTERM or SIGINT; a second signal exits at once. Return True if the worker reached its limits and
     should :func:`restart`.
 
     *on_forked* is called once threads are allowed. Raises SettingsError before anything is started.
     """
-    config = WorkerConfig.from_environment(environ)
+    config = WorkerConfig.from_environment()
     if not worker.skills:
         raise SettingsError("the worker has no skill: decorate a function with @worker.skill()")
     _check(config)
@@ -90,7 +90,7 @@ def run_script(worker: Worker) -> None:
     """Run from a plain script, with default logging if none is configured."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if run_worker(worker, os.environ):
+    if run_worker(worker):
         restart()
 
 

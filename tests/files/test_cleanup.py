@@ -153,13 +153,17 @@ def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: Cloud, results: s
     assert cloud.keys(results) == []
 
 
-def test_rules_are_read_and_invalid_ones_named() -> None:
-    assert CleanupRules.from_environment({}) == CleanupRules(Cleanup.KEEP, None)
-    assert CleanupRules.from_environment(
-        {"S3_AUTO_CLEANUP": "delete-intermediate", "S3_MAX_AGE_SECONDS": "60"}
-    ) == CleanupRules(Cleanup.DELETE_INTERMEDIATE, 60.0)
-    with pytest.raises(SettingsError, match="S3_AUTO_CLEANUP='all': must be one of keep, delete-intermediate, delete"):
-        CleanupRules.from_environment({"S3_AUTO_CLEANUP": "all"})
+def test_rules_are_read_and_invalid_ones_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CleanupRules.from_environment() == CleanupRules(Cleanup.KEEP, None)
+
+    monkeypatch.setenv("S3_AUTO_CLEANUP", "delete-intermediate")
+    monkeypatch.setenv("S3_MAX_AGE_SECONDS", "60")
+    assert CleanupRules.from_environment() == CleanupRules(Cleanup.DELETE_INTERMEDIATE, 60.0)
+
     for age in ("0", "-1", "1h"):
+        monkeypatch.setenv("S3_MAX_AGE_SECONDS", age)
         with pytest.raises(SettingsError, match=f"S3_MAX_AGE_SECONDS='{age}'"):
-            CleanupRules.from_environment({"S3_MAX_AGE_SECONDS": age})
+            CleanupRules.from_environment()
+    monkeypatch.setenv("S3_AUTO_CLEANUP", "all")
+    with pytest.raises(SettingsError, match="S3_AUTO_CLEANUP='all': must be one of keep, delete-intermediate, delete"):
+        CleanupRules.from_environment()

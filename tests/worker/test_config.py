@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from unittest import mock
 
 import pytest
 
@@ -10,7 +11,8 @@ from avtomatika.worker.config import Mode, WorkerConfig
 
 
 def read(**environ: str) -> WorkerConfig:
-    return WorkerConfig.from_environment(environ)
+    with mock.patch.dict(os.environ, environ, clear=True):
+        return WorkerConfig.from_environment()
 
 
 def urls(config: WorkerConfig) -> list[str]:

@@ -33,20 +33,22 @@ def test_an_object_that_is_not_a_worker_is_rejected(tmp_path: Path, monkeypatch:
 
 def test_a_worker_without_skills_is_rejected() -> None:
     with pytest.raises(SettingsError, match="the worker has no skill"):
-        run_worker(Worker(), {"REDIS_URL": "redis://localhost"})
+        run_worker(Worker())
 
 
 @pytest.mark.parametrize("url", ["amqp://me:sesame@a", "amqps://me:sesame@a"])
-def test_an_unsupported_scheme_is_rejected(worker: Worker, url: str) -> None:
+def test_an_unsupported_scheme_is_rejected(worker: Worker, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_URL", url)
     with pytest.raises(SettingsError, match=r"a link to .* is not supported") as caught:
-        run_worker(worker, {"ORCHESTRATOR_URL": url})
+        run_worker(worker)
 
     assert "sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["http://localhost:8080", "https://me:sesame@a.example"])
-def test_a_web_address_requires_a_token(worker: Worker, url: str) -> None:
+def test_a_web_address_requires_a_token(worker: Worker, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCHESTRATOR_URL", url)
     with pytest.raises(SettingsError, match="requires a token: set AVTOMATIKA_WORKER_TOKEN") as caught:
-        run_worker(worker, {"ORCHESTRATOR_URL": url})
+        run_worker(worker)
 
     assert "sesame" not in str(caught.value)

@@ -1,0 +1,116 @@
+"""Reads environment variables: the one place that does, on top of environs.
+
+A blank variable counts as unset, and every function then returns None: defaults belong to the fields that the values
+are for. A value that does not fit raises SettingsError with the name of the variable, the value (never a secret, nor
+the password of a URL) and what is expected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from environs import Env, EnvError, validate
+
+from avtomatika.errors import SettingsError
+
+T = TypeVar("T")
+W = TypeVar("W", bound=str)
+
+_env = Env()
+
+
+def text(name: str) -> str | None:
+    value = _raw(name)
+    return None if value is None else value.strip()
+
+
+def secret(name: str, *, check: Callable[[str], object] = str) -> str | None:
+    """The variable as it is. *check* raises ValueError with a reason that does not show the value."""
+    value = _raw(name)
+    try:
+        if value is not None:
+            check(value)
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
+    return value
+
+
+def parsed(name: str, parse: Callable[[str], T]) -> T | None:
+    """The result of *parse*, which raises ValueError with the reason."""
+    value = text(name)
+    try:
+        return None if value is None else parse(value)
+    except ValueError as error:
+        raise _refusal(name, value, str(error)) from None
+
+
+def integer(name: str, *, minimum: int = 0, maximum: int | None = None) -> int | None:
+    limit = "" if maximum is None else f" to {maximum}"
+    return _number(_env.int, name, validate.Range(minimum, maximum), f"must be a whole number from {minimum}{limit}")
+
+
+def number(name: str) -> float | None:
+    """A number from 0."""
+    return _number(_env.float, name, validate.Range(0), "must be a number from 0")
+
+
+def positive(name: str, *, maximum: float | None = None) -> float | None:
+    """A number above 0."""
+    limit = "" if maximum is None else f", up to {maximum}"
+    check = validate.Range(0, maximum, min_inclusive=False)
+    return _number(_env.float, name, check, f"must be a number above 0{limit}")
+
+
+def choice(name: str, words: Sequence[W]) -> W | None:
+    """The one of *words* that the variable is, in any case."""
+    value = text(name)
+    if value is None:
+        return None
+    for word in words:
+        if word.lower() == value.lower():
+            return word
+    raise _refusal(name, value, f"must be one of {', '.join(words)}")
+
+
+def words(name: str) -> tuple[str, ...] | None:
+    """The words of a list with commas between them."""
+    value = text(name)
+    return None if value is None else tuple(word.strip() for word in value.split(",") if word.strip())
+
+
+def path(name: str, exists: Callable[[Path], bool] = Path.exists) -> Path | None:
+    """A path for which *exists* holds."""
+    value = text(name)
+    if value is not None and not exists(Path(value)):
+        raise _refusal(name, value, f"no such file in {Path.cwd()}")
+    return None if value is None else Path(value)
+
+
+def _refusal(name: str, value: object, reason: str) -> SettingsError:
+    return SettingsError(f"{name}={_without_passwords(str(value))!r}: {reason}")
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """*values* without those that are not set, so that the defaults of the fields hold."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _raw(name: str) -> str | None:
+    value = os.environ.get(name, "")
+    return value if value.strip() else None
+
+
+def _number(parse: Callable[..., T | None], name: str, check: validate.Range, expected: str) -> T | None:
+    value = text(name)
+    try:
+        return None if value is None else parse(name, validate=check)
+    except EnvError:
+        raise _refusal(name, value, expected) from None
+
+
+def _without_passwords(value: str) -> str:
+    return re.sub(r"(://[^\s\"?]*)\?[^\s\"]*", r"\1?***", re.sub(r"//[^/@\s]*@", "//***@", value))
