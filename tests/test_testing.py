@@ -10,8 +10,9 @@ import pytest
 
 from avtomatika import Blueprint, InvalidInputError, PermanentError, TransientError, Worker, testing
 from avtomatika.core.job import JobStatus
-from avtomatika.core.replay import replay
 from avtomatika.errors import SkillError
+
+from .history_replay import replay
 
 
 def film(**options: Any) -> Blueprint:

@@ -43,16 +43,6 @@ class CommitStatus(StrEnum):
     REFUSED = "REFUSED"  # the server cannot write now: try again later
     WRONG_TYPE = "WRONG_TYPE"  # a key of the job holds a value of another type: nothing was written
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether the causes are done with: nothing is left to do for this commit."""
-        return self not in _UNSETTLED
-
-
-_UNSETTLED = frozenset(
-    {CommitStatus.CONFLICT, CommitStatus.REROUTE, CommitStatus.REFUSED, CommitStatus.NO_ROUTE, CommitStatus.TOO_LARGE, CommitStatus.WRONG_TYPE}
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Cause:

@@ -17,10 +17,11 @@ from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.core.machine.waits import MAX_DEPTH
 from avtomatika.core.plan import Plan
-from avtomatika.core.replay import replay
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendWebhook, Step
 from avtomatika.testing import NEVER_TAKEN, RunResult, run
+
+from ..history_replay import replay
 
 WEEK_SECONDS = 7 * 24 * 3600
 

@@ -25,9 +25,10 @@ from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.creation import new_job
-from avtomatika.core.replay import replay
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SetTimer, Step
+
+from ..history_replay import replay
 
 MAX_TRANSITIONS = 12
 OUTCOMES = ("success", "bent", "failure", "timeout", "cancelled")

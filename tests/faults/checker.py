@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from avtomatika.core.job import Job, RecordedEntry
-from avtomatika.core.replay import replay
 from avtomatika.store import Store
+
+from ..history_replay import replay
 
 #: What happens at most once to a job of the storms.
 _ONCE = {"branches_joined", "timer_set", "timer_fired", "approved", "child_started", "child_finished"}

@@ -26,7 +26,6 @@ from avtomatika.broker import Delivery
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.plan import TIMERS, WORKERS
-from avtomatika.core.replay import replay
 from avtomatika.errors import ConflictError
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.store import CommitStatus, branches, commit
@@ -34,6 +33,7 @@ from avtomatika.store.signals import Wish
 from avtomatika.transport import RedisClient, connect
 from avtomatika.transport.scripts import Script
 
+from ..history_replay import replay
 from .desks import KINDS, Desk, Hand, Room, step_queues
 
 _SCALE = int(os.environ.get("FAULTS_SCALE", "1"))

@@ -1,7 +1,6 @@
-"""History -> job: what is written in the entries of a job is all that happened to it.
+"""Replays a job's history.
 
-Statuses, states and ``state_history`` can be told from the history alone; that they then equal what is stored is an
-invariant, and tests hold every run against it.
+A job's status, state and ``state_history`` follow from its history alone. Tests check every run against this invariant.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce
 
-from .job import HistoryEntry, Job, JobStatus, Json, branch_of
-from .machine.task_results import merged
+from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, branch_of
+from avtomatika.core.machine.task_results import merged
 
 #: What a job is after an entry of that type; entries that are not named leave the status as it is.
 _STATUS_AFTER: Mapping[str, JobStatus] = {
