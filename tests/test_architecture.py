@@ -50,6 +50,7 @@ ONLY_IN = {
     "httpx": {"client"},
     "environs": {"environment"},
     "jsonschema": {"core"},
+    "itsdangerous": {"web"},
 }
 #: The only places that may read Settings.
 COMPOSITION_ROOTS = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
-
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import ExpiredError, ForbiddenError
+
+from .sealing import seal, unseal
 
 _PURPOSE = "approval"
 
@@ -25,15 +25,15 @@ class ApprovalLink:
 
     def sealed(self, secret: GroupSecret) -> str:
         """Return the signed link for the URL."""
-        return secret.sealed(_PURPOSE, orjson.dumps([self.token, self.expires_ms]))
+        return seal(secret, _PURPOSE, [self.token, self.expires_ms])
 
     @classmethod
     def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> ApprovalLink:
         """Verify and read a link. Raises ForbiddenError for an invalid link, ExpiredError for an expired one."""
-        text = secret.unsealed(_PURPOSE, sealed)
-        if text is None:
+        values = unseal(secret, _PURPOSE, sealed)
+        if values is None:
             raise ForbiddenError("this link is invalid or incomplete")
-        link = cls(*orjson.loads(text))
+        link = cls(*values)
         if now_ms >= link.expires_ms:
             raise ExpiredError("this link has expired; ask for another one")
         return link

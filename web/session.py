@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from secrets import token_urlsafe
 
-import orjson
 from flask import Request, Response, request
 
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import ForbiddenError
 from avtomatika.store import Logins
 from avtomatika.tokens import ClientAccount, Clients, hash_token, token_fingerprint
+
+from .sealing import seal, unseal
 
 COOKIE = "avtomatika_session"
 PATH = "/dashboard"
@@ -49,8 +50,8 @@ class Session:
     @classmethod
     def of(cls, asked: Request, secret: GroupSecret, *, now_ms: int) -> Session | None:
         """Return the session of a request, or None if it has none or the session has expired."""
-        text = secret.unsealed(_PURPOSE, asked.cookies.get(COOKIE, ""))
-        session = None if text is None else cls(*orjson.loads(text))
+        values = unseal(secret, _PURPOSE, asked.cookies.get(COOKIE, ""))
+        session = None if values is None else cls(*values)
         return session if session is not None and now_ms < session.expires_ms else None
 
     @property
@@ -66,7 +67,7 @@ class Session:
 
     def set_cookie(self, response: Response, secret: GroupSecret) -> Response:
         """Set the cookie of the session on *response*."""
-        sealed = secret.sealed(_PURPOSE, orjson.dumps([self.csrf_token, self.expires_ms, self.client, self.mark]))
+        sealed = seal(secret, _PURPOSE, [self.csrf_token, self.expires_ms, self.client, self.mark])
         response.set_cookie(
             COOKIE,
             sealed,

@@ -18,6 +18,7 @@ from avtomatika.core.job import Job
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 from avtomatika.web.approval_links import ApprovalLink
+from avtomatika.web.sealing import seal
 
 from .conftest import created_id, problem
 
@@ -117,8 +118,8 @@ def test_of_many_with_the_link_exactly_one_decides(app: Flask, link: str) -> Non
         lambda link: "x" + link,
         lambda link: link[:-1],
         lambda link: link.replace(".", "", 1),
-        lambda link: link + "é",
-        lambda link: GroupSecret("another group's").sealed("approval", b'["g0-1.1",99999999999999]'),
+        lambda link: "é" + link,
+        lambda link: seal(GroupSecret("another group's"), "approval", ["g0-1.1", 99999999999999]),
     ],
 )
 def test_what_was_not_made_here_is_refused(anybody: FlaskClient, link: str, spoil: Callable[[str], str]) -> None:
@@ -130,7 +131,7 @@ def test_what_was_not_made_here_is_refused(anybody: FlaskClient, link: str, spoi
 
 
 def test_what_was_sealed_for_something_else_is_refused(anybody: FlaskClient, store: Store, job_id: str) -> None:
-    forged = store.keyring.secret.sealed("session", f'["{job_id}.1",99999999999999]'.encode())
+    forged = seal(store.keyring.secret, "session", [f"{job_id}.1", 99999999999999])
 
     assert post(anybody, forged).status_code == 403
 

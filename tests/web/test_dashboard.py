@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from avtomatika.core.blueprint.action_types import AwaitApproval, End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.store import Store
+from avtomatika.web.sealing import seal
 from avtomatika.web.throttling import FAILURES_PER_MINUTE
 
 from .conftest import OPERATOR_TOKEN, created_id
@@ -191,7 +192,7 @@ def test_a_cookie_that_was_changed_or_sealed_for_something_else_is_none(browser:
     cookie = browser.get_cookie("avtomatika_session", path="/dashboard")
     assert cookie is not None
 
-    for forged in (cookie.value[:-1], "", store.keyring.secret.sealed("approval", b'["w",9e15,"operator","x"]')):
+    for forged in (cookie.value[:-1], "", seal(store.keyring.secret, "approval", ["w", 9e15, "operator", "x"])):
         browser.set_cookie("avtomatika_session", forged, path="/dashboard")
         assert browser.get("/dashboard/approvals").status_code == 303
 
