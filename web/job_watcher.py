@@ -120,6 +120,6 @@ class JobWatcher:
 
     def _check(self, followers: list[Follower]) -> None:
         asked = {follower: follower.watched for follower in followers}
-        revisions = self._store.job_revisions.look(set(asked.values()))
+        revisions = self._store.job_revisions.read(set(asked.values()))
         for follower, wanted in asked.items():
             follower.update(wanted, revisions[wanted])

@@ -1,4 +1,4 @@
-"""Jobs, history and timers on Redis: every change of a job is one Lua script."""
+"""Jobs, history and timers on Redis. Each change of a job is one Lua script. Start at ``store.py``."""
 
 from avtomatika.transport import RedisClient
 

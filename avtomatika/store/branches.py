@@ -1,4 +1,4 @@
-"""Branches of a fan-out, kept beside their job: their tasks, what came of them, and the end of one by itself."""
+"""Branches of a fan-out, stored beside their job: their tasks, their answers, and the end of one without its job."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from .scripts import FINISH_BRANCH
 
 class BranchStatus(StrEnum):
     OK = "OK"
-    LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now
-    GONE = "GONE"  # there is no such job (any more); acknowledged
-    TERMINAL = "TERMINAL"  # the job is over; acknowledged, noted
-    STALE = "STALE"  # the branch has ended, or this was another attempt; acknowledged, noted
-    REROUTE = "REROUTE"  # bindings changed since they were read
-    ORDINARY = "ORDINARY"  # nothing was done: the machine must look at it
+    LEASE_LOST = "LEASE_LOST"  # another consumer has leased the message
+    GONE = "GONE"  # the job does not exist; acknowledged
+    TERMINAL = "TERMINAL"  # the job is finished; acknowledged, noted
+    STALE = "STALE"  # the branch has ended or the attempt is not current; acknowledged, noted
+    REROUTE = "REROUTE"  # the bindings have changed
+    ORDINARY = "ORDINARY"  # nothing was written: the machine must handle the result
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedBranch:
-    """A branch that succeeded: the delivery that says so, and the routing key that it came by."""
+    """A branch that succeeded: the delivery of its result, and the routing key of that."""
 
     tag: str
     routing_key: str
@@ -43,20 +43,20 @@ class FinishedBranch:
 
     @property
     def prefix(self) -> str:
-        """What the routing keys of its state begin with, if the key is a result's."""
+        """The prefix of the routing keys of its state."""
         return self.routing_key.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class BranchQuery:
-    """What is to be read of the fan-out of *job*: the tasks of some branches, what came of all."""
+    """A query for the fan-out of *job*: the tasks of the branches *numbers*, and the *answers* of all branches."""
 
     job: Job
     numbers: Sequence[int]
     answers: bool
 
     def commands(self, keys: Keys) -> list[Sequence[str | int]]:
-        """What to read; as many commands as :meth:`read` takes answers."""
+        """Return the commands whose replies :meth:`read` takes."""
         commands: list[Sequence[str | int]] = []
         if self.numbers:
             commands.append(("HMGET", keys.branches(self.job.id), *self.numbers))
@@ -65,14 +65,14 @@ class BranchQuery:
         return commands
 
     def load(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
-        """The answers to :meth:`commands`; where these cannot be read, with an UnreadableJob."""
+        """As :meth:`read`, but replies that cannot be parsed make the job an UnreadableJob."""
         try:
             return self.read(rows)
         except UNREADABLE as error:
             return LoadedBranches(unreadable(self.job, error))
 
     def read(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
-        """The answers to :meth:`commands`."""
+        """Parse the replies to :meth:`commands`."""
         left = list(rows)
         found = left.pop(0) if self.numbers else []
         tasks = [load_task(orjson.loads(task)) for task in found if task is not None]
@@ -82,21 +82,21 @@ class BranchQuery:
 
 @dataclass(frozen=True, slots=True)
 class LoadedBranches:
-    """*job* with the tasks that were asked for; *answers* are what came of its branches, by task id."""
+    """*job* with the requested tasks; *answers* are those of its branches, by task id."""
 
     job: Job
     answers: Mapping[str, Json] = field(default_factory=dict)
 
 
 def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret: GroupSecret, max_bytes: int) -> Call:
-    """*finished* as a script call; the answers of its fan-out are *max_bytes* together at most.
+    """Return the script call for *finished*; all answers of its fan-out may have *max_bytes*.
 
-    Raises NoRouteError of the transport where its job's plan is bound nowhere.
+    Raises the transport's NoRouteError if the plan of its job has no bindings.
     """
     result = finished.result
     joined = Joined(result.job_id, step_of(result.task_id))
-    word = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
-    route = router.route(word.exchange, word.routing_key)
+    message = step_message(SendEvent(f"{finished.prefix}._joined", joined), secret)
+    route = router.route(message.exchange, message.routing_key)
     stream, entry = router.parse_tag(finished.tag)
     job_id = result.job_id
     call_keys = [
@@ -110,7 +110,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         keys.branch_answers(job_id),
         stream,
         route.bindings_key,
-        router.stream(route.queues[0], word.priority),
+        router.stream(route.queues[0], message.priority),
     ]
     args: list[str | bytes | int] = [
         router.consumer_name,
@@ -124,7 +124,7 @@ def branch_call(finished: FinishedBranch, *, keys: Keys, router: Router, secret:
         orjson.dumps(branch_answer(result)),
         dump_entry(_entry(result, state=finished.prefix.rpartition(".")[2])),
         route.version,
-        router.encode(word),
+        router.encode(message),
         max_bytes,
     ]
     return Call(FINISH_BRANCH, call_keys, args)
@@ -143,7 +143,7 @@ def _entry(result: Result, *, state: str) -> HistoryEntry:
 
 
 def _in_order(job: Job, row: Sequence[bytes | None]) -> dict[str, Json]:
-    """What HGETALL answered, in the order of dispatch."""
+    """Parse the reply to HGETALL, in the order of dispatch."""
     found = {
         int(number or 0): orjson.loads(answer or b"null") for number, answer in zip(row[::2], row[1::2], strict=True)
     }

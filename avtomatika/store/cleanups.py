@@ -1,4 +1,4 @@
-"""Clean-ups of files: timers that the commit sets which ends a job, so that no crash forgets them."""
+"""Timers for the clean-up of files, set by the commit that ends a job, so that a crash cannot lose them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .messages import timer_name
 
 @dataclass(frozen=True, slots=True)
 class CleanupTimes:
-    """Seconds from the end of a job to when its intermediate files may go, and all of them; None: never."""
+    """Seconds from the end of a job until its intermediate files, and all its files, are deleted; None: never."""
 
     intermediate_seconds: float | None = None
     everything_seconds: float | None = None
@@ -26,14 +26,14 @@ NO_CLEANUPS = CleanupTimes()
 
 
 def cleanup_message(cleanup: wire.Cleanup, secret: GroupSecret, *, delay_seconds: float = 0) -> Outgoing:
-    """A clean-up on its way to those who do it."""
+    """Return *cleanup* as a message for the queue of clean-ups."""
     return Outgoing(FILES, FILES, wire.dump_cleanup(cleanup, secret), delay_seconds=delay_seconds)
 
 
 def cleanup_timers(
     job: Job, times: CleanupTimes, router: Router, secret: GroupSecret
 ) -> Iterator[tuple[str, int, str | bytes]]:
-    """Name, milliseconds and message of each timer for *job*; none as long as it has not ended."""
+    """Yield name, milliseconds and message of each timer for *job*, if it has ended."""
     if not job.status.is_final:
         return
     parent_id = None if job.parent is None else job.parent.job_id

@@ -1,4 +1,4 @@
-"""The clock of the server: the only one that deadlines and retention go by. Clocks of hosts may be wrong."""
+"""The server's clock, which alone decides deadlines and retention: clocks of hosts may be wrong."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from avtomatika.transport import RedisClient
 
 from .scripts import read_all
 
-#: How often the server is asked; in between, the host's monotonic clock counts on.
+#: Interval of reading the server's clock; in between, the host's monotonic clock advances it.
 _ASK_EVERY_SECONDS = 10.0
 
 
 class ServerClock:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient) -> None:
         self._server = server
-        #: Milliseconds of the server's clock, and of the monotonic clock at that moment in seconds.
+        #: The server's clock in milliseconds, and the monotonic clock at that moment in seconds.
         self._read: tuple[int, float] | None = None
 
     def now_ms(self) -> int:
-        """Milliseconds since the epoch. Raises UnavailableError if the server must be asked and does not answer."""
+        """Milliseconds since the epoch. Raises UnavailableError if the server must be read and does not answer."""
         read = self._read
         if read is None or monotonic() - read[1] >= _ASK_EVERY_SECONDS:
             [(seconds, microseconds)] = read_all(self._server, [("TIME",)])
@@ -30,5 +30,5 @@ class ServerClock:
         return read[0] + round((monotonic() - read[1]) * 1000)
 
     def now(self) -> datetime:
-        """The same as a time in UTC."""
+        """Return the time in UTC."""
         return datetime.fromtimestamp(self.now_ms() / 1000, UTC)

@@ -1,4 +1,4 @@
-"""The commit of a step: what it is asked with, what it may answer, and how it becomes one script call."""
+"""The commit of a step as one script call: its arguments and its replies."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from .messages import message_of, prefix_of, result_timer, step_message, timer_m
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
 
-#: What an argument of a script may be.
+#: An argument of a script.
 Value = str | bytes | int
 
 
 class CommitStatus(StrEnum):
     OK = "OK"
-    LEASE_LOST = "LEASE_LOST"  # somebody else holds the message now: stop
-    DUP = "DUP"  # the event was seen before; acknowledged
-    CONFLICT = "CONFLICT"  # decided on an old job, or with a cause that does not count: load and decide again
-    TERMINAL = "TERMINAL"  # the job is over; acknowledged, noted
-    STALE = "STALE"  # the task is closed, or this was another attempt; acknowledged, noted
-    REROUTE = "REROUTE"  # bindings changed since they were read: read them and send again
-    NO_ROUTE = "NO_ROUTE"  # a message of it leads nowhere: nothing was written
-    GONE = "GONE"  # there is no such job (any more); acknowledged
-    TOO_LARGE = "TOO_LARGE"  # the job would hold more than it may: nothing was written
+    LEASE_LOST = "LEASE_LOST"  # another consumer has leased the message: stop
+    DUP = "DUP"  # the event was committed before; acknowledged
+    CONFLICT = "CONFLICT"  # made from an old version of the job, or of a stale cause: load and decide again
+    TERMINAL = "TERMINAL"  # the job is finished; acknowledged, noted
+    STALE = "STALE"  # the task is closed or the attempt is not current; acknowledged, noted
+    REROUTE = "REROUTE"  # the bindings have changed: read them and send again
+    NO_ROUTE = "NO_ROUTE"  # a message has no queue: nothing was written
+    GONE = "GONE"  # the job does not exist; acknowledged
+    TOO_LARGE = "TOO_LARGE"  # the job would exceed its size limit: nothing was written
     REFUSED = "REFUSED"  # the server cannot write now: try again later
-    WRONG_TYPE = "WRONG_TYPE"  # a key of the job holds a value of another type: nothing was written
+    WRONG_TYPE = "WRONG_TYPE"  # a key of the job contains a value of another type: nothing was written
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A delivery that a step answers: its tag, its event's id, and the task and attempt that it closes."""
+    """A delivery that a step handles: its tag, its event's id, and the task and attempt that it closes."""
 
     tag: str
     event_id: str
@@ -55,7 +55,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """*step* made of *before* because of *causes*."""
+    """The *step* that *causes* led to, from the job *before*."""
 
     before: Job
     step: Step
@@ -64,8 +64,8 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class CommitReply:
-    """*live* are the causes that still count, the others need no further thought; *reason* is for people. *unbound* is
-    the exchange and routing key that has no queue, for NO_ROUTE."""
+    """*live* are the causes that still have to be handled; *reason* is for people. *unbound* is the exchange and routing
+    key that has no queue, for NO_ROUTE."""
 
     answer: CommitStatus
     live: tuple[Cause, ...] = ()
@@ -74,7 +74,7 @@ class CommitReply:
 
     @property
     def is_written(self) -> bool:
-        """Whether the step is committed, by this call or by one before it."""
+        """Whether the step is committed, by this call or an earlier one."""
         return self.answer in (CommitStatus.OK, CommitStatus.DUP)
 
 
@@ -90,9 +90,9 @@ def commit_call(
     max_bytes: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
 ) -> Call:
-    """*commit* as a script call; *doc* is the record of its job.
+    """Return the script call for *commit*; *doc* is the record of its job.
 
-    Raises NoRouteError when a message of it leads nowhere: then nothing is written.
+    Raises NoRouteError if a message has no queue; nothing is written then.
     """
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret, clock)
@@ -119,16 +119,16 @@ def commit_call(
     streams = [*sent.streams, *(stream for stream, _, _ in causes)]
     bindings = [route.bindings_key for route in sent.routes.values()]
     call_keys = [*_keys(commit, keys, router), *bindings, *streams, *_keys_of_child(step.child, keys)]
-    begins = len(sent.streams) - (step.joined is not None) > 1
-    return Call(COMMIT_MORE if begins else COMMIT, call_keys, args.values)
+    adds_messages = len(sent.streams) - (step.joined is not None) > 1
+    return Call(COMMIT_MORE if adds_messages else COMMIT, call_keys, args.values)
 
 
 def _scalars(
     commit: Commit, doc: Dump, router: Router, *, job_ttl_ms: int, joined_at: int, max_bytes: int
 ) -> list[Value]:
-    """What stands before the lists; the message that the branches are joined is the payload *joined_at*."""
+    """Return the arguments before the lists; payload *joined_at* announces that all branches have ended."""
     before, job, step = commit.before, commit.step.job, commit.step
-    begun = _new_branches(commit)
+    fan_out = _new_branches(commit)
     return [
         router.consumer_name,
         before.version,
@@ -139,14 +139,14 @@ def _scalars(
         1 if job.status.is_final else "",
         "" if job.pause in (None, before.pause) else job.pause.token,
         int(step.drops_branches),
-        "" if begun is None else f"{begun.size} {begun.step} {prefix_of(job, begun.state)}",
+        "" if fan_out is None else f"{fan_out.size} {fan_out.step} {prefix_of(job, fan_out.state)}",
         0 if step.joined is None else joined_at,
         max_bytes,
     ]
 
 
 def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
-    """Those of the job, and those that all jobs share."""
+    """Return the keys of the job, and those that all jobs share."""
     before, job = commit.before, commit.step.job
     return [
         keys.job(job.id),
@@ -166,18 +166,18 @@ def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
 
 
 def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitReply:
-    """What the script, or the server in its place, answered to *commit*."""
+    """Return the reply to *commit*: the script's, or the error of a server that refused it."""
     if isinstance(answer, RedisError):
         is_permanent = is_wrong_type(answer) and _names_key_of(commit.before.id, str(answer))
         kind = CommitStatus.WRONG_TYPE if is_permanent else CommitStatus.REFUSED
         return CommitReply(kind, commit.causes, str(answer))
-    word, *states = answer
-    if CommitStatus(word.decode()) is CommitStatus.TOO_LARGE:
+    status, *states = answer
+    if CommitStatus(status.decode()) is CommitStatus.TOO_LARGE:
         size, state = states[0].decode(), commit.before.current_state
         reason = f"state {state!r}: the results of its branches would be {size} bytes of JSON, above MAX_JOB_BYTES"
         return CommitReply(CommitStatus.TOO_LARGE, commit.causes, reason)
     live = tuple(cause for cause, state in zip(commit.causes, states, strict=True) if state == b"live")
-    return CommitReply(CommitStatus(word.decode()), live)
+    return CommitReply(CommitStatus(status.decode()), live)
 
 
 def _names_key_of(job_id: str, error: str) -> bool:
@@ -187,7 +187,7 @@ def _names_key_of(job_id: str, error: str) -> bool:
 
 @dataclass(slots=True)
 class _Sent:
-    """Where the messages of one commit go; each exchange's bindings are checked once."""
+    """The streams and payloads of one commit's messages; the bindings of each exchange are checked once."""
 
     router: Router
     routes: dict[str, Route] = field(default_factory=dict)
@@ -204,7 +204,7 @@ class _Sent:
 
 
 def _sent(commit: Commit, router: Router, secret: GroupSecret, clock: ServerClock) -> _Sent:
-    """All messages of *commit*; word that the branches are joined comes last."""
+    """Return all messages of *commit*; the one that announces the end of all branches is last."""
     step, sent = commit.step, _Sent(router)
     for outgoing in step.outgoing:
         sent.add(message_of(step.job, outgoing, secret, version=commit.before.version + 1, clock=clock))
@@ -226,14 +226,14 @@ class _Arguments:
         self.values += items
 
     def add_rows(self, rows: Sequence[Sequence[Value]]) -> None:
-        """The same for a list of several values each."""
+        """Append a list whose items have several values."""
         self.values.append(len(rows))
         for row in rows:
             self.values += row
 
 
 def _timers(step: Step, router: Router, secret: GroupSecret) -> list[tuple[Value, Value, Value]]:
-    """Those of the job, and those of a child that begins."""
+    """Return the timers of the job and of a child that it starts."""
     timers = [_timer(step.job.id, timer, router, secret) for timer in step.timers]
     if step.child is not None:
         timers += [_timer(step.child.job.id, timer, router, secret) for timer in step.child.timers]
@@ -255,14 +255,14 @@ def _opened(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tupl
 
 
 def _new_branches(commit: Commit) -> Branches | None:
-    """The fan-out that begins with *commit*."""
+    """Return the fan-out that starts with *commit*."""
     before, after = commit.before.fan_out, commit.step.job.fan_out
     is_new = after is not None and (before is None or before.step != after.step)
     return after if is_new else None
 
 
 def _branches_to_keep(commit: Commit) -> list[tuple[Value, Value, Value]]:
-    """Branches whose task is new or has changed."""
+    """Return the branches whose task is new or has changed."""
     if commit.step.job.fan_out is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""The creation of jobs: what is asked for, and the script call that writes them with their first messages."""
+"""Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class NewJob(JobRequest):
 
 @dataclass(frozen=True, slots=True)
 class CreatedJob:
-    """*existing*: the idempotency key had been used before, and this is the job that it made then."""
+    """*existing* if the idempotency key was used before, and this is the job that it created."""
 
     job_id: str
     existing: bool
@@ -43,7 +43,7 @@ class CreatedJob:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most *limit* jobs may be created in *month* (``2026-11``); *renews* is when the next one begins, UTC."""
+    """At most *limit* jobs may be created in *month* (``2026-11``); the next month starts at *renews*, UTC."""
 
     limit: int
     month: str
@@ -51,7 +51,7 @@ class Quota:
 
     @classmethod
     def of(cls, limit: int, *, now: datetime) -> Quota:
-        """That of the month of *now*.
+        """Return the quota for the month of *now*.
 
         >>> Quota.of(5, now=datetime(2026, 12, 24, tzinfo=UTC)).renews.isoformat()
         '2027-01-01T00:00:00+00:00'
@@ -70,9 +70,9 @@ def create_call(
     router: Router,
     secret: GroupSecret,
 ) -> Call:
-    """The call that writes *steps*, which are the births of *news*, all of one client and one plan.
+    """Return the call that writes *steps*, the first steps of *news*, all of one client and one plan.
 
-    Raises NoRouteError of the transport where their messages lead nowhere, InvalidRequestError where a job would be
+    Raises the transport's NoRouteError if the plan has no bindings, InvalidRequestError if a job would be
     too large.
     """
     messages = [_first_message(step, secret) for step in steps]
@@ -122,7 +122,7 @@ def _timers(step: Step, router: Router, secret: GroupSecret) -> Iterator[str | i
 
 
 def _body_hash(news: Sequence[NewJob]) -> str:
-    """What makes two requests under one idempotency key the same."""
+    """Return a digest that two equal requests under one idempotency key share."""
     names = [name for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")]
     jobs = [{name: getattr(new, name) for name in names} for new in news]
     return sha256(orjson.dumps([news[0].plan.blueprint, jobs], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,4 +1,4 @@
-"""The data stores of blueprints on Redis: a hash each."""
+"""The data stores of blueprints on Redis, each of them a hash."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .scripts import DATA_INCR, read_all, run
 
 
 class RedisData:
-    """A ``core.data_store.Data``. Threads may share it; raises UnavailableError when the server is away."""
+    """A ``core.data_store.Data``. Thread-safe. Raises UnavailableError if the server is down."""
 
     def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
         self._server = server

@@ -1,4 +1,4 @@
-"""Entries of histories and notes as they are stored: items of lists."""
+"""History entries and notes as they are stored: items of Redis lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENTRY_FIELDS: Sequence[tuple[str, type]] = (
 
 
 def dump_entry(entry: HistoryEntry) -> bytes:
-    """A history entry without what the script adds (version, time) and what its place tells (seq)."""
+    """Return *entry* as JSON, without the version and time that the script adds, and the seq that is its position."""
     fields: dict[str, Any] = {"event_type": entry.event_type}
     for name in _OPTIONAL_ENTRY_FIELDS:
         value = getattr(entry, name)
@@ -36,7 +36,7 @@ def dump_entry(entry: HistoryEntry) -> bytes:
 
 
 def load_entry(seq: int, stored: bytes) -> RecordedEntry:
-    """The entry at place *seq* (from 1) of a history list. Fields that are unknown or of another kind are omitted."""
+    """Return the entry at position *seq* (from 1) of a history, without unknown fields and those of a wrong type."""
     version, timestamp_ms, text = (*stored.split(b" ", 2), b"", b"")[:3]
     found = json_object(text)
     known = {name: found[name] for name, kind in _ENTRY_FIELDS if isinstance(found.get(name), kind)}
@@ -45,6 +45,6 @@ def load_entry(seq: int, stored: bytes) -> RecordedEntry:
 
 
 def load_note(stored: bytes) -> dict[str, Any]:
-    """A note with its time under ``timestamp_ms``."""
+    """Return a note with its time as ``timestamp_ms``."""
     timestamp_ms, _, text = stored.partition(b" ")
     return {**json_object(text), "timestamp_ms": number(timestamp_ms)}

@@ -13,9 +13,9 @@ _last = 0
 
 
 def new_job_id(group: str) -> str:
-    """A fresh id of *group*. A ULID's first ten characters are the time in ms, the rest is random.
+    """Return a new id of *group*. The first ten characters of a ULID are the time in ms, the rest is random.
 
-    Those of one process rise, also within a millisecond.
+    The ids of one process increase, even within a millisecond.
     """
     global _last
     with _lock:

@@ -1,4 +1,4 @@
-"""Gathering what is known of a job that does not move: a handful of round trips, whatever its size."""
+"""Collects the facts that explain why a job does not progress: a few round trips, whatever its size."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .scripts import read_all, server_errors
 from .server_info import ServerInfoReader
 from .worker_registry import WorkerRecord, WorkerRegistry
 
-#: Of a fan-out only so many open tasks are looked at.
+#: Maximum number of open tasks of a fan-out that are examined.
 _SAMPLE = 20
-#: So many jobs may wait for one another.
+#: Maximum depth of jobs that wait for one another.
 _DEPTH = 12
 _BETWEEN_STATES = (JobStatus.PENDING, JobStatus.RUNNING)
 
 
 class JobFactsReader:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient, router: Router, keys: Keys, *, registry: WorkerRegistry) -> None:
         self._server = server
@@ -42,7 +42,7 @@ class JobFactsReader:
         self._survey = Inspector(server, router)
 
     def facts(self, job: Job) -> Facts:
-        """What is known of *job*, and of the jobs that it waits for."""
+        """Return the facts about *job* and the jobs that it waits for."""
         return self._facts(job, depth=0)
 
     def _facts(self, job: Job, *, depth: int) -> Facts:

@@ -13,20 +13,20 @@ from .keys import Keys
 from .records import JobFilter
 from .scripts import LIST_JOBS, run
 
-#: Jobs that one call looks at: a call takes the server 1 to 2 ms.
+#: Jobs that one call examines: a call takes the server 1 to 2 ms.
 _PER_CALL = 2000
-#: Calls that one page takes at most. A page that needs more ends early, and its cursor continues.
+#: Maximum number of calls for one page. A page that needs more is short, and its cursor continues.
 _CALLS = 10
-#: A creation in milliseconds, and the id of a job.
+#: A job's creation in milliseconds, and its id.
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{1,256})")
 
 
 def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[str], str | None]:
-    """The ids of up to ``wanted.limit`` jobs and the cursor of the next page, None at the end.
+    """Return the ids of up to ``wanted.limit`` jobs and the cursor of the next page, None at the end.
 
-    A cursor is a position in the order of all jobs, which never changes. A page has fewer jobs than the limit, or
-    none, where few of many jobs match.
-    Raises InvalidRequestError for an unknown cursor, UnavailableError when the server is away.
+    A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
+    or none, if few of many jobs match.
+    Raises InvalidRequestError for an unknown cursor, UnavailableError if the server is down.
     """
     indexes = _indexes(keys, wanted)
     created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)

@@ -1,4 +1,4 @@
-"""Reading jobs, their histories and what is kept beside them."""
+"""Queries for jobs, their histories and their live state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .signals import approval_of, too_late
 
 
 class JobQueries:
-    """What can be asked of the jobs of one server. Threads may share it."""
+    """Queries for the jobs of one server. Thread-safe."""
 
     def __init__(self, server: RedisClient, keys: Keys, *, cache_bytes: int) -> None:
         self._server = server
@@ -30,19 +30,18 @@ class JobQueries:
         self._jobs = JobReader(server, keys, cache_bytes=cache_bytes)
 
     def load(self, job_id: str) -> Job | None:
-        """The job as it stands, or None. Raises UnreadableRecordError."""
+        """Return the job or None. Raises UnreadableRecordError."""
         [job] = self.load_many([job_id])
         if isinstance(job, UnreadableJob):
             raise UnreadableRecordError(job_id, job.reason)
         return job
 
     def load_many(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
+        """Return jobs in the order of *job_ids*. Some may be an :class:`UnreadableJob`."""
         return self._jobs.jobs(job_ids)
 
     def approval(self, job: Job, token: str | None = None) -> WaitRecord:
-        """What *job* asks; with a *token* that of no other approval. Raises ConflictError, saying who decided it if
-        so."""
+        """Return the approval that *job* waits for. Raises ConflictError if it waits for none, or not for *token*."""
         asked = approval_of(job)
         if asked is None or asked.token != (token or asked.token):
             [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
@@ -50,18 +49,18 @@ class JobQueries:
         return asked
 
     def list_jobs(self, wanted: JobFilter, *, with_data: bool = False) -> tuple[list[Job], str | None]:
-        """Up to ``wanted.limit`` jobs that fit *wanted*, newest first, and the cursor of the next page or None.
+        """Return up to ``wanted.limit`` jobs that match, newest first, and the cursor of the next page or None.
 
-        A walk by cursors has every job that fitted *wanted* all the time exactly once. A page may have fewer jobs than
-        the limit, or none, before the end. Without *with_data* large values of their data are omitted. Some jobs may be
-        an :class:`UnreadableJob`.
+        Following the cursors returns every job that matches throughout exactly once. A page may have fewer jobs than
+        the limit, or none, before the end. Without *with_data* large values are omitted. Some jobs may be an
+        :class:`UnreadableJob`.
         """
         ids, cursor = list_ids(self._server, self._keys, wanted)
         found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
         return [job for job in found if job is not None and wanted.matches(job)], cursor
 
     def count(self, status: str) -> int:
-        """How many jobs have *status*."""
+        """Return the number of jobs with *status*."""
         return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
@@ -71,21 +70,21 @@ class JobQueries:
         return entries, after + limit if len(rows) > limit else None
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
-        """What was ignored, newest first, at most 100."""
+        """Return the notes about ignored events, newest first, at most 100."""
         [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
         return [load_note(row) for row in rows]
 
     def live_state(self, job: Job) -> LiveState:
-        """What is told of *job* while it stands as it is: who has its open task, how far that is, and the like."""
+        """Return the live state of *job*: the workers of its open tasks, their progress, and decisions."""
         return self.live_states([job])[0]
 
     def live_states(self, jobs: Sequence[Job]) -> list[LiveState]:
-        """As :meth:`live_state`, of several jobs in one round trip."""
+        """Return the live state of several jobs in one round trip."""
         commands = [live_state.commands(job, self._keys) for job in jobs]
         rows = iter(read_all(self._server, list(chain(*commands))))
         return [live_state.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
     def task_workers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Who has begun with each of *tasks* (job id, task id), where somebody has."""
+        """Return the id of the worker that started each of *tasks* (job id, task id), or None."""
         rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
         return [None if row is None else row.decode() for row in rows]

@@ -1,4 +1,4 @@
-"""Reads jobs: their records, and the large values that are stored apart from these."""
+"""Reads jobs: their records, and the large values that are stored separately."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .large_values import ValueCache, Values, load_values
 from .records import JOB_FIELDS, load_job, unreadable
 from .scripts import read_all, read_hashes
 
-#: How often a job is read again whose large values were replaced between two reads.
+#: Attempts to read a job whose large values are replaced between two reads.
 _ATTEMPTS = 5
 
 
 class JobReader:
-    """Over one server. Threads may share it."""
+    """Reads the jobs of one server. Thread-safe."""
 
     def __init__(self, server: RedisClient, keys: Keys, *, cache_bytes: int) -> None:
         self._server = server
         self._keys = keys
-        #: The large values that were read or written last.
+        #: The large values that were read or written most recently.
         self.cache = ValueCache(cache_bytes)
 
     def summaries(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Jobs in the order of *job_ids*, without their large values. Raises UnavailableError."""
+        """Return jobs in the order of *job_ids*, without their large values. Raises UnavailableError."""
         return [load_job(job_id, row) for job_id, row in zip(job_ids, self._rows(job_ids), strict=True)]
 
     def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
-        """Whole jobs in the order of *job_ids*: one round trip, another one for large values. Raises
+        """Return whole jobs in the order of *job_ids*: one round trip, and a second one for large values. Raises
         UnavailableError."""
         rows = dict(zip(job_ids, self._rows(job_ids), strict=True))
         found = {job_id: load_job(job_id, row) for job_id, row in rows.items()}
@@ -59,7 +59,7 @@ class JobReader:
         return read_hashes(self._server, [self._keys.job(job_id) for job_id in job_ids], JOB_FIELDS)
 
     def _values(self, jobs: Sequence[Job]) -> list[Values]:
-        """The large values of each of *jobs* that are still stored."""
+        """Return the large values of each of *jobs* that still exist."""
         known = [
             {name: value for name in job.large if (value := self.cache.get(job.id, name)) is not None} for job in jobs
         ]

@@ -1,4 +1,4 @@
-"""Whether jobs have changed: little of each, of many jobs in one round trip."""
+"""Revisions of jobs, which tell whether a job has changed: of many jobs in one round trip."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from avtomatika.transport import RedisClient
 from .keys import Keys
 from .scripts import server_errors
 
-#: A job id, and the ids of the open tasks whose progress is asked for.
+#: A job id, and the ids of the open tasks whose progress is wanted.
 Wanted: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 class JobRevision(NamedTuple):
-    """*version* is None where the job is gone or unreadable, *entries* the length of its history."""
+    """*version* is None if the job is missing or unreadable; *entries* is the length of its history."""
 
     version: int | None
     entries: int
@@ -24,18 +24,18 @@ class JobRevision(NamedTuple):
 
 
 class JobRevisions:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 
-    def look(self, wanted: Collection[Wanted]) -> dict[Wanted, JobRevision]:
-        """A glance at each job; raises UnavailableError when the server is away."""
+    def read(self, wanted: Collection[Wanted]) -> dict[Wanted, JobRevision]:
+        """Return the revision of each job. Raises UnavailableError if the server is down."""
         commands = {each: self._commands(*each) for each in wanted}
         with server_errors():
             answers = iter(self._server.pipeline([command for some in commands.values() for command in some]))
-        return {each: _glance(*islice(answers, len(asked))) for each, asked in commands.items()}
+        return {each: _revision(*islice(answers, len(asked))) for each, asked in commands.items()}
 
     def _commands(self, job_id: str, task_ids: tuple[str, ...]) -> list[Sequence[str]]:
         keys = self._keys
@@ -45,8 +45,8 @@ class JobRevisions:
         return commands
 
 
-def _glance(version: Any, entries: Any, progress: Any = ()) -> JobRevision:
-    """From the server's answers; an error in place of one means that a key holds something foreign."""
+def _revision(version: Any, entries: Any, progress: Any = ()) -> JobRevision:
+    """Parse the server's replies; an error as a reply means that the key has a foreign type."""
     is_readable = isinstance(version, bytes) and version.isdigit() and isinstance(entries, int)
     if not is_readable or isinstance(progress, Exception):
         return JobRevision(None, 0, ())

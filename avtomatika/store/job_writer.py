@@ -1,4 +1,4 @@
-"""Commits steps of jobs: many in one round trip, each wholly or not at all."""
+"""Commits steps of jobs: many in one round trip, each of them atomically."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .scripts import run_all, server_errors
 
 
 class TooLargeError(Exception):
-    """A step after which its job, or one that it creates, would hold more than it may."""
+    """A step after which its job, or one that it creates, would exceed the size limit."""
 
     def __init__(self, job: Job, size: int, limit: int) -> None:
         super().__init__(
@@ -29,7 +29,7 @@ class TooLargeError(Exception):
 
 
 def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
-    """The record of the job after *commit*. Raises TooLarge, but for a job that ends because it was too large."""
+    """Return the record of the job after *commit*. Raises TooLargeError, except for a job that already failed."""
     job = commit.step.job
     doc = dump_doc(job, version=commit.before.version + 1)
     initial = sum(size for name, (_, size) in job.large.items() if is_initial(name) and name not in doc.values)
@@ -41,7 +41,7 @@ def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
 
 
 class JobWriter:
-    """Over one server. The large values that it writes are added to *cache*."""
+    """Writes to one server. The large values that it writes are added to *cache*."""
 
     def __init__(
         self,
@@ -67,8 +67,10 @@ class JobWriter:
         self._cache = cache
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
-        """Raises UnavailableError when the server is away: any may have been written, and all may be committed
-        again."""
+        """Commit steps.
+
+        Raises UnavailableError if the server is down: any may have been written, and all can be committed again.
+        """
         replies: list[CommitReply | None] = [None] * len(commits)
         calls: dict[int, Call] = {}
         docs: dict[int, Dump] = {}

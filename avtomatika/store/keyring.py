@@ -1,4 +1,4 @@
-"""The group's secret: the one that is configured, else one that the server keeps for all who can reach it."""
+"""The group's secret: the configured one, else one that the server stores for all who can connect to it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .scripts import read_all
 
 logger = logging.getLogger(__name__)
 
-#: How often a process looks whether the server still keeps the secret: one that lost its data gets the old one back.
+#: Interval of checking that the server still has the secret: a server that lost its data gets the old one back.
 _LOOK_EVERY_SECONDS = 5.0
-#: A secret that nobody has begun to use for so long is none of this group any more.
+#: A secret that no process has started to use for this long no longer belongs to the group.
 _REMEMBERED_SECONDS = 24 * 3600
 
 
 class Keyring:
-    """Threads may share it. Nothing is asked before the secret is needed."""
+    """Thread-safe. Sends nothing until the secret is needed."""
 
     def __init__(self, server: RedisClient, configured: GroupSecret | None = None, *, prefix: str = "avt:") -> None:
         self._server = server
@@ -38,12 +38,12 @@ class Keyring:
 
     @property
     def is_configured(self) -> bool:
-        """Whether the secret is this process's own, and not the server's."""
+        """Whether the secret is configured in this process, and not stored by the server."""
         return self._configured is not None
 
     @property
     def secret(self) -> GroupSecret:
-        """Raises UnavailableError while the server is away, where it is the server that keeps it."""
+        """The secret. Raises UnavailableError if the server stores it and is down."""
         if self._configured is not None and self._announced is not None:
             return self._configured
         with self._lock:
@@ -53,7 +53,7 @@ class Keyring:
             return found
 
     def fingerprints(self) -> dict[str, float]:
-        """Of the secrets that processes of this group have begun to use within a day: fingerprint -> when (seconds)."""
+        """Return the secrets that processes started to use within a day: fingerprint -> time (seconds)."""
         oldest = self._clock.now_ms() / 1000 - _REMEMBERED_SECONDS
         return {name: at for name, at in self._all_fingerprints().items() if at > oldest}
 
@@ -82,11 +82,11 @@ class Keyring:
         read_all(self._server, [*forget, ("HSET", key, secret.fingerprint, now)])
         if others and self._announced is None:
             logger.warning(
-                "SECRET_KEY here is not that of every process which began within a day: what one side signs, the other "
-                "refuses. Set the same on all hosts"
+                "SECRET_KEY differs from that of another process started within a day: each rejects messages that the "
+                "other signs. Set the same on all hosts"
             )
         if self._configured is None and self._announced is None:
             logger.warning(
-                "SECRET_KEY is not set: the server keeps one, and whoever reaches the server can sign with it"
+                "SECRET_KEY is not set: the server stores one, and anyone who can connect to it can sign messages"
             )
         self._announced = secret.fingerprint

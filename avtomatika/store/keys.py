@@ -1,4 +1,4 @@
-"""Names of all keys that hold jobs; queues and bindings have theirs in ``transport``."""
+"""Names of all Redis keys of the store. Those of queues and bindings are in ``transport``."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from avtomatika.core.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Every key begins with *prefix*."""
+    """Every key starts with *prefix*."""
 
     prefix: str = "avt:"
 
     def job(self, job_id: str) -> str:
-        """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never does, ``created`` and
-        ``updated`` ms, ``final`` 1 once it is over, ``pause`` the token of what it waits for last, ``decided`` the
-        token of the last approval that somebody decided and what, ``wish:<wish>`` version and ms of a wish that was
-        sent, ``data:<version>.<number>`` a large value, JSON, ``idempotency`` the key that it was created with."""
+        """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
+        ``updated`` ms, ``final`` 1 once it is finished, ``pause`` the token of its last wait, ``decided`` the token
+        and decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
+        ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with."""
         return f"{self.prefix}job:{job_id}"
 
     def history(self, job_id: str) -> str:
-        """List of ``<version> <ms> <json>``, oldest first; the place in the list is the entry's ``seq``."""
+        """List of ``<version> <ms> <json>``, oldest first; the position is the entry's ``seq``."""
         return f"{self.prefix}job:{job_id}:history"
 
     def tasks(self, job_id: str) -> str:
-        """Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> who has it, ``<task>/progress`` ->
-        attempt, ms, share and message that it told last, ``<task>/limit`` -> result timeout ms and its timer message.
-        Gone when the job is over."""
+        """Hash of the open tasks: ``<task>`` -> attempt, ``<task>/worker`` -> worker id, ``<task>/progress`` ->
+        attempt, ms, share and message of the last report, ``<task>/limit`` -> result timeout ms and its timer message.
+        Deleted when the job finishes."""
         return f"{self.prefix}job:{job_id}:tasks"
 
     def branches(self, job_id: str) -> str:
-        """Hash of a fan-out: ``left`` how many of the ``size`` branches have not ended, its ``step``, the ``prefix``
-        of the routing keys of its state, ``bytes`` of all answers, and of each branch by its number the task, JSON, and
-        ``<number>/checked`` where its results are looked at by the machine. Gone when the fan-out is left."""
+        """Hash of a fan-out: ``left`` number of the ``size`` branches that have not ended, its ``step``, the ``prefix``
+        of the routing keys of its state, ``bytes`` of all answers; for each branch its number -> task (JSON), and
+        ``<number>/checked`` if the machine checks its results. Deleted when the job leaves the fan-out."""
         return f"{self.prefix}job:{job_id}:branches"
 
     def branch_answers(self, job_id: str) -> str:
-        """Hash: number of a branch -> what came of it, JSON. Gone when the fan-out is left."""
+        """Hash: number of a branch -> its answer (JSON). Deleted when the job leaves the fan-out."""
         return f"{self.prefix}job:{job_id}:branches:answers"
 
     def seen(self, job_id: str) -> str:
-        """Hash: event id -> version that it made. Gone when the job is over."""
+        """Hash: event id -> version that it led to. Deleted when the job finishes."""
         return f"{self.prefix}job:{job_id}:seen"
 
     def notes(self, job_id: str) -> str:
-        """List of ``<ms> <json>``, newest first, at most 100: what was ignored."""
+        """List of ``<ms> <json>`` about ignored events, newest first, at most 100."""
         return f"{self.prefix}job:{job_id}:notes"
 
     def webhooks(self, job_id: str) -> str:
-        """Hash: ``done`` number of the last webhook that was settled, ``<number>`` -> message of one that waits for its
-        turn."""
+        """Hash: ``done`` number of the last webhook that was settled, ``<number>`` -> message of a later one that waits
+        for it."""
         return f"{self.prefix}job:{job_id}:webhooks"
 
     def by_all(self) -> str:
@@ -75,13 +75,13 @@ class Keys:
         return f"{self.prefix}jobs:label:{name}={value}"
 
     def indexes(self, job: Job) -> list[str]:
-        """Every index that *job* stands in."""
+        """Return every index that contains *job*."""
         return self.indexes_of(job.status, job.client, job.blueprint, job.labels)
 
     def indexes_of(
         self, status: str, client: str | None, blueprint: str | None, labels: Mapping[str, str]
     ) -> list[str]:
-        """The indexes of a job by what it is listed under, as far as that is known."""
+        """Return the indexes of a job by its indexed fields, as far as they are known."""
         return [
             self.by_all(),
             self.by_status(status),
@@ -91,7 +91,7 @@ class Keys:
         ]
 
     def all_of(self, job_id: str) -> list[str]:
-        """The set of ends, then every key that belongs to the job alone."""
+        """Return the retention set, then every key of the job alone."""
         return [
             self.retention(),
             self.job(job_id),
@@ -105,11 +105,11 @@ class Keys:
         ]
 
     def secret(self) -> str:
-        """String: the group's secret, where no SECRET_KEY is configured."""
+        """String: the group's secret, if no SECRET_KEY is configured."""
         return f"{self.prefix}secret"
 
     def fingerprints(self) -> str:
-        """Hash: fingerprint of a group secret -> when a process last began to use it (seconds)."""
+        """Hash: fingerprint of a group secret -> when a process last started to use it (seconds)."""
         return f"{self.prefix}secret:fingerprints"
 
     def timers(self) -> str:
@@ -121,58 +121,58 @@ class Keys:
         return f"{self.prefix}timers:messages"
 
     def retention(self) -> str:
-        """Sorted set: id of a job that is over -> when it goes (ms)."""
+        """Sorted set: id of a finished job -> when it is deleted (ms)."""
         return f"{self.prefix}retention"
 
     def claim(self, name: str) -> str:
-        """String: somebody does, or has done, what is done once in a while. Gone when it is to be done again."""
+        """String: a lock on a periodic task, held until it is due again."""
         return f"{self.prefix}claim:{name}"
 
     def data(self, blueprint: str, name: str) -> str:
-        """Hash of a blueprint's data store: key -> JSON. It stays until somebody deletes it."""
+        """Hash of a blueprint's data store: key -> JSON. Never expires."""
         return f"{self.prefix}data:{blueprint}:{name}"
 
     def quota(self, client: str, month: str) -> str:
-        """String: how many jobs a client with a quota has created in a month (``2026-11``); gone when it is over."""
+        """String: number of jobs that a client with a quota has created in a month (``2026-11``); then it expires."""
         return f"{self.prefix}quota:{client}:{month}"
 
     def idempotency(self, client: str, digest: str) -> str:
-        """String ``<body hash> <job ids>``, kept as long as one of its jobs."""
+        """String ``<body hash> <job ids>``, kept as long as one of the jobs."""
         return f"{self.prefix}idempotency:{client}:{digest}"
 
     def held(self, task_id: str) -> str:
-        """Hash of a task that a worker over HTTP has: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
-        ``named`` 1 once the worker has said that it has it."""
+        """Hash of a task leased to an HTTP worker: ``worker``, ``tag`` of the delivery, ``message``, ``at`` ms, and
+        ``named`` 1 once the worker has confirmed it."""
         return f"{self.prefix}held:{task_id}"
 
     def answers(self, task_id: str) -> str:
-        """Set of digests of the answers to a task that were taken: each is known when it comes again."""
+        """Set of digests of the accepted answers to a task, which identify repeated ones."""
         return f"{self.prefix}held:{task_id}:answers"
 
     def held_by(self, worker_id: str) -> str:
-        """Set of ids of tasks in the hands of a worker over HTTP."""
+        """Set of ids of tasks leased to an HTTP worker."""
         return f"{self.prefix}worker:{worker_id}:tasks"
 
     def worker(self, worker_id: str) -> str:
-        """Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last heard of)
-        ms, ``turn`` when it was last chosen for a task, ``routed`` how often since the last beat, ``holds`` digests of
-        the files that it has at hand (JSON). Gone when it is silent for long."""
+        """Hash of a registered worker: ``record`` and ``beat`` JSON, ``since`` (registered) and ``at`` (last message)
+        ms, ``turn`` when it was last chosen for a task, ``routed`` how often since its heartbeat, ``holds`` digests
+        of the files in its cache (JSON). Expires without heartbeats."""
         return f"{self.prefix}worker:{worker_id}"
 
     def workers(self) -> str:
-        """Sorted set of ids of registered workers by when they were last heard of (ms)."""
+        """Sorted set of ids of registered workers by their last message (ms)."""
         return f"{self.prefix}workers"
 
     def plans(self) -> str:
-        """Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last said that it serves it (ms)."""
+        """Sorted set: ``<blueprint>@<plan_hash>`` -> when an orchestrator last announced it (ms)."""
         return f"{self.prefix}plans"
 
     def abandoned_plans(self) -> str:
-        """Sorted set of plans that nobody serves: others go on with their jobs."""
+        """Sorted set of plans that no orchestrator serves: their jobs migrate to other plans."""
         return f"{self.prefix}plans:abandoned"
 
     def worker_turns(self) -> str:
-        """Number: how often a worker was chosen for a task."""
+        """Number: how often any worker was chosen for a task."""
         return f"{self.prefix}workers:turns"
 
     def login(self, digest: str) -> str:
@@ -180,17 +180,17 @@ class Keys:
         return f"{self.prefix}login:{digest}"
 
     def access_token(self, digest: str) -> str:
-        """Hash of a token for a while, by its digest: ``worker``, ``basis``, ``family``, ``access``."""
+        """Hash of a temporary token, by its digest: ``worker``, ``basis``, ``family``, ``access``."""
         return f"{self.prefix}session:access:{digest}"
 
     def refresh_token(self, digest: str) -> str:
-        """The same of the token that renews it; ``used`` seconds, once it was."""
+        """Hash of the token that refreshes it; also ``used`` seconds once it was used."""
         return f"{self.prefix}session:refresh:{digest}"
 
     def session_family(self, name: str) -> str:
-        """String: there as long as the tokens are good that go back to one beginning."""
+        """String: exists while the tokens of one family are valid."""
         return f"{self.prefix}session:family:{name}"
 
     def worker_names(self) -> str:
-        """Sorted set: names of sections that a workers.toml had -> until when the shared token is not for them (ms)."""
+        """Sorted set: names of sections that a workers.toml had -> until when they may not use the shared token (s)."""
         return f"{self.prefix}workers:named"

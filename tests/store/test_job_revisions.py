@@ -18,7 +18,7 @@ def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
         client.hset("avt:job:odd", "v", "x")
     server = RedisClient.connect(redis_url)
 
-    found = JobRevisions(server, Keys("avt:")).look([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
+    found = JobRevisions(server, Keys("avt:")).read([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
     server.close()
 
     nothing = JobRevision(None, 0, ())
