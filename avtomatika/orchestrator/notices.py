@@ -18,7 +18,7 @@ class Notices:
 
     def record(self, notices: Sequence[tuple[Delivery, wire.Notice]]) -> None:
         """Write *notices* and acknowledge them."""
-        taken: list[tuple[str | None, wire.TaskStarted]] = []
+        taken: list[tuple[str, wire.TaskStarted]] = []
         started: list[wire.TaskStarted] = []
         progress: list[wire.Progress] = []
         presence: list[wire.Registered | wire.Heartbeat] = []

@@ -71,11 +71,11 @@ def test_who_finds_that_others_were_quicker_agrees_with_them(
 
 def test_processes_with_different_secrets_are_told(process: Process, caplog: pytest.LogCaptureFixture) -> None:
     assert process("one").secret
-    assert "not that of every process" not in caplog.text
+    assert "differs from that of another process" not in caplog.text
 
     assert process("two").secret
 
-    assert "SECRET_KEY here is not that of every process" in caplog.text
+    assert "SECRET_KEY differs from that of another process" in caplog.text
     assert len(process("two").fingerprints()) == 2
 
 
