@@ -17,6 +17,8 @@ def seal(secret: GroupSecret, purpose: str, value: Any) -> str:
 
 def unseal(secret: GroupSecret, purpose: str, sealed: str) -> Any:
     """Return the value that was sealed for *purpose* with one of the group's secrets, or None for any other text."""
+    if not sealed.isascii():  # base64 decoding ignores such characters
+        return None
     try:
         return _serializer(secret, purpose).loads(sealed)
     except BadData:
