@@ -1,7 +1,7 @@
-"""Large values of a job. They are stored apart from its record, each in a field of its own of the job's hash.
+"""Large values of a job, stored apart from its record, each in a separate field of the job's hash.
 
-A field is written once and never changed, and its name is used for no other value. So a step writes the values that are
-new and reads those that the process does not have yet, however much the job holds.
+A field is written once and never changes, and its name is never reused. So a step writes only new values and reads only
+values that are not cached, however much data the job has.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import orjson
 
 from avtomatika.core.job import Json
 
-#: Most data of a job, as JSON.
+#: Maximum data of a job, as JSON.
 MAX_JOB_BYTES = 8 * 1024 * 1024
 #: A record up to this size is stored whole.
 _WHOLE_BYTES = 16 * 1024
 #: Of a larger record, values from this size on are stored apart.
 _LARGE_BYTES = 1024
-#: Where a record has the names, sizes and places of the values that are stored apart.
+#: Member of a record with the names, sizes and paths of the values that are stored apart.
 _REFERENCES = "large"
-#: What the names of the values begin with that a job is created with; they are never removed.
+#: Prefix of the names of the values that a job is created with; these are never removed.
 INITIAL = "data:0"
 
 #: The large values of a job by name, each with its size as JSON.
@@ -34,7 +34,7 @@ _NONE: Values = {}
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A record as it is stored: *text*, the values in it that are stored apart, and those of them that are *new*."""
+    """A stored record: *text*, its *values* that are stored apart, and which of them are *new*."""
 
     text: bytes
     values: Values = field(default_factory=dict)
@@ -46,8 +46,8 @@ class Dump:
 
 
 def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
-    """*record* without its large values. Of these, *known* are stored; names of new ones begin with *prefix*."""
-    if not known:  # as it mostly is
+    """Dump *record* without its large values. *known* are stored already; names of new ones start with *prefix*."""
+    if not known:  # the usual case
         text = orjson.dumps(record)
         if len(text) <= _WHOLE_BYTES:
             return Dump(text)
@@ -70,18 +70,18 @@ def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
 
 
 def is_initial(name: str) -> bool:
-    """Whether the value called *name* belongs to the data that its job was created with."""
+    """Return True if the value *name* belongs to the data that its job was created with."""
     return name.startswith(f"{INITIAL}.")
 
 
 def load_values(names: Sequence[str], stored: Sequence[bytes | None]) -> dict[str, tuple[Json, int]]:
-    """The values called *names* as far as they are *stored*."""
+    """Return the values *names* that are *stored*."""
     found = zip(names, stored, strict=True)
     return {name: (orjson.loads(text), len(text)) for name, text in found if text is not None}
 
 
 def fill(record: Mapping[str, Json], values: Values) -> Values:
-    """Put *values* where they belong in *record*, and answer them; the places of those that are missing stay empty."""
+    """Insert *values* into *record* and return all it refers to; places of missing values become None."""
     references = record.get(_REFERENCES)
     if references is None:
         return _NONE
@@ -94,7 +94,7 @@ def fill(record: Mapping[str, Json], values: Values) -> Values:
 
 
 def _replace(record: dict[str, Json], names: Mapping[int, str], found: Values) -> list[list[Json]]:
-    """Empty the places in *record* of all values that have *names*; the references to these."""
+    """Replace all values of *record* that have *names* by None, and return the references to them."""
     references: list[list[Json]] = []
     for path, holder, key in _slots(record):
         name = names.get(id(holder[key]))
@@ -105,7 +105,7 @@ def _replace(record: dict[str, Json], names: Mapping[int, str], found: Values) -
 
 
 def _slots(record: dict[str, Json]) -> Iterator[tuple[list[Json], Any, str]]:
-    """The places of values that may be large: the path to each, what holds it, and its key there."""
+    """Yield the places of values that may be large: the path, the container, and the key in it."""
     for name in ("initial_data", "state_history", "result"):
         value = record.get(name)
         if isinstance(value, dict):
@@ -117,7 +117,7 @@ def _slots(record: dict[str, Json]) -> Iterator[tuple[list[Json], Any, str]]:
 
 
 def _with_own_holders(record: Mapping[str, Json]) -> dict[str, Json]:
-    """A copy of *record* in which :func:`_slots` can be emptied."""
+    """Return a copy of *record* in which :func:`_slots` can be emptied."""
     own = {name: dict(value) if isinstance(value, Mapping) else value for name, value in record.items()}
     if "tasks" in own:
         own["tasks"] = [{**task, "params": dict(task["params"])} for task in own["tasks"]]
@@ -129,7 +129,7 @@ def _may_be_large(value: Json) -> bool:
 
 
 class ValueCache:
-    """The large values that a process used last, up to *max_bytes* of JSON. Threads may share it."""
+    """The large values that a process used most recently, up to *max_bytes* of JSON. Thread-safe."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -1,4 +1,4 @@
-"""What stands beside an open job, read in one round trip. A fan-out costs one number, however large it is."""
+"""Reads the live state of an open job in one round trip. A fan-out of any size costs one number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from avtomatika.core.job import Job
 
 from .keys import Keys
 
-#: What is kept of an open task, behind its id.
+#: Suffixes of the fields of an open task, after its id.
 _OF_TASK = ("", "/worker", "/progress")
 
 
 def commands(job: Job, keys: Keys) -> list[Sequence[str]]:
-    """What to read of *job*; as many commands as :func:`read` takes answers."""
+    """Return the commands whose replies :func:`read` takes."""
     wanted: list[Sequence[str]] = []
     if job.tasks:
         wanted.append(
@@ -28,9 +28,9 @@ def commands(job: Job, keys: Keys) -> list[Sequence[str]]:
     return wanted
 
 
-def read(job: Job, answers: Sequence[Any]) -> LiveState:
-    """The answers to :func:`commands`."""
-    left = iter(answers)
+def read(job: Job, replies: Sequence[Any]) -> LiveState:
+    """Return the live state from the replies to :func:`commands`."""
+    left = iter(replies)
     in_flight = _in_flight(job, next(left)) if job.tasks else {}
     branches_left = None if job.fan_out is None else int(next(left) or 0)
     decision = None if job.pause is None else _decision(job.pause.token, next(left))
@@ -38,15 +38,15 @@ def read(job: Job, answers: Sequence[Any]) -> LiveState:
 
 
 def _in_flight(job: Job, row: Sequence[bytes | None]) -> dict[str, TaskProgress]:
-    """Open tasks that somebody has begun with, or told of."""
-    found = ((task_id, _hand(*row[3 * place : 3 * place + 3])) for place, task_id in enumerate(job.tasks))
-    return {task_id: hand for task_id, hand in found if hand is not None}
+    """Return the progress of the open tasks that a worker has started or reported on."""
+    found = ((task_id, _progress(*row[3 * place : 3 * place + 3])) for place, task_id in enumerate(job.tasks))
+    return {task_id: progress for task_id, progress in found if progress is not None}
 
 
-def _hand(attempt: bytes | None, worker: bytes | None, told: bytes | None) -> TaskProgress | None:
+def _progress(attempt: bytes | None, worker: bytes | None, report: bytes | None) -> TaskProgress | None:
     worker_id = None if worker is None else worker.decode()
-    if attempt is not None and told is not None and told.startswith(attempt + b" "):
-        _, reported_ms, share, message = told.decode().split(" ", 3)
+    if attempt is not None and report is not None and report.startswith(attempt + b" "):
+        _, reported_ms, share, message = report.decode().split(" ", 3)
         return TaskProgress(worker_id, float(share), message, int(reported_ms))
     return None if worker_id is None else TaskProgress(worker_id)
 

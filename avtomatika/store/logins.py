@@ -20,7 +20,7 @@ class Logins:
         read_all(self._server, [("SET", self._keys.login(digest), client, "EX", seconds)])
 
     def is_active(self, digest: str) -> bool:
-        """Whether the session exists and has not ended."""
+        """Return True if the session exists and has not expired."""
         return bool(read_all(self._server, [("EXISTS", self._keys.login(digest))])[0])
 
     def end(self, digest: str) -> None:

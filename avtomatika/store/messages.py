@@ -1,4 +1,4 @@
-"""What a step sends, as messages of the wire: step events, tasks and timers; what is ours is signed."""
+"""Builds the messages that a step sends: step events, tasks, timers and webhooks, signed by the group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .clock import ServerClock
 
 
 def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:
-    """What a step of *job* sends, with the commit that makes its *version*."""
+    """Return *outgoing* as the message that the commit of *version* sends."""
     match outgoing:
         case SendTask(task):
             return task_message(job, task, secret)
@@ -31,12 +31,12 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
 
 
 def webhook_message(webhook: wire.WebhookMessage, secret: GroupSecret, *, delay_seconds: float = 0) -> Outgoing:
-    """A webhook on its way to those who deliver it."""
+    """Return the message that has *webhook* delivered."""
     return Outgoing(WEBHOOKS, WEBHOOKS, wire.dump_webhook(webhook, secret), delay_seconds=delay_seconds)
 
 
 def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
-    """An event on its way to the state that it concerns; if it is given up, the job that it is for is told."""
+    """Return an event as a message to its state. If it is dead-lettered, its job receives a DeadLetter event."""
     prefix = sent.routing_key.rpartition(".")[0]
     dead = DeadLetter(sent.event.job_id, reason="dead_letter", state=prefix.rpartition(".")[2])
     headers = wire.dead_letter_event_headers(STEPS, prefix, dead, secret)
@@ -44,7 +44,7 @@ def step_message(sent: SendEvent, secret: GroupSecret) -> Outgoing:
 
 
 def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
-    """A task for whichever worker has the skill, or for the one that was chosen."""
+    """Return *task* as a message to any worker with the skill, or to the selected worker."""
     message = wire.TaskMessage(
         job_id=job.id,
         task_id=task.id,
@@ -65,28 +65,28 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
 
 
 def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:
-    """What the queue of due timers gets: the step message that is to be sent on."""
+    """Return the message for the queue of due timers; it contains the step message to send."""
     return Outgoing(
         TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer(STEPS, routing_key, wire.dump_event(event, secret)))
     )
 
 
 def result_timer(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
-    """The timer that a worker starts by taking *task*."""
+    """Return the timer of the result timeout, which starts when a worker takes *task*."""
     event = TaskTimeout(job.id, task.id, task.attempt, "result")
     return timer_message(f"{prefix_of(job, task.state)}._timeout", event, secret)
 
 
 def signal_key(job: Job) -> str:
-    """Routing key by which *job* hears what somebody wishes, wherever it stands."""
+    """Return the routing key of signals to *job* in its current state."""
     return f"{prefix_of(job, str(job.current_state))}._signal"
 
 
 def timer_name(job_id: str, timer_id: str) -> str:
-    """Name of a timer among those of all jobs."""
+    """Return the name of a timer, unique among all jobs."""
     return f"{job_id}/{timer_id}"
 
 
 def prefix_of(job: Job, state: str) -> str:
-    """What all routing keys of *state* begin with."""
+    """Return the prefix of all routing keys of *state*."""
     return f"{job.blueprint}@{job.plan_hash}.{state}"

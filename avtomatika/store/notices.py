@@ -1,4 +1,4 @@
-"""What workers tell of open tasks: who has begun, and how far it is. Kept with the open tasks, and gone with them."""
+"""Records workers' reports on open tasks: who started them, and their progress. Deleted when the task closes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .scripts import TASK_PROGRESS, TASK_TAKEN
 
 
 def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Router) -> Call:
-    """Writes down who has begun, and acknowledges the notice with that *tag*, if there is one."""
+    """Return the call that records who started a task and acknowledges the notice with *tag*, unless it is None."""
     stream, entry = (keys.job(taken.job_id), "") if tag is None else router.parse_tag(tag)
     return Call(
         TASK_TAKEN,
@@ -41,7 +41,7 @@ def taken_call(tag: str | None, taken: TaskStarted, *, keys: Keys, router: Route
 
 
 def progress_call(progress: Progress, *, keys: Keys) -> Call:
-    """Writes down how far a task is, unless nobody waits for that attempt any more."""
+    """Return the call that records the progress of a task if that attempt is still open."""
     args: list[Argument] = [
         progress.task_id,
         progress.attempt,

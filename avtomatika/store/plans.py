@@ -1,5 +1,4 @@
-"""Plans, as the orchestrators of all hosts know them: who serves which, which nobody serves, and which jobs still need
-one.
+"""Announcements of plans: which plans orchestrators serve, which are abandoned, and which ones jobs need.
 
 A plan is called ``<blueprint>@<plan_hash>`` here. Every orchestrator announces its own every few seconds; one that
 nobody
@@ -21,31 +20,31 @@ from .keys import Keys
 from .records import JOB_FIELDS, load_job
 from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS, read_all, read_hashes, run
 
-#: A plan that nobody announces, and of which nothing is left, is remembered so long: a web process that still has it
-#: may create jobs, and these must be known to be nobody's.
+#: How long an unannounced plan without queues is remembered: a web process that still has it may create jobs, and these
+#: must be recognized as unserved.
 _FORGOTTEN_AFTER_SECONDS = 30 * 24 * 3600
 _SERVED_WITHIN_MS = 30_000
-#: Jobs that are looked at in one round trip.
+#: Jobs read in one round trip.
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class PlanAnnouncements:
-    """*silent_ms*: plan -> for how long nobody has announced it, without those that nobody ever did."""
+    """*silent_ms*: plan -> ms since its last announcement; plans that were never announced are missing."""
 
     silent_ms: Mapping[str, int]
     abandoned: frozenset[str]
 
 
 class Plans:
-    """What one server knows of plans."""
+    """The plans of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
 
     def __init__(self, server: RedisClient, keys: Keys) -> None:
         self._server = server
         self._keys = keys
 
     def announce(self, plans: Sequence[str] = ()) -> PlanAnnouncements:
-        """Say that *plans* are served here; answers what is known of all. Raises UnavailableError."""
+        """Announce that this process serves *plans*, and return the announcements of all plans."""
         keys = [self._keys.plans(), self._keys.abandoned_plans()]
         call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
         now, announced, abandoned = run(self._server, call)
@@ -56,15 +55,15 @@ class Plans:
         )
 
     def is_served(self, plan: str) -> bool:
-        """Whether an orchestrator has announced *plan* within half a minute; each does so every few seconds."""
+        """Return True if an orchestrator has announced *plan* within the last 30 seconds."""
         return self.announce().silent_ms.get(plan, _SERVED_WITHIN_MS) < _SERVED_WITHIN_MS
 
     def abandon(self, plan: str) -> None:
-        """Declare that nobody serves *plan*: others may go on with its jobs."""
+        """Declare *plan* abandoned, so that other plans may adopt its jobs."""
         read_all(self._server, [("ZADD", self._keys.abandoned_plans(), self._now_ms(), plan)])
 
     def keep_abandoned(self, plans: Sequence[str]) -> None:
-        """Those of *plans* that are abandoned have queues still: they are not forgotten."""
+        """Keep the abandoned ones of *plans*, which still have queues, from being forgotten."""
         now = self._now_ms() if plans else 0
         read_all(self._server, [("ZADD", self._keys.abandoned_plans(), "XX", now, plan) for plan in plans])
 
@@ -73,7 +72,7 @@ class Plans:
         return int(clock[0]) * 1000
 
     def unfinished_jobs(self) -> Iterator[list[Job]]:
-        """All jobs that are not over, as they stood when this began or later; a round trip a page."""
+        """Yield all unfinished jobs, as of the call or later, in pages of one round trip each."""
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
         job_ids = [job_id.decode() for job_id in run(self._server, Call(UNFINISHED_JOBS, statuses, []))]
         for first in range(0, len(job_ids), _PAGE):
@@ -84,8 +83,8 @@ class Plans:
 
 
 def needed_by(job: Job) -> frozenset[str]:
-    """The plans whose routing keys may still come to, or from, *job*: its own, those it had, that of who waits for it,
-    and that of whom it waits for."""
+    """Return the plans whose routing keys messages to or from *job* may still use: its plan, its earlier plans, and those
+    of its parent and of the child that it waits for."""
     found = {plan_name(job.blueprint, plan_hash) for plan_hash in (job.plan_hash, *job.earlier_plans)}
     if job.parent is not None:
         found.add(job.parent.routing_key.partition(".")[0])

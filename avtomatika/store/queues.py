@@ -1,4 +1,4 @@
-"""Queues and dead letters, for operators: looked at from outside, emptied, put back, dropped."""
+"""Queues and dead letters for operators: inspect, purge, requeue, drop."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .scripts import server_errors
 
 T = TypeVar("T")
 
-#: What whoever reads a message could act with.
+#: Credentials in messages, which are never shown.
 _SECRETS = frozenset({"ticket", "origin_sig", "sig"})
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message of a queue, or a dead letter. *body* is None where it is no JSON object; what is secret is left out."""
+    """A message of a queue, or a dead letter. *body* is without secrets, and None if it is not a JSON object."""
 
     letter: StoredMessage
     body: Mapping[str, Json] | None
@@ -40,7 +40,7 @@ class QueuedMessage:
 
 
 class Queues:
-    """Those of one server. Threads may share it; raises UnavailableError when the server is away."""
+    """The queues of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
@@ -54,21 +54,21 @@ class Queues:
         return cls(server, Router(server))
 
     def all(self) -> list[QueueStats]:
-        """Every queue with its figures, by name."""
+        """Return the figures of every queue, sorted by name."""
         return _asked(self._survey.stats)
 
     def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
-        """The first messages that wait in the queue called *name*; they stay. Raises NotFoundError."""
+        """Return the first messages that are ready in queue *name*, without removing them. Raises NotFoundError."""
         self._check(name)
         return [_read(letter) for letter in _asked(lambda: self._survey.peek(name, limit=limit))]
 
     def purge(self, name: str) -> int:
-        """Remove the messages that wait in the queue called *name*; answers how many. Raises NotFoundError."""
+        """Remove the messages that are ready in queue *name* and return their number. Raises NotFoundError."""
         self._check(name)
         return _asked(lambda: self._topology.purge(name))
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
-        """Dead letters of *queue*, else of all, the newest first."""
+        """Return the dead letters of *queue*, or of all queues, newest first."""
         return [_read(letter) for letter in _asked(lambda: self._survey.dead_letters(limit=limit, queue=queue))]
 
     def dead_letter(self, letter_id: str) -> QueuedMessage:
@@ -79,21 +79,23 @@ class Queues:
         return _read(found)
 
     def requeue(self, letter_id: str) -> QueuedMessage:
-        """Put a dead letter back into its queue, as if it had never been delivered.
+        """Requeue a dead letter with a delivery count of zero.
 
-        Raises NotFoundError, and ConflictError where the queue is gone.
+        Raises NotFoundError, and ConflictError if its queue does not exist any more.
         """
         found = self.dead_letter(letter_id)
         try:
             done = _asked(lambda: self._survey.requeue(found.letter))
         except NoQueue:
-            raise ConflictError(f"the queue {found.letter.queue!r} is gone; the dead letter stays") from None
+            raise ConflictError(
+                f"the queue {found.letter.queue!r} does not exist any more; the dead letter is kept"
+            ) from None
         if not done:
             raise NotFoundError("dead letter", letter_id)
         return found
 
     def drop(self, letter_id: str) -> None:
-        """Forget a dead letter. Raises NotFoundError."""
+        """Delete a dead letter. Raises NotFoundError."""
         if not _asked(lambda: self._survey.delete(letter_id)):
             raise NotFoundError("dead letter", letter_id)
 
@@ -126,7 +128,7 @@ def _object(text: bytes | str) -> dict[str, Json] | None:
 
 
 def _without_secrets(body: Mapping[str, Json]) -> dict[str, Json]:
-    """A timer has the message that it will send, as text, in its own ``body``."""
+    """Return *body* without secrets, also in the ``body`` of a timer: the text of the message that it will send."""
     shown = {name: value for name, value in body.items() if name not in _SECRETS}
     if isinstance(inner := shown.get("body"), str):
         message = _object(inner)

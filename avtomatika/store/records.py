@@ -1,6 +1,6 @@
-"""Jobs as they are stored: JSON in the fields of a hash.
+"""Records of jobs: JSON in the fields of a hash.
 
-What never changes (``init``) is written once; what changes (``doc``) is written whole at each commit.
+``init`` never changes and is written once; ``doc`` is replaced by every commit.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from avtomatika.errors import UnreadableRecordError
 
 from .large_values import INITIAL, Dump, Values, dump, fill
 
-#: What the attempt to read a foreign record may raise.
+#: Errors that reading an invalid record may raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
-#: Of what kind these fields of a job must be: handlers and the machine rely on them.
+#: Required types of job fields: handlers and the machine rely on them.
 _KINDS: Sequence[tuple[str, Any]] = (
     ("initial_data", dict),
     ("state_history", dict),
@@ -36,7 +36,7 @@ _KINDS: Sequence[tuple[str, Any]] = (
     ("steps", int),
     ("transitions", int),
 )
-#: Digits of the numbers of a record: times are milliseconds since the epoch.
+#: Maximum digits of the numbers of a record: times are milliseconds since the epoch.
 _MOST_DIGITS = 16
 #: Fields of a job hash in the order that :func:`load_job` takes them.
 JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
@@ -63,7 +63,7 @@ class JobFilter:
 
 
 def dump_init(job: Job) -> Dump:
-    """What a job is born with."""
+    """Dump the fields of *job* that never change."""
     return dump(
         {
             "blueprint": job.blueprint,
@@ -77,7 +77,7 @@ def dump_init(job: Job) -> Dump:
 
 
 def dump_doc(job: Job, *, version: int = 1) -> Dump:
-    """What the commit that makes *version* may change."""
+    """Dump the fields of *job* that the commit of *version* may change."""
     doc: dict[str, Any] = {
         "plan8": job.plan_hash,
         "state": job.current_state,
@@ -110,16 +110,16 @@ def dump_doc(job: Job, *, version: int = 1) -> Dump:
 
 @dataclass(frozen=True)
 class UnreadableJob(Job):
-    """A job whose record this version cannot read: what is known of it, and the *reason*. No step is made of it."""
+    """A job whose record this version cannot read: its readable fields, and the *reason*. It makes no steps."""
 
     reason: str = ""
 
 
 def load_job(job_id: str, stored: Sequence[bytes | None] | Exception, values: Values | None = None) -> Job | None:
-    """The job whose hash holds *stored* (as :data:`JOB_FIELDS`), or None where there is none.
+    """Return the job whose hash contains *stored* (in the order of :data:`JOB_FIELDS`), or None if it does not exist.
 
-    *stored* is an error where something else lies under the key of the job. Its large values are taken from *values*;
-    without these their places are empty, and ``large`` has their names alone. A record that cannot be read becomes an
+    *stored* is an error if the key of the job contains another type. Large values are taken from *values*; without
+    these their places are None, and ``large`` has only their names. A record that cannot be read becomes an
     :class:`UnreadableJob`, so that it does not affect other jobs.
     """
     if isinstance(stored, Exception):
@@ -134,7 +134,7 @@ def load_job(job_id: str, stored: Sequence[bytes | None] | Exception, values: Va
 
 
 def unreadable(job: Job, error: Exception) -> UnreadableJob:
-    """*job*, of which something that is kept beside it cannot be read."""
+    """Return *job* as unreadable, because other data stored for it caused *error*."""
     known = {field.name: getattr(job, field.name) for field in fields(Job)}
     return UnreadableJob(**known, reason=shortened(f"{type(error).__name__}: {error}"))
 
@@ -179,7 +179,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
 
 
 def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) -> UnreadableJob:
-    """What can be read of *stored*, field by field."""
+    """Return a job with the fields of *stored* that can be read."""
     version, status, raw_doc, raw_init, created, updated = stored
     doc, init = json_object(raw_doc), json_object(raw_init)
     word = (status or b"").decode(errors="replace")
@@ -201,7 +201,7 @@ def _unreadable_job(job_id: str, stored: Sequence[bytes | None], reason: str) ->
 
 
 def json_object(stored: bytes | None) -> dict[str, Any]:
-    """The JSON object that *stored* holds, or an empty one."""
+    """Return the JSON object in *stored*, or an empty one."""
     try:
         value = orjson.loads(stored or b"{}")
     except orjson.JSONDecodeError:
@@ -214,23 +214,23 @@ def _text(value: object) -> str | None:
 
 
 def number(stored: bytes | None) -> int:
-    """The number that *stored* holds, or 0."""
+    """Return the number in *stored*, or 0."""
     text = (stored or b"").decode(errors="replace")
     return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
 def load_indexed(status: bytes | None, init: bytes | None) -> tuple[str, str | None, str | None, Mapping[str, str]]:
-    """Status, client, blueprint and labels of a job, as far as they can be read: what cannot be read can be removed."""
+    """Return status, client, blueprint and labels of a job, as far as they can be read, to remove it from indexes."""
     try:
-        born = orjson.loads(init or b"{}")
-        labels = {str(name): str(value) for name, value in born.get("labels", {}).items()}
-        return (status or b"").decode(), born.get("client"), born.get("blueprint"), labels
+        fields = orjson.loads(init or b"{}")
+        labels = {str(name): str(value) for name, value in fields.get("labels", {}).items()}
+        return (status or b"").decode(), fields.get("client"), fields.get("blueprint"), labels
     except (ValueError, AttributeError):
         return (status or b"").decode(errors="replace"), None, None, {}
 
 
 def load_task(fields: Mapping[str, Any]) -> Task:
-    """The task that *fields* were dumped of."""
+    """Return the task from its stored *fields*."""
     retry, needs = fields.get("retry"), fields.get("needs")
     if retry is None and needs is None:
         return Task(**fields)
@@ -242,12 +242,12 @@ def load_task(fields: Mapping[str, Any]) -> Task:
 
 
 def as_dict(value: Task | Branches | WaitRecord | Parent) -> Mapping[str, Any]:
-    """The fields of a frozen value by name."""
+    """Return the fields of a frozen value by name."""
     return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
 
 
 def _plain(value: Any) -> Any:
-    """*value* as it is stored: orchestrators of earlier versions do not know refusals."""
+    """Return *value* in its stored form: orchestrators of earlier versions do not know refusals."""
     if not isinstance(value, Needs) or value.refused:
         return value
     return {"strategy": value.strategy, "requirements": value.requirements, "max_cost": value.max_cost}

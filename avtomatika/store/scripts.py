@@ -1,4 +1,4 @@
-"""The Lua scripts of the store, and what the server's silence or refusal means to those who do not know redis."""
+"""Loads and runs the Lua scripts of the store, and translates the errors of redis."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LIST_JOBS = _load("list_jobs")
 
 @contextmanager
 def server_errors() -> Iterator[None]:
-    """Raises UnavailableError for every error of redis, and NoRouteError of ours for the transport's."""
+    """Translate errors of redis to UnavailableError, and the transport's NoRouteError to ours."""
     try:
         yield
     except transport.NoRouteError as error:
@@ -66,36 +66,36 @@ def server_errors() -> Iterator[None]:
 
 
 def unavailable(error: RedisError) -> UnavailableError:
-    """What *error* means; addresses and passwords are in none of them."""
+    """Return *error* as UnavailableError; its message contains no address or password."""
     if str(error).startswith("OOM"):
         return UnavailableError(
-            "the server's memory is full: nothing new is taken until jobs end", retry_after_seconds=10
+            "the server's memory is full: no new jobs are accepted until others finish", retry_after_seconds=10
         )
     return UnavailableError(f"the server does not answer: {error}")
 
 
 def note_call(keys: Keys, job_id: str, note: Json) -> Call:
-    """The call that keeps *note* beside the history of a job."""
+    """Return the call that adds *note* to the notes of a job."""
     return Call(ADD_NOTE, [keys.job(job_id), keys.notes(job_id)], [orjson.dumps(note)])
 
 
 def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -> Call:
-    """The call that acknowledges an event that changes nothing, and keeps *note*, unless it is None."""
+    """Return the call that acknowledges an event that changes nothing, and stores *note* unless it is None."""
     stream, entry = router.parse_tag(tag)
     text = b"" if note is None else orjson.dumps(note)
     return Call(IGNORE_EVENT, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
 
 
 def run(server: RedisClient, call: Call) -> Any:
-    """Run one script. Raises UnavailableError when the server is away or refuses it: nobody may know whether it ran."""
+    """Run one script. Raises UnavailableError if the server is unreachable (the script may have run) or rejects it."""
     with server_errors():
         return server.run(call)
 
 
 def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) -> Any:
-    """Run the script that *make* routes, and routes anew where the bindings changed under it.
+    """Run the script that *make* routes; if the bindings have changed since, route it again.
 
-    Raises NoRouteError where it leads nowhere, and UnavailableError as :func:`run`.
+    Raises NoRouteError if no queue is bound, and UnavailableError as :func:`run`.
     """
     with server_errors():
         for _ in router.attempts():
@@ -106,7 +106,7 @@ def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) ->
 
 
 def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:
-    """Run many in one round trip; an answer each, or the server's error where it refused that one."""
+    """Run scripts in one round trip; return the reply of each, or the server's error if it rejected that one."""
     with server_errors():
         return server.run_all(calls) if calls else []
 
@@ -114,7 +114,7 @@ def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:
 def read_hashes(
     server: RedisClient, keys: Sequence[str], fields: Sequence[str]
 ) -> list[Sequence[bytes | None] | RedisError]:
-    """*fields* of the hashes under *keys*, in one round trip; the error in place of one that is no hash."""
+    """Return *fields* of the hashes *keys* in one round trip; for a key of another type, the error."""
     with server_errors():
         rows = server.pipeline([("HMGET", key, *fields) for key in keys])
         for row in rows:
@@ -124,6 +124,6 @@ def read_hashes(
 
 
 def read_all(server: RedisClient, commands: Sequence[Sequence[str | int]]) -> list[Any]:
-    """Raw answers to commands that change nothing, in one round trip."""
+    """Return the raw replies to *commands*, run in one round trip."""
     with server_errors():
         return server.execute_all(commands) if commands else []
