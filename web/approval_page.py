@@ -64,7 +64,7 @@ def _waiting_job(link: ApprovalLink) -> Job:
     services().store.approval(job, link.token)
     decision = services().store.live_state(job).decision
     if decision is not None:
-        raise ConflictError(f"it was decided already: {decision}")
+        raise ConflictError(f"already decided: {decision}")
     return job
 
 

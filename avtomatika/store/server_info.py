@@ -1,4 +1,4 @@
-"""What the server says of itself, above all whether it has room for new jobs."""
+"""Reads the server's INFO, and whether it has memory for new jobs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from avtomatika.transport import RedisClient
 
 from .scripts import server_errors
 
-#: Above this share of the server's memory limit new jobs are refused, so that running ones can end.
+#: Above this share of the server's memory limit new jobs are rejected, so that running ones can finish.
 MEMORY_SHARE_FOR_NEW_JOBS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` where the server does not tell which of them.
+    """*aof* is ``off``, ``no``, ``everysec``, ``always``, or ``on`` if the server does not report its appendfsync.
 
-    Memory in bytes, *maxmemory* 0 for no limit; *eviction* is what it does at the limit. *kind* is Redis or Valkey.
+    Memory is in bytes; *maxmemory* 0 means no limit. *eviction* is the maxmemory-policy. *kind* is Redis or Valkey.
     """
 
     version: str
@@ -32,19 +32,19 @@ class ServerInfo:
     kind: str = "Valkey"
 
     def check_room(self) -> None:
-        """Raise UnavailableError where new jobs are refused."""
+        """Raise UnavailableError if new jobs are rejected."""
         _check_room(self.used_memory, self.maxmemory)
 
 
 class ServerInfoReader:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient) -> None:
         self._server = server
         self._checked = 0.0
 
     def info(self) -> ServerInfo:
-        """What the server says of itself; raises UnavailableError when it is away."""
+        """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
         with server_errors():
             info = self._server.info()
             fsync = self._fsync() if info.get("aof_enabled") == "1" else "off"
@@ -59,7 +59,7 @@ class ServerInfoReader:
         )
 
     def _fsync(self) -> str:
-        """How often the append-only file is synced; hosted servers keep that to themselves."""
+        """Return the server's appendfsync, or ``on`` if it is unknown: hosted servers forbid CONFIG."""
         try:
             found = self._server.execute(("CONFIG", "GET", "appendfsync"))
         except ResponseError:
@@ -68,7 +68,7 @@ class ServerInfoReader:
         return values[0].decode() if values else "on"
 
     def refuse_when_full(self) -> None:
-        """Look at the server's memory at most once a second."""
+        """Raise UnavailableError if new jobs are rejected. Checks the server's memory at most once a second."""
         if monotonic() - self._checked < 1:
             return
         with server_errors():
@@ -81,5 +81,5 @@ def _check_room(used: int, limit: int) -> None:
     if limit and used > MEMORY_SHARE_FOR_NEW_JOBS * limit:
         share = round(100 * used / limit)
         raise UnavailableError(
-            f"the server's memory is {share} % full: new jobs wait until others end", retry_after_seconds=10
+            f"the server's memory is {share} % full: new jobs are rejected until others finish", retry_after_seconds=10
         )

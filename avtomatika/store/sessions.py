@@ -1,8 +1,8 @@
-"""Tokens for a while, which workers over HTTP get for their own. Only digests of them are kept.
+"""Temporary tokens, which workers over HTTP get in exchange for their own. Only digests of them are stored.
 
-A refresh token is good for one use; the access token that it was given with ends with it. One that comes again was
-stolen, from whichever of the two: then every token that goes back to the same beginning ends at once. Within a short
-while it is only a worker that did not get its answer.
+A refresh token can be used once; its access token expires with it. A second use means that one of two holders stole it:
+all tokens of its family are revoked at once. Shortly after the first use it is taken for a retry of a worker that
+missed the response.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from .scripts import REFRESH_SESSION, read_all, run
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 24 * 3600
-#: So long after its use a refresh token may come again, and an access token that was replaced is still good: requests
-#: that were on their way.
+#: After its use, a refresh token may be used again, and the replaced access token is valid, for this long: for requests
+#: in flight.
 GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """*basis* tells by which of the worker's own tokens it began: it ends when that one changes."""
+    """*basis* identifies the worker's own token that the session was created with: the session ends if it changes."""
 
     worker_id: str
     basis: str
@@ -33,7 +33,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """Digests of an access token and of the refresh token that was given with it."""
+    """Digests of an access token and of the refresh token issued with it."""
 
     access: str
     refresh: str
@@ -41,12 +41,12 @@ class TokenPair:
 
 class RefreshStatus(StrEnum):
     OK = "OK"
-    UNKNOWN = "UNKNOWN"  # never given, too old, or ended
-    REUSED = "REUSED"  # used before: the whole family has ended
+    UNKNOWN = "UNKNOWN"  # never issued, expired, or revoked
+    REUSED = "REUSED"  # used before: the whole family is revoked
 
 
 class Sessions:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
         self._server = server
@@ -58,13 +58,13 @@ class Sessions:
         return cls(RedisClient.connect(url))
 
     def begin(self, session: Session, pair: TokenPair) -> None:
-        """A family of its own, which begins with *pair*."""
+        """Store *session* as a new family of tokens, starting with *pair*."""
         keys, family = self._keys, pair.refresh
         fields = ("worker", session.worker_id, "basis", session.basis, "family", family, "access", pair.access)
         read_all(
             self._server,
             [
-                ("MULTI",),  # or a session without an end could be left
+                ("MULTI",),  # or a session without expiry could be left
                 ("SET", keys.session_family(family), "1", "EX", REFRESH_SECONDS),
                 ("HSET", keys.refresh_token(pair.refresh), *fields),
                 ("EXPIRE", keys.refresh_token(pair.refresh), REFRESH_SECONDS),
@@ -75,17 +75,17 @@ class Sessions:
         )
 
     def of_access(self, digest: str) -> Session | None:
-        """Whose access token it is, as long as it is good."""
+        """Return the session of an access token if it is valid."""
         [row] = read_all(self._server, [("HMGET", self._keys.access_token(digest), "worker", "basis", "family")])
         return self._living(row)
 
     def of_refresh(self, digest: str) -> Session | None:
-        """Whose refresh token it is, used or not."""
+        """Return the session of a refresh token, used or not, if its family is valid."""
         [row] = read_all(self._server, [("HMGET", self._keys.refresh_token(digest), "worker", "basis", "family")])
         return self._living(row)
 
     def refresh(self, digest: str, pair: TokenPair) -> RefreshStatus:
-        """Replace the refresh token *digest*, and the access token that came with it, by *pair*."""
+        """Replace the refresh token *digest* and its access token by *pair*."""
         keys = self._keys
         [row] = read_all(self._server, [("HMGET", keys.refresh_token(digest), "family", "access")])
         family, access = (None if value is None else value.decode() for value in row)

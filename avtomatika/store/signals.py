@@ -1,6 +1,6 @@
-"""Wishes and decisions of people: cancel a job, have one go on from quarantine, approve what it asks.
+"""Requests and decisions of users: cancel a job, retry or expire a quarantined one, decide an approval.
 
-They travel as messages, as all that moves a job.
+They are sent as messages, like everything that changes a job.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from .scripts import DECIDE_APPROVAL, SEND_SIGNAL
 
 Wish = Literal["cancel", "retry", "expire"]
 
-#: Why a wish cannot be granted any more.
+#: Error messages for requests that the status of the job does not allow.
 REFUSALS = {
-    "cancel": "the job is over already: {}",
-    "retry": "the job does not rest in quarantine: it is {}",
-    "expire": "the job does not rest in quarantine: it is {}",
+    "cancel": "the job is already {}",
+    "retry": "the job is not quarantined: it is {}",
+    "expire": "the job is not quarantined: it is {}",
 }
-#: Why a wish is refused that somebody else had a moment before.
+#: Error messages for requests that were sent a moment before.
 SENT = {
-    "cancel": "the job is being cancelled already",
-    "retry": "the job is being retried already",
-    "expire": "the job is being given up already",
+    "cancel": "the job is already being cancelled",
+    "retry": "the job is already being retried",
+    "expire": "the job is already being expired",
 }
-#: For how long a wish counts as sent: after that it was lost, or no orchestrator runs, and it can be sent again.
+#: Time in which the same request is rejected. After that it was lost or no orchestrator runs: it can be sent again.
 _WISH_MS = 30_000
 
 
 def new_signal(job: Job, wish: Wish, by: str) -> Signal:
-    """A wish that is told from every other one."""
+    """Return a signal with a unique token."""
     return Signal(job.id, wish, by, expiry_token(job) if wish == "expire" else token_hex(8))
 
 
 def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """The call that sends *signal*. Raises NoRouteError of the transport where the job's plan is bound nowhere."""
+    """Return the call that sends *signal*. Raises the transport's NoRouteError if the plan has no queue."""
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
@@ -56,35 +56,35 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
-    """What *by* decides of the approval that *job* waits for; InvalidRequestError for a word that is not asked for."""
+    """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered."""
     pause = approval_of(job)
     if pause is None:
-        raise ValueError(f"job {job.id} asks nobody")
+        raise ValueError(f"job {job.id} waits for no approval")
     if decision not in decisions(pause):
         known = ", ".join(decisions(pause))
-        message = f"{decision!r} is not a decision here; there are {known}"
+        message = f"{decision!r} is not one of the decisions {known}"
         raise InvalidRequestError(message, fields={"decision": [f"must be one of: {known}"]})
     return Decision(job.id, pause.token, decision, by, comment)
 
 
 def approval_of(job: Job) -> WaitRecord | None:
-    """The approval that *job* waits for."""
+    """Return the approval that *job* waits for."""
     return job.pause if job.pause is not None and job.pause.kind == "approval" else None
 
 
 def too_late(job: Job, token: str | None, decided: str) -> ConflictError:
-    """Why *job* does not ask what *token* names, or nothing at all; *decided* is the last decision that was taken."""
+    """Return the error for a *job* that does not wait for the approval *token*; *decided* is its last decision."""
     of, _, words = decided.partition(" ")
     if words and of == token:
-        return ConflictError(f"it was decided already: {words}")
+        return ConflictError(f"already decided: {words}")
     if token is not None:
-        return ConflictError(f"the job does not wait for this decision any more: it is {job.status}")
-    last = f"; the last one was: {words}" if words else ""
+        return ConflictError(f"the job no longer waits for this decision: it is {job.status}")
+    last = f"; its last decision: {words}" if words else ""
     return ConflictError(f"the job does not wait for a decision: it is {job.status}{last}")
 
 
 def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, secret: GroupSecret) -> Call:
-    """The call that takes *decision*. Raises NoRouteError of the transport where the job's plan is bound nowhere."""
+    """Return the call that records *decision*. Raises the transport's NoRouteError if the plan has no queue."""
     message = step_message(SendEvent(f"{prefix_of(job, str(job.current_state))}._approval", decision), secret)
     route = router.route(message.exchange, message.routing_key)
     stream = router.stream(route.queues[0], message.priority)
@@ -98,11 +98,11 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
 
 
 def check_decided(job: Job, word: bytes, told: str) -> None:
-    """Raise what the script's answer to :func:`decide_call` means, if it did not take the decision."""
+    """Raise the error that the script of :func:`decide_call` replied, if it did not record the decision."""
     match word:
         case b"GONE":
             raise NotFoundError("job", job.id)
         case b"DECIDED":
-            raise ConflictError(f"it was decided already: {told}")
+            raise ConflictError(f"already decided: {told}")
         case b"OVER":
-            raise ConflictError(f"the job does not wait for this decision any more: it is {told}")
+            raise ConflictError(f"the job no longer waits for this decision: it is {told}")

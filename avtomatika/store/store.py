@@ -1,4 +1,4 @@
-"""The store: create, read and commit jobs. Knows keys and scripts; decides nothing."""
+"""The store: creates, reads and commits jobs. It knows keys and scripts and makes no decisions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
 
 class Store(JobQueries):
-    """Jobs of one orchestrator group on one server. Threads may share it."""
+    """Jobs of one orchestrator group on one server. Thread-safe."""
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class Store(JobQueries):
         max_job_bytes: int = MAX_JOB_BYTES,
         cache_bytes: int = 0,
     ) -> None:
-        """Without a *keyring* the group's secret is the one that the server keeps. *is_authorized* tells which workers,
-        by id, are not revoked. The data of a job are at most *max_job_bytes* of JSON; large values are cached up to
+        """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
+        the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*."""
         super().__init__(server, Keys(prefix), cache_bytes=cache_bytes)
         self.keyring = keyring or Keyring(server, prefix=prefix)
@@ -95,7 +95,7 @@ class Store(JobQueries):
             max_job_bytes=max_job_bytes,
             cache=self._jobs.cache,
         )
-        #: The workers that these jobs are for, the plans that they have, and how they fare.
+        # Parts for the workers, queues, plans and statistics of these jobs:
         self.registry = WorkerRegistry(server, prefix=prefix, is_authorized=is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server, self._keys)
@@ -106,28 +106,27 @@ class Store(JobQueries):
 
     @classmethod
     def connect(cls, url: str, **options: Any) -> Store:
-        """:meth:`using` connections of its own; nothing is sent yet."""
+        """Return :meth:`using` with separate connections; nothing is sent yet."""
         return cls.using(RedisClient.connect(url), **options)
 
     @classmethod
     def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Store:
-        """A store on connections that may be shared, for those who create and read; *options* are the constructor's."""
+        """Return a store on shared connections that creates and reads jobs; *options* are the constructor's."""
         return cls(server, Router(server), keyring=Keyring(server, secret), **options)
 
     # ------------------------------------------------------------ write
 
     def create(self, new: NewJob, *, monthly: int | None = None) -> CreatedJob:
-        """Write a job with its first history entry and its first message, all at once.
+        """Write a job with its first history entry and its first message, atomically.
 
-        *monthly* is how many its client may create in a month (UTC). Raises ConflictError when the idempotency key
-        was used
-        with another body, QuotaExceededError, NoRouteError when the plan was never declared, UnavailableError when
-        the server is away or too full for new jobs.
+        *monthly* limits the jobs that its client may create in a calendar month (UTC). Raises ConflictError if the
+        idempotency key was used with another body, QuotaExceededError, NoRouteError if the plan was never declared, and
+        UnavailableError if the server is unreachable or out of memory for new jobs.
         """
         return self.create_many([new], monthly=monthly)[0]
 
     def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
-        """As :meth:`create`, all of them or none. They are of one client, one plan, and one idempotency key."""
+        """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key."""
         self._memory.refuse_when_full()
         steps = [new_job(new.plan, new, job_id=new_job_id(self._group), client=new.client) for new in news]
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
@@ -154,11 +153,11 @@ class Store(JobQueries):
         return [CreatedJob(job_id, existing=word == b"EXISTS") for job_id in ids]
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
-        """Have *job* cancelled, or go on from quarantine: it happens with its next commit. *by* is who wants it.
+        """Cancel *job*, or retry or expire it from quarantine, with its next commit. *by* is the user.
 
-        A job whose plan no orchestrator serves is cancelled at once: nobody would ever read the message.
-        Raises ConflictError where its status does not allow it or the same was asked for before, NotFoundError where
-        it is gone.
+        A job whose plan no orchestrator serves is cancelled at once: no process would read the message. Raises
+        ConflictError if its status does not allow that or the same request was sent before, NotFoundError if it does
+        not exist any more.
         """
         if (
             wish == "cancel"
@@ -182,12 +181,11 @@ class Store(JobQueries):
             raise ConflictError(SENT[wish])
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
-        """CommitStatus the approval that *job* waits for: it goes on with its next commit. *by* is who decides.
+        """Decide the approval that *job* waits for; it continues with its next commit. *by* is the user.
 
-        With a *token* it is the approval of that token that is answered, and no later one. Raises ConflictError
-        where the
-        job does not wait for it, or somebody else has decided; InvalidRequestError for another word than those that are
-        asked for; NotFoundError where it is gone.
+        With a *token*, decide only the approval with that token, not a later one. Raises ConflictError if the job does
+        not wait for it or it is already decided, InvalidRequestError if *decision* is not offered, NotFoundError if the
+        job does not exist any more.
         """
         self.approval(job, token)
         made = new_decision(job, decision, by=by, comment=comment)
@@ -199,17 +197,18 @@ class Store(JobQueries):
         check_decided(job, word, told.decode())
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
-        """Write many steps in one round trip, each wholly or not at all.
+        """Write steps in one round trip, each one atomically.
 
-        Raises UnavailableError when the server is away: any of them may have been written, and all may be committed
-        again.
+        Raises UnavailableError if the server is unreachable: any of them may have been written, and all can be
+        committed again.
         """
         return self._writer.commit(commits)
 
     def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchStatus]:
-        """Store what came of branches that succeeded, in one round trip, each by itself and without its job.
+        """Store the answers of branches that succeeded, in one round trip, each atomically and without its job.
 
-        Raises UnavailableError when the server is away: any of them may have been written, and all may be sent again.
+        Raises UnavailableError if the server is unreachable: any of them may have been written, and all can be sent
+        again.
         """
         replies = [BranchStatus.ORDINARY] * len(finished)
         calls: dict[int, Call] = {}
@@ -223,18 +222,18 @@ class Store(JobQueries):
                     max_bytes=self._max_job_bytes,
                 )
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
-            if not isinstance(answer, RedisError):  # what the server refuses, the machine may look at
+            if not isinstance(answer, RedisError):  # if the server rejects one, the machine handles it
                 replies[index] = BranchStatus(answer.decode())
         return replies
 
     def load_branches(self, wanted: Sequence[BranchQuery]) -> list[LoadedBranches]:
-        """What is asked for, of several jobs, in one round trip. Some jobs may be an :class:`UnreadableJob`."""
+        """Read branches of several jobs in one round trip. A returned job may be an :class:`UnreadableJob`."""
         commands = [each.commands(self._keys) for each in wanted]
         rows = iter(read_all(self._server, list(chain(*commands))))
         return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
     def quarantine(self, job: UnreadableJob) -> None:
-        """Quarantine a job without a change of the record that cannot be read; not where no job is under its key."""
+        """Quarantine a job without changing its unreadable record. Does nothing if its key contains no job."""
         error = {"code": UnreadableRecordError.code.upper(), "message": job.reason}
         entry = HistoryEntry("job_quarantined", state=job.current_state, data={"reason": job.reason, "error": error})
         keys = [
@@ -253,7 +252,7 @@ class Store(JobQueries):
         run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
 
     def record_progress(self, progress: Sequence[Progress]) -> None:
-        """Write down how far tasks are; a word of a task that nobody waits for changes nothing."""
+        """Record the progress of tasks; reports on closed tasks or attempts are dropped."""
         run_all(self._server, [progress_call(each, keys=self._keys) for each in progress])
 
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
@@ -263,15 +262,15 @@ class Store(JobQueries):
         )
 
     def note(self, job_id: str, note: Json) -> None:
-        """Keep a note beside the history of a job, if there is one."""
+        """Add *note* to the notes of a job, if the job exists."""
         run(self._server, note_call(self._keys, job_id, note))
 
     def step_message(self, routing_key: str, event: Event) -> Outgoing:
-        """*event* as the message that a commit would send to *routing_key*."""
+        """Return *event* as the message that a commit sends to *routing_key*."""
         return step_message(SendEvent(routing_key, event), self.keyring.secret)
 
     def ping(self) -> ServerInfo:
-        """What the server says of itself; raises UnavailableError when it is away."""
+        """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
         return self._memory.info()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What must happen by the clock: due timers are sent on, old jobs go. Any orchestrator does it; none is special."""
+"""Periodic work: send due timers, delete expired jobs. Any orchestrator can do it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, read_all, read_hashes, run, ru
 
 logger = logging.getLogger(__name__)
 
-#: Done at most in one go, so that no sweep holds the server or us for long.
+#: Maximum timers sent by one call, so that it does not block the server for long.
 _BATCH = 500
-#: Most jobs that a call removes, for the same reason: it takes about 10 ms.
+#: Maximum jobs deleted by one call, for the same reason: it takes about 10 ms.
 _EXPIRE_BATCH = 100
-#: Claim of the orchestrator that removes jobs, and how long it is kept of one that ended meanwhile.
+#: Claim of the orchestrator that deletes jobs, and when the claim expires if that one dies.
 _RETENTION, _RETENTION_SECONDS = "retention", 5
-#: How long a job is kept whose removal the server refuses.
+#: Delay of the next attempt to delete a job if the server rejected it.
 _REFUSED_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """*done* were dealt with by one call of a sweep; *is_more*: others may be due already."""
+    """Result of one call: the number of items *done*; *is_more* is True if others may be due already."""
 
     done: int
     is_more: bool
 
 
 class Sweeper:
-    """Sweeps over one server."""
+    """Does the periodic work of one server."""
 
     def __init__(self, server: RedisClient, router: Router, *, prefix: str = "avt:") -> None:
         self._server = server
@@ -47,7 +47,7 @@ class Sweeper:
         self._clock = ServerClock(server)
 
     def send_due_timers(self) -> Swept:
-        """Move timers that are due into their queue, so many a call."""
+        """Move due timers into their queue, up to a limit per call."""
         with server_errors():
             [queue] = self._router.route(TIMERS, TIMERS).queues
             keys = [self._keys.timers(), self._keys.timer_messages(), self._router.stream(queue, 0)]
@@ -55,9 +55,9 @@ class Sweeper:
         return Swept(moved, is_more=moved == _BATCH)
 
     def expire_jobs(self) -> Swept:
-        """Remove jobs whose retention is over, so many a call.
+        """Delete jobs whose retention time is over, up to a limit per call.
 
-        Of all orchestrators one at a time does it: two would do the same work twice.
+        Only one orchestrator at a time does it: two would do the same work twice.
         """
         due = ("ZRANGE", self._keys.retention(), "-inf", self._clock.now_ms(), "BYSCORE", "LIMIT", 0, _EXPIRE_BATCH)
         job_ids = [job_id.decode() for job_id in read_all(self._server, [due])[0]]
@@ -79,20 +79,20 @@ class Sweeper:
             calls.append(Call(EXPIRE_JOB, [retention, *own, *indexes], [job_id, len(own)]))
         answers = run_all(self._server, calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
-        if refused:  # they must not be in the way of the others for ever
-            logger.error("%d ended jobs cannot be removed; next attempt in an hour: %s", len(refused), refused[:3])
+        if refused:  # or they would block the deletion of the others
+            logger.error("cannot delete %d finished jobs, next attempt in an hour: %s", len(refused), refused[:3])
             later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
             later = [part for job_id in refused for part in (later_ms, job_id)]
             read_all(self._server, [("ZADD", self._keys.retention(), "XX", *later)])
         return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
 
     def claim(self, name: str, *, seconds: int) -> bool:
-        """Whether we are the one of all orchestrators to do what is done once in so many *seconds*."""
+        """Return True if this orchestrator is the one to do work that is done once every *seconds*."""
         with server_errors():
             [answer] = self._server.execute_all([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
         return answer is not None
 
     def release_claim(self, name: str) -> None:
-        """Leave to whoever comes next what we claimed and could not do."""
+        """Release a claim, so that any orchestrator can do its work."""
         with server_errors():
             self._server.execute_all([("DEL", self._keys.claim(name))])

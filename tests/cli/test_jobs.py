@@ -206,7 +206,7 @@ def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, runni
         "comment": "not today",
     }
     assert (second.code, late.code) == (1, 1)
-    assert "the last one was: rejected by operator" in second.stderr
+    assert "its last decision: rejected by operator" in second.stderr
     assert "the job does not wait for a decision: it is failed" in late.stderr
 
 

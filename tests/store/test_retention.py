@@ -57,7 +57,7 @@ def test_one_that_the_server_refuses_to_remove_is_not_in_the_way(
     assert sweep(house) == 150
     assert there(house, others) == []
     assert house.client.zscore("avt:retention", stuck) > 0
-    assert f"1 ended jobs cannot be removed; next attempt in an hour: ['{stuck}']" in caplog.text
+    assert f"cannot delete 1 finished jobs, next attempt in an hour: ['{stuck}']" in caplog.text
 
     house.client.delete("avt:jobs:label:a=b")
     house.client.zadd("avt:retention", {stuck: 0})

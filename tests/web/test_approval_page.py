@@ -100,7 +100,7 @@ def test_a_link_that_was_used_tells_who_decided(anybody: FlaskClient, link: str,
 
     for response in (before, after, second):
         assert response.status_code == 409
-        assert "It was decided already: approved by link: Ada L." in response.text
+        assert "Already decided: approved by link: Ada L." in response.text
         assert "<form" not in response.text
 
 
@@ -186,7 +186,7 @@ def test_a_link_to_a_job_that_is_gone_says_so(anybody: FlaskClient, store: Store
         ({"name": "x" * 65}, "A name has at most 64 printable characters."),
         ({"name": "Ada\u202e"}, "A name has at most 64 printable characters."),
         ({"comment": "x" * 2001}, "The comment has 2001 characters; at most 2000 are kept."),
-        ({"decision": "perhaps"}, "&#39;perhaps&#39; is not a decision here; there are approved, rejected"),
+        ({"decision": "perhaps"}, "&#39;perhaps&#39; is not one of the decisions approved, rejected"),
     ],
 )
 def test_what_does_not_fit_is_told_and_what_was_typed_stays(

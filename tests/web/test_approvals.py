@@ -77,9 +77,9 @@ def test_the_second_decision_is_told_who_was_first(
     move(End("out"))
     after = problem(decide(alice, job_id, "rejected"), 409, "conflict")
 
-    assert before["detail"] == "it was decided already: approved by operator"
+    assert before["detail"] == "already decided: approved by operator"
     assert after["detail"] == (
-        "the job does not wait for a decision: it is finished; the last one was: approved by operator"
+        "the job does not wait for a decision: it is finished; its last decision: approved by operator"
     )
 
 

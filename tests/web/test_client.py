@@ -52,7 +52,7 @@ def test_what_a_job_asks_is_decided_once(alice: Client, move: Move) -> None:
     decided = alice.approve(job_id, "approved", comment="at last")
 
     assert decided["decision"] == "approved by alice"
-    with pytest.raises(ConflictError, match="decided already: approved by alice"):
+    with pytest.raises(ConflictError, match="already decided: approved by alice"):
         alice.approve(job_id, "rejected")
 
 

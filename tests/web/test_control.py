@@ -61,7 +61,7 @@ def test_what_is_over_cannot_be_cancelled(alice: FlaskClient, move: Callable[...
 
     body = problem(alice.post(f"/api/v1/jobs/{job_id}/cancel"), 409, "conflict")
 
-    assert body["detail"] == "the job is over already: finished"
+    assert body["detail"] == "the job is already finished"
 
 
 def test_somebody_elses_job_is_unknown(alice: FlaskClient, bob: FlaskClient) -> None:
@@ -131,7 +131,7 @@ def test_of_several_who_cancel_a_job_one_does(alice: FlaskClient, move: Callable
     answers = [alice.post(f"/api/v1/jobs/{job_id}/cancel") for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [200, 409, 409, 409]
-    assert answers[1].json["detail"] == "the job is being cancelled already"
+    assert answers[1].json["detail"] == "the job is already being cancelled"
     assert move().status is JobStatus.CANCELLED
 
 
@@ -158,7 +158,7 @@ def test_a_cancel_that_came_too_late_is_a_conflict(
 
     body = problem(alice.post(f"/api/v1/jobs/{job_id}/cancel"), 409, "conflict")
 
-    assert body["detail"] == "the job is over already: finished"
+    assert body["detail"] == "the job is already finished"
 
 
 def test_of_several_who_retry_a_job_one_does_and_it_can_be_retried_again(
@@ -172,4 +172,4 @@ def test_of_several_who_retry_a_job_one_does_and_it_can_be_retried_again(
 
         assert alice.post(f"/api/v1/jobs/{job_id}/retry").status_code == 200
         body = problem(alice.post(f"/api/v1/jobs/{job_id}/retry"), 409, "conflict")
-        assert body["detail"] == "the job is being retried already"
+        assert body["detail"] == "the job is already being retried"

@@ -107,7 +107,7 @@ def test_the_second_decision_is_told_who_was_first(browser: FlaskClient, job_id:
     response = browser.post("/dashboard/approvals", data={**form, "decision": "approved"})
 
     assert response.status_code == 409
-    assert "It was decided already: rejected by alice." in response.text
+    assert "Already decided: rejected by alice." in response.text
 
 
 def test_an_old_page_decides_no_later_question(browser: FlaskClient, job_id: str, move: Move, store: Store) -> None:

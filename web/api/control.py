@@ -37,7 +37,7 @@ def cancel_job(job_id: str) -> JobView:
             break
         job = view.job
     if view.job.status.is_final and view.job.status is not JobStatus.CANCELLED:
-        raise ConflictError(f"the job is over already: {view.job.status}")
+        raise ConflictError(f"the job is already {view.job.status}")
     return view
 
 

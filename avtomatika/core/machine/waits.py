@@ -102,7 +102,7 @@ def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step
     """Continue after a person's decision, stored as ``state_history["approval"]``."""
     pause = job.pause
     if pause is None or pause.token != event.token or pause.kind != "approval":
-        return ignore(job, event, "the job does not wait for this decision any more")
+        return ignore(job, event, "the job no longer waits for this decision")
     if event.decision not in decisions(pause):
         return ignore(job, event, f"not a decision here: {', '.join(decisions(pause))}")
     data = decision_data(event)
