@@ -1,8 +1,8 @@
-"""Reads environment variables: the one place that does, on top of environs.
+"""Reads and checks environment variables, with environs. No other module reads them.
 
-A blank variable counts as unset, and every function then returns None: defaults belong to the fields that the values
-are for. A value that does not fit raises SettingsError with the name of the variable, the value (never a secret, nor
-the password of a URL) and what is expected.
+A blank variable counts as unset, and every function then returns None: defaults belong to the fields that use the
+values. An invalid value raises SettingsError with the name of the variable, the value (never a secret, nor the password
+of a URL) and the expected format.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def text(name: str) -> str | None:
 
 
 def secret(name: str, *, check: Callable[[str], object] = str) -> str | None:
-    """The variable as it is. *check* raises ValueError with a reason that does not show the value."""
+    """Return the variable unchanged. *check* raises ValueError with a reason that does not show the value."""
     value = _raw(name)
     try:
         if value is not None:
@@ -40,7 +40,7 @@ def secret(name: str, *, check: Callable[[str], object] = str) -> str | None:
 
 
 def parsed(name: str, parse: Callable[[str], T]) -> T | None:
-    """The result of *parse*, which raises ValueError with the reason."""
+    """Return the result of *parse*, which raises ValueError with the reason."""
     value = text(name)
     try:
         return None if value is None else parse(value)
@@ -54,19 +54,19 @@ def integer(name: str, *, minimum: int = 0, maximum: int | None = None) -> int |
 
 
 def number(name: str) -> float | None:
-    """A number from 0."""
+    """Return a number of at least 0."""
     return _number(_env.float, name, validate.Range(0), "must be a number from 0")
 
 
 def positive(name: str, *, maximum: float | None = None) -> float | None:
-    """A number above 0."""
+    """Return a number above 0."""
     limit = "" if maximum is None else f", up to {maximum}"
     check = validate.Range(0, maximum, min_inclusive=False)
     return _number(_env.float, name, check, f"must be a number above 0{limit}")
 
 
 def choice(name: str, words: Sequence[W]) -> W | None:
-    """The one of *words* that the variable is, in any case."""
+    """Return the one of *words* that equals the variable, ignoring case."""
     value = text(name)
     if value is None:
         return None
@@ -77,13 +77,13 @@ def choice(name: str, words: Sequence[W]) -> W | None:
 
 
 def words(name: str) -> tuple[str, ...] | None:
-    """The words of a list with commas between them."""
+    """Return the words of a comma-separated list."""
     value = text(name)
     return None if value is None else tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 def path(name: str, exists: Callable[[Path], bool] = Path.exists) -> Path | None:
-    """A path for which *exists* holds."""
+    """Return a path for which *exists* returns True."""
     value = text(name)
     if value is not None and not exists(Path(value)):
         raise _refusal(name, value, f"no such file in {Path.cwd()}")
@@ -95,7 +95,7 @@ def _refusal(name: str, value: object, reason: str) -> SettingsError:
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
-    """*values* without those that are not set, so that the defaults of the fields hold."""
+    """Return *values* without unset ones, so that the defaults of the fields apply."""
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Branches of a fan-out, stored beside their job: their tasks, their answers, and the end of one without its job."""
+"""Branches of a fan-out, stored apart from their job: their tasks and answers. A branch can finish without its job."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class BranchQuery:
 
 @dataclass(frozen=True, slots=True)
 class LoadedBranches:
-    """*job* with the requested tasks; *answers* are those of its branches, by task id."""
+    """*job* with the requested tasks; *answers* are its branches' answers by task id."""
 
     job: Job
     answers: Mapping[str, Json] = field(default_factory=dict)

@@ -64,8 +64,8 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class CommitReply:
-    """*live* are the causes that still have to be handled; *reason* is for people. *unbound* is the exchange and routing
-    key that has no queue, for NO_ROUTE."""
+    """*live* are the causes that still have to be handled; *reason* is for people. *unbound* is the exchange and
+    routing key that has no queue."""
 
     answer: CommitStatus
     live: tuple[Cause, ...] = ()
@@ -74,7 +74,7 @@ class CommitReply:
 
     @property
     def is_written(self) -> bool:
-        """Whether the step is committed, by this call or an earlier one."""
+        """True if the step is committed, by this call or an earlier one."""
         return self.answer in (CommitStatus.OK, CommitStatus.DUP)
 
 
@@ -146,7 +146,7 @@ def _scalars(
 
 
 def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
-    """Return the keys of the job, and those that all jobs share."""
+    """Return the keys of the job, and the keys that all jobs share."""
     before, job = commit.before, commit.step.job
     return [
         keys.job(job.id),

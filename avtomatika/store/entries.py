@@ -1,4 +1,4 @@
-"""History entries and notes as they are stored: items of Redis lists."""
+"""Dumps and loads history entries and notes: items of Redis lists."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def dump_entry(entry: HistoryEntry) -> bytes:
 
 
 def load_entry(seq: int, stored: bytes) -> RecordedEntry:
-    """Return the entry at position *seq* (from 1) of a history, without unknown fields and those of a wrong type."""
+    """Return the entry at position *seq* (from 1) of a history, without fields that are unknown or of a wrong type."""
     version, timestamp_ms, text = (*stored.split(b" ", 2), b"", b"")[:3]
     found = json_object(text)
     known = {name: found[name] for name, kind in _ENTRY_FIELDS if isinstance(found.get(name), kind)}

@@ -13,7 +13,7 @@ _last = 0
 
 
 def new_job_id(group: str) -> str:
-    """Return a new id of *group*. The first ten characters of a ULID are the time in ms, the rest is random.
+    """Return a new id of *group*. The first ten characters of a ULID are the time in ms, the others are random.
 
     The ids of one process increase, even within a millisecond.
     """

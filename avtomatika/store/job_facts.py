@@ -1,4 +1,4 @@
-"""Collects the facts that explain why a job does not progress: a few round trips, whatever its size."""
+"""Collects the facts that explain why a job does not progress, in a few round trips for a job of any size."""
 
 from __future__ import annotations
 

@@ -55,6 +55,6 @@ def _position(cursor: str) -> tuple[str, str]:
     match = _CURSOR.fullmatch(cursor)
     if match is None:
         raise InvalidRequestError(
-            f"cursor {cursor!r} is none that a list gave", fields={"cursor": ["not a cursor of ours"]}
+            f"{cursor!r} is not a cursor", fields={"cursor": ["must be the cursor of a previous response"]}
         )
     return match[1], match[2]

@@ -64,7 +64,7 @@ class JobQueries:
         return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
-        """Entries with ``seq > after``, oldest first, and the ``after`` of the next page (None where it ends)."""
+        """Return entries with ``seq > after``, oldest first, and the ``after`` of the next page, or None."""
         [rows] = read_all(self._server, [("LRANGE", self._keys.history(job_id), after, after + limit)])
         entries = [load_entry(after + place, row) for place, row in enumerate(rows[:limit], start=1)]
         return entries, after + limit if len(rows) > limit else None

@@ -1,4 +1,4 @@
-"""Revisions of jobs, which tell whether a job has changed: of many jobs in one round trip."""
+"""Revisions of jobs, to detect changes of many jobs in one round trip."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Keyring:
 
     @property
     def is_configured(self) -> bool:
-        """Whether the secret is configured in this process, and not stored by the server."""
+        """True if the secret is configured in this process, not stored by the server."""
         return self._configured is not None
 
     @property
@@ -87,6 +87,6 @@ class Keyring:
             )
         if self._configured is None and self._announced is None:
             logger.warning(
-                "SECRET_KEY is not set: the server stores one, and anyone who can connect to it can sign messages"
+                "SECRET_KEY is not set: the server stores one, and every client of the server can sign messages"
             )
         self._announced = secret.fingerprint

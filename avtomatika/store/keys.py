@@ -1,4 +1,4 @@
-"""Names of all Redis keys of the store. Those of queues and bindings are in ``transport``."""
+"""Names of all Redis keys of the store. Keys of queues and bindings are in ``transport``."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Keys:
     def indexes_of(
         self, status: str, client: str | None, blueprint: str | None, labels: Mapping[str, str]
     ) -> list[str]:
-        """Return the indexes of a job by its indexed fields, as far as they are known."""
+        """Return the indexes that contain a job with these fields; unknown ones are None."""
         return [
             self.by_all(),
             self.by_status(status),

@@ -1,9 +1,7 @@
 """Announcements of plans: which plans orchestrators serve, which are abandoned, and which ones jobs need.
 
-A plan is called ``<blueprint>@<plan_hash>`` here. Every orchestrator announces its own every few seconds; one that
-nobody
-announces any more is declared abandoned by whoever has watched it for long enough, and is so until somebody announces
-it again.
+The name of a plan is ``<blueprint>@<plan_hash>``. Every orchestrator announces its plans every few seconds. If a plan
+has not been announced for long enough, an orchestrator declares it abandoned; the next announcement ends that.
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ from .keys import Keys
 from .records import JOB_FIELDS, load_job
 from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS, read_all, read_hashes, run
 
-#: How long an unannounced plan without queues is remembered: a web process that still has it may create jobs, and these
-#: must be recognized as unserved.
+#: Time after which an unannounced plan without queues is forgotten. Until then, jobs that a web process with this plan
+#: creates are recognized as unserved.
 _FORGOTTEN_AFTER_SECONDS = 30 * 24 * 3600
 _SERVED_WITHIN_MS = 30_000
 #: Jobs read in one round trip.
@@ -83,8 +81,8 @@ class Plans:
 
 
 def needed_by(job: Job) -> frozenset[str]:
-    """Return the plans whose routing keys messages to or from *job* may still use: its plan, its earlier plans, and those
-    of its parent and of the child that it waits for."""
+    """Return the plans whose routing keys messages to or from *job* may still use: its current and earlier plans, its
+    parent's plan, and the plan of the child that it waits for."""
     found = {plan_name(job.blueprint, plan_hash) for plan_hash in (job.plan_hash, *job.earlier_plans)}
     if job.parent is not None:
         found.add(job.parent.routing_key.partition(".")[0])

@@ -24,7 +24,7 @@ _load = partial(load_script, folder=Path(__file__).parent / "lua")
 
 CREATE_JOBS = _load("create_jobs", allow_oom=False)
 COMMIT = _load("commit")
-#: For commits that send more than one message for the one that they close.
+#: For commits that send more messages than they acknowledge.
 COMMIT_MORE = _load("commit", allow_oom=False)
 FINISH_BRANCH = _load("finish_branch")
 TASK_TAKEN = _load("task_taken")

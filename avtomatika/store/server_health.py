@@ -23,7 +23,7 @@ class Finding:
     text: str
 
 
-#: What is lost in a failure, by the setting of the server's append-only file.
+#: Possible data loss, by the setting of the server's append-only file.
 _PERSISTENCE = {
     "always": (HealthState.OK, "acknowledged writes are never lost"),
     "everysec": (

@@ -1,7 +1,7 @@
-"""Tasks in the hands of workers over HTTP: handed over, renewed, answered and taken back by any web process.
+"""Leases of tasks by workers over HTTP. Any web process can grant, renew, settle and release them.
 
-On the broker a worker is the consumer ``http:<worker id>``; who else holds the task, or nobody, is told by the server
-in the same script that would change anything.
+On the broker, such a worker is the consumer ``http:<worker id>``. Every script checks that it still holds the task
+before it changes anything.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .keys import Keys
 from .notices import progress_call
 from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, read_all, run, run_all, server_errors
 
-#: How long it is remembered who has a task that nobody renews, and what was answered.
+#: Lifetime of a lease that is not renewed, and of the digests of a task's results.
 _TTL_MS = 24 * 3600 * 1000
 
 
 class SettleStatus(StrEnum):
-    OK = "OK"  # the result is on its way
-    AGAIN = "AGAIN"  # it was taken before: the first answer did not arrive
+    OK = "OK"  # the result is published
+    AGAIN = "AGAIN"  # the same result was accepted before: the worker missed the first response
     LOST = "LOST"  # the worker does not hold the task
 
 
 @dataclass(frozen=True, slots=True)
 class NewLease:
-    """A delivery, by its tag, that goes to a worker; *notice* tells the orchestrators."""
+    """A delivery, by its tag, to lease to a worker; *notice* notifies the orchestrators."""
 
     tag: str
     task: wire.TaskMessage
@@ -42,7 +42,7 @@ class NewLease:
 
 @dataclass(frozen=True, slots=True)
 class TaskLease:
-    """*is_named*: the worker has said that it has it."""
+    """*is_named* is True once the worker has listed the task as running."""
 
     task: wire.TaskMessage
     worker_id: str
@@ -52,7 +52,7 @@ class TaskLease:
 
 
 class TaskLeases:
-    """Threads may share it."""
+    """Thread-safe."""
 
     def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
         self._server = server
@@ -66,23 +66,23 @@ class TaskLeases:
         return cls(RedisClient.connect(url))
 
     def lease(self, given: Sequence[NewLease], *, holder: str) -> list[bool]:
-        """Give to workers what consumer *holder* has; False where it has that no more, and nothing was done."""
+        """Lease deliveries of consumer *holder* to workers. False if it no longer has one, which is then unchanged."""
         answers = self._routed(given, lambda each: self._lease_call(each, holder))
         return [answer == b"OK" for answer in answers]
 
     def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
-        """The task of each delivery; None where there is none any more, or it is no task."""
+        """Return the task of each delivery; None if the delivery no longer exists or is not a task."""
         with server_errors():
             return [_task(body) for body in self._survey.messages(tags)]
 
     def of(self, worker_id: str) -> list[TaskLease]:
-        """What *worker_id* has, as far as is known."""
+        """Return the known leases of *worker_id*."""
         [names] = read_all(self._server, [("SMEMBERS", self._keys.held_by(worker_id))])
         found = self.find([name.decode() for name in names])
         return [held for held in found if held is not None and held.worker_id == worker_id]
 
     def find(self, task_ids: Sequence[str]) -> list[TaskLease | None]:
-        """Who has each of these tasks, in their order."""
+        """Return the lease of each task, in order."""
         rows = read_all(
             self._server,
             [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids],
@@ -90,11 +90,11 @@ class TaskLeases:
         return [_held(row) for row in rows]
 
     def renew(self, held: Sequence[TaskLease]) -> list[bool]:
-        """Renew leases; False where the worker has the task no more."""
+        """Renew leases; False if the worker no longer holds the task."""
         return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in held])]
 
     def are_cancelled(self, held: Sequence[TaskLease]) -> list[bool]:
-        """Whether nobody waits for these tasks any more: their jobs are over, or have closed them."""
+        """Return, for each lease, True if the job has finished or has closed the task."""
         commands: list[tuple[str, ...]] = []
         for each in held:
             job_id, task_id = each.task.job_id, each.task.task_id
@@ -104,7 +104,7 @@ class TaskLeases:
         return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
 
     def release(self, held: Collection[TaskLease]) -> None:
-        """Put tasks back into their queues that nothing was done with: it counts no delivery."""
+        """Requeue tasks that were not started, without counting a delivery."""
         run_all(self._server, [self._give_back_call(each) for each in held])
         read_all(
             self._server,
@@ -112,30 +112,30 @@ class TaskLeases:
         )
 
     def settle(self, held: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
-        """Publish a task's result and acknowledge the task, if its worker holds it; *digest* is the answer's own."""
+        """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
         [answer] = self._routed([held], lambda each: self._settle_call(each, outgoing, digest))
         return SettleStatus(answer.decode())
 
     def was_answered(self, task_id: str, digest: str) -> bool:
-        """Whether the answer with *digest* was taken."""
+        """Return True if the result with *digest* was accepted."""
         [found] = read_all(self._server, [("SISMEMBER", self._keys.answers(task_id), digest)])
         return bool(found)
 
     def note(self, job_id: str, note: Json) -> None:
-        """Keep a note beside the history of a job, if there is one."""
+        """Add *note* to the notes of a job, if the job exists."""
         run(self._server, note_call(self._keys, job_id, note))
 
     def tell(self, progress: wire.Progress) -> None:
-        """Write down how far a task is, if it is open at that attempt."""
+        """Record the progress of a task, if that attempt is open."""
         run(self._server, progress_call(progress, keys=self._keys))
 
     def broker_id(self) -> str:
-        """What tells the server from every other one, whatever its address."""
+        """Return the id of the server, which does not depend on its address."""
         with server_errors():
             return self._router.identity
 
     def now_ms(self) -> int:
-        """The server's clock."""
+        """Return the server's time in ms since the epoch."""
         [clock] = read_all(self._server, [("TIME",)])
         return int(clock[0]) * 1000 + int(clock[1]) // 1000
 
@@ -143,10 +143,8 @@ class TaskLeases:
         """Disconnect; the next call connects again."""
         self._server.close()
 
-    # ------------------------------------------------------------ inside
-
     def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
-        """The answer for each item; calls are made anew for as long as bindings change under them."""
+        """Return the reply for each item. Calls whose bindings have changed are routed again."""
         answers: list[Any] = [b"REROUTE"] * len(items)
         with server_errors():
             for _ in self._router.attempts():
@@ -179,7 +177,7 @@ class TaskLeases:
                 given.worker_id,
                 given.task.task_id,
                 given.tag,
-                wire.dump_task(replace(given.task, params={})),  # they stay in the queue's entry
+                wire.dump_task(replace(given.task, params={})),  # they remain in the entry of the queue
                 _TTL_MS,
                 *notice,
             ],
@@ -204,8 +202,8 @@ class TaskLeases:
         )
 
     def _routing(self, outgoing: Outgoing) -> tuple[str, str, list[Argument]]:
-        """Key of the bindings, stream, and (version of the bindings, queue, level, payload): our exchanges are direct,
-        and each key of theirs leads to one queue."""
+        """Return the key of the bindings, the stream, and [bindings version, queue, level, payload]. Our
+        exchanges are direct, and each routing key has one queue."""
         route = self._router.route(outgoing.exchange, outgoing.routing_key)
         [queue] = route.queues
         stream = self._router.stream(queue, outgoing.priority)

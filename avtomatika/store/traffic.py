@@ -1,7 +1,6 @@
-"""Reads how the jobs of a blueprint fare: which are where, what their queues hold, what those that are over tell.
+"""Reads the traffic of a blueprint: the states of running jobs, queue depths, and histories of finished jobs.
 
-Nothing is counted while jobs run: a commit costs nothing more for it. It is read when somebody asks, and kept for some
-seconds.
+Nothing is counted at commits, which therefore cost no more. It is read on demand and cached for some seconds.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from .keys import Keys
 from .records import json_object, number
 from .scripts import RUNNING_JOBS, read_all, run, server_errors
 
-#: What was read so lately is read again by nobody.
+#: Lifetime of a cached result.
 _FRESH_SECONDS = 5.0
-#: Histories of so many jobs that are over, the newest, and of each so many entries.
+#: Number of the newest finished jobs that are read, and of entries of each history.
 _SAMPLE = 200
 _LONGEST_HISTORY = 1000
-#: Of running jobs so many are looked at.
+#: Maximum running jobs read.
 _MOST_RUNNING = 10_000
-#: Looked for among so many of the newest jobs, a page at a time.
+#: Number of the newest jobs that are searched for finished ones, and of those per round trip.
 _NEWEST, _PAGE = 5000, 1000
 _PIPELINE = 500
 
 
 class TrafficRecords:
-    """Of the jobs and queues of one server. Threads may share it."""
+    """Traffic of the jobs and queues of one server. Thread-safe."""
 
     def __init__(self, server: RedisClient, router: Router, keys: Keys) -> None:
         self._server = server
@@ -45,7 +44,7 @@ class TrafficRecords:
         self._lock = Lock()
 
     def of(self, plan: Plan) -> LiveTraffic:
-        """How jobs of the blueprint of *plan* fare, a few seconds old at most. Raises UnavailableError."""
+        """Return the traffic of the blueprint of *plan*, at most a few seconds old. Raises UnavailableError."""
         with self._lock:
             known = self._read.get(plan.plan_hash)
             if known is None or monotonic() - known[0] > _FRESH_SECONDS:

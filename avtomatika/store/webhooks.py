@@ -1,4 +1,4 @@
-"""What is kept of webhooks while they are delivered: whose turn it is within a job, and what its history says."""
+"""Records of webhook deliveries: their order within a job, and its history entries."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, run, server_e
 
 
 class WebhookRecords:
-    """Over one server; *router* is that of the consumer that holds the deliveries.
+    """*router* is that of the consumer that holds the deliveries.
 
-    Without a *keyring* the group's secret is the one that the server keeps.
+    Without a *keyring* the group's secret is the one that the server stores.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class WebhookRecords:
         self._keys = Keys(prefix)
 
     def is_its_turn(self, tag: str, webhook: WebhookMessage) -> bool:
-        """Whether all earlier webhooks of its job are settled. Else it is acknowledged here, and comes again by itself
-        when they are."""
+        """Return True if all earlier webhooks of its job are settled. If not, park it: acknowledge it, and send it
+        again once they are."""
         if webhook.number == 1:
             return True
         stream, entry = self._router.parse_tag(tag)
@@ -43,7 +43,7 @@ class WebhookRecords:
         return bool(run(self._server, call) == b"TURN")
 
     def settled(self, tag: str, webhook: WebhookMessage, entry: HistoryEntry) -> None:
-        """It was delivered or given up, as *entry* says; acknowledged here."""
+        """Record the outcome (delivered or failed) as *entry*, and acknowledge the webhook."""
         stream, place = self._router.parse_tag(tag)
         with server_errors():
             [queue] = self._router.route(WEBHOOKS, WEBHOOKS).queues
@@ -58,7 +58,7 @@ class WebhookRecords:
         run(self._server, Call(SETTLE_WEBHOOK, keys, [consumer, place, webhook.number, dump_entry(entry)]))
 
     def append(self, job_id: str, entry: HistoryEntry) -> None:
-        """Write *entry* into the history of a job, if it is still there."""
+        """Append *entry* to the history of a job, if the job exists."""
         run(
             self._server,
             Call(APPEND_HISTORY, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]),

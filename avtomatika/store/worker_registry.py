@@ -1,4 +1,4 @@
-"""Workers that were heard of lately, over whatever link, and the names that workers.toml has had within a day."""
+"""Registry of recently seen workers on all links, and of the names that workers.toml contained within a day."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .keys import Keys
 from .records import json_object, number
 from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER, read_all, run, run_all
 
-#: A worker that says nothing so long is gone: its next heartbeat makes it register anew.
+#: A worker without a heartbeat for this long is deleted: after its next heartbeat it registers again.
 WORKER_TTL_SECONDS = 120
-#: Heartbeats come every 5 s, those of the public SDK every 15 s.
+#: Workers send heartbeats every 5 s, workers of the public SDK every 15 s.
 LOST_AFTER_SECONDS = 40
-#: A worker that took its tasks here so lately still does, whatever another link of it says.
+#: Time for which a worker counts as taking its tasks here after it last did, even if another link reports standby.
 _SERVED_SECONDS = 12
-#: How long the shared token is not for who was taken out of workers.toml.
+#: Time for which a name that was removed from workers.toml may not use the shared token.
 NAMED_SECONDS = 24 * 3600
 _FIELDS = ("record", "beat", "at", "since", "served", "turn", "routed", "reputation", "judged")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerRecord:
-    """A worker as it was last heard of. *record* and *beat* are what ``schemas.presence`` keeps of its words.
+    """The last known state of a worker. *record* and *beat* are validated by ``schemas.worker_status``.
 
-    *last_chosen* is when it was last chosen for a task, counted over all workers; 0 for never. *routed* tasks went
-    to it since its last heartbeat. *reputation* is how its last tasks ended, as in ``core.reputation``.
+    *last_chosen* is the number of its last selection for a task, counted over all workers; 0 for never. *routed* is the
+    number of tasks sent to it since its last heartbeat. *reputation* is computed by ``core.placement.reputation``.
     """
 
     worker_id: str
@@ -55,18 +55,18 @@ class WorkerRecord:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it has missed so many heartbeats that it must be taken for dead."""
+        """True if it has missed too many heartbeats and is considered dead."""
         return self.silent_ms > LOST_AFTER_SECONDS * 1000
 
     @property
     def is_online(self) -> bool:
-        """Whether it can do tasks now."""
+        """True if it can execute tasks now."""
         return self.status not in ("revoked", "lost", "offline")
 
     @property
     def status(self) -> str:
-        """``idle``, ``busy``, ``full`` or ``offline``, as it said; ``unfit`` if it cannot do some of its skills for
-        now; ``lost`` if it has missed heartbeats; ``revoked`` if its token is not accepted any more."""
+        """``idle``, ``busy``, ``full`` or ``offline``, as reported; ``unfit`` if some of its skills are unavailable;
+        ``lost`` if it has missed heartbeats; ``revoked`` if its token is rejected."""
         if self.is_revoked:
             return "revoked"
         said = str(self.beat.get("status", "idle"))
@@ -75,17 +75,17 @@ class WorkerRecord:
         return "unfit" if "unfit" in self.beat and said != "offline" else said
 
 
-#: Whether the worker with this id may authenticate; raises UnavailableError.
+#: Returns True if the worker with this id may authenticate; raises UnavailableError.
 IsAuthorized = Callable[[str], bool]
 
 
 def everybody(worker_id: str) -> bool:
-    """For those who do not know the tokens of workers."""
+    """Authorize every worker: for processes that do not know the tokens."""
     return True
 
 
 class WorkerRegistry:
-    """Threads may share it. It is also the memory of ``avtomatika.tokens.Workers``."""
+    """Thread-safe. It also stores the names for ``avtomatika.tokens.Workers``."""
 
     def __init__(self, server: RedisClient, *, prefix: str = "avt:", is_authorized: IsAuthorized = everybody) -> None:
         self._server = server
@@ -99,24 +99,24 @@ class WorkerRegistry:
         return cls(RedisClient.connect(url), is_authorized=is_authorized)
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
-        """Write down a worker; what was known of it before is forgotten, but for its turn and its reputation."""
+        """Register a worker. Replaces its previous record, but keeps its last selection and reputation."""
         run(self._server, self._call(Registered(worker_id, record)))
 
     def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
-        """Whether the worker is known; if so it stays so for a while. An empty *beat* leaves what was known of it."""
+        """Record a heartbeat; False if the worker is not registered. An empty *beat* keeps the last reported status."""
         return bool(run(self._server, self._call(Heartbeat(worker_id, beat))))
 
     def record(self, notices: Sequence[Registered | Heartbeat]) -> None:
-        """Write down many in one round trip; heartbeats of strangers change nothing."""
+        """Record notices in one round trip; heartbeats of unregistered workers change nothing."""
         run_all(self._server, [self._call(notice) for notice in notices])
 
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
-        """The skills that *worker_id* registered with; None where it is not known."""
+        """Return the skills that *worker_id* registered with, or None if it is not registered."""
         [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
         return None if text is None else tuple(skill_names(sanitized_record(json_object(text))))
 
     def workers(self) -> list[WorkerRecord]:
-        """All that were heard of lately, by id."""
+        """Return all registered workers, sorted by id."""
         clock, names = read_all(self._server, [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
         now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
         ids = sorted(name.decode() for name in names)
@@ -130,7 +130,7 @@ class WorkerRegistry:
         ]
 
     def fleet(self, *, with_holdings: bool = False) -> list[Candidate]:
-        """Those of them that can be chosen for tasks now, with what they have to do, and what files if asked for."""
+        """Return the workers that can be selected for tasks now, with their load, and on request their cached files."""
         there = [worker for worker in self.workers() if worker.is_online]
         queues = [f"@{worker.worker_id}" for worker in there]
         [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
@@ -153,12 +153,12 @@ class WorkerRegistry:
         return [replace(member, cached_files=_holdings(text)) for member, text in zip(members, held, strict=True)]
 
     def chosen(self, worker_ids: Sequence[str]) -> None:
-        """Have the turns of these workers be over, in this order."""
+        """Record that these workers were selected, in this order."""
         keys = [self._keys.worker_turns()]
         run_all(self._server, [Call(CHOOSE_WORKER, [self._keys.worker(each), *keys], []) for each in worker_ids])
 
     def record_outcomes(self, ended: Mapping[str, tuple[int, int]]) -> None:
-        """Have the reputations of workers change by how many of their tasks *ended* well, and how many did not."""
+        """Update reputations by *ended*: worker -> (succeeded tasks, failed tasks)."""
         half = reputation.HALVES_SECONDS
         run_all(
             self._server,
@@ -182,7 +182,7 @@ class WorkerRegistry:
         held = orjson.dumps(notice.beat["holds"]) if "holds" in notice.beat else b""
         return Call(HEARTBEAT, keys, [notice.worker_id, beat, WORKER_TTL_SECONDS, is_here, held])
 
-    # ------------------------------------------------------------ memory of names
+    # ------------------------------------------------------------ names of workers.toml
 
     def remember(self, names: Iterable[str]) -> None:
         until = self._now_seconds() + NAMED_SECONDS
@@ -223,7 +223,7 @@ def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revo
 
 
 def _holdings(text: bytes | None) -> frozenset[str]:
-    """What a worker says that it holds, which may be anything."""
+    """Return the files that a worker reported, without invalid entries."""
     try:
         said = orjson.loads(text or b"[]")
     except orjson.JSONDecodeError:
@@ -233,13 +233,13 @@ def _holdings(text: bytes | None) -> frozenset[str]:
 
 
 def _readable(stored: Mapping[str, Json], heard: Callable[[Mapping[str, Json]], dict[str, Json]]) -> dict[str, Json]:
-    """*stored* with each field of the kind that *heard* makes it."""
+    """Return *stored* with each field of the type that *heard* makes it."""
     right = heard(stored)
     return {name: right.get(name, value) for name, value in stored.items()}
 
 
 def _share(stored: bytes | None) -> float:
-    """A reputation, which is 1 where nothing is known."""
+    """Return the stored reputation; 1 if it is unknown or invalid."""
     try:
         share = float(stored or 1)
     except ValueError:
@@ -248,13 +248,13 @@ def _share(stored: bytes | None) -> float:
 
 
 def _is_standby(beat: bytes | None, served: bytes | None, now_ms: int) -> bool:
-    """Whether all its links say so: one that we do not know to be another's companion speaks for itself alone."""
+    """Return True if all its links report standby; a link that is not known to have others counts alone."""
     said = json_object(beat).get("standby")
     return bool(said) and now_ms - number(served) > _SERVED_SECONDS * 1000
 
 
 def _member(worker: WorkerRecord, own: int) -> Candidate:
-    """*own* tasks lie in its own queue, those that it does among them; of the latest its heartbeat did not know yet."""
+    """*own* is the number of tasks in the worker's queue, with running ones; its heartbeat may not count the latest."""
     record, beat = worker.record, worker.beat
     resources = record.get("resources") or {}
     return Candidate(

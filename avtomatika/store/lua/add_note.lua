@@ -1,4 +1,4 @@
--- Keeps a note beside the history of a job that is known.
+-- Adds a note to the notes of an existing job.
 --
 -- KEYS: job, notes.    ARGV: note.
 

@@ -1,8 +1,8 @@
--- Says which plans are served, and tells of all that are known.
+-- Records which plans this process serves, and returns the announcements of all plans.
 --
 -- KEYS: plans, abandoned plans.
--- ARGV: ms after which a plan is forgotten, then the plans that are served, '<blueprint>@<plan_hash>' each; none to look only.
--- Answers {now in ms, {plan, when it was announced last, ...}, {abandoned plan, ...}}.
+-- ARGV: ms after which a plan is forgotten, then the served plans, '<blueprint>@<plan_hash>' each; none to read only.
+-- Returns {now in ms, {plan, time of its last announcement, ...}, {abandoned plan, ...}}.
 
 expect('zset', KEYS[1])
 expect('zset', KEYS[2])

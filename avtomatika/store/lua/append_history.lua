@@ -1,4 +1,4 @@
--- Appends to the history of a job that is known; the job's version stays.
+-- Appends to the history of an existing job without changing its version.
 --
 -- KEYS: job, history.    ARGV: history entry.
 

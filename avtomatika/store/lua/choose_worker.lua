@@ -1,4 +1,4 @@
--- The turn of a worker is over: it was chosen.    KEYS: worker, count of turns.    Answers 0 for one that is not known.
+-- Records the selection of a worker for a task.    KEYS: worker, count of selections.    Returns 0 for an unregistered one.
 
 expect('hash', KEYS[1])
 expect('string', KEYS[2])

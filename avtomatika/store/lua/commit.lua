@@ -1,19 +1,19 @@
--- Commits one step of a job: everything, or nothing.
+-- Commits one step of a job atomically.
 --
 -- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, revoked, index of the old status, index of the
---       new, branches, answers of branches, then the binding hashes looked at, the streams written to, the streams of the
---       causes, and of a child that is created its job, its history and its indexes.
--- ARGV: consumer, expected version, status, doc, ms for which an ended job is kept, the job's id, 1 where it is over, token of
---       what it waits for ('' where that is not new), 1 where its fan-out is left, a new fan-out ('' for none: how many
---       branches, step, prefix of its routing keys), which payload is sent only when no branch is left (0 for none), most
---       bytes of all answers of a fan-out, then
---       lists, each led by its length:
+--       new, branches, answers of branches, then the binding hashes used for routing, the streams written to, the streams
+--       of the causes, and the job, history and indexes of a child to create.
+-- ARGV: consumer, expected version, status, doc, retention ms of a finished job, the job's id, 1 if it is final, token of
+--       what it waits for ('' if that is not new), 1 if it leaves its fan-out, a new fan-out ('' for none: number of
+--       branches, step, prefix of its routing keys), number of the payload sent only when no branch is left (0 for none),
+--       maximum bytes of all answers of a fan-out, then
+--       lists, each preceded by its length:
 --       binding versions; payloads (text, group or ''); causes (entry, event, task it closes or '', attempt); history entries;
 --       timers (name, delay ms or '@' and ms since the epoch, message); names of cancelled timers; opened tasks (task, attempt,
---       result timeout ms or '', timer message or ''); closed tasks; revoked groups; branches that ended (number, answer);
---       branches to keep (number, task, 1 where the machine looks at its results); child (id, status, doc, init, history entry);
---       large values of the child (field, JSON); new large values of the job (field, JSON); fields of those that it drops.
--- Answers {word, state of each cause...}; a cause is live, lost, seen or stale. Of TOO_LARGE {word, bytes}.
+--       result timeout ms or '', timer message or ''); closed tasks; revoked groups; finished branches (number, answer);
+--       branches to keep (number, task, 1 if the machine handles its results); child (id, status, doc, init, history entry);
+--       large values of the child (field, JSON); new large values of the job (field, JSON); fields of large values to delete.
+-- Returns {status, state of each cause...}; a cause is live, lost, seen or stale. TOO_LARGE returns {status, bytes}.
 
 local at = 13
 local function list(width)
@@ -79,7 +79,7 @@ end
 expect('hash', KEYS[1])
 if causes > 0 then expect_keys('hash', 3, 4) end
 
--- Which of the causes still count?
+-- Find the causes that are still valid.
 local states, live, lost = {}, 0, 0
 for index = 1, causes do
   local base = cause_at + 4 * (index - 1)
@@ -122,7 +122,7 @@ for index = 1, causes do
   end
 end
 if live < causes then
-  -- The step was decided with a cause that does not count: drop it, and have the rest decided again.
+  -- The step was decided with an invalid cause: reject it, and have it decided again with the rest.
   for index = 1, causes do
     if states[index] == 'stale' then note(index, 'the task is closed, or this is another attempt') end
     if states[index] == 'stale' or states[index] == 'seen' then ack(index) end
@@ -136,7 +136,7 @@ for index = 1, bindings do
   end
 end
 
--- Only what this step writes: most write few of their keys.
+-- Check only the keys that this step writes: usually few.
 expect('list', KEYS[2])
 if opened + closed > 0 then expect('hash', KEYS[3]) end
 if timers + cancelled > 0 or ARGV[9] == '1' then
@@ -154,7 +154,7 @@ if children > 0 then
   expect_keys('zset', child_key + 3, #KEYS)
 end
 
--- What the branches of a fan-out answered is bounded together.
+-- The total size of the answers of a fan-out is limited.
 local answered = 0
 for index = ended_at, ended_at + 2 * ended - 1, 2 do answered = answered + #ARGV[index + 1] end
 if ended > 0 then
@@ -162,7 +162,7 @@ if ended > 0 then
   if bytes > tonumber(ARGV[12]) then return {'TOO_LARGE', string.format('%.0f', bytes)} end
 end
 
--- From here on everything is written.
+-- All checks have passed: write.
 local now = clock_ms()
 local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
@@ -182,7 +182,7 @@ local function cancel_timer(name)
   if redis.call('ZREM', KEYS[6], name) == 1 then redis.call('HDEL', KEYS[7], name) end
 end
 
--- Branches: those that ended, then the end of the old fan-out, then a new one.
+-- Branches: finished ones, then the end of the old fan-out, then a new one.
 for index = ended_at, ended_at + 2 * ended - 1, 2 do redis.call('HSET', KEYS[13], ARGV[index], ARGV[index + 1]) end
 if ended > 0 then redis.call('HINCRBY', KEYS[12], 'bytes', answered) end
 local is_joined = ended > 0 and redis.call('HINCRBY', KEYS[12], 'left', -ended) == 0
@@ -251,7 +251,7 @@ end
 for index = 1, payloads do
   local base = payload_at + 2 * (index - 1)
   if index == tonumber(ARGV[11]) and not is_joined then
-    -- Somebody else will end the last branch.
+    -- The commit of the last branch sends it.
   elseif ARGV[base + 1] == '' then
     redis.call('XADD', KEYS[stream_key + index], '*', 'p', ARGV[base])
   else

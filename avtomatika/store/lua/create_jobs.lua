@@ -1,13 +1,13 @@
--- Creates jobs with their first history entries, timers and messages, all or none; or answers the ids that their
--- idempotency key has already, or that its client may not create so many this month.
+-- Creates jobs with their first history entries, timers and messages, all or none; or returns the ids of existing jobs with
+-- their idempotency key, or that the client's monthly quota is exceeded.
 --
--- KEYS: idempotency key, quota of the client (the first job where there is no key, or no quota), binding hash, stream of the
+-- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), binding hash, stream of the
 --       first messages, timers, timer messages, then of each job: job, history, indexes.
--- ARGV: hash of the body ('' without an idempotency key, which lives as long as its jobs), binding version, most jobs in a
---       month ('' for any number), when the month's count goes (s), number of jobs, then of each job: id, status, doc, init,
+-- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs), binding version, maximum jobs a
+--       month ('' for no limit), when the month's count expires (s), number of jobs, then for each job: id, status, doc, init,
 --       payload, number of large values, large values (field, JSON), number of indexes, number of timers, timers (name, ms,
 --       message), number of history entries, history entries.
--- Answers {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
+-- Returns {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
 if ARGV[1] ~= '' then
   local held = redis.call('GET', KEYS[1])
@@ -26,7 +26,7 @@ local function next_argument()
   return ARGV[at - 1]
 end
 
--- All jobs are read, and the types of their keys checked, before anything is written.
+-- Read all jobs and check the types of their keys before anything is written.
 local news = {}
 for number = 1, jobs do
   local new = {job = KEYS[key], history = KEYS[key + 1], values = {}, indexes = {}, timers = {}, entries = {}}

@@ -1,6 +1,6 @@
--- Adds to a number of a data store: whole numbers exactly, others as the doubles that JSON readers make of them.
+-- Adds to a number of a data store: integers exactly, other numbers as doubles.
 --
--- KEYS: data store.    ARGV: key, what to add, what to begin with where nothing is.    Answers the sum, or nil where there is none.
+-- KEYS: data store.    ARGV: key, addend, initial value if the key is missing.    Returns the sum, or nil if it is not a number.
 
 local held = redis.call('HGET', KEYS[1], ARGV[1]) or ARGV[3]
 local whole = '^-?%d+$'

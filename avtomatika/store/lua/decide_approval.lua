@@ -1,8 +1,7 @@
--- Takes a person's decision, once: of two that come for the same approval one wins. It is in the history from then on, whatever
--- becomes of the message.
+-- Records a user's decision on an approval: the first one wins. It is in the history even if the message is lost.
 --
--- KEYS: job, binding hash, stream of the message, history.    ARGV: token of the approval, what is kept of the decision, binding
--- version, payload, history entry.    Answers {'OK' | 'GONE' | 'OVER' | 'DECIDED' | 'REROUTE', status, or the decision that was there before}.
+-- KEYS: job, binding hash, stream of the message, history.    ARGV: token of the approval, decision to store, binding version,
+-- payload, history entry.    Returns {'OK' | 'GONE' | 'OVER' | 'DECIDED' | 'REROUTE', status, or the earlier decision}.
 
 local job = redis.call('HMGET', KEYS[1], 'status', 'pause', 'decided', 'v')
 if not job[1] then return {'GONE', ''} end

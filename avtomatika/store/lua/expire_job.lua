@@ -1,14 +1,14 @@
--- Removes one job whose time has come, with all that belongs to it; checks again that it has.
+-- Deletes one job with all its keys, if its retention time is over.
 --
--- KEYS: retention, the job's own keys, then the indexes.    ARGV: job id, how many keys are its own.
--- Answers 1 where it went.
+-- KEYS: retention, the job's own keys, then the indexes.    ARGV: job id, number of its own keys.
+-- Returns 1 if the job was deleted.
 
 local due = redis.call('ZSCORE', KEYS[1], ARGV[1])
 local clock = redis.call('TIME')
 if not due or tonumber(due) > clock[1] * 1000 + math.floor(clock[2] / 1000) then return 0 end
 local own = tonumber(ARGV[2])
 expect_keys('zset', own + 2, #KEYS)
--- The idempotency key goes with the last of its jobs. Those of a batch go in the order of their creation.
+-- The idempotency key is deleted with the last of its jobs. Jobs of a batch are deleted in the order of their creation.
 local idempotency = redis.pcall('HGET', KEYS[2], 'idempotency')
 if type(idempotency) == 'string' then
   local held, prefix = redis.call('GET', idempotency), string.sub(KEYS[2], 1, -#ARGV[1] - 1)

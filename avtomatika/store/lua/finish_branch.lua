@@ -1,11 +1,11 @@
--- Stores what came of a branch that succeeded, without its job: the job's version stays, and who ends the last branch sends
--- word that all have.
+-- Stores the answer of a branch that succeeded without changing the job's version; the last branch sends the message that all
+-- have finished.
 --
 -- KEYS: job, history, tasks, notes, timers, timer messages, branches, answers of branches, stream of the cause, binding hash,
---       stream of the word.
+--       stream of that message.
 -- ARGV: consumer, entry of the cause, event, job id, task, attempt, number of the branch, prefix of its state's routing keys,
---       answer, history entry, binding version, word, most bytes of all answers.
--- Answers OK | LEASE_LOST | GONE | TERMINAL | STALE (acknowledged, noted) | REROUTE | ORDINARY (the machine must look at it).
+--       answer, history entry, binding version, the message, maximum bytes of all answers.
+-- Returns OK | LEASE_LOST | GONE | TERMINAL | STALE (acknowledged, noted) | REROUTE | ORDINARY (the machine must handle it).
 
 local function is_held(stream, entry)
   local pending = redis.pcall('XPENDING', stream, 'avt', entry, entry, 1)

@@ -1,8 +1,8 @@
--- Notes that a worker is still there, and how it fares where it says so.
+-- Records a heartbeat of a worker, with its status if it reports one.
 --
 -- KEYS: worker, workers.
--- ARGV: id, beat or '', seconds until it is forgotten, 1 where it takes its tasks here, files that it has at hand or ''.
--- Answers 0 for one that is not known.
+-- ARGV: id, beat or '', seconds until the worker is deleted, 1 if it takes its tasks here, its cached files or ''.
+-- Returns 0 for an unregistered worker.
 
 expect('hash', KEYS[1])
 expect('zset', KEYS[2])

@@ -1,4 +1,4 @@
--- Acknowledges an event that changes nothing, and keeps a note of it beside the history where its job is known.
+-- Acknowledges an event that changes nothing, and adds a note of it to those of its job, if the job exists.
 --
 -- KEYS: job, notes, stream of the cause.    ARGV: consumer, entry of the cause, note ('' for none).
 

@@ -1,9 +1,9 @@
--- Gives a task that the gateway took to a worker over HTTP, and tells the orchestrators who has it.
+-- Leases a task that the gateway consumed to a worker over HTTP, and notifies the orchestrators.
 --
 -- KEYS: stream of the task, held task, tasks of the worker, queues, bindings of the notice, then the stream of the notice.
--- ARGV: consumer that has it, entry, consumer of the worker, worker, task, tag, message, ttl ms, version of the bindings, queue and
+-- ARGV: consumer that holds it, entry, consumer of the worker, worker, task, tag, message, ttl ms, version of the bindings, queue and
 --       level of the notice, notice.
--- Answers OK, LOST (somebody else has it), REROUTE.
+-- Returns OK, LOST (another consumer holds it), REROUTE.
 
 local pending = redis.pcall('XPENDING', KEYS[1], 'avt', ARGV[2], ARGV[2], 1, ARGV[1])
 if pending.err or not pending[1] then return 'LOST' end

@@ -1,9 +1,9 @@
--- Finds the jobs that are in all of some indexes, newest first. It looks at a limited number of jobs.
+-- Finds the jobs that are in all given indexes, newest first. It examines a limited number of jobs.
 --
 -- KEYS: the indexes, sorted sets of job ids by creation. A job has the same score in each of them.
--- ARGV: creation (ms) and id of the job to begin after ('' and '' to begin with the newest), how many ids to find, how many
---       jobs to look at.
--- Answers {creation, id, ids found...}: creation and id are of the job to begin the next call after, '' and '' at the end.
+-- ARGV: creation (ms) and id of the job to start after ('' and '' to start with the newest), number of ids to find, number of
+--       jobs to examine.
+-- Returns {creation, id, ids found...}: creation and id are of the job to start the next call after, '' and '' at the end.
 
 local CHUNK = 500
 

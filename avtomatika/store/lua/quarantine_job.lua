@@ -1,8 +1,8 @@
--- Quarantines a job whose record cannot be read. The record stays as it is.
+-- Quarantines a job whose record cannot be read. The record is not changed.
 --
 -- KEYS: job, history, index of the status it was read with, index of quarantined jobs.
 -- ARGV: the job's id, the status it was read with, history entry.
--- Answers 1 where the job was quarantined.
+-- Returns 1 if the job was quarantined.
 
 local job = redis.call('HMGET', KEYS[1], 'v', 'status', 'final', 'created')
 if not job[1] or job[2] ~= ARGV[2] or job[2] == 'quarantined' or job[3] == '1' then return 0 end

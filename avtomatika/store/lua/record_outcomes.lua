@@ -1,7 +1,7 @@
--- Changes the reputation of a worker by how tasks of it ended.
+-- Updates the reputation of a worker by the outcomes of its tasks.
 --
--- KEYS: worker.    ARGV: factor, addend, seconds in which half of what is missing to 1 is forgotten.
--- Answers 0 for one that is not known.
+-- KEYS: worker.    ARGV: factor, addend, seconds in which the difference to 1 halves.
+-- Returns 0 for an unregistered worker.
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local clock = redis.call('TIME')

@@ -1,4 +1,4 @@
--- Replaces a refresh token and the access token given with it by a new pair.
+-- Replaces a refresh token and the access token issued with it by a new pair.
 --
 -- KEYS: refresh token, its family, its access token, new refresh token, new access token.
 -- ARGV: digest of the new access token, seconds of grace, seconds of an access token, seconds of a refresh token.

@@ -1,6 +1,6 @@
--- Writes down a worker; what was known of it before is forgotten, but for its turn and its reputation.
+-- Registers a worker. Replaces its previous record, except its turn and its reputation.
 --
--- KEYS: worker, workers.    ARGV: id, record, seconds until it is forgotten.
+-- KEYS: worker, workers.    ARGV: id, record, seconds until it is deleted.
 
 expect('zset', KEYS[2])
 local clock = redis.call('TIME')

@@ -1,7 +1,7 @@
--- Renews the lease of a task that a worker over HTTP says it has in hand.
+-- Renews the lease of a task that a worker over HTTP reports as running.
 --
 -- KEYS: stream of the task, held task, tasks of the worker.    ARGV: consumer of the worker, entry, ttl ms, task.
--- Answers 1, or 0 where the worker has it no more.
+-- Returns 1, or 0 if the worker no longer holds it.
 
 expect('hash', KEYS[2])
 expect('set', KEYS[3])

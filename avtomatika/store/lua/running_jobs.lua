@@ -1,7 +1,7 @@
--- Ids of the jobs of one blueprint that have one of some statuses, newest first; and how many there are.
+-- Finds the jobs of one blueprint with any of the given statuses, newest first.
 --
--- KEYS: the index of the blueprint, then those of the statuses.    ARGV: how many ids at most.
--- Answers {number, {id, ...}}; the ids are of one status after the other.
+-- KEYS: the index of the blueprint, then those of the statuses.    ARGV: maximum number of ids.
+-- Returns {number of jobs, {id, ...}}; the ids are grouped by status.
 
 local count, found = 0, {}
 for index = 2, #KEYS do

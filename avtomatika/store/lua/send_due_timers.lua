@@ -1,6 +1,6 @@
--- Moves timers that are due into the queue of due timers: each exactly once, since move and removal are one script.
+-- Moves due timers into the queue of due timers: each exactly once, since sending and removal are atomic.
 --
--- KEYS: timers, timer messages, stream of the queue.    ARGV: how many at most.    Answers how many were moved.
+-- KEYS: timers, timer messages, stream of the queue.    ARGV: maximum number.    Returns the number moved.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

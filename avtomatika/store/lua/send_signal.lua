@@ -1,8 +1,8 @@
--- Sends a wish to a job that can still grant it. Of several who want the same of a job, the first one sends it.
+-- Sends a signal to a job whose status allows it. Of several equal requests, only the first one is sent.
 --
 -- KEYS: job, binding hash, stream of the message.
--- ARGV: the wish, 1 where the job must be quarantined, ms for which a wish that was sent counts, binding version, payload.
--- Answers {'OK' | 'GONE' | 'REFUSED' | 'SENT' | 'REROUTE', status}; SENT: the same wish was sent before.
+-- ARGV: kind of signal, 1 if the job must be quarantined, ms in which the same signal is rejected, binding version, payload.
+-- Returns {'OK' | 'GONE' | 'REFUSED' | 'SENT' | 'REROUTE', status}; SENT: the same signal was sent before.
 
 local mark = 'wish:' .. ARGV[1]
 local job = redis.call('HMGET', KEYS[1], 'status', 'final', 'v', mark)

@@ -1,8 +1,8 @@
--- Publishes the result of a task that a worker over HTTP holds, and acknowledges the task: everything, or nothing.
+-- Publishes the result of a task that a worker over HTTP holds, and acknowledges the task, atomically.
 --
 -- KEYS: held task, answers of the task, tasks of the worker, stream of the task, queues, bindings, stream of the result.
 -- ARGV: consumer of the worker, entry, worker, task, digest of the answer, ttl ms, version of the bindings, queue, level, result.
--- Answers OK, AGAIN (this very answer was taken before), LOST (the worker does not hold the task), REROUTE.
+-- Returns OK, AGAIN (the same result was accepted before), LOST (the worker does not hold the task), REROUTE.
 
 if redis.call('SISMEMBER', KEYS[2], ARGV[5]) == 1 then return 'AGAIN' end
 if redis.call('HGET', KEYS[1], 'worker') ~= ARGV[3] then return 'LOST' end

@@ -1,8 +1,8 @@
--- A webhook was delivered, or given up: the history says so, and the next one of the job, if it waits, goes on its way.
+-- Settles a webhook: records the outcome of its delivery in the history, and sends the job's next webhook if it is parked.
 --
 -- KEYS: job, history, webhooks, stream of the cause, stream of webhooks.
 -- ARGV: consumer, entry of the cause, number, history entry.
--- Answers OK, or LEASE_LOST.
+-- Returns OK, or LEASE_LOST.
 
 local pending = redis.pcall('XPENDING', KEYS[4], 'avt', ARGV[2], ARGV[2], 1)
 if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_LOST' end

@@ -1,6 +1,6 @@
--- Writes down how far a task is, if it is open at that attempt. The job's version stays.
+-- Records the progress of a task, if that attempt is open. Does not change the job's version.
 --
--- KEYS: tasks.    ARGV: task, attempt, progress, message.    Answers 1, or 0 where nobody waits for that attempt.
+-- KEYS: tasks.    ARGV: task, attempt, progress, message.    Returns 1, or 0 if that attempt is not open.
 
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local clock = redis.call('TIME')

@@ -1,9 +1,9 @@
--- Notes that a worker has begun with a task: who, and from when its result timeout counts. The job's version stays.
+-- Records that a worker has started a task, and starts the result timeout. Does not change the job's version.
 --
 -- KEYS: job, history, tasks, timers, timer messages, stream of the cause.
--- ARGV: consumer, entry of the cause ('' where nothing is to be acknowledged), task, attempt, worker, name of the dispatch
+-- ARGV: consumer, entry of the cause ('' if there is nothing to acknowledge), task, attempt, worker, name of the dispatch
 --       timer, name of the result timer, history entry.
--- Answers OK, LEASE_LOST, or STALE (the task is no longer open: nothing to note).
+-- Returns OK, LEASE_LOST, or STALE (the task is no longer open).
 
 local function ack()
   if ARGV[2] == '' then return end

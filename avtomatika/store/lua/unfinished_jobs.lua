@@ -1,6 +1,6 @@
--- Ids of all jobs that are not over, at one moment: a job that goes from one status to another is in one of them.
+-- Returns the ids of all unfinished jobs at one moment, so that no job is missed while its status changes.
 --
--- KEYS: the index of each status.    Answers the ids.
+-- KEYS: the index of each status.
 
 local found = {}
 for _, key in ipairs(KEYS) do

@@ -1,7 +1,7 @@
--- Whether it is a webhook's turn: the one before it of the same job must be settled. Else it is put aside until then.
+-- Checks that the previous webhook of the same job is settled, and parks this one until then if not.
 --
 -- KEYS: job, webhooks, stream of the cause.    ARGV: consumer, entry of the cause, number, message.
--- Answers TURN, PARKED (acknowledged), or LEASE_LOST.
+-- Returns TURN, PARKED (acknowledged), or LEASE_LOST.
 
 local pending = redis.pcall('XPENDING', KEYS[3], 'avt', ARGV[2], ARGV[2], 1)
 if pending.err or not pending[1] or pending[1][2] ~= ARGV[1] then return 'LEASE_LOST' end
