@@ -97,4 +97,4 @@ def test_secrets_of_the_past_do_not_gather_on_the_server(process: Process, redis
 def test_for_want_of_a_secret_the_log_says_who_keeps_it(process: Process, caplog: pytest.LogCaptureFixture) -> None:
     assert process().secret
 
-    assert "SECRET_KEY is not set: the server keeps one" in caplog.text
+    assert "SECRET_KEY is not set: the server stores one" in caplog.text
