@@ -66,7 +66,7 @@ def test_publishing_several_writes_none_when_one_key_has_an_unexpected_type(benc
     channel = bench.channel()
     bench.redis.set("avt:q:spoilt:0", "a string")
 
-    with pytest.raises(ResponseError, match="avt:q:spoilt:0 (is|holds) a string"):
+    with pytest.raises(ResponseError, match=r"avt:q:spoilt:0 (is|holds) a string"):
         channel.settle([Outgoing("work", "good", "1"), Outgoing("work", "spoilt", "2")], [])
 
     assert bench.left("good") == 0
@@ -89,7 +89,7 @@ def test_consumers_get_the_names_of_queues_of_an_unexpected_type_and_recover_onc
     reading = bench.read()
     reading.wait_for(1)
     bench.redis.set("avt:queues", "a string")
-    with pytest.raises(ResponseError, match="avt:queues (is|holds) a string"):
+    with pytest.raises(ResponseError, match=r"avt:queues (is|holds) a string"):
         reading.drain(0.1)
     bench.redis.delete("avt:queues")
     bench.redis.delete("avt:bindings:work")
@@ -105,7 +105,7 @@ def test_the_broker_raises_unavailable(bench: Any) -> None:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         bench.redis.set("avt:queues", "a string")
 
-        with pytest.raises(UnavailableError, match="avt:queues (is|holds) a string"):
+        with pytest.raises(UnavailableError, match=r"avt:queues (is|holds) a string"):
             intake.take(0.1)
 
         bench.redis.delete("avt:queues")
