@@ -38,7 +38,7 @@ class RunOptions:
     """How tasks are run.
 
     With *processes*, suspect tasks run in child processes, and so do sync skills if *uses_processes*.
-    *time_limit_seconds* applies to skills without a limit of their own; a child process that ignores a stop request is
+    *time_limit_seconds* applies to skills without a limit; a child process that ignores a stop request is
     killed after *kill_after_seconds*.
     """
 

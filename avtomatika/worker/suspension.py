@@ -1,7 +1,7 @@
 """Suspension of skills that this worker cannot run now because of a fault such as a full disk.
 
 A fault suspends the skill of the failed task. It is probed with increasing delays; a successful probe resumes the
-skills. If the fault returns soon afterwards, the delays continue from where they were.
+skills. If the fault returns soon afterwards, the delays continue from the last one.
 """
 
 from __future__ import annotations

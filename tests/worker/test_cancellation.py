@@ -1,4 +1,4 @@
-"""Running tasks that are no longer needed are stopped."""
+"""Running tasks are stopped when they are cancelled or superseded."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_a_string_error_becomes_its_message() -> None:
         ({3: "a"}, "the result's data has the key 3"),
         (object(), "the result's data['result'] is of type object, which JSON cannot represent"),
         ({"status": "failure", "error": {"cause": ValueError()}}, "the result's error['cause'] is of type ValueError"),
-        ({"status": "half \ud800"}, "the result's status is text with half a character"),
+        ({"status": "half \ud800"}, "the result's status contains a lone surrogate"),
         ({"status": ""}, "the result's status has 0 characters"),
         ({"status": "x" * 1000}, "the result's status has 1000 characters"),
     ],

@@ -68,9 +68,9 @@ class ResultSender(Protocol):
         """Restore a spooled result, possibly of a worker that has exited."""
 
     def send(self, results: deque[PendingResult]) -> None:
-        """Send *results* in order and remove those that are sent or dropped.
+        """Send *results* in order and remove sent and dropped ones.
 
-        Raises AvtomatikaError if the rest must wait; unroutable ones are deferred.
+        Raises AvtomatikaError if the others must wait; unroutable ones are deferred.
         """
 
     def send_progress(self, progress: Sequence[wire.Progress]) -> None:

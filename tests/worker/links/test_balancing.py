@@ -79,7 +79,7 @@ def test_weights_hold_while_slots_are_free() -> None:
     links = [replace(READY, weight=3), READY]
     state, taken = BalancerState(), Counter[int]()
     requested: list[int] = []
-    for _ in range(100):  # every request takes one task, and both links request at the same time where they can
+    for _ in range(100):  # every request takes one task, and both links request at the same time if they can
         while True:
             grant, state = next_grant(Mode.ROUND_ROBIN, links, free=100, state=state, now=0)
             if grant is None:

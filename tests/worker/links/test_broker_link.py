@@ -185,7 +185,7 @@ def test_a_rejected_worker_takes_no_tasks(
     told_at = monotonic()
     office.give({"by": "an accepted worker"})
 
-    assert office.results(1)[0].status == "success"  # the rejection is not repeated, and no other worker is there
+    assert office.results(1)[0].status == "success"  # the rejection is not repeated, and there is no other worker
     assert monotonic() - told_at > 1
 
 

@@ -89,7 +89,7 @@ MakeRuntime = Callable[..., Runtime]
 
 @pytest.fixture
 def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
-    """A runtime with sync skills in processes; keyword arguments are those of RecycleLimits and RunOptions."""
+    """A runtime with sync skills in processes; keyword arguments go to RecycleLimits and RunOptions."""
     closing: list[Callable[[], object]] = []
 
     def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **options: Any) -> Runtime:
