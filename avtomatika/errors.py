@@ -201,6 +201,12 @@ class WorkerFaultError(TransientError):
         self.probe = probe
 
 
+class WorkerSettingsError(WorkerFaultError):
+    """A worker lacks a setting that the task needs. If all workers lack it, the job is quarantined."""
+
+    code = "WORKER_SETTINGS_ERROR"
+
+
 class PermanentError(TaskError):
     """Another try cannot succeed: the ``failure`` transition, else quarantine."""
 

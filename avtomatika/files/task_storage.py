@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-from avtomatika.errors import InvalidInputError, WorkerFaultError
+from avtomatika.errors import InvalidInputError, WorkerFaultError, WorkerSettingsError
 from avtomatika.schemas.wire import TaskMessage
 
 from .config import S3Config
@@ -82,9 +82,9 @@ class TaskStorage:
         return self.config.bucket if self.config is not None else None
 
     def s3(self) -> S3Transfer:
-        """Return the client, created on first use. Raise WorkerFaultError naming the missing settings if S3 is off."""
+        """Return the client, created on first use. Raise WorkerSettingsError if S3 is off."""
         if self.config is None:
-            raise WorkerFaultError(
+            raise WorkerSettingsError(
                 "this worker has no S3: S3_BUCKET is not set, and neither are S3_ENDPOINT_URL, S3_ACCESS_KEY "
                 "and S3_SECRET_KEY"
             )

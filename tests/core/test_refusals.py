@@ -30,8 +30,8 @@ def waiting(plan: Plan, pending: Job) -> Job:
     return machine.decide(plan, ready, action, queue=None, patch={}).job
 
 
-def refused(plan: Plan, job: Job, worker_id: str = "w-1", *, probe: Any = PROBE) -> Step:
-    error = {"code": "TRANSIENT_ERROR", "message": "access denied", "worker_fault": {"probe": probe}}
+def refused(plan: Plan, job: Job, worker_id: str = "w-1", *, probe: Any = PROBE, code: str = "TRANSIENT_ERROR") -> Step:
+    error = {"code": code, "message": "access denied", "worker_fault": {"probe": probe}}
     result = Result("g0-1", TASK, job.tasks[TASK].attempt, "failure", error=error, worker_id=worker_id)
     return machine.advance(plan, job, result, queue=None)
 
@@ -82,6 +82,18 @@ def test_a_task_that_every_worker_refuses_has_failed(plan: Plan, waiting: Job) -
     assert step.job.error["code"] == "INVALID_INPUT_ERROR"
     assert step.job.error["message"].startswith("access denied; none of 2 with the skill 'encode' fits")
     assert step.job.status is JobStatus.RUNNING
+
+
+def test_a_task_that_every_worker_refuses_for_lack_of_settings_is_quarantined(plan: Plan, waiting: Job) -> None:
+    without_failure = replace(waiting.tasks[TASK], transitions={"success": "publish"})
+    waiting = replace(waiting, tasks={TASK: without_failure})
+    job = refused(plan, waiting, probe=None, code="WORKER_SETTINGS_ERROR").job
+
+    step = machine.advance(plan, job, PlaceTask("g0-1", TASK, 2, choice=look(job, FIRST)), queue=None)
+
+    assert step.job.error is not None
+    assert step.job.error["code"] == "WORKER_SETTINGS_ERROR"
+    assert step.job.status is JobStatus.QUARANTINED
 
 
 @pytest.mark.parametrize("other", [replace(SECOND, is_standby=True), UNFIT])

@@ -171,7 +171,8 @@ def test_the_cookbooks_settings_work_as_they_are_printed(
 def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[[str], Product], film: str) -> None:
     job = make_product("").run("beside", film)
 
-    assert job.status == "failed"
+    assert job.status == "quarantined"
+    assert job.error["code"] == "WORKER_SETTINGS_ERROR"
     assert "S3_BUCKET is not set" in str(job.error)
 
 

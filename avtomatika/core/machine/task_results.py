@@ -19,6 +19,8 @@ from .timers import retry_timer, timers_of_task
 
 #: The parameters are invalid: no attempt can succeed, and the job fails.
 INVALID_INPUT = "INVALID_INPUT_ERROR"
+#: Workers lack settings: the job can be rerun once they are set.
+WORKER_SETTINGS = "WORKER_SETTINGS_ERROR"
 #: The data of a result violate the output schema: the job is quarantined.
 CONTRACT_VIOLATION = "CONTRACT_VIOLATION"
 #: Maximum attempts for which faults of workers do not count as failures of the task.
@@ -227,12 +229,13 @@ def _reassigned(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
 
 
 def refused_by_all(plan: Plan, job: Job, event: PlaceTask, *, queue: str | None) -> Step:
-    """Fail a task that every worker has refused, for lack of permissions or space: the fault is in the task."""
+    """Fail a task that every worker has refused: for lack of permissions or space (its own fault), or of settings."""
     task = job.tasks.get(event.task_id)
     if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, NoCandidate):
         return ignore(job, event, "the job does not wait for this attempt any more")
-    last = (job.error or {}).get("message", "no reason given")
-    problem = error(INVALID_INPUT, f"{last}; {event.choice.missing}")
+    last = job.error or {}
+    code = WORKER_SETTINGS if last.get("code") == WORKER_SETTINGS else INVALID_INPUT
+    problem = error(code, f"{last.get('message', 'no reason given')}; {event.choice.missing}")
     refused = Result(job.id, task.id, task.attempt, "failure", error=problem)
     return _failed(_Case(plan, job, task, queue), refused, problem, target=task.transitions.get("failure"))
 
