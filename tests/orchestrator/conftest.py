@@ -1,4 +1,4 @@
-"""Orchestrators on the real server, turned by the test; the test plays the worker."""
+"""Orchestrators on a real server, run step by step by the test, which also acts as the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from avtomatika.transport.envelope import decode
 
 
 class Stage:
-    """One server, any number of orchestrators, jobs of the blueprints given."""
+    """A server, any number of orchestrators, and jobs of the given blueprints."""
 
     def __init__(self, url: str, blueprints: Sequence[Blueprint]) -> None:
         self.url = url
@@ -42,7 +42,7 @@ class Stage:
     def orchestrator(
         self, queues: Sequence[str] | None = None, *, blueprints: Sequence[Blueprint] | None = None, **options: Any
     ) -> Orchestrator:
-        """One more orchestrator, of *queues* or of all; of *blueprints* where these are not the stage's."""
+        """Start an orchestrator of *queues* (default: all) of *blueprints* (default: the stage's)."""
         blueprints = self.blueprints if blueprints is None else list(blueprints)
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         connection = self._stack.enter_context(broker.connect(self.url))
@@ -70,7 +70,7 @@ class Stage:
         return made
 
     def end(self, orchestrator: Orchestrator) -> None:
-        """As a deploy: *orchestrator* stops in order, and gets no more turns."""
+        """Shut *orchestrator* down in order, as a deploy does."""
         self.orchestrators.remove(orchestrator)
         orchestrator.stop()
         orchestrator.run()
@@ -85,7 +85,7 @@ class Stage:
         return job
 
     def turn_until(self, reached: Callable[[], object], within_seconds: float = 15) -> None:
-        """Give every orchestrator its turns until *reached*."""
+        """Run all orchestrators until *reached*."""
         deadline = monotonic() + within_seconds
         while not reached():
             assert monotonic() < deadline, f"not reached within {within_seconds} s"
@@ -97,12 +97,12 @@ class Stage:
         return self.job(job_id)
 
     def history(self, job_id: str) -> list[str]:
-        """Event types, states where there are any: ``state_entered start``."""
+        """Return event types, with their states if any: ``state_entered start``."""
         entries, _ = self.store.history(job_id)
         return [f"{e.entry.event_type} {e.entry.state or ''}".strip() for e in entries]
 
     def take_task(self, task_type: str) -> tuple[Delivery, wire.TaskMessage]:
-        """As a worker: the next task of *task_type*."""
+        """Consume the next task of *task_type*, as a worker."""
         if self._tasks is None:
             self._tasks = Consumer(self.connection, [task_type], prefetch=100)
             self._stack.callback(self._tasks.close)
@@ -114,34 +114,34 @@ class Stage:
         raise AssertionError(f"no task {task_type!r} came")
 
     def return_unstarted(self, delivery: Delivery) -> None:
-        """As a worker that stops: others may have the task."""
+        """Return a task unstarted, as a worker that stops."""
         assert self._tasks is not None
         self._tasks.return_unstarted([delivery])
 
     def answer(
         self, taken: tuple[Delivery, wire.TaskMessage], *, signer: WorkerKey | None = None, **fields: Any
     ) -> None:
-        """As a worker: result and acknowledgement together."""
+        """Publish the result and acknowledge the task, as a worker."""
         assert self._tasks is not None
         assert self._tasks.settle_many([([_result(taken, fields, signer)], [taken[0].tag])]) == [True]
 
     def publish_result(self, taken: tuple[Delivery, wire.TaskMessage], **fields: Any) -> None:
-        """As a worker that does not know whether its answer arrived: the result once more, without the task."""
+        """Publish the result again without the task, as a worker that does not know whether its result arrived."""
         assert self._tasks is not None
         assert self._tasks.settle_many([([_result(taken, fields)], [])]) == [True]
 
     def tell(self, notice: wire.Notice, routing_key: str) -> None:
-        """As a worker: a notice to whoever hears it."""
+        """Publish a notice, as a worker."""
         with self.connection.channel() as channel:
             channel.settle([Outgoing(WORKERS, routing_key, wire.dump_notice(notice))], ())
 
     def controls(self) -> list[wire.Control]:
-        """What all workers were told."""
+        """Return all control messages."""
         entries = self.store._server.execute(("XRANGE", "avt:fanout:avt.control", "-", "+"))
         return [wire.load_control(decode(fields[1])["body"]) for _, fields in entries]
 
     def notices(self) -> int:
-        """How many notices nobody has heard yet."""
+        """Return the number of notices in the queue."""
         return int(self.store._server.execute(("XLEN", f"avt:q:{WORKERS}:0")))
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ def _result(
 
 @pytest.fixture
 def stage(redis_url: str) -> Iterator[Callable[..., Stage]]:
-    """Make the stage for some blueprints."""
+    """Create a stage for some blueprints."""
     made: list[Stage] = []
 
     def make(*blueprints: Blueprint) -> Stage:

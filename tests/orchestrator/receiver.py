@@ -1,4 +1,4 @@
-"""A receiver of webhooks: a real HTTP server on this machine that does as it is told."""
+"""A webhook receiver: a real local HTTP server with scripted responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """What came: header names in lower case."""
+    """A received request; header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
@@ -28,12 +28,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Whoever asked has been killed."""
+        """The client was killed."""
 
 
 class Receiver:
-    """Answers each request by *answer*: a status; raw bytes in the place of a whole answer; a tuple of one, after which
-    no more comes; or None for no answer."""
+    """Responds with the return value of *answer*: a status; raw bytes as the whole response; a tuple of bytes, after
+    which the connection hangs; or None for no response."""
 
     def __init__(self, answer: Callable[[Request], Any] = lambda _: 200, *, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
@@ -71,9 +71,9 @@ class Receiver:
                 request = Request(self.path, headers, body)
                 receiver.requests.append(request)
                 answer = receiver.answer(request)
-                if answer is None:  # says nothing until the test is over
+                if answer is None:  # does not respond until the test ends
                     receiver.closing.wait(30)
-                elif isinstance(answer, tuple):  # a beginning, and then no more
+                elif isinstance(answer, tuple):  # sends a part of a response only
                     self.wfile.write(answer[0])
                     receiver.closing.wait(30)
                 elif isinstance(answer, bytes):

@@ -1,4 +1,4 @@
-"""Each script runs with a foreign value in each of its keys first: it writes everything or nothing."""
+"""Every script runs with a foreign value in each of its keys first: it writes everything or nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from avtomatika.transport.scripts import Call
 
 from .conftest import Stage
 
-#: Key -> its value as DUMP has it, its time to live (ms), and what it is compared by: dumps of a hash vary in order.
+#: Key -> (value as dumped, time to live in ms, value to compare: dumps of a hash vary in order).
 Content = dict[bytes, tuple[bytes, int, Any]]
 ROOT = Path(__file__).parents[2] / "avtomatika"
 SCRIPTS = {
@@ -31,14 +31,14 @@ SCRIPTS = {
 
 
 class ForeignKeys:
-    """Tries every call that the main thread sends to the server at *url*; other threads wait meanwhile."""
+    """Tries every call that the main thread sends to the server at *url*; other threads wait."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url)
         self._lock = threading.RLock()
-        #: Calls of one script with as many keys are alike: one is tried.
+        #: Calls of one script with the same number of keys are equivalent: one is tried.
         self._shapes: set[tuple[str, int]] = set()
-        #: Names of the scripts that were tried, and what was half written.
+        #: Names of tried scripts, and partial writes.
         self.tried: set[str] = set()
         self.faults: set[str] = set()
 
@@ -126,7 +126,7 @@ def foreign_keys(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fo
 
 
 def family() -> tuple[Blueprint, Blueprint]:
-    """A job that waits for a task, branches, a person and a child."""
+    """Create a job that waits for a task, branches, an approval and a child."""
     parent, child = Blueprint("parent"), Blueprint("child")
 
     @parent.handler(is_start=True)

@@ -52,7 +52,7 @@ def ride() -> Blueprint:
 
 
 class Intruder:
-    """Somebody who can write into the broker of *house*, and has no secret."""
+    """An attacker who can write to the broker of *house* but has no secret."""
 
     def __init__(self, house: Stage, bp: Blueprint) -> None:
         self.house = house
@@ -98,7 +98,7 @@ def intruder(house: Stage, bp: Blueprint) -> Intruder:
 
 @pytest.fixture
 def job(house: Stage, bp: Blueprint) -> Job:
-    """It waits for a worker."""
+    """Create a job that waits for a worker."""
     return house.turn_until_status(house.create(bp), "waiting_for_worker")
 
 
@@ -169,10 +169,10 @@ def test_a_result_without_the_ticket_of_its_task_does_not_count(
     assert house.store.notes(job.id) == []
 
 
-def test_whom_a_forged_message_wants_told_of_its_death_hears_nothing(
+def test_a_rejected_message_cannot_choose_its_dead_letter_notification(
     house: Stage, intruder: Intruder, job: Job, bp: Blueprint
 ) -> None:
-    """Else an intruder could have our own burial publish for it."""
+    """Otherwise an attacker could make the broker publish messages by dead-lettering."""
     [task_id] = job.tasks
     own = wire.dump_event(DeadLetter(job.id, "so it is", "start", task_id, 1), house.store.keyring.secret)
     wish = {"exchange": "avt.steps", "key": bp.plan.key("start", "_unknown"), "body": own}
@@ -185,8 +185,8 @@ def test_whom_a_forged_message_wants_told_of_its_death_hears_nothing(
     assert house.job(job.id) == job
 
 
-def test_a_result_that_is_given_up_still_reaches_its_job(house: Stage, job: Job) -> None:
-    """By the words that its worker, who cannot sign, was given with the task."""
+def test_a_dead_lettered_result_reaches_its_job(house: Stage, job: Job) -> None:
+    """By the headers that its worker, which cannot sign, received with the task."""
     delivery, task = house.take_task("drive")
     headers = broker.forwarded_headers(delivery.headers)
 
@@ -218,10 +218,10 @@ def token_of_anna(worker_id: str, text: bytes) -> None:
     ("worker_id", "token"),
     [("anna", None), ("anna", "another token"), ("mallory", "token of anna"), (None, "token of anna")],
 )
-def test_where_workers_have_tokens_an_answer_without_the_right_signature_does_not_count(
+def test_a_result_with_a_wrong_signature_is_rejected(
     worker_id: str | None, token: str | None, stage: Callable[..., Stage], bp: Blueprint
 ) -> None:
-    """The task is gone with it, so it is given out again; until that has been often enough."""
+    """The task is dispatched again until its attempts are used up."""
     house = stage(bp)
     house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
@@ -238,7 +238,7 @@ def test_where_workers_have_tokens_an_answer_without_the_right_signature_does_no
     assert note["event_type"] == "task_result_ignored"
 
 
-def test_an_answer_signed_by_its_worker_counts(stage: Callable[..., Stage], bp: Blueprint) -> None:
+def test_a_result_signed_by_its_worker_is_accepted(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
     house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
@@ -249,7 +249,7 @@ def test_an_answer_signed_by_its_worker_counts(stage: Callable[..., Stage], bp: 
     house.turn_until_status(job_id, "finished")
 
 
-def test_an_answer_that_was_altered_on_its_way_does_not_count(stage: Callable[..., Stage], bp: Blueprint) -> None:
+def test_an_altered_result_is_rejected(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
     house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
@@ -274,7 +274,7 @@ def test_an_answer_that_was_altered_on_its_way_does_not_count(stage: Callable[..
     ],
     ids=["its own token", "another token", "no token"],
 )
-def test_where_workers_have_tokens_nothing_is_heard_of_others(
+def test_notices_of_unauthorized_workers_are_dropped(
     signer: WorkerKey | None,
     is_heard: bool,
     stage: Callable[..., Stage],
@@ -297,7 +297,7 @@ def test_where_workers_have_tokens_nothing_is_heard_of_others(
     assert set(house.controls()) == (set() if is_heard else {wire.Rejected("anna")})
 
 
-def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Stage], bp: Blueprint) -> None:
+def test_notices_signed_by_the_web_are_accepted_for_any_worker(stage: Callable[..., Stage], bp: Blueprint) -> None:
     house = stage(bp)
     house.orchestrator(skills_of_signer=token_of_anna)
     job_id = house.create(bp)
@@ -311,10 +311,10 @@ def test_what_the_web_has_signed_is_heard_of_any_worker(stage: Callable[..., Sta
 
 
 @pytest.mark.parametrize("with_tokens", [False, True])
-def test_an_answer_that_names_no_worker_stops_nobody(
+def test_a_result_without_a_worker_id_is_accepted(
     with_tokens: bool, stage: Callable[..., Stage], bp: Blueprint
 ) -> None:
-    """Where workers need no token it need not say whose it is."""
+    """Without worker tokens a result need not name its worker."""
     house = stage(bp)
     house.orchestrator(skills_of_signer=token_of_anna if with_tokens else None)
     job_id = house.create(bp)

@@ -1,4 +1,4 @@
-"""Fan-out and fan-in through real queues: the test turns the orchestrators and plays the worker."""
+"""Fan-out and fan-in through real queues; the test runs the orchestrators and acts as the worker."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_results_that_must_fit_a_schema_are_looked_at(stage: Callable[..., Stage
     assert job.error["code"] == "CONTRACT_VIOLATION"
 
 
-def test_a_quarantined_one_dispatches_all_of_them_anew(stage: Callable[..., Stage]) -> None:
+def test_a_retried_quarantined_job_dispatches_all_branches_again(stage: Callable[..., Stage]) -> None:
     bp = album()
     house = stage(bp)
     house.orchestrator()
@@ -194,7 +194,7 @@ def test_nor_with_ten_thousand_of_them(stage: Callable[..., Stage]) -> None:
 
 
 def _cost_of_a_branch(stage: Callable[..., Stage], count: int) -> dict[str, float]:
-    """Commands that the server ran, and bytes that came in, for each of *count* branches of one job."""
+    """Return the commands and bytes that the server processed for each of *count* branches of one job."""
     bp = album()
     house = stage(bp)
     house.orchestrator()

@@ -1,4 +1,4 @@
-"""Tasks that name files, on the real server: for a worker that has them, as far as it has room."""
+"""Tasks that name files prefer workers that have cached them, on a real server."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FILM = "s3://raw/lake.mov"
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks are looked at again at once."""
+    """Retry placement at once."""
     monkeypatch.setattr(placing, "VISIT_SECONDS", 0.05)
 
 
 @pytest.fixture
 def crew_of(stage: Callable[..., Stage]) -> Iterator[Callable[[Blueprint], tuple[Stage, Crew]]]:
-    """A stage for the blueprint, and a crew whose ``holder`` has two slots and the film."""
+    """Create a stage, and a crew whose ``holder`` has two slots and has cached the film."""
     crews: list[Crew] = []
 
     def make(bp: Blueprint) -> tuple[Stage, Crew]:
@@ -47,7 +47,7 @@ CrewOf = Callable[[Blueprint], tuple[Stage, Crew]]
 
 
 def tell(house: Stage, *, running: int = 0, **said: Any) -> None:
-    """As a heartbeat of the holder."""
+    """Send a heartbeat of the holder."""
     house.store.registry.beat("holder", {"status": "idle", "running": running, **said})
 
 
@@ -82,7 +82,7 @@ def scenes() -> Blueprint:
 
 
 def anybodys(crew: Crew) -> int:
-    """How many tasks lie where any worker takes them."""
+    """Return the number of tasks in the shared queue."""
     return int(crew.redis.xlen("avt:q:encode:0"))
 
 
@@ -119,7 +119,7 @@ def test_branches_go_there_as_far_as_there_is_room_and_the_rest_to_anybody(crew_
     assert (crew.own("holder"), crew.own("other"), anybodys(crew)) == (2, 0, 4)
 
 
-def test_what_it_does_of_others_counts_and_what_came_since_it_told_so(crew_of: CrewOf) -> None:
+def test_load_includes_other_tasks_and_those_since_the_heartbeat(crew_of: CrewOf) -> None:
     bp = film()
     house, crew = crew_of(bp)
     tell(house, running=1)

@@ -1,4 +1,4 @@
-"""What a blueprint says of its jobs holds for those that other jobs start, and for branches."""
+"""Settings of a blueprint apply to child jobs and branches."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def child() -> Blueprint:
     return bp
 
 
-def test_the_deadline_of_a_child_is_its_blueprint_s_and_its_parent_hears_of_it(
+def test_a_child_has_the_deadline_of_its_blueprint_and_its_parent_is_notified(
     stage: Callable[..., Stage], redis_url: str
 ) -> None:
     house = stage(parent(), child())

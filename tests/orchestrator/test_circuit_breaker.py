@@ -1,4 +1,4 @@
-"""When a webhook may be sent, and where to: pure rules."""
+"""Circuit breakers, SSRF protection and signatures of webhooks."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_one_receiver_gets_four_at_a_time_and_another_is_not_concerned() -> None
     assert breakers.acquire("b", HOOK, now=0.0) is None
 
 
-def test_one_that_is_away_is_looked_at_now_and_then_by_one_webhook() -> None:
+def test_an_unreachable_receiver_is_probed_by_one_webhook_at_a_time() -> None:
     breakers = CircuitBreakers()
     for _ in range(3):
         assert breakers.acquire("a", HOOK, now=0.0) is None
@@ -121,7 +121,7 @@ def test_a_url_becomes_what_is_asked_for(url: str, netloc: str, path: str) -> No
 
 
 @pytest.mark.parametrize("url", ["ftp://shop.example/", "http:///hook", "http://a:99999/", "nothing", "http://[::1/"])
-def test_what_cannot_be_called_is_given_up(url: str) -> None:
+def test_an_invalid_url_is_not_retried(url: str) -> None:
     with pytest.raises(DeliveryError) as raised:
         Target.of(url)
 

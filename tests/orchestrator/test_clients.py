@@ -1,4 +1,4 @@
-"""Handlers see who created their job, as clients.toml has it now."""
+"""Handlers receive the client that created the job, as currently in clients.toml."""
 
 from __future__ import annotations
 

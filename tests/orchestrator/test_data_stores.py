@@ -1,4 +1,4 @@
-"""Data that jobs share, through handlers: in memory and on the real server."""
+"""Data stores in handlers: in memory and on a real server."""
 
 from __future__ import annotations
 

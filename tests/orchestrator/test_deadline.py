@@ -1,4 +1,4 @@
-"""A job as a whole has its time: in memory, on the server, and over a restart of everything."""
+"""The execution timeout of a job: in memory, on a real server, and across restarts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_job_s_own_time_goes_before_the_blueprint_s_and_survives_a_restart(
     house.orchestrator()
     job_id = house.store.create(NewJob(plan=bp.plan, client="me", execution_timeout_seconds=WEEKS)).job_id
     house.turn_until_status(job_id, "waiting_for_worker")
-    house.orchestrators.clear()  # all that knew of it is gone
+    house.orchestrators.clear()  # all processes have ended
     with redis.Redis.from_url(redis_url) as server:
         [(name, due)] = server.zrange("avt:timers", 0, -1, withscores=True)
         created = house.job(job_id).created_ms
@@ -84,7 +84,7 @@ def test_the_job_s_own_time_goes_before_the_blueprint_s_and_survives_a_restart(
     assert job.error is not None
     assert job.error["code"] == "DEADLINE_EXCEEDED"
     with redis.Redis.from_url(redis_url) as server:
-        assert server.zcard("avt:revoked") == 1  # nobody needs to begin with its task any more
+        assert server.zcard("avt:revoked") == 1  # its task need not start
         assert server.zcard("avt:timers") == 0
 
 

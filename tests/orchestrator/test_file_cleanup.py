@@ -1,4 +1,4 @@
-"""The files of jobs that are over are removed, whoever dies over it, and nothing that is still needed."""
+"""Files of finished jobs are removed, also after crashes, and only when nothing needs them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def done(job_id: str, initial_data: Any) -> Any:
 
 
 class House:
-    """A stage, a bucket, and as many loops for its files as a test likes."""
+    """A stage, a bucket, and any number of file clean-up loops."""
 
     def __init__(self, stage: Stage, cloud: Cloud) -> None:
         self.stage = stage
@@ -76,7 +76,7 @@ class House:
         )
 
     def job_with_files(self, *, waits: bool = False) -> str:
-        """A job whose files are there before it moves."""
+        """Create a job whose files exist before it runs."""
         job_id = self.stage.create(films, bucket=self.bucket, waits=waits)
         for name in ("film.mp4", "scene.mp4"):
             self.cloud.put(self.bucket, f"{job_id}/{job_id}.1.0/1-0a1b2c3d/{name}", name)
@@ -125,7 +125,7 @@ def test_with_the_job_everything_goes(house: House) -> None:
     house.turn_until(house.cleaning(CleanupRules(Cleanup.DELETE)), lambda: not house.names())
 
 
-def test_a_forged_clean_up_removes_nothing(house: House) -> None:
+def test_an_unsigned_clean_up_removes_nothing(house: House) -> None:
     job_id = house.job_with_files()
     cleaning = house.cleaning(CleanupRules(Cleanup.DELETE))
 
@@ -159,7 +159,7 @@ def test_what_one_could_not_do_another_does(house: House) -> None:
     house.turn_until(house.cleaning(), lambda: house.names() == ["film.mp4"])
 
 
-def test_what_somebody_held_who_died_comes_again(house: House) -> None:
+def test_a_clean_up_of_a_killed_process_is_delivered_again(house: House) -> None:
     house.stage.orchestrator(cleanups=SOON)
     house.job_with_files()
     with broker.connect(house.stage.url, lease_seconds=1) as connection:
@@ -193,7 +193,7 @@ def test_rules_that_have_changed_are_those_that_hold(house: House, rules: Cleanu
     cleaning = house.cleaning(rules)
 
     house.publish(wire.Cleanup(job_id, wire.EVERYTHING))
-    house.publish(wire.Cleanup(sign, wire.INTERMEDIATE))  # it has not ended
+    house.publish(wire.Cleanup(sign, wire.INTERMEDIATE))  # the job is still running
     for _ in range(5):
         cleaning.run_once()
 
@@ -213,7 +213,7 @@ def test_where_removing_is_denied_the_log_says_so_and_the_next_gets_its_turn(
     assert f"job {job_id}: cannot remove its files: s3://no-such-bucket/{job_id}/" in caplog.text
 
 
-def test_old_files_of_jobs_that_are_over_go_once_in_a_while_by_whoever_comes_first(
+def test_one_orchestrator_removes_old_files_of_finished_jobs_at_an_interval(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.stage.orchestrator()

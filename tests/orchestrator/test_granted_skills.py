@@ -40,7 +40,7 @@ def key_of(worker_id: str) -> WorkerKey:
 
 
 class Office:
-    """Has a workers.toml, which orchestrators look at as often as they ask."""
+    """Has a workers.toml that orchestrators reload on every read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ def office(tmp_path: Path) -> Office:
 
 @pytest.fixture
 def house_of(stage: Callable[..., Stage], office: Office) -> Callable[[Blueprint], Stage]:
-    """A stage for the blueprint, with one orchestrator that has the office's file."""
+    """Create a stage with one orchestrator that uses the office's file."""
 
     def make(bp: Blueprint) -> Stage:
         house = stage(bp)
@@ -80,7 +80,7 @@ HouseOf = Callable[[Blueprint], Stage]
 
 
 def driven_by(house: Stage, bp: Blueprint, worker_id: str, *, signer: Any = None) -> str:
-    """A job whose one task ``drive`` was answered by *worker_id*."""
+    """Create a job whose task ``drive`` was answered by *worker_id*."""
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_worker")
     house.answer(house.take_task("drive"), signer=signer or key_of(worker_id), worker_id=worker_id)
@@ -88,20 +88,20 @@ def driven_by(house: Stage, bp: Blueprint, worker_id: str, *, signer: Any = None
 
 
 def turn_until_done_again(house: Stage, job_id: str) -> Job:
-    """Until its task has another attempt."""
+    """Run until its task has another attempt."""
     house.turn_until(lambda: any(entry.startswith("task_retried") for entry in house.history(job_id)))
     return house.job(job_id)
 
 
 @pytest.mark.parametrize("worker_id", ["all", "some"])
-def test_an_answer_of_a_skill_that_its_worker_may_do_counts(worker_id: str, house_of: HouseOf) -> None:
+def test_a_result_for_a_granted_skill_is_accepted(worker_id: str, house_of: HouseOf) -> None:
     bp = ride()
     house = house_of(bp)
 
     house.turn_until_status(driven_by(house, bp, worker_id), "finished")
 
 
-def test_an_answer_of_another_skill_is_refused_and_the_task_done_again(house_of: HouseOf) -> None:
+def test_a_result_for_another_skill_is_rejected_and_the_task_dispatched_again(house_of: HouseOf) -> None:
     bp = ride()
     house = house_of(bp)
 
@@ -120,7 +120,7 @@ def test_an_answer_of_another_skill_is_refused_and_the_task_done_again(house_of:
     house.turn_until_status(job_id, "finished")
 
 
-def test_what_the_answer_says_of_its_skill_is_not_believed(house_of: HouseOf) -> None:
+def test_the_skill_is_taken_from_the_job_and_not_from_the_result(house_of: HouseOf) -> None:
     bp = ride()
     house = house_of(bp)
     job_id = house.create(bp)
@@ -135,7 +135,7 @@ def test_what_the_answer_says_of_its_skill_is_not_believed(house_of: HouseOf) ->
     turn_until_done_again(house, job_id)
 
 
-def test_an_answer_for_a_task_that_was_closed_moves_nothing(house_of: HouseOf) -> None:
+def test_a_result_for_a_closed_task_changes_nothing(house_of: HouseOf) -> None:
     bp = ride()
     house = house_of(bp)
     job_id = house.create(bp)
@@ -216,7 +216,7 @@ def test_where_workers_have_no_tokens_all_may_do_all(stage: Callable[..., Stage]
 
 
 def tell(house: Stage, *notices: wire.Notice) -> None:
-    """As the workers that they are by; what was told has been heard."""
+    """Publish *notices* as their workers; wait until they are recorded."""
     sent = [
         broker.Outgoing("avt.workers", "taken", wire.dump_notice(notice, key_of(notice.worker_id)))
         for notice in notices
@@ -227,7 +227,7 @@ def tell(house: Stage, *notices: wire.Notice) -> None:
 
 
 @pytest.mark.parametrize(("worker_id", "is_heard"), [("all", True), ("some", True), ("others", False)])
-def test_who_has_a_task_is_heard_of_those_who_may_do_it(worker_id: str, is_heard: bool, house_of: HouseOf) -> None:
+def test_task_notices_are_accepted_for_granted_skills_only(worker_id: str, is_heard: bool, house_of: HouseOf) -> None:
     bp = ride()
     house = house_of(bp)
     job = house.turn_until_status(house.create(bp), "waiting_for_worker")
@@ -245,9 +245,7 @@ def test_who_has_a_task_is_heard_of_those_who_may_do_it(worker_id: str, is_heard
     assert [(hand.worker_id, hand.progress) for hand in in_flight] == ([(worker_id, 0.5)] if is_heard else [])
 
 
-def test_of_several_tasks_that_a_worker_has_those_that_it_may_do_are_heard(
-    stage: Callable[..., Stage], office: Office
-) -> None:
+def test_a_notice_of_several_tasks_is_reduced_to_granted_skills(stage: Callable[..., Stage], office: Office) -> None:
     road, photos = ride(), album()
     house = stage(road, photos)
     office.write('[some]\ntoken = "the-token-of-some"\nskills = ["resize"]\n')
@@ -279,7 +277,7 @@ def crew_of(house_of: HouseOf) -> Iterator[Callable[[Blueprint], Crew]]:
 
 
 def register(house: Stage, worker_id: str, *skills: str) -> None:
-    """As a worker on the broker does, and does again."""
+    """Register as a worker on the broker does, twice."""
     broker.declare_tasks(house.connection, skills, worker_id=worker_id)
     body = Identity(worker_id=worker_id, skills={skill: {} for skill in skills}).registration()
     with house.connection.channel() as channel:

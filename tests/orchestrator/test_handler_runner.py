@@ -1,4 +1,4 @@
-"""The runner: handlers that return, raise, block, are late; alone and in hundreds."""
+"""The handler runner: handlers that return, raise, block or exceed their time, alone and in hundreds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def answer(value: Any) -> Any:
     return value
 
 
-def test_hundreds_of_sync_and_async_handlers_give_one_outcome_each(runner: HandlerRunner) -> None:
+def test_hundreds_of_sync_and_async_handlers_give_one_result_each(runner: HandlerRunner) -> None:
     sync = [HandlerCall(n, lambda n=n: n * 2, is_async=False) for n in range(300)]
     coroutines = [HandlerCall(n, lambda n=n: answer(n * 2), is_async=True) for n in range(300, 600)]
 
@@ -53,7 +53,7 @@ def test_hundreds_of_sync_and_async_handlers_give_one_outcome_each(runner: Handl
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("k"), OSError(5, "io"), SystemExit(3), MemoryError()])
-def test_whatever_a_handler_raises_is_its_outcome(runner: HandlerRunner, error: BaseException) -> None:
+def test_an_exception_of_a_handler_is_its_result(runner: HandlerRunner, error: BaseException) -> None:
     def fail() -> None:
         raise error
 
@@ -66,7 +66,7 @@ def test_whatever_a_handler_raises_is_its_outcome(runner: HandlerRunner, error: 
     assert {o.owner: o.raised for o in collect(runner, 2)} == {"sync": error, "async": error}
 
 
-def test_a_blocking_handler_does_not_hold_up_the_others(runner: HandlerRunner) -> None:
+def test_a_blocking_handler_does_not_delay_others(runner: HandlerRunner) -> None:
     release = threading.Event()
     blocking = [HandlerCall(f"blocked{n}", release.wait, is_async=False) for n in range(4)]
 
@@ -78,7 +78,7 @@ def test_a_blocking_handler_does_not_hold_up_the_others(runner: HandlerRunner) -
     assert len(collect(runner, 4)) == 4
 
 
-def test_a_handler_that_takes_too_long_is_given_up_and_its_late_outcome_ignored(runner: HandlerRunner) -> None:
+def test_a_handler_that_exceeds_its_time_is_abandoned_and_its_late_result_ignored(runner: HandlerRunner) -> None:
     release = threading.Event()
     runner.submit(
         [
@@ -142,7 +142,7 @@ async def block(release: threading.Event) -> str:
     return "blocked"
 
 
-def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint() -> None:
+def test_a_blocking_async_handler_does_not_delay_other_blueprints() -> None:
     runner, release = HandlerRunner(timeout_seconds=60), threading.Event()
     runner.submit([HandlerCall("blocks", lambda: block(release), is_async=True, group="bad")])
     wait_until(lambda: runner._loops._loops[""].blocking_call() is not None)
@@ -163,7 +163,7 @@ def test_an_async_handler_that_blocks_holds_up_no_handler_of_another_blueprint()
     runner.close()
 
 
-def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_are_displaced() -> None:
+def test_an_async_handler_that_blocks_too_long_is_abandoned_and_others_are_displaced() -> None:
     runner, release = HandlerRunner(timeout_seconds=1.5), threading.Event()
     runner.submit([HandlerCall("waits", lambda: asyncio.sleep(60), is_async=True, group="good")])
     wait_until(lambda: runner._loops._loops[""].running != [])
@@ -183,7 +183,7 @@ def test_an_async_handler_that_blocks_for_too_long_is_given_up_and_the_others_ar
     runner.close()
 
 
-def test_a_thread_that_an_async_handler_waits_for_is_given_up_with_it() -> None:
+def test_a_thread_that_an_async_handler_awaits_is_abandoned_with_it() -> None:
     runner, release = HandlerRunner(timeout_seconds=0.5, threads=4), threading.Event()
     runner.submit(
         [HandlerCall(n, lambda: asyncio.to_thread(release.wait), is_async=True, group="bad") for n in range(9)]
@@ -215,7 +215,7 @@ def test_an_async_handler_that_cannot_be_cancelled_is_counted_until_it_ends() ->
     runner.close()
 
 
-def test_too_many_handlers_that_hang_wear_the_process_out() -> None:
+def test_too_many_hanging_handlers_require_a_restart() -> None:
     runner, release = HandlerRunner(timeout_seconds=0.3, threads=32), threading.Event()
     assert not runner.needs_restart
 

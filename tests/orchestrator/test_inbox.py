@@ -1,4 +1,4 @@
-"""The inbox: what cannot be handled goes to the dead letters alone; what the server's absence interrupts stays."""
+"""The inbox dead-letters only messages that cannot be handled, and keeps others while the server is unavailable."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def filled(consumer: Consumer) -> Inbox:
     return inbox
 
 
-def test_one_that_cannot_be_handled_is_buried_and_the_others_are_handled(consumer: Consumer, redis_url: str) -> None:
+def test_a_message_that_cannot_be_handled_is_dead_lettered_and_others_are_handled(
+    consumer: Consumer, redis_url: str
+) -> None:
     inbox, handled = filled(consumer), list[bytes]()
 
     def handle(deliveries: Sequence[Delivery]) -> None:

@@ -1,4 +1,4 @@
-"""Whole jobs through real queues: the test turns the orchestrators and plays the worker."""
+"""Whole jobs through real queues; the test runs the orchestrators and acts as the worker."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_a_job_that_goes_round_in_circles_ends_as_error(stage: Callable[..., Sta
     assert "MAX_TRANSITIONS_PER_JOB=10" in job.error["message"]
 
 
-def test_a_handler_that_raises_is_tried_again_and_its_job_ends_as_error_with_the_traceback(
+def test_a_raising_handler_is_retried_and_its_job_ends_as_error_with_the_traceback(
     stage: Callable[..., Stage],
 ) -> None:
     bp = Blueprint(name="raises")
@@ -211,7 +211,7 @@ def test_a_handler_that_raises_is_tried_again_and_its_job_ends_as_error_with_the
     assert house.history(job.id).count("handler_failed start") == 3
 
 
-def test_a_handler_that_raises_once_is_forgiven(stage: Callable[..., Stage]) -> None:
+def test_a_handler_that_raises_once_is_retried(stage: Callable[..., Stage]) -> None:
     bp = Blueprint(name="flaky")
     calls: list[int] = []
 
@@ -232,7 +232,7 @@ def test_a_handler_that_raises_once_is_forgiven(stage: Callable[..., Stage]) -> 
     assert house.turn_until_status(house.create(bp), "finished", "error").result == "done"
 
 
-def test_a_slow_handler_holds_up_its_own_job_only(stage: Callable[..., Stage]) -> None:
+def test_a_slow_handler_delays_only_its_own_job(stage: Callable[..., Stage]) -> None:
     release = threading.Event()
     bp = Blueprint(name="slow")
 
@@ -257,7 +257,7 @@ def test_a_slow_handler_holds_up_its_own_job_only(stage: Callable[..., Stage]) -
 
 
 @pytest.mark.parametrize("is_async", [True, pytest.param(False, marks=pytest.mark.faults)])
-def test_a_handler_that_never_ends_is_given_up(stage: Callable[..., Stage], is_async: bool) -> None:
+def test_a_handler_that_never_returns_is_abandoned(stage: Callable[..., Stage], is_async: bool) -> None:
     release = threading.Event()
     bp = Blueprint(name="endless")
     if is_async:
@@ -283,7 +283,7 @@ def test_a_handler_that_never_ends_is_given_up(stage: Callable[..., Stage], is_a
     assert "HANDLER_TIMEOUT=0.1" in job.error["message"]
 
 
-def test_a_transient_failure_is_retried_after_its_back_off_and_a_late_answer_of_the_first_attempt_is_noted(
+def test_a_transient_failure_is_retried_after_its_back_off_and_a_late_result_of_the_first_attempt_is_noted(
     stage: Callable[..., Stage],
 ) -> None:
     bp = film()
@@ -315,7 +315,7 @@ def test_a_transient_failure_is_retried_after_its_back_off_and_a_late_answer_of_
     assert (note["event_type"], note["attempt"]) == ("task_result_ignored", 1)
 
 
-def test_a_result_nobody_waits_for_is_noted_and_changes_nothing(stage: Callable[..., Stage]) -> None:
+def test_a_result_for_an_unknown_task_is_noted_and_changes_nothing(stage: Callable[..., Stage]) -> None:
     bp = film()
     house = stage(bp)
     house.orchestrator()
@@ -336,7 +336,7 @@ def test_a_result_nobody_waits_for_is_noted_and_changes_nothing(stage: Callable[
     assert house.job(job_id) == before
 
 
-def test_a_result_of_an_unknown_word_quarantines_the_job_naming_it_and_the_known_ones(
+def test_an_unknown_outcome_quarantines_the_job_and_names_the_known_ones(
     stage: Callable[..., Stage],
 ) -> None:
     bp = film()
@@ -353,7 +353,7 @@ def test_a_result_of_an_unknown_word_quarantines_the_job_naming_it_and_the_known
     assert "success" in job.error["message"]
 
 
-def test_a_task_that_nobody_takes_in_time_takes_the_failure_transition(stage: Callable[..., Stage]) -> None:
+def test_a_task_not_taken_in_time_follows_the_failure_transition(stage: Callable[..., Stage]) -> None:
     bp = film(dispatch_timeout=0.2)
     house = stage(bp)
     house.orchestrator()
@@ -411,7 +411,7 @@ def test_a_retry_of_a_task_whose_time_is_over_is_delivered(stage: Callable[..., 
     assert house.take_task("encode")[1].attempt == 2
 
 
-def test_a_job_shows_how_far_its_worker_is_and_the_next_attempt_begins_anew(stage: Callable[..., Stage]) -> None:
+def test_a_job_shows_progress_and_the_next_attempt_resets_it(stage: Callable[..., Stage]) -> None:
     bp = film()
     house = stage(bp)
     house.orchestrator()
@@ -469,7 +469,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_the_others_go_on(stage
     assert house.store._server.execute(("XLEN", f"avt:q:{bp.plan.queue_of('publish')}:dead")) == 4
 
 
-def test_a_stopped_orchestrator_hands_back_what_it_has_not_decided(stage: Callable[..., Stage]) -> None:
+def test_a_stopped_orchestrator_requeues_undecided_messages(stage: Callable[..., Stage]) -> None:
     release = threading.Event()
     bp = Blueprint(name="stops")
 

@@ -1,4 +1,4 @@
-"""What workers on the broker say of themselves arrives in the registry."""
+"""Notices of workers on the broker reach the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that must fit a schema, on the real server."""
+"""Results that must match a schema, on a real server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def done(kilos: float) -> float:
     return kilos
 
 
-def test_a_result_that_breaks_its_schema_rests_and_goes_on_when_the_worker_is_mended(
+def test_a_result_that_violates_its_schema_quarantines_the_job_until_the_worker_is_fixed(
     stage: Callable[..., Stage],
 ) -> None:
     house = stage(bp)

@@ -1,4 +1,4 @@
-"""Tasks that ask something of their workers, on the real server; the test plays the workers."""
+"""Tasks with requirements, on a real server; the test acts as the workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import Stage
 
 
 def film(**asked: Any) -> Blueprint:
-    """One task that asks for *asked*, and the end."""
+    """Create a blueprint with one task with requirements *asked*."""
     bp = Blueprint(name="film")
 
     @bp.handler(is_start=True)
@@ -40,7 +40,7 @@ def film(**asked: Any) -> Blueprint:
 
 
 class Crew:
-    """Workers that have registered; each takes from its own queue when it is told to."""
+    """Registered workers; each consumes from its own queue when the test says so."""
 
     def __init__(self, house: Stage) -> None:
         self.house = house
@@ -54,7 +54,7 @@ class Crew:
         self.house.store.registry.register(worker_id, {"type": "", "version": "", "skills": skills, **record})
 
     def own(self, worker_id: str) -> int:
-        """How many tasks lie in a worker's own queue."""
+        """Return the number of tasks in a worker's own queue."""
         return int(self.redis.xlen(f"avt:q:@{worker_id}:0"))
 
     def take(self, worker_id: str) -> tuple[Delivery, wire.TaskMessage] | None:
@@ -80,7 +80,7 @@ class Crew:
         assert self._intakes[worker_id].settle_many([([answer], [delivery.tag])]) == [True]
 
     def lose(self, worker_id: str) -> None:
-        """As if nothing had been heard of it for long."""
+        """Let the worker's heartbeats be overdue."""
         now = int(self.redis.time()[0]) * 1000
         self.redis.hset(f"avt:worker:{worker_id}", "at", now - (LOST_AFTER_SECONDS + 1) * 1000)
 
@@ -91,7 +91,7 @@ class Crew:
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks are looked at again at once."""
+    """Retry placement at once."""
     monkeypatch.setattr(placing, "VISIT_SECONDS", 0.05)
 
 
@@ -117,7 +117,7 @@ def routed_to(house: Stage, job_id: str) -> str | None:
     return next((task.worker_id for task in house.job(job_id).tasks.values()), None)
 
 
-def test_tasks_go_to_the_workers_in_turn_and_by_nobody_elses_hand(at_work: AtWork) -> None:
+def test_tasks_are_assigned_to_workers_in_turn(at_work: AtWork) -> None:
     bp = film(dispatch_strategy="round_robin")
     house, crew = at_work(bp)
     for worker_id in ("w-1", "w-2", "w-3"):
@@ -198,7 +198,7 @@ def test_every_strategy_looks_at_what_workers_have_to_do_or_cost(at_work: AtWork
     )
 
 
-def test_where_nobody_fits_the_task_waits_says_why_and_goes_on_when_somebody_comes(at_work: AtWork) -> None:
+def test_a_task_without_a_fitting_worker_says_why_and_is_placed_when_one_registers(at_work: AtWork) -> None:
     bp = film(resource_requirements={"ram_gb": 64})
     house, crew = at_work(bp)
     crew.add("small", resources={"properties": {"ram_gb": 8}})
@@ -236,7 +236,7 @@ def test_a_worker_that_does_not_take_its_task_in_time_loses_it(at_work: AtWork) 
     house.turn_until_status(job_id, "finished")
 
 
-def test_a_worker_that_is_lost_with_its_task_in_hand_loses_it(at_work: AtWork) -> None:
+def test_a_lost_worker_loses_its_task(at_work: AtWork) -> None:
     bp = film(dispatch_strategy="cheapest")
     house, crew = at_work(bp)
     crew.add("doomed", costs={"encode": 1})
@@ -277,7 +277,7 @@ def test_an_ended_job_is_not_looked_at_for_ever(at_work: AtWork) -> None:
 
 
 def let_visits_pass(house: Stage, job_id: str) -> None:
-    """Turn for as long as a task would be looked at some times."""
+    """Run for the time of several placement attempts."""
     deadline = monotonic() + 10 * placing.VISIT_SECONDS
     house.turn_until(lambda: monotonic() > deadline)
 

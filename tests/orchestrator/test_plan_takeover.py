@@ -1,4 +1,4 @@
-"""A blueprint changes while its jobs run: they go on, under the new plan, once nobody serves the old one."""
+"""A blueprint changes while its jobs run: they continue under the new plan once no orchestrator serves the old one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from avtomatika.transport import Outgoing
 
 from .conftest import Stage
 
-#: How long a plan must have been served by nobody.
+#: Time without announcements after which a plan is taken over.
 SECONDS = 0.3
 
 
@@ -104,7 +104,7 @@ def family() -> Blueprint:
 
 
 def changed(bp: Blueprint) -> Blueprint:
-    """*bp* as a new version has it: with one more way out of its start."""
+    """Return a new version of *bp* with another transition of its start state."""
 
     @bp.handler("start", F.initial_data["extra"] == True)  # noqa: E712 - a condition
     def away(actions: Any) -> None:
@@ -117,7 +117,7 @@ def changed(bp: Blueprint) -> Blueprint:
 
 
 def replaced() -> Blueprint:
-    """A new version of ``film`` that has another state in the place of ``start``, and no ``publish``."""
+    """Return a new version of ``film`` with another state in place of ``start``, and without ``publish``."""
     bp = Blueprint("film")
 
     @bp.handler(is_start=True)
@@ -135,7 +135,7 @@ def orchestrator(house: Stage, *blueprints: Blueprint, queues: list[str] | None 
 
 
 def deploy(house: Stage, *blueprints: Blueprint) -> None:
-    """All orchestrators end; one with *blueprints* begins."""
+    """End all orchestrators and start one with *blueprints*."""
     for each in list(house.orchestrators):
         house.end(each)
     orchestrator(house, *blueprints)
@@ -147,7 +147,7 @@ def turn_for(house: Stage, seconds: float) -> None:
 
 
 def is_removed(house: Stage, bp: Blueprint) -> bool:
-    """Whether nothing on the server tells of the plan of *bp*."""
+    """Return True if the server holds nothing of the plan of *bp*."""
     with house.connection.channel() as channel:
         bound = [binding for binding in channel.list_bindings() if bp.plan.plan_hash in binding[2]]
         queues = [name for name in channel.topology.queues() if bp.plan.plan_hash in name]
@@ -155,14 +155,14 @@ def is_removed(house: Stage, bp: Blueprint) -> bool:
 
 
 def is_bound(house: Stage, bp: Blueprint) -> bool:
-    """Whether all routing keys of *bp* lead to their queues."""
+    """Return True if all routing keys of *bp* lead to their queues."""
     with house.connection.channel() as channel:
         bound = {(binding[2], binding[0]) for binding in channel.list_bindings()}
     return bound.issuperset((str(binding.key), binding.queue) for binding in bp.plan.bindings)
 
 
 def change_of(house: Stage, job_id: str) -> dict[str, Any]:
-    """What the history of a job tells of its change of plans."""
+    """Return the plan change in the history of a job."""
     entries, _ = house.store.history(job_id)
     [told] = [each.entry.data for each in entries if each.entry.event_type == "plan_changed"]
     return dict(told or {})
@@ -226,7 +226,7 @@ def test_a_retry_after_the_change_goes_by_the_new_keys(stage: Callable[..., Stag
     assert again[1].reply_prefix == f"film@{new.plan.plan_hash}.start"
 
 
-def test_a_job_that_nobody_has_begun_begins_where_the_new_plan_begins(stage: Callable[..., Stage]) -> None:
+def test_a_job_that_has_not_started_starts_in_the_new_plan(stage: Callable[..., Stage]) -> None:
     old, new = task(), replaced()
     house = stage(old)
     house.end(orchestrator(house, old))
@@ -374,7 +374,7 @@ def test_what_is_missing_can_be_brought_back(stage: Callable[..., Stage]) -> Non
     assert house.turn_until_status(job_id, "finished").plan_hash == mended.plan.plan_hash
 
 
-def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_while(
+def test_a_plan_that_was_never_served_is_left_to_its_orchestrators_at_first(
     stage: Callable[..., Stage],
 ) -> None:
     old, new = task(), changed(task())
@@ -389,7 +389,7 @@ def test_a_plan_that_nobody_has_served_yet_is_left_to_its_orchestrators_for_a_wh
     assert house.turn_until_status(job_id, "waiting_for_worker").plan_hash == new.plan.plan_hash
 
 
-def test_a_job_of_a_plan_that_was_removed_is_gone_on_with_as_well(stage: Callable[..., Stage]) -> None:
+def test_a_job_of_a_removed_plan_continues(stage: Callable[..., Stage]) -> None:
     old, new = task(), changed(task())
     house = stage(old)
     orchestrator(house, old)
@@ -397,7 +397,7 @@ def test_a_job_of_a_plan_that_was_removed_is_gone_on_with_as_well(stage: Callabl
     deploy(house, new)
     house.turn_until(lambda: is_removed(house, old))
 
-    broker.declare(house.connection, [old.plan])  # as a web with the old code does
+    broker.declare(house.connection, [old.plan])  # as a web with the old code
     job_id = house.create(old)
 
     assert house.turn_until_status(job_id, "waiting_for_worker").plan_hash == new.plan.plan_hash
@@ -439,7 +439,7 @@ def test_states_stay_with_the_orchestrators_of_their_queues(stage: Callable[...,
     assert job.plan_hash == new.plan.plan_hash
 
 
-def test_nobody_speaks_for_plans_of_which_they_have_no_queue(stage: Callable[..., Stage]) -> None:
+def test_orchestrators_take_over_only_plans_of_their_queues(stage: Callable[..., Stage]) -> None:
     film, other = task(), album()
     house = stage(film, other)
     orchestrator(house, film, other, queues=[film.plan.queue_of("publish")])
@@ -449,7 +449,7 @@ def test_nobody_speaks_for_plans_of_which_they_have_no_queue(stage: Callable[...
     assert set(house.store.plans.announce().silent_ms) == {f"film@{film.plan.plan_hash}"}
 
 
-def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., Stage]) -> None:
+def test_a_returning_orchestrator_forwards_messages_of_jobs_that_migrated(stage: Callable[..., Stage]) -> None:
     old, new = album(), changed(album())
     house = stage(old)
     orchestrator(house, old)
@@ -470,7 +470,7 @@ def test_who_comes_back_hands_on_what_is_no_longer_theirs(stage: Callable[..., S
 
 
 def test_a_silence_of_the_server_is_none_of_the_others() -> None:
-    clock = iter([0.0, 30.0, 200.0, 230.0, 255.0, 261.0])  # made, then looked; from 30 to 200 nobody could
+    clock = iter([0.0, 30.0, 200.0, 230.0, 255.0, 261.0])  # creation, then checks; nothing was observed from 30 to 200
     watch = SilenceDetector(60, pause_seconds=32, clock=lambda: next(clock))
     silent = PlanAnnouncements({"film@1": 300_000}, frozenset())
 
@@ -497,7 +497,7 @@ def test_a_job_of_a_plan_that_was_never_served_goes_on_under_the_one_that_is(sta
     assert (job.plan_hash, job.earlier_plans) == (old.plan.plan_hash, (taken_back.plan.plan_hash,))
 
 
-def test_a_job_whose_plan_nobody_serves_is_cancelled_at_once(stage: Callable[..., Stage]) -> None:
+def test_a_job_of_an_unserved_plan_is_cancelled_at_once(stage: Callable[..., Stage]) -> None:
     film, parent = task(), family()
     house = stage(film, parent)
     job_id = house.create(film)
@@ -513,7 +513,7 @@ def test_a_job_whose_plan_nobody_serves_is_cancelled_at_once(stage: Callable[...
     assert house.job(job_id).status == "cancelled"
 
 
-def test_each_plan_is_told_of_in_a_line(stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture) -> None:
+def test_each_plan_is_logged_in_one_line(stage: Callable[..., Stage], caplog: pytest.LogCaptureFixture) -> None:
     old, new = task(), changed(task())
     unborn = replaced()
     house = stage(old, unborn)
@@ -554,7 +554,7 @@ def test_a_timer_of_ours_is_none_of_those(stage: Callable[..., Stage]) -> None:
     job_id = house.create(bp)
     house.turn_until_status(job_id, "waiting_for_timer")
     due = wire.dump_due_timer(wire.DueTimer("avt.steps", bp.plan.key("start", "_timer"), "{}"))
-    house.orchestrators[0]._plans.due = float("inf")  # nobody looks by the clock
+    house.orchestrators[0]._plans.due = float("inf")  # maintenance never runs
     with house.connection.channel() as channel:
         channel.queue_unbind(bp.plan.main_queue, "avt.steps", bp.plan.key("start", "_timer"))
         channel.settle([Outgoing(TIMERS, TIMERS, due)], ())

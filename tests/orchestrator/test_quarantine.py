@@ -1,4 +1,4 @@
-"""A job that rests and that nobody looks at fails in the end; one that was looked at meanwhile does not."""
+"""Quarantined jobs fail after a month; a job that was retried in between does not."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_one_that_went_on_meanwhile_goes_on(stage: Callable[..., Stage]) -> None
     house = stage(bp)
     [job] = resting_jobs(house, 1)
     house.store.signal(job, "retry", by="me")
-    sum(fail_expired(house.store, now_ms=after(31)))  # nobody has taken the first wish yet
+    sum(fail_expired(house.store, now_ms=after(31)))  # the first signal has not been consumed
 
     going_on = house.turn_until_status(job.id, "waiting_for_worker", "failed")
     house.turn_until(lambda: bool(house.store.notes(job.id)))
@@ -86,7 +86,7 @@ def test_an_orchestrator_looks_once_an_hour(stage: Callable[..., Stage]) -> None
     house = stage(bp)
     [job] = resting_jobs(house, 1)
     house.orchestrators.clear()
-    with redis.Redis.from_url(house.url) as server:  # the hour is over
+    with redis.Redis.from_url(house.url) as server:  # the hour has passed
         server.delete(Keys().claim("quarantine"))
         server.hset(Keys().job(job.id), "updated", after(-31))
     house.orchestrator()

@@ -1,4 +1,4 @@
-"""How tasks are tried again: by what the task, its blueprint, or the orchestrator says."""
+"""Retries of tasks: limits of the task, its blueprint, or the orchestrator."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_code_that_the_policy_names_is_tried_again_in_its_own_way() -> None:
     assert (attempts(ended), ended.seconds, ended.result) == (3, 60 + 120, "BUSY")
 
 
-def test_a_code_that_nobody_names_is_for_good() -> None:
+def test_an_unlisted_error_code_is_not_retried() -> None:
     assert attempts(run(film(), skills={"encode": BUSY})) == 1
     assert attempts(run(film(retry=PATIENT), skills={"encode": PermanentError("no")})) == 1
 

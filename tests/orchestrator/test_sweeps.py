@@ -1,4 +1,4 @@
-"""Sweeps: each by its own clock, and none ends because another one fails."""
+"""Sweeps run on their own schedules, and an error of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_one_that_has_more_to_do_is_due_at_once() -> None:
     assert dues == [100.0, 100.0, 160.0]
 
 
-def test_a_server_that_is_away_is_told_to_the_caller() -> None:
+def test_an_unavailable_server_raises() -> None:
     def away() -> bool:
         raise UnavailableError("the server is away")
 

@@ -1,4 +1,4 @@
-"""How jobs fare, read from the server while they run."""
+"""Live traffic of a blueprint's jobs, read from the server."""
 
 from __future__ import annotations
 

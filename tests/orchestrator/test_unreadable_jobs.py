@@ -1,4 +1,4 @@
-"""Jobs that an orchestrator cannot read, and texts that are too long, beside jobs that go on."""
+"""Jobs that an orchestrator cannot read, and oversized texts, beside other jobs."""
 
 from __future__ import annotations
 

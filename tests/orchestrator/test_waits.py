@@ -117,7 +117,7 @@ def test_a_person_decides_once(stage: Callable[..., Stage]) -> None:
         assert client.zcard("avt:timers") == 0
 
 
-def test_a_word_that_was_not_asked_for_is_no_decision(stage: Callable[..., Stage]) -> None:
+def test_an_undeclared_decision_is_rejected(stage: Callable[..., Stage]) -> None:
     bp = letters()
     house = stage(bp)
     house.orchestrator()
@@ -162,7 +162,7 @@ def test_cancelling_a_parent_cancels_its_child(stage: Callable[..., Stage]) -> N
         assert client.zrange("avt:revoked", 0, -1) == [f"{child_id}.1".encode()]
 
 
-def test_cancelling_a_child_is_heard_by_its_parent(stage: Callable[..., Stage]) -> None:
+def test_cancelling_a_child_notifies_its_parent(stage: Callable[..., Stage]) -> None:
     parent, child = family()
     house = stage(parent, child)
     house.orchestrator()

@@ -143,7 +143,7 @@ def post(stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> Iterat
 # ---------------------------------------------------------------- what is told
 
 
-def test_the_end_of_a_job_is_told_as_the_api_shows_it_and_signed(post: Post) -> None:
+def test_the_end_of_a_job_is_delivered_as_the_api_shows_it_and_signed(post: Post) -> None:
     post.deliverer()
     receiver = post.receiver()
     job_id = post.create(receiver.url("/hook?key=a%20b"))
@@ -171,7 +171,7 @@ def assert_signed(headers: Any, body: bytes) -> None:
     assert headers["webhook-signature"] == f"v1,{expected}"
 
 
-def test_without_a_secret_it_is_told_unsigned_and_the_log_says_so_once(
+def test_without_a_secret_webhooks_are_unsigned_and_this_is_logged_once(
     post: Post, caplog: pytest.LogCaptureFixture
 ) -> None:
     post.deliverer(secret=None)
@@ -187,7 +187,7 @@ def test_without_a_secret_it_is_told_unsigned_and_the_log_says_so_once(
     ]
 
 
-def test_the_quarantine_of_a_child_is_told_to_its_parents_receiver(post: Post) -> None:
+def test_the_quarantine_of_a_child_is_delivered_to_its_parents_receiver(post: Post) -> None:
     post.deliverer()
     receiver = post.receiver()
     job_id = post.create(receiver.url(), parent)
@@ -206,7 +206,7 @@ def test_the_quarantine_of_a_child_is_told_to_its_parents_receiver(post: Post) -
     assert "child_quarantined order" in post.house.history(job_id)
 
 
-def test_failure_error_cancel_and_quarantine_are_told_too(post: Post) -> None:
+def test_failure_error_cancel_and_quarantine_are_delivered(post: Post) -> None:
     post.deliverer()
     receiver = post.receiver()
     jobs = {to: post.create(receiver.url(), to=to) for to in ("failed", "broken", "work")}
@@ -228,7 +228,7 @@ def test_failure_error_cancel_and_quarantine_are_told_too(post: Post) -> None:
     }
 
 
-def test_a_job_without_a_url_tells_nobody(post: Post) -> None:
+def test_a_job_without_a_url_sends_no_webhook(post: Post) -> None:
     job_id = post.house.create(bp)
     post.house.turn_until_status(job_id, "finished")
 
@@ -256,7 +256,7 @@ def test_the_history_numbers_on_and_keeps_the_version(post: Post) -> None:
 # ---------------------------------------------------------------- again and again, in order
 
 
-def test_what_failed_is_told_again_under_the_same_id(post: Post) -> None:
+def test_a_failed_webhook_is_retried_with_the_same_id(post: Post) -> None:
     post.deliverer()
     statuses = iter([500, 429, 204])
     receiver = post.receiver(lambda _: next(statuses))
@@ -303,7 +303,7 @@ def test_the_webhooks_of_a_job_come_in_order(post: Post) -> None:
     assert receiver.events == ["job.quarantined", "job.quarantined", "job.finished"]
 
 
-def test_after_a_day_it_is_given_up_and_the_next_one_goes(post: Post) -> None:
+def test_after_a_day_a_webhook_is_abandoned_and_the_next_one_is_sent(post: Post) -> None:
     post.deliverer()
     receiver = post.receiver()
     job_id = post.house.create(bp)
@@ -355,7 +355,7 @@ def test_what_a_deliverer_did_not_finish_another_one_does(post: Post) -> None:
 # ---------------------------------------------------------------- receivers that are slow, dead, or odd
 
 
-def test_a_receiver_that_never_answers_holds_up_nobody_else(post: Post) -> None:
+def test_a_receiver_that_never_responds_delays_no_other(post: Post) -> None:
     post.deliverer(timeout_seconds=60)
     silent, good = post.receiver(lambda _: None), post.receiver()
     for _ in range(100):
@@ -369,7 +369,7 @@ def test_a_receiver_that_never_answers_holds_up_nobody_else(post: Post) -> None:
     assert post.house.store.count("finished") == 120
 
 
-def test_a_receiver_that_does_not_answer_in_time_is_asked_again(post: Post) -> None:
+def test_a_timeout_is_retried(post: Post) -> None:
     post.deliverer(timeout_seconds=0.3)
     receiver = post.receiver(lambda _: None)
     job_id = post.create(receiver.url())
@@ -380,7 +380,7 @@ def test_a_receiver_that_does_not_answer_in_time_is_asked_again(post: Post) -> N
     assert "given_up" not in post.told(job_id)[0]
 
 
-def test_one_that_drips_its_answer_is_not_waited_for(post: Post) -> None:
+def test_a_response_sent_byte_by_byte_times_out(post: Post) -> None:
     post.deliverer(timeout_seconds=0.5)
     job_id = post.create(post.receiver(lambda _: (b"HTTP/1.1 200 OK\r\nX-Slow: ",)).url())
 
@@ -398,7 +398,7 @@ def test_one_that_drips_its_answer_is_not_waited_for(post: Post) -> None:
         (b"", "connection lost: closed without a response"),
     ],
 )
-def test_an_odd_answer_is_a_failure_that_says_so(post: Post, answer: bytes, reason: str) -> None:
+def test_an_invalid_response_is_a_failure_with_its_reason(post: Post, answer: bytes, reason: str) -> None:
     post.deliverer()
     job_id = post.create(post.receiver(lambda _: answer).url())
 
@@ -407,7 +407,7 @@ def test_an_odd_answer_is_a_failure_that_says_so(post: Post, answer: bytes, reas
     assert post.told(job_id)[0]["reason"] == reason
 
 
-def test_what_is_only_underway_is_passed_over(post: Post) -> None:
+def test_informational_responses_are_skipped(post: Post) -> None:
     post.deliverer()
     answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
     job_id = post.create(post.receiver(lambda _: answer).url())
@@ -417,7 +417,7 @@ def test_what_is_only_underway_is_passed_over(post: Post) -> None:
     assert post.told(job_id)[-1]["type"] == "webhook_sent"
 
 
-def test_one_that_is_not_there_is_asked_again(post: Post) -> None:
+def test_an_unreachable_receiver_is_retried(post: Post) -> None:
     post.deliverer()
     gone = post.receiver()
     url = gone.url()
@@ -430,7 +430,7 @@ def test_one_that_is_not_there_is_asked_again(post: Post) -> None:
     assert "given_up" not in post.told(job_id)[0]
 
 
-def test_one_that_is_gone_for_good_is_left_alone(post: Post) -> None:
+def test_status_410_is_not_retried(post: Post) -> None:
     post.deliverer()
     job_id = post.create(post.receiver(lambda _: 410).url())
 
@@ -532,7 +532,7 @@ def test_a_certificate_must_be_trusted_and_the_names(
     assert post.told(other_name)[0]["reason"].startswith("invalid certificate: ")
 
 
-def test_a_forged_webhook_is_sent_to_nobody(post: Post) -> None:
+def test_an_unsigned_webhook_message_is_not_sent(post: Post) -> None:
     """Whoever reaches the broker would else have us sign, and send, what they like."""
     post.deliverer()
     receiver = post.receiver()

@@ -78,7 +78,7 @@ def register(house: Stage, worker_id: str, status: str = "idle") -> None:
 # ---------------------------------------------------------------- nobody decides
 
 
-def test_without_an_orchestrator_the_plan_is_served_by_nobody(stage: Made) -> None:
+def test_without_an_orchestrator_the_plan_is_not_served(stage: Made) -> None:
     house = stage(film())
     job_id = house.create(house.blueprints[0])
 
@@ -101,7 +101,7 @@ def test_a_plan_that_was_served_once_says_how_long_ago(house: Stage) -> None:
     assert "the last one did 1 hour 1 minute ago" in served.text
 
 
-def test_a_handler_that_failed_says_when_it_is_tried_again(stage: Made) -> None:
+def test_a_failed_handler_says_when_it_is_retried(stage: Made) -> None:
     bp = Blueprint("shaky")
 
     @bp.handler(is_start=True, may_go_to=["done"])
@@ -156,7 +156,7 @@ def test_workers_that_left_are_no_help(house: Stage) -> None:
     assert reasons(house, job_id)[1].text == "No worker with the skill 'encode' is available: 1 offline."
 
 
-def test_a_task_that_was_handed_over_says_to_whom(house: Stage) -> None:
+def test_a_leased_task_names_its_worker(house: Stage) -> None:
     job_id = queued(house)
     house.take_task("encode")
 
@@ -174,7 +174,7 @@ def take(house: Stage, job_id: str) -> wire.TaskMessage:
     return task
 
 
-def test_a_running_task_says_who_has_it_how_far_it_is_and_when_it_was_heard_of(house: Stage) -> None:
+def test_a_running_task_shows_worker_progress_and_last_heartbeat(house: Stage) -> None:
     register(house, "w-1", "busy")
     job_id = queued(house, result_timeout=3600)
     task = take(house, job_id)
@@ -223,7 +223,7 @@ def _task(job: Job) -> Any:
 # ---------------------------------------------------------------- pauses
 
 
-def test_a_question_says_whom_what_and_the_answers_and_a_decision_that_it_is_made(stage: Made) -> None:
+def test_an_approval_shows_its_question_decisions_and_the_decision(stage: Made) -> None:
     bp = Blueprint("letter")
 
     @bp.handler(is_start=True)
@@ -250,7 +250,7 @@ def test_a_question_says_whom_what_and_the_answers_and_a_decision_that_it_is_mad
     assert decided.text.startswith("It was decided, approved by Ada,")
 
 
-def test_a_time_says_when_it_comes_and_that_nobody_noticed_it(stage: Made) -> None:
+def test_a_timer_shows_its_time_and_that_it_is_overdue(stage: Made) -> None:
     bp = Blueprint("nap")
 
     @bp.handler(is_start=True)
@@ -326,7 +326,7 @@ def test_a_fan_out_says_how_many_are_left_and_what_they_wait_for(stage: Made) ->
     assert (waits.code, nobody.code) == ("task_queued", "no_worker")
 
 
-def test_a_quarantined_job_says_why_it_rests(house: Stage) -> None:
+def test_a_quarantined_job_says_why(house: Stage) -> None:
     job_id = queued(house)
     house.answer(house.take_task("encode"), status="odd")
     house.turn_until_status(job_id, "quarantined")
@@ -362,7 +362,7 @@ def short() -> Blueprint:
     return bp
 
 
-def test_a_job_that_was_cancelled_says_by_whom(house: Stage) -> None:
+def test_a_cancelled_job_says_by_whom(house: Stage) -> None:
     job_id = queued(house)
     house.store.signal(house.job(job_id), "cancel", by="alice")
     house.turn_until_status(job_id, "cancelled")
@@ -423,7 +423,7 @@ def test_revoked_and_silent_workers_do_not_count(house: Stage) -> None:
     assert (none.facts["revoked"], none.facts["lost"]) == (1, 1)
 
 
-def test_a_revoked_worker_that_has_the_task_is_told_of(house: Stage) -> None:
+def test_a_revoked_worker_that_has_the_task_is_reported(house: Stage) -> None:
     job_id = queued(house)
     register(house, "w-1")
     take(house, job_id)

@@ -125,7 +125,7 @@ def test_a_result_says_what_it_is_and_when_it_was_written() -> None:
     }
 
 
-def test_a_task_says_where_its_answer_goes() -> None:
+def test_a_task_names_the_address_of_its_result() -> None:
     body = json.loads(wire.dump_task(TASK))
 
     assert body["reply"] == {"exchange": "avt.steps", "prefix": "video@0123abcd.a"}
@@ -148,7 +148,7 @@ def test_an_event_is_signed_by_who_writes_it() -> None:
     assert wire.load_event(text) == Start("g0-1")
 
 
-def test_doubt_is_told_with_its_job_and_its_reason() -> None:
+def test_an_authentication_error_names_job_and_reason() -> None:
     def check(kind: str, body: Mapping[str, Any], text: bytes) -> None:
         raise wire.MessageAuthenticationError(kind, job_id=body["job_id"], reason="it is not signed")
 
