@@ -1,9 +1,9 @@
 """Cache of downloaded objects on this worker's disk: an object that many tasks need is downloaded once.
 
-An entry is identified by location, ETag and size, all stated by the server: what a client states about its object
-(such as a SHA-256) must never give it another client's. An entry's name starts with the digest of its URI, by which
-orchestrators know it. Each task gets its own copy, which it may change. Processes and workers may share the folder. If
-the folder cannot be used, tasks download without it.
+An entry is identified by location, ETag and size, all stated by the server: metadata that a client sets on its object
+(such as a SHA-256) must never give it another client's object. An entry's name starts with the digest of its URI, by
+which orchestrators know it. Each task gets its own copy, which it may change. Processes and workers may share the
+folder. If it cannot be used, tasks download without it.
 """
 
 from __future__ import annotations

@@ -11,19 +11,19 @@ from avtomatika.errors import SettingsError
 _KEYS = ("S3_ACCESS_KEY", "S3_SECRET_KEY")
 #: Any of these turns S3 on.
 _SWITCHES = ("S3_ENDPOINT_URL", *_KEYS, "S3_BUCKET")
-#: When requests carry a checksum of what they bring, in the words of Amazon's own libraries.
+#: When uploads carry a CRC; the values of Amazon's libraries.
 _CHECKSUMS = ("when_supported", "when_required")
-#: What is signed for where no region is named: servers that are not Amazon's take any.
+#: Default region of signatures for other servers than Amazon's, which accept any.
 _ANY_REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Config:
-    """How to reach S3. Without keys, the usual places of boto3 are looked into (instance roles, ``~/.aws``).
+    """Connection settings of S3. Without keys boto3 looks for some (instance roles, ``~/.aws``).
 
-    *bucket* is where results go; *allowed_buckets* is what params may name (None: any), and *bucket* always.
-    *public_endpoint_url* is where clients reach the server, if it is not where we do. *checksums* is ``when_supported``
-    or ``when_required``; see :attr:`request_checksums`.
+    *bucket* is the bucket of results; params may name it and *allowed_buckets* (None: all). *public_endpoint_url* is
+    the server's URL for clients, if it differs. *checksums* is ``when_supported`` or ``when_required``; see
+    :attr:`request_checksums`.
     """
 
     endpoint_url: str | None = None
@@ -40,7 +40,7 @@ class S3Config:
 
     @classmethod
     def from_environment(cls) -> S3Config | None:
-        """Read ``S3_*``; None if S3 is off. Raises SettingsError with the variable and the value that does not fit."""
+        """Read ``S3_*``; None if S3 is off. Raise SettingsError with the variable and its invalid value."""
         if not any(map(environment.text, _SWITCHES)):
             return None
         access_key, secret_key = map(environment.text, _KEYS)
@@ -65,28 +65,28 @@ class S3Config:
 
     @property
     def needs_path_style(self) -> bool:
-        """Whether the bucket belongs into the path: only Amazon has a host name for each bucket."""
+        """True if URLs have the bucket in their path: only Amazon has a host name for each bucket."""
         host = urlsplit(self.endpoint_url or "").hostname
         return host is not None and not host.endswith(".amazonaws.com")
 
     @property
     def request_checksums(self) -> str:
-        """When bodies carry a CRC: on Amazon always, elsewhere only where a request demands it, for it may come behind
-        the body, and not every server can read that."""
+        """When uploads carry a CRC: always on Amazon; elsewhere only if the operation requires it, because the CRC may
+        follow the body, which not every server supports."""
         return self.checksums or ("when_required" if self.needs_path_style else "when_supported")
 
     def allows(self, bucket: str) -> bool:
-        """Whether params may name *bucket*."""
+        """Return whether params may name *bucket*."""
         return self.allowed_buckets is None or bucket == self.bucket or bucket in self.allowed_buckets
 
     def keeps_results(self, bucket: str) -> bool:
-        """Whether *bucket* is the one of results: host names, which it may become a part of, have no case."""
+        """Return whether *bucket* is the bucket of results, in any case: it may be part of a host name."""
         return self.bucket is not None and bucket.lower() == self.bucket.lower()
 
 
 def _endpoint(name: str) -> str | None:
     if "@" in (environment.text(name) or ""):
-        raise SettingsError(f"{name}: keys belong into S3_ACCESS_KEY and S3_SECRET_KEY, not into the URL")
+        raise SettingsError(f"{name}: set the keys in S3_ACCESS_KEY and S3_SECRET_KEY, not in the URL")
     return environment.parsed(name, _web_url)
 
 

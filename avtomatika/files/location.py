@@ -17,7 +17,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str) -> Location | None:
-        """Return the location if all of *text* is one, else None. Keys are not percent-encoded.
+        """Return the location that *text* consists of, else None. Keys are not percent-encoded.
 
         >>> Location.parse("s3://films/a b/ü.mp4")
         Location(bucket='films', key='a b/ü.mp4')

@@ -20,7 +20,7 @@ BUCKET = "testing"
 
 
 class MemoryBucket(Bucket):
-    """Holds the given *values*, by URI, and those that handlers write."""
+    """Holds the given *values*, by URI, and what handlers write."""
 
     def __init__(self, values: Mapping[str, Json]) -> None:
         super().__init__(S3Config(bucket=BUCKET))

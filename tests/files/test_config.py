@@ -87,7 +87,7 @@ def test_the_bucket_of_results_may_always_be_named() -> None:
         ({"S3_ACCESS_KEY": "a"}, "S3_SECRET_KEY is not set, but S3_ACCESS_KEY is"),
         ({"S3_SECRET_KEY": "a"}, "S3_ACCESS_KEY is not set, but S3_SECRET_KEY is"),
         ({"S3_ENDPOINT_URL": "localhost:9000"}, "S3_ENDPOINT_URL='localhost:9000': must be a URL like"),
-        ({"S3_ENDPOINT_URL": "http://me:sesame@host"}, "keys belong into S3_ACCESS_KEY and S3_SECRET_KEY"),
+        ({"S3_ENDPOINT_URL": "http://me:sesame@host"}, "set the keys in S3_ACCESS_KEY and S3_SECRET_KEY"),
         ({"S3_BUCKET": "b", "S3_CA_BUNDLE": "/no/ca.pem"}, "S3_CA_BUNDLE='/no/ca.pem': no such file"),
         ({"S3_BUCKET": "b", "AWS_CA_BUNDLE": "/no/ca.pem"}, "AWS_CA_BUNDLE='/no/ca.pem': no such file"),
     ],
