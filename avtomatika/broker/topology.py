@@ -20,7 +20,7 @@ HEARTBEAT = "heartbeat"
 NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that has not polled for its own tasks for this long is considered dead.
-_OWN_QUEUE_SECONDS = 900
+_WORKER_QUEUE_SECONDS = 900
 #: The same for control messages.
 _CONTROL_SECONDS = 120
 
@@ -110,7 +110,7 @@ def _task_queues(task_types: Iterable[str]) -> list[Queue]:
 
 def _worker_queue(worker_id: str) -> Queue:
     name = worker_queue(worker_id)
-    return Queue(name, _tasks, routing_key=name, expires=_OWN_QUEUE_SECONDS)
+    return Queue(name, _tasks, routing_key=name, expires=_WORKER_QUEUE_SECONDS)
 
 
 def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from .connection.redis_client import RedisClient
 from .consuming.channel import ConsumingChannel
+from .consuming.dead_letters import DeadLetter, Rejecter
 from .consuming.message import DeliveredMessage
 from .consuming.prefetch import PrefetchBuffer
 from .consuming.qos import QoS
 from .consuming.reader import Reader
-from .consuming.rejecting import DeadLetter, Rejecter
 from .consuming.subscriptions import Subscriptions
 from .declaring.declarations import Declarations
 from .declaring.expiry import Expiry
@@ -62,7 +62,7 @@ class Channel(ConsumingChannel):
             dead_letter_seconds=options.dead_letter_seconds,
         )
         self._qos = self._qos = QoS(self._lease_renewer.wake)
-        self._lease_holder = LeaseHolder(self.router, self._qos, self._use_queues)
+        self._lease_holder = LeaseHolder(self.router, self._qos, self._touch_queues)
         self._lease_renewer.add(self._lease_holder)
         self._prefetch_buffer = self._new_prefetch_buffer()
         self._get_buffers: dict[str, PrefetchBuffer] = {}
@@ -130,7 +130,7 @@ class Channel(ConsumingChannel):
         self._callbacks[queue] = callback
         if no_ack:
             self._no_ack.add(queue)
-        self._prefetch_buffer.watch(self._active_queues, no_ack=self._no_ack)
+        self._prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
 
     def basic_cancel(self, consumer_tag: str) -> None:
         if consumer_tag in self._consumers:
@@ -140,14 +140,14 @@ class Channel(ConsumingChannel):
             if queue not in self._active_queues:
                 del self._callbacks[queue]
                 self._no_ack.discard(queue)
-            self._prefetch_buffer.watch(self._active_queues, no_ack=self._no_ack)
+            self._prefetch_buffer.subscribe(self._active_queues, no_ack=self._no_ack)
 
     def basic_get(self, queue: str, no_ack: bool = False, **_: Any) -> DeliveredMessage | None:
         """Return one message of *queue*, or None. Ignores the prefetch count."""
         buffer = self._get_buffers.get(queue)
         if buffer is None:
             buffer = self._get_buffers[queue] = self._new_prefetch_buffer()
-            buffer.watch([queue])
+            buffer.subscribe([queue])
         if not buffer.ready:
             self._start_lease_renewal()
             buffer.reader.forget_positions()
@@ -257,9 +257,9 @@ class Channel(ConsumingChannel):
             buffer.reader.forget_positions()
         self._lease_renewer.add(self._lease_holder)
 
-    def _use_queues(self, server: RedisClient) -> None:
+    def _touch_queues(self, server: RedisClient) -> None:
         """Keep our expiring queues alive; *server* is the lease renewer's own connection."""
-        self.expiry.use([queue for buffer in self._prefetch_buffers for queue in buffer.reader.expiring], server)
+        self.expiry.touch([queue for buffer in self._prefetch_buffers for queue in buffer.reader.expiring], server)
 
     @property
     def _prefetch_buffers(self) -> list[PrefetchBuffer]:

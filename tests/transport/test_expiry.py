@@ -132,10 +132,10 @@ def test_an_auto_delete_queue_waits_for_its_first_consumer(bench: Any) -> None:
 
 
 def test_a_queue_that_expired_without_consumers_does_not_come_back(bench: Any) -> None:
-    queue = Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.05)
+    queue = Queue("tasks", Exchange("work"), routing_key="tasks", expires=0.5)
     queue(bench.channel()).declare()
     bench.publish("old")
-    let_pass(bench, milliseconds=100)
+    let_pass(bench, milliseconds=600)
 
     queue(bench.channel()).declare()
 

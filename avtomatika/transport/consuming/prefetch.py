@@ -9,11 +9,11 @@ from typing import Any
 from avtomatika.transport import envelope
 from avtomatika.transport.envelope import MalformedMessageError
 
+from .dead_letters import DeadLetter, Rejecter
 from .entries import Entry
 from .message import DeliveredMessage
 from .qos import QoS
 from .reader import Reader
-from .rejecting import DeadLetter, Rejecter
 
 
 class PrefetchBuffer:
@@ -31,10 +31,10 @@ class PrefetchBuffer:
         #: The server may have leased messages to us that we never saw.
         self._has_orphans = False
 
-    def watch(self, queues: Iterable[str], *, no_ack: Iterable[str] = ()) -> None:
+    def subscribe(self, queues: Iterable[str], *, no_ack: Iterable[str] = ()) -> None:
         """Read *queues* from now on."""
         self._no_ack = frozenset(no_ack)
-        self.reader.watch(queues)
+        self.reader.subscribe(queues)
 
     def fill(self, credit: int) -> None:
         """Take up to *credit* messages and send pending acknowledgements."""

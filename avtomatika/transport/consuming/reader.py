@@ -45,7 +45,7 @@ class Reader:
         #: Streams with new entries; None if any stream may have some.
         self._changed_streams: set[str] | None = None
 
-    def watch(self, queues: Iterable[str]) -> None:
+    def subscribe(self, queues: Iterable[str]) -> None:
         """Read *queues* from now on."""
         self._subscriptions.replace(queues)
         self._forget_last_seen()
@@ -138,7 +138,7 @@ class Reader:
         self._subscriptions.update_traits(traits)
         self.maintenance.check_delays()
         self._forget_last_seen()
-        self._expiry.use(self.expiring)
+        self._expiry.touch(self.expiring)
         self._fanout_reader.attach(self._subscriptions.with_trait("f"))
 
     def exclude_failing(self, error: BaseException) -> bool:

@@ -90,7 +90,7 @@ class DeclaringChannel(virtual.Channel):
                 self.expiry.remove_expired()
             self.topology.declare(queues=[name])
             if limits:
-                self.expiry.limit(name, limits)
+                self.expiry.set_limits(name, limits)
             self.declarations.add_queue(name, limits)
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")
@@ -103,7 +103,7 @@ class DeclaringChannel(virtual.Channel):
             raise ChannelError(f"NOT_FOUND - no exchange {name!r}", (50, 20), "Channel.queue_bind", "404")
         self.topology.declare(bindings=[(queue, name, routing_key)])
         if kind == "fanout":
-            self.topology.attach(queue, name, is_new=self.declarations.is_transient(queue))
+            self.topology.bind_fanout(queue, name, is_new=self.declarations.is_transient(queue))
         self.declarations.add_binding((queue, name, routing_key), kind)
 
     def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", **_: Any) -> None:

@@ -63,7 +63,7 @@ class Declarations:
         self._topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
         for queue in queues:
             if limits := self._queues.get(queue):
-                self._expiry.limit(queue, limits)
+                self._expiry.set_limits(queue, limits)
         for queue, exchange, _ in bindings:
             if exchanges[exchange] == "fanout":
-                self._topology.attach(queue, exchange)
+                self._topology.bind_fanout(queue, exchange)

@@ -52,13 +52,13 @@ class Expiry:
         self._keys = keys
         self._lease_ms = round(lease_seconds * 1000)
 
-    def limit(self, queue: str, limits: Limits) -> None:
+    def set_limits(self, queue: str, limits: Limits) -> None:
         """Set the limits of *queue*; the last declaration wins."""
         ttl, expires = ("" if ms is None else ms for ms in (limits.message_ttl_ms, limits.expires_ms))
         keys = [self._keys.queues(), self._keys.bell(), self._keys.limits(), self._keys.expiring()]
         self._server.run(Call(SET_LIMITS, keys, [queue, ttl, expires, int(limits.expires_unused)]))
 
-    def use(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
+    def touch(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
         """Keep *queues* for one lease; call again within that time. *server* overrides the usual client."""
         if names := list(queues):
             call = Call(TOUCH_QUEUES, [self._keys.limits(), self._keys.expiring()], [self._lease_ms, *names])

@@ -93,7 +93,7 @@ class Topology:
         if word == b"OTHER_TYPE":
             raise ChannelError(f"PRECONDITION_FAILED: exchange {names[0].decode()!r} is of type {names[1].decode()!r}")
 
-    def attach(self, queue: str, exchange: str, *, is_new: bool = False) -> None:
+    def bind_fanout(self, queue: str, exchange: str, *, is_new: bool = False) -> None:
         """Bind *queue* to a fanout *exchange*, starting with the next message.
 
         A queue that is already bound keeps its position unless it *is_new*.

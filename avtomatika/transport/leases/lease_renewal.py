@@ -15,8 +15,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.consuming.dead_letters import requeue_call
 from avtomatika.transport.consuming.qos import BATCH, QoS, ack_call, by_stream, entry_lists
-from avtomatika.transport.consuming.rejecting import requeue_call
 from avtomatika.transport.envelope import GROUP_HEADER
 from avtomatika.transport.keys import make_tag
 from avtomatika.transport.publishing.routing import Router
@@ -38,11 +38,11 @@ _RETRY_SECONDS = 0.5
 class LeaseHolder:
     """The renewer's view of a channel."""
 
-    def __init__(self, router: Router, qos: QoS, use_queues: Callable[[RedisClient], None]) -> None:
+    def __init__(self, router: Router, qos: QoS, touch_queues: Callable[[RedisClient], None]) -> None:
         self.router = router
         self.qos = qos
         #: Marks the channel's expiring queues as used.
-        self.use_queues = use_queues
+        self.touch_queues = touch_queues
         self.oldest_ack: str | None = None
         self.lost: set[str] = set()
         #: Lost tags that were logged.
@@ -189,7 +189,7 @@ class LeaseRenewer:
             server.run(Call(SEND_HEARTBEAT, [holders[0].router.keys.beat()], [round(self._lease_seconds * 1000)]))
         for holder in holders:
             if holder.requeue_at is None:
-                holder.use_queues(server)
+                holder.touch_queues(server)
             elif not holder.qos.pending_tags:
                 self._holders.remove(holder)
                 continue
