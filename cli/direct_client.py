@@ -53,7 +53,9 @@ class DirectClient:
 
     def workers(self) -> list[dict[str, Any]]:
         workers = Workers(**self._settings.worker_tokens, revoked_names=self._store.registry)
-        with closing(WorkerRegistry.connect(str(self._settings.redis_url), workers.may_authenticate)) as registry:
+        with closing(
+            WorkerRegistry.connect(str(self._settings.redis_url), is_authorized=workers.may_authenticate)
+        ) as registry:
             return _dumped(WorkerSchema(many=True).dump(registry.workers()))
 
     def queues(self) -> list[dict[str, Any]]:

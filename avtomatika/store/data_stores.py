@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
-from .keys import Keys
 from .scripts import DATA_INCR, read_all, run
+from .server_part import ServerPart
 
 
-class RedisData:
+class RedisData(ServerPart):
     """A ``core.data_store.Data``. Thread-safe. Raises UnavailableError if the server is down."""
-
-    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
-        self._server = server
-        self._keys = Keys(prefix)
-
-    @classmethod
-    def connect(cls, url: str) -> RedisData:
-        """With connections of its own; nothing is sent yet."""
-        return cls(RedisClient.connect(url))
 
     def get(self, store: tuple[str, str], key: str) -> str | None:
         [text] = read_all(self._server, [("HGET", self._keys.data(*store), key)])
@@ -31,7 +21,3 @@ class RedisData:
     def incr(self, store: tuple[str, str], key: str, by: str, *, first: str) -> str | None:
         text = run(self._server, Call(DATA_INCR, [self._keys.data(*store)], [key, by, first]))
         return None if text is None else str(text.decode())
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()

@@ -15,19 +15,18 @@ from . import live_state
 from .entries import load_entry, load_note
 from .job_list import list_ids
 from .job_reader import JobReader
-from .keys import Keys
 from .records import JobFilter, UnreadableJob
 from .scripts import read_all
+from .server_part import ServerPart
 from .signals import approval_of, too_late
 
 
-class JobQueries:
+class JobQueries(ServerPart):
     """Queries for the jobs of one server. Thread-safe."""
 
-    def __init__(self, server: RedisClient, keys: Keys, *, cache_bytes: int) -> None:
-        self._server = server
-        self._keys = keys
-        self._jobs = JobReader(server, keys, cache_bytes=cache_bytes)
+    def __init__(self, server: RedisClient, *, cache_bytes: int) -> None:
+        super().__init__(server)
+        self._jobs = JobReader(server, self._keys, cache_bytes=cache_bytes)
 
     def load(self, job_id: str) -> Job | None:
         """Return the job or None. Raises UnreadableRecordError."""

@@ -11,8 +11,8 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.transport import RedisClient
 
 from .clock import ServerClock
-from .keys import Keys
 from .scripts import read_all
+from .server_part import ServerPart
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,12 @@ _LOOK_EVERY_SECONDS = 5.0
 _REMEMBERED_SECONDS = 24 * 3600
 
 
-class Keyring:
+class Keyring(ServerPart):
     """Thread-safe. Sends nothing until the secret is needed."""
 
-    def __init__(self, server: RedisClient, configured: GroupSecret | None = None, *, prefix: str = "avt:") -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, configured: GroupSecret | None = None) -> None:
+        super().__init__(server)
         self._configured = configured
-        self._keys = Keys(prefix)
         self._offered = ""
         self._kept: GroupSecret | None = None
         self._announced: str | None = None

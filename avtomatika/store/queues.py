@@ -47,12 +47,6 @@ class Queues:
         self._survey = Inspector(server, router)
         self._topology = Topology(server, router)
 
-    @classmethod
-    def connect(cls, url: str) -> Queues:
-        """With connections of its own; nothing is sent yet."""
-        server = RedisClient.connect(url)
-        return cls(server, Router(server))
-
     def all(self) -> list[QueueStats]:
         """Return the figures of every queue, sorted by name."""
         return _asked(self._survey.stats)
@@ -98,10 +92,6 @@ class Queues:
         """Delete a dead letter. Raises NotFoundError."""
         if not _asked(lambda: self._survey.delete(letter_id)):
             raise NotFoundError("dead letter", letter_id)
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()
 
     def _check(self, name: str) -> None:
         known = _asked(self._topology.queues)

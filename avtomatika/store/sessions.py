@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Argument, Call
 
-from .keys import Keys
 from .scripts import REFRESH_SESSION, read_all, run
+from .server_part import ServerPart
 
 ACCESS_SECONDS = 3600
 REFRESH_SECONDS = 24 * 3600
@@ -45,17 +44,8 @@ class RefreshStatus(StrEnum):
     REUSED = "REUSED"  # used before: the whole family is revoked
 
 
-class Sessions:
+class Sessions(ServerPart):
     """Thread-safe."""
-
-    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
-        self._server = server
-        self._keys = Keys(prefix)
-
-    @classmethod
-    def connect(cls, url: str) -> Sessions:
-        """With connections of its own; nothing is sent yet."""
-        return cls(RedisClient.connect(url))
 
     def begin(self, session: Session, pair: TokenPair) -> None:
         """Store *session* as a new family of tokens, starting with *pair*."""
@@ -100,10 +90,6 @@ class Sessions:
         ]
         args: list[Argument] = [pair.access, GRACE_SECONDS, ACCESS_SECONDS, REFRESH_SECONDS]
         return RefreshStatus(run(self._server, Call(REFRESH_SESSION, names, args)).decode())
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()
 
     def _living(self, row: list[bytes | None]) -> Session | None:
         worker, basis, family = (None if value is None else value.decode() for value in row)

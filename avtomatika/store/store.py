@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Self
 
 from redis.exceptions import RedisError
 
@@ -33,7 +33,6 @@ from .job_queries import JobQueries
 from .job_revisions import JobRevisions
 from .job_writer import JobWriter
 from .keyring import Keyring
-from .keys import Keys
 from .large_values import MAX_JOB_BYTES
 from .logins import Logins
 from .messages import step_message
@@ -66,7 +65,6 @@ class Store(JobQueries):
         router: Router,
         *,
         keyring: Keyring | None = None,
-        prefix: str = "avt:",
         group: str = "g0",
         job_ttl_seconds: int = 604_800,
         cleanups: CleanupTimes = NO_CLEANUPS,
@@ -77,8 +75,8 @@ class Store(JobQueries):
         """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*."""
-        super().__init__(server, Keys(prefix), cache_bytes=cache_bytes)
-        self.keyring = keyring or Keyring(server, prefix=prefix)
+        super().__init__(server, cache_bytes=cache_bytes)
+        self.keyring = keyring or Keyring(server)
         self._router = router
         self._group = group
         self._max_job_bytes = max_job_bytes
@@ -96,7 +94,7 @@ class Store(JobQueries):
             cache=self._jobs.cache,
         )
         # Parts for the workers, queues, plans and statistics of these jobs:
-        self.registry = WorkerRegistry(server, prefix=prefix, is_authorized=is_authorized)
+        self.registry = WorkerRegistry(server, is_authorized)
         self.queues = Queues(server, router)
         self.logins = Logins(server, self._keys)
         self.job_facts = JobFactsReader(server, router, self._keys, registry=self.registry)
@@ -105,12 +103,12 @@ class Store(JobQueries):
         self.traffic = TrafficRecords(server, router, self._keys)
 
     @classmethod
-    def connect(cls, url: str, **options: Any) -> Store:
+    def connect(cls, url: str, **options: Any) -> Self:
         """Return :meth:`using` with separate connections; nothing is sent yet."""
         return cls.using(RedisClient.connect(url), **options)
 
     @classmethod
-    def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Store:
+    def using(cls, server: RedisClient, *, secret: GroupSecret | None = None, **options: Any) -> Self:
         """Return a store on shared connections that creates and reads jobs; *options* are the constructor's."""
         return cls(server, Router(server), keyring=Keyring(server, secret), **options)
 
@@ -272,7 +270,3 @@ class Store(JobQueries):
     def ping(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
         return self._memory.info()
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()

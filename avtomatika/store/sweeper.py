@@ -13,9 +13,9 @@ from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
 from .clock import ServerClock
-from .keys import Keys
 from .records import load_indexed
 from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, read_all, read_hashes, run, run_all, server_errors
+from .server_part import ServerPart
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,12 @@ class Swept:
     is_more: bool
 
 
-class Sweeper:
+class Sweeper(ServerPart):
     """Does the periodic work of one server."""
 
-    def __init__(self, server: RedisClient, router: Router, *, prefix: str = "avt:") -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, router: Router) -> None:
+        super().__init__(server)
         self._router = router
-        self._keys = Keys(prefix)
         self._clock = ServerClock(server)
 
     def send_due_timers(self) -> Swept:

@@ -16,9 +16,9 @@ from avtomatika.schemas import wire
 from avtomatika.transport import Inspector, Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
-from .keys import Keys
 from .notices import progress_call
 from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, read_all, run, run_all, server_errors
+from .server_part import ServerPart
 
 #: Lifetime of a lease that is not renewed, and of the digests of a task's results.
 _TTL_MS = 24 * 3600 * 1000
@@ -51,19 +51,13 @@ class TaskLease:
     is_named: bool
 
 
-class TaskLeases:
+class TaskLeases(ServerPart):
     """Thread-safe."""
 
-    def __init__(self, server: RedisClient, *, prefix: str = "avt:") -> None:
-        self._server = server
-        self._router = Router(server, prefix=prefix)
+    def __init__(self, server: RedisClient) -> None:
+        super().__init__(server)
+        self._router = Router(server)
         self._survey = Inspector(server, self._router)
-        self._keys = Keys(prefix)
-
-    @classmethod
-    def connect(cls, url: str) -> TaskLeases:
-        """With connections of its own; nothing is sent yet."""
-        return cls(RedisClient.connect(url))
 
     def lease(self, given: Sequence[NewLease], *, holder: str) -> list[bool]:
         """Lease deliveries of consumer *holder* to workers. False if it no longer has one, which is then unchanged."""
@@ -138,10 +132,6 @@ class TaskLeases:
         """Return the server's time in ms since the epoch."""
         [clock] = read_all(self._server, [("TIME",)])
         return int(clock[0]) * 1000 + int(clock[1]) // 1000
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()
 
     def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
         """Return the reply for each item. Calls whose bindings have changed are routed again."""

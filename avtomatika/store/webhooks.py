@@ -11,25 +11,22 @@ from avtomatika.transport.scripts import Call
 from .clock import ServerClock
 from .entries import dump_entry
 from .keyring import Keyring
-from .keys import Keys
 from .messages import webhook_message
 from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, run, server_errors
+from .server_part import ServerPart
 
 
-class WebhookRecords:
+class WebhookRecords(ServerPart):
     """*router* is that of the consumer that holds the deliveries.
 
     Without a *keyring* the group's secret is the one that the server stores.
     """
 
-    def __init__(
-        self, server: RedisClient, router: Router, *, keyring: Keyring | None = None, prefix: str = "avt:"
-    ) -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, router: Router, *, keyring: Keyring | None = None) -> None:
+        super().__init__(server)
         self.clock = ServerClock(server)
-        self.keyring = keyring or Keyring(server, prefix=prefix)
+        self.keyring = keyring or Keyring(server)
         self._router = router
-        self._keys = Keys(prefix)
 
     def is_its_turn(self, tag: str, webhook: WebhookMessage) -> bool:
         """Return True if all earlier webhooks of its job are settled. If not, park it: acknowledge it, and send it

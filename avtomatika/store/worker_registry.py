@@ -18,9 +18,9 @@ from avtomatika.schemas.worker_status import sanitized_record, sanitized_status,
 from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
-from .keys import Keys
 from .records import json_object, number
 from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER, read_all, run, run_all
+from .server_part import ServerPart
 
 #: A worker without a heartbeat for this long is deleted: after its next heartbeat it registers again.
 WORKER_TTL_SECONDS = 120
@@ -84,19 +84,13 @@ def everybody(worker_id: str) -> bool:
     return True
 
 
-class WorkerRegistry:
+class WorkerRegistry(ServerPart):
     """Thread-safe. It also stores the names for ``avtomatika.tokens.Workers``."""
 
-    def __init__(self, server: RedisClient, *, prefix: str = "avt:", is_authorized: IsAuthorized = everybody) -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, is_authorized: IsAuthorized = everybody) -> None:
+        super().__init__(server)
         self._is_authorized = is_authorized
-        self._keys = Keys(prefix)
-        self._queues = transport.Keys(prefix)
-
-    @classmethod
-    def connect(cls, url: str, is_authorized: IsAuthorized = everybody) -> WorkerRegistry:
-        """With connections of its own; nothing is sent yet."""
-        return cls(RedisClient.connect(url), is_authorized=is_authorized)
+        self._queues = transport.Keys()
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Register a worker. Replaces its previous record, but keeps its last selection and reputation."""
@@ -167,10 +161,6 @@ class WorkerRegistry:
                 for worker_id, (good, bad) in ended.items()
             ],
         )
-
-    def close(self) -> None:
-        """Disconnect; the next call connects again."""
-        self._server.close()
 
     def _call(self, notice: Registered | Heartbeat) -> Call:
         keys = [self._keys.worker(notice.worker_id), self._keys.workers()]
