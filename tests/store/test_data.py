@@ -149,8 +149,8 @@ def test_a_store_that_was_not_added_is_named() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("counts",), "a second data store 'counts'"),
-        (("a b",), "the name of a data store, 'a b', may contain letters"),
+        (("counts",), "the data store 'counts' is defined twice"),
+        (("a b",), "the name of the data store 'a b' may contain letters"),
         (("new", [1]), r"the initial values of the data store 'new' must be a dict, not \[1\]"),
         (("new", {"a": {1}}), r"data store 'new': initial\['a'\] is of type set"),
     ],
