@@ -82,7 +82,7 @@ def test_a_client_sees_its_own_questions_escaped_and_an_operator_those_of_all(
     assert [job_id in page for page in pages] == [True, False, True]
     assert "Publish &lt;b&gt;this&lt;/b&gt;?" in pages[0]
     assert re.findall(r'name="decision" value="(\w+)"', pages[0]) == ["approved", "rejected"]
-    assert "Nothing waits for a decision." in pages[1]
+    assert "No approval is waiting." in pages[1]
 
 
 def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id: str, move: Move) -> None:
@@ -93,8 +93,8 @@ def test_a_button_decides_in_the_name_of_the_client(browser: FlaskClient, job_id
     decided = move(End("out"))
 
     assert response.status_code == 303
-    assert "Your decision is kept: approved by alice." in shown
-    assert "Nothing waits for a decision." in shown
+    assert "Your decision was recorded: approved by alice." in shown
+    assert "No approval is waiting." in shown
     assert decided.state_history["approval"] == {"decision": "approved", "by": "alice", "comment": "fine"}
 
 
