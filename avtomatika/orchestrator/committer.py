@@ -53,6 +53,7 @@ class Committer:
         self._ready: list[Work] = []
         self._again: list[tuple[float, int, Work]] = []
         self._refused: list[tuple[Work, WrongTypeError]] = []
+        self._undeclared: set[str] = set()
         self._order = count()
 
     @property
@@ -98,6 +99,9 @@ class Committer:
         finally:
             self._ready += waiting
         notify_workers(self._consumer, written)
+        if self._undeclared:
+            self._consumer.declare_tasks(self._undeclared)
+            self._undeclared.clear()
         while self._refused:
             self._fail(*self._refused.pop())
 
@@ -133,7 +137,7 @@ class Committer:
                 self._refused.append((work, WrongTypeError(reply.reason)))
             case CommitStatus.NO_ROUTE if reply.unbound is not None and _is_task_type(*reply.unbound):
                 # its type was computed, and no worker on the broker has the skill
-                self._consumer.declare_tasks([reply.unbound[1]])
+                self._undeclared.add(reply.unbound[1])
                 self._try_again(work)
             case CommitStatus.NO_ROUTE | CommitStatus.REFUSED:
                 logger.error("job %s: %s; retrying", work.job_id, reply.reason)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def house(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One for all attacks of a module: it must bear them all, one after the other."""
+    """One installation for all attacks of a module: it must withstand them all."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
     folder: Path = tmp_path_factory.mktemp("house")

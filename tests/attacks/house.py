@@ -1,6 +1,6 @@
-"""A whole installation under attack: web, orchestrator and an honest worker on the broker, each a process of its own.
+"""An installation under attack: web, orchestrator and an honest worker on the broker, each a process.
 
-Workers over HTTP and intruders are played by the tests, which have nothing but what such people have.
+The tests act as workers over HTTP and as attackers, with nothing but what these have.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from avtomatika import Blueprint, broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.loading import load_blueprints
 
-#: All that must never be seen anywhere but where it was put.
+#: Secrets that must not appear anywhere but where they were put.
 PLANTED = {
     "client": "planted-token-of-a-client-4dXw",
     "shared": "planted-token-of-all-workers-9sQz",
@@ -77,13 +77,13 @@ def carry(params: dict) -> dict:
 """
 WORKERS_TOML = "".join(f'[{name}]\ntoken = "{PLANTED[name]}"\n' for name in ("one", "two", "honest"))
 WORKERS_TOML += f'[bounded]\ntoken = "{PLANTED["bounded"]}"\nskills = ["carry"]\n'
-#: The lease of a task, and how long a deadline of a test is.
+#: Lease of a task, and deadline of a test.
 LEASE_SECONDS = 2
 DEADLINE_SECONDS = 30.0
 
 
 class House:
-    """The processes run in *folder*; what they say goes to files there."""
+    """The processes run in *folder*, which holds their output."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.url = url
@@ -95,9 +95,9 @@ class House:
         self.write_workers(WORKERS_TOML)
         self.redis = redis.Redis.from_url(url)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        #: Command lines of every process that was seen, by its id.
+        #: Command lines of every process seen, by process id.
         self.command_lines: dict[int, str] = {}
-        #: Everything that was answered to anybody.
+        #: All responses sent to anyone.
         self.said: list[str] = []
 
     @property
@@ -163,7 +163,7 @@ class House:
         return all(child.poll() is None for child in self._children.values())
 
     def look_at_processes(self) -> None:
-        """Write down the command lines of all our processes, and of those that they have started."""
+        """Record the command lines of all our processes and their children."""
         sessions = {child.pid for child in self._children.values()}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdecimal():
@@ -174,7 +174,7 @@ class House:
             except (OSError, ProcessLookupError):
                 continue
 
-    # ------------------------------------------------------------ as a client
+    # ------------------------------------------------------------ client
 
     def client(self, method: str, path: str, token: str = PLANTED["client"], **options: Any) -> requests.Response:
         headers = {"X-Client-Token": token}
@@ -213,12 +213,12 @@ class House:
             assert monotonic() < deadline, f"not reached within {within_seconds} s"
             sleep(0.02)
 
-    # ------------------------------------------------------------ as a worker over HTTP
+    # ------------------------------------------------------------ worker over HTTP
 
     def worker(self, worker_id: str, token: str | None = None) -> HttpWorker:
         return HttpWorker(self, worker_id, PLANTED[worker_id] if token is None else token)
 
-    # ------------------------------------------------------------ as somebody who reaches the broker
+    # ------------------------------------------------------------ attacker on the broker
 
     def blueprint(self, name: str) -> Blueprint:
         found = load_blueprints(str(self.folder / "blueprints"))
@@ -229,7 +229,7 @@ class House:
             channel.settle([Outgoing(exchange, key, body, headers=headers)], ())
 
     def take(self, queue: str) -> Any:
-        """The next message of *queue*, taken and acknowledged."""
+        """Consume and acknowledge the next message of *queue*."""
         with broker.connect(self.url) as connection:
             consumer = Consumer(connection, [queue], prefetch=1)
             deadline = monotonic() + DEADLINE_SECONDS
@@ -248,7 +248,7 @@ class House:
 
 
 class HttpWorker:
-    """What the SDK sends, and nothing else."""
+    """Sends what the SDK sends, and nothing else."""
 
     def __init__(self, house: House, worker_id: str, token: str) -> None:
         self.id = worker_id
@@ -289,7 +289,7 @@ class HttpWorker:
 
 
 def raw_request(url: str, request: bytes) -> bytes:
-    """What a server answers to bytes that no HTTP library would send."""
+    """Return the server's response to bytes that no HTTP library would send."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=DEADLINE_SECONDS) as connection:
         connection.sendall(request)

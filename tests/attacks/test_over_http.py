@@ -28,14 +28,14 @@ def two(house: House) -> HttpWorker:
 
 @pytest.fixture
 def job_id(house: House) -> Iterator[str]:
-    """It waits for somebody who drives, and is the only one that does."""
+    """Create a job that waits for the only worker with the skill ``drive``."""
     job_id = house.create("ride")
     house.until_status(job_id, "waiting_for_worker")
     yield job_id
     house.client("POST", f"/api/v1/jobs/{job_id}/cancel")
 
 
-# ---------------------------------------------------------------- who asks
+# ------------------------------------------------------------ authentication
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_result_of_an_old_attempt_is_refused(house: House, one: HttpWorker, jo
     house.until_status(job_id, "finished")
 
 
-# ---------------------------------------------------------------- shapes
+# ------------------------------------------------------------ malformed input
 
 
 def test_a_body_that_is_too_large_is_refused_unread(house: House, one: HttpWorker) -> None:
@@ -206,7 +206,7 @@ def test_a_worker_cannot_forge_lines_of_the_log(house: House, one: HttpWorker) -
     assert not any("\x1b" in line for line in lines)
 
 
-# ---------------------------------------------------------------- tokens for a while
+# ------------------------------------------------------------ temporary tokens
 
 
 def tokens(answer: requests.Response) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def test_a_token_for_a_while_is_as_good_as_the_workers_own(house: House, one: Ht
 def test_a_refresh_token_is_good_once_and_a_stolen_one_ends_all(house: House, one: HttpWorker) -> None:
     first = tokens(one.ask("POST", "/auth/token"))
     second = tokens(refresh(one, first))
-    repeated = tokens(refresh(one, first))  # as when the answer was lost
+    repeated = tokens(refresh(one, first))  # as if the response was lost
     for key in house.redis.scan_iter("avt:session:refresh:*"):
         if house.redis.hget(key, "used"):
             house.redis.hincrby(key, "used", -31)

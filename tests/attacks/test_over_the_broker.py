@@ -1,4 +1,4 @@
-"""Attacks by those who can write into the broker, but have neither the group's secret nor a worker's token."""
+"""Attacks by those who can write to the broker, but have neither the group's secret nor a worker's token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .house import PLANTED, WORKERS_TOML, House
 
 @pytest.fixture
 def job_id(house: House) -> Iterator[str]:
-    """It waits for somebody who drives."""
+    """Create a job that waits for a worker with the skill ``drive``."""
     job_id = house.create("ride")
     house.until_status(job_id, "waiting_for_worker")
     yield job_id
@@ -26,7 +26,7 @@ def job_id(house: House) -> Iterator[str]:
 
 
 def forged_letters(house: House, job_id: str, blueprint: str = "ride") -> list[str]:
-    """What is said of dead letters that name *job_id*."""
+    """Return the errors of dead letters that name *job_id*."""
     return [letter["error"] for letter in house.dead_letters(blueprint) if job_id in letter["error"]]
 
 
@@ -64,7 +64,7 @@ def test_a_forged_timer_that_is_due_moves_nothing(house: House, job_id: str) -> 
 
 
 def test_a_worker_cannot_approve_a_human_step(house: House) -> None:
-    """Not by an event, not by one that it has signed, not by a result with the outcome's name, and not by the API."""
+    """Neither with an event, a signed event, a result with that outcome, nor through the API."""
     job_id = house.create("errand")
     before = house.until_status(job_id, "waiting_for_human")
     plan = house.blueprint("errand").plan
@@ -124,7 +124,7 @@ def test_a_ticket_of_an_old_attempt_opens_no_later_one(house: House, job_id: str
 def test_a_result_that_another_has_signed_is_refused_and_the_task_done_again(
     house: House, job_id: str, name: str
 ) -> None:
-    """Somebody took the task out of the queue and has its ticket."""
+    """The attacker took the task from the queue and has its ticket."""
     taken = house.take("drive")
     task = wire.load_task(taken.body)
     result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="honest")
@@ -140,7 +140,7 @@ def test_a_result_that_another_has_signed_is_refused_and_the_task_done_again(
 
 
 def test_a_result_of_a_skill_that_its_worker_may_not_do_is_refused(house: House, job_id: str) -> None:
-    """It took what it must not out of the queue, and has the ticket; it says that it did something else."""
+    """The worker took the task from the queue, has its ticket, and claims another skill."""
     taken = house.take("drive")
     task = wire.load_task(taken.body)
     result = Result(job_id, task.task_id, task.attempt, "success", {}, worker_id="bounded")
@@ -157,7 +157,7 @@ def test_a_result_of_a_skill_that_its_worker_may_not_do_is_refused(house: House,
 
 
 def test_a_worker_that_loses_a_skill_while_it_runs_answers_in_vain_until_it_has_it_again(house: House) -> None:
-    """A second for the file to be looked at, and one for the job."""
+    """The file is reloaded within a second, and the job takes another."""
     less = WORKERS_TOML.replace(f'"{PLANTED["honest"]}"\n', f'"{PLANTED["honest"]}"\nskills = ["drive"]\n')
     for text, answered in ((less, "task_retried"), (WORKERS_TOML, "task_succeeded")):
         house.write_workers(text)

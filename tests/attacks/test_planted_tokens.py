@@ -1,4 +1,4 @@
-"""Tokens are planted, everything is done that can go well or wrong, and then they are looked for everywhere."""
+"""Tokens are planted, every success and failure is caused, and then all output is searched for them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from avtomatika.core.signing import mac_key_of
 
 from .house import PLANTED, WORKERS_TOML, House
 
-#: What can be made of a token and is as good as the token itself.
+#: Values derived from a token that are as good as the token.
 WORDS = [*PLANTED.values(), *(mac_key_of(token) for token in PLANTED.values())]
 
 
 @pytest.fixture(scope="module")
 def lived_in(house: House) -> House:
-    """Everything has happened here: jobs that end and jobs that fail, refusals, revoked tokens, broken files."""
+    """Everything has happened here: finished and failed jobs, rejections, revoked tokens, broken files."""
     one, two = house.worker("one"), house.worker("two")
     done, broken, refused = (house.create("ride") for _ in range(3))
     errand = house.create("errand")
@@ -31,7 +31,7 @@ def lived_in(house: House) -> House:
     one.beat(task["task_id"])
     session = one.ask("POST", "/auth/token").json()
     WORDS.extend((session["access_token"], session["refresh_token"]))
-    house.said.pop()  # where they belong
+    house.said.pop()  # legitimate places
     house.worker("one", session["access_token"]).register()
     for worker_id, token in (("one", PLANTED["two"]), ("two", PLANTED["shared"]), (PLANTED["one"][:20], "x")):
         house.worker(worker_id, token).register()
@@ -74,7 +74,7 @@ def test_no_token_is_in_any_answer(lived_in: House) -> None:
 
 
 def test_no_token_is_on_the_server(lived_in: House) -> None:
-    """Not in jobs, history, notes, messages, heartbeats or dead letters: every key, and every value."""
+    """Neither in jobs, history, notes, messages, heartbeats nor dead letters: every key and value is searched."""
     found = dict(_everything(lived_in.redis))
 
     assert len(found) > 30
@@ -104,7 +104,7 @@ def test_the_search_finds_what_is_there(lived_in: House) -> None:
 
 
 def _everything(client: redis.Redis) -> Iterator[tuple[str, Any]]:
-    """Every key with its value, whatever type it has."""
+    """Return every key with its value, of any type."""
     readers: dict[bytes, Any] = {
         b"string": client.get,
         b"hash": client.hgetall,

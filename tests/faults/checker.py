@@ -1,4 +1,4 @@
-"""Holds a job that is over against the invariants. It must find what a broken commit does: see the negative control."""
+"""Checks a finished job against the invariants. The negative control proves that it detects a broken commit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from avtomatika.store import Store
 
 from ..history_replay import replay
 
-#: What happens at most once to a job of the storms.
+#: Events that occur at most once in a job of the fault-injection tests.
 _ONCE = {"branches_joined", "timer_set", "timer_fired", "approved", "child_started", "child_finished"}
 _ENDS = {"job_finished", "job_failed", "job_cancelled", "job_error"}
 
 
 def violations(store: Store, job_id: str, *, states: Sequence[str], result: object) -> list[str]:
-    """What is wrong with one job, in words; nothing where it ran through *states* to *result*, each step once."""
+    """Describe the violations of one job; empty if it passed *states* to *result*, each step once."""
     job = store.load(job_id)
     if job is None:
         return [f"{job_id}: is gone"]
@@ -53,7 +53,7 @@ def _repeated(history: Sequence[RecordedEntry], states: Sequence[str]) -> list[s
     if entered != list(states):
         found.append(f"entered {entered}, not {list(states)}")
     ends = [entry.event_type for entry in entries if entry.event_type in _ENDS]
-    own = [entry for entry in entries if not entry.event_type.startswith("webhook_")]  # those come after the end
+    own = [entry for entry in entries if not entry.event_type.startswith("webhook_")]  # these follow the end
     if len(ends) != 1 or own[-1].event_type not in _ENDS:
         found.append(f"ends {ends}")
     once = Counter(entry.event_type for entry in entries if entry.event_type in _ONCE)

@@ -1,4 +1,4 @@
-"""A workflow of one task, and a worker that writes down when it did what for whom."""
+"""A workflow of one task, and a worker that records its tasks."""
 
 from __future__ import annotations
 

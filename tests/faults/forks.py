@@ -1,4 +1,4 @@
-"""What the storm over processes runs: three tasks in a row of a sync skill that has a file open while it works."""
+"""Blueprint and worker of the process test: three sync tasks in a row that keep a file open."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from avtomatika import Blueprint, RetryPolicy, Worker
 
-#: Chance kills here, so nobody gives up. A task that came for the third time, and is killed once more, counts as poison
-#: and fails for good: here that was chance, too.
+#: Retries are unlimited because kills are random here. By default, a task whose third delivery is killed counts as
+#: poison.
 OFTEN: dict[str, Any] = {"max_retries": 100, "base_seconds": 0.05, "cap_seconds": 0.5}
 RETRY = RetryPolicy(**OFTEN, by_code={"PERMANENT_ERROR": RetryPolicy(**OFTEN)})
 
 bp = Blueprint(name="forks", api_endpoint="jobs/forks", retry=RETRY)
 worker = Worker(worker_type="storm")
 
-#: States in the order in which a job enters them.
+#: States in the order of a job.
 STATES = ["first", "second", "third", "done"]
 
 

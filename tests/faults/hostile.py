@@ -1,4 +1,4 @@
-"""Blueprints whose handlers hang in every way there is, and one whose handlers do not."""
+"""Blueprints whose handlers hang in every possible way, and one whose handlers do not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orchestrators that stand at addresses of their own, all on port 8080, and a worker that finds them by name."""
+"""Orchestrators on separate addresses, all on port 8080, and a worker that finds them by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PORT = 8080
 Kind = Literal["http", "redis"]
 _HERE = Path(__file__).parent
 _PROGRAM = str(Path(sys.executable).with_name("avtomatika"))
-#: Put before everything that the worker imports: names are looked up in the test's own table first.
+#: Runs before the worker's imports: names are resolved with the test's table first.
 _RESOLVER = """
 import json, os, socket
 _hosts, _look_up = json.loads(os.environ["TEST_HOSTS"]), socket.getaddrinfo
@@ -32,7 +32,7 @@ socket.getaddrinfo = lambda host, *args, **kwargs: _look_up(_hosts.get(host, hos
 
 
 class Host:
-    """An orchestrator at *address*: its web there, or, for workers on the broker, its server. *env* is its ``.env``."""
+    """An orchestrator at *address*: its web, or its server for workers on the broker. *env* is its ``.env``."""
 
     def __init__(self, name: str, address: str, kind: Kind, folder: Path, *, env: str, lease_seconds: int = 2) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Host:
         self._programs: list[Program] = []
 
     def start(self) -> None:
-        """Come up, with what was there when it went down; it is there when this returns."""
+        """Start with the previous data, and wait until it is ready."""
         at, port = self._place
         (self.folder / "server.conf").write_text(
             f"bind {at}\nport {port}\ndir {self.folder}\nappendonly yes\nappendfsync everysec\n"
@@ -77,24 +77,24 @@ class Host:
         self._programs.append(program)
 
     def restart_web(self) -> None:
-        """-9 to the web alone; it is there again when this returns."""
+        """Kill the web with SIGKILL, restart it, and wait until it is ready."""
         self._programs.pop().kill()
         self._start("web", self._environ)
         wait_until(self._is_ready, 30, f"the web of {self.name}")
 
     def kill(self) -> None:
-        """-9 to everything that runs there, the server too."""
+        """Kill all its processes with SIGKILL, including the server."""
         for program in self._programs:
             program.kill()
 
     def create(self, count: int) -> list[str]:
-        """So many jobs, numbered from 0."""
+        """Create jobs, numbered from 0."""
         with closing(Store.connect(self._url)) as store:
             jobs = [NewJob(bp.plan, client="me", initial_data={"of": self.name, "n": n}) for n in range(count)]
             return [store.create(job).job_id for job in jobs]
 
     def are_finished(self, ids: list[str]) -> bool:
-        """Whether all of them are, each with its own result."""
+        """Return True if all jobs have finished, each with its own result."""
         with closing(Store.connect(self._url)) as store:
             jobs = store.load_many(ids)
         if not all(job is not None and job.status.is_final for job in jobs):
@@ -103,7 +103,7 @@ class Host:
         return True
 
     def done_more_than_once(self, ids: list[str]) -> list[str]:
-        """Jobs that took the result of their task twice."""
+        """Return jobs that accepted the result of their task twice."""
         with closing(Store.connect(self._url)) as store:
             histories = [(job_id, store.history(job_id)[0]) for job_id in ids]
         return [
@@ -116,7 +116,7 @@ class Host:
         try:
             with redis.Redis.from_url(self._url) as client:
                 return bool(client.ping())
-        except redis.ConnectionError:  # busy loading, too
+        except redis.ConnectionError:  # busy includes loading
             return False
 
     def _is_ready(self) -> bool:
@@ -127,7 +127,7 @@ class Host:
 
 
 def worker_at(folder: Path, env: str, hosts: dict[str, str]) -> Program:
-    """A worker whose ``.env`` is *env*, started as a reader would start it."""
+    """Start a worker whose ``.env`` is *env*, as a reader would."""
     (folder / "names").mkdir(parents=True)
     (folder / "names" / "sitecustomize.py").write_text(_RESOLVER)
     (folder / ".env").write_text(env)

@@ -1,4 +1,4 @@
-"""Processes by their session, as ``/proc`` tells them: a worker, and whoever it has forked, whether it lives or not."""
+"""Processes of a session, read from ``/proc``: a worker and its forks, dead or alive."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """A process of somebody's session."""
+    """A process of a session."""
 
     pid: int
     parent: int
 
     def has_open(self, folder: Path) -> bool:
-        """Whether something in *folder* is open in it."""
+        """Return True if the process has a file in *folder* open."""
         try:
             return any(str(link.readlink()).startswith(f"{folder}/") for link in Path(f"/proc/{self.pid}/fd").iterdir())
-        except OSError:  # it ended this moment, or closed that file
+        except OSError:  # it ended, or closed the file
             return False
 
 
 def session(leader: int) -> list[Kin]:
-    """Who lives in the session that *leader* has begun: that outlives its leader, and is not left by orphans."""
+    """Return the processes of the session of *leader*: a session outlives its leader, and orphans stay in it."""
     found = [_kin_of(folder.name, leader) for folder in Path("/proc").glob("[0-9]*")]
     return [kin for kin in found if kin is not None]
 
 
 def zygote_of(leader: int) -> int | None:
-    """Who forks the others: the one child of *leader*."""
+    """Return the process that forks the others: the only child of *leader*."""
     return next((kin.pid for kin in session(leader) if kin.parent == leader), None)
 
 

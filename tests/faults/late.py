@@ -1,4 +1,4 @@
-"""A blueprint whose tasks take far longer than their jobs wait, and one whose tasks end at once."""
+"""A blueprint whose tasks take far longer than its jobs wait, and one whose tasks end at once."""
 
 from __future__ import annotations
 

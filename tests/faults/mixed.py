@@ -1,4 +1,4 @@
-"""What the mixed storm runs: fan-outs, timers, approvals and children, a quarter of the jobs each."""
+"""Blueprints of the mixed fault-injection test: fan-outs, timers, approvals and children, a quarter each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ bp = Blueprint(name="mixed", api_endpoint="jobs/mixed")
 small = Blueprint(name="small")
 worker = Worker(worker_type="storm")
 
-#: How many branches a fan-out has.
+#: Branches of a fan-out.
 BRANCHES = 5
 
 
 def states_of(n: int) -> Sequence[str]:
-    """The states that job *n* enters, in order."""
+    """Return the states of job *n*, in order."""
     return (
         ["begin", "split", "collect", "done"],
         ["begin", "rest", "add_up", "done"],
@@ -28,7 +28,7 @@ def states_of(n: int) -> Sequence[str]:
 
 
 def result_of(n: int) -> dict[str, int]:
-    """What job *n* comes to."""
+    """Return the expected result of job *n*."""
     return {"sum": (BRANCHES * n, 2 * n, 2 * n, 2 * n)[n % 4]}
 
 

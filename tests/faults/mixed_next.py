@@ -1,4 +1,4 @@
-"""The blueprints of ``mixed`` as their next version has them: with one more way out of each start."""
+"""The next version of the blueprints of ``mixed``, with one more transition of each start state."""
 
 from __future__ import annotations
 

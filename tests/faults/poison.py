@@ -1,4 +1,4 @@
-"""A blueprint whose poisonous jobs kill whoever works on them: the orchestrator in a handler, the worker in a skill."""
+"""A blueprint whose jobs kill the orchestrator in a handler, or the worker in a skill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that does what networks do: delays, resets, lost answers, silence. Faults are set while it runs."""
+"""A TCP proxy with network faults: delays, resets, lost replies, silence. Faults can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Direction = Literal["up", "down"]
 
 
 class ChaosProxy:
-    """Stands before a server on this machine. Chances are shares of chunks, 0 to 1; *seed* makes them repeatable."""
+    """Proxy of a local server. Chances are shares of chunks, 0 to 1; *seed* makes them reproducible."""
 
     def __init__(self, target_port: int, *, seed: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.latency_seconds = 0.0
-        #: Chance that an answer, and everything after it on that connection, never arrives: what was asked is done.
+        #: Chance that a reply and all later ones of its connection are lost, although the request was executed.
         self.swallow_chance = 0.0
         self.reset_chance = 0.0
-        #: Direction in which nothing arrives any more, though every connection stays open.
+        #: Direction in which nothing arrives, while connections stay open.
         self.silent: Direction | None = None
         self.port = 0
         self._target_port = target_port
@@ -47,7 +47,7 @@ class ChaosProxy:
         self._loop.close()
 
     def accept(self) -> None:
-        """Take connections, on the port of the first time."""
+        """Accept connections, always on the same port."""
         self._run(self._listen())
 
     def refuse(self) -> None:
@@ -64,11 +64,11 @@ class ChaosProxy:
     async def _close(self) -> None:
         if self._listener:
             self._listener.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}  # handshakes among them
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}  # including handshakes
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # what they had open is closed in the next turn
+        await asyncio.sleep(0)  # their sockets are closed in the next iteration
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writers = [writer]
@@ -84,7 +84,7 @@ class ChaosProxy:
                 _reset(each)
 
     async def _pump(self, way: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        is_mute = False  # once something is missing, nothing that follows may arrive
+        is_mute = False  # after a loss, nothing may follow on this connection
         try:
             while chunk := await reader.read(65_536):
                 if self.latency_seconds:

@@ -1,4 +1,4 @@
-"""A Valkey Sentinel that watches one primary on this machine."""
+"""A Valkey Sentinel that monitors one local primary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MASTER_NAME = "storm"
 
 
 class SentinelProcess:
-    """Takes a second to find that the primary is away; alone it is the quorum."""
+    """Detects a failed primary within a second; it is the whole quorum."""
 
     def __init__(self, folder: Path, primary_port: int) -> None:
         self.port = _free_port()
@@ -48,7 +48,7 @@ class SentinelProcess:
             return int(client.sentinel_get_master_addr_by_name(MASTER_NAME)[1])
 
     def fail_over(self) -> None:
-        """Make the replica the primary, while both are well."""
+        """Make the replica the primary, while both are healthy."""
         with redis.Redis(port=self.port) as client:
             client.sentinel_failover(MASTER_NAME)
 

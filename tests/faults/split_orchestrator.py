@@ -27,12 +27,12 @@ from avtomatika.store.entries import dump_entry
 from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc
 
-#: Wide enough for a kill to fall between the halves.
+#: Long enough for a kill to fall between the halves.
 _BETWEEN_SECONDS = 0.02
 
 
 class SplitStore(Store):
-    """Reads as the real one does; writes as nobody should."""
+    """Reads as the real store does, but writes in two steps."""
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         for commit in commits:

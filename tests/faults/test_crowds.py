@@ -1,4 +1,4 @@
-"""A crowd of clients that wait while the server pauses, dies and comes back: the web serves again by itself."""
+"""Many clients wait while the server pauses, dies and comes back: the web recovers without a restart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def web(tmp_path: Path, own_server: Any) -> Iterator[Web]:
 
 
 def crowd(web: Web, job_id: str) -> None:
-    """Clients that follow a job, wait for it, and send half a request."""
+    """Clients that follow a job, wait for it, or send half a request."""
     streams = [web.get(f"/api/v1/jobs/{job_id}/events") for _ in range(STREAMS)]
     for _ in range(WAITS):
         web.get(f"/api/v1/jobs/{job_id}?wait=25")
@@ -37,7 +37,7 @@ def crowd(web: Web, job_id: str) -> None:
 
 
 def serves(web: Web) -> bool:
-    """Whether jobs are created, and the process is ready."""
+    """Return True if jobs can be created and the process is ready."""
     created = web.request("POST", "/api/v1/jobs/hello", json={"initial_data": {}})[0]
     return (created, web.request("GET", "/readyz")[0]) == (202, 200)
 

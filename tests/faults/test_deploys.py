@@ -1,4 +1,4 @@
-"""Old and new code come and go, by kill -9, while jobs run: every job ends as it should, under whatever plan."""
+"""Old and new code are deployed with kill -9 while jobs run: every job ends correctly, under any plan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300 + 2 * KILLING_SECONDS)
 
 
 def changes(store: Store, ids: dict[int, str]) -> int:
-    """How often jobs changed over to another plan."""
+    """Return the number of plan changes of jobs."""
     histories = (store.history(job_id, limit=10_000)[0] for job_id in ids.values())
     return sum(each.entry.event_type == "plan_changed" for history in histories for each in history)
 

@@ -1,4 +1,4 @@
-"""A storm over files: an S3 server that is busy, breaks and lies; tasks that are cancelled. Every end is right."""
+"""Fault injection for files: a busy, failing and lying S3 server, and cancelled tasks. Every job ends correctly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 TASKS = 60 * SCALE
 SIZES = (0, 1, 1000, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 7)
-#: What happens to a request, and how often of a hundred.
+#: Faults of requests, in percent.
 EVILS = ((faults.broken, 6), (faults.busy, 6), (faults.reset, 5), (faults.half_silence, 1), (faults.short, 2))
 CANCELLED_OF_A_HUNDRED = 15
 KNOWN_ENDS = ("TRANSIENT_ERROR", "CANCELLED")
@@ -54,7 +54,7 @@ class Ended:
 
 
 class EvilProxy(Proxy):
-    """Does to every request what chance says."""
+    """Injects random faults into requests."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -72,7 +72,7 @@ class EvilProxy(Proxy):
 
 @pytest.fixture
 def no_warnings() -> Iterator[None]:
-    """Connections that were given up are closed when they are collected: here."""
+    """Collect abandoned connections here, where their warnings are expected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         yield

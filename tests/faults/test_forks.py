@@ -1,6 +1,5 @@
-"""Skills in processes, and kill -9 at the worker, at its zygote, or at whoever runs a skill: nothing is lost, nobody
-outlives the worker, and nothing is left in the payload folder that a worker could have removed.
-"""
+"""Skills in processes, with kill -9 of the worker, its zygote, or a skill's process: nothing is lost, no process
+outlives the worker, and the payload folder has no leftovers that a worker could have removed."""
 
 from __future__ import annotations
 
@@ -26,29 +25,29 @@ from .test_kills import wait_for_ends
 from .transport.processes import wait_until
 from .transport.scale import SCALE, chance
 
-#: In each of them all three are killed once.
+#: All three kinds are killed once in each round.
 ROUNDS = min(4 * SCALE, 30)
-#: So many begin before each of them, and keep the worker busy until the next one.
+#: Jobs created before each round, which keep the worker busy until the next.
 JOBS_A_KILL = 5
-#: How long whoever has lost the worker may live; generous, for a machine that has a lot to do.
+#: Time limit for processes that have lost their worker; generous for a busy machine.
 ORPHANED_SECONDS = 10
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 
 class Killer:
-    """Kills what belongs to the worker of *troop*, whose files lie at *folder*."""
+    """Kills processes of the worker of *troop*, whose files are in *folder*."""
 
     def __init__(self, troop: Troop, folder: Path) -> None:
         self._troop = troop
         self._folder = folder
-        #: What workers that were killed left behind.
+        #: Leftovers of killed workers.
         self.left: set[str] = set()
-        #: Everybody who has led a worker's session.
+        #: All session leaders of workers.
         self.leaders = [troop.pid("worker")]
 
     def strike(self, victim: str) -> None:
-        """Kill one who is at work: the others have a skill that runs."""
+        """Kill a process that is working: the others run a skill."""
         busy = self._busy()
         if victim == "worker":
             self._kill_worker()
@@ -64,7 +63,7 @@ class Killer:
         return set(os.listdir(self._folder))
 
     def _busy(self) -> Kin:
-        """Somebody who runs a skill."""
+        """Return a process that runs a skill."""
         found: list[Kin] = []
 
         def look() -> bool:
@@ -86,13 +85,13 @@ class Killer:
 
 
 def victims(dice: Random) -> Iterator[str]:
-    """Each once in a round, in whatever order."""
+    """Return each victim once per round, in random order."""
     for _ in range(ROUNDS):
         yield from dice.sample(["worker", "zygote", "skill"], 3)
 
 
 def lost_attempts(store: Store, job_id: str) -> int:
-    """How often the job was told that a skill has lost its process."""
+    """Return the number of attempts that lost their process."""
     history, _ = store.history(job_id, limit=10_000)
     return sum("was killed by SIGKILL" in str(recorded.entry) for recorded in history)
 
@@ -102,7 +101,7 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
     server = make_server()
     payloads = tmp_path / "payloads"
     environ = {"WORKER_POOL": "process", "WORKER_CONCURRENCY": "4", "WORKER_PAYLOAD_DIR": str(payloads)}
-    environ |= {"WORKER_SPOOL_DIR": str(tmp_path / "spool"), "MAX_DELIVERIES": "100"}  # nobody is poison here
+    environ |= {"WORKER_SPOOL_DIR": str(tmp_path / "spool"), "MAX_DELIVERIES": "100"}  # no task counts as poison here
     with (
         Troop(server.url, tmp_path, blueprint="forks", **environ) as troop,
         closing(Store.connect(server.url)) as store,

@@ -1,6 +1,5 @@
-"""A worker that may go by the broker and by the web, its way to the broker cut again and again, and kill -9 in between:
-nothing is lost, nothing counts twice.
-"""
+"""A worker with a link to the broker and one to the web, whose connection to the broker is cut repeatedly, with kill -9
+in between: nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from .transport.scale import SCALE, chance
 
 CUTS = min(3 * SCALE, 20)
 JOBS_A_CUT = 25
-#: A quarter of it after the cut it shows that the broker is away.
+#: It takes a quarter of this to detect that the broker is unavailable.
 LEASE_SECONDS = 6
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180 + 60 * CUTS)]

@@ -1,4 +1,4 @@
-"""Loops meet what nobody planned for and go on: no process ends, and no innocent job fails."""
+"""Loops survive unexpected input: no process ends, and no other job fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .processes import Troop
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-#: Fields of entries that are no messages of ours.
+#: Fields of foreign stream entries.
 ODD: list[dict[str, Any]] = [
     {"x": "y"},
     {"p": "no message"},
@@ -75,7 +75,7 @@ def test_odd_entries_and_forgotten_scripts_end_nobody(make_server: Callable[...,
 
 @contextmanager
 def pestered(url: str) -> Iterator[None]:
-    """Meanwhile somebody has the server forget all scripts, and adds odd entries to every stream."""
+    """Flush all scripts and add foreign entries to every stream, repeatedly."""
     stop, chance = Event(), random.Random(7)
 
     def pester() -> None:
@@ -96,7 +96,7 @@ def pestered(url: str) -> Iterator[None]:
 
 
 def left(url: str) -> list[bytes]:
-    """Streams of queues that orchestrator and worker take from which still hold something."""
+    """Return the streams of consumed queues that still hold messages."""
     with redis.Redis.from_url(url) as client:
         queues = [b"avt.timers", b"avt.workers", b"avt.webhooks", b"work"]
         keys = [b"avt:q:%b:0" % queue for queue in queues] + list(client.scan_iter("avt:q:steps.*:0"))

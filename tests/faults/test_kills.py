@@ -1,4 +1,4 @@
-"""Jobs in flight, every process killed with -9 in turn, the server too: nothing lost, nothing done twice."""
+"""Jobs in flight while every process, including the server, is killed with -9: nothing is lost or done twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .processes import HERE, Troop
 from .three import STATES
 from .transport.scale import SCALE
 
-#: The worker does about eight jobs a second: they outlast the kills.
+#: The worker runs about eight jobs a second: they outlast the kills.
 JOBS = min(100 * SCALE, 500)
 ROUNDS = min(3 * SCALE, 15)
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 
 def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
-    """Ask for every job until it is confirmed; the key makes a second asking harmless."""
+    """Request every job until it is confirmed; the idempotency key makes retries harmless."""
     client = Client(troop.base_url, troop.token)
     for n in range(JOBS):
         while n not in ids:
@@ -40,7 +40,7 @@ def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
 
 
 def unfinished(store: Store, ids: dict[int, str]) -> int:
-    """How many jobs are under way, as soon as the server answers."""
+    """Return the number of running jobs once the server responds."""
     while True:
         try:
             jobs = store.load_many(list(ids.values()))

@@ -1,4 +1,4 @@
-"""Workers that are stopped, killed and started while tasks take too long: none begins after its job has ended."""
+"""Workers are stopped, killed and started while tasks time out: no task starts after its job has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .processes import Troop
 from .transport.scale import SCALE
 
 ROUNDS = 4 * SCALE
-#: Of the clock of history entries, and between a decision and its commit.
+#: Tolerance for history timestamps, and for the time between decision and commit.
 CLOCK_SECONDS = 0.5
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 + 30 * ROUNDS)]
@@ -34,7 +34,7 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
         late: list[str] = []
         for number in range(ROUNDS):
             late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5})["job_id"] for _ in range(3)]
-            sleep(1)  # some tasks are over when it stops, some are not
+            sleep(1)  # at the stop, some tasks have ended and some have not
             if number % 2:
                 troop.kill("worker")
             else:

@@ -1,4 +1,4 @@
-"""Fan-outs, timers, approvals and children under way, and a kill -9 every second or so: all end as they should."""
+"""Fan-outs, timers, approvals and children in flight, with a kill -9 about every second: all end correctly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .mixed import result_of, states_of
 from .processes import SECRET_KEY, Troop
 from .transport.scale import SCALE, chance
 
-#: At full size 300 jobs and a minute of kills.
+#: At full size: 300 jobs and a minute of kills.
 JOBS = min(100 * SCALE, 300)
 KILLING_SECONDS = min(20 * SCALE, 60)
 
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300 + 2 * KILLING_SECONDS)
 
 
 class Storm(threading.Thread):
-    """Something that goes on beside the kills until :meth:`stop`; what is away for a while is met again."""
+    """A thread that runs during the kills until :meth:`stop`, and retries while a process is down."""
 
     def __init__(self, body: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -48,7 +48,7 @@ class Storm(threading.Thread):
 
 
 def create_all(client: Client, ids: dict[int, str]) -> Callable[[], None]:
-    """Jobs come all the time that somebody is killed, and for a while after that."""
+    """Create jobs during the kills, and for a while after them."""
     began = monotonic()
 
     def create() -> None:
@@ -61,7 +61,7 @@ def create_all(client: Client, ids: dict[int, str]) -> Callable[[], None]:
 
 
 def approve_all(store: Store) -> Callable[[], None]:
-    """As a person who says yes to whatever is asked."""
+    """Approve every request."""
 
     def approve() -> None:
         for job in store.list_jobs(JobFilter(status="waiting_for_human", limit=200))[0]:

@@ -1,4 +1,4 @@
-"""Jobs that kill whoever touches them end in quarantine, told why, and take nobody with them."""
+"""Jobs that kill their processes are quarantined with the reason, and affect no other job."""
 
 from __future__ import annotations
 

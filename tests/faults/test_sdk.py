@@ -1,4 +1,4 @@
-"""Workers built with the public SDK run unchanged: a hundred jobs, a web that restarts, a worker that is killed."""
+"""Workers of the public SDK run unchanged: a hundred jobs, a restarted web, a killed worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..worker.programs import REPOSITORY, Program
 from .hosts import PORT, Host
 from .transport.processes import wait_until
 
-#: Made by ``make sdk``.
+#: Created by ``make sdk``.
 PYTHON = REPOSITORY / ".venv-sdk" / "bin" / "python"
 pytestmark = [
     pytest.mark.faults,
@@ -37,7 +37,7 @@ async def work(params: dict):
 if __name__ == "__main__":
     worker.run()
 """
-#: As long as the lease: three heartbeats of the worker fit in.
+#: The lease: three heartbeats of the worker.
 LEASE_SECONDS = 6
 
 
@@ -78,7 +78,7 @@ def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Callable[[], list[str]]:
-    """Which worker began with a task, in order."""
+    """Return the workers that started a task, in order."""
 
     def read() -> list[str]:
         ledger = tmp_path / "ledger"

@@ -23,7 +23,7 @@ from .transport.scale import SCALE
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 KINDS = pytest.mark.parametrize("kind", ["http", "redis"])
 
-#: Half of them of each orchestrator; FAULTS_SCALE=5 makes a thousand.
+#: Half of them for each orchestrator; FAULTS_SCALE=5 makes a thousand.
 JOBS = 200 * SCALE
 
 FAILOVER = """
@@ -80,7 +80,7 @@ class Scene:
         return self.worker
 
     def begun(self, host: Host | None = None) -> list[tuple[float, str]]:
-        """When which orchestrator's tasks were begun with, in that order; of one of them alone if *host* says so."""
+        """Return when tasks of which orchestrator started, in order; only of *host* if given."""
         ledger = self.folder / "worker" / "ledger"
         lines = ledger.read_text().splitlines() if ledger.exists() else []
         found = [(float(at), of) for at, of, _ in (line.split() for line in lines)]

@@ -1,4 +1,4 @@
-"""A worker that was told of sentinels finds the server that they name, and the next one when that is gone."""
+"""A worker with sentinel addresses finds the primary that they name, and the next one after a failover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks while whoever delivers them is killed, and by receivers that fail: every end is told, and seen to be."""
+"""Webhooks while their process is killed and receivers fail: every end is delivered and recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300 + 10 * ROUNDS)]
 
 
 def moody(request: Request) -> int:
-    """Every fifth attempt fails."""
+    """Fail every fifth attempt."""
     return 500 if random.random() < 0.2 else 200
 
 
@@ -46,7 +46,7 @@ def create_jobs(troop: Troop, receiver: Receiver, ids: dict[int, str]) -> None:
 
 
 def sent(store: Store, job_id: str) -> int:
-    """How often the history says that it was told."""
+    """Return the number of deliveries in the history."""
     while True:
         try:
             entries, _ = store.history(job_id, limit=10_000)

@@ -1,4 +1,4 @@
-"""The blueprint and the worker that the storms run: three tasks in a row, each long enough to be killed in."""
+"""Blueprint and worker of the kill tests: three tasks in a row, each long enough to be killed in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from avtomatika import Blueprint, Worker
 bp = Blueprint(name="three", api_endpoint="jobs/three")
 worker = Worker(worker_type="storm")
 
-#: States in the order in which a job enters them.
+#: States in the order of a job.
 STATES = ["first", "second", "third", "done"]
 
 

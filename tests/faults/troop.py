@@ -1,4 +1,4 @@
-"""The processes of an installation, started by the CLI, to be killed and started again."""
+"""The processes of an installation, started by the CLI, to be killed and restarted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from time import monotonic, sleep
 import requests
 
 HERE = Path(__file__).parent
-#: What the processes sign their messages with.
+#: The processes' signing secret.
 SECRET_KEY = "secret-of-the-storm"
 
 
 class Troop:
-    """Orchestrator, worker and web over one server. Their output goes to files under *folder*.
+    """Orchestrator, worker and web over one server. Their output goes to files in *folder*.
 
     *blueprint* is a module of this folder with a blueprint and a ``worker``.
     """
@@ -84,7 +84,7 @@ class Troop:
             self.kill(role)
 
     def also(self, role: str, *, like: str, **environment: str) -> None:
-        """Start one more process that does what another one does."""
+        """Start another process with the same role."""
         self._commands[role] = self._commands[like]
         self.start(role, **environment)
 
@@ -95,26 +95,26 @@ class Troop:
             )
 
     def alive(self) -> set[str]:
-        """The roles whose process runs."""
+        """The roles whose process is alive."""
         return {role for role, child in self._children.items() if child.poll() is None}
 
     def pid(self, role: str) -> int:
         return self._children[role].pid
 
     def kill(self, role: str, *, is_alone: bool = False) -> None:
-        """SIGKILL to the process and, unless that *is_alone*, to those that it has started."""
+        """Send SIGKILL to the process and, unless *is_alone*, to its children."""
         child = self._children.pop(role)
         (os.kill if is_alone else os.killpg)(child.pid, signal.SIGKILL)
         child.wait()
 
     def stop(self, role: str) -> int:
-        """SIGTERM to the process; answers its exit code."""
+        """Send SIGTERM to the process; return its exit code."""
         child = self._children.pop(role)
         child.terminate()
         return child.wait(timeout=60)
 
     def revive(self, role: str) -> None:
-        """Start a process again that has died by itself."""
+        """Restart a process that has ended."""
         if self._children[role].poll() is not None:
             self.start(role)
 
