@@ -19,8 +19,8 @@ from avtomatika.errors import ConflictError
 HOLD_WITH_A_CHILD = """
 import subprocess, sys, time
 from pathlib import Path
-from avtomatika.cli.folder import held
-with held(Path(sys.argv[1])) as lock:
+from avtomatika.cli.var_folder import folder_lock
+with folder_lock(Path(sys.argv[1])) as lock:
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], pass_fds=[lock])
     print(child.pid, flush=True)
     time.sleep(60)
