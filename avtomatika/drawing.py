@@ -1,4 +1,4 @@
-"""Pictures of graphs: DOT in, SVG or PNG out, by Graphviz's ``dot`` or ``graphviz-pure`` from beside Python."""
+"""Renders DOT as SVG or PNG with Graphviz's ``dot``, or with ``graphviz-pure`` of the Python environment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from .errors import AvtomatikaError, SettingsError, UnavailableError
 
-#: A graph that takes longer is given up.
+#: Time limit of the renderer.
 DRAWING_TIMEOUT_SECONDS = 5
 
 
 def draw(source: str, form: str) -> bytes:
-    """*source*, which is DOT, as ``svg`` or ``png``. SettingsError where nothing is installed that could draw it."""
+    """Render the DOT *source* as ``svg`` or ``png``. Raise SettingsError if no renderer is installed."""
     command = [_program(), f"-T{form}"]
     try:
         done = subprocess.run(
@@ -32,7 +32,7 @@ def _program() -> str:
     program = shutil.which("dot") or (str(beside) if beside.is_file() else None)
     if program is None:
         raise SettingsError(
-            "nothing here draws pictures: install Graphviz so that 'dot' is on PATH, or graphviz-pure with pip;"
+            "cannot render graphs: install Graphviz so that 'dot' is on PATH, or graphviz-pure with pip;"
             " DOT itself needs neither"
         )
     return program

@@ -1,4 +1,6 @@
-"""The one error tree. Messages name the thing and its value; the rim (HTTP, CLI) translates classes, never texts."""
+"""All errors of the library in one tree. Messages name the thing and its value; HTTP and CLI translate classes, never
+messages.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,17 @@ from difflib import get_close_matches
 
 
 class AvtomatikaError(Exception):
-    """Whatever this library raises on purpose."""
+    """The base class of all errors that this library raises."""
 
-    #: Stable word for programs; part of the HTTP problem body.
+    #: Stable identifier for programs; part of the HTTP problem body.
     code = "error"
 
 
-# ---------------------------------------------------------------- what a user wrote
+# ---------------------------------------------------------------- users' code and settings
 
 
 class BlueprintError(AvtomatikaError):
-    """A blueprint that cannot run; found before it does."""
+    """A blueprint that cannot run, found before it does."""
 
     code = "blueprint_error"
 
@@ -35,28 +37,28 @@ class BlueprintError(AvtomatikaError):
 
 
 class HandlerError(AvtomatikaError):
-    """A handler broke its contract (no action, two of them, undeclared target ...): trying again cannot help."""
+    """A handler broke its contract, such as no action or two; retries cannot help."""
 
     code = "handler_error"
 
 
 class SkillError(AvtomatikaError):
-    """A skill that cannot be called as it is written; found when it is registered."""
+    """A skill that cannot be called as written, found at its registration."""
 
     code = "skill_error"
 
 
 class SettingsError(AvtomatikaError):
-    """A setting that is missing or does not parse."""
+    """A setting that is missing or invalid."""
 
     code = "settings_error"
 
 
-# ---------------------------------------------------------------- what a client asked for
+# ---------------------------------------------------------------- requests
 
 
 class InvalidRequestError(AvtomatikaError):
-    """A request whose fields do not fit; *fields* maps dotted field names to messages."""
+    """A request with invalid fields; *fields* maps dotted field names to messages."""
 
     code = "invalid_request"
 
@@ -66,13 +68,13 @@ class InvalidRequestError(AvtomatikaError):
 
 
 class UnauthorizedError(AvtomatikaError):
-    """No token, or one that nobody has."""
+    """The token is missing or unknown."""
 
     code = "unauthorized"
 
 
 class TooManyAttemptsError(AvtomatikaError):
-    """Too many invalid tokens came from one address."""
+    """One address sent too many invalid tokens."""
 
     code = "too_many_attempts"
 
@@ -82,19 +84,19 @@ class TooManyAttemptsError(AvtomatikaError):
 
 
 class ForbiddenError(AvtomatikaError):
-    """The token is known, but does not go so far."""
+    """The token is valid but does not permit this."""
 
     code = "forbidden"
 
 
 class ExpiredError(AvtomatikaError):
-    """It was good once, and its time is over."""
+    """A token or link that has expired."""
 
     code = "expired"
 
 
 class NotFoundError(AvtomatikaError):
-    """There is no such thing, or it is not the caller's."""
+    """The thing does not exist, or does not belong to the caller."""
 
     code = "not_found"
 
@@ -110,13 +112,13 @@ class NotFoundError(AvtomatikaError):
 
 
 class ConflictError(AvtomatikaError):
-    """What was asked for does not fit the present state of the thing."""
+    """The request conflicts with the current state of the thing."""
 
     code = "conflict"
 
 
 class QuotaExceededError(AvtomatikaError):
-    """The client has created as many jobs as it may in a month; *renews* is when the next one begins."""
+    """The client has created its maximum number of jobs in a month; *renews* is the start of the next one."""
 
     code = "quota_exceeded"
 
@@ -140,11 +142,11 @@ class UnreadableRecordError(AvtomatikaError):
         self.job_id = job_id
 
 
-# ---------------------------------------------------------------- what is away or full
+# ---------------------------------------------------------------- unavailable or full
 
 
 class TooManyRequestsError(AvtomatikaError):
-    """The client uses all of its share; asking again later may work."""
+    """The client uses its whole share; a later retry may succeed."""
 
     code = "too_many_requests"
 
@@ -154,7 +156,7 @@ class TooManyRequestsError(AvtomatikaError):
 
 
 class UnavailableError(AvtomatikaError):
-    """Something we stand on does not answer; asking again later may work."""
+    """A service that this one depends on does not respond; a later retry may succeed."""
 
     code = "unavailable"
 
@@ -164,7 +166,7 @@ class UnavailableError(AvtomatikaError):
 
 
 class NoRouteError(AvtomatikaError):
-    """A message whose routing key leads nowhere; it was not sent."""
+    """A message whose routing key matches no binding; it was not sent."""
 
     code = "no_route"
 
@@ -174,26 +176,26 @@ class NoRouteError(AvtomatikaError):
         self.routing_key = routing_key
 
 
-# ---------------------------------------------------------------- what a skill may raise
+# ---------------------------------------------------------------- raised by skills
 
 
 class TaskError(AvtomatikaError):
-    """A task that ended badly; the class says whether another try can help."""
+    """A failed task; the class says whether a retry can help."""
 
     code = "PERMANENT_ERROR"
 
 
 class TransientError(TaskError):
-    """Another try may succeed: retried with back-off."""
+    """A retry may succeed: retried with back-off."""
 
     code = "TRANSIENT_ERROR"
 
 
 class WorkerFaultError(TransientError):
-    """This worker cannot do the task, and another one may: the task goes on to one that has not refused it.
+    """This worker cannot run the task, but another may: it is sent to one that has not refused it.
 
-    *probe* tells how to see that the worker is fit again: until then it takes no tasks of the skill. None if only this
-    task is refused; then the fault is the task's if every worker refuses it.
+    *probe* says how to check that the worker has recovered; until then it takes no tasks of the skill. None if only
+    this task is refused; if every worker refuses it, the task itself is at fault.
     """
 
     def __init__(self, message: str, *, probe: Mapping[str, str] | None = None) -> None:
@@ -208,12 +210,12 @@ class WorkerSettingsError(WorkerFaultError):
 
 
 class PermanentError(TaskError):
-    """Another try cannot succeed: the ``failure`` transition, else quarantine."""
+    """A retry cannot succeed: the ``failure`` transition, else quarantine."""
 
     code = "PERMANENT_ERROR"
 
 
 class InvalidInputError(TaskError):
-    """The parameters are wrong: the ``failure`` transition, else the job fails at once."""
+    """The parameters are invalid: the ``failure`` transition, else the job fails."""
 
     code = "INVALID_INPUT_ERROR"

@@ -1,7 +1,7 @@
-"""From names in the configuration to the objects that users wrote: blueprints, and workers by ``module:name``.
+"""Loads users' objects by name: blueprints, and workers as ``module:name``.
 
-A name is a module (``shop.orders``) or a file (``examples/photo/worker.py``); modules are looked for in the working
-directory first. What goes wrong is a SettingsError that names the module, its file and the line.
+A name is a module (``shop.orders``) or a file (``examples/photo/worker.py``); the working directory is searched first.
+Errors are SettingsErrors with the module, its file and the line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from avtomatika.core.blueprint.blueprint import Blueprint
 
 from .errors import BlueprintError, SettingsError
 
-#: Where code lies that the user did not write: installed packages, the standard library, this package.
+#: Paths of code that the user did not write: installed packages, the standard library, this package.
 _NOT_USERS = (
     "<",
     str(Path(__file__).resolve().parent),
@@ -28,10 +28,10 @@ _NOT_USERS = (
 
 
 def load_blueprints(spec: str) -> list[Blueprint]:
-    """Every Blueprint that stands at the top level of what *spec* names, in that order.
+    """Return every top-level Blueprint of *spec*, in order.
 
-    *spec* holds modules, files and folders (their ``*.py`` without a leading ``_``), separated by commas. Two
-    blueprints of one name are a BlueprintError; none at all is a SettingsError.
+    *spec* has modules, files and folders (their ``*.py`` without a leading ``_``), separated by commas. Raise
+    BlueprintError for two blueprints of one name, SettingsError for none.
     """
     found: dict[str, tuple[Blueprint, ModuleType]] = {}
     for module in _modules(spec):
@@ -42,12 +42,12 @@ def load_blueprints(spec: str) -> list[Blueprint]:
                     f"defined twice: in {where.__file__} and in {module.__file__}", blueprint=blueprint.name
                 )
     if not found:
-        raise SettingsError(f"BLUEPRINTS={spec!r}: there is no Blueprint at the top level of what it names")
+        raise SettingsError(f"BLUEPRINTS={spec!r}: none of the modules has a Blueprint at its top level")
     return [blueprint for blueprint, _ in found.values()]
 
 
 def load_object(spec: str) -> object:
-    """What ``module:name`` or ``path/to/file.py:name`` names."""
+    """Return the object that ``module:name`` or ``path/to/file.py:name`` names."""
     module_name, colon, attribute = spec.rpartition(":")
     if not colon or not module_name or not attribute:
         raise SettingsError(f"{spec!r}: must be module:name, as in mymodule:worker")
@@ -63,7 +63,7 @@ def _modules(spec: str) -> Iterator[ModuleType]:
         if folder.is_dir():
             yield from (_load_file(file) for file in sorted(folder.glob("[!_]*.py")))
         elif part.endswith("/"):
-            raise SettingsError(f"BLUEPRINTS={spec!r}: there is no folder {part!r} in {Path.cwd()}")
+            raise SettingsError(f"BLUEPRINTS={spec!r}: no folder {part!r} in {Path.cwd()}")
         else:
             yield _load(part)
 
@@ -84,12 +84,12 @@ def _load_module(name: str) -> ModuleType:
         raise
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise SettingsError(f"there is no module {name!r} in {Path.cwd()} or among what is installed") from None
+            raise SettingsError(f"no module {name!r} in {Path.cwd()} or in the installed packages") from None
         raise _failed_import(name, error) from error
 
 
 def _load_file(file: Path) -> ModuleType:
-    """Import *file* under its path as a name, so that two files of one name in two folders do not meet."""
+    """Import *file* with its path as module name, so that files of one name in two folders do not collide."""
     _see_working_directory()
     path = file.resolve()
     name = f"_loaded{path.with_suffix('')}".replace("/", ".")
@@ -97,7 +97,7 @@ def _load_file(file: Path) -> ModuleType:
         return sys.modules[name]
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise SettingsError(f"there is no file {str(file)!r} in {Path.cwd()}")
+        raise SettingsError(f"no file {str(file)!r} in {Path.cwd()}")
     module = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -111,7 +111,7 @@ def _load_file(file: Path) -> ModuleType:
 
 
 def _see_working_directory() -> None:
-    """Installed scripts do not have the working directory on their path; what users wrote lies there."""
+    """Add the working directory to the path: installed scripts lack it, and it has the users' modules."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -122,7 +122,7 @@ def _failed_import(name: str, error: Exception) -> SettingsError:
 
 
 def _place(error: Exception) -> str:
-    """``file:line: `` of the innermost line that the user wrote."""
+    """Return ``file:line: `` of the innermost line of the user's code."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
     frames = extract_tb(error.__traceback__)

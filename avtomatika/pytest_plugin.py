@@ -1,6 +1,6 @@
-"""Fixtures for the tests of a project; pytest finds them by itself where avtomatika is installed.
+"""Fixtures for tests of a project; pytest loads them where avtomatika is installed.
 
-Nothing of ours is imported before a test asks for it: every pytest run of the environment loads this file.
+Imports are deferred until a test uses a fixture: every pytest run of the environment loads this file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def avtomatika_blueprints(pytestconfig: pytest.Config) -> Mapping[str, Blueprint]:
-    """All blueprints of the project by name: those of ``avtomatika_blueprints`` in the ini file."""
+    """All blueprints of the project by name, from ``avtomatika_blueprints`` in the ini file."""
     from .loading import load_blueprints
 
     places = str(pytestconfig.getini("avtomatika_blueprints")).split(",")
@@ -39,7 +39,7 @@ def avtomatika_blueprints(pytestconfig: pytest.Config) -> Mapping[str, Blueprint
 
 @pytest.fixture(scope="session")
 def avtomatika_worker(pytestconfig: pytest.Config) -> Worker | None:
-    """The worker of the project: that of ``avtomatika_worker`` in the ini file; None where its file is not there."""
+    """The worker of the project, from ``avtomatika_worker`` in the ini file; None if its file does not exist."""
     from avtomatika.worker.run import load_worker
 
     place, colon, name = str(pytestconfig.getini("avtomatika_worker")).partition(":")
@@ -52,10 +52,10 @@ def avtomatika_worker(pytestconfig: pytest.Config) -> Worker | None:
 def run_blueprint(
     avtomatika_blueprints: Mapping[str, Blueprint], avtomatika_worker: Worker | None
 ) -> Callable[..., RunResult]:
-    """Run a job in memory, by the name of its blueprint: ``run_blueprint("order", {"item": "lamp"})``.
+    """Run a job in memory by the name of its blueprint: ``run_blueprint("order", {"item": "lamp"})``.
 
-    The skills are those of the project's worker, but for those given as ``skills={...}``; the other blueprints can be
-    run by the job. Everything else is as in :func:`avtomatika.testing.run`.
+    Skills are those of the project's worker, overridden by ``skills={...}``; all blueprints of the project are
+    available as child workflows. Other options as in :func:`avtomatika.testing.run`.
     """
     from .errors import NotFoundError
     from .testing import run
@@ -78,7 +78,7 @@ def run_blueprint(
 
 
 def _place(name: str, config: pytest.Config) -> str:
-    """A file or folder of the root folder by its path; a module as it is called."""
+    """Return the path of a file or folder in the root folder, or the name of a module."""
     root = str(config.rootpath)
     if root not in sys.path:
         sys.path.insert(0, root)

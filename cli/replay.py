@@ -14,7 +14,7 @@ from avtomatika.errors import InvalidRequestError
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.testing import RunResult
-from avtomatika.testing.replay import replay, steps_now, steps_then
+from avtomatika.testing.replay import recorded_steps, replay, replayed_steps
 from avtomatika.tokens import Clients
 
 from .orchestrator import client_of
@@ -39,7 +39,7 @@ def command(file: Path, blueprints: str, as_json: bool) -> None:
     recording = _read(file)
     clients = Clients(path=Settings.from_environment().clients_config_path)
     ended = replay(recording, load_blueprints(blueprints), client_of=client_of(clients))
-    then, now = steps_then(recording), steps_now(ended)
+    then, now = recorded_steps(recording), replayed_steps(ended)
     if as_json:
         print_json({"same": then == now, "status": ended.status, "result": ended.result, "error": ended.error})
     else:

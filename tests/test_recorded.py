@@ -13,7 +13,7 @@ from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_fields import rfc3339
 from avtomatika.testing import NEVER_ANSWERS, NEVER_TAKEN, RunResult, run
-from avtomatika.testing.replay import replay, steps_now, steps_then
+from avtomatika.testing.replay import recorded_steps, replay, replayed_steps
 
 
 def mixed(*, later: str = "done", days: int | None = None) -> Blueprint:
@@ -121,8 +121,8 @@ def test_whatever_way_it_went_it_goes_again(course: str) -> None:
 
     now = replay(recording_of(then), [mixed(), inner()])
 
-    assert steps_now(now) == steps_then(recording_of(then)) == steps_now(then)
-    assert len(steps_now(then)) > 2
+    assert replayed_steps(now) == recorded_steps(recording_of(then)) == replayed_steps(then)
+    assert len(replayed_steps(then)) > 2
     assert (now.status, now.result, now.job.state_history) == (then.status, then.result, then.job.state_history)
 
 
@@ -133,7 +133,7 @@ def test_a_deadline_comes_again_at_its_time() -> None:
 
     assert then.error is not None
     assert then.error["code"] == "DEADLINE_EXCEEDED"
-    assert steps_now(now) == steps_now(then)
+    assert replayed_steps(now) == replayed_steps(then)
 
 
 def test_code_that_decides_otherwise_is_seen() -> None:
@@ -142,8 +142,8 @@ def test_code_that_decides_otherwise_is_seen() -> None:
     now = replay(recording_of(then), [mixed(later="failed"), inner()])
 
     assert (then.status, now.status) == ("finished", "failed")
-    assert steps_now(now)[:-3] == steps_now(then)[:-3]
-    assert steps_now(now)[-3:] != steps_now(then)[-3:]
+    assert replayed_steps(now)[:-3] == replayed_steps(then)[:-3]
+    assert replayed_steps(now)[-3:] != replayed_steps(then)[-3:]
 
 
 def test_a_handler_that_was_mended_goes_on_to_what_nobody_has_answered() -> None:
@@ -205,8 +205,8 @@ def test_a_blueprint_that_is_not_here_is_named() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "this is no job that was written by avtomatika jobs export"),
-        ({"id": "g0-1"}, "this is no job that was written by avtomatika jobs export"),
+        ([], "this is not a job that avtomatika jobs export wrote"),
+        ({"id": "g0-1"}, "this is not a job that avtomatika jobs export wrote"),
         ({"kind": "avtomatika job", "v": 2}, "the version of the file is 2, but must be 1"),
         ({"kind": "avtomatika job", "v": 1, "job": {}}, "the file is incomplete: KeyError 'children'"),
         ({"kind": "avtomatika job", "v": 1, "job": {"id": 1}, "events": [], "children": []}, "the file is incomplete"),

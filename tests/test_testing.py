@@ -150,7 +150,7 @@ def test_a_handler_that_raises_ends_as_error_with_its_traceback() -> None:
 
 
 def test_a_task_that_nothing_is_given_for_is_named() -> None:
-    with pytest.raises(SkillError, match=r"nothing does the task 'encode'.*there are other"):
+    with pytest.raises(SkillError, match=r"no skill for the task 'encode'.*known are other"):
         testing.run(film(), {"path": "/a"}, skills={"other": 1})
 
 

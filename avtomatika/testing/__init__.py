@@ -1,7 +1,8 @@
-"""Run a blueprint in memory, for tests: the real compiler, machine, handlers and skills, no server, a clock that jumps.
+"""Runs a blueprint in memory for tests: the real compiler, machine, handlers and skills, without a server, on a
+simulated clock.
 
-Messages go by the plan's own bindings and as JSON, so what runs here is routed and encoded as it will be. Time passes
-only where nothing else is left to do: a week of waiting takes no time at all.
+Messages are routed by the bindings of the plan and encoded as JSON, as in production. The clock jumps to the next timer
+when nothing else is left to do, so a week of waiting takes no time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from avtomatika.core.rules import Rules
 from avtomatika.worker.worker import Worker
 
 from .doubles import NEVER_ANSWERS, NEVER_TAKEN
-from .ended import RunResult
+from .run_result import RunResult
 from .simulation import Simulation
 
 __all__ = ["NEVER_ANSWERS", "NEVER_TAKEN", "RunResult", "run"]
@@ -55,7 +56,7 @@ def run(
     """
     given = skills.skills if isinstance(skills, Worker) else dict(skills or {})
     with asyncio.Runner() as runner:
-        world = Simulation(
+        simulation = Simulation(
             [blueprint, *blueprints],
             skills=given,
             approvals=approvals or {},
@@ -64,5 +65,5 @@ def run(
             files=files,
         )
         if after is not None:
-            world.data = after.data_stores.data
-        return world.run(blueprint, dict(initial_data or {}))
+            simulation.data = after.data_stores.data
+        return simulation.run(blueprint, dict(initial_data or {}))

@@ -1,4 +1,4 @@
-"""What may stand in the place of a skill or of a person."""
+"""Replacements for skills and decisions in tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ class _Absent:
         return self._name
 
 
-#: In the place of a skill: no worker ever takes the task. Its ``dispatch_timeout`` passes, if it has one. In the place
-#: of a decision: nobody ever decides.
-NEVER_TAKEN: Final = _Absent("NOBODY")
-#: In the place of a skill: a worker takes the task and never answers. Its ``result_timeout`` passes, if it has one.
-NEVER_ANSWERS: Final = _Absent("SILENCE")
+#: As a skill: no worker takes the task, so its ``dispatch_timeout`` expires, if any. As a decision: no person decides.
+NEVER_TAKEN: Final = _Absent("NEVER_TAKEN")
+#: As a skill: a worker takes the task and never answers, so its ``result_timeout`` expires, if any.
+NEVER_ANSWERS: Final = _Absent("NEVER_ANSWERS")
 
 
 def skill(name: str, given: Any) -> Skill:
-    """The skill *name* as *given*: itself, a function, an exception to raise, or the result."""
+    """Return the skill *name* from *given*: a skill, a function, an exception to raise, or a result."""
     if isinstance(given, Skill):
         return given
     if isinstance(given, BaseException) or (isinstance(given, type) and issubclass(given, BaseException)):

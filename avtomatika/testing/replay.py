@@ -1,7 +1,7 @@
-"""One job as it was written down, run again in memory by the code that is here.
+"""Replays a recorded job in memory with the current code.
 
-Handlers run for real; what came from outside (answers of workers, decisions, cancelling, resuming) comes from the
-history. Its clock does not go further than the job's own did.
+Handlers run; results of workers, decisions, cancelling and retries come from the recorded history. The clock does not
+advance beyond the recorded end.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from avtomatika.core.step import SendEvent
 from avtomatika.errors import NotFoundError
 
 from .doubles import NEVER_TAKEN
-from .ended import RunResult
+from .run_result import RunResult
 from .simulation import Simulation
 
-#: What comes from outside, and when a clock may stop.
+#: Events from outside.
 _ANSWERS = ("task_succeeded", "task_failed", "branch_finished")
 _DECISIONS = ("approved", "rejected", "decided")
-#: A clock that stood at the end of the job may go on so far.
+#: The clock may exceed the recorded end by this time.
 _SLACK_MS = 1000
-#: Entries that say what the blueprint decided, and which of their data count.
+#: Entries with decisions of the blueprint, and the data that is compared.
 _STEPS: Mapping[str, tuple[str, ...]] = {
     "job_created": (),
     "state_entered": ("go_to",),
@@ -56,24 +56,24 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 def replay(
     recording: Recording, blueprints: Sequence[Blueprint], *, client_of: Callable[[str], ClientInfo] = ClientInfo
 ) -> RunResult:
-    """Run *recording* again by the blueprint of its name. Raises NotFoundError where there is none."""
+    """Replay *recording* with the blueprint of its name. Raise NotFoundError if there is none."""
     by_name = {blueprint.name: blueprint for blueprint in blueprints}
     name = recording.job["blueprint_name"]
     if name not in by_name:
         raise NotFoundError("blueprint", name, known=by_name)
     with asyncio.Runner() as runner:
-        world = _RecordedWorld(recording, blueprints, runner=runner, client_of=client_of)
-        return world.replay(by_name[name])
+        simulation = _ReplaySimulation(recording, blueprints, runner=runner, client_of=client_of)
+        return simulation.replay(by_name[name])
 
 
-def steps_then(recording: Recording) -> list[str]:
-    """What the blueprint decided when it was written down, in lines that can be compared."""
+def recorded_steps(recording: Recording) -> list[str]:
+    """Return the recorded decisions of the blueprint as comparable lines."""
     lines = (_line(event["event_type"], event["state"], event["data"]) for event in recording.events)
     return [line for line in lines if line is not None]
 
 
-def steps_now(ended: RunResult) -> list[str]:
-    """What it has decided now."""
+def replayed_steps(ended: RunResult) -> list[str]:
+    """Return the decisions of the replay as comparable lines."""
     lines = (_line(each.entry.event_type, each.entry.state, each.entry.data) for each in ended.history)
     return [line for line in lines if line is not None]
 
@@ -94,13 +94,13 @@ def _short(value: Json) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _TimedOut:
-    """Nobody took the task in time, or its worker took too long."""
+    """A task was not taken, or not finished, in time."""
 
     which: Literal["dispatch", "result"]
 
 
-class _RecordedWorld(Simulation):
-    """A world in which everything from outside is as it was written down."""
+class _ReplaySimulation(Simulation):
+    """A simulation whose external events are recorded ones."""
 
     def __init__(
         self,
@@ -115,10 +115,10 @@ class _RecordedWorld(Simulation):
         self._began_ms = recording.created_ms
         self._answers: dict[tuple[str, int], Any] = {}
         self._decisions: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        self._wishes: list[tuple[str, Signal]] = []
+        self._signals: list[tuple[str, Signal]] = []
         for each in recording.all():
             self._read(each)
-        self._wishes.sort(key=lambda wish: wish[0])
+        self._signals.sort(key=lambda wish: wish[0])
 
     def replay(self, blueprint: Blueprint) -> RunResult:
         job, created = self._recording.job, self._recording.events[0]["data"] or {}
@@ -127,8 +127,8 @@ class _RecordedWorld(Simulation):
         )
         self._create(step)
         self._settle()
-        while self._wishes:
-            self._wish(self._wishes.pop(0)[1])
+        while self._signals:
+            self._send_signal(self._signals.pop(0)[1])
             self._settle()
         return self._ended(job["id"])
 
@@ -147,20 +147,20 @@ class _RecordedWorld(Simulation):
                 case "job_resumed" | "job_cancelled":
                     wish: Literal["retry", "cancel"] = "retry" if event["event_type"] == "job_resumed" else "cancel"
                     signal = Signal(job_id, wish, data.get("by", ""), f"recorded-{event['seq']}")
-                    self._wishes.append((event["timestamp"], signal))
+                    self._signals.append((event["timestamp"], signal))
 
     def _perform(self, task: Task) -> None:
-        """A time-out comes as it came then: the limit may have been another one for that job."""
+        """Time tasks out as recorded: the job may have had other limits."""
         given = self._given(task)
         if not isinstance(given, _TimedOut):
             super()._perform(task)
             return
-        kept = self._jobs[task.id.partition(".")[0]]
-        event = TaskTimeout(kept.job.id, task.id, task.attempt, given.which)
-        self._send(SendEvent(kept.blueprint.plan.key(task.state, "_timeout"), event))
+        stored = self._jobs[task.id.partition(".")[0]]
+        event = TaskTimeout(stored.job.id, task.id, task.attempt, given.which)
+        self._send(SendEvent(stored.blueprint.plan.key(task.state, "_timeout"), event))
 
     def _given(self, task: Task) -> Any:
-        """What was answered; what never was is never answered."""
+        """Return the recorded result; a task without one is never taken."""
         return self._answers.get((task.id, task.attempt), NEVER_TAKEN)
 
     def _decision(self, job: Job, pause: WaitRecord) -> Any:
@@ -172,12 +172,12 @@ class _RecordedWorld(Simulation):
     def _may_jump(self, due_ms: float) -> bool:
         return due_ms <= self._recording.duration_ms + _SLACK_MS
 
-    def _wish(self, signal: Signal) -> None:
-        kept = self._jobs.get(signal.job_id)
+    def _send_signal(self, signal: Signal) -> None:
+        stored = self._jobs.get(signal.job_id)
         if (
-            kept is None
-            or kept.job.status.is_final
-            or (signal.wish == "retry" and kept.job.status is not JobStatus.QUARANTINED)
+            stored is None
+            or stored.job.status.is_final
+            or (signal.wish == "retry" and stored.job.status is not JobStatus.QUARANTINED)
         ):
-            return  # it has gone another way by now
-        self._send(SendEvent(kept.blueprint.plan.key(str(kept.job.current_state), "_signal"), signal))
+            return  # the job took another path
+        self._send(SendEvent(stored.blueprint.plan.key(str(stored.job.current_state), "_signal"), signal))

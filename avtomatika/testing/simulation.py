@@ -1,4 +1,4 @@
-"""What the server, an orchestrator, a worker and the people would hold of some jobs, in one thread."""
+"""Simulates the server, an orchestrator, a worker and people for a few jobs, in one thread."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from avtomatika.store.messages import task_message
 from avtomatika.worker.execution import TaskExecution
 
 from .doubles import NEVER_ANSWERS, NEVER_TAKEN, skill
-from .ended import RunResult
+from .run_result import RunResult
 
-#: Whom results and decisions come from here.
+#: The sender of results and decisions.
 _WORKER_ID = _PERSON = "testing"
-#: Nobody else sees the messages that it signs.
+#: Signs messages inside a simulation only.
 _SECRET = GroupSecret("testing")
 
 
 @dataclass(slots=True)
-class _Kept:
-    """A job as the server would keep it."""
+class _StoredJob:
+    """A job as the server stores it."""
 
     job: Job
     blueprint: Blueprint
@@ -53,7 +53,7 @@ class _Kept:
 
 
 class Simulation:
-    """Jobs of *blueprints*, and whoever takes part in them."""
+    """Jobs of *blueprints*, with everything that takes part in them."""
 
     def __init__(
         self,
@@ -81,16 +81,16 @@ class Simulation:
         self._order = count()
         self._clock_ms = 0.0
         self._began_ms = time() * 1000
-        self._jobs: dict[str, _Kept] = {}
+        self._jobs: dict[str, _StoredJob] = {}
 
     def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> RunResult:
-        """One job of *blueprint*, until nothing is left to do."""
+        """Run one job of *blueprint* until nothing is left to do."""
         self._create(new_job(blueprint.plan, JobRequest(initial_data=initial_data), job_id="test-1", client="testing"))
         self._settle()
         return self._ended("test-1")
 
     def _settle(self) -> None:
-        """Until nothing is left to do."""
+        """Process events, tasks and timers until none is left."""
         while True:
             if self._events:
                 self._advance(*self._events.popleft())
@@ -100,18 +100,20 @@ class Simulation:
                 return
 
     def _ended(self, job_id: str) -> RunResult:
-        kept = self._jobs[job_id]
-        stores = DataStores(kept.blueprint, self.data, is_async=False)
-        children = tuple(self._ended(child) for child in kept.job.children)
-        return RunResult(kept.job, tuple(kept.history), tuple(kept.notes), stores, children, self._files.values)
+        stored = self._jobs[job_id]
+        stores = DataStores(stored.blueprint, self.data, is_async=False)
+        children = tuple(self._ended(child) for child in stored.job.children)
+        return RunResult(stored.job, tuple(stored.history), tuple(stored.notes), stores, children, self._files.values)
 
     # ------------------------------------------------------------ as the orchestrator
 
     def _advance(self, queue: str, event: Event) -> None:
-        kept = self._jobs[event.job_id]
+        stored = self._jobs[event.job_id]
         received = ReceivedEvent(Delivery("memory", queue, b"", {}, 1), event)
         services = HandlerServices(client_of=self._client_of, data=self.data, files_of=partial(files_for, self._files))
-        work = Work(kept.job, kept.blueprint, [received], rules=self._rules, services=services, answers=kept.answers)
+        work = Work(
+            stored.job, stored.blueprint, [received], rules=self._rules, services=services, answers=stored.answers
+        )
         while (function := work.advance()) is not None:
             try:
                 returned = function()
@@ -121,27 +123,27 @@ class Simulation:
                 work.decided(None, error)
             else:
                 work.decided(returned, None)
-        kept.notes += [note for _, note in work.ignored]
+        stored.notes += [note for _, note in work.ignored]
         if work.answered:
-            self._write(kept, work.step)
+            self._write(stored, work.step)
 
     # ------------------------------------------------------------ as the server
 
     def _create(self, step: Step) -> None:
-        kept = _Kept(step.job, self._blueprints[step.job.blueprint])
-        self._jobs[step.job.id] = kept
-        self._write(kept, step)
+        stored = _StoredJob(step.job, self._blueprints[step.job.blueprint])
+        self._jobs[step.job.id] = stored
+        self._write(stored, step)
 
-    def _write(self, kept: _Kept, step: Step) -> None:
-        kept.job = step.job.evolve(version=step.job.version + 1, updated_ms=round(self._clock_ms))
+    def _write(self, stored: _StoredJob, step: Step) -> None:
+        stored.job = step.job.evolve(version=step.job.version + 1, updated_ms=round(self._clock_ms))
         for entry in step.history:
-            self._record(kept, entry)
-        kept.answers |= {end.task_id: end.answer for end in step.ended}
-        is_joined = step.job.fan_out is not None and len(kept.answers) == step.job.fan_out.size
+            self._record(stored, entry)
+        stored.answers |= {end.task_id: end.answer for end in step.ended}
+        is_joined = step.job.fan_out is not None and len(stored.answers) == step.job.fan_out.size
         if is_joined:
-            kept.answers = dict(sorted(kept.answers.items(), key=lambda answer: branch_of(answer[0])))
+            stored.answers = dict(sorted(stored.answers.items(), key=lambda answer: branch_of(answer[0])))
         if step.drops_branches:
-            kept.answers.clear()
+            stored.answers.clear()
         for timer_id in step.cancelled_timers:
             self._timers.pop(timer_id, None)
         for timer in step.timers:
@@ -155,11 +157,11 @@ class Simulation:
                 self._send(outgoing)
         if step.joined is not None and is_joined:
             self._send(step.joined)
-        if kept.job.status is JobStatus.WAITING_FOR_HUMAN:
-            self._decide(kept)
+        if stored.job.status is JobStatus.WAITING_FOR_HUMAN:
+            self._decide(stored)
 
-    def _record(self, kept: _Kept, entry: HistoryEntry) -> None:
-        kept.history.append(RecordedEntry(len(kept.history) + 1, kept.job.version, round(self._clock_ms), entry))
+    def _record(self, stored: _StoredJob, entry: HistoryEntry) -> None:
+        stored.history.append(RecordedEntry(len(stored.history) + 1, stored.job.version, round(self._clock_ms), entry))
 
     def _send(self, sent: SendEvent) -> None:
         if sent.routing_key not in self._queues:
@@ -173,7 +175,7 @@ class Simulation:
         self._timers[timer.id] = (due_ms, next(self._order), timer)
 
     def _jump(self) -> bool:
-        """Nothing is left to do but to wait: to the next timer, if there is one."""
+        """Advance the clock to the next timer and fire it; return False if there is none."""
         due_ms, _, timer = min(self._timers.values(), key=lambda entry: entry[:2], default=(0.0, 0, None))
         if timer is None or not self._may_jump(due_ms):
             return False
@@ -183,22 +185,22 @@ class Simulation:
         return True
 
     def _may_jump(self, due_ms: float) -> bool:
-        """Whether the clock may go on to *due_ms* (from its beginning)."""
+        """Return True if the clock may advance to *due_ms* (from its start)."""
         return True
 
     # ------------------------------------------------------------ as a worker
 
     def _perform(self, task: Task) -> None:
-        kept = self._jobs[task.id.partition(".")[0]]
-        if kept.job.tasks.get(task.id) != task:
-            return  # the job has gone on without it
+        stored = self._jobs[task.id.partition(".")[0]]
+        if stored.job.tasks.get(task.id) != task:
+            return  # the job no longer waits for it
         given = self._given(task)
         if given is NEVER_TAKEN:
             return
-        self._take(kept, task)
+        self._take(stored, task)
         if given is NEVER_ANSWERS:
             return
-        message = wire.load_task(task_message(kept.job, task, _SECRET).body)
+        message = wire.load_task(task_message(stored.job, task, _SECRET).body)
         assignment = TaskExecution(message, skill(task.task_type, given), _WORKER_ID, origin=None)
         if assignment.skill.is_async:
             self._runner.run(assignment.run_async())
@@ -208,33 +210,33 @@ class Simulation:
             self._send(SendEvent(reply_key(message, assignment.result), assignment.result))
 
     def _given(self, task: Task) -> Any:
-        """What stands in the place of a worker's skill."""
+        """Return the replacement for a worker's skill."""
         name = task.task_type
         if name not in self._skills:
             there_are = ", ".join(self._skills) or "none"
-            raise SkillError(f"nothing does the task {name!r}: give it in skills={{...}}; there are {there_are}")
+            raise SkillError(f"no skill for the task {name!r}: pass it in skills={{...}}; known are {there_are}")
         return self._skills[name]
 
-    def _take(self, kept: _Kept, task: Task) -> None:
-        self._record(kept, HistoryEntry("task_taken", task.state, task.id, task.attempt, _WORKER_ID))
+    def _take(self, stored: _StoredJob, task: Task) -> None:
+        self._record(stored, HistoryEntry("task_taken", task.state, task.id, task.attempt, _WORKER_ID))
         self._timers.pop(f"{task.id}:dispatch", None)
         if task.result_timeout_seconds is not None:
-            event = TaskTimeout(kept.job.id, task.id, task.attempt, "result")
-            key = kept.blueprint.plan.key(task.state, "_timeout")
+            event = TaskTimeout(stored.job.id, task.id, task.attempt, "result")
+            key = stored.blueprint.plan.key(task.state, "_timeout")
             self._arm(SetTimer(f"{task.id}:result", task.result_timeout_seconds, key, event))
 
     # ------------------------------------------------------------ as the people
 
-    def _decide(self, kept: _Kept) -> None:
-        pause = kept.job.pause
+    def _decide(self, stored: _StoredJob) -> None:
+        pause = stored.job.pause
         if pause is None:
             return
-        decision = self._decision(kept.job, pause)
+        decision = self._decision(stored.job, pause)
         if decision is not NEVER_TAKEN:
-            event = Decision(kept.job.id, pause.token, decision, by=_PERSON)
-            self._send(SendEvent(kept.blueprint.plan.key(pause.state, "_approval"), event))
+            event = Decision(stored.job.id, pause.token, decision, by=_PERSON)
+            self._send(SendEvent(stored.blueprint.plan.key(pause.state, "_approval"), event))
 
     def _decision(self, job: Job, pause: WaitRecord) -> Any:
-        """What a person answers to what *job* asks."""
+        """Return a person's decision on the approval of *job*."""
         given = self._approvals.get(pause.state, NEVER_TAKEN)
         return given(pause.details["message"]) if callable(given) else given

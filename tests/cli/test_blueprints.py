@@ -90,7 +90,7 @@ def test_no_folder_is_said_plainly(run: Run) -> None:
     done = run("blueprints", "check", "--blueprints", "elsewhere/")
 
     assert done.code == 2
-    assert "there is no folder 'elsewhere/'" in done.stderr
+    assert "no folder 'elsewhere/'" in done.stderr
 
 
 ONLY_WAVE = (

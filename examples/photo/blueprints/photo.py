@@ -23,14 +23,14 @@ def look(initial_data, actions):
     )
 
 
-@bp.handler("choose_sizes", F.state_history["longest_side"] <= 128)
-def tiny(state_history, path, actions):
+@bp.handler("choose_sizes", F.job_data["longest_side"] <= 128)
+def tiny(job_data, path, actions):
     """There is nothing to make smaller: the photo itself goes onto the sheet."""
-    state_history["pictures"] = [path]
+    job_data["pictures"] = [path]
     actions.go_to("make_sheet")
 
 
-@bp.handler("choose_sizes", F.state_history["megapixels"] > 40)
+@bp.handler("choose_sizes", F.job_data["megapixels"] > 40)
 def huge(path, actions):
     """Shrunk once, so that the usual sizes are made from something that is quick to read."""
     actions.dispatch_task(

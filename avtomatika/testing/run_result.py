@@ -1,4 +1,4 @@
-"""What a run in memory leaves behind."""
+"""The result of a run in memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from avtomatika.orchestrator.data_stores import DataStores
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A job that has come to its end, or to rest: quarantined, or waiting for what never comes.
+    """A job that has ended, is quarantined, or waits for something that never happens.
 
-    ``history`` has times in milliseconds since the first job began; ``notes`` are the events that were ignored;
-    ``data_stores`` are those of its blueprint as it left them; ``children`` the jobs that it started, in order;
-    ``files`` what ``task_files`` can read, by URI.
+    ``history`` has times in milliseconds since the start of the first job; ``notes`` are the ignored events;
+    ``data_stores`` are those of its blueprint after the run; ``children`` are the child jobs, in order; ``files`` are
+    the values that ``task_files`` can read, by URI.
     """
 
     job: Job
@@ -54,5 +54,5 @@ class RunResult:
 
     @property
     def seconds(self) -> float:
-        """How long it took by its own clock."""
+        """The duration by the simulated clock."""
         return (self.history[-1].timestamp_ms - self.history[0].timestamp_ms) / 1000
