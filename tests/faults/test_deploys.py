@@ -14,9 +14,9 @@ from avtomatika.client import Client
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
-from .processes import SECRET_KEY, Troop
 from .test_mixed import JOBS, KILLING_SECONDS, Storm, approve_all, create_all, found_violations, under_way
 from .transport.scale import chance
+from .troop import SECRET_KEY, Troop
 
 VERSIONS = ("mixed", "mixed_next")
 
@@ -33,7 +33,7 @@ def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callabl
     dice = chance("deploys")
     server = make_server(appendfsync="always")
     ids: dict[int, str] = {}
-    deploys = 0
+    deploys = hits = 0
     with (
         Troop(server.url, tmp_path, blueprint="mixed", PLAN_TAKEOVER_SECONDS="1") as troop,
         closing(Store.connect(server.url, secret=GroupSecret(SECRET_KEY))) as store,
@@ -48,7 +48,7 @@ def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callabl
             role = dice.choice(["orchestrator", "second", "web"])
             troop.restart(role, BLUEPRINTS=dice.choice(VERSIONS))
             deploys += 1
-        at_the_end = under_way(store, ids)
+            hits += under_way(store, ids) > 0
         deadline = monotonic() + 40
         while (len(ids) < JOBS or under_way(store, ids)) and monotonic() < deadline:
             sleep(0.2)
@@ -59,6 +59,6 @@ def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callabl
         print(f"{len(ids)} jobs, {deploys} deploys, {changed} changes of plan: {len(found)} violations")
 
     assert len(ids) == JOBS
-    assert at_the_end > 0, "the deploys went on when all was over"
+    assert hits >= 3, f"jobs were running after {hits} deploys only"
     assert changed > 0, "no job ever changed its plan"
     assert found == []

@@ -60,7 +60,7 @@ class EvilProxy(Proxy):
         super().__init__(url)
         self._chance = chance("files")
 
-    def fault_for(self, method: str) -> Any:
+    def fault_for(self, method: str, path: str) -> Any:
         with self._lock:
             at = self._chance.randrange(100)
         for happen, share in EVILS:

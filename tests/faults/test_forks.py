@@ -20,10 +20,10 @@ from avtomatika.store import Store
 from .checker import violations
 from .forks import STATES
 from .kin import Kin, session, zygote_of
-from .processes import Troop
 from .test_kills import wait_for_ends
 from .transport.processes import wait_until
 from .transport.scale import SCALE, chance
+from .troop import Troop
 
 #: All three kinds are killed once in each round.
 ROUNDS = min(4 * SCALE, 30)

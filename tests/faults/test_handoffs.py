@@ -17,10 +17,10 @@ import pytest
 from avtomatika.client import Client
 from avtomatika.store import Store
 
-from .processes import Troop
 from .proxy import ChaosProxy
 from .test_kills import found_violations, wait_for_ends
 from .transport.scale import SCALE, chance
+from .troop import Troop
 
 CUTS = min(3 * SCALE, 20)
 JOBS_A_CUT = 25

@@ -17,7 +17,7 @@ from avtomatika.client import Client
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
-from .processes import Troop
+from .troop import Troop
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -17,9 +17,9 @@ from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
 from .checker import violations
-from .processes import HERE, Troop
 from .three import STATES
 from .transport.scale import SCALE
+from .troop import HERE, Troop
 
 #: The worker runs about eight jobs a second: they outlast the kills.
 JOBS = min(100 * SCALE, 500)

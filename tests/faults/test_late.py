@@ -12,8 +12,8 @@ import pytest
 
 from avtomatika.client import Client
 
-from .processes import Troop
 from .transport.scale import SCALE
+from .troop import Troop
 
 ROUNDS = 4 * SCALE
 #: Tolerance for history timestamps, and for the time between decision and commit.

@@ -18,8 +18,8 @@ from avtomatika.store import JobFilter, Store
 
 from .checker import violations
 from .mixed import result_of, states_of
-from .processes import SECRET_KEY, Troop
 from .transport.scale import SCALE, chance
+from .troop import SECRET_KEY, Troop
 
 #: At full size: 300 jobs and a minute of kills.
 JOBS = min(100 * SCALE, 300)

@@ -14,7 +14,7 @@ from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 from avtomatika.store import Store
 
-from .processes import Troop
+from .troop import Troop
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

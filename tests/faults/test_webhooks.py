@@ -19,9 +19,9 @@ from avtomatika.store import Store
 
 from ..orchestrator.receiver import Receiver, Request
 from .checker import violations
-from .processes import Troop
 from .three import STATES
 from .transport.scale import SCALE
+from .troop import Troop
 
 JOBS = min(60 * SCALE, 300)
 ROUNDS = min(4 * SCALE, 15)

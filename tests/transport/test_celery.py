@@ -117,9 +117,9 @@ def test_a_countdown_is_kept(fleet: Fleet) -> None:
     fleet.start()
     due = time() + 0.5
 
-    began = fleet.tasks.now.apply_async(countdown=0.5).get(timeout=5)
+    began = fleet.tasks.now.apply_async(countdown=0.5).get(timeout=15)
 
-    assert due - 0.05 <= began < due + 1
+    assert due - 0.05 <= began < due + 5
 
 
 def test_higher_priorities_run_first(fleet: Fleet) -> None:
