@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import redis
 import requests
+from requests.adapters import HTTPAdapter
 
 from avtomatika import Blueprint, broker
 from avtomatika.broker import Consumer, Outgoing
@@ -86,6 +88,7 @@ class House:
     """The processes run in *folder*, which holds their output."""
 
     def __init__(self, url: str, folder: Path) -> None:
+        self.addresses = count(2)
         self.url = url
         self.folder = folder
         self.port = _free_port()
@@ -180,8 +183,10 @@ class House:
         headers = {"X-Client-Token": token}
         return self._ask(method, path, headers=headers, **options)
 
-    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
-        response = requests.request(method, f"{self.base_url}{path}", timeout=DEADLINE_SECONDS, **options)
+    def _ask(self, method: str, path: str, *, source: str = "127.0.0.1", **options: Any) -> requests.Response:
+        with requests.Session() as session:
+            session.mount("http://", _FromAddress(source))
+            response = session.request(method, f"{self.base_url}{path}", timeout=DEADLINE_SECONDS, **options)
         self.said.append(f"{response.headers}\n{response.text}")
         return response
 
@@ -247,17 +252,29 @@ class House:
         ]
 
 
+class _FromAddress(HTTPAdapter):
+    """Connects from *address*: the server limits invalid tokens by address, so workers must not share one."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, source_address=(self._address, 0), **options)
+
+
 class HttpWorker:
     """Sends what the SDK sends, and nothing else."""
 
     def __init__(self, house: House, worker_id: str, token: str) -> None:
         self.id = worker_id
         self._house = house
+        self._address = f"127.0.0.{next(house.addresses)}"
         self.headers = {"X-Worker-ID": worker_id, "X-Worker-Token": token}
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = self.headers | options.pop("headers", {})
-        return self._house._ask(method, f"/_worker{path}", headers=headers, **options)
+        return self._house._ask(method, f"/_worker{path}", headers=headers, source=self._address, **options)
 
     def register(self) -> requests.Response:
         body = {"worker_id": self.id, "worker_type": "t", "supported_skills": [{"name": "drive", "type": "drive"}]}

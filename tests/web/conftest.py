@@ -1,4 +1,4 @@
-"""The app on the real server, three clients who ask it, and somebody who moves jobs on."""
+"""The app on a real server, three clients, and a fixture that moves jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
 
-#: The operator's token; those of alice and bob are in the file that ``clients`` writes.
+#: The operator's token; ``clients`` writes the tokens of alice and bob to a file.
 OPERATOR_TOKEN = "operators-own-token"
 
 video = Blueprint(name="video", api_endpoint="jobs/video")
@@ -98,7 +98,7 @@ def app(store: Store, clients: Clients, declare: Callable[[], None]) -> Flask:
 
 @pytest.fixture
 def url(app: Flask) -> Iterator[str]:
-    """Where the app listens, on a real socket."""
+    """The URL of the app on a real socket."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -110,7 +110,7 @@ def url(app: Flask) -> Iterator[str]:
 
 @pytest.fixture
 def anybody(app: Flask) -> FlaskClient:
-    """Somebody without a token."""
+    """A client without a token."""
     return app.test_client()
 
 

@@ -1,4 +1,4 @@
-"""The page behind a link: what it shows, what it takes, and when it takes nothing."""
+"""The approval page: its content, accepted and rejected forms."""
 
 from __future__ import annotations
 

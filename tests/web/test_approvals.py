@@ -1,4 +1,4 @@
-"""Deciding what jobs ask, over HTTP."""
+"""Deciding approvals over HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages in a real browser: what the policy allows is what they need."""
+"""The pages in a real browser: the content security policy allows all their resources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many clients at once, on a gunicorn as it runs in production: held requests, half-sent ones, and those that leave."""
+"""Many clients at once on gunicorn as in production: held requests, incomplete requests, disconnected clients."""
 
 from __future__ import annotations
 

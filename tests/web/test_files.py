@@ -1,4 +1,4 @@
-"""Files over HTTP: what is a job's, who may have it, and where more can be sent."""
+"""Files over HTTP: listing, access, downloads and uploads."""
 
 from __future__ import annotations
 

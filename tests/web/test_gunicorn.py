@@ -1,4 +1,4 @@
-"""The app as it runs in production: a gunicorn of its own, from the environment alone."""
+"""The app as in production: gunicorn, configured by the environment."""
 
 from __future__ import annotations
 

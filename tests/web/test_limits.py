@@ -1,4 +1,4 @@
-"""What is just within the limits is taken."""
+"""Requests just within the limits are accepted."""
 
 from __future__ import annotations
 

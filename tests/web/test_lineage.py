@@ -1,4 +1,4 @@
-"""Which job has made a file, and which ones use it, as far as they are the caller's."""
+"""The job that created a file and the jobs that use it, among the client's jobs."""
 
 from __future__ import annotations
 

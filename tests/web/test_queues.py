@@ -1,4 +1,4 @@
-"""``/api/v1/queues`` and ``/api/v1/dead-letters``: for operators, without what one could act with."""
+"""``/api/v1/queues`` and ``/api/v1/dead-letters``: for operators, without signatures and tickets."""
 
 from __future__ import annotations
 

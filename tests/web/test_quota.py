@@ -1,4 +1,4 @@
-"""How many jobs a client may create in a month."""
+"""Monthly quotas of clients."""
 
 from __future__ import annotations
 

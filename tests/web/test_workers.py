@@ -1,4 +1,4 @@
-"""``/api/v1/workers``: who is there, for operators. What workers say of themselves is in ``test_gateway``."""
+"""``/api/v1/workers``, for operators. ``test_gateway`` covers the reports of workers."""
 
 from __future__ import annotations
 
