@@ -1,33 +1,22 @@
 """The request for a job: one frozen value that travels whole from the HTTP API to the job's record.
 
 ``Job`` and ``store.NewJob`` extend it, and code between them copies it by :meth:`JobRequest.request_fields`. A new
-field is declared here and in ``schemas.api_requests``, which validates what clients send.
+field is declared here and in ``schemas.api_requests``, which validates requests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypedDict
+from typing import Any
 
 #: Any value that JSON can represent.
 Json = Any
 
 
-class JobOptions(TypedDict, total=False):
-    """The fields of a request, but for ``initial_data``, under their names in the HTTP API."""
-
-    priority: int
-    labels: Mapping[str, str]
-    webhook_url: str | None
-    dispatch_timeout: float | None
-    result_timeout: float | None
-    execution_timeout: float | None
-
-
 @dataclass(frozen=True, kw_only=True)
 class JobRequest:
-    """What a client may choose for a job.
+    """The part of a job that its client chooses.
 
     ``retry_of`` is the id of the finished job that this one reruns. ``execution_timeout_seconds`` limits the time from
     the job's creation to its end.
@@ -43,7 +32,7 @@ class JobRequest:
     execution_timeout_seconds: float | None = None
 
     def request_fields(self) -> dict[str, Json]:
-        """The fields of the request, as arguments for another value that extends it."""
+        """Return the fields of the request, as arguments for another value that extends it."""
         return {name: getattr(self, name) for name in _NAMES}
 
 
@@ -53,10 +42,10 @@ _WIRE_NAMES = {name: name.removesuffix("_seconds") for name in _NAMES}
 
 
 def dump_request(request: JobRequest) -> dict[str, Json]:
-    """The fields of *request* under their names in HTTP bodies and in records."""
+    """Return the fields of *request* under their names in HTTP bodies and in records."""
     return {wire_name: getattr(request, name) for name, wire_name in _WIRE_NAMES.items()}
 
 
 def load_request(body: Mapping[str, Json]) -> dict[str, Json]:
-    """The fields that *body* has, as arguments for a :class:`JobRequest`."""
+    """Return the fields that *body* has, as arguments for a :class:`JobRequest`."""
     return {name: body[wire_name] for name, wire_name in _WIRE_NAMES.items() if wire_name in body}
