@@ -1,7 +1,7 @@
 """The state machine: (plan, job, event) -> Step, and (plan, job, decision of a handler) -> Step.
 
-Pure, so that tests/core/test_machine.py can check every (status, event) pair. A step whose ``enter`` names a state is
-incomplete: the handler of that state must decide, and the step of its decision is added with ``then``.
+Pure, so that tests/core/machine/test_machine.py can check every (status, event) pair. A step whose ``enter`` names a
+state is incomplete: the handler of that state must decide, and the step of its decision is added with ``then``.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Branches, HistoryEntry, Job, JobStatus, RecordedEntry
 from avtomatika.drawing import draw
 
-from .conftest import ORDER
+from ..conftest import ORDER
 
 PLAN = ORDER.plan
-PICTURE = Path(__file__).resolve().parents[2] / "docs" / "order.svg"
+PICTURE = Path(__file__).resolve().parents[3] / "docs" / "order.svg"
 
 
 def path_of(entries: Sequence[tuple[int, HistoryEntry]], now_ms: int | None = None, **job: Any) -> JobPath:

@@ -15,7 +15,7 @@ from avtomatika import Blueprint, F
 from avtomatika.core.graph.dot import digraph, dot, edges_of
 from avtomatika.core.plan import Plan, StatePlan, Transition
 
-from .conftest import ORDER
+from ..conftest import ORDER
 
 RENDERER = Path(sys.executable).with_name("graphviz-pure")
 

@@ -10,8 +10,8 @@ from avtomatika.core.graph.dot import digraph
 from avtomatika.core.graph.traffic import Depth, EdgeFigures, LiveTraffic, RunningJob, Traffic
 from avtomatika.core.job import HistoryEntry, RecordedEntry
 
-from .conftest import ORDER
-from .test_graph import texts
+from ..conftest import ORDER
+from .test_dot import texts
 
 PLAN = ORDER.plan
 

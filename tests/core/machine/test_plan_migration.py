@@ -12,7 +12,7 @@ from avtomatika.core.job import Branches, Job, JobStatus, Task, WaitRecord
 from avtomatika.core.machine import plan_migration
 from avtomatika.core.plan import Plan
 
-from .conftest import ORDER
+from ..conftest import ORDER
 
 PLAN = ORDER.plan
 
