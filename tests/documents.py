@@ -1,4 +1,4 @@
-"""Markdown documents as things that can be run: their code blocks, what stands behind them, and their links."""
+"""Markdown documents as runnable code blocks with expected output, files and links."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ DOCUMENTS = (
 )
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: Where the API is, in print.
+#: URL of the API in documents.
 _PRINTED_URL = "http://localhost:8080"
 #: The line above a block that is a file ends with its name.
 _FILE = re.compile(r"`([\w./-]+\.py)`:$")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-#: What is another one each time, in the order in which it is replaced.
+#: Values that change with each run, in the order of replacement.
 _PASSING = (
     (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIMESTAMP"),
     (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "TIME"),
@@ -38,7 +38,7 @@ _PASSING = (
 
 @dataclass(frozen=True)
 class Block:
-    """A code block. *file* is what it is to be saved as, *output* what a shell block says, if the document tells."""
+    """A code block. *file* is its name if it is to be saved, *output* the documented output of a shell block."""
 
     document: Path
     line: int
@@ -52,7 +52,7 @@ class Block:
 
 
 def blocks(document: Path) -> list[Block]:
-    """All code blocks of *document*; one that is the output of the block before it stands there, not in the list."""
+    """All code blocks of *document*; a block that is the output of the one before it is attached to that."""
     text = document.read_text()
     found: list[Block] = []
     end = 0
@@ -78,7 +78,7 @@ def save_files(document: Path, folder: Path) -> None:
 
 
 def shell_environment(folder: Path, **more: str) -> dict[str, str]:
-    """What a shell of the reader's has: our command on the path; and a curl that shows no progress."""
+    """The environment of a reader's shell: our command on the path, and curl without progress."""
     (folder / ".curlrc").write_text("silent\nshow-error\n")
     beside = str(Path(sys.executable).parent)
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -106,7 +106,7 @@ def run_blocks(
 
 
 def lasting(text: str, language: str) -> object:
-    """*text* without what is another one each time: times, ids and the like."""
+    """*text* without values that change with each run: times, ids and the like."""
     text = _lasting(text)
     return json.loads(text) if language == "json" else text
 
@@ -118,13 +118,13 @@ def _lasting(text: str) -> str:
 
 
 def links(document: Path) -> list[str]:
-    """Where the links and pictures of *document* lead; addresses on the web are not among them."""
+    """Return the targets of links and pictures in *document*, except URLs."""
     prose = _FENCE.sub("", document.read_text())
     return [link for link in _LINK.findall(prose) if "://" not in link]
 
 
 def anchors(document: Path) -> set[str]:
-    """What can be linked to within *document*."""
+    """Return the anchors of the headings of *document*."""
     headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", document.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

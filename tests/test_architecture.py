@@ -1,4 +1,4 @@
-"""Who may import whom, and what the pure core must not touch; read from the source, so that lazy imports count too."""
+"""Import rules between packages and the purity of the core, read from the source, so that lazy imports count."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ MAY_IMPORT = {
     "files": {"environment", "schemas", "core", "local_files", "errors"},
     "worker": {"broker", "files", "loading", "environment", "local_files", "schemas", "core", "errors"},
 }
-#: These stand at the top: what they may not import is said by the tests below.
+#: Top-level packages; the tests below state what they must not import.
 TOPS = {"cli", "web", "testing", "pytest_plugin"}
-#: Who runs blueprints in memory.
+#: Packages that run blueprints in memory.
 MAY_TEST = {("pytest_plugin", "testing"), ("cli", "testing")}
 #: Third-party package -> the rooms that alone may import it.
 ONLY_IN = {
@@ -60,7 +60,7 @@ COMPOSITION_ROOTS = (
     "avtomatika/testing/",
     "avtomatika/settings.py",
 )
-#: What the pure core must not import: the world, the clock, chance.
+#: Modules that the pure core must not import: I/O, the clock, random numbers.
 IMPURE = {
     "asyncio",
     "io",
@@ -95,7 +95,7 @@ class Import:
 
     @property
     def room_of_target(self) -> str | None:
-        """Our room that is imported, or None for somebody else's package."""
+        """The imported package of this project, or None for a third-party package."""
         package, *rest = self.target.split(".")
         return rest[0] if package == "avtomatika" and rest else None
 

@@ -1,4 +1,4 @@
-"""The documents are right: commands run and say what is shown, files work, links lead somewhere."""
+"""The documents are correct: commands print the output shown, files work, links resolve."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS = (
     ROOT / "docs" / f"{name}.md" for name in ("architecture", "blueprints", "workers", "files", "http", "operations")
 )
-#: Lines for the reader's machine; what stands behind them is run by the tests below.
+#: Commands for the reader's machine; the tests below run the rest.
 SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
 SERVE = "avtomatika up\n"
-#: Blocks of commands that do not end: each has a test of its own.
+#: Commands that do not end; each has its own test.
 ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues")
 
 
 def shell_blocks(document: Path) -> list[Block]:
-    """What a reader types while ``avtomatika up`` runs."""
+    """Commands of a reader while ``avtomatika up`` runs."""
     typed = [block for block in blocks(document) if block.language == "sh"]
     return [block for block in typed if not block.text.startswith((*SET_UP, *ENDLESS)) and block.text != SERVE]
 
@@ -197,7 +197,7 @@ def test_make_demo_and_make_test_do_what_is_said(tmp_path: Path) -> None:
 
 
 def _planned(*arguments: str) -> str:
-    """What make would run; nothing is."""
+    """Return the commands that make would run."""
     return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -503,7 +503,7 @@ def _is_key(method: Callable[..., Any]) -> bool:
     return inspect.get_annotations(method)["return"] == "str"
 
 
-#: What is wrong with each, and how it is refused, stands in docs/blueprints.md.
+#: Invalid blueprints; docs/blueprints.md lists their errors.
 WRONG = {
     "no start": "@bp.handler\ndef a(actions): actions.go_to('a')",
     "two starts": "@bp.handler(is_start=True)\ndef a(actions): actions.go_to('e')\n"

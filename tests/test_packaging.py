@@ -1,4 +1,4 @@
-"""What is installed: ``cli/`` and ``web/`` inside the package, from a wheel as from a checkout."""
+"""A wheel and a checkout install ``cli/`` and ``web/`` inside the package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-#: What a wheel is made of.
+#: Sources of a wheel.
 SOURCES = ("avtomatika", "cli", "web", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
-#: Says where each of them lies.
+#: Prints the location of each package.
 LOOK = """
 import avtomatika, avtomatika.cli, avtomatika.web
 print(avtomatika.__file__, avtomatika.cli.__file__, avtomatika.web.__file__)
@@ -36,7 +36,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(checkout: Path) -> Path:
-    """Built with what is installed here, from no index."""
+    """A wheel built with installed packages, without an index."""
     run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", "dist", "."],
         checkout,

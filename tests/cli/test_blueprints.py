@@ -1,4 +1,4 @@
-"""``avtomatika blueprints``: what is wrong, and what comes out, without any server."""
+"""``avtomatika blueprints`` without a server: list, check, routes and graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def start(actions):
 """
 
 
-def test_check_names_the_good_and_refuses_the_bad_with_state_and_line(run: Run, project: Path) -> None:
+def test_check_reports_errors_with_state_and_line(run: Run, project: Path) -> None:
     (project / "blueprints" / "broken.py").write_text(NO_WAY_OUT)
 
     done = run("blueprints", "check")
@@ -29,11 +29,11 @@ def test_check_names_the_good_and_refuses_the_bad_with_state_and_line(run: Run, 
     assert "nowhere" in done.stderr
 
 
-def test_check_is_content_with_good_ones(run: Run) -> None:
+def test_check_passes_valid_blueprints(run: Run) -> None:
     assert run("blueprints", "check").code == 0
 
 
-def test_list_gives_a_table_to_people_and_json_to_programs(run: Run) -> None:
+def test_list_prints_a_table_or_json(run: Run) -> None:
     table, data = run("blueprints", "list").stdout, json.loads(run("blueprints", "list", "--json").stdout)
 
     assert "greetings" in table
@@ -42,7 +42,7 @@ def test_list_gives_a_table_to_people_and_json_to_programs(run: Run) -> None:
     assert data[0]["skills"] == "greet"
 
 
-def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> None:
+def test_routes_show_the_queue_of_each_outcome(run: Run) -> None:
     rules = json.loads(run("blueprints", "routes", "greetings", "--json").stdout)
 
     (success,) = [rule for rule in rules if rule["routing_key"].endswith(".start.success")]
@@ -51,27 +51,27 @@ def test_routes_lead_every_outcome_to_the_queue_of_the_next_state(run: Run) -> N
     assert success["next_states"] == "done"
 
 
-def test_routes_lead_every_task_to_the_queue_of_its_skill(run: Run) -> None:
+def test_routes_show_the_queue_of_each_task(run: Run) -> None:
     rules = json.loads(run("blueprints", "routes", "greetings", "--json").stdout)
 
     (task,) = [rule for rule in rules if rule["exchange"] == "avt.tasks"]
     assert (task["routing_key"], task["queue"]) == ("greet", "greet")
 
 
-def test_routes_show_the_events_of_states_when_all_are_asked_for(run: Run) -> None:
+def test_routes_show_internal_events_with_all(run: Run) -> None:
     few, all_of_them = (len(run("blueprints", "routes", *more).stdout.splitlines()) for more in ([], ["--all"]))
 
     assert few < all_of_them
 
 
-def test_the_graph_is_dot_on_standard_output(run: Run) -> None:
+def test_graph_prints_dot(run: Run) -> None:
     done = run("blueprints", "graph", "greetings")
 
     assert done.stdout.startswith("digraph")
     assert "greet" in done.stdout
 
 
-def test_the_graph_can_be_a_picture_in_a_file(run: Run, project: Path) -> None:
+def test_graph_writes_svg_and_png_files(run: Run, project: Path) -> None:
     run("blueprints", "graph", "greetings", "--format", "svg", "-o", "graph.svg")
     run("blueprints", "graph", "greetings", "--format", "png", "-o", "graph.png")
 
@@ -79,14 +79,14 @@ def test_the_graph_can_be_a_picture_in_a_file(run: Run, project: Path) -> None:
     assert (project / "graph.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_unknown_name_is_not_found_and_a_like_one_offered(run: Run) -> None:
+def test_an_unknown_name_is_not_found_with_a_suggestion(run: Run) -> None:
     done = run("blueprints", "graph", "greeting")
 
     assert done.code == 4
     assert "did you mean 'greetings'?" in done.stderr
 
 
-def test_no_folder_is_said_plainly(run: Run) -> None:
+def test_a_missing_folder_is_named(run: Run) -> None:
     done = run("blueprints", "check", "--blueprints", "elsewhere/")
 
     assert done.code == 2
@@ -98,7 +98,7 @@ ONLY_WAVE = (
 )
 
 
-def test_check_names_skills_that_the_named_workers_do_not_have(run: Run, project: Path) -> None:
+def test_check_reports_missing_skills_of_named_workers(run: Run, project: Path) -> None:
     (project / "other.py").write_text(ONLY_WAVE)
 
     done = run("blueprints", "check", "--worker", "other.py:worker")
@@ -108,7 +108,7 @@ def test_check_names_skills_that_the_named_workers_do_not_have(run: Run, project
     assert run("blueprints", "check", "--worker", "other.py:worker", "--worker", "worker.py:worker").code == 0
 
 
-def test_check_only_notes_what_the_worker_of_the_folder_does_not_have(run: Run, project: Path) -> None:
+def test_check_only_notes_missing_skills_of_the_default_worker(run: Run, project: Path) -> None:
     (project / "worker.py").write_text(ONLY_WAVE)
 
     done = run("blueprints", "check")

@@ -70,8 +70,8 @@ def asked(run: Run, project: Path, redis_url: str) -> Any:
     return ask
 
 
-def standing_in(store: Store, job_id: str, state: str) -> None:
-    """Have a job stand in *state*, as if it had gone there."""
+def move_to(store: Store, job_id: str, state: str) -> None:
+    """Put a job into *state*."""
     key = store._keys.job(job_id)
     doc = orjson.loads(store._server.execute(("HGET", key, "doc")))
     doc["state"] = state
@@ -79,7 +79,7 @@ def standing_in(store: Store, job_id: str, state: str) -> None:
 
 
 class TestCheck:
-    def test_is_content_where_jobs_can_go_on(self, old: Old, asked: Any) -> None:
+    def test_passes_if_jobs_can_continue(self, old: Old, asked: Any) -> None:
         old.create()
 
         done = asked("check", "--live")
@@ -87,10 +87,10 @@ class TestCheck:
         assert done.code == 0
         assert "1 jobs of earlier plans: all can continue" in done.stdout
 
-    def test_names_what_is_missing_and_whose_it_is(self, old: Old, asked: Any) -> None:
+    def test_reports_what_is_missing_and_for_which_jobs(self, old: Old, asked: Any) -> None:
         jobs = [old.create() for _ in range(5)]
         for job_id in jobs[:4]:
-            standing_in(old.store, job_id, "done")
+            move_to(old.store, job_id, "done")
 
         table, plain = asked("check", "--live"), asked("check", "--live", "--json")
 
@@ -105,7 +105,7 @@ class TestCheck:
         kept = CHANGED + '\n\n@bp.handler("done", is_end=True, retired=True)\ndef done(): ...\n'
         (project / "new" / "greetings.py").write_text(kept)
         before = asked("check", "--live")
-        standing_in(old.store, old.create(), "done")
+        move_to(old.store, old.create(), "done")
 
         done = asked("check", "--live")
 
@@ -116,14 +116,14 @@ class TestCheck:
         [row] = json.loads(asked("check", "--live", "--json").stdout)
         assert (row["retired"], row["missing"], row["jobs"]) == ("done", None, 1)
 
-    def test_says_who_can_not_be_reached(self, run: Run) -> None:
+    def test_names_an_unreachable_server(self, run: Run) -> None:
         done = run("blueprints", "check", "--live", REDIS_URL="redis://127.0.0.1:1/0")
 
         assert done.code == 3
 
 
 class TestPlan:
-    def test_shows_what_would_be_added_and_removed_and_does_nothing(self, old: Old, asked: Any) -> None:
+    def test_shows_changes_without_applying_them(self, old: Old, asked: Any) -> None:
         before = old.queues()
 
         done = asked("plan", "--json")
@@ -137,7 +137,7 @@ class TestPlan:
         assert changes["greet"]["change"] == "same"
         assert old.queues() == before
 
-    def test_does_it_when_asked_to(self, old: Old, asked: Any) -> None:
+    def test_applies_changes_on_request(self, old: Old, asked: Any) -> None:
         assert asked("plan", "--apply").code == 0
 
         [there] = [queue for queue in old.queues() if queue.startswith("steps.")]
@@ -165,7 +165,7 @@ class TestPlan:
         assert "1 jobs need it" in done.stdout
         assert old.plan.main_queue in old.queues()
 
-    def test_keeps_queues_that_somebody_serves(self, old: Old, asked: Any) -> None:
+    def test_keeps_queues_that_an_orchestrator_serves(self, old: Old, asked: Any) -> None:
         old.store.plans.announce([f"greetings@{old.plan.plan_hash}"])
 
         done = asked("plan", "greetings", "--apply")
@@ -173,7 +173,7 @@ class TestPlan:
         assert done.code == 1
         assert "an orchestrator serves it" in done.stdout
 
-    def test_shows_a_binding_that_is_missing(self, old: Old, run: Run, redis_url: str) -> None:
+    def test_shows_a_missing_binding(self, old: Old, run: Run, redis_url: str) -> None:
         with old.connection.channel() as channel:
             channel.queue_unbind(old.plan.main_queue, "avt.steps", old.plan.key("start", "success"))
 
@@ -183,7 +183,7 @@ class TestPlan:
         assert line.split() == ["~", "change", old.plan.main_queue, "0", "+1"]
 
 
-def test_a_job_that_is_over_needs_nothing(old: Old, asked: Any) -> None:
+def test_an_ended_job_needs_nothing(old: Old, asked: Any) -> None:
     job_id = old.create()
     old.take_all()
     key = old.store._keys.job(job_id)
@@ -196,7 +196,7 @@ def test_a_job_that_is_over_needs_nothing(old: Old, asked: Any) -> None:
     assert asked("plan", "--apply").code == 0
 
 
-def test_the_graph_shows_the_jobs_that_there_are(old: Old, run: Run, redis_url: str) -> None:
+def test_the_graph_shows_live_jobs(old: Old, run: Run, redis_url: str) -> None:
     old.create()
 
     done = run("blueprints", "graph", "greetings", "--live", REDIS_URL=redis_url)

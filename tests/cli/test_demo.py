@@ -10,7 +10,7 @@ from PIL import Image
 from .conftest import as_process, processes_in
 
 
-def test_it_shows_a_job_from_submission_to_contact_sheet_and_leaves_nothing_running(tmp_path: Path) -> None:
+def test_it_runs_a_job_to_the_contact_sheet_and_leaves_no_process(tmp_path: Path) -> None:
     done = as_process(tmp_path)("demo")
 
     assert done.code == 0, done.stderr

@@ -1,4 +1,4 @@
-"""``avtomatika doctor`` and ``check``: what is wrong here, and would it start?"""
+"""``avtomatika doctor`` and ``check``: faults and risks of an installation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def doctor(run: Run, redis_url: str) -> Doctor:
     return ask
 
 
-def test_a_sound_installation_has_no_fault(doctor: Doctor) -> None:
+def test_a_correct_installation_has_no_fault(doctor: Doctor) -> None:
     code, states, _ = doctor(SECRET_KEY="planted-secret", WORKER_TOKEN="planted-worker-token")
 
     assert code == 0
@@ -38,7 +38,7 @@ def test_a_sound_installation_has_no_fault(doctor: Doctor) -> None:
     assert {"persistence", "eviction", "SECRET_KEY", "broker links", "files"} <= states.keys()
 
 
-def test_what_is_trusted_for_want_of_tokens_is_said(doctor: Doctor) -> None:
+def test_trust_without_tokens_is_a_warning(doctor: Doctor) -> None:
     code, states, said = doctor()
 
     assert code == 0
@@ -46,7 +46,7 @@ def test_what_is_trusted_for_want_of_tokens_is_said(doctor: Doctor) -> None:
     assert "whoever reaches the broker may answer tasks" in said
 
 
-def test_another_secret_than_that_of_other_hosts_is_a_fault(doctor: Doctor, redis_url: str) -> None:
+def test_a_secret_that_differs_between_hosts_is_a_fault(doctor: Doctor, redis_url: str) -> None:
     other = Store.connect(redis_url, secret=GroupSecret("of another host"))
     assert other.keyring.secret
     other.close()
@@ -57,7 +57,7 @@ def test_another_secret_than_that_of_other_hosts_is_a_fault(doctor: Doctor, redi
     assert "what one side signs, the other refuses" in said
 
 
-def test_files_that_others_can_read_are_named(doctor: Doctor, project: Path) -> None:
+def test_secret_files_readable_by_others_are_named(doctor: Doctor, project: Path) -> None:
     (project / "workers.toml").write_text('[one]\ntoken = "planted-one-of-tokens"\n')
     (project / "workers.toml").chmod(0o644)
     project.chmod(0o755)
@@ -68,7 +68,7 @@ def test_files_that_others_can_read_are_named(doctor: Doctor, project: Path) -> 
     assert "workers.toml" in said
 
 
-def test_a_file_with_tokens_that_does_not_parse_is_a_fault(doctor: Doctor, project: Path) -> None:
+def test_an_invalid_token_file_is_a_fault(doctor: Doctor, project: Path) -> None:
     (project / "workers.toml").write_text("[one]\n")
 
     code, states, said = doctor()
@@ -82,7 +82,7 @@ def s3_settings(cloud: Cloud, **changed: str) -> dict[str, str]:
     return {"S3_ENDPOINT_URL": cloud.url, "S3_BUCKET": "results", **keys, **changed}
 
 
-def test_a_bucket_that_can_be_read_and_written_is_sound(doctor: Doctor, cloud: Cloud) -> None:
+def test_a_working_bucket_is_ok(doctor: Doctor, cloud: Cloud) -> None:
     bucket = cloud.make_bucket()
 
     _, states, said = doctor(**s3_settings(cloud, S3_BUCKET=bucket))
@@ -92,7 +92,7 @@ def test_a_bucket_that_can_be_read_and_written_is_sound(doctor: Doctor, cloud: C
     assert cloud.keys(bucket) == []
 
 
-def test_a_bucket_that_is_not_there_is_named(doctor: Doctor, cloud: Cloud) -> None:
+def test_a_missing_bucket_is_named(doctor: Doctor, cloud: Cloud) -> None:
     code, states, said = doctor(**s3_settings(cloud, S3_BUCKET="no-such-bucket-here"))
 
     assert (code, states["S3"]) == (1, "fault")
@@ -119,7 +119,9 @@ def test_a_path_in_the_endpoint_is_named(doctor: Doctor, cloud: Cloud) -> None:
         (403, "application/xml", "<Error><Code>RequestTimeTooSkewed</Code></Error>", "clocks of this host and of"),
     ],
 )
-def test_what_the_server_answers_is_understood(doctor: Doctor, status: int, kind: str, body: str, words: str) -> None:
+def test_responses_of_other_servers_are_explained(
+    doctor: Doctor, status: int, kind: str, body: str, words: str
+) -> None:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
@@ -143,7 +145,7 @@ def test_what_the_server_answers_is_understood(doctor: Doctor, status: int, kind
     assert words in said
 
 
-def test_a_bucket_that_does_not_answer_is_a_fault(doctor: Doctor) -> None:
+def test_an_unreachable_bucket_is_a_fault(doctor: Doctor) -> None:
     code, states, _ = doctor(
         S3_ENDPOINT_URL="http://127.0.0.1:1", S3_ACCESS_KEY="a", S3_SECRET_KEY="planted-s3", S3_BUCKET="results"
     )
@@ -151,7 +153,7 @@ def test_a_bucket_that_does_not_answer_is_a_fault(doctor: Doctor) -> None:
     assert (code, states["S3"]) == (1, "fault")
 
 
-def test_a_server_that_is_away_is_exit_3_and_the_rest_is_told_all_the_same(doctor: Doctor) -> None:
+def test_an_unreachable_server_is_exit_3_beside_other_findings(doctor: Doctor) -> None:
     code, states, said = doctor(REDIS_URL="redis://:planted-password@127.0.0.1:1/0")
 
     assert (code, states["server"], states["files"]) == (3, "fault", "ok")
@@ -165,7 +167,7 @@ def test_no_secret_is_shown(doctor: Doctor) -> None:
 # ---------------------------------------------------------------- check
 
 
-def test_check_reads_everything_and_needs_no_server(run: Run, project: Path) -> None:
+def test_check_needs_no_server(run: Run, project: Path) -> None:
     (project / "workers.toml").write_text('["cpu-*"]\ntoken = "token-of-the-fleet"\n')
 
     done = run("check")
@@ -185,7 +187,7 @@ def test_check_reads_everything_and_needs_no_server(run: Run, project: Path) -> 
         ("worker.py", "worker = 1\n"),
     ],
 )
-def test_check_says_what_would_not_start(run: Run, project: Path, file: str, text: str) -> None:
+def test_check_reports_what_would_not_start(run: Run, project: Path, file: str, text: str) -> None:
     (project / file).write_text(text)
 
     done: Done = run("check")

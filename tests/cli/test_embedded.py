@@ -28,7 +28,7 @@ def process_id(url: str) -> int:
         return int(client.info("server")["process_id"])
 
 
-def test_it_keeps_its_data_by_an_append_only_file(var: Path) -> None:
+def test_data_are_kept_in_an_append_only_file(var: Path) -> None:
     server = EmbeddedServer(var)
     server.start()
     with redis.Redis.from_url(server.url, decode_responses=True) as client:
@@ -46,7 +46,7 @@ def test_it_keeps_its_data_by_an_append_only_file(var: Path) -> None:
         assert client.get("kept") == "yes"
 
 
-def test_one_that_runs_is_adopted_and_not_doubled(var: Path) -> None:
+def test_a_running_server_is_adopted(var: Path) -> None:
     first, second = EmbeddedServer(var), EmbeddedServer(var)
     first.start()
 
@@ -56,7 +56,7 @@ def test_one_that_runs_is_adopted_and_not_doubled(var: Path) -> None:
     assert second.url == first.url == running_server(var)
 
 
-def test_one_that_was_adopted_can_be_stopped(var: Path) -> None:
+def test_an_adopted_server_can_be_stopped(var: Path) -> None:
     first, second = EmbeddedServer(var), EmbeddedServer(var)
     first.start()
     second.start()
@@ -77,7 +77,7 @@ def test_two_folders_have_two_servers(var: Path, tmp_path: Path) -> None:
     second.stop()
 
 
-def test_a_killed_one_is_seen_and_starts_again_where_it_was(var: Path) -> None:
+def test_a_killed_server_restarts_on_the_same_port(var: Path) -> None:
     server = EmbeddedServer(var)
     server.start()
     url = server.url
@@ -91,7 +91,7 @@ def test_a_killed_one_is_seen_and_starts_again_where_it_was(var: Path) -> None:
     assert server.url == url
 
 
-def test_ctrl_c_in_its_terminal_does_not_end_it(var: Path) -> None:
+def test_the_server_ignores_ctrl_c(var: Path) -> None:
     server = EmbeddedServer(var)
     server.start()
 
@@ -100,12 +100,12 @@ def test_ctrl_c_in_its_terminal_does_not_end_it(var: Path) -> None:
     assert process_id(server.url) == process_id(running_server(var))
 
 
-def test_where_none_runs_the_line_to_type_is_said(var: Path) -> None:
+def test_without_a_server_the_error_names_the_command_that_starts_one(var: Path) -> None:
     with pytest.raises(UnavailableError, match="avtomatika up"):
         running_server(var)
 
 
-def test_a_port_that_somebody_listens_on_is_not_free(var: Path) -> None:
+def test_a_port_in_use_is_not_free(var: Path) -> None:
     server = EmbeddedServer(var)
     server.start()
 

@@ -70,7 +70,7 @@ def run(running: Up) -> Run:
     return in_process(running.folder)
 
 
-def test_a_file_goes_to_a_job_and_its_result_comes_back(run: Run, running: Up, cloud: Cloud, tmp_path: Path) -> None:
+def test_a_file_is_submitted_and_the_result_downloaded(run: Run, running: Up, cloud: Cloud, tmp_path: Path) -> None:
     submitted = run("jobs", "submit", "video", "video=@movie.txt")
     job_id = submitted.stdout.strip()
     assert run("jobs", "watch", job_id).code == 0, running.said
@@ -86,7 +86,7 @@ def test_a_file_goes_to_a_job_and_its_result_comes_back(run: Run, running: Up, c
     assert job["result"]["link"].startswith(f"{cloud.url}/")
 
 
-def test_a_file_is_sent_for_later_or_for_a_job(run: Run, running: Up, cloud: Cloud) -> None:
+def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud: Cloud) -> None:
     job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
     later = run("files", "put", str(running.folder / "movie.txt")).stdout.strip()
     of_job = json.loads(run("files", "put", "--job", job_id, str(running.folder / "movie.txt"), "--json").stdout)["uri"]
@@ -96,7 +96,7 @@ def test_a_file_is_sent_for_later_or_for_a_job(run: Run, running: Up, cloud: Clo
     assert f"/{job_id}/uploads/" in of_job
 
 
-def test_files_go_with_their_jobs_where_that_is_wanted(cloud: Cloud, tmp_path: Path) -> None:
+def test_files_are_removed_with_their_jobs_if_configured(cloud: Cloud, tmp_path: Path) -> None:
     bucket = cloud.make_bucket()
     with contextmanager(_running)(
         cloud, tmp_path / "project", bucket=bucket, S3_AUTO_CLEANUP="delete", JOB_TTL_SECONDS="1"
@@ -118,14 +118,14 @@ def test_files_go_with_their_jobs_where_that_is_wanted(cloud: Cloud, tmp_path: P
         ({"S3_AUTO_CLEANUP": "delete"}, "need S3_BUCKET, which is not set"),
     ],
 )
-def test_a_clean_up_that_cannot_be_stops_the_start(run: Run, variables: dict[str, str], words: str) -> None:
+def test_a_clean_up_without_a_bucket_prevents_the_start(run: Run, variables: dict[str, str], words: str) -> None:
     done = run("orchestrator", **variables)
 
     assert done.code == 2
     assert words in done.stderr
 
 
-def test_lineage_tells_who_made_a_file_and_who_uses_it(run: Run, running: Up) -> None:
+def test_lineage_prints_the_creator_and_the_users_of_a_file(run: Run, running: Up) -> None:
     maker = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
     assert run("jobs", "watch", maker).code == 0, running.said
     uri = json.loads(run("jobs", "show", maker, "--json").stdout)["result"]["output"]
@@ -141,14 +141,14 @@ def test_lineage_tells_who_made_a_file_and_who_uses_it(run: Run, running: Up) ->
     assert user in table
 
 
-def test_a_file_that_is_not_there_is_usage(run: Run) -> None:
+def test_a_missing_local_file_is_usage(run: Run) -> None:
     done = run("jobs", "submit", "video", "video=@nothing.txt")
 
     assert done.code == 2
     assert "'@nothing.txt': no such file" in done.stderr
 
 
-def test_a_name_that_no_file_of_the_job_has_is_exit_code_4(run: Run) -> None:
+def test_an_unknown_file_name_is_exit_code_4(run: Run) -> None:
     job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
 
     assert run("files", "get", job_id, "nothing").code == 4

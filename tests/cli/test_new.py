@@ -1,4 +1,4 @@
-"""``avtomatika new``: what it makes, runs."""
+"""``avtomatika new``: the created project runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "my-shop"
 
 
-def test_a_project_has_all_that_belongs_to_one(shop: Path) -> None:
+def test_a_project_has_all_files(shop: Path) -> None:
     assert {str(path.relative_to(shop)) for path in shop.rglob("*") if path.is_file()} == FILES
     assert "{{" not in "".join(path.read_text() for path in shop.rglob("*") if path.is_file())
 
@@ -48,13 +48,13 @@ def test_its_test_passes(shop: Path) -> None:
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 
 
-def test_its_blueprint_is_in_order(shop: Path) -> None:
+def test_its_blueprint_is_valid(shop: Path) -> None:
     done = as_process(shop)("blueprints", "check")
 
     assert done.code == 0, done.stderr
 
 
-def test_its_secrets_are_its_owners_fit_and_stay_out_of_git(shop: Path) -> None:
+def test_its_secrets_are_private_valid_and_ignored_by_git(shop: Path) -> None:
     token = re.findall(r"AVTOMATIKA_WORKER_TOKEN=(.+)", (shop / ".env").read_text())[0]
     workers = Workers(token=None, path=shop / "workers.toml")
 
@@ -64,7 +64,7 @@ def test_its_secrets_are_its_owners_fit_and_stay_out_of_git(shop: Path) -> None:
     assert token not in (shop / ".env.example").read_text()
 
 
-def test_it_runs_as_it_is(shop: Path) -> None:
+def test_it_runs_unchanged(shop: Path) -> None:
     up = Up(shop)
     try:
         up.wait_until_ready()
@@ -77,7 +77,7 @@ def test_it_runs_as_it_is(shop: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["_shop", "my shop", "../shop", ""])
-def test_a_name_that_no_blueprint_may_have_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(tmp_path: Path, name: str) -> None:
     done = in_process(tmp_path)("new", name)
 
     assert done.code == 2
@@ -85,7 +85,7 @@ def test_a_name_that_no_blueprint_may_have_is_refused(tmp_path: Path, name: str)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_left_alone(run: Run, project: Path) -> None:
+def test_an_existing_folder_is_not_changed(run: Run, project: Path) -> None:
     (project / "shop").mkdir()
 
     done = run("new", "shop")
@@ -96,7 +96,7 @@ def test_what_is_there_is_left_alone(run: Run, project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["1st", "class", "A-b"])
-def test_a_name_that_python_cannot_import_works_too(tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_not_a_python_identifier_works(tmp_path: Path, name: str) -> None:
     assert in_process(tmp_path)("new", name).code == 0
 
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

@@ -14,7 +14,7 @@ from .conftest import Run
 
 @pytest.fixture
 def run_there(run: Run, redis_url: str) -> Run:
-    """Commands against a server with two tasks that wait for ``encode`` and one that was given up."""
+    """Commands against a server with two waiting tasks of ``encode`` and a dead-lettered one."""
     with broker.connect(redis_url) as connection:
         broker.declare_tasks(connection, ["encode"])
         with connection.channel() as channel:
@@ -31,7 +31,7 @@ def run_there(run: Run, redis_url: str) -> Run:
     return run_there  # type: ignore[return-value]
 
 
-def test_list_and_peek_show_what_waits(run_there: Run) -> None:
+def test_list_and_peek_show_waiting_messages(run_there: Run) -> None:
     queues = {queue["name"]: queue for queue in json.loads(run_there("queues", "list", "--json").stdout)}
     table = run_there("queues", "list").stdout
     messages = json.loads(run_there("queues", "peek", "encode", "--json").stdout)
@@ -42,7 +42,7 @@ def test_list_and_peek_show_what_waits(run_there: Run) -> None:
     assert "secret" not in str(messages)
 
 
-def test_purge_asks_first(run_there: Run) -> None:
+def test_purge_asks_for_confirmation(run_there: Run) -> None:
     asked = run_there("queues", "purge", "encode")
     done = run_there("queues", "purge", "encode", "--yes")
 
@@ -50,13 +50,13 @@ def test_purge_asks_first(run_there: Run) -> None:
     assert (done.code, done.stdout.strip()) == (0, "2")
 
 
-def test_a_queue_that_is_not_there_is_exit_code_4_with_names_like_it(run_there: Run) -> None:
+def test_an_unknown_queue_is_exit_code_4_with_a_suggestion(run_there: Run) -> None:
     done = run_there("queues", "peek", "encod")
 
     assert (done.code, "did you mean 'encode'?" in done.stderr) == (4, True)
 
 
-def test_dead_letters_are_shown_put_back_and_dropped(run_there: Run) -> None:
+def test_dead_letters_are_shown_requeued_and_deleted(run_there: Run) -> None:
     [letter] = json.loads(run_there("dead-letters", "list", "--json").stdout)
     shown = run_there("dead-letters", "show", letter["id"])
     back = run_there("dead-letters", "requeue", letter["id"])

@@ -1,4 +1,4 @@
-"""``avtomatika worker --reload``: code changes, the worker begins anew, and a broken file does not end it."""
+"""``avtomatika worker --reload``: the worker restarts when code changes, and survives a broken file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_SECONDS = 30
 
 @pytest.fixture
 def log(project: Path, redis_url: str) -> Iterator[Path]:
-    """What the worker of the project says; it runs until the test is over."""
+    """The log of the worker, which runs until the test ends."""
     path = project / "log.txt"
     environ = clean_environment() | {"ORCHESTRATOR_URL": redis_url, "LOG_FORMAT": "text"}
     with path.open("w") as output:
@@ -37,7 +37,7 @@ def says(log: Path, words: str) -> None:
         time.sleep(0.05)
 
 
-def test_a_worker_begins_anew_when_its_code_changes_and_outlives_a_mistake(project: Path, log: Path) -> None:
+def test_a_worker_restarts_when_its_code_changes_and_survives_an_error(project: Path, log: Path) -> None:
     says(log, "takes greet from")
 
     (project / "worker.py").write_text(WORKER + "\n@worker.skill\ndef wave(params): ...\n")
@@ -50,7 +50,7 @@ def test_a_worker_begins_anew_when_its_code_changes_and_outlives_a_mistake(proje
     says(log, "takes greet, bow from")
 
 
-def test_the_worker_ends_with_the_one_that_reloads_it(project: Path, redis_url: str) -> None:
+def test_the_worker_ends_with_its_reloader(project: Path, redis_url: str) -> None:
     environ = clean_environment() | {"ORCHESTRATOR_URL": redis_url}
     path = project / "log.txt"
     with path.open("w") as output:

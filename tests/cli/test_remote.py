@@ -28,7 +28,7 @@ RECORD = {"type": "", "version": "1", "skills": [{"name": "greet", "schema": {}}
 
 @pytest.fixture
 def url(project: Path, redis_url: str) -> Iterator[str]:
-    """The API of the project, with a revoked worker, and a task that waits and one that was given up."""
+    """The API of the project, with a revoked worker, a waiting task and a dead-lettered one."""
     path = list(sys.path)
     plans = [blueprint.compile() for blueprint in load_blueprints(str(project / "blueprints"))]
     sys.path[:] = path
@@ -63,7 +63,7 @@ def remote(url: str, tmp_path: Path) -> Callable[..., Done]:
     return lambda *args: in_process(tmp_path / "empty")(*args, "--url", url, "--token", TOKEN)
 
 
-def test_workers_are_listed_and_revoked_ones_are_shown_as_such(remote: Run, run: Run, redis_url: str) -> None:
+def test_workers_are_listed_with_revoked_ones(remote: Run, run: Run, redis_url: str) -> None:
     [over_http] = json.loads(remote("workers", "list", "--json").stdout)
     [directly] = json.loads(run("workers", "list", "--json", REDIS_URL=redis_url).stdout)
 
@@ -71,7 +71,7 @@ def test_workers_are_listed_and_revoked_ones_are_shown_as_such(remote: Run, run:
     assert directly["status"] == "revoked"
 
 
-def test_queues_are_listed_looked_into_and_emptied(remote: Run) -> None:
+def test_queues_are_listed_peeked_and_purged(remote: Run) -> None:
     queues = {queue["name"]: queue for queue in json.loads(remote("queues", "list", "--json").stdout)}
 
     assert (queues["greet"]["waiting"], queues["greet"]["dead"]) == (1, 1)
@@ -80,7 +80,7 @@ def test_queues_are_listed_looked_into_and_emptied(remote: Run) -> None:
     assert remote("queues", "peek", "greeet").code == 4
 
 
-def test_dead_letters_are_shown_put_back_and_dropped(remote: Run) -> None:
+def test_dead_letters_are_shown_requeued_and_deleted(remote: Run) -> None:
     [letter] = json.loads(remote("dead-letters", "list", "--json").stdout)
     shown = remote("dead-letters", "show", letter["id"])
 
@@ -90,7 +90,7 @@ def test_dead_letters_are_shown_put_back_and_dropped(remote: Run) -> None:
     assert remote("dead-letters", "drop", letter["id"]).code == 4
 
 
-def test_the_doctor_shows_what_the_web_has_found(remote: Run) -> None:
+def test_doctor_prints_the_findings_of_the_web(remote: Run) -> None:
     done = remote("doctor", "--json")
 
     assert done.code == 0
@@ -104,7 +104,7 @@ def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
     assert done.stdout.startswith("digraph")
 
 
-def test_the_address_may_stand_behind_the_group(url: str, tmp_path: Path) -> None:
+def test_url_may_follow_the_group(url: str, tmp_path: Path) -> None:
     done = in_process(tmp_path)("queues", "--url", url, "--token", TOKEN, "list")
 
     assert (done.code, "greet" in done.stdout) == (0, True)
@@ -120,7 +120,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_where_nothing_can_be_reached_it_says_what_to_set(command: tuple[str, ...], tmp_path: Path) -> None:
+def test_without_api_and_server_the_error_names_the_settings(command: tuple[str, ...], tmp_path: Path) -> None:
     run = in_process(tmp_path)
 
     nothing = run(*command)

@@ -1,4 +1,4 @@
-"""``jobs export`` and ``replay``: a real job, taken to where no server is."""
+"""``jobs export`` and ``replay``: a real job, rerun without a server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 from .conftest import GREETINGS, Run, Up
 
 
-def test_a_real_job_runs_again_and_shows_where_it_goes_another_way(
-    up: Callable[..., Up], project: Path, run: Run, run_process: Run
-) -> None:
+def test_a_rerun_shows_where_it_differs(up: Callable[..., Up], project: Path, run: Run, run_process: Run) -> None:
     running = up("--port", "8095").wait_until_ready()
     token = (project / "var" / "client_token").read_text()
     api = {"AVTOMATIKA_URL": running.url, "CLIENT_TOKEN": token}
@@ -36,7 +34,7 @@ def test_a_real_job_runs_again_and_shows_where_it_goes_another_way(
     assert json.loads(as_json.stdout)["result"] == {"reason": "there is nobody to greet"}
 
 
-def test_what_is_no_job_is_refused(run: Run, project: Path) -> None:
+def test_an_invalid_file_is_refused(run: Run, project: Path) -> None:
     (project / "text").write_text("no json")
     (project / "list").write_text("[]")
 

@@ -1,4 +1,4 @@
-"""The supervisor: passes on what programs say, restarts what dies, leaves nothing behind."""
+"""The supervisor forwards output, restarts programs and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from avtomatika.cli.supervisor import Program, Supervisor
 from avtomatika.errors import SettingsError
 
-#: Says its process id, and ends at SIGTERM.
+#: Prints its process id and waits for SIGTERM.
 STEADY = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
-#: The same, with a child of its own, whose id it says as well.
+#: The same with a child process, whose id it prints as well.
 WITH_A_CHILD = (
     "import os, signal, subprocess, sys;"
     "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
@@ -79,7 +79,7 @@ def is_alive(pid: str) -> bool:
     return True
 
 
-def test_what_programs_say_is_passed_on_line_by_line_with_their_names(stage: Callable[..., Stage]) -> None:
+def test_output_is_forwarded_by_line_with_the_program_name(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one="import sys; print('a\\nb', file=sys.stderr); sys.stdout.write('no end of line')")
 
     on_stage.poll_until(lambda: len(on_stage.lines) >= 3)
@@ -87,7 +87,7 @@ def test_what_programs_say_is_passed_on_line_by_line_with_their_names(stage: Cal
     assert on_stage.said_by("one")[:3] == ["a", "b", "no end of line"]
 
 
-def test_what_dies_is_started_again(stage: Callable[..., Stage]) -> None:
+def test_a_dead_program_is_restarted(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one=STEADY)
     on_stage.poll_until(lambda: on_stage.lines)
     (first,) = on_stage.said_by("one")
@@ -100,7 +100,7 @@ def test_what_dies_is_started_again(stage: Callable[..., Stage]) -> None:
     assert second != first
 
 
-def test_the_pause_grows_while_it_keeps_dying(stage: Callable[..., Stage]) -> None:
+def test_the_delay_grows_in_a_crash_loop(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one="raise SystemExit(1)")
 
     on_stage.poll_until(lambda: len(on_stage.lines) == 2)
@@ -111,14 +111,14 @@ def test_the_pause_grows_while_it_keeps_dying(stage: Callable[..., Stage]) -> No
     ]
 
 
-def test_one_that_was_told_nonsense_is_not_tried_again(stage: Callable[..., Stage]) -> None:
+def test_a_usage_error_is_not_retried(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one="raise SystemExit(2)")
 
     with pytest.raises(SettingsError, match="one cannot start; see its message above"):
         on_stage.poll_until(lambda: False)
 
 
-def test_what_a_killed_program_leaves_behind_goes_with_it(stage: Callable[..., Stage]) -> None:
+def test_children_of_a_killed_program_are_killed(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one=WITH_A_CHILD)
     on_stage.poll_until(lambda: on_stage.lines)
     program, child = on_stage.said_by("one")[0].split()
@@ -129,7 +129,7 @@ def test_what_a_killed_program_leaves_behind_goes_with_it(stage: Callable[..., S
     on_stage.poll_until(lambda: not is_alive(child))
 
 
-def test_stopping_ends_all_in_reverse_order(stage: Callable[..., Stage]) -> None:
+def test_stop_ends_programs_in_reverse_order(stage: Callable[..., Stage]) -> None:
     says_when_it_ends = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('ends')));"
         "print('begins', flush=True); signal.pause()"
@@ -142,7 +142,7 @@ def test_stopping_ends_all_in_reverse_order(stage: Callable[..., Stage]) -> None
     assert on_stage.lines[2:] == [("two", "ends"), ("one", "ends")]
 
 
-def test_one_that_will_not_end_is_killed_after_its_time(stage: Callable[..., Stage]) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(stage: Callable[..., Stage]) -> None:
     on_stage = stage(one=DEAF)
     on_stage.poll_until(lambda: on_stage.lines)
 

@@ -39,7 +39,7 @@ def test_tokens_on_stdin_are_hashed() -> None:
     assert run("hash", stdin="one\ntwo\n").stdout.split() == [hash_token("one"), hash_token("two")]
 
 
-def test_the_lines_of_workers_toml_let_a_worker_in_over_http_and_on_the_broker(folder: Path) -> None:
+def test_toml_lines_authorize_a_worker_over_http_and_on_the_broker(folder: Path) -> None:
     token = run("new").stdout.strip()
     (folder / "workers.toml").write_text(f"[mine]\n{run('hash', '--toml', stdin=token).stdout}")
 
@@ -51,13 +51,13 @@ def test_the_lines_of_workers_toml_let_a_worker_in_over_http_and_on_the_broker(f
     assert Workers(path=folder / "workers.toml").skills_of_signer("mine", signed) is None  # all of them
 
 
-def test_a_new_token_is_printed_beside_its_lines() -> None:
+def test_a_new_token_is_printed_with_its_toml_lines() -> None:
     head, *lines = run("new", "--toml").stdout.splitlines()
 
     assert lines == run("hash", "--toml", stdin=head.removeprefix("# token: ")).stdout.splitlines()
 
 
-def test_a_hash_alone_is_said_to_be_for_http(folder: Path) -> None:
+def test_a_hash_alone_authorizes_over_http_only(folder: Path) -> None:
     (folder / "workers.toml").write_text(f'[mine]\ntoken_sha256 = "{hash_token("t")}"\n')
 
     result = run("check", "mine", stdin="t")
@@ -66,24 +66,24 @@ def test_a_hash_alone_is_said_to_be_for_http(folder: Path) -> None:
     assert "over HTTP only" in result.stderr
 
 
-def test_the_ids_of_the_file_are_listed() -> None:
+def test_the_names_in_the_file_are_listed() -> None:
     assert run("check").stdout.split() == ["worker-video-1", "cpu-*"]
 
 
-def test_a_token_that_fits_is_told_by_its_section() -> None:
+def test_an_accepted_token_is_reported_with_its_section() -> None:
     result = run("check", "cpu-3", stdin="token-of-the-fleet\n")
 
     assert result.stdout == "cpu-3 is authorized by [cpu-*]\n"
 
 
-def test_a_token_that_does_not_fit_is_exit_5_and_not_shown() -> None:
+def test_a_rejected_token_is_exit_code_5_and_not_shown() -> None:
     result = run("check", "worker-video-1", stdin="planted\n")
 
     assert result.exit_code == 5
     assert "planted" not in result.output
 
 
-def test_a_fault_in_the_file_is_exit_2(folder: Path) -> None:
+def test_an_invalid_file_is_exit_code_2(folder: Path) -> None:
     (folder / "workers.toml").write_text("[one]\n")
 
     result = run("check")

@@ -1,4 +1,4 @@
-"""``avtomatika up`` with real processes: it comes up, mends itself, stops in order, and is never doubled."""
+"""``avtomatika up`` with real processes: start, restarts, shutdown, and one instance per folder."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def servers(up: Up) -> set[int]:
 
 
 def programs(up: Up, name: str) -> set[int]:
-    """Processes of the folder whose command line has the word *name*, without those that they have forked."""
+    """Processes of the folder with *name* in their command line, without their children."""
     parents = {}
     for pid in up.processes():
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -43,7 +43,7 @@ def greet(up: Up) -> int:
     return in_process(up.folder)("jobs", "submit", "greetings", "name=you", "--wait").code
 
 
-def test_it_greets_with_the_token_once_and_a_line_that_works(running: Up) -> None:
+def test_it_prints_the_token_once_and_a_command_that_works(running: Up) -> None:
     token = (running.folder / "var" / "client_token").read_text()
     (line,) = re.findall(r"try: +(curl .*)", running.said)
 
@@ -52,7 +52,7 @@ def test_it_greets_with_the_token_once_and_a_line_that_works(running: Up) -> Non
 
 
 @pytest.mark.parametrize("name", ["orchestrator", "worker"])
-def test_a_killed_child_is_started_again_and_work_goes_on(running: Up, name: str) -> None:
+def test_a_killed_process_is_restarted(running: Up, name: str) -> None:
     (pid,) = programs(running, name)
 
     os.kill(pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def test_a_killed_child_is_started_again_and_work_goes_on(running: Up, name: str
     assert greet(running) == 0
 
 
-def test_a_killed_server_comes_back_with_its_data(running: Up) -> None:
+def test_a_killed_server_is_restarted_with_its_data(running: Up) -> None:
     assert greet(running) == 0
     run = in_process(running.folder)
     (pid,) = servers(running)
@@ -73,7 +73,7 @@ def test_a_killed_server_comes_back_with_its_data(running: Up) -> None:
     running.wait_until(lambda: "finished" in run("jobs", "list").stdout)
 
 
-def test_a_second_one_in_the_same_folder_is_refused(running: Up) -> None:
+def test_a_second_up_in_the_folder_is_refused(running: Up) -> None:
     second = Up(running.folder, log_name="second.log")
     second.wait_until(lambda: second.process.poll() is not None)
 
@@ -81,7 +81,7 @@ def test_a_second_one_in_the_same_folder_is_refused(running: Up) -> None:
     assert f"already runs in {running.folder}: process {running.process.pid}" in second.said
 
 
-def test_a_signal_stops_everything_in_order_with_exit_code_0(up: Callable[..., Up]) -> None:
+def test_a_signal_stops_everything_gracefully(up: Callable[..., Up]) -> None:
     everything = up().wait_until_ready()
 
     assert everything.end(signal.SIGINT) == 0
@@ -91,7 +91,7 @@ def test_a_signal_stops_everything_in_order_with_exit_code_0(up: Callable[..., U
 
 
 @pytest.mark.faults
-def test_after_kill_9_the_next_one_takes_over_and_nothing_is_doubled(up: Callable[..., Up]) -> None:
+def test_after_sigkill_the_next_up_adopts_the_server(up: Callable[..., Up]) -> None:
     up().wait_until_ready().end(signal.SIGKILL)
 
     second = up().wait_until_ready()
@@ -106,7 +106,7 @@ def test_after_kill_9_the_next_one_takes_over_and_nothing_is_doubled(up: Callabl
 
 
 @pytest.mark.faults
-def test_after_kill_9_every_process_ends_by_itself_and_so_does_the_server(up: Callable[..., Up]) -> None:
+def test_after_sigkill_all_processes_end_and_the_server_last(up: Callable[..., Up]) -> None:
     everything = up().wait_until_ready()
     assert len(servers(everything)) == 1
 
@@ -115,7 +115,7 @@ def test_after_kill_9_every_process_ends_by_itself_and_so_does_the_server(up: Ca
     everything.wait_until(lambda: not everything.processes(), seconds=60)
 
 
-def test_the_next_free_port_is_taken_and_said(up: Callable[..., Up]) -> None:
+def test_the_next_free_port_is_used_and_printed(up: Callable[..., Up]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -125,7 +125,7 @@ def test_the_next_free_port_is_taken_and_said(up: Callable[..., Up]) -> None:
 
 
 @pytest.mark.parametrize("file", ["blueprints/greetings.py", "worker.py"])
-def test_what_cannot_be_imported_ends_it_with_usage(up: Callable[..., Up], project: Path, file: str) -> None:
+def test_an_import_error_is_usage(up: Callable[..., Up], project: Path, file: str) -> None:
     (project / file).write_text("import nothing_of_this_name\n")
 
     everything = up()
@@ -135,7 +135,7 @@ def test_what_cannot_be_imported_ends_it_with_usage(up: Callable[..., Up], proje
     assert f"{file}:1: ModuleNotFoundError" in everything.said
 
 
-def test_two_that_start_at_the_same_moment_share_no_port(tmp_path: Path) -> None:
+def test_two_started_at_once_use_different_ports(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = str(probe.getsockname()[1])
     both = [Up(write_project(tmp_path / name), "--port", port) for name in ("one", "two")]
@@ -159,17 +159,17 @@ def test_two_that_start_at_the_same_moment_share_no_port(tmp_path: Path) -> None
             each.sweep()
 
 
-def test_a_killed_web_listens_again_at_the_same_socket(running: Up) -> None:
+def test_a_killed_web_restarts_on_the_same_socket(running: Up) -> None:
     url = running.url
     web = min(programs(running, "avtomatika.web.wsgi:create()"))
 
     os.kill(web, signal.SIGKILL)
 
     running.wait_until(lambda: f"{'web':12} | was killed by SIGKILL" in running.said)
-    assert requests.get(f"{url}/livez", timeout=30).status_code == 200  # it waits in the backlog meanwhile
+    assert requests.get(f"{url}/livez", timeout=30).status_code == 200  # it waits in the backlog
 
 
-def test_a_short_token_is_refused_but_for_trial_workers(up: Callable[..., Up]) -> None:
+def test_a_short_worker_token_is_accepted_on_loopback_only(up: Callable[..., Up]) -> None:
     refused = up(CLIENT_TOKEN="too-short")
     refused.wait_until(lambda: refused.process.poll() is not None)
     everywhere = up("--host", "0.0.0.0", WORKER_TOKEN="right-token")

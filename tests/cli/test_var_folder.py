@@ -27,7 +27,7 @@ with folder_lock(Path(sys.argv[1])) as lock:
 """
 
 
-def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+def test_a_secret_is_generated_once_and_private(tmp_path: Path) -> None:
     var = tmp_path / "var"
 
     first, second = secret("client_token", var), secret("client_token", var)
@@ -39,7 +39,7 @@ def test_a_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
     assert var.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_holder_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
+def test_a_second_up_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
     with (
         folder_lock(tmp_path),
         pytest.raises(ConflictError, match=f"already runs in .*: process {os.getpid()}"),
@@ -48,7 +48,7 @@ def test_a_second_holder_is_refused_with_the_process_of_the_first(tmp_path: Path
         pass
 
 
-def test_the_folder_is_free_after_its_holder_is_done(tmp_path: Path) -> None:
+def test_the_folder_is_free_after_up_ends(tmp_path: Path) -> None:
     with folder_lock(tmp_path):
         pass
 
@@ -56,7 +56,7 @@ def test_the_folder_is_free_after_its_holder_is_done(tmp_path: Path) -> None:
         assert lock > 0
 
 
-def test_the_folder_of_a_killed_holder_is_free_when_the_last_of_its_children_is_gone(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_up_is_free_when_its_children_have_ended(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD_WITH_A_CHILD, str(tmp_path)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
     )
@@ -72,7 +72,7 @@ def test_the_folder_of_a_killed_holder_is_free_when_the_last_of_its_children_is_
         assert monotonic() - began > 0.2
 
 
-def test_what_is_announced_is_known_until_it_is_withdrawn(tmp_path: Path) -> None:
+def test_an_announced_url_is_known_until_withdrawn(tmp_path: Path) -> None:
     announce("http://localhost:8081", tmp_path)
     assert announced(tmp_path) == {"pid": os.getpid(), "url": "http://localhost:8081"}
 
@@ -80,7 +80,7 @@ def test_what_is_announced_is_known_until_it_is_withdrawn(tmp_path: Path) -> Non
     assert announced(tmp_path) is None
 
 
-def test_what_a_process_that_is_gone_announced_counts_for_nothing(tmp_path: Path) -> None:
+def test_the_url_of_a_dead_process_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text('{"pid": 0, "url": "http://localhost:8081"}')
 
     assert announced(tmp_path) is None

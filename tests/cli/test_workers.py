@@ -52,13 +52,13 @@ def test_workers_are_listed_with_load_and_links(run: Run, registry: WorkerRegist
     assert (worker["id"], worker["links"], worker["switches"]) == ("w-1", links, 1)
 
 
-def test_a_worker_that_has_sent_no_heartbeat_yet_is_listed(run: Run, registry: WorkerRegistry, redis_url: str) -> None:
+def test_a_worker_without_a_heartbeat_is_listed(run: Run, registry: WorkerRegistry, redis_url: str) -> None:
     registry.register("w-1", RECORD)
 
     assert "w-1   idle     0 of 4   encode" in run("workers", "list", REDIS_URL=redis_url).stdout
 
 
-def test_a_server_that_is_away_is_exit_3(run: Run) -> None:
+def test_an_unreachable_server_is_exit_code_3(run: Run) -> None:
     done = run("workers", "list", REDIS_URL="redis://127.0.0.1:1/0")
 
     assert done.code == 3
