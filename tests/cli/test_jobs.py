@@ -214,7 +214,7 @@ def test_an_unknown_decision_is_usage(run: Run, asking_id: str) -> None:
     done = run("jobs", "approve", asking_id, "yes")
 
     assert done.code == 2
-    assert "there are approved, rejected" in done.stderr
+    assert "not one of the decisions approved, rejected" in done.stderr
 
 
 def test_approve_prints_a_link_for_people_without_a_token(run: Run, asking_id: str) -> None:
