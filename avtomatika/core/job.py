@@ -142,7 +142,7 @@ class Branches:
 
 @dataclass(frozen=True, slots=True)
 class WaitRecord:
-    """What a job waits for other than a task: a time, a person, or a child job.
+    """A wait of a job for a time, a person, or a child job.
 
     ``token`` identifies this wait; ``transitions`` maps outcomes to states; ``details`` are shown to people.
     """

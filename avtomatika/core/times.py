@@ -1,4 +1,4 @@
-"""Durations and times: what users may give, and the limits of timers, timeouts and dates."""
+"""Durations and times in users' calls, and the limits of timers, timeouts and dates."""
 
 from __future__ import annotations
 

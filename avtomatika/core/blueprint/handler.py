@@ -77,9 +77,9 @@ class Handler:
 
 
 def choose(blueprint: Blueprint, state: str, context: JobContext) -> Handler:
-    """The handler that decides: the first whose guard holds, the one without a guard last.
+    """Return the first handler whose guard holds, else the one without a guard.
 
-    Raises HandlerError when there is none.
+    Raise HandlerError if neither exists.
     """
     handlers = blueprint.handlers_of(state)
     for handler in handlers:

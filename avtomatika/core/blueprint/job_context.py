@@ -1,4 +1,4 @@
-"""What a handler sees of its job: the values that are injected by name and that ``F`` evaluates."""
+"""The view of a job that a handler has: the values that are injected by name and that ``F`` evaluates."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class JobContext:
 
     @property
     def job_data(self) -> dict[str, Json]:
-        """Results of tasks and whatever handlers stored, merged. Changes are saved with the job."""
+        """Results of tasks and values stored by handlers, merged. Changes are saved with the job."""
         return self._copy("state_history", self._job.state_history)
 
     @property

@@ -1,4 +1,4 @@
-"""What a waiting job waits for, for display: a time, a person, a child job."""
+"""The wait of a job, for display: a time, a person, a child job."""
 
 from __future__ import annotations
 

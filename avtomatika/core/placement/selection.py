@@ -44,7 +44,7 @@ NEARBY = Needs(Strategy.NEARBY)
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """Why a worker takes no tasks of *skills* at present."""
+    """The reason why a worker takes no tasks of *skills* at present."""
 
     reason: str
     skills: frozenset[str]
