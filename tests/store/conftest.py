@@ -1,4 +1,4 @@
-"""A store on the real server, with a plan declared and an intake that holds what it took."""
+"""A store on the real server, with a declared plan and a consumer that holds its deliveries."""
 
 from __future__ import annotations
 

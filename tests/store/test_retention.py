@@ -1,4 +1,4 @@
-"""Ended jobs leave the server however many end, and whatever lies in the way of one of them."""
+"""Finished jobs are deleted, however many there are, and even if one of them cannot be."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from avtomatika.store import JobFilter, UnreadableJob
 
 from .conftest import House
 
-#: What is stored in the fields of a job's hash in place of what this version writes.
+#: Invalid values for the fields of a job's hash.
 FOREIGN: dict[str, dict[str, Any]] = {
     "a field of a task": {"doc": lambda doc: doc["tasks"][0].update(later=1)},
     "a task without an id": {"doc": lambda doc: doc["tasks"][0].pop("id")},
@@ -38,10 +38,10 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "no text": {"doc": b"\xff\xfe"},
     "no client": {"init": lambda init: init.pop("client")},
     "a parent of another kind": {"init": lambda init: init.update(parent={"later": 1})},
-    "an init that is no JSON": {"init": b"nan"},
+    "an init that is not JSON": {"init": b"nan"},
     "a status of a later version": {"status": b"hibernating"},
-    "a version that is no number": {"v": b"nan"},
-    "a time that is no number": {"updated": b"1e400"},
+    "a version that is not a number": {"v": b"nan"},
+    "a time that is not a number": {"updated": b"1e400"},
 }
 
 

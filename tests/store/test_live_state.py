@@ -1,4 +1,4 @@
-"""What stands beside a job costs the same however much there is of it."""
+"""Reading the live state of a job costs the same for a fan-out of any size."""
 
 from __future__ import annotations
 

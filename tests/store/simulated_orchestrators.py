@@ -108,7 +108,7 @@ _BRANCH = DispatchTask(
     dispatch_timeout_seconds=100,
     result_timeout_seconds=100,
 )
-#: What the handlers above decide. The first state's task has time limits, the third's has none.
+#: Decisions of the handlers above. The first state's task has time limits, the third's has none.
 ACTIONS: dict[str, Action] = {
     "split": FanOut(
         (
@@ -138,15 +138,15 @@ ACTIONS: dict[str, Action] = {
 
 #: The blueprint runs itself.
 RULES = Rules(plans={"slow": bp.plan})
-#: Where a job of a kind goes from its first state; those of the kind ``tasks`` stay there.
+#: The state that a job of a kind enters from its first state; jobs of the kind ``tasks`` stay there.
 KINDS = ("tasks", "split", "rest", "family")
 
 
 @dataclass
-class Hand:
-    """What a desk is about to do with a delivery: commit, store the end of a branch, or ignore it as *note* says."""
+class PendingDecision:
+    """A decision that is not carried out yet: commit, finish a branch, or ignore the delivery with *note*."""
 
-    desk: Desk
+    orchestrator: SimulatedOrchestrator
     delivery: Delivery
     event: Event
     commit: Commit | None = None
@@ -154,8 +154,8 @@ class Hand:
     note: Json = None
 
 
-class Desk:
-    """One orchestrator: its consumer name, and what it writes with."""
+class SimulatedOrchestrator:
+    """One orchestrator: its consumer name, store, sweeper and publisher."""
 
     def __init__(self, name: str, server: RedisClient, client: redis.Redis) -> None:
         self.name = name
@@ -172,13 +172,13 @@ class Desk:
         return _delivery(queue, *found[0][1][0]) if found else None
 
     def take_over(self, delivery: Delivery) -> Delivery | None:
-        """What somebody else holds, as if its lease had lapsed; None where nobody holds it any more."""
+        """Claim a delivery of the other orchestrator, as if its lease had expired; None if it is settled."""
         stream, entry = delivery.tag.rsplit("/", 1)
         found = self._client.xclaim(stream, "avt", self.name, 0, [entry])
         return delivery if found else None
 
-    def decide(self, delivery: Delivery) -> Hand | None:
-        """What the delivered event leads to, by the job as it stands now; None for a job that is gone."""
+    def decide(self, delivery: Delivery) -> PendingDecision | None:
+        """Decide on the delivered event with the current job; None if the job does not exist."""
         received = ReceivedEvent(delivery, wire.load_event(delivery.body))
         event = received.event
         [loaded] = load_jobs({event.job_id: [received]}, store=self.store)
@@ -186,43 +186,43 @@ class Desk:
             return None
         branch = finished_branch(received)
         if branch is not None:
-            return Hand(self, delivery, event, branch=branch)
+            return PendingDecision(self, delivery, event, branch=branch)
         return self.decide_in_full(received, loaded.job)
 
-    def decide_in_full(self, received: ReceivedEvent, job: Job) -> Hand:
-        """What the machine makes of it."""
+    def decide_in_full(self, received: ReceivedEvent, job: Job) -> PendingDecision:
+        """Have the machine decide."""
         delivery, event = received.delivery, received.event
         step = machine.advance(bp.plan, job, event, queue=delivery.queue)
         if step.note is not None:
-            return Hand(self, delivery, event, note=step.note)
+            return PendingDecision(self, delivery, event, note=step.note)
         while step.enter is not None:
             step = step.then(
                 machine.decide(bp.plan, step.job, _action(step), queue=delivery.queue, patch={}, rules=RULES)
             )
         closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
         cause = Cause(delivery.tag, event.id, closes)
-        return Hand(self, delivery, event, commit=Commit(job, step, (cause,)))
+        return PendingDecision(self, delivery, event, commit=Commit(job, step, (cause,)))
 
-    def carry_out(self, hand: Hand) -> CommitReply | None:
+    def carry_out(self, pending: PendingDecision) -> CommitReply | None:
         """Commit, store the end of a branch, or ignore (None)."""
-        if hand.branch is not None:
-            return self._end_branch(hand, hand.branch)
-        if hand.commit is None:
-            self.store.ignore([(hand.delivery.tag, hand.event.job_id, hand.note)])
+        if pending.branch is not None:
+            return self._end_branch(pending, pending.branch)
+        if pending.commit is None:
+            self.store.ignore([(pending.delivery.tag, pending.event.job_id, pending.note)])
             return None
-        [reply] = self.store.commit([hand.commit])
+        [reply] = self.store.commit([pending.commit])
         return reply
 
-    def _end_branch(self, hand: Hand, branch: FinishedBranch) -> CommitReply | None:
+    def _end_branch(self, pending: PendingDecision, branch: FinishedBranch) -> CommitReply | None:
         [word] = self.store.finish_branches([branch])
         if word is not BranchStatus.ORDINARY:
             return CommitReply(CommitStatus(word))
-        received = ReceivedEvent(hand.delivery, hand.event)
-        [loaded] = load_jobs({hand.event.job_id: [received]}, store=self.store)
+        received = ReceivedEvent(pending.delivery, pending.event)
+        [loaded] = load_jobs({pending.event.job_id: [received]}, store=self.store)
         return None if loaded is None else self.carry_out(self.decide_in_full(received, loaded.job))
 
-    def pass_on(self, delivery: Delivery) -> None:
-        """What is no event of a job: a timer that is due, a notice that a task was taken."""
+    def forward(self, delivery: Delivery) -> None:
+        """Handle a delivery that is not an event of a job: a due timer, or a notice that a task has started."""
         if delivery.queue == WORKERS:
             self.store.record_taken([(delivery.tag, wire.load_notice(delivery.body))])
         else:
@@ -240,24 +240,26 @@ class Desk:
 
 
 @dataclass
-class Room:
-    """Two desks on one server, and everything that lies there."""
+class Cluster:
+    """Two orchestrators on one server, and all messages, timers and jobs on it."""
 
     connection: Connection
     server: RedisClient
     client: redis.Redis
-    desks: list[Desk] = field(default_factory=list)
+    orchestrators: list[SimulatedOrchestrator] = field(default_factory=list)
 
     def clear(self) -> None:
         self.client.flushdb()
         broker.declare(self.connection, [bp.plan])
         for queue in (*step_queues(), TIMERS, WORKERS):
             self.client.xgroup_create(stream_of(queue), "avt", "0", mkstream=True)
-        self.desks = [Desk(f"desk-{number}", self.server, self.client) for number in range(2)]
-        self.desks[0].store.plans.announce([f"{bp.plan.blueprint}@{bp.plan.plan_hash}"])
+        self.orchestrators = [
+            SimulatedOrchestrator(f"orchestrator-{number}", self.server, self.client) for number in range(2)
+        ]
+        self.orchestrators[0].store.plans.announce([f"{bp.plan.blueprint}@{bp.plan.plan_hash}"])
 
     def create(self, kind: str) -> str:
-        return self.desks[0].store.create(NewJob(plan=bp.plan, client="me", initial_data={"kind": kind})).job_id
+        return self.orchestrators[0].store.create(NewJob(plan=bp.plan, client="me", initial_data={"kind": kind})).job_id
 
     def open_tasks(self, job_id: str) -> set[tuple[str, int]]:
         """Id and attempt of every task that the job waits for."""
@@ -265,7 +267,7 @@ class Room:
         return {(task.decode(), int(attempt)) for task, attempt in found.items() if b"/" not in task}
 
     def job(self, job_id: str) -> Job | None:
-        return self.desks[0].store.load(job_id)
+        return self.orchestrators[0].store.load(job_id)
 
     def entries(self, queue: str) -> list[Delivery]:
         """Everything that waits in *queue*, or is held."""
@@ -279,25 +281,25 @@ class Room:
         return [(each.tag.rsplit("/", 1)[1], wire.load_task(each.body)) for each in self.entries("encode")]
 
     def copy(self, delivery: Delivery) -> None:
-        """Publish again, as somebody does whose first answer was lost."""
+        """Publish a message again, like a sender that missed the confirmation."""
         stream, entry = delivery.tag.rsplit("/", 1)
         [(_, fields)] = self.client.xrange(stream, entry, entry)
         self.client.xadd(stream, fields)
 
-    def begin_with(self, task: wire.TaskMessage) -> None:
+    def start_task(self, task: wire.TaskMessage) -> None:
         taken = wire.TaskStarted(task.job_id, task.task_id, task.attempt, "w", task.state)
-        self.desks[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_notice(taken)))
+        self.orchestrators[0].publish(Outgoing(WORKERS, broker.TAKEN, wire.dump_notice(taken)))
 
     def timers(self) -> list[str]:
         return [name.decode() for name in self.client.zrange("avt:timers", 0, -1)]
 
-    def let_time_pass(self, timer: str) -> None:
+    def expire_timer(self, timer: str) -> None:
         """Until *timer* is due."""
         self.client.zadd("avt:timers", {timer: 0})
-        self.desks[0].sweeper.send_due_timers()
+        self.orchestrators[0].sweeper.send_due_timers()
 
     def messages_of(self, job_id: str) -> Iterator[Event]:
-        """Events of a job that are on their way, by whatever way."""
+        """Yield the events of a job in step queues and in the queue of due timers."""
         for queue in step_queues():
             yield from (event for event in map(_event, self.entries(queue)) if event.job_id == job_id)
         for due in self.entries(TIMERS):
@@ -315,7 +317,7 @@ def stream_of(queue: str) -> str:
 
 
 def _action(step: Step) -> Action:
-    """What the handler of the state that *step* enters decides."""
+    """Return the decision of the handler of the state that *step* enters."""
     kind = step.job.initial_data["kind"]
     return GoTo(kind) if step.enter == "first" and kind != "tasks" else ACTIONS[str(step.enter)]
 

@@ -1,4 +1,4 @@
-"""Large values of jobs on the real server: a step writes what is new, and reads what the process does not know yet."""
+"""Large values of jobs on the real server: a step writes new values, and reads values that are not cached."""
 
 from __future__ import annotations
 
