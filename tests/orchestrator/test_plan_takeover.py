@@ -523,7 +523,7 @@ def test_each_plan_is_logged_in_one_line(stage: Callable[..., Stage], caplog: py
     caplog.set_level(logging.INFO, logger="avtomatika.orchestrator.plan_takeover")
 
     orchestrator(house, new)
-    house.turn_until(lambda: "nobody serves it" in caplog.text)
+    house.turn_until(lambda: "no orchestrator serves it" in caplog.text)
 
     told = [record.getMessage() for record in caplog.records if record.name == "avtomatika.orchestrator.plan_takeover"]
     assert sorted(told[:3]) == sorted(
