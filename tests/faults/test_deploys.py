@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
@@ -39,7 +38,7 @@ def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callabl
         closing(Store.connect(server.url, secret=GroupSecret(SECRET_KEY))) as store,
     ):
         troop.also("second", like="orchestrator", BLUEPRINTS="mixed_next")
-        storms = [Storm(create_all(Client(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
+        storms = [Storm(create_all(troop.client(), ids)), Storm(approve_all(store))]
         for storm in storms:
             storm.start()
         end = monotonic() + KILLING_SECONDS

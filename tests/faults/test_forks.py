@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.store import Store
 
 from .checker import violations
@@ -106,7 +105,7 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
         Troop(server.url, tmp_path, blueprint="forks", **environ) as troop,
         closing(Store.connect(server.url)) as store,
     ):
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         killer = Killer(troop, payloads / "tasks")
         ids: dict[int, str] = {}
         for victim in victims(dice):

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.store import Store
 
 from .proxy import ChaosProxy
@@ -50,7 +49,7 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
         urls = [address._replace(netloc=f"127.0.0.1:{way.port}").geturl(), troop.base_url]
         both = json.dumps([{"url": url} for url in urls])
         troop.restart("worker", ORCHESTRATORS_CONFIG=both)
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         ids: dict[int, str] = {}
         for cut in range(CUTS):
             for n in range(len(ids), len(ids) + JOBS_A_CUT):

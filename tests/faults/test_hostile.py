@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import redis
 
-from avtomatika.client import Client
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
@@ -37,7 +36,7 @@ def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callab
         Troop(server.url, tmp_path, blueprint="hostile", HANDLER_TIMEOUT="1") as troop,
         closing(Store.connect(server.url)) as store,
     ):
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         ill = [client.submit("hangs", {})["job_id"] for _ in range(3)]
         ill += [client.submit("blocks", {"how": how})["job_id"] for how in ("loop", "thread", "task") for _ in range(2)]
         well = [client.submit("steady", {})["job_id"] for _ in range(30)]
@@ -61,7 +60,7 @@ def test_odd_entries_and_forgotten_scripts_end_nobody(make_server: Callable[...,
         Troop(server.url, tmp_path, blueprint="hostile") as troop,
         closing(Store.connect(server.url)) as store,
     ):
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         with pestered(server.url):
             jobs = [client.submit("steady", {})["job_id"] for _ in range(60)]
             wait_until(lambda: all_over(store, jobs), 120)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
@@ -30,7 +29,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
     """Request every job until it is confirmed; the idempotency key makes retries harmless."""
-    client = Client(troop.base_url, troop.token)
+    client = troop.client()
     for n in range(JOBS):
         while n not in ids:
             try:

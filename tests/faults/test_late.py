@@ -30,7 +30,7 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
     environment |= {"WORKER_CONCURRENCY": "4", "WORKER_DRAIN_TIMEOUT": "0.2", "WORKER_KILL_AFTER": "0.5"}
     with Troop(server.url, tmp_path, blueprint="late", **environment) as troop:
         own = {"ORCHESTRATOR_URL": troop.base_url} if link == "http" else {}
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         late: list[str] = []
         for number in range(ROUNDS):
             late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5})["job_id"] for _ in range(3)]

@@ -96,7 +96,7 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
         Troop(server.url, tmp_path, blueprint="mixed") as troop,
         closing(Store.connect(server.url, secret=secret)) as store,
     ):
-        storms = [Storm(create_all(Client(troop.base_url, troop.token), ids)), Storm(approve_all(store))]
+        storms = [Storm(create_all(troop.client(), ids)), Storm(approve_all(store))]
         for storm in storms:
             storm.start()
         end = monotonic() + KILLING_SECONDS

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.core.job import JobStatus
 from avtomatika.store import Store
 
@@ -35,7 +34,7 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
         Troop(server.url, tmp_path, blueprint="poison", WORKER_POOL=pool) as troop,
         closing(Store.connect(server.url)) as store,
     ):
-        client = Client(troop.base_url, troop.token)
+        client = troop.client()
         well = [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]
         ill = client.submit("poison", {"kills": victim})["job_id"]
         well += [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from avtomatika.client import Client
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
@@ -35,7 +34,7 @@ def moody(request: Request) -> int:
 
 
 def create_jobs(troop: Troop, receiver: Receiver, ids: dict[int, str]) -> None:
-    client = Client(troop.base_url, troop.token)
+    client = troop.client()
     for n in range(JOBS):
         while n not in ids:
             try:

@@ -7,10 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
 
 import requests
+
+from avtomatika.client import Client
 
 HERE = Path(__file__).parent
 #: The processes' signing secret.
@@ -54,6 +57,7 @@ class Troop:
             "web": [program, "web"],
         }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._clients = ExitStack()
 
     @property
     def base_url(self) -> str:
@@ -79,7 +83,12 @@ class Troop:
                 sleep(0.1)
         raise AssertionError("the web process did not come up")
 
+    def client(self) -> Client:
+        """Return a new client of the web process, which is closed with the installation."""
+        return self._clients.enter_context(Client(self.base_url, self.token))
+
     def __exit__(self, *_: object) -> None:
+        self._clients.close()
         for role in list(self._children):
             self.kill(role)
 
