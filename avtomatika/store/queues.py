@@ -44,17 +44,17 @@ class Queues:
 
     def __init__(self, server: RedisClient, router: Router) -> None:
         self._server = server
-        self._survey = Inspector(server, router)
+        self._inspector = Inspector(server, router)
         self._topology = Topology(server, router)
 
     def all(self) -> list[QueueStats]:
         """Return the figures of every queue, sorted by name."""
-        return _asked(self._survey.stats)
+        return _asked(self._inspector.stats)
 
     def peek(self, name: str, *, limit: int) -> list[QueuedMessage]:
         """Return the first messages that are ready in queue *name*, without removing them. Raises NotFoundError."""
         self._check(name)
-        return [_read(letter) for letter in _asked(lambda: self._survey.peek(name, limit=limit))]
+        return [_read(letter) for letter in _asked(lambda: self._inspector.peek(name, limit=limit))]
 
     def purge(self, name: str) -> int:
         """Remove the messages that are ready in queue *name* and return their number. Raises NotFoundError."""
@@ -63,11 +63,11 @@ class Queues:
 
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
         """Return the dead letters of *queue*, or of all queues, newest first."""
-        return [_read(letter) for letter in _asked(lambda: self._survey.dead_letters(limit=limit, queue=queue))]
+        return [_read(letter) for letter in _asked(lambda: self._inspector.dead_letters(limit=limit, queue=queue))]
 
     def dead_letter(self, letter_id: str) -> QueuedMessage:
         """Raises NotFoundError."""
-        found = _asked(lambda: self._survey.find_dead_letter(letter_id))
+        found = _asked(lambda: self._inspector.find_dead_letter(letter_id))
         if found is None:
             raise NotFoundError("dead letter", letter_id)
         return _read(found)
@@ -79,7 +79,7 @@ class Queues:
         """
         found = self.dead_letter(letter_id)
         try:
-            done = _asked(lambda: self._survey.requeue(found.letter))
+            done = _asked(lambda: self._inspector.requeue(found.letter))
         except NoQueue:
             raise ConflictError(
                 f"the queue {found.letter.queue!r} does not exist any more; the dead letter is kept"
@@ -90,7 +90,7 @@ class Queues:
 
     def drop(self, letter_id: str) -> None:
         """Delete a dead letter. Raises NotFoundError."""
-        if not _asked(lambda: self._survey.delete(letter_id)):
+        if not _asked(lambda: self._inspector.delete(letter_id)):
             raise NotFoundError("dead letter", letter_id)
 
     def _check(self, name: str) -> None:

@@ -38,7 +38,7 @@ SENT = {
     "expire": "the job is already being expired",
 }
 #: Time in which the same request is rejected. After that it was lost or no orchestrator runs: it can be sent again.
-_WISH_MS = 30_000
+_RESEND_AFTER_MS = 30_000
 
 
 def new_signal(job: Job, wish: Wish, by: str) -> Signal:
@@ -51,7 +51,7 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
     message = step_message(SendEvent(signal_key(job), signal), secret)
     route = router.route(message.exchange, message.routing_key)
     call_keys = [keys.job(job.id), route.bindings_key, router.stream(route.queues[0], message.priority)]
-    args = [signal.wish, int(signal.wish != "cancel"), _WISH_MS, route.version, router.encode(message)]
+    args = [signal.wish, int(signal.wish != "cancel"), _RESEND_AFTER_MS, route.version, router.encode(message)]
     return Call(SEND_SIGNAL, call_keys, args)
 
 
@@ -97,12 +97,12 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     )
 
 
-def check_decided(job: Job, word: bytes, told: str) -> None:
+def check_decided(job: Job, status: bytes, detail: str) -> None:
     """Raise the error that the script of :func:`decide_call` replied, if it did not record the decision."""
-    match word:
+    match status:
         case b"GONE":
             raise NotFoundError("job", job.id)
         case b"DECIDED":
-            raise ConflictError(f"already decided: {told}")
+            raise ConflictError(f"already decided: {detail}")
         case b"OVER":
-            raise ConflictError(f"the job no longer waits for this decision: it is {told}")
+            raise ConflictError(f"the job no longer waits for this decision: it is {detail}")

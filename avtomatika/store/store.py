@@ -80,7 +80,7 @@ class Store(JobQueries):
         self._router = router
         self._group = group
         self._max_job_bytes = max_job_bytes
-        self._memory = ServerInfoReader(server)
+        self._server_info = ServerInfoReader(server)
         self.clock = ServerClock(server)
         self._writer = JobWriter(
             server,
@@ -125,7 +125,7 @@ class Store(JobQueries):
 
     def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
         """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key."""
-        self._memory.refuse_when_full()
+        self._server_info.refuse_when_full()
         steps = [new_job(new.plan, new, job_id=new_job_id(self._group), client=new.client) for new in news]
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
 
@@ -140,15 +140,15 @@ class Store(JobQueries):
                 secret=self.keyring.secret,
             )
 
-        word, told = run_routed(self._server, self._router, call)
-        ids = told.decode().split() or [step.job.id for step in steps]
-        if word == b"OTHER_BODY":
+        status, detail = run_routed(self._server, self._router, call)
+        ids = detail.decode().split() or [step.job.id for step in steps]
+        if status == b"OTHER_BODY":
             raise ConflictError(
                 f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
             )
-        if word == b"QUOTA" and quota is not None:
-            raise QuotaExceededError(limit=quota.limit, created=int(told), asked=len(news), renews=quota.renews)
-        return [CreatedJob(job_id, existing=word == b"EXISTS") for job_id in ids]
+        if status == b"QUOTA" and quota is not None:
+            raise QuotaExceededError(limit=quota.limit, created=int(detail), asked=len(news), renews=quota.renews)
+        return [CreatedJob(job_id, existing=status == b"EXISTS") for job_id in ids]
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Cancel *job*, or retry or expire it from quarantine, with its next commit. *by* is the user.
@@ -166,16 +166,16 @@ class Store(JobQueries):
             if self.commit([Commit(job, step, ())])[0].is_written:
                 return
         signal = new_signal(job, wish, by)
-        word, status = run_routed(
+        status, detail = run_routed(
             self._server,
             self._router,
             lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
-        if word == b"GONE":
+        if status == b"GONE":
             raise NotFoundError("job", job.id)
-        if word == b"REFUSED":
-            raise ConflictError(REFUSALS[wish].format(status.decode()))
-        if word == b"SENT":
+        if status == b"REFUSED":
+            raise ConflictError(REFUSALS[wish].format(detail.decode()))
+        if status == b"SENT":
             raise ConflictError(SENT[wish])
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
@@ -187,12 +187,12 @@ class Store(JobQueries):
         """
         self.approval(job, token)
         made = new_decision(job, decision, by=by, comment=comment)
-        word, told = run_routed(
+        status, detail = run_routed(
             self._server,
             self._router,
             lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret),
         )
-        check_decided(job, word, told.decode())
+        check_decided(job, status, detail.decode())
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
         """Write steps in one round trip, each one atomically.
@@ -269,4 +269,4 @@ class Store(JobQueries):
 
     def ping(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
-        return self._memory.info()
+        return self._server_info.info()

@@ -57,7 +57,7 @@ class TaskLeases(ServerPart):
     def __init__(self, server: RedisClient) -> None:
         super().__init__(server)
         self._router = Router(server)
-        self._survey = Inspector(server, self._router)
+        self._inspector = Inspector(server, self._router)
 
     def lease(self, given: Sequence[NewLease], *, holder: str) -> list[bool]:
         """Lease deliveries of consumer *holder* to workers. False if it no longer has one, which is then unchanged."""
@@ -67,13 +67,13 @@ class TaskLeases(ServerPart):
     def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
         """Return the task of each delivery; None if the delivery no longer exists or is not a task."""
         with server_errors():
-            return [_task(body) for body in self._survey.messages(tags)]
+            return [_task(body) for body in self._inspector.messages(tags)]
 
     def of(self, worker_id: str) -> list[TaskLease]:
         """Return the known leases of *worker_id*."""
         [names] = read_all(self._server, [("SMEMBERS", self._keys.held_by(worker_id))])
         found = self.find([name.decode() for name in names])
-        return [held for held in found if held is not None and held.worker_id == worker_id]
+        return [lease for lease in found if lease is not None and lease.worker_id == worker_id]
 
     def find(self, task_ids: Sequence[str]) -> list[TaskLease | None]:
         """Return the lease of each task, in order."""
@@ -81,33 +81,33 @@ class TaskLeases(ServerPart):
             self._server,
             [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids],
         )
-        return [_held(row) for row in rows]
+        return [_lease(row) for row in rows]
 
-    def renew(self, held: Sequence[TaskLease]) -> list[bool]:
+    def renew(self, leases: Sequence[TaskLease]) -> list[bool]:
         """Renew leases; False if the worker no longer holds the task."""
-        return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in held])]
+        return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in leases])]
 
-    def are_cancelled(self, held: Sequence[TaskLease]) -> list[bool]:
+    def are_cancelled(self, leases: Sequence[TaskLease]) -> list[bool]:
         """Return, for each lease, True if the job has finished or has closed the task."""
         commands: list[tuple[str, ...]] = []
-        for each in held:
+        for each in leases:
             job_id, task_id = each.task.job_id, each.task.task_id
             commands += [("HGET", self._keys.job(job_id), "v"), ("HGET", self._keys.tasks(job_id), task_id)]
         answers = read_all(self._server, commands)
-        pairs = zip(answers[::2], answers[1::2], held, strict=True)
+        pairs = zip(answers[::2], answers[1::2], leases, strict=True)
         return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
 
-    def release(self, held: Collection[TaskLease]) -> None:
+    def release(self, leases: Collection[TaskLease]) -> None:
         """Requeue tasks that were not started, without counting a delivery."""
-        run_all(self._server, [self._give_back_call(each) for each in held])
+        run_all(self._server, [self._release_call(each) for each in leases])
         read_all(
             self._server,
-            [("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in held],
+            [("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in leases],
         )
 
-    def settle(self, held: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
+    def settle(self, lease: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
-        [answer] = self._routed([held], lambda each: self._settle_call(each, outgoing, digest))
+        [answer] = self._routed([lease], lambda each: self._settle_call(each, outgoing, digest))
         return SettleStatus(answer.decode())
 
     def was_answered(self, task_id: str, digest: str) -> bool:
@@ -173,22 +173,22 @@ class TaskLeases(ServerPart):
             ],
         )
 
-    def _settle_call(self, held: TaskLease, outgoing: Outgoing, digest: str) -> Call:
-        stream, entry = self._router.parse_tag(held.tag)
+    def _settle_call(self, lease: TaskLease, outgoing: Outgoing, digest: str) -> Call:
+        stream, entry = self._router.parse_tag(lease.tag)
         bindings, result_stream, result = self._routing(outgoing)
-        keys, task_id = self._keys, held.task.task_id
+        keys, task_id = self._keys, lease.task.task_id
         return Call(
             SETTLE_LEASE,
             [
                 keys.held(task_id),
                 keys.answers(task_id),
-                keys.held_by(held.worker_id),
+                keys.held_by(lease.worker_id),
                 stream,
                 self._router.keys.queues(),
                 bindings,
                 result_stream,
             ],
-            [_consumer(held.worker_id), entry, held.worker_id, task_id, digest, _TTL_MS, *result],
+            [_consumer(lease.worker_id), entry, lease.worker_id, task_id, digest, _TTL_MS, *result],
         )
 
     def _routing(self, outgoing: Outgoing) -> tuple[str, str, list[Argument]]:
@@ -200,14 +200,14 @@ class TaskLeases(ServerPart):
         args: list[Argument] = [route.version, queue, outgoing.priority, self._router.encode(outgoing)]
         return route.bindings_key, stream, args
 
-    def _renew_call(self, held: TaskLease) -> Call:
-        stream, entry = self._router.parse_tag(held.tag)
-        keys = [stream, self._keys.held(held.task.task_id), self._keys.held_by(held.worker_id)]
-        return Call(RENEW_LEASE, keys, [_consumer(held.worker_id), entry, _TTL_MS, held.task.task_id])
+    def _renew_call(self, lease: TaskLease) -> Call:
+        stream, entry = self._router.parse_tag(lease.tag)
+        keys = [stream, self._keys.held(lease.task.task_id), self._keys.held_by(lease.worker_id)]
+        return Call(RENEW_LEASE, keys, [_consumer(lease.worker_id), entry, _TTL_MS, lease.task.task_id])
 
-    def _give_back_call(self, held: TaskLease) -> Call:
-        stream, entry = self._router.parse_tag(held.tag)
-        args: list[Argument] = [_consumer(held.worker_id), 0, entry]
+    def _release_call(self, lease: TaskLease) -> Call:
+        stream, entry = self._router.parse_tag(lease.tag)
+        args: list[Argument] = [_consumer(lease.worker_id), 0, entry]
         return Call(REQUEUE, [stream], args)
 
 
@@ -222,7 +222,7 @@ def _task(body: bytes | None) -> wire.TaskMessage | None:
         return None
 
 
-def _held(row: Sequence[bytes | None]) -> TaskLease | None:
+def _lease(row: Sequence[bytes | None]) -> TaskLease | None:
     worker, tag, message, at, named = row
     if worker is None or tag is None or message is None or at is None:
         return None
