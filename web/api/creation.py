@@ -40,7 +40,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
         for taken in (path, f"{path}/batch"):
             owner = owners.setdefault(taken, plan.blueprint)
             if owner != plan.blueprint:
-                message = f"{taken} is already the endpoint of the blueprint {owner!r} already"
+                message = f"{taken} is already the endpoint of the blueprint {owner!r}"
                 raise BlueprintError(message, blueprint=plan.blueprint)
         for rule, endpoint, view in (
             (path, plan.blueprint, _creation(routes, plan)),
