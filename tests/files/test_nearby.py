@@ -92,7 +92,7 @@ class Cinema:
 
         def told() -> bool | None:
             fleet = {member.worker_id: member for member in self.store.registry.fleet(with_holdings=True)}
-            return (digest_of(uri) in fleet[worker_id].holds and fleet[worker_id].load == 0) or None
+            return (digest_of(uri) in fleet[worker_id].cached_files and fleet[worker_id].load == 0) or None
 
         in_time(told)
 
