@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 @pytest.mark.parametrize(
     ("victim", "pool", "code", "words"),
     [
-        ("worker", "thread", "PERMANENT_ERROR", "the process of the skill ended with exit code 66, where it was alone"),
+        (
+            "worker",
+            "thread",
+            "PERMANENT_ERROR",
+            "the process of the skill ended with exit code 66, and earlier deliveries failed as well",
+        ),
         ("worker", "process", "TRANSIENT_ERROR", "the process of the skill ended with exit code 66"),
         ("orchestrator", "process", "DEAD_LETTER", "max_deliveries, after 5 deliveries"),
     ],
