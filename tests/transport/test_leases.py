@@ -348,11 +348,14 @@ def test_messages_of_a_lost_connection_are_requeued_after_a_lease_without_counti
 
 
 def test_nothing_of_a_lost_connection_is_kept(bench: Any) -> None:
+    earlier = set(threading.enumerate())
     bench.queue()
     bench.publish(1)
     lost = bench.read()
     lost.wait_for(1)
-    lease_renewer = next(each for each in threading.enumerate() if each.name == "avtomatika-lease_renewer")
+    [lease_renewer] = [
+        each for each in threading.enumerate() if each.name == "avtomatika-lease_renewer" and each not in earlier
+    ]
     lost.connection.collect()
 
     lease_renewer.join(timeout=10)
