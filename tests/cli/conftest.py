@@ -171,7 +171,12 @@ class Up:
             self.process = subprocess.Popen(
                 (*AVTOMATIKA, "up", *options),
                 cwd=folder,
-                env={**clean_environment(), "WORKER_LEASE_SECONDS": "2", **environment},
+                env={
+                    **clean_environment(),
+                    "AVTOMATIKA_PARENT": str(os.getpid()),  # a killed pytest leaves nothing running
+                    "WORKER_LEASE_SECONDS": "2",
+                    **environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

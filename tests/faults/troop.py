@@ -40,6 +40,7 @@ class Troop:
         self.token = "token-of-the-storm"
         self._env = {
             **os.environ,
+            "AVTOMATIKA_PARENT": str(os.getpid()),
             "REDIS_URL": url,
             "BLUEPRINTS": blueprint,
             "PYTHONPATH": str(HERE),

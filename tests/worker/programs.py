@@ -68,7 +68,12 @@ class Program:
             self.process = subprocess.Popen(
                 command,
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environ},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PYTHONPATH": str(REPOSITORY),
+                    "AVTOMATIKA_PARENT": str(os.getpid()),
+                    **environ,
+                },
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
