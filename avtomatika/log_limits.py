@@ -22,7 +22,7 @@ class LogLimit:
         self._lock = Lock()
 
     def allows(self, key: str) -> bool:
-        """Whether the line called *key* may be logged now; counts as logged if so."""
+        """Return True if the line *key* may be logged now, and count it as logged."""
         with self._lock:
             now = self._clock()
             while self._logged and next(iter(self._logged.values())) <= now - INTERVAL_SECONDS:

@@ -57,7 +57,7 @@ class GroupSecret:
         return self._macs[0].signed(text)
 
     def is_signed(self, text: bytes) -> bool:
-        """Whether a member of the group signed *text*."""
+        """Return True if a member of the group signed *text*."""
         return any(mac.is_signed(text) for mac in self._macs)
 
     def ticket(self, task_id: str, attempt: int) -> str:

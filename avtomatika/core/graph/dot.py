@@ -32,7 +32,7 @@ class DrawnEdge:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What an overlay adds to a node or an edge: lines of its label, and attributes."""
+    """Additions of an overlay to a node or an edge: lines of its label, and attributes."""
 
     lines: Sequence[str] = ()
     style: dict[str, str] = field(default_factory=dict)
