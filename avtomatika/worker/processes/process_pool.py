@@ -136,6 +136,8 @@ class ProcessExecutor:
             self._is_waiting = False
             for key, _ in found:
                 key.data()
+            if self._zygote.has_exits:
+                self._reap()
             now = monotonic()
             for child in self._children.values():
                 if child.is_stuck(now):
@@ -143,6 +145,8 @@ class ProcessExecutor:
             self._dispatch()
 
     def _timeout(self) -> float | None:
+        if self._zygote.has_exits:
+            return 0
         if self._fork_failed:
             return _RETRY_SECONDS
         has_more = any(len(child.pending) > 1 for child in self._children.values())

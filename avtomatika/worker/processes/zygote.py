@@ -41,7 +41,6 @@ class Zygote:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._exits: list[ProcessExit] = []
         self.start()
 
     def start(self) -> None:
@@ -55,6 +54,7 @@ class Zygote:
             _ZygoteProcess(theirs, self._work).serve()
         theirs.close()
         self._control = ours
+        self._exits: list[ProcessExit] = []
 
     def fileno(self) -> int:
         """Readable when a child or the zygote has exited."""
@@ -72,6 +72,11 @@ class Zygote:
         if not pid:
             raise OSError(error, os.strerror(error))
         return pid
+
+    @property
+    def has_exits(self) -> bool:
+        """Whether :meth:`fork` has read exits, for which :meth:`fileno` does not become readable again."""
+        return bool(self._exits)
 
     def kill(self, pid: int) -> None:
         """Kill a child if it is running; its exit is reported by :meth:`exits`."""

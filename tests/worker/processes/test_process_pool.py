@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import select
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +24,7 @@ from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress, TaskMessage
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.processes import Child, ProcessExecutor, RecycleLimits, Zygote
+from avtomatika.worker.processes.process_exit import ProcessExit
 from avtomatika.worker.runtime import RunOptions, Runtime
 
 from ..conftest import DEADLINE_SECONDS
@@ -336,6 +340,32 @@ def test_crashes_among_short_tasks_lose_and_repeat_none(make_runtime: MakeRuntim
     assert sorted(begun) == sorted({result.task_id for result in found})
     assert len(begun) == len(given)
     assert sum(result.status == "failure" for result in found) == len(given[::9])
+
+
+def test_an_exit_reported_during_a_fork_is_not_lost() -> None:
+    zygote = Zygote(lambda connection, claims: connection.recv(1))
+    pairs = [socket.socketpair() for _ in range(4)]
+    try:
+        first = zygote.fork((pairs[0][1], pairs[1][1]))
+        zygote.kill(first)
+        assert select.select([zygote], [], [], DEADLINE_SECONDS)[0]
+        zygote.fork((pairs[2][1], pairs[3][1]))
+
+        assert not select.select([zygote], [], [], 0)[0]
+        assert zygote.has_exits
+        assert zygote.exits() == [ProcessExit(first, signal.SIGKILL)]
+        assert not zygote.has_exits
+    finally:
+        zygote.close()
+        for end in itertools.chain.from_iterable(pairs):
+            end.close()
+
+
+def test_a_crash_while_another_process_is_forked_ends_its_task(make_runtime: MakeRuntime) -> None:
+    runtime = make_runtime(concurrency=2)
+    for number in range(0, 60, 3):
+        start(runtime, *[{"kill": signal.SIGUSR1}] * 3)
+        assert [result.status for result in results(runtime, 3)] == ["failure"] * 3, number
 
 
 def test_a_long_task_of_a_short_skill_delays_no_other(make_runtime: MakeRuntime, tmp_path: Path) -> None:
