@@ -13,6 +13,7 @@ from flask import Response, request
 
 from avtomatika.core.explain.live_state import TaskProgress
 from avtomatika.core.job import RecordedEntry
+from avtomatika.errors import UnavailableError
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.store import Store
@@ -30,6 +31,8 @@ routes = Routes("events", __name__, url_prefix="/api/v1/jobs", description="Foll
 _KEEPALIVE_SECONDS = 15.0
 #: A stream ends after this time, and clients reconnect with the last id that they received.
 _STREAM_SECONDS = 600.0
+#: Interval between reads while the server is unavailable.
+_RETRY_SECONDS = 1.0
 _PAGE = 200
 
 
@@ -57,32 +60,49 @@ class _Following:
         self._store = store
         self._follower = follower
         self._reported_ms: dict[str, int] = {}
+        self._is_stale = False
 
     def events(self) -> Iterator[str]:
         """Yield the text of the stream; the first line comes at once, so that the client knows it is connected."""
         follower, ends, sent_at = self._follower, monotonic() + _STREAM_SECONDS, monotonic()
         yield "retry: 1000\n\n"
-        while True:
+        is_over = False
+        while not is_over and not follower.has_ended and monotonic() < ends:
             follower.mark_read()
-            is_over = follower.job.status.is_final
-            text = "".join([*self._history(), *self._progress()])
-            if text:
+            lines: list[str] = []
+            try:
+                is_over = self._read(lines)
+                next_read = ends
+            except (
+                UnavailableError
+            ):  # logged by the watcher; the client would not reconnect to a server that answers 503
+                next_read = monotonic() + _RETRY_SECONDS
+            if lines:
                 sent_at = monotonic()
-                yield text
-            while not is_over and not follower.wait(min(sent_at + _KEEPALIVE_SECONDS, ends) - monotonic()):
-                if monotonic() >= ends:
-                    return
+                yield "".join(lines)
+            while not is_over and not follower.wait(min(sent_at + _KEEPALIVE_SECONDS, next_read) - monotonic()):
+                if monotonic() >= next_read:
+                    break
                 sent_at = monotonic()
                 yield ": still here\n\n"
-            if is_over or follower.has_ended or monotonic() >= ends or not self._reload():
-                return
 
-    def _reload(self) -> bool:
-        """Read the job again. Return False if it was deleted."""
-        job = self._store.load(self._follower.job.id)
-        if job is not None:
-            self._follower.job = job
-        return job is not None
+    def _read(self, lines: list[str]) -> bool:
+        """Append new events to *lines*, and return whether they are the last ones.
+
+        Raises UnavailableError; *lines* are valid even then, and the next call continues after them.
+        """
+        follower = self._follower
+        if self._is_stale:
+            job = self._store.load(follower.job.id)
+            if job is None:  # it was deleted
+                return True
+            follower.job = job
+        self._is_stale = True
+        for line in self._history():
+            lines.append(line)
+        for line in self._progress():
+            lines.append(line)
+        return follower.job.status.is_final
 
     def _history(self) -> Iterator[str]:
         more: int | None = 0
