@@ -165,13 +165,12 @@ def test_places_of_clients_that_left_are_free(serve: Callable[..., Web]) -> None
     job_id = web.job()
     held = [web.get(f"/api/v1/jobs/{job_id}/events") for _ in range(10)]
     assert {status_of(each) for each in held} == {"200"}
-    for _ in range(10):
-        web.get(f"/api/v1/jobs/{job_id}?wait=20")
 
     def is_full() -> bool:
-        return web.request("GET", f"/api/v1/jobs/{job_id}?wait=1")[0] == 503
+        return web.request("GET", f"/api/v1/jobs/{job_id}?wait=0.1")[0] == 503
 
-    until(is_full)
+    while not is_full():
+        web.get(f"/api/v1/jobs/{job_id}?wait=20")
     web.leave()
 
     assert until(lambda: not is_full()) < 5
