@@ -18,6 +18,7 @@ from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
 from avtomatika.errors import BlueprintError, HandlerError
 
 from .conditions import Condition, Field
+from .definition import Definition
 from .handler import Function, Handler, line_of
 
 H = TypeVar("H", bound=Function)
@@ -213,7 +214,7 @@ class Blueprint:
         Raise BlueprintError with state and line for every mistake that can be found before a job runs.
         """
         if self._plan is None:
-            self._plan = compile_blueprint(self)
+            self._plan = compile_blueprint(self._definition())
         return self._plan
 
     @property
@@ -221,9 +222,16 @@ class Blueprint:
         """See :meth:`compile`."""
         return self.compile()
 
-    def is_aggregator(self, state: str) -> bool:
-        """Return True if *state* joins parallel tasks."""
-        return any(handler.is_aggregator for handler in self._handlers.get(state, ()))
+    def _definition(self) -> Definition:
+        return Definition(
+            self.name,
+            dict(self._handlers),
+            self.api_version,
+            self.api_endpoint,
+            self.execution_timeout_seconds,
+            self.retry,
+            self.max_transitions,
+        )
 
     def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
         """Return a decorator for the state *name*, or apply it if *name* is the function itself."""

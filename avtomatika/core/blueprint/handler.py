@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from avtomatika.core.plan import EndKind
 from avtomatika.errors import HandlerError
 
 from .conditions import Condition
 from .job_context import JobContext
-
-if TYPE_CHECKING:
-    from .blueprint import Blueprint
 
 #: A function of the user, sync or async, with any parameters.
 Function = Callable[..., Any]
@@ -76,17 +73,18 @@ class Handler:
                 ) from None
 
 
-def choose(blueprint: Blueprint, state: str, context: JobContext) -> Handler:
-    """Return the first handler whose guard holds, else the one without a guard.
+def choose(handlers: Sequence[Handler], context: JobContext) -> Handler:
+    """Return the first of the *handlers* of a state whose guard holds, else the one without a guard.
 
     Raise HandlerError if neither exists.
     """
-    handlers = blueprint.handlers_of(state)
     for handler in handlers:
         if handler.guard is None or handler.guard.holds(context):
             return handler
     guards = "; ".join(str(handler.guard) for handler in handlers)
-    raise HandlerError(f"state {state!r}: none of its conditions holds ({guards}), and every handler has one")
+    raise HandlerError(
+        f"state {handlers[0].state!r}: none of its conditions holds ({guards}), and every handler has one"
+    )
 
 
 def line_of(function: Function) -> int | None:

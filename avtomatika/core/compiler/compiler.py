@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from avtomatika.core.blueprint.definition import Definition
 from avtomatika.core.blueprint.handler import Handler
 from avtomatika.core.plan import EndKind, Plan, StatePlan, Via
 from avtomatika.errors import BlueprintError
@@ -13,32 +13,29 @@ from .bindings import bindings_of, fingerprint
 from .reachability import check_reachability
 from .transitions import HandlerPaths, paths_of, refusal
 
-if TYPE_CHECKING:
-    from avtomatika.core.blueprint.blueprint import Blueprint
 
-
-def compile_blueprint(blueprint: Blueprint) -> Plan:
-    """Return the plan of *blueprint*. Raise BlueprintError."""
-    start = _start(blueprint)
-    states = {name: _state(blueprint, name, is_start=name == start) for name in blueprint.states}
-    check_reachability(blueprint.name, states, start)
-    _check_aggregators(blueprint, states)
-    plan_hash = fingerprint(blueprint.name, states, start)
+def compile_blueprint(definition: Definition) -> Plan:
+    """Return the plan. Raise BlueprintError for the first mistake."""
+    start = _start(definition)
+    states = {name: _state(definition, name, is_start=name == start) for name in definition.handlers}
+    check_reachability(definition.name, states, start)
+    _check_aggregators(definition, states)
+    plan_hash = fingerprint(definition.name, states, start)
     return Plan(
-        blueprint=blueprint.name,
+        blueprint=definition.name,
         plan_hash=plan_hash,
         start=start,
         states=states,
-        bindings=bindings_of(blueprint.name, plan_hash, states),
-        api_version=blueprint.api_version,
-        api_endpoint=blueprint.api_endpoint,
-        execution_timeout_seconds=blueprint.execution_timeout_seconds,
-        retry=blueprint.retry,
-        max_transitions=blueprint.max_transitions,
+        bindings=bindings_of(definition.name, plan_hash, states),
+        api_version=definition.api_version,
+        api_endpoint=definition.api_endpoint,
+        execution_timeout_seconds=definition.execution_timeout_seconds,
+        retry=definition.retry,
+        max_transitions=definition.max_transitions,
     )
 
 
-def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) -> None:
+def _check_aggregators(definition: Definition, states: Mapping[str, StatePlan]) -> None:
     """Check that a parallel task leads to every aggregator."""
     edges = [(state, edge) for state in states.values() for edge in state.transitions]
     collected = {edge.target for _, edge in edges if edge.via is Via.TASK and edge.outcome == "success"}
@@ -46,33 +43,33 @@ def _check_aggregators(blueprint: Blueprint, states: Mapping[str, StatePlan]) ->
     for state in states.values():
         if state.is_aggregator and not state.is_retired and state.name not in collected | declared:
             message = "is an aggregator, but no dispatch_parallel or dispatch_task maps 'success' to it"
-            raise BlueprintError(message, blueprint=blueprint.name, state=state.name, line=state.line)
+            raise BlueprintError(message, blueprint=definition.name, state=state.name, line=state.line)
 
 
-def _start(blueprint: Blueprint) -> str:
-    marked = [handler for state in blueprint.states for handler in blueprint.handlers_of(state) if handler.is_start]
+def _start(definition: Definition) -> str:
+    marked = [handler for handlers in definition.handlers.values() for handler in handlers if handler.is_start]
     if not marked:
         raise BlueprintError(
-            "has no start: mark the handler of one state with @bp.handler(is_start=True)", blueprint=blueprint.name
+            "has no start: mark the handler of one state with @bp.handler(is_start=True)", blueprint=definition.name
         )
     first = marked[0]
     for other in marked[1:]:
         if other.state != first.state:
             message = f"is a second start: {first.state!r}, line {first.line}, is marked is_start=True already"
-            raise refusal(blueprint, other, message)
+            raise refusal(definition, other, message)
     return first.state
 
 
-def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
-    handlers = blueprint.handlers_of(name)
-    _check_order(blueprint, handlers)
-    paths = [paths_of(blueprint, handler) for handler in handlers]
-    end = _agreed(blueprint, handlers, "is_end")
+def _state(definition: Definition, name: str, *, is_start: bool) -> StatePlan:
+    handlers = definition.handlers[name]
+    _check_order(definition, handlers)
+    paths = [paths_of(definition, handler) for handler in handlers]
+    end = _agreed(definition, handlers, "is_end")
     for handler, path in zip(handlers, paths, strict=True):
-        _check_actions(blueprint, handler, path, is_end=end is not None)
+        _check_actions(definition, handler, path, is_end=end is not None)
     return StatePlan(
         name=name,
-        queue=_agreed(blueprint, handlers, "queue"),
+        queue=_agreed(definition, handlers, "queue"),
         is_start=is_start,
         end=EndKind(end) if end is not None else None,
         transitions=tuple(dict.fromkeys(transition for path in paths for transition in path.transitions)),
@@ -80,7 +77,7 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
         children=tuple(sorted({child for path in paths for child in path.children})),
         dispatches=any(path.dispatches for path in paths),
         is_aggregator=any(handler.is_aggregator for handler in handlers),
-        aggregators=_aggregators(blueprint, paths),
+        aggregators=_aggregators(definition, paths),
         guards=tuple(str(handler.guard) for handler in handlers if handler.guard is not None),
         may_go_to=tuple(dict.fromkeys(target for handler in handlers for target in handler.may_go_to)),
         is_retired=any(handler.is_retired for handler in handlers),
@@ -88,13 +85,13 @@ def _state(blueprint: Blueprint, name: str, *, is_start: bool) -> StatePlan:
     )
 
 
-def _aggregators(blueprint: Blueprint, paths: list[HandlerPaths]) -> tuple[str, ...]:
+def _aggregators(definition: Definition, paths: list[HandlerPaths]) -> tuple[str, ...]:
     """Return the targets that join branches."""
     targets = dict.fromkeys(edge.target for path in paths for edge in path.transitions)
-    return tuple(target for target in targets if blueprint.is_aggregator(target))
+    return tuple(target for target in targets if definition.is_aggregator(target))
 
 
-def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
+def _check_order(definition: Definition, handlers: tuple[Handler, ...]) -> None:
     """Check that no handler is unreachable because an earlier one always decides."""
     first: dict[str | None, Handler] = {}
     for handler in handlers:
@@ -102,11 +99,11 @@ def _check_order(blueprint: Blueprint, handlers: tuple[Handler, ...]) -> None:
         if guard in first:
             what = "a second handler without a condition" if guard is None else f"a second handler for {handler.guard}"
             message = f"{what}: the one in line {first[guard].line} always decides first; remove one of them"
-            raise refusal(blueprint, handler, message)
+            raise refusal(definition, handler, message)
         first[guard] = handler
 
 
-def _agreed(blueprint: Blueprint, handlers: tuple[Handler, ...], option: str) -> str | None:
+def _agreed(definition: Definition, handlers: tuple[Handler, ...], option: str) -> str | None:
     """Return the value of *option* for a state; its handlers must not contradict one another."""
     said = [(handler, word) for handler in handlers if (word := _word(handler, option)) is not None]
     if not said:
@@ -115,7 +112,7 @@ def _agreed(blueprint: Blueprint, handlers: tuple[Handler, ...], option: str) ->
     for handler, word in said[1:]:
         if word != agreed:
             message = f"{option} is {word!r} here, but {agreed!r} in line {first.line}; a state has one"
-            raise refusal(blueprint, handler, message)
+            raise refusal(definition, handler, message)
     return agreed
 
 
@@ -125,17 +122,17 @@ def _word(handler: Handler, option: str) -> str | None:
     return None if handler.end is None else str(handler.end)
 
 
-def _check_actions(blueprint: Blueprint, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
+def _check_actions(definition: Definition, handler: Handler, paths: HandlerPaths, *, is_end: bool) -> None:
     """Check that handlers of ends take no action, and all others take one."""
     if is_end and paths.first_action_line is not None:
         message = "is an end, so its handler must not use actions: remove that, or is_end"
-        raise refusal(blueprint, handler, message, paths.first_action_line)
+        raise refusal(definition, handler, message, paths.first_action_line)
     if is_end and handler.may_go_to:
-        raise refusal(blueprint, handler, "is an end, so it cannot have may_go_to")
+        raise refusal(definition, handler, "is an end, so it cannot have may_go_to")
     if not is_end and not paths.transitions:
         message = "has no transition: call actions.go_to(...) or actions.dispatch_task(...), or mark it is_end=True"
-        raise refusal(blueprint, handler, message)
-    is_one_of_several = handler.guard is not None or len(blueprint.handlers_of(handler.state)) > 1
+        raise refusal(definition, handler, message)
+    is_one_of_several = handler.guard is not None or len(definition.handlers[handler.state]) > 1
     if not is_end and not is_one_of_several and paths.undecided_line is not None:
         message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
-        raise refusal(blueprint, handler, message, paths.undecided_line)
+        raise refusal(definition, handler, message, paths.undecided_line)

@@ -250,7 +250,7 @@ class World:
 
     def decided(self, job: Job, state: str, queue: str) -> Step:
         context = JobContext(job)
-        handler = choose(self.bp, state, context)
+        handler = choose(self.bp.handlers_of(state), context)
         try:
             returned = handler.function(**handler.bind(context))
         except ValueError as error:
