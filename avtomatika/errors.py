@@ -219,3 +219,11 @@ class InvalidInputError(TaskError):
     """The parameters are invalid: the ``failure`` transition, else the job fails."""
 
     code = "INVALID_INPUT_ERROR"
+
+
+class InvalidValueError(InvalidInputError):
+    """Values that do not fit their types; *problems* are pairs of a path, such as ``params.width``, and a message."""
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+        self.problems = problems

@@ -76,6 +76,8 @@ IMPURE = {
     "time",
     "uuid",
 }
+#: Types of values in those modules: converting them to and from JSON touches nothing.
+PURE = {"uuid.UUID", "pathlib.Path"}
 #: Rooms that decide when something is over.
 HAVE_DEADLINES = {"broker", "orchestrator", "store", "tokens", "transport", "web"}
 #: Ids hold the time of day; the age of a file is by the clock of the host that wrote it.
@@ -201,7 +203,11 @@ def test_the_command_line_and_the_web_import_themselves_relatively() -> None:
 
 
 def test_the_core_imports_nothing_that_touches_the_world() -> None:
-    wrong = [str(found) for found in IMPORTS if found.room == "core" and found.target.split(".")[0] in IMPURE]
+    wrong = [
+        str(found)
+        for found in IMPORTS
+        if found.room == "core" and found.target.split(".")[0] in IMPURE and found.target not in PURE
+    ]
 
     assert wrong == []
 

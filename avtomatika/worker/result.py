@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import traceback
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -38,9 +36,8 @@ class StopReason(StrEnum):
 
 def result_of_value(value: Any, task: TaskMessage, *, worker_id: str, duration_ms: int) -> Result:
     """Return the result of a skill that returned *value*."""
-    envelope = value if is_envelope(value) else {"status": "success", "data": _as_data(value)}
     try:
-        status, data, error = _read(envelope)
+        status, data, error = _read(value)
     except PermanentError as problem:
         status, data, error = "failure", None, _error(problem.code, str(problem))
     return Result(task.job_id, task.task_id, task.attempt, status, data, error, worker_id, duration_ms)
@@ -75,22 +72,18 @@ def is_envelope(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("status"), str) and value.keys() <= _ENVELOPE_KEYS
 
 
-def _as_data(value: Any) -> Json:
-    if isinstance(value, dict):
-        return value
-    return {"result": os.fspath(value) if isinstance(value, os.PathLike) else value}
-
-
-def _read(envelope: Mapping[str, Any]) -> tuple[str, Json, dict[str, Json] | None]:
-    """Return status, data and error as JSON. Raises PermanentError if they cannot be represented."""
+def _read(value: Any) -> tuple[str, Json, dict[str, Json] | None]:
+    """Return status, data and error as JSON. Raises PermanentError if they have no JSON form."""
     try:
-        status = as_json(envelope["status"], "the result's status")
-        data = as_json(envelope.get("data"), "the result's data")
-        error = as_json(envelope.get("error"), "the result's error")
+        plain = as_json(value, "result")
     except HandlerError as problem:
         raise PermanentError(str(problem)) from None
+    if not is_envelope(value):
+        status, data, error = "success", plain if isinstance(plain, dict) else {"result": plain}, None
+    else:
+        status, data, error = plain["status"], plain.get("data"), plain.get("error")
     if not 0 < len(status) <= MAX_ID_LENGTH:
-        raise PermanentError(f"the result's status has {len(status)} characters, but must have 1 to {MAX_ID_LENGTH}")
+        raise PermanentError(f"result.status has {len(status)} characters, but must have 1 to {MAX_ID_LENGTH}")
     size = len(orjson.dumps((data, error)))
     if size > MAX_RESULT_BYTES:
         raise _ResultTooLargeError(

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_type_hints
+from typing import Any
 
+from avtomatika.core.compiler.spelling import intended_name
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_user_name
 from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
+from avtomatika.core.value_types import ValueType, annotation_of, fields_type, object_type, value_type
 from avtomatika.errors import SkillError
 
 from .context import INJECTABLE, AsyncTaskContext, TaskContext
 from .middleware import Middleware
-from .param_models import param_type_of
-from .param_types import ParamType
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """*injected* names the parameters that the worker passes to *function*; *param_type* validates ``params``.
+    """*injected* names the parameters that the worker passes to *function*; *param_type* validates ``params``, which
+    *named* parameters take apart.
 
     Without *time_limit_seconds* the worker's default applies. The first *middleware* is outermost.
     """
@@ -30,7 +31,8 @@ class Skill:
     function: Callable[..., Any]
     is_async: bool
     injected: tuple[str, ...]
-    param_type: ParamType
+    param_type: ValueType
+    named: tuple[str, ...] = ()
     time_limit_seconds: float | None = None
     middleware: tuple[Middleware, ...] = ()
 
@@ -46,12 +48,17 @@ class Skill:
         if time_limit_seconds is not None and not is_seconds(time_limit_seconds):
             raise SkillError(f"skill {name!r}: its time limit is {time_limit!r}, but must be {SECONDS}")
         parameters = inspect.signature(function).parameters
+        injected = tuple(parameter.name for parameter in parameters.values() if _is_injected(name, parameter))
+        named = _named(name, function, parameters.values())
         return cls(
             name=name,
             function=function,
             is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__),
-            injected=tuple(parameter.name for parameter in parameters.values() if _is_injected(name, parameter)),
-            param_type=_param_type(name, function, parameters.get("params")),
+            injected=injected,
+            param_type=_named_type(named, parameters)
+            if named
+            else _param_type(name, function, parameters.get("params")),
+            named=tuple(named),
             time_limit_seconds=time_limit_seconds,
         )
 
@@ -63,51 +70,67 @@ class Skill:
     def arguments(self, context: TaskContext | AsyncTaskContext) -> dict[str, Any]:
         """Return the arguments for *function*. Raises InvalidInputError naming the invalid parameter."""
         arguments = {name: INJECTABLE[name](context) for name in self.injected}
-        if self.param_type.read is not None:
-            arguments["params"] = self.param_type.read(context.params, "params")
+        if self.named:
+            arguments |= self.param_type.load(context.params, "params")
+        elif "params" in arguments:
+            arguments["params"] = self.param_type.load(context.params, "params")
         return arguments
 
 
 def _is_injected(skill: str, parameter: inspect.Parameter) -> bool:
-    """Return whether the worker passes this parameter. Raises SkillError for others without a default."""
-    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-        return False
+    """Return whether the worker passes this parameter. Raises SkillError for a positional-only one."""
     if parameter.kind is parameter.POSITIONAL_ONLY:
         raise SkillError(f"skill {skill!r}: {parameter.name!r} is positional-only, but arguments are given by name")
-    if parameter.name in INJECTABLE:
-        return True
-    if parameter.default is not parameter.empty:
-        return False
-    near = get_close_matches(parameter.name, INJECTABLE, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SkillError(
-        f"skill {skill!r} asks for {parameter.name!r}, but can be given only {', '.join(INJECTABLE)}{hint}"
-    )
+    return parameter.name in INJECTABLE
 
 
-def _param_type(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> ParamType:
+def _named(
+    skill: str, function: Callable[..., Any], parameters: Collection[inspect.Parameter]
+) -> Mapping[str, ValueType]:
+    """Return the types of the parameters that are fields of ``params``. Raises SkillError for one without a type.
+
+    A parameter with a default that has no supported annotation keeps its default.
+    """
+    named: dict[str, ValueType] = {}
+    beside_params = any(parameter.name == "params" for parameter in parameters)
+    for parameter in parameters:
+        if parameter.name in INJECTABLE or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        has_default = parameter.default is not parameter.empty
+        if not has_default:
+            _check_named(skill, parameter, beside_params=beside_params)
+        if beside_params or parameter.annotation is parameter.empty:
+            continue
+        try:
+            named[parameter.name] = value_type(annotation_of(function, parameter))
+        except TypeError as error:
+            if not has_default:
+                raise SkillError(f"skill {skill!r}: the parameter {parameter.name!r}: {error}") from None
+    return named
+
+
+def _check_named(skill: str, parameter: inspect.Parameter, *, beside_params: bool) -> None:
+    """Raise SkillError if *parameter* cannot be a field of ``params``."""
+    name, is_annotated = parameter.name, parameter.annotation is not parameter.empty
+    slip = intended_name(name, INJECTABLE)
+    if is_annotated and not beside_params and slip is None:
+        return
+    reason = "reads 'params' as a whole, too: use one of the two"
+    if not beside_params:
+        near = slip or next(iter(get_close_matches(name, INJECTABLE, n=1)), None)
+        reason = f"the worker passes only {', '.join(INJECTABLE)}"
+        reason += f"; did you mean {near!r}?" if near else f": annotate {name!r} to read it from the params"
+    raise SkillError(f"skill {skill!r} asks for {name!r}, but {reason}")
+
+
+def _named_type(named: Mapping[str, ValueType], parameters: Mapping[str, inspect.Parameter]) -> ValueType:
+    return fields_type(named, required=[name for name in named if parameters[name].default is inspect.Parameter.empty])
+
+
+def _param_type(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> ValueType:
     if params is None:
-        return ParamType()
+        return ValueType()
     try:
-        return param_type_of(_annotation(function, params))
-    except SkillError as error:
+        return object_type(annotation_of(function, params))
+    except TypeError as error:
         raise SkillError(f"skill {skill!r}: params {error}") from None
-
-
-def _annotation(function: Callable[..., Any], params: inspect.Parameter) -> Any:
-    """Resolve the annotation of ``params`` only; other annotations may be unresolvable."""
-    if not isinstance(params.annotation, str):
-        return params.annotation
-    holder = type("holder", (), {"__annotations__": {"params": params.annotation}})
-    try:
-        return get_type_hints(holder, globalns=_scope(function))["params"]
-    except Exception as error:
-        raise SkillError(f"is annotated with {params.annotation!r}, which cannot be resolved ({error})") from None
-
-
-def _scope(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the globals that annotations of *function* refer to; it may be wrapped, partial, or a callable object."""
-    innermost = inspect.unwrap(getattr(function, "func", function))
-    code = innermost if hasattr(innermost, "__globals__") else type(innermost).__call__
-    scope: dict[str, Any] = getattr(code, "__globals__", {})
-    return scope

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +16,13 @@ from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
 from avtomatika.worker import result
 from avtomatika.worker.result import MAX_RESULT_BYTES
+
+
+@dataclass
+class Report:
+    status: str
+    id: UUID
+
 
 TASK = wire.TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {}, ("success",), "avt.steps", "video@0123abcd.a")
 
@@ -52,6 +62,8 @@ def test_a_result_names_its_task_worker_and_duration() -> None:
         (None, {"result": None}),
         (3.5, {"result": 3.5}),
         (Path("/out/a.mp4"), {"result": "/out/a.mp4"}),
+        (Report("done", UUID(int=1)), {"status": "done", "id": "00000000-0000-0000-0000-000000000001"}),
+        ([timedelta(seconds=1.5)], {"result": [1.5]}),
     ],
 )
 def test_a_plain_value_is_a_success(value: object, data: object) -> None:
@@ -81,14 +93,14 @@ def test_a_string_error_becomes_its_message() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"tags": [1, {"a"}]}, "the result's data['tags'][1] is of type set, which JSON cannot represent"),
-        ({"ratio": math.nan}, "the result's data['ratio'] is nan, which JSON cannot represent"),
-        ({3: "a"}, "the result's data has the key 3"),
-        (object(), "the result's data['result'] is of type object, which JSON cannot represent"),
-        ({"status": "failure", "error": {"cause": ValueError()}}, "the result's error['cause'] is of type ValueError"),
-        ({"status": "half \ud800"}, "the result's status contains a lone surrogate"),
-        ({"status": ""}, "the result's status has 0 characters"),
-        ({"status": "x" * 1000}, "the result's status has 1000 characters"),
+        ({"tags": [1, 3j]}, "result.tags[1] is of type complex, which has no JSON form: convert it to a dict"),
+        ({"ratio": math.nan}, "result.ratio is nan, which JSON cannot represent"),
+        ({3: "a"}, "result has the key 3"),
+        (object(), "result is of type object, which has no JSON form"),
+        ({"status": "failure", "error": {"cause": ValueError()}}, "result.error.cause is of type ValueError"),
+        ({"status": "half \ud800"}, "result.status contains a lone surrogate"),
+        ({"status": ""}, "result.status has 0 characters"),
+        ({"status": "x" * 1000}, "result.status has 1000 characters"),
     ],
 )
 def test_a_value_that_json_cannot_represent_is_a_permanent_failure(value: object, message: str) -> None:

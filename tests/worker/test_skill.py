@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from datetime import timedelta
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from avtomatika import Worker
-from avtomatika.errors import SkillError
+from avtomatika.errors import InvalidInputError, SkillError
 from avtomatika.schemas.wire import TaskMessage
 
 from .conftest import context
@@ -89,8 +92,51 @@ def test_a_parameter_that_cannot_be_given_is_named() -> None:
 def test_an_unknown_parameter_is_rejected_at_registration() -> None:
     async def encode(params: dict[str, Any], speed: Any) -> None: ...
 
-    with pytest.raises(SkillError, match="asks for 'speed', but can be given only params, task_id, job_id, attempt"):
+    with pytest.raises(SkillError, match="asks for 'speed', but reads 'params' as a whole, too: use one of the two"):
         Worker().skill(encode)
+
+
+def test_a_parameter_without_an_annotation_is_rejected_at_registration() -> None:
+    def encode(speed) -> None: ...  # type: ignore[no-untyped-def]
+
+    with pytest.raises(
+        SkillError, match=r"but the worker passes only params, .*: annotate 'speed' to read it from the"
+    ):
+        Worker().skill(encode)
+
+
+@pytest.mark.parametrize("annotation", [socket.socket, "Nowhere"])
+def test_a_named_parameter_of_an_unsupported_type_is_rejected_at_registration(annotation: Any) -> None:
+    def encode(to: Any) -> None: ...
+
+    encode.__annotations__["to"] = annotation
+
+    with pytest.raises(
+        SkillError, match=r"skill 'encode': the parameter 'to': (the type socket is not|is .*'Nowhere')"
+    ):
+        Worker().skill(encode)
+
+
+def test_annotated_parameters_are_fields_of_the_params() -> None:
+    worker = Worker()
+
+    @worker.skill()
+    def encode(
+        path: Path, progress: Any, until: datetime | None, width: int = 640, cache: socket.socket | None = None
+    ) -> None: ...
+
+    skill = worker.skills["encode"]
+    given = {"path": "a.mp4", "until": "2030-01-31T12:00:00Z"}
+    arguments = skill.arguments(context(replace(TASK, params=given)))
+
+    assert arguments.pop("progress")
+    assert arguments == {"path": Path("a.mp4"), "until": datetime(2030, 1, 31, 12, tzinfo=UTC)}
+    assert skill.schema["required"] == ["path", "until"]
+    assert list(skill.schema["properties"]) == ["path", "until", "width"]
+    with pytest.raises(
+        InvalidInputError, match=r"^params\.widht: .*'width'\?; params\.until: .*; params\.path: is 3, but"
+    ):
+        skill.arguments(context(replace(TASK, params={"path": 3, "widht": 3})))
 
 
 def test_a_positional_only_parameter_is_rejected() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from datetime import datetime
 
 from avtomatika.core.job import Json
-from avtomatika.core.jsonable import as_json
+from avtomatika.core.jsonable import JsonObject, as_json
 from avtomatika.core.plan import StatePlan, Via
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import Duration
@@ -51,7 +51,7 @@ class Actions:
     def dispatch_task(
         self,
         task_type: str,
-        params: Mapping[str, Json] | None = None,
+        params: JsonObject | None = None,
         transitions: Mapping[str, str] | None = None,
         *,
         priority: int | None = None,
@@ -126,7 +126,7 @@ class Actions:
         )
 
     def run_blueprint(
-        self, name: str, initial_data: Mapping[str, Json] | None = None, transitions: Mapping[str, str] | None = None
+        self, name: str, initial_data: JsonObject | None = None, transitions: Mapping[str, str] | None = None
     ) -> Awaitable[None]:
         """Run a child job of the blueprint *name*; *transitions* maps its outcome to the next state.
 

@@ -38,9 +38,9 @@ def text(value: object, what: str) -> str:
 def json_object(value: object, what: str) -> Mapping[str, Json]:
     if value is None:
         return {}
-    if not isinstance(value, Mapping):
-        raise HandlerError(f"{what} must be a dict, not {value!r}")
-    plain: Mapping[str, Json] = as_json(value, what)
+    plain = as_json(value, what)
+    if not isinstance(plain, dict):
+        raise HandlerError(f"{what} must be a dict, a dataclass or a pydantic model, not {value!r}")
     return plain
 
 

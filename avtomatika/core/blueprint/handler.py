@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from avtomatika.core.plan import EndKind
-from avtomatika.errors import HandlerError
+from avtomatika.core.value_types import ValueType, annotation_of, value_type
+from avtomatika.errors import HandlerError, InvalidInputError
 
 from .conditions import Condition
-from .job_context import JobContext
+from .job_context import INJECTED, JobContext
 
+#: Injected arguments that have one type.
+_FIXED = frozenset(INJECTED) - {"initial_data"}
 #: A function of the user, sync or async, with any parameters.
 Function = Callable[..., Any]
 
@@ -48,6 +52,17 @@ class Handler:
     def line(self) -> int | None:
         return line_of(self.function)
 
+    @cached_property
+    def data_types(self) -> Mapping[str, ValueType]:
+        """Types of the parameters for data of the job whose annotation differs from JSON."""
+        found = {}
+        for parameter in self.parameters:
+            if parameter.annotation is parameter.empty or parameter.name in _FIXED:
+                continue
+            with suppress(TypeError):  # an annotation for readers only
+                found[parameter.name] = value_type(annotation_of(self.function, parameter))
+        return {name: each for name, each in found.items() if not each.is_plain}
+
     def bind(self, context: JobContext) -> dict[str, object]:
         """Return keyword arguments for the function.
 
@@ -63,12 +78,16 @@ class Handler:
         return arguments
 
     def _bind_one(self, parameter: inspect.Parameter, context: JobContext, arguments: dict[str, object]) -> None:
+        name = parameter.name
         try:
-            arguments[parameter.name] = context.injected(parameter.name)
+            value = context.injected(name)
+            arguments[name] = self.data_types[name].load(value, name) if name in self.data_types else value
+        except InvalidInputError as error:
+            raise HandlerError(f"state {self.state!r}: {error}") from error
         except KeyError:
             if parameter.default is parameter.empty:
                 raise HandlerError(
-                    f"state {self.state!r}: the parameter {parameter.name!r} of its handler cannot be injected; "
+                    f"state {self.state!r}: the parameter {name!r} of its handler cannot be injected; "
                     f"available names: {', '.join(context.names)}"
                 ) from None
 

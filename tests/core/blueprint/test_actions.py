@@ -110,7 +110,7 @@ class TestRefusals:
             actions.decision(None, DONE)
 
     def test_a_result_that_is_no_json(self) -> None:
-        with pytest.raises(HandlerError, match=re.escape("state 'done': the returned value['at'] is of type object")):
+        with pytest.raises(HandlerError, match=re.escape("state 'done': the returned value.at is of type object")):
             Actions().decision({"at": object()}, DONE)
 
     def test_an_undeclared_target(self) -> None:
@@ -133,9 +133,9 @@ class TestRefusals:
         [
             ({"task_type": 7}, "the task type must be text, not 7"),
             ({"task_type": "a.b"}, "the task type 'a.b' may contain letters, digits, '_' and '-'"),
-            ({"params": [1]}, "params must be a dict, not [1]"),
-            ({"params": {"at": float("nan")}}, "params['at'] is nan, which JSON cannot represent"),
-            ({"params": {"list": [{1: 2}]}}, "params['list'][0] has the key 1, of type int"),
+            ({"params": [1]}, "params must be a dict, a dataclass or a pydantic model, not [1]"),
+            ({"params": {"at": float("nan")}}, "params.at is nan, which JSON cannot represent"),
+            ({"params": {"list": [{1: 2}]}}, "params.list[0] has the key 1, of type int"),
             ({"transitions": None}, 'transitions must map outcomes to states, as in {"success": "next"}, not None'),
             ({"transitions": {}}, "transitions must map outcomes to states"),
             ({"transitions": {"_enter": "done"}}, "the outcome '_enter' may contain letters"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from socket import socket
 from typing import Any
 
 import pytest
@@ -141,9 +144,9 @@ class TestPatch:
     def test_must_be_json(self) -> None:
         context = JobContext(JOB)
 
-        context.state_history["tags"] = {"a"}
+        context.state_history["tags"] = [3j]
 
-        with pytest.raises(HandlerError, match=re.escape("state 'pack': state_history['tags'] is of type set")):
+        with pytest.raises(HandlerError, match=re.escape("state 'pack': state_history.tags[0] is of type complex")):
             context.patch()
 
 
@@ -180,3 +183,32 @@ class TestIsAsync:
         assert Handler(Callable(), "pack").is_async
         assert Handler(functools.partial(self.coroutine), "pack").is_async
         assert not Handler(lambda: None, "pack").is_async
+
+
+@dataclass
+class Order:
+    size: int
+    due: datetime
+
+
+class TestTypes:
+    """Annotations other than JSON types convert what is injected."""
+
+    def test_data_are_converted_to_their_annotations(self) -> None:
+        def start(initial_data: Order, due: datetime, size: int, box: socket, actions: Actions) -> None: ...
+
+        job = JOB.evolve(initial_data={"size": 3, "due": "2030-01-31T12:00:00Z"}, state_history={"box": "b"})
+        due = datetime(2030, 1, 31, 12, tzinfo=UTC)
+
+        arguments = Handler(start, "start").bind(JobContext(job))
+
+        assert isinstance(arguments.pop("actions"), Actions)
+        assert arguments == {"initial_data": Order(3, due), "due": due, "size": 3, "box": "b"}
+
+    def test_a_value_that_does_not_fit_is_named(self) -> None:
+        def start(initial_data: Order) -> None: ...
+
+        job = JOB.evolve(initial_data={"size": 3, "due": "tomorrow"})
+
+        with pytest.raises(HandlerError, match=r"^state 'start': initial_data\.due: is 'tomorrow', but must be a time"):
+            Handler(start, "start").bind(JobContext(job))

@@ -1,0 +1,10 @@
+"""Types of users' data: a JSON Schema and a validating reader for each supported annotation.
+
+``jsonable`` is the other direction: it converts Python values to JSON.
+"""
+
+from .annotations import annotation_of, object_type, value_type
+from .objects import fields_type
+from .value_type import ValueType
+
+__all__ = ["ValueType", "annotation_of", "fields_type", "object_type", "value_type"]

@@ -1,0 +1,206 @@
+"""From annotations to value types."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NewType,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from avtomatika.errors import InvalidValueError
+
+from .models import model_type
+from .objects import fields_type
+from .scalars import SCALARS
+from .value_type import ValueType, expect, load_all, unexpected
+
+#: Annotations for an object with any keys.
+_OBJECTS = (dict, Mapping)
+_LISTS: Mapping[Any, Callable[[Any], Any]] = {list: list, Sequence: list, tuple: tuple, set: set, frozenset: frozenset}
+
+
+@lru_cache(maxsize=1024)
+def value_type(annotation: Any) -> ValueType:
+    """Return the type for *annotation*. Raises TypeError if it is not supported."""
+    try:
+        return _value_type(annotation)
+    except NameError as error:
+        raise TypeError(f"{describe(annotation)} has an annotation that cannot be resolved: {error}") from None
+    except RecursionError:
+        raise TypeError(f"{describe(annotation)} contains itself; only pydantic models may") from None
+
+
+def object_type(annotation: Any) -> ValueType:
+    """Return the type of a JSON object as a whole. Raises TypeError if *annotation* is not supported for that."""
+    if annotation in (inspect.Parameter.empty, Any) or (get_origin(annotation) or annotation) in _OBJECTS:
+        return ValueType()
+    if dataclasses.is_dataclass(annotation) or is_typeddict(annotation) or model_type(annotation) is not None:
+        return value_type(annotation)
+    raise TypeError(
+        f"is annotated with {describe(annotation)}, "
+        "but must be a dict, a dataclass, a TypedDict, a pydantic model or a marshmallow schema"
+    )
+
+
+def annotation_of(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return the annotation of one parameter; others may be unresolvable. Raises TypeError."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    holder = type("holder", (), {"__annotations__": {"value": parameter.annotation}})
+    try:
+        return get_type_hints(holder, globalns=_scope(function), include_extras=True)["value"]
+    except Exception as error:
+        raise TypeError(f"is annotated with {parameter.annotation!r}, which cannot be resolved ({error})") from None
+
+
+def describe(annotation: Any) -> str:
+    """Return the name of *annotation* for messages."""
+    return annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+
+
+def _scope(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the globals that annotations of *function* refer to; it may be wrapped, partial, or a callable object."""
+    innermost = inspect.unwrap(getattr(function, "func", function))
+    code = innermost if hasattr(innermost, "__globals__") else type(innermost).__call__
+    scope: dict[str, Any] = getattr(code, "__globals__", {})
+    return scope
+
+
+def _value_type(annotation: Any) -> ValueType:
+    if annotation in SCALARS:
+        return SCALARS[annotation]
+    origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if origin in (Annotated, Required, NotRequired):
+        return _value_type(arguments[0])
+    if isinstance(annotation, NewType):
+        return _value_type(annotation.__supertype__)
+    if origin in (Union, types.UnionType):
+        return _union_type([_value_type(each) for each in arguments])
+    if origin is Literal:
+        return _choice_type({value: value for value in arguments}, is_plain=True)
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return _tuple_type([_value_type(each) for each in arguments])
+    if origin in _LISTS:
+        return _list_type(_value_type(arguments[0] if arguments else Any), make=_LISTS[origin])
+    if origin in _OBJECTS:
+        return _mapping_type(_value_type(arguments[1] if arguments else Any))
+    if inspect.isclass(annotation) and issubclass(annotation, Enum):
+        return _choice_type({member.value: member for member in annotation}, is_plain=False)
+    if is_typeddict(annotation):
+        return _typed_dict_type(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return _dataclass_type(annotation)
+    model = model_type(annotation)
+    if model is None:
+        raise TypeError(f"the type {describe(annotation)} is not supported")
+    return model
+
+
+def _field_types(cls: Any, hints: Mapping[str, Any]) -> dict[str, ValueType]:
+    fields = {}
+    for name, hint in hints.items():
+        try:
+            fields[name] = _value_type(hint)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}.{name}: {error}") from None
+    return fields
+
+
+def _dataclass_type(cls: Any) -> ValueType:
+    hints = get_type_hints(cls, include_extras=True)
+    fields = {each.name: each for each in dataclasses.fields(cls) if each.init}
+    return fields_type(
+        _field_types(cls, {name: hints[name] for name in fields}),
+        required=[name for name, each in fields.items() if not _has_default(each)],
+        make=lambda values: cls(**values),
+        ignored=[each.name for each in dataclasses.fields(cls) if not each.init],
+    )
+
+
+def _typed_dict_type(cls: Any) -> ValueType:
+    hints = get_type_hints(cls, include_extras=True)
+    fields = _field_types(cls, hints)
+    required = [name for name in hints if name in cls.__required_keys__ and get_origin(hints[name]) is not NotRequired]
+    return fields_type(fields, required=required, is_plain=all(each.is_plain for each in fields.values()))
+
+
+def _union_type(parts: Sequence[ValueType]) -> ValueType:
+    words = " or ".join(dict.fromkeys(part.words for part in parts))
+
+    def read(value: Any, path: str) -> Any:
+        inner: InvalidValueError | None = None
+        for part in parts:
+            try:
+                return part.load(value, path)
+            except InvalidValueError as error:
+                if isinstance(value, dict | list) and (part.words in ("an object", "a list")):
+                    inner = inner or error
+        raise inner or unexpected(value, path, words)
+
+    schema = {"anyOf": [dict(part.schema) for part in parts]}
+    return ValueType(schema, read, words, is_plain=all(part.is_plain for part in parts))
+
+
+def _choice_type(choices: Mapping[Any, Any], *, is_plain: bool) -> ValueType:
+    words = f"one of {', '.join(repr(choice) for choice in choices)}"
+
+    def read(value: Any, path: str) -> Any:
+        for choice, member in choices.items():
+            if type(value) is type(choice) and value == choice:
+                return member
+        raise unexpected(value, path, words)
+
+    return ValueType({"enum": list(choices)}, read, words, is_plain=is_plain)
+
+
+def _list_type(item: ValueType, *, make: Callable[[Any], Any]) -> ValueType:
+    def read(value: Any, path: str) -> Any:
+        expect(isinstance(value, list), value, path, "a list")
+        return make(load_all((item, each, f"{path}[{index}]") for index, each in enumerate(value)))
+
+    schema = {"type": "array", "items": dict(item.schema)}
+    return ValueType(schema, read, "a list", is_plain=item.is_plain and make is list)
+
+
+def _tuple_type(items: Sequence[ValueType]) -> ValueType:
+    words = f"a list of {len(items)} items"
+
+    def read(value: Any, path: str) -> Any:
+        expect(isinstance(value, list) and len(value) == len(items), value, path, words)
+        return tuple(
+            load_all(
+                (item, each, f"{path}[{index}]") for index, (item, each) in enumerate(zip(items, value, strict=True))
+            )
+        )
+
+    schema = {"type": "array", "items": {}, "minItems": len(items), "maxItems": len(items)}
+    return ValueType(schema, read, words, is_plain=False)
+
+
+def _mapping_type(item: ValueType) -> ValueType:
+    def read(value: Any, path: str) -> Any:
+        expect(isinstance(value, dict), value, path, "an object")
+        return dict(
+            zip(value, load_all((item, each, f"{path}[{name!r}]") for name, each in value.items()), strict=True)
+        )
+
+    return ValueType({"type": "object", "additionalProperties": dict(item.schema)}, read, is_plain=item.is_plain)
+
+
+def _has_default(each: dataclasses.Field[Any]) -> bool:
+    return each.default is not dataclasses.MISSING or each.default_factory is not dataclasses.MISSING
