@@ -20,7 +20,7 @@ from avtomatika.core.blueprint.handler import choose
 from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
-from avtomatika.core.machine import machine, plan_migration
+from avtomatika.core.machine import decisions, plan_migration
 from avtomatika.core.plan import STEPS
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
@@ -138,7 +138,7 @@ class Work:
                         self.blueprint, self.step.job, self.step.enter, self._services, self._answers
                     )
                 except HandlerError as error:
-                    self._add(machine.broken(self.plan, self.step.job, message=str(error)))
+                    self._add(decisions.broken(self.plan, self.step.job, message=str(error)))
                     continue
                 return self._call.run
             if not self._events:
@@ -165,21 +165,21 @@ class Work:
             if raised is not None:
                 raise raised
             action, patch = call.decision(returned)
-            step = machine.decide(self.plan, job, action, queue=self._queue, patch=patch, rules=self._rules)
+            step = decisions.decide(self.plan, job, action, queue=self._queue, patch=patch, rules=self._rules)
         except HandlerError as error:
             logger.error("job %s: %s", self.job_id, shortened(str(error)))
-            step = machine.broken(self.plan, job, message=str(error))
+            step = decisions.broken(self.plan, job, message=str(error))
         except BaseException as error:  # user code may raise anything
             text = "".join(traceback.format_exception(error))
             reason = shortened(text.strip().rpartition("\n")[2])
             logger.warning("job %s: the handler of state %s raised %s", self.job_id, job.current_state, reason)
-            step = machine.handler_raised(self.plan, job, error=text)
+            step = decisions.handler_raised(self.plan, job, error=text)
         self._add(step)
 
     def fail(self, reason: str) -> None:
         """Replace the step that cannot be committed: the job ends with an error for *reason*."""
         logger.error("job %s: %s", self.job_id, reason)
-        self.step = machine.too_large(self.before, message=reason)
+        self.step = decisions.too_large(self.before, message=reason)
 
     def commit(self) -> Commit | None:
         """Return the commit, or None if every event was ignored."""

@@ -14,7 +14,7 @@ from avtomatika.broker import Consumer, Delivery
 from avtomatika.core.blueprint.action_types import DispatchTask, End
 from avtomatika.core.events import Event, Result, Start
 from avtomatika.core.job import Job
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.step import Step
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, CommitReply, NewJob, Store, Sweeper
@@ -105,14 +105,14 @@ def dispatch(job: Job, delivery: Delivery) -> Step:
     plan = bp.plan
     step = machine.advance(plan, job, Start(job.id), queue=delivery.queue)
     action = DispatchTask("encode", {"n": 1}, transitions={"success": "publish", "failure": "failed"})
-    return step.then(machine.decide(plan, step.job, action, queue=delivery.queue, patch={}))
+    return step.then(decisions.decide(plan, step.job, action, queue=delivery.queue, patch={}))
 
 
 def finish(job: Job, event: Result, delivery: Delivery) -> Step:
     """The step of a result whose state ends the job."""
     plan = bp.plan
     step = machine.advance(plan, job, event, queue=delivery.queue)
-    return step.then(machine.decide(plan, step.job, End("done"), queue=delivery.queue, patch={}))
+    return step.then(decisions.decide(plan, step.job, End("done"), queue=delivery.queue, patch={}))
 
 
 def result_of(job: Job, **fields: Any) -> Result:

@@ -25,7 +25,7 @@ from avtomatika.core.blueprint.action_types import (
 )
 from avtomatika.core.events import Event, Result, TaskTimeout
 from avtomatika.core.job import Job, Json
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.plan import STEPS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
@@ -197,7 +197,7 @@ class SimulatedOrchestrator:
             return PendingDecision(self, delivery, event, note=step.note)
         while step.enter is not None:
             step = step.then(
-                machine.decide(bp.plan, step.job, _action(step), queue=delivery.queue, patch={}, rules=RULES)
+                decisions.decide(bp.plan, step.job, _action(step), queue=delivery.queue, patch={}, rules=RULES)
             )
         closes = (event.task_id, event.attempt) if isinstance(event, Result | TaskTimeout) else None
         cause = Cause(delivery.tag, event.id, closes)

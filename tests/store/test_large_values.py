@@ -8,7 +8,7 @@ import pytest
 
 from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import Job
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.errors import InvalidRequestError, UnreadableRecordError
 from avtomatika.store import Commit, CommitStatus, JobFilter, NewJob, Store, UnreadableJob
 from avtomatika.store.large_values import ValueCache
@@ -25,7 +25,7 @@ def grow(house: House, job: Job, data: Any) -> Job:
     delivery = house.send(event)
     step = machine.advance(bp.plan, job, event, queue=delivery.queue)
     again = DispatchTask("encode", {}, transitions={"success": "publish", "failure": "failed"})
-    step = step.then(machine.decide(bp.plan, step.job, again, queue=delivery.queue, patch={}))
+    step = step.then(decisions.decide(bp.plan, step.job, again, queue=delivery.queue, patch={}))
     assert house.settle(Commit(job, step, (cause(delivery),))).answer is CommitStatus.OK
     return house.job(job.id)
 

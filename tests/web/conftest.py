@@ -17,7 +17,7 @@ from avtomatika import Blueprint, F, broker, transport
 from avtomatika.broker import Consumer
 from avtomatika.core.blueprint.action_types import Action
 from avtomatika.core.job import Job
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
@@ -144,7 +144,7 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
         assert before is not None
         step = machine.advance(video.plan, before, event, queue=delivery.queue)
         for action in actions:
-            decided = machine.decide(video.plan, step.job, action, queue=delivery.queue, patch={})
+            decided = decisions.decide(video.plan, step.job, action, queue=delivery.queue, patch={})
             step = step.then(decided)
         [reply] = committing.commit([Commit(before, step, (Cause(delivery.tag, event.id),))])
         assert reply.answer == "OK"

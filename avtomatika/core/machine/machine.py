@@ -1,25 +1,14 @@
-"""The state machine: (plan, job, event) -> Step, and (plan, job, decision of a handler) -> Step.
+"""The state machine: (plan, job, event) -> Step.
 
 Pure, so that tests/core/machine/test_machine.py can check every (status, event) pair. A step whose ``enter`` names a
-state is incomplete: the handler of that state must decide, and the step of its decision is added with ``then``.
+state is incomplete: the handler of that state must decide, and the step of its decision (:mod:`.decisions`) is added
+with ``then``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import assert_never
 
-from avtomatika.core.blueprint.action_types import (
-    Action,
-    AwaitApproval,
-    DispatchTask,
-    End,
-    FanOut,
-    GoTo,
-    RunBlueprint,
-    Wait,
-)
 from avtomatika.core.events import (
     ChildEnded,
     ChildQuarantined,
@@ -39,24 +28,14 @@ from avtomatika.core.events import (
     TaskTimeout,
     TimeReached,
 )
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
-from avtomatika.core.job_request import JobRequest
+from avtomatika.core.job import HistoryEntry, Job, JobStatus
 from avtomatika.core.placement.selection import NoCandidate
-from avtomatika.core.plan import EndKind, Plan
-from avtomatika.core.retry import RetryPolicy
+from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
-from avtomatika.core.texts import MAX_TRACEBACK, shortened
 
 from . import fan_out, placement, task_results, waits
-from .creation import new_job
-from .moves import drop_branches, end, enter_state, error, ignore, quarantine
-from .tasks import given, new_task, open_task, retry_of
-from .timers import handler_timer
-
-#: Shorter delays than for tasks: a failing handler delays only its own job.
-_HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
-
+from .moves import end, enter_state, error, ignore, quarantine
 
 #: The default rules.
 _RULES = Rules()
@@ -112,73 +91,6 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
             return _signal(plan, job, event, queue=queue)
         case _:
             assert_never(event)
-
-
-def decide(
-    plan: Plan,
-    job: Job,
-    action: Action,
-    *,
-    queue: str | None,
-    patch: Mapping[str, Json],
-    rules: Rules = _RULES,
-) -> Step:
-    """Return the step for the decision of the handler of ``job.current_state``; *patch* are the keys of
-    ``state_history`` that it set.
-    """
-    if (problem := _runaway(plan, job, action, rules)) is not None:
-        return _broken(job, problem)
-    entered = _entered(job, action, patch)
-    match action:
-        case GoTo(state):
-            return entered.then(enter_state(plan, entered.job, state, queue=queue))
-        case DispatchTask():
-            return entered.then(_dispatch(plan, entered.job, action, rules))
-        case FanOut():
-            return entered.then(fan_out.fan_out(plan, entered.job, action, retry=retry_of(plan, rules), queue=queue))
-        case Wait():
-            return entered.then(waits.wait(plan, entered.job, action))
-        case AwaitApproval():
-            return entered.then(waits.await_approval(plan, entered.job, action))
-        case RunBlueprint():
-            return entered.then(_run_child(plan, entered.job, action, rules))
-        case End(result):
-            return entered.then(_end(plan, entered.job, result))
-        case _:
-            assert_never(action)
-
-
-def handler_raised(plan: Plan, job: Job, *, error: str, retry_limit: int = 3) -> Step:
-    """Return the step for a handler that raised *error*, a traceback: a retry, or the end of the job."""
-    failures = job.handler_failures + 1
-    delay = replace(_HANDLER_RETRIES, max_retries=retry_limit).delay_after(failures)
-    problem = {
-        "code": "HANDLER_RAISED",
-        "message": shortened(_last_line(error)),
-        "traceback": shortened(error, MAX_TRACEBACK),
-    }
-    if delay is None:
-        return _broken(job, problem)
-    job = job.evolve(status=JobStatus.RUNNING, handler_failures=failures)
-    data = {"error": problem, "failures": failures, "delay_seconds": delay.total_seconds()}
-    return Step(
-        job,
-        history=(HistoryEntry("handler_failed", state=job.current_state, data=data),),
-        timers=(handler_timer(plan, job, delay.total_seconds()),),
-    )
-
-
-def broken(plan: Plan, job: Job, *, message: str) -> Step:
-    """End the job as ``error``: the blueprint has a fault that no retry can fix."""
-    return _broken(job, error("HANDLER_ERROR", message))
-
-
-def too_large(job: Job, *, message: str) -> Step:
-    """End the job as ``error``: an event or a decision would exceed the size limit of *job*."""
-    return _broken(job, error("JOB_TOO_LARGE", message))
-
-
-# ---------------------------------------------------------------- events
 
 
 def _start(plan: Plan, job: Job, event: Start, *, queue: str | None) -> Step:
@@ -244,89 +156,3 @@ def _expire(job: Job, event: Signal) -> Step:
 def expiry_token(job: Job) -> str:
     """Return the token of the signal that ends the quarantine of this version of *job*."""
     return f"{job.id}:{job.version}"
-
-
-# ---------------------------------------------------------------- decisions
-
-
-def _runaway(plan: Plan, job: Job, action: Action, rules: Rules) -> dict[str, Json] | None:
-    """Return the error of a job that loops without waiting."""
-    limit = rules.max_transitions if plan.max_transitions is None else plan.max_transitions
-    if job.rush < limit or _waits(action) or isinstance(action, End):
-        return None
-    name = "MAX_TRANSITIONS_PER_JOB" if plan.max_transitions is None else "max_transitions"
-    message = (
-        f"the job entered {name}={limit} states in a row without waiting for a task, a time, a person or another job"
-    )
-    return error("TOO_MANY_TRANSITIONS", message)
-
-
-def _waits(action: Action) -> bool:
-    """Return True if the job waits for something before it enters the next state."""
-    if isinstance(action, FanOut):
-        return bool(action.branches)  # an empty one enters its aggregator at once
-    return not isinstance(action, GoTo | End)
-
-
-def _entered(job: Job, action: Action, patch: Mapping[str, Json]) -> Step:
-    """Return the step of entering a state, which happens when its handler decides; it drops the joined branches."""
-    data: dict[str, Json] = {"go_to": action.state} if isinstance(action, GoTo) else {}
-    if patch:
-        data["state_history"] = dict(patch)
-    left = drop_branches(job)
-    entered = Step(
-        left.job.evolve(
-            state_history={**job.state_history, **patch},
-            transitions=job.transitions + 1,
-            rush=0 if _waits(action) else job.rush + 1,
-            handler_failures=0,
-        ),
-        history=(HistoryEntry("state_entered", state=job.current_state, data=data or None),),
-    )
-    return left.then(entered) if left.drops_branches else entered
-
-
-def _dispatch(plan: Plan, job: Job, action: DispatchTask, rules: Rules) -> Step:
-    job = job.evolve(steps=job.steps + 1)
-    return open_task(plan, job, new_task(job, action, retry=retry_of(plan, rules)))
-
-
-def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step:
-    parent = waits.parent_of_child(plan, job)
-    if action.name not in rules.plans:
-        there_are = ", ".join(sorted(rules.plans)) or "none"
-        return _broken(
-            job,
-            error(
-                "UNKNOWN_BLUEPRINT",
-                f"this orchestrator does not serve the blueprint {action.name!r}; it serves: {there_are}",
-            ),
-        )
-    if parent.depth > waits.MAX_DEPTH:
-        message = f"child jobs are nested at most {waits.MAX_DEPTH} deep"
-        return _broken(job, error("TOO_DEEP", message))
-    child = new_job(
-        rules.plans[action.name],
-        JobRequest(initial_data=action.initial_data, priority=job.priority, labels=job.labels),
-        job_id=f"{job.id}-{job.steps + 1}",
-        client=job.client,
-        parent=parent,
-    )
-    return waits.run_child(job, action, child)
-
-
-def _end(plan: Plan, job: Job, result: Json) -> Step:
-    result = given(result, job.result)
-    if plan.states[str(job.current_state)].end is EndKind.FAILED:
-        data = {"result": result} if job.error is None else {"result": result, "error": job.error}
-        return end(job.evolve(result=result), JobStatus.FAILED, data)
-    return end(job.evolve(result=result, error=None), JobStatus.FINISHED, {"result": result})
-
-
-def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
-    return end(job.evolve(error=problem), JobStatus.ERROR, {"error": problem})
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else "it raised"

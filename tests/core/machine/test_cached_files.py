@@ -9,7 +9,7 @@ import pytest
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
 from avtomatika.core.job import Job
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.cached_files import MOST_FILES, digest_of, digests_in, names_files
 from avtomatika.core.placement.selection import NEARBY, Candidate, Needs
@@ -24,9 +24,9 @@ OTHER = Candidate(worker_id="other", skills=frozenset({"encode"}))
 
 def dispatched(plan: Plan, pending: Job, params: dict[str, Any], needs: Needs | None = None) -> Step:
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
+    ready = decisions.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     action = DispatchTask("encode", params, {"success": "publish", "failure": "failed"}, needs=needs)
-    return machine.decide(plan, ready, action, queue=None, patch={})
+    return decisions.decide(plan, ready, action, queue=None, patch={})
 
 
 @pytest.fixture

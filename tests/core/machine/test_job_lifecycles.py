@@ -23,7 +23,7 @@ from avtomatika.core.blueprint.job_context import JobContext
 from avtomatika.core.events import DeadLetter, Event, Result, TaskTimeout
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.job_request import JobRequest
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SetTimer, Step
@@ -254,10 +254,10 @@ class World:
         try:
             returned = handler.function(**handler.bind(context))
         except ValueError as error:
-            return machine.handler_raised(self.plan, job, error=str(error))
+            return decisions.handler_raised(self.plan, job, error=str(error))
         action = context.actions.decision(returned, self.plan.states[state])
         patch = context.patch()
-        return machine.decide(
+        return decisions.decide(
             self.plan, job, action, queue=queue, patch=patch, rules=Rules(max_transitions=MAX_TRANSITIONS)
         )
 

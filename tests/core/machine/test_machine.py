@@ -31,7 +31,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task
 from avtomatika.core.job_request import JobRequest
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
@@ -44,13 +44,13 @@ ALL = {"success": "publish", "failure": "failed", "needs_review": "review", "tim
 def to_encode(plan: Plan, pending: Job) -> Job:
     """*pending* on its way into ``encode``."""
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
-    return machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
+    return decisions.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
 
 
 def to_worker(plan: Plan, pending: Job, transitions: Mapping[str, str] = ALL, **options: Any) -> Job:
     """*pending* as it waits for the first attempt of its first task, ``g0-1.1.0``."""
     action = DispatchTask("encode", {"input": "a.mov"}, transitions, **options)
-    return machine.decide(plan, to_encode(plan, pending), action, queue=None, patch={}).job
+    return decisions.decide(plan, to_encode(plan, pending), action, queue=None, patch={}).job
 
 
 def result(status: str = "success", *, attempt: int = 1, code: str | None = None, data: Any = None) -> Result:
@@ -161,7 +161,7 @@ class TestGoTo:
     def test_goes_on_at_once_within_a_queue(self, plan: Plan, pending: Job) -> None:
         begun = machine.advance(plan, pending, Start("g0-1"), queue=plan.main_queue).job
 
-        step = machine.decide(plan, begun, GoTo("encode"), queue=plan.main_queue, patch={"seen": 1})
+        step = decisions.decide(plan, begun, GoTo("encode"), queue=plan.main_queue, patch={"seen": 1})
 
         assert step.enter == "encode"
         assert not step.outgoing
@@ -173,7 +173,7 @@ class TestGoTo:
     def test_sends_itself_on_to_another_queue(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        step = machine.decide(plan, job, GoTo("review"), queue=plan.main_queue, patch={})
+        step = decisions.decide(plan, job, GoTo("review"), queue=plan.main_queue, patch={})
 
         enter = Enter("g0-1", "review", transition=2)
         assert step.enter is None
@@ -190,7 +190,7 @@ class TestGoTo:
     def test_has_an_end_even_in_a_circle(self, plan: Plan, pending: Job) -> None:
         job = replace(to_encode(plan, pending), rush=5)
 
-        step = machine.decide(plan, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5))
+        step = decisions.decide(plan, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
         assert step.job.error == {
@@ -204,8 +204,10 @@ class TestGoTo:
         job = replace(to_encode(plan, pending), transitions=500, rush=5)
         dispatch = DispatchTask("encode", {}, {"success": "publish"})
 
-        waiting = machine.decide(plan, job, dispatch, queue=None, patch={}, rules=Rules(max_transitions=5)).job
-        onward = machine.decide(plan, waiting, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)).job
+        waiting = decisions.decide(plan, job, dispatch, queue=None, patch={}, rules=Rules(max_transitions=5)).job
+        onward = decisions.decide(
+            plan, waiting, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)
+        ).job
 
         assert (waiting.status, waiting.transitions, waiting.rush) == (JobStatus.WAITING_FOR_WORKER, 501, 0)
         assert (onward.status, onward.rush) == (JobStatus.RUNNING, 1)
@@ -213,7 +215,7 @@ class TestGoTo:
     def test_a_fan_out_of_no_tasks_is_no_wait(self, plan: Plan, pending: Job) -> None:
         job = replace(to_encode(plan, pending), rush=5)
 
-        step = machine.decide(plan, job, FanOut((), "publish"), queue=None, patch={}, rules=Rules(max_transitions=5))
+        step = decisions.decide(plan, job, FanOut((), "publish"), queue=None, patch={}, rules=Rules(max_transitions=5))
 
         assert step.job.status is JobStatus.ERROR
 
@@ -221,8 +223,8 @@ class TestGoTo:
         own = replace(plan, max_transitions=9)
         job = replace(to_encode(plan, pending), rush=8)
 
-        onward = machine.decide(own, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)).job
-        ended = machine.decide(own, onward, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=50)).job
+        onward = decisions.decide(own, job, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=5)).job
+        ended = decisions.decide(own, onward, GoTo("encode"), queue=None, patch={}, rules=Rules(max_transitions=50)).job
 
         assert onward.status is JobStatus.RUNNING
         assert ended.error is not None
@@ -233,7 +235,7 @@ class TestDispatch:
     def test_sends_a_task_and_waits(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        step = machine.decide(plan, job, DispatchTask("encode", {"a": 1}, ALL, 5, 2), queue=None, patch={})
+        step = decisions.decide(plan, job, DispatchTask("encode", {"a": 1}, ALL, 5, 2), queue=None, patch={})
 
         task = Task(TASK, "encode", "encode", ALL, {"a": 1}, max_retries=2, priority=5)
         assert step.outgoing == (SendTask(task),)
@@ -261,7 +263,7 @@ class TestDispatch:
     def test_arms_a_timer_until_a_worker_takes_it(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
 
-        step = machine.decide(
+        step = decisions.decide(
             plan, job, DispatchTask("encode", {}, ALL, dispatch_timeout_seconds=60), queue=None, patch={}
         )
 
@@ -518,7 +520,7 @@ class TestEnd:
     def test_finishes_with_what_the_handler_returned(self, plan: Plan, waiting: Job) -> None:
         job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), queue=None).job
 
-        step = machine.decide(plan, job, End({"url": "b.mp4"}), queue=None, patch={})
+        step = decisions.decide(plan, job, End({"url": "b.mp4"}), queue=None, patch={})
 
         assert (step.job.status, step.job.result) == (JobStatus.FINISHED, {"url": "b.mp4"})
         assert kinds(step) == ["state_entered", "job_finished"]
@@ -527,12 +529,12 @@ class TestEnd:
     def test_finishes_with_the_data_of_the_last_task_else(self, plan: Plan, waiting: Job) -> None:
         job = machine.advance(plan, waiting, result(data={"output": "b.mp4"}), queue=None).job
 
-        assert machine.decide(plan, job, End(), queue=None, patch={}).job.result == {"output": "b.mp4"}
+        assert decisions.decide(plan, job, End(), queue=None, patch={}).job.result == {"output": "b.mp4"}
 
     def test_fails_with_the_error_that_led_there(self, plan: Plan, waiting: Job) -> None:
         job = machine.advance(plan, waiting, result("failure", code="GPU_LOST"), queue=None).job
 
-        step = machine.decide(plan, job, End(), queue=None, patch={})
+        step = decisions.decide(plan, job, End(), queue=None, patch={})
 
         error = {"code": "GPU_LOST", "message": "it says so"}
         assert (step.job.status, step.job.error) == (JobStatus.FAILED, error)
@@ -540,14 +542,14 @@ class TestEnd:
 
     def test_finishes_without_an_error(self, plan: Plan, waiting: Job) -> None:
         job = machine.advance(plan, waiting, TaskTimeout("g0-1", TASK, 1, "result"), queue=None).job
-        published = machine.decide(plan, job, GoTo("publish"), queue=None, patch={}).job
+        published = decisions.decide(plan, job, GoTo("publish"), queue=None, patch={}).job
 
-        assert machine.decide(plan, published, End("kept"), queue=None, patch={}).job.error is None
+        assert decisions.decide(plan, published, End("kept"), queue=None, patch={}).job.error is None
 
     def test_counts_even_after_too_many_states(self, plan: Plan, waiting: Job) -> None:
         job = replace(machine.advance(plan, waiting, result(), queue=None).job, transitions=100)
 
-        assert machine.decide(plan, job, End(), queue=None, patch={}).job.status is JobStatus.FINISHED
+        assert decisions.decide(plan, job, End(), queue=None, patch={}).job.status is JobStatus.FINISHED
 
 
 class TestHandlerRaised:
@@ -555,12 +557,12 @@ class TestHandlerRaised:
         job = to_encode(plan, pending)
         delays = []
         for _ in range(3):
-            step = machine.handler_raised(plan, job, error="Traceback ...\nValueError: no")
+            step = decisions.handler_raised(plan, job, error="Traceback ...\nValueError: no")
             [timer] = step.timers
             delays.append(timer.delay_seconds)
             job = machine.advance(plan, step.job, timer.event, queue=None).job
 
-        last = machine.handler_raised(plan, job, error="Traceback ...\nValueError: no")
+        last = decisions.handler_raised(plan, job, error="Traceback ...\nValueError: no")
 
         assert delays == [0.5, 1, 2]
         assert last.job.status is JobStatus.ERROR
@@ -573,7 +575,7 @@ class TestHandlerRaised:
     def test_waits_as_running_and_enters_again_by_its_own_timer_only(self, plan: Plan, pending: Job) -> None:
         begun = machine.advance(plan, pending, Start("g0-1"), queue=None).job
 
-        step = machine.handler_raised(plan, begun, error="ValueError")
+        step = decisions.handler_raised(plan, begun, error="ValueError")
 
         event = RetryHandler("g0-1", "start", transition=0, failures=1)
         assert step.job.status is JobStatus.RUNNING
@@ -586,14 +588,14 @@ class TestHandlerRaised:
         assert machine.advance(plan, step.job, Enter("g0-1", "start", transition=0), queue=None).note
 
     def test_is_forgotten_once_the_handler_decides(self, plan: Plan, pending: Job) -> None:
-        failed = machine.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
+        failed = decisions.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
 
-        step = machine.decide(plan, failed, DispatchTask("encode", {}, ALL), queue=None, patch={})
+        step = decisions.decide(plan, failed, DispatchTask("encode", {}, ALL), queue=None, patch={})
 
         assert step.job.handler_failures == 0
 
     def test_cancels_its_timer_when_the_job_rests(self, plan: Plan, pending: Job) -> None:
-        failed = machine.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
+        failed = decisions.handler_raised(plan, to_encode(plan, pending), error="ValueError").job
 
         step = machine.advance(plan, failed, DeadLetter("g0-1", "dead_letter", state="encode"), queue=None)
 
@@ -602,7 +604,7 @@ class TestHandlerRaised:
 
 class TestBroken:
     def test_is_an_error_at_once(self, plan: Plan, pending: Job) -> None:
-        step = machine.broken(plan, to_encode(plan, pending), message="no action")
+        step = decisions.broken(plan, to_encode(plan, pending), message="no action")
 
         assert (step.job.status, step.job.current_state) == (JobStatus.ERROR, "encode")
         assert step.job.error == {"code": "HANDLER_ERROR", "message": "no action"}
@@ -702,7 +704,7 @@ class TestThen:
 
     def test_adds_up_and_ends_where_the_later_ends(self, plan: Plan, pending: Job) -> None:
         first = machine.advance(plan, pending, Start("g0-1"), queue=None)
-        second = machine.decide(plan, first.job, GoTo("encode"), queue=None, patch={})
+        second = decisions.decide(plan, first.job, GoTo("encode"), queue=None, patch={})
 
         both = first.then(second)
 
@@ -712,7 +714,7 @@ class TestThen:
     def test_opens_nothing_that_it_closes_and_sets_no_timer_that_it_cancels(self, plan: Plan, pending: Job) -> None:
         job = to_encode(plan, pending)
         action = DispatchTask("encode", {}, ALL, dispatch_timeout_seconds=60)
-        first = machine.decide(plan, job, action, queue=None, patch={})
+        first = decisions.decide(plan, job, action, queue=None, patch={})
         second = machine.advance(plan, first.job, DeadLetter("g0-1", "x", state="encode"), queue=None)
 
         both = first.then(second)

@@ -11,7 +11,7 @@ from avtomatika.core.blueprint.action_types import DispatchTask, FanOut, GoTo
 from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
 from avtomatika.core.job import Job, Task
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Strategy
 from avtomatika.core.plan import Plan
@@ -30,10 +30,10 @@ FIRST, SECOND = (
 def waiting(plan: Plan, pending: Job) -> Step:
     """The step that dispatched the task."""
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
+    ready = decisions.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     transitions = {"success": "publish", "failure": "failed"}
     action = DispatchTask("encode", {}, transitions, max_retries=2, dispatch_timeout_seconds=60, needs=NEEDS)
-    return machine.decide(plan, ready, action, queue=None, patch={})
+    return decisions.decide(plan, ready, action, queue=None, patch={})
 
 
 def place(plan: Plan, job: Job, choice: Candidate | NoCandidate | None, **fields: Any) -> Step:
@@ -125,9 +125,11 @@ def test_a_retry_is_chosen_for_anew(plan: Plan, waiting: Step) -> None:
 
 def test_branches_are_chosen_for_one_by_one(plan: Plan, pending: Job) -> None:
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
+    ready = decisions.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     branch = DispatchTask("encode", {}, {"success": "review"}, needs=NEEDS)
-    fan_out = machine.decide(plan, ready, FanOut((branch, replace(branch, needs=None)), "review"), queue=None, patch={})
+    fan_out = decisions.decide(
+        plan, ready, FanOut((branch, replace(branch, needs=None)), "review"), queue=None, patch={}
+    )
 
     step = machine.advance(plan, fan_out.job, PlaceTask("g0-1", "g0-1.1.1", 1, choice=FIRST), queue=None)
 

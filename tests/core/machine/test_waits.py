@@ -12,7 +12,7 @@ from avtomatika.core.blueprint.action_types import AwaitApproval, RunBlueprint, 
 from avtomatika.core.events import ChildEnded, Decision, Signal, Start, TimeReached
 from avtomatika.core.job import Job, JobStatus, Parent
 from avtomatika.core.job_request import JobRequest
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.core.machine.waits import MAX_DEPTH
@@ -220,7 +220,7 @@ class TestApproval:
 def asked(plan: Plan, pending: Job) -> Job:
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
     action = AwaitApproval("mail", "?", {"approved": "publish", "rejected": "failed", "timeout": "failed"}, 60)
-    return machine.decide(plan, begun, action, queue=None, patch={}).job
+    return decisions.decide(plan, begun, action, queue=None, patch={}).job
 
 
 def family(**transitions: str) -> tuple[Blueprint, Blueprint]:
@@ -331,7 +331,7 @@ class TestChild:
     def test_its_quarantine_is_told_upwards(self, plan: Plan, pending: Job) -> None:
         begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish"})
-        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
+        waiting = decisions.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
         parent = waiting.job.evolve(webhook_url="http://shop", parent=Parent("g0-0", "top@0a1b2c3d.start._child", 1))
 
         resting = quarantine(child_of(waiting).job.evolve(version=4), error("NO_TRANSITION", "it is odd"))
@@ -394,7 +394,7 @@ class TestChild:
         begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish"})
         rules = Rules(plans={"video": plan})
-        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=rules)
+        waiting = decisions.decide(plan, begun, action, queue=None, patch={}, rules=rules)
 
         step = machine.advance(plan, waiting.job, Signal("g0-1", "cancel", by="me", token="t"), queue=None)
 
@@ -406,7 +406,7 @@ class TestChild:
     def test_a_cancelled_one_tells_its_parent(self, plan: Plan, pending: Job) -> None:
         begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
         action = RunBlueprint("video", {}, {"success": "publish", "cancelled": "failed"})
-        waiting = machine.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
+        waiting = decisions.decide(plan, begun, action, queue=None, patch={}, rules=Rules(plans={"video": plan}))
         child = child_of(waiting).job
 
         cancelled = machine.advance(plan, child, Signal(child.id, "cancel", by="me", token="t"), queue=None)
@@ -432,7 +432,7 @@ def test_what_came_too_late_is_noted(plan: Plan, pending: Job, status: JobStatus
         if status is JobStatus.WAITING_FOR_TIMER
         else AwaitApproval("a", "b", {"c": "publish"})
     )
-    job = machine.decide(plan, begun, action, queue=None, patch={}).job
+    job = decisions.decide(plan, begun, action, queue=None, patch={}).job
 
     step = machine.advance(plan, job, TimeReached(job.id, "g0-1.99"), queue=None)
 

@@ -10,7 +10,7 @@ from avtomatika.core.blueprint.action_types import End
 from avtomatika.core.events import Signal, Start
 from avtomatika.core.job import Job
 from avtomatika.core.job_request import JobRequest
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.core.step import SendWebhook, Step
@@ -32,7 +32,7 @@ def told(step: Step) -> list[Job]:
 
 def test_an_end_tells_how_the_job_then_stands() -> None:
     begun = machine.advance(bp.plan, job(webhook_url="http://shop"), Start("g0-1"), queue=None)
-    ended = begun.then(machine.decide(bp.plan, begun.job, End(7), queue=None, patch={}))
+    ended = begun.then(decisions.decide(bp.plan, begun.job, End(7), queue=None, patch={}))
 
     assert told(begun) == []
     assert told(ended) == [ended.job]

@@ -10,7 +10,7 @@ import pytest
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, Start
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.core.machine import machine
+from avtomatika.core.machine import decisions, machine
 from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Unfit, choose, nearest
 from avtomatika.core.plan import Plan
@@ -25,9 +25,9 @@ PROBE = {"check": "read", "uri": "s3://raw/a.txt"}
 @pytest.fixture
 def waiting(plan: Plan, pending: Job) -> Job:
     begun = machine.advance(plan, pending, Start(pending.id), queue=None).job
-    ready = machine.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
+    ready = decisions.decide(plan, begun, GoTo("encode"), queue=None, patch={}).job
     action = DispatchTask("encode", {}, {"success": "publish", "failure": "failed"}, max_retries=0)
-    return machine.decide(plan, ready, action, queue=None, patch={}).job
+    return decisions.decide(plan, ready, action, queue=None, patch={}).job
 
 
 def refused(plan: Plan, job: Job, worker_id: str = "w-1", *, probe: Any = PROBE, code: str = "TRANSIENT_ERROR") -> Step:
