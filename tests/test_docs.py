@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,9 +31,8 @@ from avtomatika.transport.keys import Keys as QueueKeys
 from avtomatika.worker.config import WorkerConfig
 from avtomatika.worker.run import load_worker
 
-from .cli.conftest import Up, processes_in
-from .cloud import Cloud
-from .documents import (
+from .support.cli import Up
+from .support.documents import (
     DOCUMENTS,
     ROOT,
     Block,
@@ -50,6 +47,9 @@ from .documents import (
     subsections,
     table,
 )
+from .support.object_storage import ObjectStorage
+from .support.ports import free_port
+from .support.processes import Process, processes_in
 from .test_architecture import MAY_IMPORT, TOPS
 
 pytestmark = pytest.mark.docs
@@ -97,7 +97,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory, cloud: Cloud) -> Iterator[Up]:
+def films(tmp_path_factory: pytest.TempPathFactory, cloud: ObjectStorage) -> Iterator[Up]:
     """The same with the blueprint and the skill of docs/files.md, and S3."""
     folder = tmp_path_factory.mktemp("films")
     save_files(FILES, folder)
@@ -120,7 +120,7 @@ def _running(folder: Path, **environment: str) -> Iterator[Up]:
         up.end()
         assert processes_in(folder) == set()
     finally:
-        up.sweep()
+        up.kill()
 
 
 def check_what_is_said(up: Up, *documents: Path) -> None:
@@ -273,7 +273,7 @@ def background() -> Iterator[ExitStack]:
 def test_the_parts_run_as_processes_of_their_own(tmp_path: Path, redis_url: str, background: ExitStack) -> None:
     (block,) = [block for block in blocks(README) if block.text.startswith("export REDIS_URL=")]
     save_files(README, tmp_path)
-    port = _free_port()
+    port = free_port()
     script = block.text.replace("redis://localhost:6379/0", redis_url) + 'echo "$CLIENT_TOKEN" > token\nwait\n'
 
     _start(background, script, tmp_path, API_PORT=str(port))
@@ -287,7 +287,7 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
     main, heavy = block.text.splitlines()
     save_files(BLUEPRINTS, tmp_path)
     (tmp_path / "token").write_text("token-of-the-docs")
-    port = _free_port()
+    port = free_port()
     environment = {"REDIS_URL": redis_url, "CLIENT_TOKEN": "token-of-the-docs", "API_PORT": str(port)}
 
     _start(background, f"avtomatika web & {main} & wait", tmp_path, **environment)
@@ -304,11 +304,11 @@ def test_two_orchestrators_share_a_job_by_their_queues(tmp_path: Path, redis_url
 def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Path, background: ExitStack) -> None:
     save_files(README, tmp_path)
     save_files(HTTP, tmp_path)
-    port = _free_port()
+    port = free_port()
     secrets = {"WEBHOOK_SECRET": "whsec_c2VjcmV0", "WEBHOOK_ALLOW": "127.0.0.1"}
     _start(background, f"flask --app receiver run --port {port}", tmp_path, **secrets)
     up = Up(tmp_path, WORKER_LEASE_SECONDS="2", **secrets)
-    background.callback(up.sweep)
+    background.callback(up.kill)
     up.wait_until_ready()
 
     with Client(up.url, (tmp_path / "var" / "client_token").read_text()) as api:
@@ -320,21 +320,8 @@ def test_the_receiver_of_the_document_is_told_what_became_of_a_job(tmp_path: Pat
 
 
 def _start(background: ExitStack, script: str, folder: Path, **environment: str) -> None:
-    with open(folder / "log", "a") as log:
-        process = subprocess.Popen(
-            ["bash", "-c", script],
-            cwd=folder,
-            env=shell_environment(folder, **environment),
-            stdout=log,
-            stderr=log,
-            process_group=0,
-        )
-    background.callback(_end_group, process)
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, 9)
-    process.wait()
+    environ = shell_environment(folder, **environment)
+    background.callback(Process(["bash", "-c", script], folder, environ, log=folder / "log").kill)
 
 
 def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seconds: float = 20) -> dict[str, Any]:
@@ -347,12 +334,6 @@ def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seco
             sleep(0.05)
     with Client(url, token.read_text().strip()) as api:
         return api.wait(api.submit(endpoint, data)["job_id"], timeout=seconds)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # ---------------------------------------------------------------- what is written

@@ -17,8 +17,8 @@ import pytest
 
 from avtomatika.client import Client
 
-from .cli.conftest import Up, write_project
-from .documents import shell_environment
+from .support.cli import Up, write_project
+from .support.documents import shell_environment
 
 TOKEN = "token-of-the-reader"
 
@@ -47,7 +47,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield everything
         everything.end()
     finally:
-        everything.sweep()
+        everything.kill()
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from avtomatika import Blueprint, InvalidInputError, PermanentError, TransientEr
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import SkillError
 
-from .history_replay import replay
+from .support.history_replay import replay
 
 
 def film(**options: Any) -> Blueprint:

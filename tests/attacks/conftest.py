@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from .house import House
+from .installation import Installation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture(scope="module")
-def house(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def installation(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One installation for all attacks of a module: it must withstand them all."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
-    folder: Path = tmp_path_factory.mktemp("house")
-    house = House(server.url, folder)
+    folder: Path = tmp_path_factory.mktemp("installation")
+    installation = Installation(server.url, folder)
     try:
-        house.start()
-        yield house
+        installation.start()
+        yield installation
     finally:
-        house.close()
+        installation.close()

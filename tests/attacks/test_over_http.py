@@ -13,26 +13,26 @@ import requests
 
 from avtomatika.web.gateway.signature import signature_of
 
-from .house import LEASE_SECONDS, PLANTED, WORKERS_TOML, House, HttpWorker, raw_request
+from .installation import LEASE_SECONDS, PLANTED, WORKERS_TOML, HttpWorker, Installation, raw_request
 
 
 @pytest.fixture
-def one(house: House) -> HttpWorker:
-    return house.worker("one")
+def one(installation: Installation) -> HttpWorker:
+    return installation.worker("one")
 
 
 @pytest.fixture
-def two(house: House) -> HttpWorker:
-    return house.worker("two")
+def two(installation: Installation) -> HttpWorker:
+    return installation.worker("two")
 
 
 @pytest.fixture
-def job_id(house: House) -> Iterator[str]:
+def job_id(installation: Installation) -> Iterator[str]:
     """Create a job that waits for the only worker with the skill ``drive``."""
-    job_id = house.create("ride")
-    house.until_status(job_id, "waiting_for_worker")
+    job_id = installation.create("ride")
+    installation.until_status(job_id, "waiting_for_worker")
     yield job_id
-    house.client("POST", f"/api/v1/jobs/{job_id}/cancel")
+    installation.client("POST", f"/api/v1/jobs/{job_id}/cancel")
 
 
 # ------------------------------------------------------------ authentication
@@ -49,8 +49,8 @@ def job_id(house: House) -> Iterator[str]:
     ],
     ids=["wrong", "cut short", "of another worker", "of a client", "none"],
 )
-def test_a_wrong_token_opens_nothing(house: House, worker_id: str, token: str) -> None:
-    worker = house.worker(worker_id, token)
+def test_a_wrong_token_opens_nothing(installation: Installation, worker_id: str, token: str) -> None:
+    worker = installation.worker(worker_id, token)
 
     answers = [worker.register(), worker.beat(), worker.poll(0), worker.answer({"job_id": "g0-1", "task_id": "t"})]
 
@@ -59,9 +59,9 @@ def test_a_wrong_token_opens_nothing(house: House, worker_id: str, token: str) -
     assert worker.ask("POST", "/auth/token/refresh", json={"refresh_token": "x"}).status_code == 403
 
 
-def test_the_shared_token_is_not_for_an_id_that_the_file_names(house: House) -> None:
-    assert house.worker("one", PLANTED["shared"]).register().status_code == 401
-    assert house.worker("anybody", PLANTED["shared"]).register().status_code == 200
+def test_the_shared_token_is_not_for_an_id_that_the_file_names(installation: Installation) -> None:
+    assert installation.worker("one", PLANTED["shared"]).register().status_code == 401
+    assert installation.worker("anybody", PLANTED["shared"]).register().status_code == 200
 
 
 def test_a_worker_cannot_speak_for_another_one(one: HttpWorker) -> None:
@@ -71,17 +71,17 @@ def test_a_worker_cannot_speak_for_another_one(one: HttpWorker) -> None:
     assert one.ask("PATCH", "/workers/one", json={}, headers={"X-Worker-ID": "two"}).status_code == 401
 
 
-def test_a_workers_token_is_none_of_a_client(house: House, one: HttpWorker, job_id: str) -> None:
+def test_a_workers_token_is_none_of_a_client(installation: Installation, one: HttpWorker, job_id: str) -> None:
     for path in ("", "/cancel", "/retry", "/approve"):
         method = "POST" if path else "GET"
-        assert house.client(method, f"/api/v1/jobs/{job_id}{path}", token=PLANTED["one"]).status_code == 401
+        assert installation.client(method, f"/api/v1/jobs/{job_id}{path}", token=PLANTED["one"]).status_code == 401
 
 
 # ---------------------------------------------------------------- results
 
 
 def test_a_result_of_a_worker_that_does_not_hold_the_task_is_refused(
-    house: House, one: HttpWorker, two: HttpWorker, job_id: str
+    installation: Installation, one: HttpWorker, two: HttpWorker, job_id: str
 ) -> None:
     task = one.take()
 
@@ -89,13 +89,15 @@ def test_a_result_of_a_worker_that_does_not_hold_the_task_is_refused(
     unknown = one.answer({"job_id": job_id, "task_id": f"{job_id}.9.0"})
 
     assert stolen.json()["status"] == unknown.json()["status"] == "ignored"
-    assert house.job(job_id)["status"] == "waiting_for_worker"
-    assert [note["worker_id"] for note in house.notes(job_id)] == ["one", "two"]
+    assert installation.job(job_id)["status"] == "waiting_for_worker"
+    assert [note["worker_id"] for note in installation.notes(job_id)] == ["one", "two"]
     assert one.answer(task).json() == {"status": "accepted"}
-    house.until_status(job_id, "finished")
+    installation.until_status(job_id, "finished")
 
 
-def test_an_altered_result_is_refused_and_the_true_one_taken(house: House, one: HttpWorker, job_id: str) -> None:
+def test_an_altered_result_is_refused_and_the_true_one_taken(
+    installation: Installation, one: HttpWorker, job_id: str
+) -> None:
     task = one.take()
     body = json.loads(one.result(task, data={"share": 5e-5, "whole": 2.0}, timestamp=1))
     signed = body | {"security": {"signature": signature_of(body, PLANTED["one"]), "signer_id": "one"}}
@@ -105,34 +107,34 @@ def test_an_altered_result_is_refused_and_the_true_one_taken(house: House, one: 
     without = one.send(json.dumps(signed | {"security": {"signer_id": "one"}}).encode())
 
     assert [answer.status_code for answer in (altered, by_another, without)] == [403] * 3
-    assert house.job(job_id)["status"] == "waiting_for_worker"
-    assert {note["reason"] for note in house.notes(job_id)} == {
+    assert installation.job(job_id)["status"] == "waiting_for_worker"
+    assert {note["reason"] for note in installation.notes(job_id)} == {
         "Invalid cryptographic signature",
         "Immediate sender ID mismatch",
         "Missing required cryptographic signature",
     }
     assert one.send(json.dumps(signed).encode()).json() == {"status": "accepted"}
-    house.until_status(job_id, "finished")
+    installation.until_status(job_id, "finished")
 
 
 def test_a_replay_is_answered_as_the_first_time_and_changes_nothing(
-    house: House, one: HttpWorker, two: HttpWorker, job_id: str
+    installation: Installation, one: HttpWorker, two: HttpWorker, job_id: str
 ) -> None:
     raw = one.result(one.take())
     first = one.send(raw)
-    house.until_status(job_id, "finished")
-    before = house.job(job_id)
+    installation.until_status(job_id, "finished")
+    before = installation.job(job_id)
 
     again = [one.send(raw), one.send(raw)]
     by_another = two.send(raw)
 
     assert [answer.json() for answer in again] == [first.json()] * 2
     assert by_another.status_code == 401
-    assert house.job(job_id) == before
-    assert house.events(job_id).count("task_succeeded") == 1
+    assert installation.job(job_id) == before
+    assert installation.events(job_id).count("task_succeeded") == 1
 
 
-def test_a_result_of_an_old_attempt_is_refused(house: House, one: HttpWorker, job_id: str) -> None:
+def test_a_result_of_an_old_attempt_is_refused(installation: Installation, one: HttpWorker, job_id: str) -> None:
     first = one.take()
     one.answer(first, status="failure", error={"code": "TRANSIENT_ERROR", "message": "a flat tyre"})
     second = one.take()
@@ -141,30 +143,32 @@ def test_a_result_of_an_old_attempt_is_refused(house: House, one: HttpWorker, jo
 
     assert second["attempt"] == 2
     assert late.json()["status"] == "ignored"
-    assert house.job(job_id)["status"] == "waiting_for_worker"
+    assert installation.job(job_id)["status"] == "waiting_for_worker"
     assert one.answer(second, attempt=2).json() == {"status": "accepted"}
-    house.until_status(job_id, "finished")
+    installation.until_status(job_id, "finished")
 
 
 # ------------------------------------------------------------ malformed input
 
 
-def test_a_body_that_is_too_large_is_refused_unread(house: House, one: HttpWorker) -> None:
+def test_a_body_that_is_too_large_is_refused_unread(installation: Installation, one: HttpWorker) -> None:
     large = b'{"data": "' + b"x" * 3_000_000 + b'"}'
 
     told = one.send(large)
     in_chunks = one.ask("POST", "/tasks/result", data=iter([large]), headers={"Content-Type": "application/json"})
-    by_client = house.client("POST", "/api/v1/jobs/ride", data=large)
+    by_client = installation.client("POST", "/api/v1/jobs/ride", data=large)
 
     assert told.status_code == 413
     assert in_chunks.status_code == 413
     assert by_client.status_code == 413
-    assert house.are_all_alive
+    assert installation.are_all_alive
 
 
 @pytest.mark.parametrize("depth", [100, 100_000])
 @pytest.mark.parametrize("brackets", ["[]", '{"":}'])
-def test_deep_json_is_refused(house: House, one: HttpWorker, job_id: str, depth: int, brackets: str) -> None:
+def test_deep_json_is_refused(
+    installation: Installation, one: HttpWorker, job_id: str, depth: int, brackets: str
+) -> None:
     deep = brackets[:-1] * depth + "1" + brackets[-1] * depth
     task = one.take()
 
@@ -172,10 +176,10 @@ def test_deep_json_is_refused(house: House, one: HttpWorker, job_id: str, depth:
 
     assert answer.status_code == 400
     assert one.answer(task).json() == {"status": "accepted"}
-    assert house.are_all_alive
+    assert installation.are_all_alive
 
 
-def test_line_breaks_in_headers_and_paths_make_no_headers_and_no_lines(house: House) -> None:
+def test_line_breaks_in_headers_and_paths_make_no_headers_and_no_lines(installation: Installation) -> None:
     heads = [
         b"X-Worker-ID: one\rSet-Cookie: a=b\r\nX-Worker-Token: x",
         b"X-Worker-ID: one\nX-Evil: 1\r\nX-Worker-Token: x",
@@ -185,7 +189,7 @@ def test_line_breaks_in_headers_and_paths_make_no_headers_and_no_lines(house: Ho
     requests_ = [b"GET /_worker/workers/one/tasks/next HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % head for head in heads]
     requests_.append(b"GET /api/v1/jobs/%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 
-    answers = [raw_request(house.base_url, request) for request in requests_]
+    answers = [raw_request(installation.base_url, request) for request in requests_]
 
     for answer in answers:
         head, _, _ = answer.partition(b"\r\n\r\n")
@@ -194,13 +198,13 @@ def test_line_breaks_in_headers_and_paths_make_no_headers_and_no_lines(house: Ho
         assert b"evil" not in head.lower()
 
 
-def test_a_worker_cannot_forge_lines_of_the_log(house: House, one: HttpWorker) -> None:
+def test_a_worker_cannot_forge_lines_of_the_log(installation: Installation, one: HttpWorker) -> None:
     evil = "x\n2026-01-01 INFO avtomatika: all is well \x1b[2J"
 
     one.answer({"job_id": "g0-1", "task_id": evil})
-    house.worker(evil.replace("\n", "%0a").replace("\x1b", ""), "x").beat()
+    installation.worker(evil.replace("\n", "%0a").replace("\x1b", ""), "x").beat()
 
-    lines = (house.folder / "web.log").read_text().splitlines()
+    lines = (installation.folder / "web.log").read_text().splitlines()
     assert any("all is well" in line for line in lines), "the attack was seen"
     assert not any(line.startswith("2026-01-01") for line in lines)
     assert not any("\x1b" in line for line in lines)
@@ -215,30 +219,32 @@ def tokens(answer: requests.Response) -> dict[str, Any]:
     return found
 
 
-def test_a_token_for_a_while_is_as_good_as_the_workers_own(house: House, one: HttpWorker, job_id: str) -> None:
+def test_a_token_for_a_while_is_as_good_as_the_workers_own(
+    installation: Installation, one: HttpWorker, job_id: str
+) -> None:
     given = tokens(one.ask("POST", "/auth/token"))
-    worker = house.worker("one", given["access_token"])
+    worker = installation.worker("one", given["access_token"])
 
     assert (given["expires_in"], given["worker_id"]) == (3600, "one")
     assert worker.register().status_code == 200
     assert worker.answer(worker.take()).json() == {"status": "accepted"}
-    assert house.worker("two", given["access_token"]).register().status_code == 401
+    assert installation.worker("two", given["access_token"]).register().status_code == 401
     assert worker.ask("POST", "/auth/token").status_code == 403, "it makes no others"
 
 
-def test_a_refresh_token_is_good_once_and_a_stolen_one_ends_all(house: House, one: HttpWorker) -> None:
+def test_a_refresh_token_is_good_once_and_a_stolen_one_ends_all(installation: Installation, one: HttpWorker) -> None:
     first = tokens(one.ask("POST", "/auth/token"))
     second = tokens(refresh(one, first))
     repeated = tokens(refresh(one, first))  # as if the response was lost
-    for key in house.redis.scan_iter("avt:session:refresh:*"):
-        if house.redis.hget(key, "used"):
-            house.redis.hincrby(key, "used", -31)
+    for key in installation.redis.scan_iter("avt:session:refresh:*"):
+        if installation.redis.hget(key, "used"):
+            installation.redis.hincrby(key, "used", -31)
 
     stolen = refresh(one, first)
 
     assert stolen.status_code == 403
     for pair in (first, second, repeated):
-        assert house.worker("one", pair["access_token"]).register().status_code == 401
+        assert installation.worker("one", pair["access_token"]).register().status_code == 401
         assert refresh(one, pair).status_code == 403
 
 
@@ -258,7 +264,7 @@ def refresh(worker: HttpWorker, pair: dict[str, Any]) -> requests.Response:
 
 
 def test_who_is_revoked_is_out_within_three_seconds(
-    house: House, one: HttpWorker, two: HttpWorker, job_id: str
+    installation: Installation, one: HttpWorker, two: HttpWorker, job_id: str
 ) -> None:
     pair = tokens(one.ask("POST", "/auth/token"))
     task = one.take()
@@ -267,24 +273,24 @@ def test_who_is_revoked_is_out_within_three_seconds(
     polling.start()
 
     begun = monotonic()
-    house.write_workers(WORKERS_TOML.replace(f'[one]\ntoken = "{PLANTED["one"]}"\n', ""))
+    installation.write_workers(WORKERS_TOML.replace(f'[one]\ntoken = "{PLANTED["one"]}"\n', ""))
     try:
         polling.join(3)
         assert not polling.is_alive(), "the waiting poll ends"
         assert monotonic() - begun < 3
         assert answers[0].status_code == 401
         assert one.beat(task["task_id"]).status_code == 401
-        assert house.worker("one", PLANTED["shared"]).register().status_code == 401
-        assert house.worker("one", pair["access_token"]).register().status_code == 401
+        assert installation.worker("one", PLANTED["shared"]).register().status_code == 401
+        assert installation.worker("one", pair["access_token"]).register().status_code == 401
         assert one.ask("POST", "/auth/token").status_code == 403
         assert refresh(one, pair).status_code == 403
         assert one.answer(task).status_code == 401
-        assert house.notes(job_id) == []
+        assert installation.notes(job_id) == []
 
         taken_over = two.take()
         assert taken_over["task_id"] == task["task_id"]
         assert monotonic() - begun > LEASE_SECONDS / 2
         assert two.answer(taken_over).json() == {"status": "accepted"}
-        house.until_status(job_id, "finished")
+        installation.until_status(job_id, "finished")
     finally:
-        house.write_workers(WORKERS_TOML)
+        installation.write_workers(WORKERS_TOML)

@@ -11,18 +11,19 @@ import redis
 
 from avtomatika.core.signing import mac_key_of
 
-from .house import PLANTED, WORKERS_TOML, House
+from ..support.waiting import wait_until
+from .installation import PLANTED, WORKERS_TOML, Installation
 
 #: Values derived from a token that are as good as the token.
 WORDS = [*PLANTED.values(), *(mac_key_of(token) for token in PLANTED.values())]
 
 
 @pytest.fixture(scope="module")
-def lived_in(house: House) -> House:
+def lived_in(installation: Installation) -> Installation:
     """Everything has happened here: finished and failed jobs, rejections, revoked tokens, broken files."""
-    one, two = house.worker("one"), house.worker("two")
-    done, broken, refused = (house.create("ride") for _ in range(3))
-    errand = house.create("errand")
+    one, two = installation.worker("one"), installation.worker("two")
+    done, broken, refused = (installation.create("ride") for _ in range(3))
+    errand = installation.create("errand")
     one.register()
     one.answer(one.take(), data={"ok": True})
     one.answer(one.take(), status="failure", error={"code": "PERMANENT_ERROR", "message": "a wall"})
@@ -31,25 +32,25 @@ def lived_in(house: House) -> House:
     one.beat(task["task_id"])
     session = one.ask("POST", "/auth/token").json()
     WORDS.extend((session["access_token"], session["refresh_token"]))
-    house.said.pop()  # legitimate places
-    house.worker("one", session["access_token"]).register()
+    installation.said.pop()  # legitimate places
+    installation.worker("one", session["access_token"]).register()
     for worker_id, token in (("one", PLANTED["two"]), ("two", PLANTED["shared"]), (PLANTED["one"][:20], "x")):
-        house.worker(worker_id, token).register()
-    house.client("GET", "/api/v1/jobs", token=PLANTED["one"])
-    house.client("GET", f"/api/v1/jobs?token={PLANTED['client']}", token="wrong")
+        installation.worker(worker_id, token).register()
+    installation.client("GET", "/api/v1/jobs", token=PLANTED["one"])
+    installation.client("GET", f"/api/v1/jobs?token={PLANTED['client']}", token="wrong")
     for text in (WORKERS_TOML + "[half", WORKERS_TOML + f'[again]\ntoken = "{PLANTED["one"]} "\n', WORKERS_TOML):
-        house.write_workers(text)
-        house.until(lambda: one.beat().status_code in (200, 404))
+        installation.write_workers(text)
+        wait_until(lambda: one.beat().status_code in (200, 404))
     one.answer(task)
     for job_id, status in ((done, "finished"), (refused, "finished"), (errand, "waiting_for_human")):
-        house.until_status(job_id, status)
-    house.job(broken)
+        installation.until_status(job_id, status)
+    installation.job(broken)
     for path in ("jobs", "workers", "blueprints", "blueprints/ride"):
-        house.client("GET", f"/api/v1/{path}")
+        installation.client("GET", f"/api/v1/{path}")
     for job_id in (done, broken, refused, errand):
-        house.client("GET", f"/api/v1/jobs/{job_id}/history")
-    house.look_at_processes()
-    return house
+        installation.client("GET", f"/api/v1/jobs/{job_id}/history")
+    installation.look_at_processes()
+    return installation
 
 
 def assert_clean(name: str, text: str) -> None:
@@ -58,7 +59,7 @@ def assert_clean(name: str, text: str) -> None:
         assert place < 0, f"{name} shows a secret: ...{text[max(0, place - 80) : place]}<here>"
 
 
-def test_no_token_is_in_any_log(lived_in: House) -> None:
+def test_no_token_is_in_any_log(lived_in: Installation) -> None:
     logs = list(lived_in.folder.glob("*.log"))
 
     assert {log.stem for log in logs} == {"web", "orchestrator", "worker"}
@@ -67,13 +68,13 @@ def test_no_token_is_in_any_log(lived_in: House) -> None:
         assert_clean(log.name, log.read_text())
 
 
-def test_no_token_is_in_any_answer(lived_in: House) -> None:
+def test_no_token_is_in_any_answer(lived_in: Installation) -> None:
     assert len(lived_in.said) > 30
     for answer in lived_in.said:
         assert_clean("an answer", answer)
 
 
-def test_no_token_is_on_the_server(lived_in: House) -> None:
+def test_no_token_is_on_the_server(lived_in: Installation) -> None:
     """Neither in jobs, history, notes, messages, heartbeats nor dead letters: every key and value is searched."""
     found = dict(_everything(lived_in.redis))
 
@@ -82,19 +83,19 @@ def test_no_token_is_on_the_server(lived_in: House) -> None:
         assert_clean(f"key {key}", f"{key} {value}")
 
 
-def test_no_token_is_in_a_process_list(lived_in: House) -> None:
+def test_no_token_is_in_a_process_list(lived_in: Installation) -> None:
     assert len(lived_in.command_lines) >= 4
     for line in lived_in.command_lines.values():
         assert_clean("a command line", line)
 
 
-def test_no_token_is_in_any_file_but_workers_toml(lived_in: House) -> None:
+def test_no_token_is_in_any_file_but_workers_toml(lived_in: Installation) -> None:
     for path in lived_in.folder.rglob("*"):
         if path.is_file() and path.name != "workers.toml":
             assert_clean(str(path), path.read_text(errors="replace"))
 
 
-def test_the_search_finds_what_is_there(lived_in: House) -> None:
+def test_the_search_finds_what_is_there(lived_in: Installation) -> None:
     lived_in.redis.hset("avt:job:g0-1", "doc", json.dumps({"token": PLANTED["two"]}))
     try:
         with pytest.raises(AssertionError, match="shows a secret"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .conftest import Run
+from ..support.cli import Run
 
 NO_WAY_OUT = """
 from avtomatika import Blueprint

@@ -17,7 +17,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
-from .conftest import GREETINGS, Done, Run
+from ..support.cli import GREETINGS, Done, Run
 
 #: The same with a state of another name in the place of ``done``.
 CHANGED = GREETINGS.replace("def done", "def greeted").replace('"success": "done"', '"success": "greeted"')

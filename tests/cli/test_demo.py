@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from .conftest import as_process, processes_in
+from ..support.cli import as_process
+from ..support.processes import processes_in
 
 
 def test_it_runs_a_job_to_the_contact_sheet_and_leaves_no_process(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
-from ..cloud import Cloud
-from .conftest import Done, Run
+from ..support.cli import Done, Run
+from ..support.object_storage import ObjectStorage
 
 Doctor = Callable[..., tuple[int, dict[str, str], str]]
 
@@ -77,12 +77,12 @@ def test_an_invalid_token_file_is_a_fault(doctor: Doctor, project: Path) -> None
     assert "line 1" in said
 
 
-def s3_settings(cloud: Cloud, **changed: str) -> dict[str, str]:
+def s3_settings(cloud: ObjectStorage, **changed: str) -> dict[str, str]:
     keys = {"S3_ACCESS_KEY": "minioadmin", "S3_SECRET_KEY": "minioadmin"}
     return {"S3_ENDPOINT_URL": cloud.url, "S3_BUCKET": "results", **keys, **changed}
 
 
-def test_a_working_bucket_is_ok(doctor: Doctor, cloud: Cloud) -> None:
+def test_a_working_bucket_is_ok(doctor: Doctor, cloud: ObjectStorage) -> None:
     bucket = cloud.make_bucket()
 
     _, states, said = doctor(**s3_settings(cloud, S3_BUCKET=bucket))
@@ -92,14 +92,14 @@ def test_a_working_bucket_is_ok(doctor: Doctor, cloud: Cloud) -> None:
     assert cloud.keys(bucket) == []
 
 
-def test_a_missing_bucket_is_named(doctor: Doctor, cloud: Cloud) -> None:
+def test_a_missing_bucket_is_named(doctor: Doctor, cloud: ObjectStorage) -> None:
     code, states, said = doctor(**s3_settings(cloud, S3_BUCKET="no-such-bucket-here"))
 
     assert (code, states["S3"]) == (1, "fault")
     assert "s3://no-such-bucket-here/: there is no such bucket" in said
 
 
-def test_a_path_in_the_endpoint_is_named(doctor: Doctor, cloud: Cloud) -> None:
+def test_a_path_in_the_endpoint_is_named(doctor: Doctor, cloud: ObjectStorage) -> None:
     _, states, said = doctor(**s3_settings(cloud, S3_ENDPOINT_URL=f"{cloud.url}/minio/"))
 
     assert states["S3"] == "fault"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..cloud import Cloud
-from .conftest import Run, Up, in_process
+from ..support.cli import Run, Up, in_process
+from ..support.object_storage import ObjectStorage
 
 BLUEPRINT = """
 from avtomatika import Blueprint
@@ -42,11 +42,11 @@ def shout(params: dict):
 
 
 @pytest.fixture(scope="module")
-def running(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def running(cloud: ObjectStorage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield from _running(cloud, tmp_path_factory.mktemp("files") / "project", bucket=cloud.make_bucket())
 
 
-def _running(cloud: Cloud, folder: Path, *, bucket: str, **environment: str) -> Iterator[Up]:
+def _running(cloud: ObjectStorage, folder: Path, *, bucket: str, **environment: str) -> Iterator[Up]:
     (folder / "blueprints").mkdir(parents=True)
     (folder / "blueprints" / "video.py").write_text(BLUEPRINT)
     (folder / "worker.py").write_text(WORKER)
@@ -62,7 +62,7 @@ def _running(cloud: Cloud, folder: Path, *, bucket: str, **environment: str) -> 
     )
     yield everything.wait_until_ready()
     everything.end()
-    everything.sweep()
+    everything.kill()
 
 
 @pytest.fixture
@@ -70,10 +70,12 @@ def run(running: Up) -> Run:
     return in_process(running.folder)
 
 
-def test_a_file_is_submitted_and_the_result_downloaded(run: Run, running: Up, cloud: Cloud, tmp_path: Path) -> None:
+def test_a_file_is_submitted_and_the_result_downloaded(
+    run: Run, running: Up, cloud: ObjectStorage, tmp_path: Path
+) -> None:
     submitted = run("jobs", "submit", "video", "video=@movie.txt")
     job_id = submitted.stdout.strip()
-    assert run("jobs", "watch", job_id).code == 0, running.said
+    assert run("jobs", "watch", job_id).code == 0, running.log
 
     listed = json.loads(run("files", "list", job_id, "--json").stdout)
     got = run("files", "get", job_id, "movie.loud", str(tmp_path))
@@ -86,7 +88,7 @@ def test_a_file_is_submitted_and_the_result_downloaded(run: Run, running: Up, cl
     assert job["result"]["link"].startswith(f"{cloud.url}/")
 
 
-def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud: Cloud) -> None:
+def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud: ObjectStorage) -> None:
     job_id = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
     later = run("files", "put", str(running.folder / "movie.txt")).stdout.strip()
     of_job = json.loads(run("files", "put", "--job", job_id, str(running.folder / "movie.txt"), "--json").stdout)["uri"]
@@ -96,7 +98,7 @@ def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud:
     assert f"/{job_id}/uploads/" in of_job
 
 
-def test_files_are_removed_with_their_jobs_if_configured(cloud: Cloud, tmp_path: Path) -> None:
+def test_files_are_removed_with_their_jobs_if_configured(cloud: ObjectStorage, tmp_path: Path) -> None:
     bucket = cloud.make_bucket()
     with contextmanager(_running)(
         cloud, tmp_path / "project", bucket=bucket, S3_AUTO_CLEANUP="delete", JOB_TTL_SECONDS="1"
@@ -127,7 +129,7 @@ def test_a_clean_up_without_a_bucket_prevents_the_start(run: Run, variables: dic
 
 def test_lineage_prints_the_creator_and_the_users_of_a_file(run: Run, running: Up) -> None:
     maker = run("jobs", "submit", "video", "video=@movie.txt").stdout.strip()
-    assert run("jobs", "watch", maker).code == 0, running.said
+    assert run("jobs", "watch", maker).code == 0, running.log
     uri = json.loads(run("jobs", "show", maker, "--json").stdout)["result"]["output"]
     user = run("jobs", "submit", "video", f"video={uri}").stdout.strip()
 

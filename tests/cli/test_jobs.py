@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from time import monotonic, sleep
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 
-from .conftest import Run, Up, in_process, write_project
+from ..support.cli import Run, Up, in_process, write_project
+from ..support.waiting import wait_until
 
 #: A workflow with an approval.
 QUESTIONS = """
@@ -40,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     everything = Up(folder)
     yield everything.wait_until_ready()
     everything.end()
-    everything.sweep()
+    everything.kill()
 
 
 @pytest.fixture
@@ -127,11 +127,11 @@ def test_labels_are_repeatable_and_other_options_are_not(run: Run) -> None:
 
 def test_cancel_stops_the_running_skill(run: Run, running: Up) -> None:
     job_id = run("jobs", "submit", "greetings", "name=sloth").stdout.strip()
-    _wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
+    wait_until(lambda: _job(run, job_id)["progress_message"] == "getting up")
 
     cancelled = run("jobs", "cancel", job_id)
-    _wait_until((running.folder / "sloth-sleeps").exists)
-    _wait_until(lambda: _notes(run, job_id))
+    wait_until((running.folder / "sloth-sleeps").exists)
+    wait_until(lambda: _notes(run, job_id))
 
     assert cancelled.code == 0
     assert _job(run, job_id)["status"] == "cancelled"
@@ -173,13 +173,6 @@ def _job(run: Run, job_id: str) -> Any:
 
 def _notes(run: Run, job_id: str) -> Any:
     return json.loads(run("jobs", "history", job_id, "--json").stdout)["notes"]
-
-
-def _wait_until(is_so: Callable[[], Any]) -> None:
-    deadline = monotonic() + 20
-    while not is_so():
-        assert monotonic() < deadline
-        sleep(0.05)
 
 
 @pytest.fixture

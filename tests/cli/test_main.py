@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from avtomatika import __version__
 from avtomatika.cli.main import cli, read_dotenv
 
-from .conftest import Run
+from ..support.cli import Run
 
 #: Packages that are slow to import and needed by some commands only.
 HEAVY = (

@@ -12,7 +12,7 @@ import pytest
 
 from avtomatika.tokens import Workers
 
-from .conftest import Run, Up, as_process, clean_environment, in_process
+from ..support.cli import Run, Up, as_process, clean_environment, in_process
 
 FILES = {
     "blueprints/my_shop.py",
@@ -70,9 +70,9 @@ def test_it_runs_unchanged(shop: Path) -> None:
         up.wait_until_ready()
         done = as_process(shop)("jobs", "submit", "my-shop", "name=Ada", "--wait")
     finally:
-        up.sweep()
+        up.kill()
 
-    assert done.code == 0, done.stderr + up.said
+    assert done.code == 0, done.stderr + up.log
     assert "job_finished" in done.stdout
 
 

@@ -9,7 +9,7 @@ import pytest
 from avtomatika import broker
 from avtomatika.transport import Outgoing
 
-from .conftest import Run
+from ..support.cli import Run
 
 
 @pytest.fixture

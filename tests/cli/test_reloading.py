@@ -2,76 +2,48 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import AVTOMATIKA, WORKER, clean_environment
-
-DEADLINE_SECONDS = 30
+from ..support.cli import WORKER, clean_environment
+from ..support.processes import AVTOMATIKA, Process
+from ..support.waiting import wait_until
 
 
 @pytest.fixture
-def log(project: Path, redis_url: str) -> Iterator[Path]:
-    """The log of the worker, which runs until the test ends."""
-    path = project / "log.txt"
+def worker(project: Path, redis_url: str) -> Iterator[Process]:
+    """A worker with its reloader."""
     environ = clean_environment() | {"ORCHESTRATOR_URL": redis_url, "LOG_FORMAT": "text"}
-    with path.open("w") as output:
-        process = subprocess.Popen(
-            [*AVTOMATIKA, "worker", "--reload"], cwd=project, env=environ, stdout=output, stderr=output
-        )
-    yield path
-    process.terminate()
-    assert process.wait(DEADLINE_SECONDS) == 0
+    worker = Process((*AVTOMATIKA, "worker", "--reload"), project, environ, log=project / "log.txt")
+    yield worker
+    worker.kill()
 
 
-def says(log: Path, words: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while words not in log.read_text():
-        assert time.monotonic() < deadline, f"{words!r} is not in:\n{log.read_text()}"
-        time.sleep(0.05)
-
-
-def test_a_worker_restarts_when_its_code_changes_and_survives_an_error(project: Path, log: Path) -> None:
-    says(log, "takes greet from")
+def test_a_worker_restarts_when_its_code_changes_and_survives_an_error(project: Path, worker: Process) -> None:
+    worker.wait_for_log("takes greet from")
 
     (project / "worker.py").write_text(WORKER + "\n@worker.skill\ndef wave(params): ...\n")
-    says(log, "worker.py changed, restarting")
-    says(log, "takes greet, wave from")
+    worker.wait_for_log("worker.py changed, restarting")
+    worker.wait_for_log("takes greet, wave from")
 
     (project / "worker.py").write_text(WORKER + "\ndef (\n")
-    says(log, "waiting for a change of the code")
+    worker.wait_for_log("waiting for a change of the code")
     (project / "worker.py").write_text(WORKER + "\n@worker.skill\ndef bow(params): ...\n")
-    says(log, "takes greet, bow from")
+    worker.wait_for_log("takes greet, bow from")
+    assert worker.end() == 0
 
 
-def test_the_worker_ends_with_its_reloader(project: Path, redis_url: str) -> None:
-    environ = clean_environment() | {"ORCHESTRATOR_URL": redis_url}
-    path = project / "log.txt"
-    with path.open("w") as output:
-        process = subprocess.Popen(
-            [*AVTOMATIKA, "worker", "--reload"], cwd=project, env=environ, stdout=output, stderr=output
-        )
-    says(path, "takes greet from")
-    [child] = _children(process.pid)
+def test_the_worker_ends_with_its_reloader(worker: Process) -> None:
+    worker.wait_for_log("takes greet from")
+    [child] = _children(worker.pid)
 
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    worker.end(signal.SIGKILL)
 
-    _until(lambda: not Path(f"/proc/{child}").exists())
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
 
 
 def _children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        os.sched_yield()

@@ -20,7 +20,7 @@ from avtomatika.tokens import Clients, Workers
 from avtomatika.transport import Outgoing
 from avtomatika.web.app import create_app
 
-from .conftest import Done, Run, in_process
+from ..support.cli import Done, Run, in_process
 
 TOKEN = "token-of-an-operator"
 RECORD = {"type": "", "version": "1", "skills": [{"name": "greet", "schema": {}}], "concurrency": 1}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from .conftest import GREETINGS, Run, Up
+from ..support.cli import GREETINGS, Run, Up
 
 
 def test_a_rerun_shows_where_it_differs(up: Callable[..., Up], project: Path, run: Run, run_process: Run) -> None:

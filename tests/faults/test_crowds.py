@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from ..web.test_crowds import Web, status_of, until
+from ..support.waiting import wait_until
+from ..support.web import WebServer, status_of
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
@@ -20,23 +21,24 @@ PAUSE_SECONDS = 5.0
 
 
 @pytest.fixture
-def web(tmp_path: Path, own_server: Any) -> Iterator[Web]:
-    web = Web(tmp_path, own_server.url)
+def web(tmp_path: Path, own_server: Any) -> Iterator[WebServer]:
+    web = WebServer(tmp_path, {"REDIS_URL": own_server.url}, "--workers", "1")
+    wait_until(web.is_ready, 30)
     yield web
-    web.stop()
+    web.kill()
 
 
-def crowd(web: Web, job_id: str) -> None:
+def crowd(web: WebServer, job_id: str) -> None:
     """Clients that follow a job, wait for it, or send half a request."""
-    streams = [web.get(f"/api/v1/jobs/{job_id}/events") for _ in range(STREAMS)]
+    streams = [web.connections.get(f"/api/v1/jobs/{job_id}/events") for _ in range(STREAMS)]
     for _ in range(WAITS):
-        web.get(f"/api/v1/jobs/{job_id}?wait=25")
+        web.connections.get(f"/api/v1/jobs/{job_id}?wait=25")
     for _ in range(HALVES):
-        web.half()
+        web.connections.half()
     assert {status_of(stream) for stream in streams} == {"200"}
 
 
-def serves(web: Web) -> bool:
+def serves(web: WebServer) -> bool:
     """Return True if jobs can be created and the process is ready."""
     created = web.request("POST", "/api/v1/jobs/hello", json={"initial_data": {}})[0]
     return (created, web.request("GET", "/readyz")[0]) == (202, 200)
@@ -57,15 +59,15 @@ def restarted(server: Any) -> None:
 
 
 @pytest.mark.parametrize("trouble", [paused, restarted])
-def test_a_crowd_that_waits_leaves_no_trace(web: Web, own_server: Any, trouble: Callable[[Any], None]) -> None:
-    job_id = web.job()
+def test_a_crowd_that_waits_leaves_no_trace(web: WebServer, own_server: Any, trouble: Callable[[Any], None]) -> None:
+    job_id = web.create_job()
     for _ in range(2):
         crowd(web, job_id)
         trouble(own_server)
-        until(lambda: serves(web), 30)
-        web.leave()
+        wait_until(lambda: serves(web), 30)
+        web.connections.close()
 
-    until(lambda: serves(web), 30)
+    wait_until(lambda: serves(web), 30)
     with redis.Redis.from_url(own_server.url) as client:
-        until(lambda: int(client.info("clients")["connected_clients"]) <= 4, 10)
-    assert not [line for line in web.log if "Traceback" in line]
+        wait_until(lambda: int(client.info("clients")["connected_clients"]) <= 4, 10)
+    assert "Traceback" not in web.log

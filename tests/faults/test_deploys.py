@@ -13,9 +13,9 @@ import pytest
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import Store
 
+from ..support.installation import SECRET_KEY, Installation
+from ..support.scale import chance
 from .test_mixed import JOBS, KILLING_SECONDS, Storm, approve_all, create_all, found_violations, under_way
-from .transport.scale import chance
-from .troop import SECRET_KEY, Troop
 
 VERSIONS = ("mixed", "mixed_next")
 
@@ -34,18 +34,18 @@ def test_every_job_ends_rightly_whichever_version_serves_it(make_server: Callabl
     ids: dict[int, str] = {}
     deploys = hits = 0
     with (
-        Troop(server.url, tmp_path, blueprint="mixed", PLAN_TAKEOVER_SECONDS="1") as troop,
+        Installation(server.url, tmp_path, blueprint="mixed", PLAN_TAKEOVER_SECONDS="1") as installation,
         closing(Store.connect(server.url, secret=GroupSecret(SECRET_KEY))) as store,
     ):
-        troop.also("second", like="orchestrator", BLUEPRINTS="mixed_next")
-        storms = [Storm(create_all(troop.client(), ids)), Storm(approve_all(store))]
+        installation.also("second", like="orchestrator", BLUEPRINTS="mixed_next")
+        storms = [Storm(create_all(installation.client(), ids)), Storm(approve_all(store))]
         for storm in storms:
             storm.start()
         end = monotonic() + KILLING_SECONDS
         while monotonic() < end:
             sleep(dice.uniform(1.0, 3.0))
             role = dice.choice(["orchestrator", "second", "web"])
-            troop.restart(role, BLUEPRINTS=dice.choice(VERSIONS))
+            installation.restart(role, BLUEPRINTS=dice.choice(VERSIONS))
             deploys += 1
             hits += under_way(store, ids) > 0
         deadline = monotonic() + 40

@@ -23,10 +23,10 @@ from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.worker.runtime import Runtime
 
-from ..cloud import Cloud
-from ..files import proxy as faults
-from ..files.proxy import Proxy
-from .transport.scale import SCALE, chance
+from ..support import http_proxy as faults
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
+from ..support.scale import SCALE, chance
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
@@ -53,7 +53,7 @@ class Ended:
     result: Result
 
 
-class EvilProxy(Proxy):
+class EvilProxy(HttpProxy):
     """Injects random faults into requests."""
 
     def __init__(self, url: str) -> None:
@@ -80,7 +80,7 @@ def no_warnings() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_warnings")
-def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: Cloud, tmp_path: Path) -> None:
+def test_a_storm_over_files_ends_right_and_leaves_nothing(cloud: ObjectStorage, tmp_path: Path) -> None:
     inputs, results = cloud.make_bucket(), cloud.make_bucket()
     uris = {size: cloud.put(inputs, f"{size}.bin", os.urandom(size)) for size in SIZES}
     bodies = {size: cloud.read(uri) for size, uri in uris.items()}

@@ -16,13 +16,13 @@ import pytest
 
 from avtomatika.store import Store
 
+from ..support.installation import Installation
+from ..support.scale import SCALE, chance
+from ..support.waiting import wait_until
 from .checker import violations
 from .forks import STATES
 from .kin import Kin, session, zygote_of
 from .test_kills import wait_for_ends
-from .transport.processes import wait_until
-from .transport.scale import SCALE, chance
-from .troop import Troop
 
 #: All three kinds are killed once in each round.
 ROUNDS = min(4 * SCALE, 30)
@@ -35,15 +35,15 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 
 class Killer:
-    """Kills processes of the worker of *troop*, whose files are in *folder*."""
+    """Kills processes of the worker of *installation*, whose files are in *folder*."""
 
-    def __init__(self, troop: Troop, folder: Path) -> None:
-        self._troop = troop
+    def __init__(self, installation: Installation, folder: Path) -> None:
+        self._troop = installation
         self._folder = folder
         #: Leftovers of killed workers.
         self.left: set[str] = set()
         #: All session leaders of workers.
-        self.leaders = [troop.pid("worker")]
+        self.leaders = [installation.pid("worker")]
 
     def strike(self, victim: str) -> None:
         """Kill a process that is working: the others run a skill."""
@@ -102,11 +102,11 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
     environ = {"WORKER_POOL": "process", "WORKER_CONCURRENCY": "4", "WORKER_PAYLOAD_DIR": str(payloads)}
     environ |= {"WORKER_SPOOL_DIR": str(tmp_path / "spool"), "MAX_DELIVERIES": "100"}  # no task counts as poison here
     with (
-        Troop(server.url, tmp_path, blueprint="forks", **environ) as troop,
+        Installation(server.url, tmp_path, blueprint="forks", **environ) as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        client = troop.client()
-        killer = Killer(troop, payloads / "tasks")
+        client = installation.client()
+        killer = Killer(installation, payloads / "tasks")
         ids: dict[int, str] = {}
         for victim in victims(dice):
             for n in range(len(ids), len(ids) + JOBS_A_KILL):
@@ -119,7 +119,7 @@ def test_every_job_ends_rightly_and_nobody_outlives_the_worker(make_server: Call
             for n, job_id in ids.items()
             for text in violations(store, job_id, states=STATES, result={"sum": 3 * n})
         ]
-        exit_code = troop.stop("worker")
+        exit_code = installation.stop("worker")
         wait_until(killer.all_have_ended, ORPHANED_SECONDS, "the end of all that workers have forked")
         left = killer.in_folder() - killer.left
         lost = sum(lost_attempts(store, job_id) for job_id in ids.values())

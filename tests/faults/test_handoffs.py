@@ -16,10 +16,10 @@ import pytest
 
 from avtomatika.store import Store
 
-from .proxy import ChaosProxy
+from ..support.installation import Installation
+from ..support.scale import SCALE, chance
+from ..support.tcp_proxy import TcpProxy
 from .test_kills import found_violations, wait_for_ends
-from .transport.scale import SCALE, chance
-from .troop import Troop
 
 CUTS = min(3 * SCALE, 20)
 JOBS_A_CUT = 25
@@ -42,14 +42,14 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
     }
     environ["WORKER_SPOOL_DIR"] = str(tmp_path / "spool")
     with (
-        ChaosProxy(address.port or 0, seed=dice.randrange(1000)) as way,
-        Troop(server.url, tmp_path, **environ) as troop,
+        TcpProxy(address.port or 0, seed=dice.randrange(1000)) as way,
+        Installation(server.url, tmp_path, **environ) as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        urls = [address._replace(netloc=f"127.0.0.1:{way.port}").geturl(), troop.base_url]
+        urls = [address._replace(netloc=f"127.0.0.1:{way.port}").geturl(), installation.base_url]
         both = json.dumps([{"url": url} for url in urls])
-        troop.restart("worker", ORCHESTRATORS_CONFIG=both)
-        client = troop.client()
+        installation.restart("worker", ORCHESTRATORS_CONFIG=both)
+        client = installation.client()
         ids: dict[int, str] = {}
         for cut in range(CUTS):
             for n in range(len(ids), len(ids) + JOBS_A_CUT):
@@ -59,7 +59,7 @@ def test_every_job_ends_rightly_though_the_way_to_the_broker_is_cut(
             sleep(dice.uniform(2, 5))
             victim = ["nobody", "worker", "web"][cut % 3]
             if victim != "nobody":
-                troop.restart(victim, ORCHESTRATORS_CONFIG=both)
+                installation.restart(victim, ORCHESTRATORS_CONFIG=both)
             way.accept()
             sleep(dice.uniform(0.5, 3))
         wait_for_ends(store, ids, within_seconds=60 + 5 * LEASE_SECONDS + len(ids))

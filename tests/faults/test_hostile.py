@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ import redis
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.store import Store
 
-from .troop import Troop
+from ..support.installation import Installation
+from ..support.waiting import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -33,10 +33,10 @@ ODD: list[dict[str, Any]] = [
 def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callable[..., Any], tmp_path: Path) -> None:
     server = make_server()
     with (
-        Troop(server.url, tmp_path, blueprint="hostile", HANDLER_TIMEOUT="1") as troop,
+        Installation(server.url, tmp_path, blueprint="hostile", HANDLER_TIMEOUT="1") as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        client = troop.client()
+        client = installation.client()
         ill = [client.submit("hangs", {})["job_id"] for _ in range(3)]
         ill += [client.submit("blocks", {"how": how})["job_id"] for how in ("loop", "thread", "task") for _ in range(2)]
         well = [client.submit("steady", {})["job_id"] for _ in range(30)]
@@ -44,7 +44,7 @@ def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callab
         well += [client.submit("steady", {})["job_id"] for _ in range(30)]
         wait_until(lambda: all_over(store, [*ill, *well]), 120)
         jobs, others = loaded(store, ill), loaded(store, well)
-        alive = troop.alive()
+        alive = installation.alive()
 
     assert {job.status for job in others} == {JobStatus.FINISHED}
     assert {job.status for job in jobs} == {JobStatus.ERROR}
@@ -57,15 +57,15 @@ def test_handlers_that_hang_cost_their_own_jobs_and_no_other(make_server: Callab
 def test_odd_entries_and_forgotten_scripts_end_nobody(make_server: Callable[..., Any], tmp_path: Path) -> None:
     server = make_server()
     with (
-        Troop(server.url, tmp_path, blueprint="hostile") as troop,
+        Installation(server.url, tmp_path, blueprint="hostile") as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        client = troop.client()
+        client = installation.client()
         with pestered(server.url):
             jobs = [client.submit("steady", {})["job_id"] for _ in range(60)]
             wait_until(lambda: all_over(store, jobs), 120)
         ended = loaded(store, jobs)
-        alive = troop.alive()
+        alive = installation.alive()
         wait_until(lambda: not left(server.url), 60)
 
     assert {job.status for job in ended} == {JobStatus.FINISHED}
@@ -108,10 +108,3 @@ def loaded(store: Store, job_ids: Iterable[str]) -> list[Job]:
 
 def all_over(store: Store, job_ids: Iterable[str]) -> bool:
     return all(job.status.is_final or job.status is JobStatus.QUARANTINED for job in loaded(store, job_ids))
-
-
-def wait_until(reached: Callable[[], bool], within_seconds: float) -> None:
-    deadline = monotonic() + within_seconds
-    while not reached():
-        assert monotonic() < deadline, f"not reached within {within_seconds} s"
-        sleep(0.1)

@@ -15,10 +15,10 @@ import pytest
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
+from ..support.installation import PROGRAMS, Installation
+from ..support.scale import SCALE
 from .checker import violations
 from .three import STATES
-from .transport.scale import SCALE
-from .troop import HERE, Troop
 
 #: The worker runs about eight jobs a second: they outlast the kills.
 JOBS = min(100 * SCALE, 500)
@@ -27,9 +27,9 @@ ROUNDS = min(3 * SCALE, 15)
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240 + 20 * ROUNDS)]
 
 
-def create_jobs(troop: Troop, ids: dict[int, str]) -> None:
+def create_jobs(installation: Installation, ids: dict[int, str]) -> None:
     """Request every job until it is confirmed; the idempotency key makes retries harmless."""
-    client = troop.client()
+    client = installation.client()
     for n in range(JOBS):
         while n not in ids:
             try:
@@ -65,8 +65,8 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
     server = make_server(appendfsync="always")
     ids: dict[int, str] = {}
     under_way = []
-    with Troop(server.url, tmp_path) as troop, closing(Store.connect(server.url)) as store:
-        creator = threading.Thread(target=create_jobs, args=(troop, ids))
+    with Installation(server.url, tmp_path) as installation, closing(Store.connect(server.url)) as store:
+        creator = threading.Thread(target=create_jobs, args=(installation, ids))
         creator.start()
         for _ in range(ROUNDS):
             for role in ("orchestrator", "worker", "web", "server"):
@@ -76,7 +76,7 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
                     server.kill()
                     server.start()
                 else:
-                    troop.restart(role)
+                    installation.restart(role)
         creator.join(timeout=60)
         wait_for_ends(store, ids, within_seconds=60 + JOBS / 5)
         found = found_violations(store, ids)
@@ -90,16 +90,16 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
 def test_the_checker_finds_a_commit_that_is_split_in_two(make_server: Callable[..., Any], tmp_path: Path) -> None:
     server = make_server(appendfsync="always")
     ids: dict[int, str] = {}
-    split = [sys.executable, str(HERE / "split_orchestrator.py")]
+    split = [sys.executable, str(PROGRAMS / "split_orchestrator.py")]
     with (
-        Troop(server.url, tmp_path, orchestrator=split) as troop,
+        Installation(server.url, tmp_path, orchestrator=split) as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        creator = threading.Thread(target=create_jobs, args=(troop, ids))
+        creator = threading.Thread(target=create_jobs, args=(installation, ids))
         creator.start()
         for _ in range(8):
             sleep(0.7)
-            troop.restart("orchestrator")
+            installation.restart("orchestrator")
         creator.join(timeout=60)
         wait_for_ends(store, ids, within_seconds=20)
         found = found_violations(store, ids)

@@ -12,8 +12,8 @@ import pytest
 
 from avtomatika.client import Client
 
-from .transport.scale import SCALE
-from .troop import Troop
+from ..support.installation import Installation
+from ..support.scale import SCALE
 
 ROUNDS = 4 * SCALE
 #: Tolerance for history timestamps, and for the time between decision and commit.
@@ -28,21 +28,21 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
     begun.touch()
     environment = {"BEGUN_LOG": str(begun), "WORKER_TOKEN": "worker-token-of-the-storm"}
     environment |= {"WORKER_CONCURRENCY": "4", "WORKER_DRAIN_TIMEOUT": "0.2", "WORKER_KILL_AFTER": "0.5"}
-    with Troop(server.url, tmp_path, blueprint="late", **environment) as troop:
-        own = {"ORCHESTRATOR_URL": troop.base_url} if link == "http" else {}
-        client = troop.client()
+    with Installation(server.url, tmp_path, blueprint="late", **environment) as installation:
+        own = {"ORCHESTRATOR_URL": installation.base_url} if link == "http" else {}
+        client = installation.client()
         late: list[str] = []
         for number in range(ROUNDS):
             late += [client.submit("late", {"skill": "linger", "result_timeout": 1.5})["job_id"] for _ in range(3)]
             sleep(1)  # at the stop, some tasks have ended and some have not
             if number % 2:
-                troop.kill("worker")
+                installation.kill("worker")
             else:
-                troop.stop("worker")
-            troop.start("worker", **own)
+                installation.stop("worker")
+            installation.start("worker", **own)
         ends = {client.wait(job_id, timeout=60)["status"] for job_id in late}
-        troop.stop("worker")
-        troop.start("worker", **own)
+        installation.stop("worker")
+        installation.start("worker", **own)
         follower = client.submit("late", {"skill": "end", "result_timeout": 30})["job_id"]
         assert client.wait(follower, timeout=60)["status"] == "finished"
         ended_at = {job_id: _ended_at(client, job_id) for job_id in late}

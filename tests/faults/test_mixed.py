@@ -16,10 +16,10 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import JobFilter, Store
 
+from ..support.installation import SECRET_KEY, Installation
+from ..support.scale import SCALE, chance
 from .checker import violations
 from .mixed import result_of, states_of
-from .transport.scale import SCALE, chance
-from .troop import SECRET_KEY, Troop
 
 #: At full size: 300 jobs and a minute of kills.
 JOBS = min(100 * SCALE, 300)
@@ -93,10 +93,10 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
     kills = 0
     secret = GroupSecret(SECRET_KEY)
     with (
-        Troop(server.url, tmp_path, blueprint="mixed") as troop,
+        Installation(server.url, tmp_path, blueprint="mixed") as installation,
         closing(Store.connect(server.url, secret=secret)) as store,
     ):
-        storms = [Storm(create_all(troop.client(), ids)), Storm(approve_all(store))]
+        storms = [Storm(create_all(installation.client(), ids)), Storm(approve_all(store))]
         for storm in storms:
             storm.start()
         end = monotonic() + KILLING_SECONDS
@@ -107,7 +107,7 @@ def test_every_job_ends_rightly_whoever_is_killed(make_server: Callable[..., Any
                 server.kill()
                 server.start()
             else:
-                troop.restart(role)
+                installation.restart(role)
             kills += 1
         at_the_end = under_way(store, ids)
         deadline = monotonic() + 120

@@ -13,7 +13,7 @@ import pytest
 from avtomatika.core.job import JobStatus
 from avtomatika.store import Store
 
-from .troop import Troop
+from ..support.installation import Installation
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -36,17 +36,17 @@ def test_a_poisonous_job_is_quarantined_and_the_others_finish(
 ) -> None:
     server = make_server()
     with (
-        Troop(server.url, tmp_path, blueprint="poison", WORKER_POOL=pool) as troop,
+        Installation(server.url, tmp_path, blueprint="poison", WORKER_POOL=pool) as installation,
         closing(Store.connect(server.url)) as store,
     ):
-        client = troop.client()
+        client = installation.client()
         well = [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]
         ill = client.submit("poison", {"kills": victim})["job_id"]
         well += [client.submit("poison", {"kills": "nobody"})["job_id"] for _ in range(20)]
 
         deadline = monotonic() + 120
         while not all(_is_at_rest(store, job_id) for job_id in (ill, *well)) and monotonic() < deadline:
-            troop.revive(victim)
+            installation.revive(victim)
             sleep(0.1)
         job = store.load(ill)
         ends = {each.status for each in store.load_many(well) if each is not None}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from ..worker.programs import REPOSITORY, Program
-from .hosts import PORT, Host
-from .transport.processes import wait_until
+from ..support.processes import REPOSITORY, Process
+from ..support.waiting import wait_until
+from .hosts import Host
 
 #: Created by ``make sdk``.
 PYTHON = REPOSITORY / ".venv-sdk" / "bin" / "python"
@@ -44,17 +44,17 @@ LEASE_SECONDS = 6
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     env = "WORKER_TOKEN=token-of-the-sdk\n"
-    host = Host("orchestrator", "127.0.0.2", "http", tmp_path, env=env, lease_seconds=LEASE_SECONDS)
+    host = Host("orchestrator", "http", tmp_path, env=env, lease_seconds=LEASE_SECONDS)
     host.start()
     yield host
     host.kill()
 
 
 @pytest.fixture
-def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    made: list[Program] = []
+def make_worker(host: Host, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    made: list[Process] = []
 
-    def make(worker_id: str, *, seconds: float) -> Program:
+    def make(worker_id: str, *, seconds: float) -> Process:
         folder = tmp_path / worker_id
         folder.mkdir()
         (folder / "sdk_worker.py").write_text(WORKER)
@@ -64,11 +64,11 @@ def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
             "SECONDS": str(seconds),
             "WORKER_ID": worker_id,
             "WORKER_TOKEN": "token-of-the-sdk",
-            "ORCHESTRATOR_URL": f"http://127.0.0.2:{PORT}",
+            "ORCHESTRATOR_URL": f"http://{host.address}",
             "HEARTBEAT_INTERVAL": "2",
             "TASK_FILES_DIR": str(folder / "payloads"),
         }
-        made.append(Program([str(PYTHON), "sdk_worker.py"], folder, environ, log=folder / "log"))
+        made.append(Process([str(PYTHON), "sdk_worker.py"], folder, environ, log=folder / "log"))
         return made[-1]
 
     yield make
@@ -88,7 +88,7 @@ def begun(tmp_path: Path) -> Callable[[], list[str]]:
 
 
 def test_a_hundred_jobs_are_done_each_once(
-    host: Host, make_worker: Callable[..., Program], begun: Callable[[], list[str]]
+    host: Host, make_worker: Callable[..., Process], begun: Callable[[], list[str]]
 ) -> None:
     make_worker("sdk-1", seconds=0)
     jobs = host.create(100)
@@ -98,7 +98,7 @@ def test_a_hundred_jobs_are_done_each_once(
     assert host.done_more_than_once(jobs) == []
     assert begun() == ["sdk-1"] * 100
     headers = {"X-Client-Token": "token-of-the-reader"}
-    answer = requests.get(f"http://127.0.0.2:{PORT}/api/v1/workers", headers=headers, timeout=5)
+    answer = requests.get(f"http://{host.address}/api/v1/workers", headers=headers, timeout=5)
     [worker] = answer.json()["workers"]
     assert (worker["id"], worker["version"], worker["status"]) == ("sdk-1", "rxon 1.0b17", "idle")
     assert [skill["name"] for skill in worker["skills"]] == ["work"]
@@ -107,7 +107,7 @@ def test_a_hundred_jobs_are_done_each_once(
 
 
 def test_it_goes_on_when_the_web_is_killed_and_comes_back(
-    host: Host, make_worker: Callable[..., Program], begun: Callable[[], list[str]]
+    host: Host, make_worker: Callable[..., Process], begun: Callable[[], list[str]]
 ) -> None:
     make_worker("sdk-1", seconds=0.5)
     jobs = host.create(100)
@@ -119,7 +119,7 @@ def test_it_goes_on_when_the_web_is_killed_and_comes_back(
     assert host.done_more_than_once(jobs) == []
 
 
-def test_its_tasks_outlive_it(host: Host, make_worker: Callable[..., Program], begun: Callable[[], list[str]]) -> None:
+def test_its_tasks_outlive_it(host: Host, make_worker: Callable[..., Process], begun: Callable[[], list[str]]) -> None:
     doomed = make_worker("sdk-doomed", seconds=60)
     jobs = host.create(5)
     wait_until(lambda: len(begun()) == 5, 30, "all tasks to be begun with")
@@ -133,7 +133,7 @@ def test_its_tasks_outlive_it(host: Host, make_worker: Callable[..., Program], b
 
 
 def test_it_keeps_what_takes_longer_than_a_lease(
-    host: Host, make_worker: Callable[..., Program], begun: Callable[[], list[str]]
+    host: Host, make_worker: Callable[..., Process], begun: Callable[[], list[str]]
 ) -> None:
     make_worker("sdk-1", seconds=2.5 * LEASE_SECONDS)
     make_worker("sdk-2", seconds=2.5 * LEASE_SECONDS)

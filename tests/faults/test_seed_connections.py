@@ -1,7 +1,7 @@
-"""The cookbook's pages on several orchestrators and on workers.toml, to the letter: their blocks as printed, two
-orchestrators on port 8080 of two addresses, every process of one of them killed with -9 under load.
+"""The cookbook's pages on several orchestrators and on workers.toml: their blocks as printed, but for addresses. Every
+process of one orchestrator is killed with SIGKILL under load.
 
-Over Redis the same blocks are read with ``redis://`` for ``http://``: then the server stands at that port.
+Over Redis the same blocks are read with ``redis://`` for ``http://``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from time import monotonic
 
 import pytest
 
-from ..worker.programs import Program
-from .hosts import Host, Kind, worker_at
-from .transport.processes import wait_until
-from .transport.scale import SCALE
+from ..support.processes import Process
+from ..support.scale import SCALE
+from ..support.waiting import wait_until
+from .hosts import Host, Kind, start_worker
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 KINDS = pytest.mark.parametrize("kind", ["http", "redis"])
@@ -69,14 +69,15 @@ class Scene:
     second: Host
     kind: Kind
     folder: Path
-    worker: Program | None = None
+    worker: Process | None = None
 
-    def start_worker(self, env: str) -> Program:
+    def start_worker(self, env: str) -> Process:
         blocks = f"{env}{WORKER_ENV}"
         if self.kind == "redis":
             blocks = blocks.replace("http://", "redis://")
-        names = {host.name: host.address for host in (self.first, self.second)}
-        self.worker = worker_at(self.folder / "worker", blocks, names)
+        for host in (self.first, self.second):
+            blocks = blocks.replace(f"{host.name}:8080", host.address)
+        self.worker = start_worker(self.folder / "worker", blocks)
         return self.worker
 
     def begun(self, host: Host | None = None) -> list[tuple[float, str]]:
@@ -101,8 +102,7 @@ def make_scene(tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     scenes: list[Scene] = []
 
     def make(kind: Kind, first: str, second: str) -> Scene:
-        places = ((first, "127.0.0.2"), (second, "127.0.0.3"))
-        hosts = [Host(name, address, kind, tmp_path, env=ORCHESTRATOR_ENV) for name, address in places]
+        hosts = [Host(name, kind, tmp_path, env=ORCHESTRATOR_ENV) for name in (first, second)]
         for host in hosts:
             write_workers_toml(host, WORKERS_TOML)
         scenes.append(Scene(*hosts, kind=kind, folder=tmp_path))
@@ -145,7 +145,7 @@ def test_failover_loses_nothing_when_everything_of_the_main_orchestrator_is_kill
     assert switched < 2
     assert returned < 15
     for host in (main, backup):
-        assert worker.log.count(f"now taking tasks from {kind}://{host.name}:8080") == 1
+        assert worker.log.count(f"now taking tasks from {kind}://{host.address}") == 1
 
 
 @KINDS
@@ -172,7 +172,7 @@ def test_a_worker_that_is_taken_out_of_the_file_is_out_within_three_seconds(make
 
     write_workers_toml(scene.first, WORKERS_TOML.replace("[worker-video-1]", "[worker-video-2]"))
 
-    assert worker.says("rejected this worker") < 3
+    assert worker.wait_for_log("rejected this worker") < 3
 
 
 def write_workers_toml(host: Host, text: str) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from ..worker.conftest import Office
-from ..worker.programs import SCRIPT, Program
-from .sentinel import SentinelProcess
+from ..support.processes import Process
+from ..support.scripted_orchestrator import Office
+from ..support.sentinel import SentinelProcess
+from ..support.waiting import wait_until
+from ..support.workers import SCRIPT
 from .transport import queues
-from .transport.processes import wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 
@@ -33,7 +34,7 @@ def test_a_worker_follows_a_failover(sentinel: SentinelProcess, tmp_path: Path) 
     environ = {"ORCHESTRATORS_CONFIG": f'[{{"url": "{sentinel.url}"}}]', "WORKER_ID": "worker-1"}
     first_port = sentinel.primary_port
     office = Office(f"redis://127.0.0.1:{first_port}/0")
-    worker = Program([sys.executable, "my_worker.py"], tmp_path, environ, log=tmp_path / "worker.log")
+    worker = Process([sys.executable, "my_worker.py"], tmp_path, environ, log=tmp_path / "worker.log")
     try:
         office.give({"by": "first"})
         [before] = office.results(1)

@@ -16,11 +16,11 @@ import pytest
 from avtomatika.errors import AvtomatikaError
 from avtomatika.store import Store
 
-from ..orchestrator.receiver import Receiver, Request
+from ..support.installation import Installation
+from ..support.scale import SCALE
+from ..support.webhook_receiver import Receiver, Request
 from .checker import violations
 from .three import STATES
-from .transport.scale import SCALE
-from .troop import Troop
 
 JOBS = min(60 * SCALE, 300)
 ROUNDS = min(4 * SCALE, 15)
@@ -33,8 +33,8 @@ def moody(request: Request) -> int:
     return 500 if random.random() < 0.2 else 200
 
 
-def create_jobs(troop: Troop, receiver: Receiver, ids: dict[int, str]) -> None:
-    client = troop.client()
+def create_jobs(installation: Installation, receiver: Receiver, ids: dict[int, str]) -> None:
+    client = installation.client()
     for n in range(JOBS):
         while n not in ids:
             try:
@@ -62,8 +62,8 @@ def test_every_end_is_told_whoever_is_killed(
     server = make_server(appendfsync="always")
     receiver = Receiver(moody)
     ids: dict[int, str] = {}
-    with Troop(server.url, tmp_path) as troop, closing(Store.connect(server.url)) as store:
-        creator = threading.Thread(target=create_jobs, args=(troop, receiver, ids))
+    with Installation(server.url, tmp_path) as installation, closing(Store.connect(server.url)) as store:
+        creator = threading.Thread(target=create_jobs, args=(installation, receiver, ids))
         creator.start()
         for round_ in range(ROUNDS):
             sleep(2.0)
@@ -71,7 +71,7 @@ def test_every_end_is_told_whoever_is_killed(
                 server.kill()
                 server.start()
             else:
-                troop.restart("orchestrator")
+                installation.restart("orchestrator")
         creator.join(timeout=60)
         deadline = monotonic() + 120 + JOBS / 3
         while (untold := [job_id for job_id in ids.values() if not sent(store, job_id)]) and monotonic() < deadline:

@@ -14,26 +14,26 @@ from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import TaskMessage
 
-from ..cloud import Cloud
-from .proxy import Proxy
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 
 
 @pytest.fixture
-def inputs(cloud: Cloud) -> str:
+def inputs(cloud: ObjectStorage) -> str:
     """An empty bucket."""
     return cloud.make_bucket()
 
 
 @pytest.fixture
-def results(cloud: Cloud) -> str:
+def results(cloud: ObjectStorage) -> str:
     """The bucket for results, empty."""
     return cloud.make_bucket()
 
 
 @pytest.fixture
-def proxy(cloud: Cloud) -> Iterator[Proxy]:
+def proxy(cloud: ObjectStorage) -> Iterator[HttpProxy]:
     """A proxy that injects faults between the worker and the server."""
-    with Proxy(cloud.url) as proxy:
+    with HttpProxy(cloud.url) as proxy:
         yield proxy
 
 
@@ -43,7 +43,7 @@ def payload(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def config(cloud: Cloud, results: str) -> S3Config:
+def config(cloud: ObjectStorage, results: str) -> S3Config:
     return S3Config(
         endpoint_url=cloud.url,
         access_key="minioadmin",

@@ -15,7 +15,7 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import task
 
 ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2, 3))
@@ -81,7 +81,7 @@ def test_a_skill_that_names_files_itself_has_no_more_rights(
 
 
 def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(
-    make_files: MakeFiles, cloud: Cloud, results: str
+    make_files: MakeFiles, cloud: ObjectStorage, results: str
 ) -> None:
     uri = cloud.put(results, f"{ALICES_OTHER}/old/1-0a1b2c3d/a.txt", "old")
 
@@ -111,7 +111,7 @@ def test_an_object_of_a_job_that_says_of_no_client_is_only_that_jobs(
     ],
 )
 def test_uploads_are_private_to_their_client_and_other_objects_are_not(
-    make_files: MakeFiles, cloud: Cloud, results: str, key: str, *, is_allowed: bool
+    make_files: MakeFiles, cloud: ObjectStorage, results: str, key: str, *, is_allowed: bool
 ) -> None:
     uri = cloud.put(results, key or "x", "text") if not key.endswith("/") else f"s3://{results}/{key}"
     cloud.put(results, "g0-uploads/alice/0a1b2c3d/b.txt", "text")
@@ -167,7 +167,13 @@ def test_an_echoed_uri_is_kept_as_text_and_authorized_on_download(
 
 @pytest.mark.parametrize("told", ["{}", "see {}", "/nowhere/..{}", "{}/../out.mp4"])
 def test_an_echoed_path_never_sends_the_file_of_another_task(
-    make_files: MakeFiles, cloud: Cloud, results: str, payload: Path, caplog: pytest.LogCaptureFixture, *, told: str
+    make_files: MakeFiles,
+    cloud: ObjectStorage,
+    results: str,
+    payload: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    told: str,
 ) -> None:
     path = payload / "out.mp4"
     alices = make_files(ALICES, "alice", deep=[{told.format(path): 1}])
@@ -183,7 +189,7 @@ def test_an_echoed_path_never_sends_the_file_of_another_task(
 
 
 def test_files_of_the_worker_are_not_uploaded(
-    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, results: str, tmp_path: Path
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: ObjectStorage, results: str, tmp_path: Path
 ) -> None:
     spool = tmp_path / "spool" / "result.json"
     spool.parent.mkdir()

@@ -20,10 +20,10 @@ from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
-from . import proxy as faults
+from ..support import http_proxy as faults
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import left_in, task
-from .proxy import Proxy
 
 KIB = 1024
 ALWAYS = 10_000
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetched(proxy: Proxy) -> list[str]:
+def fetched(proxy: HttpProxy) -> list[str]:
     """Paths of all GETs that reach the server by the proxy, listings not counted."""
     paths: list[str] = []
     proxy.before = lambda method, path: paths.append(path) if method == "GET" and "list-type" not in path else None
@@ -44,7 +44,7 @@ def fetched(proxy: Proxy) -> list[str]:
 
 @pytest.fixture
 def make_cached(
-    make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy, folder: Path
+    make_storage: Callable[..., TaskStorage], config: S3Config, proxy: HttpProxy, folder: Path
 ) -> Callable[..., Callable[..., TaskFiles]]:
     """Return a factory of task files for a worker with a cache of *limit_bytes*."""
 
@@ -76,7 +76,13 @@ def entries(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("size", [100 * KIB, PART_BYTES + 1])
 def test_concurrent_branches_download_an_input_once(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str], payload: Path, *, size: int
+    make_files: Callable[..., TaskFiles],
+    cloud: ObjectStorage,
+    inputs: str,
+    fetched: list[str],
+    payload: Path,
+    *,
+    size: int,
 ) -> None:
     body = os.urandom(size)
     uri = cloud.put(inputs, "film.mp4", body)
@@ -92,7 +98,9 @@ def test_concurrent_branches_download_an_input_once(
     assert left_in(payload) == []
 
 
-def test_a_skill_cannot_spoil_it(make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path) -> None:
+def test_a_skill_cannot_spoil_it(
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, folder: Path
+) -> None:
     uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
     first = make_files(1, film=uri)
     path = Path(first.download_inputs().params["film"])
@@ -107,7 +115,7 @@ def test_a_skill_cannot_spoil_it(make_files: Callable[..., TaskFiles], cloud: Cl
 
 
 def test_an_unchanged_input_from_the_cache_keeps_its_uri(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
     content(make_files(1, film=uri))
@@ -117,7 +125,7 @@ def test_an_unchanged_input_from_the_cache_keeps_its_uri(
 
 
 def test_a_replaced_object_is_downloaded_again(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, fetched: list[str]
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, fetched: list[str]
 ) -> None:
     for number in range(2):
         uri = cloud.put(inputs, "film.mp4", body := os.urandom(100 * KIB))
@@ -127,7 +135,7 @@ def test_a_replaced_object_is_downloaded_again(
 
 
 def test_metadata_of_a_client_never_give_it_another_clients_object(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, results: str
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, results: str
 ) -> None:
     secret = os.urandom(100 * KIB)
     of_bob = cloud.put(
@@ -148,7 +156,7 @@ def test_metadata_of_a_client_never_give_it_another_clients_object(
 
 
 def test_its_size_is_bounded_and_least_recently_used_entries_are_evicted(
-    make_cached: Callable[..., Any], cloud: Cloud, inputs: str, fetched: list[str], folder: Path
+    make_cached: Callable[..., Any], cloud: ObjectStorage, inputs: str, fetched: list[str], folder: Path
 ) -> None:
     make_files = make_cached(limit_bytes=400 * KIB)
     uris = [cloud.put(inputs, f"{number}.bin", os.urandom(100 * KIB)) for number in range(5)]
@@ -171,7 +179,7 @@ def test_its_size_is_bounded_and_least_recently_used_entries_are_evicted(
 
 @pytest.mark.parametrize("size", [100, 200 * KIB])
 def test_small_and_huge_objects_are_not_cached(
-    make_cached: Callable[..., Any], cloud: Cloud, inputs: str, folder: Path, size: int
+    make_cached: Callable[..., Any], cloud: ObjectStorage, inputs: str, folder: Path, size: int
 ) -> None:
     make_files = make_cached(limit_bytes=400 * KIB)
 
@@ -181,7 +189,7 @@ def test_small_and_huge_objects_are_not_cached(
 
 
 def test_a_folder_of_another_user_is_not_used(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path, tmp_path: Path
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to(tmp_path / "elsewhere")
@@ -192,7 +200,7 @@ def test_a_folder_of_another_user_is_not_used(
 
 
 def test_a_download_that_fails_leaves_nothing_there(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, proxy: Proxy, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, proxy: HttpProxy, folder: Path
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))
     proxy.fail("GET", faults.short, ALWAYS)
@@ -204,7 +212,7 @@ def test_a_download_that_fails_leaves_nothing_there(
 
 
 def test_unfinished_files_of_killed_workers_are_removed(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, folder: Path
 ) -> None:
     folder.mkdir(0o700)
     (folder / "0123456789abcdef").write_bytes(b"half")
@@ -218,7 +226,7 @@ def test_unfinished_files_of_killed_workers_are_removed(
 
 
 def test_newest_lists_digests_with_the_most_recent_first(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, folder: Path
 ) -> None:
     cache = Cache(folder)
     before = cache.newest()
@@ -237,7 +245,7 @@ def test_newest_lists_digests_with_the_most_recent_first(
 
 
 def test_a_replaced_object_is_listed_once(
-    make_files: Callable[..., TaskFiles], cloud: Cloud, inputs: str, folder: Path
+    make_files: Callable[..., TaskFiles], cloud: ObjectStorage, inputs: str, folder: Path
 ) -> None:
     for number in range(2):
         uri = cloud.put(inputs, "film.mp4", os.urandom(100 * KIB))

@@ -18,7 +18,7 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import task
 
 #: The other one is of a sub-blueprint that the first has called.
@@ -51,7 +51,7 @@ def cleaner(config: S3Config) -> Cleaner:
 
 
 @pytest.fixture
-def ours(storage: TaskStorage, config: S3Config, cloud: Cloud, results: str) -> Callable[[str], dict[str, str]]:
+def ours(storage: TaskStorage, config: S3Config, cloud: ObjectStorage, results: str) -> Callable[[str], dict[str, str]]:
     """Have a job own files of every kind; answers their URIs."""
 
     def ours(job_id: str) -> dict[str, str]:
@@ -72,7 +72,7 @@ def ours(storage: TaskStorage, config: S3Config, cloud: Cloud, results: str) -> 
 
 
 @pytest.fixture
-def foreign(cloud: Cloud, results: str) -> list[str]:
+def foreign(cloud: ObjectStorage, results: str) -> list[str]:
     for key in FOREIGN:
         cloud.put(results, key, "foreign")
     return sorted(FOREIGN)
@@ -83,7 +83,7 @@ def ended(job_id: str, result: Any) -> Job:
 
 
 def test_a_finished_job_keeps_the_files_of_its_result_only(
-    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: Cloud, results: str, foreign: list[str]
+    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: ObjectStorage, results: str, foreign: list[str]
 ) -> None:
     uris, others = ours(JOB), ours(OTHER_JOB)
 
@@ -99,7 +99,7 @@ def test_a_finished_job_keeps_the_files_of_its_result_only(
 
 @pytest.mark.parametrize("result", [None, {}, "s3://{bucket}/", "s3://{bucket}", "s3://elsewhere/", ["done", 1]])
 def test_a_result_that_names_no_file_of_the_job_keeps_none(
-    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: Cloud, results: str, *, result: Any
+    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: ObjectStorage, results: str, *, result: Any
 ) -> None:
     ours(JOB)
 
@@ -110,7 +110,7 @@ def test_a_result_that_names_no_file_of_the_job_keeps_none(
 
 
 def test_with_a_job_all_its_files_go_and_nothing_else(
-    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: Cloud, results: str, foreign: list[str]
+    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: ObjectStorage, results: str, foreign: list[str]
 ) -> None:
     ours(JOB)
     others = ours(OTHER_JOB)
@@ -124,7 +124,7 @@ def test_with_a_job_all_its_files_go_and_nothing_else(
 
 
 def test_by_age_go_uploads_and_files_of_jobs_that_are_over(
-    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: Cloud, results: str, foreign: list[str]
+    cleaner: Cleaner, ours: Callable[[str], dict[str, str]], cloud: ObjectStorage, results: str, foreign: list[str]
 ) -> None:
     ours(JOB)
     ours(OTHER_JOB)
@@ -144,7 +144,7 @@ def test_by_age_go_uploads_and_files_of_jobs_that_are_over(
     assert asked[-1] == {JOB, OTHER_JOB}
 
 
-def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: Cloud, results: str, monkeypatch: Any) -> None:
+def test_more_files_than_one_batch_go(cleaner: Cleaner, cloud: ObjectStorage, results: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("avtomatika.files.cleanup._BATCH", 3)
     for _ in range(7):
         cloud.put(results, client_upload_prefix("g0", "alice") + "film.mp4", "film")

@@ -21,7 +21,7 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import task
 
 MakeFiles = Callable[..., TaskFiles]
@@ -29,9 +29,9 @@ LARGE = PART_BYTES + 7
 
 
 @pytest.fixture(params=["cloud", "seaweed"])
-def cloud(request: pytest.FixtureRequest, cloud: Cloud) -> Cloud:
+def cloud(request: pytest.FixtureRequest, cloud: ObjectStorage) -> ObjectStorage:
     """Each server in turn."""
-    found: Cloud = cloud if request.param == "cloud" else request.getfixturevalue("seaweed")
+    found: ObjectStorage = cloud if request.param == "cloud" else request.getfixturevalue("seaweed")
     return found
 
 
@@ -43,7 +43,7 @@ def objects(config: S3Config) -> Iterator[Bucket]:
 
 @pytest.mark.parametrize("size", [0, 5, LARGE])
 def test_files_come_and_go_byte_by_byte(
-    make_files: MakeFiles, cloud: Cloud, inputs: str, results: str, *, size: int
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, results: str, *, size: int
 ) -> None:
     body = os.urandom(size)
     files = make_files(film=cloud.put(inputs, "deep/film – ü.mp4", body))
@@ -59,7 +59,7 @@ def test_files_come_and_go_byte_by_byte(
     assert Path(make_files(1, film=uri).download_inputs().params["film"]).read_bytes() == body
 
 
-def test_folders_come_and_go(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+def test_folders_come_and_go(make_files: MakeFiles, cloud: ObjectStorage, inputs: str) -> None:
     for name in ("one.txt", "deep/two.txt"):
         cloud.put(inputs, f"folder/{name}", name)
     cloud.put(inputs, "folder-2/other.txt", "other")
@@ -99,7 +99,7 @@ def test_a_bucket_of_results_that_is_not_there_is_the_fault_of_the_worker(
 
 @pytest.mark.parametrize("size", [5, LARGE])
 def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
-    make_files: MakeFiles, storage: TaskStorage, cloud: Cloud, inputs: str, tmp_path: Path, *, size: int
+    make_files: MakeFiles, storage: TaskStorage, cloud: ObjectStorage, inputs: str, tmp_path: Path, *, size: int
 ) -> None:
     location = next(iter(make_files(film=cloud.put(inputs, "film.mp4", b"a" * size))._locations.values()))
     found = storage.s3().stat(location)
@@ -129,7 +129,7 @@ def test_signed_uploads_and_downloads(objects: Bucket) -> None:
     assert not objects.exists(location)
 
 
-def test_a_bucket_can_be_checked(objects: Bucket, cloud: Cloud, results: str) -> None:
+def test_a_bucket_can_be_checked(objects: Bucket, cloud: ObjectStorage, results: str) -> None:
     objects.check()
 
     assert cloud.keys(results) == []
@@ -139,7 +139,7 @@ def test_a_bucket_can_be_checked(objects: Bucket, cloud: Cloud, results: str) ->
 
 
 @pytest.fixture
-def checked(seaweed: Cloud) -> S3Config:
+def checked(seaweed: ObjectStorage) -> S3Config:
     """A bucket on the server that checks signatures, and keys for it."""
     return S3Config(
         endpoint_url=seaweed.url,
@@ -159,7 +159,12 @@ def checked(seaweed: Cloud) -> S3Config:
     ],
 )
 def test_wrong_keys_are_told_from_missing_inputs(
-    make_storage: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud, *, changes: dict[str, str], words: str
+    make_storage: Callable[..., TaskStorage],
+    checked: S3Config,
+    seaweed: ObjectStorage,
+    *,
+    changes: dict[str, str],
+    words: str,
 ) -> None:
     uri = seaweed.put(str(checked.bucket), "film.mp4", b"film")
     storage = make_storage(replace(checked, **changes))
@@ -173,7 +178,7 @@ def test_wrong_keys_are_told_from_missing_inputs(
 
 
 def test_keys_that_may_not_write_are_the_fault_of_the_worker(
-    make_storage: Callable[..., TaskStorage], checked: S3Config, seaweed: Cloud
+    make_storage: Callable[..., TaskStorage], checked: S3Config, seaweed: ObjectStorage
 ) -> None:
     config = replace(checked, access_key="reader", secret_key="reader-secret")
     files = TaskFiles(make_storage(config), task({"film": seaweed.put(str(checked.bucket), "film.mp4", b"film")}))

@@ -12,7 +12,7 @@ import pytest
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import task
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "files.md"
@@ -42,7 +42,7 @@ def perform(storage: TaskStorage) -> Callable[..., Any]:
 
 
 def test_a_skill_sees_paths_and_the_job_sees_uris(
-    perform: Callable[..., Any], cloud: Cloud, inputs: str, results: str
+    perform: Callable[..., Any], cloud: ObjectStorage, inputs: str, results: str
 ) -> None:
     data = perform("encode", film=cloud.put(inputs, "lake.mov", b"film"))
 
@@ -51,7 +51,7 @@ def test_a_skill_sees_paths_and_the_job_sees_uris(
     assert cloud.read(data["output"]) == b"film"
 
 
-def test_files_lists_and_fetches(perform: Callable[..., Any], cloud: Cloud) -> None:
+def test_files_lists_and_fetches(perform: Callable[..., Any], cloud: ObjectStorage) -> None:
     cloud.make_bucket("raw")
     cloud.put("raw", "lake/1.jpg", b"1")
     cloud.put("raw", "lake/2.jpg", b"2")

@@ -17,7 +17,7 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import MAX_JSON_BYTES, AsyncHandlerFiles, HandlerFiles, files_for
 from avtomatika.files.object_keys import is_job_file
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 
 ALICES, ALICES_OTHER, BOBS = (f"g0-01JDZ7Q3T5V8K2M4N6P8R0S2T{number}" for number in (1, 2, 3))
 
@@ -77,7 +77,7 @@ def test_a_link_is_good_for_anybody_and_for_so_long(files: HandlerFiles) -> None
 
 @pytest.mark.parametrize("use", ["read_json", "url"])
 def test_objects_of_other_clients_are_refused(
-    files_of: Callable[..., HandlerFiles], cloud: Cloud, results: str, use: str
+    files_of: Callable[..., HandlerFiles], cloud: ObjectStorage, results: str, use: str
 ) -> None:
     of_alice = files_of(ALICES_OTHER, "alice").write_json("a.json", 1)
     of_bob = files_of(BOBS, "bob").write_json("a.json", 1)
@@ -90,7 +90,7 @@ def test_objects_of_other_clients_are_refused(
             function(uri)
 
 
-def test_only_allowed_buckets_are_read(config: S3Config, cloud: Cloud, inputs: str) -> None:
+def test_only_allowed_buckets_are_read(config: S3Config, cloud: ObjectStorage, inputs: str) -> None:
     uri = cloud.put(inputs, "a.json", "[1]")
     job = Job(ALICES, "video", "0123abcd", client="alice")
     limited = files_for(Bucket(replace(config, allowed_buckets=frozenset({"films"}))), job, is_async=False)
@@ -106,7 +106,7 @@ def test_a_name_leads_down(files: HandlerFiles, name: str) -> None:
         files.write_json(name, 1)
 
 
-def test_what_does_not_fit_is_told(files: HandlerFiles, cloud: Cloud, results: str) -> None:
+def test_what_does_not_fit_is_told(files: HandlerFiles, cloud: ObjectStorage, results: str) -> None:
     large = cloud.put(results, "large.json", b" " * (MAX_JSON_BYTES + 1))
     text = cloud.put(results, "a.txt", "hello")
 

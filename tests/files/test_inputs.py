@@ -15,7 +15,7 @@ from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import left_in
 
 MakeFiles = Callable[..., TaskFiles]
@@ -23,7 +23,7 @@ MakeFiles = Callable[..., TaskFiles]
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7])
 def test_a_file_is_downloaded_and_uploaded_unchanged(
-    make_files: MakeFiles, cloud: Cloud, inputs: str, size: int
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, size: int
 ) -> None:
     body = os.urandom(size)
     files = make_files(film=cloud.put(inputs, "film.mp4", body))
@@ -38,7 +38,7 @@ def test_a_file_is_downloaded_and_uploaded_unchanged(
     assert cloud.read(data["film"]) == body
 
 
-def test_uploads_carry_a_checksum(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
+def test_uploads_carry_a_checksum(make_files: MakeFiles, cloud: ObjectStorage, results: str) -> None:
     files = make_files()
     path = Files(files).path("a.txt")
     path.write_text("hello")
@@ -52,7 +52,9 @@ def test_uploads_carry_a_checksum(make_files: MakeFiles, cloud: Cloud, results: 
 @pytest.mark.parametrize(
     "key", ["with spaces.txt", "фильм – 映画.txt", "a+b&c=d?e#f%20g.txt", "deep/er/name.txt", "'<>"]
 )
-def test_any_key_can_be_fetched_and_named_again(make_files: MakeFiles, cloud: Cloud, inputs: str, key: str) -> None:
+def test_any_key_can_be_fetched_and_named_again(
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, key: str
+) -> None:
     uri = cloud.put(inputs, key, "hello")
     files = make_files(file=uri)
 
@@ -63,7 +65,7 @@ def test_any_key_can_be_fetched_and_named_again(make_files: MakeFiles, cloud: Cl
 
 
 def test_params_are_searched_through_and_each_object_fetched_once(
-    make_files: MakeFiles, cloud: Cloud, inputs: str
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str
 ) -> None:
     one, two = cloud.put(inputs, "x/same.txt", "one"), cloud.put(inputs, "y/same.txt", "two")
     files = make_files(list=[one, {"deep": [[two]]}], again=one, number=3, text=f"see {one}")
@@ -80,7 +82,9 @@ def test_keys_of_objects_are_no_locations() -> None:
     assert locations_in({"s3://films/a": 1}) == {}
 
 
-def test_a_folder_is_downloaded_with_all_objects_below_it(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+def test_a_folder_is_downloaded_with_all_objects_below_it(
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str
+) -> None:
     for key in ("scenes/1.txt", "scenes/night/2.txt", "scenes/night/", "scenes/Night/3.txt", "other.txt"):
         cloud.put(inputs, key, key)
     files = make_files(scenes=f"s3://{inputs}/scenes/")
@@ -94,7 +98,7 @@ def test_a_folder_is_downloaded_with_all_objects_below_it(make_files: MakeFiles,
 
 @pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.faults)])
 def test_a_folder_of_many_objects_is_downloaded_and_uploaded(
-    make_files: MakeFiles, cloud: Cloud, inputs: str, results: str, count: int
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, results: str, count: int
 ) -> None:
     for number in range(count):
         cloud.put(inputs, f"many/{number:04}.txt", str(number))
@@ -129,7 +133,9 @@ def test_a_folder_without_objects_is_invalid(make_files: MakeFiles, inputs: str)
         make_files(folder=f"s3://{inputs}/nothing/").download_inputs()
 
 
-def test_hostile_keys_stay_in_the_folder(make_files: MakeFiles, cloud: Cloud, inputs: str, payload: Path) -> None:
+def test_hostile_keys_stay_in_the_folder(
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, payload: Path
+) -> None:
     keys = ["h/../../etc/passwd", "h//etc/passwd", "h/" + "x" * 1000, "h/Case", "h/case", "h/a\\..\\b", "h/a\0b"]
     for key in keys:
         cloud.put(inputs, key, key)
@@ -144,7 +150,7 @@ def test_hostile_keys_stay_in_the_folder(make_files: MakeFiles, cloud: Cloud, in
     assert Path(params["lone"]).resolve().is_relative_to(payload)
 
 
-def test_a_task_leaves_nothing_behind(make_files: MakeFiles, cloud: Cloud, inputs: str, payload: Path) -> None:
+def test_a_task_leaves_nothing_behind(make_files: MakeFiles, cloud: ObjectStorage, inputs: str, payload: Path) -> None:
     files = make_files(film=cloud.put(inputs, "film.mp4", b"x"))
     folder = Path(files.download_inputs().params["film"]).parent
     (folder / "closed").mkdir()

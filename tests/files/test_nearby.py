@@ -15,8 +15,10 @@ from avtomatika.core.placement.cached_files import digest_of
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
-from ..cloud import Cloud
-from ..worker.programs import Program, Web, in_time
+from ..support.object_storage import ObjectStorage
+from ..support.processes import Process
+from ..support.waiting import wait_until
+from ..support.web import WebServer
 
 BLUEPRINT = """
 from avtomatika import Blueprint
@@ -55,7 +57,7 @@ worker.run()
 class Cinema:
     """An orchestrator, a web process, and workers of one slot that have a cache each, in *folder*."""
 
-    def __init__(self, url: str, cloud: Cloud, folder: Path) -> None:
+    def __init__(self, url: str, cloud: ObjectStorage, folder: Path) -> None:
         self.url, self.folder = url, folder
         self._cloud = cloud
         (folder / "blueprints").mkdir()
@@ -66,11 +68,11 @@ class Cinema:
             broker.declare(connection, [self._blueprint.plan])
         self.store = Store.connect(url)
         command = [sys.executable, "-m", "avtomatika.cli", "orchestrator"]
-        self._programs = [Program(command, folder, {"REDIS_URL": url}, log=folder / "orchestrator.log")]
+        self._programs = [Process(command, folder, {"REDIS_URL": url}, log=folder / "orchestrator.log")]
         (folder / "web").mkdir()
-        self.web = Web(folder / "web", {"REDIS_URL": url, "WORKER_TOKEN": "the-workers-token"})
+        self.web = WebServer(folder / "web", {"REDIS_URL": url, "WORKER_TOKEN": "the-workers-token"})
 
-    def start_worker(self, worker_id: str, address: str) -> Program:
+    def start_worker(self, worker_id: str, address: str) -> Process:
         environ = {
             "WORKER_ID": worker_id,
             "WORKER_TOKEN": "the-workers-token",
@@ -83,8 +85,8 @@ class Cinema:
             "S3_SECRET_KEY": "b",
         }
         log = self.folder / f"{worker_id}.log"
-        self._programs.append(Program([sys.executable, "my_worker.py"], self.folder, environ, log=log))
-        in_time(lambda: worker_id in [member.worker_id for member in self.store.registry.fleet()] or None)
+        self._programs.append(Process([sys.executable, "my_worker.py"], self.folder, environ, log=log))
+        wait_until(lambda: worker_id in [member.worker_id for member in self.store.registry.fleet()])
         return self._programs[-1]
 
     def wait_until_told(self, worker_id: str, uri: str) -> None:
@@ -94,13 +96,13 @@ class Cinema:
             fleet = {member.worker_id: member for member in self.store.registry.fleet(with_holdings=True)}
             return (digest_of(uri) in fleet[worker_id].cached_files and fleet[worker_id].load == 0) or None
 
-        in_time(told)
+        wait_until(told)
 
     def begin(self, film: str, **params: str) -> str:
         return self.store.create(NewJob(self._blueprint.plan, "tester", initial_data={"film": film, **params})).job_id
 
     def wait_until(self, job_id: str, event_type: str) -> None:
-        in_time(lambda: event_type in [kind for kind, _ in self.ways(job_id)] or None)
+        wait_until(lambda: event_type in [kind for kind, _ in self.ways(job_id)])
 
     def done_by(self, job_id: str) -> str:
         """Return the worker that ran the task of a job."""
@@ -110,7 +112,7 @@ class Cinema:
             assert job is not None
             return job if job.status.is_final else None
 
-        job = in_time(ended)
+        job = wait_until(ended)
         assert job.status == "finished", job
         by: str = job.result["by"]
         return by
@@ -132,14 +134,14 @@ class Cinema:
 
 
 @pytest.fixture
-def cinema(redis_url: str, cloud: Cloud, tmp_path: Path) -> Iterator[Cinema]:
+def cinema(redis_url: str, cloud: ObjectStorage, tmp_path: Path) -> Iterator[Cinema]:
     cinema = Cinema(redis_url, cloud, tmp_path)
     yield cinema
     cinema.close()
 
 
 def test_tasks_are_routed_to_workers_with_their_file_unless_busy_or_dead(
-    cinema: Cinema, cloud: Cloud, inputs: str, tmp_path: Path
+    cinema: Cinema, cloud: ObjectStorage, inputs: str, tmp_path: Path
 ) -> None:
     film = cloud.put(inputs, "lake.mov", os.urandom(100_000))
     on_the_broker = cinema.start_worker("on-the-broker", cinema.url)

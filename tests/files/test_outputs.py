@@ -18,7 +18,7 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import task
 
 MakeFiles = Callable[..., TaskFiles]
@@ -50,7 +50,7 @@ def test_paths_are_classified(text: str, place: PathKind) -> None:
     assert classified_path(text, root="/p", task_folder="own").kind is place
 
 
-def test_paths_become_uris_wherever_they_stand(make_files: MakeFiles, cloud: Cloud, results: str) -> None:
+def test_paths_become_uris_wherever_they_stand(make_files: MakeFiles, cloud: ObjectStorage, results: str) -> None:
     files = make_files()
     one, two = Files(files).path("one.txt"), Files(files).path("deep/two.txt")
     one.write_text("one")
@@ -83,7 +83,7 @@ def test_a_path_that_the_params_named_may_be_returned(make_files: MakeFiles, pay
     assert files.upload_outputs({"wish": path}) == {"wish": path}
 
 
-def test_files_of_one_name_have_keys_of_their_own(make_files: MakeFiles, cloud: Cloud) -> None:
+def test_files_of_one_name_have_keys_of_their_own(make_files: MakeFiles, cloud: ObjectStorage) -> None:
     files = make_files()
     paths = [Files(files).path(name) for name in ("a/x.txt", "b/x.txt", "c/X.txt")]
     for path in paths:
@@ -94,7 +94,7 @@ def test_files_of_one_name_have_keys_of_their_own(make_files: MakeFiles, cloud: 
     assert [cloud.read(uri).decode() for uri in uris] == [str(path) for path in paths]
 
 
-def test_an_input_that_was_changed_is_sent(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+def test_an_input_that_was_changed_is_sent(make_files: MakeFiles, cloud: ObjectStorage, inputs: str) -> None:
     files = make_files(text=cloud.put(inputs, "a.txt", "before"))
     path = files.download_inputs().params["text"]
     Path(path).write_text("after!")
@@ -105,7 +105,9 @@ def test_an_input_that_was_changed_is_sent(make_files: MakeFiles, cloud: Cloud, 
     assert cloud.read(f"s3://{inputs}/a.txt") == b"before"
 
 
-def test_an_unchanged_folder_and_its_files_keep_their_uris(make_files: MakeFiles, cloud: Cloud, inputs: str) -> None:
+def test_an_unchanged_folder_and_its_files_keep_their_uris(
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str
+) -> None:
     uri = cloud.put(inputs, "f/a.txt", "a")
     cloud.put(inputs, "f/b.txt", "b")
     files = make_files(folder=f"s3://{inputs}/f/")
@@ -116,7 +118,9 @@ def test_an_unchanged_folder_and_its_files_keep_their_uris(make_files: MakeFiles
     assert data == [f"s3://{inputs}/f/", f"s3://{inputs}/f/", uri]
 
 
-def test_a_folder_with_one_file_more_is_sent(make_files: MakeFiles, cloud: Cloud, inputs: str, results: str) -> None:
+def test_a_folder_with_one_file_more_is_sent(
+    make_files: MakeFiles, cloud: ObjectStorage, inputs: str, results: str
+) -> None:
     cloud.put(inputs, "f/a.txt", "a")
     files = make_files(folder=f"s3://{inputs}/f/")
     folder = files.download_inputs().params["folder"]
@@ -171,7 +175,7 @@ TRICKS = {
 @pytest.mark.parametrize("words", TRICKS)
 @pytest.mark.parametrize("is_own", [True, False])
 def test_only_regular_files_and_folders_are_uploaded(
-    make_files: MakeFiles, cloud: Cloud, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
+    make_files: MakeFiles, cloud: ObjectStorage, results: str, tmp_path: Path, payload: Path, words: str, is_own: bool
 ) -> None:
     secret = tmp_path / "outside" / "secret"
     secret.parent.mkdir()
@@ -203,7 +207,7 @@ def test_a_folder_with_such_a_thing_in_it_is_refused(make_files: MakeFiles, tmp_
 
 
 def test_a_new_file_elsewhere_in_the_payload_folder_is_uploaded_and_kept(
-    make_files: MakeFiles, cloud: Cloud, payload: Path
+    make_files: MakeFiles, cloud: ObjectStorage, payload: Path
 ) -> None:
     files = make_files()
     (payload / "out").mkdir(parents=True)
@@ -278,7 +282,7 @@ def test_without_s3_a_file_of_the_task_cannot_be_a_result(
 
 
 def test_only_allowed_buckets_may_be_named(
-    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: ObjectStorage, inputs: str
 ) -> None:
     cloud.put(inputs, "a", "a")
     limited = S3Config(
@@ -297,7 +301,7 @@ def test_only_allowed_buckets_may_be_named(
 
 
 def test_a_task_has_a_limit_in_both_directions(
-    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], config: S3Config, cloud: ObjectStorage, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "a", "12345")
     storage = make_storage(config, max_task_bytes=8)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,9 @@ from avtomatika.core.job import Job
 from avtomatika.loading import load_blueprints
 from avtomatika.store import NewJob, Store
 
-from ..cloud import Cloud
-from ..faults.transport.scale import SCALE
+from ..support.object_storage import ObjectStorage
+from ..support.processes import AVTOMATIKA, Process
+from ..support.scale import SCALE
 
 DEADLINE_SECONDS = 30
 LARGE_BYTES = 200_000_000
@@ -110,7 +109,7 @@ class Product:
 @pytest.fixture
 def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Product]]:
     """Start the processes in a folder with that ``.env``."""
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: list[Process] = []
     stores: list[Store] = []
 
     def make(dotenv: str) -> Product:
@@ -129,29 +128,22 @@ def make_product(redis_url: str, tmp_path: Path) -> Iterator[Callable[[str], Pro
     for store in stores:
         store.close()
     for process in processes:
-        process.terminate()
-    assert [process.wait(DEADLINE_SECONDS) for process in processes] == [0] * len(processes)
+        process.send_signal(signal.SIGTERM)
+    codes = [process.process.wait(DEADLINE_SECONDS) for process in processes]
+    assert codes == [0] * len(processes)
 
 
 @pytest.fixture
-def film(cloud: Cloud, inputs: str) -> str:
+def film(cloud: ObjectStorage, inputs: str) -> str:
     return cloud.put(inputs, "raw/film one.mov", b"film")
 
 
-def _start(role: str, folder: Path, **environ: str) -> subprocess.Popen[bytes]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("S3_", "WORKER_", "AWS_"))}
-    with (folder / f"{role}.log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "avtomatika.cli", role],
-            cwd=folder,
-            env={**clean, "PYTHONPATH": str(Path(__file__).parents[2]), **environ},
-            stdout=log,
-            stderr=log,
-        )
+def _start(role: str, folder: Path, **environ: str) -> Process:
+    return Process((*AVTOMATIKA, role), folder, environ, log=folder / f"{role}.log")
 
 
 def test_the_cookbooks_settings_work_as_they_are_printed(
-    cloud: Cloud, results: str, film: str, tmp_path: Path, make_product: Callable[[str], Product]
+    cloud: ObjectStorage, results: str, film: str, tmp_path: Path, make_product: Callable[[str], Product]
 ) -> None:
     payloads = tmp_path / "payloads"
     settings = SEED.replace("http://localhost:9000", cloud.url).replace("/tmp/payloads", str(payloads))
@@ -177,7 +169,7 @@ def test_a_worker_without_s3_names_the_missing_settings(make_product: Callable[[
 
 
 def test_skills_in_processes_of_their_own_have_files_too(
-    make_product: Callable[[str], Product], cloud: Cloud, results: str, film: str, tmp_path: Path
+    make_product: Callable[[str], Product], cloud: ObjectStorage, results: str, film: str, tmp_path: Path
 ) -> None:
     payload = tmp_path / "payloads"
     product = make_product(
@@ -196,7 +188,7 @@ def test_skills_in_processes_of_their_own_have_files_too(
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 def test_a_worker_transfers_files_of_any_size_in_100_mb(
-    make_product: Callable[[str], Product], cloud: Cloud, inputs: str, results: str, tmp_path: Path
+    make_product: Callable[[str], Product], cloud: ObjectStorage, inputs: str, results: str, tmp_path: Path
 ) -> None:
     """200 MB; with ``FAULTS_SCALE`` from 10 on 2 GB, of which the S3 server keeps several copies in memory."""
     size = LARGE_BYTES if SCALE < 10 else 10 * LARGE_BYTES

@@ -23,10 +23,10 @@ from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
-from ..cloud import Cloud
-from . import proxy as faults
+from ..support import http_proxy as faults
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import left_in, task
-from .proxy import Proxy
 
 DEADLINE_SECONDS = 20
 LARGE = 2 * PART_BYTES + 5
@@ -46,7 +46,7 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> BeginBadly:
+def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: HttpProxy) -> BeginBadly:
     """The files of a task whose worker reaches S3 by the proxy."""
 
     def make_files(**params: Any) -> TaskFiles:
@@ -59,7 +59,7 @@ def begin_badly(make_storage: Callable[..., TaskStorage], config: S3Config, prox
 @pytest.mark.parametrize("size", [100, LARGE])
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy, faults.reset, faults.silence, faults.half_silence])
 def test_single_faults_are_retried(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, happen: Any, size: int
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, proxy: HttpProxy, happen: Any, size: int
 ) -> None:
     body = os.urandom(size)
     proxy.fail("GET", happen)
@@ -73,7 +73,9 @@ def test_single_faults_are_retried(
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy, faults.silence])
 @pytest.mark.parametrize("size", [100, LARGE])
-def test_sending_is_tried_again(begin_badly: BeginBadly, cloud: Cloud, proxy: Proxy, happen: Any, size: int) -> None:
+def test_sending_is_tried_again(
+    begin_badly: BeginBadly, cloud: ObjectStorage, proxy: HttpProxy, happen: Any, size: int
+) -> None:
     body = os.urandom(size)
     proxy.fail("PUT", happen)
     files = begin_badly()
@@ -97,9 +99,9 @@ def test_sending_is_tried_again(begin_badly: BeginBadly, cloud: Cloud, proxy: Pr
 )
 def test_lasting_faults_are_transient_and_leave_no_files(
     begin_badly: BeginBadly,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
-    proxy: Proxy,
+    proxy: HttpProxy,
     payload: Path,
     *,
     happen: Any,
@@ -124,7 +126,7 @@ def test_lasting_faults_are_transient_and_leave_no_files(
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy])
 def test_a_server_that_stays_ill_is_asked_a_few_times(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy, happen: Any
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, proxy: HttpProxy, happen: Any
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
     fault = proxy.fail("HEAD", happen, ALWAYS)
@@ -152,7 +154,7 @@ def test_a_server_that_is_away_is_named_with_the_object(
 
 
 def test_an_object_replaced_during_its_download_is_reported_with_both_etags(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, proxy: HttpProxy
 ) -> None:
     for size in (100, LARGE):
         uri = cloud.put(inputs, "film.mp4", b"a" * size)
@@ -171,7 +173,7 @@ def test_an_object_replaced_during_its_download_is_reported_with_both_etags(
 
 
 def test_a_file_that_changes_during_its_upload_fails_the_result(
-    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+    begin_badly: BeginBadly, cloud: ObjectStorage, results: str, proxy: HttpProxy
 ) -> None:
     files = begin_badly()
     path = Files(files).path("growing.txt")
@@ -186,7 +188,7 @@ def test_a_file_that_changes_during_its_upload_fails_the_result(
 
 
 def test_no_half_of_a_result_stays_in_the_bucket(
-    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+    begin_badly: BeginBadly, cloud: ObjectStorage, results: str, proxy: HttpProxy
 ) -> None:
     files = begin_badly()
     paths = [Files(files).path(f"{number}.txt") for number in range(5)]
@@ -207,7 +209,7 @@ def test_no_half_of_a_result_stays_in_the_bucket(
 
 
 def test_a_large_upload_that_fails_leaves_no_parts(
-    begin_badly: BeginBadly, cloud: Cloud, results: str, proxy: Proxy
+    begin_badly: BeginBadly, cloud: ObjectStorage, results: str, proxy: HttpProxy
 ) -> None:
     files = begin_badly()
     path = Files(files).path("film.mp4")
@@ -277,9 +279,9 @@ def answering(status: int, code: str) -> Any:
 @pytest.mark.parametrize("methods", [("GET", "HEAD"), ("PUT",)], ids=["reading", "writing"])
 def test_refused_keys_are_the_fault_of_the_worker_until_they_work(
     begin_badly: BeginBadly,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
-    proxy: Proxy,
+    proxy: HttpProxy,
     *,
     status: int,
     code: str,
@@ -305,7 +307,7 @@ def test_refused_keys_are_the_fault_of_the_worker_until_they_work(
 
 
 def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, proxy: HttpProxy
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
     files = begin_badly(film=uri)
@@ -319,7 +321,9 @@ def test_a_bucket_that_is_not_ours_to_read_is_the_fault_of_the_task(
     files.close()
 
 
-def test_servers_other_than_s3_are_named(begin_badly: BeginBadly, cloud: Cloud, inputs: str, proxy: Proxy) -> None:
+def test_servers_other_than_s3_are_named(
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, proxy: HttpProxy
+) -> None:
     def login_page(handler: faults.Handler, _: faults.Answer) -> None:
         handler.give(faults.Answer(200, [("Content-Type", "text/html")], b"<html>please log in</html>"))
 
@@ -345,7 +349,7 @@ def test_servers_other_than_s3_are_named(begin_badly: BeginBadly, cloud: Cloud, 
 
 
 def test_a_disk_without_room_is_transient_before_anything_is_fetched(
-    begin_badly: BeginBadly, cloud: Cloud, inputs: str, monkeypatch: pytest.MonkeyPatch
+    begin_badly: BeginBadly, cloud: ObjectStorage, inputs: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = begin_badly(film=cloud.put(inputs, "film.mp4", b"film"))
     usage = shutil.disk_usage("/")
@@ -359,7 +363,7 @@ def test_a_disk_without_room_is_transient_before_anything_is_fetched(
 @pytest.mark.parametrize("size", [100, LARGE])
 def test_a_disk_that_fills_up_is_the_fault_of_the_worker(
     begin_badly: BeginBadly,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     payload: Path,
     *,
@@ -386,7 +390,7 @@ def test_a_disk_that_fills_up_is_the_fault_of_the_worker(
 def test_a_worker_whose_disk_is_full_lives_and_does_the_next_task(
     make_storage: Callable[..., TaskStorage],
     config: S3Config,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     payload: Path,
     *,

@@ -21,9 +21,9 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..cloud import Cloud
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import task
-from .proxy import Proxy
 
 DEADLINE_SECONDS = 30
 #: Number of races to lose and to win.
@@ -67,7 +67,13 @@ SWAPS = (_file_by_link, _folder_by_link, _file_by_hard_link, _file_by_fifo)
 
 @pytest.mark.parametrize("swap", SWAPS)
 def test_files_swapped_after_the_check_are_refused(
-    make_files: MakeFiles, cloud: Cloud, results: str, secret: Path, monkeypatch: pytest.MonkeyPatch, *, swap: Any
+    make_files: MakeFiles,
+    cloud: ObjectStorage,
+    results: str,
+    secret: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    swap: Any,
 ) -> None:
     files = make_files()
     path = Files(files).path("deep/out.bin")
@@ -92,8 +98,8 @@ def test_files_swapped_after_the_check_are_refused(
 def test_files_swapped_during_the_upload_do_not_change_it(
     make_storage: Callable[..., TaskStorage],
     config: S3Config,
-    cloud: Cloud,
-    proxy: Proxy,
+    cloud: ObjectStorage,
+    proxy: HttpProxy,
     secret: Path,
     *,
     swap: Any,
@@ -118,7 +124,7 @@ def test_files_swapped_during_the_upload_do_not_change_it(
 
 
 def test_a_race_of_swaps_never_uploads_outside_files(
-    make_files: MakeFiles, cloud: Cloud, results: str, secret: Path
+    make_files: MakeFiles, cloud: ObjectStorage, results: str, secret: Path
 ) -> None:
     files = make_files()
     path = Files(files).path("out.bin")

@@ -17,7 +17,7 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.worker.runtime import Runtime
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import left_in, task
 
 DEADLINE_SECONDS = 20
@@ -94,7 +94,7 @@ def perform(storage: TaskStorage) -> Callable[..., Result]:
 
 @pytest.mark.parametrize("skill", ["shout", "shout_async"])
 def test_a_skill_reads_and_writes_files_and_knows_nothing_of_s3(
-    perform: Callable[..., Result], cloud: Cloud, inputs: str, results: str, payload: Path, *, skill: str
+    perform: Callable[..., Result], cloud: ObjectStorage, inputs: str, results: str, payload: Path, *, skill: str
 ) -> None:
     uri = cloud.put(inputs, "a.txt", "hello")
 
@@ -107,7 +107,7 @@ def test_a_skill_reads_and_writes_files_and_knows_nothing_of_s3(
     assert left_in(payload) == []
 
 
-def test_a_bare_path_is_a_result(perform: Callable[..., Result], cloud: Cloud) -> None:
+def test_a_bare_path_is_a_result(perform: Callable[..., Result], cloud: ObjectStorage) -> None:
     result = perform("bare")
 
     assert cloud.read(result.data["result"]) == b"bare"
@@ -115,7 +115,7 @@ def test_a_bare_path_is_a_result(perform: Callable[..., Result], cloud: Cloud) -
 
 @pytest.mark.parametrize("skill", ["by_hand", "by_hand_async"])
 def test_a_skill_can_fetch_and_send_by_itself(
-    perform: Callable[..., Result], cloud: Cloud, inputs: str, payload: Path, *, skill: str
+    perform: Callable[..., Result], cloud: ObjectStorage, inputs: str, payload: Path, *, skill: str
 ) -> None:
     uris = [cloud.put(inputs, f"f/{name}.txt", name) for name in ("a", "b")]
 
@@ -136,7 +136,7 @@ def test_a_name_that_leads_out_is_refused(perform: Callable[..., Result], name: 
 
 
 def test_a_skill_that_fails_leaves_nothing(
-    perform: Callable[..., Result], cloud: Cloud, inputs: str, payload: Path
+    perform: Callable[..., Result], cloud: ObjectStorage, inputs: str, payload: Path
 ) -> None:
     result = perform("fail", text=cloud.put(inputs, "a.txt", "hello"))
 
@@ -160,7 +160,7 @@ def test_an_input_that_is_not_there_ends_the_task_uncalled(
 def test_async_skills_go_on_while_others_wait_for_their_files(
     make_storage: Callable[..., TaskStorage],
     config: S3Config,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

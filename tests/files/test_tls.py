@@ -19,10 +19,10 @@ from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 
-from ..certificates import make_certificates
-from ..cloud import Cloud
+from ..support.certificates import make_certificates
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import task
-from .proxy import Proxy
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +31,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def secure_url(cloud: Cloud, certificates: Path) -> Iterator[str]:
+def secure_url(cloud: ObjectStorage, certificates: Path) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "host.pem", certificates / "host.key")
-    with Proxy(cloud.url, tls=context) as proxy:
+    with HttpProxy(cloud.url, tls=context) as proxy:
         yield proxy.url
 
 
@@ -48,7 +48,7 @@ def trusting(config: S3Config, secure_url: str, certificates: Path) -> S3Config:
 def test_files_are_transferred_if_the_authority_is_trusted(
     make_storage: Callable[..., TaskStorage],
     trusting: S3Config,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     *,
     size: int,
@@ -71,7 +71,7 @@ def test_files_are_transferred_if_the_authority_is_trusted(
 
 
 def test_untrusted_certificates_are_refused(
-    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: ObjectStorage, inputs: str
 ) -> None:
     uri = cloud.put(inputs, "film.mp4", b"film")
     files = TaskFiles(make_storage(replace(trusting, ca_bundle=None)), task({"film": uri}))
@@ -82,7 +82,7 @@ def test_untrusted_certificates_are_refused(
 
 
 def test_certificates_for_other_names_are_refused(
-    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: Cloud, inputs: str
+    make_storage: Callable[..., TaskStorage], trusting: S3Config, cloud: ObjectStorage, inputs: str
 ) -> None:
     uri, url = cloud.put(inputs, "film.mp4", b"film"), str(trusting.endpoint_url).replace("localhost", "127.0.0.1")
     files = TaskFiles(make_storage(replace(trusting, endpoint_url=url)), task({"film": uri}))

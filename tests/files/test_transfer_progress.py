@@ -24,10 +24,10 @@ from avtomatika.files.transfer_progress import Cancellation
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 
-from ..cloud import Cloud
-from . import proxy as faults
+from ..support import http_proxy as faults
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import left_in, task
-from .proxy import Proxy
 
 LARGE = 3 * PART_BYTES
 #: Timeout for servers that do not respond, shortened for tests.
@@ -61,13 +61,13 @@ def no_broken_connections_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def slow_storage(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: Proxy) -> TaskStorage:
+def slow_storage(make_storage: Callable[..., TaskStorage], config: S3Config, proxy: HttpProxy) -> TaskStorage:
     """Reaches S3 by the proxy, and is very patient."""
     return make_storage(replace(config, endpoint_url=proxy.url, timeout_seconds=SILENT_SECONDS))
 
 
 @pytest.fixture
-def cancelled_at(slow_storage: TaskStorage, proxy: Proxy) -> Callable[..., TaskExecution]:
+def cancelled_at(slow_storage: TaskStorage, proxy: HttpProxy) -> Callable[..., TaskExecution]:
     """The assignment of a skill that is cancelled when a request of that method is met by silence."""
 
     def cancelled_at(method: str, happen: Any, skill: str, **params: Any) -> TaskExecution:
@@ -95,7 +95,7 @@ def cancelled_at(slow_storage: TaskStorage, proxy: Proxy) -> Callable[..., TaskE
 @pytest.mark.parametrize(("method", "happen"), [("HEAD", faults.silence), ("GET", faults.half_silence)])
 def test_a_task_that_is_cancelled_in_mid_download_ends_though_the_server_is_silent(
     cancelled_at: Callable[..., TaskExecution],
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     payload: Path,
     *,
@@ -116,7 +116,13 @@ def test_a_task_that_is_cancelled_in_mid_download_ends_though_the_server_is_sile
 
 @pytest.mark.parametrize("skill", ["sync_skill", "async_skill"])
 def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
-    cancelled_at: Callable[..., TaskExecution], cloud: Cloud, results: str, payload: Path, proxy: Proxy, *, skill: str
+    cancelled_at: Callable[..., TaskExecution],
+    cloud: ObjectStorage,
+    results: str,
+    payload: Path,
+    proxy: HttpProxy,
+    *,
+    skill: str,
 ) -> None:
     def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
         handler.proxy.released.wait(0.5)
@@ -164,7 +170,7 @@ def test_short_transfers_report_no_progress() -> None:
 def test_both_directions_are_counted_to_the_last_byte(
     make_storage: Callable[..., TaskStorage],
     config: S3Config,
-    cloud: Cloud,
+    cloud: ObjectStorage,
     inputs: str,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -191,7 +197,7 @@ def test_both_directions_are_counted_to_the_last_byte(
 
 
 def test_the_job_hears_of_transfers_as_it_hears_of_skills(
-    slow_storage: TaskStorage, proxy: Proxy, cloud: Cloud, inputs: str
+    slow_storage: TaskStorage, proxy: HttpProxy, cloud: ObjectStorage, inputs: str
 ) -> None:
     def slowly(handler: faults.Handler, answer: faults.Answer) -> None:
         handler.proxy.released.wait(0.3)

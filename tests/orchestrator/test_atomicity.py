@@ -20,7 +20,7 @@ from avtomatika.store.sessions import TokenPair
 from avtomatika.transport import Inspector, Outgoing, RedisClient
 from avtomatika.transport.scripts import Call
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 #: Key -> (value as dumped, time to live in ms, value to compare: dumps of a hash vary in order).
 Content = dict[bytes, tuple[bytes, int, Any]]

@@ -32,7 +32,7 @@ from avtomatika.core.signing import GroupSecret, WorkerKey, mac_key_of
 from avtomatika.errors import UnauthorizedError
 from avtomatika.schemas import wire
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def ride() -> Blueprint:

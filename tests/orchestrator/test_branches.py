@@ -12,7 +12,7 @@ from avtomatika.core.machine.fan_out import CHUNK
 from avtomatika.schemas import wire
 from avtomatika.transport import connect
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def album(**branch: Any) -> Blueprint:

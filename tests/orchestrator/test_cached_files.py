@@ -11,7 +11,7 @@ from avtomatika import Blueprint
 from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.cached_files import digest_of
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 from .test_placement import Crew, routed_to
 
 FILM = "s3://raw/lake.mov"

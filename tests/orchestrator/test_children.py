@@ -9,7 +9,7 @@ import redis
 
 from avtomatika import Blueprint, RetryPolicy
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 SCHEMA = {"type": "object", "required": ["size"], "properties": {"size": {"type": "integer"}}}
 

@@ -9,7 +9,7 @@ from avtomatika import Blueprint, F
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.orchestrator.unit_of_work import HandlerServices
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def test_plan_and_params_of_the_client_reach_conditions_and_handlers(stage: Callable[..., Stage]) -> None:

@@ -10,7 +10,7 @@ from avtomatika.orchestrator.unit_of_work import HandlerServices
 from avtomatika.store import RedisData
 from avtomatika.testing import run
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 bp = Blueprint(name="tickets")
 bp.add_data_store("numbers", {"next": 100})

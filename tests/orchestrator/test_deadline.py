@@ -13,7 +13,7 @@ from avtomatika.errors import BlueprintError
 from avtomatika.store import NewJob
 from avtomatika.testing import NEVER_ANSWERS, run
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 WEEKS = 3 * 7 * 24 * 3600
 

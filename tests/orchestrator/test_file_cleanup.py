@@ -25,8 +25,8 @@ from avtomatika.schemas import wire
 from avtomatika.store import Store, Sweeper
 from avtomatika.store.cleanups import CleanupTimes, cleanup_message
 
-from ..cloud import Cloud
-from .conftest import Stage
+from ..support.object_storage import ObjectStorage
+from ..support.orchestrators import Stage
 
 DEADLINE_SECONDS = 15
 SOON = CleanupTimes(intermediate_seconds=0.01)
@@ -51,7 +51,7 @@ def done(job_id: str, initial_data: Any) -> Any:
 class House:
     """A stage, a bucket, and any number of file clean-up loops."""
 
-    def __init__(self, stage: Stage, cloud: Cloud) -> None:
+    def __init__(self, stage: Stage, cloud: ObjectStorage) -> None:
         self.stage = stage
         self.cloud = cloud
         self.bucket = cloud.make_bucket()
@@ -103,7 +103,7 @@ class House:
 
 
 @pytest.fixture
-def house(stage: Callable[..., Stage], cloud: Cloud) -> Iterator[House]:
+def house(stage: Callable[..., Stage], cloud: ObjectStorage) -> Iterator[House]:
     house = House(stage(films), cloud)
     yield house
     house.close()

@@ -18,7 +18,7 @@ from avtomatika.schemas import wire
 from avtomatika.tokens import Workers
 from avtomatika.worker.links.identity import Identity
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 from .test_authentication import Intruder, ride
 from .test_branches import album
 from .test_placement import Crew, film

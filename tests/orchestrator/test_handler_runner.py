@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -19,6 +19,8 @@ from avtomatika.orchestrator.handler_runner import (
     HandlerRunner,
     HandlerTimeoutError,
 )
+
+from ..support.waiting import wait_until
 
 
 @pytest.fixture
@@ -226,10 +228,3 @@ def test_too_many_hanging_handlers_require_a_restart() -> None:
     release.set()
     wait_until(lambda: not runner.needs_restart)
     runner.close()
-
-
-def wait_until(reached: Callable[[], bool], within_seconds: float = 5.0) -> None:
-    deadline = monotonic() + within_seconds
-    while not reached():
-        assert monotonic() < deadline, f"not reached within {within_seconds} s"
-        time.sleep(0.01)

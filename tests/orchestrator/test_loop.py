@@ -17,7 +17,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.rules import Rules
 from avtomatika.schemas import wire
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def film(**options: Any) -> Blueprint:

@@ -15,7 +15,7 @@ from avtomatika.worker.links.identity import Identity, WorkerStatus
 from avtomatika.worker.links.scheduler import LinkScheduler
 from avtomatika.worker.runtime import Runtime
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 from .test_loop import film
 
 

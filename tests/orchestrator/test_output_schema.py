@@ -7,7 +7,7 @@ from typing import Any
 
 from avtomatika import Blueprint
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 SCHEMA = {"type": "object", "properties": {"kilos": {"type": "number"}}, "required": ["kilos"]}
 

@@ -19,7 +19,7 @@ from avtomatika.core.machine import placement as placing
 from avtomatika.schemas import wire
 from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def film(**asked: Any) -> Blueprint:

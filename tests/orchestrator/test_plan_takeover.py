@@ -18,7 +18,7 @@ from avtomatika.schemas import wire
 from avtomatika.store import PlanAnnouncements
 from avtomatika.transport import Outgoing
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 #: Time without announcements after which a plan is taken over.
 SECONDS = 0.3

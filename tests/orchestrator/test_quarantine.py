@@ -16,7 +16,7 @@ from avtomatika.core.machine.moves import error, quarantine
 from avtomatika.orchestrator.quarantine import QUARANTINE_SECONDS, fail_expired
 from avtomatika.store.keys import Keys
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 bp = Blueprint(name="resting")
 

@@ -12,7 +12,7 @@ from avtomatika import Blueprint, PermanentError, RetryPolicy, TransientError
 from avtomatika.errors import BlueprintError
 from avtomatika.testing import NEVER_ANSWERS, RunResult, run
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 BUSY = {"status": "failure", "error": {"code": "BUSY", "message": "come back later"}}
 PATIENT = RetryPolicy(jitter=0, by_code={"BUSY": RetryPolicy(max_retries=2, base_seconds=60, jitter=0)})

@@ -11,7 +11,7 @@ from avtomatika import Blueprint
 from avtomatika.core.graph.traffic import Depth
 from avtomatika.store import traffic as module
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def film() -> Blueprint:

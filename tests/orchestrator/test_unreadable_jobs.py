@@ -12,7 +12,7 @@ import redis
 from avtomatika import Blueprint
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 bp = Blueprint(name="quick")
 

@@ -11,7 +11,7 @@ from avtomatika import Blueprint
 from avtomatika.errors import ConflictError, InvalidRequestError
 from avtomatika.transport import connect
 
-from .conftest import Stage
+from ..support.orchestrators import Stage
 
 
 def naps() -> Blueprint:

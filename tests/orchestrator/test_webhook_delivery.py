@@ -29,9 +29,9 @@ from avtomatika.schemas.api import JobSchema, JobView
 from avtomatika.store import NewJob, WebhookRecords
 from avtomatika.store.messages import webhook_message
 
-from ..certificates import make_certificates
-from .conftest import Stage
-from .receiver import Receiver
+from ..support.certificates import make_certificates
+from ..support.orchestrators import Stage
+from ..support.webhook_receiver import Receiver
 
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes that nobody has").decode()
 LOOPBACK = networks(["127.0.0.0/8", "::1"])

@@ -17,8 +17,8 @@ from avtomatika.schemas import wire
 from avtomatika.testing import NEVER_ANSWERS, run
 from avtomatika.transport import connect
 
-from ..conftest import OwnServer
-from .conftest import Stage
+from ..support.orchestrators import Stage
+from ..support.servers import OwnServer
 
 Made = Callable[..., Stage]
 

@@ -33,7 +33,7 @@ from avtomatika.store.signals import Wish
 from avtomatika.transport import RedisClient, connect
 from avtomatika.transport.scripts import Script
 
-from ..history_replay import replay
+from ..support.history_replay import replay
 from .simulated_orchestrators import KINDS, Cluster, PendingDecision, SimulatedOrchestrator, step_queues
 
 _SCALE = int(os.environ.get("FAULTS_SCALE", "1"))

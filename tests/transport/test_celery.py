@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +16,8 @@ import redis
 from celery import chord, group
 from celery.exceptions import TaskRevokedError
 from kombu import pools
+
+from ..support.processes import Process
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 20
@@ -38,21 +38,14 @@ class Fleet:
         self._stack = stack
         self._count = 0
 
-    def start(
-        self, pool: str = "solo", *, concurrency: int = 1, wait: bool = True, **env: str
-    ) -> subprocess.Popen[bytes]:
+    def start(self, pool: str = "solo", *, concurrency: int = 1, wait: bool = True, **env: str) -> Process:
         self._count += 1
         name = f"w{self._count}@here"
-        log = self._stack.enter_context((self._folder / f"worker-{self._count}.log").open("wb"))
         options = ["--pool", pool, "--concurrency", str(concurrency), "--hostname", name, "--loglevel", "info"]
-        worker = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "celery", "--app", "celery_app", "worker", *options],
-            env={**os.environ, **self.env, **env},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        self._stack.callback(_end, worker)
+        command = [sys.executable, "-W", "ignore", "-m", "celery", "--app", "celery_app", "worker", *options]
+        log = self._folder / f"worker-{self._count}.log"
+        worker = Process(command, self._folder, {**self.env, **env}, log=log)
+        self._stack.callback(worker.kill)
         if wait:
             self.until(lambda: self.tasks.app.control.ping([name], timeout=0.3))
         return worker
@@ -85,12 +78,6 @@ def _environment(env: dict[str, str]) -> Iterator[None]:
         for name, value in env.items():
             patch.setenv(name, value)
         yield
-
-
-def _end(worker: subprocess.Popen[bytes]) -> None:
-    if worker.poll() is None:
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
 
 
 @pytest.fixture
@@ -176,7 +163,7 @@ def test_the_task_of_a_killed_worker_is_redelivered_after_the_lease(fleet: Fleet
     result = fleet.tasks.work.delay(str(fleet.place), 0.5)
     fleet.until(fleet.notes)
 
-    os.killpg(killed.pid, signal.SIGKILL)
+    killed.kill()
     fleet.start()
 
     ran_in = result.get(timeout=LIMIT_SECONDS)
@@ -192,9 +179,9 @@ def test_sigterm_stops_a_worker_after_its_task(fleet: Fleet) -> None:
     fleet.until(fleet.notes)
     fleet.tasks.app.control.add_consumer("celery", destination=["w2@here"], reply=True)
 
-    stopped.terminate()
+    stopped.send_signal(signal.SIGTERM)
 
-    assert stopped.wait(timeout=15) == 0
+    assert stopped.process.wait(timeout=15) == 0
     ran_in = result.get(timeout=1)
     assert fleet.notes() == [f"begin {ran_in}", f"end {ran_in}"]
     assert fleet.redis.xlen("avt:q:celery:0") == 0
@@ -223,9 +210,9 @@ def test_a_stopped_worker_requeues_tasks_it_has_not_started(fleet: Fleet) -> Non
     fleet.until(fleet.notes)
     fleet.until(lambda: fleet.tasks.app.control.inspect(["w1@here"], timeout=5).scheduled()["w1@here"])
 
-    stopped.terminate()
+    stopped.send_signal(signal.SIGTERM)
 
-    assert stopped.wait(timeout=15) == 0
+    assert stopped.process.wait(timeout=15) == 0
     assert first.ready()
     assert len(fleet.notes()) == 2
     fleet.start("solo", wait=False)
@@ -241,8 +228,7 @@ def test_a_task_waiting_for_its_eta_survives_any_number_of_deploys(fleet: Fleet)
         worker = fleet.start("solo")
         inspect = fleet.tasks.app.control.inspect([f"w{number}@here"], timeout=5)
         fleet.until(lambda asked=inspect.scheduled: list(asked().values()) != [[]])
-        worker.terminate()
-        assert worker.wait(timeout=15) == 0
+        assert worker.end(within_seconds=15) == 0
 
     [(_, fields)] = fleet.redis.xrange("avt:q:celery:0")
     assert "n" not in fields
@@ -252,15 +238,14 @@ def test_a_task_waiting_for_its_eta_survives_any_number_of_deploys(fleet: Fleet)
 @pytest.mark.faults
 def test_commands_are_not_kept_for_a_later_worker(fleet: Fleet) -> None:
     killed = fleet.start("solo")
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    killed.kill()
     fleet.tasks.app.control.shutdown()
 
     fleet._count = 0  # the same name again
     later = fleet.start("solo")
 
     assert fleet.tasks.add.delay(1, 2).get(timeout=LIMIT_SECONDS) == 3
-    assert later.poll() is None
+    assert later.is_running
 
 
 @pytest.mark.faults

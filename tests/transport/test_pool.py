@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGCONT, SIGSTOP
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -16,6 +15,8 @@ from redis.exceptions import ConnectionError, TimeoutError
 from avtomatika.transport import RedisClient
 from avtomatika.transport import connect as connect_client
 from avtomatika.transport.connection import pool
+
+from ..support.waiting import wait_until
 
 
 @pytest.fixture
@@ -30,13 +31,6 @@ def connect(redis_url: str) -> Iterator[Callable[..., RedisClient]]:
     yield connect
     for server in servers:
         server.close()
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = monotonic() + seconds
-    while not condition():
-        assert monotonic() < deadline, "it did not become true in time"
-        sleep(0.02)
 
 
 def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
@@ -69,7 +63,7 @@ def test_idle_connections_are_closed_except_one(connect: Callable[..., RedisClie
     at_once(20, lambda: server.execute(("EVAL", "for n = 1, 1000000 do end return 1", 0)))
     assert server.connections > 1
 
-    until(lambda: server.connections == 1, pool.IDLE_SECONDS * 5)
+    wait_until(lambda: server.connections == 1, pool.IDLE_SECONDS * 5)
     assert server.execute(("PING",)) == b"PONG"
     assert not [thread for thread in threading.enumerate() if thread.name == "avtomatika-idle-connections"]
 
@@ -81,7 +75,7 @@ def test_closing_leaves_no_connection_and_no_thread(connect: Callable[..., Redis
     server.close()
 
     assert server.connections == 0
-    until(lambda: not [each for each in threading.enumerate() if each.name == "avtomatika-idle-connections"], 1)
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name == "avtomatika-idle-connections"], 1)
 
 
 def test_a_caller_that_waits_too_long_gets_an_error(redis_url: str) -> None:

@@ -16,8 +16,8 @@ from avtomatika import broker
 from avtomatika.errors import UnavailableError
 from avtomatika.transport import connect
 
-from ..certificates import make_certificates
-from ..faults.proxy import ChaosProxy
+from ..support.certificates import make_certificates
+from ..support.tcp_proxy import TcpProxy
 
 TRANSPORT = "avtomatika.transport:Transport"
 
@@ -33,7 +33,7 @@ def port(redis_url: str, folder: Path) -> Iterator[int]:
     """The server's TLS port."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "host.pem", folder / "host.key")
-    with ChaosProxy(urlsplit(redis_url).port or 0, tls=context) as proxy:
+    with TcpProxy(urlsplit(redis_url).port or 0, tls=context) as proxy:
         yield proxy.port
 
 

@@ -20,28 +20,28 @@ from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
 
-from ..cloud import Cloud
-from ..files import proxy as faults
-from ..files.proxy import Proxy
+from ..support import http_proxy as faults
+from ..support.http_proxy import HttpProxy
+from ..support.object_storage import ObjectStorage
 from .conftest import PLANS
 
 ALWAYS = 10_000
 
 
 @pytest.fixture
-def proxy(cloud: Cloud) -> Iterator[Proxy]:
-    with Proxy(cloud.url) as proxy:
+def proxy(cloud: ObjectStorage) -> Iterator[HttpProxy]:
+    with HttpProxy(cloud.url) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def bucket(cloud: Cloud) -> str:
+def bucket(cloud: ObjectStorage) -> str:
     return cloud.make_bucket()
 
 
 @pytest.fixture
 def alice(
-    store: Store, clients: Clients, declare: Callable[[], None], cloud: Cloud, bucket: str, *, proxy: Proxy
+    store: Store, clients: Clients, declare: Callable[[], None], cloud: ObjectStorage, bucket: str, *, proxy: HttpProxy
 ) -> Iterator[Client]:
     """Reaches S3 by the proxy; the server does not."""
     config = S3Config(
@@ -72,7 +72,9 @@ def no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
-def test_a_file_goes_up_and_comes_down_byte_by_byte(alice: Client, cloud: Cloud, tmp_path: Path, size: int) -> None:
+def test_a_file_goes_up_and_comes_down_byte_by_byte(
+    alice: Client, cloud: ObjectStorage, tmp_path: Path, size: int
+) -> None:
     body, source = os.urandom(size), tmp_path / "mövie 1.mp4"
     source.write_bytes(body)
     job_id = alice.submit("video")["job_id"]
@@ -94,7 +96,7 @@ def test_into_a_folder_a_file_comes_by_its_name(alice: Client, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["a.txt"]
 
 
-def test_a_token_of_ours_never_reaches_s3(alice: Client, proxy: Proxy, tmp_path: Path) -> None:
+def test_a_token_of_ours_never_reaches_s3(alice: Client, proxy: HttpProxy, tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
     proxy.fail("PUT", lambda handler, answer: (seen.append(dict(handler.headers)), handler.give(answer))[1])
     (tmp_path / "a.txt").write_text("hello")
@@ -106,7 +108,9 @@ def test_a_token_of_ours_never_reaches_s3(alice: Client, proxy: Proxy, tmp_path:
 
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.busy])
-def test_sending_is_tried_again(alice: Client, cloud: Cloud, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
+def test_sending_is_tried_again(
+    alice: Client, cloud: ObjectStorage, proxy: HttpProxy, tmp_path: Path, happen: Any
+) -> None:
     (tmp_path / "a.txt").write_text("hello")
     proxy.fail("PUT", happen, times=2)
 
@@ -114,7 +118,7 @@ def test_sending_is_tried_again(alice: Client, cloud: Cloud, proxy: Proxy, tmp_p
 
 
 @pytest.mark.parametrize("happen", [faults.broken, faults.reset, faults.altered])
-def test_fetching_is_tried_again(alice: Client, proxy: Proxy, tmp_path: Path, happen: Any) -> None:
+def test_fetching_is_tried_again(alice: Client, proxy: HttpProxy, tmp_path: Path, happen: Any) -> None:
     (tmp_path / "a.bin").write_bytes(body := os.urandom(100_000))
     job_id = alice.submit("video")["job_id"]
     alice.upload(tmp_path / "a.bin", job_id=job_id)
@@ -132,7 +136,7 @@ def test_fetching_is_tried_again(alice: Client, proxy: Proxy, tmp_path: Path, ha
     ],
 )
 def test_what_does_not_end_well_leaves_nothing_and_shows_no_signature(
-    alice: Client, proxy: Proxy, tmp_path: Path, happen: Any, words: str
+    alice: Client, proxy: HttpProxy, tmp_path: Path, happen: Any, words: str
 ) -> None:
     (tmp_path / "a.bin").write_bytes(os.urandom(100_000))
     job_id = alice.submit("video")["job_id"]

@@ -12,7 +12,7 @@ from avtomatika import Blueprint
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
 
-from ..orchestrator.conftest import Stage
+from ..support.orchestrators import Stage
 
 Ask = Callable[[str], dict[str, Any]]
 

@@ -23,19 +23,19 @@ from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app
 
-from ..cloud import Cloud
+from ..support.object_storage import ObjectStorage
 from .conftest import PLANS, created_id, problem
 
 SHA256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
 
 
 @pytest.fixture
-def bucket(cloud: Cloud) -> str:
+def bucket(cloud: ObjectStorage) -> str:
     return cloud.make_bucket()
 
 
 @pytest.fixture
-def config(cloud: Cloud, bucket: str) -> S3Config:
+def config(cloud: ObjectStorage, bucket: str) -> S3Config:
     return S3Config(
         endpoint_url=cloud.url,
         access_key="key",
@@ -64,7 +64,7 @@ def app(make_app: Callable[[S3Config], Flask], config: S3Config) -> Flask:
     return make_app(config)
 
 
-def sent(cloud: Cloud, bucket: str, job_id: str, name: str, body: str = "hello", *, task: int = 0) -> str:
+def sent(cloud: ObjectStorage, bucket: str, job_id: str, name: str, body: str = "hello", *, task: int = 0) -> str:
     """Store a file as a worker of the job would; answers its name among the files of the job."""
     full = f"{job_id}.{task}.0/1-0a1b2c3d/{name}"
     cloud.put(bucket, f"{job_id}/{full}", body)
@@ -84,7 +84,9 @@ def upload(place: dict[str, Any], body: bytes) -> requests.Response:
 # ---------------------------------------------------------------- list
 
 
-def test_files_of_a_job_are_listed_by_name_with_size_and_uri(alice: FlaskClient, cloud: Cloud, bucket: str) -> None:
+def test_files_of_a_job_are_listed_by_name_with_size_and_uri(
+    alice: FlaskClient, cloud: ObjectStorage, bucket: str
+) -> None:
     job_id = created_id(alice)
     names = [sent(cloud, bucket, job_id, name) for name in ("a b.txt", "фильм.mp4", "deep/c.txt")]
     sent(cloud, bucket, created_id(alice), "of another job.txt")
@@ -101,7 +103,7 @@ def test_files_of_a_job_are_listed_by_name_with_size_and_uri(alice: FlaskClient,
     assert listed["next"] is None
 
 
-def test_a_long_list_comes_in_pages(alice: FlaskClient, cloud: Cloud, bucket: str) -> None:
+def test_a_long_list_comes_in_pages(alice: FlaskClient, cloud: ObjectStorage, bucket: str) -> None:
     job_id = created_id(alice)
     names = [sent(cloud, bucket, job_id, f"{number}.txt") for number in range(5)]
 
@@ -120,7 +122,7 @@ def test_a_long_list_comes_in_pages(alice: FlaskClient, cloud: Cloud, bucket: st
 
 @pytest.mark.parametrize("name", ["a.txt", "with space & ü%20+.txt", "<script>.html"])
 def test_a_file_is_fetched_where_it_lies_by_its_name_or_the_end_of_it(
-    alice: FlaskClient, cloud: Cloud, bucket: str, name: str
+    alice: FlaskClient, cloud: ObjectStorage, bucket: str, name: str
 ) -> None:
     job_id = created_id(alice)
     full = sent(cloud, bucket, job_id, name, "content")
@@ -135,7 +137,7 @@ def test_a_file_is_fetched_where_it_lies_by_its_name_or_the_end_of_it(
 
 
 def test_of_several_files_of_one_name_it_is_the_one_that_the_job_names(
-    alice: FlaskClient, cloud: Cloud, bucket: str, move: Callable[..., Any]
+    alice: FlaskClient, cloud: ObjectStorage, bucket: str, move: Callable[..., Any]
 ) -> None:
     job_id = created_id(alice)
     names = [sent(cloud, bucket, job_id, "out.mp4", str(number), task=number) for number in range(2)]
@@ -149,7 +151,7 @@ def test_of_several_files_of_one_name_it_is_the_one_that_the_job_names(
 
 
 def test_a_file_that_is_not_there_is_told_with_names_that_are_like_it(
-    alice: FlaskClient, cloud: Cloud, bucket: str
+    alice: FlaskClient, cloud: ObjectStorage, bucket: str
 ) -> None:
     job_id = created_id(alice)
     sent(cloud, bucket, job_id, "out.mp4")
@@ -161,7 +163,7 @@ def test_a_file_that_is_not_there_is_told_with_names_that_are_like_it(
     "name", ["../{other}/x.txt", "a/../../{other}/x.txt", "%2e%2e/{other}/x.txt", "./x", "{other}"]
 )
 def test_no_name_leads_out_of_the_job(
-    alice: FlaskClient, bob: FlaskClient, cloud: Cloud, bucket: str, name: str
+    alice: FlaskClient, bob: FlaskClient, cloud: ObjectStorage, bucket: str, name: str
 ) -> None:
     job_id, other = created_id(alice), created_id(bob)
     cloud.put(bucket, f"{other}/x.txt", "of bob")
@@ -172,7 +174,7 @@ def test_no_name_leads_out_of_the_job(
 
 
 def test_a_uri_that_a_job_echoes_makes_nothing_a_file_of_it(
-    alice: FlaskClient, bob: FlaskClient, cloud: Cloud, bucket: str
+    alice: FlaskClient, bob: FlaskClient, cloud: ObjectStorage, bucket: str
 ) -> None:
     of_bob = sent(cloud, bucket, bobs := created_id(bob), "secret.txt")
     job_id = created_id(alice, initial_data={"film": f"s3://{bucket}/{bobs}/{of_bob}"})
@@ -185,7 +187,7 @@ def test_a_uri_that_a_job_echoes_makes_nothing_a_file_of_it(
 
 
 def test_the_files_of_another_clients_job_are_as_unknown_as_the_job(
-    alice: FlaskClient, bob: FlaskClient, anybody: FlaskClient, cloud: Cloud, bucket: str
+    alice: FlaskClient, bob: FlaskClient, anybody: FlaskClient, cloud: ObjectStorage, bucket: str
 ) -> None:
     job_id = created_id(alice)
     name = sent(cloud, bucket, job_id, "a.txt")
@@ -199,7 +201,7 @@ def test_the_files_of_another_clients_job_are_as_unknown_as_the_job(
 
 
 def test_an_operator_sees_the_files_of_all(
-    alice: FlaskClient, operator: FlaskClient, cloud: Cloud, bucket: str
+    alice: FlaskClient, operator: FlaskClient, cloud: ObjectStorage, bucket: str
 ) -> None:
     job_id = created_id(alice)
     sent(cloud, bucket, job_id, "a.txt")
@@ -210,7 +212,7 @@ def test_an_operator_sees_the_files_of_all(
 # ---------------------------------------------------------------- send
 
 
-def test_a_file_for_jobs_to_come_lies_below_its_client(alice: FlaskClient, cloud: Cloud, bucket: str) -> None:
+def test_a_file_for_jobs_to_come_lies_below_its_client(alice: FlaskClient, cloud: ObjectStorage, bucket: str) -> None:
     place = alice.post("/api/v1/files/upload-url", json={"name": "mövie 1.mp4", "size": 5, "sha256": SHA256}).json
 
     assert upload(place, b"hello").status_code == 200

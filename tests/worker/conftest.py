@@ -1,4 +1,4 @@
-"""The other side of the broker: who gives out tasks and reads what comes back."""
+"""A worker's link in a thread, workers and web servers as processes, and the orchestrator's side of the broker."""
 
 from __future__ import annotations
 
@@ -6,191 +6,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 import pytest
-import redis
 
-from avtomatika import Blueprint, Worker, broker
-from avtomatika.broker import Consumer, Delivery
-from avtomatika.core.events import Event, Result
-from avtomatika.core.plan import STEPS, TASKS, WORKERS
-from avtomatika.files.skill_files import Files
-from avtomatika.files.task_files import TaskFiles
-from avtomatika.files.task_storage import TaskStorage
-from avtomatika.schemas import wire
-from avtomatika.worker.context import TaskContext
+from avtomatika import Worker, broker
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
-from .programs import SCRIPT, WORKERS_TOML, Program, Web
-
-DEADLINE_SECONDS = 30
-
-bp = Blueprint("video")
-
-
-@bp.handler(is_start=True)
-def ask(actions: Any) -> None:
-    actions.dispatch_task("work", transitions={"success": "done", "failure": "failed", "needs_review": "review"})
-
-
-@bp.handler(is_end=True)
-def done() -> None: ...
-
-
-@bp.handler(is_end=True)
-def review() -> None: ...
-
-
-@bp.handler(is_end="failed")
-def failed() -> None: ...
-
-
-class Office:
-    """Gives out tasks of the blueprint's first state and takes what is answered; all on one broker."""
-
-    def __init__(self, url: str, *, lease_seconds: float = 30) -> None:
-        self._connection = broker.connect(url, lease_seconds=lease_seconds)
-        self._redis = redis.Redis.from_url(url)
-        self._intakes: dict[str, Consumer] = {}
-        broker.declare(self._connection, [bp.plan])
-        broker.declare_tasks(self._connection, ["work", "sync_work", "@worker-1"])
-
-    def give(self, *params: dict[str, Any], task_type: str = "work", queue: str | None = None) -> None:
-        """Publish a task for each of *params*, numbered from 0, as any program that speaks kombu could do it."""
-        with self._connection.Producer() as producer:
-            for number, each in enumerate(params):
-                self.publish(producer, wire.dump_task(task(number, each, task_type=task_type)), queue or task_type)
-
-    @staticmethod
-    def publish(producer: Any, body: str, routing_key: str) -> None:
-        producer.publish(
-            body,
-            exchange=TASKS,
-            routing_key=routing_key,
-            content_type="application/json",
-            content_encoding="utf-8",
-            headers={"x-group": "g0-1"},
-        )
-
-    def give_text(self, body: str, task_type: str = "work") -> None:
-        """Publish something that need not be a task."""
-        with self._connection.Producer() as producer:
-            self.publish(producer, body, task_type)
-
-    def bind(self, routing_key: str) -> None:
-        """Lead the results with *routing_key* to where the others go."""
-        with self._connection.channel() as channel:
-            channel.queue_bind(bp.plan.main_queue, STEPS, routing_key)
-
-    def results(self, count: int) -> list[Result]:
-        """The next *count* results, by task id, and acknowledged."""
-        events: list[Event] = [wire.load_event(delivery.body) for delivery in self.take(bp.plan.main_queue, count)]
-        results = [event for event in events if isinstance(event, Result)]
-        assert len(results) == count
-        return sorted(results, key=lambda result: int(result.task_id.split(".")[1]))
-
-    def notices(self, count: int) -> list[wire.Notice]:
-        """The next *count* notices of workers; one of several tasks counts for as many."""
-        found: list[wire.Notice] = []
-        while len(found) < count:
-            [delivery] = self.take(WORKERS, 1)
-            notice = wire.load_notice(delivery.body)
-            found += notice.taken if isinstance(notice, wire.TasksStarted) else [notice]
-        assert len(found) == count
-        return found
-
-    def wait_for_listeners(self, count: int) -> None:
-        """Until so many workers hear what all are told."""
-        deadline = monotonic() + DEADLINE_SECONDS
-        while (listeners := self._redis.hlen("avt:bindings:avt.control") - 1) != count and (listeners, count) != (
-            -1,
-            0,
-        ):
-            assert monotonic() < deadline, f"{listeners} workers listen, not {count}"
-            sleep(0.01)
-
-    def tell_workers(self, *controls: wire.Control) -> None:
-        with self._connection.channel() as channel:
-            channel.settle([broker.control_message(control) for control in controls], ())
-
-    def take(self, queue: str, count: int) -> list[Delivery]:
-        """The next *count* messages of *queue*, acknowledged."""
-        if queue not in self._intakes:
-            self._intakes[queue] = Consumer(self._connection, [queue], prefetch=count)
-        intake = self._intakes[queue]
-        taken: list[Delivery] = []
-        deadline = monotonic() + DEADLINE_SECONDS
-        while len(taken) < count and monotonic() < deadline:
-            intake.set_prefetch(count - len(taken))
-            deliveries = intake.take(0.5)
-            intake.settle_many([((), [delivery.tag for delivery in deliveries])])
-            taken += deliveries
-        assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}"
-        return taken
-
-    def nothing_comes(self, queue: str, *, seconds: float) -> None:
-        """What is in *queue* stays with whoever has it for so long, though there is somebody to take it over."""
-        intake = Consumer(self._connection, [queue], prefetch=1)
-        deadline = monotonic() + seconds
-        while monotonic() < deadline:
-            assert intake.take(0.5) == []
-        intake.close()
-
-    def depth(self, queue: str) -> int:
-        """How many messages of priority 0 are in *queue*, those in hand among them."""
-        return int(self._redis.xlen(f"avt:q:{queue}:0"))
-
-    def dead_letters(self, queue: str) -> list[dict[bytes, bytes]]:
-        """The dead letters of *queue*, once there are any."""
-        deadline = monotonic() + DEADLINE_SECONDS
-        last = "0"
-        while monotonic() < deadline:
-            found = self._redis.xread({f"avt:q:{queue}:dead": last}, block=500)
-            if found:
-                [(_, entries)] = found
-                return [fields for _, fields in entries]
-        raise AssertionError(f"nothing came to the dead letters of {queue!r}")
-
-    def fill(self) -> None:
-        """Have the server refuse whatever needs memory."""
-        self._redis.config_set("maxmemory", 1)
-
-    def take_away(self, queue: str, task_id: str) -> None:
-        """Give a task that somebody holds to another consumer, as a sweep does after its lease."""
-        stream = f"avt:q:{queue}:0"
-        [entry] = [entry for entry, fields in self._redis.xrange(stream) if task_id.encode() in fields[b"p"]]
-        self._redis.xclaim(stream, "avt", "somebody-else", 0, [entry])
-
-    def close(self) -> None:
-        for intake in self._intakes.values():
-            intake.close()
-        self._connection.release()
-        self._redis.close()
-
-
-def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wire.TaskMessage:
-    """The task with that number of job ``g0-1``."""
-    return wire.TaskMessage(
-        job_id="g0-1",
-        task_id=f"g0-1.{number}.0",
-        attempt=1,
-        task_type=task_type,
-        params=params,
-        outcomes=("success", "failure", "timeout", "cancelled", "needs_review"),
-        reply_exchange="avt.steps",
-        reply_prefix=f"video@{bp.plan.plan_hash}.ask",
-    )
-
-
-def context(message: wire.TaskMessage) -> TaskContext:
-    """What a skill is given for *message*, where nobody listens."""
-    files = Files(TaskFiles(TaskStorage.without_s3(), message))
-    return TaskContext(
-        task=message, worker_id="worker-1", files=files, on_progress=lambda _: None, cancelled=lambda: False
-    )
+from ..support.processes import Process
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
+from ..support.web import WebServer
+from ..support.workers import SCRIPT, WORKERS_TOML
 
 
 @pytest.fixture
@@ -242,16 +69,16 @@ def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
 
 
 @pytest.fixture
-def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
-    webs: list[Web] = []
+def make_web(tmp_path: Path) -> Iterator[Callable[..., WebServer]]:
+    webs: list[WebServer] = []
 
-    def make(redis_url: str, **environ: str) -> Web:
+    def make(redis_url: str, **environ: str) -> WebServer:
         folder = tmp_path / f"web-{len(webs)}"
         folder.mkdir()
         if "WORKERS_CONFIG_PATH" in environ:
             (folder / "workers.toml").write_text(WORKERS_TOML)
             (folder / "workers.toml").chmod(0o600)
-        webs.append(Web(folder, {"REDIS_URL": redis_url, **environ}))
+        webs.append(WebServer(folder, {"REDIS_URL": redis_url, **environ}))
         return webs[-1]
 
     yield make
@@ -260,14 +87,14 @@ def make_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
 
 
 @pytest.fixture
-def make_worker(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    programs: list[Program] = []
+def make_worker(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    programs: list[Process] = []
 
-    def make(script: str = SCRIPT, **environ: str) -> Program:
+    def make(script: str = SCRIPT, **environ: str) -> Process:
         folder = tmp_path / f"worker-{len(programs)}"
         folder.mkdir()
         (folder / "my_worker.py").write_text(script)
-        programs.append(Program([sys.executable, "my_worker.py"], folder, environ, log=folder / "log"))
+        programs.append(Process([sys.executable, "my_worker.py"], folder, environ, log=folder / "log"))
         return programs[-1]
 
     yield make

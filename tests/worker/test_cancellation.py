@@ -17,7 +17,7 @@ from avtomatika.schemas.wire import Cancel
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
-from .conftest import DEADLINE_SECONDS, Office
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
 from .test_runtime import collect
 from .test_runtime import task as numbered
 

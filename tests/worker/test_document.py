@@ -11,7 +11,7 @@ import pytest
 from avtomatika import Blueprint, Worker
 from avtomatika.testing import run
 
-from ..documents import ROOT, section
+from ..support.documents import ROOT, section
 
 PAGE = ROOT / "docs" / "workers.md"
 bp = Blueprint(name="any")

@@ -11,15 +11,16 @@ import pytest
 
 from avtomatika.schemas import wire
 
-from .conftest import DEADLINE_SECONDS, Office, task
-from .programs import Program, Web
-from .test_worker_process import wait_until_begun
+from ..support.processes import Process
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office, task
+from ..support.web import WebServer
+from ..support.workers import wait_until_begun
 
 TASKS = 20
 
 
 @pytest.fixture
-def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., Web]) -> str:
+def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[..., WebServer]) -> str:
     """The worker's orchestrator."""
     if request.param == "redis":
         return redis_url
@@ -30,7 +31,7 @@ def address(request: pytest.FixtureRequest, redis_url: str, make_web: Callable[.
     ("address", "pool"), [("redis", "thread"), ("redis", "process"), ("http", "thread")], indirect=["address"]
 )
 def test_a_drain_answers_short_tasks_and_requeues_long_ones(
-    address: str, pool: str, office: Office, make_worker: Callable[..., Program], tmp_path: Path
+    address: str, pool: str, office: Office, make_worker: Callable[..., Process], tmp_path: Path
 ) -> None:
     worker = make_worker(
         ORCHESTRATOR_URL=address,
@@ -45,7 +46,7 @@ def test_a_drain_answers_short_tasks_and_requeues_long_ones(
         wait_until_begun(gate)
 
     worker.process.send_signal(signal.SIGTERM)
-    worker.says("waiting for running tasks")
+    worker.wait_for_log("waiting for running tasks")
     office.give_text(wire.dump_task(task(TASKS, {"by": "too late"})))
     for gate in gates[::2]:
         gate.touch()

@@ -14,7 +14,7 @@ from avtomatika.errors import InvalidInputError, SkillError
 from avtomatika.schemas.wire import TaskMessage
 from avtomatika.worker.skill import Skill
 
-from .conftest import context
+from ..support.scripted_orchestrator import context
 
 
 class Quality(enum.Enum):

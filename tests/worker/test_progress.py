@@ -11,7 +11,7 @@ from avtomatika import Worker
 from avtomatika.schemas import wire
 from avtomatika.worker.progress import MAX_MESSAGE, ProgressReports, validated
 
-from .conftest import DEADLINE_SECONDS, Office
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
 
 
 class Clock:

@@ -12,7 +12,7 @@ from avtomatika import Worker
 from avtomatika.errors import InvalidInputError, SkillError
 from avtomatika.schemas.wire import TaskMessage
 
-from .conftest import context
+from ..support.scripted_orchestrator import context
 
 TASK = TaskMessage("g0-1", "g0-1.1.0", 2, "encode", {"n": 1}, ("success",), "avt.steps", "video@0123abcd.a")
 

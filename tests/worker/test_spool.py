@@ -14,9 +14,11 @@ import pytest
 from avtomatika.errors import SettingsError
 from avtomatika.worker.spool import Spool, check_separate
 
-from .conftest import DEADLINE_SECONDS, Office, bp
-from .programs import Program, Web, in_time
-from .test_worker_process import wait_until_begun
+from ..support.processes import Process
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office, bp
+from ..support.waiting import wait_until
+from ..support.web import WebServer
+from ..support.workers import wait_until_begun
 
 HERE, THERE = "redis://127.0.0.1:6379/0", "http://localhost:8080"
 MakeSpool = Callable[..., Spool]
@@ -131,7 +133,7 @@ def test_spool_and_payload_folder_never_lie_in_each_other(tmp_path: Path, spool:
 def test_a_result_survives_the_broker_and_the_worker(
     own_server: Any,
     make_office: Callable[..., Office],
-    make_worker: Callable[..., Program],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     gate, spool = tmp_path / "gate", tmp_path / "spool"
@@ -143,7 +145,7 @@ def test_a_result_survives_the_broker_and_the_worker(
 
     own_server.stop()
     gate.touch()
-    in_time(lambda: files(spool) or None)
+    wait_until(lambda: files(spool))
     first.kill()
     own_server.start()
     written = b"".join(path.read_bytes() for path in files(spool))
@@ -152,8 +154,8 @@ def test_a_result_survives_the_broker_and_the_worker(
     office = make_office(own_server.url, lease_seconds=1)
     [result] = office.results(1)
     assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
-    in_time(lambda: not files(spool) or None)
-    in_time(lambda: office.depth("work") == 0 or None)
+    wait_until(lambda: not files(spool))
+    wait_until(lambda: office.depth("work") == 0)
     assert office.depth(bp.plan.main_queue) == 0, "the task was not run again"
     assert b"planted-token-of-all" not in written
 
@@ -161,8 +163,8 @@ def test_a_result_survives_the_broker_and_the_worker(
 def test_a_result_survives_the_web_process_and_the_worker(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="planted-token-of-all")
@@ -174,7 +176,7 @@ def test_a_result_survives_the_web_process_and_the_worker(
 
     web.kill()
     gate.touch()
-    in_time(lambda: files(spool) or None)
+    wait_until(lambda: files(spool))
     first.kill()
     written = b"".join(path.read_bytes() for path in files(spool))
     web.start()
@@ -182,7 +184,7 @@ def test_a_result_survives_the_web_process_and_the_worker(
 
     [result] = office.results(1)
     assert (result.data, result.worker_id) == ({"by": "the first"}, "one")
-    in_time(lambda: not files(spool) or None, within_seconds=DEADLINE_SECONDS)
+    wait_until(lambda: not files(spool), DEADLINE_SECONDS)
     assert b"planted-token-of-all" not in written
 
 

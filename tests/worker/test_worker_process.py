@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
 
 import pytest
 import requests
 
-from .conftest import DEADLINE_SECONDS, Office
-from .programs import SCRIPT
+from ..support.ports import free_port
+from ..support.processes import Process
+from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
+from ..support.waiting import wait_until
+from ..support.workers import wait_until_begun
 
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-def start(tmp_path: Path, redis_url: str) -> Iterator[Start]:
-    """Start the script above; keyword arguments are environment variables."""
-    script = tmp_path / "my_worker.py"
-    script.write_text(SCRIPT)
-    processes: list[subprocess.Popen[str]] = []
-
-    def run(**environ: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, script],
-            env={**os.environ, "REDIS_URL": redis_url, **environ},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        process.kill()
-        process.communicate()
+def start(make_worker: Callable[..., Process], redis_url: str) -> Start:
+    """Start a worker of the script; keyword arguments are environment variables."""
+    return partial(make_worker, REDIS_URL=redis_url)
 
 
 def test_a_script_runs_its_worker(start: Start, office: Office) -> None:
@@ -49,12 +30,11 @@ def test_a_script_runs_its_worker(start: Start, office: Office) -> None:
     office.give({"by": "script"})
 
     [result] = office.results(1)
-    process.terminate()
-    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+    code = process.end()
 
     assert (result.worker_id, result.data) == ("worker-1", {"by": "script"})
-    assert "worker worker-1 (test) takes work from redis://127.0.0.1" in log
-    assert process.returncode == 0
+    assert "worker worker-1 (test) takes work from redis://127.0.0.1" in process.log
+    assert code == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -73,7 +53,7 @@ def test_a_signal_drains_running_tasks_and_leaves_others(
     [result] = office.results(1)
     assert result.data == {"by": "first"}
     assert [delivery.deliveries for delivery in rest] == [1, 1]
-    assert process.wait(DEADLINE_SECONDS) == 0
+    assert process.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_unfinished_tasks_are_requeued_immediately(start: Start, office: Office, tmp_path: Path) -> None:
@@ -81,9 +61,7 @@ def test_unfinished_tasks_are_requeued_immediately(start: Start, office: Office,
     office.give({"gate": str(tmp_path / "never")}, {"gate": str(tmp_path / "never")})
     office.notices(2)
 
-    process.terminate()
-
-    assert process.wait(DEADLINE_SECONDS) == 0
+    assert process.end() == 0
     assert [delivery.deliveries for delivery in office.take("work", 2)] == [1, 1]
 
 
@@ -96,10 +74,10 @@ def test_a_second_signal_exits_immediately(
     office.notices(1)
 
     process.send_signal(number)
-    _wait_for_line(process, "waiting for running tasks")
+    process.wait_for_log("waiting for running tasks")
     process.send_signal(number)
 
-    assert process.wait(DEADLINE_SECONDS) == code
+    assert process.process.wait(DEADLINE_SECONDS) == code
 
 
 def test_a_crash_of_a_skill_costs_one_attempt_and_not_the_worker(start: Start, office: Office) -> None:
@@ -107,18 +85,16 @@ def test_a_crash_of_a_skill_costs_one_attempt_and_not_the_worker(start: Start, o
     office.give({"kill": signal.SIGSEGV}, {"pid": True})
 
     killed, other = office.results(2)
-    process.terminate()
-    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+    code = process.end()
 
     assert killed.error == {"code": "TRANSIENT_ERROR", "message": "the process of the skill was killed by SIGSEGV"}
     assert other.data["pid"] != process.pid
-    assert process.returncode == 0
-    assert "Traceback" not in log
+    assert code == 0
+    assert "Traceback" not in process.log
 
 
 def test_a_worker_serves_its_health_check(start: Start, office: Office) -> None:
-    with socket.create_server(("", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     start(WORKER_HEALTH_PORT=str(port))
     office.give({})
     office.results(1)
@@ -134,13 +110,12 @@ def test_a_recycled_worker_keeps_its_process_id_and_loses_nothing(start: Start, 
     office.give(*[{"pid": True} for _ in range(8)])
 
     results = office.results(8)
-    process.terminate()
-    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+    code = process.end()
 
     assert {result.data["pid"] for result in results} == {process.pid}
-    assert log.count("takes work from") == 3
-    assert "tasks finished: restarting after running tasks finish" in log
-    assert process.returncode == 0
+    assert process.log.count("takes work from") == 3
+    assert "tasks finished: restarting after running tasks finish" in process.log
+    assert code == 0
 
 
 def test_a_killed_worker_leaves_no_processes(start: Start, office: Office, tmp_path: Path) -> None:
@@ -151,12 +126,9 @@ def test_a_killed_worker_leaves_no_processes(start: Start, office: Office, tmp_p
     office.give({"gate": str(gate)})
     wait_until_begun(gate)
 
-    process.kill()
+    process.end(signal.SIGKILL)
 
-    deadline = monotonic() + DEADLINE_SECONDS
-    while Path(f"/proc/{result.data['pid']}").exists():
-        assert monotonic() < deadline
-        sleep(0.01)
+    wait_until(lambda: not Path(f"/proc/{result.data['pid']}").exists())
 
 
 @pytest.mark.faults
@@ -169,7 +141,7 @@ def test_another_worker_runs_the_task_of_a_killed_one(
     office.give({"gate": str(gate)})
     wait_until_begun(gate)
 
-    first.kill()
+    first.end(signal.SIGKILL)
     gate.touch()
     start(WORKER_ID="second", WORKER_LEASE_SECONDS="1")
 
@@ -180,21 +152,7 @@ def test_another_worker_runs_the_task_of_a_killed_one(
 def test_settings_that_do_not_fit_are_named(start: Start) -> None:
     process = start(WORKER_CONCURRENCY="many")
 
-    _, log = process.communicate(timeout=DEADLINE_SECONDS)
+    code = process.process.wait(DEADLINE_SECONDS)
 
-    assert "WORKER_CONCURRENCY='many': must be a whole number from 1" in log
-    assert process.returncode == 1
-
-
-def wait_until_begun(gate: Path) -> None:
-    """Wait for the skill that blocks at *gate*. The announcement of the task arrives a moment earlier."""
-    begun, deadline = Path(f"{gate}.begun"), monotonic() + DEADLINE_SECONDS
-    while not begun.exists():
-        assert monotonic() < deadline, f"no skill came to {gate}"
-        sleep(0.01)
-
-
-def _wait_for_line(process: subprocess.Popen[str], words: str) -> None:
-    """Read the output of *process* until it contains *words*."""
-    stream: Any = process.stderr
-    assert any(words in line for line in stream)
+    assert "WORKER_CONCURRENCY='many': must be a whole number from 1" in process.log
+    assert code == 1

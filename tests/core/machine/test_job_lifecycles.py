@@ -28,7 +28,7 @@ from avtomatika.core.machine.creation import new_job
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SetTimer, Step
 
-from ...history_replay import replay
+from ...support.history_replay import replay
 
 MAX_TRANSITIONS = 12
 OUTCOMES = ("success", "bent", "failure", "timeout", "cancelled")

@@ -21,7 +21,7 @@ from avtomatika.core.rules import Rules
 from avtomatika.core.step import SendEvent, SendWebhook, Step
 from avtomatika.testing import NEVER_TAKEN, RunResult, run
 
-from ...history_replay import replay
+from ...support.history_replay import replay
 
 WEEK_SECONDS = 7 * 24 * 3600
 

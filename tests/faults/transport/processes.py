@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from random import Random
-from time import monotonic, sleep
+from time import sleep
 from types import TracebackType
 
 from .consumers import Post, bare
@@ -80,11 +80,3 @@ class Consumers:
             for place, process in enumerate(self._processes)
             if place not in self._killed and process.exitcode is not None
         ]
-
-
-def wait_until(done: Callable[[], object], seconds: float, what: str = "it") -> None:
-    """Poll until *done* returns true."""
-    deadline = monotonic() + seconds
-    while not done():
-        assert monotonic() < deadline, f"{what} did not come to pass within {seconds} s"
-        sleep(0.02)

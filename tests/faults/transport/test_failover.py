@@ -12,9 +12,9 @@ import pytest
 
 from avtomatika.transport import connect
 
-from ..sentinel import MASTER_NAME, SentinelProcess
+from ...support.sentinel import MASTER_NAME, SentinelProcess
+from ...support.waiting import wait_until
 from . import queues
-from .processes import wait_until
 from .traffic import under_way
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]

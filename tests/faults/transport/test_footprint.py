@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from kombu import Queue
 
+from ...support.scale import SCALE
+from ...support.waiting import wait_until
 from . import queues
 from .consumers import QUEUE
-from .processes import wait_until
-from .scale import SCALE
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 + 60 * SCALE)]
 

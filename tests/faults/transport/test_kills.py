@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Exchange, Queue
 
+from ...support.scale import SCALE, chance
+from ...support.waiting import wait_until
 from . import queues
 from .consumers import QUEUE, STOCK, STOCK_OPTIONS, Post, bare, mixin
 from .ledger import Ledger
-from .processes import Consume, Consumers, wait_until
-from .scale import SCALE, chance
+from .processes import Consume, Consumers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60 + 60 * SCALE)]
 

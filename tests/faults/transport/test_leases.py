@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from kombu import Exchange, Queue
 
+from ...support.waiting import wait_until
 from . import queues
 from .consumers import QUEUE, Post
 from .ledger import Ledger
-from .processes import Consumers, wait_until
+from .processes import Consumers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 

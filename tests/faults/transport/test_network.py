@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ..proxy import ChaosProxy
-from .scale import SCALE, SEED
+from ...support.scale import SCALE, SEED
+from ...support.tcp_proxy import TcpProxy
 from .traffic import SOCKET_TIMEOUT_SECONDS, Scene, under_way
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60 + 60 * SCALE)]
@@ -19,44 +19,44 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(60 + 60 * SCALE)]
 STORM_SECONDS = 3 * SCALE
 PUBLISH_LIMIT_SECONDS = 3 * SOCKET_TIMEOUT_SECONDS + 1
 
-Fault = Callable[[ChaosProxy], None]
+Fault = Callable[[TcpProxy], None]
 
 
 @contextmanager
-def through_a_proxy(url: str, folder: Path) -> Iterator[tuple[Scene, ChaosProxy]]:
+def through_a_proxy(url: str, folder: Path) -> Iterator[tuple[Scene, TcpProxy]]:
     parts = urlsplit(url)
-    with ChaosProxy(parts.port or 0, seed=SEED) as proxy:
+    with TcpProxy(parts.port or 0, seed=SEED) as proxy:
         way = parts._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
         # Longer than the silence: a consumer that cannot renew loses its lease.
         with under_way(url, folder, way=way, lease_seconds=3 + STORM_SECONDS) as scene:
             yield scene, proxy
 
 
-def swallow(proxy: ChaosProxy) -> None:
+def swallow(proxy: TcpProxy) -> None:
     proxy.swallow_chance = 0.01
 
 
-def reset(proxy: ChaosProxy) -> None:
+def reset(proxy: TcpProxy) -> None:
     proxy.reset_chance = 0.01
 
 
-def slow_down(proxy: ChaosProxy) -> None:
+def slow_down(proxy: TcpProxy) -> None:
     proxy.latency_seconds = 0.025
 
 
-def silence_answers(proxy: ChaosProxy) -> None:
+def silence_answers(proxy: TcpProxy) -> None:
     proxy.silent = "down"
 
 
-def silence_questions(proxy: ChaosProxy) -> None:
+def silence_questions(proxy: TcpProxy) -> None:
     proxy.silent = "up"
 
 
-def refuse(proxy: ChaosProxy) -> None:
+def refuse(proxy: TcpProxy) -> None:
     proxy.refuse()
 
 
-def heal(proxy: ChaosProxy, fault: Fault) -> None:
+def heal(proxy: TcpProxy, fault: Fault) -> None:
     proxy.swallow_chance = proxy.reset_chance = proxy.latency_seconds = 0.0
     proxy.silent = None
     if fault is refuse:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from ...support.scale import SCALE
+from ...support.waiting import wait_until
 from . import queues
 from .consumers import OPTIONS, QUEUE, Post, bare, in_another_time
-from .processes import Consumers, wait_until
-from .scale import SCALE
+from .processes import Consumers
 from .traffic import SOCKET_TIMEOUT_SECONDS, under_way
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120 * SCALE)]

@@ -15,10 +15,11 @@ from kombu import Exchange, Producer, Queue
 
 from avtomatika.transport import NoRouteError
 
+from ...support.waiting import wait_until
 from . import queues
 from .consumers import OPTIONS, QUEUE, Post, bare
 from .ledger import Ledger
-from .processes import Consume, Consumers, wait_until
+from .processes import Consume, Consumers
 
 #: A publisher's reply timeout.
 SOCKET_TIMEOUT_SECONDS = 1.0

@@ -11,10 +11,11 @@ from time import monotonic
 
 import pytest
 
-from ...conftest import OwnServer
-from ...faults.proxy import ChaosProxy
-from ..conftest import Office
-from ..programs import Program, Web
+from ...support.processes import Process
+from ...support.scripted_orchestrator import Office
+from ...support.servers import OwnServer
+from ...support.tcp_proxy import TcpProxy
+from ...support.web import WebServer
 
 pytestmark = pytest.mark.faults
 
@@ -28,7 +29,7 @@ WITHIN_SECONDS = 8
 
 @MODES
 def test_unreachable_and_invalid_addresses_delay_no_other(
-    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], mode: str
+    redis_url: str, office: Office, make_web: Callable[..., WebServer], make_worker: Callable[..., Process], mode: str
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     with (
@@ -40,7 +41,7 @@ def test_unreachable_and_invalid_addresses_delay_no_other(
         worker = make_worker(
             **listed(*DEAD, ill, page, half, odd, f"http://{web.address}"), MULTI_ORCHESTRATOR_MODE=mode
         )
-        worker.says(f"registered with http://{web.address}")
+        worker.wait_for_log(f"registered with http://{web.address}")
 
         assert seconds_for_tasks(office) < WITHIN_SECONDS
 
@@ -49,17 +50,17 @@ def test_unreachable_and_invalid_addresses_delay_no_other(
 def test_slow_and_silent_addresses_delay_no_other(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     mode: str,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     port = int(redis_url.rpartition(":")[2].partition("/")[0])
-    with answering(200, b'{"status": "registered"}', after_seconds=10) as slow, ChaosProxy(port) as silent:
+    with answering(200, b'{"status": "registered"}', after_seconds=10) as slow, TcpProxy(port) as silent:
         silent.silent = "down"
         addresses = (slow, f"redis://127.0.0.1:{silent.port}/0", f"http://{web.address}")
         worker = make_worker(**listed(*addresses), MULTI_ORCHESTRATOR_MODE=mode)
-        worker.says(f"registered with http://{web.address}")
+        worker.wait_for_log(f"registered with http://{web.address}")
 
         assert seconds_for_tasks(office) < WITHIN_SECONDS
 
@@ -68,18 +69,18 @@ def test_slow_and_silent_addresses_delay_no_other(
 def test_a_flapping_address_delays_no_other_and_loses_nothing(
     make_server: Callable[..., OwnServer],
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     mode: str,
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     flapping_office, steady_office = (make_office(url) for url in urls)
     flapping, steady = (make_web(url, WORKER_TOKEN="the-workers-token") for url in urls)
-    with ChaosProxy(int(flapping.address.rpartition(":")[2])) as proxy:
+    with TcpProxy(int(flapping.address.rpartition(":")[2])) as proxy:
         addresses = (f"http://127.0.0.1:{proxy.port}", f"http://{steady.address}")
         with coming_and_going(proxy):
             worker = make_worker(**listed(*addresses), MULTI_ORCHESTRATOR_MODE=mode)
-            worker.says(f"registered with http://{steady.address}")
+            worker.wait_for_log(f"registered with http://{steady.address}")
             flapping_office.give(*({"by": number} for number in range(TASKS)))
 
             assert seconds_for_tasks(steady_office) < 2 * WITHIN_SECONDS
@@ -129,7 +130,7 @@ def answering(status: int, body: bytes, *, after_seconds: float = 0) -> Iterator
 
 
 @contextmanager
-def coming_and_going(proxy: ChaosProxy) -> Iterator[None]:
+def coming_and_going(proxy: TcpProxy) -> Iterator[None]:
     """Switch *proxy* on and off every second; it ends switched on."""
     ended = threading.Event()
 

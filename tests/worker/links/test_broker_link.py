@@ -15,7 +15,7 @@ from avtomatika.worker.links import broker_link as broker_link
 from avtomatika.worker.links import outbox
 from avtomatika.worker.links.broker_link import BrokerLink
 
-from ..conftest import DEADLINE_SECONDS, Office, task
+from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, task
 
 RunLink = Callable[..., BrokerLink]
 MakeOffice = Callable[[str], Office]

@@ -20,9 +20,11 @@ from dotenv import dotenv_values
 from avtomatika.core.job import Job, Task
 from avtomatika.store import Store
 
-from ..conftest import Office
-from ..programs import Program, Web, in_time
-from ..test_worker_process import wait_until_begun
+from ...support.processes import Process
+from ...support.scripted_orchestrator import Office
+from ...support.waiting import wait_until
+from ...support.web import WebServer
+from ...support.workers import wait_until_begun
 
 REPOSITORY = Path(__file__).parents[3]
 #: The blocks of the documentation.
@@ -64,7 +66,7 @@ def variables(block: str, **hosts: str) -> dict[str, str]:
 
 @pytest.mark.faults
 def test_failover_switches_to_the_backup_and_back(
-    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
+    redis_url: str, office: Office, make_web: Callable[..., WebServer], make_worker: Callable[..., Process]
 ) -> None:
     main, backup = (
         make_web(redis_url, WORKER_TOKEN="the-workers-token"),
@@ -81,7 +83,7 @@ def test_failover_switches_to_the_backup_and_back(
     [second] = office.results(1)
     took = monotonic() - begun
     main.start()
-    worker.says(f"now taking tasks from http://{main.address}", within_seconds=25)
+    worker.wait_for_log(f"now taking tasks from http://{main.address}", within_seconds=25)
     backup.kill()
     office.give({"by": "main again"})
     [third] = office.results(1)
@@ -95,8 +97,8 @@ def test_failover_switches_to_the_backup_and_back(
 def test_round_robin_takes_from_both_by_weight(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     urls = [make_server().url for _ in range(2)]
@@ -108,7 +110,7 @@ def test_round_robin_takes_from_both_by_weight(
     environ["ORCHESTRATORS_CONFIG"] = json.dumps(addresses)
     worker = make_worker(**environ, WORKER_TOKEN="the-workers-token", WORKER_CONCURRENCY="1")
     for web in webs:
-        worker.says(f"registered with http://{web.address}")
+        worker.wait_for_log(f"registered with http://{web.address}")
     gate = tmp_path / "gate"
     offices[0].give({"gate": str(gate)}, *[{"n": number} for number in range(60)])
     wait_until_begun(gate)
@@ -125,8 +127,8 @@ def test_round_robin_takes_from_both_by_weight(
 def test_http_and_redis_mix_in_one_list(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
 ) -> None:
     urls = [make_server().url for _ in range(2)]
     offices = [make_office(url) for url in urls]
@@ -143,8 +145,8 @@ def test_http_and_redis_mix_in_one_list(
 def test_a_task_that_is_no_longer_needed_is_stopped_over_http(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS="4")
@@ -168,8 +170,8 @@ def test_a_task_that_is_no_longer_needed_is_stopped_over_http(
 def test_progress_is_sent_over_http_while_the_task_runs(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
@@ -182,7 +184,7 @@ def test_progress_is_sent_over_http_while_the_task_runs(
         wait_until_begun(gate)
         task = Task("g0-1.0.0", "any", "any", {})
         job = Job("g0-1", "any", "00000000", tasks={task.id: task})
-        hand = in_time(lambda: store.live_state(job).in_flight.get(task.id))
+        hand = wait_until(lambda: store.live_state(job).in_flight.get(task.id))
         gate.touch()
 
     assert (hand.progress, hand.message) == (0.4, "as told")
@@ -190,7 +192,7 @@ def test_progress_is_sent_over_http_while_the_task_runs(
 
 
 def test_a_worker_authenticates_with_its_own_token_only(
-    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program]
+    redis_url: str, office: Office, make_web: Callable[..., WebServer], make_worker: Callable[..., Process]
 ) -> None:
     web = make_web(redis_url, **variables(WEB_ENV), WORKER_TOKEN="planted-shared-token")
     url = {"ORCHESTRATOR_URL": f"http://{web.address}"}
@@ -200,7 +202,7 @@ def test_a_worker_authenticates_with_its_own_token_only(
         for token in ("planted-wrong-token", "another-secret-for-audio-5", "planted-shared-token")
     ]
     for each in wrong:
-        each.says("rejected this worker")
+        each.wait_for_log("rejected this worker")
 
     right = make_worker(**url | own)
     office.give({"by": "right"})
@@ -208,7 +210,7 @@ def test_a_worker_authenticates_with_its_own_token_only(
     [result] = office.results(1)
     assert result.worker_id == "worker-video-1"
     command_lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    everything = "\n".join([web.program.log, right.log, *(each.log for each in wrong), _dump(redis_url)])
+    everything = "\n".join([web.log, right.log, *(each.log for each in wrong), _dump(redis_url)])
     everything += b"\n".join(command_lines).decode(errors="replace")
     for planted in ("planted-", "unique-secret-token", "another-secret"):
         assert planted not in everything
@@ -217,8 +219,8 @@ def test_a_worker_authenticates_with_its_own_token_only(
 def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_its_task(
     redis_url: str,
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     office = make_office(redis_url, lease_seconds=2)
@@ -233,9 +235,9 @@ def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_it
     fresh.write_text('[worker-audio-5]\ntoken = "another-secret-for-audio-5"\n')
     fresh.chmod(0o600)
     os.replace(fresh, web.folder / "workers.toml")
-    assert revoked.says("rejected this worker") < 3
+    assert revoked.wait_for_log("rejected this worker") < 3
     gate.touch()
-    web.program.says("worker 'worker-video-1' rejected")
+    web.process.wait_for_log("worker 'worker-video-1' rejected")
     make_worker(**url, WORKER_ID="worker-audio-5", AVTOMATIKA_WORKER_TOKEN="another-secret-for-audio-5")
 
     [result] = office.results(1)
@@ -243,7 +245,11 @@ def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_it
 
 
 def test_a_result_waits_for_its_origin_to_come_back(
-    redis_url: str, office: Office, make_web: Callable[..., Web], make_worker: Callable[..., Program], tmp_path: Path
+    redis_url: str,
+    office: Office,
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
+    tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     worker = make_worker(
@@ -255,7 +261,7 @@ def test_a_result_waits_for_its_origin_to_come_back(
 
     web.kill()
     gate.touch()
-    worker.says("unsent results wait")
+    worker.wait_for_log("unsent results wait")
     web.start()
 
     [result] = office.results(1)
@@ -263,7 +269,7 @@ def test_a_result_waits_for_its_origin_to_come_back(
 
 
 def test_with_several_brokers_the_next_takes_over(
-    make_server: Callable[..., Any], make_office: Callable[..., Office], make_worker: Callable[..., Program]
+    make_server: Callable[..., Any], make_office: Callable[..., Office], make_worker: Callable[..., Process]
 ) -> None:
     first, second = make_server(), make_server()
     offices = [make_office(server.url) for server in (first, second)]
@@ -272,7 +278,7 @@ def test_with_several_brokers_the_next_takes_over(
     offices[0].results(1)
 
     first.kill()
-    worker.says(f"now taking tasks from {second.url}")
+    worker.wait_for_log(f"now taking tasks from {second.url}")
     offices[1].give({"by": "second"})
 
     [result] = offices[1].results(1)
@@ -283,7 +289,7 @@ def test_with_several_brokers_the_next_takes_over(
 def test_a_worker_with_unsent_results_continues_with_the_next_broker(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
-    make_worker: Callable[..., Program],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     first, second = make_server(), make_server()
@@ -298,7 +304,7 @@ def test_a_worker_with_unsent_results_continues_with_the_next_broker(
     first.kill()
     gate.touch()  # its result now takes the slot that a next task would need
 
-    worker.says(f"now taking tasks from {second.url}")
+    worker.wait_for_log(f"now taking tasks from {second.url}")
     offices[1].give({"by": "second"})
     assert offices[1].results(1)[0].data == {"by": "second"}
     first.start()
@@ -308,8 +314,8 @@ def test_a_worker_with_unsent_results_continues_with_the_next_broker(
 def test_a_stopping_worker_requeues_its_task_immediately(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
@@ -325,7 +331,7 @@ def test_a_stopping_worker_requeues_its_task_immediately(
 
 
 @pytest.mark.faults
-def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_web: Callable[..., Web]) -> None:
+def test_two_hundred_waiting_workers_leave_the_api_quick(redis_url: str, make_web: Callable[..., WebServer]) -> None:
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token")
     codes: list[int] = []
 

@@ -18,10 +18,11 @@ import redis
 from avtomatika.schemas import wire
 from avtomatika.store import Store
 
-from ...faults.proxy import ChaosProxy
-from ..conftest import Office, task
-from ..programs import Program, Web
-from ..test_worker_process import wait_until_begun
+from ...support.processes import Process
+from ...support.scripted_orchestrator import Office, task
+from ...support.tcp_proxy import TcpProxy
+from ...support.web import WebServer
+from ...support.workers import wait_until_begun
 
 LEASE_SECONDS = 3
 KEPT = "1 of 1 tasks from the broker are now kept over HTTP"
@@ -33,19 +34,19 @@ def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
 
 
 @pytest.fixture
-def wire_to_broker(redis_url: str) -> Iterator[ChaosProxy]:
+def wire_to_broker(redis_url: str) -> Iterator[TcpProxy]:
     """A proxy between the worker and the broker."""
-    with ChaosProxy(urlsplit(redis_url).port or 0) as proxy:
+    with TcpProxy(urlsplit(redis_url).port or 0) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def worker(
     redis_url: str,
-    wire_to_broker: ChaosProxy,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
-) -> Program:
+    wire_to_broker: TcpProxy,
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
+) -> Process:
     """A worker that takes tasks from the broker and can use the web address."""
     web = make_web(redis_url, WORKER_TOKEN="the-workers-token", WORKER_LEASE_SECONDS=str(LEASE_SECONDS))
     path = urlsplit(redis_url).path
@@ -57,7 +58,7 @@ def worker(
         WORKER_LEASE_SECONDS=str(LEASE_SECONDS),
         WORKER_DRAIN_TIMEOUT="1",
     )
-    worker.says(f"registered with http://{web.address}")
+    worker.wait_for_log(f"registered with http://{web.address}")
     sleep(1)  # a standby is polled at the start and then every 5 seconds
     return worker
 
@@ -71,14 +72,14 @@ def give(office: Office, redis_url: str, **params: Any) -> None:
 
 
 def test_a_task_continues_over_http_when_its_broker_is_unreachable(
-    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+    office: Office, redis_url: str, worker: Process, wire_to_broker: TcpProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     give(office, redis_url, gate=str(gate), by="both")
     wait_until_begun(gate)
 
     wire_to_broker.refuse()
-    worker.says(KEPT)
+    worker.wait_for_log(KEPT)
     office.nothing_comes("work", seconds=2 * LEASE_SECONDS)  # the web address keeps it
     gate.touch()
 
@@ -92,7 +93,7 @@ def test_a_task_continues_over_http_when_its_broker_is_unreachable(
 
 
 def test_a_result_is_sent_over_http_when_its_broker_is_unreachable(
-    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+    office: Office, redis_url: str, worker: Process, wire_to_broker: TcpProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     give(office, redis_url, gate=str(gate), by="the web")
@@ -100,7 +101,7 @@ def test_a_result_is_sent_over_http_when_its_broker_is_unreachable(
 
     wire_to_broker.refuse()
     gate.touch()
-    worker.says("unsent results wait")
+    worker.wait_for_log("unsent results wait")
 
     [result] = office.results(1)
     assert (result.worker_id, result.data) == ("worker-1", {"by": "the web"})
@@ -108,7 +109,7 @@ def test_a_result_is_sent_over_http_when_its_broker_is_unreachable(
 
 
 def test_an_adopted_task_is_cancelled_over_http(
-    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+    office: Office, redis_url: str, worker: Process, wire_to_broker: TcpProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     with redis.Redis.from_url(redis_url) as client:
@@ -117,7 +118,7 @@ def test_an_adopted_task_is_cancelled_over_http(
         give(office, redis_url, gate=str(gate))
         wait_until_begun(gate)
         wire_to_broker.refuse()
-        worker.says(KEPT)
+        worker.wait_for_log(KEPT)
 
         client.hdel("avt:job:g0-1:tasks", "g0-1.0.0")
 
@@ -126,13 +127,13 @@ def test_an_adopted_task_is_cancelled_over_http(
 
 
 def test_a_stopping_worker_requeues_adopted_tasks(
-    office: Office, redis_url: str, worker: Program, wire_to_broker: ChaosProxy, tmp_path: Path
+    office: Office, redis_url: str, worker: Process, wire_to_broker: TcpProxy, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
     give(office, redis_url, gate=str(gate), by="another one")
     wait_until_begun(gate)
     wire_to_broker.refuse()
-    worker.says(KEPT)
+    worker.wait_for_log(KEPT)
 
     worker.process.terminate()
 

@@ -12,9 +12,10 @@ from avtomatika.worker.config import Address, Mode
 from avtomatika.worker.links.peer_groups import PeerGroups
 from avtomatika.worker.links.scheduler import LinkScheduler
 
-from ..conftest import Office
-from ..programs import Program, Web
-from ..test_worker_process import wait_until_begun
+from ...support.processes import Process
+from ...support.scripted_orchestrator import Office
+from ...support.web import WebServer
+from ...support.workers import wait_until_begun
 
 ADDRESSES = [Address(f"http://host-{name}") for name in "abc"]
 
@@ -73,8 +74,8 @@ def test_no_link_is_on_standby_in_round_robin() -> None:
 def test_another_address_of_the_group_keeps_and_answers_a_task(
     redis_url: str,
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     office = make_office(redis_url, lease_seconds=2)
@@ -83,13 +84,13 @@ def test_another_address_of_the_group_keeps_and_answers_a_task(
     worker = make_worker(
         ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
     )
-    worker.says(f"registered with http://{backup.address}")
+    worker.wait_for_log(f"registered with http://{backup.address}")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "both"})
     wait_until_begun(gate)
 
     main.kill()
-    worker.says(f"now taking tasks from http://{backup.address}")
+    worker.wait_for_log(f"now taking tasks from http://{backup.address}")
     office.nothing_comes("work", seconds=5)  # two leases: the backup keeps it
     gate.touch()
 
@@ -110,8 +111,8 @@ def test_another_address_of_the_group_keeps_and_answers_a_task(
 def test_a_result_waits_for_its_own_group(
     make_server: Callable[..., Any],
     make_office: Callable[..., Office],
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     tmp_path: Path,
 ) -> None:
     urls = [make_server().url for _ in range(2)]
@@ -121,15 +122,15 @@ def test_a_result_waits_for_its_own_group(
     worker = make_worker(
         ORCHESTRATORS_CONFIG=json.dumps(addresses), WORKER_TOKEN="the-workers-token", WORKER_ID="worker-1"
     )
-    worker.says(f"registered with http://{backup.address}")
+    worker.wait_for_log(f"registered with http://{backup.address}")
     gate = tmp_path / "gate"
     office.give({"gate": str(gate), "by": "main"})
     wait_until_begun(gate)
 
     main.kill()
-    worker.says(f"now taking tasks from http://{backup.address}")
+    worker.wait_for_log(f"now taking tasks from http://{backup.address}")
     gate.touch()
-    worker.says("unsent results wait")
+    worker.wait_for_log("unsent results wait")
     main.start()
 
     [result] = office.results(1)

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from ...certificates import make_certificates
-from ...faults.proxy import ChaosProxy
-from ..conftest import DEADLINE_SECONDS, Office
-from ..programs import Program, Web
+from ...support.certificates import make_certificates
+from ...support.processes import Process
+from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office
+from ...support.tcp_proxy import TcpProxy
+from ...support.web import WebServer
 
 TOKEN = "planted-token-of-all"
 #: Host names of the same server, and why its certificate is invalid with or without the authority.
@@ -41,10 +42,10 @@ def encrypt(folder: Path) -> Iterator[Encrypt]:
     """Return the TLS port of the server of a URL."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "host.pem", folder / "host.key")
-    proxies: list[ChaosProxy] = []
+    proxies: list[TcpProxy] = []
 
     def start(url: str) -> int:
-        proxies.append(ChaosProxy(urlsplit(url).port or 0, tls=context))
+        proxies.append(TcpProxy(urlsplit(url).port or 0, tls=context))
         return proxies[-1].__enter__().port
 
     yield start
@@ -79,8 +80,8 @@ def listening() -> Iterator[tuple[str, list[str]]]:
 def test_a_worker_works_over_https_where_it_trusts_the_authority(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     encrypt: Encrypt,
     folder: Path,
 ) -> None:
@@ -99,18 +100,18 @@ def test_a_worker_works_over_https_where_it_trusts_the_authority(
 
 @REFUSALS
 def test_an_untrusted_address_gets_no_token(
-    make_worker: Callable[..., Program], encrypt: Encrypt, folder: Path, host: str, is_known: bool, why: str
+    make_worker: Callable[..., Process], encrypt: Encrypt, folder: Path, host: str, is_known: bool, why: str
 ) -> None:
     known = {"SSL_CERT_FILE": str(folder / "ca.pem")}
     with listening() as (url, heard):
         port = encrypt(url)
 
         worker = make_worker(ORCHESTRATOR_URL=f"https://{host}:{port}", WORKER_TOKEN=TOKEN, **known if is_known else {})
-        worker.says(why)
-        worker.says(why)
+        worker.wait_for_log(why)
+        worker.wait_for_log(why)
         was_heard = list(heard)
         trusting = make_worker(ORCHESTRATOR_URL=f"https://localhost:{port}", WORKER_TOKEN=TOKEN, **known)
-        trusting.says("replied 500")
+        trusting.wait_for_log("replied 500")
 
     assert f"https://{host}:{port} is not trusted: " in worker.log
     assert was_heard == []
@@ -122,8 +123,8 @@ def test_an_untrusted_address_gets_no_token(
 def test_an_untrusted_address_delays_no_other(
     redis_url: str,
     office: Office,
-    make_web: Callable[..., Web],
-    make_worker: Callable[..., Program],
+    make_web: Callable[..., WebServer],
+    make_worker: Callable[..., Process],
     encrypt: Encrypt,
     mode: str,
 ) -> None:
@@ -132,7 +133,7 @@ def test_an_untrusted_address_delays_no_other(
     addresses = json.dumps([{"url": ill}, {"url": f"http://{web.address}"}])
 
     worker = make_worker(ORCHESTRATORS_CONFIG=addresses, MULTI_ORCHESTRATOR_MODE=mode, WORKER_TOKEN=TOKEN)
-    worker.says(f"{ill} is not trusted")
+    worker.wait_for_log(f"{ill} is not trusted")
     office.give({"by": "a"}, {"by": "b"})
 
     assert [result.data["by"] for result in office.results(2)] == ["a", "b"]
@@ -145,7 +146,7 @@ def test_an_untrusted_address_delays_no_other(
 def test_a_worker_works_over_rediss_where_it_trusts_the_authority(
     redis_url: str,
     office: Office,
-    make_worker: Callable[..., Program],
+    make_worker: Callable[..., Process],
     encrypt: Encrypt,
     folder: Path,
     is_in_url: bool,
@@ -162,7 +163,7 @@ def test_a_worker_works_over_rediss_where_it_trusts_the_authority(
 @REFUSALS
 def test_an_untrusted_broker_is_named_with_the_reason(
     redis_url: str,
-    make_worker: Callable[..., Program],
+    make_worker: Callable[..., Process],
     encrypt: Encrypt,
     folder: Path,
     host: str,
@@ -173,7 +174,7 @@ def test_an_untrusted_broker_is_named_with_the_reason(
     option = f"?ssl_ca_certs={folder / 'ca.pem'}" if is_known else ""
 
     worker = make_worker(ORCHESTRATOR_URL=f"rediss://:sesame@{host}:{port}/0{option}")
-    worker.says(why)
+    worker.wait_for_log(why)
 
     assert f"broker rediss://{host}:{port}/0 does not answer" in worker.log
     assert "sesame" not in worker.log

@@ -27,7 +27,8 @@ from avtomatika.worker.processes import Child, ProcessExecutor, RecycleLimits, Z
 from avtomatika.worker.processes.process_exit import ProcessExit
 from avtomatika.worker.runtime import RunOptions, Runtime
 
-from ..conftest import DEADLINE_SECONDS
+from ...support.scripted_orchestrator import DEADLINE_SECONDS
+from ...support.waiting import wait_until
 
 worker = Worker()
 
@@ -136,13 +137,6 @@ def results(runtime: Runtime, count: int) -> list[Result]:
     return sorted(found, key=lambda result: result.task_id)
 
 
-def until(is_so: Callable[[], Any]) -> None:
-    deadline = monotonic() + DEADLINE_SECONDS
-    while not is_so():
-        assert monotonic() < deadline
-        sleep(0.01)
-
-
 def test_a_sync_skill_runs_in_the_main_thread_of_another_process(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
     start(runtime, {}, {})
@@ -171,7 +165,7 @@ def test_a_process_is_used_again(make_runtime: MakeRuntime) -> None:
 def test_exceptions_and_progress_are_passed_on(make_runtime: MakeRuntime) -> None:
     runtime = make_runtime()
     start(runtime, {"share": 0.4, "raise": "no such page"})
-    until(lambda: runtime.reports.wait_seconds == 0)
+    wait_until(lambda: runtime.reports.wait_seconds == 0)
 
     [progress] = runtime.reports.due()
     [result] = results(runtime, 1)
@@ -217,7 +211,7 @@ def test_files_of_a_killed_process_are_removed(make_runtime: MakeRuntime, payloa
 def test_a_cancelled_skill_sees_it_in_its_process(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime()
     start(runtime, {"seconds": DEADLINE_SECONDS, "begun": str(tmp_path / "begun")})
-    until((tmp_path / "begun").exists)
+    wait_until((tmp_path / "begun").exists)
 
     runtime.cancel(lambda execution: True)
 
@@ -228,7 +222,7 @@ def test_a_cancelled_skill_sees_it_in_its_process(make_runtime: MakeRuntime, tmp
 def test_a_skill_that_does_not_stop_is_killed(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime(kill_after_seconds=0.2)
     start(runtime, {"seconds": DEADLINE_SECONDS, "is_deaf": True, "begun": str(tmp_path / "begun")})
-    until((tmp_path / "begun").exists)
+    wait_until((tmp_path / "begun").exists)
     begun = monotonic()
 
     runtime.cancel(lambda execution: True)
@@ -303,7 +297,7 @@ def test_a_process_is_replaced_above_its_memory_limit(make_runtime: MakeRuntime)
 def test_unstarted_tasks_can_be_withdrawn(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime(concurrency=1)
     start(runtime, {"seconds": 0.2, "begun": str(tmp_path / "begun")}, {}, {})
-    until((tmp_path / "begun").exists)
+    wait_until((tmp_path / "begun").exists)
 
     withdrawn = runtime.withdraw()
 
@@ -408,12 +402,12 @@ def test_a_result_that_json_cannot_represent_is_a_failure(make_runtime: MakeRunt
 def test_closing_kills_running_tasks(make_runtime: MakeRuntime, tmp_path: Path) -> None:
     runtime = make_runtime()
     start(runtime, {"seconds": 600, "is_deaf": True, "begun": str(tmp_path / "begun")})
-    until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
+    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text())
     pid = int((tmp_path / "begun").read_text())
 
     [abandoned] = runtime.close()
 
-    until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert abandoned.task.task_id == "g0-1.0.0"
 
 
@@ -422,7 +416,7 @@ def test_killing_the_zygote_costs_running_tasks_one_attempt(
 ) -> None:
     runtime = make_runtime(concurrency=2)
     start(runtime, {}, {"write": True, "seconds": 30, "begun": str(tmp_path / "begun")})
-    until((tmp_path / "begun").exists)
+    wait_until((tmp_path / "begun").exists)
     deadline = monotonic() + DEADLINE_SECONDS
     [first] = [execution.result for execution in _first(runtime, deadline) if execution.result]
 

@@ -17,7 +17,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 Direction = Literal["up", "down"]
 
 
-class ChaosProxy:
+class TcpProxy:
     """Proxy of a local server. Chances are shares of chunks, 0 to 1; *seed* makes them reproducible."""
 
     def __init__(self, target_port: int, *, seed: int = 0, tls: ssl.SSLContext | None = None) -> None:
@@ -32,10 +32,10 @@ class ChaosProxy:
         self._random = random.Random(seed)
         self._tls = tls
         self._loop = asyncio.new_event_loop()
-        self._thread = Thread(target=self._loop.run_forever, name="chaos-proxy")
+        self._thread = Thread(target=self._loop.run_forever, name="tcp-proxy")
         self._listener: asyncio.Server | None = None
 
-    def __enter__(self) -> ChaosProxy:
+    def __enter__(self) -> TcpProxy:
         self._thread.start()
         self.accept()
         return self

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic, sleep
@@ -18,10 +18,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from .ports import free_port, free_ports
+
 START_SECONDS = 30
 
 
-class Cloud:
+class ObjectStorage:
     """The server at *url*, seen by a plain client; every test has buckets of its own."""
 
     def __init__(self, url: str) -> None:
@@ -41,7 +43,7 @@ class Cloud:
         return name
 
     def put(self, bucket: str, key: str, body: bytes | str, **options: Any) -> str:
-        """Store an object as anybody could have done it; answers its URI."""
+        """Store an object without the library; return its URI."""
         self.client.put_object(Bucket=bucket, Key=key, Body=body, **options)
         return f"s3://{bucket}/{key}"
 
@@ -56,16 +58,16 @@ class Cloud:
 
 
 @contextmanager
-def running_cloud(log: Path) -> Iterator[Cloud]:
+def running_moto(log: Path) -> Iterator[ObjectStorage]:
     """Run moto's server on a free port."""
-    port = _free_port()
+    port = free_port()
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=stderr, stderr=stderr
         )
         try:
             _wait_for(port, process)
-            cloud = Cloud(f"http://localhost:{port}")
+            cloud = ObjectStorage(f"http://localhost:{port}")
             yield cloud
             cloud.client.close()
         finally:
@@ -99,11 +101,11 @@ def find_seaweed() -> Path | None:
 
 
 @contextmanager
-def running_seaweed(executable: Path, folder: Path) -> Iterator[Cloud]:
+def running_seaweed(executable: Path, folder: Path) -> Iterator[ObjectStorage]:
     """SeaweedFS with its data in *folder*; besides the usual keys it knows those of a ``reader``, who may not write."""
     (folder / "s3.json").write_text(json.dumps(_IDENTITIES))
     (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # a volume for a bucket is enough
-    port, grpc, *others = _free_ports(2 + len(_WEED_PORTS))
+    port, grpc, *others = free_ports(2 + len(_WEED_PORTS))
     options = [f"-{name}={number}" for name, number in zip(_WEED_PORTS, others, strict=True)]
     command = [executable, f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     s3 = [f"-s3.port={port}", f"-s3.port.grpc={grpc}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -115,7 +117,7 @@ def running_seaweed(executable: Path, folder: Path) -> Iterator[Cloud]:
         )
         try:
             _wait_for(port, process)
-            cloud = Cloud(f"http://127.0.0.1:{port}")
+            cloud = ObjectStorage(f"http://127.0.0.1:{port}")
             _wait_for_room(cloud)
             yield cloud
             cloud.client.close()
@@ -124,7 +126,7 @@ def running_seaweed(executable: Path, folder: Path) -> Iterator[Cloud]:
             process.wait()
 
 
-def _wait_for_room(cloud: Cloud) -> None:
+def _wait_for_room(cloud: ObjectStorage) -> None:
     """Until an object can be written: the volumes are there a moment after the server."""
     deadline = monotonic() + START_SECONDS
     while True:
@@ -136,17 +138,6 @@ def _wait_for_room(cloud: Cloud) -> None:
             sleep(0.05)
         else:
             return
-
-
-def _free_port() -> int:
-    [port] = _free_ports(1)
-    return port
-
-
-def _free_ports(number: int) -> list[int]:
-    with ExitStack() as probes:
-        found = [probes.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(number)]
-        return [int(probe.getsockname()[1]) for probe in found]
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -10,11 +10,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,10 @@ from requests.adapters import HTTPAdapter
 from avtomatika import Blueprint, broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.loading import load_blueprints
+
+from ..support.ports import free_port
+from ..support.processes import AVTOMATIKA, Process
+from ..support.waiting import wait_until
 
 #: Secrets that must not appear anywhere but where they were put.
 PLANTED = {
@@ -84,20 +88,20 @@ LEASE_SECONDS = 2
 DEADLINE_SECONDS = 30.0
 
 
-class House:
+class Installation:
     """The processes run in *folder*, which holds their output."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self.addresses = count(2)
         self.url = url
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         (folder / "blueprints").mkdir()
         (folder / "blueprints" / "work.py").write_text(BLUEPRINTS)
         (folder / "worker.py").write_text(WORKER)
         self.write_workers(WORKERS_TOML)
         self.redis = redis.Redis.from_url(url)
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         #: Command lines of every process seen, by process id.
         self.command_lines: dict[int, str] = {}
         #: All responses sent to anyone.
@@ -120,7 +124,7 @@ class House:
             "worker": {"WORKER_ID": "honest", "AVTOMATIKA_WORKER_TOKEN": PLANTED["honest"]},
         }.items():
             self._start(role, more)
-        self.until(lambda: self._is_ready() and None not in (self._stream("drive"), self._stream("carry")))
+        wait_until(lambda: self._is_ready() and None not in (self._stream("drive"), self._stream("carry")))
 
     def _start(self, role: str, more: Mapping[str, str]) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith(("S3_", "AVTOMATIKA_"))} | {
@@ -134,11 +138,8 @@ class House:
             "S3_SECRET_KEY": PLANTED["s3"],
             **more,
         }
-        command = [str(Path(sys.executable).with_name("avtomatika")), role]
-        with open(self.folder / f"{role}.log", "ab") as log:
-            self._children[role] = subprocess.Popen(
-                command, cwd=self.folder, env=env, stdout=log, stderr=log, start_new_session=True
-            )
+        command = (*AVTOMATIKA, role)
+        self._processes[role] = Process(command, self.folder, env, log=self.folder / f"{role}.log")
 
     def _is_ready(self) -> bool:
         try:
@@ -151,23 +152,21 @@ class House:
 
     def close(self) -> None:
         self.look_at_processes()
-        for child in self._children.values():
-            child.send_signal(signal.SIGTERM)
-        for child in self._children.values():
-            try:
-                child.wait(DEADLINE_SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+        for process in self._processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.process.wait(DEADLINE_SECONDS)
+            process.kill()
         self.redis.close()
 
     @property
     def are_all_alive(self) -> bool:
-        return all(child.poll() is None for child in self._children.values())
+        return all(process.is_running for process in self._processes.values())
 
     def look_at_processes(self) -> None:
         """Record the command lines of all our processes and their children."""
-        sessions = {child.pid for child in self._children.values()}
+        sessions = {process.pid for process in self._processes.values()}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdecimal():
                 continue
@@ -208,15 +207,8 @@ class House:
         return [event["event_type"] for event in answer["events"]]
 
     def until_status(self, job_id: str, status: str) -> dict[str, Any]:
-        self.until(lambda: self.job(job_id)["status"] == status)
+        wait_until(lambda: self.job(job_id)["status"] == status)
         return self.job(job_id)
-
-    @staticmethod
-    def until(reached: Callable[[], object], within_seconds: float = DEADLINE_SECONDS) -> None:
-        deadline = monotonic() + within_seconds
-        while not reached():
-            assert monotonic() < deadline, f"not reached within {within_seconds} s"
-            sleep(0.02)
 
     # ------------------------------------------------------------ worker over HTTP
 
@@ -266,15 +258,15 @@ class _FromAddress(HTTPAdapter):
 class HttpWorker:
     """Sends what the SDK sends, and nothing else."""
 
-    def __init__(self, house: House, worker_id: str, token: str) -> None:
+    def __init__(self, installation: Installation, worker_id: str, token: str) -> None:
         self.id = worker_id
-        self._house = house
-        self._address = f"127.0.0.{next(house.addresses)}"
+        self._installation = installation
+        self._address = f"127.0.0.{next(installation.addresses)}"
         self.headers = {"X-Worker-ID": worker_id, "X-Worker-Token": token}
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = self.headers | options.pop("headers", {})
-        return self._house._ask(method, f"/_worker{path}", headers=headers, source=self._address, **options)
+        return self._installation._ask(method, f"/_worker{path}", headers=headers, source=self._address, **options)
 
     def register(self) -> requests.Response:
         body = {"worker_id": self.id, "worker_type": "t", "supported_skills": [{"name": "drive", "type": "drive"}]}
@@ -315,9 +307,3 @@ def raw_request(url: str, request: bytes) -> bytes:
         while chunk := connection.recv(65536):
             answer += chunk
     return answer
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -35,7 +35,7 @@ class Fault:
     seen: int = field(default=0, init=False)
 
 
-class Proxy:
+class HttpProxy:
     """Lets everything through but for what ``faults`` says."""
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
@@ -61,7 +61,7 @@ class Proxy:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
             self.url = f"https://localhost:{port}"
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> HttpProxy:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -93,9 +93,9 @@ class _Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    proxy: Proxy
+    proxy: HttpProxy
 
-    def pass_on(self, proxy: Proxy) -> None:
+    def pass_on(self, proxy: HttpProxy) -> None:
         self.proxy = proxy
         body = self._body()
         proxy.before(self.command, self.path)

