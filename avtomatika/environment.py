@@ -114,3 +114,14 @@ def _number(parse: Callable[..., T | None], name: str, check: validate.Range, ex
 
 def _without_passwords(value: str) -> str:
     return re.sub(r"(://[^\s\"?]*)\?[^\s\"]*", r"\1?***", re.sub(r"//[^/@\s]*@", "//***@", value))
+
+
+def delivery_limits() -> dict[str, Any]:
+    """Return the limits of delivery that are set, as keyword arguments of ``broker.connect``."""
+    limits = {
+        "lease_seconds": positive("WORKER_LEASE_SECONDS"),
+        "max_deliveries": integer("MAX_DELIVERIES", minimum=1),
+        "max_dead_letters": integer("MAX_DEAD_LETTERS", minimum=1),
+        "dead_letter_seconds": integer("DEAD_LETTER_TTL_SECONDS", minimum=1),
+    }
+    return given(limits)

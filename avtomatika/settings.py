@@ -5,6 +5,7 @@ Only composition roots read them; all other code takes the values that it needs 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -50,10 +51,8 @@ class Settings:
     max_job_bytes: int = 8 * 1024 * 1024
     max_transitions_per_job: int = 100
     handler_timeout_seconds: float = 30.0
-    worker_lease_seconds: float = 30.0
-    max_deliveries: int = 5
-    max_dead_letters: int = 1000
-    dead_letter_ttl_seconds: int = 2_592_000
+    #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
+    delivery: Mapping[str, Any] = field(default_factory=dict)
     plan_takeover_seconds: float = 60.0
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_allow: tuple[str, ...] = ()
@@ -90,10 +89,7 @@ class Settings:
                     "max_job_bytes": environment.integer("MAX_JOB_BYTES", minimum=1),
                     "max_transitions_per_job": environment.integer("MAX_TRANSITIONS_PER_JOB", minimum=1),
                     "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
-                    "worker_lease_seconds": environment.positive("WORKER_LEASE_SECONDS"),
-                    "max_deliveries": environment.integer("MAX_DELIVERIES", minimum=1),
-                    "max_dead_letters": environment.integer("MAX_DEAD_LETTERS", minimum=1),
-                    "dead_letter_ttl_seconds": environment.integer("DEAD_LETTER_TTL_SECONDS", minimum=1),
+                    "delivery": environment.delivery_limits(),
                     "plan_takeover_seconds": environment.positive("PLAN_TAKEOVER_SECONDS"),
                     "webhook_secret": environment.secret("WEBHOOK_SECRET", check=_check_webhook_secret),
                     "webhook_allow": environment.parsed("WEBHOOK_ALLOW", _networks),
@@ -122,16 +118,6 @@ class Settings:
             "local_token": self.local_worker_token,
             "shortest_token": self.worker_token_min_length,
             "path": self.workers_config_path,
-        }
-
-    @property
-    def delivery(self) -> dict[str, Any]:
-        """The limits of delivery, as ``broker.connect`` takes them."""
-        return {
-            "lease_seconds": self.worker_lease_seconds,
-            "max_deliveries": self.max_deliveries,
-            "max_dead_letters": self.max_dead_letters,
-            "dead_letter_seconds": self.dead_letter_ttl_seconds,
         }
 
     @property

@@ -49,4 +49,4 @@ def test_durations_are_seconds_or_timedeltas(duration: float | timedelta) -> Non
 
     assert bp.execution_timeout_seconds == 90
     assert actions._recorded[0].seconds == 90  # type: ignore[union-attr]
-    assert avtomatika.RetryPolicy(base_seconds=duration).delay_after(1, name="t") <= timedelta(seconds=90)  # type: ignore[operator]
+    assert avtomatika.RetryPolicy(delay=duration).delay_after(1, name="t") <= timedelta(seconds=90)  # type: ignore[operator]

@@ -94,7 +94,7 @@ def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, wo
         polls=Polls(connect=connect, leases=leases, keyring=keyring),
         worker_queues=WorkerQueues(connect),
         group=settings.group,
-        lease_seconds=settings.worker_lease_seconds,
+        lease_seconds=settings.delivery.get("lease_seconds", broker.LEASE_SECONDS),
     )
 
 

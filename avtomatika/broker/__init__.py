@@ -1,6 +1,7 @@
 """The application's interface to the broker: connecting, declaring, consuming and acknowledging."""
 
 from avtomatika.transport import Outgoing
+from avtomatika.transport.options import LEASE_SECONDS
 
 from .connection import connect, identity, redacted_url
 from .consumer import Consumer, Delivery
@@ -21,6 +22,7 @@ from .worker_messages import (
 )
 
 __all__ = [
+    "LEASE_SECONDS",
     "TAKEN",
     "Consumer",
     "Delivery",

@@ -16,7 +16,8 @@ TRANSIENT = "TRANSIENT_ERROR"
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off: *base_seconds*, doubled with each attempt, up to *cap_seconds* (numbers or timedeltas).
+    """Exponential back-off: *delay* before the first retry, doubled for each further one, up to *max_delay* (seconds or
+    timedeltas).
 
     ``max_retries=3`` means four attempts. *jitter* is the largest share of a delay that is subtracted, so that
     simultaneous failures are not retried simultaneously. *by_code* has policies for error codes, including timeouts;
@@ -24,20 +25,20 @@ class RetryPolicy:
     """
 
     max_retries: int = 3
-    base_seconds: Duration = 1
-    cap_seconds: Duration = 300
+    delay: Duration = 1
+    max_delay: Duration = 300
     jitter: float = 0.5
     by_code: Mapping[str, RetryPolicy] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
             raise ValueError(f"max_retries must be a whole number of at least 0, not {self.max_retries!r}")
-        for name, value in (("base_seconds", self.base_seconds), ("cap_seconds", self.cap_seconds)):
+        for name, value in (("delay", self.delay), ("max_delay", self.max_delay)):
             object.__setattr__(self, name, in_seconds(value))
             if not is_seconds(getattr(self, name)):
                 raise ValueError(f"{name} must be {SECONDS}, not {value!r}")
-        if in_seconds(self.cap_seconds) < in_seconds(self.base_seconds):
-            raise ValueError(f"cap_seconds={self.cap_seconds} must be at least base_seconds={self.base_seconds}")
+        if in_seconds(self.max_delay) < in_seconds(self.delay):
+            raise ValueError(f"max_delay={self.max_delay} must be at least delay={self.delay}")
         if not isinstance(self.jitter, int | float) or isinstance(self.jitter, bool) or not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be a number from 0 to 1, not {self.jitter!r}")
         for code, policy in self.by_code.items():
@@ -53,13 +54,13 @@ class RetryPolicy:
     @property
     def backs_off_as_usual(self) -> bool:
         """True if at most the number of retries differs from the default policy."""
-        own = (self.base_seconds, self.cap_seconds, self.jitter, self.by_code)
-        return own == (_USUAL.base_seconds, _USUAL.cap_seconds, _USUAL.jitter, _USUAL.by_code)
+        own = (self.delay, self.max_delay, self.jitter, self.by_code)
+        return own == (_USUAL.delay, _USUAL.max_delay, _USUAL.jitter, _USUAL.by_code)
 
     def for_code(self, code: object) -> RetryPolicy | None:
         """Return the policy for a failure with *code*; None if it is not retried.
 
-        >>> RetryPolicy(by_code={"BUSY": RetryPolicy(base_seconds=60)}).for_code("BUSY").base_seconds
+        >>> RetryPolicy(by_code={"BUSY": RetryPolicy(delay=60)}).for_code("BUSY").delay
         60
         """
         found = self.by_code.get(str(code))
@@ -76,7 +77,7 @@ class RetryPolicy:
         if attempt > self.max_retries:
             return None
         doublings = min(attempt - 1, 64)
-        delay_seconds = min(in_seconds(self.cap_seconds), in_seconds(self.base_seconds) * 2**doublings)
+        delay_seconds = min(in_seconds(self.max_delay), in_seconds(self.delay) * 2**doublings)
         return timedelta(seconds=delay_seconds * (1 - self.jitter * _draw(f"{name}#{attempt}")))
 
 

@@ -15,6 +15,7 @@ import orjson
 from avtomatika.core.blueprint.awaitable import awaitable
 from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
+from avtomatika.core.times import Duration, in_seconds
 from avtomatika.errors import HandlerError, InvalidInputError
 
 from .access_policy import AccessPolicy
@@ -66,14 +67,16 @@ class HandlerFiles:
         self._bucket.write(location, content, metadata=metadata, content_type="application/json")
         return str(location)
 
-    def url(self, uri: str, *, expires_seconds: int = URL_SECONDS) -> str:
-        """Return a public link to the object, valid for *expires_seconds*."""
-        if not 0 < expires_seconds <= LONGEST_URL_SECONDS:
-            raise HandlerError(f"task_files.url: expires_seconds is {expires_seconds}, at most {LONGEST_URL_SECONDS}")
+    def url(self, uri: str, *, expires_in: Duration = URL_SECONDS) -> str:
+        """Return a public link to the object, valid for *expires_in*: seconds or a timedelta, at most 7 days."""
+        seconds = in_seconds(expires_in)
+        if not 1 <= seconds <= LONGEST_URL_SECONDS:
+            message = f"expires_in is {expires_in!r}, but must be 1 to {LONGEST_URL_SECONDS} s"
+            raise HandlerError(f"task_files.url: {message}")
         location = self._authorized(uri)
         if location.is_folder:
             raise InvalidInputError(f"{location}: is a folder; links lead to objects only")
-        return self._bucket.download_url(location, expires_seconds=expires_seconds)
+        return self._bucket.download_url(location, expires_seconds=int(seconds))
 
     @property
     def _bucket(self) -> Bucket:

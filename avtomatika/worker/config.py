@@ -79,10 +79,8 @@ class WorkerConfig:
     max_tasks: int | None = None
     max_memory_mb: int | None = None
     drain_timeout_seconds: float = 25.0
-    lease_seconds: float = 30.0
-    max_deliveries: int = 5
-    max_dead_letters: int = 1000
-    dead_letter_ttl_seconds: int = 2_592_000
+    #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
+    delivery: Mapping[str, Any] = field(default_factory=dict)
     s3: S3Config | None = None
     payload_dir: str | None = None
     spool_dir: str = "var/spool"
@@ -92,16 +90,6 @@ class WorkerConfig:
     max_task_bytes: int = MAX_TASK_BYTES
     resources: Mapping[str, Json] | None = None
     costs: Mapping[str, float] | None = None
-
-    @property
-    def delivery(self) -> dict[str, Any]:
-        """The limits of delivery, as ``broker.connect`` takes them."""
-        return {
-            "lease_seconds": self.lease_seconds,
-            "max_deliveries": self.max_deliveries,
-            "max_dead_letters": self.max_dead_letters,
-            "dead_letter_seconds": self.dead_letter_ttl_seconds,
-        }
 
     @classmethod
     def from_environment(cls) -> WorkerConfig:
@@ -120,10 +108,7 @@ class WorkerConfig:
                     "max_tasks": environment.integer("WORKER_MAX_TASKS", minimum=1),
                     "max_memory_mb": environment.integer("WORKER_MAX_MEMORY_MB", minimum=1),
                     "drain_timeout_seconds": environment.number("WORKER_DRAIN_TIMEOUT"),
-                    "lease_seconds": environment.positive("WORKER_LEASE_SECONDS"),
-                    "max_deliveries": environment.integer("MAX_DELIVERIES", minimum=1),
-                    "max_dead_letters": environment.integer("MAX_DEAD_LETTERS", minimum=1),
-                    "dead_letter_ttl_seconds": environment.integer("DEAD_LETTER_TTL_SECONDS", minimum=1),
+                    "delivery": environment.delivery_limits(),
                     "s3": S3Config.from_environment(),
                     "health_port": environment.integer("WORKER_HEALTH_PORT", maximum=65_535),
                     "spool_dir": environment.text("WORKER_SPOOL_DIR"),

@@ -46,7 +46,7 @@ def test_takes_at_most_its_share_off_and_is_the_same_every_time(attempt: int, na
 
 
 def test_a_code_of_its_own_has_a_policy_of_its_own_and_others_are_for_good() -> None:
-    busy = RetryPolicy(max_retries=20, base_seconds=60)
+    busy = RetryPolicy(max_retries=20, delay=60)
     policy = RetryPolicy(by_code={"BUSY": busy, "TRANSIENT_ERROR": RetryPolicy(max_retries=0)})
 
     assert policy.for_code("BUSY") is busy
@@ -66,12 +66,12 @@ def test_is_the_same_after_it_was_stored() -> None:
     [
         ({"max_retries": -1}, "max_retries must be a whole number of at least 0, not -1"),
         ({"max_retries": "3"}, "max_retries must be a whole number of at least 0, not '3'"),
-        ({"base_seconds": 0}, "base_seconds must be a number of seconds above 0 and at most 3153600000, not 0"),
+        ({"delay": 0}, "delay must be a number of seconds above 0 and at most 3153600000, not 0"),
         (
-            {"cap_seconds": float("inf")},
-            "cap_seconds must be a number of seconds above 0 and at most 3153600000, not inf",
+            {"max_delay": float("inf")},
+            "max_delay must be a number of seconds above 0 and at most 3153600000, not inf",
         ),
-        ({"base_seconds": 3600}, "cap_seconds=300 must be at least base_seconds=3600"),
+        ({"delay": 3600}, "max_delay=300 must be at least delay=3600"),
         ({"jitter": 2}, "jitter must be a number from 0 to 1, not 2"),
         ({"by_code": {"BUSY": 3}}, "by_code must map codes to policies without by_code, not 'BUSY': 3"),
     ],

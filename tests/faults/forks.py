@@ -10,7 +10,7 @@ from avtomatika import Blueprint, RetryPolicy, Worker
 
 #: Retries are unlimited because kills are random here. By default, a task whose third delivery is killed counts as
 #: poison.
-OFTEN: dict[str, Any] = {"max_retries": 100, "base_seconds": 0.05, "cap_seconds": 0.5}
+OFTEN: dict[str, Any] = {"max_retries": 100, "delay": 0.05, "max_delay": 0.5}
 RETRY = RetryPolicy(**OFTEN, by_code={"PERMANENT_ERROR": RetryPolicy(**OFTEN)})
 
 bp = Blueprint(name="forks", api_endpoint="jobs/forks", retry=RETRY)

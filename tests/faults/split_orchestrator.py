@@ -58,7 +58,7 @@ class SplitStore(Store):
 
 
 settings = Settings.from_environment()
-connection = broker.connect(str(settings.redis_url), lease_seconds=settings.worker_lease_seconds)
+connection = broker.connect(str(settings.redis_url), **settings.delivery)
 plan = three.bp.plan
 broker.declare(connection, [plan])
 INTAKE: Any = broker.Consumer(connection, [*plan.queues, TIMERS, WORKERS], prefetch=200)

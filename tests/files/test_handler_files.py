@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -69,7 +70,7 @@ def test_async_handlers_await_the_same(config: S3Config) -> None:
 
 
 def test_a_link_is_good_for_anybody_and_for_so_long(files: HandlerFiles) -> None:
-    url = files.url(files.write_json("a.json", 1), expires_seconds=60)
+    url = files.url(files.write_json("a.json", 1), expires_in=timedelta(minutes=1))
 
     assert requests.get(url, timeout=5).text == "1"
     assert "X-Amz-Expires=60&" in url
@@ -120,8 +121,8 @@ def test_what_does_not_fit_is_told(files: HandlerFiles, cloud: ObjectStorage, re
         files.read_json("nothing.json")
     with pytest.raises(InvalidInputError, match="is a folder"):
         files.url(f"s3://{results}/raw/")
-    with pytest.raises(HandlerError, match="expires_seconds is 0"):
-        files.url(text, expires_seconds=0)
+    with pytest.raises(HandlerError, match="expires_in is 0, but must be 1 to 604800 s"):
+        files.url(text, expires_in=0)
     with pytest.raises(HandlerError, match="at most 8388608"):
         files.write_json("a.json", "x" * (MAX_JSON_BYTES + 1))
     with pytest.raises(HandlerError, match="write_json"):

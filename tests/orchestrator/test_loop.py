@@ -387,7 +387,7 @@ def test_a_task_whose_time_is_over_is_not_delivered_again(stage: Callable[..., S
 
 
 def test_a_retry_of_a_task_whose_time_is_over_is_delivered(stage: Callable[..., Stage]) -> None:
-    again = RetryPolicy(max_retries=1, base_seconds=0.1)
+    again = RetryPolicy(max_retries=1, delay=0.1)
     bp = film(result_timeout=0.3, retry=RetryPolicy(by_code={"RESULT_TIMEOUT": again}))
     house = stage(bp)
     house.orchestrator()

@@ -15,7 +15,7 @@ from avtomatika.testing import NEVER_ANSWERS, RunResult, run
 from ..support.orchestrators import Stage
 
 BUSY = {"status": "failure", "error": {"code": "BUSY", "message": "come back later"}}
-PATIENT = RetryPolicy(jitter=0, by_code={"BUSY": RetryPolicy(max_retries=2, base_seconds=60, jitter=0)})
+PATIENT = RetryPolicy(jitter=0, by_code={"BUSY": RetryPolicy(max_retries=2, delay=60, jitter=0)})
 
 
 def film(*, task: dict[str, Any] | None = None, **options: Any) -> Blueprint:
@@ -60,7 +60,7 @@ def test_the_task_says_it_before_the_blueprint_and_the_blueprint_before_the_sett
 
 
 def test_pauses_are_those_of_the_policy() -> None:
-    policy = RetryPolicy(max_retries=3, base_seconds=100, cap_seconds=250, jitter=0)
+    policy = RetryPolicy(max_retries=3, delay=100, max_delay=250, jitter=0)
 
     ended = run(film(retry=policy), skills={"encode": TransientError("no")})
 
@@ -79,7 +79,7 @@ def test_an_unlisted_error_code_is_not_retried() -> None:
 
 
 def test_a_time_out_is_tried_again_only_where_the_policy_names_it() -> None:
-    policy = RetryPolicy(by_code={"RESULT_TIMEOUT": RetryPolicy(max_retries=1, base_seconds=1, jitter=0)})
+    policy = RetryPolicy(by_code={"RESULT_TIMEOUT": RetryPolicy(max_retries=1, delay=1, jitter=0)})
 
     once = run(film(task={"result_timeout": 10}), skills={"encode": NEVER_ANSWERS})
     twice = run(film(task={"result_timeout": 10, "retry": policy}), skills={"encode": NEVER_ANSWERS})

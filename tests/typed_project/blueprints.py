@@ -37,7 +37,7 @@ def start(actions: Actions, client: ClientInfo, task_files: TaskFiles) -> None:
     actions.dispatch_task("pack", {}, {"success": "done"}, prioritty=3)  # wrong: call-arg
     actions.dispatch_task("pack", {}, {"success": "done"}, dispatch_timeout="60")  # wrong: arg-type
     actions.wait(timedelta(days=1), then="done")
-    actions.dispatch_task("pack", {}, {"success": "join"}, retry=RetryPolicy(base_seconds=timedelta(minutes=1)))
+    actions.dispatch_task("pack", {}, {"success": "join"}, retry=RetryPolicy(delay=timedelta(minutes=1)))
 
 
 @bp.aggregator

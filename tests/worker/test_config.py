@@ -27,8 +27,7 @@ def test_an_empty_environment_means_a_local_web_process() -> None:
     assert config.concurrency == 4 * (os.cpu_count() or 1)
     assert config.pool == "process"
     assert config.drain_timeout_seconds == 25
-    assert config.lease_seconds == 30
-    assert config.max_deliveries == 5
+    assert config.delivery == {}
     assert config.token is None
 
 
@@ -116,7 +115,7 @@ def test_numbers_are_parsed() -> None:
     config = read(WORKER_CONCURRENCY="3", WORKER_DRAIN_TIMEOUT="0", WORKER_LEASE_SECONDS="2.5", MAX_DELIVERIES="7")
 
     assert (config.concurrency, config.drain_timeout_seconds) == (3, 0)
-    assert (config.lease_seconds, config.max_deliveries) == (2.5, 7)
+    assert config.delivery == {"lease_seconds": 2.5, "max_deliveries": 7}
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from .tasks import given, new_task, open_task, retry_of
 from .timers import handler_timer
 
 #: Shorter delays than for tasks: a failing handler delays only its own job.
-_HANDLER_RETRIES = RetryPolicy(base_seconds=0.5, jitter=0)
+_HANDLER_RETRIES = RetryPolicy(delay=0.5, jitter=0)
 #: The default rules.
 _RULES = Rules()
 

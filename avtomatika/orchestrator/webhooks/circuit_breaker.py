@@ -19,13 +19,13 @@ _MAX_IN_FLIGHT = 4
 #: Timeouts or broken connections in a row that open a breaker.
 _OPEN_AFTER_FAILURES = 3
 #: 5 s, 10 s ... an hour: 32 attempts in a day.
-_ATTEMPTS = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=3600, jitter=0.2)
+_ATTEMPTS = RetryPolicy(max_retries=1_000_000, delay=5, max_delay=3600, jitter=0.2)
 #: Maximum number of failing receivers that are remembered.
 _MAX_REMEMBERED = 10_000
 #: Delay between two probes of an unreachable receiver.
-_PROBES = RetryPolicy(max_retries=1_000_000, base_seconds=5, cap_seconds=300, jitter=0)
+_PROBES = RetryPolicy(max_retries=1_000_000, delay=5, max_delay=300, jitter=0)
 #: Delay of a webhook whose receiver is busy.
-_QUEUEING = RetryPolicy(max_retries=1_000_000, base_seconds=0.5, cap_seconds=60, jitter=0.5)
+_QUEUEING = RetryPolicy(max_retries=1_000_000, delay=0.5, max_delay=60, jitter=0.5)
 
 
 @dataclass(slots=True)
@@ -90,4 +90,4 @@ def is_expired(webhook: WebhookMessage, *, now_ms: int) -> bool:
 
 def _seconds(policy: RetryPolicy, attempt: int, name: str) -> float:
     delay = policy.delay_after(attempt, name=name)
-    return in_seconds(policy.cap_seconds) if delay is None else delay.total_seconds()
+    return in_seconds(policy.max_delay) if delay is None else delay.total_seconds()
