@@ -23,7 +23,7 @@ demo: $(READY) ## Run the photo example from start to end
 	@$(BIN)/avtomatika demo $(if $(FILE),'$(FILE)')
 
 test: $(READY) ## Run all tests but the fault-injection tests
-	@$(PYTEST) -m 'not faults' -n 3 --dist loadscope
+	@$(PYTEST) -m 'not faults and not soak' -n 4 --dist loadscope
 
 check: format lint types test ## Run format, lint, types and test: required before a merge
 
@@ -50,7 +50,7 @@ bench: $(READY) ## Run the benchmarks
 soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \
 	while [ $$(date +%s) -lt $$end ]; do \
-		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m faults || exit 1; done
+		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m 'faults or soak' || exit 1; done
 
 clean: ## Remove builds and caches, but not var/
 	rm -rf $(VENV) $(SDK) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

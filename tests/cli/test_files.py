@@ -98,6 +98,7 @@ def test_a_file_is_uploaded_for_later_or_for_a_job(run: Run, running: Up, cloud:
     assert f"/{job_id}/uploads/" in of_job
 
 
+@pytest.mark.faults
 def test_files_are_removed_with_their_jobs_if_configured(cloud: ObjectStorage, tmp_path: Path) -> None:
     bucket = cloud.make_bucket()
     with contextmanager(_running)(

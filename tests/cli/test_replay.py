@@ -10,7 +10,7 @@ from ..support.cli import GREETINGS, Run, Up
 
 
 def test_a_rerun_shows_where_it_differs(up: Callable[..., Up], project: Path, run: Run, run_process: Run) -> None:
-    running = up("--port", "8095").wait_until_ready()
+    running = up().wait_until_ready()
     token = (project / "var" / "client_token").read_text()
     api = {"AVTOMATIKA_URL": running.url, "CLIENT_TOKEN": token}
     job_id = run("jobs", "submit", "greetings", "name=Ada", **api).stdout.strip()

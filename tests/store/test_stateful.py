@@ -380,7 +380,8 @@ def test_no_order_of_events_breaks_a_job(cluster: Cluster) -> None:
     run(cluster)
 
 
-@pytest.mark.faults
+@pytest.mark.soak
+@pytest.mark.timeout(600 * _SCALE)
 def test_a_commit_that_does_not_look_at_the_version_is_caught(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,7 +394,8 @@ def test_a_commit_that_does_not_look_at_the_version_is_caught(
         run(cluster, examples=20 * _EXAMPLES)
 
 
-@pytest.mark.faults
+@pytest.mark.soak
+@pytest.mark.timeout(600 * _SCALE)
 def test_a_branch_that_counts_twice_is_caught(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     text = branches.FINISH_BRANCH.text.replace("redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6]", "false")
     assert text != branches.FINISH_BRANCH.text
