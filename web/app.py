@@ -41,7 +41,7 @@ PUBLIC_ROUTES = frozenset(
 _CONFIG = {
     "API_TITLE": "avtomatika",
     "API_VERSION": __version__,
-    "OPENAPI_VERSION": "3.0.3",
+    "OPENAPI_VERSION": "3.1.0",
     "OPENAPI_URL_PREFIX": "/",
     "MAX_CONTENT_LENGTH": MAX_BYTES,
 }

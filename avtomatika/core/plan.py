@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from .names import NAME
 from .retry import RetryPolicy
@@ -151,7 +152,10 @@ def queue_name(blueprint: str, plan_hash: str, short: str | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A compiled blueprint; ``plan_hash`` is a hash of everything that affects routing (8 hex digits)."""
+    """A compiled blueprint; ``plan_hash`` is a hash of everything that affects routing (8 hex digits).
+
+    ``input`` and ``output`` are the types of ``initial_data`` and of the result, for ``value_types``.
+    """
 
     blueprint: str
     plan_hash: str
@@ -163,6 +167,8 @@ class Plan:
     execution_timeout_seconds: float | None = None
     retry: RetryPolicy | None = None
     max_transitions: int | None = None
+    input: Any = field(default=None, compare=False)
+    output: Any = field(default=None, compare=False)
 
     @property
     def main_queue(self) -> str:

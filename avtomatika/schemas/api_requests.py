@@ -11,6 +11,8 @@ from marshmallow import RAISE, Schema, fields
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 
 from avtomatika.core.job import JobStatus
+from avtomatika.core.plan import Plan
+from avtomatika.core.value_types import object_type
 
 from .api import JobSchema
 from .api_fields import (
@@ -76,15 +78,36 @@ class JobRequestSchema(Strict):
     )
 
 
-class BatchRequestSchema(Strict):
-    """A request for several jobs: all are created, or none."""
-
-    jobs = fields.List(
-        fields.Nested(JobRequestSchema),
+def _jobs(schema: type[JobRequestSchema]) -> fields.List[Any]:
+    return fields.List(
+        fields.Nested(schema),
         required=True,
         validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} jobs"),
         error_messages={"invalid": "must be a list of jobs", "required": "is missing"},
     )
+
+
+class BatchRequestSchema(Strict):
+    """A request for several jobs: all are created, or none."""
+
+    jobs = _jobs(JobRequestSchema)
+
+
+def request_schema(plan: Plan) -> type[JobRequestSchema]:
+    """Return the schema of a request for a job of *plan*. Its input type is documented here; the store checks it."""
+    if plan.input is None:
+        return JobRequestSchema
+    shown = {"description": f"the input of the blueprint {plan.blueprint}"} | dict(object_type(plan.input).schema)
+    initial_data = fields.Dict(keys=fields.String(), load_default=dict, error_messages=_OBJECT_MESSAGES, metadata=shown)
+    return type(f"{plan.blueprint}JobRequestSchema", (JobRequestSchema,), {"initial_data": initial_data})
+
+
+def batch_schema(plan: Plan, schema: type[JobRequestSchema]) -> type[BatchRequestSchema]:
+    """Return the schema of a request for several jobs of *plan*, each as in *schema*."""
+    if plan.input is None:
+        return BatchRequestSchema
+    jobs = _jobs(schema)
+    return type(f"{plan.blueprint}BatchRequestSchema", (BatchRequestSchema,), {"jobs": jobs})
 
 
 class JobListQuerySchema(Strict):

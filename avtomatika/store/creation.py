@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import islice
 
 import orjson
 
 from avtomatika.core.job_request import JobRequest
+from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, Step
@@ -18,10 +20,14 @@ from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
 from .entries import dump_entry
+from .ids import new_job_id
 from .keys import Keys
 from .messages import step_message, timer_message, timer_name
 from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
+
+#: Maximum number of invalid jobs in one error.
+_MOST_JOBS_REPORTED = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,25 @@ class Quota:
         """
         year, month = divmod(now.year * 12 + now.month, 12)
         return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
+
+
+def first_steps(news: Sequence[NewJob], group: str) -> list[Step]:
+    """Return the first steps of *news*. Raises one InvalidRequestError for all whose data do not fit the blueprint."""
+    steps, problems = [], {}
+    for place, new in enumerate(news):
+        try:
+            steps.append(new_job(new.plan, new, job_id=new_job_id(group), client=new.client))
+        except InvalidRequestError as error:
+            if len(news) == 1:
+                raise
+            problems[place] = error
+    if problems:
+        place, first = next(iter(problems.items()))
+        fields = {each: error.fields for each, error in islice(problems.items(), _MOST_JOBS_REPORTED)}
+        raise InvalidRequestError(
+            f"{len(problems)} of {len(news)} jobs are invalid: [{place}].{first}", fields={"jobs": fields}
+        )
+    return steps
 
 
 def create_call(

@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
-from avtomatika.core.machine.creation import new_job
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
@@ -25,9 +24,8 @@ from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches,
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .clock import ServerClock
 from .commit import Commit, CommitReply
-from .creation import CreatedJob, NewJob, Quota, create_call
+from .creation import CreatedJob, NewJob, Quota, create_call, first_steps
 from .entries import dump_entry
-from .ids import new_job_id
 from .job_facts import JobFactsReader
 from .job_queries import JobQueries
 from .job_revisions import JobRevisions
@@ -126,7 +124,7 @@ class Store(JobQueries):
     def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
         """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key."""
         self._server_info.refuse_when_full()
-        steps = [new_job(new.plan, new, job_id=new_job_id(self._group), client=new.client) for new in news]
+        steps = first_steps(news, self._group)
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
 
         def call() -> Call:

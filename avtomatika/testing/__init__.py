@@ -11,8 +11,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from avtomatika.core.blueprint.arguments import json_object
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.job import Json
+from avtomatika.core.jsonable import JsonObject
 from avtomatika.core.rules import Rules
 from avtomatika.worker.worker import Worker
 
@@ -25,7 +27,7 @@ __all__ = ["NEVER_ANSWERS", "NEVER_TAKEN", "RunResult", "run"]
 
 def run(
     blueprint: Blueprint,
-    initial_data: Mapping[str, Json] | None = None,
+    initial_data: JsonObject | None = None,
     *,
     skills: Mapping[str, Any] | Worker | None = None,
     approvals: Mapping[str, Any] | None = None,
@@ -66,4 +68,4 @@ def run(
         )
         if after is not None:
             simulation.data = after.data_stores.data
-        return simulation.run(blueprint, dict(initial_data or {}))
+        return simulation.run(blueprint, json_object(initial_data, "initial_data"))

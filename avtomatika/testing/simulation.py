@@ -83,7 +83,7 @@ class Simulation:
         self._began_ms = time() * 1000
         self._jobs: dict[str, _StoredJob] = {}
 
-    def run(self, blueprint: Blueprint, initial_data: dict[str, Json]) -> RunResult:
+    def run(self, blueprint: Blueprint, initial_data: Mapping[str, Json]) -> RunResult:
         """Run one job of *blueprint* until nothing is left to do."""
         self._create(new_job(blueprint.plan, JobRequest(initial_data=initial_data), job_id="test-1", client="testing"))
         self._settle()

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from datetime import timedelta
 
 from avtomatika import (
@@ -53,6 +54,22 @@ def done(job_data: dict[str, object]) -> object:
     return job_data
 
 
+@dataclass
+class Order:
+    size: int
+
+
+typed = Blueprint("typed", input=Order, output=int)
+
+
+@typed.handler(is_start=True, is_end=True)
+def typed_start(initial_data: Order, actions: Actions) -> int:
+    actions.dispatch_task("pack", initial_data, {"success": "done"})
+    actions.dispatch_task("pack", 3, {"success": "done"})  # wrong: arg-type
+    return initial_data.sise  # wrong: attr-defined
+
+
+run(typed, Order(3))
 ended = run(bp, {"size": 1}, skills={"pack": {}})
 assert ended.status is JobStatus.FINISHED
 print(ended.status.is_finl)  # wrong: attr-defined

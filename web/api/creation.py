@@ -12,7 +12,7 @@ from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NoRouteError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
-from avtomatika.schemas.api_requests import LARGEST_BATCH, BatchRequestSchema, JobRequestSchema
+from avtomatika.schemas.api_requests import LARGEST_BATCH, JobRequestSchema, batch_schema, request_schema
 from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
@@ -42,9 +42,10 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
             if owner != plan.blueprint:
                 message = f"{taken} is already the endpoint of the blueprint {owner!r}"
                 raise BlueprintError(message, blueprint=plan.blueprint)
+        schema = request_schema(plan)
         for rule, endpoint, view in (
-            (path, plan.blueprint, _creation(routes, plan)),
-            (f"{path}/batch", f"{plan.blueprint}-batch", _batch_creation(routes, plan)),
+            (path, plan.blueprint, _creation(routes, plan, schema)),
+            (f"{path}/batch", f"{plan.blueprint}-batch", _batch_creation(routes, plan, schema)),
         ):
             routes.add_url_rule(rule, endpoint, view, methods=["POST"], parameters=[_IDEMPOTENCY_PARAMETER])
     return routes
@@ -56,24 +57,25 @@ def unknown_endpoint(endpoint: str) -> NoReturn:
     raise NotFoundError("job endpoint", endpoint, known=[path.rpartition("/")[2] for path in paths])
 
 
-def _creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
+def _creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Callable[..., Any]:
     def create_job(wanted: dict[str, Any]) -> tuple[CreatedJob, dict[str, str]]:
         created = create(_new_job(plan, wanted))
         return created, {"Location": url_for("jobs.show_job", job_id=created.job_id)}
 
     create_job.__doc__ = f"Create a job of the blueprint {plan.blueprint}"
-    view: Callable[..., Any] = routes.arguments(JobRequestSchema)(routes.response(202, AcceptedSchema)(create_job))
+    takes, gives = routes.arguments(schema), routes.response(202, AcceptedSchema)
+    view: Callable[..., Any] = routes.doc(operationId=f"create_{plan.blueprint}_job")(takes(gives(create_job)))
     return view
 
 
-def _batch_creation(routes: Routes, plan: Plan) -> Callable[..., Any]:
+def _batch_creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Callable[..., Any]:
     def create_jobs(wanted: dict[str, Any]) -> dict[str, list[str]]:
         created = create_many([_new_job(plan, each) for each in wanted["jobs"]])
         return {"job_ids": [each.job_id for each in created]}
 
     create_jobs.__doc__ = f"Create up to {LARGEST_BATCH} jobs of the blueprint {plan.blueprint}: all of them, or none"
-    takes, gives = routes.arguments(BatchRequestSchema), routes.response(202, BatchAcceptedSchema)
-    view: Callable[..., Any] = takes(gives(create_jobs))
+    takes, gives = routes.arguments(batch_schema(plan, schema)), routes.response(202, BatchAcceptedSchema)
+    view: Callable[..., Any] = routes.doc(operationId=f"create_{plan.blueprint}_jobs")(takes(gives(create_jobs)))
     return view
 
 

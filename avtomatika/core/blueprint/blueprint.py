@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from avtomatika.core.compiler.compiler import compile_blueprint
 from avtomatika.core.job import Json
@@ -15,6 +15,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import EndKind, Plan
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.times import SECONDS, Duration, in_seconds, is_seconds
+from avtomatika.core.value_types import object_type, value_type
 from avtomatika.errors import BlueprintError, HandlerError
 
 from .conditions import Condition, Field
@@ -46,6 +47,8 @@ class Blueprint:
         max_retries: int | None = None,
         retry: RetryPolicy | None = None,
         max_transitions: int | None = None,
+        input: Any = None,
+        output: Any = None,
     ) -> None:
         """Create a blueprint without states.
 
@@ -53,12 +56,18 @@ class Blueprint:
         *retry* says which failures of tasks are retried and after which delays, unless their handler does;
         *max_retries* sets only the number. *max_transitions* is the number of states that a job may enter in a row
         without waiting for a task, a time, a person or another job (default: the setting ``MAX_TRANSITIONS_PER_JOB``).
+
+        *input* is the type of ``initial_data``: a dataclass, a TypedDict, a pydantic model or a marshmallow schema. A
+        job whose data do not fit is not created. *output* is the type of the result of finished jobs, with any
+        annotation that fields may have; a job whose result does not fit fails.
         """
         self.name = name
         self.api_version = api_version
         self.api_endpoint = api_endpoint
         self.execution_timeout_seconds = None if execution_timeout is None else in_seconds(execution_timeout)
         self.max_transitions = max_transitions
+        self.input = input
+        self.output = output
         self._handlers: dict[str, tuple[Handler, ...]] = {}
         self._data_stores: dict[str, Mapping[str, Json]] = {}
         self._plan: Plan | None = None
@@ -71,10 +80,22 @@ class Blueprint:
         if max_transitions is not None and (type(max_transitions) is not int or max_transitions < 1):
             raise self._refusal(f"max_transitions must be a whole number of at least 1, not {max_transitions!r}")
         self.retry = self._retry(retry, max_retries)
+        self._check_types()
         if api_endpoint is not None and not (isinstance(api_endpoint, str) and _ENDPOINT.fullmatch(api_endpoint)):
             raise self._refusal(
                 f"api_endpoint {api_endpoint!r} must be a path like 'jobs/video', without a leading '/'"
             )
+
+    def _check_types(self) -> None:
+        name = "input"
+        try:
+            if self.input is not None:
+                object_type(self.input)
+            name = "output"
+            if self.output is not None:
+                value_type(self.output)
+        except TypeError as error:
+            raise self._refusal(f"{name} {error}") from None
 
     def _retry(self, retry: object, max_retries: int | None) -> RetryPolicy | None:
         if retry is not None and not isinstance(retry, RetryPolicy):
@@ -231,6 +252,8 @@ class Blueprint:
             self.execution_timeout_seconds,
             self.retry,
             self.max_transitions,
+            self.input,
+            self.output,
         )
 
     def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:

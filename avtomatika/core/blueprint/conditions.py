@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -248,6 +248,16 @@ class _WithItem:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
+
+
+def fields_of(condition: Condition) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of each value that *condition* uses."""
+    for name in getattr(condition, "__dataclass_fields__", ()):
+        match getattr(condition, name):
+            case Field() as value:
+                yield value._path
+            case Condition() as inner:
+                yield from fields_of(inner)
 
 
 def _condition(value: object) -> Condition:

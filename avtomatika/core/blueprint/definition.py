@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from avtomatika.core.retry import RetryPolicy
 
@@ -21,6 +22,8 @@ class Definition:
     execution_timeout_seconds: float | None = None
     retry: RetryPolicy | None = None
     max_transitions: int | None = None
+    input: Any = None
+    output: Any = None
 
     def is_aggregator(self, state: str) -> bool:
         """Return True if *state* joins parallel tasks."""

@@ -32,6 +32,8 @@ def compile_blueprint(definition: Definition) -> Plan:
         execution_timeout_seconds=definition.execution_timeout_seconds,
         retry=definition.retry,
         max_transitions=definition.max_transitions,
+        input=definition.input,
+        output=definition.output,
     )
 
 

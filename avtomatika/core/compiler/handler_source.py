@@ -57,7 +57,7 @@ class SourceReading:
 
 def read(handler: Handler) -> SourceReading | None:
     """Return the actions of *handler*, or None if there is no source."""
-    found = _definition(handler)
+    found = definition_of(handler)
     if found is None:
         return None
     file, definition = found
@@ -71,7 +71,8 @@ def read(handler: Handler) -> SourceReading | None:
     return SourceReading(tuple(reader.calls), tuple(reader.hidden), mistakes, undecided)
 
 
-def _definition(handler: Handler) -> tuple[ast.Module, _Definition] | None:
+def definition_of(handler: Handler) -> tuple[ast.Module, _Definition] | None:
+    """Return the parsed file of *handler* and the function in it, or None if there is no source."""
     code = getattr(inspect.unwrap(handler.function), "__code__", None)
     if code is None:
         return None

@@ -14,7 +14,8 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import CHILD_OUTCOMES, Transition, Via
 from avtomatika.errors import BlueprintError
 
-from .handler_source import ActionCall, ActionEdge, SourceReading, read
+from .handler_source import ActionCall, ActionEdge, SourceReading, definition_of, read
+from .input_checks import unknown_inputs
 from .source_checks import Mistake
 
 #: Errors for actions without a required argument.
@@ -59,6 +60,9 @@ def paths_of(definition: Definition, handler: Handler) -> HandlerPaths:
             raise refusal(definition, handler, message)
     for target in handler.may_go_to:
         _check_target(definition, handler, target, handler.line)
+    source = definition_of(handler)
+    if source is not None:
+        _refuse_first(definition, handler, list(unknown_inputs(definition, handler, source[1])))
     reading = read(handler)
     if reading is None:
         return _without_source(definition, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
 from avtomatika.core.job import HistoryEntry, Job, Json, Parent
 from avtomatika.core.job_request import JobRequest
@@ -13,8 +14,11 @@ from .timers import deadline_timer
 
 
 def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent: Parent | None = None) -> Step:
-    """Return the first step of a job: version 0, its first history entry, and the message that starts it."""
-    wanted = request.request_fields()
+    """Return the first step of a job: version 0, its first history entry, and the message that starts it.
+
+    Raises InvalidRequestError if its data do not fit the blueprint's input type.
+    """
+    wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
     job = Job(
         id=job_id,

@@ -16,6 +16,7 @@ from avtomatika.core.blueprint.action_types import (
     RunBlueprint,
     Wait,
 )
+from avtomatika.core.data_checks import check_output
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
 from avtomatika.core.job_request import JobRequest
 from avtomatika.core.plan import EndKind, Plan
@@ -23,6 +24,7 @@ from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.core.texts import MAX_TRACEBACK, shortened
+from avtomatika.errors import InvalidInputError, InvalidRequestError
 
 from . import fan_out, waits
 from .creation import new_job
@@ -156,13 +158,16 @@ def _run_child(plan: Plan, job: Job, action: RunBlueprint, rules: Rules) -> Step
     if parent.depth > waits.MAX_DEPTH:
         message = f"child jobs are nested at most {waits.MAX_DEPTH} deep"
         return _broken(job, error("TOO_DEEP", message))
-    child = new_job(
-        rules.plans[action.name],
-        JobRequest(initial_data=action.initial_data, priority=job.priority, labels=job.labels),
-        job_id=f"{job.id}-{job.steps + 1}",
-        client=job.client,
-        parent=parent,
-    )
+    try:
+        child = new_job(
+            rules.plans[action.name],
+            JobRequest(initial_data=action.initial_data, priority=job.priority, labels=job.labels),
+            job_id=f"{job.id}-{job.steps + 1}",
+            client=job.client,
+            parent=parent,
+        )
+    except InvalidRequestError as problem:
+        return _broken(job, error("INVALID_INITIAL_DATA", f"run_blueprint({action.name!r}): {problem}"))
     return waits.run_child(job, action, child)
 
 
@@ -171,6 +176,11 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
     if plan.states[str(job.current_state)].end is EndKind.FAILED:
         data = {"result": result} if job.error is None else {"result": result, "error": job.error}
         return end(job.evolve(result=result), JobStatus.FAILED, data)
+    try:
+        result = check_output(plan, result)
+    except InvalidInputError as misfit:
+        problem = error("INVALID_OUTPUT", str(misfit))
+        return end(job.evolve(result=result, error=problem), JobStatus.FAILED, {"result": result, "error": problem})
     return end(job.evolve(result=result, error=None), JobStatus.FINISHED, {"result": result})
 
 
