@@ -66,7 +66,8 @@ typed = Blueprint("typed", input=Order, output=int)
 def typed_start(initial_data: Order, actions: Actions) -> int:
     actions.dispatch_task("pack", initial_data, {"success": "done"})
     actions.dispatch_task("pack", 3, {"success": "done"})  # wrong: arg-type
-    return initial_data.sise  # wrong: attr-defined
+    print(initial_data.sise)  # wrong: attr-defined
+    return initial_data.size
 
 
 run(typed, Order(3))
