@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
+from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.names import is_name
 from avtomatika.core.signing import GroupSecret, webhook_key
 
@@ -49,6 +50,7 @@ class Settings:
     web_client_share: float = 0.5
     job_max_retries: int = 3
     max_job_bytes: int = 8 * 1024 * 1024
+    max_inline_bytes: int = MAX_INLINE_BYTES
     max_transitions_per_job: int = 100
     handler_timeout_seconds: float = 30.0
     #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
@@ -87,6 +89,9 @@ class Settings:
                     "web_client_share": environment.positive("WEB_CLIENT_SHARE", maximum=1),
                     "job_max_retries": environment.integer("JOB_MAX_RETRIES"),
                     "max_job_bytes": environment.integer("MAX_JOB_BYTES", minimum=1),
+                    "max_inline_bytes": environment.integer(
+                        "MAX_INLINE_BYTES", minimum=1024, maximum=LARGEST_INLINE_BYTES
+                    ),
                     "max_transitions_per_job": environment.integer("MAX_TRANSITIONS_PER_JOB", minimum=1),
                     "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
                     "delivery": environment.delivery_limits(),

@@ -22,6 +22,7 @@ from avtomatika.errors import NotFoundError, UnavailableError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.handler_files import files_for
+from avtomatika.files.job_values import JobValues
 from avtomatika.loading import load_blueprints
 from avtomatika.orchestrator.handler_runner import HandlerRunner
 from avtomatika.orchestrator.loop import Orchestrator
@@ -149,6 +150,7 @@ def _attached(
 ) -> Orchestrator:
     """Connect an orchestrator, webhook delivery and file clean-up, closed by *stack*. Raises UnavailableError."""
     url, objects = str(settings.redis_url), _objects()
+    values = None if objects is None else JobValues(objects, limit=settings.max_inline_bytes)
     cleanup = cleanup_rules(objects)
     connection = stack.enter_context(
         broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
@@ -166,6 +168,7 @@ def _attached(
         cleanups=cleanup_times(cleanup, settings),
         is_authorized=workers.may_authenticate,
         max_job_bytes=settings.max_job_bytes,
+        max_inline_bytes=None if objects is None else settings.max_inline_bytes,
         cache_bytes=_CACHE_BYTES,
     )
     orchestrator = Orchestrator(
@@ -178,12 +181,13 @@ def _attached(
             client_of=client_of(Clients(**settings.client_tokens)),
             data=RedisData(server),
             files_of=partial(files_for, objects),
+            values=values,
         ),
         take_over_seconds=settings.plan_takeover_seconds,
         rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
         skills_of_signer=workers.skills_of_signer,
     )
-    stack.enter_context(delivering_webhooks(settings, on_crash=orchestrator.stop))
+    stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
     stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))
     return orchestrator
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 
 from avtomatika import broker
 from avtomatika.core.plan import WEBHOOKS
+from avtomatika.files.job_values import JobValues
 from avtomatika.orchestrator.webhooks.delivery import Webhooks
 from avtomatika.orchestrator.webhooks.http_post import WebhookClient
 from avtomatika.orchestrator.webhooks.ssrf import networks
@@ -25,8 +26,11 @@ _TIMEOUT_SECONDS = 10.0
 
 
 @contextmanager
-def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> Iterator[None]:
-    """Deliver webhooks until the context ends; see :func:`run_in_background` for *on_crash*."""
+def delivering_webhooks(
+    settings: Settings, values: JobValues | None, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    """Deliver webhooks until the context ends, with links to large *values*; see :func:`run_in_background` for
+    *on_crash*."""
     with (
         broker.connect(str(settings.redis_url), **settings.delivery) as connection,
         closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_PREFETCH)) as consumer,
@@ -37,6 +41,7 @@ def delivering_webhooks(settings: Settings, *, on_crash: Callable[[], None]) -> 
             records=WebhookRecords(server, consumer.channel.router, keyring=Keyring(server, settings.group_secret)),
             client=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
             secret=settings.webhook_secret,
+            values=values,
         )
         with run_in_background(webhooks, "webhook delivery", on_crash=on_crash):
             yield

@@ -95,6 +95,7 @@ def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, wo
         worker_queues=WorkerQueues(connect),
         group=settings.group,
         lease_seconds=settings.delivery.get("lease_seconds", broker.LEASE_SECONDS),
+        max_inline_bytes=settings.max_inline_bytes,
     )
 
 

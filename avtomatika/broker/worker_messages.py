@@ -24,10 +24,18 @@ _ALWAYS = frozenset({"success", "failure", "cancelled"})
 
 
 def result_message(
-    task: wire.TaskMessage, result: Result, *, headers: Mapping[str, Any], signer: Signer | None = None
+    task: wire.TaskMessage,
+    result: Result,
+    *,
+    headers: Mapping[str, Any],
+    signer: Signer | None = None,
+    encoded: bytes | None = None,
 ) -> Outgoing:
-    """Build the message with *result* for the job of *task*, with the *headers* of :func:`dead_letter_headers`."""
-    body = wire.dump_result(result, ticket=task.ticket, signer=signer)
+    """Build the message with *result* for the job of *task*, with the *headers* of :func:`dead_letter_headers`.
+
+    *encoded* are the data of the result as JSON, if the caller has them.
+    """
+    body = wire.dump_result(result, ticket=task.ticket, signer=signer, encoded=encoded)
     return Outgoing(task.reply_exchange, reply_key(task, result), body, headers=headers)
 
 

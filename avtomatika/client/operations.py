@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
+from avtomatika.core.file_reference import references_in, with_values
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import UnavailableError
 
@@ -67,10 +69,14 @@ def submit_many(
 
 
 def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0) -> Steps[answers.Job]:
-    """Return a job, with *fields* only these fields of it; with *wait* (at most 25 s) once it changes."""
+    """Return a job, with *fields* only these fields of it; with *wait* (at most 25 s) once it changes.
+
+    A large value in the result is downloaded from S3; other fields have references to it.
+    """
     held = seconds(wait)
     params = {"fields": ",".join(fields) or None, "wait": held or None}
-    return json_answer(answers.Job, Request("GET", _job_path(job_id), params, held_seconds=held))
+    found = yield from json_answer(answers.Job, Request("GET", _job_path(job_id), params, held_seconds=held))
+    return (yield from _with_result(found))
 
 
 def jobs(
@@ -156,15 +162,17 @@ def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answ
     deadline = None if timeout is None else monotonic() + seconds(timeout)
     while True:
         left = LONGEST_WAIT_SECONDS if deadline is None else max(0.0, deadline - monotonic())
+        held = min(left, LONGEST_WAIT_SECONDS)
+        request = Request("GET", _job_path(job_id), {"wait": held or None}, held_seconds=held)
         try:
-            found = yield from job(job_id, wait=min(left, LONGEST_WAIT_SECONDS))
+            found = yield from json_answer(answers.Job, request)
         except UnavailableError as error:
             if left <= error.retry_after_seconds:
                 raise
             yield Sleep(error.retry_after_seconds)
             continue
         if JobStatus(found["status"]).is_final or left == 0:
-            return found
+            return (yield from _with_result(found))
 
 
 # ---------------------------------------------------------------- files
@@ -278,6 +286,20 @@ def drop_dead_letter(letter_id: str) -> Steps[None]:
 def doctor() -> Steps[list[answers.Finding]]:
     """Check the server, secrets and tokens of the installation. For operators."""
     return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
+
+
+def _with_result(found: answers.Job) -> Steps[answers.Job]:
+    """Return a job with the values of its result that are in S3."""
+    values: dict[str, Any] = {}
+    for reference in references_in(found.get("result")):
+        owner, _, name = reference.uri.removeprefix("s3://").partition("/")[2].partition("/")
+        request = Request("GET", f"{_job_path(owner)}/files/{quote(name)}", is_redirected=True)
+        response: httpx.Response = yield request
+        url = response.headers["Location"]
+        values[reference.uri] = yield Blocking(partial(transfers.read_value, url, reference))
+    if values:
+        found["result"] = with_values(found["result"], values)
+    return found
 
 
 def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:

@@ -5,6 +5,7 @@ A signed URL grants access to its holder, so messages show it without the signat
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from secrets import token_hex
 from time import sleep
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
+from avtomatika.core.file_reference import FileReference
 from avtomatika.errors import AvtomatikaError, InvalidRequestError, NotFoundError, UnavailableError
 from avtomatika.local_files import replacing
 
@@ -62,6 +65,26 @@ def download(url: str, path: Path) -> None:
 
     with replacing(path, part):
         _retried(attempt, url)
+
+
+def read_value(url: str, reference: FileReference) -> Any:
+    """GET the value of *reference* from a signed *url*. Raises UnavailableError if its checksum is wrong."""
+    content = bytearray()
+
+    def attempt() -> None:
+        content.clear()
+        with httpx.stream("GET", url, headers={"Accept-Encoding": "identity"}, timeout=_TIMEOUT) as response:
+            _check(response, url)
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                content.extend(chunk)
+                if len(content) > reference.size:
+                    break
+        digest = sha256(content).hexdigest()
+        if digest != reference.sha256:
+            raise _Retryable(f"{reference.uri}: expected SHA-256 {reference.sha256}, received {digest}")
+
+    _retried(attempt, url)
+    return json.loads(content)
 
 
 def _save(response: httpx.Response, part: Path, shown_url: str) -> None:

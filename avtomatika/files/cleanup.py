@@ -6,16 +6,19 @@ Only keys that match the form of this project's keys completely are deleted. All
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
 from avtomatika import environment
+from avtomatika.core.file_reference import references_in
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
 
 from .bucket import Bucket
+from .claim_check import load
+from .location import Location
 from .object_keys import is_job_file, is_upload, job_of, job_prefix
 from .s3_client import ObjectInfo
 
@@ -57,7 +60,7 @@ class Cleaner:
 
     def delete_intermediate(self, job: Job) -> int:
         """Delete the files that the result of a finished job does not name, by URI or by folder."""
-        named = tuple(text for text in texts_in(job.result) if text.startswith(f"s3://{self._bucket.bucket}/"))
+        named = tuple(text for text in self._texts(job) if text.startswith(f"s3://{self._bucket.bucket}/"))
         folders = tuple(text for text in named if text.endswith("/"))
         kept = frozenset(named)
         return self._delete(
@@ -67,6 +70,16 @@ class Cleaner:
             and str(stored.location) not in kept
             and not str(stored.location).startswith(folders)
         )
+
+    def _texts(self, job: Job) -> Iterator[str]:
+        """Yield every string in the result of *job*, including those of its large values."""
+        yield from texts_in(job.result)
+        for reference in references_in(job.result):
+            location = Location.parse(reference.uri)
+            if location is not None and location.key.startswith(job_prefix(job.id)):
+                yield from texts_in(
+                    load(reference, location, lambda place, size: self._bucket.read(place, at_most_bytes=size))
+                )
 
     def delete_all(self, job_id: str) -> int:
         """Delete all files of a job."""

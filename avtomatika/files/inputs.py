@@ -8,14 +8,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avtomatika.core.file_reference import FileReference, references_in
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
 from avtomatika.errors import InvalidInputError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
+from . import claim_check
 from .access_policy import AccessPolicy
 from .file_stamp import FileStamp, Origin
 from .location import Location
@@ -29,13 +32,18 @@ if TYPE_CHECKING:
     from .s3_transfer import S3Transfer
 
 
-def locations_in(params: Mapping[str, Json]) -> dict[str, Location]:
-    """Return every text of *params* that is a location, in order and without duplicates."""
-    locations = {}
+def sources_in(params: Mapping[str, Json]) -> tuple[dict[str, Location], list[FileReference]]:
+    """Return every text of *params* that is the location of a file, in order and without duplicates, and every
+    reference to a value."""
+    locations, references = {}, list[FileReference]()
     for text in texts_in(params):
         if text.startswith("s3://") and (location := Location.parse(text)) is not None:
             locations[text] = location
-    return locations
+    if locations:  # most params have none
+        references += references_in(params)
+        for reference in references:
+            locations.pop(reference.uri, None)
+    return locations, references
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,24 @@ class Inputs:
         for downloaded in inputs:
             self._record(downloaded)
         return [str(downloaded.path) for downloaded in inputs]
+
+    def load_values(self, references: Iterable[FileReference]) -> dict[str, Json]:
+        """Return the values of *references* by URI. Raise TaskError: TransientError if one is missing or different."""
+        s3 = self._storage.s3()
+        policy = self._policy(s3)
+        found: dict[str, Json] = {}
+        for reference in references:
+            if reference.uri in found:
+                continue
+            self._cancellation.check()
+            location = Location.parse(reference.uri)
+            if location is None:
+                raise InvalidInputError(f"{reference.uri!r} is not of the form s3://bucket/key")
+            policy.check_key(location)
+            policy.check_owner(location, partial(_client_of, s3, location))
+            self._check_space([reference.size])
+            found[reference.uri] = claim_check.load(reference, location, s3.read)
+        return found
 
     def list_objects(self, prefix: Location) -> list[ObjectInfo]:
         """Return the objects whose keys start with that of *prefix*. Raise TaskError."""
@@ -173,6 +199,10 @@ class Inputs:
         if location.is_folder:
             for info, file in downloaded.files:
                 self.origins[str(file)] = Origin(info.location, {"": stamps[file]})
+
+
+def _client_of(s3: S3Transfer, location: Location) -> str | None:
+    return s3.stat(location).client
 
 
 def _relative(file: Path, path: Path) -> str:

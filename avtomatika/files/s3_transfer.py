@@ -184,6 +184,17 @@ class S3Transfer:
                 found = self.stat(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
 
+    def write(self, location: Location, content: bytes, *, sha256: str, client: str | None) -> None:
+        """Create an object from JSON in memory."""
+        with self._probed(location, WRITE):
+            metadata = Metadata(sha256, client)
+            self._client.write(location, content, metadata=metadata, content_type="application/json")
+
+    def read(self, location: Location, at_most_bytes: int) -> bytes:
+        """Return the content of an object into memory. Raise InvalidInputError if it is larger."""
+        with self._probed(location, READ):
+            return self._client.read(location, at_most_bytes=at_most_bytes)
+
     def create_folder_marker(self, folder: Location, *, client: str | None = None) -> None:
         """Create an empty object with the name of an empty *folder*, so that listings show it."""
         with self._probed(folder, WRITE):

@@ -13,13 +13,16 @@ from dataclasses import replace
 from functools import cached_property
 from time import time
 
+from avtomatika.core.file_reference import FileReference, with_values
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in, with_texts
 from avtomatika.errors import SettingsError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
+from .claim_check import ValueWriter
 from .file_stamp import Origin
-from .inputs import Inputs, locations_in
+from .inputs import Inputs, sources_in
+from .location import Location
 from .object_keys import new_run, task_prefix
 from .outputs import Outputs
 from .payload import TaskFolder
@@ -36,7 +39,10 @@ class TaskFiles:
         self.task = task
         self.cancellation = cancellation or Cancellation()
         self._started = time()
-        self._locations = {} if storage.keeps_uris else locations_in(task.params)
+        self._locations: dict[str, Location] = {}
+        self._references: list[FileReference] = []
+        if not storage.keeps_uris:
+            self._locations, self._references = sources_in(task.params)
         self._lock = threading.Lock()
         self._folder: TaskFolder | None = None
         self._inputs: Inputs | None = None
@@ -44,7 +50,7 @@ class TaskFiles:
 
     @property
     def has_inputs(self) -> bool:
-        return bool(self._locations)
+        return bool(self._locations or self._references)
 
     @property
     def has_folder(self) -> bool:
@@ -57,18 +63,26 @@ class TaskFiles:
         return any(text.startswith("/") for text in texts_in(data))
 
     def download_inputs(self) -> TaskMessage:
-        """Download the objects that the params name; return the task with paths instead of URIs. Raise TaskError."""
-        if not self._locations:
-            return self.task
-        paths = self.inputs.download(self._locations.values())
-        params = with_texts(self.task.params, dict(zip(self._locations, paths, strict=True)))
-        return replace(self.task, params=params)
+        """Download the objects that the params name; return the task with paths instead of URIs, and values instead of
+        references to them. Raise TaskError."""
+        params = self.task.params
+        if self._references:
+            params = with_values(params, self.inputs.load_values(self._references))
+            self._locations, _ = sources_in(params)
+        if self._locations:
+            paths = self.inputs.download(self._locations.values())
+            params = with_texts(params, dict(zip(self._locations, paths, strict=True)))
+        return self.task if params is self.task.params else replace(self.task, params=params)
 
     def upload_outputs(self, data: Json) -> Json:
         """Upload the files that *data* names, and return it with URIs instead of paths. Raise TaskError."""
         if not self.has_outputs(data):
             return data
         return with_texts(data, self.outputs.upload(texts_in(data), self._origins))
+
+    def store_large_values(self, data: Json) -> Json:
+        """Store the large values of *data*, and return it with references to them. Raise TaskError."""
+        return store_large_values(self.storage, self.task, data)
 
     def close(self) -> None:
         """Remove the task's folder."""
@@ -130,6 +144,16 @@ class TaskFiles:
     @property
     def _origins(self) -> Mapping[str, Origin]:
         return {} if self._inputs is None else self._inputs.origins
+
+
+def store_large_values(storage: TaskStorage, task: TaskMessage, data: Json) -> Json:
+    """Store the large values of *data*, the result of *task*; return it with references to them. Raise TaskError."""
+    s3, prefix = storage.s3(), task_prefix(task.job_id, task.task_id, f"{task.attempt}-{new_run()}")
+
+    def write(location: Location, content: bytes, digest: str) -> None:
+        s3.write(location, content, sha256=digest, client=task.client)
+
+    return ValueWriter(str(storage.bucket), prefix, write).fit(data, limit=storage.max_inline_bytes)
 
 
 def _disk_fault(problem: BaseException) -> WorkerFaultError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
+from avtomatika.core.file_reference import MAX_INLINE_BYTES
 from avtomatika.errors import InvalidInputError, WorkerFaultError, WorkerSettingsError
 from avtomatika.schemas.wire import TaskMessage
 
@@ -37,7 +38,7 @@ class TaskStorage:
     """Shared by all tasks of a worker; thread-safe.
 
     Without *config* S3 is off: files are not uploaded then, and ``s3://`` in params is refused. With a *cache* an
-    object that several tasks need is downloaded once.
+    object that several tasks need is downloaded once. Results above *max_inline_bytes* of JSON are stored in S3.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class TaskStorage:
         *,
         config: S3Config | None,
         max_task_bytes: int = MAX_TASK_BYTES,
+        max_inline_bytes: int = MAX_INLINE_BYTES,
         cache: Cache | None = None,
     ) -> None:
         self.payload = payload
         self.config = config
         self.cache = cache
         self.max_task_bytes = max_task_bytes
+        self.max_inline_bytes = max_inline_bytes
         self.keeps_uris = False
         self._s3: S3Transfer | None = None
         self._lock = threading.Lock()
@@ -68,7 +71,13 @@ class TaskStorage:
     def for_child(self, payload_dir: str) -> TaskStorage:
         """Return a storage with the same settings for a forked process: a new client and threads, the same folder."""
         payload = PayloadFolder(payload_dir)
-        storage = TaskStorage(payload, config=self.config, max_task_bytes=self.max_task_bytes, cache=self.cache)
+        storage = TaskStorage(
+            payload,
+            config=self.config,
+            max_task_bytes=self.max_task_bytes,
+            max_inline_bytes=self.max_inline_bytes,
+            cache=self.cache,
+        )
         storage.keeps_uris = self.keeps_uris
         return storage
 

@@ -55,13 +55,15 @@ class ProgressMeter:
                 return
             self._reported_at, done = now, min(self._done, self._total)
         fraction = done / self._total if self._total else 1.0
-        self.cancellation.report_progress(fraction, f"{self._verb} files: {_amount(done)} of {_amount(self._total)}")
+        self.cancellation.report_progress(
+            fraction, f"{self._verb} files: {size_text(done)} of {size_text(self._total)}"
+        )
 
 
-def _amount(number: int) -> str:
+def size_text(number: int) -> str:
     """Format a *number* of bytes.
 
-    >>> _amount(999), _amount(1_500_000)
+    >>> size_text(999), size_text(1_500_000)
     ('999 bytes', '1.5 MB')
     """
     value, unit = float(number), 0

@@ -44,12 +44,15 @@ class Committer:
         plans: PlanTakeover,
         finish_work: FinishWork,
         fail: Callable[[Work, Exception], None],
+        store_values: Callable[[Work], None],
     ) -> None:
+        """*store_values* stores the large values of a work, and adds it again."""
         self._consumer = consumer
         self._store = store
         self._plans = plans
         self._finish_work = finish_work
         self._fail = fail
+        self._store_values = store_values
         self._ready: list[Work] = []
         self._again: list[tuple[float, int, Work]] = []
         self._refused: list[tuple[Work, WrongTypeError]] = []
@@ -143,6 +146,12 @@ class Committer:
                 logger.error("job %s: %s; retrying", work.job_id, reply.reason)
                 self._plans.due = 0.0  # queues or bindings may have been removed
                 self._try_again(work)
+            case CommitStatus.LARGE_VALUES if work.storage_error is not None:
+                logger.error("job %s: its large values cannot be stored: %s; retrying", work.job_id, work.storage_error)
+                work.storage_error = None
+                self._try_again(work)
+            case CommitStatus.LARGE_VALUES:
+                self._store_values(work)
             case CommitStatus.TOO_LARGE:
                 work.fail(reply.reason)
                 self._ready.append(work)

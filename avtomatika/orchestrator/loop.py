@@ -77,7 +77,12 @@ class Orchestrator:
         self._inbox = Inbox(consumer)
         self._in_flight: dict[str, Work] = {}
         self._committer = Committer(
-            consumer=consumer, store=store, plans=self._plans, finish_work=self._finish_work, fail=self._fail
+            consumer=consumer,
+            store=store,
+            plans=self._plans,
+            finish_work=self._finish_work,
+            fail=self._fail,
+            store_values=self._store_values,
         )
         self._sweeps = Sweeps.of(store, sweeper, placement=self._placement, plans=self._plans)
         self._stopping = False
@@ -209,6 +214,9 @@ class Orchestrator:
                 except Exception as error:
                     broken.append((result.owner, error))
             self._advance(decided, broken)
+
+    def _store_values(self, work: Work) -> None:
+        self._runner.submit([HandlerCall(work, work.store_values(), is_async=False, group=work.blueprint.name)])
 
     def _fail(self, work: Work, error: Exception) -> None:
         """Release *work*, which failed here: an orchestrator of another version may be able to process it."""

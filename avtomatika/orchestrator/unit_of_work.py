@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from avtomatika.broker import Delivery, Outgoing, forwarded_headers
@@ -17,8 +18,9 @@ from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.data_store import Data
 from avtomatika.core.blueprint.handler import choose
-from avtomatika.core.blueprint.job_context import ClientInfo, JobContext
+from avtomatika.core.blueprint.job_context import ClientInfo, JobContext, ValuesNotLoadedError
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
+from avtomatika.core.file_reference import FileReference, references_in, with_values
 from avtomatika.core.job import Job, Json
 from avtomatika.core.machine import decisions, plan_migration
 from avtomatika.core.plan import STEPS
@@ -26,11 +28,13 @@ from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 from avtomatika.core.texts import shortened
 from avtomatika.errors import HandlerError
+from avtomatika.files.job_values import JobValues
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit
 
 from .data_stores import DataStores, MemoryData
 from .handler_call import HandlerDisplacedError
+from .large_values import store_large_values
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +50,12 @@ def no_files(job: Job, is_async: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class HandlerServices:
-    """Handler arguments besides the job: its client, the *data* shared by the jobs of a blueprint, files."""
+    """Handler arguments besides the job: its client, the *data* shared by its jobs, its files and *values* in S3."""
 
     client_of: ClientOf = ClientInfo
     data: Data = field(default_factory=MemoryData)
     files_of: FilesOf = no_files
+    values: JobValues | None = None
 
 
 #: Results of the branches of a job without a fan-out.
@@ -116,6 +121,12 @@ class Work:
         self._answers = answers
         self._queue: str | None = None
         self._call: _HandlerCall | None = None
+        #: Why large values could not be stored.
+        self.storage_error: BaseException | None = None
+        self._values: dict[str, Json] | None = None if services.values is None else {}
+        self._references: list[FileReference] = []
+        #: Applies the result of loading or storing values, while that runs.
+        self._apply: Callable[[Any, BaseException | None], None] | None = None
 
     @property
     def job_id(self) -> str:
@@ -127,7 +138,8 @@ class Work:
         return [*self.answered, *(received for received, _ in self.ignored), *self._events]
 
     def advance(self) -> Callable[[], Any] | None:
-        """Continue until a handler must decide, and return it, ready to be called; None if only the commit is left.
+        """Continue until a handler must decide, and return it, ready to be called; None if only the commit is left. If
+        the handler needs values in S3, the function loads them.
 
         If :attr:`is_async`, its return value must be awaited.
         """
@@ -135,14 +147,18 @@ class Work:
             if self.step.enter is not None:
                 try:
                     self._call = _HandlerCall(
-                        self.blueprint, self.step.job, self.step.enter, self._services, self._answers
+                        self.blueprint, self.step.job, self.step.enter, self._services, self._answers, self._values
                     )
+                except ValuesNotLoadedError as error:
+                    return self._load(error.references)
                 except HandlerError as error:
                     self._add(decisions.broken(self.plan, self.step.job, message=str(error)))
                     continue
                 return self._call.run
             if not self._events:
                 return None
+            if missing := self._unchecked_values(self._events[0].event):
+                return self._load(missing)
             self._take(self._events[0])
             self._events.popleft()
 
@@ -154,6 +170,11 @@ class Work:
     def decided(self, returned: Any, raised: BaseException | None) -> None:
         """Apply the handler's decision or exception."""
         call, job = self._call, self.step.job
+        if self._apply is not None:
+            apply, self._apply = self._apply, None
+            if not isinstance(raised, HandlerDisplacedError):
+                apply(returned, raised)
+            return
         if call is None:
             raise RuntimeError(f"job {self.job_id}: no handler is running")
         self._call = None
@@ -176,6 +197,35 @@ class Work:
             step = decisions.handler_raised(self.plan, job, error=text)
         self._add(step)
 
+    def store_values(self) -> Callable[[], Step]:
+        """Return the function that stores the large values of the step; its result goes to :meth:`decided`."""
+        self._apply = self._stored
+        return partial(store_large_values, self.before, self.step, self._in_s3, loaded=tuple(self._references))
+
+    @property
+    def _in_s3(self) -> JobValues:
+        if self._services.values is None:
+            raise RuntimeError(f"job {self.job_id}: no S3 is configured")
+        return self._services.values
+
+    def _stored(self, step: Step, raised: BaseException | None) -> None:
+        self.storage_error = raised
+        if raised is None:
+            self.step = step
+
+    def _load(self, references: Sequence[FileReference]) -> Callable[[], Mapping[str, Json]]:
+        self._apply = self._loaded
+        self._references += references
+        return partial(self._in_s3.load, self.step.job, references)
+
+    def _loaded(self, values: Mapping[str, Json], raised: BaseException | None) -> None:
+        """Continue with loaded *values*. An error counts as one of the handler."""
+        if raised is None:
+            self._values = {**(self._values or {}), **values}
+        else:
+            logger.warning("job %s: the values of its handler cannot be loaded: %s", self.job_id, raised)
+            self._add(decisions.handler_raised(self.plan, self.step.job, error=f"{type(raised).__name__}: {raised}"))
+
     def fail(self, reason: str) -> None:
         """Replace the step that cannot be committed: the job ends with an error for *reason*."""
         logger.error("job %s: %s", self.job_id, reason)
@@ -188,14 +238,25 @@ class Work:
         return Commit(self.before, self.step, tuple(_cause(received) for received in self.answered))
 
     def _take(self, received: ReceivedEvent) -> None:
-        queue = received.queue or received.delivery.queue
-        step = plan_migration.advance(self.plan, self.step.job, received.event, queue=queue)
+        queue, event = received.queue or received.delivery.queue, received.event
+        if isinstance(event, Result) and self._values:
+            event = replace(event, data=with_values(event.data, self._values))
+        step = plan_migration.advance(self.plan, self.step.job, event, queue=queue)
         if step.note is not None:
             self.ignored.append((received, step.note))
             return
         self._queue = queue
         self.answered.append(received)
         self._add(step)
+
+    def _unchecked_values(self, event: Event) -> list[FileReference]:
+        """Return the values to load before *event*: those of a result that is checked against a schema."""
+        if self._values is None or not isinstance(event, Result):
+            return []
+        task = self.step.job.tasks.get(event.task_id)
+        if task is None or task.output_schema is None:
+            return []
+        return [reference for reference in references_in(event.data) if reference.uri not in self._values]
 
     def _add(self, step: Step) -> None:
         self.step = self.step.then(step)
@@ -211,12 +272,13 @@ class _HandlerCall:
         state: str,
         services: HandlerServices,
         answers: Mapping[str, Json],
+        values: Mapping[str, Json] | None,
     ) -> None:
         self.actions = Actions()
-        self.context = JobContext(job, actions=self.actions, client=services.client_of(job.client))
+        self.context = JobContext(job, actions=self.actions, client=services.client_of(job.client), values=values)
         self.state = blueprint.plan.states[state]
         if self.state.is_aggregator:
-            self.context.aggregation_results.update(answers)
+            self.context.aggregation_results.update(self.context.with_loaded(answers))
         self.handler = choose(blueprint.handlers_of(state), self.context)
         if blueprint.data_stores:
             self.context.data_stores = DataStores(blueprint, services.data, is_async=self.handler.is_async)

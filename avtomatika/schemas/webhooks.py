@@ -13,16 +13,23 @@ from hashlib import sha256
 import orjson
 
 from avtomatika import __version__
+from avtomatika.core.job import Json
 from avtomatika.core.signing import webhook_key
 
 from .api_fields import rfc3339
 from .wire import WebhookMessage
 
 
-def body_of(webhook: WebhookMessage) -> bytes:
-    """Return the body, which is the same for every attempt."""
+def body_of(webhook: WebhookMessage, links: Mapping[str, str] | None = None) -> bytes:
+    """Return the body, which is the same for every attempt except for the *links* to large values, by URI."""
     times = {name: rfc3339(webhook.job[name]) for name in ("created_at", "updated_at")}
-    body = {"type": webhook.event, "timestamp": rfc3339(webhook.at_ms), "data": {**webhook.job, **times}}
+    body: dict[str, Json] = {
+        "type": webhook.event,
+        "timestamp": rfc3339(webhook.at_ms),
+        "data": {**webhook.job, **times},
+    }
+    if links:
+        body["links"] = dict(links)
     return orjson.dumps(body)
 
 

@@ -20,7 +20,7 @@ from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
 from .clock import ServerClock
 from .entries import dump_entry
 from .keys import Keys
-from .large_values import Dump, is_initial
+from .large_values import Dump, check_inline, is_initial
 from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
@@ -39,6 +39,7 @@ class CommitStatus(StrEnum):
     REROUTE = "REROUTE"  # the bindings have changed: read them and send again
     NO_ROUTE = "NO_ROUTE"  # a message has no queue: nothing was written
     GONE = "GONE"  # the job does not exist; acknowledged
+    LARGE_VALUES = "LARGE_VALUES"  # it has values that belong in S3: nothing was written
     TOO_LARGE = "TOO_LARGE"  # the job would exceed its size limit: nothing was written
     REFUSED = "REFUSED"  # the server cannot write now: try again later
     WRONG_TYPE = "WRONG_TYPE"  # a key of the job contains a value of another type: nothing was written
@@ -89,10 +90,12 @@ def commit_call(
     job_ttl_ms: int,
     max_bytes: int,
     cleanups: CleanupTimes = NO_CLEANUPS,
+    max_inline_bytes: int | None = None,
 ) -> Call:
     """Return the script call for *commit*; *doc* is the record of its job.
 
-    Raises NoRouteError if a message has no queue; nothing is written then.
+    Raises NoRouteError if a message has no queue, and LargeValuesError for a value above *max_inline_bytes*; nothing is
+    written then.
     """
     job, step = commit.step.job, commit.step
     sent = _sent(commit, router, secret, clock)
@@ -110,9 +113,13 @@ def commit_call(
     args.add_items([task_id for task_id, _ in step.closed])
     args.add_items(step.revoked)
     args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
-    args.add_rows(_branches_to_keep(commit))
+    branches = _branches_to_keep(commit)
+    child_values = {} if step.child is None else dump_init(step.child.job).new
+    if max_inline_bytes is not None:
+        check_inline([*doc.new.values(), *child_values.values(), *(row[1] for row in branches)], max_inline_bytes)
+    args.add_rows(branches)
     args.add_rows(_child(step.child))
-    args.add_rows([] if step.child is None else list(dump_init(step.child.job).new.items()))
+    args.add_rows(list(child_values.items()))
     args.add_rows(list(doc.new.items()))
     args.add_items([name for name in commit.before.large if name not in doc.values and not is_initial(name)])
 

@@ -14,7 +14,7 @@ from .clock import ServerClock
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
 from .keyring import Keyring
 from .keys import Keys
-from .large_values import Dump, ValueCache, is_initial
+from .large_values import Dump, LargeValuesError, ValueCache, is_initial
 from .records import dump_doc, dump_init
 from .scripts import run_all, server_errors
 
@@ -54,6 +54,7 @@ class JobWriter:
         job_ttl_ms: int,
         cleanups: CleanupTimes,
         max_job_bytes: int,
+        max_inline_bytes: int | None,
         cache: ValueCache,
     ) -> None:
         self._server = server
@@ -64,6 +65,7 @@ class JobWriter:
         self._job_ttl_ms = job_ttl_ms
         self._cleanups = cleanups
         self._max_job_bytes = max_job_bytes
+        self._max_inline_bytes = max_inline_bytes
         self._cache = cache
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
@@ -82,6 +84,8 @@ class JobWriter:
                 except transport.NoRouteError as error:
                     unbound = (error.exchange, error.routing_key)
                     replies[index] = CommitReply(CommitStatus.NO_ROUTE, commit.causes, str(error), unbound)
+                except LargeValuesError:
+                    replies[index] = CommitReply(CommitStatus.LARGE_VALUES, commit.causes)
                 except TooLargeError as error:
                     replies[index] = CommitReply(CommitStatus.TOO_LARGE, commit.causes, str(error))
         for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
@@ -102,4 +106,5 @@ class JobWriter:
             job_ttl_ms=self._job_ttl_ms,
             max_bytes=self._max_job_bytes,
             cleanups=self._cleanups,
+            max_inline_bytes=self._max_inline_bytes,
         )

@@ -7,7 +7,7 @@ values that are not cached, however much data the job has.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -67,6 +67,16 @@ def dump(record: Mapping[str, Json], *, known: Values, prefix: str) -> Dump:
         text = orjson.dumps({**own, _REFERENCES: references})
     used = {str(reference[0]) for reference in references}
     return Dump(text, {name: value for name, value in found.items() if name in used}, new)
+
+
+class LargeValuesError(Exception):
+    """A step has values that are too large for records and messages."""
+
+
+def check_inline(values: Iterable[str | bytes | int], limit: int) -> None:
+    """Raise LargeValuesError if one of *values*, encoded as JSON, has more than *limit* bytes."""
+    if any(isinstance(value, bytes) and len(value) > limit for value in values):
+        raise LargeValuesError
 
 
 def is_initial(name: str) -> bool:

@@ -68,11 +68,12 @@ class Store(JobQueries):
         cleanups: CleanupTimes = NO_CLEANUPS,
         is_authorized: IsAuthorized = everybody,
         max_job_bytes: int = MAX_JOB_BYTES,
+        max_inline_bytes: int | None = None,
         cache_bytes: int = 0,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
-        *cache_bytes*."""
+        *cache_bytes*. A step with a value above *max_inline_bytes* is refused."""
         super().__init__(server, cache_bytes=cache_bytes)
         self.keyring = keyring or Keyring(server)
         self._router = router
@@ -89,6 +90,7 @@ class Store(JobQueries):
             job_ttl_ms=job_ttl_seconds * 1000,
             cleanups=cleanups,
             max_job_bytes=max_job_bytes,
+            max_inline_bytes=max_inline_bytes,
             cache=self._jobs.cache,
         )
         # Parts for the workers, queues, plans and statistics of these jobs:

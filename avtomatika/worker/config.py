@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
+from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
 from avtomatika.files.cache import CACHE_BYTES
@@ -21,6 +22,7 @@ from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import MAX_TASK_BYTES
 
 from .resources import parsed_costs, parsed_resources
+from .spool import RESULT_TTL_SECONDS
 
 #: What an address may begin with: a web address, or the broker itself.
 WEB_SCHEMES = ("http", "https")
@@ -84,6 +86,8 @@ class WorkerConfig:
     s3: S3Config | None = None
     payload_dir: str | None = None
     spool_dir: str = "var/spool"
+    max_inline_bytes: int = MAX_INLINE_BYTES
+    result_ttl_seconds: int = RESULT_TTL_SECONDS
     health_port: int | None = None
     cache_dir: str = "var/cache"
     cache_bytes: int = CACHE_BYTES
@@ -112,6 +116,10 @@ class WorkerConfig:
                     "s3": S3Config.from_environment(),
                     "health_port": environment.integer("WORKER_HEALTH_PORT", maximum=65_535),
                     "spool_dir": environment.text("WORKER_SPOOL_DIR"),
+                    "max_inline_bytes": environment.integer(
+                        "MAX_INLINE_BYTES", minimum=1024, maximum=LARGEST_INLINE_BYTES
+                    ),
+                    "result_ttl_seconds": environment.integer("WORKER_RESULT_TTL_SECONDS"),
                     "cache_dir": environment.text("WORKER_CACHE_DIR"),
                     "cache_bytes": environment.integer("WORKER_CACHE_BYTES"),
                     "payload_dir": environment.text("WORKER_PAYLOAD_DIR"),

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
+import orjson
+
 from avtomatika.core.events import Result
 from avtomatika.core.job import Json
-from avtomatika.errors import TaskError
+from avtomatika.errors import PermanentError, TaskError
 from avtomatika.files.skill_files import AsyncFiles, Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
@@ -39,7 +41,7 @@ class TaskExecution:
     """One attempt of a task. *origin* is the link's handle for it.
 
     *poll_stop* checks for a stop request in a child process, where no thread sets ``stop_reason``. ``started_at`` and
-    ``stop_requested_at`` are monotonic times. ``result`` is set once, by the executor.
+    ``stop_requested_at`` are monotonic times. ``result`` is set by the executor, with its data ``encoded`` as JSON.
     """
 
     task: TaskMessage
@@ -52,6 +54,7 @@ class TaskExecution:
     limit_seconds: float | None = None
     is_isolated: bool = False
     result: Result | None = None
+    encoded: bytes | None = None
     started_at: float | None = None
     stop_reason: StopReason | None = None
     stop_requested_at: float = 0.0
@@ -65,6 +68,8 @@ class TaskExecution:
             call = wrap(self._call_skill, self.skill.middleware) if self.skill.middleware else self._call_skill
             result = self._returned(call(context))
             self._finish(result, files.upload_outputs(result.data))
+            if self.is_oversize and self.storage.bucket is not None:
+                self._store_large_values(files)
         except BaseException as problem:
             self._fail(files.fault_of(problem) or problem)
         finally:
@@ -86,6 +91,8 @@ class TaskExecution:
             if files.has_outputs(data):
                 data = await self.storage.run_in_thread(lambda: files.upload_outputs(data))
             self._finish(result, data)
+            if self.is_oversize and self.storage.bucket is not None:
+                await self.storage.run_in_thread(lambda: self._store_large_values(files))
         except BaseException as problem:
             self._fail(files.fault_of(problem) or problem)
         finally:
@@ -97,6 +104,11 @@ class TaskExecution:
     def _context(self) -> tuple[str, Callable[[Progress], None], Callable[[], bool]]:
         """The common part of both contexts."""
         return self.worker_id, self.on_progress, self._is_cancelled
+
+    @property
+    def is_oversize(self) -> bool:
+        """Return whether the data of the result are too large for a message."""
+        return self.encoded is not None and len(self.encoded) > self.storage.max_inline_bytes
 
     def overdue(self, now: float) -> StopReason | None:
         """Return why its time is over, or None. The timeout of the job is a fallback for when no orchestrator can
@@ -150,8 +162,23 @@ class TaskExecution:
     def _finish(self, result: Result, data: Json) -> None:
         """Set the result. Where files were uploaded, *data* has URIs in their place and the duration includes the
         upload."""
+        try:
+            self.encoded = orjson.dumps(data)
+        except TypeError as error:  # middleware may return any value
+            raise PermanentError(f"the result cannot be represented as JSON: {error}") from None
         is_same = data is result.data
         self.result = result if is_same else replace(result, data=data, duration_ms=self._ms)
+
+    def _store_large_values(self, files: TaskFiles) -> None:
+        """Replace large values of the result by references. If S3 fails, the outbox keeps it and tries again."""
+        if self.result is None:
+            return
+        try:
+            self._finish(self.result, files.store_large_values(self.result.data))
+        except TaskError as error:
+            logger.warning(
+                "task %s: its large result is kept, because it cannot be stored: %s", self.task.task_id, error
+            )
 
     def _fail(self, problem: BaseException) -> None:
         task = self.task
@@ -160,12 +187,15 @@ class TaskExecution:
             return
         if not isinstance(problem, TaskError | CancelledError):
             logger.warning("task %s, attempt %d: %r", task.task_id, task.attempt, problem, exc_info=problem)
-        self.result = result_of_error(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
+        self.encoded, self.result = None, result_of_error(problem, task, worker_id=self.worker_id, duration_ms=self._ms)
 
     def _stopped(self, stop_reason: StopReason, message: str) -> None:
         task = self.task
         logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, message)
-        self.result = result_of_stop(stop_reason, message, task, worker_id=self.worker_id, duration_ms=self._ms)
+        self.encoded, self.result = (
+            None,
+            result_of_stop(stop_reason, message, task, worker_id=self.worker_id, duration_ms=self._ms),
+        )
 
     def _describe_stop(self, stop_reason: StopReason) -> str:
         is_known = stop_reason is StopReason.TIMED_OUT and self.limit_seconds is not None

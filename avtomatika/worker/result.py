@@ -15,9 +15,9 @@ from avtomatika.errors import HandlerError, PermanentError, TaskError, Transient
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
-#: Maximum size of a result as JSON; larger data belongs in files.
-MAX_RESULT_BYTES = 1024 * 1024
-#: Error code of a result above that size.
+#: Maximum size of the error of a result, as JSON.
+MAX_ERROR_BYTES = 64 * 1024
+#: Error code of a result that is too large.
 TOO_LARGE = "RESULT_TOO_LARGE"
 
 _ENVELOPE_KEYS = frozenset({"status", "data", "error"})
@@ -84,15 +84,12 @@ def _read(value: Any) -> tuple[str, Json, dict[str, Json] | None]:
         status, data, error = plain["status"], plain.get("data"), plain.get("error")
     if not 0 < len(status) <= MAX_ID_LENGTH:
         raise PermanentError(f"result.status has {len(status)} characters, but must have 1 to {MAX_ID_LENGTH}")
-    size = len(orjson.dumps((data, error)))
-    if size > MAX_RESULT_BYTES:
-        raise _ResultTooLargeError(
-            f"the result has {size} bytes of JSON; at most {MAX_RESULT_BYTES} can be sent, so put it into a file"
-        )
+    if error is not None and (size := len(orjson.dumps(error))) > MAX_ERROR_BYTES:
+        raise ResultTooLargeError(f"the error of the result has {size} bytes of JSON, but at most {MAX_ERROR_BYTES}")
     return status, data, error if error is None or isinstance(error, dict) else {"message": str(error)}
 
 
-class _ResultTooLargeError(PermanentError):
+class ResultTooLargeError(PermanentError):
     code = TOO_LARGE
 
 

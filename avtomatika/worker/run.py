@@ -120,6 +120,7 @@ def _storage(config: WorkerConfig) -> TaskStorage:
         PayloadFolder(config.payload_dir),
         config=config.s3,
         max_task_bytes=config.max_task_bytes,
+        max_inline_bytes=config.max_inline_bytes,
         cache=Cache(config.cache_dir, limit_bytes=config.cache_bytes) if config.cache_bytes else None,
     )
 
@@ -149,6 +150,7 @@ def _options(config: WorkerConfig, processes: ProcessExecutor) -> RunOptions:
         uses_processes=config.pool == "process",
         time_limit_seconds=config.time_limit_seconds,
         kill_after_seconds=config.kill_after_seconds,
+        result_ttl_seconds=config.result_ttl_seconds,
     )
 
 

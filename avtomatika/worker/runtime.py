@@ -23,6 +23,7 @@ from .processes.process_pool import ProcessExecutor
 from .progress import ProgressReports
 from .result import StopReason
 from .skill import Skill
+from .spool import RESULT_TTL_SECONDS
 from .suspension import SkillSuspension
 from .time_limits import TimeLimitWatcher
 
@@ -39,13 +40,14 @@ class RunOptions:
 
     With *processes*, suspect tasks run in child processes, and so do sync skills if *uses_processes*.
     *time_limit_seconds* applies to skills without a limit; a child process that ignores a stop request is
-    killed after *kill_after_seconds*.
+    killed after *kill_after_seconds*. A result that is too large is kept for *result_ttl_seconds*.
     """
 
     processes: ProcessExecutor | None = None
     uses_processes: bool = False
     time_limit_seconds: float | None = None
     kill_after_seconds: float = 10.0
+    result_ttl_seconds: float = RESULT_TTL_SECONDS
 
 
 _DEFAULT_OPTIONS = RunOptions()
@@ -71,9 +73,9 @@ class Runtime:
         self.worker_id = worker_id
         self.concurrency = concurrency
         self._on_finish = on_finish
-        self._storage = storage or TaskStorage.without_s3()
+        self.storage = storage or TaskStorage.without_s3()
         self._skills = skills
-        self._options = options
+        self.options = options
         self._processes = options.processes
         self._watcher = TimeLimitWatcher(self._check_time_limits)
         self._async_executor = AsyncExecutor(self._finish)
@@ -210,8 +212,8 @@ class Runtime:
 
     def _new_execution(self, task: TaskMessage, origin: Any) -> TaskExecution:
         skill = self._skills[task.task_type]
-        execution = TaskExecution(task, skill, self.worker_id, origin, self._storage, self.reports.report)
-        execution.limit_seconds = skill.time_limit_seconds or self._options.time_limit_seconds
+        execution = TaskExecution(task, skill, self.worker_id, origin, self.storage, self.reports.report)
+        execution.limit_seconds = skill.time_limit_seconds or self.options.time_limit_seconds
         if execution.limit_seconds is not None or task.result_timeout_seconds is not None:
             self._watcher.start()
         if getattr(origin, "deliveries", 1) >= ISOLATE_FROM_DELIVERY:
@@ -220,7 +222,7 @@ class Runtime:
 
     def _needs_process(self, execution: TaskExecution) -> bool:
         """Return whether it runs in a child process."""
-        wants = execution.is_isolated or (self._options.uses_processes and not execution.skill.is_async)
+        wants = execution.is_isolated or (self.options.uses_processes and not execution.skill.is_async)
         return wants and self._processes is not None
 
     def _stop(self, execution: TaskExecution, reason: StopReason) -> None:
@@ -261,9 +263,7 @@ class Runtime:
                 reason = execution.overdue(now)
                 if reason is not None:
                     self._stop(execution, reason)
-            elif now - execution.stop_requested_at > self._options.kill_after_seconds and self._needs_process(
-                execution
-            ):
+            elif now - execution.stop_requested_at > self.options.kill_after_seconds and self._needs_process(execution):
                 execution.stop_requested_at = now
                 if self._processes is not None:
                     self._processes.kill(execution)

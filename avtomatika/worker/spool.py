@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: Maximum size, over all workers that share the spool.
 MAX_BYTES = 256 * 1024 * 1024
+#: Default time for which a result that is too large is kept.
+RESULT_TTL_SECONDS = 604_800
 _SUFFIX = ".json"
 #: Suffix of a result that is being written.
 _UNFINISHED = ".part"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from avtomatika.errors import InvalidInputError
-from avtomatika.files.inputs import locations_in
+from avtomatika.files.inputs import sources_in
 from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
@@ -79,7 +79,7 @@ def test_params_are_searched_through_and_each_object_fetched_once(
 
 
 def test_keys_of_objects_are_no_locations() -> None:
-    assert locations_in({"s3://films/a": 1}) == {}
+    assert sources_in({"s3://films/a": 1}) == ({}, [])
 
 
 def test_a_folder_is_downloaded_with_all_objects_below_it(

@@ -15,7 +15,7 @@ from avtomatika.core.events import Result
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
 from avtomatika.worker import result
-from avtomatika.worker.result import MAX_RESULT_BYTES
+from avtomatika.worker.result import MAX_ERROR_BYTES
 
 
 @dataclass
@@ -112,20 +112,14 @@ def test_a_value_that_json_cannot_represent_is_a_permanent_failure(value: object
     assert message in answer.error["message"]
 
 
-def test_a_result_that_is_too_large_is_a_failure_that_names_size_and_limit() -> None:
-    answer = result_of_value({"text": "x" * MAX_RESULT_BYTES})
+def test_an_error_that_is_too_large_is_a_failure_that_names_size_and_limit() -> None:
+    answer = result_of_value({"status": "failure", "error": {"message": "x" * MAX_ERROR_BYTES}})
 
     assert (answer.status, answer.data) == ("failure", None)
     assert answer.error is not None
     assert answer.error["code"] == "RESULT_TOO_LARGE"
-    assert "1048594 bytes" in answer.error["message"]
-    assert "1048576" in answer.error["message"]
-
-
-def test_a_result_of_just_the_limit_is_sent() -> None:
-    envelope = len('[{"text":""},null]')
-
-    assert result_of_value({"text": "x" * (MAX_RESULT_BYTES - envelope)}).status == "success"
+    assert "65550 bytes" in answer.error["message"]
+    assert "65536" in answer.error["message"]
 
 
 class Odd:

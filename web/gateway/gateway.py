@@ -14,6 +14,7 @@ import orjson
 
 from avtomatika import broker
 from avtomatika.core.events import Result
+from avtomatika.core.file_reference import MAX_INLINE_BYTES
 from avtomatika.core.job import Json, job_of
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFoundError, UnauthorizedError
@@ -62,6 +63,7 @@ class Gateway:
     worker_queues: WorkerQueues
     lease_seconds: float
     group: str = "g0"
+    max_inline_bytes: int = MAX_INLINE_BYTES
     refusals: LogLimit = field(default_factory=LogLimit)
 
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:

@@ -38,8 +38,8 @@ from .signature import check_signature
 GATEWAY_ROUTES = "gateway"
 #: The key of the Gateway in ``app.extensions``.
 _EXTENSION = "avtomatika.gateway"
-#: A result may be as large as any other body, plus its envelope.
-_MAX_BYTES = MAX_BYTES + 64 * 1024
+#: Maximum size of a result in addition to its data.
+_ENVELOPE_BYTES = 64 * 1024
 
 routes = Blueprint(GATEWAY_ROUTES, __name__, url_prefix="/_worker")
 
@@ -53,7 +53,7 @@ def register_gateway(app: Flask, gateway: Gateway) -> None:
 @routes.before_request
 def authenticate() -> None:
     """Authenticate the worker of every request."""
-    request.max_content_length = _MAX_BYTES
+    request.max_content_length = max(MAX_BYTES, _gateway().max_inline_bytes) + _ENVELOPE_BYTES
     if request.endpoint == f"{GATEWAY_ROUTES}.{refresh_token.__name__}":
         return  # its body names the worker
     worker_id, token = _headers()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
+from avtomatika.core.file_reference import FileReference, reference_of, references_in, with_values
 from avtomatika.core.job import Job, Json
 from avtomatika.core.jsonable import as_json
 from avtomatika.errors import HandlerError
@@ -51,8 +52,18 @@ class AggregationResults(dict[str, BranchResult]):
     """Results of the branches of a fan-out by task id, in the order of dispatch."""
 
 
+class ValuesNotLoadedError(Exception):
+    """A handler needs values in S3 that are not loaded: *references*."""
+
+    def __init__(self, references: Sequence[FileReference]) -> None:
+        super().__init__(f"{len(references)} values are not loaded")
+        self.references = references
+
+
 class JobContext:
     """A job as one handler sees it.
+
+    Large values in S3 are given by URI in *values*; None without S3, where references stay as they are.
 
     Changes of ``job_data``, here or through an injected value, are saved with the job: it is a copy, and :meth:`patch`
     returns the difference. ``initial_data`` is a copy too; changes of it are lost.
@@ -67,9 +78,12 @@ class JobContext:
         tracing_context: Mapping[str, str] | None = None,
         data_stores: Mapping[str, object] | None = None,
         task_files: object = None,
+        values: Mapping[str, Json] | None = None,
     ) -> None:
         self._job = job
+        self._values = values
         self._copies: dict[str, dict[str, Json]] = {}
+        self._not_loaded: dict[str, dict[str, list[FileReference]]] = {}
         self.actions = actions or Actions()
         self.client = client or ClientInfo(job.client)
         self.tracing_context = dict(tracing_context or {})
@@ -116,10 +130,14 @@ class JobContext:
     def injected(self, name: str) -> object:
         """Return the value for a parameter called *name*. Raise KeyError if there is none."""
         if name in INJECTED:
+            if name == "context" and self._values is not None:  # its values must be loaded before the handler runs
+                self.data()
             return getattr(self, name)
         if name in self._job.state_history:
-            return self.job_data[name]
-        return self.initial_data[name]
+            return self._copy("state_history", self._job.state_history, name)[name]
+        if name not in self._job.initial_data:
+            raise KeyError(name)
+        return self._copy("initial_data", self._job.initial_data, name)[name]
 
     def data(self) -> dict[str, Json]:
         """Return all keys of the job's data, for ``**kwargs``."""
@@ -135,7 +153,11 @@ class JobContext:
         if after is None:
             return {}
         changed: dict[str, Json] = {key: None for key in before if key not in after and before[key] is not None}
-        changed |= {key: value for key, value in after.items() if key not in before or before[key] != value}
+        changed |= {
+            key: value
+            for key, value in after.items()
+            if key not in before or (before[key] != value and with_values(before[key], self._values or {}) != value)
+        }
         if not changed:
             return {}
         try:
@@ -143,16 +165,41 @@ class JobContext:
         except HandlerError as error:
             raise HandlerError(f"state {self.current_state!r}: {error}") from None
 
-    def _copy(self, name: str, original: Mapping[str, Json]) -> dict[str, Json]:
-        """Copy at first use: most handlers use neither."""
+    def with_loaded(self, value: Json) -> Json:
+        """Return *value* with all values instead of references. Raise ValuesNotLoadedError."""
+        references = [] if self._values is None else list(references_in(value))
+        self._require(references)
+        return with_values(value, self._values or {}) if references else value
+
+    def _copy(self, name: str, original: Mapping[str, Json], key: str | None = None) -> dict[str, Json]:
+        """Copy at first use: most handlers use neither. Of values in S3 only that of *key* is needed, if given."""
         if name not in self._copies:
-            self._copies[name] = {key: _copied(value) for key, value in original.items()}
-        return self._copies[name]
+            copies, self._not_loaded[name] = self._copies.setdefault(name, {}), {}
+            for each, value in original.items():
+                found: list[FileReference] = []
+                copies[each] = _copied(value, found)
+                if found and self._values is not None:
+                    self._not_loaded[name][each] = found
+        copies, waiting = self._copies[name], self._not_loaded[name]
+        if wanted := [each for each in waiting if key in (None, each)]:
+            self._require([reference for each in wanted for reference in waiting[each]])
+            for each in wanted:
+                copies[each] = _copied(with_values(original[each], self._values or {}), [])
+                del waiting[each]
+        return copies
+
+    def _require(self, references: Sequence[FileReference]) -> None:
+        missing = [reference for reference in references if reference.uri not in (self._values or {})]
+        if missing:
+            raise ValuesNotLoadedError(missing)
 
 
-def _copied(value: Json) -> Json:
+def _copied(value: Json, references: list[FileReference]) -> Json:
+    """Return a deep copy of *value*; add the references in it to *references*."""
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        if (reference := reference_of(value)) is not None:
+            references.append(reference)
+        return {key: _copied(item, references) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [_copied(item, references) for item in value]
     return value

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
 
+from avtomatika.core.file_reference import references_in
 from avtomatika.core.job import Json
 from avtomatika.core.texts import texts_in
 
@@ -43,5 +44,7 @@ def digests_in(params: Mapping[str, Json]) -> frozenset[str]:
 
 
 def _files_in(params: Mapping[str, Json]) -> Iterator[str]:
-    """Yield URIs of files; the content of folders is not known here."""
-    return (text for text in texts_in(params) if text.startswith("s3://") and not text.endswith("/"))
+    """Yield URIs of files; the content of folders is not known here, and values of references are not cached."""
+    uris = [text for text in texts_in(params) if text.startswith("s3://") and not text.endswith("/")]
+    values = {reference.uri for reference in references_in(params)} if uris else ()
+    return (uri for uri in uris if uri not in values)

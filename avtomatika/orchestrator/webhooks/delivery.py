@@ -6,16 +6,19 @@ process.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Backoff
+from avtomatika.core.file_reference import references_in
 from avtomatika.core.job import HistoryEntry, Json
 from avtomatika.errors import UnavailableError
+from avtomatika.files.job_values import JobValues
 from avtomatika.orchestrator.handler_runner import HandlerCall, HandlerResult, HandlerRunner
 from avtomatika.orchestrator.inbox import Inbox
 from avtomatika.schemas.webhooks import body_of, headers_of
@@ -48,12 +51,20 @@ class Webhooks:
     """Delivers the webhooks of *consumer*, signed with *secret* if there is one."""
 
     def __init__(
-        self, *, consumer: Consumer, records: WebhookRecords, client: WebhookClient, secret: str | None
+        self,
+        *,
+        consumer: Consumer,
+        records: WebhookRecords,
+        client: WebhookClient,
+        secret: str | None,
+        values: JobValues | None = None,
     ) -> None:
+        """*values* signs links to large results."""
         self._consumer = consumer
         self._records = records
         self._client = client
         self._secret = secret
+        self._values = values
         self._breakers = CircuitBreakers()
         self._runner = HandlerRunner(timeout_seconds=2 * client.timeout_seconds)
         self._inbox = Inbox(consumer)
@@ -112,9 +123,16 @@ class Webhooks:
         self._runner.submit([HandlerCall(request, lambda: self._post(request), is_async=True)])
 
     async def _post(self, request: _Request) -> int:
-        body = body_of(request.webhook)
+        body = body_of(request.webhook, await self._links(request.webhook))
         headers = headers_of(request.webhook, body, now_seconds=request.at_seconds, secret=self._secret)
         return await self._client.post(request.target, headers, body)
+
+    async def _links(self, webhook: WebhookMessage) -> Mapping[str, str]:
+        """Return signed URLs for the large values of the result, by URI."""
+        references = list(references_in(webhook.job.get("result")))
+        if self._values is None or not references:
+            return {}
+        return await asyncio.to_thread(self._values.links, webhook.job_id, references)
 
     # ------------------------------------------------------------ results
 

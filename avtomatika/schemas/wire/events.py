@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from orjson import Fragment
+
 from avtomatika.core.events import (
     ChildEnded,
     ChildQuarantined,
@@ -108,9 +110,12 @@ def dump_event(event: Event, secret: GroupSecret | None = None) -> str:
     return dump(kind, values, signer=secret)
 
 
-def dump_result(result: Result, *, ticket: str, signer: Signer | None = None) -> str:
-    """Encode a worker's result with the *ticket* of the task."""
+def dump_result(result: Result, *, ticket: str, signer: Signer | None = None, encoded: bytes | None = None) -> str:
+    """Encode a worker's result with the *ticket* of the task; *encoded* are its data as JSON, if the caller has
+    them."""
     kind, values = _values(result)
+    if encoded is not None:
+        values["data"] = Fragment(encoded)
     return dump(kind, {**values, "ts": now_ms(), "ticket": ticket}, signer=signer)
 
 

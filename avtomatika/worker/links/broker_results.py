@@ -20,16 +20,18 @@ from avtomatika.worker.spool import SpooledResult
 from .handoff import Handoff
 from .heartbeats import MAX_QUEUED_NOTICES
 from .outbox import PendingResult, send_each
+from .oversize import OversizeResult
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledMessage:
-    """A spooled result, and the tag of the delivery that it answers."""
+    """A spooled result, and the tag of the delivery that it answers; *is_leased*: this consumer has that delivery."""
 
     message: Outgoing
     tag: str
+    is_leased: bool = False
 
 
 class BrokerResultSender:
@@ -58,6 +60,21 @@ class BrokerResultSender:
         content = spooled.content
         message = Outgoing(content["exchange"], content["routing_key"], content["body"], headers=content["headers"])
         return PendingResult(spooled.task_id, spooled.attempt, SpooledMessage(message, content["tag"]), spooled.path)
+
+    def keep(self, execution: TaskExecution) -> OversizeResult:
+        headers = broker.forwarded_headers(execution.origin.headers)
+        return OversizeResult.of(execution, headers, execution.origin.tag)
+
+    def on_kept(self, oversize: OversizeResult) -> None:
+        if not oversize.is_acknowledged:  # the task must not be run again
+            self._consumer.settle_many([([], [str(oversize.tag)])])
+            oversize.is_acknowledged = True
+
+    def content_of(self, oversize: OversizeResult) -> SpooledMessage:
+        message = broker.result_message(
+            oversize.task, oversize.result, headers=oversize.headers, signer=self._key, encoded=oversize.encoded
+        )
+        return SpooledMessage(message, str(oversize.tag), is_leased=not oversize.is_acknowledged)
 
     def send(self, results: deque[PendingResult]) -> None:
         handoff = self._handoff
@@ -127,7 +144,9 @@ class BrokerResultSender:
         if not was_leased:
             task_id, attempt = pending.task_id, pending.attempt
             logger.warning("task %s, attempt %d: already answered, or leased to another worker", task_id, attempt)
-        if isinstance(pending.content, SpooledMessage):  # the task must not be run again
+        if (
+            isinstance(pending.content, SpooledMessage) and not pending.content.is_leased
+        ):  # the task must not be run again
             self._consumer.revoke([pending.content.tag])
 
 
@@ -136,12 +155,14 @@ def result_message(execution: TaskExecution, key: WorkerKey | None) -> Outgoing:
     if execution.result is None:
         raise RuntimeError(f"task {execution.task.task_id} has no result yet")
     headers = broker.forwarded_headers(execution.origin.headers)
-    return broker.result_message(execution.task, execution.result, headers=headers, signer=key)
+    return broker.result_message(
+        execution.task, execution.result, headers=headers, signer=key, encoded=execution.encoded
+    )
 
 
 def _settlement(pending: PendingResult, key: WorkerKey | None) -> tuple[list[Outgoing], list[str]]:
     """Return messages and tags to settle. A spooled result acknowledges nothing: its consumer has exited."""
     content = pending.content
     if isinstance(content, SpooledMessage):
-        return [content.message], []
+        return [content.message], [content.tag] if content.is_leased else []
     return [result_message(content, key)], [content.origin.tag]

@@ -36,6 +36,10 @@ _MAX_RETRY_AFTER_SECONDS = 60
 Request = tuple[str, str, bytes | None, Mapping[str, str]]
 
 
+class RequestTooLargeError(InvalidRequestError):
+    """The server accepts smaller requests only."""
+
+
 class HttpClient:
     """Not thread-safe, except :meth:`abort`. *headers* are sent with every request."""
 
@@ -129,7 +133,9 @@ class HttpClient:
                 raise NotFoundError("worker", str(self._address))
             case 503 if is_orchestrator and answer is not None and answer["code"] == NoRouteError.code:
                 raise NoRouteError(str(self._address), "", message)
-            case 400 | 413 | 415 | 422 if is_orchestrator:
+            case 413 if is_orchestrator:
+                raise RequestTooLargeError(f"{self._address} rejected the request: {message}")
+            case 400 | 415 | 422 if is_orchestrator:
                 raise InvalidRequestError(f"{self._address} rejected the request: {message}")
         raise UnavailableError(
             f"{self._address} replied {status}: {message!r}",

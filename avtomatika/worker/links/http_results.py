@@ -12,14 +12,19 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from avtomatika.errors import InvalidRequestError, UnauthorizedError, UnavailableError
+from orjson import Fragment
+
+from avtomatika.core.events import Result
+from avtomatika.errors import InvalidRequestError, NoRouteError, UnauthorizedError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.spool import SpooledResult
 
+from .http_client import RequestTooLargeError
 from .identity import Identity
 from .outbox import PendingResult, send_each
+from .oversize import OversizeResult
 from .peers import Peers
 from .scheduler import LinkSlot
 
@@ -40,7 +45,11 @@ class HttpResultSender:
         slot.set_in_flight(self.in_flight)
 
     def prepare(self, execution: TaskExecution) -> PendingResult:
-        return PendingResult(execution.task.task_id, execution.task.attempt, _body(execution, self._identity.worker_id))
+        return PendingResult(
+            execution.task.task_id,
+            execution.task.attempt,
+            _body(execution.result, execution.encoded, self._identity.worker_id),
+        )
 
     def serialize(self, pending: PendingResult) -> Mapping[str, Any]:
         content: dict[str, Any] = pending.content
@@ -51,6 +60,16 @@ class HttpResultSender:
         if self._is_own(pending):
             self.in_flight[pending.task_id] = pending
         return pending
+
+    def keep(self, execution: TaskExecution) -> OversizeResult:
+        return OversizeResult.of(execution, {})
+
+    def on_kept(self, oversize: OversizeResult) -> None:
+        if oversize.result.worker_id == self._identity.worker_id:  # heartbeats renew its lease
+            self.in_flight.setdefault(oversize.task.task_id, oversize)
+
+    def content_of(self, oversize: OversizeResult) -> Mapping[str, Any]:
+        return _body(oversize.result, oversize.encoded, str(oversize.result.worker_id))
 
     def send(self, results: deque[PendingResult]) -> None:
         for pending in send_each(results, self.deliver):
@@ -71,6 +90,8 @@ class HttpResultSender:
         refusals = (InvalidRequestError,) if self._is_own(pending) else (InvalidRequestError, UnauthorizedError)
         try:
             answer = self._peers.request("/_worker/tasks/result", pending.content) or {}
+        except RequestTooLargeError as error:  # a restarted server may have a higher MAX_INLINE_BYTES
+            raise NoRouteError("", "", f"{error}; raise its MAX_INLINE_BYTES") from error
         except refusals as error:
             logger.error("task %s: %s; its result is dropped", pending.task_id, error)
         else:
@@ -104,11 +125,11 @@ def _event(progress: wire.Progress) -> dict[str, Any]:
     }
 
 
-def _body(execution: TaskExecution, worker_id: str) -> dict[str, Any]:
-    """Return a result as the gateway's request body. A retry sends the same bytes, which the gateway recognizes."""
-    result = execution.result
+def _body(result: Result | None, encoded: bytes | None, worker_id: str) -> dict[str, Any]:
+    """Return a result as the gateway's request body; *encoded* are its data as JSON. A retry sends the same bytes,
+    which the gateway recognizes."""
     if result is None:
-        raise RuntimeError(f"task {execution.task.task_id} has no result yet")
+        raise RuntimeError("the task has no result yet")
     body: dict[str, Any] = {
         "job_id": result.job_id,
         "task_id": result.task_id,
@@ -119,7 +140,8 @@ def _body(execution: TaskExecution, worker_id: str) -> dict[str, Any]:
         "timestamp": int(time()),
     }
     if result.data is not None:
-        body["data"] = result.data if isinstance(result.data, dict) else {"result": result.data}
+        data = result.data if encoded is None else Fragment(encoded)
+        body["data"] = data if isinstance(result.data, dict) else {"result": data}
     if result.error is not None:
         body["error"] = dict(result.error)
     return body

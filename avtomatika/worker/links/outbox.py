@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Protocol
 
 from avtomatika.broker.backoff import Backoff
@@ -20,6 +20,8 @@ from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import SpooledResult, SpoolPartition
+
+from .oversize import OversizeResult, OversizeResults, kept_notice
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +35,13 @@ _LAST_TRIES = 5
 _DEFER_SECONDS = 2.0
 #: ... and the time after which it is dropped.
 _MAX_DEFER_SECONDS = 24 * 3600.0
+#: Delay before a result that is too large is checked again.
+_KEPT_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
 class PendingResult:
-    """A result to be sent; *content* belongs to the sender, *path* is its file in the spool.
+    """A result to be sent; *content* belongs to the sender, or is an OversizeResult; *path* is its file in the spool.
 
     It is not sent before ``due_at``, a monotonic time.
     """
@@ -66,6 +70,15 @@ class ResultSender(Protocol):
 
     def deserialize(self, spooled: SpooledResult) -> PendingResult:
         """Restore a spooled result, possibly of a worker that has exited."""
+
+    def keep(self, execution: TaskExecution) -> OversizeResult:
+        """Return the result of an execution that is too large to be sent."""
+
+    def on_kept(self, oversize: OversizeResult) -> None:
+        """Take the task off its queue, or keep its lease: *oversize* is in the spool."""
+
+    def content_of(self, oversize: OversizeResult) -> Any:
+        """Return the content of a pending result that can be sent now."""
 
     def send(self, results: deque[PendingResult]) -> None:
         """Send *results* in order and remove sent and dropped ones.
@@ -106,6 +119,7 @@ class Outbox:
         self._runtime = runtime
         self._sender = sender
         self._partition = partition
+        self._oversize = OversizeResults(runtime.storage, ttl_seconds=runtime.options.result_ttl_seconds)
         self._unsent: deque[PendingResult] = deque()
         self._finishing = threading.Event()
         self._done = threading.Event()
@@ -116,7 +130,12 @@ class Outbox:
         """Start the thread, first with results left in the spool."""
         for spooled in () if self._partition is None else self._partition.take_orphaned():
             logger.info("task %s, attempt %d: sending its spooled result", spooled.task_id, spooled.attempt)
-            self._unsent.append(self._sender.deserialize(spooled))
+            oversize = OversizeResult.from_json(spooled.content)
+            self._unsent.append(
+                self._sender.deserialize(spooled)
+                if oversize is None
+                else PendingResult(spooled.task_id, spooled.attempt, oversize, spooled.path)
+            )
         self._thread.start()
 
     def finish(self, timeout_seconds: float) -> bool:
@@ -131,7 +150,9 @@ class Outbox:
     def deferred(self) -> int:
         """Number of results that wait for a binding."""
         now = monotonic()
-        return sum(pending.due_at > now for pending in list(self._unsent))
+        return sum(
+            pending.due_at > now and not isinstance(pending.content, OversizeResult) for pending in list(self._unsent)
+        )
 
     @property
     def unsent(self) -> list[PendingResult]:
@@ -169,7 +190,10 @@ class Outbox:
         """Send finished results, or wait for the next."""
         reports = self._runtime.reports
         for execution in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
-            self._unsent.append(self._sender.prepare(execution))
+            pending = self._sender.prepare(execution)
+            if execution.is_oversize:
+                pending.content = self._sender.keep(execution)
+            self._unsent.append(pending)
         if due_reports := reports.due():
             self._send_progress(due_reports)
         if self._unsent:
@@ -186,7 +210,9 @@ class Outbox:
 
     def _send(self) -> None:
         now = monotonic()
-        due = [pending for pending in self._unsent if pending.due_at <= now]
+        due = [pending for pending in self._unsent if pending.due_at <= now and self._is_sendable(pending)]
+        if not due:
+            return
         left = deque(due)
         try:
             self._sender.send(left)
@@ -197,14 +223,35 @@ class Outbox:
             if left:
                 self._spool_unsent()
 
+    def _is_sendable(self, pending: PendingResult) -> bool:
+        """Return whether the result is small enough; otherwise keep it in the spool and report why."""
+        oversize = pending.content
+        if not isinstance(oversize, OversizeResult):
+            return True
+        reason = self._oversize.reason_to_keep(oversize, age_seconds=_age_seconds(pending))
+        if reason is None:
+            pending.content = self._sender.content_of(oversize)
+            return True
+        pending.due_at = monotonic() + _KEPT_SECONDS
+        if pending.path is None:
+            logger.error("task %s: %s; it is kept in the spool", pending.task_id, reason)
+            self._spool(pending)
+        self._send_progress([kept_notice(oversize, reason)])
+        if pending.path is not None:
+            self._sender.on_kept(oversize)
+        return False
+
     def _spool_unsent(self) -> None:
         """Write unsent results to the spool."""
+        for pending in self._unsent:
+            if pending.path is None:
+                self._spool(pending)
+
+    def _spool(self, pending: PendingResult) -> None:
         if self._partition is not None:
-            for pending in self._unsent:
-                if pending.path is None:
-                    pending.path = self._partition.save(
-                        pending.task_id, pending.attempt, self._sender.serialize(pending)
-                    )
+            is_oversize = isinstance(pending.content, OversizeResult)
+            content = pending.content.as_json() if is_oversize else self._sender.serialize(pending)
+            pending.path = self._partition.save(pending.task_id, pending.attempt, content)
 
     def _remove_spooled(self, sent: Iterable[PendingResult]) -> None:
         for pending in sent:
@@ -216,3 +263,11 @@ class Outbox:
             self._sender.send_progress(due_reports)
         except AvtomatikaError as error:
             logger.info("%s; the progress of %d tasks is not reported", error, len(due_reports))
+
+
+def _age_seconds(pending: PendingResult) -> float:
+    """Return how long the result has been in the spool."""
+    try:
+        return 0.0 if pending.path is None else time() - pending.path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

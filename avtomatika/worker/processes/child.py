@@ -62,7 +62,8 @@ class Child:
             execution.run()
         if execution.result is None:
             raise RuntimeError(f"task {task.task_id} ended without a result")
-        return ChildResult(execution.result, monotonic() - started_at, memory_bytes() if self._is_memory_limited else 0)
+        memory = memory_bytes() if self._is_memory_limited else 0
+        return ChildResult(execution.result, monotonic() - started_at, memory, execution.encoded)
 
 
 class _Pool:

@@ -20,6 +20,9 @@ _CHUNK_BYTES = 65_536
 _TASK_FIELDS = attrgetter(*TaskMessage.__slots__)
 _OUTCOMES = TaskMessage.__slots__.index("outcomes")
 _RESULT_FIELDS = attrgetter(*Result.__slots__)
+_DATA = Result.__slots__.index("data")
+#: Separates a result from its data; JSON never contains this byte.
+_BEFORE_DATA = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,15 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChildResult:
-    """The result of a task that took *seconds*; *memory_bytes* is the memory of the process, 0 if not limited."""
+    """The result of a task that took *seconds*; *memory_bytes* is the memory of the process, 0 if not limited.
+
+    *encoded* are the data of the result as JSON, if they were encoded.
+    """
 
     result: Result
     seconds: float
     memory_bytes: int = 0
+    encoded: bytes | None = None
 
 
 #: Messages of both directions.
@@ -60,15 +67,20 @@ def encode(message: Message) -> bytes:
             text = orjson.dumps(("order", number, _TASK_FIELDS(task), payload_dir, limit_seconds))
         case StopRequest(number, stop_reason):
             text = orjson.dumps(("stop", number, stop_reason))
-        case ChildResult(result, seconds, memory_bytes):
+        case ChildResult(result, seconds, memory_bytes, encoded) if encoded is None:
             text = orjson.dumps(("ended", _RESULT_FIELDS(result), seconds, memory_bytes))
+        case ChildResult(result, seconds, memory_bytes, bytes(encoded)):
+            fields = list(_RESULT_FIELDS(result))
+            fields[_DATA] = None
+            text = orjson.dumps(("ended", fields, seconds, memory_bytes)) + _BEFORE_DATA + encoded
         case Progress():
             text = orjson.dumps(("progress", *astuple(message)))
     return _LENGTH.pack(len(text)) + text
 
 
 def decode(text: bytes) -> Message:
-    kind, *values = orjson.loads(text)
+    head, is_split, data = text.partition(_BEFORE_DATA)
+    kind, *values = orjson.loads(head)
     match kind:
         case "order":
             number, fields, payload_dir, limit_seconds = values
@@ -77,7 +89,9 @@ def decode(text: bytes) -> Message:
         case "stop":
             return StopRequest(values[0], StopReason(values[1]))
         case "ended":
-            return ChildResult(Result(*values[0]), values[1], values[2])
+            if is_split:
+                values[0][_DATA] = orjson.loads(data)
+            return ChildResult(Result(*values[0]), values[1], values[2], data if is_split else None)
         case _:
             return Progress(*values)
 

@@ -238,11 +238,11 @@ class ProcessExecutor:
 
     def _handle(self, child: ChildProcess, message: Message) -> None:
         match message:
-            case ChildResult(result, seconds, memory_bytes):
+            case ChildResult(result, seconds, memory_bytes, encoded):
                 execution = child.finish_first()
                 if execution is None:
                     return
-                execution.result = result
+                execution.encoded, execution.result = encoded, result
                 self._durations.record(execution.task.task_type, seconds)
                 self._queue.finish(execution)
                 if self._recycling is not None and self._recycling.is_due(child.done, memory_bytes):
