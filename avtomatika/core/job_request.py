@@ -18,11 +18,17 @@ Json = Any
 class JobRequest:
     """The part of a job that its client chooses.
 
+    A single task runs *skill*, with ``initial_data`` as its parameters and up to *max_retries* retries (default 3);
+    other jobs have neither. The job starts after ``delay_seconds``, or at ``at_ms`` (milliseconds since the epoch).
     ``retry_of`` is the id of the finished job that this one reruns. ``execution_timeout_seconds`` limits the time from
     the job's creation to its end.
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
+    skill: str | None = None
+    max_retries: int | None = None
+    delay_seconds: float | None = None
+    at_ms: int | None = None
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     webhook_url: str | None = None

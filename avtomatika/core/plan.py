@@ -109,7 +109,8 @@ class StatePlan:
 
     ``queue`` is the short name given by the user (None: the blueprint's main queue). ``may_go_to`` are targets declared
     by handlers because their source does not show them. ``aggregators`` are the targets that join branches,
-    ``children`` the blueprints that it runs. No new job enters a state that ``is_retired``; jobs that are in it
+    ``children`` the blueprints that it runs. A state that ``ends_with_task`` runs one task, whose end is the end of the
+    job. No new job enters a state that ``is_retired``; jobs that are in it
     continue.
     """
 
@@ -126,6 +127,7 @@ class StatePlan:
     aggregators: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     is_retired: bool = False
+    ends_with_task: bool = False
     line: int | None = field(default=None, compare=False)
 
     @property

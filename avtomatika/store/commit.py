@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.job import Branches, Job, branch_of
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SetTimer, Step
+from avtomatika.core.step import Step
 from avtomatika.transport import Outgoing, Route, Router
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
@@ -21,7 +21,7 @@ from .clock import ServerClock
 from .entries import dump_entry
 from .keys import Keys
 from .large_values import Dump, check_inline, is_initial
-from .messages import message_of, prefix_of, result_timer, step_message, timer_message, timer_name
+from .messages import message_of, opened_row, prefix_of, step_message, timer_name, timer_row
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
 
@@ -109,7 +109,7 @@ def commit_call(
     args.add_items([dump_entry(entry) for entry in step.history])
     args.add_rows([*_timers(step, router, secret), *cleanup_timers(job, cleanups, router, secret)])
     args.add_items([timer_name(job.id, timer_id) for timer_id in step.cancelled_timers])
-    args.add_rows([_opened(job, task_id, router, secret) for task_id, _ in step.opened])
+    args.add_rows([opened_row(job, task_id, router, secret) for task_id, _ in step.opened])
     args.add_items([task_id for task_id, _ in step.closed])
     args.add_items(step.revoked)
     args.add_rows([(branch_of(end.task_id), orjson.dumps(end.answer)) for end in step.ended])
@@ -239,26 +239,12 @@ class _Arguments:
             self.values += row
 
 
-def _timers(step: Step, router: Router, secret: GroupSecret) -> list[tuple[Value, Value, Value]]:
+def _timers(step: Step, router: Router, secret: GroupSecret) -> list[tuple[str, str | int, str]]:
     """Return the timers of the job and of a child that it starts."""
-    timers = [_timer(step.job.id, timer, router, secret) for timer in step.timers]
+    timers = [timer_row(step.job.id, timer, router, secret) for timer in step.timers]
     if step.child is not None:
-        timers += [_timer(step.child.job.id, timer, router, secret) for timer in step.child.timers]
+        timers += [timer_row(step.child.job.id, timer, router, secret) for timer in step.child.timers]
     return timers
-
-
-def _timer(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value]:
-    message = timer_message(timer.routing_key, timer.event, secret)
-    due = round(timer.delay_seconds * 1000) if timer.at_ms is None else f"@{timer.at_ms}"
-    return timer_name(job_id, timer.id), due, router.encode(message)
-
-
-def _opened(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tuple[Value, Value, Value, Value]:
-    task = job.tasks[task_id]
-    if task.result_timeout_seconds is None:
-        return task_id, task.attempt, "", ""
-    limit_ms = round(task.result_timeout_seconds * 1000)
-    return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task, secret))
 
 
 def _new_branches(commit: Commit) -> Branches | None:

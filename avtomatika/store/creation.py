@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 
 import orjson
 
@@ -14,15 +14,16 @@ from avtomatika.core.job_request import JobRequest
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent, Step
+from avtomatika.core.step import Step
 from avtomatika.errors import InvalidRequestError
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
+from .clock import ServerClock
 from .entries import dump_entry
 from .ids import new_job_id
 from .keys import Keys
-from .messages import step_message, timer_message, timer_name
+from .messages import message_of, opened_row, timer_row
 from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
 
@@ -94,56 +95,68 @@ def create_call(
     keys: Keys,
     router: Router,
     secret: GroupSecret,
+    clock: ServerClock,
 ) -> Call:
     """Return the call that writes *steps*, the first steps of *news*, all of one client and one plan.
 
-    Raises the transport's NoRouteError if the plan has no bindings, InvalidRequestError if a job would be
-    too large.
+    Raises the transport's NoRouteError if a message has no queue, InvalidRequestError if a job would be too large.
     """
-    messages = [_first_message(step, secret) for step in steps]
-    route = router.route(messages[0].exchange, messages[0].routing_key)
     first = keys.job(steps[0].job.id)
     idempotency, body_hash = first, ""
     if news[0].idempotency_key is not None:
         idempotency = keys.idempotency(news[0].client, sha256(news[0].idempotency_key.encode()).hexdigest())
         body_hash = _body_hash(news)
-    call_keys = [
-        idempotency,
-        first if quota is None else keys.quota(news[0].client, quota.month),
-        route.bindings_key,
-        router.stream(route.queues[0], messages[0].priority),
-        keys.timers(),
-        keys.timer_messages(),
-    ]
-    args: list[str | bytes | int] = [body_hash, route.version]
+    quota_key = first if quota is None else keys.quota(news[0].client, quota.month)
+    call_keys = [idempotency, quota_key, keys.timers(), keys.timer_messages()]
+    args: list[str | bytes | int] = [body_hash]
     args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
-    args.append(len(steps))
-    for step, message in zip(steps, messages, strict=True):
-        indexes = keys.indexes(step.job)
-        call_keys += (keys.job(step.job.id), keys.history(step.job.id), *indexes)
-        init = dump_init(step.job)
-        if init.size > max_job_bytes:
-            reason = f"the data of the job are {init.size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
-            raise InvalidRequestError(reason, fields={"initial_data": [reason]})
-        args += (step.job.id, step.job.status, dump_doc(step.job).text, init.text, router.encode(message))
-        args.append(len(init.new))
-        for name, value in init.new.items():
-            args += (name, value)
-        args += (len(indexes), len(step.timers), *_timers(step, router, secret))
-        args += (len(step.history), *(dump_entry(entry) for entry in step.history))
+    messages = [
+        [message_of(step.job, each, secret, version=1, clock=clock) for each in step.outgoing] for step in steps
+    ]
+    routes = {
+        route.bindings_key: route
+        for message in chain(*messages)
+        for route in [router.route(message.exchange, message.routing_key)]
+    }
+    args += (len(routes), *(route.version for route in routes.values()), len(steps))
+    call_keys += routes
+    for step, sent in zip(steps, messages, strict=True):
+        _add_job(step, sent, call_keys, args, max_job_bytes=max_job_bytes, keys=keys, router=router, secret=secret)
     return Call(CREATE_JOBS, call_keys, args)
 
 
-def _first_message(step: Step, secret: GroupSecret) -> Outgoing:
-    [sent] = [outgoing for outgoing in step.outgoing if isinstance(outgoing, SendEvent)]
-    return step_message(sent, secret)
-
-
-def _timers(step: Step, router: Router, secret: GroupSecret) -> Iterator[str | int]:
-    for timer in step.timers:
-        yield timer_name(step.job.id, timer.id)
-        yield round(timer.delay_seconds * 1000)
-        yield router.encode(timer_message(timer.routing_key, timer.event, secret))
+def _add_job(
+    step: Step,
+    messages: Sequence[Outgoing],
+    call_keys: list[str],
+    args: list[str | bytes | int],
+    *,
+    max_job_bytes: int,
+    keys: Keys,
+    router: Router,
+    secret: GroupSecret,
+) -> None:
+    """Append the keys and arguments of one job."""
+    job, indexes = step.job, keys.indexes(step.job)
+    streams = [
+        router.stream(router.route(each.exchange, each.routing_key).queues[0], each.priority) for each in messages
+    ]
+    call_keys += (keys.job(job.id), keys.history(job.id), keys.tasks(job.id), *indexes, *streams)
+    init = dump_init(job)
+    if init.size > max_job_bytes:
+        reason = f"the data of the job are {init.size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
+        raise InvalidRequestError(reason, fields={"initial_data": [reason]})
+    args += (job.id, job.status, dump_doc(job).text, init.text)
+    rows: tuple[Sequence[Sequence[str | bytes | int]], ...] = (
+        list(init.new.items()),
+        [timer_row(job.id, timer, router, secret) for timer in step.timers],
+        [opened_row(job, task_id, router, secret) for task_id, _ in step.opened],
+        [(dump_entry(entry),) for entry in step.history],
+    )
+    for row in rows:
+        args += (len(row), *chain(*row))
+    args += (len(indexes), len(messages))
+    args += chain(*((router.encode(each), str(each.headers.get("x-group", ""))) for each in messages))
 
 
 def _body_hash(news: Sequence[NewJob]) -> str:

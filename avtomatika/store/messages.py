@@ -9,9 +9,9 @@ from avtomatika.core.events import DeadLetter, Event, TaskTimeout
 from avtomatika.core.job import Job, Task
 from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS, WEBHOOKS
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent, SendTask, SendWebhook
+from avtomatika.core.step import SendEvent, SendTask, SendWebhook, SetTimer
 from avtomatika.schemas import wire
-from avtomatika.transport import Outgoing
+from avtomatika.transport import Outgoing, Router
 
 from .clock import ServerClock
 
@@ -75,6 +75,22 @@ def result_timer(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     """Return the timer of the result timeout, which starts when a worker takes *task*."""
     event = TaskTimeout(job.id, task.id, task.attempt, "result")
     return timer_message(f"{prefix_of(job, task.state)}._timeout", event, secret)
+
+
+def timer_row(job_id: str, timer: SetTimer, router: Router, secret: GroupSecret) -> tuple[str, str | int, str]:
+    """Return *timer* as scripts read it: name, milliseconds (or ``@`` and a time), message."""
+    message = timer_message(timer.routing_key, timer.event, secret)
+    due = round(timer.delay_seconds * 1000) if timer.at_ms is None else f"@{timer.at_ms}"
+    return timer_name(job_id, timer.id), due, router.encode(message)
+
+
+def opened_row(job: Job, task_id: str, router: Router, secret: GroupSecret) -> tuple[str, int, str | int, str]:
+    """Return an opened task as scripts read it: id, attempt, and the result timeout with its timer message."""
+    task = job.tasks[task_id]
+    if task.result_timeout_seconds is None:
+        return task_id, task.attempt, "", ""
+    limit_ms = round(task.result_timeout_seconds * 1000)
+    return task_id, task.attempt, limit_ms, router.encode(result_timer(job, task, secret))
 
 
 def signal_key(job: Job) -> str:

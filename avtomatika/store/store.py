@@ -138,6 +138,7 @@ class Store(JobQueries):
                 keys=self._keys,
                 router=self._router,
                 secret=self.keyring.secret,
+                clock=self.clock,
             )
 
         status, detail = run_routed(self._server, self._router, call)

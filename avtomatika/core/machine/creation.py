@@ -9,12 +9,13 @@ from avtomatika.core.job_request import JobRequest
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step
 
+from .single_task import dispatch
 from .tasks import given
-from .timers import deadline_timer
+from .timers import deadline_timer, start_timer
 
 
 def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent: Parent | None = None) -> Step:
-    """Return the first step of a job: version 0, its first history entry, and the message that starts it.
+    """Return the first step of a job: version 0, its first history entry, and the message or timer that starts it.
 
     Raises InvalidRequestError if its data do not fit the blueprint's input type.
     """
@@ -36,9 +37,17 @@ def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent
         data["parent_id"] = parent.job_id
     if job.execution_timeout_seconds is not None:
         data["execution_timeout"] = job.execution_timeout_seconds
-    return Step(
+    created = Step(
         job,
         history=(HistoryEntry("job_created", state=plan.start, data=data),),
-        outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job_id)),),
         timers=deadline_timer(plan, job),
     )
+    return created.then(_first_step(plan, job))
+
+
+def _first_step(plan: Plan, job: Job) -> Step:
+    if job.delay_seconds is not None or job.at_ms is not None:
+        return Step(job, timers=(start_timer(plan, job),))
+    if plan.states[plan.start].ends_with_task:
+        return dispatch(plan, job)
+    return Step(job, outgoing=(SendEvent(plan.key(plan.start, "_start"), Start(job.id)),))

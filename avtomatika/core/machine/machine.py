@@ -34,7 +34,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.rules import Rules
 from avtomatika.core.step import Step
 
-from . import fan_out, placement, task_results, waits
+from . import fan_out, placement, single_task, task_results, waits
 from .moves import end, enter_state, error, ignore, quarantine
 
 #: The default rules.
@@ -96,7 +96,7 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
 def _start(plan: Plan, job: Job, event: Start, *, queue: str | None) -> Step:
     if job.status is not JobStatus.PENDING:
         return ignore(job, event, "the job has already started")
-    return enter_state(plan, job, plan.start, queue=queue)
+    return _enter_or_dispatch(plan, job, plan.start, queue=queue)
 
 
 def _enter(job: Job, event: Enter) -> Step:
@@ -142,7 +142,16 @@ def _signal(plan: Plan, job: Job, event: Signal, *, queue: str | None) -> Step:
     if event.wish == "expire":
         return _expire(job, event)
     resumed = HistoryEntry("job_resumed", state=job.current_state, data={"by": event.by})
-    return Step(job, history=(resumed,)).then(enter_state(plan, job.evolve(error=None), job.current_state, queue=queue))
+    return Step(job, history=(resumed,)).then(
+        _enter_or_dispatch(plan, job.evolve(error=None), job.current_state, queue=queue)
+    )
+
+
+def _enter_or_dispatch(plan: Plan, job: Job, state: str, *, queue: str | None) -> Step:
+    """Continue in *state*; a single task has no handler that decides."""
+    if plan.states[state].ends_with_task:
+        return single_task.dispatch(plan, job)
+    return enter_state(plan, job, state, queue=queue)
 
 
 def _expire(job: Job, event: Signal) -> Step:

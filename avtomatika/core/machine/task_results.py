@@ -13,6 +13,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.retry import TRANSIENT, RetryPolicy
 from avtomatika.core.step import BranchEnd, SendEvent, Step
 
+from . import single_task
 from .moves import abandon_branches, close, end, enter_state, error, ignore, quarantine, reported_error
 from .tasks import open_task
 from .timers import retry_timer, timers_of_task
@@ -44,6 +45,8 @@ def result(plan: Plan, job: Job, event: Result, *, queue: str | None) -> Step:
             return _cancelled(case, event)
         case status if status in task.transitions:
             return _success(case, event)
+        case _ if plan.states[task.state].ends_with_task:
+            return single_task.finished(job, task, event, _entry("task_succeeded", event, task.state, {}))
         case _:
             return _failed(case, event, _unknown_outcome(task, event.status), target=None)
 

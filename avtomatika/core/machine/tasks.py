@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
 from avtomatika.core.blueprint.action_types import DispatchTask
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task
 from avtomatika.core.placement.cached_files import names_files
-from avtomatika.core.placement.selection import NEARBY
+from avtomatika.core.placement.selection import NEARBY, Needs
 from avtomatika.core.plan import Plan
 from avtomatika.core.retry import RetryPolicy
 from avtomatika.core.rules import Rules
@@ -36,8 +37,13 @@ def new_task(job: Job, action: DispatchTask, *, branch: int = 0, retry: RetryPol
         result_timeout_seconds=given(action.result_timeout_seconds, job.result_timeout_seconds),
         output_schema=action.output_schema,
         retry=None if policy.backs_off_as_usual else policy,
-        needs=action.needs or (NEARBY if names_files(action.params) else None),
+        needs=action.needs or preference_of(action.params),
     )
+
+
+def preference_of(params: Mapping[str, Json]) -> Needs | None:
+    """Return the preference of a task that names files for workers that have cached them."""
+    return NEARBY if names_files(params) else None
 
 
 def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, TaskTimeout, TimeReached
+from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, Start, TaskTimeout, TimeReached
 from avtomatika.core.job import Job, Task, WaitRecord
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SetTimer
@@ -41,6 +41,12 @@ def timers_of_pause(pause: WaitRecord) -> tuple[str, ...]:
     return () if pause.kind == "child" else (_pause_id(pause),)
 
 
+def start_timer(plan: Plan, job: Job) -> SetTimer:
+    """Return the timer that starts *job* at the time that its client wants."""
+    key = plan.key(plan.start, "_start")
+    return SetTimer(_start_id(job), job.delay_seconds or 0, key, Start(job.id), job.at_ms)
+
+
 def deadline_timer(plan: Plan, job: Job) -> tuple[SetTimer, ...]:
     """Return the execution timeout of *job*. It keeps running in every status, including quarantine."""
     if job.execution_timeout_seconds is None:
@@ -63,11 +69,17 @@ def timers_of_job(job: Job) -> tuple[str, ...]:
     of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
     of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
-    return (*of_tasks, *of_pause, *of_handler, *of_job)
+    is_delayed = job.status.is_final and job.steps == job.transitions == 0
+    of_start = (_start_id(job),) if is_delayed and (job.delay_seconds or job.at_ms) is not None else ()
+    return (*of_start, *of_tasks, *of_pause, *of_handler, *of_job)
 
 
 def _pause_id(pause: WaitRecord) -> str:
     return f"{pause.token}:pause"
+
+
+def _start_id(job: Job) -> str:
+    return f"{job.id}:start"
 
 
 def _deadline_id(job: Job) -> str:

@@ -1,12 +1,14 @@
--- Creates jobs with their first history entries, timers and messages, all or none; or returns the ids of existing jobs with
--- their idempotency key, or that the client's monthly quota is exceeded.
+-- Creates jobs with their first history entries, timers, tasks and messages, all or none; or returns the ids of existing jobs
+-- with their idempotency key, or that the client's monthly quota is exceeded.
 --
--- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), binding hash, stream of the
---       first messages, timers, timer messages, then of each job: job, history, indexes.
--- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs), binding version, maximum jobs a
---       month ('' for no limit), when the month's count expires (s), number of jobs, then for each job: id, status, doc, init,
---       payload, number of large values, large values (field, JSON), number of indexes, number of timers, timers (name, ms,
---       message), number of history entries, history entries.
+-- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), timers, timer messages, binding
+--       hashes, then of each job: job, history, open tasks, indexes, streams of its messages.
+-- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs), maximum jobs a month ('' for no
+--       limit), when the month's count expires (s), number of binding hashes, their versions, number of jobs, then for each
+--       job: id, status, doc, init, and each list with its length before it: large values (field, JSON); timers (name, delay
+--       ms or '@' and ms since the epoch, message); opened tasks (task, attempt, result timeout ms or '', its timer message);
+--       history entries. Then number of indexes, number of messages, messages (payload, revocation groups
+--       or '').
 -- Returns {'OK', ''} | {'EXISTS', ids} | {'OTHER_BODY', ids} | {'QUOTA', jobs created this month} | {'REROUTE', ''}.
 
 if ARGV[1] ~= '' then
@@ -16,45 +18,58 @@ if ARGV[1] ~= '' then
     return {hash == ARGV[1] and 'EXISTS' or 'OTHER_BODY', ids}
   end
 end
-if redis.call('EXISTS', KEYS[7]) == 1 then return {'EXISTS', ''} end
-if (redis.call('HGET', KEYS[3], ':version') or '') ~= ARGV[2] then return {'REROUTE', ''} end
-local jobs = tonumber(ARGV[5])
-
-local at, key = 6, 7
+local at, key = 4, 5
 local function next_argument()
   at = at + 1
   return ARGV[at - 1]
 end
+local function next_key()
+  key = key + 1
+  return KEYS[key - 1]
+end
+local function next_rows(width)
+  local rows = {}
+  for place = 1, tonumber(next_argument()) do
+    rows[place] = {}
+    for column = 1, width do rows[place][column] = next_argument() end
+  end
+  return rows
+end
+
+local bindings = tonumber(next_argument())
+if redis.call('EXISTS', KEYS[5 + bindings]) == 1 then return {'EXISTS', ''} end
+for _ = 1, bindings do
+  if (redis.call('HGET', next_key(), ':version') or '') ~= next_argument() then return {'REROUTE', ''} end
+end
 
 -- Read all jobs and check the types of their keys before anything is written.
 local news = {}
-for number = 1, jobs do
-  local new = {job = KEYS[key], history = KEYS[key + 1], values = {}, indexes = {}, timers = {}, entries = {}}
+for number = 1, tonumber(next_argument()) do
+  local new = {job = next_key(), history = next_key(), tasks = next_key(), indexes = {}, messages = {}}
   new.id, new.status, new.doc, new.init = next_argument(), next_argument(), next_argument(), next_argument()
-  new.payload = next_argument()
+  new.values, new.timers, new.opened, new.entries = next_rows(2), next_rows(3), next_rows(4), next_rows(1)
   expect('hash', new.job)
   expect('list', new.history)
-  key = key + 2
-  for place = 1, tonumber(next_argument()) do new.values[place] = {name = next_argument(), json = next_argument()} end
-  for place = 1, tonumber(next_argument()) do
-    expect('zset', KEYS[key])
-    new.indexes[place], key = KEYS[key], key + 1
+  expect('hash', new.tasks)
+  local indexes, messages = tonumber(next_argument()), tonumber(next_argument())
+  for place = 1, indexes do
+    new.indexes[place] = next_key()
+    expect('zset', new.indexes[place])
   end
-  for place = 1, tonumber(next_argument()) do
-    new.timers[place] = {name = next_argument(), delay = next_argument(), message = next_argument()}
+  for place = 1, messages do
+    new.messages[place] = {stream = next_key(), payload = next_argument(), groups = next_argument()}
+    expect('stream', new.messages[place].stream)
   end
-  for place = 1, tonumber(next_argument()) do new.entries[place] = next_argument() end
   news[number] = new
 end
-expect('stream', KEYS[4])
-expect('zset', KEYS[5])
-expect('hash', KEYS[6])
+expect('zset', KEYS[3])
+expect('hash', KEYS[4])
 
-if ARGV[3] ~= '' then
+if ARGV[2] ~= '' then
   local created = tonumber(redis.call('GET', KEYS[2]) or 0)
-  if created + jobs > tonumber(ARGV[3]) then return {'QUOTA', tostring(created)} end
-  redis.call('INCRBY', KEYS[2], jobs)
-  redis.call('EXPIREAT', KEYS[2], ARGV[4])
+  if created + #news > tonumber(ARGV[2]) then return {'QUOTA', tostring(created)} end
+  redis.call('INCRBY', KEYS[2], #news)
+  redis.call('EXPIREAT', KEYS[2], ARGV[3])
 end
 
 local clock = redis.call('TIME')
@@ -65,14 +80,25 @@ for number, new in ipairs(news) do
     'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now
   )
   if ARGV[1] ~= '' then redis.call('HSET', new.job, 'idempotency', KEYS[1]) end
-  for _, value in ipairs(new.values) do redis.call('HSET', new.job, value.name, value.json) end
+  for _, value in ipairs(new.values) do redis.call('HSET', new.job, value[1], value[2]) end
   for _, index in ipairs(new.indexes) do redis.call('ZADD', index, now, new.id) end
   for _, timer in ipairs(new.timers) do
-    redis.call('ZADD', KEYS[5], string.format('%.0f', now_ms + timer.delay), timer.name)
-    redis.call('HSET', KEYS[6], timer.name, timer.message)
+    local due = string.match(timer[2], '^@(%d+)$') or string.format('%.0f', now_ms + timer[2])
+    redis.call('ZADD', KEYS[3], due, timer[1])
+    redis.call('HSET', KEYS[4], timer[1], timer[3])
   end
-  for _, entry in ipairs(new.entries) do redis.call('RPUSH', new.history, '1 ' .. now .. ' ' .. entry) end
-  redis.call('XADD', KEYS[4], '*', 'p', new.payload)
+  for _, task in ipairs(new.opened) do
+    redis.call('HSET', new.tasks, task[1], task[2])
+    if task[3] ~= '' then redis.call('HSET', new.tasks, task[1] .. '/limit', task[3] .. ' ' .. task[4]) end
+  end
+  for _, entry in ipairs(new.entries) do redis.call('RPUSH', new.history, '1 ' .. now .. ' ' .. entry[1]) end
+  for _, message in ipairs(new.messages) do
+    if message.groups == '' then
+      redis.call('XADD', message.stream, '*', 'p', message.payload)
+    else
+      redis.call('XADD', message.stream, '*', 'p', message.payload, 'g', message.groups)
+    end
+  end
   ids[number] = new.id
 end
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' ')) end
