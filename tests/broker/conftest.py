@@ -41,6 +41,12 @@ def astray() -> Plan:
     return _plan(Binding(RoutingKey(BLUEPRINT, PLAN8, "encode", "success"), "steps.video@1f3a9c2e.gone"))
 
 
+@pytest.fixture(autouse=True)
+def no_pause_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that fail are retried at once."""
+    monkeypatch.setattr("kombu.utils.functional.sleep", lambda seconds: None)
+
+
 class Desk:
     """Connections and consumers of one broker."""
 

@@ -10,6 +10,7 @@ from avtomatika import broker
 from avtomatika.transport import Outgoing
 
 from ..support.cli import Run
+from ..support.waiting import wait_until
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def run_there(run: Run, redis_url: str) -> Run:
             body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
             channel.settle([Outgoing("avt.tasks", "encode", body) for _ in range(3)], ())
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
-        [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
+        [delivery] = wait_until(lambda: intake.take(0.05))
         intake.dead_letter(delivery, reason="max_deliveries")
         intake.close()
 

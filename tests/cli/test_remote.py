@@ -21,6 +21,7 @@ from avtomatika.transport import Outgoing
 from avtomatika.web.app import create_app
 
 from ..support.cli import Done, Run, in_process
+from ..support.waiting import wait_until
 
 TOKEN = "token-of-an-operator"
 RECORD = {"type": "", "version": "1", "skills": [{"name": "greet", "schema": {}}], "concurrency": 1}
@@ -38,7 +39,7 @@ def url(project: Path, redis_url: str) -> Iterator[str]:
             body = '{"v":1,"kind":"task","job_id":"g0-1","ticket":"secret"}'
             channel.settle([Outgoing("avt.tasks", "greet", body) for _ in range(2)], ())
         intake = broker.Consumer(connection, ["greet"], prefetch=1)
-        [delivery] = [each for _ in range(40) for each in intake.take(0.05)][:1]
+        [delivery] = wait_until(lambda: intake.take(0.05))
         intake.dead_letter(delivery, reason="max_deliveries")
         intake.close()
     registry = WorkerRegistry.connect(redis_url)

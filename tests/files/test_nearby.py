@@ -140,6 +140,7 @@ def cinema(redis_url: str, cloud: ObjectStorage, tmp_path: Path) -> Iterator[Cin
     cinema.close()
 
 
+@pytest.mark.faults
 def test_tasks_are_routed_to_workers_with_their_file_unless_busy_or_dead(
     cinema: Cinema, cloud: ObjectStorage, inputs: str, tmp_path: Path
 ) -> None:

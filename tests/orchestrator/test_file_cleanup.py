@@ -159,6 +159,7 @@ def test_what_one_could_not_do_another_does(house: House) -> None:
     house.turn_until(house.cleaning(), lambda: house.names() == ["film.mp4"])
 
 
+@pytest.mark.faults
 def test_a_clean_up_of_a_killed_process_is_delivered_again(house: House) -> None:
     house.stage.orchestrator(cleanups=SOON)
     house.job_with_files()

@@ -19,6 +19,7 @@ from avtomatika.schemas import wire
 from avtomatika.store import Commit, JobFilter, NewJob, Store, Sweeper
 from avtomatika.transport import connect
 
+from ..support.waiting import wait_until
 from .conftest import House, bp, cause, finish, result_of
 
 
@@ -193,7 +194,7 @@ def publish_taken(house: House, taken: wire.TaskStarted) -> str:
             content_encoding="utf-8",
         )
     intake = broker.Consumer(house.connection, ["avt.workers"], prefetch=10)
-    [delivery] = [d for _ in range(20) for d in intake.take(0.05)]
+    [delivery] = wait_until(lambda: intake.take(0.05))
     house.store = Store(intake.channel.server, intake.channel.router)
     return delivery.tag
 

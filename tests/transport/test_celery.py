@@ -201,6 +201,7 @@ def test_a_busy_worker_answers_control_commands(fleet: Fleet) -> None:
     assert all(note.startswith("begin") for note in fleet.notes())
 
 
+@pytest.mark.faults
 def test_a_stopped_worker_requeues_tasks_it_has_not_started(fleet: Fleet) -> None:
     """Reserved tasks and one waiting for its eta: another worker receives them immediately."""
     stopped = fleet.start("prefork", CELERY_PREFETCH="10")

@@ -255,6 +255,7 @@ def test_a_closed_consumer_without_messages_is_removed(bench: Any) -> None:
     assert left["pending"] == 1
 
 
+@pytest.mark.faults
 def test_a_blocked_consumer_keeps_its_message_until_its_process_ends(bench: Any) -> None:
     bench.queue()
     bench.publish(1)
@@ -285,6 +286,7 @@ def test_a_blocked_consumer_loses_its_lease_after_the_visibility_timeout(bench: 
         bench.read(visibility_timeout=2 * LEASE_SECONDS).wait_for(1)
 
 
+@pytest.mark.faults
 def test_expired_leases_of_others_are_reclaimed_despite_a_blocked_consumer(bench: Any) -> None:
     bench.queue()
     bench.publish(*range(4))

@@ -36,7 +36,7 @@ def server_of(version: str) -> Iterator[str]:
     with ThreadingTCPServer(("127.0.0.1", 0), _Answering) as server:
         server.daemon_threads = True
         server.version = version.encode()  # type: ignore[attr-defined]  # ours
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         yield f"redis://127.0.0.1:{server.server_address[1]}/0"
         server.shutdown()
@@ -44,7 +44,7 @@ def server_of(version: str) -> Iterator[str]:
 
 
 def connect(url: str) -> Connection:
-    options = {"max_retries": 1, "interval_start": 0}
+    options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     return Connection(url, transport="avtomatika.transport:Transport", transport_options=options)
 
 

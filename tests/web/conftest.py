@@ -21,7 +21,10 @@ from avtomatika.core.machine import decisions, machine
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
+from avtomatika.web.api import control
 from avtomatika.web.app import create_app
+
+from ..support.waiting import wait_until
 
 #: The operator's token; ``clients`` writes the tokens of alice and bob to a file.
 OPERATOR_TOKEN = "operators-own-token"
@@ -71,6 +74,12 @@ def declare(redis_url: str) -> Callable[[], None]:
             broker.declare(connection, PLANS)
 
     return declare
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that control a job wait for it only briefly: the test itself decides after the request."""
+    monkeypatch.setattr(control, "_WAIT_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -181,7 +190,5 @@ def _with_token(app: Flask, token: str) -> FlaskClient:
 
 
 def _next(intake: Consumer) -> Any:
-    for _ in range(100):
-        for delivery in intake.take(0.05):
-            return delivery
-    raise AssertionError("no step message came")
+    [delivery] = wait_until(lambda: intake.take(0.05), what="a step message")
+    return delivery

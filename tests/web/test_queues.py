@@ -13,6 +13,7 @@ from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import ForbiddenError, NotFoundError
 
+from ..support.waiting import wait_until
 from .conftest import OPERATOR_TOKEN, created_id, problem
 
 Move = Callable[..., Job]
@@ -25,8 +26,8 @@ def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
     move(GoTo("encode"), DispatchTask("encode", {"n": 1}, transitions={"success": "publish"}))
     with broker.connect(redis_url) as connection:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
-        deliveries = [delivery for _ in range(40) for delivery in intake.take(0.05)][:1]
-        intake.dead_letter(deliveries[0], reason="max_deliveries", error="it kills whoever touches it")
+        [delivery] = wait_until(lambda: intake.take(0.05))
+        intake.dead_letter(delivery, reason="max_deliveries", error="it kills whoever touches it")
         intake.close()
     return job_id
 
