@@ -14,7 +14,8 @@ import httpx
 
 from avtomatika.core.file_reference import references_in, with_values
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import UnavailableError
+from avtomatika.core.jsonable import JsonObject, as_json
+from avtomatika.errors import HandlerError, InvalidRequestError, UnavailableError
 
 from . import answers, transfers
 from .http import seconds
@@ -29,7 +30,7 @@ LONGEST_WAIT_SECONDS = 25.0
 
 def submit(
     endpoint: str,
-    initial_data: Mapping[str, Any] | None = None,
+    initial_data: JsonObject | None = None,
     *,
     priority: int = 0,
     labels: Mapping[str, str] | None = None,
@@ -50,7 +51,7 @@ def submit(
         "execution_timeout": execution_timeout,
     }
     body = {
-        "initial_data": dict(initial_data or {}),
+        "initial_data": {} if initial_data is None else initial_data,
         "priority": priority,
         "labels": dict(labels or {}),
         "webhook_url": webhook_url,
@@ -304,7 +305,11 @@ def _with_result(found: answers.Job) -> Steps[answers.Job]:
 
 def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:
     path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
-    return Request("POST", path + suffix, json=body, headers={} if key is None else {"Idempotency-Key": key})
+    try:
+        plain = as_json(body, "request")
+    except HandlerError as error:
+        raise InvalidRequestError(str(error)) from None
+    return Request("POST", path + suffix, json=plain, headers={} if key is None else {"Idempotency-Key": key})
 
 
 def _job_path(job_id: str) -> str:

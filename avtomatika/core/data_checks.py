@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from avtomatika.errors import InvalidInputError, InvalidRequestError, InvalidValueError
 
+from .file_reference import references_in
 from .job_request import Json
 from .plan import Plan
 from .value_types import object_type, value_type
@@ -25,8 +26,13 @@ def check_input(plan: Plan, initial_data: Mapping[str, Json]) -> Mapping[str, Js
 
 
 def check_output(plan: Plan, result: Json) -> Json:
-    """Return *result* in the form of the blueprint's output type. Raises InvalidInputError."""
-    return result if plan.output is None else value_type(plan.output).normalize(result, "result")
+    """Return *result* in the form of the blueprint's output type. Raises InvalidInputError.
+
+    A result that is kept with values in S3, as a task returned it, is not checked.
+    """
+    if plan.output is None or any(references_in(result)):
+        return result
+    return value_type(plan.output).normalize(result, "result")
 
 
 def _by_field(error: InvalidInputError) -> object:

@@ -127,8 +127,11 @@ def test_types_are_no_part_of_the_routing_and_plans_can_be_pickled() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": int}, "input is annotated with int, but must be a dict, a dataclass, a TypedDict, a pydantic model"),
-        ({"output": Blueprint}, "output the type Blueprint is not supported"),
+        (
+            {"input": int},
+            "input: is annotated with int, but must be a dict, a dataclass, a TypedDict",
+        ),
+        ({"output": Blueprint}, "output: the type Blueprint is not supported"),
     ],
 )
 def test_unsupported_types_are_rejected(options: dict[str, Any], message: str) -> None:

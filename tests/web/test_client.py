@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from time import monotonic
 
 import pytest
@@ -68,6 +69,14 @@ def test_with_an_idempotency_key_a_job_is_created_once(alice: Client) -> None:
     assert len(ids) == 1
     with pytest.raises(ConflictError, match="'k' was used with another body"):
         alice.submit("video", {"n": 2}, idempotency_key="k")
+
+
+def test_data_of_other_types_become_json(alice: Client) -> None:
+    job_id = alice.submit("video", {"at": datetime(2030, 1, 31, tzinfo=UTC), "tags": {"b", "a"}})["job_id"]
+
+    assert alice.job(job_id)["initial_data"] == {"at": "2030-01-31T00:00:00Z", "tags": ["a", "b"]}
+    with pytest.raises(InvalidRequestError, match=r"^request\.initial_data\.at is a datetime without a time zone"):
+        alice.submit("video", {"at": datetime(2030, 1, 31)})
 
 
 def test_a_job_is_shown_with_the_fields_that_are_asked_for(alice: Client) -> None:

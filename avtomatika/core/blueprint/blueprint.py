@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal, TypeVar, overload
 
 from avtomatika.core.compiler.compiler import compile_blueprint
@@ -87,15 +87,11 @@ class Blueprint:
             )
 
     def _check_types(self) -> None:
-        name = "input"
-        try:
-            if self.input is not None:
-                object_type(self.input)
-            name = "output"
-            if self.output is not None:
-                value_type(self.output)
-        except TypeError as error:
-            raise self._refusal(f"{name} {error}") from None
+        for name, annotation, type_of in (("input", self.input, object_type), ("output", self.output, value_type)):
+            try:
+                type_of(Any if annotation is None else annotation)
+            except TypeError as error:
+                raise self._refusal(f"{name}: {error}") from None
 
     def _retry(self, retry: object, max_retries: int | None) -> RetryPolicy | None:
         if retry is not None and not isinstance(retry, RetryPolicy):
@@ -244,17 +240,8 @@ class Blueprint:
         return self.compile()
 
     def _definition(self) -> Definition:
-        return Definition(
-            self.name,
-            dict(self._handlers),
-            self.api_version,
-            self.api_endpoint,
-            self.execution_timeout_seconds,
-            self.retry,
-            self.max_transitions,
-            self.input,
-            self.output,
-        )
+        options = {each.name: getattr(self, each.name) for each in fields(Definition) if each.name != "handlers"}
+        return Definition(handlers=dict(self._handlers), **options)
 
     def _mark(self, name: H | str | None, make: Callable[[Function, str], Handler]) -> H | Callable[[H], H]:
         """Return a decorator for the state *name*, or apply it if *name* is the function itself."""
