@@ -198,6 +198,7 @@ def _planned(*arguments: str) -> str:
     return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.faults
 def test_the_python_of_the_guide_to_blueprints_runs_in_memory(tmp_path: Path) -> None:
     """What is a test is run by pytest, what is no file as it stands; together they run every blueprint of the page."""
     save_files(BLUEPRINTS, tmp_path)

@@ -30,7 +30,7 @@ class _Fault:
     probe: Mapping[str, str]
     reason: str
     skills: set[str] = field(default_factory=set)
-    pause_seconds: float = _FIRST_SECONDS
+    pause_seconds: float = field(default_factory=lambda: _FIRST_SECONDS)
     due: float = 0.0
     resolved_at: float | None = None
 

@@ -177,6 +177,7 @@ def test_a_worker_that_loses_a_skill_while_it_runs_answers_in_vain_until_it_has_
         assert ("task_result_ignored" in [note["event_type"] for note in installation.notes(job_id)]) is (text == less)
 
 
+@pytest.mark.faults
 def test_a_worker_that_is_revoked_takes_nothing_more_until_it_is_let_in_again(installation: Installation) -> None:
     lines = f'[honest]\ntoken = "{PLANTED["honest"]}"\n'
     assert lines in WORKERS_TOML

@@ -118,6 +118,7 @@ def test_large_values_go_through_s3_and_are_seen_by_nobody(running: Up, cloud: O
 
 
 @pytest.mark.parametrize("link", ["broker", "http"])
+@pytest.mark.faults
 def test_without_s3_a_large_result_waits_for_a_higher_limit(link: str, tmp_path: Path) -> None:
     environment = _environment(link)
     folder = _project(tmp_path / "project")

@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from ..support.cli import GREETINGS, Run, Up
 
 
+@pytest.mark.faults
 def test_a_rerun_shows_where_it_differs(up: Callable[..., Up], project: Path, run: Run, run_process: Run) -> None:
     running = up().wait_until_ready()
     token = (project / "var" / "client_token").read_text()

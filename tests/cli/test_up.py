@@ -125,7 +125,7 @@ def test_the_next_free_port_is_used_and_printed(running: Up) -> None:
     assert running.url.rpartition(":")[2] == used
 
 
-@pytest.mark.parametrize("file", ["blueprints/greetings.py", "worker.py"])
+@pytest.mark.parametrize("file", ["blueprints/greetings.py", pytest.param("worker.py", marks=pytest.mark.faults)])
 def test_an_import_error_is_usage(up: Callable[..., Up], project: Path, file: str) -> None:
     (project / file).write_text("import nothing_of_this_name\n")
 

@@ -14,6 +14,7 @@ from kombu import Exchange, Queue
 
 from avtomatika import Blueprint
 from avtomatika.core.job import HistoryEntry
+from avtomatika.orchestrator import sweeps
 from avtomatika.schemas import wire
 from avtomatika.store import NewJob, NewLease, Session, Sessions, TaskLeases, WebhookRecords
 from avtomatika.store.sessions import TokenPair
@@ -106,6 +107,7 @@ def _value(content: Content, key: bytes) -> Any:
 
 @pytest.fixture
 def foreign_keys(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ForeignKeys]:
+    monkeypatch.setattr(sweeps, "_EXPIRY_EVERY_SECONDS", 0.1)
     tries = ForeignKeys(redis_url)
     run, run_all = RedisClient.run, RedisClient.run_all
 

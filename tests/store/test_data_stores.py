@@ -152,7 +152,7 @@ def test_a_store_that_was_not_added_is_named() -> None:
         (("counts",), "the data store 'counts' is defined twice"),
         (("a b",), "the name of the data store 'a b' may contain letters"),
         (("new", [1]), r"the initial values of the data store 'new' must be a dict, not \[1\]"),
-        (("new", {"a": object()}), r"data store 'new': initial\['a'\] is of type object"),
+        (("new", {"a": object()}), r"data store 'new': initial.a is of type object"),
     ],
 )
 def test_a_store_that_cannot_be_is_refused_where_it_is_added(arguments: Any, said: str) -> None:

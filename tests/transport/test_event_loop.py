@@ -93,7 +93,7 @@ def test_an_acknowledgement_in_another_thread_frees_credit(bench: Any, loop: Cal
 
 def test_an_idle_loop_sleeps(bench: Any, loop: Callable[..., Loop]) -> None:
     waiting = loop(sweep_interval_seconds=60)
-    waiting.turn(5)
+    waiting.turn(2)
     began = monotonic()
 
     waiting.turn(1)

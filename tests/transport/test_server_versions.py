@@ -43,8 +43,14 @@ def server_of(version: str) -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def no_pause_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed connection is retried at once."""
+    monkeypatch.setattr("kombu.utils.functional.sleep", lambda seconds: None)
+
+
 def connect(url: str) -> Connection:
-    options = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    options = {"max_retries": 1, "interval_start": 0}
     return Connection(url, transport="avtomatika.transport:Transport", transport_options=options)
 
 

@@ -130,6 +130,7 @@ def test_spool_and_payload_folder_never_lie_in_each_other(tmp_path: Path, spool:
         check_separate("WORKER_SPOOL_DIR", os.path.join(tmp_path, spool), str(tmp_path / payload))
 
 
+@pytest.mark.faults
 def test_a_result_survives_the_broker_and_the_worker(
     own_server: Any,
     make_office: Callable[..., Office],

@@ -216,6 +216,7 @@ def test_a_worker_authenticates_with_its_own_token_only(
         assert planted not in everything
 
 
+@pytest.mark.faults
 def test_a_worker_that_is_revoked_while_it_works_is_shut_out_and_another_does_its_task(
     redis_url: str,
     make_office: Callable[..., Office],

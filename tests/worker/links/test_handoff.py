@@ -71,6 +71,7 @@ def give(office: Office, redis_url: str, **params: Any) -> None:
     office.give_text(wire.dump_task(replace(given, ticket=ticket)))
 
 
+@pytest.mark.faults
 def test_a_task_continues_over_http_when_its_broker_is_unreachable(
     office: Office, redis_url: str, worker: Process, wire_to_broker: TcpProxy, tmp_path: Path
 ) -> None:

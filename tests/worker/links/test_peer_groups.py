@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from avtomatika.store import WorkerRegistry
 from avtomatika.worker.config import Address, Mode
 from avtomatika.worker.links.peer_groups import PeerGroups
@@ -71,6 +73,7 @@ def test_no_link_is_on_standby_in_round_robin() -> None:
     assert {state for _, state in scheduler.states()} == {"in_use"}
 
 
+@pytest.mark.faults
 def test_another_address_of_the_group_keeps_and_answers_a_task(
     redis_url: str,
     make_office: Callable[..., Office],
