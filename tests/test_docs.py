@@ -342,7 +342,7 @@ def _run_job(url: str, token: Path, endpoint: str, data: dict[str, Any], *, seco
 
 @pytest.mark.parametrize("block", python_blocks(), ids=str)
 def test_python_is_python(block: Block) -> None:
-    ast.parse(block.text)
+    assert ast.parse(block.text).body
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

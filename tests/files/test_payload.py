@@ -143,6 +143,6 @@ def test_a_skill_that_ends_after_its_worker_closes_no_descriptor_of_others(paylo
 
     folder.remove_task_folder(task_folder)
 
+    assert all(stat.S_ISCHR(os.fstat(descriptor).st_mode) for descriptor in others)
     for descriptor in others:
-        os.fstat(descriptor)
         os.close(descriptor)

@@ -29,11 +29,16 @@ def test_numbers_texts_and_nulls_are_signed_as_the_sdk_writes_them() -> None:
 
 
 def test_what_grows_on_the_way_is_not_covered() -> None:
-    check_signature(signed(bubbling_chain=["two"]), worker_id="one", token=TOKEN)
+    body = signed(bubbling_chain=["two"])
+
+    check_signature(body, worker_id="one", token=TOKEN)
+
+    assert signature_of(body, TOKEN) == SIGNATURE
 
 
 def test_a_body_without_a_signature_is_let_through() -> None:
-    check_signature(RESULT, worker_id="one", token=TOKEN)
+    assert "security" not in RESULT
+    check_signature(RESULT, worker_id="one", token=TOKEN)  # raises nothing
 
 
 @pytest.mark.parametrize(

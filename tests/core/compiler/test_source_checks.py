@@ -132,7 +132,7 @@ def test_what_cannot_work_is_refused(compiled: Compile, statement: str, message:
     ],
 )
 def test_what_may_work_is_not(compiled: Compile, statement: str) -> None:
-    compiled(anyhow(statement))
+    assert "done" in compiled(anyhow(statement)).plan.states
 
 
 class TestInjectedNames:
@@ -153,10 +153,12 @@ class TestInjectedNames:
 
     @pytest.mark.parametrize("name", ["errors", "content", "current_status", "data", "clients", "action", "file"])
     def test_other_names_are_data(self, compiled: Compile, name: str) -> None:
-        compiled(REST, f"actions, initial_data, {name}")
+        assert "start" in compiled(REST, f"actions, initial_data, {name}").plan.states
 
     def test_a_name_that_the_file_uses_as_a_key_is_data(self, compiled: Compile) -> None:
-        compiled(f'initial_data["eror"]\n{dedent(REST)}', "actions, initial_data, eror")
+        blueprint = compiled(f'initial_data["eror"]\n{dedent(REST)}', "actions, initial_data, eror")
+
+        assert "start" in blueprint.plan.states
 
     @pytest.mark.parametrize(("attribute", "hint"), [("job", "job_id"), ("client.plam", "plan")])
     def test_attributes_of_what_is_injected(self, compiled: Compile, attribute: str, hint: str) -> None:
@@ -208,7 +210,7 @@ class TestPaths:
     @pytest.mark.parametrize("body", DECIDED)
     @pytest.mark.parametrize("kind", ["def", "async def"])
     def test_others_are_not(self, compiled: Compile, body: str, kind: str) -> None:
-        compiled(self._with_all_states(body), kind=kind)
+        assert {"gather", "done"} <= compiled(self._with_all_states(body), kind=kind).plan.states.keys()
 
     @staticmethod
     def _with_all_states(body: str) -> str:
