@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 def pytest_configure() -> None:
     reaper.start()
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests, which stay until the end, out of garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -36,6 +36,13 @@ ALWAYS = 10_000
 BeginBadly = Callable[..., TaskFiles]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_clients(cloud: ObjectStorage) -> None:
+    """The S3 client has thousands of objects, which the collections below need not visit."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def no_broken_connections_left() -> Iterator[None]:
     """Aborted transfers close their files when they are collected: do it here."""
