@@ -30,7 +30,7 @@ from ..support.ports import free_port
 from ..support.processes import AVTOMATIKA, Process
 from ..support.waiting import wait_until
 
-#: Secrets that must not appear anywhere but where they were put.
+#: Secrets that may appear only where the test put them.
 PLANTED = {
     "client": "planted-token-of-a-client-4dXw",
     "shared": "planted-token-of-all-workers-9sQz",
@@ -104,7 +104,7 @@ class Installation:
         self._processes: dict[str, Process] = {}
         #: Command lines of every process seen, by process id.
         self.command_lines: dict[int, str] = {}
-        #: All responses sent to anyone.
+        #: All responses.
         self.said: list[str] = []
 
     @property
@@ -256,7 +256,7 @@ class _FromAddress(HTTPAdapter):
 
 
 class HttpWorker:
-    """Sends what the SDK sends, and nothing else."""
+    """Sends the requests of the SDK only."""
 
     def __init__(self, installation: Installation, worker_id: str, token: str) -> None:
         self.id = worker_id

@@ -1,4 +1,4 @@
-"""Attacks by those who have a web address and perhaps a worker's token."""
+"""Attacks with the address of the web and at most one worker's token."""
 
 from __future__ import annotations
 

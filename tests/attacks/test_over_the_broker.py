@@ -1,4 +1,4 @@
-"""Attacks by those who can write to the broker, but have neither the group's secret nor a worker's token."""
+"""Attacks with write access to the broker, but without the group's secret and without a worker's token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is it JSON? What is not says where it stands and what it is."""
+"""JSON forms of values; errors name the place and the type of a value without one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Host:
         self._lease_seconds = lease_seconds
         self._server_port, self._web_port = free_ports(2)
         self._url = f"redis://127.0.0.1:{self._server_port}/0"
-        #: Where workers find it, as ``127.0.0.1:20001``.
+        #: Its address for workers, as ``127.0.0.1:20001``.
         self.address = f"127.0.0.1:{self._web_port if self._is_web else self._server_port}"
         self._programs: list[Process] = []
 

@@ -77,7 +77,7 @@ class Killer:
     def _kill_worker(self) -> None:
         leader = self.leaders[-1]
         self._troop.kill("worker", is_alone=True)
-        wait_until(lambda: not session(leader), ORPHANED_SECONDS, "the end of those who were orphaned")
+        wait_until(lambda: not session(leader), ORPHANED_SECONDS, "the end of orphaned processes")
         self.left |= self.in_folder()
         self._troop.start("worker")
         self.leaders.append(self._troop.pid("worker"))

@@ -49,7 +49,7 @@ def test_no_task_begins_after_its_job_has_ended(make_server: Callable[..., Any],
 
     rows = [line.split() for line in begun.read_text().splitlines()]
     assert ends == {"failed"}
-    assert rows, "no task has begun"
+    assert rows, "no task has started"
     assert [job_id for job_id, at in rows if float(at) > ended_at[job_id] + CLOCK_SECONDS] == []
 
 

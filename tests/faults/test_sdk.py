@@ -141,4 +141,4 @@ def test_it_keeps_what_takes_longer_than_a_lease(
 
     wait_until(lambda: host.are_finished(jobs), 60, "the end of all jobs")
 
-    assert len(begun()) == 4, "nobody began with a task that another one still had"
+    assert len(begun()) == 4, "a worker started a task that another worker held"

@@ -125,7 +125,7 @@ def test_failover_loses_nothing_when_everything_of_the_main_orchestrator_is_kill
 
     stranded = backup.create(2)
     wait_until(lambda: backup.are_finished(stranded), 30, "the standby to be drained")
-    assert "now taking tasks" not in worker.log.partition("takes work from")[2], "nobody has taken over for that"
+    assert "now taking tasks" not in worker.log.partition("takes work from")[2], "no takeover was logged"
 
     of_main = main.create(JOBS // 2)
     wait_until(lambda: len(scene.begun(main)) >= JOBS // 10, 30, "work to be under way")
@@ -168,7 +168,7 @@ def test_a_worker_that_is_taken_out_of_the_file_is_out_within_three_seconds(make
     scene = make_scene("http", "main-orchestrator", "backup-orchestrator")
     worker = scene.start_worker(FAILOVER)
     jobs = scene.first.create(1)
-    wait_until(lambda: scene.first.are_finished(jobs), 30, "the worker to be let in")
+    wait_until(lambda: scene.first.are_finished(jobs), 30, "the worker is accepted")
 
     write_workers_toml(scene.first, WORKERS_TOML.replace("[worker-video-1]", "[worker-video-2]"))
 

@@ -1,4 +1,4 @@
-"""Certificates that nobody but a test trusts."""
+"""Certificates of a private authority."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 def make_certificates(folder: Path) -> Path:
-    """A certificate for ``localhost`` by an authority that nobody else knows: ca.pem, host.pem, host.key."""
+    """Create a certificate for ``localhost`` and its private authority: ca.pem, host.pem, host.key."""
     if not shutil.which("openssl"):
         pytest.skip("no openssl here to make certificates with")
     (folder / "extensions").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")

@@ -100,7 +100,7 @@ Run = Callable[..., Done]
 
 
 def in_process(folder: Path) -> Run:
-    """Run commands in the process of the test, which is quick; not for those that replace the process."""
+    """Run commands in the process of the test, which is quick. Not for commands that exec another program."""
 
     def run(*args: str, **environment: str) -> Done:
         path, before = list(sys.path), dict(os.environ)

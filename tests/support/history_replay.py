@@ -12,7 +12,7 @@ from functools import reduce
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, branch_of
 from avtomatika.core.machine.task_results import merged
 
-#: What a job is after an entry of that type; entries that are not named leave the status as it is.
+#: Status of a job after an entry of each type; other entries do not change it.
 _STATUS_AFTER: Mapping[str, JobStatus] = {
     "job_created": JobStatus.PENDING,
     "state_entered": JobStatus.RUNNING,

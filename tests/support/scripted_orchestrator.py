@@ -40,7 +40,7 @@ def failed() -> None: ...
 
 
 class Office:
-    """Gives out tasks of the blueprint's first state and takes what is answered; all on one broker."""
+    """Sends tasks of the blueprint's first state, and receives results and notices, on one broker."""
 
     def __init__(self, url: str, *, lease_seconds: float = 30) -> None:
         self._connection = broker.connect(url, lease_seconds=lease_seconds)
@@ -94,7 +94,7 @@ class Office:
         return found
 
     def wait_for_listeners(self, count: int) -> None:
-        """Until so many workers hear what all are told."""
+        """Wait until *count* workers receive control messages."""
         deadline = monotonic() + DEADLINE_SECONDS
         while (listeners := self._redis.hlen("avt:bindings:avt.control") - 1) != count and (listeners, count) != (
             -1,
@@ -123,7 +123,7 @@ class Office:
         return taken
 
     def nothing_comes(self, queue: str, *, seconds: float) -> None:
-        """What is in *queue* stays with whoever has it for so long, though there is somebody to take it over."""
+        """Assert that no message of *queue* is redelivered within *seconds* to a second consumer."""
         intake = Consumer(self._connection, [queue], prefetch=1)
         deadline = monotonic() + seconds
         while monotonic() < deadline:
@@ -131,7 +131,7 @@ class Office:
         intake.close()
 
     def depth(self, queue: str) -> int:
-        """How many messages of priority 0 are in *queue*, those in hand among them."""
+        """Return the number of messages of priority 0 in *queue*, including unacknowledged ones."""
         return int(self._redis.xlen(f"avt:q:{queue}:0"))
 
     def dead_letters(self, queue: str) -> list[dict[bytes, bytes]]:
@@ -146,11 +146,11 @@ class Office:
         raise AssertionError(f"nothing came to the dead letters of {queue!r}")
 
     def fill(self) -> None:
-        """Have the server refuse whatever needs memory."""
+        """Make the server refuse commands that need memory."""
         self._redis.config_set("maxmemory", 1)
 
     def take_away(self, queue: str, task_id: str) -> None:
-        """Give a task that somebody holds to another consumer, as a sweep does after its lease."""
+        """Assign a delivered task to another consumer, as a sweep does after its lease has expired."""
         stream = f"avt:q:{queue}:0"
         [entry] = [entry for entry, fields in self._redis.xrange(stream) if task_id.encode() in fields[b"p"]]
         self._redis.xclaim(stream, "avt", "somebody-else", 0, [entry])
@@ -177,7 +177,7 @@ def task(number: int, params: dict[str, Any], *, task_type: str = "work") -> wir
 
 
 def context(message: wire.TaskMessage) -> TaskContext:
-    """What a skill is given for *message*, where nobody listens."""
+    """Return the context of a skill for *message*; its progress is discarded."""
     files = Files(TaskFiles(TaskStorage.without_s3(), message))
     return TaskContext(
         task=message, worker_id="worker-1", files=files, on_progress=lambda _: None, cancelled=lambda: False

@@ -37,7 +37,7 @@ def job_id(alice: FlaskClient, move: Move) -> str:
 
 @pytest.fixture
 def link(alice: FlaskClient, job_id: str) -> str:
-    """What stands behind ``link=`` in the address."""
+    """Return the value of ``link=`` in the address."""
     return made(alice, job_id)
 
 

@@ -36,7 +36,7 @@ def test_the_page_behind_a_link_is_shown_with_its_style(url: str, move: Callable
 
 
 def _open(url: str, folder: Path) -> str:
-    """Take a picture of the page; answers what the browser has to say about it."""
+    """Take a screenshot of the page; return the output of the browser."""
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={folder}"]
     picture = f"--screenshot={folder / 'page.png'}"
     command = [str(CHROMIUM), *options, "--window-size=800,800", picture, url]

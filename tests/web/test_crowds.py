@@ -16,7 +16,7 @@ from avtomatika.web import gunicorn_worker
 from ..support.waiting import wait_until
 from ..support.web import WebServer, status_of
 
-#: Five times what a request may take while others wait.
+#: Five times the time limit of a request while others wait.
 SOON_SECONDS = 0.5
 
 

@@ -35,7 +35,7 @@ def job_id(alice: FlaskClient, move: Move) -> str:
 
 @pytest.fixture
 def browser(app: Flask) -> FlaskClient:
-    """Nobody yet: no token in a header, and cookies."""
+    """A client that is not logged in: no token in a header, but cookies."""
     return app.test_client()
 
 

@@ -30,7 +30,7 @@ TO_THE_END = (GoTo("publish"), End({"url": "/out"}))
 
 
 class Stream:
-    """What comes of a stream, event by event."""
+    """Return the events of a stream."""
 
     def __init__(self, client: FlaskClient, job_id: str, query: str = "", **headers: str) -> None:
         self.response = client.get(f"/api/v1/jobs/{job_id}/events{query}", headers=headers)

@@ -72,7 +72,7 @@ def sent(cloud: ObjectStorage, bucket: str, job_id: str, name: str, body: str = 
 
 
 def fetched(response: TestResponse) -> requests.Response:
-    """What a client gets where it is led to, without our token."""
+    """Return the response after the redirect, requested without the token."""
     assert response.status_code == 302, response.text
     return requests.get(response.headers["Location"], timeout=10)
 

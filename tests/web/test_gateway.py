@@ -133,7 +133,7 @@ class FakeWorker:
         return json.dumps(body, sort_keys=True).encode()
 
     def tell(self, task: dict[str, Any], **payload: Any) -> Any:
-        """Word of progress, as the SDK sends it."""
+        """A progress report, as the SDK sends it."""
         body = {
             "event_id": "3ff2f9f0-0000-4000-8000-000000000000",
             "worker_id": self.id,
@@ -573,7 +573,7 @@ def test_a_worker_that_registers_anew_keeps_what_it_says_it_has(
 
 
 def _age(redis_url: str, task_id: str) -> None:
-    """As if the task had been handed over long ago."""
+    """Set the delivery of the task to an earlier time."""
     with redis.Redis.from_url(redis_url) as client:
         client.hset(f"avt:held:{task_id}", "at", 1)
 

@@ -8,7 +8,7 @@ import pytest
 from avtomatika.errors import ForbiddenError
 from avtomatika.web.gateway.signature import check_signature, signature_of
 
-#: A result as it is on the wire, and the signature that ``avtomatika-worker`` 1.0b20 has made of it with TOKEN.
+#: A result as sent, and its signature with TOKEN by ``avtomatika-worker`` 1.0b20.
 RESULT = json.loads(
     """{"job_id": "g0-1", "task_id": "g0-1.1.0", "worker_id": "one", "timestamp": 1795451644,
     "data": {"small": 5e-05, "whole": 2.0, "zero": -0.0, "big": 1e+16, "bigger": 1.2345678901234568e+17,

@@ -21,13 +21,13 @@ Move = Callable[..., Job]
 
 @pytest.fixture
 def job_id(alice: FlaskClient, move: Move, redis_url: str) -> str:
-    """A job whose task was given up."""
+    """A job whose task is a dead letter."""
     job_id = created_id(alice)
     move(GoTo("encode"), DispatchTask("encode", {"n": 1}, transitions={"success": "publish"}))
     with broker.connect(redis_url) as connection:
         intake = broker.Consumer(connection, ["encode"], prefetch=1)
         [delivery] = wait_until(lambda: intake.take(0.05))
-        intake.dead_letter(delivery, reason="max_deliveries", error="it kills whoever touches it")
+        intake.dead_letter(delivery, reason="max_deliveries", error="it kills its worker")
         intake.close()
     return job_id
 
@@ -65,7 +65,7 @@ def test_a_dead_letter_tells_what_it_was_and_why_and_nothing_to_act_with(operato
 
     assert letter == operator.get(f"/api/v1/dead-letters/{letter['id']}").json
     assert (letter["queue"], letter["kind"], letter["job_id"]) == ("encode", "task", job_id)
-    assert (letter["reason"], letter["error"]) == ("max_deliveries", "it kills whoever touches it")
+    assert (letter["reason"], letter["error"]) == ("max_deliveries", "it kills its worker")
     assert letter["body"]["params"] == {"n": 1}
     assert {"ticket", "origin_sig"} & letter["body"].keys() == set()
 

@@ -1,4 +1,4 @@
-"""The recorder: one decision a handler, checked where it is taken."""
+"""The recorder: one action per handler, checked when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user writes: the forms of ``@bp.handler`` and what it refuses at once."""
+"""The forms of ``@bp.handler``, and errors that it raises immediately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``F``: what holds, what does not, and what is refused while it is written."""
+"""``F``: conditions that hold, conditions that do not, and errors when one is created."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_reads_as_a_short_label(condition: Condition, label: str) -> None:
 
 
 def _compared(field: str, word: str, value: Any, data: dict[str, Any]) -> bool:
-    """What a comparison must answer, found by Python itself."""
+    """Return the expected result of a comparison, by Python itself."""
     try:
         return bool(_PYTHON[word](data[field], value))
     except (KeyError, TypeError):

@@ -192,7 +192,7 @@ class Order:
 
 
 class TestTypes:
-    """Annotations other than JSON types convert what is injected."""
+    """Annotations other than JSON types convert injected values."""
 
     def test_data_are_converted_to_their_annotations(self) -> None:
         def start(initial_data: Order, due: datetime, size: int, box: socket, actions: Actions) -> None: ...

@@ -1,4 +1,4 @@
-"""Schemas of results: what is a schema, what breaks one and where, and what becomes of the job."""
+"""Schemas of results: valid schemas, violations and their place, and the effect on the job."""
 
 from __future__ import annotations
 

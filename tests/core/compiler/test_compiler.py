@@ -1,4 +1,4 @@
-"""Blueprint -> Plan: what is refused, with the state, the line and what to write; what a plan then says."""
+"""Blueprint -> Plan: errors with state, line and correction, and the contents of plans."""
 
 from __future__ import annotations
 
@@ -357,7 +357,7 @@ class TestActions:
 
 
 class TestMayGoTo:
-    """What the source does not tell must be declared."""
+    """Targets that the source does not show must be declared."""
 
     def test_a_computed_target_is_refused(self, bp: Blueprint) -> None:
         @bp.handler(is_start=True)

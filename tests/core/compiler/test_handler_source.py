@@ -33,7 +33,7 @@ def call(function: Callable[..., Any]) -> ActionCall:
 
 
 def targets(function: Callable[..., Any]) -> tuple[object, ...] | None:
-    """All targets of the one ``go_to`` in *function*; None where they are computed."""
+    """Return all targets of the only ``go_to`` in *function*; None if they are computed."""
     edges = call(function).edges
     assert edges is not None
     [edge] = edges
@@ -41,7 +41,7 @@ def targets(function: Callable[..., Any]) -> tuple[object, ...] | None:
 
 
 def pairs(function: Callable[..., Any]) -> list[tuple[Any, Any]] | None:
-    """All (outcomes, targets) of the one ``dispatch_task`` in *function*; None where they are computed."""
+    """Return all (outcomes, targets) of the only ``dispatch_task`` in *function*; None if they are computed."""
     edges = call(function).edges
     return None if edges is None else [(edge.outcomes, edge.targets) for edge in edges]
 
@@ -268,7 +268,7 @@ class TestTransitions:
 
 
 class TestHidden:
-    """Uses of ``actions`` that could take an action which nobody reads."""
+    """Uses of ``actions`` that could call an action which the compiler does not see."""
 
     def test_passed_on(self) -> None:
         def begin(actions: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the source of a handler shows to be wrong is refused with its line; correct code is not."""
+"""Errors in the source of a handler are reported with their line; correct code is accepted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def gather(aggregation_results, actions):
 @bp.handler(is_end=True)
 def done(): ...
 """
-#: Leads to every state, so that only what is tested is wrong.
+#: Reaches every state, so that only the tested statement is wrong.
 REST = """
     if initial_data["rest"]:
         actions.dispatch_parallel([{"task_type": "t"}], aggregate_into="gather")
@@ -68,7 +68,7 @@ def compiled(tmp_path: Path) -> Compile:
 
 
 def anyhow(statement: str) -> str:
-    """*statement* in a branch of its own."""
+    """Return *statement* in a separate branch."""
     return f"if initial_data['first']:\n{indent(dedent(statement), '    ')}\nel{dedent(REST).strip()}\n"
 
 
@@ -167,7 +167,7 @@ class TestInjectedNames:
             compiled(f"print({owner}{attribute})\n{dedent(REST)}", "actions, context, client, initial_data")
 
 
-#: ``GO`` stands for an action.
+#: ``GO`` is replaced by an action.
 UNDECIDED = [
     "if initial_data['a']:\n    GO",
     "if initial_data['a']:\n    GO\nelif initial_data['b']:\n    actions.go_to('gather')",

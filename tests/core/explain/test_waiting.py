@@ -1,4 +1,4 @@
-"""What a pausing job waits for, as it is told."""
+"""The explanation of what a paused job waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan -> DOT: valid wherever it is rendered, and the same picture whatever the names are."""
+"""Plan -> DOT: valid for every renderer, and independent of names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RENDERER = Path(sys.executable).with_name("graphviz-pure")
 
 
 def svg(source: str) -> str:
-    """*source* as a renderer draws it; refuses what is not valid DOT."""
+    """Return *source* as a renderer draws it; raise an error if it is not valid DOT."""
     done = subprocess.run([RENDERER, "-Tsvg"], input=source, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "syntax error" not in done.stderr

@@ -44,7 +44,7 @@ ROUND = [
 
 
 def drawn(path: JobPath) -> dict[str, str]:
-    """Lines of DOT by what they draw: a state, or ``source > target outcome``."""
+    """Return the lines of DOT by their element: a state, or ``source > target outcome``."""
     source = digraph(PLAN, overlay=path)
     names = {f"n{number}": state for number, state in enumerate(PLAN.states, start=1)}
     found = {}

@@ -21,7 +21,7 @@ def history(*entries: tuple[int, HistoryEntry]) -> list[RecordedEntry]:
 
 
 def checked(seconds: int, outcome: str = "success", *, failures: int = 0) -> list[RecordedEntry]:
-    """A job whose stock was checked for *seconds*; it finished a second after it went on to ``pay``, or failed."""
+    """A job whose stock was checked for *seconds*; it finished a second after it entered ``pay``, or failed."""
     to = "pay" if outcome == "success" else "failed"
     failed = HistoryEntry("task_failed", "check", data={"outcome": "failure", "error": {}})
     left = HistoryEntry("task_succeeded", "check", data={"outcome": outcome, "go_to": to})

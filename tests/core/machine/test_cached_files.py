@@ -1,4 +1,4 @@
-"""Tasks that name files: for a worker that has them at hand where there is one, for anybody where not."""
+"""Tasks that name files: routed to a worker that has them cached, to any worker if there is none."""
 
 from __future__ import annotations
 

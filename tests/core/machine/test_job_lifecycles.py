@@ -36,7 +36,7 @@ OUTCOMES = ("success", "bent", "failure", "timeout", "cancelled")
 
 @st.composite
 def sources(draw: st.DrawFn) -> str:
-    """Source of a blueprint ``bp``, in which every state is reached and comes to an end."""
+    """Source of a blueprint ``bp`` in which every state is reachable and leads to an end."""
     states = [f"s{number}" for number in range(draw(st.integers(1, 5)))]
     lines = ["bp = Blueprint('story')"]
     for state, following in pairwise([*states, "end"]):
@@ -220,7 +220,7 @@ class World:
         return self.picks.pop() if self.picks else True
 
     def answer(self, task: Task, status: str, code: str | None) -> None:
-        """By the key that a worker takes: the outcome's where it is one of the task's, else ``_unknown_outcome``."""
+        """By the key that a worker uses: that of the outcome if the task has it, else ``_unknown_outcome``."""
         known = {"success", "failure", "cancelled", *task.transitions}
         error = None if code is None else {"code": code, "message": "it says so"}
         result = Result("g0-1", task.id, task.attempt, status, data={"from": task.id}, error=error)
@@ -262,7 +262,7 @@ class World:
         )
 
     def write(self, step: Step, *, version: int) -> None:
-        """What the store does, in its order."""
+        """The operations of the store, in its order."""
         assert step.job.version in (version - 1, 0)
         assert step.history
         self.job = replace(step.job, version=version)

@@ -1,4 +1,4 @@
-"""The state machine: every (status, event) pair, and what each event does where it counts."""
+"""The state machine: every pair of status and event, and the effect of each event."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ PAIRS = list(product(JobStatus, EVENTS))
 
 
 class TestEveryPair:
-    """Whatever comes, whenever it comes, has an answer."""
+    """Every event is handled in every status."""
 
     def test_all_events_are_here(self) -> None:
         assert {type(event) for event in EVENTS} == set(get_args(Event))

@@ -1,4 +1,4 @@
-"""Tasks that ask something of their workers: routed, routed again, waiting, and what the history says of it."""
+"""Tasks with requirements: routed, routed again, waiting, and their history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs of an earlier plan: what of them the new one must have, and how they change over."""
+"""Jobs of an earlier plan: states that the new plan must have, and the migration."""
 
 from __future__ import annotations
 

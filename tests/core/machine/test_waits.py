@@ -1,4 +1,4 @@
-"""Waiting for what is no task: a time, a person, a job of another blueprint."""
+"""Waiting for a time, a decision, or a job of another blueprint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def kinds(ended: RunResult) -> list[str]:
 
 
 def replayed(ended: RunResult, bp: Blueprint) -> Job:
-    """What the history alone says of the job."""
+    """The job according to its history alone."""
     first = new_job(bp.plan, JobRequest(initial_data=ended.job.initial_data), job_id="test-1", client="testing").job
     return replay(first, [recorded.entry for recorded in ended.history])
 

@@ -1,4 +1,4 @@
-"""Which steps of the machine tell somebody."""
+"""Steps of the machine that send a webhook."""
 
 from __future__ import annotations
 

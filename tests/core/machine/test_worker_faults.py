@@ -1,4 +1,4 @@
-"""Tasks that a worker cannot do through a fault of its own: they go to another one, and no attempt is counted."""
+"""Tasks that fail through a fault of their worker: they are routed to another one, and no attempt is counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a task goes to, for every strategy and every thing that a task may ask for."""
+"""The selection of a worker, for every strategy and every requirement of a task."""
 
 from __future__ import annotations
 
