@@ -511,6 +511,8 @@ WRONG = {
     "@bp.aggregator(is_end=True)\ndef e(): ...",
     "collects nothing": "@bp.handler(is_start=True)\ndef a(actions): actions.dispatch_parallel([{'type': 't'}], 'e')\n"
     "@bp.handler(is_end=True)\ndef e(): ...",
+    "unknown field of the data": "from dataclasses import dataclass\n@dataclass\nclass Order:\n    size: int\n"
+    "@bp.handler(is_start=True, is_end=True)\ndef a(initial_data: Order): return initial_data.siez",
     "misspelt argument": "@bp.handler(is_start=True)\n"
     "def a(actions): actions.dispatch_task('t', {}, {'success': 'a'}, max_retrys=3)",
     "misspelt parameter": "@bp.handler(is_start=True)\ndef a(actions, intial_data): actions.go_to('a')",

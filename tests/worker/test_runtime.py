@@ -156,7 +156,8 @@ def test_invalid_params_fail_the_task_without_a_call(make_runtime: Callable[...,
     [execution] = collect(runtime, 1)
 
     assert execution.result is not None
-    assert execution.result.error == {"code": "INVALID_INPUT_ERROR", "message": "params.n: unknown field"}
+    message = "params.n: unknown field; params.width: is missing"
+    assert execution.result.error == {"code": "INVALID_INPUT_ERROR", "message": message}
 
 
 def test_unstarted_tasks_can_be_withdrawn(make_runtime: Callable[..., Runtime]) -> None:
