@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -12,13 +11,13 @@ from urllib.parse import quote
 
 import httpx
 
-from avtomatika.core.file_reference import references_in, with_values
 from avtomatika.core.job import JobStatus
 from avtomatika.core.jsonable import JsonObject, as_json
 from avtomatika.errors import HandlerError, InvalidRequestError, UnavailableError
 
 from . import answers, transfers
 from .http import seconds
+from .large_values import loaded, with_result
 from .recording import Recording
 from .steps import Blocking, Pages, Request, Sleep, Steps, content, json_answer, json_items, json_object
 
@@ -77,7 +76,7 @@ def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0)
     held = seconds(wait)
     params = {"fields": ",".join(fields) or None, "wait": held or None}
     found = yield from json_answer(answers.Job, Request("GET", _job_path(job_id), params, held_seconds=held))
-    return (yield from _with_result(found))
+    return (yield from with_result(found))
 
 
 def jobs(
@@ -113,7 +112,8 @@ def export(job_id: str) -> Steps[Recording]:
     for child_id in exported["children"]:
         children.append((yield from export(child_id)))
     recorded = yield from history(job_id)
-    return Recording(exported, recorded["events"], tuple(children))
+    exported, events = yield from loaded([exported, recorded["events"]], skips_missing=True)
+    return Recording(exported, events, tuple(children))
 
 
 def why(job_id: str) -> Steps[answers.Why]:
@@ -173,7 +173,7 @@ def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answ
             yield Sleep(error.retry_after_seconds)
             continue
         if JobStatus(found["status"]).is_final or left == 0:
-            return (yield from _with_result(found))
+            return (yield from with_result(found))
 
 
 # ---------------------------------------------------------------- files
@@ -287,20 +287,6 @@ def drop_dead_letter(letter_id: str) -> Steps[None]:
 def doctor() -> Steps[list[answers.Finding]]:
     """Check the server, secrets and tokens of the installation. For operators."""
     return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
-
-
-def _with_result(found: answers.Job) -> Steps[answers.Job]:
-    """Return a job with the values of its result that are in S3."""
-    values: dict[str, Any] = {}
-    for reference in references_in(found.get("result")):
-        owner, _, name = reference.uri.removeprefix("s3://").partition("/")[2].partition("/")
-        request = Request("GET", f"{_job_path(owner)}/files/{quote(name)}", is_redirected=True)
-        response: httpx.Response = yield request
-        url = response.headers["Location"]
-        values[reference.uri] = yield Blocking(partial(transfers.read_value, url, reference))
-    if values:
-        found["result"] = with_values(found["result"], values)
-    return found
 
 
 def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:

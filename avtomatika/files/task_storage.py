@@ -143,9 +143,13 @@ class TaskStorage:
                 raise problem
         return [future.result() for future in futures]
 
+    def start(self, function: Callable[[], T]) -> Future[T]:
+        """Call *function* in a thread, and do not wait for it."""
+        return self._tasks.submit(function)
+
     async def run_in_thread(self, function: Callable[[], T]) -> T:
         """Call *function* in a thread. If the caller is cancelled, still wait until a started call has ended."""
-        future = self._tasks.submit(function)
+        future = self.start(function)
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except CancelledError:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from time import sleep
 
+import httpx
 import pytest
+
+from avtomatika.client import Client
 
 from ..support.cli import Up, in_process
 from ..support.object_storage import ObjectStorage
 from ..support.ports import free_port
+from ..support.webhook_receiver import Receiver
 
 LIMIT = 20_000
 LEASE_SECONDS = 2
@@ -47,6 +52,16 @@ def join(aggregation_results, actions, job_data):
 @bp.handler(is_end=True)
 def done(rows, length, lengths):
     return {"rows": rows, "length": length, "lengths": lengths, "reversed": rows[::-1]}
+
+outer = Blueprint(name="outer", api_endpoint="jobs/outer")
+
+@outer.handler(is_start=True)
+def begin(initial_data, actions):
+    actions.run_blueprint("rows", initial_data, transitions={"success": "end"})
+
+@outer.handler(is_end=True)
+def end(reversed):
+    return {"reversed": reversed}
 """
 WORKER = """
 from avtomatika import Worker
@@ -83,14 +98,17 @@ def _project(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["broker", "http"])
-def running(request: pytest.FixtureRequest, cloud: ObjectStorage, tmp_path: Path) -> Iterator[Up]:
+@pytest.fixture(scope="module", params=["broker", "http"])
+def running(
+    request: pytest.FixtureRequest, cloud: ObjectStorage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Up]:
     everything = Up(
-        _project(tmp_path / "project"),
+        _project(tmp_path_factory.mktemp("large") / "project"),
         S3_ENDPOINT_URL=cloud.url,
         S3_ACCESS_KEY="minioadmin",
         S3_SECRET_KEY="minioadmin",
         S3_BUCKET=cloud.make_bucket(),
+        WEBHOOK_ALLOW="127.0.0.0/8",
         **_environment(request.param),
     )
     yield everything.wait_until_ready()
@@ -102,7 +120,7 @@ def test_large_values_go_through_s3_and_are_seen_by_nobody(running: Up, cloud: O
     run, size = in_process(running.folder), 30_000
 
     job_id = run("jobs", "submit", "rows", f"size:={size}").stdout.strip()
-    assert run("jobs", "watch", job_id).code == 0, running.said
+    assert run("jobs", "watch", job_id).code == 0, running.log
 
     shown = json.loads(run("jobs", "show", job_id, "--json").stdout)
     rows = list(range(size))
@@ -115,6 +133,23 @@ def test_large_values_go_through_s3_and_are_seen_by_nobody(running: Up, cloud: O
     assert history.count(reference["sha256"]) >= 3  # the value was not stored again for the next task and the end
     names = {each["uri"] for each in json.loads(run("files", "list", job_id, "--json").stdout)}
     assert len(names) == 3, names  # rows, those of the large branch, and reversed
+
+
+def test_children_and_webhooks_have_large_values_too(running: Up) -> None:
+    receiver, token = Receiver(), (running.folder / "var" / "client_token").read_text().strip()
+    with closing(receiver), Client(running.url, token) as client:
+        job_id = client.submit("outer", {"size": 20_000}, webhook_url=receiver.url())["job_id"]
+
+        job = client.wait(job_id, timeout=30)
+        running.wait_until(lambda: receiver.requests)
+
+        assert job["result"] == {"reversed": list(range(20_000))[::-1]}, (job, running.log)
+        [child] = client.export(job_id).children
+        assert child.job["state_history"]["rows"] == list(range(20_000))
+        body = receiver.requests[0].json
+        reference = body["data"]["result"]["reversed"]
+        assert f"/{job_id}/" in reference["$file"]
+        assert httpx.get(body["links"][reference["$file"]]).json() == job["result"]["reversed"]
 
 
 @pytest.mark.parametrize("link", ["broker", "http"])
@@ -138,7 +173,7 @@ def test_without_s3_a_large_result_waits_for_a_higher_limit(link: str, tmp_path:
     second = Up(folder, log_name="second.log", **{**environment, "MAX_INLINE_BYTES": "1000000"})
     try:
         second.wait_until_ready()
-        assert run("jobs", "watch", job_id).code == 0, second.said
+        assert run("jobs", "watch", job_id).code == 0, second.log
 
         assert len(json.loads(run("jobs", "show", job_id, "--json").stdout)["result"]["rows"]) == 30_000
         assert (folder / "runs").read_text() == 3 * "run\n"  # and the two branches

@@ -35,8 +35,8 @@ _LAST_TRIES = 5
 _DEFER_SECONDS = 2.0
 #: ... and the time after which it is dropped.
 _MAX_DEFER_SECONDS = 24 * 3600.0
-#: Delay before a result that is too large is checked again.
-_KEPT_SECONDS = 60.0
+#: Delay before a result that is too large is checked again; while it is being stored.
+_KEPT_SECONDS, _STORING_SECONDS = 60.0, 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -232,11 +232,12 @@ class Outbox:
         if reason is None:
             pending.content = self._sender.content_of(oversize)
             return True
-        pending.due_at = monotonic() + _KEPT_SECONDS
+        pending.due_at = monotonic() + (_KEPT_SECONDS if oversize.upload is None else _STORING_SECONDS)
         if pending.path is None:
             logger.error("task %s: %s; it is kept in the spool", pending.task_id, reason)
             self._spool(pending)
-        self._send_progress([kept_notice(oversize, reason)])
+        if reason != oversize.reported and self._send_progress([kept_notice(oversize, reason)]):
+            oversize.reported = reason
         if pending.path is not None:
             self._sender.on_kept(oversize)
         return False
@@ -258,11 +259,13 @@ class Outbox:
             if pending.path is not None and self._partition is not None:
                 self._partition.remove(pending.path)
 
-    def _send_progress(self, due_reports: Sequence[wire.Progress]) -> None:
+    def _send_progress(self, due_reports: Sequence[wire.Progress]) -> bool:
         try:
             self._sender.send_progress(due_reports)
         except AvtomatikaError as error:
             logger.info("%s; the progress of %d tasks is not reported", error, len(due_reports))
+            return False
+        return True
 
 
 def _age_seconds(pending: PendingResult) -> float:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -32,7 +34,8 @@ _OVERSIZE = "oversize"
 class OversizeResult:
     """A *result* of *task* that is too large; *encoded* are its data as JSON.
 
-    *headers* and *tag* are those of the delivery of a broker link; *is_acknowledged* once the delivery is.
+    *headers* and *tag* are those of the delivery of a broker link; *is_acknowledged* once the delivery is. *upload*
+    stores the data, while it runs. *reported* is the last reason that was reported.
     """
 
     task: TaskMessage
@@ -41,6 +44,8 @@ class OversizeResult:
     headers: Mapping[str, Any]
     tag: str | None = None
     is_acknowledged: bool = False
+    upload: Future[Json] | None = None
+    reported: str = ""
 
     @classmethod
     def of(cls, execution: TaskExecution, headers: Mapping[str, Any], tag: str | None = None) -> OversizeResult:
@@ -80,11 +85,8 @@ class OversizeResults:
             return None
         reason = f"its result of {size_text(size)} exceeds MAX_INLINE_BYTES={limit}"
         if self._storage.bucket is not None:
-            try:
-                self._store(oversize)
-            except TaskError as error:
-                return f"{reason} and cannot be stored: {error}"
-            return None
+            problem = self._store(oversize)
+            return None if problem is None else f"{reason} and {problem}"
         if age_seconds >= self._ttl_seconds:
             task, failed = oversize.task, ResultTooLargeError(f"{reason}, and S3_BUCKET is not set")
             worker_id, duration_ms = str(oversize.result.worker_id), oversize.result.duration_ms or 0
@@ -93,9 +95,20 @@ class OversizeResults:
             return None
         return f"{reason}: set S3_BUCKET, or raise the limit, and restart the worker"
 
-    def _store(self, oversize: OversizeResult) -> None:
-        data = store_large_values(self._storage, oversize.task, oversize.result.data)
+    def _store(self, oversize: OversizeResult) -> str | None:
+        """Store the large values in a thread, since the server may not answer. Return why they are not stored yet."""
+        if oversize.upload is None:
+            store = partial(store_large_values, self._storage, oversize.task, oversize.result.data)
+            oversize.upload = self._storage.start(store)
+        if not oversize.upload.done():
+            return "is being stored in S3"
+        upload, oversize.upload = oversize.upload, None
+        try:
+            data = upload.result()
+        except TaskError as error:
+            return f"cannot be stored: {error}"
         oversize.result, oversize.encoded = replace(oversize.result, data=data), orjson.dumps(data)
+        return None
 
 
 def kept_notice(oversize: OversizeResult, reason: str) -> Progress:
