@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker, broker
+from avtomatika.worker.links import broker_link, control
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
@@ -39,8 +40,10 @@ def office(redis_url: str, make_office: Callable[..., Office]) -> Office:
 
 
 @pytest.fixture
-def run_link(redis_url: str) -> Iterator[Callable[..., BrokerLink]]:
+def run_link(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BrokerLink]]:
     """Run a worker's link in a thread until the test is over."""
+    monkeypatch.setattr(broker_link, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(control, "_POLL_SECONDS", 0.02)
     running: list[tuple[BrokerLink, threading.Thread]] = []
 
     def run(
