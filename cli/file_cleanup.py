@@ -10,17 +10,14 @@ from avtomatika import broker
 from avtomatika.core.plan import FILES
 from avtomatika.errors import SettingsError
 from avtomatika.files.bucket import Bucket
-from avtomatika.files.cleanup import Cleaner, Cleanup, CleanupRules
+from avtomatika.files.cleanup import Cleaner, CleanupRules
 from avtomatika.orchestrator.file_cleanup import FileCleanup
 from avtomatika.settings import Settings
 from avtomatika.store import Keyring, Store, Sweeper
-from avtomatika.store.cleanups import CleanupTimes
 
 from .background_loop import run_in_background
 
 _PREFETCH = 16
-#: A worker that has not learned of the end of a job may upload files for this long after it.
-_INTERMEDIATE_AFTER_SECONDS = 60.0
 
 
 def cleanup_rules(objects: Bucket | None) -> CleanupRules:
@@ -29,14 +26,6 @@ def cleanup_rules(objects: Bucket | None) -> CleanupRules:
     if objects is None and rules != CleanupRules():
         raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
     return rules
-
-
-def cleanup_times(rules: CleanupRules, settings: Settings) -> CleanupTimes:
-    """Return when the files of an ended job are removed."""
-    if rules.cleanup is Cleanup.KEEP:
-        return CleanupTimes()
-    everything = float(settings.job_ttl_seconds) if rules.cleanup is Cleanup.DELETE else None
-    return CleanupTimes(min(_INTERMEDIATE_AFTER_SECONDS, settings.job_ttl_seconds / 2), everything)
 
 
 def removing_files(

@@ -29,11 +29,12 @@ from avtomatika.orchestrator.loop import Orchestrator
 from avtomatika.orchestrator.unit_of_work import HandlerServices
 from avtomatika.settings import Settings
 from avtomatika.store import Keyring, RedisData, Store, Sweeper, WorkerRegistry
+from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from . import logs
 from .environment import join_local
-from .file_cleanup import cleanup_rules, cleanup_times, removing_files
+from .file_cleanup import cleanup_rules, removing_files
 from .parent import end_with_parent
 from .webhook_delivery import delivering_webhooks
 
@@ -165,7 +166,7 @@ def _attached(
         keyring=Keyring(server, settings.group_secret),
         group=settings.group,
         job_ttl_seconds=settings.job_ttl_seconds,
-        cleanups=cleanup_times(cleanup, settings),
+        cleanups=CleanupTimes(*cleanup.seconds_after_end(settings.job_ttl_seconds)),
         is_authorized=workers.may_authenticate,
         max_job_bytes=settings.max_job_bytes,
         max_inline_bytes=None if objects is None else settings.max_inline_bytes,

@@ -14,11 +14,13 @@ from flask import Flask
 from avtomatika import broker
 from avtomatika.errors import SettingsError
 from avtomatika.files.bucket import Bucket
+from avtomatika.files.cleanup import CleanupRules
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.store import RedisClient, Sessions, Store, TaskLeases, WorkerRegistry
+from avtomatika.store.cleanups import NO_CLEANUPS, CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
@@ -37,7 +39,7 @@ def create() -> Flask:
     settings = Settings.from_environment()
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: the web processes need the job server")
-    url, clients = settings.redis_url, _clients(settings)
+    url, clients, bucket = settings.redis_url, _clients(settings), _bucket()
     plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
 
     # All services share these connections; one more renews the leases of the gateway.
@@ -48,6 +50,7 @@ def create() -> Flask:
         secret=settings.group_secret,
         group=settings.group,
         job_ttl_seconds=settings.job_ttl_seconds,
+        cleanups=_cleanup_times(settings, bucket),
         is_authorized=workers.may_authenticate,
         max_job_bytes=settings.max_job_bytes,
     )
@@ -64,14 +67,21 @@ def create() -> Flask:
         held=HeldRequests(settings.web_max_waiting, client_share=settings.web_client_share),
         trusted_proxies=settings.trusted_proxies,
         gateway=_gateway(settings, url, server, store, workers),
-        job_files=_job_files(settings),
+        job_files=None if bucket is None else JobFiles(bucket, group=settings.group),
     )
 
 
-def _job_files(settings: Settings) -> JobFiles | None:
-    """Return the files in the bucket of results, if one is configured."""
+def _bucket() -> Bucket | None:
+    """Return the bucket of results, if one is configured."""
     config = S3Config.from_environment()
-    return None if config is None or config.bucket is None else JobFiles(Bucket(config), group=settings.group)
+    return None if config is None or config.bucket is None else Bucket(config)
+
+
+def _cleanup_times(settings: Settings, bucket: Bucket | None) -> CleanupTimes:
+    """Return when files are deleted of jobs that are cancelled here, because no orchestrator serves their plan."""
+    if bucket is None:
+        return NO_CLEANUPS
+    return CleanupTimes(*CleanupRules.from_environment().seconds_after_end(settings.job_ttl_seconds))
 
 
 def _workers(settings: Settings, registry: WorkerRegistry) -> Workers:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _AT_A_TIME = 8
 #: Objects of a listing that are checked together.
 _BATCH = 1000
+#: A worker that has not learned of the end of a job may upload files for this long after it.
+_INTERMEDIATE_AFTER_SECONDS = 60.0
 
 
 class Cleanup(StrEnum):
@@ -49,6 +51,13 @@ class CleanupRules:
         cleanup = environment.choice("S3_AUTO_CLEANUP", list(Cleanup))
         age = environment.integer("S3_MAX_AGE_SECONDS", minimum=1)
         return cls(**environment.given({"cleanup": cleanup, "max_age_seconds": age}))
+
+    def seconds_after_end(self, job_ttl_seconds: int) -> tuple[float | None, float | None]:
+        """Return the seconds from the end of a job until its intermediate files, and all its files, are deleted."""
+        if self.cleanup is Cleanup.KEEP:
+            return None, None
+        everything = float(job_ttl_seconds) if self.cleanup is Cleanup.DELETE else None
+        return min(_INTERMEDIATE_AFTER_SECONDS, job_ttl_seconds / 2), everything
 
 
 class Cleaner:

@@ -52,13 +52,11 @@ def signature(body: bytes, *, id: str, timestamp: str, secret: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(webhook_key(secret), signed, sha256)).decode()
 
 
-def is_genuine(
-    headers: Mapping[str, str], body: bytes, *, secret: str, now_seconds: float, within: float = 300
-) -> bool:
-    """Return True if *body* was signed with *secret* at most *within* seconds ago. For receivers in Python."""
+def is_genuine(headers: Mapping[str, str], body: bytes, *, secret: str, now: float, within: float = 300) -> bool:
+    """Return True if *body* was signed with *secret* at most *within* seconds before *now*, a Unix time."""
     given = {name.lower(): value for name, value in headers.items()}
     try:
-        age = abs(now_seconds - int(given["webhook-timestamp"]))
+        age = abs(now - int(given["webhook-timestamp"]))
         expected = signature(body, id=given["webhook-id"], timestamp=given["webhook-timestamp"], secret=secret)
         signatures = given["webhook-signature"].split()
     except (KeyError, ValueError):

@@ -10,15 +10,21 @@ from avtomatika.core.explain.live_state import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
 from avtomatika.errors import UnreadableRecordError
 from avtomatika.transport import RedisClient
+from avtomatika.transport.scripts import Call
 
 from . import live_state
 from .entries import load_entry, load_note
 from .job_list import list_ids
 from .job_reader import JobReader
 from .records import JobFilter, UnreadableJob
-from .scripts import read_all
+from .scripts import READ_HISTORY, read_all, run
 from .server_part import ServerPart
 from .signals import approval_of, too_late
+
+#: More entries than a list of the server can have.
+_MAX_SEQ = 2**32
+#: Maximum size of the entries in a page of a history.
+_MAX_PAGE_BYTES = 4 * 1024 * 1024
 
 
 class JobQueries(ServerPart):
@@ -63,10 +69,14 @@ class JobQueries(ServerPart):
         return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
-        """Return entries with ``seq > after``, oldest first, and the ``after`` of the next page, or None."""
-        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job_id), after, after + limit)])
-        entries = [load_entry(after + place, row) for place, row in enumerate(rows[:limit], start=1)]
-        return entries, after + limit if len(rows) > limit else None
+        """Return entries with ``seq > after``, oldest first, and the ``after`` of the next page, or None.
+
+        A page ends before the entry that exceeds 4 MiB in total, but has at least one entry.
+        """
+        page = Call(READ_HISTORY, [self._keys.history(job_id)], [min(after, _MAX_SEQ), limit, _MAX_PAGE_BYTES])
+        is_more, *rows = run(self._server, page)
+        entries = [load_entry(after + place, row) for place, row in enumerate(rows, start=1)]
+        return entries, after + len(rows) if is_more else None
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
         """Return the notes about ignored events, newest first, at most 100."""

@@ -52,6 +52,7 @@ UNFINISHED_JOBS = _load("unfinished_jobs")
 RUNNING_JOBS = _load("running_jobs")
 QUARANTINE_JOB = _load("quarantine_job")
 LIST_JOBS = _load("list_jobs")
+READ_HISTORY = _load("read_history")
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from avtomatika.core.step import SetTimer
 from avtomatika.errors import ConflictError, InvalidRequestError, NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.store import Commit, JobFilter, NewJob, Store, Sweeper
+from avtomatika.store.entries import dump_entry
 from avtomatika.transport import connect
 
 from ..support.waiting import wait_until
@@ -271,3 +272,20 @@ def test_a_job_that_is_over_goes_with_everything_of_it_and_a_running_one_stays(h
     assert list(house.client.scan_iter(f"*{job.id}*")) == []
     assert [found.id for found in house.store.list_jobs(JobFilter())[0]] == [running.id]
     assert house.client.zcard("avt:jobs:status:finished") == 0
+
+
+def test_a_page_of_history_is_limited_by_bytes_and_has_at_least_one_entry(house: House) -> None:
+    job = house.create()
+    sizes = [3_000_000, 1_500_000, 9_000_000, 10, 10]
+    for number, size in enumerate(sizes, start=2):
+        entry = HistoryEntry("note", data={"number": number, "text": "x" * size})
+        house.client.rpush(f"avt:job:{job.id}:history", b"1 1000 " + dump_entry(entry))
+
+    pages, after = [], 0
+    while after is not None:
+        page, after = house.store.history(job.id, after=after)
+        pages.append([each.seq for each in page])
+
+    assert pages == [[1, 2], [3], [4], [5, 6]]
+    assert house.store.history(job.id, after=2**63 - 1) == ([], None)
+    assert [house.store.history(job.id, after=after, limit=2)[1] for after in (0, 4)] == [2, None]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from avtomatika.client import Client
 from avtomatika.errors import UnauthorizedError
@@ -51,3 +52,20 @@ def test_without_a_client_or_a_server_it_does_not_start(
 
     assert gunicorn.process.wait(20) != 0
     assert reason in gunicorn.log
+
+
+def test_the_files_of_a_job_that_is_cancelled_without_an_orchestrator_are_cleaned_up(
+    tmp_path: Path, redis_url: str
+) -> None:
+    s3 = {"S3_ENDPOINT_URL": "http://127.0.0.1:1", "S3_ACCESS_KEY": "k", "S3_SECRET_KEY": "s", "S3_BUCKET": "films"}
+    web = WebServer(tmp_path, {"REDIS_URL": redis_url, "S3_AUTO_CLEANUP": "delete", **s3})
+    try:
+        job_id = web.create_job()
+        status, _, response = web.request("POST", f"/api/v1/jobs/{job_id}/cancel")
+    finally:
+        web.kill()
+
+    assert (status, response.json()["status"]) == (200, "cancelled")
+    with redis.Redis.from_url(redis_url) as client:
+        timers = {name.decode() for name in client.zrange("avt:timers", 0, -1)}
+    assert timers == {f"{job_id}/_intermediate", f"{job_id}/_everything"}
