@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, Required, TypedDict
 
 import marshmallow
 import pytest
@@ -24,8 +24,8 @@ class Order:
     limit: timedelta = timedelta(minutes=1)
 
 
-class OrderDict(TypedDict):
-    size: int
+class OrderDict(TypedDict, total=False):
+    size: Required[int]
     limit: NotRequired[timedelta]
 
 
@@ -74,6 +74,8 @@ def test_data_are_checked_and_their_defaults_filled_in(kind: Any, stored: Any) -
     with pytest.raises(InvalidRequestError) as caught:
         check_input(plan, {"size": "large"})
     assert list(caught.value.fields["initial_data"]) == ["size"]  # type: ignore[call-overload]
+    with pytest.raises(InvalidRequestError, match=r"initial_data\.size: .*(is missing|required)"):
+        check_input(plan, {})
 
 
 def test_a_typed_handler_gets_what_a_typed_caller_gives() -> None:

@@ -135,7 +135,11 @@ def _dataclass_type(cls: Any) -> ValueType:
 def _typed_dict_type(cls: Any) -> ValueType:
     hints = get_type_hints(cls, include_extras=True)
     fields = _field_types(cls, hints)
-    required = [name for name in hints if name in cls.__required_keys__ and get_origin(hints[name]) is not NotRequired]
+    required = [  # __required_keys__ does not know the markers in annotations that are text
+        name
+        for name, hint in hints.items()
+        if get_origin(hint) is Required or (name in cls.__required_keys__ and get_origin(hint) is not NotRequired)
+    ]
     return fields_type(fields, required=required, is_plain=all(each.is_plain for each in fields.values()))
 
 
