@@ -56,8 +56,9 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS = (
-    ROOT / "docs" / f"{name}.md" for name in ("architecture", "blueprints", "workers", "files", "http", "operations")
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY = (
+    ROOT / "docs" / f"{name}.md"
+    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery")
 )
 #: Commands for the reader's machine; the tests below run the rest.
 SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
@@ -218,6 +219,20 @@ def test_the_python_of_the_guide_to_blueprints_runs_in_memory(tmp_path: Path) ->
     whole = _RUNS_OF_THE_REST + "".join(block.text for block in python)
     unused = [file for file in _blueprint_files(python) if f"from blueprints.{Path(file).stem} import" not in whole]
     assert unused == []
+
+
+def test_the_guide_for_users_of_celery_runs_against_a_server(tmp_path: Path, background: ExitStack) -> None:
+    save_files(CELERY, tmp_path)
+    tested = _run_in(tmp_path, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gallery.py"])
+    up = Up(tmp_path)
+    background.callback(up.kill)
+    up.wait_until_ready()
+    token = (tmp_path / "var" / "client_token").read_text()
+    call = f"from order import order_thumbnails as order; print(order({up.url!r}, {token!r}, ['a.jpg', 'b.jpg']))"
+    called = _run_in(tmp_path, [sys.executable, "-c", call])
+
+    assert tested.returncode == 0, tested.stdout
+    assert (called.stdout, called.stderr) == ("2\n", "")
 
 
 #: Blueprints of the page that its own python does not run.
