@@ -82,7 +82,7 @@ def create_app(
         clients=clients,
         declare=declare,
         throttle=FailureThrottle(app),
-        workers=None if gateway is None else gateway.workers,
+        workers=None if gateway is None else gateway.authentication.workers,
         held=HeldRequests() if held is None else held,
         watcher=JobWatcher(store),
         files=job_files,

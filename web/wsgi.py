@@ -24,7 +24,7 @@ from avtomatika.store.cleanups import NO_CLEANUPS, CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from .app import create_app
-from .gateway import Gateway, Polls, WorkerQueues
+from .gateway import Authentication, Gateway, Polls, WorkerQueues
 from .long_poll import HeldRequests
 
 logger = logging.getLogger(__name__)
@@ -96,11 +96,10 @@ def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, wo
 
     connect = partial(broker.connect, url, server=server, **settings.delivery)
     return Gateway(
-        workers=workers,
+        authentication=Authentication(workers=workers, sessions=Sessions(server)),
         registry=store.registry,
         leases=leases,
         keyring=keyring,
-        sessions=Sessions(server),
         polls=Polls(connect=connect, leases=leases, keyring=keyring),
         worker_queues=WorkerQueues(connect),
         group=settings.group,

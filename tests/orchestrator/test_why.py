@@ -11,7 +11,8 @@ import pytest
 
 from avtomatika import Blueprint, PermanentError, TransientError
 from avtomatika.core.explain.facts import Facts
-from avtomatika.core.explain.why import Reason, explain
+from avtomatika.core.explain.reason import Reason
+from avtomatika.core.explain.why import explain
 from avtomatika.core.job import Job
 from avtomatika.schemas import wire
 from avtomatika.testing import NEVER_ANSWERS, run
@@ -85,9 +86,9 @@ def test_without_an_orchestrator_the_plan_is_not_served(stage: Made) -> None:
     served, waits = reasons(house, job_id)
 
     assert (served.code, waits.code) == ("plan_not_served", "waits_for_orchestrator")
-    assert "no orchestrator ever has" in served.text
+    assert "none has ever announced it" in served.text
     assert "run the handler of 'start'" in waits.text
-    assert "1 message waiting" in waits.text
+    assert "1 message in its queue" in waits.text
 
 
 def test_a_plan_that_was_served_once_says_how_long_ago(house: Stage) -> None:
@@ -98,7 +99,7 @@ def test_a_plan_that_was_served_once_says_how_long_ago(house: Stage) -> None:
 
     [served, *_] = reasons(house, job_id)
 
-    assert "the last one did 1 hour 1 minute ago" in served.text
+    assert "it was last announced 1 hour 1 minute ago" in served.text
 
 
 def test_a_failed_handler_says_when_it_is_retried(stage: Made) -> None:
@@ -146,7 +147,7 @@ def test_a_queued_task_says_how_many_workers_could_take_it(house: Stage) -> None
 
     assert able.text == "2 workers have the skill 'encode': 1 full, 1 idle."
     assert limit.code == "dispatch_limit"
-    assert limit.text.startswith("The task must be taken within ")
+    assert limit.text.startswith("The task must be started within ")
 
 
 def test_workers_that_left_are_no_help(house: Stage) -> None:
@@ -163,7 +164,7 @@ def test_a_leased_task_names_its_worker(house: Stage) -> None:
     [handed, *_] = reasons(house, job_id)
 
     assert handed.code == "task_queued"
-    assert "has been handed to" in handed.text
+    assert "is leased by" in handed.text
 
 
 def take(house: Stage, job_id: str) -> wire.TaskMessage:
@@ -184,9 +185,9 @@ def test_a_running_task_shows_worker_progress_and_last_heartbeat(house: Stage) -
     taken, heard, limit = reasons(house, job_id)
 
     assert (taken.code, heard.code, limit.code) == ("task_taken", "worker_heard", "result_limit")
-    assert taken.text.startswith("Worker 'w-1' has its task 'encode' (attempt 1)")
+    assert taken.text.startswith("Worker 'w-1' runs its task 'encode' (attempt 1)")
     assert taken.text.endswith("40% done, 'two of five'.")
-    assert re.fullmatch(r"The worker was last heard of \d+ seconds? ago\.", heard.text)
+    assert re.fullmatch(r"The worker's last heartbeat was \d+ seconds? ago\.", heard.text)
 
 
 def test_a_worker_that_says_nothing_is_named(house: Stage) -> None:
@@ -200,7 +201,7 @@ def test_a_worker_that_says_nothing_is_named(house: Stage) -> None:
     [_, silent] = reasons(house, job_id)
 
     assert silent.code == "worker_silent"
-    assert "has not been heard of for 1 minute" in silent.text
+    assert "has sent no heartbeat for 1 minute" in silent.text
 
 
 def test_a_back_off_says_until_when_and_why(house: Stage) -> None:
@@ -220,7 +221,7 @@ def _task(job: Job) -> Any:
     return task
 
 
-# ---------------------------------------------------------------- pauses
+# ---------------------------------------------------------------- waits
 
 
 def test_an_approval_shows_its_question_decisions_and_the_decision(stage: Made) -> None:
@@ -243,11 +244,11 @@ def test_an_approval_shows_its_question_decisions_and_the_decision(stage: Made) 
     [decided] = reasons(house, job_id)
 
     assert re.fullmatch(
-        r"It has asked by 'mail', for \d+ seconds?: Send it\? The answer is one of approved, rejected, "
-        r"within (2 hours|1 hour 59 minutes)\.",
+        r"It has waited for \d+ seconds? for a decision, requested by 'mail': Send it\? "
+        r"Possible decisions: approved, rejected, within (2 hours|1 hour 59 minutes)\.",
         asked.text,
     )
-    assert decided.text.startswith("It was decided, approved by Ada,")
+    assert decided.text.startswith("It was decided: approved by Ada.")
 
 
 def test_a_timer_shows_its_time_and_that_it_is_overdue(stage: Made) -> None:
@@ -270,7 +271,7 @@ def test_a_timer_shows_its_time_and_that_it_is_overdue(stage: Made) -> None:
         client.hincrby(f"avt:job:{job_id}", "updated", -100_000_000)
     overdue = reasons(house, job_id)
 
-    assert waits.text in [f"It waits for a time that comes in 1 day{rest}." for rest in (" 1 hour", "")]
+    assert waits.text in [f"It waits for a timer that expires in 1 day{rest}." for rest in (" 1 hour", "")]
     assert [reason.code for reason in overdue] == ["waits_for_time", "timer_overdue"]
     assert "no orchestrator delivers due timers" in overdue[1].text
 
@@ -322,7 +323,7 @@ def test_a_fan_out_says_how_many_are_left_and_what_they_wait_for(stage: Made) ->
 
     left, waits, nobody = reasons(house, job_id)
 
-    assert left.text == "Of 30 branches 29 are left; then 'collect' follows."
+    assert left.text == "29 of 30 branches have not ended; then 'collect' runs."
     assert (waits.code, nobody.code) == ("task_queued", "no_worker")
 
 

@@ -24,7 +24,7 @@ from avtomatika.schemas import wire
 from avtomatika.store import Sessions, Store, TaskLeases, WorkerRegistry
 from avtomatika.tokens import Clients, Workers
 from avtomatika.web.app import create_app
-from avtomatika.web.gateway import Gateway, Polls, WorkerQueues
+from avtomatika.web.gateway import Authentication, Gateway, Polls, WorkerQueues
 from avtomatika.web.long_poll import HeldRequests
 
 from .conftest import PLANS, created_id
@@ -71,11 +71,13 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
     registry, leases = WorkerRegistry.connect(redis_url), TaskLeases.connect(redis_url)
 
     gateway = Gateway(
-        workers=Workers(token="the-shared-token", path=workers_toml, revoked_names=registry, clock=clock),
+        authentication=Authentication(
+            workers=Workers(token="the-shared-token", path=workers_toml, revoked_names=registry, clock=clock),
+            sessions=(sessions := Sessions.connect(redis_url)),
+        ),
         registry=registry,
         leases=leases,
         keyring=store.keyring,
-        sessions=(sessions := Sessions.connect(redis_url)),
         polls=Polls(connect=lambda: broker.connect(redis_url), leases=leases, keyring=store.keyring),
         worker_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),
         lease_seconds=30,

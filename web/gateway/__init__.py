@@ -1,8 +1,9 @@
 """The gateway for workers over HTTP: ``/_worker/...``, the protocol of the public project's SDK."""
 
+from .authentication import Authentication
 from .gateway import Gateway
 from .routes import GATEWAY_ROUTES, register_gateway
 from .task_polls import Polls
 from .worker_queues import WorkerQueues
 
-__all__ = ["GATEWAY_ROUTES", "Gateway", "Polls", "WorkerQueues", "register_gateway"]
+__all__ = ["GATEWAY_ROUTES", "Authentication", "Gateway", "Polls", "WorkerQueues", "register_gateway"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -17,24 +17,19 @@ from avtomatika.core.events import Result
 from avtomatika.core.file_reference import MAX_INLINE_BYTES
 from avtomatika.core.job import Json, job_of
 from avtomatika.core.names import is_user_name
-from avtomatika.errors import NotFoundError, UnauthorizedError
-from avtomatika.log_limits import LogLimit
+from avtomatika.errors import NotFoundError
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import heartbeat_status, registration_record, restricted_to
 from avtomatika.store import (
     Keyring,
-    RefreshStatus,
-    Session,
-    Sessions,
     SettleStatus,
     TaskLease,
     TaskLeases,
-    TokenPair,
     WorkerRegistry,
 )
-from avtomatika.store.sessions import ACCESS_SECONDS
-from avtomatika.tokens import WorkerAccess, Workers, hash_token, new_token
+from avtomatika.tokens import WorkerAccess
 
+from .authentication import Authentication
 from .task_polls import Poll, Polls
 from .worker_queues import WorkerQueues
 
@@ -44,8 +39,6 @@ logger = logging.getLogger(__name__)
 LONGEST_HOLD_SECONDS = 25.0
 #: A heartbeat later than this after the lease names the task if the worker received it.
 _DELIVERY_MS = 3_000
-#: Logged characters of a worker id, which any client can send.
-_LONGEST_ID = 128
 #: Stored characters of a progress message.
 _MAX_MESSAGE = 1_000
 
@@ -54,17 +47,15 @@ _MAX_MESSAGE = 1_000
 class Gateway:
     """The services of the gateway and the operations of workers."""
 
-    workers: Workers
+    authentication: Authentication
     registry: WorkerRegistry
     leases: TaskLeases
     polls: Polls
-    sessions: Sessions
     keyring: Keyring
     worker_queues: WorkerQueues
     lease_seconds: float
     group: str = "g0"
     max_inline_bytes: int = MAX_INLINE_BYTES
-    refusals: LogLimit = field(default_factory=LogLimit)
 
     def register(self, access: WorkerAccess, registration: dict[str, Any]) -> dict[str, Json]:
         """Register a worker with the skills that it is granted. Tasks that it does not name are requeued: an earlier
@@ -177,12 +168,6 @@ class Gateway:
         )
         return {"status": "event_accepted"}
 
-    def log_refused(self, worker_id: str, reason: str) -> None:
-        """Log that a worker was rejected, at most once a minute for each."""
-        shown = repr(worker_id[:_LONGEST_ID])
-        if self.refusals.allows(shown):
-            logger.warning("worker %s rejected: %s", shown, reason)
-
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:
         """Record a note about a result with a wrong signature if the worker, which is authenticated, holds the task."""
         [lease] = self.leases.find([str(answer.get("task_id"))])
@@ -194,68 +179,6 @@ class Gateway:
         if job_of(task_id) == job_id:
             note = {"event_type": "task_result_ignored", "task_id": task_id, "worker_id": worker_id, "reason": reason}
             self.leases.note(job_id, note)
-
-    def authenticate(self, worker_id: str, token: str) -> WorkerAccess:
-        """Return the access of a worker. Raises UnauthorizedError unless *token* is valid for it."""
-        if not worker_id or not token:
-            raise UnauthorizedError(
-                "a worker must send its id and its token, in the headers X-Worker-ID and X-Worker-Token"
-            )
-        try:
-            return self.workers.identify(worker_id, token)
-        except UnauthorizedError:
-            session = self.sessions.of_access(hash_token(token))
-            if session is None or session.worker_id != worker_id:
-                raise
-            return self._session_access(session)
-
-    def issue_tokens(self, access: WorkerAccess) -> dict[str, Json]:
-        """Issue temporary tokens to a worker that authenticated with its own."""
-        fresh = _Tokens.new()
-        self.sessions.begin(Session(access.worker_id, access.basis), fresh.pair)
-        return fresh.answer(access.worker_id)
-
-    def refresh_tokens(self, worker_id: str, refresh_token: str) -> dict[str, Json]:
-        """Replace temporary tokens. Raises UnauthorizedError if the refresh token is invalid or the worker was
-        revoked."""
-        digest, fresh = hash_token(refresh_token), _Tokens.new()
-        session = self.sessions.of_refresh(digest)
-        if session is None:
-            raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
-        if session.worker_id != worker_id:
-            raise UnauthorizedError("Unauthorized: Invalid refresh token (owner mismatch)")
-        self._session_access(session)
-        answer = self.sessions.refresh(digest, fresh.pair)
-        if answer is not RefreshStatus.OK:
-            logger.warning("worker %s: its refresh token is %s", worker_id, answer.lower())
-            raise UnauthorizedError("Unauthorized: Invalid refresh token (not found)")
-        return fresh.answer(worker_id)
-
-    def _session_access(self, session: Session) -> WorkerAccess:
-        """Return the access of *session*: it is revoked with the token that started it."""
-        return self.workers.identify_session(session.worker_id, session.basis)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tokens:
-    access: str = field(repr=False)
-    refresh: str = field(repr=False)
-
-    @classmethod
-    def new(cls) -> _Tokens:
-        return cls(new_token(), new_token())
-
-    @property
-    def pair(self) -> TokenPair:
-        return TokenPair(hash_token(self.access), hash_token(self.refresh))
-
-    def answer(self, worker_id: str) -> dict[str, Json]:
-        return {
-            "access_token": self.access,
-            "refresh_token": self.refresh,
-            "expires_in": ACCESS_SECONDS,
-            "worker_id": worker_id,
-        }
 
 
 def task_body(poll: Poll, *, now_seconds: float) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def authenticate() -> None:
     in_path = (request.view_args or {}).get("worker_id", worker_id)
     if in_path != worker_id:
         raise UnauthorizedError("X-Worker-ID and the path name different workers")
-    g.access = _gateway().authenticate(worker_id, token)
+    g.access = _gateway().authentication.identify(worker_id, token)
 
 
 @routes.post("/workers/register")
@@ -84,7 +84,7 @@ def next_task(worker_id: str) -> Response:
 
     def is_authorized() -> bool:
         try:
-            gateway.authenticate(worker_id, token)
+            gateway.authentication.identify(worker_id, token)
         except UnauthorizedError:
             return False
         return not is_disconnected(connection)
@@ -100,7 +100,7 @@ def next_task(worker_id: str) -> Response:
         hold=hold,
     )
     if poll.task is None:
-        gateway.authenticate(access.worker_id, token)  # it may be unwelcome by now, and shall record_progress so
+        gateway.authentication.identify(access.worker_id, token)  # its token may have been revoked meanwhile
         return Response(status=HTTPStatus.NO_CONTENT)
     return _json(task_body(poll, now_seconds=services().store.clock.now_ms() / 1000))
 
@@ -143,14 +143,15 @@ def issue_token() -> Response:
     """Issue temporary tokens. Each request checks them, as it does a worker's own token, and they are revoked with
     it."""
     worker_id, token = _headers()
-    return _json(_gateway().issue_tokens(_gateway().workers.identify(worker_id, token)))
+    authentication = _gateway().authentication
+    return _json(authentication.issue_tokens(authentication.workers.identify(worker_id, token)))
 
 
 @routes.post("/auth/token/refresh")
 def refresh_token() -> Response:
     worker_id, _ = _headers()
     body = _load(RefreshSchema(), read_json(request))
-    return _json(_gateway().refresh_tokens(worker_id, body["refresh_token"]))
+    return _json(_gateway().authentication.refresh_tokens(worker_id, body["refresh_token"]))
 
 
 #: After a 401 from these the SDK would request a token again, so they answer 403.
@@ -163,7 +164,7 @@ _TOKEN_ENDPOINTS = frozenset(f"{GATEWAY_ROUTES}.{view.__name__}" for view in (is
 def handle_error(error: AvtomatikaError) -> Response:
     is_for_tokens = request.endpoint in _TOKEN_ENDPOINTS
     if isinstance(error, UnauthorizedError):
-        _gateway().log_refused(_headers()[0], str(error))
+        _gateway().authentication.log_refused(_headers()[0], str(error))
         error = services().throttle.counted(error, has_token=is_for_tokens)
     status = status_of(error)
     if status is None:
