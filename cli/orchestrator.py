@@ -131,18 +131,17 @@ def _run(blueprints: Sequence[Blueprint], queues: Sequence[str], settings: Setti
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     _reduce_garbage_collection()
-    while not stopping.is_set():
-        try:
-            with ExitStack() as stack:
-                orchestrator = _attached(stack, blueprints, queues, settings)
-                running.append(orchestrator)
-                if not stopping.is_set():
-                    logger.info("consuming from %s", ", ".join(queues))
-                    orchestrator.run()
-        except UnavailableError as error:
-            stopping.wait(backoff.failed(error))
-        if running:
-            break
+
+    def serve() -> None:
+        with ExitStack() as stack:
+            orchestrator = _attached(stack, blueprints, queues, settings)
+            running.append(orchestrator)
+            backoff.succeeded()
+            if not stopping.is_set():
+                logger.info("consuming from %s", ", ".join(queues))
+                orchestrator.run()
+
+    backoff.run(serve, until=lambda: stopping.is_set() or running, wait=stopping.wait, errors=UnavailableError)
     return not stopping.is_set() and any(orchestrator.needs_restart for orchestrator in running)
 
 

@@ -36,12 +36,19 @@ class Backoff:
     def __bool__(self) -> bool:
         return bool(self.count)
 
-    def run(self, step: Callable[[], object], *, until: Callable[[], object], wait: Callable[[float], object]) -> None:
-        """Repeat *step* until *until* is true. After an error, *wait* for some seconds, and continue."""
+    def run(
+        self,
+        step: Callable[[], object],
+        *,
+        until: Callable[[], object],
+        wait: Callable[[float], object],
+        errors: type[Exception] = Exception,
+    ) -> None:
+        """Repeat *step* until *until* is true. After one of *errors*, *wait* for some seconds, and continue."""
         while not until():
             try:
                 step()
-            except Exception as error:
+            except errors as error:
                 wait(self.failed(error))
             else:
                 self.succeeded()

@@ -115,12 +115,15 @@ class Polls:
 
     def _run(self) -> None:
         backoff = Backoff(logger, "workers over HTTP get no tasks")
-        while not self._stopping:
-            try:
-                with self._connect() as connection:
-                    self._take_tasks(Consumer(connection, [], prefetch=1), backoff)
-            except Exception as error:  # the thread must survive: it alone takes tasks for polls
-                sleep(min(backoff.failed(error), _MAX_BACKOFF_SECONDS))
+
+        def connect() -> None:
+            with self._connect() as connection:
+                self._take_tasks(Consumer(connection, [], prefetch=1), backoff)
+
+        def wait(seconds: float) -> None:
+            sleep(min(seconds, _MAX_BACKOFF_SECONDS))
+
+        backoff.run(connect, until=lambda: self._stopping, wait=wait)
 
     def _take_tasks(self, consumer: Consumer, backoff: Backoff) -> None:
         try:

@@ -123,14 +123,15 @@ class BrokerLink:
 
     def _attach(self) -> Consumer | None:
         """Connect, retrying, and return the consumer; None if stopped before."""
-        while not self._stopping:
-            try:
-                self._declare()
-                own = broker.worker_queue(self._runtime.worker_id)
-                return Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency)
-            except UnavailableError as error:
-                self._pause(self._backoff.failed(error))
-        return None
+        attached: list[Consumer] = []
+
+        def attach() -> None:
+            self._declare()
+            own = broker.worker_queue(self._runtime.worker_id)
+            attached.append(Consumer(self._connection, [*self._queues, own], prefetch=self._runtime.concurrency))
+
+        self._backoff.run(attach, until=lambda: self._stopping or attached, wait=self._pause, errors=UnavailableError)
+        return attached[0] if attached else None
 
     def _declare(self) -> None:
         """Declare the queues, and tell the other links which broker this is."""

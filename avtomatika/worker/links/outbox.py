@@ -173,21 +173,19 @@ class Outbox:
 
     def _serve(self) -> None:
         backoff = Backoff(logger, "unsent results wait")
-        while not self._stopping.is_set():
-            self._runtime.mark_alive("outbox")
-            try:
-                self._run_once()
-                backoff.succeeded()
-            except Exception as error:  # no other thread would send them
-                pause = backoff.failed(error)
-                is_all_spooled = all(pending.path for pending in self._unsent)
-                if backoff.count >= _LAST_TRIES and not self._runtime.busy and is_all_spooled:
-                    self._done.set()
-                if self._finishing.wait(pause):
-                    self._stopping.wait(min(pause, _LAST_PAUSE_SECONDS))
+
+        def wait(seconds: float) -> None:
+            is_all_spooled = all(pending.path for pending in self._unsent)
+            if backoff.count >= _LAST_TRIES and not self._runtime.busy and is_all_spooled:
+                self._done.set()
+            if self._finishing.wait(seconds):
+                self._stopping.wait(min(seconds, _LAST_PAUSE_SECONDS))
+
+        backoff.run(self._run_once, until=self._stopping.is_set, wait=wait)
 
     def _run_once(self) -> None:
         """Send finished results, or wait for the next."""
+        self._runtime.mark_alive("outbox")
         reports = self._runtime.reports
         for execution in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
             pending = self._sender.prepare(execution)
