@@ -190,7 +190,7 @@ class Job(JobRequest):
     error: Mapping[str, Json] | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     fan_out: Branches | None = None
-    pause: WaitRecord | None = None
+    wait: WaitRecord | None = None
     children: tuple[str, ...] = ()
     earlier_plans: tuple[str, ...] = ()
     steps: int = 0

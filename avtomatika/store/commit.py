@@ -144,7 +144,7 @@ def _scalars(
         job_ttl_ms,
         job.id,
         1 if job.status.is_final else "",
-        "" if job.pause in (None, before.pause) else job.pause.token,
+        "" if job.wait in (None, before.wait) else job.wait.token,
         int(step.drops_branches),
         "" if fan_out is None else f"{fan_out.size} {fan_out.step} {prefix_of(job, fan_out.state)}",
         0 if step.joined is None else joined_at,

@@ -112,9 +112,9 @@ class JobFactsReader:
         return QueuePlace(queue=queue, waiting=waiting)
 
     def _child(self, job: Job, *, depth: int) -> Facts | None:
-        if job.pause is None or job.pause.kind != "child" or job.status.is_final or depth >= _DEPTH:
+        if job.wait is None or job.wait.kind != "child" or job.status.is_final or depth >= _DEPTH:
             return None
-        child_id = str(job.pause.details["child_id"])
+        child_id = str(job.wait.details["child_id"])
         child = load_job(child_id, read_all(self._server, [("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
         return None if child is None or isinstance(child, UnreadableJob) else self._facts(child, depth=depth + 1)
 

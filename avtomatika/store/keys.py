@@ -16,7 +16,7 @@ class Keys:
 
     def job(self, job_id: str) -> str:
         """Hash: ``v`` version, ``status``, ``doc`` JSON that changes, ``init`` JSON that never changes, ``created`` and
-        ``updated`` ms, ``final`` 1 once it is finished, ``pause`` the token of its last wait, ``decided`` the token
+        ``updated`` ms, ``final`` 1 once it is finished, ``wait`` the token of its last wait, ``decided`` the token
         and decision of the last approval, ``wish:<wish>`` version and ms of a request that was sent,
         ``data:<version>.<number>`` a large value (JSON), ``idempotency`` the key that it was created with."""
         return f"{self.prefix}job:{job_id}"

@@ -23,7 +23,7 @@ def commands(job: Job, keys: Keys) -> list[Sequence[str]]:
         )
     if job.fan_out is not None:
         wanted.append(("HGET", keys.branches(job.id), "left"))
-    if job.pause is not None:
+    if job.wait is not None:
         wanted.append(("HGET", keys.job(job.id), "decided"))
     return wanted
 
@@ -33,7 +33,7 @@ def read(job: Job, replies: Sequence[Any]) -> LiveState:
     left = iter(replies)
     in_flight = _in_flight(job, next(left)) if job.tasks else {}
     branches_left = None if job.fan_out is None else int(next(left) or 0)
-    decision = None if job.pause is None else _decision(job.pause.token, next(left))
+    decision = None if job.wait is None else _decision(job.wait.token, next(left))
     return LiveState(in_flight, branches_left, decision)
 
 

@@ -86,6 +86,6 @@ def needed_by(job: Job) -> frozenset[str]:
     found = {plan_name(job.blueprint, plan_hash) for plan_hash in (job.plan_hash, *job.earlier_plans)}
     if job.parent is not None:
         found.add(job.parent.routing_key.partition(".")[0])
-    if job.pause is not None and job.pause.kind == "child":
-        found.add(str(job.pause.details["signal_key"]).partition(".")[0])
+    if job.wait is not None and job.wait.kind == "child":
+        found.add(str(job.wait.details["signal_key"]).partition(".")[0])
     return frozenset(found)

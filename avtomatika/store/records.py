@@ -99,8 +99,8 @@ def dump_doc(job: Job, *, version: int = 1) -> Dump:
         doc["fan_out"] = as_dict(job.fan_out)
     elif job.tasks:
         doc["tasks"] = [as_dict(task) for task in job.tasks.values()]
-    if job.pause is not None:
-        doc["pause"] = as_dict(job.pause)
+    if job.wait is not None:
+        doc["wait"] = as_dict(job.wait)
     if job.children:
         doc["children"] = job.children
     if job.earlier_plans:
@@ -157,7 +157,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
         error=doc.get("error"),
         tasks={task["id"]: load_task(task) for task in doc.get("tasks", ())},
         fan_out=Branches(**doc["fan_out"]) if "fan_out" in doc else None,
-        pause=WaitRecord(**doc["pause"]) if "pause" in doc else None,
+        wait=WaitRecord(**doc["wait"]) if "wait" in doc else None,
         children=tuple(doc.get("children", ())),
         earlier_plans=tuple(doc.get("earlier_plans", ())),
         steps=doc["steps"],

@@ -57,19 +57,19 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
     """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered."""
-    pause = approval_of(job)
-    if pause is None:
+    wait = approval_of(job)
+    if wait is None:
         raise ValueError(f"job {job.id} waits for no approval")
-    if decision not in decisions(pause):
-        known = ", ".join(decisions(pause))
+    if decision not in decisions(wait):
+        known = ", ".join(decisions(wait))
         message = f"{decision!r} is not one of the decisions {known}"
         raise InvalidRequestError(message, fields={"decision": [f"must be one of: {known}"]})
-    return Decision(job.id, pause.token, decision, by, comment)
+    return Decision(job.id, wait.token, decision, by, comment)
 
 
 def approval_of(job: Job) -> WaitRecord | None:
     """Return the approval that *job* waits for."""
-    return job.pause if job.pause is not None and job.pause.kind == "approval" else None
+    return job.wait if job.wait is not None and job.wait.kind == "approval" else None
 
 
 def too_late(job: Job, token: str | None, decided: str) -> ConflictError:

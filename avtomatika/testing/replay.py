@@ -163,9 +163,9 @@ class _ReplaySimulation(Simulation):
         """Return the recorded result; a task without one is never taken."""
         return self._answers.get((task.id, task.attempt), NEVER_TAKEN)
 
-    def _decision(self, job: Job, pause: WaitRecord) -> Any:
+    def _decision(self, job: Job, wait: WaitRecord) -> Any:
         recorded = self._decisions[job.id]
-        if not recorded or recorded[0]["state"] != pause.state:
+        if not recorded or recorded[0]["state"] != wait.state:
             return NEVER_TAKEN
         return recorded.pop(0)["decision"]
 

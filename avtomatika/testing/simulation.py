@@ -228,15 +228,15 @@ class Simulation:
     # ------------------------------------------------------------ as the people
 
     def _decide(self, stored: _StoredJob) -> None:
-        pause = stored.job.pause
-        if pause is None:
+        wait = stored.job.wait
+        if wait is None:
             return
-        decision = self._decision(stored.job, pause)
+        decision = self._decision(stored.job, wait)
         if decision is not NEVER_TAKEN:
-            event = Decision(stored.job.id, pause.token, decision, by=_PERSON)
-            self._send(SendEvent(stored.blueprint.plan.key(pause.state, "_approval"), event))
+            event = Decision(stored.job.id, wait.token, decision, by=_PERSON)
+            self._send(SendEvent(stored.blueprint.plan.key(wait.state, "_approval"), event))
 
-    def _decision(self, job: Job, pause: WaitRecord) -> Any:
+    def _decision(self, job: Job, wait: WaitRecord) -> Any:
         """Return a person's decision on the approval of *job*."""
-        given = self._approvals.get(pause.state, NEVER_TAKEN)
-        return given(pause.details["message"]) if callable(given) else given
+        given = self._approvals.get(wait.state, NEVER_TAKEN)
+        return given(wait.details["message"]) if callable(given) else given

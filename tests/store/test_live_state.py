@@ -38,8 +38,8 @@ def test_only_what_is_kept_of_open_tasks_is_read() -> None:
 
 
 def test_the_decision_of_an_earlier_approval_is_not_that_of_this_one() -> None:
-    pause = WaitRecord("approval", "g0-1.7", "ask", {"approved": "done"}, {"integration": "mail", "message": "?"})
-    job = Job("g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_HUMAN, pause=pause)
+    wait = WaitRecord("approval", "g0-1.7", "ask", {"approved": "done"}, {"integration": "mail", "message": "?"})
+    job = Job("g0-1", "any", "0a1b2c3d", JobStatus.WAITING_FOR_HUMAN, wait=wait)
 
     assert live_state.read(job, [b"g0-1.5 approved by alice"]).decision is None
     assert live_state.read(job, [b"g0-1.7 approved by alice"]).decision == "approved by alice"

@@ -67,7 +67,7 @@ def test_one_that_has_queues_still_is_not(plans: Plans) -> None:
         ({"earlier_plans": ("0", "00")}, {"video@1", "video@0", "video@00"}),
         ({"parent": Parent("g0-2", "shop@7.pay._child", 1)}, {"video@1", "shop@7"}),
         (
-            {"pause": WaitRecord("child", "t", "pay", {}, {"child_id": "g0-3", "signal_key": "bill@9.start._signal"})},
+            {"wait": WaitRecord("child", "t", "pay", {}, {"child_id": "g0-3", "signal_key": "bill@9.start._signal"})},
             {"video@1", "bill@9"},
         ),
     ],

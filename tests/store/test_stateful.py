@@ -359,7 +359,7 @@ class Orchestration(RuleBasedStateMachine):
     def _advancing(self, job: Job) -> Iterator[bool]:
         """Yield, for each thing that can advance *job*, True if it exists."""
         yield any(timer.startswith(f"{job.id}/") for timer in self.timers)
-        yield job.pause is not None and job.pause.kind == "child" and self._is_under_way(job.children[-1])
+        yield job.wait is not None and job.wait.kind == "child" and self._is_under_way(job.children[-1])
         events = list(self.cluster.messages_of(job.id))
         yield any(not isinstance(event, Result) for event in events)
         open_tasks = self.cluster.open_tasks(job.id)

@@ -18,13 +18,13 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "a field of a task": {"doc": lambda doc: doc["tasks"][0].update(later=1)},
     "a task without an id": {"doc": lambda doc: doc["tasks"][0].pop("id")},
     "tasks of another kind": {"doc": lambda doc: doc.update(tasks=7)},
-    "a field of a pause": {"doc": lambda doc: doc.update(pause={"later": 1})},
-    "a pause of another kind": {
-        "doc": lambda doc: doc.update(pause={"kind": "timer", "token": "x", "state": "s", "transitions": {}})
+    "a field of a wait": {"doc": lambda doc: doc.update(wait={"later": 1})},
+    "a wait of another kind": {
+        "doc": lambda doc: doc.update(wait={"kind": "timer", "token": "x", "state": "s", "transitions": {}})
     },
-    "a pause with a foreign time": {
+    "a wait with a foreign time": {
         "doc": lambda doc: doc.update(
-            pause={"kind": "timer", "token": "x", "state": "s", "transitions": {}, "details": {"seconds": "soon"}}
+            wait={"kind": "timer", "token": "x", "state": "s", "transitions": {}, "details": {"seconds": "soon"}}
         )
     },
     "a fan-out of another kind": {"doc": lambda doc: doc.update(fan_out=[1])},

@@ -140,8 +140,8 @@ def test_what_was_sealed_for_something_else_is_refused(anybody: FlaskClient, sto
 def test_an_expired_link_is_gone(anybody: FlaskClient, alice: FlaskClient, job_id: str, store: Store) -> None:
     job = store.load(job_id)
     assert job is not None
-    assert job.pause is not None
-    expired = ApprovalLink(job.pause.token, round(time() * 1000) - 1).sealed(store.keyring.secret)
+    assert job.wait is not None
+    expired = ApprovalLink(job.wait.token, round(time() * 1000) - 1).sealed(store.keyring.secret)
 
     response = post(anybody, expired)
 

@@ -31,11 +31,11 @@ def waiting_for(job: Job) -> WaitView | None:
     """Return what *job* waits for other than tasks. (The wait started with the last commit: none happens while a job
     waits.)
     """
-    pause = job.pause
-    if pause is None or job.status.is_final:
+    wait = job.wait
+    if wait is None or job.status.is_final:
         return None
-    details, since_ms = pause.details, job.updated_ms
-    match pause.kind:
+    details, since_ms = wait.details, job.updated_ms
+    match wait.kind:
         case "timer":
             until_ms = details.get("until_ms")
             if until_ms is None:
@@ -49,7 +49,7 @@ def waiting_for(job: Job) -> WaitView | None:
                 until_ms=None if limit is None else since_ms + round(limit * 1000),
                 integration=details["integration"],
                 message=details["message"],
-                decisions=decisions(pause),
+                decisions=decisions(wait),
             )
         case "child":
             return WaitView(kind="child", since_ms=since_ms, child_id=details["child_id"])

@@ -32,7 +32,7 @@ from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, SendWebhook, Step
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
 
-from .timers import timers_of_job, timers_of_pause, timers_of_task
+from .timers import timers_of_job, timers_of_task, timers_of_wait
 
 _ENDED: Mapping[JobStatus, str] = {
     JobStatus.FINISHED: "job_finished",
@@ -103,9 +103,9 @@ def close(job: Job, task: Task) -> Step:
     )
 
 
-def resume(job: Job, pause: WaitRecord) -> Step:
-    """Stop waiting for *pause*."""
-    return Step(job.evolve(pause=None), cancelled_timers=timers_of_pause(pause))
+def resume(job: Job, wait: WaitRecord) -> Step:
+    """Stop waiting for *wait*."""
+    return Step(job.evolve(wait=None), cancelled_timers=timers_of_wait(wait))
 
 
 def drop_branches(job: Job) -> Step:
@@ -162,7 +162,7 @@ def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
     abandoned = abandon_branches(job)
     job, has_webhook = abandoned.job, job.webhook_url is not None
     open_tasks = [task for task in job.tasks.values() if task.is_open]
-    stopped = job.evolve(tasks={}, handler_failures=0, pause=None, webhooks=job.webhooks + has_webhook)
+    stopped = job.evolve(tasks={}, handler_failures=0, wait=None, webhooks=job.webhooks + has_webhook)
     return abandoned.then(
         Step(
             stopped,
@@ -177,9 +177,9 @@ def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
 
 def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
     """Cancel the child job that *job* waits for, which cancels its own child in turn."""
-    if job.pause is None or job.pause.kind != "child":
+    if job.wait is None or job.wait.kind != "child":
         return ()
-    child_id, key = job.pause.details["child_id"], job.pause.details["signal_key"]
+    child_id, key = job.wait.details["child_id"], job.wait.details["signal_key"]
     return (SendEvent(key, Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
 
 

@@ -78,8 +78,8 @@ def states_needed(job: Job) -> tuple[str, ...]:
         needed += (task.state, *task.transitions.values())
     if job.fan_out is not None:
         needed += (job.fan_out.state, job.fan_out.aggregator)
-    if job.pause is not None:
-        needed += (job.pause.state, *job.pause.transitions.values())
+    if job.wait is not None:
+        needed += (job.wait.state, *job.wait.transitions.values())
     return tuple(dict.fromkeys(needed))
 
 

@@ -30,15 +30,15 @@ def handler_timer(plan: Plan, job: Job, delay_seconds: float) -> SetTimer:
     return SetTimer(_handler_id(job), delay_seconds, plan.key(state, "_retry"), event)
 
 
-def pause_timer(plan: Plan, job: Job, pause: WaitRecord, delay_seconds: float, *, at_ms: int | None = None) -> SetTimer:
-    """Return the timer that ends *pause*."""
-    event = TimeReached(job.id, pause.token)
-    return SetTimer(_pause_id(pause), delay_seconds, plan.key(pause.state, "_timer"), event, at_ms)
+def wait_timer(plan: Plan, job: Job, wait: WaitRecord, delay_seconds: float, *, at_ms: int | None = None) -> SetTimer:
+    """Return the timer that ends *wait*."""
+    event = TimeReached(job.id, wait.token)
+    return SetTimer(_wait_id(wait), delay_seconds, plan.key(wait.state, "_timer"), event, at_ms)
 
 
-def timers_of_pause(pause: WaitRecord) -> tuple[str, ...]:
-    """Return the ids of all timers that may be armed for *pause*."""
-    return () if pause.kind == "child" else (_pause_id(pause),)
+def timers_of_wait(wait: WaitRecord) -> tuple[str, ...]:
+    """Return the ids of all timers that may be armed for *wait*."""
+    return () if wait.kind == "child" else (_wait_id(wait),)
 
 
 def start_timer(plan: Plan, job: Job) -> SetTimer:
@@ -66,16 +66,16 @@ def timers_of_task(task: Task) -> tuple[str, ...]:
 def timers_of_job(job: Job) -> tuple[str, ...]:
     """Return the ids of all timers that may be armed for *job* and that it no longer needs in its status."""
     of_handler = (_handler_id(job),) if job.handler_failures else ()
-    of_pause = timers_of_pause(job.pause) if job.pause is not None else ()
+    of_wait = timers_of_wait(job.wait) if job.wait is not None else ()
     of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
     is_delayed = job.status.is_final and job.steps == job.transitions == 0
     of_start = (_start_id(job),) if is_delayed and (job.delay_seconds or job.at_ms) is not None else ()
-    return (*of_start, *of_tasks, *of_pause, *of_handler, *of_job)
+    return (*of_start, *of_tasks, *of_wait, *of_handler, *of_job)
 
 
-def _pause_id(pause: WaitRecord) -> str:
-    return f"{pause.token}:pause"
+def _wait_id(wait: WaitRecord) -> str:
+    return f"{wait.token}:wait"
 
 
 def _start_id(job: Job) -> str:

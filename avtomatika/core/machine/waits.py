@@ -14,7 +14,7 @@ from avtomatika.core.step import SendWebhook, Step
 
 from .moves import end, enter_state, error, ignore, notify_parent, quarantine, resume
 from .task_results import merged
-from .timers import pause_timer
+from .timers import wait_timer
 
 #: The outcome of a timer.
 ELAPSED = "elapsed"
@@ -35,10 +35,10 @@ Kind = Literal["timer", "approval", "child"]
 def wait(plan: Plan, job: Job, action: Wait) -> Step:
     """Wait for a time."""
     when: dict[str, Json] = {"seconds": action.seconds} if action.until_ms is None else {"until_ms": action.until_ms}
-    pause = _pause(job, "timer", {ELAPSED: action.then}, when)
-    timer = pause_timer(plan, job, pause, action.seconds or 0, at_ms=action.until_ms)
-    entry = HistoryEntry("timer_set", state=pause.state, data={**when, "then": action.then})
-    return Step(_paused(job, pause, JobStatus.WAITING_FOR_TIMER), history=(entry,), timers=(timer,))
+    wait = _new_wait(job, "timer", {ELAPSED: action.then}, when)
+    timer = wait_timer(plan, job, wait, action.seconds or 0, at_ms=action.until_ms)
+    entry = HistoryEntry("timer_set", state=wait.state, data={**when, "then": action.then})
+    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_TIMER), history=(entry,), timers=(timer,))
 
 
 def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
@@ -46,21 +46,21 @@ def await_approval(plan: Plan, job: Job, action: AwaitApproval) -> Step:
     asked: dict[str, Json] = {"integration": action.integration, "message": action.message}
     if action.timeout_seconds is not None:
         asked["timeout_seconds"] = action.timeout_seconds
-    pause = _pause(job, "approval", action.transitions, asked)
-    timers = () if action.timeout_seconds is None else (pause_timer(plan, job, pause, action.timeout_seconds),)
-    entry = HistoryEntry("approval_requested", state=pause.state, data={**asked, "decisions": decisions(pause)})
-    return Step(_paused(job, pause, JobStatus.WAITING_FOR_HUMAN), history=(entry,), timers=timers)
+    wait = _new_wait(job, "approval", action.transitions, asked)
+    timers = () if action.timeout_seconds is None else (wait_timer(plan, job, wait, action.timeout_seconds),)
+    entry = HistoryEntry("approval_requested", state=wait.state, data={**asked, "decisions": decisions(wait)})
+    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_HUMAN), history=(entry,), timers=timers)
 
 
 def run_child(job: Job, action: RunBlueprint, child: Step) -> Step:
     """Wait for the child job whose first step is *child*."""
     child_id, child_start = child.job.id, str(child.job.current_state)
     signal_key = f"{child.job.blueprint}@{child.job.plan_hash}.{child_start}._signal"
-    pause = _pause(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
+    wait = _new_wait(job, "child", action.transitions, {"child_id": child_id, "signal_key": signal_key})
     started = {"child_id": child_id, "blueprint": action.name}
-    entry = HistoryEntry("child_started", state=pause.state, data=started)
+    entry = HistoryEntry("child_started", state=wait.state, data=started)
     job = job.evolve(children=(*job.children, child_id))
-    return Step(_paused(job, pause, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
+    return Step(_waiting(job, wait, JobStatus.WAITING_FOR_CHILD), history=(entry,), child=child)
 
 
 def parent_of_child(plan: Plan, job: Job) -> Parent:
@@ -69,9 +69,9 @@ def parent_of_child(plan: Plan, job: Job) -> Parent:
     return Parent(job.id, plan.key(str(job.current_state), "_child"), above + 1)
 
 
-def decisions(pause: WaitRecord) -> list[str]:
+def decisions(wait: WaitRecord) -> list[str]:
     """Return the possible decisions."""
-    return [outcome for outcome in pause.transitions if outcome != "timeout"]
+    return [outcome for outcome in wait.transitions if outcome != "timeout"]
 
 
 # ---------------------------------------------------------------- events
@@ -79,15 +79,15 @@ def decisions(pause: WaitRecord) -> list[str]:
 
 def time_reached(plan: Plan, job: Job, event: TimeReached, *, queue: str | None) -> Step:
     """End the wait for a time, or time out an approval: ``timeout``, else the job fails."""
-    pause = job.pause
-    if pause is None or pause.token != event.token:
+    wait = job.wait
+    if wait is None or wait.token != event.token:
         return ignore(job, event, "the job does not wait for this time any more")
-    over = _EndedWait(plan, job, pause, queue)
-    if pause.kind == "timer":
+    over = _EndedWait(plan, job, wait, queue)
+    if wait.kind == "timer":
         return over.enter_state("timer_fired", {}, ELAPSED)
-    problem = error("APPROVAL_TIMEOUT", f"no decision within {pause.details['timeout_seconds']} s")
+    problem = error("APPROVAL_TIMEOUT", f"no decision within {wait.details['timeout_seconds']} s")
     over = replace(over, job=job.evolve(error=problem))
-    if "timeout" in pause.transitions:
+    if "timeout" in wait.transitions:
         return over.enter_state("timer_fired", {"error": problem}, "timeout")
     return over.then_end("timer_fired", {"error": problem}, problem)
 
@@ -100,47 +100,47 @@ def decision_data(event: Decision) -> dict[str, Json]:
 
 def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step:
     """Continue after a person's decision, stored as ``state_history["approval"]``."""
-    pause = job.pause
-    if pause is None or pause.token != event.token or pause.kind != "approval":
+    wait = job.wait
+    if wait is None or wait.token != event.token or wait.kind != "approval":
         return ignore(job, event, "the job no longer waits for this decision")
-    if event.decision not in decisions(pause):
-        return ignore(job, event, f"not a decision here: {', '.join(decisions(pause))}")
+    if event.decision not in decisions(wait):
+        return ignore(job, event, f"not a decision here: {', '.join(decisions(wait))}")
     data = decision_data(event)
     job = job.evolve(state_history={**job.state_history, "approval": data}, error=None)
     event_type = event.decision if event.decision in _DECISIONS else "decided"
-    return _EndedWait(plan, job, pause, queue).enter_state(event_type, data, event.decision)
+    return _EndedWait(plan, job, wait, queue).enter_state(event_type, data, event.decision)
 
 
 def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -> Step:
     """Continue after the child's end: its result is merged like a task's; an outcome without a transition quarantines
     *job*.
     """
-    pause = job.pause
-    if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
+    wait = job.wait
+    if wait is None or wait.kind != "child" or wait.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
     data: dict[str, Json] = {"child_id": event.child_id, "status": event.status}
     if event.status == "finished" or event.result is not None:
         data["result"] = event.result
     outcome = _OUTCOMES[event.status]
     job = job.evolve(state_history=merged(job.state_history, event.result))
-    if outcome == "success" and outcome in pause.transitions:
-        over = _EndedWait(plan, job.evolve(result=event.result, error=None), pause, queue)
+    if outcome == "success" and outcome in wait.transitions:
+        over = _EndedWait(plan, job.evolve(result=event.result, error=None), wait, queue)
         return over.enter_state("child_finished", data, outcome)
-    problem = _problem(event, pause)
-    over = _EndedWait(plan, job.evolve(error=problem), pause, queue)
+    problem = _problem(event, wait)
+    over = _EndedWait(plan, job.evolve(error=problem), wait, queue)
     for planned in (outcome, "failure"):
-        if planned in pause.transitions and outcome != "success":
+        if planned in wait.transitions and outcome != "success":
             return over.enter_state("child_finished", {**data, "error": problem}, planned)
     return over.then_quarantine("child_finished", {**data, "error": problem}, problem)
 
 
 def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
     """Keep waiting; send a webhook, and notify the parent, with the error of the child."""
-    pause = job.pause
-    if pause is None or pause.kind != "child" or pause.details["child_id"] != event.child_id:
+    wait = job.wait
+    if wait is None or wait.kind != "child" or wait.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")
     data: dict[str, Json] = {"child_id": event.child_id, "error": event.error}
-    entry = HistoryEntry("child_quarantined", state=pause.state, data=data)
+    entry = HistoryEntry("child_quarantined", state=wait.state, data=data)
     waiting = Step(job, history=(entry,)).then(notify_parent(job, event.error))
     if job.webhook_url is None:
         return waiting
@@ -150,9 +150,9 @@ def child_quarantined(job: Job, event: ChildQuarantined) -> Step:
     return waiting.then(Step(job.evolve(webhooks=shown.webhooks), outgoing=(webhook,)))
 
 
-def _problem(event: ChildEnded, pause: WaitRecord) -> Mapping[str, Json]:
+def _problem(event: ChildEnded, wait: WaitRecord) -> Mapping[str, Json]:
     if event.status == "finished":
-        return error("NO_TRANSITION", f"{pause.state!r} has no transition for 'success'")
+        return error("NO_TRANSITION", f"{wait.state!r} has no transition for 'success'")
     return event.error or error("CHILD_ENDED", f"job {event.child_id} is {event.status}")
 
 
@@ -162,11 +162,11 @@ class _EndedWait:
 
     plan: Plan
     job: Job
-    pause: WaitRecord
+    wait: WaitRecord
     queue: str | None
 
     def enter_state(self, event_type: str, data: Mapping[str, Json], outcome: str) -> Step:
-        target = self.pause.transitions[outcome]
+        target = self.wait.transitions[outcome]
         resumed = self._resume(event_type, {**data, "go_to": target})
         return resumed.then(enter_state(self.plan, resumed.job, target, queue=self.queue))
 
@@ -179,13 +179,13 @@ class _EndedWait:
         return resumed.then(quarantine(resumed.job, problem))
 
     def _resume(self, event_type: str, data: Mapping[str, Json]) -> Step:
-        entry = HistoryEntry(event_type, state=self.pause.state, data=data)
-        return Step(self.job, history=(entry,)).then(resume(self.job, self.pause))
+        entry = HistoryEntry(event_type, state=self.wait.state, data=data)
+        return Step(self.job, history=(entry,)).then(resume(self.job, self.wait))
 
 
-def _paused(job: Job, pause: WaitRecord, status: JobStatus) -> Job:
-    return job.evolve(status=status, pause=pause, steps=job.steps + 1)
+def _waiting(job: Job, wait: WaitRecord, status: JobStatus) -> Job:
+    return job.evolve(status=status, wait=wait, steps=job.steps + 1)
 
 
-def _pause(job: Job, kind: Kind, transitions: Mapping[str, str], details: Mapping[str, Json]) -> WaitRecord:
+def _new_wait(job: Job, kind: Kind, transitions: Mapping[str, str], details: Mapping[str, Json]) -> WaitRecord:
     return WaitRecord(kind, f"{job.id}.{job.steps + 1}", str(job.current_state), transitions, details)

@@ -167,7 +167,7 @@ local now = clock_ms()
 local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
 redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
-if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'pause', ARGV[8]) end
+if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'wait', ARGV[8]) end
 for index = value_at, value_at + 2 * values - 1, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 for index = dropped_at, dropped_at + dropped - 1 do redis.call('HDEL', KEYS[1], ARGV[index]) end
 for index = entry_at, entry_at + entries - 1 do

@@ -3,7 +3,7 @@
 -- KEYS: job, binding hash, stream of the message, history.    ARGV: token of the approval, decision to store, binding version,
 -- payload, history entry.    Returns {'OK' | 'GONE' | 'OVER' | 'DECIDED' | 'REROUTE', status, or the earlier decision}.
 
-local job = redis.call('HMGET', KEYS[1], 'status', 'pause', 'decided', 'v')
+local job = redis.call('HMGET', KEYS[1], 'status', 'wait', 'decided', 'v')
 if not job[1] then return {'GONE', ''} end
 if job[3] and string.sub(job[3], 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
   return {'DECIDED', string.sub(job[3], #ARGV[1] + 2)}

@@ -11,8 +11,8 @@ from avtomatika.core.job import Job, JobStatus, WaitRecord
 
 
 def pausing(kind: Any, status: JobStatus, **details: Any) -> Job:
-    pause = WaitRecord(kind, "g0-1.2", "here", {"approved": "on", "timeout": "off"}, details)
-    return Job("g0-1", "any", "0a1b2c3d", status, pause=pause, updated_ms=1_000_000)
+    wait = WaitRecord(kind, "g0-1.2", "here", {"approved": "on", "timeout": "off"}, details)
+    return Job("g0-1", "any", "0a1b2c3d", status, wait=wait, updated_ms=1_000_000)
 
 
 def test_a_time_is_told_however_it_was_given() -> None:

@@ -39,8 +39,8 @@ def task(state: str = "check", **transitions: str) -> dict[str, Task]:
         (job(tasks=task("reorder")), ("outcome 'success' of 'reorder'",)),
         (job(fan_out=Branches(1, "pack", "label", 3, 3)), ()),
         (job(fan_out=Branches(1, "pack", "sent", 3, 3)), ("aggregator 'sent'",)),
-        (job(pause=WaitRecord("timer", "t", "reorder", {"elapsed": "check"})), ()),
-        (job(pause=WaitRecord("approval", "t", "review", {"approved": "gone", "rejected": "gone"})), ("state 'gone'",)),
+        (job(wait=WaitRecord("timer", "t", "reorder", {"elapsed": "check"})), ()),
+        (job(wait=WaitRecord("approval", "t", "review", {"approved": "gone", "rejected": "gone"})), ("state 'gone'",)),
     ],
     ids=str,
 )

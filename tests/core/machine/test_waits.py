@@ -214,7 +214,7 @@ class TestApproval:
 
         step = machine.advance(plan, job, Decision(job.id, "g0-1.1", "approved", "me"), queue=None)
 
-        assert step.cancelled_timers == ("g0-1.1:pause",)
+        assert step.cancelled_timers == ("g0-1.1:wait",)
 
 
 def asked(plan: Plan, pending: Job) -> Job:
