@@ -55,14 +55,14 @@ def sent(store: Store, job_id: str) -> int:
             return [each.entry.event_type for each in entries].count("webhook_sent")
 
 
-def test_every_end_is_told_whoever_is_killed(
-    make_server: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WEBHOOK_ALLOW", "127.0.0.1")
+def test_every_end_is_told_whoever_is_killed(make_server: Callable[..., Any], tmp_path: Path) -> None:
     server = make_server(appendfsync="always")
     receiver = Receiver(moody)
     ids: dict[int, str] = {}
-    with Installation(server.url, tmp_path) as installation, closing(Store.connect(server.url)) as store:
+    with (
+        Installation(server.url, tmp_path, WEBHOOK_ALLOW="127.0.0.1") as installation,
+        closing(Store.connect(server.url)) as store,
+    ):
         creator = threading.Thread(target=create_jobs, args=(installation, receiver, ids))
         creator.start()
         for round_ in range(ROUNDS):
