@@ -1,6 +1,6 @@
 """Skills for photos, with Pillow. Start it with:  avtomatika worker examples/photo/worker.py:worker
 
-What is made lies under ``var/photos/<job>/`` (``PHOTO_FOLDER`` says where else).
+Output files are stored in ``var/photos/<job>/``, or in the folder that ``PHOTO_FOLDER`` names.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from avtomatika import InvalidInputError, Worker
 
 FOLDER = Path(os.environ.get("PHOTO_FOLDER", "var/photos"))
-#: What a contact sheet is made of, in pixels.
+#: Measures of a contact sheet, in pixels.
 MARGIN, GAP, CAPTION, SWATCH = 32, 16, 28, 28
 LARGEST_ON_SHEET, NARROWEST_SHEET = 960, 640
 PAPER, INK = "#f7f4ee", "#3b3a36"
@@ -22,7 +22,7 @@ worker = Worker(worker_type="photo")
 
 @worker.skill()
 def probe(params: dict):
-    """What the photo at ``path`` is: size, format, orientation, main colours, and what the camera wrote into it."""
+    """Return size, format, orientation, main colours and EXIF data of the photo at ``path``."""
     photo = read_photo(params["path"])
     width, height = upright(photo).size
     return {
@@ -40,7 +40,7 @@ def probe(params: dict):
 
 @worker.skill()
 async def resize(params: dict, job_id: str):
-    """Smaller copies of the photo at ``path``: one for each of ``sizes`` (longest sides in pixels) that it exceeds."""
+    """Make a copy of the photo at ``path`` for each of ``sizes`` (longest side in pixels) that is smaller than it."""
     photo = upright(read_photo(params["path"]))
     sizes = [size for size in params["sizes"] if size < max(photo.size)]
     pictures = await asyncio.gather(*(asyncio.to_thread(shrink, photo, size, job_id) for size in sizes))
@@ -49,7 +49,7 @@ async def resize(params: dict, job_id: str):
 
 @worker.skill()
 def contact_sheet(params: dict, job_id: str):
-    """All ``pictures`` on one sheet: the first one large, the others ``below`` or ``beside`` it, with a caption."""
+    """Arrange ``pictures`` on one sheet: the first one large, the others ``below`` or ``beside`` it, with a caption."""
     pictures = [for_sheet(path) for path in params["pictures"]]
     sheet = lay_out(pictures, is_below=params["layout"] == "below")
     sign(sheet, params["caption"], colours=params["colours"])
@@ -59,24 +59,24 @@ def contact_sheet(params: dict, job_id: str):
 
 
 def read_photo(path: str) -> Image.Image:
-    """The photo at *path*; InvalidInputError if it is none, since no other try would find one."""
+    """Return the photo at *path*. Raises InvalidInputError if it cannot be read: a retry would not help."""
     try:
         with Image.open(path) as photo:
             photo.load()
     except FileNotFoundError:
-        raise InvalidInputError(f"there is no file {path}") from None
+        raise InvalidInputError(f"no such file: {path}") from None
     except (OSError, Image.DecompressionBombError) as error:
-        raise InvalidInputError(f"{path} is not a picture that can be read: {error}") from None
+        raise InvalidInputError(f"cannot read {path} as an image: {error}") from None
     return photo
 
 
 def upright(photo: Image.Image) -> Image.Image:
-    """The photo as the camera was held, in red, green and blue."""
+    """Return the photo rotated as its EXIF orientation says, in RGB."""
     return ImageOps.exif_transpose(photo).convert("RGB")
 
 
 def main_colours(photo: Image.Image) -> list[str]:
-    """Five colours that stand for the photo, the most frequent first, as ``#rrggbb``."""
+    """Return the five main colours of the photo, the most frequent first, as ``#rrggbb``."""
     small = photo.convert("RGB").resize((96, 96)).quantize(colors=5)
     palette = small.getpalette() or []
     counts = sorted(small.getcolors() or [], reverse=True)
@@ -95,7 +95,7 @@ def camera_notes(photo: Image.Image) -> dict[str, str]:
 
 
 def shrink(photo: Image.Image, size: int, job_id: str) -> Path:
-    """A copy whose longest side is *size* pixels, as a file of its own."""
+    """Save a copy whose longest side is *size* pixels; return its path."""
     file = job_folder(job_id) / f"{size}.jpg"
     ImageOps.contain(photo, (size, size), Image.Resampling.LANCZOS).save(file, quality=85)
     return file
@@ -108,7 +108,7 @@ def for_sheet(path: str) -> Image.Image:
 
 
 def lay_out(pictures: list[Image.Image], *, is_below: bool) -> Image.Image:
-    """A sheet with the first picture large and the others in a row below, or in a column beside it."""
+    """Return a sheet with the first picture large and the others in a row below it, or in a column beside it."""
     first, *others = pictures
     across = sum(picture.width + GAP for picture in others)
     down = sum(picture.height + GAP for picture in others)
@@ -127,7 +127,7 @@ def lay_out(pictures: list[Image.Image], *, is_below: bool) -> Image.Image:
 
 
 def sign(sheet: Image.Image, caption: str, *, colours: list[str]) -> None:
-    """Write *caption* at the foot of the sheet, and paint the main colours below it."""
+    """Write *caption* at the bottom of the sheet, and draw the main colours below it."""
     draw = ImageDraw.Draw(sheet)
     top = sheet.height - MARGIN - SWATCH
     draw.text((MARGIN, top - CAPTION), caption, fill=INK, font=ImageFont.load_default(17))

@@ -1,4 +1,4 @@
-"""From a photo to a contact sheet: look at it, make smaller ones of it, put all of them on one sheet.
+"""Make a contact sheet of a photo: analyse it, make smaller copies, arrange them on one sheet.
 
 POST /api/v1/jobs/photo  {"initial_data": {"path": "/photos/lake.jpg"}}
 """
@@ -7,7 +7,7 @@ from avtomatika import Blueprint, F
 
 bp = Blueprint(name="photo", api_endpoint="jobs/photo")
 
-#: Longest sides in pixels; on a sheet the last three, with the gaps between them, are as wide as the first.
+#: Longest sides in pixels. On a sheet the last three, with the gaps between them, are as wide as the first.
 USUAL_SIZES = [960, 480, 320, 128]
 FIRST_SIZES_OF_A_HUGE_ONE = [3840]
 
@@ -25,14 +25,14 @@ def look(initial_data, actions):
 
 @bp.handler("choose_sizes", F.job_data["longest_side"] <= 128)
 def tiny(job_data, path, actions):
-    """There is nothing to make smaller: the photo itself goes onto the sheet."""
+    """Use the photo itself: it is smaller than all sizes."""
     job_data["pictures"] = [path]
     actions.go_to("make_sheet")
 
 
 @bp.handler("choose_sizes", F.job_data["megapixels"] > 40)
 def huge(path, actions):
-    """Shrunk once, so that the usual sizes are made from something that is quick to read."""
+    """Shrink the photo once, so that the usual sizes are made from a smaller file."""
     actions.dispatch_task(
         "resize",
         {"path": path, "sizes": FIRST_SIZES_OF_A_HUGE_ONE},
@@ -86,7 +86,7 @@ def failed(error):
 
 
 def caption(width: int, height: int, format: str, exif: dict[str, str]) -> str:
-    """One line about the photo.
+    """Return one line about the photo.
 
     >>> caption(4000, 3000, "JPEG", {"camera": "Paintbox 1"})
     '4000 x 3000, JPEG, Paintbox 1'
