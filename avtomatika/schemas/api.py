@@ -140,7 +140,13 @@ class BranchesSchema(Schema):
 class JobSchema(JobSummarySchema):
     """A job with its data. Dumps a :class:`JobView`."""
 
-    result = fields.Raw(attribute="job.result", allow_none=True)
+    result = fields.Raw(
+        attribute="job.result",
+        allow_none=True,
+        metadata={
+            "description": 'a large value in S3 is {"$file": URI, "sha256", "bytes"}; its file is at .../files/{name}'
+        },
+    )
     worker_id = fields.String(allow_none=True, metadata={"description": "the worker of the open task"})
     progress = fields.Float(
         attribute="latest.progress",
