@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from avtomatika import Blueprint
+from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
 from avtomatika.core.machine import placement as placing
 from avtomatika.core.placement.cached_files import digest_of
+from avtomatika.store import NewJob
 
 from ..support.orchestrators import Stage
 from .test_placement import Crew, routed_to
@@ -107,6 +109,21 @@ def test_the_holder_does_it_and_others_get_what_it_has_not(crew_of: CrewOf) -> N
     assert job.version == 4
     assert [entry for entry in house.history(far) if "task" in entry] == ["task_dispatched start"]
     assert crew.take("other") is None
+
+
+def test_a_single_task_prefers_the_holder(crew_of: CrewOf) -> None:
+    house, crew = crew_of(SINGLE_TASKS)
+    new = NewJob(plan=SINGLE_TASKS.plan, client="me", skill="encode", initial_data={"film": FILM})
+    job_id = house.store.create(new).job_id
+    house.turn_until(lambda: routed_to(house, job_id))
+    taken = crew.take("holder")
+    assert taken is not None
+    crew.answer("holder", taken)
+
+    house.turn_until_status(job_id, "finished")
+
+    assert taken[1].params == {"film": FILM}
+    assert anybodys(crew) == 0
 
 
 def test_branches_go_there_as_far_as_there_is_room_and_the_rest_to_anybody(crew_of: CrewOf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ import redis
 
 from avtomatika import Blueprint, broker
 from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
+from avtomatika.core.explain.why import explain
+from avtomatika.core.graph.dot import dot
 from avtomatika.core.job import Job
 from avtomatika.errors import ConflictError
 from avtomatika.schemas import wire
@@ -275,3 +278,18 @@ def test_a_cancelled_job_never_starts(house: Stage) -> None:
 
     assert ended.tasks == {}
     assert timers(house) == 0
+
+
+# ---------------------------------------------------------------- explanations
+
+
+def test_why_says_that_no_worker_has_the_skill(house: Stage) -> None:
+    job_id = send(house)
+
+    reasons = explain(house.store.job_facts.facts(house.job(job_id)))
+
+    assert "No worker with the skill 'encode' is available. Start one that has it." in [each.text for each in reasons]
+
+
+def test_the_graph_of_a_task_is_its_one_state() -> None:
+    assert re.findall(r'label="(\w+).n', dot(SINGLE_TASKS.plan)) == ["run"]

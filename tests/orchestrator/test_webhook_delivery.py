@@ -18,6 +18,7 @@ import redis
 
 from avtomatika import Blueprint, PermanentError, broker
 from avtomatika.broker import Consumer
+from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
 from avtomatika.core.job import Job
 from avtomatika.core.plan import WEBHOOKS
 from avtomatika.core.signing import GroupSecret
@@ -137,7 +138,7 @@ def post(stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch) -> Iterat
     for loop in ("loop", "webhooks.delivery"):  # they take turns here: neither is to wait for long
         monkeypatch.setattr(f"avtomatika.orchestrator.{loop}._IDLE_SECONDS", 0.02)
     with ExitStack() as stack:
-        yield Post(stage(bp, parent), stack)
+        yield Post(stage(bp, parent, SINGLE_TASKS), stack)
 
 
 # ---------------------------------------------------------------- what is told
@@ -169,6 +170,20 @@ def assert_signed(headers: Any, body: bytes) -> None:
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
+
+
+def test_the_end_of_a_single_task_is_delivered(post: Post) -> None:
+    post.deliverer()
+    receiver = post.receiver()
+    broker.declare_tasks(post.house.connection, ["carry"])
+    new = NewJob(plan=SINGLE_TASKS.plan, client="me", skill="carry", webhook_url=receiver.url())
+    job_id = post.house.store.create(new).job_id
+    post.house.answer(post.house.take_task("carry"), data={"price": 7})
+
+    post.turn_until(lambda: post.settled(job_id))
+    [request] = receiver.requests
+
+    assert (request.json["type"], request.json["data"]["result"]) == ("job.finished", {"price": 7})
 
 
 def test_without_a_secret_webhooks_are_unsigned_and_this_is_logged_once(
