@@ -19,6 +19,8 @@ from avtomatika.core.blueprint.blueprint import Blueprint
 
 from .errors import BlueprintError, SettingsError
 
+#: Where blueprints are, unless a setting names another place.
+_DEFAULT = "blueprints/"
 #: Paths of code that the user did not write: installed packages, the standard library, this package.
 _NOT_USERS = (
     "<",
@@ -27,12 +29,15 @@ _NOT_USERS = (
 )
 
 
-def load_blueprints(spec: str) -> list[Blueprint]:
+def load_blueprints(spec: str, *, may_be_missing: bool = False) -> list[Blueprint]:
     """Return every top-level Blueprint of *spec*, in order.
 
     *spec* has modules, files and folders (their ``*.py`` without a leading ``_``), separated by commas. Raise
-    BlueprintError for two blueprints of one name, SettingsError for none.
+    BlueprintError for two blueprints of one name, SettingsError for none. If the default folder *may_be_missing*, there
+    are no blueprints then.
     """
+    if may_be_missing and spec == _DEFAULT and not Path(spec).exists():
+        return []
     found: dict[str, tuple[Blueprint, ModuleType]] = {}
     for module in _modules(spec):
         for blueprint in _blueprints_of(module):

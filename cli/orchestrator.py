@@ -16,6 +16,7 @@ from avtomatika import broker
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
+from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
 from avtomatika.core.plan import TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import NotFoundError, UnavailableError
@@ -68,7 +69,7 @@ def command(queues: str | None, blueprints: str | None) -> None:
     settings = join_local()
     logs.configure(settings.log_level, settings.log_format)
     end_with_parent()
-    found = load_blueprints(blueprints or settings.blueprints)
+    found = [*load_blueprints(blueprints or settings.blueprints, may_be_missing=True), SINGLE_TASKS]
     if _run(found, chosen_queues(found, queues), settings):
         from avtomatika.worker.run import restart
 

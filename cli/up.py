@@ -61,7 +61,7 @@ def command(port: int, host: str, blueprints: str, worker: str | None) -> None:
     settings = _trial_settings(Settings.from_environment(), host)
     Clients(**settings.client_tokens)
     Workers(**settings.worker_tokens)
-    for blueprint in load_blueprints(blueprints):
+    for blueprint in load_blueprints(blueprints, may_be_missing=True):
         blueprint.compile()
     with folder_lock() as lock:
         stop = _StopSignals()

@@ -12,6 +12,7 @@ from flask_smorest import Api
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from avtomatika import __version__
+from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError
 from avtomatika.files.job_files import JobFiles
@@ -20,7 +21,7 @@ from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
 from . import EXTENSION, approval_page, dashboard, docs, health
-from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, workers
+from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, tasks, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -56,7 +57,7 @@ def create_app(
     store: Store,
     plans: Iterable[Plan],
     clients: Clients,
-    declare: Callable[[], None],
+    declare: Callable[..., None],
     trusted_proxies: int = 0,
     held: HeldRequests | None = None,
     gateway: Gateway | None = None,
@@ -65,12 +66,13 @@ def create_app(
     """Create the app of one process. Workers connect over HTTP if there is a *gateway*; clients upload and download
     files if there are *job_files*.
 
-    *held* limits the requests that wait for an event. *declare* declares the plans on the broker; it is called when a
-    new job has no route. The last *trusted_proxies* addresses of ``X-Forwarded-For`` are trusted.
+    *held* limits the requests that wait for an event. *declare* declares the plans on the broker, and
+    the queues of the skills that it is given; it is called when a new job has no route. The last *trusted_proxies*
+    addresses of ``X-Forwarded-For`` are trusted.
 
     Raises BlueprintError if two plans share a name or an endpoint.
     """
-    by_name = _by_name(plans)
+    by_name = _by_name([*plans, single_task.PLAN])
     app = Flask("avtomatika.web", static_folder=None)
     app.config.update(_CONFIG)
     app.json = _Json(app)
@@ -95,6 +97,7 @@ def create_app(
         creation_routes(by_name.values()),
         jobs.routes,
         events.routes,
+        tasks.routes,
         control.routes,
         approvals.routes,
         files.routes,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import NotFoundError, SettingsError
 from avtomatika.files.job_files import JobFiles
@@ -23,13 +24,14 @@ from .throttling import FailureThrottle
 class Services:
     """The services of one app; *plans* are by blueprint name.
 
-    *declare* declares their routes on the broker again. *watcher* wakes *held* requests when a job changes.
+    *declare* declares their routes on the broker again, and the queues of the skills that it is given. *watcher* wakes
+    *held* requests when a job changes.
     """
 
     store: Store
     plans: Mapping[str, Plan]
     clients: Clients
-    declare: Callable[[], None]
+    declare: Callable[..., None]
     throttle: FailureThrottle
     held: HeldRequests
     watcher: JobWatcher
@@ -50,7 +52,7 @@ class Services:
     def plan(self, blueprint: str) -> Plan:
         """Return the plan of *blueprint*. Raises NotFoundError with similar names."""
         if blueprint not in self.plans:
-            raise NotFoundError("blueprint", blueprint, known=self.plans)
+            raise NotFoundError("blueprint", blueprint, known=[name for name in self.plans if is_user_name(name)])
         return self.plans[blueprint]
 
 

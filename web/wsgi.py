@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 from flask import Flask
 
 from avtomatika import broker
+from avtomatika.core.machine import single_task
 from avtomatika.errors import SettingsError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.cleanup import CleanupRules
@@ -40,7 +41,7 @@ def create() -> Flask:
     if settings.redis_url is None:
         raise SettingsError("REDIS_URL is not set: the web processes need the job server")
     url, clients, bucket = settings.redis_url, _clients(settings), _bucket()
-    plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints)]
+    plans = [blueprint.compile() for blueprint in load_blueprints(settings.blueprints, may_be_missing=True)]
 
     # All services share these connections; one more renews the leases of the gateway.
     server = RedisClient.connect(url, max_connections=settings.redis_max_connections - 1)
@@ -55,9 +56,10 @@ def create() -> Flask:
         max_job_bytes=settings.max_job_bytes,
     )
 
-    def declare() -> None:
+    def declare(*skills: str) -> None:
         with broker.connect(url, server=server) as connection:
-            broker.declare(connection, plans)
+            broker.declare(connection, [*plans, single_task.PLAN])
+            broker.declare_tasks(connection, skills)
 
     return create_app(
         store=store,

@@ -26,6 +26,7 @@ class JobSummary(TypedDict):
     id: str
     status: str
     blueprint_name: str
+    skill: str | None
     plan: str
     current_state: str | None
     error: dict[str, Any] | None

@@ -90,6 +90,9 @@ class JobSummarySchema(Schema):
     id = fields.String(attribute="job.id")
     status = fields.Enum(JobStatus, by_value=True, attribute="job.status")
     blueprint_name = fields.String(attribute="job.blueprint")
+    skill = fields.String(
+        attribute="job.skill", allow_none=True, metadata={"description": "of a single task; else null"}
+    )
     plan = fields.String(attribute="job.plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
     current_state = fields.String(attribute="job.current_state", allow_none=True)
     error = fields.Raw(attribute="job.error", allow_none=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,19 @@ class Timestamp(fields.Field[int]):
 
     def _serialize(self, value: int | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else rfc3339(value)
+
+
+class FutureTime(fields.Field[int]):
+    """RFC 3339 with a time zone in JSON; milliseconds since the epoch internally."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        try:
+            at = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            at = None
+        if at is None or at.tzinfo is None:
+            raise ValidationError("must be a time with a time zone, as in 2030-01-31T07:00:00+01:00")
+        return round(at.timestamp() * 1000)
 
 
 class Words(fields.Field[tuple[str, ...]]):

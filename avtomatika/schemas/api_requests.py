@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 
 from avtomatika.core.job import JobStatus
@@ -17,6 +17,7 @@ from avtomatika.core.value_types import object_type
 from .api import JobSchema
 from .api_fields import (
     MOST_LABELS,
+    FutureTime,
     Label,
     Seconds,
     Words,
@@ -51,18 +52,11 @@ class Strict(Schema):
     error_messages = _STRICT_MESSAGES
 
 
-class JobRequestSchema(Strict):
-    """A request for a job."""
+class _RequestSchema(Strict):
+    """The common part of requests for jobs and single tasks."""
 
-    initial_data = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        error_messages=_OBJECT_MESSAGES,
-        metadata={"description": "the input of the job, which handlers read"},
-    )
     webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
     dispatch_timeout = Seconds(load_default=None, allow_none=True)
-    result_timeout = Seconds(load_default=None, allow_none=True)
     execution_timeout = Seconds(
         load_default=None, allow_none=True, metadata={"description": "time limit of the whole job, in seconds"}
     )
@@ -75,6 +69,63 @@ class JobRequestSchema(Strict):
         validate=check_labels,
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
+    )
+    delay = Seconds(load_default=None, allow_none=True, metadata={"description": "seconds until it starts"})
+    at_ms = FutureTime(
+        data_key="at",
+        load_default=None,
+        allow_none=True,
+        metadata={"type": "string", "format": "date-time", "description": "when it starts, with a time zone"},
+    )
+
+    @validates_schema
+    def _check_start(self, data: dict[str, Any], **_: object) -> None:
+        if data.get("delay") is not None and data.get("at_ms") is not None:
+            raise ValidationError("give delay or at, not both", "at")
+
+
+class JobRequestSchema(_RequestSchema):
+    """A request for a job."""
+
+    initial_data = fields.Dict(
+        keys=fields.String(),
+        load_default=dict,
+        error_messages=_OBJECT_MESSAGES,
+        metadata={"description": "the input of the job, which handlers read"},
+    )
+    result_timeout = Seconds(load_default=None, allow_none=True)
+
+
+class TaskRequestSchema(_RequestSchema):
+    """A request for a single task."""
+
+    initial_data = fields.Dict(
+        data_key="params", keys=fields.String(), load_default=dict, error_messages=_OBJECT_MESSAGES
+    )
+    max_retries = fields.Integer(
+        data_key="retries",
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=Range(0, 1000),
+        metadata={"description": "maximum number of retries, by default 3"},
+    )
+    result_timeout = Seconds(
+        data_key="time_limit",
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "seconds from the start of an attempt until its result"},
+    )
+
+
+class TaskBatchSchema(Strict):
+    """A request for several tasks of one skill: all are created, or none."""
+
+    tasks = fields.List(
+        fields.Nested(TaskRequestSchema),
+        required=True,
+        validate=Length(1, LARGEST_BATCH, error=f"must be 1 to {LARGEST_BATCH} tasks"),
+        error_messages={"invalid": "must be a list of tasks", "required": "is missing"},
     )
 
 
@@ -115,6 +166,7 @@ class JobListQuerySchema(Strict):
 
     status = fields.String(load_default=None, validate=OneOf([status.value for status in JobStatus]))
     blueprint = fields.String(load_default=None)
+    skill = fields.String(load_default=None, metadata={"description": "list single tasks of this skill"})
     labels = fields.List(
         Label(metadata={"type": "string"}),
         data_key="label",

@@ -48,6 +48,8 @@ def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
         indexes.append(keys.by_status(wanted.status))
     if wanted.blueprint is not None:
         indexes.append(keys.by_blueprint(wanted.blueprint))
+    if wanted.skill is not None:
+        indexes.append(keys.by_skill(wanted.skill))
     return indexes or [keys.by_all()]
 
 

@@ -70,16 +70,20 @@ class Keys:
         """Sorted set of job ids by creation (ms)."""
         return f"{self.prefix}jobs:blueprint:{blueprint}"
 
+    def by_skill(self, skill: str) -> str:
+        """Sorted set of the ids of single tasks by creation (ms)."""
+        return f"{self.prefix}jobs:skill:{skill}"
+
     def by_label(self, name: str, value: str) -> str:
         """Sorted set of job ids by creation (ms)."""
         return f"{self.prefix}jobs:label:{name}={value}"
 
     def indexes(self, job: Job) -> list[str]:
         """Return every index that contains *job*."""
-        return self.indexes_of(job.status, job.client, job.blueprint, job.labels)
+        return self.indexes_of(job.status, job.client, job.blueprint, job.skill, job.labels)
 
     def indexes_of(
-        self, status: str, client: str | None, blueprint: str | None, labels: Mapping[str, str]
+        self, status: str, client: str | None, blueprint: str | None, skill: str | None, labels: Mapping[str, str]
     ) -> list[str]:
         """Return the indexes that contain a job with these fields; unknown ones are None."""
         return [
@@ -87,6 +91,7 @@ class Keys:
             self.by_status(status),
             *([] if client is None else [self.by_client(client)]),
             *([] if blueprint is None else [self.by_blueprint(blueprint)]),
+            *([] if skill is None else [self.by_skill(skill)]),
             *(self.by_label(name, value) for name, value in labels.items()),
         ]
 

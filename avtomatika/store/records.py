@@ -49,6 +49,7 @@ class JobFilter:
     client: str | None = None
     status: str | None = None
     blueprint: str | None = None
+    skill: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
     limit: int = 50
     cursor: str | None = None
@@ -58,6 +59,7 @@ class JobFilter:
             (self.client is None or job.client == self.client)
             and (self.status is None or job.status == self.status)
             and (self.blueprint is None or job.blueprint == self.blueprint)
+            and (self.skill is None or job.skill == self.skill)
             and all(job.labels.get(name) == value for name, value in self.labels)
         )
 
@@ -219,14 +221,16 @@ def number(stored: bytes | None) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
-def load_indexed(status: bytes | None, init: bytes | None) -> tuple[str, str | None, str | None, Mapping[str, str]]:
-    """Return status, client, blueprint and labels of a job, as far as they can be read, to remove it from indexes."""
+def load_indexed(
+    status: bytes | None, init: bytes | None
+) -> tuple[str, str | None, str | None, str | None, Mapping[str, str]]:
+    """Return the arguments of ``Keys.indexes_of`` for a job, as far as they can be read, to remove it from indexes."""
     try:
         fields = orjson.loads(init or b"{}")
         labels = {str(name): str(value) for name, value in fields.get("labels", {}).items()}
-        return (status or b"").decode(), fields.get("client"), fields.get("blueprint"), labels
+        return (status or b"").decode(), fields.get("client"), fields.get("blueprint"), fields.get("skill"), labels
     except (ValueError, AttributeError):
-        return (status or b"").decode(errors="replace"), None, None, {}
+        return (status or b"").decode(errors="replace"), None, None, None, {}
 
 
 def load_task(fields: Mapping[str, Any]) -> Task:

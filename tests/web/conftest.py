@@ -17,7 +17,7 @@ from avtomatika import Blueprint, F, broker, transport
 from avtomatika.broker import Consumer
 from avtomatika.core.blueprint.action_types import Action
 from avtomatika.core.job import Job
-from avtomatika.core.machine import decisions, machine
+from avtomatika.core.machine import decisions, machine, single_task
 from avtomatika.schemas import wire
 from avtomatika.store import Cause, Commit, Store
 from avtomatika.tokens import Clients
@@ -66,12 +66,13 @@ PLANS = (video.plan, nightly.plan)
 
 
 @pytest.fixture
-def declare(redis_url: str) -> Callable[[], None]:
-    """Make the plans known to the broker."""
+def declare(redis_url: str) -> Callable[..., None]:
+    """Declare the plans and the queues of skills."""
 
-    def declare() -> None:
+    def declare(*skills: str) -> None:
         with broker.connect(redis_url) as connection:
-            broker.declare(connection, PLANS)
+            broker.declare(connection, [*PLANS, single_task.PLAN])
+            broker.declare_tasks(connection, skills)
 
     return declare
 

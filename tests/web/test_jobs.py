@@ -36,6 +36,7 @@ def test_a_new_job_is_shown(alice: FlaskClient) -> None:
         "id": job_id,
         "status": "pending",
         "blueprint_name": "video",
+        "skill": None,
         "plan": PLANS[0].plan_hash,
         "current_state": "start",
         "result": None,

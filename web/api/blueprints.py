@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Response
 
+from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.schemas.api import BlueprintListSchema, PlanSchema
 from avtomatika.schemas.api_requests import BlueprintGraphQuerySchema
@@ -22,7 +23,7 @@ routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", descrip
 @routes.response(200, BlueprintListSchema)
 def list_blueprints() -> dict[str, list[Plan]]:
     """List the blueprints of this server"""
-    return {"blueprints": [plan for _, plan in sorted(services().plans.items())]}
+    return {"blueprints": [plan for name, plan in sorted(services().plans.items()) if is_user_name(name)]}
 
 
 @routes.get("/<name>")

@@ -21,7 +21,7 @@ from ..services import services
 
 #: Printable ASCII, because an error may show it.
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_IDEMPOTENCY_PARAMETER = {
+IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
     "schema": {"type": "string", "maxLength": 255},
@@ -47,7 +47,7 @@ def creation_routes(plans: Iterable[Plan]) -> Routes:
             (path, plan.blueprint, _creation(routes, plan, schema)),
             (f"{path}/batch", f"{plan.blueprint}-batch", _batch_creation(routes, plan, schema)),
         ):
-            routes.add_url_rule(rule, endpoint, view, methods=["POST"], parameters=[_IDEMPOTENCY_PARAMETER])
+            routes.add_url_rule(rule, endpoint, view, methods=["POST"], parameters=[IDEMPOTENCY_PARAMETER])
     return routes
 
 
@@ -59,7 +59,7 @@ def unknown_endpoint(endpoint: str) -> NoReturn:
 
 def _creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Callable[..., Any]:
     def create_job(wanted: dict[str, Any]) -> tuple[CreatedJob, dict[str, str]]:
-        created = create(_new_job(plan, wanted))
+        created = create(new_job(plan, wanted))
         return created, {"Location": url_for("jobs.show_job", job_id=created.job_id)}
 
     create_job.__doc__ = f"Create a job of the blueprint {plan.blueprint}"
@@ -70,7 +70,7 @@ def _creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Cal
 
 def _batch_creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Callable[..., Any]:
     def create_jobs(wanted: dict[str, Any]) -> dict[str, list[str]]:
-        created = create_many([_new_job(plan, each) for each in wanted["jobs"]])
+        created = create_many([new_job(plan, each) for each in wanted["jobs"]])
         return {"job_ids": [each.job_id for each in created]}
 
     create_jobs.__doc__ = f"Create up to {LARGEST_BATCH} jobs of the blueprint {plan.blueprint}: all of them, or none"
@@ -79,8 +79,10 @@ def _batch_creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) 
     return view
 
 
-def _new_job(plan: Plan, wanted: dict[str, Any]) -> NewJob:
-    return NewJob(plan=plan, client=caller().name, idempotency_key=_idempotency_key(), **load_request(wanted))
+def new_job(plan: Plan, wanted: dict[str, Any], *, skill: str | None = None) -> NewJob:
+    """Return the caller's request for a job of *plan*, or for a task of *skill*."""
+    fields = {**load_request(wanted), "skill": skill}
+    return NewJob(plan=plan, client=caller().name, idempotency_key=_idempotency_key(), **fields)
 
 
 def create(new: NewJob) -> CreatedJob:
@@ -95,7 +97,7 @@ def create_many(news: Sequence[NewJob]) -> list[CreatedJob]:
     try:
         return services().store.create_many(news, monthly=monthly)
     except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
-        services().declare()
+        services().declare(*({new.skill for new in news} - {None}))
         return services().store.create_many(news, monthly=monthly)
 
 

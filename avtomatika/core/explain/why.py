@@ -75,6 +75,10 @@ class _JobExplanation(Explanation):
             yield self.reason("handler_back_off", text, failures=failures, due_ms=due_ms)
             yield from self.overdue(due_ms)
             return
+        if due_ms is not None and self.job.status is JobStatus.PENDING:
+            yield self.reason("waits_for_start", f"Its client wants it to start {self.at(due_ms)}.", due_ms=due_ms)
+            yield from self.overdue(due_ms)
+            return
         text = f"It has waited {self.since()} for an orchestrator to run the handler of {state!r}"
         place = self.facts.places.get(self.job.id)
         if place is not None:

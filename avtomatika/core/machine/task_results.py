@@ -172,8 +172,8 @@ def _cancelled(case: _Case, event: Result) -> Step:
 
 
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
-    """Handle a final failure: enter *target*; without one, invalid input or a failed branch fails the job, and any
-    other failure quarantines it.
+    """Handle a final failure: enter *target*; without one, invalid input, a failed branch or a failed single task fails
+    the job, and any other failure quarantines it.
     """
     if case.is_collected(target):
         entry = _entry("branch_finished", event, case.task.state, {"error": problem})
@@ -183,8 +183,9 @@ def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: 
     if target is not None:
         return case.enter_state(entry, target)
     closed = case.close(entry)
+    is_single = case.plan.states[case.task.state].ends_with_task
     is_branch = case.job.fan_out is not None
-    if problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
+    if is_single or problem["code"] == INVALID_INPUT or (is_branch and problem["code"] not in _NOT_UNDERSTOOD):
         return closed.then(end(closed.job, JobStatus.FAILED, {"error": problem}))
     return closed.then(quarantine(closed.job, problem))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, Start, TaskTimeout, TimeReached
-from avtomatika.core.job import Job, Task, WaitRecord
+from avtomatika.core.job import Job, JobStatus, Task, WaitRecord
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SetTimer
 
@@ -69,8 +69,8 @@ def timers_of_job(job: Job) -> tuple[str, ...]:
     of_wait = timers_of_wait(job.wait) if job.wait is not None else ()
     of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
-    is_delayed = job.status.is_final and job.steps == job.transitions == 0
-    of_start = (_start_id(job),) if is_delayed and (job.delay_seconds or job.at_ms) is not None else ()
+    has_started = job.steps or job.transitions or not (job.status.is_final or job.status is JobStatus.PENDING)
+    of_start = () if has_started or (job.delay_seconds or job.at_ms) is None else (_start_id(job),)
     return (*of_start, *of_tasks, *of_wait, *of_handler, *of_job)
 
 
