@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from avtomatika import environment
 from avtomatika.client import Client
 from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.settings import Settings
@@ -49,10 +50,13 @@ def pass_operations(command: C) -> C:
 
 
 def api_client(url: str | None = None, token: str | None = None) -> Client:
-    """A client for *url*, else for the ``up`` that runs in this folder (with its token), else for the local port."""
+    """A client for *url*, else for the ``up`` that runs in this folder (with its token), else for the servers of
+    ``ORCHESTRATORS_CONFIG``, else for the local port."""
     here = announced() if url is None else None
     if here is not None:
         return Client(str(here["url"]), token or secret("client_token"))
+    if url is None and environment.text("ORCHESTRATORS_CONFIG") is not None:
+        return Client.from_environment(token)
     if not token and url is not None:
         raise SettingsError("CLIENT_TOKEN is not set, and --token was not given")
     if not token:
@@ -67,7 +71,7 @@ def operations(url: str | None = None, token: str | None = None) -> Client | Dir
     """A Client if *url* is given or no server is configured or running here, else a DirectClient."""
     if url is None and (Settings.from_environment().redis_url is not None or is_running()):
         return DirectClient(join_local())
-    if url is None and not token:
+    if url is None and not token and environment.text("ORCHESTRATORS_CONFIG") is None:
         raise UnavailableError(_NOTHING_FOUND)
     return api_client(url, token)
 

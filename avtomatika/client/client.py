@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from datetime import timedelta
 from functools import update_wrapper
 from inspect import Parameter, signature
@@ -16,8 +16,11 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
+from avtomatika.addresses import Address, Mode
+
 from . import operations
-from .http import LIMITS, Endpoint, checked
+from .endpoints import Endpoints
+from .http import LIMITS
 from .steps import Blocking, Pages, Request, Sleep, Step, Steps, run, run_async
 
 P = ParamSpec("P")
@@ -74,17 +77,37 @@ def _named_like(operation: Callable[..., Any], method: C) -> C:
 
 
 class Client:
-    """A client of one server with one token: a context manager, or call :meth:`close`. Threads may share it.
+    """A client of one server, or of several: a context manager, or call :meth:`close`. Threads may share it.
 
+    *servers* is a URL, or a list of URLs and of :class:`Address` with tokens and weights of their own. With several,
+    *mode* decides which one receives new jobs, and a request that one of them cannot answer goes to the next.
     *timeout* limits each request; waiting for a job adds to it.
     """
 
-    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
-        self._endpoint = Endpoint(base_url, token, timeout=timeout)
-        self._http = httpx.Client(headers=self._endpoint.headers, limits=LIMITS)
+    def __init__(
+        self,
+        servers: str | Sequence[str | Address],
+        token: str | None = None,
+        *,
+        mode: Mode | str = Mode.FAILOVER,
+        timeout: float | timedelta = 10.0,
+    ) -> None:
+        self._connect(Endpoints(servers, token, mode=mode, timeout=timeout))
+
+    @classmethod
+    def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
+        """Connect to the servers of ``ORCHESTRATORS_CONFIG``, or of ``AVTOMATIKA_URL``. *token* is by default
+        ``CLIENT_TOKEN``."""
+        client = cls.__new__(cls)
+        client._connect(Endpoints.from_environment(token, timeout=timeout))
+        return client
+
+    def _connect(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._http = httpx.Client(limits=LIMITS)
 
     def __repr__(self) -> str:
-        return f"Client({self._endpoint.base_url!r})"
+        return f"Client({self._endpoints})"
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +124,7 @@ class Client:
     def _perform(self, step: Step) -> Any:
         match step:
             case Request():
-                with self._endpoint.errors(step):
-                    return checked(self._http.request(**self._endpoint.arguments(step)), step)
+                return run(self._endpoints.exchange(step), lambda arguments: self._http.request(**arguments))
             case Sleep():
                 return time.sleep(step.seconds)
             case Blocking():
@@ -142,12 +164,30 @@ class Client:
 class AsyncClient:
     """The same for asyncio: ``async with AsyncClient(url, token) as client: await client.job(job_id)``."""
 
-    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
-        self._endpoint = Endpoint(base_url, token, timeout=timeout)
-        self._http = httpx.AsyncClient(headers=self._endpoint.headers, limits=LIMITS)
+    def __init__(
+        self,
+        servers: str | Sequence[str | Address],
+        token: str | None = None,
+        *,
+        mode: Mode | str = Mode.FAILOVER,
+        timeout: float | timedelta = 10.0,
+    ) -> None:
+        self._connect(Endpoints(servers, token, mode=mode, timeout=timeout))
+
+    @classmethod
+    def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
+        """Connect to the servers of ``ORCHESTRATORS_CONFIG``, or of ``AVTOMATIKA_URL``. *token* is by default
+        ``CLIENT_TOKEN``."""
+        client = cls.__new__(cls)
+        client._connect(Endpoints.from_environment(token, timeout=timeout))
+        return client
+
+    def _connect(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
+        self._http = httpx.AsyncClient(limits=LIMITS)
 
     def __repr__(self) -> str:
-        return f"AsyncClient({self._endpoint.base_url!r})"
+        return f"AsyncClient({self._endpoints})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -164,8 +204,8 @@ class AsyncClient:
     async def _perform(self, step: Step) -> Any:
         match step:
             case Request():
-                with self._endpoint.errors(step):
-                    return checked(await self._http.request(**self._endpoint.arguments(step)), step)
+                exchange = self._endpoints.exchange(step)
+                return await run_async(exchange, lambda arguments: self._http.request(**arguments))
             case Sleep():
                 return await asyncio.sleep(step.seconds)
             case Blocking():

@@ -1,4 +1,4 @@
-"""The common part of both clients: server address, time limits, and responses that become errors."""
+"""One server of a client: address, time limits, and responses that become errors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from .steps import Request
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 
-class Endpoint:
-    """The server of one client. The token is sent in a header and appears in no message."""
+class UnreachedError(UnavailableError):
+    """No connection could be opened, so the server has not received the request."""
 
-    def __init__(self, base_url: str, token: str, *, timeout: float | timedelta = 10.0) -> None:
+
+class Endpoint:
+    """A server of a client. The token is sent in a header and appears in no message."""
+
+    def __init__(self, base_url: str, token: str, *, weight: int = 1, timeout: float | timedelta = 10.0) -> None:
         if urlsplit(base_url).scheme not in ("http", "https"):
             raise InvalidRequestError(
                 f"{base_url!r} is not the URL of a server: it must start with http:// or https://"
@@ -30,7 +34,8 @@ class Endpoint:
         if not token or not token.isascii() or not token.isprintable():
             raise InvalidRequestError("a token is printable ASCII text, without spaces or line breaks at its ends")
         self.base_url = base_url.rstrip("/")
-        self.headers = {"X-Client-Token": token}
+        self.weight = weight
+        self._headers = {"X-Client-Token": token}
         self._timeout = seconds(timeout)
 
     def arguments(self, request: Request) -> dict[str, Any]:
@@ -40,7 +45,7 @@ class Endpoint:
             "url": self.base_url + request.path,
             "params": {name: value for name, value in request.params.items() if value is not None},
             "json": request.json,
-            "headers": request.headers,
+            "headers": {**self._headers, **request.headers},
             "timeout": httpx.Timeout(self._timeout, read=self._timeout + request.held_seconds, pool=None),
             # A redirect would send the token to another server.
             "follow_redirects": False,
@@ -51,6 +56,8 @@ class Endpoint:
         """Turn failures of the connection into UnavailableError."""
         try:
             yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UnreachedError(f"{self.base_url} cannot be reached: {_reason(error)}") from None
         except httpx.TimeoutException:
             limit = self._timeout + request.held_seconds
             raise UnavailableError(f"{self.base_url} did not answer within {limit:g} s") from None

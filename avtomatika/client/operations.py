@@ -295,7 +295,9 @@ def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | No
         plain = as_json(body, "request")
     except HandlerError as error:
         raise InvalidRequestError(str(error)) from None
-    return Request("POST", path + suffix, json=plain, headers={} if key is None else {"Idempotency-Key": key})
+    return Request(
+        "POST", path + suffix, json=plain, headers={} if key is None else {"Idempotency-Key": key}, is_creation=True
+    )
 
 
 def _job_path(job_id: str) -> str:

@@ -14,12 +14,18 @@ import httpx
 from avtomatika.errors import AvtomatikaError
 
 T = TypeVar("T")
+S = TypeVar("S")
+#: Paths under it name a job.
+_JOBS = "/api/v1/jobs/"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to the API. The server may hold it for *held_seconds*; *is_redirected*: the answer must be a
-    redirect."""
+    """A request to the API.
+
+    The server may hold it for *held_seconds*. *is_creation*: with an idempotency key it is safe to repeat.
+    *is_redirected*: the answer must be a redirect.
+    """
 
     method: str
     path: str
@@ -27,7 +33,13 @@ class Request:
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     held_seconds: float = 0.0
+    is_creation: bool = False
     is_redirected: bool = False
+
+    @property
+    def job_id(self) -> str | None:
+        """The id of the job in the path."""
+        return None if self.is_creation or not self.path.startswith(_JOBS) else self.path.split("/")[4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +104,15 @@ def content(request: Request) -> Steps[bytes]:
     return response.content
 
 
-def run(steps: Steps[T], perform: Callable[[Step], Any]) -> T:
-    """Run an operation to its end; *perform* carries out each step."""
+def run(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
+    """Run a generator of steps to its end; *perform* carries out each step, and its errors are raised in the
+    generator."""
     try:
         step = next(steps)
         while True:
             try:
                 result = perform(step)
-            except AvtomatikaError as error:
+            except Exception as error:
                 step = steps.throw(error)
             else:
                 step = steps.send(result)
@@ -107,14 +120,14 @@ def run(steps: Steps[T], perform: Callable[[Step], Any]) -> T:
         return cast("T", end.value)
 
 
-async def run_async(steps: Steps[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
+async def run_async(steps: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
     """Like :func:`run`, in an event loop."""
     try:
         step = next(steps)
         while True:
             try:
                 result = await perform(step)
-            except AvtomatikaError as error:
+            except Exception as error:
                 step = steps.throw(error)
             else:
                 step = steps.send(result)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
+from avtomatika.addresses import Address, Mode, parse_address, parse_addresses
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
@@ -24,40 +22,9 @@ from avtomatika.files.task_storage import MAX_TASK_BYTES
 from .resources import parsed_costs, parsed_resources
 from .spool import RESULT_TTL_SECONDS
 
-#: What an address may begin with: a web address, or the broker itself.
-WEB_SCHEMES = ("http", "https")
-SCHEMES = (*WEB_SCHEMES, "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
 _DEFAULT_URL = "http://localhost:8080"
 #: The worker's own token, the one that all share, and the one of the `avtomatika up` of this folder.
 _TOKEN_VARIABLES = ("AVTOMATIKA_WORKER_TOKEN", "WORKER_TOKEN", "LOCAL_WORKER_TOKEN")
-
-
-class Mode(StrEnum):
-    FAILOVER = "FAILOVER"  # the first healthy address of the list
-    ROUND_ROBIN = "ROUND_ROBIN"  # all of them in turn
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where tasks come from; the URL may hold a password and is not in the repr."""
-
-    url: str = field(repr=False)
-    weight: int = 1
-
-    @property
-    def scheme(self) -> str:
-        return urlsplit(self.url).scheme
-
-    @property
-    def is_web(self) -> bool:
-        """Whether it is a web address, and not the broker itself."""
-        return self.scheme in WEB_SCHEMES
-
-    def __str__(self) -> str:
-        """The URL without users and passwords; of sentinels there may be several."""
-        parts = urlsplit(self.url)
-        hosts = ",".join(host.rpartition("@")[2] for host in re.split("[,;]", parts.netloc))
-        return parts._replace(netloc=hosts, query="").geturl()
 
 
 def _generated_id() -> str:
@@ -133,44 +100,18 @@ class WorkerConfig:
 
 def _addresses() -> tuple[Address, ...] | None:
     """The list if there is one, else the one address, else the server's own broker."""
-    listed = environment.parsed("ORCHESTRATORS_CONFIG", _address_list)
+    listed = environment.parsed("ORCHESTRATORS_CONFIG", _worker_addresses)
     if listed is not None:
         return listed
-    one = environment.parsed("ORCHESTRATOR_URL", _address) or environment.parsed("REDIS_URL", _address)
+    one = environment.parsed("ORCHESTRATOR_URL", parse_address) or environment.parsed("REDIS_URL", parse_address)
     return None if one is None else (one,)
 
 
-def _address_list(text: str) -> tuple[Address, ...]:
-    try:
-        entries = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"is not JSON ({error})") from None
-    if not isinstance(entries, list) or not entries:
-        raise ValueError('must be a list with at least one entry, as in [{"url": "redis://localhost:6379"}]')
-    return tuple(_entry(entry) for entry in entries)
-
-
-def _entry(entry: Any) -> Address:
-    if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
-        raise ValueError('every entry must be an object with a text "url"')
-    unknown = sorted(entry.keys() - {"url", "weight"})
-    if unknown:
-        raise ValueError(f'an entry has "url" and "weight", but no {unknown[0]!r}')
-    weight = entry.get("weight", 1)
-    if type(weight) is not int or weight < 1:
-        raise ValueError(f'"weight" must be a whole number from 1, not {weight!r}')
-    return Address(_address(entry["url"]).url, weight)
-
-
-def _address(text: str) -> Address:
-    parts = urlsplit(text)
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"the scheme of a URL must be one of {', '.join(SCHEMES)}, not {parts.scheme!r}")
-    if not parts.hostname and parts.scheme != "unix":
-        raise ValueError("a URL must name a host")
-    if parts.scheme == "sentinel" and not parse_qs(parts.query).get("master_name"):
-        raise ValueError("a sentinel:// URL must name the primary, as in sentinel://host:26379/0?master_name=mymaster")
-    return Address(text)
+def _worker_addresses(text: str) -> tuple[Address, ...]:
+    addresses = parse_addresses(text)
+    if any(address.token is not None for address in addresses):
+        raise ValueError('a "token" in an entry is for clients; a worker has one token: set AVTOMATIKA_WORKER_TOKEN')
+    return addresses
 
 
 def _worker_id(text: str) -> str:

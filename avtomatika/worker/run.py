@@ -15,6 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from avtomatika import broker
+from avtomatika.addresses import WEB_SCHEMES
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
 from avtomatika.files.malloc import share_heaps
@@ -22,7 +23,7 @@ from avtomatika.files.payload import PayloadFolder
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.loading import load_object
 
-from .config import WEB_SCHEMES, WorkerConfig
+from .config import WorkerConfig
 from .execution import TaskExecution
 from .health import Health
 from .links.broker_link import BrokerLink

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from avtomatika import Worker, broker
+from avtomatika.addresses import Address, Mode
 from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
-from avtomatika.worker.config import Address, Mode
 from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.links.identity import Identity, WorkerStatus
 from avtomatika.worker.links.scheduler import LinkScheduler

@@ -6,8 +6,9 @@ from unittest import mock
 
 import pytest
 
+from avtomatika.addresses import Mode
 from avtomatika.errors import SettingsError
-from avtomatika.worker.config import Mode, WorkerConfig
+from avtomatika.worker.config import WorkerConfig
 
 
 def read(**environ: str) -> WorkerConfig:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from avtomatika.worker.config import Mode
+from avtomatika.addresses import Mode
 
 #: A preferred link becomes active again after it has been healthy for this long.
 FAILBACK_SECONDS = 10.0

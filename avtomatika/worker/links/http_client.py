@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from avtomatika.addresses import Address
 from avtomatika.errors import InvalidRequestError, NoRouteError, NotFoundError, UnauthorizedError, UnavailableError
 from avtomatika.schemas.wire import MAX_BYTES
-from avtomatika.worker.config import Address
 
 #: Time limit for connecting and the reply, in addition to the time that the server is asked to wait.
 _TIMEOUT_SECONDS = 5.0

@@ -13,9 +13,9 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
 
+from avtomatika.addresses import Address
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import AvtomatikaError, NotFoundError, UnavailableError
-from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import SpoolPartition

@@ -14,10 +14,10 @@ from uuid import uuid4
 
 from orjson import Fragment
 
+from avtomatika.addresses import Address
 from avtomatika.core.events import Result
 from avtomatika.errors import InvalidRequestError, NoRouteError, UnauthorizedError, UnavailableError
 from avtomatika.schemas import wire
-from avtomatika.worker.config import Address
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.spool import SpooledResult
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from avtomatika.addresses import Address
 from avtomatika.errors import UnavailableError
 from avtomatika.schemas import wire
-from avtomatika.worker.config import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from avtomatika.worker.config import Address
+from avtomatika.addresses import Address
 
 
 class PeerGroups:

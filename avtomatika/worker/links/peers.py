@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from avtomatika.addresses import Address
 from avtomatika.errors import UnavailableError
-from avtomatika.worker.config import Address
 
 from .http_client import HttpClient
 from .identity import Identity

@@ -10,7 +10,7 @@ from threading import Condition
 from time import monotonic
 from typing import Any
 
-from avtomatika.worker.config import Address, Mode
+from avtomatika.addresses import Address, Mode
 
 from .balancing import STARTUP_GRACE_SECONDS, BalancerState, Grant, LinkState, active_link, after_taking, next_grant
 from .peer_groups import PeerGroups

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from avtomatika.worker.config import Mode
+from avtomatika.addresses import Mode
 from avtomatika.worker.links.balancing import BalancerState, Grant, LinkState, active_link, after_taking, next_grant
 
 READY = LinkState(is_ready=True)

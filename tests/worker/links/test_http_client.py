@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from avtomatika.addresses import Address
 from avtomatika.errors import UnavailableError
-from avtomatika.worker.config import Address
 from avtomatika.worker.links import http_client as exchange_module
 from avtomatika.worker.links.http_client import HttpClient
 

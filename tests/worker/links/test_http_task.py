@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from avtomatika.addresses import Address
 from avtomatika.errors import UnavailableError
-from avtomatika.worker.config import Address
 from avtomatika.worker.links.http_task import parse_task
 
 HERE = Address("http://localhost:8080")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.worker.config import Address, Mode
+from avtomatika.addresses import Address, Mode
 from avtomatika.worker.links.identity import Identity, WorkerStatus
 from avtomatika.worker.links.scheduler import LinkScheduler
 

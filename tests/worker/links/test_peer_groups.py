@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from avtomatika.addresses import Address, Mode
 from avtomatika.store import WorkerRegistry
-from avtomatika.worker.config import Address, Mode
 from avtomatika.worker.links.peer_groups import PeerGroups
 from avtomatika.worker.links.scheduler import LinkScheduler
 

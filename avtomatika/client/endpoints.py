@@ -1,0 +1,146 @@
+"""The servers of one client: which one receives a request, and which one next if it is unavailable."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from secrets import token_urlsafe
+from threading import Lock
+from time import monotonic
+from typing import Any, Self
+
+import httpx
+
+from avtomatika import environment
+from avtomatika.addresses import Address, Mode, parse_addresses
+from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
+
+from .http import Endpoint, UnreachedError, checked
+from .steps import Request
+
+#: An unavailable server receives requests again after this time.
+_RECOVERY_SECONDS = 5.0
+_DEFAULT_URL = "http://localhost:8080"
+
+
+class Endpoints:
+    """The servers of a client, in order of preference. Threads may share them.
+
+    Creations go to the first available server (FAILOVER) or to all in turn, by weight (ROUND_ROBIN); requests about a
+    job to a server that has jobs of its group; all other requests to the first available server.
+    """
+
+    def __init__(
+        self,
+        servers: str | Sequence[str | Address],
+        token: str | None,
+        *,
+        mode: Mode | str = Mode.FAILOVER,
+        timeout: float | timedelta = 10.0,
+    ) -> None:
+        addresses = [
+            each if isinstance(each, Address) else Address(each)
+            for each in ([servers] if isinstance(servers, str) else servers)
+        ]
+        if not addresses:
+            raise InvalidRequestError("a client needs the URL of at least one server")
+        self._all = [
+            Endpoint(each.url, each.token or token or "", weight=each.weight, timeout=timeout) for each in addresses
+        ]
+        self._mode = Mode(mode)
+        self._credits = dict.fromkeys(self._all, 0)
+        self._unavailable_until: dict[Endpoint, float] = {}
+        self._groups: dict[Endpoint, str] = {}
+        self._lock = Lock()
+
+    @classmethod
+    def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
+        """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``, or without URLs of HTTP APIs there
+        ``AVTOMATIKA_URL``. The token of an entry without one is *token*, by default ``CLIENT_TOKEN``. Raises
+        SettingsError if a token is missing."""
+        token = token or environment.secret("CLIENT_TOKEN")
+        listed = environment.parsed("ORCHESTRATORS_CONFIG", _web_addresses)
+        servers = listed or (Address(environment.text("AVTOMATIKA_URL") or _DEFAULT_URL),)
+        missing = next((each for each in servers if not (each.token or token)), None)
+        if missing is not None:
+            raise SettingsError(f"{missing} requires a token: set CLIENT_TOKEN")
+        mode = environment.choice("MULTI_ORCHESTRATOR_MODE", list(Mode)) or Mode.FAILOVER
+        return cls(servers, token, mode=mode, timeout=timeout)
+
+    def __str__(self) -> str:
+        return ", ".join(repr(each.base_url) for each in self._all)
+
+    def exchange(self, request: Request) -> Generator[dict[str, Any], httpx.Response, httpx.Response]:
+        """Yield the arguments of httpx for each attempt, receive its response, and return the one that is the answer.
+
+        Raises UnavailableError if no server is available, NotFoundError if all are and none has the job.
+        """
+        if request.is_creation and len(self._all) > 1:
+            request = replace(request, headers={"Idempotency-Key": token_urlsafe(16), **request.headers})
+        unavailable: UnavailableError | None = None
+        missing = NotFoundError("job", request.job_id or "")
+        for endpoint in self._in_order(request):
+            try:
+                with endpoint.errors(request):
+                    response = yield endpoint.arguments(request)
+                response = checked(response, request)
+            except UnavailableError as error:
+                unavailable = error
+                self._unavailable_until[endpoint] = monotonic() + _RECOVERY_SECONDS
+                if not _is_repeatable(request, error):
+                    raise
+            except NotFoundError as error:
+                if request.job_id is None or self._groups.get(endpoint) == _group(request.job_id):
+                    raise
+                missing = error
+            else:
+                self._succeeded(endpoint, request, response)
+                return response
+        raise unavailable or missing
+
+    def _in_order(self, request: Request) -> list[Endpoint]:
+        """Return the servers in the order in which they are tried: unavailable ones last."""
+        if len(self._all) == 1:
+            return self._all
+        now = monotonic()
+        group = None if request.job_id is None else _group(request.job_id)
+        is_ready = {each: self._unavailable_until.get(each, 0.0) <= now for each in self._all}
+        order = sorted(
+            self._all, key=lambda each: (not is_ready[each], group is not None and self._groups.get(each) != group)
+        )
+        if self._mode is Mode.ROUND_ROBIN and request.is_creation:
+            chosen = self._next_by_weight([each for each in order if is_ready[each]] or order)
+            order.sort(key=lambda each: each is not chosen)
+        return order
+
+    def _next_by_weight(self, candidates: Sequence[Endpoint]) -> Endpoint:
+        """Smooth weighted round robin: each candidate earns its weight, and the richest one pays for all."""
+        with self._lock:
+            for each in candidates:
+                self._credits[each] += each.weight
+            chosen = max(candidates, key=self._credits.__getitem__)
+            self._credits[chosen] -= sum(each.weight for each in candidates)
+        return chosen
+
+    def _succeeded(self, endpoint: Endpoint, request: Request, response: httpx.Response) -> None:
+        self._unavailable_until.pop(endpoint, None)
+        created = response.headers.get("Location", "").rpartition("/")[2] if request.is_creation else ""
+        job_id = request.job_id or created
+        if job_id:
+            self._groups[endpoint] = _group(job_id)
+
+
+def _is_repeatable(request: Request, error: UnavailableError) -> bool:
+    """Return whether the request may be sent to another server although this one may have executed it."""
+    return request.method == "GET" or "Idempotency-Key" in request.headers or isinstance(error, UnreachedError)
+
+
+def _group(job_id: str) -> str:
+    """Return the group of orchestrators that runs a job: its id is the group and a ULID."""
+    return job_id.rpartition("-")[0]
+
+
+def _web_addresses(text: str) -> tuple[Address, ...]:
+    """Parse the list that clients share with workers, and leave out the addresses of brokers."""
+    return tuple(each for each in parse_addresses(text) if each.is_web)
