@@ -132,6 +132,8 @@ class Client:
 
     submit = _blocking(operations.submit)
     submit_many = _blocking(operations.submit_many)
+    send_task = _blocking(operations.send_task)
+    send_tasks = _blocking(operations.send_tasks)
     job = _blocking(operations.job)
     jobs = _listing(operations.jobs)
     history = _blocking(operations.history)
@@ -213,6 +215,8 @@ class AsyncClient:
 
     submit = _awaited(operations.submit)
     submit_many = _awaited(operations.submit_many)
+    send_task = _awaited(operations.send_task)
+    send_tasks = _awaited(operations.send_tasks)
     job = _awaited(operations.job)
     jobs = _async_listing(operations.jobs)
     history = _awaited(operations.history)

@@ -68,6 +68,31 @@ def submit_many(
     return json_answer(answers.SubmittedJobs, _creation(endpoint, "/batch", body, idempotency_key))
 
 
+def send_task(
+    skill: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    idempotency_key: str | None = None,
+    **options: Any,
+) -> Steps[answers.SubmittedJob]:
+    """Create a job that runs *skill* once, without a blueprint.
+
+    *options* are the other fields of the request: ``delay`` or ``at``, ``priority``, ``labels``, ``retries``,
+    ``time_limit``, ``webhook_url`` and so on.
+    """
+    body = {"params": dict(params or {}), **options}
+    return json_answer(answers.SubmittedJob, _creation(_tasks_path(skill), "", body, idempotency_key))
+
+
+def send_tasks(
+    skill: str, params: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, **options: Any
+) -> Steps[answers.SubmittedJobs]:
+    """Create up to 1,000 jobs that run *skill* with one of *params* each, either all or none. *options* are as in
+    ``send_task``, the same for all."""
+    body = {"tasks": [{"params": dict(each), **options} for each in params]}
+    return json_answer(answers.SubmittedJobs, _creation(_tasks_path(skill), "/batch", body, idempotency_key))
+
+
 def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0) -> Steps[answers.Job]:
     """Return a job, with *fields* only these fields of it; with *wait* (at most 25 s) once it changes.
 
@@ -298,6 +323,10 @@ def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | No
     return Request(
         "POST", path + suffix, json=plain, headers={} if key is None else {"Idempotency-Key": key}, is_creation=True
     )
+
+
+def _tasks_path(skill: str) -> str:
+    return f"/api/v1/tasks/{quote(skill, safe='')}"
 
 
 def _job_path(job_id: str) -> str:

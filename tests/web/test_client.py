@@ -223,3 +223,14 @@ def test_an_operator_reads_the_workers_and_a_client_does_not(url: str, store: St
         assert [worker["id"] for worker in operator.workers()] == ["w-1"]
         with pytest.raises(ForbiddenError, match="for operators"):
             alice.workers()
+
+
+def test_single_tasks_are_created_alone_and_in_a_batch(alice: Client, store: Store) -> None:
+    one = alice.send_task("encode", {"path": "a.mov"}, priority=4, idempotency_key="k")["job_id"]
+    many = alice.send_tasks("encode", [{"n": n} for n in range(3)], delay=60)["job_ids"]
+
+    jobs = [store.load(job_id) for job_id in (one, *many)]
+    assert [(job.skill, job.initial_data, job.priority) for job in jobs if job is not None] == [
+        ("encode", {"path": "a.mov"}, 4),
+        *(("encode", {"n": n}, 0) for n in range(3)),
+    ]
