@@ -1,4 +1,4 @@
-"""What files cost a worker, beside plain boto3: CPU and time of both, in rounds that take turns.
+"""Compare file transfers of a worker with plain boto3: CPU and time of both, in alternating rounds.
 
     python benchmarks/files.py [--megabytes 200] [--objects 300] [--rounds 5] [--endpoint http://localhost:9000]
 

@@ -1,4 +1,4 @@
-"""The huey application of the worker's benchmark: tasks on Redis, results kept by nobody."""
+"""The huey application of the worker's benchmark: tasks on Redis, without a result store."""
 
 from __future__ import annotations
 

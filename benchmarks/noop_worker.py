@@ -35,7 +35,7 @@ class Lap:
 
 
 def write(place: Path, value: Any) -> None:
-    """All of it at once, for whoever waits for it."""
+    """Write *value* atomically: another process waits for the file."""
     place.with_suffix(".new").write_text(json.dumps(value))
     place.with_suffix(".new").rename(place)
 

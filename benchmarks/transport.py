@@ -1,4 +1,4 @@
-"""What the transport costs, beside kombu's own ``redis://``, on one embedded server, in interleaved rounds.
+"""Compare the transport with kombu's own ``redis://``, on one embedded server, in interleaved rounds.
 
     python benchmarks/transport.py [--quick] [--only publish,consume,idle,memory,celery]
 

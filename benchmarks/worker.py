@@ -1,4 +1,4 @@
-"""What a task costs a worker that does nothing with it, and how soon it begins: by broker, by HTTP, beside others.
+"""Measure the overhead of a task and the delay until it starts: by broker, by HTTP, and with other task queues.
 
     python benchmarks/worker.py [--tasks 5000] [--concurrency 8 32]
 
@@ -187,12 +187,14 @@ def broker_link(tasks: int, concurrency: int) -> Iterator[Figures]:
 
 
 def drained(name: str, env: dict[str, str], office: Office, tasks: int) -> Figures:
-    """What our worker needs for *tasks* that wait already."""
+    """Measure our worker with *tasks* that are already queued."""
     with running(*OURS, env=env) as worker:
         office.wait_for(WARM_UP)
         begun, cpu, done = monotonic(), tree_cpu_seconds(worker.pid), office.done
         office.wait_for(WARM_UP + tasks)
         wall, cpu, done = monotonic() - begun, tree_cpu_seconds(worker.pid) - cpu, office.done - done
+    if done <= 0:
+        raise SystemExit(f"{name}: all tasks ended before the measurement began: use more --tasks")
     return Figures(name, 1e6 * cpu / done, done / wall)
 
 
