@@ -51,6 +51,7 @@ class Settings:
     job_max_retries: int = 3
     max_job_bytes: int = 8 * 1024 * 1024
     max_inline_bytes: int = MAX_INLINE_BYTES
+    max_stream_bytes: int = 1024 * 1024
     max_transitions_per_job: int = 100
     handler_timeout_seconds: float = 30.0
     #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
@@ -92,6 +93,7 @@ class Settings:
                     "max_inline_bytes": environment.integer(
                         "MAX_INLINE_BYTES", minimum=1024, maximum=LARGEST_INLINE_BYTES
                     ),
+                    "max_stream_bytes": environment.integer("MAX_STREAM_BYTES", minimum=1),
                     "max_transitions_per_job": environment.integer("MAX_TRANSITIONS_PER_JOB", minimum=1),
                     "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
                     "delivery": environment.delivery_limits(),

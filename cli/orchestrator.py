@@ -171,6 +171,7 @@ def _attached(
         max_job_bytes=settings.max_job_bytes,
         max_inline_bytes=None if objects is None else settings.max_inline_bytes,
         cache_bytes=_CACHE_BYTES,
+        max_stream_bytes=settings.max_stream_bytes,
     )
     orchestrator = Orchestrator(
         blueprints=blueprints,

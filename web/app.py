@@ -21,7 +21,7 @@ from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
 from . import EXTENSION, approval_page, dashboard, docs, health
-from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, tasks, workers
+from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, streams, tasks, workers
 from .api.creation import creation_routes, unknown_endpoint
 from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
@@ -98,6 +98,7 @@ def create_app(
         jobs.routes,
         events.routes,
         tasks.routes,
+        streams.routes,
         control.routes,
         approvals.routes,
         files.routes,

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 
 from avtomatika.core.job import Job
 from avtomatika.errors import UnavailableError
-from avtomatika.store import JobRevision, Store
+from avtomatika.store import JobRevision, Store, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +24,13 @@ _BACKOFF_SECONDS = 0.5
 
 class Follower:
     """A request that waits for changes of *job*. If it *reads_history*, history entries after *after* and progress
-    count as changes too."""
+    count as changes too; if it *reads_stream*, stream entries after *after* do."""
 
-    def __init__(self, job: Job, *, after: int = 0, reads_history: bool = False) -> None:
+    def __init__(self, job: Job, *, after: int = 0, reads_history: bool = False, reads_stream: bool = False) -> None:
         self.job = job
         self.after = after
         self._reads_history = reads_history
+        self._reads_stream = reads_stream
         self._progress: tuple[bytes, ...] = ()
         self._woken = Event()
         self.has_ended = False
@@ -50,15 +51,17 @@ class Follower:
         self._woken.set()
 
     @property
-    def watched(self) -> tuple[str, tuple[str, ...]]:
-        """The key of the check: the job, and the tasks whose progress counts."""
-        return self.job.id, tuple(self.job.tasks) if self._reads_history else ()
+    def watched(self) -> Wanted:
+        """The key of the check: the job, the tasks whose progress counts, and whether the stream does."""
+        return self.job.id, tuple(self.job.tasks) if self._reads_history else (), self._reads_stream
 
-    def update(self, asked: tuple[str, tuple[str, ...]], revision: JobRevision) -> None:
+    def update(self, asked: Wanted, revision: JobRevision) -> None:
         """Wake the request if *revision* is newer than the one it has read."""
         if asked != self.watched:  # the request watches something else now
             return
         is_new = revision.version is None or revision.version > self.job.version
+        if self._reads_stream:
+            is_new = is_new or revision.streamed > self.after
         if self._reads_history:
             progress = tuple(filter(None, revision.progress))
             is_new = is_new or revision.entries > self.after or progress != self._progress

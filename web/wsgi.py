@@ -54,6 +54,7 @@ def create() -> Flask:
         cleanups=_cleanup_times(settings, bucket),
         is_authorized=workers.may_authenticate,
         max_job_bytes=settings.max_job_bytes,
+        max_stream_bytes=settings.max_stream_bytes,
     )
 
     def declare(*skills: str) -> None:
@@ -101,6 +102,7 @@ def _gateway(settings: Settings, url: str, server: RedisClient, store: Store, wo
         authentication=Authentication(workers=workers, sessions=Sessions(server)),
         registry=store.registry,
         leases=leases,
+        streams=store.streams,
         keyring=keyring,
         polls=Polls(connect=connect, leases=leases, keyring=keyring),
         worker_queues=WorkerQueues(connect),

@@ -79,6 +79,11 @@ def task_progress(progress: wire.Progress, *, signer: Signer | None = None) -> O
     return Outgoing(WORKERS, PROGRESS, wire.dump_notice(progress, signer))
 
 
+def stream_chunks(chunks: wire.StreamChunks, *, signer: Signer | None = None) -> Outgoing:
+    """Build the notice of what skills wrote and logged."""
+    return Outgoing(WORKERS, PROGRESS, wire.dump_notice(chunks, signer))
+
+
 def registration(body: Mapping[str, Any], *, signer: Signer | None = None) -> Outgoing:
     """Build the notice that registers a worker and its skills."""
     return Outgoing(

@@ -1,4 +1,4 @@
-"""Notices of workers: tasks started, progress, registrations and heartbeats."""
+"""Notices of workers: tasks started, progress, chunks of streams, registrations and heartbeats."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Notices:
         taken: list[tuple[str, wire.TaskStarted]] = []
         started: list[wire.TaskStarted] = []
         progress: list[wire.Progress] = []
+        chunks: list[wire.StreamChunks] = []
         presence: list[wire.Registered | wire.Heartbeat] = []
         tags = []
         for delivery, notice in notices:
@@ -32,6 +33,8 @@ class Notices:
                 started += notice.taken
             elif isinstance(notice, wire.Progress):
                 progress.append(notice)
+            elif isinstance(notice, wire.StreamChunks):
+                chunks.append(notice)
             else:
                 presence.append(notice)
         self._store.record_taken(taken)
@@ -39,5 +42,6 @@ class Notices:
         if tags:
             self._store.record_taken([(None, each) for each in started])
             self._store.record_progress(progress)
+            self._store.streams.append(chunks)
             self._store.registry.record(presence)
             self._consumer.ack(tags)

@@ -207,6 +207,18 @@ class EventsQuerySchema(Strict):
     after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`"})
 
 
+class StreamQuerySchema(Strict):
+    """The start of the stream of a job. With ``limit`` or ``wait`` the answer is one page of JSON."""
+
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`, or `next`"})
+    limit = fields.Integer(load_default=None, validate=Range(1, LARGEST_HISTORY_PAGE))
+    wait = fields.Float(
+        load_default=None,
+        validate=Range(0, LONGEST_WAIT_SECONDS),
+        metadata={"description": "seconds that the request is held until there are new entries"},
+    )
+
+
 class GraphQuerySchema(Strict):
     """The format of a graph, by default the one of the ``Accept`` header."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields, pre_load, validate
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate
 
 from avtomatika.core.placement.cached_files import MOST_FILES
 
 from .fields import MAX_ID_LENGTH
+from .fields import rows as rows_of
+from .wire.streams import CHUNK_FIELDS
 
 #: Maximum number of skills of a worker, and of tasks in one heartbeat.
 _MOST_NAMES = 1_000
@@ -123,6 +125,19 @@ class ProgressSchema(_Open):
 
     progress = fields.Float(required=True, validate=validate.Range(0, 1))
     message = fields.String(load_default="", validate=validate.Length(max=_LONGEST_MESSAGE))
+
+
+def _check_chunks(chunks: object) -> None:
+    _, is_valid, expected = rows_of("chunks", *CHUNK_FIELDS)
+    if not is_valid(chunks):
+        raise ValidationError(f"must be {expected}")
+
+
+class StreamSchema(_Open):
+    """The payload of a ``stream`` event: chunks with their numbers in the *run* of the task."""
+
+    run = fields.Integer(strict=True, required=True, validate=validate.Range(0, 2**53))
+    chunks = fields.Raw(required=True, validate=_check_chunks)
 
 
 class RefreshSchema(_Open):

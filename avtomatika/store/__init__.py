@@ -6,7 +6,8 @@ from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
 from .commit import Cause, Commit, CommitReply, CommitStatus
 from .creation import CreatedJob, NewJob
 from .data_stores import RedisData
-from .job_revisions import JobRevision
+from .job_revisions import JobRevision, Wanted
+from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring
 from .logins import Logins
 from .plans import PlanAnnouncements, Plans, needed_by
@@ -35,6 +36,7 @@ __all__ = [
     "HealthState",
     "JobFilter",
     "JobRevision",
+    "JobStreams",
     "Keyring",
     "LoadedBranches",
     "Logins",
@@ -52,12 +54,15 @@ __all__ = [
     "Sessions",
     "SettleStatus",
     "Store",
+    "StreamEntry",
+    "StreamPage",
     "Sweeper",
     "TaskLease",
     "TaskLeases",
     "TokenPair",
     "TrafficRecords",
     "UnreadableJob",
+    "Wanted",
     "WebhookRecords",
     "WorkerRecord",
     "WorkerRegistry",

@@ -41,6 +41,16 @@ class Keys:
         """Hash: number of a branch -> its answer (JSON). Deleted when the job leaves the fan-out."""
         return f"{self.prefix}job:{job_id}:branches:answers"
 
+    def stream(self, job_id: str) -> str:
+        """Redis stream of what the skills of a job wrote and logged: entry ``<seq>-0`` with ``task``, ``attempt``,
+        ``kind``, ``data``, ``level`` and ``ms``. Bounded; the oldest entries are dropped."""
+        return f"{self.prefix}job:{job_id}:stream"
+
+    def stream_state(self, job_id: str) -> str:
+        """Hash: ``last`` seq of the stream, its ``bytes``, the number of ``open`` runs, ``=<task>`` -> its current run
+        (JSON), ``+<task> <number>`` -> chunks that wait for earlier ones."""
+        return f"{self.prefix}job:{job_id}:stream:state"
+
     def seen(self, job_id: str) -> str:
         """Hash: event id -> version that it led to. Deleted when the job finishes."""
         return f"{self.prefix}job:{job_id}:seen"
@@ -107,6 +117,8 @@ class Keys:
             self.webhooks(job_id),
             self.branches(job_id),
             self.branch_answers(job_id),
+            self.stream(job_id),
+            self.stream_state(job_id),
         ]
 
     def secret(self) -> str:

@@ -29,6 +29,7 @@ from .entries import dump_entry
 from .job_facts import JobFactsReader
 from .job_queries import JobQueries
 from .job_revisions import JobRevisions
+from .job_streams import MAX_STREAM_BYTES, JobStreams
 from .job_writer import JobWriter
 from .keyring import Keyring
 from .large_values import MAX_JOB_BYTES
@@ -70,6 +71,7 @@ class Store(JobQueries):
         max_job_bytes: int = MAX_JOB_BYTES,
         max_inline_bytes: int | None = None,
         cache_bytes: int = 0,
+        max_stream_bytes: int = MAX_STREAM_BYTES,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
@@ -101,6 +103,7 @@ class Store(JobQueries):
         self.plans = Plans(server, self._keys)
         self.job_revisions = JobRevisions(server, self._keys)
         self.traffic = TrafficRecords(server, router, self._keys)
+        self.streams = JobStreams(server, self._keys, max_bytes=max_stream_bytes)
 
     @classmethod
     def connect(cls, url: str, **options: Any) -> Self:

@@ -22,6 +22,8 @@ from avtomatika.files.task_storage import MAX_TASK_BYTES
 from .resources import parsed_costs, parsed_resources
 from .spool import RESULT_TTL_SECONDS
 
+#: Levels of log records of skills that go to the streams of their jobs.
+LOG_CAPTURE_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "OFF")
 _DEFAULT_URL = "http://localhost:8080"
 #: The worker's own token, the one that all share, and the one of the `avtomatika up` of this folder.
 _TOKEN_VARIABLES = ("AVTOMATIKA_WORKER_TOKEN", "WORKER_TOKEN", "LOCAL_WORKER_TOKEN")
@@ -48,6 +50,7 @@ class WorkerConfig:
     max_tasks: int | None = None
     max_memory_mb: int | None = None
     drain_timeout_seconds: float = 25.0
+    log_capture_level: str = "INFO"
     #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
     delivery: Mapping[str, Any] = field(default_factory=dict)
     s3: S3Config | None = None
@@ -79,6 +82,7 @@ class WorkerConfig:
                     "max_tasks": environment.integer("WORKER_MAX_TASKS", minimum=1),
                     "max_memory_mb": environment.integer("WORKER_MAX_MEMORY_MB", minimum=1),
                     "drain_timeout_seconds": environment.number("WORKER_DRAIN_TIMEOUT"),
+                    "log_capture_level": environment.choice("WORKER_LOG_CAPTURE_LEVEL", LOG_CAPTURE_LEVELS),
                     "delivery": environment.delivery_limits(),
                     "s3": S3Config.from_environment(),
                     "health_port": environment.integer("WORKER_HEALTH_PORT", maximum=65_535),

@@ -11,6 +11,7 @@ from avtomatika.files.skill_files import AsyncFiles, Files
 from avtomatika.schemas import wire
 
 from .progress import validated
+from .task_stream import TaskStream
 
 
 class ReportProgress(Protocol):
@@ -31,6 +32,7 @@ class BaseTaskContext:
     worker_id: str
     on_progress: Callable[[wire.Progress], None] = field(repr=False)
     cancelled: Callable[[], bool] = field(repr=False)
+    open_stream: Callable[[], TaskStream] = field(repr=False, kw_only=True, default=TaskStream.discarding)
 
     @property
     def params(self) -> Mapping[str, Json]:
@@ -61,6 +63,11 @@ class BaseTaskContext:
         task = self.task
         self.on_progress(wire.Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, text))
 
+    @property
+    def stream(self) -> TaskStream:
+        """The stream of this attempt: text, bytes, JSON values and log lines that clients read while it runs."""
+        return self.open_stream()
+
 
 @dataclass(slots=True)
 class TaskContext(BaseTaskContext):
@@ -84,6 +91,7 @@ INJECTABLE: Mapping[str, Callable[[TaskContext | AsyncTaskContext], Any]] = {
     "attempt": lambda context: context.task.attempt,
     "files": lambda context: context.files,
     "progress": lambda context: context.progress,
+    "stream": lambda context: context.stream,
     "cancelled": lambda context: context.cancelled,
     "context": lambda context: context,
 }

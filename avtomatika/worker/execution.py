@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import orjson
@@ -19,12 +20,13 @@ from avtomatika.files.skill_files import AsyncFiles, Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.files.transfer_progress import Cancellation
-from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
 
 from .context import AsyncTaskContext, TaskContext
 from .middleware import wrap
 from .result import StopReason, result_of_error, result_of_stop, result_of_value
 from .skill import Skill
+from .task_stream import TaskStream, current_sender
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,10 @@ _GRACE_SECONDS = 2.0
 
 def _discard(progress: Progress) -> None:
     """Discard progress."""
+
+
+def _discard_chunk(execution: TaskExecution, chunk: Chunk) -> None:
+    """Discard a chunk of a stream."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +56,7 @@ class TaskExecution:
     origin: Any
     storage: TaskStorage = field(default_factory=TaskStorage.without_s3)
     on_progress: Callable[[Progress], None] = _discard
+    on_chunk: Callable[[TaskExecution, Chunk], None] = _discard_chunk
     poll_stop: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
     is_isolated: bool = False
@@ -64,9 +71,13 @@ class TaskExecution:
         files = TaskFiles(self.storage, self.task, Cancellation(self._is_cancelled, self._report_transfer))
         try:
             self._start()
-            context = TaskContext(files.download_inputs(), *self._context, Files(files))
+            context = TaskContext(files.download_inputs(), *self._context, Files(files), open_stream=self._open_stream)
             call = wrap(self._call_skill, self.skill.middleware) if self.skill.middleware else self._call_skill
-            result = self._returned(call(context))
+            outer = current_sender.set(self._send_chunk)
+            try:
+                result = self._returned(call(context))
+            finally:
+                current_sender.reset(outer)
             self._finish(result, files.upload_outputs(result.data))
             if self.is_oversize and self.storage.bucket is not None:
                 self._store_large_values(files)
@@ -82,10 +93,11 @@ class TaskExecution:
         try:
             self._start()
             task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
-            context = AsyncTaskContext(task, *self._context, AsyncFiles(files))
+            context = AsyncTaskContext(task, *self._context, AsyncFiles(files), open_stream=self._open_stream)
             call = (
                 wrap(self._call_skill_async, self.skill.middleware) if self.skill.middleware else self._call_skill_async
             )
+            current_sender.set(self._send_chunk)  # of this coroutine and those that it starts
             result = self._returned(await call(context))
             data = result.data
             if files.has_outputs(data):
@@ -130,6 +142,13 @@ class TaskExecution:
         task = self.task
         self.on_progress(Progress(task.job_id, task.task_id, task.attempt, self.worker_id, share, words))
 
+    def _open_stream(self) -> TaskStream:
+        return TaskStream(self._send_chunk)
+
+    def _send_chunk(self, chunk: Chunk) -> None:
+        if self.result is None:  # a thread of the skill may still run
+            self.on_chunk(self, chunk)
+
     def _is_cancelled(self) -> bool:
         if self.stop_reason is None and self.poll_stop is not None:
             self.stop_reason = self.poll_stop()
@@ -148,10 +167,29 @@ class TaskExecution:
             logger.exception("task %s: cannot remove its files", self.task.task_id)
 
     def _call_skill(self, context: TaskContext) -> Result:
-        return self._returned(self.skill.function(**self.skill.arguments(context)))
+        value = self.skill.function(**self.skill.arguments(context))
+        return self._returned(self._consume(value) if isinstance(value, GeneratorType) else value)
+
+    def _consume(self, chunks: Generator[object, None, Any]) -> Any:
+        """Send what a generator yields; return its return value. It ends early if a stop is requested."""
+        stream = self._open_stream()
+        while not self._is_cancelled():
+            try:
+                stream.write(next(chunks))
+            except StopIteration as end:
+                return end.value
+        chunks.close()
+        raise CancelledError
 
     async def _call_skill_async(self, context: AsyncTaskContext) -> Result:
-        return self._returned(await self.skill.function(**self.skill.arguments(context)))
+        value = self.skill.function(**self.skill.arguments(context))
+        if not isinstance(value, AsyncGeneratorType):
+            return self._returned(await value)
+        stream = self._open_stream()
+        async with aclosing(value):
+            async for chunk in value:
+                stream.write(chunk)
+        return self._returned(None)
 
     def _returned(self, value: Any) -> Result:
         """Convert a skill's return value to a result. A Result, as middleware may return, is kept."""

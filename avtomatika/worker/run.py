@@ -36,6 +36,7 @@ from .recycling import WorkerRecycler
 from .runtime import RunOptions, Runtime
 from .spool import Spool, check_separate
 from .suspension import SkillSuspension
+from .task_stream import capture_logs
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     if not worker.skills:
         raise SettingsError("the worker has no skill: decorate a function with @worker.skill()")
     _check(config)
+    if config.log_capture_level != "OFF":
+        capture_logs(config.log_capture_level)
     storage = _storage(config)
     processes = _processes(worker, config, storage)  # must fork before there are threads
     on_forked()

@@ -24,6 +24,7 @@ from .progress import ProgressReports
 from .result import StopReason
 from .skill import Skill
 from .spool import RESULT_TTL_SECONDS
+from .stream_buffer import StreamBuffer
 from .suspension import SkillSuspension
 from .time_limits import TimeLimitWatcher
 
@@ -88,6 +89,8 @@ class Runtime:
         self.durations = DurationEstimates()
         #: Progress reported by skills.
         self.reports = ProgressReports(self._wakeup.set)
+        #: What skills write and log.
+        self.streams = StreamBuffer(self._wakeup.set)
 
     @property
     def in_flight(self) -> list[TaskExecution]:
@@ -213,6 +216,7 @@ class Runtime:
     def _new_execution(self, task: TaskMessage, origin: Any) -> TaskExecution:
         skill = self._skills[task.task_type]
         execution = TaskExecution(task, skill, self.worker_id, origin, self.storage, self.reports.report)
+        execution.on_chunk = self.streams.write
         execution.limit_seconds = skill.time_limit_seconds or self.options.time_limit_seconds
         if execution.limit_seconds is not None or task.result_timeout_seconds is not None:
             self._watcher.start()

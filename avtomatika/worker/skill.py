@@ -53,7 +53,7 @@ class Skill:
         return cls(
             name=name,
             function=function,
-            is_async=inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__),
+            is_async=_is_async(function) or _is_async(type(function).__call__),
             injected=injected,
             param_type=_named_type(named, parameters)
             if named
@@ -75,6 +75,10 @@ class Skill:
         elif "params" in arguments:
             arguments["params"] = self.param_type.load(context.params, "params")
         return arguments
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _is_injected(skill: str, parameter: inspect.Parameter) -> bool:

@@ -32,8 +32,10 @@ TO_THE_END = (GoTo("publish"), End({"url": "/out"}))
 class Stream:
     """Return the events of a stream."""
 
-    def __init__(self, client: FlaskClient, job_id: str, query: str = "", **headers: str) -> None:
-        self.response = client.get(f"/api/v1/jobs/{job_id}/events{query}", headers=headers)
+    def __init__(
+        self, client: FlaskClient, job_id: str, query: str = "", *, path: str = "events", **headers: str
+    ) -> None:
+        self.response = client.get(f"/api/v1/jobs/{job_id}/{path}{query}", headers=headers)
         assert self.response.status_code == 200, self.response.text
         self._events = self._parse(self.response.response)
 

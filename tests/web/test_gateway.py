@@ -77,6 +77,7 @@ def gateway(redis_url: str, store: Store, workers_toml: Path, clock: Clock) -> I
         ),
         registry=registry,
         leases=leases,
+        streams=store.streams,
         keyring=store.keyring,
         polls=Polls(connect=lambda: broker.connect(redis_url), leases=leases, keyring=store.keyring),
         worker_queues=WorkerQueues(lambda: broker.connect(redis_url), clock=clock),

@@ -87,9 +87,13 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     return graph_response(plan, format=wanted["format"], overlay=path)
 
 
-def hold(job: Job, seconds: float) -> None:
-    """Hold the request until *job* changes, at most *seconds*. Raises UnavailableError and TooManyRequestsError."""
-    follower, connection = Follower(job), connection_of(request)
+def hold(job: Job, seconds: float, *, streamed_after: int | None = None) -> None:
+    """Hold the request until *job* changes, or its stream has entries after *streamed_after*, at most *seconds*.
+
+    Raises UnavailableError and TooManyRequestsError.
+    """
+    follower = Follower(job, after=streamed_after or 0, reads_stream=streamed_after is not None)
+    connection = connection_of(request)
     with services().held.hold_slot(caller().name, connection, on_disconnect=follower.end):
         services().watcher.wait(follower, seconds)
     if is_disconnected(connection):

@@ -21,6 +21,7 @@ from avtomatika.errors import NotFoundError
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import heartbeat_status, registration_record, restricted_to
 from avtomatika.store import (
+    JobStreams,
     Keyring,
     SettleStatus,
     TaskLease,
@@ -50,6 +51,7 @@ class Gateway:
     authentication: Authentication
     registry: WorkerRegistry
     leases: TaskLeases
+    streams: JobStreams
     polls: Polls
     keyring: Keyring
     worker_queues: WorkerQueues
@@ -166,6 +168,16 @@ class Gateway:
                 task.job_id, task_id, task.attempt, worker_id, progress["progress"], progress["message"][:_MAX_MESSAGE]
             )
         )
+        return {"status": "event_accepted"}
+
+    def append_stream(self, worker_id: str, task_id: str, event: dict[str, Any]) -> dict[str, Json]:
+        """Append chunks to the stream of the job of a task that the worker holds."""
+        [lease] = self.leases.find([task_id])
+        if lease is None or lease.worker_id != worker_id:
+            return {"status": "error", "message": "the worker does not hold the task"}
+        task = lease.task
+        row = (task.job_id, task_id, task.attempt, task.ticket, event["run"], event["chunks"])
+        self.streams.append([wire.StreamChunks(worker_id, [row])])
         return {"status": "event_accepted"}
 
     def note_refused(self, worker_id: str, answer: dict[str, Any], *, reason: str) -> None:

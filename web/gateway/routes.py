@@ -23,6 +23,7 @@ from avtomatika.schemas.gateway import (
     RefreshSchema,
     RegistrationSchema,
     ResultSchema,
+    StreamSchema,
 )
 from avtomatika.tokens import WorkerAccess
 
@@ -129,13 +130,16 @@ def take_result() -> Response:
 def take_event() -> Response:
     body = _read(EventSchema())
     _checked_worker_id(body["worker_id"])
-    if body["event_type"] != "progress":  # other events have no effect
-        return _json({"status": "event_ignored"})
+    worker_id, task_id, payload = body["worker_id"], body.get("target_task_id", ""), body["payload"]
     try:
-        progress = ProgressSchema().load(body["payload"])
+        match body["event_type"]:
+            case "progress":
+                return _json(_gateway().record_progress(worker_id, task_id, ProgressSchema().load(payload)))
+            case "stream":
+                return _json(_gateway().append_stream(worker_id, task_id, StreamSchema().load(payload)))
     except ValidationError as error:
         return _json({"status": "error", "message": f"invalid fields: {error.messages}"})
-    return _json(_gateway().record_progress(body["worker_id"], body.get("target_task_id", ""), progress))
+    return _json({"status": "event_ignored"})  # other events have no effect
 
 
 @routes.post("/auth/token")

@@ -11,18 +11,22 @@ from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_clea
 from .control import Cancel, Control, Rejected, dump_control, load_control
 from .events import Check, dead_letter_event_headers, dump_event, dump_result, load_event
 from .notices import Heartbeat, Notice, Progress, Registered, TasksStarted, TaskStarted, dump_notice, load_notice
+from .streams import CHUNK_FIELDS, MAX_CHUNK_BYTES, Chunk, RunChunks, StreamChunks
 from .tasks import TaskMessage, dump_task, load_task
 from .timers import DueTimer, dump_due_timer, load_due_timer
 from .webhooks import WebhookMessage, dump_webhook, load_webhook
 
 __all__ = [
+    "CHUNK_FIELDS",
     "EVERYTHING",
     "INTERMEDIATE",
     "MAX_BYTES",
+    "MAX_CHUNK_BYTES",
     "UNSIGNED",
     "VERSION",
     "Cancel",
     "Check",
+    "Chunk",
     "Cleanup",
     "Control",
     "DueTimer",
@@ -33,6 +37,8 @@ __all__ = [
     "Progress",
     "Registered",
     "Rejected",
+    "RunChunks",
+    "StreamChunks",
     "TaskMessage",
     "TaskStarted",
     "TasksStarted",

@@ -12,6 +12,7 @@ from avtomatika.schemas.worker_status import sanitized_record, sanitized_status
 
 from .body import dump, load, now_ms
 from .kinds import MessageKinds
+from .streams import STREAM_FIELDS, StreamChunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Heartbeat:
     beat: Mapping[str, Json]
 
 
-Notice = TaskStarted | TasksStarted | Progress | Registered | Heartbeat
+Notice = TaskStarted | TasksStarted | Progress | StreamChunks | Registered | Heartbeat
 
 _TASK = (identifier("job_id"), identifier("task_id"), attempt("attempt"), identifier("worker_id"))
 
@@ -78,6 +79,7 @@ _NOTICES: MessageKinds[Notice] = MessageKinds(
         "taken": (TaskStarted, (*_TASK, identifier("state"))),
         "begun": (TasksStarted, (identifier("worker_id"), rows("tasks", *_TASK[:3], identifier("state")))),
         "progress": (Progress, (*_TASK, share("progress"), text("message"))),
+        "chunks": (StreamChunks, STREAM_FIELDS),
         "register": (Registered, (identifier("worker_id"), json_object("record"))),
         "heartbeat": (Heartbeat, (identifier("worker_id"), json_object("beat"))),
     },

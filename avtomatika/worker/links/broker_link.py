@@ -87,7 +87,8 @@ class BrokerLink:
 
     def _work(self, consumer: Consumer) -> None:
         handoff = self._handoff = self._new_handoff(consumer)
-        outbox = self._outbox = Outbox(self._runtime, BrokerResultSender(consumer, self._key, handoff), self._partition)
+        sender = BrokerResultSender(consumer, self._key, handoff, worker_id=self._runtime.worker_id)
+        outbox = self._outbox = Outbox(self._runtime, sender, self._partition)
         control = Control(
             self._connection, self._runtime, cancelled_tags=lambda: consumer.cancelled, on_rejected=self._on_rejected
         )

@@ -37,11 +37,14 @@ class SpooledMessage:
 class BrokerResultSender:
     """Publishes through *consumer*, signed with the worker's *key* if it has a token."""
 
-    def __init__(self, consumer: Consumer, key: WorkerKey | None = None, handoff: Handoff | None = None) -> None:
+    def __init__(
+        self, consumer: Consumer, key: WorkerKey | None = None, handoff: Handoff | None = None, *, worker_id: str
+    ) -> None:
         """Results of tasks that moved to web addresses are sent by *handoff*."""
         self._consumer = consumer
         self._key = key
         self._handoff = handoff
+        self._worker_id = worker_id
 
     def prepare(self, execution: TaskExecution) -> PendingResult:
         return PendingResult(execution.task.task_id, execution.task.attempt, execution)
@@ -109,6 +112,15 @@ class BrokerResultSender:
         left = progress if self._handoff is None else self._handoff.send_progress(progress)
         if left and self._consumer.message_count(WORKERS) <= MAX_QUEUED_NOTICES:
             self._consumer.settle_many([([broker.task_progress(each, signer=self._key) for each in left], ())])
+
+    def send_chunks(self, chunks: Sequence[wire.RunChunks]) -> None:
+        if self._handoff is not None and not (chunks := self._handoff.send_chunks(chunks)):
+            return
+        if self._consumer.message_count(WORKERS) > MAX_QUEUED_NOTICES:
+            raise UnavailableError("orchestrators do not keep up with notices of workers")
+        rows = [(c.job_id, c.task_id, c.attempt, c.ticket, c.run, c.chunks) for c in chunks]
+        message = broker.stream_chunks(wire.StreamChunks(self._worker_id, rows), signer=self._key)
+        self._consumer.settle_many([([message], ())])
 
     def abort(self) -> None:
         """Abort the handoff's request; requests to the broker have time-outs."""

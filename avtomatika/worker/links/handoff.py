@@ -12,7 +12,7 @@ from typing import Any
 
 from avtomatika.broker import Consumer
 from avtomatika.errors import AvtomatikaError
-from avtomatika.schemas.wire import Progress
+from avtomatika.schemas.wire import Progress, RunChunks
 from avtomatika.worker.execution import TaskExecution
 
 from .http_results import HttpResultSender
@@ -74,6 +74,13 @@ class Handoff:
         in_flight = self._result_sender.in_flight
         self._result_sender.send_progress([each for each in progress if each.task_id in in_flight])
         return [each for each in progress if each.task_id not in in_flight]
+
+    def send_chunks(self, chunks: Sequence[RunChunks]) -> list[RunChunks]:
+        """Send chunks of adopted tasks; return those of other tasks."""
+        in_flight = self._result_sender.in_flight
+        if adopted := [each for each in chunks if each.task_id in in_flight]:
+            self._result_sender.send_chunks(adopted)
+        return [each for each in chunks if each.task_id not in in_flight]
 
     def deliver(self, results: deque[PendingResult]) -> None:
         """Deliver results of adopted tasks and remove them from *results*. Raises AvtomatikaError if the rest must

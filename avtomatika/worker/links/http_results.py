@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -77,7 +78,16 @@ class HttpResultSender:
 
     def send_progress(self, progress: Sequence[wire.Progress]) -> None:
         for each in progress:
-            self._peers.request("/_worker/events", _event(each))
+            payload = {"progress": each.progress, "message": each.message}
+            self._peers.request("/_worker/events", _event(each, "progress", payload, self._identity.worker_id))
+
+    def send_chunks(self, chunks: Sequence[wire.RunChunks]) -> None:
+        for each in chunks:
+            with suppress(InvalidRequestError):  # an older orchestrator
+                self._peers.request(
+                    "/_worker/events",
+                    _event(each, "stream", {"run": each.run, "chunks": each.chunks}, self._identity.worker_id),
+                )
 
     def abort(self) -> None:
         self._peers.abort()
@@ -111,16 +121,18 @@ class HttpResultSender:
         return bool(pending.content["worker_id"] == self._identity.worker_id)
 
 
-def _event(progress: wire.Progress) -> dict[str, Any]:
-    """Return progress as a gateway event."""
+def _event(
+    report: wire.Progress | wire.RunChunks, kind: str, payload: Mapping[str, Any], worker_id: str
+) -> dict[str, Any]:
+    """Return a report as a gateway event."""
     return {
         "event_id": str(uuid4()),
-        "worker_id": progress.worker_id,
-        "event_type": "progress",
-        "payload": {"progress": progress.progress, "message": progress.message},
-        "target_job_id": progress.job_id,
-        "target_task_id": progress.task_id,
-        "attempt": progress.attempt,
+        "worker_id": worker_id,
+        "event_type": kind,
+        "payload": payload,
+        "target_job_id": report.job_id,
+        "target_task_id": report.task_id,
+        "attempt": report.attempt,
         "timestamp": int(time()),
     }
 

@@ -20,6 +20,7 @@ from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import SpooledResult, SpoolPartition
+from avtomatika.worker.stream_buffer import StreamBuffer
 
 from .oversize import OversizeResult, OversizeResults, kept_notice
 
@@ -88,6 +89,9 @@ class ResultSender(Protocol):
 
     def send_progress(self, progress: Sequence[wire.Progress]) -> None:
         """Send progress. Raises AvtomatikaError; failed reports are not sent again."""
+
+    def send_chunks(self, chunks: Sequence[wire.RunChunks]) -> None:
+        """Send chunks of streams. Raises AvtomatikaError; the same chunks are then sent again."""
 
     def abort(self) -> None:
         """Abort a running request. Any thread may call it."""
@@ -186,12 +190,14 @@ class Outbox:
     def _run_once(self) -> None:
         """Send finished results, or wait for the next."""
         self._runtime.mark_alive("outbox")
-        reports = self._runtime.reports
-        for execution in self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, self._due_in)):
+        reports, streams = self._runtime.reports, self._runtime.streams
+        collected = self._runtime.collect(min(_IDLE_SECONDS, reports.wait_seconds, streams.wait_seconds, self._due_in))
+        for execution in collected:
             pending = self._sender.prepare(execution)
             if execution.is_oversize:
                 pending.content = self._sender.keep(execution)
             self._unsent.append(pending)
+        self._send_chunks(streams, flush=streams.close(collected))  # before the results
         if due_reports := reports.due():
             self._send_progress(due_reports)
         if self._unsent:
@@ -256,6 +262,15 @@ class Outbox:
         for pending in sent:
             if pending.path is not None and self._partition is not None:
                 self._partition.remove(pending.path)
+
+    def _send_chunks(self, streams: StreamBuffer, *, flush: bool) -> None:
+        while batch := streams.take(flush=flush):
+            try:
+                self._sender.send_chunks(batch)
+            except AvtomatikaError as error:
+                logger.info("%s; chunks of the streams of %d tasks wait", error, len(batch))
+                streams.put_back(batch)
+                return
 
     def _send_progress(self, due_reports: Sequence[wire.Progress]) -> bool:
         try:

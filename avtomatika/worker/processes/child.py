@@ -11,7 +11,7 @@ from time import monotonic
 
 from avtomatika.errors import PermanentError
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.recycling import memory_bytes
 from avtomatika.worker.result import StopReason, result_of_error
@@ -53,6 +53,7 @@ class Child:
             None,
             storage,
             pool.send_progress,
+            pool.send_chunk,
             poll_stop=lambda: pool.stop_reason_of(child_task.number),
             limit_seconds=child_task.limit_seconds,
         )
@@ -96,6 +97,10 @@ class _Pool:
     def send_progress(self, progress: Progress) -> None:
         with self._sending:
             send(self.connection, [progress])
+
+    def send_chunk(self, _: TaskExecution, chunk: Chunk) -> None:
+        with self._sending:
+            send(self.connection, [chunk])
 
     def send_result(self, task: TaskMessage, child_result: ChildResult) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from avtomatika.core.events import Result
-from avtomatika.schemas.wire import Progress, TaskMessage
+from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
 from avtomatika.worker.result import StopReason
 
 _LENGTH = struct.Struct("!I")
@@ -57,7 +57,7 @@ class ChildResult:
 
 
 #: Messages of both directions.
-Message = ChildTask | StopRequest | Progress | ChildResult
+Message = ChildTask | StopRequest | Progress | Chunk | ChildResult
 
 
 def encode(message: Message) -> bytes:
@@ -73,6 +73,8 @@ def encode(message: Message) -> bytes:
             fields = list(_RESULT_FIELDS(result))
             fields[_DATA] = None
             text = orjson.dumps(("ended", fields, seconds, memory_bytes)) + _BEFORE_DATA + encoded
+        case Chunk():
+            text = orjson.dumps(("chunk", *message))
         case Progress():
             text = orjson.dumps(("progress", *astuple(message)))
     return _LENGTH.pack(len(text)) + text
@@ -92,6 +94,8 @@ def decode(text: bytes) -> Message:
             if is_split:
                 values[0][_DATA] = orjson.loads(data)
             return ChildResult(Result(*values[0]), values[1], values[2], data if is_split else None)
+        case "chunk":
+            return Chunk(*values)
         case _:
             return Progress(*values)
 

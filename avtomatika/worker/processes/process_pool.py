@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.schemas.wire import Progress
+from avtomatika.schemas.wire import Chunk, Progress
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnFinish
 
@@ -252,6 +252,9 @@ class ProcessExecutor:
                     self._remove(child)
             case Progress() if child.pending:
                 child.pending[0][1].on_progress(message)
+            case Chunk() if child.pending:
+                execution = child.pending[0][1]
+                execution.on_chunk(execution, message)
 
     # ------------------------------------------------------------ exits
 
