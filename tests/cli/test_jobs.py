@@ -223,5 +223,5 @@ def test_why_prints_what_a_job_waits_for(run: Run, asking_id: str) -> None:
     data = json.loads(run("jobs", "why", asking_id, "--json").stdout)
 
     assert told[0] == f"{asking_id} is waiting_for_human in 'ask'."
-    assert "Shall we? The answer is one of approved, rejected." in told[1]
+    assert "Shall we? Possible decisions: approved, rejected." in told[1]
     assert [reason["code"] for reason in data["reasons"]] == ["waits_for_human"]

@@ -141,25 +141,13 @@ def test_a_transient_failure_is_retried_after_a_delay(house: Stage) -> None:
 @pytest.mark.parametrize(
     ("error", "options"), [(PERMANENT, {}), (TRANSIENT, {"max_retries": 0})], ids=["permanent", "without retries"]
 )
-def test_a_final_failure_quarantines_the_job_until_it_is_retried(
-    house: Stage, error: dict[str, Any], options: dict[str, Any]
-) -> None:
+def test_a_final_failure_fails_the_job(house: Stage, error: dict[str, Any], options: dict[str, Any]) -> None:
     job_id = send(house, {"path": "a.mov"}, **options)
-    first = house.take_task("encode")
-    house.answer(first, status="failure", error=error)
-    stopped = house.turn_until_status(job_id, "quarantined")
+    house.answer(house.take_task("encode"), status="failure", error=error)
+    failed = house.turn_until_status(job_id, "failed")
 
-    house.store.signal(stopped, "retry", by="me")
-    house.turn_until_status(job_id, "waiting_for_worker")
-    second = house.take_task("encode")
-    house.answer(second, data={"frames": 3})
-    ended = house.turn_until_status(job_id, "finished")
-
-    assert stopped.error is not None
-    assert (stopped.error["code"], stopped.error["message"]) == (error["code"], error["message"])
-    assert (second[1].params, second[1].attempt) == ({"path": "a.mov"}, 1)
-    assert second[1].task_id != first[1].task_id
-    assert (ended.result, ended.error) == ({"frames": 3}, None)
+    assert failed.error is not None
+    assert (failed.error["code"], failed.error["message"]) == (error["code"], error["message"])
 
 
 def test_invalid_params_fail_the_job_and_it_can_be_run_again_as_a_new_one(house: Stage) -> None:
