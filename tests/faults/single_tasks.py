@@ -1,14 +1,18 @@
-"""The built-in plan of single tasks, and a worker whose skill records each run in the file ``runs``."""
+"""A worker whose skill records each run in the file ``runs``, and a blueprint that no test uses."""
 
 from __future__ import annotations
 
 import os
 from time import sleep
 
-from avtomatika import Worker
-from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS as SINGLE_TASKS
+from avtomatika import Blueprint, Worker
 
+bp = Blueprint("unused")
 worker = Worker()
+
+
+@bp.handler(is_start=True, is_end=True)
+def end() -> None: ...
 
 
 @worker.skill()
