@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from avtomatika.client import AsyncClient, Client
+    from avtomatika.client.tasks import TaskHandle
     from avtomatika.core.blueprint.actions import Actions
     from avtomatika.core.blueprint.blueprint import Blueprint
     from avtomatika.core.blueprint.conditions import Condition, F
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from avtomatika.worker.skillset import SkillSet
     from avtomatika.worker.worker import Worker
 
-    from .errors import InvalidInputError, PermanentError, TransientError
+    from .errors import InvalidInputError, PermanentError, TaskFailedError, TransientError
 
 __version__ = "0.1.0"
 
@@ -54,7 +55,9 @@ _EXPORTS = {
     "SkillSet": "avtomatika.worker.skillset",
     "Task": "avtomatika.schemas.wire.tasks:TaskMessage",
     "TaskContext": "avtomatika.worker.context",
+    "TaskFailedError": "avtomatika.errors",
     "TaskFiles": "avtomatika.files.handler_files:HandlerFiles",
+    "TaskHandle": "avtomatika.client.tasks",
     "TransientError": "avtomatika.errors",
     "Worker": "avtomatika.worker.worker",
 }
@@ -81,7 +84,9 @@ __all__ = [
     "SkillSet",
     "Task",
     "TaskContext",
+    "TaskFailedError",
     "TaskFiles",
+    "TaskHandle",
     "TransientError",
     "Worker",
     "__version__",

@@ -179,6 +179,19 @@ class NoRouteError(AvtomatikaError):
 # ---------------------------------------------------------------- raised by skills
 
 
+class TaskFailedError(AvtomatikaError):
+    """A single task that failed or was cancelled: *error_code* and *reason* are the error of its job."""
+
+    code = "task_failed"
+
+    def __init__(self, job_id: str, *, status: str, error_code: str, reason: str) -> None:
+        super().__init__(f"task {job_id} is {status}: {error_code}: {reason}")
+        self.job_id = job_id
+        self.status = status
+        self.error_code = error_code
+        self.reason = reason
+
+
 class TaskError(AvtomatikaError):
     """A failed task; the class says whether a retry can help."""
 

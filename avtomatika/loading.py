@@ -33,8 +33,8 @@ def load_blueprints(spec: str, *, may_be_missing: bool = False) -> list[Blueprin
     """Return every top-level Blueprint of *spec*, in order.
 
     *spec* has modules, files and folders (their ``*.py`` without a leading ``_``), separated by commas. Raise
-    BlueprintError for two blueprints of one name, SettingsError for none. If the default folder *may_be_missing*, there
-    are no blueprints then.
+    BlueprintError for two blueprints of one name, SettingsError for none. The default folder may be missing or empty if
+    *may_be_missing*; there are no blueprints then.
     """
     if may_be_missing and spec == _DEFAULT and not Path(spec).exists():
         return []
@@ -46,7 +46,7 @@ def load_blueprints(spec: str, *, may_be_missing: bool = False) -> list[Blueprin
                 raise BlueprintError(
                     f"defined twice: in {where.__file__} and in {module.__file__}", blueprint=blueprint.name
                 )
-    if not found:
+    if not found and not (may_be_missing and spec == _DEFAULT):
         raise SettingsError(f"BLUEPRINTS={spec!r}: none of the modules has a Blueprint at its top level")
     return [blueprint for blueprint, _ in found.values()]
 

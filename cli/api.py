@@ -14,12 +14,13 @@ import click
 from avtomatika import environment
 from avtomatika.client import Client
 from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
+from avtomatika.local_installation import announced
 from avtomatika.settings import Settings
 
 from .direct_client import DirectClient
 from .embedded import is_running
 from .environment import join_local
-from .var_folder import announced, secret
+from .var_folder import secret
 
 C = TypeVar("C", bound=Callable[..., Any])
 K = TypeVar("K", bound=Client | DirectClient)

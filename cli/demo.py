@@ -17,13 +17,14 @@ from avtomatika.client import Client
 from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import AvtomatikaError, SettingsError
+from avtomatika.local_installation import announced
 from avtomatika.settings import Settings
 
 from .api import creation_url
 from .history import describe, events_until_the_end, print_history
 from .jobs import why
 from .parent import PARENT_VARIABLE
-from .var_folder import announced, private_folder, secret
+from .var_folder import private_folder, secret
 
 _BLUEPRINT = "photo"
 _START_SECONDS = 60.0

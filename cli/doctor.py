@@ -14,6 +14,7 @@ from avtomatika.client import Client
 from avtomatika.diagnosis import token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
+from avtomatika.local_installation import VAR
 from avtomatika.schemas.api_doctor import FindingSchema
 from avtomatika.settings import Settings
 from avtomatika.store import Finding, HealthState
@@ -21,7 +22,6 @@ from avtomatika.tokens import Clients, Workers
 
 from .api import api_options, connected, operations
 from .output import json_option, print_json
-from .var_folder import VAR
 
 #: Usual names of files that hold secrets.
 _SECRET_FILES = (".env", "clients.toml", "workers.toml")

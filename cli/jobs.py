@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +13,10 @@ import click
 from avtomatika.client import Client
 from avtomatika.client.answers import Job
 from avtomatika.core.job import JobStatus
-from avtomatika.errors import ConflictError, InvalidRequestError
+from avtomatika.errors import ConflictError
 
 from .api import api_options, creation_url, pass_api
+from .arguments import distinct_labels, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .output import filter_option, json_option, print_fields, print_json, print_table
 
@@ -65,11 +65,8 @@ def submit(
         avtomatika jobs submit video video=@movie.mp4
     """
     given = {name: value for name, value in options.items() if value is not None}
-    url, pairs = creation_url(api, blueprint), initial_data(data)
-    uploaded = {
-        key: api.upload(value.path) if isinstance(value, FileToUpload) else value for key, value in pairs.items()
-    }
-    job_id = api.submit(url, uploaded, labels=_distinct(map(_pair, labels)), **given)["job_id"]
+    url, uploaded = creation_url(api, blueprint), uploaded_data(api, data)
+    job_id = api.submit(url, uploaded, labels=distinct_labels(labels), **given)["job_id"]
     if wait:
         _end_with(_follow(api, job_id, as_json=as_json))
     elif as_json:
@@ -226,18 +223,6 @@ def _print_question(job: Job, *, as_json: bool) -> None:
     print_fields(asked if as_json else {**asked, "decisions": ", ".join(asked["decisions"] or ())}, as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class FileToUpload:
-    """A local file given as a value; the job gets its URI."""
-
-    path: Path
-
-
-def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
-    """Return ``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToUpload(Path("d"))}``."""
-    return _distinct(map(_typed_pair, pairs))
-
-
 def why(job: Job) -> str:
     """Return the reason why *job* did not finish."""
     return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
@@ -257,37 +242,3 @@ def _end_with(job: Job) -> None:
     if job["status"] != JobStatus.FINISHED:
         click.echo(f"{job['id']} {job['status']}: {why(job)}", err=True)
         click.get_current_context().exit(1)
-
-
-def _distinct(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """Return *pairs* as a dict; InvalidRequestError for a duplicate name."""
-    found: dict[str, T] = {}
-    for name, value in pairs:
-        if name in found:
-            raise InvalidRequestError(f"{name!r} is given twice")
-        found[name] = value
-    return found
-
-
-def _typed_pair(text: str) -> tuple[str, Any]:
-    key, value = _pair(text)
-    if not key.endswith(":"):
-        return key, _file(value[1:]) if value.startswith("@") else value
-    try:
-        return key[:-1], json.loads(value)
-    except json.JSONDecodeError as error:
-        raise InvalidRequestError(f"{text!r}: invalid JSON after ':=': {error}") from None
-
-
-def _file(name: str) -> FileToUpload:
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InvalidRequestError(f"'@{name}': no such file. For a string that starts with '@' write KEY:='\"@...\"'")
-    return FileToUpload(path)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip(":"):
-        raise InvalidRequestError(f"{text!r}: must be NAME=VALUE")
-    return key, value

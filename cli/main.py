@@ -31,6 +31,7 @@ _COMMANDS = {
     "orchestrator": "Run an orchestrator: advance jobs, deliver webhooks.",
     "worker": "Run a worker: execute tasks.",
     "jobs": "Submit, list, watch, cancel and retry jobs.",
+    "tasks": "Send single tasks to workers.",
     "replay": "Rerun an exported job in memory and compare its steps.",
     "files": "Upload, list and download the files of jobs.",
     "blueprints": "List, check and draw blueprints; compare them with the server.",
@@ -47,6 +48,7 @@ _COMMANDS = {
 _ALIASES = {
     "job": "jobs",
     "blueprint": "blueprints",
+    "task": "tasks",
     "queue": "queues",
     "dead": "dead-letters",
     "dead-letter": "dead-letters",

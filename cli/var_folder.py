@@ -17,9 +17,8 @@ import click
 
 from avtomatika.errors import ConflictError
 from avtomatika.local_files import LOCK_FILE, acquire, write_atomically
+from avtomatika.local_installation import VAR
 
-#: Relative to the working directory.
-VAR = Path("var")
 #: Children of a killed ``up`` finish their work and end within this time.
 _ORPHANS_SECONDS = 40.0
 
@@ -71,15 +70,6 @@ def withdraw(var: Path = VAR) -> None:
     (var / "up.json").unlink(missing_ok=True)
 
 
-def announced(var: Path = VAR) -> dict[str, str | int] | None:
-    """Return ``{"pid", "url"}`` of the ``up`` that runs in this folder, once its web answers."""
-    try:
-        found: dict[str, str | int] = json.loads((var / "up.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return found if _is_alive(int(found["pid"])) else None
-
-
 @contextmanager
 def _locked(file: Path, timeout_seconds: float = 0.0) -> Iterator[int]:
     descriptor = os.open(file, LOCK_FILE, 0o600)
@@ -99,15 +89,3 @@ def _wait_for_lock(descriptor: int, timeout_seconds: float) -> None:
     holder = os.read(descriptor, 20).decode()
     who = f"process {holder}" if holder else "a child of an earlier one"
     raise ConflictError(f"avtomatika up already runs in {Path.cwd()}: {who}")
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

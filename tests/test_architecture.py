@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "errors": set(),
     "transport": set(),
     "local_files": set(),
+    "local_installation": set(),
     "addresses": set(),
     "core": {"errors"},
     "schemas": {"core", "errors"},
@@ -25,12 +26,23 @@ MAY_IMPORT = {
     "drawing": {"errors"},
     "log_limits": set(),
     "diagnosis": {"store", "tokens", "errors"},
-    "client": {"addresses", "environment", "schemas", "core", "local_files", "errors"},
+    "client": {"addresses", "environment", "schemas", "core", "local_files", "local_installation", "errors"},
     "broker": {"transport", "schemas", "core", "errors"},
     "store": {"transport", "schemas", "core", "errors"},
     "orchestrator": {"store", "broker", "files", "log_limits", "schemas", "core", "errors"},
     "files": {"environment", "schemas", "core", "local_files", "errors"},
-    "worker": {"broker", "files", "loading", "addresses", "environment", "local_files", "schemas", "core", "errors"},
+    "worker": {
+        "client",
+        "broker",
+        "files",
+        "loading",
+        "addresses",
+        "environment",
+        "local_files",
+        "schemas",
+        "core",
+        "errors",
+    },
 }
 #: Top-level packages; the tests below state what they must not import.
 TOPS = {"cli", "web", "testing", "pytest_plugin"}

@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
@@ -56,15 +56,15 @@ pytestmark = pytest.mark.docs
 
 README = ROOT / "README.md"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY = (
+ARCHITECTURE, BLUEPRINTS, WORKERS, FILES, HTTP, OPERATIONS, CELERY, TASKS = (
     ROOT / "docs" / f"{name}.md"
-    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery")
+    for name in ("architecture", "blueprints", "workers", "files", "http", "operations", "celery", "tasks")
 )
 #: Commands for the reader's machine; the tests below run the rest.
 SET_UP = ("make ", ". .venv/bin/activate", "mkdir -p /tmp/shop/")
 SERVE = "avtomatika up\n"
 #: Commands that do not end; each has its own test.
-ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues")
+ENDLESS = ("export REDIS_URL=", "avtomatika orchestrator --queues", "avtomatika up --worker", "python sums.py")
 
 
 def shell_blocks(document: Path) -> list[Block]:
@@ -114,8 +114,8 @@ def films(tmp_path_factory: pytest.TempPathFactory, cloud: ObjectStorage) -> Ite
     )
 
 
-def _running(folder: Path, **environment: str) -> Iterator[Up]:
-    up = Up(folder, **environment)
+def _running(folder: Path, *, options: Sequence[str] = (), **environment: str) -> Iterator[Up]:
+    up = Up(folder, *options, **environment)
     try:
         yield up.wait_until_ready()
         up.end()
@@ -143,6 +143,19 @@ def check_what_is_said(up: Up, *documents: Path) -> None:
 
 def test_the_first_workflow_and_the_api_say_what_is_shown(shop: Up) -> None:
     check_what_is_said(shop, README, HTTP)
+
+
+def test_the_first_task_prints_its_result(tmp_path: Path) -> None:
+    (serve,) = [block for block in blocks(README) if block.text.startswith("avtomatika up --worker")]
+    (send,) = [block for block in blocks(README) if block.text == "python sums.py\n"]
+    (tmp_path / "blueprints").mkdir()
+    sums = next(block for block in blocks(README) if block.file == "sums.py")
+    (tmp_path / "sums.py").write_text(sums.text)
+
+    for up in _running(tmp_path, options=shlex.split(serve.text)[2:]):
+        [(status, said)] = run_blocks([send], folder=tmp_path, environment=shell_environment(tmp_path), url=up.url)
+        assert send.output is not None
+        assert (status, said.strip()) == (0, send.output.text.strip())
 
 
 def test_the_questions_of_the_readme_are_answered(shop: Up) -> None:

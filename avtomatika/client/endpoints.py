@@ -15,6 +15,7 @@ import httpx
 from avtomatika import environment
 from avtomatika.addresses import Address, Mode, parse_addresses
 from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
+from avtomatika.local_installation import VAR, announced
 
 from .http import Endpoint, UnreachedError, checked
 from .steps import Request
@@ -56,12 +57,18 @@ class Endpoints:
 
     @classmethod
     def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
-        """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``, or without URLs of HTTP APIs there
-        ``AVTOMATIKA_URL``. The token of an entry without one is *token*, by default ``CLIENT_TOKEN``. Raises
-        SettingsError if a token is missing."""
+        """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``; without URLs of HTTP APIs there, use
+        ``AVTOMATIKA_URL``, else the ``avtomatika up`` of the working directory, else the local port. The token of an
+        entry without one is *token*, by default ``CLIENT_TOKEN``. Raises SettingsError if a token is missing.
+        """
         token = token or environment.secret("CLIENT_TOKEN")
-        listed = environment.parsed("ORCHESTRATORS_CONFIG", _web_addresses)
-        servers = listed or (Address(environment.text("AVTOMATIKA_URL") or _DEFAULT_URL),)
+        servers = environment.parsed("ORCHESTRATORS_CONFIG", _web_addresses)
+        if not servers and (url := environment.text("AVTOMATIKA_URL")):
+            servers = (Address(url),)
+        elif not servers and (here := announced()) is not None:
+            token = token or (VAR / "client_token").read_text().strip()
+            servers = (Address(str(here["url"])),)
+        servers = servers or (Address(_DEFAULT_URL),)
         missing = next((each for each in servers if not (each.token or token)), None)
         if missing is not None:
             raise SettingsError(f"{missing} requires a token: set CLIENT_TOKEN")

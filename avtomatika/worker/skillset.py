@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from avtomatika.core.times import Duration
 from avtomatika.errors import SkillError
 
 from .middleware import Middleware, checked
 from .skill import Skill
+from .task_function import TaskFunction, sendable
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 M = TypeVar("M", bound=Middleware)
+
+
+class _Decorator(Protocol):
+    """The decorator of a skill with options."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]]) -> TaskFunction[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T]) -> TaskFunction[P, T, T]: ...
 
 
 class SkillSet:
@@ -40,11 +52,15 @@ class SkillSet:
         return MappingProxyType({name: self._with_middleware(skill) for name, skill in self._skills.items()})
 
     @overload
-    def skill(self, name: F, /) -> F: ...
+    def skill(self, name: Callable[P, Coroutine[Any, Any, T]], /) -> TaskFunction[P, Coroutine[Any, Any, T], T]: ...
     @overload
-    def skill(self, name: str | None = None, *, time_limit: Duration | None = None) -> Callable[[F], F]: ...
-    def skill(self, name: F | str | None = None, *, time_limit: Duration | None = None) -> F | Callable[[F], F]:
+    def skill(self, name: Callable[P, T], /) -> TaskFunction[P, T, T]: ...
+    @overload
+    def skill(self, name: str | None = None, *, time_limit: Duration | None = None) -> _Decorator: ...
+    def skill(self, name: Any = None, *, time_limit: Duration | None = None) -> Any:
         """Register a function as the skill *name*, by default its own name. Works with and without parentheses.
+
+        Return the function, with ``send`` and ``map`` to run it on any worker: see :class:`TaskFunction`.
 
         *time_limit* is the maximum duration of a task, in seconds or as a timedelta, by default ``WORKER_TIME_LIMIT``.
         Raises SkillError if the name is taken or the function has a parameter that cannot be injected.
@@ -70,10 +86,10 @@ class SkillSet:
                 for skill in skill_set.skills.values():
                     self._add(skill)
 
-    def _register(self, function: F, name: str | None, time_limit: Duration | None) -> F:
-        injected = name or getattr(function, "__name__", "")
-        self._add(Skill.of(function, f"{self._prefix}{injected}", time_limit=time_limit))
-        return function
+    def _register(self, function: Callable[..., Any], name: str | None, time_limit: Duration | None) -> Any:
+        skill = Skill.of(function, f"{self._prefix}{name or getattr(function, '__name__', '')}", time_limit=time_limit)
+        self._add(skill)
+        return sendable(function, skill.name)
 
     def _add(self, skill: Skill) -> None:
         if skill.name in self._skills:

@@ -12,8 +12,9 @@ from time import monotonic
 
 import pytest
 
-from avtomatika.cli.var_folder import announce, announced, folder_lock, secret, withdraw
+from avtomatika.cli.var_folder import announce, folder_lock, secret, withdraw
 from avtomatika.errors import ConflictError
+from avtomatika.local_installation import announced
 
 #: Holds the folder; says so; has a child that holds it too and writes its process id; then waits to be killed.
 HOLD_WITH_A_CHILD = """

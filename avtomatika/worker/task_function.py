@@ -1,0 +1,128 @@
+"""Skills as other programs call them: ``encode.send(path="a.mov")`` runs a task on any worker with the skill."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, get_type_hints
+
+from avtomatika.core.jsonable import as_json
+from avtomatika.core.times import in_seconds
+
+if TYPE_CHECKING:
+    from avtomatika.client import Client
+    from avtomatika.client.tasks import TaskHandle
+
+P = ParamSpec("P")
+Returned = TypeVar("Returned", covariant=True)
+Result = TypeVar("Result")
+
+#: Options of a task, in the order of the documentation; all other keyword arguments are parameters of the skill.
+_OPTIONS = ("delay", "at", "priority", "labels", "idempotency_key", "retries", "time_limit", "webhook_url")
+
+
+class TaskFunction(Protocol[P, Returned, Result]):
+    """A registered skill: the function itself, with methods that send tasks to workers.
+
+    The options of ``send`` and ``map`` are *delay* (seconds or a timedelta) or *at* (a datetime with a time zone),
+    *priority*, *labels*, *idempotency_key*, *retries*, *time_limit* and *webhook_url*. The server is the one of
+    :meth:`Client.from_environment`.
+    """
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Returned:
+        """Call the function here."""
+
+    def send(self, **params: Any) -> TaskHandle[Result]:
+        """Send a task with *params*, which may include options. Raises UnavailableError, InvalidRequestError."""
+
+    def map(self, params: Iterable[Mapping[str, Any]], **options: Any) -> list[TaskHandle[Result]]:
+        """Send a task for each of *params*, at most 1,000, all or none."""
+
+    def using(self, client: Client) -> TaskFunction[P, Returned, Result]:
+        """Return the same, which sends through *client*."""
+
+
+def sendable(function: Callable[..., Any], skill: str, client: Client | None = None) -> Callable[..., Any]:
+    """Return *function* with the methods of :class:`TaskFunction`; objects without attributes stay as they are."""
+    sender = _Sender(function, skill, client)
+    with suppress(AttributeError, TypeError):
+        for name, method in (("send", sender.send), ("map", sender.map), ("using", sender.using)):
+            setattr(function, name, method)
+    return function
+
+
+class _Sender:
+    """Sends tasks of *skill*, whose results have the type that *function* returns."""
+
+    def __init__(self, function: Callable[..., Any], skill: str, client: Client | None) -> None:
+        self._function = function
+        self._skill = skill
+        self._client = client
+
+    def send(self, **params: Any) -> TaskHandle[Any]:
+        client, options = self._connected(), _taken_options(params)
+        job_id = client.send_task(self._skill, _json(params), **options)["job_id"]
+        return self._handle(client, job_id)
+
+    def map(self, params: Iterable[Mapping[str, Any]], **options: Any) -> list[TaskHandle[Any]]:
+        client, rows = self._connected(), [_json(each) for each in params]
+        taken = _taken_options(options)
+        if options:
+            raise TypeError(f"map() has no option {next(iter(options))!r}; it has {', '.join(_OPTIONS)}")
+        return [self._handle(client, job_id) for job_id in client.send_tasks(self._skill, rows, **taken)["job_ids"]]
+
+    def using(self, client: Client) -> Callable[..., Any]:
+        return sendable(partial(self._function), self._skill, client)
+
+    def _connected(self) -> Client:
+        return self._client or _default_client()
+
+    def _handle(self, client: Client, job_id: str) -> TaskHandle[Any]:
+        from avtomatika.client.tasks import TaskHandle
+
+        return TaskHandle(client, job_id, _loader(self._function))
+
+
+@cache
+def _default_client() -> Client:
+    from avtomatika.client import Client
+
+    return Client.from_environment()
+
+
+@cache
+def _loader(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Return what converts a result from JSON, by the annotation of *function*."""
+    from avtomatika.core.value_types import value_type
+
+    try:
+        innermost = inspect.unwrap(getattr(function, "func", function))
+        found = value_type(get_type_hints(innermost, include_extras=True)["return"])
+    except (KeyError, TypeError, NameError):  # none, or one that has no JSON form
+        return _unwrapped
+    if found.schema.get("type") == "object":
+        return lambda data: found.load(data, "result")
+    return lambda data: found.load(_unwrapped(data), "result")
+
+
+def _unwrapped(data: Any) -> Any:
+    """Return the value of a skill that did not return a dict: workers report it as ``{"result": value}``."""
+    return data["result"] if isinstance(data, dict) and data.keys() == {"result"} else data
+
+
+def _json(params: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(as_json(params, "params"))
+
+
+def _taken_options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Remove the options from *arguments* and return them as the API takes them."""
+    options = {name: arguments.pop(name) for name in _OPTIONS if name in arguments}
+    for name, value in options.items():
+        if isinstance(value, timedelta):
+            options[name] = in_seconds(value)
+        elif isinstance(value, datetime):
+            options[name] = value.isoformat()
+    return options

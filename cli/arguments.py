@@ -1,0 +1,73 @@
+"""Arguments of commands in the form KEY=VALUE: data of jobs and tasks, and labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from avtomatika.client import Client
+from avtomatika.errors import InvalidRequestError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FileToUpload:
+    """A local file given as a value; the job gets its URI."""
+
+    path: Path
+
+
+def uploaded_data(api: Client, pairs: Sequence[str]) -> dict[str, Any]:
+    """Return the data that *pairs* name, with the URIs of files in place of files, which are uploaded."""
+    return {
+        key: api.upload(value.path) if isinstance(value, FileToUpload) else value
+        for key, value in initial_data(pairs).items()
+    }
+
+
+def distinct_labels(labels: Iterable[str]) -> dict[str, str]:
+    """Return ``["name=value"]`` as a dict; InvalidRequestError for a duplicate name."""
+    return _distinct(map(_pair, labels))
+
+
+def initial_data(pairs: Sequence[str]) -> dict[str, Any]:
+    """Return ``["a=text", "b:=[1]", "c=@d"]`` as ``{"a": "text", "b": [1], "c": FileToUpload(Path("d"))}``."""
+    return _distinct(map(_typed_pair, pairs))
+
+
+def _distinct(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Return *pairs* as a dict; InvalidRequestError for a duplicate name."""
+    found: dict[str, T] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidRequestError(f"{name!r} is given twice")
+        found[name] = value
+    return found
+
+
+def _typed_pair(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
+    if not key.endswith(":"):
+        return key, _file(value[1:]) if value.startswith("@") else value
+    try:
+        return key[:-1], json.loads(value)
+    except json.JSONDecodeError as error:
+        raise InvalidRequestError(f"{text!r}: invalid JSON after ':=': {error}") from None
+
+
+def _file(name: str) -> FileToUpload:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise InvalidRequestError(f"'@{name}': no such file. For a string that starts with '@' write KEY:='\"@...\"'")
+    return FileToUpload(path)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip(":"):
+        raise InvalidRequestError(f"{text!r}: must be NAME=VALUE")
+    return key, value

@@ -1,0 +1,65 @@
+"""Single tasks: run one skill, without a blueprint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from avtomatika.client import Client
+from avtomatika.client.tasks import TaskHandle
+
+from .api import api_options, pass_api
+from .arguments import distinct_labels, uploaded_data
+from .output import json_option, print_json
+
+
+@click.group("tasks")
+@api_options
+def command() -> None:
+    """Send single tasks to workers."""
+
+
+@command.command()
+@click.argument("skill")
+@click.argument("params", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
+@click.option("--priority", type=click.IntRange(0, 9), help="Priority; higher runs first.  [default: 0]")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the task. Repeatable.")
+@click.option("--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time.")
+@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Start it at this time, with a time zone.")
+@click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: 3]")
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Limit of an attempt.")
+@click.option("--idempotency-key", help="A second request with the same key returns the first task.")
+@click.option("--wait", is_flag=True, help="Wait for the result and print it as JSON. Exits 1 if the task fails.")
+@json_option
+@pass_api
+def send(
+    api: Client,
+    /,
+    skill: str,
+    params: Sequence[str],
+    labels: Sequence[str],
+    at: datetime | None,
+    wait: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Send a task to any worker with SKILL, and print the id of its job.
+
+    Parameters: KEY=TEXT sets a string, KEY:=JSON any JSON value, and KEY=@FILE uploads a file to S3 and sets its URI.
+
+    \b
+        avtomatika tasks send resize path=/tmp/lake.jpg width:=320 --wait
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if at is not None:
+        given["at"] = at.isoformat()
+    job_id = api.send_task(skill, uploaded_data(api, params), labels=distinct_labels(labels), **given)["job_id"]
+    if wait:
+        print_json(TaskHandle[Any](api, job_id, lambda value: value).wait())
+    elif as_json:
+        print_json({"job_id": job_id})
+    else:
+        click.echo(job_id)
