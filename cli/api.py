@@ -24,6 +24,8 @@ from .var_folder import secret
 
 C = TypeVar("C", bound=Callable[..., Any])
 K = TypeVar("K", bound=Client | DirectClient)
+#: What commands for operators work with.
+OperatorApi = Client | DirectClient
 
 _NOTHING_FOUND = (
     "no API and no server found. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the "

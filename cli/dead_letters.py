@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from .api import api_options, pass_operations
-from .direct_client import Operations
+from .api import OperatorApi, api_options, pass_operations
 from .output import filter_option, json_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
@@ -24,7 +23,7 @@ def command() -> None:
 @filter_option("--limit", type=click.IntRange(1, 200), default=50, help="Maximum number of dead letters to print.")
 @json_option
 @pass_operations
-def list_letters(api: Operations, queue: str | None, limit: int, as_json: bool) -> None:
+def list_letters(api: OperatorApi, queue: str | None, limit: int, as_json: bool) -> None:
     """List dead letters, newest first."""
     print_table(api.dead_letters(queue=queue, limit=limit), _COLUMNS, as_json=as_json)
 
@@ -33,7 +32,7 @@ def list_letters(api: Operations, queue: str | None, limit: int, as_json: bool) 
 @click.argument("letter_id")
 @json_option
 @pass_operations
-def show(api: Operations, letter_id: str, as_json: bool) -> None:
+def show(api: OperatorApi, letter_id: str, as_json: bool) -> None:
     """Print a dead letter with its body."""
     print_fields(api.dead_letter(letter_id), as_json=as_json)
 
@@ -41,7 +40,7 @@ def show(api: Operations, letter_id: str, as_json: bool) -> None:
 @command.command()
 @click.argument("letter_ids", nargs=-1, required=True)
 @pass_operations
-def requeue(api: Operations, letter_ids: Sequence[str]) -> None:
+def requeue(api: OperatorApi, letter_ids: Sequence[str]) -> None:
     """Move dead letters back to their queues.
 
     Their delivery count restarts at 0. Jobs quarantined because of one stay so until
@@ -55,7 +54,7 @@ def requeue(api: Operations, letter_ids: Sequence[str]) -> None:
 @command.command()
 @click.argument("letter_ids", nargs=-1, required=True)
 @pass_operations
-def drop(api: Operations, letter_ids: Sequence[str]) -> None:
+def drop(api: OperatorApi, letter_ids: Sequence[str]) -> None:
     """Delete dead letters."""
     for letter_id in letter_ids:
         api.drop_dead_letter(letter_id)

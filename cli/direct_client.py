@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 from avtomatika.core.graph.traffic import Traffic
 from avtomatika.core.plan import Plan
@@ -18,30 +18,8 @@ from avtomatika.store import Queues, Store, WorkerRegistry
 from avtomatika.tokens import Workers
 
 
-class Operations(Protocol):
-    """Interface shared by Client and DirectClient; methods return the JSON of the API."""
-
-    def workers(self) -> list[dict[str, Any]]: ...
-
-    def queues(self) -> list[dict[str, Any]]: ...
-
-    def messages(self, queue: str, *, limit: int = 20) -> list[dict[str, Any]]: ...
-
-    def purge(self, queue: str) -> int: ...
-
-    def dead_letters(self, *, queue: str | None = None, limit: int = 50) -> list[dict[str, Any]]: ...
-
-    def dead_letter(self, letter_id: str) -> dict[str, Any]: ...
-
-    def requeue_dead_letter(self, letter_id: str) -> dict[str, Any]: ...
-
-    def drop_dead_letter(self, letter_id: str) -> None: ...
-
-    def doctor(self) -> list[dict[str, Any]]: ...
-
-
 class DirectClient:
-    """Implements Operations with a connection to the server."""
+    """The methods of Client that commands for operators use, with a connection to the server."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .api import api_options, pass_operations
-from .direct_client import Operations
+from .api import OperatorApi, api_options, pass_operations
 from .output import json_option, print_json, print_table
 
 _COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers")
@@ -21,7 +20,7 @@ def command() -> None:
 @command.command("list")
 @json_option
 @pass_operations
-def list_queues(api: Operations, as_json: bool) -> None:
+def list_queues(api: OperatorApi, as_json: bool) -> None:
     """List queues with their message counts.
 
     Counted are waiting, leased (held), delayed and dead-lettered messages.
@@ -34,7 +33,7 @@ def list_queues(api: Operations, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1, 200), default=20, help="Maximum number of messages to print.")
 @json_option
 @pass_operations
-def peek(api: Operations, name: str, limit: int, as_json: bool) -> None:
+def peek(api: OperatorApi, name: str, limit: int, as_json: bool) -> None:
     """Print waiting messages of a queue, the next one first.
 
     The messages stay in the queue.
@@ -47,7 +46,7 @@ def peek(api: Operations, name: str, limit: int, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 @pass_operations
-def purge(api: Operations, name: str, yes: bool, as_json: bool) -> None:
+def purge(api: OperatorApi, name: str, yes: bool, as_json: bool) -> None:
     """Delete all waiting messages of queue NAME.
 
     Their jobs are not notified: a job whose state has a time limit continues when it expires, any other waits until it

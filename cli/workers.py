@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from .api import api_options, pass_operations
-from .direct_client import Operations
+from .api import OperatorApi, api_options, pass_operations
 from .output import json_option, print_table
 
 _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
@@ -22,13 +22,13 @@ def command() -> None:
 @command.command("list")
 @json_option
 @pass_operations
-def list_workers(api: Operations, as_json: bool) -> None:
+def list_workers(api: OperatorApi, as_json: bool) -> None:
     """List workers that sent a heartbeat in the last two minutes."""
     found = api.workers()
     print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)
 
 
-def _row(worker: dict[str, Any]) -> dict[str, object]:
+def _row(worker: Mapping[str, Any]) -> dict[str, object]:
     slots = worker.get("concurrency")
     return {
         "id": worker["id"],

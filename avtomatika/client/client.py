@@ -18,7 +18,7 @@ import httpx
 
 from avtomatika.addresses import Address, Mode
 
-from . import operations
+from . import operations, operator_operations
 from .endpoints import Endpoints
 from .http import LIMITS
 from .steps import Blocking, Pages, Request, Sleep, Step, Steps, run, run_async
@@ -152,15 +152,15 @@ class Client:
     blueprint = _blocking(operations.blueprint)
     blueprint_graph = _blocking(operations.blueprint_graph)
     job_graph = _blocking(operations.job_graph)
-    workers = _blocking(operations.workers)
-    queues = _blocking(operations.queues)
-    messages = _blocking(operations.messages)
-    purge = _blocking(operations.purge)
-    dead_letters = _blocking(operations.dead_letters)
-    dead_letter = _blocking(operations.dead_letter)
-    requeue_dead_letter = _blocking(operations.requeue_dead_letter)
-    drop_dead_letter = _blocking(operations.drop_dead_letter)
-    doctor = _blocking(operations.doctor)
+    workers = _blocking(operator_operations.workers)
+    queues = _blocking(operator_operations.queues)
+    messages = _blocking(operator_operations.messages)
+    purge = _blocking(operator_operations.purge)
+    dead_letters = _blocking(operator_operations.dead_letters)
+    dead_letter = _blocking(operator_operations.dead_letter)
+    requeue_dead_letter = _blocking(operator_operations.requeue_dead_letter)
+    drop_dead_letter = _blocking(operator_operations.drop_dead_letter)
+    doctor = _blocking(operator_operations.doctor)
 
 
 class AsyncClient:
@@ -235,12 +235,12 @@ class AsyncClient:
     blueprint = _awaited(operations.blueprint)
     blueprint_graph = _awaited(operations.blueprint_graph)
     job_graph = _awaited(operations.job_graph)
-    workers = _awaited(operations.workers)
-    queues = _awaited(operations.queues)
-    messages = _awaited(operations.messages)
-    purge = _awaited(operations.purge)
-    dead_letters = _awaited(operations.dead_letters)
-    dead_letter = _awaited(operations.dead_letter)
-    requeue_dead_letter = _awaited(operations.requeue_dead_letter)
-    drop_dead_letter = _awaited(operations.drop_dead_letter)
-    doctor = _awaited(operations.doctor)
+    workers = _awaited(operator_operations.workers)
+    queues = _awaited(operator_operations.queues)
+    messages = _awaited(operator_operations.messages)
+    purge = _awaited(operator_operations.purge)
+    dead_letters = _awaited(operator_operations.dead_letters)
+    dead_letter = _awaited(operator_operations.dead_letter)
+    requeue_dead_letter = _awaited(operator_operations.requeue_dead_letter)
+    drop_dead_letter = _awaited(operator_operations.drop_dead_letter)
+    doctor = _awaited(operator_operations.doctor)

@@ -12,7 +12,7 @@ import pytest
 from marshmallow import Schema
 
 from avtomatika import AsyncClient, Client
-from avtomatika.client import answers, operations
+from avtomatika.client import answers, operations, operator_answers, operator_operations
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
@@ -20,7 +20,6 @@ from avtomatika.schemas import api, api_approvals, api_doctor, api_files, api_qu
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
-OPERATIONS = operations.__name__
 TOKEN = "token-of-alice-in-tests"
 TO_THE_END = (GoTo("encode"), GoTo("publish"), End({"url": "/out"}))
 
@@ -75,12 +74,16 @@ def test_errors_are_those_of_the_blocking_client(url: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_both_clients_have_every_operation(client: type) -> None:
-    defined = [name for name, value in vars(operations).items() if getattr(value, "__module__", "") == OPERATIONS]
-    names = [name for name in defined if not name.startswith("_")]
+    defined = {
+        name: value
+        for module in (operations, operator_operations)
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
 
-    assert len(names) == 31
-    for name in names:
-        operation, method = getattr(operations, name), getattr(client, name)
+    assert len(defined) == 31
+    for name, operation in defined.items():
+        method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
         assert method.__doc__ == operation.__doc__
 
@@ -107,13 +110,13 @@ ANSWERS: dict[type, type[Schema]] = {
     answers.State: api.StateSchema,
     answers.Binding: api.BindingSchema,
     answers.BlueprintPlan: api.PlanSchema,
-    answers.WorkerSkill: api_workers.SkillViewSchema,
-    answers.WorkerLink: api_workers.LinkViewSchema,
-    answers.WorkerInfo: api_workers.WorkerSchema,
-    answers.QueueInfo: api_queues.QueueSchema,
-    answers.QueuedMessage: api_queues.MessageSchema,
-    answers.DeadLetter: api_queues.DeadLetterSchema,
-    answers.Finding: api_doctor.FindingSchema,
+    operator_answers.WorkerSkill: api_workers.SkillViewSchema,
+    operator_answers.WorkerLink: api_workers.LinkViewSchema,
+    operator_answers.WorkerInfo: api_workers.WorkerSchema,
+    operator_answers.QueueInfo: api_queues.QueueSchema,
+    operator_answers.QueuedMessage: api_queues.MessageSchema,
+    operator_answers.DeadLetter: api_queues.DeadLetterSchema,
+    operator_answers.Finding: api_doctor.FindingSchema,
 }
 
 
@@ -123,7 +126,8 @@ def test_an_answer_type_has_the_fields_of_its_schema(answer: type) -> None:
 
 
 def test_every_answer_type_is_compared() -> None:
-    defined = {value for value in vars(answers).values() if isinstance(value, type) and hasattr(value, "__total__")}
+    named = [*vars(answers).values(), *vars(operator_answers).values()]
+    defined = {value for value in named if isinstance(value, type) and hasattr(value, "__total__")}
 
     assert defined == set(ANSWERS)
 

@@ -1,0 +1,64 @@
+"""The operations of the HTTP API for operators; ForbiddenError for other clients."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from . import operator_answers as answers
+from .steps import Request, Steps, json_answer, json_items, json_object
+
+
+def workers() -> Steps[list[answers.WorkerInfo]]:
+    """List the workers that reported lately. For operators."""
+    return json_items(answers.WorkerInfo, "workers", Request("GET", "/api/v1/workers"))
+
+
+def queues() -> Steps[list[answers.QueueInfo]]:
+    """List the queues and their message counts by name. For operators."""
+    return json_items(answers.QueueInfo, "queues", Request("GET", "/api/v1/queues"))
+
+
+def messages(queue: str, *, limit: int = 20) -> Steps[list[answers.QueuedMessage]]:
+    """List the messages that wait in a queue, the next one first, without removing them. For operators."""
+    return json_items(answers.QueuedMessage, "messages", Request("GET", _messages_path(queue), {"limit": limit}))
+
+
+def purge(queue: str) -> Steps[int]:
+    """Delete the messages that wait in a queue and return their number. Their jobs are not notified. For operators."""
+    answer = yield from json_object(Request("DELETE", _messages_path(queue)))
+    return int(answer["removed"])
+
+
+def dead_letters(*, queue: str | None = None, limit: int = 50) -> Steps[list[answers.DeadLetter]]:
+    """List dead-lettered messages, newest first. For operators."""
+    return json_items(
+        answers.DeadLetter, "dead_letters", Request("GET", "/api/v1/dead-letters", {"queue": queue, "limit": limit})
+    )
+
+
+def dead_letter(letter_id: str) -> Steps[answers.DeadLetter]:
+    """Return a dead letter with its body. For operators."""
+    return json_answer(answers.DeadLetter, Request("GET", _letter_path(letter_id)))
+
+
+def requeue_dead_letter(letter_id: str) -> Steps[answers.DeadLetter]:
+    """Put a dead letter back into its queue with its delivery count reset, and return it. For operators."""
+    return json_answer(answers.DeadLetter, Request("POST", f"{_letter_path(letter_id)}/requeue"))
+
+
+def drop_dead_letter(letter_id: str) -> Steps[None]:
+    """Delete a dead letter. For operators."""
+    yield Request("DELETE", _letter_path(letter_id))
+
+
+def doctor() -> Steps[list[answers.Finding]]:
+    """Check the server, secrets and tokens of the installation. For operators."""
+    return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
+
+
+def _messages_path(queue: str) -> str:
+    return f"/api/v1/queues/{quote(queue, safe='')}/messages"
+
+
+def _letter_path(letter_id: str) -> str:
+    return f"/api/v1/dead-letters/{quote(letter_id, safe='')}"
