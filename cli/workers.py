@@ -41,7 +41,7 @@ def _row(worker: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def _status(worker: dict[str, Any]) -> str:
+def _status(worker: Mapping[str, Any]) -> str:
     reason = (worker.get("unfit") or {}).get("reason")
     parts = [worker["status"], *(["standby"] if worker.get("standby") else []), *([str(reason)] if reason else [])]
     return ", ".join(parts)
