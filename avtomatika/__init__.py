@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The wheel carries ``cli`` and ``web`` inside this package; a checkout keeps them beside it.
+# The wheel carries ``cli`` and ``web`` inside this package; in a checkout they are at the top level.
 _here = Path(__file__).resolve().parent
 if not (_here / "web").is_dir():
     __path__.append(str(_here.parent))

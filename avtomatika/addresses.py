@@ -36,7 +36,7 @@ class Address:
 
     @property
     def is_web(self) -> bool:
-        """Whether it is the URL of an HTTP API, and not of the broker itself."""
+        """True for the URL of an HTTP API, False for that of a broker."""
         return self.scheme in WEB_SCHEMES
 
     def __str__(self) -> str:

@@ -19,7 +19,7 @@ from avtomatika.core.blueprint.blueprint import Blueprint
 
 from .errors import BlueprintError, SettingsError
 
-#: Where blueprints are, unless a setting names another place.
+#: The default folder of blueprints.
 _DEFAULT = "blueprints/"
 #: Paths of code that the user did not write: installed packages, the standard library, this package.
 _NOT_USERS = (

@@ -24,7 +24,7 @@ from .var_folder import secret
 
 C = TypeVar("C", bound=Callable[..., Any])
 K = TypeVar("K", bound=Client | DirectClient)
-#: What commands for operators work with.
+#: The client of commands for operators.
 OperatorApi = Client | DirectClient
 
 _NOTHING_FOUND = (

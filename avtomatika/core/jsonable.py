@@ -36,7 +36,7 @@ class _Model(Protocol):
     def model_fields_set(self) -> set[str]: ...
 
 
-#: What can be given for a JSON object.
+#: A value that becomes a JSON object.
 JsonObject = Mapping[str, Json] | _Dataclass | _Model
 
 
@@ -156,7 +156,7 @@ _FORMS: Mapping[type, Callable[[Any], object]] = {
     bytearray: _base64,
     memoryview: _base64,
 }
-#: What to do with a value that has an attribute of this name.
+#: The remedy for a value that has an attribute of this name.
 _HINTS = {
     "tolist": "call .tolist()",
     "to_dict": "call .to_dict()",

@@ -19,9 +19,9 @@ from .safe_names import UniqueNames
 
 #: Writes content with this SHA-256 to a location.
 Write = Callable[[Location, bytes, str], None]
-#: Reads an object of at most so many bytes.
+#: Reads an object up to a maximum number of bytes.
 Read = Callable[[Location, int], bytes]
-#: Name of a value that is no object, and of an object that is stored whole.
+#: Name of a value other than an object, and of an object that is stored whole.
 _WHOLE = "data"
 #: Approximate size of a reference as JSON; smaller values stay where they are.
 _REFERENCE_BYTES = 400
@@ -46,7 +46,7 @@ class ValueWriter:
     def fit(self, data: Json, *, limit: int) -> Json:
         """Return *data* with its largest top-level values stored, so that it has at most *limit* bytes of JSON.
 
-        Data that is no object, or an object of too many small values, is stored whole.
+        Data other than an object, or an object of too many small values, is stored whole.
         """
         encoded = {name: orjson.dumps(value) for name, value in data.items()} if isinstance(data, dict) else {}
         left = sum(len(orjson.dumps(name)) + len(text) + 2 for name, text in encoded.items()) + 2

@@ -121,7 +121,7 @@ class Work:
         self._answers = answers
         self._queue: str | None = None
         self._call: _HandlerCall | None = None
-        #: Why large values could not be stored.
+        #: The reason for which large values could not be stored.
         self.storage_error: BaseException | None = None
         self._values: dict[str, Json] | None = None if services.values is None else {}
         self._references: list[FileReference] = []

@@ -15,7 +15,7 @@ class StreamEntrySchema(Schema):
     attempt = fields.Integer(allow_none=True)
     kind = fields.String(
         metadata={
-            "description": "`text`, `json`, `bytes`, `log`; `restart`: a new run of the task begins; `dropped`: "
+            "description": "`text`, `json`, `bytes`, `log`; `restart`: a new run of the task starts; `dropped`: "
             "entries are missing; `end`: the job has ended"
         }
     )

@@ -23,7 +23,7 @@ MAX_STREAM_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """An entry of a stream; *kind* is that of a wire.Chunk or ``restart``: a new run of the task begins.
+    """An entry of a stream; *kind* is that of a wire.Chunk or ``restart``: a new run of the task starts.
 
     *data* is base64 text for ``bytes``, and for ``dropped`` the number of entries that are missing here.
     """

@@ -89,7 +89,7 @@ class Runtime:
         self.durations = DurationEstimates()
         #: Progress reported by skills.
         self.reports = ProgressReports(self._wakeup.set)
-        #: What skills write and log.
+        #: The chunks that skills write and log.
         self.streams = StreamBuffer(self._wakeup.set)
 
     @property

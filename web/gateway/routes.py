@@ -101,7 +101,7 @@ def next_task(worker_id: str) -> Response:
         hold=hold,
     )
     if poll.task is None:
-        gateway.authentication.identify(access.worker_id, token)  # its token may have been revoked meanwhile
+        gateway.authentication.identify(access.worker_id, token)  # its token may have been revoked since
         return Response(status=HTTPStatus.NO_CONTENT)
     return _json(task_body(poll, now_seconds=services().store.clock.now_ms() / 1000))
 

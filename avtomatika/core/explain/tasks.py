@@ -1,4 +1,4 @@
-"""Explains what a task waits for."""
+"""The reasons why a task has not ended."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _LOOKUP_THREADS = 32
 #: Maximum size of the response headers, in bytes.
 _MAX_HEADER_BYTES = 16 * 1024
-#: How long a receiver may continue its response after the status.
+#: Time limit for the rest of a response after its status.
 _GRACE_SECONDS = 0.5
 _PORTS = {"http": 80, "https": 443}
 

@@ -75,7 +75,7 @@ class Zygote:
 
     @property
     def has_exits(self) -> bool:
-        """Whether :meth:`fork` has read exits, for which :meth:`fileno` does not become readable again."""
+        """True if :meth:`fork` has read exits, for which :meth:`fileno` does not become readable again."""
         return bool(self._exits)
 
     def kill(self, pid: int) -> None:
