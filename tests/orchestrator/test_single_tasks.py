@@ -280,4 +280,4 @@ def test_why_says_that_no_worker_has_the_skill(house: Stage) -> None:
 
 
 def test_the_graph_of_a_task_is_its_one_state() -> None:
-    assert re.findall(r'label="(\w+).n', dot(SINGLE_TASKS.plan)) == ["run"]
+    assert re.findall(r'label="?(\w+)"? ', dot(SINGLE_TASKS.plan)) == ["run"]

@@ -120,3 +120,12 @@ def test_a_delayed_job_is_pending_and_says_when_it_starts(
 def test_the_built_in_blueprint_is_not_listed(operator: FlaskClient) -> None:
     assert PLAN.blueprint not in [each["name"] for each in operator.get("/api/v1/blueprints").json["blueprints"]]
     assert "_tasks" not in problem(operator.get("/api/v1/blueprints/_task"), 404, "not_found").get("near", [])
+
+
+def test_the_graph_of_a_task_names_its_skill(alice: FlaskClient) -> None:
+    job_id = alice.post("/api/v1/tasks/resize", json={}).json["job_id"]
+
+    drawn = alice.get(f"/api/v1/jobs/{job_id}/graph").text
+
+    assert "task: resize" in drawn
+    assert "chosen at run time" not in drawn

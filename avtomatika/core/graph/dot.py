@@ -97,7 +97,7 @@ def _state_lines(state: StatePlan) -> Iterator[str]:
         yield "collects branches"
     if state.task_types:
         yield f"task: {', '.join(state.task_types)}"
-    elif state.dispatches:
+    elif state.dispatches and not state.ends_with_task:
         yield "task: chosen at run time"
     if Via.CHILD in vias:
         yield f"runs: {', '.join(state.children)}" if state.children else "runs: chosen at run time"

@@ -89,6 +89,8 @@ class JobPath:
 
     def _lines(self, state: StatePlan) -> Iterable[str]:
         visits = self._by_state.get(state.name, [])
+        if state.ends_with_task:
+            yield f"task: {self.job.skill}"
         if (branches := self.branches(state.name)) is not None:
             yield f"{branches[0]} of {branches[1]} branches"
         if spent := self.spent_ms(state.name):
