@@ -51,6 +51,24 @@ _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
 }
 
+#: The routes of the API besides those that create jobs of blueprints.
+_ROUTES = (
+    jobs.routes,
+    events.routes,
+    tasks.routes,
+    streams.routes,
+    control.routes,
+    approvals.routes,
+    files.routes,
+    lineage.routes,
+    blueprints.routes,
+    workers.routes,
+    queues.routes,
+    doctor.routes,
+    health.routes,
+    docs.routes,
+)
+
 
 def create_app(
     *,
@@ -92,24 +110,7 @@ def create_app(
     app.before_request(guard(clients, public=PUBLIC_ROUTES))
     app.before_request(refuse_repeated_parameters)
     app.after_request(_add_security_headers)
-    _register_routes(
-        app,
-        creation_routes(by_name.values()),
-        jobs.routes,
-        events.routes,
-        tasks.routes,
-        streams.routes,
-        control.routes,
-        approvals.routes,
-        files.routes,
-        lineage.routes,
-        blueprints.routes,
-        workers.routes,
-        queues.routes,
-        doctor.routes,
-        health.routes,
-        docs.routes,
-    )
+    _register_routes(app, creation_routes(by_name.values()), *_ROUTES)
     app.register_blueprint(approval_page.routes)
     app.register_blueprint(dashboard.routes)
     if gateway is not None:

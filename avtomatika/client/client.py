@@ -76,13 +76,10 @@ def _named_like(operation: Callable[..., Any], method: C) -> C:
     return method
 
 
-class Client:
-    """A client of one server, or of several: a context manager, or call :meth:`close`. Threads may share it.
+class _Connected:
+    """The servers of a client."""
 
-    *servers* is a URL, or a list of URLs and of :class:`Address` with tokens and weights of their own. With several,
-    *mode* decides which one receives new jobs, and a request that one of them cannot answer goes to the next.
-    *timeout* limits each request; waiting for a job adds to it.
-    """
+    _http: Any
 
     def __init__(
         self,
@@ -96,18 +93,33 @@ class Client:
 
     @classmethod
     def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
-        """Connect to the servers of ``ORCHESTRATORS_CONFIG``, or of ``AVTOMATIKA_URL``. *token* is by default
-        ``CLIENT_TOKEN``."""
+        """Connect to the servers of ``ORCHESTRATORS_CONFIG``, else to ``AVTOMATIKA_URL``, else to the ``avtomatika up``
+        of the working directory. *token* is by default ``CLIENT_TOKEN``."""
         client = cls.__new__(cls)
         client._connect(Endpoints.from_environment(token, timeout=timeout))
         return client
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._endpoints})"
+
     def _connect(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._http = httpx.Client(limits=LIMITS)
+        self._http = self._new_http()
 
-    def __repr__(self) -> str:
-        return f"Client({self._endpoints})"
+    def _new_http(self) -> Any:
+        raise NotImplementedError
+
+
+class Client(_Connected):
+    """A client of one server, or of several: a context manager, or call :meth:`close`. Threads may share it.
+
+    *servers* is a URL, or a list of URLs and of :class:`Address` with tokens and weights of their own. With several,
+    *mode* decides which one receives new jobs, and a request that one of them cannot answer goes to the next.
+    *timeout* limits each request; waiting for a job adds to it.
+    """
+
+    def _new_http(self) -> httpx.Client:
+        return httpx.Client(limits=LIMITS)
 
     def __enter__(self) -> Self:
         return self
@@ -163,33 +175,11 @@ class Client:
     doctor = _blocking(operator_operations.doctor)
 
 
-class AsyncClient:
+class AsyncClient(_Connected):
     """The same for asyncio: ``async with AsyncClient(url, token) as client: await client.job(job_id)``."""
 
-    def __init__(
-        self,
-        servers: str | Sequence[str | Address],
-        token: str | None = None,
-        *,
-        mode: Mode | str = Mode.FAILOVER,
-        timeout: float | timedelta = 10.0,
-    ) -> None:
-        self._connect(Endpoints(servers, token, mode=mode, timeout=timeout))
-
-    @classmethod
-    def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
-        """Connect to the servers of ``ORCHESTRATORS_CONFIG``, or of ``AVTOMATIKA_URL``. *token* is by default
-        ``CLIENT_TOKEN``."""
-        client = cls.__new__(cls)
-        client._connect(Endpoints.from_environment(token, timeout=timeout))
-        return client
-
-    def _connect(self, endpoints: Endpoints) -> None:
-        self._endpoints = endpoints
-        self._http = httpx.AsyncClient(limits=LIMITS)
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._endpoints})"
+    def _new_http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(limits=LIMITS)
 
     async def __aenter__(self) -> Self:
         return self
