@@ -79,6 +79,8 @@ def _named_like(operation: Callable[..., Any], method: C) -> C:
 class _Connected:
     """The servers of a client."""
 
+    #: The client of httpx that sends requests.
+    _http_class: type[httpx.Client] | type[httpx.AsyncClient]
     _http: Any
 
     def __init__(
@@ -104,10 +106,7 @@ class _Connected:
 
     def _connect(self, endpoints: Endpoints) -> None:
         self._endpoints = endpoints
-        self._http = self._new_http()
-
-    def _new_http(self) -> Any:
-        raise NotImplementedError
+        self._http = self._http_class(limits=LIMITS)
 
 
 class Client(_Connected):
@@ -118,8 +117,7 @@ class Client(_Connected):
     *timeout* limits each request; waiting for a job adds to it.
     """
 
-    def _new_http(self) -> httpx.Client:
-        return httpx.Client(limits=LIMITS)
+    _http_class = httpx.Client
 
     def __enter__(self) -> Self:
         return self
@@ -178,8 +176,7 @@ class Client(_Connected):
 class AsyncClient(_Connected):
     """The same for asyncio: ``async with AsyncClient(url, token) as client: await client.job(job_id)``."""
 
-    def _new_http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(limits=LIMITS)
+    _http_class = httpx.AsyncClient
 
     async def __aenter__(self) -> Self:
         return self
