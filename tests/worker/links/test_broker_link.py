@@ -16,6 +16,7 @@ from avtomatika.worker.links import outbox
 from avtomatika.worker.links.broker_link import BrokerLink
 
 from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, task
+from ...support.waiting import wait_until
 
 RunLink = Callable[..., BrokerLink]
 MakeOffice = Callable[[str], Office]
@@ -311,7 +312,7 @@ def test_a_full_broker_is_worked_empty(
     run_link(make_worker(), url=own_server.url)
 
     assert len(office.results(3)) == 3
-    assert "tasks start before they are announced" in caplog.text
+    wait_until(lambda: "tasks start before they are announced" in caplog.text)
 
 
 def test_a_task_leased_to_another_worker_is_not_answered(office: Office, run_link: RunLink) -> None:
