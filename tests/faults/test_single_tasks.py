@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from avtomatika import broker
+from avtomatika.client import Client
 from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
 from avtomatika.core.signing import GroupSecret
 from avtomatika.store import NewJob, Store
 
-from ..support.installation import SECRET_KEY, Installation
+from ..support.installation import SECRET_KEY, Installation, is_ready
+from ..support.ports import free_port
 from ..support.servers import OwnServer
 from ..support.waiting import wait_until
 
@@ -86,6 +89,37 @@ def test_a_thousand_tasks_run_once_while_orchestrators_are_killed_in_turn(
 
     wait_until(lambda: have_ended(store, ids), 90, "all tasks have ended", pause_seconds=0.2)
 
+    assert results(store, ids) == [("finished", {"place": place}) for place in range(TASKS)]
+    assert runs(tmp_path) == Counter(ids)
+
+
+@pytest.mark.parametrize("mode", ["FAILOVER", "ROUND_ROBIN"])
+def test_a_client_sends_a_thousand_tasks_while_web_processes_are_killed_in_turn(
+    installation: Installation, store: Store, tmp_path: Path, mode: str
+) -> None:
+    port = free_port()
+    ports = {"web": {}, "web-2": {"API_PORT": str(port)}}
+    installation.also("web-2", like="web", **ports["web-2"])
+    urls = [installation.base_url, f"http://127.0.0.1:{port}"]
+
+    def wait_for_both() -> None:
+        wait_until(lambda: all(map(is_ready, urls)), 30, "both web processes are ready")
+
+    def restart(role: str) -> None:
+        installation.restart(role, **ports[role])
+        wait_for_both()
+
+    wait_for_both()
+
+    ids: list[str] = []
+    with Client(urls, installation.token, mode=mode) as client, ThreadPoolExecutor(1) as killer:
+        for number, start in enumerate(range(0, TASKS, 2 * _BATCH)):
+            restarted = killer.submit(restart, ("web", "web-2")[number % 2])
+            for place in range(start, start + 2 * _BATCH):
+                ids.append(client.send_task("record", {"place": place})["job_id"])
+            restarted.result()
+
+    wait_until(lambda: have_ended(store, ids), 90, "all tasks have ended", pause_seconds=0.2)
     assert results(store, ids) == [("finished", {"place": place}) for place in range(TASKS)]
     assert runs(tmp_path) == Counter(ids)
 

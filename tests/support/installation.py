@@ -66,17 +66,11 @@ class Installation:
         try:
             for role in self._commands:
                 self.start(role)
-            wait_until(self._is_ready, 30, "the web process is ready")
+            wait_until(lambda: is_ready(self.base_url), 30, "the web process is ready")
         except BaseException:
             self.__exit__()
             raise
         return self
-
-    def _is_ready(self) -> bool:
-        try:
-            return requests.get(f"{self.base_url}/readyz", timeout=2).ok
-        except requests.RequestException:
-            return False
 
     def client(self) -> Client:
         """Return a new client of the web process, which is closed with the installation."""
@@ -123,3 +117,11 @@ class Installation:
     def restart(self, role: str, **environment: str) -> None:
         self.kill(role)
         self.start(role, **environment)
+
+
+def is_ready(base_url: str) -> bool:
+    """Return True if the web process there can serve requests."""
+    try:
+        return requests.get(f"{base_url}/readyz", timeout=2).ok
+    except requests.RequestException:
+        return False
