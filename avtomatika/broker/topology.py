@@ -9,6 +9,7 @@ from kombu import Connection, Exchange, Queue, binding
 
 from avtomatika.core.plan import CONTROL, FILES, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRouteError
+from avtomatika.transport import IF_EMPTY
 
 from .connection import translated
 
@@ -21,6 +22,8 @@ NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that has not polled for its own tasks for this long is considered dead.
 _WORKER_QUEUE_SECONDS = 900
+#: An empty queue of a skill without workers is deleted after this time: clients can name any skill.
+_TASK_QUEUE_SECONDS = 86_400
 #: The same for control messages.
 _CONTROL_SECONDS = 120
 
@@ -72,7 +75,7 @@ def worker_queue(worker_id: str) -> str:
 def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_id: str | None = None) -> None:
     """Declare the queues of a worker: one per task type, its own queue, and the queues for results and notices."""
     with translated(connection), connection.channel() as channel:
-        queues = [_notices(), *_task_queues(task_types)]
+        queues = [_notices(), *_task_queues(task_types, expires=_TASK_QUEUE_SECONDS)]
         if worker_id is not None:
             queues.append(_worker_queue(worker_id))
         _declare(channel, [_steps, _tasks, _workers], queues)
@@ -104,8 +107,10 @@ def _notices() -> Queue:
     return Queue(WORKERS, bindings=[binding(_workers, routing_key=key) for key in NOTICES])
 
 
-def _task_queues(task_types: Iterable[str]) -> list[Queue]:
-    return [Queue(task_type, _tasks, routing_key=task_type) for task_type in task_types]
+def _task_queues(task_types: Iterable[str], *, expires: float | None = None) -> list[Queue]:
+    return [
+        Queue(name, _tasks, routing_key=name, expires=expires, queue_arguments={IF_EMPTY: True}) for name in task_types
+    ]
 
 
 def _worker_queue(worker_id: str) -> Queue:
@@ -123,10 +128,12 @@ def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> No
         exchanges={exchange.name: exchange.type for exchange in exchanges},
         queues=[queue.name for queue in queues],
         bindings=[(queue.name, *bound) for queue in queues for bound in _bindings(queue)],
+        arguments={
+            queue.name: channel.prepare_queue_arguments(queue.queue_arguments or {}, expires=queue.expires)
+            for queue in queues
+            if queue.expires is not None
+        },
     )
-    for queue in queues:
-        if queue.expires is not None:
-            queue(channel).queue_declare()
 
 
 def _bindings(queue: Queue) -> list[tuple[str, str]]:

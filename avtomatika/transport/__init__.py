@@ -7,6 +7,7 @@ and :mod:`.leases`; :mod:`.channel` and :mod:`.transport` implement kombu's inte
 from .channel import Channel
 from .connection.connect import connect
 from .connection.redis_client import RedisClient
+from .declaring.expiry import IF_EMPTY
 from .declaring.topology import Topology
 from .envelope import ON_DEAD_HEADER, Outgoing
 from .errors import CallbackError, MessageTooLargeError, NoRouteError, is_temporary
@@ -16,6 +17,7 @@ from .publishing.routing import Route, Router
 from .transport import Transport
 
 __all__ = [
+    "IF_EMPTY",
     "ON_DEAD_HEADER",
     "CallbackError",
     "Channel",

@@ -38,7 +38,8 @@ class Keys:
         return f"{self.prefix}queues"
 
     def limits(self) -> str:
-        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues with these limits."""
+        """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues with these limits;
+        ``<queue>\\tempty`` if it expires only while it is empty."""
         return f"{self.prefix}limits"
 
     def expiring(self) -> str:

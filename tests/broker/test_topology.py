@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 
 from avtomatika import broker
 from avtomatika.core.plan import TASKS, TIMERS, WORKERS, Plan
@@ -77,3 +78,24 @@ def test_an_unsupported_scheme_is_rejected_without_showing_the_password() -> Non
         broker.connect("http://me:secret@host/")
 
     assert "secret" not in str(raised.value)
+
+
+def test_an_empty_queue_of_a_skill_without_workers_expires_and_is_declared_again(desk: Any, plan: Plan) -> None:
+    connection = desk.connect()
+    server = redis.Redis.from_url(desk.url, decode_responses=True)
+    broker.declare(connection, [plan])
+    broker.declare_tasks(connection, ["invented"])
+    due = {name: (0 if name == "invented" else 2**52) for name in server.zrange("avt:expiring", 0, -1)}
+    assert "invented" in due
+    assert "encode" not in due, "a plan needs it"
+    server.zadd("avt:expiring", due)
+
+    consumer = desk.consumer("encode")
+    while server.hexists("avt:queues", "invented"):
+        consumer.take(0.1)
+
+    with connection.channel() as channel:
+        assert ("invented", TASKS, "invented") not in channel.list_bindings()
+        broker.declare_tasks(connection, ["invented"])
+        assert ("invented", TASKS, "invented") in channel.list_bindings()
+    server.close()

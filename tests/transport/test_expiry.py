@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kombu import Exchange, Queue
 
-from avtomatika.transport import Outgoing
+from avtomatika.transport import IF_EMPTY, Outgoing
 
 
 def let_pass(bench: Any, *, milliseconds: int) -> None:
@@ -142,3 +142,50 @@ def test_a_queue_that_expired_without_consumers_does_not_come_back(bench: Any) -
     assert bench.left() == 0
     bench.publish("new")
     assert [message.payload for message in bench.read().wait_for(1)] == ["new"]
+
+
+def patient_queue(*, seconds: float) -> Queue:
+    """A queue that expires after *seconds* without a consumer, but only while it is empty."""
+    return Queue("tasks", Exchange("work"), routing_key="tasks", expires=seconds, queue_arguments={IF_EMPTY: True})
+
+
+def test_an_unused_queue_that_expires_only_if_empty_keeps_its_messages(bench: Any) -> None:
+    bench.queue("other")
+    patient_queue(seconds=0.1)(bench.channel()).declare()
+    bench.publish("waits")
+    first_due = bench.redis.zscore("avt:expiring", "tasks")
+    watching = bench.read("other")
+    watching.drain_until(lambda: bench.redis.zscore("avt:expiring", "tasks") > first_due)
+
+    reading = bench.read()
+    reading.wait_for(1)[0].ack()
+    assert reading.bodies == ["waits"]
+    reading.connection.close()
+
+    watching.drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+    assert set(bench.redis.hkeys("avt:bindings:work")) == {":version", "other\tother"}
+    assert bench.redis.hkeys("avt:limits") == []
+
+
+def test_a_delayed_message_keeps_a_queue_that_expires_only_if_empty(bench: Any) -> None:
+    bench.queue("other")
+    patient_queue(seconds=0.1)(bench.channel()).declare()
+    bench.publish("later", headers={"x-delay": 60_000})
+    first_due = bench.redis.zscore("avt:expiring", "tasks")
+
+    bench.read("other").drain_until(lambda: bench.redis.zscore("avt:expiring", "tasks") > first_due)
+
+    assert bench.redis.zcard("avt:q:tasks:delays") == 1
+
+
+def test_revoked_messages_do_not_keep_a_queue_that_expires_only_if_empty(bench: Any) -> None:
+    """Without a consumer nothing else drops them; there may be more than one script run reads."""
+    bench.queue("other")
+    channel = bench.channel()
+    patient_queue(seconds=0.1)(channel).declare()
+    bench.redis.zadd("avt:revoked", {"g": 2**52})
+    channel.settle([Outgoing("work", "tasks", "{}", headers={"x-group": "g"})] * 1500, [])
+
+    bench.read("other").drain_until(lambda: not bench.redis.hexists("avt:queues", "tasks"))
+
+    assert not bench.redis.exists("avt:q:tasks:0")

@@ -48,10 +48,16 @@ class DeclaringChannel(virtual.Channel):
         exchanges: Mapping[str, str] | None = None,
         queues: Iterable[str] = (),
         bindings: Iterable[Binding] = (),
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Declare any number of entities in two round trips: :meth:`Topology.declare`. Bind fanouts with
-        queue_bind."""
+        """Declare any number of entities in a few round trips: :meth:`Topology.declare`. Bind fanouts with
+        queue_bind. *arguments* are those of queues by name."""
+        read = {queue: Limits.read(each, is_auto_delete=False) for queue, each in (arguments or {}).items()}
+        limits = {queue: each for queue, each in read.items() if each is not None}
+        if limits:
+            self.expiry.remove_expired()
         self.topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
+        self.expiry.set_limits(limits)
 
     def exchange_declare(
         self, exchange: str | None = None, type: str | None = "direct", passive: bool = False, **_: Any
@@ -90,7 +96,7 @@ class DeclaringChannel(virtual.Channel):
                 self.expiry.remove_expired()
             self.topology.declare(queues=[name])
             if limits:
-                self.expiry.set_limits(name, limits)
+                self.expiry.set_limits({name: limits})
             self.declarations.add_queue(name, limits)
         elif not self.topology.has_queue(name):
             raise ChannelError(f"NOT_FOUND - no queue {name!r}", (50, 10), "Channel.queue_declare", "404")

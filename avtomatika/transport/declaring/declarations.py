@@ -61,9 +61,7 @@ class Declarations:
         bindings = [binding for binding in self._bindings if binding[0] in queues]
         exchanges = {exchange: self._exchanges.get(exchange, "direct") for _, exchange, _ in bindings}
         self._topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
-        for queue in queues:
-            if limits := self._queues.get(queue):
-                self._expiry.set_limits(queue, limits)
+        self._expiry.set_limits({queue: limits for queue in queues if (limits := self._queues.get(queue))})
         for queue, exchange, _ in bindings:
             if exchanges[exchange] == "fanout":
                 self._topology.bind_fanout(queue, exchange)

@@ -17,6 +17,8 @@ from avtomatika.transport.scripts import EXPIRED_QUEUES, SET_LIMITS, TOUCH_QUEUE
 from .topology import Topology
 
 _REMOVALS = 100
+#: Queue argument of this transport: ``x-expires`` does not delete a queue with messages.
+IF_EMPTY = "x-expires-if-empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Limits:
     expires_unused: bool = True
     #: True if the queue is deleted with its consumer.
     is_transient: bool = False
+    #: True if it does not expire while it contains messages that are not revoked.
+    only_if_empty: bool = False
 
     @classmethod
     def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Limits | None:
@@ -40,7 +44,8 @@ class Limits:
         if expires is None:
             expires_ms = 0 if is_auto_delete else None
             return cls(_milliseconds(ttl), expires_ms, expires_unused=False, is_transient=is_auto_delete)
-        return cls(_milliseconds(ttl), _milliseconds(expires), is_transient=is_auto_delete)
+        only_if_empty = bool(arguments.get(IF_EMPTY))
+        return cls(_milliseconds(ttl), _milliseconds(expires), is_transient=is_auto_delete, only_if_empty=only_if_empty)
 
 
 class Expiry:
@@ -52,11 +57,16 @@ class Expiry:
         self._keys = keys
         self._lease_ms = round(lease_seconds * 1000)
 
-    def set_limits(self, queue: str, limits: Limits) -> None:
-        """Set the limits of *queue*; the last declaration wins."""
-        ttl, expires = ("" if ms is None else ms for ms in (limits.message_ttl_ms, limits.expires_ms))
+    def set_limits(self, limits: Mapping[str, Limits]) -> None:
+        """Set the *limits* of queues by name; the last declaration wins."""
         keys = [self._keys.queues(), self._keys.bell(), self._keys.limits(), self._keys.expiring()]
-        self._server.run(Call(SET_LIMITS, keys, [queue, ttl, expires, int(limits.expires_unused)]))
+        calls = []
+        for queue, each in limits.items():
+            ttl, expires = ("" if ms is None else ms for ms in (each.message_ttl_ms, each.expires_ms))
+            flags = (int(each.expires_unused), int(each.only_if_empty))
+            calls.append(Call(SET_LIMITS, keys, [queue, ttl, expires, *flags]))
+        if calls:
+            self._server.run_each(calls)
 
     def touch(self, queues: Iterable[str], server: RedisClient | None = None) -> None:
         """Keep *queues* for one lease; call again within that time. *server* overrides the usual client."""
@@ -71,8 +81,8 @@ class Expiry:
 
     def remove(self, names: Iterable[bytes]) -> None:
         """Delete expired queues, unless they are in use again."""
-        for name in names:
-            self._topology.delete_queue(name.decode(), if_expired=True)
+        if queues := [name.decode() for name in names]:
+            self._topology.delete_expired(queues)
 
     def remove_expired(self) -> None:
         self.remove(self._server.run(self.expired))

@@ -139,18 +139,26 @@ class Topology:
         self._server.execute_all([("HDEL", self._keys.exchanges(), exchange), ("UNLINK", self._keys.fanout(exchange))])
         self._router.forget_routes()
 
-    def delete_queue(self, queue: str, *, if_expired: bool = False, if_empty: bool = False) -> bool:
+    def delete_queue(self, queue: str, *, if_empty: bool = False) -> bool:
         """Delete *queue* with its bindings and messages, but not its dead letters.
 
-        Returns False, changing nothing, if it has not expired or contains messages.
+        Returns False, changing nothing, if *if_empty* and it contains messages.
         """
-        bindings = [binding for binding in self.all_bindings() if binding[0] == queue]
-        streams = [self._keys.stream(queue, level) for level in LEVELS] if if_empty else self._streams(queue)
+        return self._delete(queue, self.all_bindings(), "empty" if if_empty else "")
+
+    def delete_expired(self, queues: Sequence[str]) -> None:
+        """Delete those of *queues* that have expired."""
+        bindings = self.all_bindings()
+        for queue in queues:
+            self._delete(queue, bindings, "expired")
+
+    def _delete(self, queue: str, all_bindings: Sequence[Binding], condition: str) -> bool:
+        bindings = [binding for binding in all_bindings if binding[0] == queue]
+        streams = [self._keys.stream(queue, level) for level in LEVELS] if condition else self._streams(queue)
         own = [self._keys.delays(queue), self._keys.delayed(queue), self._keys.listens(queue), *streams]
-        keys = [self._keys.queues(), self._keys.limits(), self._keys.expiring(), *own]
+        keys = [self._keys.queues(), self._keys.limits(), self._keys.expiring(), self._keys.revoked(), *own]
         keys += [self._keys.bindings(exchange) for _, exchange, _ in bindings]
         fields = [_field(queue, routing_key) for _, _, routing_key in bindings]
-        condition = "expired" if if_expired else "empty" if if_empty else ""
         done = self._server.run(Call(DELETE_QUEUE, keys, [queue, condition, len(own), *fields]))
         self._router.forget_routes()
         return bool(done)

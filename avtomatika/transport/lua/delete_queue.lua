@@ -1,33 +1,62 @@
 -- Deletes a queue with its bindings and messages.
 --
--- KEYS: queues, limits, expiring, the keys of the queue, then the binding hash of each of its bindings.
+-- KEYS: queues, limits, expiring, revoked, the keys of the queue, then the binding hash of each of its bindings.
 -- ARGV: queue, 'expired' or 'empty' to delete it only in that case, number of keys of the queue, then the bindings.
 -- Returns 1, or 0 if it was not deleted.
 
-local first = 4 + ARGV[3]
+local MOST = 1000  -- entries of a stream that one call reads
+
+local first = 5 + ARGV[3]
 expect('hash', KEYS[1])
 expect('hash', KEYS[2])
 expect_keys('hash', first, #KEYS)
-expect('zset', KEYS[3])
+expect_keys('zset', 3, 4)
+local must_be_empty = ARGV[2] == 'empty'
+
+local function is_empty()
+  for key = 5, first - 1 do
+    local kind = redis.call('TYPE', KEYS[key]).ok
+    if kind == 'stream' and redis.call('XLEN', KEYS[key]) > 0 then return false end
+    if kind == 'zset' and redis.call('ZCARD', KEYS[key]) > 0 then return false end
+  end
+  return true
+end
+
+-- Drops revoked messages at the head of *stream*: without a consumer nothing else does. Returns the number dropped.
+local function drop_revoked(stream)
+  local ids = {}
+  for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', MOST)) do
+    local _, groups = read_fields(entry[2])
+    if not is_revoked(KEYS[4], stream, entry[1], groups) then break end
+    ids[#ids + 1] = entry[1]
+  end
+  finish(stream, ids)
+  return #ids
+end
 
 if ARGV[2] == 'expired' then
   local clock = redis.call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   local due = redis.call('ZSCORE', KEYS[3], ARGV[1])
-  if not due or tonumber(due) > clock[1] * 1000 + math.floor(clock[2] / 1000) then return 0 end
-end
-
-if ARGV[2] == 'empty' then
-  for key = 4, 3 + ARGV[3] do
-    local kind = redis.call('TYPE', KEYS[key]).ok
-    if kind == 'stream' and redis.call('XLEN', KEYS[key]) > 0 then return 0 end
-    if kind == 'zset' and redis.call('ZCARD', KEYS[key]) > 0 then return 0 end
+  if not due or tonumber(due) > now then return 0 end
+  if redis.call('HEXISTS', KEYS[2], ARGV[1] .. '\tempty') == 1 then
+    must_be_empty = true
+    local is_done = true
+    for key = 5, first - 1 do
+      if redis.call('TYPE', KEYS[key]).ok == 'stream' and drop_revoked(KEYS[key]) == MOST then is_done = false end
+    end
+    if is_done and not is_empty() then
+      local unused = redis.call('HGET', KEYS[2], ARGV[1] .. '\texpires') or 0
+      redis.call('ZADD', KEYS[3], string.format('%.0f', now + unused), ARGV[1])
+    end
   end
 end
+if must_be_empty and not is_empty() then return 0 end
 
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires')
+redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires', ARGV[1] .. '\tempty')
 redis.call('ZREM', KEYS[3], ARGV[1])
-for key = 4, first - 1 do redis.call('UNLINK', KEYS[key]) end
+for key = 5, first - 1 do redis.call('UNLINK', KEYS[key]) end
 for key = first, #KEYS do
   if redis.call('HDEL', KEYS[key], ARGV[key - first + 4]) == 1 then
     redis.call('HSET', KEYS[key], ':version', table.concat(redis.call('TIME'), '.'))

@@ -2,7 +2,7 @@
 --
 -- KEYS: queues, bell, limits, expiring.
 -- ARGV: queue, time to live of its messages (ms) or '', how long it may stay unused (ms) or '', 1 if that counts from now, 0 if
---       from its first use.
+--       from its first use; 1 if it expires only while it is empty.
 -- Returns 1, or 0 if the queue does not exist.
 
 local traits = redis.call('HGET', KEYS[1], ARGV[1])
@@ -18,6 +18,11 @@ for index, limit in ipairs({{'t', 'ttl'}, {'e', 'expires'}}) do
     redis.call('HSET', KEYS[3], ARGV[1] .. '\t' .. limit[2], value)
     if not string.find(traits, limit[1], 1, true) then traits = traits .. limit[1] end
   end
+end
+if ARGV[5] == '1' then
+  redis.call('HSET', KEYS[3], ARGV[1] .. '\tempty', '1')
+else
+  redis.call('HDEL', KEYS[3], ARGV[1] .. '\tempty')
 end
 if ARGV[4] == '1' and ARGV[3] ~= '' then
   local clock = redis.call('TIME')
