@@ -115,6 +115,28 @@ class History(TypedDict):
     next: int | None
 
 
+class StreamEntry(TypedDict):
+    """An entry of the stream of a job. *data* is text for ``text`` and ``log``, bytes for ``bytes``, any JSON for
+    ``json``, the number of missing entries for ``dropped``, and None for ``restart``. *level* is that of a ``log``."""
+
+    seq: int
+    task_id: str | None
+    attempt: int | None
+    kind: str
+    data: Any
+    level: str | None
+    at: str | None
+
+
+class StreamPage(TypedDict):
+    """A page of the stream of a job, oldest entry first. *has_ended*: there will be no further entries."""
+
+    job_id: str
+    entries: list[StreamEntry]
+    next: int
+    has_ended: bool
+
+
 class Reason(TypedDict):
     """A reason why a job does not proceed."""
 

@@ -18,10 +18,10 @@ import httpx
 
 from avtomatika.addresses import Address, Mode
 
-from . import operations, operator_operations
+from . import operations, operator_operations, streams
 from .endpoints import Endpoints
 from .http import LIMITS
-from .steps import Blocking, Pages, Request, Sleep, Step, Steps, run, run_async
+from .steps import Blocking, Listing, Request, Sleep, Step, Steps, run, run_async
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def _blocking(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[Client, 
     return _named_like(operation, method)
 
 
-def _listing(operation: Callable[P, Pages[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+def _listing(operation: Callable[P, Listing[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
     def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         pages, cursor = operation(*args, **kwargs), None
         while True:
@@ -54,7 +54,7 @@ def _awaited(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[AsyncClie
     return _named_like(operation, method)
 
 
-def _async_listing(operation: Callable[P, Pages[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
+def _async_listing(operation: Callable[P, Listing[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
     async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         pages, cursor = operation(*args, **kwargs), None
         while True:
@@ -154,6 +154,8 @@ class Client(_Connected):
     approve = _blocking(operations.approve)
     approval_link = _blocking(operations.approval_link)
     wait = _blocking(operations.wait)
+    stream = _listing(streams.stream)
+    stream_page = _blocking(streams.stream_page)
     files = _listing(operations.files)
     upload = _blocking(operations.upload)
     download = _blocking(operations.download)
@@ -214,6 +216,8 @@ class AsyncClient(_Connected):
     approve = _awaited(operations.approve)
     approval_link = _awaited(operations.approval_link)
     wait = _awaited(operations.wait)
+    stream = _async_listing(streams.stream)
+    stream_page = _awaited(streams.stream_page)
     files = _async_listing(operations.files)
     upload = _awaited(operations.upload)
     download = _awaited(operations.download)

@@ -100,7 +100,7 @@ def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0)
     """
     held = seconds(wait)
     params = {"fields": ",".join(fields) or None, "wait": held or None}
-    found = yield from json_answer(answers.Job, Request("GET", _job_path(job_id), params, held_seconds=held))
+    found = yield from json_answer(answers.Job, Request("GET", job_path(job_id), params, held_seconds=held))
     return (yield from with_result(found))
 
 
@@ -121,7 +121,7 @@ def jobs(
 
 def history(job_id: str, *, after: int = 0) -> Steps[answers.History]:
     """Return all ``events`` with ``seq > after``, and ``notes`` about ignored messages."""
-    path = f"{_job_path(job_id)}/history"
+    path = f"{job_path(job_id)}/history"
     found = yield from json_answer(answers.History, Request("GET", path, {"after": after}))
     while found["next"] is not None:
         page = yield from json_answer(answers.History, Request("GET", path, {"after": found["next"]}))
@@ -143,12 +143,12 @@ def export(job_id: str) -> Steps[Recording]:
 
 def why(job_id: str) -> Steps[answers.Why]:
     """Explain why a job does not proceed."""
-    return json_answer(answers.Why, Request("GET", f"{_job_path(job_id)}/why"))
+    return json_answer(answers.Why, Request("GET", f"{job_path(job_id)}/why"))
 
 
 def cancel(job_id: str) -> Steps[answers.Job]:
     """Cancel a job and return it. Raises ConflictError if it has ended."""
-    return json_answer(answers.Job, Request("POST", f"{_job_path(job_id)}/cancel"))
+    return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/cancel"))
 
 
 def retry(job_id: str) -> Steps[answers.Job | answers.SubmittedJob]:
@@ -156,7 +156,7 @@ def retry(job_id: str) -> Steps[answers.Job | answers.SubmittedJob]:
 
     Raises ConflictError if the job is running or finished.
     """
-    return json_object(Request("POST", f"{_job_path(job_id)}/retry"))
+    return json_object(Request("POST", f"{job_path(job_id)}/retry"))
 
 
 def approve(job_id: str, decision: str, *, comment: str | None = None) -> Steps[answers.Job]:
@@ -166,7 +166,7 @@ def approve(job_id: str, decision: str, *, comment: str | None = None) -> Steps[
     unknown decision.
     """
     body = {"decision": decision, "comment": comment}
-    return json_answer(answers.Job, Request("POST", f"{_job_path(job_id)}/approve", json=body))
+    return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/approve", json=body))
 
 
 def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -> Steps[answers.ApprovalLink]:
@@ -176,7 +176,7 @@ def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -
     ConflictError if the job waits for no approval.
     """
     body = {} if expires_in is None else {"expires_in": seconds(expires_in)}
-    return json_answer(answers.ApprovalLink, Request("POST", f"{_job_path(job_id)}/approval-link", json=body))
+    return json_answer(answers.ApprovalLink, Request("POST", f"{job_path(job_id)}/approval-link", json=body))
 
 
 def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answers.Job]:
@@ -189,7 +189,7 @@ def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answ
     while True:
         left = LONGEST_WAIT_SECONDS if deadline is None else max(0.0, deadline - monotonic())
         held = min(left, LONGEST_WAIT_SECONDS)
-        request = Request("GET", _job_path(job_id), {"wait": held or None}, held_seconds=held)
+        request = Request("GET", job_path(job_id), {"wait": held or None}, held_seconds=held)
         try:
             found = yield from json_answer(answers.Job, request)
         except UnavailableError as error:
@@ -206,14 +206,14 @@ def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answ
 
 def files(job_id: str) -> Pages[answers.JobFile]:
     """Iterate over the files of a job by name, and request the pages as needed."""
-    return Pages(f"{_job_path(job_id)}/files", "files", "after")
+    return Pages(f"{job_path(job_id)}/files", "files", "after")
 
 
 def upload(path: str | Path, *, job_id: str | None = None) -> Steps[str]:
     """Upload a file of at most 5 GiB and return its URI, for the data of jobs or as a file of *job_id*."""
     file = Path(path)
     size, sha256 = yield Blocking(lambda: transfers.digest_of(file))
-    url = "/api/v1/files/upload-url" if job_id is None else f"{_job_path(job_id)}/files/upload-url"
+    url = "/api/v1/files/upload-url" if job_id is None else f"{job_path(job_id)}/files/upload-url"
     body = {"name": file.name, "size": size, "sha256": sha256}
     target = yield from json_object(Request("POST", url, json=body))
     yield Blocking(lambda: transfers.upload(file, target["url"], target["headers"]))
@@ -225,7 +225,7 @@ def download(job_id: str, name: str, path: str | Path) -> Steps[Path]:
 
     *name* is the name that :func:`files` lists, or the end of one; raises ConflictError if several names end so.
     """
-    request = Request("GET", f"{_job_path(job_id)}/files/{quote(name)}", is_redirected=True)
+    request = Request("GET", f"{job_path(job_id)}/files/{quote(name)}", is_redirected=True)
     response: httpx.Response = yield request
     target = Path(path)
     if target.is_dir():
@@ -260,7 +260,7 @@ def blueprint_graph(name: str, *, format: str = "dot", live: bool = False) -> St
 
 def job_graph(job_id: str, *, format: str = "dot") -> Steps[bytes]:
     """Draw the graph of the job's blueprint with the path of the job."""
-    return content(Request("GET", f"{_job_path(job_id)}/graph", {"format": format}))
+    return content(Request("GET", f"{job_path(job_id)}/graph", {"format": format}))
 
 
 def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:
@@ -278,7 +278,8 @@ def _tasks_path(skill: str) -> str:
     return f"/api/v1/tasks/{quote(skill, safe='')}"
 
 
-def _job_path(job_id: str) -> str:
+def job_path(job_id: str) -> str:
+    """Return the path of a job in the API."""
     return f"/api/v1/jobs/{quote(job_id, safe='')}"
 
 

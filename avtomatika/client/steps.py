@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import httpx
 
@@ -58,6 +58,13 @@ class Blocking:
 
 Step = Request | Sleep | Blocking
 Steps = Generator[Step, Any, T]
+
+
+class Listing(Protocol[T]):
+    """Items that are requested page by page."""
+
+    def page(self, cursor: Any) -> Steps[tuple[list[T], Any]]:
+        """Request one page; return its items and the cursor of the next page, None after the last."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from datetime import timedelta
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError, TaskFailedError
 
+from .answers import StreamEntry
 from .client import Client
 from .http import seconds
 from .operations import LONGEST_WAIT_SECONDS
@@ -60,6 +61,10 @@ class TaskHandle(Generic[R]):
                 return self._result(found)
             if left == 0:
                 raise TimeoutError(f"task {self.id} is still {found['status']}")
+
+    def stream(self, *, after: int = 0, follow: bool = True, kinds: Collection[str] = ()) -> Iterator[StreamEntry]:
+        """Iterate over what the skill writes and logs, until the task ends; see :meth:`Client.stream`."""
+        return self._client.stream(self.id, after=after, follow=follow, kinds=kinds)
 
     def cancel(self) -> None:
         """Cancel the task. Raises ConflictError if it has ended."""

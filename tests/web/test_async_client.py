@@ -12,11 +12,11 @@ import pytest
 from marshmallow import Schema
 
 from avtomatika import AsyncClient, Client
-from avtomatika.client import answers, operations, operator_answers, operator_operations
+from avtomatika.client import answers, operations, operator_answers, operator_operations, streams
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
-from avtomatika.schemas import api, api_approvals, api_doctor, api_files, api_queues, api_why, api_workers
+from avtomatika.schemas import api, api_approvals, api_doctor, api_files, api_queues, api_streams, api_why, api_workers
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
@@ -76,12 +76,14 @@ def test_errors_are_those_of_the_blocking_client(url: str, tmp_path: Path) -> No
 def test_both_clients_have_every_operation(client: type) -> None:
     defined = {
         name: value
-        for module in (operations, operator_operations)
+        for module in (operations, operator_operations, streams)
         for name, value in vars(module).items()
-        if getattr(value, "__module__", "") == module.__name__ and not name.startswith("_")
+        if getattr(value, "__module__", "") == module.__name__
+        and name not in ("Stream", "job_path")
+        and not name.startswith("_")
     }
 
-    assert len(defined) == 31
+    assert len(defined) == 33
     for name, operation in defined.items():
         method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
@@ -98,6 +100,8 @@ ANSWERS: dict[type, type[Schema]] = {
     answers.Job: api.JobSchema,
     answers.HistoryEntry: api.EntrySchema,
     answers.History: api.HistorySchema,
+    answers.StreamEntry: api_streams.StreamEntrySchema,
+    answers.StreamPage: api_streams.StreamPageSchema,
     answers.Reason: api_why.ReasonSchema,
     answers.Why: api_why.WhySchema,
     answers.ApprovalLink: api_approvals.LinkSchema,
