@@ -1,7 +1,5 @@
 """avtomatika: workflows as state machines that compile into queue routing rules."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,7 +1,5 @@
 """Addresses of orchestrators, as workers and clients read them from ``ORCHESTRATORS_CONFIG``."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Checks of server, secrets and tokens, for ``avtomatika doctor`` and the HTTP API."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from .store import Finding, HealthState, Store, check_server

@@ -1,7 +1,5 @@
 """Renders DOT as SVG or PNG with Graphviz's ``dot``, or with ``graphviz-pure`` of the Python environment."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

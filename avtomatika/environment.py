@@ -5,8 +5,6 @@ values. An invalid value raises SettingsError with the name of the variable, the
 of a URL) and the expected format.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Sequence

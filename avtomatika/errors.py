@@ -2,8 +2,6 @@
 messages.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches

@@ -4,8 +4,6 @@ A name is a module (``shop.orders``) or a file (``examples/photo/worker.py``); t
 Errors are SettingsErrors with the module, its file and the line.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from importlib import import_module

@@ -3,8 +3,6 @@
 A lock belongs to a descriptor and ends with the process.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The installation that ``avtomatika up`` runs in the working directory: its URL, as other programs find it."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Limits how often the same thing is logged."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock

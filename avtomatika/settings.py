@@ -3,13 +3,11 @@
 Only composition roots read them; all other code takes the values that it needs as arguments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from avtomatika import environment
@@ -64,7 +62,7 @@ class Settings:
     log_level: str = "INFO"
 
     @classmethod
-    def from_environment(cls) -> Settings:
+    def from_environment(cls) -> Self:
         """Read the environment; raises SettingsError with the variable and the value that does not fit."""
         return cls(
             **environment.given(

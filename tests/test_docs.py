@@ -510,7 +510,7 @@ def test_every_key_is_documented(keys: type[JobKeys | QueueKeys]) -> None:
 
 
 def _is_key(method: Callable[..., Any]) -> bool:
-    return inspect.get_annotations(method)["return"] == "str"
+    return inspect.get_annotations(method, eval_str=True)["return"] is str
 
 
 #: Invalid blueprints; docs/blueprints.md lists their errors.

@@ -1,7 +1,5 @@
 """The composition of the Flask app: routes, authentication and error handlers around a store, plans and clients."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,8 +1,7 @@
 """Links with which a person without a token can decide one approval until they expire."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Self
 
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import ExpiredError, ForbiddenError
@@ -28,7 +27,7 @@ class ApprovalLink:
         return seal(secret, _PURPOSE, [self.token, self.expires_ms])
 
     @classmethod
-    def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> ApprovalLink:
+    def opened(cls, sealed: str, secret: GroupSecret, *, now_ms: float) -> Self:
         """Verify and read a link. Raises ForbiddenError for an invalid link, ExpiredError for an expired one."""
         values = unseal(secret, _PURPOSE, sealed)
         if values is None:

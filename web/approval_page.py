@@ -1,7 +1,5 @@
 """``/approve``: the page on which the holder of a link sees the question and decides. Opening it decides nothing."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 
 from flask import Response, request

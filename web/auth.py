@@ -1,7 +1,5 @@
 """Authentication of clients: every request needs a client token, except for public routes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from flask import Request, g, request

@@ -1,7 +1,5 @@
 """The TCP connection of a request."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """``/dashboard``: log in with a client token, see the approvals that your jobs wait for, and decide them."""
 
-from __future__ import annotations
-
 from http import HTTPStatus
 
 from flask import Response, g, make_response, redirect, request, url_for

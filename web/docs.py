@@ -1,7 +1,5 @@
 """``/docs``: ``/openapi.json`` as one HTML page without external resources."""
 
-from __future__ import annotations
-
 from flask import make_response, render_template
 from flask_smorest import current_api
 from werkzeug import Response

@@ -1,8 +1,6 @@
 """Server-sent event streams about jobs: each is held until its job ends, the client disconnects, or its time is
 over."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Graphs as DOT, SVG, PNG or JSON, as the query or the ``Accept`` header requests."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -8,8 +8,6 @@ gunicorn's main process imports this module, and gevent patches the standard lib
 must not import modules that hold locks, events or sockets, and it imports nothing of the app.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

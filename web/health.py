@@ -1,7 +1,5 @@
 """Liveness and readiness of this process. They need no token, so they reveal no internals."""
 
-from __future__ import annotations
-
 from avtomatika import __version__
 from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
 from avtomatika.store import HealthState, check_server

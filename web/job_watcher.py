@@ -1,7 +1,5 @@
 """Wakes held requests when their job changes: one thread of the process checks all their jobs in one round trip."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Rejected are NaN and infinities, integers of more than 64 bits, duplicate keys i
 nesting deeper than 64 levels.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable

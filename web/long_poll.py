@@ -3,8 +3,6 @@
 A held request uses no connection to the server: see :mod:`.job_watcher`.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Errors as ``application/problem+json`` (RFC 9457), with one table of classes and statuses for the whole app."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """flask-smorest's Blueprint with our parser for bodies and queries."""
 
-from __future__ import annotations
-
 from itertools import islice
 from typing import Any, NoReturn
 

@@ -1,7 +1,5 @@
 """Sealed values: signed text that browsers and links carry, each valid for one purpose only."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The services that the views of one app use."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -5,11 +5,10 @@ record of each session, which logging out deletes. Forms must send back the CSRF
 can neither read nor guess.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from hmac import compare_digest
 from secrets import token_urlsafe
+from typing import Self
 
 from flask import Request, Response, request
 
@@ -36,19 +35,19 @@ class Session:
     mark: str | None = None
 
     @classmethod
-    def new(cls, client: str | None = None, mark: str | None = None, *, now_ms: int) -> Session:
+    def new(cls, client: str | None = None, mark: str | None = None, *, now_ms: int) -> Self:
         """Return a session that starts now; *mark* is the fingerprint of the token with which *client* logged in."""
         return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, client, mark)
 
     @classmethod
-    def create(cls, client: ClientAccount, token: str, logins: Logins, *, now_ms: int) -> Session:
+    def create(cls, client: ClientAccount, token: str, logins: Logins, *, now_ms: int) -> Self:
         """Create and record a session of *client*, who has logged in with *token*."""
         session = cls.new(client.name, token_fingerprint(hash_token(token)), now_ms=now_ms)
         logins.begin(session.digest, client.name, seconds=_SECONDS)
         return session
 
     @classmethod
-    def of(cls, asked: Request, secret: GroupSecret, *, now_ms: int) -> Session | None:
+    def of(cls, asked: Request, secret: GroupSecret, *, now_ms: int) -> Self | None:
         """Return the session of a request, or None if it has none or the session has expired."""
         values = unseal(secret, _PURPOSE, asked.cookies.get(COOKIE, ""))
         session = None if values is None else cls(*values)

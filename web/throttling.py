@@ -3,8 +3,6 @@
 Only failures count, so a valid token is never rejected. Each process counts separately.
 """
 
-from __future__ import annotations
-
 from ipaddress import IPv6Address, ip_address
 
 from flask import Flask, request

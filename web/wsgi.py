@@ -3,8 +3,6 @@
 Each process creates its app after the fork, and connects at the first request.
 """
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 

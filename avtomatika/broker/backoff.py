@@ -1,7 +1,5 @@
 """Back-off of loops that must not end: they wait longer after each failure, and log each error once."""
 
-from __future__ import annotations
-
 import logging
 import random
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Connecting to a broker, and translating its errors."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Consuming deliveries from several queues in batches, and acknowledging them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event

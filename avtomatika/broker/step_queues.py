@@ -1,9 +1,8 @@
 """The step queues of current and former plans on the broker, and deleting them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
 from kombu import Connection
 
@@ -28,7 +27,7 @@ class StepQueue:
         return self.plan.partition("@")[0]
 
     @classmethod
-    def read(cls, name: str) -> StepQueue | None:
+    def read(cls, name: str) -> Self | None:
         """Parse *name*; None if it is not a step queue."""
         if not name.startswith(_PREFIX) or "@" not in name:
             return None

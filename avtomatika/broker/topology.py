@@ -1,7 +1,5 @@
 """Declares the exchanges, queues and bindings of plans, using kombu's entities."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

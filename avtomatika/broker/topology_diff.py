@@ -3,8 +3,6 @@
 Only step queues of the plans' own blueprints are ever deleted; task queues are shared with workers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal

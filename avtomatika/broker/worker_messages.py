@@ -3,8 +3,6 @@
 The routing key of a result contains its outcome, so that the broker routes it to the next state.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Checks of jobs' data against the ``input`` and ``output`` types of their blueprint."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from avtomatika.errors import InvalidInputError, InvalidRequestError, InvalidValueError

@@ -1,7 +1,5 @@
 """Events: everything that can happen to a job. The id of an event identifies redeliveries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

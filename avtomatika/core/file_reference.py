@@ -1,7 +1,5 @@
 """References to JSON values in S3: the form of a value that is too large for messages and records."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@
 field is declared here and in ``schemas.api_requests``, which validates requests.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any

@@ -3,8 +3,6 @@
 The table in docs/blueprints.md lists the forms; ``value_types`` is the other direction.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from base64 import b64encode
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Names of blueprints, states, outcomes and skills: the parts of routing keys."""
 
-from __future__ import annotations
-
 import re
 
 #: Letters, digits, ``_`` and ``-``; without dots, ``@`` and wildcards, no name can change a binding.

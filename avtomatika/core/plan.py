@@ -3,8 +3,6 @@
 A plan is declared to the broker. It does not refer to handlers, so two processes with the same ``plan_hash`` agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

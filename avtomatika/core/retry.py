@@ -1,12 +1,10 @@
 """Retry policies: the delay before the next attempt. Pure: the jitter is derived from a name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 from .times import SECONDS, Duration, in_seconds, is_seconds
 
@@ -28,7 +26,7 @@ class RetryPolicy:
     delay: Duration = 1
     max_delay: Duration = 300
     jitter: float = 0.5
-    by_code: Mapping[str, RetryPolicy] = field(default_factory=dict)
+    by_code: "Mapping[str, RetryPolicy]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
@@ -46,7 +44,7 @@ class RetryPolicy:
                 raise ValueError(f"by_code must map codes to policies without by_code, not {code!r}: {policy!r}")
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> RetryPolicy:
+    def of(cls, stored: Mapping[str, Any]) -> Self:
         """Return the policy whose fields are in *stored*, as JSON."""
         by_code = {code: cls.of(policy) for code, policy in stored["by_code"].items()}
         return cls(**{**{each.name: stored[each.name] for each in fields(cls)}, "by_code": by_code})
@@ -57,7 +55,7 @@ class RetryPolicy:
         own = (self.delay, self.max_delay, self.jitter, self.by_code)
         return own == (_USUAL.delay, _USUAL.max_delay, _USUAL.jitter, _USUAL.by_code)
 
-    def for_code(self, code: object) -> RetryPolicy | None:
+    def for_code(self, code: object) -> "RetryPolicy | None":
         """Return the policy for a failure with *code*; None if it is not retried.
 
         >>> RetryPolicy(by_code={"BUSY": RetryPolicy(delay=60)}).for_code("BUSY").delay

@@ -1,7 +1,5 @@
 """Rules that apply to every job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

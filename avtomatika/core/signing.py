@@ -4,8 +4,6 @@ The signature covers the bytes of a JSON object as they are sent, and becomes it
 serializing the object again, and nothing can be appended after it. Secrets never appear in a repr.
 """
 
-from __future__ import annotations
-
 import hmac
 from base64 import b64decode
 from hmac import compare_digest

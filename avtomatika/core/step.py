@@ -1,7 +1,5 @@
 """A step: the changed job with everything that is written and sent with it in one atomic commit."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -79,11 +77,11 @@ class Step:
     ended: tuple[BranchEnd, ...] = ()
     joined: SendEvent | None = None
     drops_branches: bool = False
-    child: Step | None = None
+    child: "Step | None" = None
     enter: str | None = None
     note: Mapping[str, Json] | None = None
 
-    def then(self, later: Step) -> Step:
+    def then(self, later: "Step") -> "Step":
         """Combine this step and *later* into one commit. It cancels timers before it sets new ones, and does not open a
         task that *later* closes.
         """

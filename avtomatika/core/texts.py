@@ -1,7 +1,5 @@
 """Text: strings inside a JSON value, and the limits on stored messages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 from .job import Json

@@ -1,7 +1,5 @@
 """Durations and times in users' calls, and the limits of timers, timeouts and dates."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import TypeGuard
 

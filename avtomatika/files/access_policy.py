@@ -5,8 +5,6 @@ client, files of other jobs of that client (as their metadata must state), and o
 of this project's keys.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

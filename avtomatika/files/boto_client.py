@@ -1,7 +1,5 @@
 """Creates and configures the client of boto3; one serves all threads of a process."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

@@ -3,8 +3,6 @@
 A signed URL gives access to everyone who has it: it is returned to its client only, never logged or put into a message.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Requests that show whether the keys of this process can read and write a bucket."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from secrets import token_hex
 from typing import Any

@@ -6,8 +6,6 @@ which orchestrators know it. Each task gets its own copy, which it may change. P
 folder. If it cannot be used, tasks download without it.
 """
 
-from __future__ import annotations
-
 import heapq
 import logging
 import os

@@ -3,8 +3,6 @@
 The form of a reference is that of ``core.file_reference``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from hashlib import sha256
 

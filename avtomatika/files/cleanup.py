@@ -3,13 +3,12 @@
 Only keys that match the form of this project's keys completely are deleted. All methods are idempotent.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from avtomatika import environment
 from avtomatika.core.file_reference import references_in
@@ -46,7 +45,7 @@ class CleanupRules:
     max_age_seconds: float | None = None
 
     @classmethod
-    def from_environment(cls) -> CleanupRules:
+    def from_environment(cls) -> Self:
         """Read ``S3_AUTO_CLEANUP`` and ``S3_MAX_AGE_SECONDS``; raises SettingsError naming the variable."""
         cleanup = environment.choice("S3_AUTO_CLEANUP", list(Cleanup))
         age = environment.integer("S3_MAX_AGE_SECONDS", minimum=1)

@@ -1,8 +1,7 @@
 """Settings of S3, read from the environment as one frozen value."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import urlsplit
 
 from avtomatika import environment
@@ -39,7 +38,7 @@ class S3Config:
     timeout_seconds: float = 30.0
 
     @classmethod
-    def from_environment(cls) -> S3Config | None:
+    def from_environment(cls) -> Self | None:
         """Read ``S3_*``; None if S3 is off. Raise SettingsError with the variable and its invalid value."""
         if not any(map(environment.text, _SWITCHES)):
             return None

@@ -4,11 +4,9 @@ s3transfer opens files by name, once for each part. An upload must be the file t
 again: the "name" is that of a descriptor.
 """
 
-from __future__ import annotations
-
 import os
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from s3transfer.utils import OSUtils
 
@@ -54,7 +52,7 @@ class View:
     def close(self) -> None:
         """Leave the descriptor open for its owner."""
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

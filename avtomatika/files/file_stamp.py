@@ -1,10 +1,9 @@
 """Detects whether a skill changed an input: an unchanged one is not uploaded again."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from .location import Location
 
@@ -18,7 +17,7 @@ class FileStamp:
     modified_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> FileStamp:
+    def of(cls, status: os.stat_result) -> Self:
         return cls(status.st_ino, status.st_size, status.st_mtime_ns)
 
 

@@ -3,8 +3,6 @@
 Handlers are short, so these files are small; large ones belong to workers.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
@@ -34,7 +32,7 @@ URL_SECONDS = 3600
 LONGEST_URL_SECONDS = 7 * 24 * 3600
 
 
-def files_for(bucket: Bucket | None, job: Job, is_async: bool) -> HandlerFiles | AsyncHandlerFiles:
+def files_for(bucket: Bucket | None, job: Job, is_async: bool) -> "HandlerFiles | AsyncHandlerFiles":
     """Return the files of *job* for a handler; without *bucket* each use raises HandlerError."""
     files = HandlerFiles(bucket, job)
     return AsyncHandlerFiles(files) if is_async else files

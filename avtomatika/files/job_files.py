@@ -3,8 +3,6 @@
 Only objects below a job's own prefix are its files. Its result may name others, which clients control.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """Large values of jobs in S3, for orchestrators: loaded for handlers, and stored for what handlers decide."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock

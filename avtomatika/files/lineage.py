@@ -1,7 +1,5 @@
 """Lineage of files: which job produced a file, by its key, and which jobs use it, by the URIs in their data."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote

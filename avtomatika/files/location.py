@@ -1,9 +1,8 @@
 """The location of an object or folder in S3: ``s3://bucket/key``."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
+from typing import Self
 
 _URI = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})/(.*)", re.DOTALL)
 
@@ -16,7 +15,7 @@ class Location:
     key: str
 
     @classmethod
-    def parse(cls, text: str) -> Location | None:
+    def parse(cls, text: str) -> Self | None:
         """Return the location that *text* consists of, else None. Keys are not percent-encoded.
 
         >>> Location.parse("s3://films/a b/ü.mp4")

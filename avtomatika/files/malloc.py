@@ -1,7 +1,5 @@
 """Limits the memory arenas of glibc, so that threads reuse the memory that others freed."""
 
-from __future__ import annotations
-
 import ctypes
 
 #: https://man7.org/linux/man-pages/man3/mallopt.3.html

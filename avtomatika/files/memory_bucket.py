@@ -1,7 +1,5 @@
 """A bucket in memory for tests of handlers: the same names, access rules and limits, without a server."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import orjson

@@ -1,7 +1,5 @@
 """The metadata of objects that this project writes: the SHA-256 of the content, and the client."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -10,8 +10,6 @@
 Objects with other keys do not belong to this project and are never deleted.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from secrets import token_hex

@@ -1,7 +1,5 @@
 """Uploads the outputs of a task: the files that its result names, all of them or none."""
 
-from __future__ import annotations
-
 import logging
 import os
 import stat

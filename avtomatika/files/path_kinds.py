@@ -1,7 +1,5 @@
 """Classifies the paths in a result by their text alone; files are checked when they are opened."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from enum import Enum, auto

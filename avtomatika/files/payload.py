@@ -3,8 +3,6 @@
 The process that runs the task holds a lock on its folder. A folder without a lock was left by a killed worker.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -57,7 +55,7 @@ class PayloadFolder:
                 weakref.finalize(self, shutil.rmtree, self._made, ignore_errors=True)
             return self._made
 
-    def make_task_folder(self, name: str) -> TaskFolder:
+    def make_task_folder(self, name: str) -> "TaskFolder":
         """Create a folder for an attempt of a task; *name* must be safe and new. Raise OSError."""
         root = self.path
         _prepare(root)
@@ -66,7 +64,7 @@ class PayloadFolder:
         self._in_use.add(folder)
         return folder
 
-    def remove_task_folder(self, folder: TaskFolder) -> None:
+    def remove_task_folder(self, folder: "TaskFolder") -> None:
         """Remove a folder, unless :meth:`close` already removed it."""
         try:
             self._in_use.remove(folder)

@@ -1,7 +1,5 @@
 """The one S3 client: single objects and listings. Transfers of large files build on it in ``s3_transfer``."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing

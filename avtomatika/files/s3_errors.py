@@ -1,7 +1,5 @@
 """Translates errors of S3, the network and the disk into TaskErrors, which say where, why and whether to retry."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -3,8 +3,6 @@
 Downloads are verified: the size, one ETag for all parts, and the SHA-256 that uploads of this project carry.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from asyncio import CancelledError

@@ -3,8 +3,6 @@
 Names that differ only in case or Unicode composition count as equal, because some file systems do not distinguish them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import sha256
 from unicodedata import category, normalize

@@ -3,8 +3,6 @@
 The checked file is the one that is read: everything works on the descriptor, nothing is opened a second time.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

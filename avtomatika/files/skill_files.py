@@ -1,7 +1,5 @@
 """``files`` of a skill: the task's own folder, and S3."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -3,8 +3,6 @@
 Start here to follow a file: ``inputs`` downloads, ``outputs`` uploads, ``task_storage`` is what all tasks share.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import threading

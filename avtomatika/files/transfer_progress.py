@@ -1,7 +1,5 @@
 """Progress of a task's transfers, and whether the task is cancelled."""
 
-from __future__ import annotations
-
 import threading
 from asyncio import CancelledError
 from collections.abc import Callable
@@ -30,7 +28,7 @@ class Cancellation:
         if self.is_cancelled():
             raise CancelledError
 
-    def progress_meter(self, verb: str, total_bytes: int) -> ProgressMeter:
+    def progress_meter(self, verb: str, total_bytes: int) -> "ProgressMeter":
         """Return a meter for transfers of *total_bytes*; *verb* names their direction in messages."""
         return ProgressMeter(self, verb, total_bytes)
 

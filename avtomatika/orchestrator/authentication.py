@@ -5,8 +5,6 @@ tokens, it also carries the signature of its worker, or of the web that authenti
 must be among the skills that the worker is granted. Anything else changes no job.
 """
 
-from __future__ import annotations
-
 import logging
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

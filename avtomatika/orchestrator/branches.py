@@ -1,7 +1,5 @@
 """Fan-outs in the orchestrator: results that need no job, and the branches to load for a job's events."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from avtomatika.broker import Consumer

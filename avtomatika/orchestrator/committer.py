@@ -1,7 +1,5 @@
 """Commits of decided work: many in one round trip, each on its own, retried where the server says so."""
 
-from __future__ import annotations
-
 import heapq
 import logging
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """``data_stores`` as handlers receive them, awaitable in async handlers, and an in-memory backend."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping

@@ -3,8 +3,6 @@
 Each clean-up is a message, and is delivered again if the process dies.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Sequence
 from threading import Event

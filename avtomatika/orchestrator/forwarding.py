@@ -1,8 +1,6 @@
 """Forwarding of unchanged messages to the queue of another state or plan: due timers, and events on another plan's
 queue."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 

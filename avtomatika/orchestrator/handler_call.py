@@ -1,7 +1,5 @@
 """Handler calls and their results."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,7 +23,7 @@ class HandlerCall:
     function: Callable[[], Any]
     is_async: bool
     group: str = ""
-    parent: HandlerCall | None = None
+    parent: "HandlerCall | None" = None
     started: float | None = None
 
     def extend(self, seconds: float) -> None:

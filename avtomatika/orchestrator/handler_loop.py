@@ -3,8 +3,6 @@
 A handler that waits without ``await`` blocks the loop: it stops answering pings.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterable

@@ -4,8 +4,6 @@ A blocking handler delays only its own blueprint: calls that have not started mo
 handler is abandoned with its loop, the other running calls are displaced and run again.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 

@@ -4,8 +4,6 @@ The caller gets one result for each call, in the order in which they end. The ti
 from the start of a handler. A handler that hangs is abandoned with its thread or event loop, which is replaced.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -3,8 +3,6 @@
 A thread whose call exceeds its time is abandoned: another takes its place, and it ends with that call.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +83,7 @@ class HandlerThreads:
                 thread.start()
         self._wake.release()
 
-    def _serve(self, thread: _Thread) -> None:
+    def _serve(self, thread: "_Thread") -> None:
         while not self._closed:
             with self._lock:
                 self._idle += 1
@@ -98,7 +96,7 @@ class HandlerThreads:
                 if not self._finish_call(thread, call):
                     return
 
-    def _next(self, thread: _Thread) -> HandlerCall | None:
+    def _next(self, thread: "_Thread") -> HandlerCall | None:
         """Return the next call of a group below its limit."""
         with self._lock:
             for group, calls in self._queues.items():
@@ -111,7 +109,7 @@ class HandlerThreads:
                     return call
         return None
 
-    def _finish_call(self, thread: _Thread, call: HandlerCall) -> bool:
+    def _finish_call(self, thread: "_Thread", call: HandlerCall) -> bool:
         """Return whether *thread* may continue, that is, was not abandoned."""
         with self._lock:
             thread.call = None
@@ -125,7 +123,7 @@ class HandlerThreads:
 class _Thread(threading.Thread):
     """A thread of the pool and the call it runs."""
 
-    def __init__(self, serve: Callable[[_Thread], None], name: str) -> None:
+    def __init__(self, serve: "Callable[[_Thread], None]", name: str) -> None:
         super().__init__(name=name, daemon=True)
         self.call: HandlerCall | None = None
         self._serve = serve

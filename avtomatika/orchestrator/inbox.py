@@ -1,7 +1,5 @@
 """Deliveries that were consumed and not yet handled. They stay here while the server is unavailable."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Sequence
 

@@ -1,7 +1,5 @@
 """Stores the large values of a step in S3: those that a handler made, or that came with a result."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256

@@ -4,8 +4,6 @@ One thread does all this; handlers run elsewhere (``runner``). A process works o
 processes the version check of the commit decides.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

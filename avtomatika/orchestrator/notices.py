@@ -1,7 +1,5 @@
 """Notices of workers: tasks started, progress, chunks of streams, registrations and heartbeats."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from avtomatika.broker import Consumer, Delivery

@@ -3,8 +3,6 @@
 A request without a result is rescheduled without touching its job; only a choice reaches the machine.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 

@@ -6,8 +6,6 @@ after a longer time. Orchestrators of its blueprint then consume its step queues
 plan. Its queues are removed when no message and no job needs them.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Expiry of quarantined jobs: they fail after a month without a decision."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import suppress

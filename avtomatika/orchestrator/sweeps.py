@@ -1,10 +1,9 @@
 """Periodic work of an orchestrator."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Self
 
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import UnavailableError
@@ -58,7 +57,7 @@ class Sweeps:
         self._sweeps = sweeps
 
     @classmethod
-    def of(cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover) -> Sweeps:
+    def of(cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover) -> Self:
         """Create the sweeps: due timers, plans, ended jobs, quarantined jobs."""
         quarantine = expire_quarantined(store, sweeper)
 

@@ -3,15 +3,13 @@
 Events of one job in one batch are combined: the job is written once.
 """
 
-from __future__ import annotations
-
 import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from avtomatika.broker import Delivery, Outgoing, forwarded_headers
 from avtomatika.core.blueprint.actions import Actions
@@ -76,7 +74,7 @@ class ReceivedEvent:
     queue: str | None = None
 
     @classmethod
-    def read(cls, delivery: Delivery, check: wire.Check | None = None) -> ReceivedEvent:
+    def read(cls, delivery: Delivery, check: wire.Check | None = None) -> Self:
         """Decode *delivery*. Raises InvalidMessageError, and the errors of *check*."""
         event = wire.load_event(delivery.body, check)
         if isinstance(event, DeadLetter):  # its body was written before the cause was known

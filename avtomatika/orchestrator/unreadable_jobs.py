@@ -1,7 +1,5 @@
 """Events of jobs that this process cannot read: another version may read them; otherwise the job is quarantined."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ They only save time: a worker that misses one learns of a cancelled job at its n
 tasks or rejected workers are rejected anyway.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 

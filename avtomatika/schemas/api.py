@@ -1,7 +1,5 @@
 """Responses of the HTTP API about jobs and blueprints."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

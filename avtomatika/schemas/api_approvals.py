@@ -1,7 +1,5 @@
 """Bodies and responses of the HTTP API about approvals."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 from marshmallow.validate import Length
 

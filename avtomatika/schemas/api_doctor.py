@@ -1,7 +1,5 @@
 """The checks of an installation in the HTTP API and the command line."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 
 

@@ -1,7 +1,5 @@
 """Fields and validators for the bodies and responses of the HTTP API."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Bodies, queries and responses of the HTTP API about files."""
 
-from __future__ import annotations
-
 import re
 
 from marshmallow import Schema, ValidationError, fields

@@ -1,7 +1,5 @@
 """Responses of the HTTP API about graphs: the path of a job, and the live state of all jobs of a blueprint."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

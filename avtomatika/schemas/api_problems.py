@@ -1,7 +1,5 @@
 """Error responses of the HTTP API."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 
 

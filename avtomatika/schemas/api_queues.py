@@ -1,7 +1,5 @@
 """Queries and responses of the HTTP API about queues and dead letters."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 from marshmallow.validate import Range
 

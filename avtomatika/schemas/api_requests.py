@@ -3,8 +3,6 @@
 Validation is strict: no text for numbers, no unknown fields.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema

@@ -1,7 +1,5 @@
 """Answers of the API about the streams of jobs."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 
 from .api_fields import Timestamp

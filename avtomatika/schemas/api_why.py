@@ -1,7 +1,5 @@
 """The reasons why a job does not proceed."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 
 from avtomatika.core.job import JobStatus

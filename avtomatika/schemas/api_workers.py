@@ -1,7 +1,5 @@
 """Workers in the HTTP API and the command line."""
 
-from __future__ import annotations
-
 from marshmallow import Schema, fields
 
 from .api_fields import Timestamp

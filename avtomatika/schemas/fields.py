@@ -1,7 +1,5 @@
 """Fields of wire messages: a check of the value, and its description for errors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Requests of workers over HTTP. Unknown fields are ignored: workers may be older or newer than the server."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, validate

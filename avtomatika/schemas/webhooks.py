@@ -3,8 +3,6 @@
 Any library of https://www.standardwebhooks.com verifies them.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Stored registrations and heartbeats of workers, received over HTTP or the broker."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Any, TypeGuard
 

@@ -1,7 +1,5 @@
 """Branches of a fan-out, stored apart from their job: their tasks and answers. A branch can finish without its job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,14 +62,14 @@ class BranchQuery:
             commands.append(("HGETALL", keys.branch_answers(self.job.id)))
         return commands
 
-    def load(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
+    def load(self, rows: Sequence[Sequence[bytes | None]]) -> "LoadedBranches":
         """As :meth:`read`, but replies that cannot be parsed make the job an UnreadableJob."""
         try:
             return self.read(rows)
         except UNREADABLE as error:
             return LoadedBranches(unreadable(self.job, error))
 
-    def read(self, rows: Sequence[Sequence[bytes | None]]) -> LoadedBranches:
+    def read(self, rows: Sequence[Sequence[bytes | None]]) -> "LoadedBranches":
         """Parse the replies to :meth:`commands`."""
         left = list(rows)
         found = left.pop(0) if self.numbers else []

@@ -1,7 +1,5 @@
 """Timers for the clean-up of files, set by the commit that ends a job, so that a crash cannot lose them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The server's clock, which alone decides deadlines and retention: clocks of hosts may be wrong."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from time import monotonic
 

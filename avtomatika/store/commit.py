@@ -1,7 +1,5 @@
 """The commit of a step as one script call: its arguments and its replies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

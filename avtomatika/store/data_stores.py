@@ -1,7 +1,5 @@
 """The data stores of blueprints on Redis, each of them a hash."""
 
-from __future__ import annotations
-
 from avtomatika.transport.scripts import Call
 
 from .scripts import DATA_INCR, read_all, run

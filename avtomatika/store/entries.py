@@ -1,7 +1,5 @@
 """Dumps and loads history entries and notes: items of Redis lists."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Job ids: ``<group>-<ULID>``, so that an id names its orchestrator group and sorts by time."""
 
-from __future__ import annotations
-
 import secrets
 import threading
 import time

@@ -1,7 +1,5 @@
 """Collects the facts that explain why a job does not progress, in a few round trips for a job of any size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from avtomatika.core.explain.facts import AbleWorker, Facts, QueuePlace

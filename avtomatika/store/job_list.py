@@ -1,7 +1,5 @@
 """Lists of jobs, newest first: a script intersects the indexes of all filters on the server."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Queries for jobs, their histories and their live state."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain, islice
 from typing import Any

@@ -1,7 +1,5 @@
 """Reads jobs: their records, and the large values that are stored separately."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import islice
 

@@ -1,7 +1,5 @@
 """Revisions of jobs, to detect changes of many jobs in one round trip."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias

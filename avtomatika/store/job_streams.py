@@ -1,7 +1,5 @@
 """The streams of jobs: what their skills write and log while they run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

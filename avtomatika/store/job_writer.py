@@ -1,7 +1,5 @@
 """Commits steps of jobs: many in one round trip, each of them atomically."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from avtomatika import transport

@@ -1,7 +1,5 @@
 """The group's secret: the configured one, else one that the server stores for all who can connect to it."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 from threading import Lock

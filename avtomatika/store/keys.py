@@ -1,7 +1,5 @@
 """Names of all Redis keys of the store. Keys of queues and bindings are in ``transport``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

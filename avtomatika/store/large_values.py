@@ -4,8 +4,6 @@ A field is written once and never changes, and its name is never reused. So a st
 values that are not cached, however much data the job has.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

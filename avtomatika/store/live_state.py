@@ -1,7 +1,5 @@
 """Reads the live state of an open job in one round trip. A fan-out of any size costs one number."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

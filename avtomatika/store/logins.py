@@ -1,7 +1,5 @@
 """Login sessions of the dashboard. Only digests of their ids are kept."""
 
-from __future__ import annotations
-
 from avtomatika.transport import RedisClient
 
 from .keys import Keys

@@ -1,7 +1,5 @@
 """Builds the messages that a step sends: step events, tasks, timers and webhooks, signed by the group."""
 
-from __future__ import annotations
-
 from typing import assert_never
 
 from avtomatika.core import step as core

@@ -1,7 +1,5 @@
 """Records workers' reports on open tasks: who started them, and their progress. Deleted when the task closes."""
 
-from __future__ import annotations
-
 from avtomatika.core.job import HistoryEntry
 from avtomatika.core.texts import shortened
 from avtomatika.schemas.wire import Progress, TaskStarted

@@ -4,8 +4,6 @@ The name of a plan is ``<blueprint>@<plan_hash>``. Every orchestrator announces 
 has not been announced for long enough, an orchestrator declares it abandoned; the next announcement ends that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

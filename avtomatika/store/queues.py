@@ -1,7 +1,5 @@
 """Queues and dead letters for operators: inspect, purge, requeue, drop."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar

@@ -3,8 +3,6 @@
 ``init`` never changes and is written once; ``doc`` is replaced by every commit.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields

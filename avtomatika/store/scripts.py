@@ -1,7 +1,5 @@
 """Loads and runs the Lua scripts of the store, and translates the errors of redis."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """Checks how safely the server stores jobs, for ``doctor`` and ``/readyz``."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

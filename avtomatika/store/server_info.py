@@ -1,7 +1,5 @@
 """Reads the server's INFO, and whether it has memory for new jobs."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from time import monotonic
 

@@ -1,7 +1,5 @@
 """Base of the store's classes that work on one server."""
 
-from __future__ import annotations
-
 from typing import Any, Self
 
 from avtomatika.transport import RedisClient

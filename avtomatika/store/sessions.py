@@ -5,8 +5,6 @@ all tokens of its family are revoked at once. Shortly after the first use it is 
 missed the response.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -3,8 +3,6 @@
 They are sent as messages, like everything that changes a job.
 """
 
-from __future__ import annotations
-
 from secrets import token_hex
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The store: creates, reads and commits jobs. It knows keys and scripts and makes no decisions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain, islice

@@ -1,7 +1,5 @@
 """Periodic work: send due timers, delete expired jobs. Any orchestrator can do it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

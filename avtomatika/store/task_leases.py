@@ -4,8 +4,6 @@ On the broker, such a worker is the consumer ``http:<worker id>``. Every script 
 before it changes anything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

@@ -3,8 +3,6 @@
 Nothing is counted at commits, which therefore cost no more. It is read on demand and cached for some seconds.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from threading import Lock

@@ -1,7 +1,5 @@
 """Records of webhook deliveries: their order within a job, and its history entries."""
 
-from __future__ import annotations
-
 from avtomatika.core.job import HistoryEntry
 from avtomatika.core.plan import WEBHOOKS
 from avtomatika.schemas.wire import WebhookMessage

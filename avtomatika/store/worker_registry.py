@@ -1,7 +1,5 @@
 """Registry of recently seen workers on all links, and of the names that workers.toml contained within a day."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -5,8 +5,6 @@ Messages are routed by the bindings of the plan and encoded as JSON, as in produ
 when nothing else is left to do, so a week of waiting takes no time.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Replacements for skills and decisions in tests."""
 
-from __future__ import annotations
-
 from typing import Any, Final
 
 from avtomatika.worker.skill import Skill

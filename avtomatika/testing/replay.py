@@ -4,8 +4,6 @@ Handlers run; results of workers, decisions, cancelling and retries come from th
 advance beyond the recorded end.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

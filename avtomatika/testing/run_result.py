@@ -1,7 +1,5 @@
 """The result of a run in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -22,7 +20,7 @@ class RunResult:
     history: tuple[RecordedEntry, ...]
     notes: tuple[Mapping[str, Json], ...]
     data_stores: DataStores = field(repr=False)
-    children: tuple[RunResult, ...] = ()
+    children: "tuple[RunResult, ...]" = ()
     files: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
     @property

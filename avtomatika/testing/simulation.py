@@ -1,7 +1,5 @@
 """Simulates the server, an orchestrator, a worker and people for a few jobs, in one thread."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Clients and their tokens, from ``CLIENT_TOKEN`` and ``clients.toml``."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

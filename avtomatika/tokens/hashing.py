@@ -1,7 +1,5 @@
 """Creates tokens and hashes them: only hashes are stored."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from hashlib import sha256

@@ -4,8 +4,6 @@ A file that was replaced (renamed over the old one) takes effect at once. One th
 it has stopped changing, because it may be half written. One that is missing, empty or invalid never takes effect.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from time import time
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from avtomatika.errors import SettingsError
 
@@ -50,7 +48,7 @@ class _Signature:
     size: int
 
     @classmethod
-    def of(cls, path: Path) -> _Signature | None:
+    def of(cls, path: Path) -> Self | None:
         """None for a file that does not exist."""
         try:
             status = path.stat()

@@ -4,8 +4,6 @@ The exact section takes precedence, then the longest matching pattern, then the 
 valid for an id that a section or pattern matches, or matched within the last 24 hours.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from avtomatika.core.names import is_user_name
 from avtomatika.core.signing import WorkerKey, mac_key_of
@@ -82,7 +80,7 @@ class _Shared:
     keys: tuple[WorkerKey, ...]
 
     @classmethod
-    def of(cls, hashes: Iterable[str], tokens: Iterable[str]) -> _Shared:
+    def of(cls, hashes: Iterable[str], tokens: Iterable[str]) -> Self:
         return cls(tuple(hashes), tuple(WorkerKey(mac_key_of(token)) for token in tokens))
 
 

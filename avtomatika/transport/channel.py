@@ -1,7 +1,5 @@
 """kombu's channel: delegates to the packages for declaring, publishing, consuming and leases."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Callable, Iterable

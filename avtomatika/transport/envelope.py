@@ -1,7 +1,5 @@
 """The stored form of a message: a line of JSON with kombu's properties and headers, then the body unchanged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The transport's errors, in addition to redis-py's."""
 
-from __future__ import annotations
-
 from kombu.exceptions import ChannelError, InconsistencyError
 from redis import exceptions
 

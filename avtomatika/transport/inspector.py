@@ -1,7 +1,5 @@
 """Inspecting queues and dead letters without taking messages or touching leases."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Names of the Redis keys for queues, exchanges and bindings."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

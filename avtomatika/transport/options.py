@@ -1,11 +1,9 @@
 """The supported ``transport_options``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import inf
-from typing import Any
+from typing import Any, Self
 
 from .connection.connect import CONNECT_TIMEOUT_SECONDS, HEALTH_CHECK_SECONDS, SOCKET_TIMEOUT_SECONDS
 from .connection.pool import MAX_CONNECTIONS
@@ -77,7 +75,7 @@ class Options:
             raise ValueError(f"transport option global_keyprefix must be text, not {self.global_keyprefix!r}")
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> Options:
+    def read(cls, given: Mapping[str, Any]) -> Self:
         """Select our options from *given*, which may include options of kombu or other transports."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in given.items() if name in known and value is not None})

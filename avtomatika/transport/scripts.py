@@ -4,8 +4,6 @@ A script writes everything or nothing: it reads and checks first, using ``expect
 writes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha1

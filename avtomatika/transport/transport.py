@@ -1,7 +1,5 @@
 """kombu's transport: connects, waits for all channels at once and delivers their messages."""
 
-from __future__ import annotations
-
 import logging
 import os
 from operator import itemgetter
@@ -81,7 +79,7 @@ class Transport(virtual.Transport):
 
     # ------------------------------------------------------------ connect
 
-    def establish_connection(self) -> Transport:
+    def establish_connection(self) -> "Transport":
         _check_server(self.server)
         super().establish_connection()
         return self

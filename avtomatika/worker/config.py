@@ -1,14 +1,12 @@
 """Settings of a worker, read from the environment as one frozen value. Only ``run.py`` reads them."""
 
-from __future__ import annotations
-
 import os
 import re
 import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from avtomatika import environment
 from avtomatika.addresses import Address, Mode, parse_address, parse_addresses
@@ -66,7 +64,7 @@ class WorkerConfig:
     costs: Mapping[str, float] | None = None
 
     @classmethod
-    def from_environment(cls) -> WorkerConfig:
+    def from_environment(cls) -> Self:
         """Read the environment; raises SettingsError with the variable and the value that does not fit."""
         return cls(
             **environment.given(

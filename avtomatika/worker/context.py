@@ -1,7 +1,5 @@
 """Task context: everything that a skill can request for one attempt of a task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol

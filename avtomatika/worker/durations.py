@@ -1,7 +1,5 @@
 """Duration estimates, by which a stopping worker decides which tasks to wait for."""
 
-from __future__ import annotations
-
 from collections import deque
 from statistics import median
 

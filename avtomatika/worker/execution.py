@@ -1,7 +1,5 @@
 """Task execution: one attempt of a task in this worker, from its delivery to its result."""
 
-from __future__ import annotations
-
 import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Generator
@@ -38,7 +36,7 @@ def _discard(progress: Progress) -> None:
     """Discard progress."""
 
 
-def _discard_chunk(execution: TaskExecution, chunk: Chunk) -> None:
+def _discard_chunk(execution: "TaskExecution", chunk: Chunk) -> None:
     """Discard a chunk of a stream."""
 
 
@@ -56,7 +54,7 @@ class TaskExecution:
     origin: Any
     storage: TaskStorage = field(default_factory=TaskStorage.without_s3)
     on_progress: Callable[[Progress], None] = _discard
-    on_chunk: Callable[[TaskExecution, Chunk], None] = _discard_chunk
+    on_chunk: "Callable[[TaskExecution, Chunk], None]" = _discard_chunk
     poll_stop: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
     is_isolated: bool = False

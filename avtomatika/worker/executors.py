@@ -1,7 +1,5 @@
 """Executors: async skills share one event loop, sync skills run in threads. Tasks are started in batches."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -1,7 +1,5 @@
 """HTTP health check: ``/livez`` reports loops that are stuck."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 Coroutine functions wrap async skills, other callables sync ones.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Progress reports of skills, limited to one a second for each task."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable
 from time import monotonic

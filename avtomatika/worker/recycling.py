@@ -3,8 +3,6 @@
 For skills in threads and in the event loop; child processes are replaced one at a time instead.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Validation of a worker's resources and of the costs of its tasks."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from math import isfinite

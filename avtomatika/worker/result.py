@@ -1,7 +1,5 @@
 """Results: convert return values and exceptions of skills. Every outcome becomes a result."""
 
-from __future__ import annotations
-
 import traceback
 from enum import StrEnum
 from typing import Any

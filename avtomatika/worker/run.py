@@ -1,7 +1,5 @@
 """Build a running worker from a :class:`Worker` and the environment. The composition root of this package."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -3,8 +3,6 @@
 A link may start tasks and collect results from different threads. Skills run in the runtime's threads and processes.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping

@@ -1,12 +1,10 @@
 """Skills: a function for one type of task, its parameters, and how it is called."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
 
 from avtomatika.core.compiler.spelling import intended_name
 from avtomatika.core.job import Json
@@ -37,7 +35,7 @@ class Skill:
     middleware: tuple[Middleware, ...] = ()
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str | None = None, *, time_limit: Duration | None = None) -> Skill:
+    def of(cls, function: Callable[..., Any], name: str | None = None, *, time_limit: Duration | None = None) -> Self:
         """Inspect the signature of *function*. Raises SkillError if it could not be called."""
         name = str(name or getattr(function, "__name__", ""))
         if not is_user_name(name):

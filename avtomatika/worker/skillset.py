@@ -1,7 +1,5 @@
 """Skill sets: groups of skills with their middleware. A worker is a skill set and can include others."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -78,7 +76,7 @@ class SkillSet:
         self._middleware.append(checked(function))
         return function
 
-    def include(self, *others: SkillSet | ModuleType | str) -> None:
+    def include(self, *others: "SkillSet | ModuleType | str") -> None:
         """Include the skills of other skill sets. A module, or its name, means all skill sets at its top level.
         Raises SkillError if a module has none, or if a name is taken."""
         for other in others:

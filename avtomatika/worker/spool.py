@@ -4,8 +4,6 @@ Each worker writes to its own locked folder. A folder without a lock was left by
 worker that starts adopts it. Tokens are never written here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -57,7 +55,7 @@ class Spool:
         self._orphaned: list[SpooledResult] | None = None
         self._lock = threading.Lock()
 
-    def partition(self, origin: str) -> SpoolPartition:
+    def partition(self, origin: str) -> "SpoolPartition":
         """Return the part for results to *origin*."""
         return SpoolPartition(self, origin)
 

@@ -4,8 +4,6 @@ A fault suspends the skill of the failed task. It is probed with increasing dela
 skills. If the fault returns soon afterwards, the delays continue from the last one.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Mapping

@@ -1,12 +1,11 @@
 """The stream of one attempt of a task: what a skill sends while it runs, and its log records."""
 
-from __future__ import annotations
-
 import logging
 from base64 import b64encode
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import time_ns
+from typing import Self
 
 import orjson
 
@@ -30,7 +29,7 @@ class TaskStream:
         self._send = send
 
     @classmethod
-    def discarding(cls) -> TaskStream:
+    def discarding(cls) -> Self:
         """Return a stream that validates chunks and sends nothing."""
         return cls(lambda chunk: None)
 

@@ -1,7 +1,5 @@
 """Time limits: a thread that regularly checks the running tasks."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

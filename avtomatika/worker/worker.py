@@ -1,7 +1,5 @@
 """Worker: a set of skills with the worker's type, resources and costs. All settings come from the environment."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from avtomatika.core.job import Json

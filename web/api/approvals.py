@@ -1,7 +1,5 @@
 """Deciding the approvals that jobs wait for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import url_for

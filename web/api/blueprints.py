@@ -1,7 +1,5 @@
 """Blueprints: their plans and graphs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import Response

@@ -1,7 +1,5 @@
 """Controlling jobs: cancel one, resume a quarantined one, rerun an ended one."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from flask import Response, jsonify, url_for

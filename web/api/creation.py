@@ -1,7 +1,5 @@
 """Creating jobs: one path for each blueprint that has an endpoint."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn

@@ -1,7 +1,5 @@
 """Checks of the installation, for operators."""
 
-from __future__ import annotations
-
 from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.schemas.api_doctor import FindingListSchema
 from avtomatika.store import Finding

@@ -1,8 +1,6 @@
 """The events of a job, its history and progress, as a server-sent event stream until it ends or the client
 disconnects."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

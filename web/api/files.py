@@ -3,8 +3,6 @@
 Their content is transferred between S3 and the client directly.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

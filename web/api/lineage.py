@@ -1,7 +1,5 @@
 """Lineage of files: the job that created a file and the jobs that use it, among the client's jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any

@@ -1,7 +1,5 @@
 """Queues and dead letters, for operators."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from avtomatika.schemas.api_queues import (

@@ -1,7 +1,5 @@
 """The stream of a job: what its skills write and log, as server-sent events or page by page."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import Response, jsonify

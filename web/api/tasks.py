@@ -1,7 +1,5 @@
 """Single tasks: jobs that run one skill, without a blueprint."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import url_for

@@ -1,7 +1,5 @@
 """Workers: their state, skills and reputation."""
 
-from __future__ import annotations
-
 from avtomatika.schemas.api_workers import WorkerListSchema
 from avtomatika.store import WorkerRecord
 

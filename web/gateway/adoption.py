@@ -4,8 +4,6 @@ Its other HTTP links of the same group renew their leases from then on and send 
 HTTP.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any

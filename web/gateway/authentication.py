@@ -1,9 +1,8 @@
 """Authentication of workers over HTTP: by their own tokens, or by temporary ones that were issued for these."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass, field
+from typing import Self
 
 from avtomatika.core.job import Json
 from avtomatika.errors import UnauthorizedError
@@ -79,7 +78,7 @@ class _Tokens:
     refresh: str = field(repr=False)
 
     @classmethod
-    def new(cls) -> _Tokens:
+    def new(cls) -> Self:
         return cls(new_token(), new_token())
 
     @property

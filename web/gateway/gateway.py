@@ -1,7 +1,5 @@
 """The gateway: the operations of workers over HTTP. The routes only read and write JSON."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """The routes for workers. Responses are plain JSON; an error is ``{"error": ..., "code": ...}``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from http import HTTPStatus

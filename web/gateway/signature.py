@@ -4,8 +4,6 @@ Canonical form: sorted keys, no keys with null, floats without a fraction as int
 libraries format numbers differently (``5e-05`` in Python's json, ``5e-5`` in orjson), so only orjson may serialize it.
 """
 
-from __future__ import annotations
-
 import hmac
 from typing import Any
 

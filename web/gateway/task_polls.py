@@ -4,8 +4,6 @@ It never takes more tasks than there are polls with the skill, and a task is lea
 answered.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from threading import Condition, Event, Thread

@@ -1,7 +1,5 @@
 """Own queues of workers over HTTP, which are declared while their workers send heartbeats."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic

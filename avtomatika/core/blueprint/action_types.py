@@ -1,7 +1,5 @@
 """The decisions that a handler can take, as frozen values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """``Actions``: the object with which a handler decides what its job does next."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from datetime import datetime

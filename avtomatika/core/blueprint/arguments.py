@@ -3,8 +3,6 @@
 *what* is the start of the error message, such as ``dispatch_task: priority``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from math import inf

@@ -1,7 +1,5 @@
 """Makes the async twin of a class with blocking methods, as handlers and skills are given them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar

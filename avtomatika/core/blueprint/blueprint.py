@@ -1,7 +1,5 @@
 """``Blueprint``: a workflow as a state machine whose handlers are marked by decorators."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping

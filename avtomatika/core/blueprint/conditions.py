@@ -4,8 +4,6 @@ A condition is a value that can be evaluated (``holds``) and printed (``str``). 
 or cannot be compared; it never raises while a job runs.
 """
 
-from __future__ import annotations
-
 import operator
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -43,13 +41,13 @@ class Condition:
         """True if the condition uses ``F.item`` outside ``any_`` and ``all_``, where it has no value."""
         return False
 
-    def __and__(self, other: Condition) -> Condition:
+    def __and__(self, other: "Condition") -> "Condition":
         return _Both(self, _condition(other), "and")
 
-    def __or__(self, other: Condition) -> Condition:
+    def __or__(self, other: "Condition") -> "Condition":
         return _Both(self, _condition(other), "or")
 
-    def __invert__(self) -> Condition:
+    def __invert__(self) -> "Condition":
         return _Not(self)
 
     def __bool__(self) -> NoReturn:
@@ -67,10 +65,10 @@ class Field:
     def __init__(self, path: tuple[str | int, ...]) -> None:
         self._path = path
 
-    def __getitem__(self, key: str | int) -> Field:
+    def __getitem__(self, key: str | int) -> "Field":
         return Field((*self._path, key))
 
-    def __getattr__(self, name: str) -> Field:
+    def __getattr__(self, name: str) -> "Field":
         if name.startswith("_"):
             raise AttributeError(name)
         return Field((*self._path, name))

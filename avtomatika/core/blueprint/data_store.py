@@ -3,8 +3,6 @@
 Values are stored as JSON text, so a read always returns a copy.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from math import isfinite

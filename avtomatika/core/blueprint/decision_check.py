@@ -1,7 +1,5 @@
 """Checks at run time that a handler's decision is part of the plan that was declared to the broker."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import chain
 

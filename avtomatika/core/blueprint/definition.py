@@ -1,7 +1,5 @@
 """``Definition``: a blueprint as the compiler reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

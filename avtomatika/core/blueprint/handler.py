@@ -1,7 +1,5 @@
 """Handlers: the functions of a blueprint, their injected arguments, and the choice among the handlers of a state."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The view of a job that a handler has: the values that are injected by name and that ``F`` evaluates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -92,7 +90,7 @@ class JobContext:
         self.task_files = task_files
 
     @property
-    def context(self) -> JobContext:
+    def context(self) -> "JobContext":
         return self
 
     @property

@@ -4,8 +4,6 @@
 once. References are resolved inside the schema only; nothing is fetched.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The built-in blueprint of single tasks."""
 
-from __future__ import annotations
-
 from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
 

@@ -1,7 +1,5 @@
 """Bindings of a plan: the queue for every event of every state."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256

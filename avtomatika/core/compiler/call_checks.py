@@ -3,8 +3,6 @@
 Values that are computed at run time are not checked.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections.abc import Callable, Iterator, Mapping

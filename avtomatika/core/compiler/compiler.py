@@ -1,7 +1,5 @@
 """Compiles a blueprint to a plan. Errors name the state and the line, and say what to write instead."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from avtomatika.core.blueprint.definition import Definition

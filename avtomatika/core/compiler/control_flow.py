@@ -4,8 +4,6 @@ A path is reported only if the source does not suggest that it is impossible: co
 calls that may raise, and loops that may run are assumed to be correct.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 from collections.abc import Callable, Iterable, Sequence

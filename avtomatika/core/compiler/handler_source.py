@@ -1,7 +1,5 @@
 """Reads the calls on ``actions`` from a handler's source without running it."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Finds fields of ``initial_data`` in handlers and conditions that the blueprint's ``input`` does not have."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Collection, Iterator
 from dataclasses import is_dataclass

@@ -1,7 +1,5 @@
 """Checks that every state is reachable from the start or retired, and that every state can reach an end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from avtomatika.core.plan import StatePlan

@@ -1,13 +1,11 @@
 """Finds invalid names and values in a handler's source: arguments, keys of tasks, attributes, injected names."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Self
 
 from avtomatika.core.blueprint.actions import ACTIONS, Actions
 from avtomatika.core.blueprint.job_context import INJECTED, ClientInfo, JobContext
@@ -162,7 +160,7 @@ class _Uses:
     written: dict[str, list[ast.expr]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, definition: _Definition) -> _Uses:
+    def of(cls, definition: _Definition) -> Self:
         written: dict[str, list[ast.expr]] = {}
         plain: set[ast.expr] = set()
         for node in ast.walk(definition):

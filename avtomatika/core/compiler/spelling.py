@@ -1,7 +1,5 @@
 """Recognizes a misspelt name: a character lost, doubled, added or swapped, or words joined differently."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 #: From this length on, one wrong letter is a typo; in shorter names it is another word (content, context).

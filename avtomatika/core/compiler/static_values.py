@@ -1,7 +1,5 @@
 """Evaluates expressions in a handler's source without running them: literals, constants, and choices among them."""
 
-from __future__ import annotations
-
 import ast
 from collections import defaultdict
 from collections.abc import Iterator, Mapping

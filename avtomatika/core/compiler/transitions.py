@@ -1,7 +1,5 @@
 """The transitions and task types of a handler, from its source or from ``may_go_to``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches

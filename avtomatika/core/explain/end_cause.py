@@ -1,7 +1,5 @@
 """Explains why a job ended as it did."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

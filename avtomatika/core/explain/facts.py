@@ -1,7 +1,5 @@
 """The facts about a job that does not move, and about everything that it may wait for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -56,5 +54,5 @@ class Facts:
     places: Mapping[str, QueuePlace] = field(default_factory=dict)
     workers: Sequence[AbleWorker] = ()
     memory_share: float = 0.0
-    child: Facts | None = None
+    child: "Facts | None" = None
     ending: HistoryEntry | None = None

@@ -1,7 +1,5 @@
 """The live state of an open job, stored beside the job without a new version."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """One reason in an explanation, and the phrases that all explanations use."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 

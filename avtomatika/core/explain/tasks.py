@@ -1,7 +1,5 @@
 """The reasons why a task has not ended."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from avtomatika.core.job import Task

@@ -1,7 +1,5 @@
 """The wait of a job, for display: a time, a person, a child job."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """Explains why a job does not move, from facts about it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from avtomatika.core.job import JobStatus

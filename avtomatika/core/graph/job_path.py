@@ -1,10 +1,9 @@
 """The path of one job as an overlay: visited states with counts and durations, and the current state."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 from avtomatika.core.job import Job, JobStatus, RecordedEntry
 from avtomatika.core.plan import Plan, StatePlan
@@ -31,7 +30,7 @@ class JobPath:
     taken: tuple[tuple[tuple[str, str, str | None], Visit], ...] = field(default=())
 
     @classmethod
-    def of(cls, plan: Plan, job: Job, entries: Iterable[RecordedEntry], *, now_ms: int | None = None) -> JobPath:
+    def of(cls, plan: Plan, job: Job, entries: Iterable[RecordedEntry], *, now_ms: int | None = None) -> Self:
         """Return the path of *job* from its whole history, oldest entry first."""
         visits = tuple(visits_in(entries))
         named = EdgeNames(plan)

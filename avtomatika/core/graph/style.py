@@ -1,7 +1,5 @@
 """The look of a graph: colours and shapes of states and edges, and escaped labels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Literal
 

@@ -3,8 +3,6 @@
 Computed from the histories of ended jobs; the caller chooses how many.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,7 +68,7 @@ class Traffic:
         *,
         jobs: Mapping[str, int] | None = None,
         depths: Mapping[str, Depth] | None = None,
-    ) -> Traffic:
+    ) -> "Traffic":
         """Compute the figures from whole *histories* of ended jobs."""
         taken: dict[EdgeName, list[Visit]] = {}
         left_ms: dict[str, list[int]] = {}

@@ -1,7 +1,5 @@
 """Visits of a job to its states, from its history: start, end, target, and attempts in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """The decisions of handlers: (plan, job, decision) -> Step. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never

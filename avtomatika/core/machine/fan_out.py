@@ -5,8 +5,6 @@ ends. A branch that succeeds does not load its job: the commit that stores its r
 that reaches zero sends ``Joined``.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from avtomatika.core.blueprint.action_types import FanOut

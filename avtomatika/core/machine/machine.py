@@ -5,8 +5,6 @@ state is incomplete: the handler of that state must decide, and the step of its 
 with ``then``.
 """
 
-from __future__ import annotations
-
 from typing import assert_never
 
 from avtomatika.core.events import (

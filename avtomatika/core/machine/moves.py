@@ -1,7 +1,5 @@
 """The building blocks of steps: enter a state, close a task, quarantine, end, ignore. Each returns a Step."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import fields

@@ -7,8 +7,6 @@ A task that names files only prefers workers that have them cached. If there is 
 the task, and it is not checked again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import assert_never

@@ -4,8 +4,6 @@ A job continues if the current plan has its state, and routes for everything tha
 quarantined under its old plan, with what is missing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from avtomatika.core.events import DeadlineExceeded, Event, Signal

@@ -1,7 +1,5 @@
 """Single tasks: jobs of the built-in plan, whose one state runs a task that ends the job."""
 
-from __future__ import annotations
-
 from avtomatika.core.compiler.bindings import bindings_of, fingerprint
 from avtomatika.core.events import Result
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task

@@ -1,7 +1,5 @@
 """Results, timeouts and retries of tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -68,7 +66,7 @@ def timeout(plan: Plan, job: Job, event: TaskTimeout, *, queue: str | None) -> S
     return unwanted.then(_timed_out(_Case(plan, job, task, queue), event))
 
 
-def _timed_out(case: _Case, event: TaskTimeout) -> Step:
+def _timed_out(case: "_Case", event: TaskTimeout) -> Step:
     job, task, problem = case.job, case.task, _timeout_error(case.task, event)
     target = task.transitions.get("timeout") or task.transitions.get("failure")
     data = {"which": event.which, "error": problem}

@@ -1,7 +1,5 @@
 """Tasks as they are dispatched: the handler's arguments with the defaults of the job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The timers of a job. Their ids are derived from the job, so that any step can cancel them."""
 
-from __future__ import annotations
-
 from avtomatika.core.events import DeadlineExceeded, RetryHandler, RetryTask, Start, TaskTimeout, TimeReached
 from avtomatika.core.job import Job, JobStatus, Task, WaitRecord
 from avtomatika.core.plan import Plan

@@ -1,7 +1,5 @@
 """Waits for anything but tasks: a time, a person's decision, the end of a child job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal

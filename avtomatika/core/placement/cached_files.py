@@ -4,8 +4,6 @@ Files are identified by short digests of their URIs, which do not reveal them. A
 to a worker that has to download its file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from itertools import islice

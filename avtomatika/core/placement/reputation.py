@@ -4,8 +4,6 @@ A success closes a part of the gap to 1, a failure subtracts the same part; a ne
 time, so that a worker that gets no tasks recovers.
 """
 
-from __future__ import annotations
-
 from avtomatika.core.events import Event, Result
 from avtomatika.core.machine.task_results import INVALID_INPUT
 

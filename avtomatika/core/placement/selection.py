@@ -1,11 +1,9 @@
 """Chooses a worker: the requirements of a task, the candidates, and the strategies. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 #: As in ``job``, which imports this module.
 Json = Any
@@ -50,7 +48,7 @@ class Unfit:
     skills: frozenset[str]
 
     @classmethod
-    def of(cls, beat: Mapping[str, Any]) -> Unfit | None:
+    def of(cls, beat: Mapping[str, Any]) -> Self | None:
         """Return the value from a heartbeat."""
         said = beat.get("unfit")
         return None if said is None else cls(str(said["reason"]), frozenset(map(str, said["skills"])))

@@ -1,7 +1,5 @@
 """From annotations to value types."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import types

@@ -3,8 +3,6 @@
 Neither library is imported here: code that uses one has imported it.
 """
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Types of JSON objects with known fields: dataclasses, TypedDicts and the named parameters of a skill."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Types of single values. Validation is strict: text is not converted to numbers."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta

@@ -1,7 +1,5 @@
 """``ValueType``: the JSON Schema and the reader of one kind of value."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches

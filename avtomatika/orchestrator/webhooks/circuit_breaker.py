@@ -3,8 +3,6 @@
 They only decide, and take the time from the caller.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import islice
 

@@ -4,8 +4,6 @@ A webhook that waits for its receiver or its next attempt is a delayed message o
 process.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import deque

@@ -4,8 +4,6 @@ The host name is resolved once, every address is checked, and the connection goe
 DNS change has no effect. Redirects and proxies are not used, and only the status of the response is read.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket
@@ -15,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 import h11
@@ -64,7 +63,7 @@ class Target:
     path: str
 
     @classmethod
-    def of(cls, url: str) -> Target:
+    def of(cls, url: str) -> Self:
         try:
             parts = urlsplit(url)
             host = (parts.hostname or "").encode("ascii" if ":" in (parts.hostname or "") else "idna").decode()

@@ -3,8 +3,6 @@
 Clients choose the receivers. Without this rule a client could make us call hosts of our own network.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 

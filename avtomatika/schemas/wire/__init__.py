@@ -4,8 +4,6 @@ Validation is written by hand because every task passes here several times. A ``
 InvalidMessageError. Unknown fields are ignored, so that newer senders may add some.
 """
 
-from __future__ import annotations
-
 from .body import MAX_BYTES, UNSIGNED, VERSION, InvalidMessageError, MessageAuthenticationError
 from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_cleanup
 from .control import Cancel, Control, Rejected, dump_control, load_control

@@ -3,8 +3,6 @@
 :func:`load` and :func:`read` raise only InvalidMessageError, whatever the input.
 """
 
-from __future__ import annotations
-
 import reprlib
 from collections.abc import Mapping
 from time import time_ns

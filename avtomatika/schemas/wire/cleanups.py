@@ -1,7 +1,5 @@
 """Clean-up messages: a job has ended, and its files can be removed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from avtomatika.core.signing import GroupSecret

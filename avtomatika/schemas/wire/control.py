@@ -1,7 +1,5 @@
 """Control messages: broadcasts from orchestrators to all workers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from avtomatika.core.job import group_of

@@ -1,7 +1,5 @@
 """Job events: the messages of step queues."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

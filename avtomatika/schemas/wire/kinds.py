@@ -1,7 +1,5 @@
 """Message types with several kinds, distinguished by the field ``kind``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 

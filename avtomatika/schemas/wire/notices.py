@@ -1,7 +1,5 @@
 """Worker notices: the messages of ``avt.workers``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Chunks of streams: what skills write and log while they run, in the messages of ``avt.workers``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -57,7 +55,7 @@ class StreamChunks:
     def runs(self) -> list[RunChunks]:
         return [RunChunks(*row) for row in self.streams]  # type: ignore[arg-type]
 
-    def with_valid_tickets(self, secret: GroupSecret) -> StreamChunks:
+    def with_valid_tickets(self, secret: GroupSecret) -> "StreamChunks":
         """Return the part about tasks that the worker received: it carries their tickets."""
         valid = [
             row

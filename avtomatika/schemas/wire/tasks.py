@@ -1,7 +1,5 @@
 """Task messages: from an orchestrator to a worker with the skill."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Due timers: prepared messages to publish now."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from avtomatika.schemas.fields import identifier, text

@@ -1,9 +1,8 @@
 """Webhook messages: from the commit to the process that delivers the webhook."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 from avtomatika.core.job import Job, Json
 from avtomatika.core.signing import GroupSecret
@@ -41,7 +40,7 @@ class WebhookMessage:
     postponed: int = 0
 
     @classmethod
-    def of(cls, job: Job, *, version: int, now_ms: int, event: str | None = None) -> WebhookMessage:
+    def of(cls, job: Job, *, version: int, now_ms: int, event: str | None = None) -> Self:
         """Return the webhook for *job*, of which a commit makes *version*; *event* defaults to its status."""
         shown = {
             "id": job.id,
@@ -63,10 +62,10 @@ class WebhookMessage:
         """Identifies the webhook over all attempts."""
         return f"{self.job_id}-{self.number}"
 
-    def next_attempt(self) -> WebhookMessage:
+    def next_attempt(self) -> Self:
         return replace(self, attempt=self.attempt + 1, postponed=0)
 
-    def postpone(self) -> WebhookMessage:
+    def postpone(self) -> Self:
         return replace(self, postponed=self.postponed + 1)
 
 

@@ -1,7 +1,5 @@
 """Server URLs and the credentials in them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple

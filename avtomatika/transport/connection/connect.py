@@ -1,7 +1,5 @@
 """redis-py clients with time limits on every operation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode

@@ -4,8 +4,6 @@ redis-py's own pool raises an error when all its connections are in use, never c
 sending a command and reading its reply. Here callers wait for a connection in order of arrival.
 """
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from threading import Event, Lock, Thread
@@ -121,7 +119,7 @@ class Pool:
             )
         return waiter.found
 
-    def _leave(self, waiter: _Waiter) -> bool:
+    def _leave(self, waiter: "_Waiter") -> bool:
         """Remove *waiter* from the queue; return whether it had been served before."""
         with self._lock:
             if waiter in self._waiters:
@@ -129,7 +127,7 @@ class Pool:
                 return False
         return True
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, waiter: "_Waiter") -> None:
         """Pass on the connection that an interrupted caller was given."""
         if not self._leave(waiter):
             return
@@ -180,7 +178,7 @@ class Pool:
                 self._closer = _IdleCloser(self)
                 self._closer.start()
 
-    def forget_closer(self, closer: _IdleCloser) -> bool:
+    def forget_closer(self, closer: "_IdleCloser") -> bool:
         """Return whether *closer* may stop because at most one connection is idle."""
         with self._lock:
             if self._closer is not closer:

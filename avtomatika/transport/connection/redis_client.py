@@ -3,10 +3,8 @@
 redis-py's ``execute_command`` costs several times as much as sending and reading.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 from hiredis import pack_command
 from redis import Redis
@@ -35,7 +33,7 @@ class RedisClient:
         self.pool = Pool(client, max_connections=max_connections, wait_seconds=2 * seconds)
 
     @classmethod
-    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> RedisClient:
+    def connect(cls, url: str, *, max_connections: int = MAX_CONNECTIONS, **options: Any) -> Self:
         """Return a client with its own pool; sends nothing yet. *options* are those of
         :func:`.connect.connect`."""
         client = connect(url, max_connections=max_connections, **options)

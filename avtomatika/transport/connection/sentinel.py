@@ -1,7 +1,5 @@
 """Sentinel: its URLs, and a client of the current primary."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """TLS options from kombu's ``ssl`` and from the query of a URL."""
 
-from __future__ import annotations
-
 import inspect
 import ssl
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The part of the channel that the transport uses while it waits for messages."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from threading import Event
 

@@ -1,7 +1,5 @@
 """Rejected deliveries: requeued, dead-lettered or revoked."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Stream entries as scripts return them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Consuming in kombu's event loop, as Celery's workers do: waits for messages without blocking the loop."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Fanout: each queue reads the exchange's capped stream from its own position."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A delivered message: kombu's, with a faster constructor."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The prefetch buffer: takes entries up to the credit, decodes them, and dead-letters what cannot be delivered."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 from typing import Any

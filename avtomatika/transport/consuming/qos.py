@@ -1,7 +1,5 @@
 """Unacknowledged messages of a channel, and acknowledgements not yet sent."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Event, Lock

@@ -1,7 +1,5 @@
 """Taking entries from queues: new ones, ones with expired leases, and fanout entries."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from time import monotonic
 

@@ -1,7 +1,5 @@
 """The queues a reader takes from, and their streams: one per priority in use."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 

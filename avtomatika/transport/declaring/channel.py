@@ -1,7 +1,5 @@
 """kombu's channel methods for exchanges, queues and bindings, and routes for callers with their own scripts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import uuid4

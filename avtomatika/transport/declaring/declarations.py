@@ -1,7 +1,5 @@
 """Restores a channel's declarations after FLUSHALL or a restart without persistence."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 from .expiry import Expiry, Limits

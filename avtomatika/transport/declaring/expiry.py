@@ -4,11 +4,9 @@ A queue is in use while a channel consumes from it; a channel that died counts f
 expired queues when they reclaim leases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from avtomatika.transport.connection.redis_client import RedisClient
 from avtomatika.transport.keys import Keys
@@ -35,7 +33,7 @@ class Limits:
     only_if_empty: bool = False
 
     @classmethod
-    def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Limits | None:
+    def read(cls, arguments: Mapping[str, Any] | None, *, is_auto_delete: bool) -> Self | None:
         """Read the limits from a queue's declaration; None if it has none."""
         arguments = arguments or {}
         ttl, expires = arguments.get("x-message-ttl"), arguments.get("x-expires")

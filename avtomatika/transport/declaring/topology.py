@@ -1,7 +1,5 @@
 """Exchanges, queues and bindings on the server: declaring, listing and deleting them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 It uses its own connection, so that the consumer cannot delay it.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from itertools import chain

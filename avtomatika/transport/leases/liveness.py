@@ -5,8 +5,6 @@ connection stays open until it exits. So the connection that renews leases subsc
 nothing is ever published: a consumer whose channel has a subscriber is alive.
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Periodic work of consumers: reclaiming expired leases, moving delayed messages, removing dead consumers."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Container, Sequence
 from math import inf

@@ -1,7 +1,5 @@
 """kombu's channel methods for publishing, and settling messages and acknowledgements atomically."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

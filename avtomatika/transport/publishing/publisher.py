@@ -1,7 +1,5 @@
 """Publishing, with or without acknowledgements: one script, which writes everything or nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Routes of messages, from bindings that are cached until a script reports that they have changed."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """AMQP's binding patterns for topic exchanges."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 

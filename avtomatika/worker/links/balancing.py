@@ -5,8 +5,6 @@ is stranded there. ROUND_ROBIN: links with tasks are served by weighted fair que
 the same time, so that an idle link delays no other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

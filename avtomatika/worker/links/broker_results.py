@@ -1,7 +1,5 @@
 """Result sender of broker links: publishes results in batches, each atomically with the acknowledgement of its task."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -3,8 +3,6 @@
 It has its own connection, since a busy worker takes no tasks but must receive cancellations.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Collection

@@ -3,8 +3,6 @@
 These addresses then keep the leases: the link's heartbeats over HTTP name the tasks, and results go there.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """Heartbeats over a broker, sent by a thread to whichever orchestrator listens."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Network errors and invalid replies raise UnavailableError, a rejected token Unau
 NotFoundError. Redirects are not followed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import socket

@@ -4,8 +4,6 @@ One thread polls, one sends heartbeats, which renew the leases, and one sends re
 connection, so that none delays another.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence

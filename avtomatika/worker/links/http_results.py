@@ -3,8 +3,6 @@
 Heartbeats name a task until its result is delivered, so that it is not given to another worker.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence

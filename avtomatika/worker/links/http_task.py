@@ -1,7 +1,5 @@
 """Tasks from a web address, validated, since the server may send anything."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Identity and status of a worker, sent when it registers and with each heartbeat, over any link."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Condition

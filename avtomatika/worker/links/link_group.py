@@ -1,7 +1,5 @@
 """Several links of one worker, each in its own threads, so that none waits for another."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 How they are sent depends on the link's :class:`ResultSender`.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -3,14 +3,12 @@
 A kept result is never sent as it is, and its task is not run again meanwhile.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -48,7 +46,7 @@ class OversizeResult:
     reported: str = ""
 
     @classmethod
-    def of(cls, execution: TaskExecution, headers: Mapping[str, Any], tag: str | None = None) -> OversizeResult:
+    def of(cls, execution: TaskExecution, headers: Mapping[str, Any], tag: str | None = None) -> Self:
         if execution.result is None:
             raise RuntimeError(f"task {execution.task.task_id} has no result yet")
         task = replace(execution.task, params={})
@@ -61,7 +59,7 @@ class OversizeResult:
         return {_OVERSIZE: values}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Json]) -> OversizeResult | None:
+    def from_json(cls, content: Mapping[str, Json]) -> Self | None:
         """Return the spooled result, or None if it was not too large."""
         values = content.get(_OVERSIZE)
         if values is None:

@@ -1,8 +1,6 @@
 """Peer groups: which links lead to the same orchestrator group. Any link of a group can keep and answer a task of
 another. A group is identified by its broker, since names chosen by people may coincide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from avtomatika.addresses import Address

@@ -1,7 +1,5 @@
 """Peers: web addresses of one orchestrator group. Requests go to any that is healthy."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

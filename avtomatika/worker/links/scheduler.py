@@ -1,8 +1,6 @@
 """Link scheduler: shared by the links of a worker, which request a grant before they take tasks and report their
 health."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

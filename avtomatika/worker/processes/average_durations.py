@@ -1,7 +1,5 @@
 """Average durations, by which the pool decides whether tasks of a skill may queue at a child."""
 
-from __future__ import annotations
-
 #: Shorter tasks cost less than passing them to a child.
 SHORT_SECONDS = 0.001
 #: Weight of the latest task in the average.

@@ -1,7 +1,5 @@
 """The child's side: runs tasks one at a time, like the worker's threads."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import threading
@@ -44,7 +42,7 @@ class Child:
             storage = storage or self._storage.for_child(child_task.payload_dir)
             pool.send_result(child_task.task, self._run(child_task, storage, pool))
 
-    def _run(self, child_task: ChildTask, storage: TaskStorage, pool: _Pool) -> ChildResult:
+    def _run(self, child_task: ChildTask, storage: TaskStorage, pool: "_Pool") -> ChildResult:
         task, started_at = child_task.task, monotonic()
         execution = TaskExecution(
             task,

@@ -1,13 +1,12 @@
 """A child process from the pool's side: its tasks, and when to replace it."""
 
-from __future__ import annotations
-
 import socket
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Self
 
 from avtomatika.worker.execution import TaskExecution
 
@@ -57,7 +56,7 @@ class ChildProcess:
         self._messages = Messages(self.connection)
 
     @classmethod
-    def fork(cls, zygote: Zygote, *, is_retiring: bool = False) -> ChildProcess:
+    def fork(cls, zygote: Zygote, *, is_retiring: bool = False) -> Self:
         """Fork a new child. Raises ZygoteGoneError, OSError."""
         with ExitStack() as stack:
             ours, theirs = map(stack.enter_context, socket.socketpair())

@@ -1,8 +1,6 @@
 """Claims: who runs which task. A child reads a task's number from a socket before it starts the task; the pool reads
 numbers to take tasks back. The kernel gives each number to only one of them."""
 
-from __future__ import annotations
-
 import socket
 import struct
 from collections.abc import Iterable

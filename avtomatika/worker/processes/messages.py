@@ -1,7 +1,5 @@
 """Messages between the pool and a child: JSON with a length prefix over a stream socket."""
 
-from __future__ import annotations
-
 import socket
 import struct
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Exit of a child process, and the error of its tasks."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -4,8 +4,6 @@ A crash costs only the running task one attempt. While tasks are short, a child 
 waits for the other; tasks that do not start soon are reclaimed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

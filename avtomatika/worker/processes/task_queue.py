@@ -1,7 +1,5 @@
 """The pool's queue of tasks, and the callbacks for their results."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic

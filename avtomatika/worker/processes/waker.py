@@ -1,7 +1,5 @@
 """Waker: wakes a selector from any thread."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 

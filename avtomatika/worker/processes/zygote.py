@@ -4,8 +4,6 @@ Its children have the user's modules loaded and inherit no locks held by threads
 stays shared with the worker. When the worker exits, it kills its children and exits.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc
