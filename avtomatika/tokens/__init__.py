@@ -8,18 +8,3 @@ from .clients import OPERATOR, ClientAccount, Clients, token_fingerprint
 from .hashing import SHORTEST_TOKEN, hash_token, new_token
 from .reloading_toml import CHECK_INTERVAL_SECONDS, SETTLE_SECONDS
 from .workers import RevokedNames, WorkerAccess, Workers
-
-__all__ = [
-    "CHECK_INTERVAL_SECONDS",
-    "OPERATOR",
-    "SETTLE_SECONDS",
-    "SHORTEST_TOKEN",
-    "ClientAccount",
-    "Clients",
-    "RevokedNames",
-    "WorkerAccess",
-    "Workers",
-    "hash_token",
-    "new_token",
-    "token_fingerprint",
-]

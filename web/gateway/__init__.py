@@ -5,5 +5,3 @@ from .gateway import Gateway
 from .routes import GATEWAY_ROUTES, register_gateway
 from .task_polls import Polls
 from .worker_queues import WorkerQueues
-
-__all__ = ["GATEWAY_ROUTES", "Authentication", "Gateway", "Polls", "WorkerQueues", "register_gateway"]

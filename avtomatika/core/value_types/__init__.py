@@ -6,5 +6,3 @@
 from .annotations import annotation_of, object_type, value_type
 from .objects import fields_type
 from .value_type import ValueType
-
-__all__ = ["ValueType", "annotation_of", "fields_type", "object_type", "value_type"]

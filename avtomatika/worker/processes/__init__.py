@@ -4,5 +4,3 @@ from .child import Child
 from .child_process import RecycleLimits
 from .process_pool import ProcessExecutor
 from .zygote import Zygote
-
-__all__ = ["Child", "ProcessExecutor", "RecycleLimits", "Zygote"]
