@@ -1,32 +1,35 @@
-"""Print the history of a job: followed live, as lines or as a table."""
+"""Print the history of a job: followed live with its stream, as lines, or as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import merge
 from typing import Any
 
 from avtomatika.client import Client
-from avtomatika.client.answers import HistoryEntry
+from avtomatika.client.answers import HistoryEntry, StreamEntry
 from avtomatika.core.job import JobStatus
 
 from .output import print_table
+from .streams import described
 
 #: Longest wait of one request for a change of the job.
 _WAIT_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
-def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry]:
-    """Yield new history entries until the job ends or is quarantined."""
-    seen = 0
+def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry | StreamEntry]:
+    """Yield new history entries and what the skills write, by time, until the job ends or is quarantined."""
+    seen = streamed = 0
     while True:
-        job = api.job(job_id, wait=_WAIT_SECONDS if seen else 0)
-        for event in api.history(job_id, after=seen)["events"]:
-            seen = event["seq"]
-            yield event
-        status = JobStatus(job["status"])
-        if status.is_final or status is JobStatus.QUARANTINED:
+        page = api.stream_page(job_id, after=streamed, wait=_WAIT_SECONDS if seen else 0)
+        status = api.job(job_id, fields=("status",))["status"]
+        events = api.history(job_id, after=seen)["events"]
+        written: Iterator[HistoryEntry | StreamEntry] = (each for each in page["entries"] if each["kind"] != "end")
+        yield from merge(events, written, key=_timestamp)
+        if page["has_ended"] or (status == JobStatus.QUARANTINED and not page["entries"]):
             return
+        seen, streamed = events[-1]["seq"] if events else seen, page["next"]
 
 
 def print_history(events: Sequence[HistoryEntry]) -> None:
@@ -34,9 +37,11 @@ def print_history(events: Sequence[HistoryEntry]) -> None:
     print_table([_row(event) for event in events], _COLUMNS)
 
 
-def describe(event: HistoryEntry) -> str:
-    """Return a history entry as one line."""
-    time = _time(event)
+def describe(event: HistoryEntry | StreamEntry) -> str:
+    """Return a history entry as one line, an entry of the stream as one or more."""
+    time = _time_of_day(event)
+    if "kind" in event:
+        return f"{time:13}  {described(event, width=20)}"
     details = [str(event[name]) for name in ("state", "worker_id") if event.get(name)]
     if (event["attempt"] or 0) > 1:
         details.append(f"attempt {event['attempt']}")
@@ -48,7 +53,7 @@ def describe(event: HistoryEntry) -> str:
 def _row(event: HistoryEntry) -> dict[str, object]:
     return {
         "seq": event["seq"],
-        "time": _time(event),
+        "time": _time_of_day(event),
         "event": event["event_type"],
         "state": event["state"],
         "attempt": event["attempt"],
@@ -66,6 +71,10 @@ def _summary(data: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in plain.items())
 
 
-def _time(event: HistoryEntry) -> str:
-    """Return the time of day (UTC) of an RFC 3339 timestamp."""
-    return str(event["timestamp"])[11:23]
+def _time_of_day(event: HistoryEntry | StreamEntry) -> str:
+    """Return the time of day of an RFC 3339 timestamp, with its zone."""
+    return _timestamp(event)[11:]
+
+
+def _timestamp(event: HistoryEntry | StreamEntry) -> str:
+    return (event["at"] or "") if "kind" in event else event["timestamp"]

@@ -19,6 +19,8 @@ from .api import api_options, creation_url, pass_api
 from .arguments import distinct_labels, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .output import filter_option, json_option, print_fields, print_json, print_table
+from .streams import logs
+from .terminal import visible
 
 T = TypeVar("T")
 
@@ -31,6 +33,9 @@ _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at"
 @api_options
 def command() -> None:
     """Submit, list, watch, cancel and retry jobs."""
+
+
+command.add_command(logs)
 
 
 @command.command()
@@ -132,7 +137,7 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
     click.echo(f"{explanation['job_id']} is {explanation['status']} in {explanation['current_state']!r}.")
     for reason in explanation["reasons"]:
         about = "" if reason["job_id"] == job_id else f"{reason['job_id']}: "
-        click.echo(f"{about}{reason['text']}")
+        click.echo(visible(f"{about}{reason['text']}"))
 
 
 @command.command()
@@ -140,7 +145,7 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
 @json_option
 @pass_api
 def watch(api: Client, job_id: str, as_json: bool) -> None:
-    """Print the history of a job until it ends. Exits 1 unless the job finishes."""
+    """Print the history of a job, and what its skills write, until it ends. Exits 1 unless the job finishes."""
     _end_with(_follow(api, job_id, as_json=as_json))
 
 
@@ -229,7 +234,7 @@ def why(job: Job) -> str:
 
 
 def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
-    """Print the history until the job ends; return the job."""
+    """Print the history and the stream until the job ends; return the job."""
     for event in events_until_the_end(api, job_id):
         if as_json:
             print_json(event)
@@ -240,5 +245,5 @@ def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
 
 def _end_with(job: Job) -> None:
     if job["status"] != JobStatus.FINISHED:
-        click.echo(f"{job['id']} {job['status']}: {why(job)}", err=True)
+        click.echo(f"{job['id']} {job['status']}: {visible(why(job))}", err=True)
         click.get_current_context().exit(1)

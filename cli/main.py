@@ -22,6 +22,8 @@ from avtomatika.errors import (
     UnavailableError,
 )
 
+from .terminal import visible
+
 #: Command -> its line in ``avtomatika --help``. ``command`` in the module of the same name implements it.
 _COMMANDS = {
     "new": "Create a project with a blueprint, a worker and a test.",
@@ -89,10 +91,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except AvtomatikaError as error:
-            click.echo(f"avtomatika: {error}", err=True)
+            click.echo(f"avtomatika: {visible(str(error))}", err=True)
             if isinstance(error, InvalidRequestError):
                 for field, reason in error.fields.items():
-                    click.echo(f"  {field}: {reason}", err=True)
+                    click.echo(visible(f"  {field}: {reason}"), err=True)
             ctx.exit(_exit_code(error))
 
 

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .terminal import visible
+
 C = TypeVar("C", bound=Callable[..., Any])
 
 #: Width when standard output is not a terminal: no line is cut.
@@ -49,7 +51,7 @@ def filter_option(*names: str, default: object = None, **attributes: Any) -> Cal
 
 def print_json(value: object) -> None:
     """Print one JSON value, indented on a terminal."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    click.echo(visible(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)))
 
 
 def print_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool = False) -> None:
@@ -94,4 +96,4 @@ def _cell(value: object) -> Text:
     if value is None:
         return Text("")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return Text(text, style=_STATUS_STYLES.get(text, ""))
+    return Text(visible(text), style=_STATUS_STYLES.get(text, ""))

@@ -91,6 +91,7 @@ class Job(JobSummary):
     state_history: dict[str, Any]
 
 
+@final
 class HistoryEntry(TypedDict):
     """One event in the history of a job."""
 
@@ -115,6 +116,7 @@ class History(TypedDict):
     next: int | None
 
 
+@final
 class StreamEntry(TypedDict):
     """An entry of the stream of a job. *data* is text for ``text`` and ``log``, bytes for ``bytes``, any JSON for
     ``json``, the number of missing entries for ``dropped``, and None for ``restart``. *level* is that of a ``log``."""

@@ -1,0 +1,84 @@
+"""Print what the skills of a job write and log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from binascii import a2b_base64
+
+import click
+
+from avtomatika.client import Client
+from avtomatika.client.answers import StreamEntry
+
+from .api import pass_api
+from .output import json_option, print_json
+from .terminal import visible
+
+_LEVELS = logging.getLevelNamesMapping()
+#: Kinds that `jobs logs` prints.
+_LOGGED = ("text", "log", "restart", "dropped")
+_STYLES = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red", "restart": "magenta", "dropped": "magenta"}
+
+
+@click.command()
+@click.argument("job_id")
+@click.option("--follow", is_flag=True, help="Print further entries until the job ends.")
+@click.option(
+    "--level",
+    type=click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False),
+    help="Only log lines of this level and above.",
+)
+@click.option("--task", metavar="ID", help="Only this task: its id, or the end of it, as in 1.0.")
+@json_option
+@pass_api
+def logs(api: Client, /, job_id: str, follow: bool, level: str | None, task: str | None, as_json: bool) -> None:
+    """Print the log lines and the text that the skills of a job write.
+
+    Times are in UTC. A task that runs again is marked: the lines of its new run follow.
+    """
+    for entry in api.stream(job_id, follow=follow, kinds=_LOGGED):
+        if not (_is_of(entry, task) and _has_level(entry, level)):
+            continue
+        if as_json:
+            print_json(entry)
+        else:
+            click.echo(f"{entry['at'] or '':24}  {described(entry, width=8)}")
+
+
+def described(entry: StreamEntry, *, width: int) -> str:
+    """Return an entry without its time: what it is, in *width* columns, its task and its text."""
+    label = entry["level"] or entry["kind"]
+    match entry["kind"]:
+        case "restart":
+            text = f"attempt {entry['attempt']}"
+        case "dropped":
+            text = f"{entry['data']} entries are missing"
+        case "bytes":
+            text = _size(str(entry["data"]))
+        case "json":
+            text = json.dumps(entry["data"], ensure_ascii=False)
+        case _:
+            text = str(entry["data"]).rstrip("\n").replace("\n", "\n    ")
+    task = (entry["task_id"] or "").partition(".")[2]
+    shown = f"{visible(label):{width}}"
+    return f"{click.style(shown, _STYLES[label]) if label in _STYLES else shown} {visible(f'{task}  {text}')}"
+
+
+def _size(data: str) -> str:
+    try:
+        return f"{len(a2b_base64(data))} bytes"
+    except ValueError:  # workers may send any text
+        return "invalid base64"
+
+
+def _is_of(entry: StreamEntry, task: str | None) -> bool:
+    task_id = entry["task_id"]
+    return task is None or task_id is None or task_id == task or task_id.partition(".")[2] == task
+
+
+def _has_level(entry: StreamEntry, level: str | None) -> bool:
+    """Return True for marks, and for log lines of *level* and above; levels with a name of their own are shown."""
+    if level is None or entry["kind"] in ("restart", "dropped"):
+        return True
+    return entry["kind"] == "log" and _LEVELS.get(entry["level"] or "", logging.CRITICAL) >= _LEVELS[level.upper()]
