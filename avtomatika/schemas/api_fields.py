@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,9 @@ LONGEST_TIMEOUT_SECONDS = 365 * 24 * 3600
 MOST_LABELS = 32
 #: Characters that URLs and labels must not contain: control characters, such as line breaks.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: An age: a number of seconds, minutes, hours, days or weeks.
+_AGE = re.compile(r"([0-9]{1,6})([smhdw])")
+_SECONDS_IN = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Seconds(fields.Float):
@@ -42,20 +45,25 @@ class FutureTime(fields.Field[int]):
     """RFC 3339 with a time zone in JSON; milliseconds since the epoch internally."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        try:
-            at = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            at = None
-        if at is None or at.tzinfo is None:
-            raise ValidationError("must be a time with a time zone, as in 2030-01-31T07:00:00+01:00")
-        return round(at.timestamp() * 1000)
+        return _epoch_ms(value, "must be a time with a time zone, as in 2030-01-31T07:00:00+01:00")
+
+
+class PastTime(fields.Field[int | timedelta]):
+    """RFC 3339 with a time zone (milliseconds since the epoch internally), or an age such as ``1d`` or ``90m``."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | timedelta:
+        age = _AGE.fullmatch(value) if isinstance(value, str) else None
+        if age is not None:
+            return timedelta(seconds=int(age[1]) * _SECONDS_IN[age[2]])
+        return _epoch_ms(value, "must be a time with a time zone, as in 2026-11-23T07:00:00Z, or an age as in 1d")
 
 
 class Words(fields.Field[tuple[str, ...]]):
-    """Comma-separated names."""
+    """Comma-separated names; in JSON also a list of them."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> tuple[str, ...]:
-        return tuple(word.strip() for word in str(value).split(",") if word.strip())
+        words = value if isinstance(value, list) else str(value).split(",")
+        return tuple(str(word).strip() for word in words if str(word).strip())
 
 
 class Label(fields.Field[tuple[str, str]]):
@@ -66,6 +74,16 @@ class Label(fields.Field[tuple[str, str]]):
         if not name or not equals:
             raise ValidationError("must be name=value")
         return name, text
+
+
+def _epoch_ms(text: Any, expected: str) -> int:
+    try:
+        at = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValidationError(expected)
+    return round(at.timestamp() * 1000)
 
 
 def rfc3339(timestamp_ms: int) -> str:

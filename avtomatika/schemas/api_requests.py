@@ -8,15 +8,12 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 
-from avtomatika.core.job import JobStatus
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
 
 from .api import JobSchema
 from .api_fields import (
-    MOST_LABELS,
     FutureTime,
-    Label,
     Seconds,
     Words,
     check_label_name,
@@ -157,23 +154,6 @@ def batch_schema(plan: Plan, schema: type[JobRequestSchema]) -> type[BatchReques
         return BatchRequestSchema
     jobs = _jobs(schema)
     return type(f"{plan.blueprint}BatchRequestSchema", (BatchRequestSchema,), {"jobs": jobs})
-
-
-class JobListQuerySchema(Strict):
-    """Filters for jobs."""
-
-    status = fields.String(load_default=None, validate=OneOf([status.value for status in JobStatus]))
-    blueprint = fields.String(load_default=None)
-    skill = fields.String(load_default=None, metadata={"description": "list single tasks of this skill"})
-    labels = fields.List(
-        Label(metadata={"type": "string"}),
-        data_key="label",
-        load_default=(),
-        validate=Length(max=MOST_LABELS),
-        metadata={"description": "name=value; repeat it to list jobs that have all of the labels"},
-    )
-    limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
-    cursor = fields.String(load_default=None, metadata={"description": "`next` of the previous page"})
 
 
 class JobQuerySchema(Strict):

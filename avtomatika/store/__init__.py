@@ -6,6 +6,7 @@ from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches
 from .commit import Cause, Commit, CommitReply, CommitStatus
 from .creation import CreatedJob, NewJob
 from .data_stores import RedisData
+from .job_list import JobCounts
 from .job_revisions import JobRevision, Wanted
 from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring

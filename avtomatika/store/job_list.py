@@ -1,22 +1,41 @@
-"""Lists of jobs, newest first: a script intersects the indexes of all filters on the server."""
+"""Lists and counts of jobs: a script intersects the indexes of all filters on the server."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import orjson
+from redis.exceptions import RedisError
+
+from avtomatika.core.job import JobStatus
 from avtomatika.errors import InvalidRequestError
 from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import JobFilter
-from .scripts import LIST_JOBS, run
+from .scripts import LIST_JOBS, run, run_all, unavailable
 
-#: Jobs that one call examines: a call takes the server 1 to 2 ms.
+#: Jobs that one call examines: a call takes the server 1 to 2 ms. Fewer if it must read their records.
 _PER_CALL = 2000
+_RECORDS_PER_CALL = 500
 #: Maximum number of calls for one page. A page that needs more is short, and its cursor continues.
 _CALLS = 10
 #: A job's creation in milliseconds, and its id.
 _CURSOR = re.compile(r"([0-9]{1,15})\.([A-Za-z0-9_-]{1,256})")
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Numbers of jobs by status or blueprint, without zeros. If not *is_exact*, there are more than these."""
+
+    counts: Mapping[str, int]
+    is_exact: bool = True
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
 
 
 def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[str], str | None]:
@@ -26,29 +45,93 @@ def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[s
     or none, if few of many jobs match.
     Raises InvalidRequestError for an unknown cursor, UnavailableError if the server is down.
     """
-    indexes = _indexes(keys, wanted)
-    created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
+    created, last_id = _start(wanted)
     found: list[str] = []
     for _ in range(_CALLS):
-        call = Call(LIST_JOBS, indexes, [created, last_id, wanted.limit - len(found), _PER_CALL])
-        created, last_id, *ids = [text.decode() for text in run(server, call)]
+        call = _call(keys, wanted, created, last_id, limit=wanted.limit - len(found))
+        created, last_id, *ids = _texts(run(server, call))
         found += ids
         if not last_id or len(found) == wanted.limit:
             break
     return found, f"{created}.{last_id}" if last_id else None
 
 
+def count_by_blueprint(server: RedisClient, keys: Keys, wanted: JobFilter) -> JobCounts:
+    """Count the jobs that match, by blueprint. Examines a limited number of jobs."""
+    created, last_id = _start(wanted)
+    found = Counter[str]()
+    for _ in range(_CALLS):
+        call = _call(keys, wanted, created, last_id, by_blueprint=True)
+        created, last_id, *pairs = _texts(run(server, call))
+        found.update(dict(_numbers(pairs)))
+        if not last_id:
+            break
+    return JobCounts(found, is_exact=not last_id)
+
+
+def count_by_status(server: RedisClient, keys: Keys, wanted: JobFilter) -> JobCounts:
+    """Count the jobs that match, by status, in one round trip. Examines a limited number of jobs of each status."""
+    statuses = wanted.statuses or tuple(JobStatus)
+    filters = [replace(wanted, cursor=None, status=status) for status in statuses]
+    if not wanted.statuses:
+        filters.append(replace(wanted, cursor=None))
+    rows = run_all(server, [_call(keys, each, *_start(each)) for each in filters])
+    counts, incomplete = dict[str, int](), list[str]()
+    for status, row in zip((*statuses, ""), rows, strict=False):
+        if isinstance(row, RedisError):
+            raise unavailable(row)
+        _, last_id, *pairs = _texts(row)
+        counts[status] = sum(number for _, number in _numbers(pairs))
+        if last_id:
+            incomplete.append(status)
+    total = counts.pop("", 0)
+    if len(incomplete) == 1 and incomplete[0] and not wanted.statuses:  # the total is known, and so is the rest
+        [status] = incomplete
+        counts[status] = max(counts[status], total - (sum(counts.values()) - counts[status]))
+        incomplete = []
+    return JobCounts({status: number for status, number in counts.items() if number}, is_exact=not incomplete)
+
+
+def _call(
+    keys: Keys, wanted: JobFilter, created: str, last_id: str, *, limit: int | None = None, by_blueprint: bool = False
+) -> Call:
+    """Return the call that continues after a job; without a *limit* it counts."""
+    alternatives = [keys.by_status(status) for status in dict.fromkeys(wanted.statuses)]
+    text = (wanted.text or "").encode().lower()
+    reads_records = by_blueprint or wanted.state is not None or text != b""
+    args = [
+        created,
+        last_id,
+        "" if limit is None else limit,
+        _RECORDS_PER_CALL if reads_records else _PER_CALL,
+        "-inf" if wanted.created_after_ms is None else wanted.created_after_ms,
+        len(alternatives),
+        keys.job(""),
+        wanted.state or "",
+        orjson.dumps(wanted.text or "")[1:-1].lower(),
+        text,
+        "1" if by_blueprint else "",
+    ]
+    return Call(LIST_JOBS, [*alternatives, *_indexes(keys, wanted)] or [keys.by_all()], args)
+
+
 def _indexes(keys: Keys, wanted: JobFilter) -> Sequence[str]:
     indexes = [keys.by_label(name, value) for name, value in dict.fromkeys(wanted.labels)]
     if wanted.client is not None:
         indexes.append(keys.by_client(wanted.client))
-    if wanted.status is not None:
-        indexes.append(keys.by_status(wanted.status))
     if wanted.blueprint is not None:
         indexes.append(keys.by_blueprint(wanted.blueprint))
     if wanted.skill is not None:
         indexes.append(keys.by_skill(wanted.skill))
-    return indexes or [keys.by_all()]
+    return indexes
+
+
+def _start(wanted: JobFilter) -> tuple[str, str]:
+    """Return creation and id of the job to start after, or the end of the wanted time."""
+    created, last_id = ("", "") if wanted.cursor is None else _position(wanted.cursor)
+    if wanted.created_before_ms is not None and (not created or int(created) >= wanted.created_before_ms):
+        return str(wanted.created_before_ms), ""
+    return created, last_id
 
 
 def _position(cursor: str) -> tuple[str, str]:
@@ -58,3 +141,11 @@ def _position(cursor: str) -> tuple[str, str]:
             f"{cursor!r} is not a cursor", fields={"cursor": ["must be the cursor of a previous response"]}
         )
     return match[1], match[2]
+
+
+def _texts(row: Sequence[bytes]) -> list[str]:
+    return [text.decode() for text in row]
+
+
+def _numbers(pairs: Sequence[str]) -> Iterator[tuple[str, int]]:
+    return zip(pairs[::2], map(int, pairs[1::2]), strict=True)

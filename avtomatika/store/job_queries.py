@@ -12,7 +12,7 @@ from avtomatika.transport.scripts import Call
 
 from . import live_state
 from .entries import load_entry, load_note
-from .job_list import list_ids
+from .job_list import JobCounts, count_by_blueprint, count_by_status, list_ids
 from .job_reader import JobReader
 from .records import JobFilter, UnreadableJob
 from .scripts import READ_HISTORY, read_all, run
@@ -61,6 +61,14 @@ class JobQueries(ServerPart):
         ids, cursor = list_ids(self._server, self._keys, wanted)
         found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
         return [job for job in found if job is not None and wanted.matches(job)], cursor
+
+    def count_by_status(self, wanted: JobFilter) -> JobCounts:
+        """Count the jobs that match, by status, in one round trip; of each status up to 2,000 jobs are examined."""
+        return count_by_status(self._server, self._keys, wanted)
+
+    def count_by_blueprint(self, wanted: JobFilter) -> JobCounts:
+        """Count the jobs that match, by blueprint; up to 5,000 jobs are examined."""
+        return count_by_blueprint(self._server, self._keys, wanted)
 
     def count(self, status: str) -> int:
         """Return the number of jobs with *status*."""

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from avtomatika.core.explain.waiting import waiting_for
-from avtomatika.core.job import Branches, Job, JobStatus, Parent, Task, WaitRecord
+from avtomatika.core.job import Branches, Job, JobStatus, Json, Parent, Task, WaitRecord
 from avtomatika.core.job_request import dump_request, load_request
 from avtomatika.core.placement.selection import Needs
 from avtomatika.core.retry import RetryPolicy
@@ -42,28 +42,50 @@ JOB_FIELDS = ("v", "status", "doc", "init", "created", "updated")
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list, newest first; None means any. A job must have all of *labels*, which are (name, value)."""
+    """Which jobs to list, newest first; None means any.
+
+    A job must have one of the statuses and all of *labels*, which are (name, value), and be created at or after
+    *created_after_ms* and before *created_before_ms*. *text* must be part of the code or the message of its error; the
+    case of ASCII letters is ignored.
+    """
 
     client: str | None = None
-    status: str | None = None
+    status: str | tuple[str, ...] | None = None
     blueprint: str | None = None
+    state: str | None = None
     skill: str | None = None
     labels: tuple[tuple[str, str], ...] = ()
+    created_after_ms: int | None = None
+    created_before_ms: int | None = None
+    text: str | None = None
     limit: int = 50
     cursor: str | None = None
 
+    @property
+    def statuses(self) -> tuple[str, ...]:
+        """The statuses, empty for any."""
+        return (self.status,) if isinstance(self.status, str) else self.status or ()
+
     def matches(self, job: Job) -> bool:
+        problem = job.error or {}
         return (
             (self.client is None or job.client == self.client)
-            and (self.status is None or job.status == self.status)
+            and (not self.statuses or job.status in self.statuses)
             and (self.blueprint is None or job.blueprint == self.blueprint)
+            and (self.state is None or job.current_state == self.state)
             and (self.skill is None or job.skill == self.skill)
             and all(job.labels.get(name) == value for name, value in self.labels)
+            and (not self.text or any(_contains(problem.get(name), self.text) for name in ("code", "message")))
         )
 
 
+def _contains(value: Json, text: str) -> bool:
+    """Compare as the script that lists jobs does: ignoring the case of ASCII letters only."""
+    return isinstance(value, str) and text.encode().lower() in value.encode().lower()
+
+
 def dump_init(job: Job) -> Dump:
-    """Dump the fields of *job* that never change."""
+    """Dump the fields of *job* that never change; the blueprint is first, as ``list_jobs.lua`` expects."""
     return dump(
         {
             "blueprint": job.blueprint,
@@ -77,7 +99,8 @@ def dump_init(job: Job) -> Dump:
 
 
 def dump_doc(job: Job, *, version: int = 1) -> Dump:
-    """Dump the fields of *job* that the commit of *version* may change."""
+    """Dump the fields of *job* that the commit of *version* may change; plan and state are first, as ``list_jobs.lua``
+    expects."""
     doc: dict[str, Any] = {
         "plan8": job.plan_hash,
         "state": job.current_state,

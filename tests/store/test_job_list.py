@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from orjson import dumps
 
 from avtomatika.errors import InvalidRequestError
-from avtomatika.store import JobFilter, NewJob
+from avtomatika.store import JobCounts, JobFilter, NewJob
 from avtomatika.store import job_list as listing
 
 from .conftest import House, bp
@@ -115,3 +116,113 @@ def test_a_page_of_two_filters_looks_at_a_limited_number_of_jobs(house: House) -
 def test_a_cursor_that_no_list_gave_is_refused(house: House, cursor: str) -> None:
     with pytest.raises(InvalidRequestError, match="cursor"):
         house.store.list_jobs(JobFilter(cursor=cursor))
+
+
+def put(house: House, number: int, created: int, status: str, **doc: Any) -> None:
+    """Write a job as the scripts do, at a time of its own."""
+    job_id = f"g0-{number:05}"
+    record = {"plan8": "0a1b2c3d", "state": "encode", "state_history": {}, "steps": 0, "transitions": 0, **doc}
+    init = {"blueprint": "video" if number % 2 else "photo", "client": "me"}
+    fields = {"v": 1, "status": status, "created": created, "updated": created}
+    house.client.hset(f"avt:job:{job_id}", mapping={**fields, "doc": dumps(record), "init": dumps(init)})
+    for index in ("", f":status:{status}", ":client:me", f":blueprint:{init['blueprint']}"):
+        house.client.zadd(f"avt:jobs{index}", {job_id: created})
+
+
+def test_several_statuses_are_one_list_in_order(house: House) -> None:
+    for number in range(60):
+        put(house, number, 1000 + number // 7, ["failed", "error", "finished"][number % 3])
+
+    expected = [f"g0-{number:05}" for number in reversed(range(60)) if number % 3 < 2]
+    assert walk(house, status=("failed", "error")) == expected
+    assert walk(house, status=("failed", "error"), client="me") == expected
+    assert walk(house, status=("failed", "failed")) == walk(house, status="failed")
+    assert walk(house, status=("failed", "error"), blueprint="photo") == [
+        each for each in expected if int(each[3:]) % 2 == 0
+    ]
+
+
+def test_a_time_window_includes_its_start_and_excludes_its_end(house: House) -> None:
+    for number in range(40):
+        put(house, number, 1000 + number, "failed" if number % 2 else "finished")
+
+    window = {"created_after_ms": 1010, "created_before_ms": 1020}
+    assert walk(house, **window) == [f"g0-{number:05}" for number in reversed(range(10, 20))]
+    assert walk(house, status="failed", **window) == [f"g0-{number:05}" for number in (19, 17, 15, 13, 11)]
+    assert walk(house, limit=3, status=("failed", "finished"), **window) == walk(house, **window)
+    assert house.store.count_by_status(JobFilter(**window)) == JobCounts({"failed": 5, "finished": 5})
+    assert walk(house, created_after_ms=1020, created_before_ms=1010) == []
+
+
+def test_text_is_found_in_the_code_and_message_of_the_error_only(house: House) -> None:
+    put(house, 1, 1, "failed", error={"code": "DISK_FULL", "message": 'no space on "/dev/sda" \u00c4\n'})
+    put(house, 2, 2, "failed", error={"code": "X", "message": "x", "traceback": "disk_full"}, result="disk_full")
+    put(house, 3, 3, "failed", state_history={"error": {"code": "disk_full"}})
+    put(house, 4, 4, "failed", error=None, result={"state": '"state":"publish"'})
+
+    for text in ("disk_full", "DISK", 'SPACE on "/', "\u00c4", "\n"):
+        assert walk(house, text=text) == ["g0-00001"], text
+        assert house.store.count_by_status(JobFilter(text=text)).total == 1
+    assert walk(house, text="[", state="encode") == []
+    assert walk(house, state="publish") == []
+    assert len(walk(house, state="encode")) == 4
+
+
+def test_counts_are_exact_if_one_status_has_too_many_jobs(house: House) -> None:
+    house.client.zadd("avt:jobs:status:finished", {f"g0-{n}": n for n in range(9000)})
+    house.client.zadd("avt:jobs:status:failed", {f"g0-f{n}": n for n in range(1500)})
+    house.client.zadd("avt:jobs:blueprint:video", {f"g0-{n}": n for n in range(9000)} | {"g0-f1": 1, "g0-f2": 2})
+    house.client.zadd("avt:jobs:label:a=1", {f"g0-{n}": n for n in range(9000)})
+
+    assert house.store.count_by_status(JobFilter()).counts == {"finished": 9000, "failed": 1500}
+    assert house.store.count_by_status(JobFilter(status="finished")).counts == {"finished": 9000}
+    assert house.store.count_by_status(JobFilter(blueprint="video")) == JobCounts({"finished": 9000, "failed": 2})
+    both = house.store.count_by_status(JobFilter(blueprint="video", labels=(("a", "1"),)))
+    assert (both.counts["finished"], both.is_exact) == (2000, False)
+
+
+def test_jobs_are_counted_by_blueprint(house: House) -> None:
+    for number in range(700):
+        put(house, number, number, "failed" if number % 7 else "finished")
+
+    assert house.store.count_by_blueprint(JobFilter(status="failed")) == JobCounts({"video": 300, "photo": 300})
+    assert house.store.count_by_blueprint(JobFilter(created_after_ms=690)).counts == {"video": 5, "photo": 5}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"status": "failed"},
+        {"status": ("failed", "error"), "blueprint": "video"},
+        {"labels": (("a", "1"),), "client": "me"},
+        {"created_after_ms": 100, "created_before_ms": 130},
+        {"status": "failed", "text": "full"},
+    ],
+)
+def test_the_work_of_a_page_and_of_counts_does_not_grow_with_the_jobs(house: House, wanted: dict[str, Any]) -> None:
+    def work() -> list[int]:
+        numbers = []
+        for ask in (house.store.list_jobs, house.store.count_by_status, house.store.count_by_blueprint):
+            before = house.client.info("commandstats")
+            ask(JobFilter(**wanted))
+            after = house.client.info("commandstats")
+            calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
+            numbers.append(sum(calls.values()))
+        return numbers
+
+    for number in range(60):
+        put(house, number, number, "failed", error={"code": "FULL"})
+    pipe = house.client.pipeline()
+    indexes = ("", ":status:failed", ":blueprint:video", ":client:me", ":label:a=1")
+
+    def grow(first: int, last: int) -> None:
+        for index in indexes:
+            pipe.zadd(f"avt:jobs{index}", {f"g0-{n}": n for n in range(first, last)})
+        pipe.zadd("avt:jobs:status:error", {f"g0-e{n}": n for n in range(first, last)})
+        pipe.execute()
+
+    grow(100, 8_000)
+    small = work()
+    grow(8_000, 28_000)
+
+    assert all(large <= few * 1.1 + 20 for few, large in zip(small, work(), strict=True)), small

@@ -273,13 +273,76 @@ def test_jobs_are_listed_by_status_label_and_blueprint(alice: FlaskClient, move:
         ("limit=201", "limit"),
         ("label=team", "label"),
         ("cursor=x", "cursor"),
-        ("client=bob", "client"),
+        ("status=", "status"),
+        ("status=failed,done", "status"),
+        ("blueprint=", "blueprint"),
+        ("state=" + "x" * 257, "state"),
+        ("text=", "text"),
+        ("text=" + "x" * 201, "text"),
+        ("created_after=yesterday", "created_after"),
+        ("created_after=2026-11-23T07:00:00", "created_after"),
+        ("created_before=-1d", "created_before"),
+        ("created_before=9999999999999d", "created_before"),
+        ("created_before=1d%00", "created_before"),
     ],
 )
 def test_a_list_that_cannot_be_is_refused(alice: FlaskClient, query: str, field: str) -> None:
     body = problem(alice.get(f"/api/v1/jobs?{query}"), 422, "invalid_request")
 
     assert list(body["errors"]) == [field]
+    problem(alice.get(f"/api/v1/jobs/counts?{query}"), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "text=%25%5B%28*",  # characters that patterns have
+        "text=%00",
+        "text=%22%5C",
+        "text=%E2%80%AE%F0%9F%98%80",
+        "blueprint=*",
+        "state=%22",
+        "created_after=0001-01-01T00:00:00%2B14:00",
+        "created_before=9999-12-31T23:59:59-14:00",
+        "created_after=999999w",
+        "created_after=1s&created_before=1w",
+    ],
+)
+def test_strange_filters_are_only_filters(alice: FlaskClient, query: str) -> None:
+    created_id(alice)
+
+    assert alice.get(f"/api/v1/jobs?{query}").status_code == 200
+    assert alice.get(f"/api/v1/jobs/counts?{query}").json["is_exact"] is True
+
+
+def test_only_operators_list_the_jobs_of_others(alice: FlaskClient, bob: FlaskClient, operator: FlaskClient) -> None:
+    job_id = created_id(alice)
+    created_id(bob)
+
+    problem(bob.get("/api/v1/jobs?client=alice"), 403, "forbidden")
+    for client in (operator, alice):
+        assert [job["id"] for job in client.get("/api/v1/jobs?client=alice").json["jobs"]] == [job_id]
+    assert alice.get("/api/v1/jobs/counts").json == {"counts": {"pending": 1}, "total": 1, "is_exact": True}
+    assert operator.get("/api/v1/jobs/counts").json["total"] == 2
+
+
+def test_jobs_are_listed_and_counted_by_statuses_state_age_and_error(alice: FlaskClient, move: Move) -> None:
+    over = created_id(alice)
+    move(*TO_THE_END)
+    waiting = created_id(alice)
+    move(*TO_ENCODE)
+
+    def listed(query: str) -> list[str]:
+        ids = [job["id"] for job in alice.get(f"/api/v1/jobs?{query}").json["jobs"]]
+        assert alice.get(f"/api/v1/jobs/counts?{query}").json["total"] == len(ids)
+        return ids
+
+    assert listed("status=finished,waiting_for_worker") == [waiting, over]
+    assert listed("state=encode") == [waiting]
+    assert listed("state=encode&status=finished") == []
+    assert listed("created_after=1h") == [waiting, over]
+    assert listed("created_before=1h") == []
+    assert listed("text=anything") == []
 
 
 def test_a_status_that_is_unknown_is_answered_with_those_there_are(alice: FlaskClient) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, jsonify, request
@@ -13,11 +14,12 @@ from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
-from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobListQuerySchema, JobQuerySchema
+from avtomatika.schemas.api_job_lists import JobCountsSchema, JobFilterSchema, JobListQuerySchema
+from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobQuerySchema
 from avtomatika.schemas.api_why import WhySchema
-from avtomatika.store import JobFilter
+from avtomatika.store import JobCounts, JobFilter
 
-from ..auth import caller
+from ..auth import caller, require_operator
 from ..connections import connection_of, is_disconnected
 from ..graphs import graph_response
 from ..job_watcher import Follower
@@ -31,14 +33,22 @@ _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @routes.get("")
+@routes.doc(operationId="list_jobs")
 @routes.arguments(JobListQuerySchema, location="query")
 @routes.response(200, JobListSchema)
 def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """List jobs, newest first"""
-    owner = None if caller().is_operator else caller().name
-    labels = tuple(wanted.pop("labels"))
-    jobs, cursor = services().store.list_jobs(JobFilter(client=owner, labels=labels, **wanted))
+    jobs, cursor = services().store.list_jobs(job_filter(wanted))
     return {"jobs": [JobView(job) for job in jobs], "next": cursor}
+
+
+@routes.get("/counts")
+@routes.doc(operationId="count_jobs")
+@routes.arguments(JobFilterSchema, location="query")
+@routes.response(200, JobCountsSchema)
+def count_jobs(wanted: dict[str, Any]) -> JobCounts:
+    """Count jobs by status"""
+    return services().store.count_by_status(job_filter(wanted))
 
 
 @routes.get("/<job_id>")
@@ -83,6 +93,26 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     plan = services().plan(job.blueprint)
     path = JobPath.of(plan, job, _whole_history(job_id), now_ms=services().store.clock.now_ms())
     return graph_response(plan, format=wanted["format"], overlay=path)
+
+
+def job_filter(wanted: dict[str, Any], **more: Any) -> JobFilter:
+    """Return the filter for *wanted*, limited to the jobs that the client may see.
+
+    Raises ForbiddenError if it asks for the jobs of another client.
+    """
+    if wanted["client"] not in (None, caller().name):
+        require_operator()
+    owner = wanted["client"] if caller().is_operator else caller().name
+    fields = {name: value for name, value in wanted.items() if not name.startswith("created_")}
+    times = {f"{name}_ms": _epoch_ms(wanted[name]) for name in ("created_after", "created_before")}
+    return JobFilter(**{**fields, "client": owner, "labels": tuple(wanted["labels"]), **times, **more})
+
+
+def _epoch_ms(when: int | timedelta | None) -> int | None:
+    """Return a time, given as one or as an age, in milliseconds since the epoch."""
+    if not isinstance(when, timedelta):
+        return when
+    return round(services().store.clock.now_ms() - when.total_seconds() * 1000)
 
 
 def hold(job: Job, seconds: float, *, streamed_after: int | None = None) -> None:

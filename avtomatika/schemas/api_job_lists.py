@@ -1,0 +1,117 @@
+"""Queries, bodies and responses of the HTTP API about many jobs: filters, counts and actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range
+
+from avtomatika.core.job import JobStatus
+
+from .api_approvals import LONGEST_COMMENT
+from .api_fields import MOST_LABELS, Label, PastTime, Words
+from .api_requests import LARGEST_PAGE, Strict
+
+#: Maximum number of jobs that one request acts on.
+MOST_JOBS = 500
+#: Action -> statuses of the jobs that it applies to.
+APPLICABLE = {
+    "cancel": tuple(status for status in JobStatus if not status.is_final),
+    "retry": (JobStatus.QUARANTINED, JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED),
+    "retry_from_failed_state": (JobStatus.QUARANTINED, JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED),
+    "approve": (JobStatus.WAITING_FOR_HUMAN,),
+    "reject": (JobStatus.WAITING_FOR_HUMAN,),
+}
+_STATUSES = [status.value for status in JobStatus]
+_NAME = Length(1, 256)
+
+
+class JobFilterSchema(Strict):
+    """Filters for jobs; a job must match all of them."""
+
+    status = Words(
+        load_default=None,
+        validate=[Length(1), ContainsOnly(_STATUSES, error="must be statuses of jobs, separated by commas: {choices}")],
+        metadata={"type": "string", "description": "one status, or several with commas", "example": "failed,error"},
+    )
+    blueprint = fields.String(load_default=None, validate=_NAME)
+    state = fields.String(load_default=None, validate=_NAME, metadata={"description": "the current state"})
+    skill = fields.String(load_default=None, validate=_NAME, metadata={"description": "single tasks of this skill"})
+    client = fields.String(load_default=None, validate=_NAME, metadata={"description": "for operators"})
+    labels = fields.List(
+        Label(metadata={"type": "string"}),
+        data_key="label",
+        load_default=(),
+        validate=Length(max=MOST_LABELS),
+        metadata={"description": "name=value; repeat it to list jobs that have all of the labels"},
+    )
+    created_after = PastTime(
+        load_default=None,
+        metadata={"type": "string", "description": "a time, or an age such as 90m or 1d", "example": "1d"},
+    )
+    created_before = PastTime(load_default=None, metadata={"type": "string", "description": "as created_after"})
+    text = fields.String(
+        load_default=None,
+        validate=Length(1, 200),
+        metadata={"description": "part of the code or the message of the error, without regard to case (ASCII)"},
+    )
+
+
+class JobListQuerySchema(JobFilterSchema):
+    """A page of the jobs that match."""
+
+    limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
+    cursor = fields.String(load_default=None, metadata={"description": "`next` of the previous page"})
+
+
+class JobCountsSchema(Schema):
+    """Numbers of jobs by status. Dumps a JobCounts."""
+
+    counts = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"example": {"failed": 12}})
+    total = fields.Integer()
+    is_exact = fields.Boolean(metadata={"description": "false: too many jobs to count; there are more than these"})
+
+
+class ActionRequestSchema(Strict):
+    """An action on the jobs with these ids, or on those that match a filter."""
+
+    action = fields.String(required=True, validate=OneOf(list(APPLICABLE)))
+    ids = fields.List(fields.String(), load_default=None, validate=Length(1, MOST_JOBS))
+    filter = fields.Nested(JobFilterSchema, load_default=None)
+    dry_run = fields.Boolean(
+        load_default=False, truthy={True}, falsy={False}, metadata={"description": "count the jobs and change nothing"}
+    )
+    comment = fields.String(load_default=None, allow_none=True, validate=Length(max=LONGEST_COMMENT))
+    cursor = fields.String(
+        load_default=None, allow_none=True, metadata={"description": "`next` of the previous response"}
+    )
+
+    @validates_schema
+    def _check_choice(self, data: dict[str, Any], **_: object) -> None:
+        if (data.get("ids") is None) == (data.get("filter") is None):
+            raise ValidationError("give ids or filter", "filter")
+
+
+class RefusalSchema(Schema):
+    """A job that the action was not applied to."""
+
+    job_id = fields.String()
+    code = fields.String()
+    reason = fields.String()
+
+
+class ActionResultSchema(Schema):
+    """The effect of one request: on a part of the jobs, if `next` is not null."""
+
+    matched = fields.Integer(metadata={"description": "jobs of this part; with dry_run of all"})
+    blueprints = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        metadata={"description": "the same by blueprint", "example": {"video": 1200, "photo": 40}},
+    )
+    is_exact = fields.Boolean(metadata={"description": "false: with dry_run there are more jobs than these"})
+    done = fields.Integer()
+    refused = fields.Integer()
+    refusals = fields.List(fields.Nested(RefusalSchema), metadata={"description": "the first 20"})
+    next = fields.String(allow_none=True, metadata={"description": "`cursor` of the next request; null at the end"})
