@@ -234,16 +234,21 @@ def test_the_python_of_the_guide_to_blueprints_runs_in_memory(tmp_path: Path) ->
     assert unused == []
 
 
-def test_the_guide_for_users_of_celery_runs_against_a_server(tmp_path: Path, background: ExitStack) -> None:
+def test_the_guide_for_users_of_celery_runs_against_a_server(
+    tmp_path: Path, redis_url: str, background: ExitStack
+) -> None:
     save_files(CELERY, tmp_path)
     tested = _run_in(tmp_path, [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gallery.py"])
-    up = Up(tmp_path)
+    up = Up(tmp_path, REDIS_URL=redis_url)
     background.callback(up.kill)
     up.wait_until_ready()
     token = (tmp_path / "var" / "client_token").read_text()
     call = f"from order import order_thumbnails as order; print(order({up.url!r}, {token!r}, ['a.jpg', 'b.jpg']))"
     called = _run_in(tmp_path, [sys.executable, "-c", call])
+    call = f"import os; os.environ['REDIS_URL'] = {redis_url!r}; from shop import resize; print(resize('a.jpg'))"
+    resized = _run_in(tmp_path, [sys.executable, "-W", "ignore", "-c", call])
 
+    assert (resized.stdout, resized.stderr) == ("{'thumbnail': 'a.jpg@64'}\n", "")
     assert tested.returncode == 0, tested.stdout
     assert (called.stdout, called.stderr) == ("2\n", "")
 

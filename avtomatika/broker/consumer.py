@@ -1,7 +1,8 @@
 """Consuming deliveries from several queues in batches, and acknowledging them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
@@ -9,9 +10,10 @@ from kombu import Connection, Queue
 from kombu import Consumer as KombuConsumer
 
 from avtomatika.core.plan import Plan
-from avtomatika.transport import Channel, Outgoing
+from avtomatika.transport import Channel, NoRouteError, Outgoing
 
 from .connection import translated
+from .requests import failure_reply
 from .step_queues import StepQueues
 from .topology import declare, declare_tasks
 
@@ -30,6 +32,7 @@ class Delivery:
     headers: Mapping[str, Any]
     deliveries: int
     routing_key: str = ""
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def group(self) -> str | None:
@@ -97,7 +100,7 @@ class Consumer:
         for message in list(self._batch):
             if message.content_type != _JSON or message.errors:
                 error = f"content type {message.content_type!r}"
-                self.channel.dead_letter(message.delivery_tag, reason="malformed", error=error)
+                self.dead_letter(_delivery(message), reason="malformed", error=error)
                 self._batch.remove(message)
 
     # ------------------------------------------------------------ answer
@@ -136,8 +139,12 @@ class Consumer:
             self.channel.revoke(tags)
 
     def dead_letter(self, delivery: Delivery, *, reason: str, error: str = "", notify: bool = True) -> None:
-        """Move a delivery to the dead letters; with *notify* inform the job named in its headers."""
+        """Move a delivery to the dead letters; with *notify* inform the job named in its headers. The program that
+        waits for a reply gets a failure."""
         with translated(self._connection):
+            if (reply := failure_reply(delivery.headers, delivery.properties, error or reason)) is not None:
+                with suppress(NoRouteError):  # it is gone
+                    self.channel.settle([reply], ())
             self.channel.dead_letter(delivery.tag, reason=reason, error=error, notify=notify)
 
     @property
@@ -187,4 +194,5 @@ def _delivery(message: Any) -> Delivery:
         message.headers,
         message.properties["deliveries"],
         message.delivery_info.get("routing_key") or "",
+        message.properties,
     )

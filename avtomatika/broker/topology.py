@@ -5,7 +5,7 @@ from typing import Any
 
 from kombu import Connection, Exchange, Queue, binding
 
-from avtomatika.core.plan import CONTROL, FILES, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
+from avtomatika.core.plan import CONTROL, FILES, REQUESTS, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRouteError
 from avtomatika.transport import IF_EMPTY
 
@@ -57,7 +57,7 @@ def _queues(plans: list[Plan]) -> list[Queue]:
     task_types = sorted({task_type for plan in plans for task_type in plan.task_types})
     return [
         Queue(TIMERS, _timers, routing_key=TIMERS),
-        _notices(),
+        *_notices(),
         Queue(WEBHOOKS, _webhooks, routing_key=WEBHOOKS),
         Queue(FILES, _files, routing_key=FILES),
         *(queue for plan in plans for queue in _step_queues(plan)),
@@ -73,7 +73,7 @@ def worker_queue(worker_id: str) -> str:
 def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_id: str | None = None) -> None:
     """Declare the queues of a worker: one per task type, its own queue, and the queues for results and notices."""
     with translated(connection), connection.channel() as channel:
-        queues = [_notices(), *_task_queues(task_types, expires=_TASK_QUEUE_SECONDS)]
+        queues = [*_notices(), *_task_queues(task_types, expires=_TASK_QUEUE_SECONDS)]
         if worker_id is not None:
             queues.append(_worker_queue(worker_id))
         _declare(channel, [_steps, _tasks, _workers], queues)
@@ -101,8 +101,9 @@ def _step_queues(plan: Plan) -> Iterator[Queue]:
         yield Queue(queue, bindings=bindings)
 
 
-def _notices() -> Queue:
-    return Queue(WORKERS, bindings=[binding(_workers, routing_key=key) for key in NOTICES])
+def _notices() -> list[Queue]:
+    notices = [binding(_workers, routing_key=key) for key in NOTICES]
+    return [Queue(WORKERS, bindings=notices), Queue(REQUESTS, _workers, routing_key=REQUESTS)]
 
 
 def _task_queues(task_types: Iterable[str], *, expires: float | None = None) -> list[Queue]:

@@ -19,7 +19,8 @@ class JobRequest:
     A single task runs *skill*, with ``initial_data`` as its parameters and up to *max_retries* retries (default 3);
     other jobs have neither. The job starts after ``delay_seconds``, or at ``at_ms`` (milliseconds since the epoch).
     ``retry_of`` is the id of the finished job that this one reruns. ``execution_timeout_seconds`` limits the time from
-    the job's creation to its end.
+    the job's creation to its end. *reply* is where a program that sent the task through the broker waits for its
+    result (``schemas.wire.reply_to``).
     """
 
     initial_data: Mapping[str, Json] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class JobRequest:
     dispatch_timeout_seconds: float | None = None
     result_timeout_seconds: float | None = None
     execution_timeout_seconds: float | None = None
+    reply: Mapping[str, Json] | None = None
 
     def request_fields(self) -> dict[str, Json]:
         """Return the fields of the request, as arguments for another value that extends it."""

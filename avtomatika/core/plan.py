@@ -23,6 +23,8 @@ TIMERS = "avt.timers"
 WEBHOOKS = "avt.webhooks"
 #: Exchange of messages from workers: ``taken``, registration, heartbeats, progress.
 WORKERS = "avt.workers"
+#: Queue of tasks that other programs published and workers forwarded.
+REQUESTS = "avt.requests"
 #: Fanout exchange of messages from orchestrators to all workers.
 CONTROL = "avt.control"
 

@@ -30,7 +30,14 @@ class SendWebhook:
     event: str | None = None
 
 
-Outgoing = SendTask | SendEvent | SendWebhook
+@dataclass(frozen=True, slots=True)
+class SendReply:
+    """Tell the program that sent the task of *job* through the broker how it ended."""
+
+    job: Job
+
+
+Outgoing = SendTask | SendEvent | SendWebhook | SendReply
 
 
 @dataclass(frozen=True, slots=True)

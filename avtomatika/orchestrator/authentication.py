@@ -79,6 +79,23 @@ class MessageAuthenticator:
         self._consumer.ack(dropped)
         return self._restrict_notices(accepted, skills_by_author) if skills_by_author else accepted
 
+    def requests(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.TaskRequest]]:
+        """Decode task requests. One that an unauthorized worker forwarded, or one without the skill, is
+        dead-lettered."""
+        accepted = []
+        for delivery, request in self._read_all(deliveries, lambda delivery: wire.load_task_request(delivery.body)):
+            try:
+                skills = self._skills_of(request.worker_id, delivery.body)
+            except UnauthorizedError:
+                skills = ()
+            if skills is None or request.skill in skills:
+                accepted.append((delivery, request))
+            else:
+                error = f"worker {request.worker_id!r} is unauthorized, or not granted the skill {request.skill!r}"
+                logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
+                self._consumer.dead_letter(delivery, reason="forged", error=error)
+        return accepted
+
     def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.DueTimer]]:
         """Decode due timers. Their content is authenticated when it reaches its step queue."""
         return self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body))

@@ -14,7 +14,7 @@ def forward(consumer: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, d
     """Publish each message and acknowledge its delivery, atomically.
 
     A message that has no route even after *declare* has declared this orchestrator's topology is dead-lettered: no job
-    needs it.
+    needs it. A reply whose queue is gone is dropped.
     """
     try:
         consumer.settle_many([([outgoing], [delivery.tag]) for delivery, outgoing in pairs])
@@ -28,5 +28,9 @@ def _forward_one(consumer: Consumer, delivery: Delivery, outgoing: Outgoing) -> 
     try:
         consumer.settle_many([([outgoing], [delivery.tag])])
     except NoRouteError as error:
+        if not outgoing.exchange:
+            logger.info("the program that waited for a result is gone: no queue %r", outgoing.routing_key)
+            consumer.ack([delivery.tag])
+            return
         logger.warning("queue %s: %s; dead-lettered", delivery.queue, error)
         consumer.dead_letter(delivery, reason="no route", error=str(error), notify=False)

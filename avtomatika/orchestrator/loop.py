@@ -13,7 +13,7 @@ from time import monotonic
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
-from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.plan import REQUESTS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import UnavailableError
 from avtomatika.store import LoadedBranches, Store, Sweeper, UnreadableJob
@@ -29,6 +29,7 @@ from .notices import Notices
 from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
 from .sweeps import Sweeps
+from .task_requests import TaskRequests
 from .unit_of_work import HandlerServices, ReceivedEvent, Work
 from .unreadable_jobs import defer_or_quarantine
 
@@ -58,12 +59,14 @@ class Orchestrator:
         services: HandlerServices = _SERVICES,
         skills_of_signer: SkillsOfSigner | None = None,
         take_over_seconds: float = TAKE_OVER_SECONDS,
+        accept_kombu_tasks: bool = True,
     ) -> None:
         self._consumer = consumer
         self._store = store
         self._authenticator = MessageAuthenticator(consumer, store, skills_of_signer)
         self._notices = Notices(consumer=consumer, store=store)
         self._placement = Placement(consumer=consumer, store=store)
+        self._task_requests = TaskRequests(consumer=consumer, store=store, accepted=accept_kombu_tasks)
         self._plans = PlanTakeover(
             blueprints=blueprints, consumer=consumer, store=store, take_over_seconds=take_over_seconds
         )
@@ -122,7 +125,11 @@ class Orchestrator:
 
     def _receive(self) -> None:
         """Process the inbox; messages that an unavailable server interrupts stay in it."""
-        for queue, handle in ((WORKERS, self._record_notices), (TIMERS, self._forward_due_timers)):
+        for queue, handle in (
+            (WORKERS, self._record_notices),
+            (TIMERS, self._forward_due_timers),
+            (REQUESTS, self._create_requested),
+        ):
             self._inbox.handle(handle, [delivery for delivery in self._inbox.deliveries if delivery.queue == queue])
         self._inbox.handle(self._start, self._inbox.deliveries)  # all others are steps
 
@@ -131,7 +138,15 @@ class Orchestrator:
 
     def _forward_due_timers(self, deliveries: Sequence[Delivery]) -> None:
         found = self._authenticator.due(deliveries)
-        self._forward([(delivery, Outgoing(due.exchange, due.routing_key, due.body)) for delivery, due in found])
+        self._forward(
+            [
+                (delivery, Outgoing(due.exchange, due.routing_key, due.body, properties=due.properties or {}))
+                for delivery, due in found
+            ]
+        )
+
+    def _create_requested(self, deliveries: Sequence[Delivery]) -> None:
+        self._task_requests.create(self._authenticator.requests(deliveries))
 
     def _start(self, deliveries: Sequence[Delivery]) -> None:
         """Group events by job, and start work on every job that is not in flight."""

@@ -7,7 +7,7 @@ from avtomatika.core.events import DeadLetter, Event, TaskTimeout
 from avtomatika.core.job import Job, Task
 from avtomatika.core.plan import BUILTIN_OUTCOMES, STEPS, TASKS, TIMERS, WEBHOOKS
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent, SendTask, SendWebhook, SetTimer
+from avtomatika.core.step import SendEvent, SendReply, SendTask, SendWebhook, SetTimer
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing, Router
 
@@ -22,6 +22,8 @@ def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, versio
         case SendWebhook(job_then, event):
             webhook = wire.WebhookMessage.of(job_then, version=version, now_ms=clock.now_ms(), event=event)
             return webhook_message(webhook, secret)
+        case SendReply(ended):
+            return reply_message(ended)
         case SendEvent():
             return step_message(outgoing, secret)
         case _:
@@ -60,6 +62,17 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
     headers = {"x-group": task.groups, **wire.dead_letter_event_headers(STEPS, message.reply_prefix, dead, secret)}
     key = task.task_type if task.worker_id is None else f"@{task.worker_id}"
     return Outgoing(TASKS, key, wire.dump_task(message), priority=task.priority, headers=headers)
+
+
+def reply_message(job: Job) -> Outgoing:
+    """Return the message with the result of *job* for the program that waits for it.
+
+    It passes the queue of due timers: its own queue may be gone, which must not stop the commit.
+    """
+    reply = job.reply or {}
+    body = wire.dump_reply(reply, job_id=job.id, status=job.status, result=job.result, error=job.error)
+    properties = {"correlation_id": reply["correlation_id"]}
+    return Outgoing(TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer("", reply["queue"], body, properties)))
 
 
 def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -106,6 +107,15 @@ class WorkerRegistry(ServerPart):
         """Return the skills that *worker_id* registered with, or None if it is not registered."""
         [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
         return None if text is None else tuple(skill_names(sanitized_record(json_object(text))))
+
+    def parameters_of(self, skill: str) -> list[str]:
+        """Return the names of the parameters of *skill* in order, as a worker registered it."""
+        online = [worker.record["skills"] for worker in self.workers() if worker.is_online]
+        for each in chain(*online):
+            properties = each["schema"].get("properties")
+            if each["name"] == skill and isinstance(properties, Mapping):
+                return list(properties)
+        return []
 
     def workers(self) -> list[WorkerRecord]:
         """Return all registered workers, sorted by id."""

@@ -30,6 +30,8 @@ class Outgoing:
     headers: Mapping[str, Any] = field(default_factory=dict)
     delay_seconds: float = 0
     ttl_seconds: float | None = None
+    #: Further properties of AMQP, such as ``reply_to`` and ``correlation_id``.
+    properties: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ttl_ms(self) -> int | None:
@@ -44,6 +46,8 @@ def encode(outgoing: Outgoing) -> str:
     """Encode a message as a kombu Producer would."""
     headers = _dump(dict(outgoing.headers)) if outgoing.headers else "{}"
     tail = _properties(outgoing.exchange, outgoing.routing_key, outgoing.priority)
+    if outgoing.properties:
+        tail = _dump({**orjson.loads(tail), **outgoing.properties})
     return (
         '{"content-encoding":"utf-8","content-type":"application/json",'
         f'"headers":{headers},"properties":{tail}}}\n{outgoing.body}'

@@ -12,7 +12,7 @@ from avtomatika import Blueprint, broker
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import Job
-from avtomatika.core.plan import TIMERS, WORKERS
+from avtomatika.core.plan import REQUESTS, TIMERS, WORKERS
 from avtomatika.core.signing import WorkerKey
 from avtomatika.orchestrator import Orchestrator
 from avtomatika.orchestrator.handler_runner import HandlerRunner
@@ -45,7 +45,7 @@ class Stage:
         broker.declare(self.connection, [blueprint.plan for blueprint in blueprints])
         connection = self._stack.enter_context(broker.connect(self.url))
         names = list(queues or [queue for blueprint in blueprints for queue in blueprint.plan.queues])
-        consumer = Consumer(connection, [WORKERS, TIMERS, *names], prefetch=100)
+        consumer = Consumer(connection, [WORKERS, TIMERS, REQUESTS, *names], prefetch=100)
         runner = HandlerRunner(timeout_seconds=options.pop("handler_timeout_seconds", 5))
         server, router = consumer.channel.server, consumer.channel.router
         made = Orchestrator(

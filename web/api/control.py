@@ -71,6 +71,5 @@ def updated_view(job: Job) -> JobView:
 
 def _rerun(job: Job) -> NewJob:
     """Return a request for a new job with the same data and client, by the blueprint's current version."""
-    return NewJob(
-        plan=services().plan(job.blueprint), client=job.client, **{**job.request_fields(), "retry_of": job.id}
-    )
+    fields = {**job.request_fields(), "retry_of": job.id, "reply": None}
+    return NewJob(plan=services().plan(job.blueprint), client=job.client, **fields)

@@ -152,7 +152,7 @@ class Polls:
         consumer.set_prefetch(len(waiting) if len(wanted) == 1 else 1)
         deliveries = consumer.take(_TAKE_SECONDS)
         matched: list[tuple[Delivery, wire.TaskMessage, Poll]] = []
-        for delivery, task in _readable(consumer, deliveries):
+        for delivery, task in _readable(consumer, deliveries, self._keyring):
             poll = self._pick(task.task_type, delivery.queue)
             if poll is None:  # its worker is not polling now
                 self._worker_queues.pop(delivery.queue, None)
@@ -199,13 +199,29 @@ class Polls:
                 poll.answer(task if is_done else None, _priority(delivery), delivery.deliveries)
 
 
-def _readable(consumer: Consumer, deliveries: Iterable[Delivery]) -> Iterable[tuple[Delivery, wire.TaskMessage]]:
+def _readable(
+    consumer: Consumer, deliveries: Iterable[Delivery], keyring: Keyring
+) -> Iterable[tuple[Delivery, wire.TaskMessage]]:
+    """Yield tasks; forward messages of other programs to the orchestrators, and dead-letter others."""
     for delivery in deliveries:
         try:
-            yield delivery, wire.load_task(delivery.body)
+            task = wire.load_task(delivery.body)
         except wire.InvalidMessageError as error:
-            logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
-            consumer.dead_letter(delivery, reason="malformed", error=str(error))
+            _forward_or_reject(consumer, delivery, error, keyring)
+        else:
+            yield delivery, task
+
+
+def _forward_or_reject(
+    consumer: Consumer, delivery: Delivery, error: wire.InvalidMessageError, keyring: Keyring
+) -> None:
+    try:
+        message = broker.request_message(delivery, error, signer=keyring.secret)
+    except wire.InvalidMessageError as problem:
+        logger.error("queue %s: %s; dead-lettered", delivery.queue, problem)
+        consumer.dead_letter(delivery, reason="malformed", error=str(problem))
+    else:
+        consumer.settle_many([([message], [delivery.tag])])
 
 
 def _is_authorized(poll: Poll, *, if_unknown: bool = False) -> bool:

@@ -27,7 +27,7 @@ from avtomatika.core.events import (
 )
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, WaitRecord
 from avtomatika.core.plan import Plan
-from avtomatika.core.step import SendEvent, SendWebhook, Step
+from avtomatika.core.step import SendEvent, SendReply, SendWebhook, Step
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
 
 from .timers import timers_of_job, timers_of_task, timers_of_wait
@@ -165,7 +165,11 @@ def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
         Step(
             stopped,
             history=(HistoryEntry(event_type, state=job.current_state, data=data),),
-            outgoing=(*_cancel_child(job), *((SendWebhook(stopped),) if has_webhook else ())),
+            outgoing=(
+                *_cancel_child(job),
+                *((SendWebhook(stopped),) if has_webhook else ()),
+                *((SendReply(stopped),) if job.reply is not None else ()),
+            ),
             cancelled_timers=timers_of_job(job),
             closed=tuple((task.id, task.attempt) for task in open_tasks),
             revoked=tuple(task.group for task in open_tasks),

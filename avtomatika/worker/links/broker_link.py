@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.broker import Consumer, Delivery
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.schemas import wire
@@ -62,6 +62,8 @@ class BrokerLink:
         self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
         #: Messages that cannot be run as tasks, with the reason.
         self._unreadable: list[tuple[Delivery, str, str]] = []
+        #: Messages of other programs that orchestrators create tasks for.
+        self._requests: list[tuple[Delivery, Outgoing]] = []
         self._slot = slot
         self._worker_status = worker_status
         self._key = None if worker_status is None else worker_status.identity.key
@@ -202,6 +204,10 @@ class BrokerLink:
         tasks = self._readable(deliveries)
         if tasks:
             self._start_tasks(consumer, self._runtime.admit(tasks))
+        while self._requests:
+            delivery, message = self._requests[0]
+            consumer.settle_many([([message], [delivery.tag])])
+            del self._requests[0]
         while self._unreadable:
             delivery, reason, error = self._unreadable[0]
             consumer.dead_letter(delivery, reason=reason, error=error)
@@ -214,13 +220,21 @@ class BrokerLink:
             try:
                 task = wire.load_task(delivery.body)
             except wire.InvalidMessageError as error:
-                self._reject(delivery, "malformed", str(error))
+                self._forward_or_reject(delivery, error)
                 continue
             if self._runtime.has_skill(task.task_type):
                 tasks.append((task, delivery))
             else:
                 self._reject(delivery, "no_skill", f"task {task.task_id}: this worker has no skill {task.task_type!r}")
         return tasks
+
+    def _forward_or_reject(self, delivery: Delivery, error: wire.InvalidMessageError) -> None:
+        try:
+            message = broker.request_message(delivery, error, worker_id=self._runtime.worker_id, signer=self._key)
+        except wire.InvalidMessageError as problem:
+            self._reject(delivery, "malformed", str(problem))
+        else:
+            self._requests.append((delivery, message))
 
     def _reject(self, delivery: Delivery, reason: str, error: str) -> None:
         logger.error("queue %s: %s; dead-lettered", delivery.queue, error)

@@ -1,0 +1,107 @@
+"""Task requests: creates a single task for each message of another program that a worker forwarded."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from avtomatika.broker import Consumer, Delivery, Outgoing
+from avtomatika.core.job import Json
+from avtomatika.core.machine import single_task
+from avtomatika.core.names import is_user_name
+from avtomatika.core.plan import REQUESTS, WORKERS
+from avtomatika.errors import ConflictError, InvalidRequestError, NoRouteError, UnavailableError
+from avtomatika.schemas import wire
+from avtomatika.store import NewJob, Store
+
+logger = logging.getLogger(__name__)
+
+#: The client of these tasks; clients of clients.toml may have any other name.
+CLIENT = "_broker"
+#: Delay of the next attempt while the server accepts no new jobs.
+_FULL_SECONDS = 10.0
+_LEAST_SECONDS = 0.001
+
+
+class TaskRequests:
+    """Creates jobs in *store* for the requests that *consumer* delivers; none if they are not *accepted*."""
+
+    def __init__(self, *, consumer: Consumer, store: Store, accepted: bool) -> None:
+        self._consumer = consumer
+        self._store = store
+        self._accepted = accepted
+
+    def create(self, requests: Sequence[tuple[Delivery, wire.TaskRequest]]) -> None:
+        """Create the jobs, and acknowledge the requests. A repeated request creates no second job."""
+        for delivery, request in requests:
+            try:
+                self._create(self._job(request))
+            except InvalidRequestError as error:
+                logger.error("queue %s: %s; dead-lettered", request.skill, error)
+                self._consumer.dead_letter(delivery, reason="malformed", error=str(error))
+            except UnavailableError as error:
+                logger.warning("%s; a task request waits %g s", error, _FULL_SECONDS)
+                self._defer(delivery)
+            else:
+                self._consumer.ack([delivery.tag])
+
+    def _create(self, new: NewJob) -> None:
+        try:
+            try:
+                self._store.create(new)
+            except NoRouteError:  # the queue has expired
+                self._consumer.declare_tasks([str(new.skill)])
+                self._store.create(new)
+        except ConflictError as error:  # other arguments under the same id: the first task counts
+            logger.warning("%s", error)
+
+    def _defer(self, delivery: Delivery) -> None:
+        again = Outgoing(
+            WORKERS,
+            REQUESTS,
+            delivery.body.decode(),
+            headers=delivery.headers,
+            delay_seconds=_FULL_SECONDS,
+            properties={name: value for name, value in delivery.properties.items() if isinstance(value, str)},
+        )
+        self._consumer.settle_many([([again], [delivery.tag])])
+
+    def _job(self, request: wire.TaskRequest) -> NewJob:
+        """Return the job. Raises InvalidRequestError if there can be none."""
+        if not self._accepted:
+            raise InvalidRequestError("tasks of other programs are refused: ACCEPT_KOMBU_TASKS=false")
+        if not is_user_name(request.skill):
+            raise InvalidRequestError(f"there can be no skill {request.skill!r}")
+        expires = None
+        if request.expires_ms is not None:
+            start_ms = max(self._store.clock.now_ms(), request.at_ms or 0)
+            expires = (request.expires_ms - start_ms) / 1000
+            if expires <= 0:
+                raise InvalidRequestError("the task has expired")
+        return NewJob(
+            plan=single_task.PLAN,
+            client=CLIENT,
+            skill=request.skill,
+            initial_data={**self._named(request), **request.params},
+            at_ms=request.at_ms,
+            priority=request.priority or 0,
+            dispatch_timeout_seconds=expires,
+            result_timeout_seconds=request.time_limit,
+            reply=request.reply,
+            idempotency_key=f"{request.skill}/{request.id}",
+        )
+
+    def _named(self, request: wire.TaskRequest) -> Mapping[str, Json]:
+        """Return the arguments by position under the names of the skill's parameters, as its workers registered it."""
+        if not request.args:
+            return {}
+        names = self._store.registry.parameters_of(request.skill)
+        if len(names) < len(request.args):
+            known = ", ".join(names) or "none by name"
+            raise InvalidRequestError(
+                f"{len(request.args)} arguments by position, but the parameters of the skill {request.skill!r} are: "
+                f"{known}. Send arguments by name"
+            )
+        named = dict(zip(islice(names, len(request.args)), request.args, strict=True))
+        if twice := named.keys() & request.params.keys():
+            raise InvalidRequestError(f"arguments given by position and by name: {', '.join(sorted(twice))}")
+        return named

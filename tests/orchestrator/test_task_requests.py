@@ -1,0 +1,214 @@
+"""Tasks that other programs published and workers forwarded become jobs, on a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from avtomatika import broker
+from avtomatika.broker import Outgoing
+from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
+from avtomatika.core.job import Job, JobStatus
+from avtomatika.core.plan import REQUESTS, WORKERS
+from avtomatika.core.signing import Signer
+from avtomatika.errors import UnauthorizedError, UnavailableError
+from avtomatika.schemas import wire
+
+from ..support.orchestrators import Stage
+
+REPLY = {"queue": "replies", "correlation_id": "c-1", "celery_id": None}
+
+
+class House(Stage):
+    """A stage whose test forwards requests as a worker does."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, [SINGLE_TASKS])
+        self.orchestrator(**options)
+        broker.declare_tasks(self.connection, ["encode"])
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self._stack.callback(self.redis.close)
+
+    def forward(self, *, signer: Signer | None = None, **fields: Any) -> None:
+        request = wire.TaskRequest(
+            **{"worker_id": "w", "skill": "encode", "id": "1", "args": [], "params": {}} | fields
+        )
+        properties = {"reply_to": "replies", "correlation_id": "c-1"} if request.reply else {}
+        body = wire.dump_task_request(request, signer)
+        with self.connection.channel() as channel:
+            channel.settle([Outgoing(WORKERS, REQUESTS, body, properties=properties)], ())
+
+    def settled(self) -> bool:
+        return int(self.redis.xlen(f"avt:q:{REQUESTS}:0")) == 0
+
+    def jobs(self) -> list[Job]:
+        self.turn_until(self.settled)
+        return [self.job(job_id) for job_id in self.redis.zrange("avt:jobs:client:_broker", 0, -1)]
+
+    def dead_letters(self) -> list[str]:
+        self.turn_until(self.settled)
+        return [fields["error"] for _, fields in self.redis.xrange(f"avt:q:{REQUESTS}:dead")]
+
+    def replies(self, count: int) -> list[Any]:
+        """Wait for *count* replies; return their bodies."""
+        self.turn_until(lambda: self.redis.xlen("avt:q:replies:0") >= count)
+        return [json.loads(fields["p"].partition("\n")[2]) for _, fields in self.redis.xrange("avt:q:replies:0")]
+
+    def declare_replies(self) -> None:
+        with self.connection.channel() as channel:
+            channel.queue_declare("replies")
+
+
+@pytest.fixture
+def make_house(redis_url: str) -> Any:
+    made: list[House] = []
+
+    def make(**options: Any) -> House:
+        made.append(House(redis_url, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    return make_house()
+
+
+def test_a_request_is_a_job_with_its_options(house: House) -> None:
+    house.declare_replies()
+    house.forward(params={"path": "a.mov"}, priority=7, time_limit=30, reply=REPLY)
+
+    [job] = house.jobs()
+
+    assert (job.skill, job.initial_data, job.priority, job.result_timeout_seconds) == (
+        "encode",
+        {"path": "a.mov"},
+        7,
+        30,
+    )
+    house.answer(house.take_task("encode"), status="success", data={"film": "a"})
+    [reply] = house.replies(1)
+    assert reply == {"job_id": job.id, "status": "finished", "result": {"film": "a"}, "error": None}
+
+
+def test_a_repeated_request_is_one_job(house: House) -> None:
+    for width in (1, 1, 2):
+        house.forward(params={"width": width})
+    house.forward(id="2")
+
+    assert [job.initial_data for job in house.jobs()] == [{"width": 1}, {}]
+
+
+def test_a_request_after_the_queue_of_its_skill_expired(house: House) -> None:
+    with house.connection.channel() as channel:
+        channel.queue_delete("encode")
+    house.forward()
+
+    [job] = house.jobs()
+    assert house.take_task("encode")[1].job_id == job.id
+
+
+def test_arguments_by_position_get_the_names_that_the_worker_registered(house: House) -> None:
+    schema = {"type": "object", "properties": {"path": {}, "width": {}}}
+    house.store.registry.register("w", {"skills": [{"name": "encode", "schema": schema}]})
+    house.forward(args=["a.mov", 3])
+    house.forward(id="2", args=["a.mov"], params={"path": "b.mov"})
+    house.forward(id="3", args=[1, 2, 3])
+
+    assert [job.initial_data for job in house.jobs()] == [{"path": "a.mov", "width": 3}]
+    twice, many = house.dead_letters()
+    assert twice == "arguments given by position and by name: path"
+    assert "3 arguments by position, but the parameters of the skill 'encode' are: path, width" in many
+
+
+def test_an_expired_request_is_refused_and_a_later_one_expires_while_it_waits(house: House) -> None:
+    house.declare_replies()
+    house.forward(expires_ms=1, reply=REPLY)
+    house.forward(id="2", expires_ms=house.store.clock.now_ms() + 60_000)
+
+    [job] = house.jobs()
+
+    assert 50 < (job.dispatch_timeout_seconds or 0) <= 60
+    [reply] = house.replies(1)
+    assert (reply["status"], reply["error"]["message"]) == ("failed", "the task has expired")
+
+
+def test_a_job_without_its_program_ends_and_leaves_nothing_behind(house: House) -> None:
+    house.forward(reply=REPLY)
+    [job] = house.jobs()
+
+    house.answer(house.take_task("encode"), status="success", data={})
+    house.turn_until_status(job.id, JobStatus.FINISHED)
+    house.turn_until(lambda: house.redis.xlen("avt:q:avt.timers:0") == 0)
+
+    assert not house.redis.keys("avt:q:replies*")
+    assert not house.redis.keys("avt:q:*:dead")
+
+
+def test_a_quarantined_task_is_a_failure_and_a_retry_sends_its_result(house: House) -> None:
+    house.declare_replies()
+    house.forward(reply=REPLY)
+    [job] = house.jobs()
+    delivery, _ = house.take_task("encode")
+    house._tasks.dead_letter(delivery, reason="deliveries")
+    house.turn_until_status(job.id, JobStatus.QUARANTINED)
+    house.store.signal(house.job(job.id), "retry", by="me")
+
+    house.turn_until(lambda: house.redis.xlen("avt:q:encode:0") == 1)
+    house.answer(house.take_task("encode"), status="success", data={"result": 1})
+
+    failure, success = house.replies(2)
+    assert (failure["status"], failure["error"]["code"]) == ("quarantined", "DEAD_LETTER")
+    assert (success["status"], success["result"]) == ("finished", 1)
+
+
+def test_requests_are_refused_if_they_are_switched_off(make_house: Callable[..., House]) -> None:
+    house = make_house(accept_kombu_tasks=False)
+    house.declare_replies()
+    house.forward(reply=REPLY)
+
+    assert house.dead_letters() == ["tasks of other programs are refused: ACCEPT_KOMBU_TASKS=false"]
+    [reply] = house.replies(1)
+    assert reply["status"] == "failed"
+    assert house.jobs() == []
+
+
+def test_only_authorized_workers_forward_and_only_for_their_skills(make_house: Callable[..., House]) -> None:
+    def skills_of(worker_id: str | None, text: bytes) -> frozenset[str] | None:
+        if worker_id != "audio":
+            raise UnauthorizedError("no token")
+        return frozenset({"transcribe"})
+
+    house = make_house(skills_of_signer=skills_of)
+    house.forward(worker_id="stranger")
+    house.forward(worker_id="audio", id="2")
+    house.forward(worker_id="", id="3", signer=house.store.keyring.secret, params={"by": "web"})
+
+    assert [job.initial_data for job in house.jobs()] == [{"by": "web"}]
+    stranger, audio = house.dead_letters()
+    assert "worker 'stranger' is unauthorized" in stranger
+    assert "not granted the skill 'encode'" in audio
+
+
+def test_a_request_waits_while_the_server_is_full(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    [orchestrator] = house.orchestrators
+
+    def refuse(*_: object) -> None:
+        raise UnavailableError("the server is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(orchestrator._store, "create", refuse)
+        house.forward(params={"path": "a.mov"})
+        house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 1)
+    for name, _ in house.redis.zscan_iter(f"avt:q:{REQUESTS}:delays"):
+        house.redis.zadd(f"avt:q:{REQUESTS}:delays", {name: 0})
+
+    house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 0)
+    assert [job.initial_data for job in house.jobs()] == [{"path": "a.mov"}]
