@@ -57,7 +57,7 @@ class Settings:
     plan_takeover_seconds: float = 60.0
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_allow: tuple[str, ...] = ()
-    accept_kombu_tasks: bool = True
+    accept_kombu_tasks: str = "true"
     metrics_token: str | None = field(default=None, repr=False)
     log_format: str | None = None  # None: text on a terminal, else json
     log_level: str = "INFO"
@@ -96,7 +96,7 @@ class Settings:
                     "max_transitions_per_job": environment.integer("MAX_TRANSITIONS_PER_JOB", minimum=1),
                     "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
                     "delivery": environment.delivery_limits(),
-                    "accept_kombu_tasks": environment.parsed("ACCEPT_KOMBU_TASKS", _boolean),
+                    "accept_kombu_tasks": environment.choice("ACCEPT_KOMBU_TASKS", ("true", "false")),
                     "plan_takeover_seconds": environment.positive("PLAN_TAKEOVER_SECONDS"),
                     "webhook_secret": environment.secret("WEBHOOK_SECRET", check=_check_webhook_secret),
                     "webhook_allow": environment.parsed("WEBHOOK_ALLOW", _networks),
@@ -131,12 +131,6 @@ class Settings:
     def group_secret(self) -> GroupSecret | None:
         """The secret that processes of the group sign with, if SECRET_KEY is set."""
         return None if self.secret_key is None else GroupSecret(self.secret_key, self.secret_key_previous)
-
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return text == "true"
 
 
 def _port(name: str) -> int | None:

@@ -190,7 +190,7 @@ def _attached(
         take_over_seconds=settings.plan_takeover_seconds,
         rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
         skills_of_signer=workers.skills_of_signer,
-        accept_kombu_tasks=settings.accept_kombu_tasks,
+        accept_kombu_tasks=settings.accept_kombu_tasks == "true",
     )
     stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
     stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))

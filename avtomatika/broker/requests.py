@@ -1,6 +1,7 @@
-"""Messages about tasks that kombu and Celery programs publish to the queue of a skill."""
+"""Messages that kombu and Celery programs publish to the queue of a skill: forwarding and refusing them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from avtomatika.core.plan import REQUESTS, WORKERS
@@ -9,38 +10,42 @@ from avtomatika.schemas import wire
 from avtomatika.transport import ON_DEAD_HEADER, Outgoing
 
 if TYPE_CHECKING:
-    from .consumer import Delivery
+    from .consumer import Consumer, Delivery
 
-
-#: Properties of a message with the address of its reply.
-_REPLY = ("reply_to", "correlation_id")
 #: Fields that a message of another program lacks.
 _ENVELOPE = ("body", "v", "kind")
 
 
-def request_message(
-    delivery: "Delivery", error: wire.InvalidMessageError, *, worker_id: str = "", signer: Signer | None = None
-) -> Outgoing:
-    """Return the message that forwards *delivery*, which is not a task of ours, to the orchestrators.
+def forward_or_dead_letter(
+    consumer: "Consumer",
+    delivery: "Delivery",
+    error: wire.InvalidMessageError,
+    *,
+    worker_id: str = "",
+    signer: Signer | None = None,
+) -> Callable[[], object]:
+    """Return the action for *delivery*, which *error* says is not a task of ours.
 
-    Raises *error* if it is an invalid message of ours, and another InvalidMessageError if it is not a documented
-    message of other programs.
+    A documented message of another program is forwarded to the orchestrators, any other is dead-lettered.
     """
-    is_ours = ON_DEAD_HEADER in delivery.headers or error.field not in _ENVELOPE
-    if is_ours or delivery.queue.startswith("@"):
-        raise error
-    request = wire.read_request(
-        delivery.body,
-        delivery.headers,
-        delivery.properties,
-        skill=delivery.queue,
-        tag=delivery.tag,
-        worker_id=worker_id,
-    )
-    headers = {name: delivery.headers[name] for name in ("task", "id") if name in delivery.headers}
-    properties = {name: delivery.properties[name] for name in _REPLY if name in delivery.properties}
-    body = wire.dump_task_request(request, signer)
-    return Outgoing(WORKERS, REQUESTS, body, headers=headers, properties=properties)
+    try:
+        if ON_DEAD_HEADER in delivery.headers or error.field not in _ENVELOPE or delivery.queue.startswith("@"):
+            raise error
+        forwarded = Outgoing(
+            WORKERS,
+            REQUESTS,
+            wire.dump_task_request(_read(delivery, worker_id), signer),
+            headers={name: delivery.headers[name] for name in ("task", "id") if name in delivery.headers},
+            properties=delivery.properties,  # for the reply if an orchestrator refuses it
+        )
+    except wire.InvalidMessageError as problem:
+        return partial(consumer.dead_letter, delivery, reason="malformed", error=str(problem))
+    return partial(consumer.settle_many, [([forwarded], [delivery.tag])])
+
+
+def _read(delivery: "Delivery", worker_id: str) -> wire.TaskRequest:
+    where = {"skill": delivery.queue, "tag": delivery.tag, "worker_id": worker_id}
+    return wire.read_request(delivery.body, delivery.headers, delivery.properties, **where)
 
 
 def failure_reply(headers: Mapping[str, Any], properties: Mapping[str, Any], reason: str) -> Outgoing | None:

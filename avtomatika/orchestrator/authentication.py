@@ -92,7 +92,6 @@ class MessageAuthenticator:
                 accepted.append((delivery, request))
             else:
                 error = f"worker {request.worker_id!r} is unauthorized, or not granted the skill {request.skill!r}"
-                logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
                 self._consumer.dead_letter(delivery, reason="forged", error=error)
         return accepted
 

@@ -140,8 +140,8 @@ class Orchestrator:
         found = self._authenticator.due(deliveries)
         self._forward(
             [
-                (delivery, Outgoing(due.exchange, due.routing_key, due.body, properties=due.properties or {}))
-                for delivery, due in found
+                (each, Outgoing(due.exchange, due.routing_key, due.body, properties=due.properties))
+                for each, due in found
             ]
         )
 

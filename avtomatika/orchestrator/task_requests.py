@@ -1,13 +1,12 @@
-"""Task requests: creates a single task for each message of another program that a worker forwarded."""
+"""Task requests: creates a single task for each message of a kombu or Celery program that a worker forwarded."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from dataclasses import replace
 
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.job import Json
 from avtomatika.core.machine import single_task
-from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import REQUESTS, WORKERS
 from avtomatika.errors import ConflictError, InvalidRequestError, NoRouteError, UnavailableError
 from avtomatika.schemas import wire
@@ -15,11 +14,10 @@ from avtomatika.store import NewJob, Store
 
 logger = logging.getLogger(__name__)
 
-#: The client of these tasks; clients of clients.toml may have any other name.
+#: The client of these tasks.
 CLIENT = "_broker"
 #: Delay of the next attempt while the server accepts no new jobs.
 _FULL_SECONDS = 10.0
-_LEAST_SECONDS = 0.001
 
 
 class TaskRequests:
@@ -36,7 +34,6 @@ class TaskRequests:
             try:
                 self._create(self._job(request))
             except InvalidRequestError as error:
-                logger.error("queue %s: %s; dead-lettered", request.skill, error)
                 self._consumer.dead_letter(delivery, reason="malformed", error=str(error))
             except UnavailableError as error:
                 logger.warning("%s; a task request waits %g s", error, _FULL_SECONDS)
@@ -56,21 +53,14 @@ class TaskRequests:
 
     def _defer(self, delivery: Delivery) -> None:
         again = Outgoing(
-            WORKERS,
-            REQUESTS,
-            delivery.body.decode(),
-            headers=delivery.headers,
-            delay_seconds=_FULL_SECONDS,
-            properties={name: value for name, value in delivery.properties.items() if isinstance(value, str)},
+            WORKERS, REQUESTS, delivery.body.decode(), headers=delivery.headers, delay_seconds=_FULL_SECONDS
         )
-        self._consumer.settle_many([([again], [delivery.tag])])
+        self._consumer.settle_many([([replace(again, properties=delivery.properties)], [delivery.tag])])
 
     def _job(self, request: wire.TaskRequest) -> NewJob:
         """Return the job. Raises InvalidRequestError if there can be none."""
         if not self._accepted:
             raise InvalidRequestError("tasks of other programs are refused: ACCEPT_KOMBU_TASKS=false")
-        if not is_user_name(request.skill):
-            raise InvalidRequestError(f"there can be no skill {request.skill!r}")
         expires = None
         if request.expires_ms is not None:
             start_ms = max(self._store.clock.now_ms(), request.at_ms or 0)
@@ -92,16 +82,13 @@ class TaskRequests:
 
     def _named(self, request: wire.TaskRequest) -> Mapping[str, Json]:
         """Return the arguments by position under the names of the skill's parameters, as its workers registered it."""
-        if not request.args:
-            return {}
-        names = self._store.registry.parameters_of(request.skill)
+        names = self._store.registry.parameters_of(request.skill) if request.args else []
         if len(names) < len(request.args):
-            known = ", ".join(names) or "none by name"
             raise InvalidRequestError(
                 f"{len(request.args)} arguments by position, but the parameters of the skill {request.skill!r} are: "
-                f"{known}. Send arguments by name"
+                f"{', '.join(names) or 'none by name'}. Send arguments by name"
             )
-        named = dict(zip(islice(names, len(request.args)), request.args, strict=True))
+        named = dict(zip(names, request.args, strict=False))
         if twice := named.keys() & request.params.keys():
             raise InvalidRequestError(f"arguments given by position and by name: {', '.join(sorted(twice))}")
         return named

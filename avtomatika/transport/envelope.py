@@ -31,7 +31,7 @@ class Outgoing:
     delay_seconds: float = 0
     ttl_seconds: float | None = None
     #: Further properties of AMQP, such as ``reply_to`` and ``correlation_id``.
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] | None = None
 
     @property
     def ttl_ms(self) -> int | None:

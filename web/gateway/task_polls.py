@@ -207,21 +207,9 @@ def _readable(
         try:
             task = wire.load_task(delivery.body)
         except wire.InvalidMessageError as error:
-            _forward_or_reject(consumer, delivery, error, keyring)
+            broker.forward_or_dead_letter(consumer, delivery, error, signer=keyring.secret)()
         else:
             yield delivery, task
-
-
-def _forward_or_reject(
-    consumer: Consumer, delivery: Delivery, error: wire.InvalidMessageError, keyring: Keyring
-) -> None:
-    try:
-        message = broker.request_message(delivery, error, signer=keyring.secret)
-    except wire.InvalidMessageError as problem:
-        logger.error("queue %s: %s; dead-lettered", delivery.queue, problem)
-        consumer.dead_letter(delivery, reason="malformed", error=str(problem))
-    else:
-        consumer.settle_many([([message], [delivery.tag])])
 
 
 def _is_authorized(poll: Poll, *, if_unknown: bool = False) -> bool:

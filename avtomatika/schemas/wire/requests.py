@@ -4,7 +4,7 @@ A worker that receives one forwards it to the orchestrators, which create a job 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -15,7 +15,6 @@ from avtomatika.schemas.fields import count, identifier, json_object, or_null, s
 
 from .body import InvalidMessageError, dump, load_kind, read
 
-_REQUEST = "task request"
 #: Queues whose names start so are ours: a reply must not reach them.
 _OWN_QUEUES = ("avt.", "steps.", "control.", "@")
 _FIELDS = (
@@ -30,6 +29,8 @@ _FIELDS = (
     or_null(count("expires_ms")),
     or_null(seconds("time_limit")),
 )
+#: Celery's states; any other status is its FAILURE.
+_STATES = {"finished": "SUCCESS", "cancelled": "REVOKED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,7 @@ class TaskRequest:
 
 
 def read_request(
-    body: bytes,
-    headers: Mapping[str, Json],
-    properties: Mapping[str, Json],
-    *,
-    skill: str,
-    tag: str,
-    worker_id: str,
+    body: bytes, headers: Mapping[str, Json], properties: Mapping[str, Json], *, skill: str, tag: str, worker_id: str
 ) -> TaskRequest:
     """Read the message of another program: Celery's (protocol 2), or a JSON object with the params.
 
@@ -74,41 +69,29 @@ def read_request(
         raise _invalid("reply_to", properties["reply_to"], "the name of a queue of your own")
     priority = properties.get("priority")
     priority = min(priority, 9) if isinstance(priority, int) and priority >= 0 else None
+    request_id = str(headers.get("id") or properties.get("message_id") or tag)
     if "task" not in headers:
         if not isinstance(content, dict):
             raise _invalid("body", content, "a JSON object with the params of the skill")
-        request_id = str(properties.get("message_id") or tag)
         return TaskRequest(worker_id, skill, request_id, [], content, reply, priority)
     args, params = _celery_arguments(content, headers["task"], skill)
-    limits = headers.get("timelimit")
-    return TaskRequest(
-        worker_id,
-        skill,
-        str(headers.get("id") or tag),
-        args,
-        params,
-        None if headers.get("ignore_result") else reply,
-        priority,
-        _milliseconds(headers, "eta"),
-        _milliseconds(headers, "expires"),
-        limits[0] if isinstance(limits, list) and limits else None,
-    )
+    reply = None if headers.get("ignore_result") else reply
+    at_ms, expires_ms = (_milliseconds(headers, name) for name in ("eta", "expires"))
+    time_limit = (headers.get("timelimit") or [None])[0]
+    return TaskRequest(worker_id, skill, request_id, args, params, reply, priority, at_ms, expires_ms, time_limit)
 
 
 def reply_to(headers: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json] | None:
     """Return where the result of a message goes: queue, correlation id, and the id that Celery gave the task."""
-    queue, correlation_id = properties.get("reply_to"), properties.get("correlation_id")
+    queue = properties.get("reply_to")
     if not isinstance(queue, str) or not queue or queue.startswith(_OWN_QUEUES):
         return None
-    return {"queue": queue, "correlation_id": correlation_id, "celery_id": headers.get("id")}
+    return {"queue": queue, "correlation_id": properties.get("correlation_id"), "celery_id": headers.get("id")}
 
 
 def dump_task_request(request: TaskRequest, signer: Signer | None) -> str:
-    """Encode a task request. Raises InvalidMessageError if it is nested too deeply."""
-    try:
-        return dump("request", {each.name: getattr(request, each.name) for each in fields(request)}, signer=signer)
-    except TypeError as error:
-        raise _invalid("body", "...", f"JSON ({error})") from None
+    """Encode a task request."""
+    return dump("request", asdict(request), signer=signer)
 
 
 def load_task_request(raw: str | bytes) -> TaskRequest:
@@ -129,11 +112,12 @@ def dump_reply(
         result = result["result"]  # a worker's form of a value that is not an object
     if reply["celery_id"] is None:
         return orjson.dumps({"job_id": job_id, "status": status, "result": result, "error": error}).decode()
-    error = error or {}
-    state = {"finished": "SUCCESS", "cancelled": "REVOKED"}.get(status, "FAILURE")
+    error, state = error or {}, _STATES.get(status, "FAILURE")
     if state != "SUCCESS":
-        kind = ("TaskRevokedError", "celery.exceptions") if state == "REVOKED" else (error.get("code", "ERROR"), None)
-        result = {"exc_type": kind[0], "exc_module": kind[1], "exc_message": [error.get("message", f"job {job_id}")]}
+        kind, module = error.get("code", "ERROR"), None
+        if state == "REVOKED":
+            kind, module = "TaskRevokedError", "celery.exceptions"
+        result = {"exc_type": kind, "exc_module": module, "exc_message": [error.get("message", f"job {job_id}")]}
     values = {"status": state, "result": result, "traceback": error.get("traceback"), "children": []}
     return orjson.dumps({"task_id": reply["celery_id"], **values}).decode()
 
@@ -141,11 +125,10 @@ def dump_reply(
 def _celery_arguments(content: Json, name: Json, skill: str) -> tuple[list[Json], dict[str, Json]]:
     match content:
         case [list() as args, dict() as kwargs, dict() | None as embed]:
-            pass
+            if canvas := sorted(word for word, value in (embed or {}).items() if value):
+                raise _invalid("body", canvas, "a task without callbacks, chains and chords")
         case _:
             raise _invalid("body", content, "[args, kwargs, embed] (Celery's protocol 2)")
-    if canvas := sorted(word for word, value in (embed or {}).items() if value):
-        raise _invalid("body", canvas, "a task without callbacks, chains and chords")
     if str(name).rpartition(".")[2] != skill:
         raise _invalid("task", name, f"{skill!r}, the skill of the queue, or a name that ends with '.{skill}'")
     return args, kwargs
@@ -153,8 +136,7 @@ def _celery_arguments(content: Json, name: Json, skill: str) -> tuple[list[Json]
 
 def _milliseconds(headers: Mapping[str, Json], name: str) -> int | None:
     """Return a time in milliseconds since the epoch; one without a time zone is UTC."""
-    value = headers.get(name)
-    if not value:
+    if not (value := headers.get(name)):
         return None
     try:
         time = datetime.fromisoformat(value)
@@ -164,4 +146,4 @@ def _milliseconds(headers: Mapping[str, Json], name: str) -> int | None:
 
 
 def _invalid(field: str, value: Json, expected: str) -> InvalidMessageError:
-    return InvalidMessageError(_REQUEST, field=field, value=value, expected=expected)
+    return InvalidMessageError("task request", field=field, value=value, expected=expected)

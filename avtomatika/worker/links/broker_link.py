@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
 from avtomatika import broker
-from avtomatika.broker import Consumer, Delivery, Outgoing
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import NoRouteError, UnavailableError
 from avtomatika.schemas import wire
@@ -60,10 +61,8 @@ class BrokerLink:
         self._drain_timeout_seconds = drain_timeout_seconds
         #: Tasks that were started and not yet announced.
         self._unannounced: deque[wire.TaskMessage] = deque(maxlen=runtime.concurrency)
-        #: Messages that cannot be run as tasks, with the reason.
-        self._unreadable: list[tuple[Delivery, str, str]] = []
-        #: Messages of other programs that orchestrators create tasks for.
-        self._requests: list[tuple[Delivery, Outgoing]] = []
+        #: Actions for messages that cannot be run as tasks.
+        self._not_tasks: list[Callable[[], object]] = []
         self._slot = slot
         self._worker_status = worker_status
         self._key = None if worker_status is None else worker_status.identity.key
@@ -201,44 +200,30 @@ class BrokerLink:
         if self._stopping:
             consumer.return_unstarted(deliveries)
             return 0
-        tasks = self._readable(deliveries)
+        tasks = self._readable(consumer, deliveries)
         if tasks:
             self._start_tasks(consumer, self._runtime.admit(tasks))
-        while self._requests:
-            delivery, message = self._requests[0]
-            consumer.settle_many([([message], [delivery.tag])])
-            del self._requests[0]
-        while self._unreadable:
-            delivery, reason, error = self._unreadable[0]
-            consumer.dead_letter(delivery, reason=reason, error=error)
-            del self._unreadable[0]
+        while self._not_tasks:
+            self._not_tasks[0]()
+            del self._not_tasks[0]
         return len(tasks)
 
-    def _readable(self, deliveries: Iterable[Delivery]) -> list[tuple[wire.TaskMessage, Delivery]]:
+    def _readable(self, consumer: Consumer, deliveries: Iterable[Delivery]) -> list[tuple[wire.TaskMessage, Delivery]]:
         tasks = []
         for delivery in deliveries:
             try:
                 task = wire.load_task(delivery.body)
             except wire.InvalidMessageError as error:
-                self._forward_or_reject(delivery, error)
+                worker_id = self._runtime.worker_id
+                action = broker.forward_or_dead_letter(consumer, delivery, error, worker_id=worker_id, signer=self._key)
+                self._not_tasks.append(action)
                 continue
             if self._runtime.has_skill(task.task_type):
                 tasks.append((task, delivery))
             else:
-                self._reject(delivery, "no_skill", f"task {task.task_id}: this worker has no skill {task.task_type!r}")
+                reason = f"task {task.task_id}: this worker has no skill {task.task_type!r}"
+                self._not_tasks.append(partial(consumer.dead_letter, delivery, reason="no_skill", error=reason))
         return tasks
-
-    def _forward_or_reject(self, delivery: Delivery, error: wire.InvalidMessageError) -> None:
-        try:
-            message = broker.request_message(delivery, error, worker_id=self._runtime.worker_id, signer=self._key)
-        except wire.InvalidMessageError as problem:
-            self._reject(delivery, "malformed", str(problem))
-        else:
-            self._requests.append((delivery, message))
-
-    def _reject(self, delivery: Delivery, reason: str, error: str) -> None:
-        logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
-        self._unreadable.append((delivery, reason, error))
 
     def _start_tasks(self, consumer: Consumer, admitted: list[TaskExecution]) -> None:
         """Announce the tasks to orchestrators, and start them without waiting for the reply.
