@@ -19,10 +19,10 @@ MINUTES ?= 60
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sort | sed 's/:.*## /\t/' | expand -t 10
 	@echo
-	@echo "make demo FILE=photo.jpg uses your photo."
+	@echo "make demo FILE=photo.jpg uses your photo; KEEP=1 leaves everything running until Ctrl-C."
 
 demo: $(READY) ## Run the photo example from start to end
-	@$(BIN)/avtomatika demo $(if $(FILE),'$(FILE)')
+	@$(BIN)/avtomatika demo $(if $(KEEP),--keep) $(if $(FILE),'$(FILE)')
 
 test: $(READY) ## Run all tests but the fault-injection tests
 	@$(PYTEST) -m 'not faults and not soak' -n 4 --dist loadscope

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -29,6 +30,8 @@ from .var_folder import private_folder, secret
 _BLUEPRINT = "photo"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
+#: Lines of each answer of the API that are printed.
+_SHOWN_LINES = 8
 #: Commands that show the API; printed and run.
 _API_COMMANDS = (
     'curl -H "X-Client-Token: $TOKEN" {url}/api/v1/jobs/{job_id}',
@@ -39,8 +42,9 @@ _API_COMMANDS = (
 
 @click.command("demo")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path))
+@click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C.")
 @click.pass_context
-def command(ctx: click.Context, file: Path | None) -> None:
+def command(ctx: click.Context, file: Path | None, keep: bool) -> None:
     """Run the photo example from start to end.
 
     Starts all processes, submits a job with the photo FILE (by default that of the example), prints its progress,
@@ -54,6 +58,8 @@ def command(ctx: click.Context, file: Path | None) -> None:
         _title("The history as a table")
         print_history(api.history(job["id"])["events"])
         _show_result(job)
+        if keep:
+            _wait_for_interrupt(api, job["id"])
         _title("Stopping worker, orchestrator, web and server")
     ctx.exit(0 if job["status"] == JobStatus.FINISHED else 1)
 
@@ -123,10 +129,24 @@ def _wait_until_up(process: subprocess.Popen[bytes], log: Path) -> str:
 def _run_one_job(api: Client, photo: Path) -> Job:
     _title(f"A job: {photo}")
     job_id = api.submit(creation_url(api, _BLUEPRINT), {"path": str(photo)})["job_id"]
-    click.echo(f"accepted as {job_id}; its history as it happens:")
+    click.echo(f"accepted as {job_id}; its page: {_page(api, job_id)}")
+    click.echo("its history as it happens:")
     for event in events_until_the_end(api, job_id):
         click.echo(f"  {describe(event)}")
     return api.job(job_id)
+
+
+def _page(api: Client, job_id: str) -> str:
+    """Return a link that logs in and opens the page of the job."""
+    return api.login_link(f"/jobs/{job_id}")["url"]
+
+
+def _wait_for_interrupt(api: Client, job_id: str) -> None:
+    _title("Everything keeps running until Ctrl-C")
+    click.echo(f"the page of the job: {_page(api, job_id)} (logs in once, within 5 minutes)")
+    with suppress(KeyboardInterrupt):
+        while True:
+            sleep(3600)
 
 
 def _show_api_answers(url: str, token: str, job_id: str) -> None:
@@ -138,11 +158,22 @@ def _show_api_answers(url: str, token: str, job_id: str) -> None:
 
 def _run_in_shell(line: str, token: str) -> None:
     click.secho(f"$ {line}", bold=True)
-    sys.stdout.flush()
-    done = subprocess.run(line, shell=True, env={**os.environ, "TOKEN": token}, stderr=subprocess.PIPE)  # noqa: S602 - a fixed command
+    done = subprocess.run(line, shell=True, env={**os.environ, "TOKEN": token}, capture_output=True)  # noqa: S602 - a fixed command
     if done.returncode != 0:
         raise SettingsError(f"the command failed: {done.stderr.decode(errors='replace').strip()}")
-    click.echo("\n")
+    lines = _indented(done.stdout.decode()).splitlines()
+    click.echo("\n".join(lines[:_SHOWN_LINES]))
+    if len(lines) > _SHOWN_LINES:
+        click.echo(f"... {len(lines) - _SHOWN_LINES} more lines")
+    click.echo()
+
+
+def _indented(text: str) -> str:
+    """Return JSON indented, and any other text as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
 
 
 def _show_result(job: Job) -> None:

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import click
 
+from avtomatika.client import Client
+from avtomatika.errors import AvtomatikaError
 from avtomatika.loading import load_blueprints
 from avtomatika.settings import Settings
 from avtomatika.tokens import SHORTEST_TOKEN, Clients, Workers
@@ -91,7 +93,8 @@ class _ReadyMessage:
         self._address = address
         self._probe = LivenessProbe(address)
         self._is_token_generated = settings.client_token is None and not settings.clients_config_path.is_file()
-        self._token = environment["CLIENT_TOKEN"] if self._is_token_generated else "$TOKEN"
+        self._client_token = environment["CLIENT_TOKEN"]
+        self._token = self._client_token if self._is_token_generated else "$TOKEN"
         self._is_printed = False
 
     def print_when_ready(self) -> None:
@@ -102,8 +105,19 @@ class _ReadyMessage:
         click.echo(f"avtomatika is up: {self._address.url}")
         if self._is_token_generated:
             click.echo(f"client token:     {self._token}")
+        if (link := _login_link(self._address.url, self._client_token)) is not None:
+            click.echo(f"log in once:      {link} (within 5 minutes)")
         click.echo(f'try:              curl -H "X-Client-Token: {self._token}" {self._address.url}/api/v1/blueprints')
         click.echo("stop:             Ctrl-C")
+
+
+def _login_link(url: str, token: str) -> str | None:
+    """Return a link to the pages; None if the web does not answer, which the supervisor reports."""
+    try:
+        with Client(url, token) as client:
+            return client.login_link()["url"]
+    except AvtomatikaError:
+        return None
 
 
 class _StopSignals:

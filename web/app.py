@@ -18,23 +18,38 @@ from avtomatika.schemas.api_problems import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 
-from . import EXTENSION, approval_page, dashboard, docs, health
-from .api import approvals, blueprints, control, doctor, events, files, jobs, lineage, queues, streams, tasks, workers
+from . import EXTENSION, health, pages
+from .api import (
+    approvals,
+    blueprints,
+    control,
+    doctor,
+    events,
+    files,
+    jobs,
+    lineage,
+    login_links,
+    queues,
+    streams,
+    tasks,
+    workers,
+)
 from .api.creation import creation_routes, unknown_endpoint
 from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .job_watcher import JobWatcher
 from .json_body import MAX_BYTES
 from .long_poll import HeldRequests
+from .pages import approval_page, docs
 from .problems import register_problems
 from .routes import Routes, refuse_repeated_parameters
 from .services import Services
 from .throttling import FailureThrottle
 
 #: Routes without a client token; ``api-docs`` is flask-smorest's, for ``/openapi.json``. The gateway requires the token
-#: of a worker, the approval page a link, and the dashboard a session.
+#: of a worker, the approval page a link, and the other pages a session.
 PUBLIC_ROUTES = frozenset(
-    {health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name, dashboard.routes.name}
+    {health.routes.name, docs.routes.name, "api-docs", GATEWAY_ROUTES, approval_page.routes.name, pages.routes.name}
 )
 
 _CONFIG = {
@@ -63,6 +78,7 @@ _ROUTES = (
     workers.routes,
     queues.routes,
     doctor.routes,
+    login_links.routes,
     health.routes,
     docs.routes,
 )
@@ -110,7 +126,7 @@ def create_app(
     app.after_request(_add_security_headers)
     _register_routes(app, creation_routes(by_name.values()), *_ROUTES)
     app.register_blueprint(approval_page.routes)
-    app.register_blueprint(dashboard.routes)
+    app.register_blueprint(pages.routes)
     if gateway is not None:
         register_gateway(app, gateway)
     register_problems(app)

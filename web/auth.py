@@ -7,6 +7,10 @@ from flask import Request, g, request
 from avtomatika.errors import ForbiddenError, UnauthorizedError
 from avtomatika.tokens import ClientAccount, Clients
 
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Endpoints that change nothing but the caller's own login.
+_HARMLESS = frozenset({"login-links.create_login_link"})
+
 
 def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
     """Return a function that authenticates each request; *public* are the names of the routes that need no token."""
@@ -14,7 +18,9 @@ def guard(clients: Clients, *, public: frozenset[str]) -> Callable[[], None]:
     def authenticate() -> None:
         # Without an endpoint the response is 404 or 405, which needs no protection.
         if request.endpoint is not None and request.blueprint not in public:
-            g.caller = clients.identify(_token(request))
+            g.caller = clients.identify(token_of(request))
+            if g.caller.is_read_only and request.method not in _READING and request.endpoint not in _HARMLESS:
+                raise ForbiddenError(f"{g.caller.name} may look at everything but change nothing")
 
     return authenticate
 
@@ -31,7 +37,7 @@ def require_operator() -> None:
         raise ForbiddenError("this is for operators: use the token of an operator")
 
 
-def _token(asked: Request) -> str:
+def token_of(asked: Request) -> str:
     """Return the token from a header. A token in the URL would end up in logs, so it is not accepted."""
     token = asked.headers.get("X-Client-Token", "")
     if not token and asked.authorization is not None and asked.authorization.type == "bearer":

@@ -157,6 +157,13 @@ class Why(TypedDict):
     reasons: list[Reason]
 
 
+class LoginLink(TypedDict):
+    """A link that logs in to the pages once; *expires_in* is in seconds."""
+
+    url: str
+    expires_in: int
+
+
 class ApprovalLink(TypedDict):
     """A link that allows its holder to decide one approval."""
 

@@ -179,6 +179,12 @@ def approval_link(job_id: str, *, expires_in: float | timedelta | None = None) -
     return json_answer(answers.ApprovalLink, Request("POST", f"{job_path(job_id)}/approval-link", json=body))
 
 
+def login_link(page: str | None = None) -> Steps[answers.LoginLink]:
+    """Create a link with which a browser logs in to the pages as this client, once, within five minutes. *page* is the
+    path of the page that it opens, such as ``/jobs/<id>``."""
+    return json_answer(answers.LoginLink, Request("POST", "/api/v1/login-links", json={"page": page}))
+
+
 def wait(job_id: str, *, timeout: float | timedelta | None = None) -> Steps[answers.Job]:
     """Wait until a job has ended, by default without a limit, and return it; after *timeout* seconds return it as it
     is.

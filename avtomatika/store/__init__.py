@@ -10,7 +10,7 @@ from .job_list import JobCounts
 from .job_revisions import JobRevision, Wanted
 from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring
-from .logins import Logins
+from .logins import LINK_SECONDS, Logins
 from .plans import PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob

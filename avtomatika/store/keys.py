@@ -191,8 +191,12 @@ class Keys:
         return f"{self.prefix}workers:turns"
 
     def login(self, digest: str) -> str:
-        """String: the client of a login session of the dashboard, by the digest of the session's id."""
+        """String: the client of a login session of the pages, by the digest of the session's id."""
         return f"{self.prefix}login:{digest}"
+
+    def login_link(self, digest: str) -> str:
+        """String: client and fingerprint of a link to log in with once, by the digest of its key."""
+        return f"{self.prefix}login-link:{digest}"
 
     def access_token(self, digest: str) -> str:
         """Hash of a temporary token, by its digest: ``worker``, ``basis``, ``family``, ``access``."""

@@ -1,9 +1,15 @@
-"""Login sessions of the dashboard. Only digests of their ids are kept."""
+"""Login sessions of the pages, and links to log in with. Only digests of their secrets are kept."""
+
+from hashlib import sha256
+from secrets import token_urlsafe
 
 from avtomatika.transport import RedisClient
 
 from .keys import Keys
 from .scripts import read_all
+
+#: A link to log in with is valid for this time.
+LINK_SECONDS = 300
 
 
 class Logins:
@@ -24,3 +30,21 @@ class Logins:
     def end(self, digest: str) -> None:
         """Delete the session."""
         read_all(self._server, [("DEL", self._keys.login(digest))])
+
+    # ------------------------------------------------------------ links
+
+    def create_link(self, client: str, fingerprint: str) -> str:
+        """Return the key of a link with which *client* can log in once, within five minutes. *fingerprint* is that of
+        its token."""
+        key = token_urlsafe(24)
+        name = self._keys.login_link(sha256(key.encode()).hexdigest())
+        read_all(self._server, [("SET", name, f"{client} {fingerprint}", "EX", LINK_SECONDS)])
+        return key
+
+    def use_link(self, key: str) -> tuple[str, str] | None:
+        """Return the client and the fingerprint of a link, and delete it; None if it was used or has expired."""
+        [row] = read_all(self._server, [("GETDEL", self._keys.login_link(sha256(key.encode()).hexdigest()))])
+        if row is None:
+            return None
+        client, fingerprint = row.decode().split(" ")
+        return client, fingerprint

@@ -16,8 +16,8 @@ from .reloading_toml import ReloadingToml
 
 #: The client that ``CLIENT_TOKEN`` belongs to.
 OPERATOR = "operator"
-#: ``client`` sees its own jobs, ``operator`` sees all.
-ROLES = ("client", "operator")
+#: ``client`` sees its own jobs, ``operator`` sees all, ``viewer`` sees all and changes nothing.
+ROLES = ("client", "operator", "viewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,13 @@ class ClientAccount:
 
     @property
     def is_operator(self) -> bool:
-        """True if the client may see and change all jobs."""
-        return self.role == OPERATOR
+        """True if the client may see all jobs, and change them unless it :attr:`is_read_only`."""
+        return self.role in (OPERATOR, "viewer")
+
+    @property
+    def is_read_only(self) -> bool:
+        """True if the client may change nothing."""
+        return self.role == "viewer"
 
 
 #: Hex SHA-256 of a token -> its client.

@@ -7,7 +7,7 @@ from flask import Response, jsonify, url_for
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import ConflictError, TooManyRequestsError, UnavailableError
 from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
-from avtomatika.store import NewJob
+from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
 from ..routes import Routes
@@ -48,11 +48,7 @@ def retry_job(job_id: str) -> JobView | Response:
     if job.status is JobStatus.QUARANTINED:
         services().store.signal(job, "retry", by=caller().name)
         return updated_view(job)
-    if not job.status.is_final or job.status is JobStatus.FINISHED:
-        raise ConflictError(
-            f"the job is {job.status}: only failed, broken, cancelled and quarantined jobs can be retried"
-        )
-    created = create(_rerun(job))
+    created = rerun(job)
     response = jsonify(AcceptedSchema().dump(created))
     response.status_code = 202
     response.headers["Location"] = url_for("jobs.show_job", job_id=created.job_id)
@@ -69,7 +65,12 @@ def updated_view(job: Job) -> JobView:
     return JobView(job, services().store.live_state(job))
 
 
-def _rerun(job: Job) -> NewJob:
-    """Return a request for a new job with the same data and client, by the blueprint's current version."""
-    fields = {**job.request_fields(), "retry_of": job.id, "reply": None}
-    return NewJob(plan=services().plan(job.blueprint), client=job.client, **fields)
+def rerun(job: Job) -> CreatedJob:
+    """Create a job with the same data and client, by the blueprint's current version. Raises ConflictError unless *job*
+    has ended without finishing."""
+    if not job.status.is_final or job.status is JobStatus.FINISHED:
+        raise ConflictError(
+            f"the job is {job.status}: only failed, broken, cancelled and quarantined jobs can be retried"
+        )
+    again = {**job.request_fields(), "retry_of": job.id, "reply": None}
+    return create(NewJob(plan=services().plan(job.blueprint), client=job.client, **again))

@@ -28,7 +28,12 @@ _PAGE = 200
 @routes.response(200, {"type": "string"}, content_type="text/event-stream")
 def follow_job(wanted: dict[str, Any], job_id: str) -> Response:
     """Follow a job as server-sent events"""
-    follower = Follower(callers_job(job_id), after=last_event_id(wanted["after"]), reads_history=True)
+    return stream_events(job_id, after=wanted["after"])
+
+
+def stream_events(job_id: str, *, after: int) -> Response:
+    """Stream the history of a job after entry *after*, and its progress."""
+    follower = Follower(callers_job(job_id), after=last_event_id(after), reads_history=True)
     return stream_response(_Following(services().store, follower))
 
 

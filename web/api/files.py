@@ -32,7 +32,7 @@ routes = Routes("files", __name__, url_prefix="/api/v1", description="Download a
 def list_files(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """List the files of a job by name"""
     callers_job(job_id)
-    with _job_files() as files:
+    with job_files() as files:
         found, following = files.page(job_id, **wanted)
     listed = [
         {
@@ -50,8 +50,13 @@ def list_files(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 @routes.response(302, description="to a URL from which the file can be downloaded for a few minutes without a token")
 def fetch_file(job_id: str, name: str) -> Response:
     """Download a file of a job, by its name or the end of it"""
+    return redirect_to_file(job_id, name)
+
+
+def redirect_to_file(job_id: str, name: str) -> Response:
+    """Redirect to a signed URL of a file."""
     job = callers_job(job_id)
-    with _job_files() as files:
+    with job_files() as files:
         response = redirect(files.download_url(files.find(job, name)))
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
@@ -63,7 +68,7 @@ def fetch_file(job_id: str, name: str) -> Response:
 def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Get a signed URL to upload a file of this job"""
     job = callers_job(job_id)
-    with _job_files() as files:
+    with job_files() as files:
         return _upload_answer(files.job_upload(job, **_checked(wanted)))
 
 
@@ -72,7 +77,7 @@ def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 @routes.response(200, UploadSchema)
 def upload(wanted: dict[str, Any]) -> dict[str, Any]:
     """Get a signed URL to upload a file for your jobs"""
-    with _job_files() as files:
+    with job_files() as files:
         return _upload_answer(files.client_upload(caller().name, **_checked(wanted)))
 
 
@@ -93,7 +98,7 @@ def _upload_answer(signed: SignedUpload) -> dict[str, Any]:
 
 
 @contextmanager
-def _job_files() -> Iterator[JobFiles]:
+def job_files() -> Iterator[JobFiles]:
     """Yield the files. Raises UnavailableError if S3 is; its message, which has addresses, goes to the log only."""
     try:
         yield services().job_files()

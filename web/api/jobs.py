@@ -91,7 +91,7 @@ def show_path(wanted: dict[str, Any], job_id: str) -> Response:
     """Draw the graph of the job's blueprint with the path of the job"""
     job = callers_job(job_id)
     plan = services().plan(job.blueprint)
-    path = JobPath.of(plan, job, _whole_history(job_id), now_ms=services().store.clock.now_ms())
+    path = JobPath.of(plan, job, whole_history(job_id), now_ms=services().store.clock.now_ms())
     return graph_response(plan, format=wanted["format"], overlay=path)
 
 
@@ -136,7 +136,7 @@ def callers_job(job_id: str) -> Job:
     return job
 
 
-def _whole_history(job_id: str) -> Iterator[RecordedEntry]:
+def whole_history(job_id: str) -> Iterator[RecordedEntry]:
     after: int | None = 0
     while after is not None:
         recorded, after = services().store.history(job_id, after=after)

@@ -29,10 +29,9 @@ _PAGE = 1_000
 @routes.response(200, StreamPageSchema)
 def read_stream(wanted: dict[str, Any], job_id: str) -> Response:
     """Read what the skills of a job write and log: as server-sent events, or with `limit` or `wait` one page of JSON"""
-    job = callers_job(job_id)
     if wanted["limit"] is None and wanted["wait"] is None:
-        follower = Follower(job, after=last_event_id(wanted["after"]), reads_stream=True)
-        return stream_response(_Following(services().store, follower))
+        return stream_entries(job_id, after=wanted["after"])
+    job = callers_job(job_id)
     after, limit = wanted["after"], wanted["limit"] or _PAGE
     page = services().store.streams.page(job_id, after=after, limit=limit)
     if wanted["wait"] and not page.entries and not _has_ended(services().store, job, page):
@@ -43,6 +42,12 @@ def read_stream(wanted: dict[str, Any], job_id: str) -> Response:
     entries = [*page.entries, _end(job, page)] if has_ended else page.entries
     answer = {"job_id": job_id, "entries": entries, "next": page.next, "has_ended": has_ended}
     return jsonify(StreamPageSchema().dump(answer))
+
+
+def stream_entries(job_id: str, *, after: int) -> Response:
+    """Stream the entries after the one with the id *after*."""
+    follower = Follower(callers_job(job_id), after=last_event_id(after), reads_stream=True)
+    return stream_response(_Following(services().store, follower))
 
 
 class _Following(EventStream):

@@ -20,7 +20,7 @@ from avtomatika.store import Store
 from avtomatika.web.approval_links import ApprovalLink
 from avtomatika.web.sealing import seal
 
-from .conftest import created_id, problem
+from ..conftest import created_id, problem
 
 ASK = AwaitApproval("mail", "Publish <script>alert(1)</script>?", {"approved": "publish", "rejected": "failed"})
 
@@ -128,7 +128,7 @@ def test_what_was_not_made_here_is_refused(anybody: FlaskClient, link: str, spoi
     decided = post(anybody, spoil(link))
 
     assert (looked.status_code, decided.status_code) == (403, 403)
-    assert "Not valid" in looked.text
+    assert "Not allowed" in looked.text
 
 
 def test_what_was_sealed_for_something_else_is_refused(anybody: FlaskClient, store: Store, job_id: str) -> None:

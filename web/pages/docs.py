@@ -4,7 +4,7 @@ from flask import make_response, render_template
 from flask_smorest import current_api
 from werkzeug import Response
 
-from .routes import Routes
+from ..routes import Routes
 
 routes = Routes("docs", __name__, template_folder="templates")
 

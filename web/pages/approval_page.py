@@ -9,10 +9,10 @@ from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, ConflictError, ExpiredError, InvalidRequestError
 from avtomatika.schemas.api_approvals import LONGEST_COMMENT
 
-from .approval_links import ApprovalLink
-from .pages import notice, page
-from .routes import Routes
-from .services import services
+from ..approval_links import ApprovalLink
+from ..routes import Routes
+from ..services import services
+from .rendering import notice, page
 
 routes = Routes("approval-page", __name__, url_prefix="/approve", template_folder="templates")
 

@@ -1,4 +1,4 @@
-"""Login sessions of the dashboard: a signed cookie that expires after 12 hours and gives no access to the API.
+"""Login sessions of the pages: a signed cookie that expires after 12 hours and gives no access to the API.
 
 It names the client and the fingerprint of its token: a client whose token changes is logged out. The server has a
 record of each session, which logging out deletes. Forms must send back the CSRF token of the cookie, which other sites
@@ -15,12 +15,12 @@ from flask import Request, Response, request
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import ForbiddenError
 from avtomatika.store import Logins
-from avtomatika.tokens import ClientAccount, Clients, hash_token, token_fingerprint
+from avtomatika.tokens import ClientAccount, Clients, hash_token
 
-from .sealing import seal, unseal
+from ..sealing import seal, unseal
 
 COOKIE = "avtomatika_session"
-PATH = "/dashboard"
+PATH = "/"
 _PURPOSE = "session"
 _SECONDS = 12 * 3600
 
@@ -40,9 +40,9 @@ class Session:
         return cls(token_urlsafe(16), now_ms + _SECONDS * 1000, client, mark)
 
     @classmethod
-    def create(cls, client: ClientAccount, token: str, logins: Logins, *, now_ms: int) -> Self:
-        """Create and record a session of *client*, who has logged in with *token*."""
-        session = cls.new(client.name, token_fingerprint(hash_token(token)), now_ms=now_ms)
+    def create(cls, client: ClientAccount, fingerprint: str, logins: Logins, *, now_ms: int) -> Self:
+        """Create and record a session of *client*, who has logged in with the token of that *fingerprint*."""
+        session = cls.new(client.name, fingerprint, now_ms=now_ms)
         logins.begin(session.digest, client.name, seconds=_SECONDS)
         return session
 

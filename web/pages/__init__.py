@@ -1,0 +1,10 @@
+"""The pages at ``/``: overview, jobs, blueprints, workers, queues, dead letters and approvals.
+
+They read well without JavaScript; the scripts in ``static/`` add what changes while one looks. ``routes.py`` requires a
+session, ``rendering.py`` renders the templates.
+"""
+
+from . import approvals, blueprints, job, job_parts, jobs, login, overview, queues, workers
+from .routes import routes
+
+__all__ = ["approvals", "blueprints", "job", "job_parts", "jobs", "login", "overview", "queues", "routes", "workers"]

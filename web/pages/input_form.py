@@ -1,0 +1,84 @@
+"""The form for the input of a blueprint, made from the JSON Schema of its type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from avtomatika.core.plan import Plan
+from avtomatika.core.value_types import object_type
+from avtomatika.errors import InvalidRequestError
+
+#: The field for the whole input of a blueprint without a type.
+WHOLE = "initial_data"
+_KINDS = {"string": "text", "integer": "number", "number": "number", "boolean": "checkbox"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field: ``text``, ``number``, ``checkbox``, ``choice`` (of *choices*) or ``json``. *value* is its default."""
+
+    name: str
+    kind: str
+    is_required: bool = False
+    value: str = ""
+    choices: tuple[str, ...] = ()
+    hint: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name in the form, where other fields have names too."""
+        return f"data.{self.name}"
+
+    def read(self, form: Mapping[str, str]) -> Any:
+        """Return the value of a sent form, None if it is empty. Raises InvalidRequestError."""
+        if self.kind == "checkbox":
+            return self.key in form
+        text = form.get(self.key, "")
+        if not text.strip():
+            return None
+        if self.kind in ("text", "choice"):
+            return text
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            message = f"is not JSON: {error}"
+            raise InvalidRequestError(f"{self.name} {message}", fields={self.name: [message]}) from None
+
+
+def fields_of(plan: Plan, form: Mapping[str, str] | None = None) -> list[Field]:
+    """Return the fields for the input of *plan*, with the values of *form* if it was sent."""
+    schema = {} if plan.input is None else object_type(plan.input).schema
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or not properties:
+        fields = [Field(WHOLE, "json", value="{}", hint="a JSON object")]
+    else:
+        required = schema.get("required", ())
+        fields = [_field(str(name), each, name in required) for name, each in properties.items()]
+    if form is None:
+        return fields
+    return [
+        Field(each.name, each.kind, each.is_required, form.get(each.key, ""), each.choices, each.hint)
+        for each in fields
+    ]
+
+
+def input_of(plan: Plan, form: Mapping[str, str]) -> Any:
+    """Return the input in *form*. Raises InvalidRequestError for text that is not JSON."""
+    values = {field.name: field.read(form) for field in fields_of(plan)}
+    if set(values) == {WHOLE}:
+        return values[WHOLE] if values[WHOLE] is not None else {}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _field(name: str, schema: Any, is_required: bool) -> Field:
+    known = schema if isinstance(schema, Mapping) else {}
+    choices = known.get("enum")
+    default = known.get("default")
+    value = default if isinstance(default, str) else "" if default is None else orjson.dumps(default).decode()
+    hint = str(known.get("description", ""))
+    if isinstance(choices, list | tuple) and all(isinstance(each, str) for each in choices):
+        return Field(name, "choice", is_required, value, tuple(choices), hint)
+    kind = _KINDS.get(str(known.get("type")), "json")
+    return Field(name, kind, is_required, value, hint=hint or ("JSON" if kind == "json" else ""))

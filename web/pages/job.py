@@ -1,0 +1,108 @@
+"""The page of one job: why it is where it is, its graph, its time, its history and its data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from flask import Response
+
+from avtomatika.core.explain.narrative import has_failed, narrate
+from avtomatika.core.explain.timeline import Bar, Row, timeline
+from avtomatika.core.explain.waiting import waiting_for
+from avtomatika.core.explain.why import explain
+from avtomatika.core.job import Job, JobStatus, RecordedEntry
+from avtomatika.core.names import is_user_name
+from avtomatika.store import UnreadableJob
+
+from ..api import control
+from ..api.jobs import callers_job
+from ..auth import caller
+from ..services import services
+from .rendering import page
+from .routes import routes, see_other
+
+#: Entries of the history on the page.
+_ENTRIES = 500
+#: Statuses of jobs that are worth another run.
+_RETRIED = frozenset({JobStatus.FAILED, JobStatus.ERROR, JobStatus.CANCELLED, JobStatus.QUARANTINED})
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A history entry in words."""
+
+    recorded: RecordedEntry
+    text: str
+    is_bad: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _DrawnBar:
+    """A bar from *left* with *width*, in percent of the time of the job."""
+
+    bar: Bar
+    left: float
+    width: float
+
+
+@routes.get("/jobs/<job_id>")
+def show_job(job_id: str) -> Response:
+    """Show a job"""
+    job = callers_job(job_id)
+    store = services().store
+    now_ms = store.clock.now_ms()
+    entries, _ = store.history(job_id, limit=_ENTRIES)
+    facts = store.job_facts.facts(job)
+    drawn = timeline(entries, now_ms=now_ms, has_ended=job.status.is_final)
+    return page(
+        "job.html",
+        job=job,
+        live=store.live_state(job),
+        reasons=explain(facts),
+        waiting=waiting_for(job),
+        history=[_Told(each, narrate(each.entry), has_failed(each.entry)) for each in entries],
+        is_history_cut=len(entries) == _ENTRIES,
+        timeline=drawn,
+        rows=[(row, _bars(row, drawn.start_ms, drawn.end_ms)) for row in drawn.rows],
+        values=_values(job),
+        may_cancel=not job.status.is_final and not caller().is_read_only,
+        may_retry=job.status in _RETRIED and not caller().is_read_only,
+        has_graph=job.blueprint in services().plans and not isinstance(job, UnreadableJob),
+        is_task=not is_user_name(job.blueprint),
+        has_files=services().files is not None,
+    )
+
+
+@routes.post("/jobs/<job_id>/cancel")
+def cancel_job(job_id: str) -> Response:
+    """Cancel a job"""
+    job = callers_job(job_id)
+    services().store.signal(job, "cancel", by=caller().name)
+    control.updated_view(job)
+    return see_other("pages.show_job", job_id=job_id)
+
+
+@routes.post("/jobs/<job_id>/retry")
+def retry_job(job_id: str) -> Response:
+    """Resume a quarantined job, or run an ended one again as a new job"""
+    job = callers_job(job_id)
+    if job.status is JobStatus.QUARANTINED:
+        services().store.signal(job, "retry", by=caller().name)
+        control.updated_view(job)
+        return see_other("pages.show_job", job_id=job_id)
+    return see_other("pages.show_job", job_id=control.rerun(job).job_id)
+
+
+def _bars(row: Row, start_ms: int, end_ms: int) -> list[_DrawnBar]:
+    whole = max(end_ms - start_ms, 1)
+    drawn = []
+    for bar in row.bars:
+        until = bar.end_ms if bar.end_ms is not None else end_ms
+        left = 100 * (bar.start_ms - start_ms) / whole
+        drawn.append(_DrawnBar(bar, round(left, 3), round(max(100 * (until - bar.start_ms) / whole, 0.4), 3)))
+    return [replace(each, left=min(each.left, 99.6)) for each in drawn]
+
+
+def _values(job: Job) -> Mapping[str, object]:
+    """Return what the job was given, what it knows and what came out; large values by their references."""
+    found = {"Input": job.initial_data, "Data": job.state_history, "Result": job.result, "Error": job.error}
+    return {title: value for title, value in found.items() if value not in (None, {})}

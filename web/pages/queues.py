@@ -1,0 +1,66 @@
+"""Queues, the messages that wait in them, and dead letters."""
+
+from flask import Response, request
+
+from avtomatika.errors import NotFoundError
+
+from ..auth import require_operator
+from ..services import services
+from .rendering import page
+from .routes import routes, see_other
+
+_MESSAGES = 50
+_LETTERS = 100
+
+
+@routes.get("/queues")
+def show_queues() -> Response:
+    """List queues"""
+    require_operator()
+    queues = services().queues.all()
+    shown = [queue for queue in queues if "idle" in request.args or queue.consumers or _size(queue)]
+    return page("queues.html", queues=shown, idle=len(queues) - len(shown))
+
+
+def _size(queue: object) -> int:
+    return sum(getattr(queue, name) for name in ("waiting", "held", "delayed", "dead"))
+
+
+@routes.get("/queues/<name>")
+def show_queue(name: str) -> Response:
+    """Show a queue and its next messages"""
+    require_operator()
+    found = next((queue for queue in services().queues.all() if queue.name == name), None)
+    if found is None:
+        raise NotFoundError("queue", name)
+    messages = services().queues.peek(name, limit=_MESSAGES)
+    letters = services().queues.dead(limit=_LETTERS, queue=name) if found.dead else []
+    return page("queue.html", queue=found, messages=messages, letters=letters)
+
+
+@routes.post("/queues/<name>/purge")
+def purge_queue(name: str) -> Response:
+    """Delete the messages that wait in a queue"""
+    require_operator()
+    services().queues.purge(name)
+    return see_other("pages.show_queue", name=name)
+
+
+@routes.get("/dead-letters")
+def show_dead_letters() -> Response:
+    """List dead letters, newest first"""
+    require_operator()
+    letters = services().queues.dead(limit=_LETTERS)
+    return page("dead_letters.html", letters=letters, most=_LETTERS, done=request.args.get("done"))
+
+
+@routes.post("/dead-letters")
+def settle_dead_letters() -> Response:
+    """Requeue or delete the selected dead letters"""
+    require_operator()
+    queues = services().queues
+    settle, word = (queues.requeue, "requeued") if request.form.get("action") == "requeue" else (queues.drop, "deleted")
+    chosen = request.form.getlist("letter")
+    for letter_id in chosen:
+        settle(letter_id)
+    return see_other("pages.show_dead_letters", done=f"{len(chosen)} {word}")

@@ -1,0 +1,165 @@
+"""Rendering of the pages: templates whose values are escaped, with local style sheets and scripts only."""
+
+import re
+from hashlib import sha256
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import orjson
+from flask import Response, g, make_response, render_template, url_for
+from flask.sansio.blueprints import BlueprintSetupState
+
+from avtomatika.core.graph.style import span
+from avtomatika.core.job import JobStatus
+from avtomatika.core.times import utc
+from avtomatika.errors import (
+    AvtomatikaError,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    NotFoundError,
+    UnavailableError,
+)
+
+from ..problems import detail_of, headers_of, status_of
+from ..services import services
+
+#: Headings of error pages.
+_HEADINGS: tuple[tuple[type[AvtomatikaError], str], ...] = (
+    (ForbiddenError, "Not allowed"),
+    (ExpiredError, "Expired"),
+    (NotFoundError, "Not found"),
+    (ConflictError, "Not possible any more"),
+    (UnavailableError, "Temporarily unavailable"),
+)
+#: The tone of a status, which the style sheet colors.
+_TONES = {
+    JobStatus.FINISHED: "good",
+    JobStatus.FAILED: "bad",
+    JobStatus.ERROR: "bad",
+    JobStatus.QUARANTINED: "warn",
+    JobStatus.CANCELLED: "off",
+    JobStatus.WAITING_FOR_HUMAN: "ask",
+    JobStatus.WAITING_FOR_TIMER: "wait",
+    JobStatus.WAITING_FOR_CHILD: "wait",
+}
+#: Longest text of a value in a table.
+_LONGEST_VALUE = 160
+
+
+def page(template: str, *, status: int = 200, images_from: str = "", **context: Any) -> Response:
+    """Render *template* with *context*. Images may also come from the origin *images_from*."""
+    session = g.get("session")
+    context = {
+        "caller": g.get("caller"),
+        "csrf_token": session.csrf_token if session is not None else "",
+        "now_ms": services().store.clock.now_ms(),
+        **context,
+    }
+    response: Response = make_response(render_template(template, **context), status)
+    scripts = "script-src 'self'; connect-src 'self'; " if context["caller"] is not None else ""
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'self'; {scripts}img-src 'self' {images_from}; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def notice(error: AvtomatikaError) -> Response:
+    """Render *error* as a page."""
+    status = status_of(error) or HTTPStatus.INTERNAL_SERVER_ERROR
+    heading = next((text for kind, text in _HEADINGS if isinstance(error, kind)), "Something went wrong")
+    response = page("notice.html", status=status, heading=heading, detail=detail_of(error), now_ms=0)
+    response.headers.update(headers_of(error))
+    return response
+
+
+# ---------------------------------------------------------------- filters
+
+
+def moment(timestamp_ms: int) -> str:
+    """Format a time for people, in UTC.
+
+    >>> moment(1_795_451_644_007)
+    '23 November 2026, 16:34 UTC'
+    """
+    then = utc(timestamp_ms)
+    return f"{then.day} {then:%B %Y, %H:%M} UTC"
+
+
+def clock(timestamp_ms: int) -> str:
+    """Format the time of day, in UTC.
+
+    >>> clock(1_795_451_644_007)
+    '16:34:04.007'
+    """
+    return f"{utc(timestamp_ms):%H:%M:%S}.{timestamp_ms % 1000:03}"
+
+
+def iso(timestamp_ms: int) -> str:
+    """Format a time for programs."""
+    return f"{utc(timestamp_ms):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def sentence(text: object) -> str:
+    """Return *text* with a capital letter and a full stop.
+
+    >>> sentence("no client has this token")
+    'No client has this token.'
+    """
+    words = str(text).strip()
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '!', '?')) else '.'}"
+
+
+def spoken(word: object) -> str:
+    """Return the name of a status, an outcome or an event as words.
+
+    >>> spoken("waiting_for_human")
+    'waiting for human'
+    """
+    return str(word).replace("_", " ")
+
+
+def tone(status: str) -> str:
+    """Return the tone of a job's *status*."""
+    return _TONES.get(JobStatus(status), "run")
+
+
+def compact(value: object) -> str:
+    """Return *value* as one short line of JSON."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+
+
+def visible(value: object) -> object:
+    """Escape characters that change how the text around them is shown, such as right-to-left marks.
+
+    >>> visible("exe.\u202egnp")
+    'exe.\\\\u202egnp'
+    """
+    if type(value) is not str or not _HIDDEN.search(value):
+        return value
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def asset(name: str) -> str:
+    """Return the URL of a file of ``static/``, which changes with its content."""
+    digest = _DIGESTS.get(name) or _DIGESTS.setdefault(name, sha256((_STATIC / name).read_bytes()).hexdigest()[:12])
+    return url_for("pages.static", filename=name, v=digest)
+
+
+_STATIC = Path(__file__).parent / "static"
+_DIGESTS: dict[str, str] = {}
+
+
+def register_filters(state: BlueprintSetupState) -> None:
+    """Add the filters to the templates of the app."""
+    filters = (moment, clock, iso, span, sentence, spoken, tone, compact)
+    state.app.jinja_env.filters.update({each.__name__: each for each in filters})
+    state.app.jinja_env.globals["asset"] = asset
+    state.app.jinja_env.finalize = visible
