@@ -101,11 +101,12 @@ class _ReadyMessage:
         if self._is_printed or not self._probe.is_alive():
             return
         self._is_printed = True
+        link = _login_link(self._address.url, self._client_token)
         announce(self._address.url)
         click.echo(f"avtomatika is up: {self._address.url}")
         if self._is_token_generated:
             click.echo(f"client token:     {self._token}")
-        if (link := _login_link(self._address.url, self._client_token)) is not None:
+        if link is not None:
             click.echo(f"log in once:      {link} (within 5 minutes)")
         click.echo(f'try:              curl -H "X-Client-Token: {self._token}" {self._address.url}/api/v1/blueprints')
         click.echo("stop:             Ctrl-C")

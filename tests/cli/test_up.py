@@ -54,6 +54,14 @@ def test_it_prints_the_token_once_and_a_command_that_works(running: Up) -> None:
     assert b'"greetings"' in subprocess.run(line, shell=True, capture_output=True).stdout
 
 
+def test_it_prints_a_link_that_logs_in_to_the_pages(running: Up) -> None:
+    (link,) = re.findall(r"log in once: +(\S+)", running.log)
+
+    page = requests.get(link, timeout=10)
+
+    assert (page.status_code, "Log out" in page.text) == (200, True)
+
+
 @pytest.mark.parametrize("name", ["orchestrator", "worker"])
 def test_a_killed_process_is_restarted(running: Up, name: str) -> None:
     (pid,) = programs(running, name)
