@@ -9,7 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 #: Schemes of addresses: the HTTP API, or the broker itself.
 WEB_SCHEMES = ("http", "https")
-SCHEMES = (*WEB_SCHEMES, "redis", "rediss", "unix", "sentinel", "amqp", "amqps")
+#: Schemes of brokers that store jobs.
+BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+SCHEMES = (*WEB_SCHEMES, *BROKER_SCHEMES, "amqp", "amqps")
 #: Priority of an entry without one, as in the public SDK.
 _PRIORITY = 10
 _FIELDS = ("url", "token", "weight", "priority")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 
-from avtomatika.client import Client
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.graph.dot import dot
 from avtomatika.core.plan import STEPS, TASKS, Binding, Plan
@@ -18,7 +17,7 @@ from avtomatika.drawing import draw
 from avtomatika.errors import BlueprintError, NotFoundError
 from avtomatika.loading import load_blueprints
 
-from .api import api_options, connected, operations
+from .api import api_options, connected
 from .output import json_option, print_table
 from .worker import default_worker
 
@@ -174,12 +173,11 @@ def graph(ctx: click.Context, name: str, form: str, output: Path | None, live: b
     --live adds the number of jobs in each state and of messages in each queue, and for each transition how many recent
     jobs took it, how long it took, and how many attempts failed.
     """
-    api = connected(ctx, operations) if live else None
-    if isinstance(api, Client):
-        picture = api.blueprint_graph(name, format=form, live=True)
+    if live:
+        picture = connected(ctx).blueprint_graph(name, format=form, live=True)
     else:
         (plan,) = _plans(blueprints, name)
-        source = dot(plan, overlay=None if api is None else api.traffic(plan))
+        source = dot(plan)
         picture = f"{source.rstrip()}\n".encode() if form == "dot" else draw(source, form)
     if output is None:
         click.echo(picture, nl=False)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from .api import OperatorApi, api_options, pass_operations
+from avtomatika.client import Client
+
+from .api import api_options, pass_api
 from .output import filter_option, json_option, print_fields, print_table
 
 _COLUMNS = ("id", "kind", "job_id", "reason", "deliveries", "at")
@@ -22,8 +24,8 @@ def command() -> None:
 @filter_option("--queue", metavar="NAME", help="Only dead letters of this queue.")
 @filter_option("--limit", type=click.IntRange(1, 200), default=50, help="Maximum number of dead letters to print.")
 @json_option
-@pass_operations
-def list_letters(api: OperatorApi, queue: str | None, limit: int, as_json: bool) -> None:
+@pass_api
+def list_letters(api: Client, queue: str | None, limit: int, as_json: bool) -> None:
     """List dead letters, newest first."""
     print_table(api.dead_letters(queue=queue, limit=limit), _COLUMNS, as_json=as_json)
 
@@ -31,16 +33,16 @@ def list_letters(api: OperatorApi, queue: str | None, limit: int, as_json: bool)
 @command.command()
 @click.argument("letter_id")
 @json_option
-@pass_operations
-def show(api: OperatorApi, letter_id: str, as_json: bool) -> None:
+@pass_api
+def show(api: Client, letter_id: str, as_json: bool) -> None:
     """Print a dead letter with its body."""
     print_fields(api.dead_letter(letter_id), as_json=as_json)
 
 
 @command.command()
 @click.argument("letter_ids", nargs=-1, required=True)
-@pass_operations
-def requeue(api: OperatorApi, letter_ids: Sequence[str]) -> None:
+@pass_api
+def requeue(api: Client, letter_ids: Sequence[str]) -> None:
     """Move dead letters back to their queues.
 
     Their delivery count restarts at 0. Jobs quarantined because of one stay so until
@@ -53,8 +55,8 @@ def requeue(api: OperatorApi, letter_ids: Sequence[str]) -> None:
 
 @command.command()
 @click.argument("letter_ids", nargs=-1, required=True)
-@pass_operations
-def drop(api: OperatorApi, letter_ids: Sequence[str]) -> None:
+@pass_api
+def drop(api: Client, letter_ids: Sequence[str]) -> None:
     """Delete dead letters."""
     for letter_id in letter_ids:
         api.drop_dead_letter(letter_id)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
-from avtomatika.client import Client
-from avtomatika.diagnosis import token_findings
+from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
 from avtomatika.local_installation import VAR
 from avtomatika.schemas.api_doctor import FindingSchema
 from avtomatika.settings import Settings
-from avtomatika.store import Finding, HealthState
+from avtomatika.store import Finding, HealthState, Store
 from avtomatika.tokens import Clients, Workers
 
-from .api import api_options, connected, operations
+from .api import api_options, connected, given_url, uses_server
+from .environment import join_local
 from .output import json_option, print_json
 
 #: Usual names of files that hold secrets.
@@ -40,11 +42,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
     address checks its side. Exits 0 if there are at most warnings, 1 if there is a fault, 3 if the server is
     unreachable.
     """
-    api = connected(ctx, operations)
+    is_local = uses_server(given_url(ctx))
+    check = _of_the_server if is_local else connected(ctx).doctor
+    findings: list[Any] = FindingSchema(many=True).dump(_of_this_host()) if is_local else []
     is_unreachable = False
-    findings = [] if isinstance(api, Client) else FindingSchema(many=True).dump(_of_this_host())
     try:
-        findings = [*api.doctor(), *findings]
+        findings = [*check(), *findings]
     except UnavailableError as error:
         is_unreachable = True
         findings.insert(0, {"subject": "server", "state": HealthState.FAULT, "finding": str(error)})
@@ -55,6 +58,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
             click.echo(f"{each['state']:<8} {each['subject']:<13} {each['finding']}")
     if is_unreachable or any(each["state"] == HealthState.FAULT for each in findings):
         raise SystemExit(_EXIT_UNREACHABLE if is_unreachable else _EXIT_FAULT)
+
+
+def _of_the_server() -> Any:
+    settings = join_local()
+    with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret)) as store:
+        return FindingSchema(many=True).dump(server_findings(store))
 
 
 def _of_this_host() -> Iterator[Finding]:

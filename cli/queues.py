@@ -1,10 +1,12 @@
-"""``avtomatika queues``: list, inspect and purge queues, over HTTP or directly on the server."""
+"""``avtomatika queues``: list, inspect and purge queues."""
 
 from __future__ import annotations
 
 import click
 
-from .api import OperatorApi, api_options, pass_operations
+from avtomatika.client import Client
+
+from .api import api_options, pass_api
 from .output import json_option, print_json, print_table
 
 _COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers")
@@ -19,8 +21,8 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-@pass_operations
-def list_queues(api: OperatorApi, as_json: bool) -> None:
+@pass_api
+def list_queues(api: Client, as_json: bool) -> None:
     """List queues with their message counts.
 
     Counted are waiting, leased (held), delayed and dead-lettered messages.
@@ -32,8 +34,8 @@ def list_queues(api: OperatorApi, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, help="Maximum number of messages to print.")
 @json_option
-@pass_operations
-def peek(api: OperatorApi, name: str, limit: int, as_json: bool) -> None:
+@pass_api
+def peek(api: Client, name: str, limit: int, as_json: bool) -> None:
     """Print waiting messages of a queue, the next one first.
 
     The messages stay in the queue.
@@ -45,8 +47,8 @@ def peek(api: OperatorApi, name: str, limit: int, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
-@pass_operations
-def purge(api: OperatorApi, name: str, yes: bool, as_json: bool) -> None:
+@pass_api
+def purge(api: Client, name: str, yes: bool, as_json: bool) -> None:
     """Delete all waiting messages of queue NAME.
 
     Their jobs are not notified: a job whose state has a time limit continues when it expires, any other waits until it

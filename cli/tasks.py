@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -29,7 +28,7 @@ def command() -> None:
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the task. Repeatable.")
 @click.option("--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time.")
 @click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Start it at this time, with a time zone.")
-@click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: 3]")
+@click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: JOB_MAX_RETRIES]")
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Limit of an attempt.")
 @click.option("--idempotency-key", help="A second request with the same key returns the first task.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it as JSON. Exits 1 if the task fails.")
@@ -41,7 +40,6 @@ def send(
     skill: str,
     params: Sequence[str],
     labels: Sequence[str],
-    at: datetime | None,
     wait: bool,
     as_json: bool,
     **options: Any,
@@ -54,8 +52,6 @@ def send(
         avtomatika tasks send resize path=/tmp/lake.jpg width:=320 --wait
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if at is not None:
-        given["at"] = at.isoformat()
     job_id = api.send_task(skill, uploaded_data(api, params), labels=distinct_labels(labels), **given)["job_id"]
     if wait:
         print_json(TaskHandle[Any](api, job_id, lambda value: value).wait())

@@ -1,4 +1,4 @@
-"""``avtomatika workers``: list workers, over HTTP or directly on the server."""
+"""``avtomatika workers``: list workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from .api import OperatorApi, api_options, pass_operations
+from avtomatika.client import Client
+
+from .api import api_options, pass_api
 from .output import json_option, print_table
 
 _COLUMNS = ("id", "status", "load", "skills", "links", "version", "last_heartbeat")
@@ -21,8 +23,8 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-@pass_operations
-def list_workers(api: OperatorApi, as_json: bool) -> None:
+@pass_api
+def list_workers(api: Client, as_json: bool) -> None:
     """List workers that sent a heartbeat in the last two minutes."""
     found = api.workers()
     print_table(found if as_json else [_row(worker) for worker in found], _COLUMNS, as_json=as_json)

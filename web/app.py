@@ -16,6 +16,7 @@ from avtomatika.errors import BlueprintError
 from avtomatika.files.job_files import JobFiles
 from avtomatika.schemas.api_problems import ProblemSchema
 from avtomatika.store import Store
+from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients
 
 from . import EXTENSION, health, pages
@@ -37,7 +38,6 @@ from .api import (
 from .api.creation import creation_routes, unknown_endpoint
 from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
-from .job_watcher import JobWatcher
 from .json_body import MAX_BYTES
 from .long_poll import HeldRequests
 from .pages import approval_page, docs

@@ -12,10 +12,10 @@ from flask import Response, request
 
 from avtomatika.errors import UnavailableError
 from avtomatika.store import Store
+from avtomatika.store.job_watcher import Follower
 
 from .auth import caller
 from .connections import connection_of
-from .job_watcher import Follower
 from .services import services
 
 #: Interval of keep-alive comments: routers on the way close connections that are idle for 30 s.

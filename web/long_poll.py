@@ -1,6 +1,6 @@
 """Held requests: a limit on their number, shares of the limit by client, and detection of clients that disconnect.
 
-A held request uses no connection to the server: see :mod:`.job_watcher`.
+A held request uses no connection to the server: see :mod:`avtomatika.store.job_watcher`.
 """
 
 from collections import Counter

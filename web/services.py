@@ -10,10 +10,10 @@ from avtomatika.core.plan import Plan
 from avtomatika.errors import NotFoundError, SettingsError
 from avtomatika.files.job_files import JobFiles
 from avtomatika.store import Queues, Store
+from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients, Workers
 
 from . import EXTENSION
-from .job_watcher import JobWatcher
 from .long_poll import HeldRequests
 from .throttling import FailureThrottle
 

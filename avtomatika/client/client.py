@@ -6,10 +6,12 @@ Responses are the JSON of the API, typed by the TypedDicts of :mod:`.answers`; e
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from inspect import Parameter, signature
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -21,7 +23,7 @@ from avtomatika.addresses import Address, Mode
 from . import operations, operator_operations, streams
 from .endpoints import Endpoints
 from .http import LIMITS
-from .steps import Blocking, Listing, Request, Sleep, Step, Steps, run, run_async
+from .steps import Blocking, Held, Listing, Request, Sleep, Step, Steps, run, run_async
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,15 +132,22 @@ class Client(_Connected):
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._endpoints.close()
 
     def _perform(self, step: Step) -> Any:
         match step:
+            case dict():
+                return self._http.request(**step)
             case Request():
-                return run(self._endpoints.exchange(step), lambda arguments: self._http.request(**arguments))
+                return run(self._endpoints.exchange(step), self._perform)
             case Sleep():
                 return time.sleep(step.seconds)
             case Blocking():
                 return step.function()
+            case Held():
+                changed = threading.Event()
+                with step.watch(changed.set):
+                    return changed.wait(step.seconds)
 
     submit = _blocking(operations.submit)
     submit_many = _blocking(operations.submit_many)
@@ -192,16 +201,23 @@ class AsyncClient(_Connected):
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+        self._endpoints.close()
 
     async def _perform(self, step: Step) -> Any:
         match step:
+            case dict():
+                return await self._http.request(**step)
             case Request():
-                exchange = self._endpoints.exchange(step)
-                return await run_async(exchange, lambda arguments: self._http.request(**arguments))
+                return await run_async(self._endpoints.exchange(step), self._perform)
             case Sleep():
                 return await asyncio.sleep(step.seconds)
             case Blocking():
                 return await asyncio.to_thread(step.function)
+            case Held():
+                changed = asyncio.Event()
+                on_change = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
+                with step.watch(on_change), suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), step.seconds)
 
     submit = _awaited(operations.submit)
     submit_many = _awaited(operations.submit_many)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from secrets import token_urlsafe
 from threading import Lock
 from time import monotonic
-from typing import Any, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from avtomatika import environment
-from avtomatika.addresses import Address, Mode, parse_addresses
+from avtomatika.addresses import BROKER_SCHEMES, Address, Mode, parse_addresses
 from avtomatika.errors import InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.local_installation import VAR, announced
 
-from .http import Endpoint, UnreachedError, checked
-from .steps import Request
+from .http import Endpoint, UnreachedError
+from .steps import Request, Steps
 
+if TYPE_CHECKING:
+    from .direct import DirectEndpoint
+
+AnyEndpoint: TypeAlias = "Endpoint | DirectEndpoint"
 #: An unavailable server receives requests again after this time.
 _RECOVERY_SECONDS = 5.0
 _DEFAULT_URL = "http://localhost:8080"
@@ -46,30 +48,28 @@ class Endpoints:
         ]
         if not addresses:
             raise InvalidRequestError("a client needs the URL of at least one server")
-        self._all = [
-            Endpoint(each.url, each.token or token or "", weight=each.weight, timeout=timeout) for each in addresses
-        ]
+        self._all = [_endpoint(each, each.token or token, timeout) for each in addresses]
         self._mode = Mode(mode)
         self._credits = dict.fromkeys(self._all, 0)
-        self._unavailable_until: dict[Endpoint, float] = {}
-        self._groups: dict[Endpoint, str] = {}
+        self._unavailable_until: dict[AnyEndpoint, float] = {}
+        self._groups: dict[AnyEndpoint, str] = {}
         self._lock = Lock()
 
     @classmethod
     def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
-        """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``; without URLs of HTTP APIs there, use
-        ``AVTOMATIKA_URL``, else the ``avtomatika up`` of the working directory, else the local port. The token of an
-        entry without one is *token*, by default ``CLIENT_TOKEN``. Raises SettingsError if a token is missing.
+        """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``, else ``AVTOMATIKA_URL``, else use the
+        ``avtomatika up`` of the working directory, else ``REDIS_URL``, else the local port. The token of an entry
+        without one is *token*, by default ``CLIENT_TOKEN``. Raises SettingsError if an HTTP API has none.
         """
         token = token or environment.secret("CLIENT_TOKEN")
-        servers = environment.parsed("ORCHESTRATORS_CONFIG", _web_addresses)
+        servers = environment.parsed("ORCHESTRATORS_CONFIG", parse_addresses)
         if not servers and (url := environment.text("AVTOMATIKA_URL")):
             servers = (Address(url),)
         elif not servers and (here := announced()) is not None:
             token = token or (VAR / "client_token").read_text().strip()
             servers = (Address(str(here["url"])),)
-        servers = servers or (Address(_DEFAULT_URL),)
-        missing = next((each for each in servers if not (each.token or token)), None)
+        servers = servers or (Address(environment.secret("REDIS_URL") or _DEFAULT_URL),)
+        missing = next((each for each in servers if each.is_web and not (each.token or token)), None)
         if missing is not None:
             raise SettingsError(f"{missing} requires a token: set CLIENT_TOKEN")
         mode = environment.choice("MULTI_ORCHESTRATOR_MODE", list(Mode)) or Mode.FAILOVER
@@ -78,8 +78,14 @@ class Endpoints:
     def __str__(self) -> str:
         return ", ".join(repr(each.base_url) for each in self._all)
 
-    def exchange(self, request: Request) -> Generator[dict[str, Any], httpx.Response, httpx.Response]:
-        """Yield the arguments of httpx for each attempt, receive its response, and return the one that is the answer.
+    def close(self) -> None:
+        """Close the connections to brokers."""
+        for each in self._all:
+            if not isinstance(each, Endpoint):
+                each.close()
+
+    def exchange(self, request: Request) -> Steps[Any]:
+        """Send *request* to one server after the other until one is available, and return its response.
 
         Raises UnavailableError if no server is available, NotFoundError if all are and none has the job.
         """
@@ -89,9 +95,7 @@ class Endpoints:
         missing = NotFoundError("job", request.job_id or "")
         for endpoint in self._in_order(request):
             try:
-                with endpoint.errors(request):
-                    response = yield endpoint.arguments(request)
-                response = checked(response, request)
+                response = yield from endpoint.exchange(request)
             except UnavailableError as error:
                 unavailable = error
                 self._unavailable_until[endpoint] = monotonic() + _RECOVERY_SECONDS
@@ -106,7 +110,7 @@ class Endpoints:
                 return response
         raise unavailable or missing
 
-    def _in_order(self, request: Request) -> list[Endpoint]:
+    def _in_order(self, request: Request) -> list[AnyEndpoint]:
         """Return the servers in the order in which they are tried: unavailable ones last."""
         if len(self._all) == 1:
             return self._all
@@ -121,7 +125,7 @@ class Endpoints:
             order.sort(key=lambda each: each is not chosen)
         return order
 
-    def _next_by_weight(self, candidates: Sequence[Endpoint]) -> Endpoint:
+    def _next_by_weight(self, candidates: Sequence[AnyEndpoint]) -> AnyEndpoint:
         """Smooth weighted round robin: each candidate earns its weight, and the richest one pays for all."""
         with self._lock:
             for each in candidates:
@@ -130,7 +134,7 @@ class Endpoints:
             self._credits[chosen] -= sum(each.weight for each in candidates)
         return chosen
 
-    def _succeeded(self, endpoint: Endpoint, request: Request, response: httpx.Response) -> None:
+    def _succeeded(self, endpoint: AnyEndpoint, request: Request, response: Any) -> None:
         self._unavailable_until.pop(endpoint, None)
         created = response.headers.get("Location", "").rpartition("/")[2] if request.is_creation else ""
         job_id = request.job_id or created
@@ -148,6 +152,9 @@ def _group(job_id: str) -> str:
     return job_id.rpartition("-")[0]
 
 
-def _web_addresses(text: str) -> tuple[Address, ...]:
-    """Parse the list that clients share with workers, and leave out the addresses of brokers."""
-    return tuple(each for each in parse_addresses(text) if each.is_web)
+def _endpoint(address: Address, token: str | None, timeout: float | timedelta) -> AnyEndpoint:
+    if address.scheme not in BROKER_SCHEMES:
+        return Endpoint(address.url, token or "", weight=address.weight, timeout=timeout)
+    from .direct import DirectEndpoint
+
+    return DirectEndpoint(address, token, timeout=timeout)

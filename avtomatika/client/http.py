@@ -13,7 +13,7 @@ import httpx
 from avtomatika.errors import InvalidRequestError, UnavailableError
 
 from .errors import error_of
-from .steps import Request
+from .steps import Request, Steps
 
 #: A request that is held occupies a connection, so the server's limit applies, not one of the client.
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
@@ -38,6 +38,12 @@ class Endpoint:
         self._headers = {"X-Client-Token": token}
         self._timeout = seconds(timeout)
 
+    def exchange(self, request: Request) -> Steps[httpx.Response]:
+        """Send *request* and return the response. Raises the error that it reports, or UnavailableError."""
+        with self._errors(request):
+            response = yield self.arguments(request)
+        return checked(response, request)
+
     def arguments(self, request: Request) -> dict[str, Any]:
         """The arguments of httpx for *request*."""
         return {
@@ -52,7 +58,7 @@ class Endpoint:
         }
 
     @contextmanager
-    def errors(self, request: Request) -> Iterator[None]:
+    def _errors(self, request: Request) -> Iterator[None]:
         """Turn failures of the connection into UnavailableError."""
         try:
             yield

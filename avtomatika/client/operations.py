@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -27,35 +27,43 @@ LONGEST_WAIT_SECONDS = 25.0
 # ---------------------------------------------------------------- jobs
 
 
+class _Options(TypedDict, total=False):
+    delay: float | timedelta | None
+    at: datetime | str | None
+    priority: int
+    labels: Mapping[str, str] | None
+    webhook_url: str | None
+    dispatch_timeout: float | timedelta | None
+    execution_timeout: float | timedelta | None
+
+
+class JobOptions(_Options, total=False):
+    """Options of a job. It starts after *delay* or *at* a time with a time zone; durations are seconds or timedeltas,
+    *priority* is 0 to 9, higher first."""
+
+    result_timeout: float | timedelta | None
+
+
+class TaskOptions(_Options, total=False):
+    """Options of a single task: those of a job, the maximum number of *retries*, and the *time_limit* of an attempt."""
+
+    retries: int | None
+    time_limit: float | timedelta | None
+
+
 def submit(
     endpoint: str,
     initial_data: JsonObject | None = None,
     *,
-    priority: int = 0,
-    labels: Mapping[str, str] | None = None,
-    webhook_url: str | None = None,
-    dispatch_timeout: float | timedelta | None = None,
-    result_timeout: float | timedelta | None = None,
-    execution_timeout: float | timedelta | None = None,
     idempotency_key: str | None = None,
+    **options: Unpack[JobOptions],
 ) -> Steps[answers.SubmittedJob]:
     """Create a job.
 
-    *endpoint* is the last part of ``/api/v1/jobs/...``, or a path (the ``url`` of a blueprint). Timeouts are in
-    seconds. With an *idempotency_key* it is safe to repeat the call after UnavailableError: the job is created once.
+    *endpoint* is the last part of ``/api/v1/jobs/...``, or a path (the ``url`` of a blueprint). With an
+    *idempotency_key* it is safe to repeat the call after UnavailableError: the job is created once.
     """
-    limits = {
-        "dispatch_timeout": dispatch_timeout,
-        "result_timeout": result_timeout,
-        "execution_timeout": execution_timeout,
-    }
-    body = {
-        "initial_data": {} if initial_data is None else initial_data,
-        "priority": priority,
-        "labels": dict(labels or {}),
-        "webhook_url": webhook_url,
-        **{name: seconds(limit) for name, limit in limits.items() if limit is not None},
-    }
+    body = {"initial_data": {} if initial_data is None else initial_data, **options}
     return json_answer(answers.SubmittedJob, _creation(endpoint, "", body, idempotency_key))
 
 
@@ -73,19 +81,19 @@ def send_task(
     params: Mapping[str, Any] | None = None,
     *,
     idempotency_key: str | None = None,
-    **options: Any,
+    **options: Unpack[TaskOptions],
 ) -> Steps[answers.SubmittedJob]:
-    """Create a job that runs *skill* once, without a blueprint.
-
-    *options* are the other fields of the request: ``delay`` or ``at``, ``priority``, ``labels``, ``retries``,
-    ``time_limit``, ``webhook_url`` and so on.
-    """
+    """Create a job that runs *skill* once, without a blueprint. *idempotency_key* is as in ``submit``."""
     body = {"params": dict(params or {}), **options}
     return json_answer(answers.SubmittedJob, _creation(_tasks_path(skill), "", body, idempotency_key))
 
 
 def send_tasks(
-    skill: str, params: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None, **options: Any
+    skill: str,
+    params: Sequence[Mapping[str, Any]],
+    *,
+    idempotency_key: str | None = None,
+    **options: Unpack[TaskOptions],
 ) -> Steps[answers.SubmittedJobs]:
     """Create up to 1,000 jobs that run *skill* with one of *params* each, either all or none. *options* are as in
     ``send_task``, the same for all."""
@@ -272,7 +280,7 @@ def job_graph(job_id: str, *, format: str = "dot") -> Steps[bytes]:
 def _creation(endpoint: str, suffix: str, body: Mapping[str, Any], key: str | None) -> Request:
     path = endpoint if endpoint.startswith("/") else f"/api/v1/jobs/{endpoint}"
     try:
-        plain = as_json(body, "request")
+        plain = as_json({name: value for name, value in body.items() if value is not None}, "request")
     except HandlerError as error:
         raise InvalidRequestError(str(error)) from None
     return Request(

@@ -6,6 +6,7 @@ An operation yields a step, receives its result (for a request the response), an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -56,7 +57,16 @@ class Blocking:
     function: Callable[[], Any]
 
 
-Step = Request | Sleep | Blocking
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A wait of at most *seconds* for an event; *watch* calls its argument, in another thread, when it happens."""
+
+    watch: Callable[[Callable[[], object]], AbstractContextManager[object]]
+    seconds: float
+
+
+#: The arguments of httpx are a step, too: the request over HTTP.
+Step = Request | Sleep | Blocking | Held | dict[str, Any]
 Steps = Generator[Step, Any, T]
 
 

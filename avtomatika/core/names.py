@@ -4,6 +4,8 @@ import re
 
 #: Letters, digits, ``_`` and ``-``; without dots, ``@`` and wildcards, no name can change a binding.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+#: Job ids; anything else could name another key of the server.
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def is_name(text: object) -> bool:

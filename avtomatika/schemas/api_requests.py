@@ -3,6 +3,7 @@
 Validation is strict: no text for numbers, no unknown fields.
 """
 
+import re
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
@@ -22,6 +23,8 @@ from .api_fields import (
     check_webhook_url,
 )
 
+#: Printable ASCII, because an error may show it.
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 #: Longest time, in seconds, that a request may wait for a job to change; Heroku's router gives up at 30.
 LONGEST_WAIT_SECONDS = 25
 #: Maximum number of jobs in a batch.
@@ -103,7 +106,7 @@ class TaskRequestSchema(_RequestSchema):
         load_default=None,
         allow_none=True,
         validate=Range(0, 1000),
-        metadata={"description": "maximum number of retries, by default 3"},
+        metadata={"description": "maximum number of retries, by default `JOB_MAX_RETRIES`"},
     )
     result_timeout = Seconds(
         data_key="time_limit",

@@ -6,6 +6,7 @@ from threading import Lock
 from time import monotonic
 
 from avtomatika.core.signing import GroupSecret
+from avtomatika.errors import SettingsError
 from avtomatika.transport import RedisClient
 
 from .clock import ServerClock
@@ -48,6 +49,13 @@ class Keyring(ServerPart):
             if self._announced != found.fingerprint:
                 self._announce(found)
             return found
+
+    def check(self) -> None:
+        """Raise SettingsError if other processes started within a day, and all of them sign with another secret."""
+        found, used = self._configured or self._kept_by_server(), self.fingerprints()
+        if used and found.fingerprint not in used and len(found.keys) == 1:
+            state = "is not set, but the orchestrators have one" if self._configured is None else "is not theirs"
+            raise SettingsError(f"SECRET_KEY {state}: they would reject messages of this process")
 
     def fingerprints(self) -> dict[str, float]:
         """Return the secrets that processes started to use within a day: fingerprint -> time (seconds)."""

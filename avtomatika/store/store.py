@@ -1,7 +1,8 @@
 """The store: creates, reads and commits jobs. It knows keys and scripts and makes no decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Self
 
@@ -70,15 +71,18 @@ class Store(JobQueries):
         max_inline_bytes: int | None = None,
         cache_bytes: int = 0,
         max_stream_bytes: int = MAX_STREAM_BYTES,
+        max_retries: int = 3,
     ) -> None:
         """Without a *keyring* the group's secret is the one that the server stores. *is_authorized* returns False for
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
-        *cache_bytes*. A step with a value above *max_inline_bytes* is refused."""
+        *cache_bytes*. A step with a value above *max_inline_bytes* is refused. *max_retries* is the default of single
+        tasks."""
         super().__init__(server, cache_bytes=cache_bytes)
         self.keyring = keyring or Keyring(server)
         self._router = router
         self._group = group
         self._max_job_bytes = max_job_bytes
+        self._max_retries = max_retries
         self._server_info = ServerInfoReader(server)
         self.clock = ServerClock(server)
         self._writer = JobWriter(
@@ -124,8 +128,17 @@ class Store(JobQueries):
         """
         return self.create_many([new], monthly=monthly)[0]
 
-    def create_many(self, news: Sequence[NewJob], *, monthly: int | None = None) -> list[CreatedJob]:
-        """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key."""
+    def create_many(
+        self, news: Sequence[NewJob], *, monthly: int | None = None, declare: Callable[..., object] | None = None
+    ) -> list[CreatedJob]:
+        """As :meth:`create`, all jobs or none. They have the same client, plan and idempotency key.
+
+        *declare* declares the plan, and the queues of the skills that it is given, if the broker does not know them.
+        """
+        news = [
+            replace(new, max_retries=self._max_retries) if new.skill and new.max_retries is None else new
+            for new in news
+        ]
         self._server_info.refuse_when_full()
         steps = first_steps(news, self._group)
         quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
@@ -142,7 +155,13 @@ class Store(JobQueries):
                 clock=self.clock,
             )
 
-        status, detail = run_routed(self._server, self._router, call)
+        try:
+            status, detail = run_routed(self._server, self._router, call)
+        except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
+            if declare is None:
+                raise
+            declare(*({new.skill for new in news} - {None}))
+            status, detail = run_routed(self._server, self._router, call)
         ids = detail.decode().split() or [step.job.id for step in steps]
         if status == b"OTHER_BODY":
             raise ConflictError(

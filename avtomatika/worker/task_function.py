@@ -5,15 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, get_type_hints
-
-from avtomatika.core.jsonable import as_json
-from avtomatika.core.times import in_seconds
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, Unpack, get_type_hints
 
 if TYPE_CHECKING:
     from avtomatika.client import Client
+    from avtomatika.client.operations import TaskOptions
     from avtomatika.client.tasks import TaskHandle
 
 P = ParamSpec("P")
@@ -38,7 +35,13 @@ class TaskFunction(Protocol[P, Returned, Result]):
     def send(self, **params: Any) -> TaskHandle[Result]:
         """Send a task with *params*, which may include options. Raises UnavailableError, InvalidRequestError."""
 
-    def map(self, params: Iterable[Mapping[str, Any]], **options: Any) -> list[TaskHandle[Result]]:
+    def map(
+        self,
+        params: Iterable[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> list[TaskHandle[Result]]:
         """Send a task for each of *params*, at most 1,000, all or none."""
 
     def using(self, client: Client) -> TaskFunction[P, Returned, Result]:
@@ -63,16 +66,14 @@ class _Sender:
         self._client = client
 
     def send(self, **params: Any) -> TaskHandle[Any]:
-        client, options = self._connected(), _taken_options(params)
-        job_id = client.send_task(self._skill, _json(params), **options)["job_id"]
-        return self._handle(client, job_id)
+        client, options = self._connected(), {name: params.pop(name) for name in _OPTIONS if name in params}
+        return self._handle(client, client.send_task(self._skill, params, **options)["job_id"])
 
     def map(self, params: Iterable[Mapping[str, Any]], **options: Any) -> list[TaskHandle[Any]]:
-        client, rows = self._connected(), [_json(each) for each in params]
-        taken = _taken_options(options)
-        if options:
-            raise TypeError(f"map() has no option {next(iter(options))!r}; it has {', '.join(_OPTIONS)}")
-        return [self._handle(client, job_id) for job_id in client.send_tasks(self._skill, rows, **taken)["job_ids"]]
+        client = self._connected()
+        for name in options.keys() - {*_OPTIONS}:
+            raise TypeError(f"map() has no option {name!r}; it has {', '.join(_OPTIONS)}")
+        return [self._handle(client, each) for each in client.send_tasks(self._skill, [*params], **options)["job_ids"]]
 
     def using(self, client: Client) -> Callable[..., Any]:
         return sendable(partial(self._function), self._skill, client)
@@ -111,18 +112,3 @@ def _loader(function: Callable[..., Any]) -> Callable[[Any], Any]:
 def _unwrapped(data: Any) -> Any:
     """Return the value of a skill that did not return a dict: workers report it as ``{"result": value}``."""
     return data["result"] if isinstance(data, dict) and data.keys() == {"result"} else data
-
-
-def _json(params: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(as_json(params, "params"))
-
-
-def _taken_options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options from *arguments* and return them as the API takes them."""
-    options = {name: arguments.pop(name) for name in _OPTIONS if name in arguments}
-    for name, value in options.items():
-        if isinstance(value, timedelta):
-            options[name] = in_seconds(value)
-        elif isinstance(value, datetime):
-            options[name] = value.isoformat()
-    return options

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from avtomatika import Client, TaskFailedError, Worker
+from avtomatika.cli.embedded import running_server
+from avtomatika.cli.var_folder import secret
+from avtomatika.client import endpoints
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError
 
@@ -77,8 +81,12 @@ def in_the_folder(running: Up, monkeypatch: pytest.MonkeyPatch) -> Path:
     return running.folder
 
 
-@pytest.fixture
-def client(in_the_folder: Path) -> Iterator[Client]:
+@pytest.fixture(params=["over HTTP", "on the server"])
+def client(in_the_folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    if request.param == "on the server":
+        monkeypatch.setenv("REDIS_URL", running_server())
+        monkeypatch.setenv("SECRET_KEY", secret("secret_key"))
+        monkeypatch.setattr(endpoints, "announced", lambda: None)
     with Client.from_environment() as client:
         yield client
 
@@ -105,10 +113,11 @@ def test_a_handle_is_awaited(client: Client) -> None:
 
 
 def test_many_tasks_are_sent_at_once_with_options(client: Client) -> None:
-    handles = add.using(client).map([{"a": n} for n in range(20)], priority=3, labels={"batch": "one"})
+    batch = token_hex(4)
+    handles = add.using(client).map([{"a": n} for n in range(20)], priority=3, labels={"batch": batch})
 
     assert [handle.wait(30) for handle in handles] == [Sum(n) for n in range(20)]
-    assert {job["id"] for job in client.jobs(label="batch=one")} == {handle.id for handle in handles}
+    assert {job["id"] for job in client.jobs(label=f"batch={batch}")} == {handle.id for handle in handles}
 
 
 def test_a_failure_is_raised_with_its_code(client: Client) -> None:

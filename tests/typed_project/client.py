@@ -11,6 +11,9 @@ with Client("http://localhost:8080", "token-of-the-shop", timeout=timedelta(seco
     for summary in client.jobs(status="failed", label=["shop=north"]):
         print(summary["id"], summary["idd"])  # wrong: misc
     client.cancle(job["id"])  # wrong: attr-defined
+    client.send_task("encode", {"path": "a.mov"}, delay=60, retries=2, time_limit=timedelta(minutes=1))
+    client.send_tasks("encode", [{}], priority="high")  # wrong: arg-type
+    client.send_task("encode", path="a.mov")  # wrong: call-arg
 
 
 async def submit(client: AsyncClient) -> str:

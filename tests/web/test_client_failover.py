@@ -71,7 +71,7 @@ def test_an_unknown_job_is_reported_as_missing_only_if_all_servers_answer(url: s
 
 
 def test_servers_and_tokens_are_read_from_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    listed = [{"url": url, "token": TOKEN, "priority": 20}, {"url": CLOSED, "priority": 1}, {"url": "redis://broker"}]
+    listed = [{"url": url, "token": TOKEN, "priority": 20}, {"url": CLOSED, "priority": 1}]
     monkeypatch.setenv("ORCHESTRATORS_CONFIG", json.dumps(listed))
     monkeypatch.delenv("CLIENT_TOKEN", raising=False)
     with pytest.raises(SettingsError, match=f"{CLOSED} requires a token"):

@@ -1,6 +1,5 @@
 """Creating jobs: one path for each blueprint that has an endpoint."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -8,17 +7,21 @@ from flask import request, url_for
 
 from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
-from avtomatika.errors import BlueprintError, InvalidRequestError, NoRouteError, NotFoundError
+from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
-from avtomatika.schemas.api_requests import LARGEST_BATCH, JobRequestSchema, batch_schema, request_schema
+from avtomatika.schemas.api_requests import (
+    IDEMPOTENCY_KEY,
+    LARGEST_BATCH,
+    JobRequestSchema,
+    batch_schema,
+    request_schema,
+)
 from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
 from ..routes import Routes
 from ..services import services
 
-#: Printable ASCII, because an error may show it.
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 IDEMPOTENCY_PARAMETER = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -92,16 +95,12 @@ def create_many(news: Sequence[NewJob]) -> list[CreatedJob]:
     """Create jobs of one client and one plan, and declare the plan if the broker does not know it."""
     client = services().clients.get(news[0].client)
     monthly = None if client is None else client.monthly_attempts
-    try:
-        return services().store.create_many(news, monthly=monthly)
-    except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
-        services().declare(*({new.skill for new in news} - {None}))
-        return services().store.create_many(news, monthly=monthly)
+    return services().store.create_many(news, monthly=monthly, declare=services().declare)
 
 
 def _idempotency_key() -> str | None:
     key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         message = "must be 1 to 255 ASCII characters without spaces"
         raise InvalidRequestError(f"the Idempotency-Key {message}", fields={"Idempotency-Key": [message]})
     return key

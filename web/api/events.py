@@ -11,9 +11,9 @@ from avtomatika.core.job import RecordedEntry
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.store import Store
+from avtomatika.store.job_watcher import Follower
 
 from ..event_stream import EventStream, event_text, last_event_id, stream_response
-from ..job_watcher import Follower
 from ..routes import Routes
 from ..services import services
 from .jobs import callers_job

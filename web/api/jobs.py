@@ -1,6 +1,5 @@
 """Showing jobs."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from werkzeug.exceptions import ClientDisconnected
 from avtomatika.core.explain.why import explain
 from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
+from avtomatika.core.names import JOB_ID
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
 from avtomatika.schemas.api_fields import rfc3339
@@ -18,18 +18,15 @@ from avtomatika.schemas.api_job_lists import JobCountsSchema, JobFilterSchema, J
 from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobQuerySchema
 from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobCounts, JobFilter
+from avtomatika.store.job_watcher import Follower
 
 from ..auth import caller, require_operator
 from ..connections import connection_of, is_disconnected
 from ..graphs import graph_response
-from ..job_watcher import Follower
 from ..routes import Routes
 from ..services import services
 
 routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Show jobs")
-
-#: Job ids; anything else could name another key of the server.
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @routes.get("")
@@ -130,7 +127,7 @@ def hold(job: Job, seconds: float, *, streamed_after: int | None = None) -> None
 
 def callers_job(job_id: str) -> Job:
     """Return a job that the client may see. A job of another client is reported like one that does not exist."""
-    job = services().store.load(job_id) if _JOB_ID.fullmatch(job_id) else None
+    job = services().store.load(job_id) if JOB_ID.fullmatch(job_id) else None
     if job is None or not (caller().is_operator or job.client == caller().name):
         raise NotFoundError("job", job_id)
     return job

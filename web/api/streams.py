@@ -8,9 +8,9 @@ from avtomatika.core.job import Job
 from avtomatika.schemas.api_requests import StreamQuerySchema
 from avtomatika.schemas.api_streams import StreamEntrySchema, StreamPageSchema
 from avtomatika.store import Store, StreamEntry, StreamPage
+from avtomatika.store.job_watcher import Follower
 
 from ..event_stream import EventStream, event_text, last_event_id, stream_response
-from ..job_watcher import Follower
 from ..routes import Routes
 from ..services import services
 from .jobs import callers_job, hold

@@ -1,14 +1,16 @@
 """Wakes held requests when their job changes: one thread of the process checks all their jobs in one round trip."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
 
 from avtomatika.core.job import Job
 from avtomatika.errors import UnavailableError
-from avtomatika.store import JobRevision, Store, Wanted
+
+from .job_revisions import JobRevision, Wanted
+from .store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ class Follower:
         self._reads_stream = reads_stream
         self._progress: tuple[bytes, ...] = ()
         self._woken = Event()
+        #: Called when something has changed, in the thread of the watcher.
+        self.on_change: Callable[[], object] = self._woken.set
         self.has_ended = False
 
     def wait(self, seconds: float) -> bool:
@@ -65,7 +69,7 @@ class Follower:
             is_new = is_new or revision.entries > self.after or progress != self._progress
             self._progress = progress
         if is_new:
-            self._woken.set()
+            self.on_change()
 
 
 class JobWatcher:

@@ -1,0 +1,225 @@
+"""A broker as a server of a client: its requests are executed in this process, without a web process.
+
+The frequent ones, which create and read jobs, use the store; all others run the app of the web process.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from functools import cached_property, lru_cache, partial
+from secrets import token_urlsafe
+from threading import Lock
+from typing import Any, NamedTuple
+
+import httpx
+from marshmallow import ValidationError
+
+from avtomatika.addresses import Address, parse_address
+from avtomatika.core.job import Job
+from avtomatika.core.job_request import load_request
+from avtomatika.core.machine import single_task
+from avtomatika.core.names import JOB_ID, is_user_name
+from avtomatika.core.plan import Plan
+from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError, SettingsError, UnavailableError
+from avtomatika.job_server import JobServer
+from avtomatika.schemas.api import JobSchema, JobSummarySchema, JobView, creation_path
+from avtomatika.schemas.api_requests import (
+    IDEMPOTENCY_KEY,
+    LARGEST_BATCH,
+    JobQuerySchema,
+    JobRequestSchema,
+    TaskRequestSchema,
+)
+from avtomatika.settings import Settings
+from avtomatika.store import NewJob
+from avtomatika.store.job_watcher import Follower, JobWatcher
+from avtomatika.tokens import Clients
+
+from .http import Endpoint, UnreachedError, checked, seconds
+from .steps import Blocking, Held, Request, Steps
+
+logger = logging.getLogger(__name__)
+
+_TASKS, _JOBS = "/api/v1/tasks/", "/api/v1/jobs/"
+_QUERY = JobQuerySchema()
+#: Fields of a job that are known without its live state.
+_STORED = {*JobSummarySchema().fields, "result", "initial_data", "state_history"}
+_shown = lru_cache(maxsize=64)(lambda names: JobSchema(only=names or None))
+
+
+class Answer(NamedTuple):
+    """The response to a request, as far as operations read it."""
+
+    body: dict[str, Any]
+    headers: Mapping[str, str] = {}
+
+    def json(self) -> dict[str, Any]:
+        return self.body
+
+
+class DirectEndpoint:
+    """A server of a client, by the address of its broker. Connects with the first request, in each process anew.
+
+    Its settings are those of the environment. Jobs belong to the client in clients.toml that has *token*; without such
+    a file or without a token, to the operator.
+    """
+
+    def __init__(self, address: Address, token: str | None, *, timeout: float | timedelta) -> None:
+        try:
+            parse_address(address.url)
+        except ValueError as error:
+            raise InvalidRequestError(f"{address}: {error}") from None
+        self.base_url = str(address)
+        self.weight = address.weight
+        self._connect = partial(_Api, address.url, token, seconds(timeout))
+        self._by_process: dict[int, _Api] = {}
+
+    def exchange(self, request: Request) -> Steps[Any]:
+        """Execute *request* and return its response. Raises UnavailableError if the broker is unreachable."""
+        try:
+            api = self._by_process.get(os.getpid()) or self._by_process.setdefault(os.getpid(), self._connect())
+            return (yield from api.exchange(request))
+        except UnavailableError as error:
+            again = type(error)(f"{self.base_url}: {error}", retry_after_seconds=error.retry_after_seconds)
+            raise again from error.__cause__
+
+    def close(self) -> None:
+        """Close the connections of this process."""
+        api = self._by_process.pop(os.getpid(), None)
+        if api is not None:
+            api.close()
+
+
+class _Api:
+    """The API on one server for one client. Thread-safe."""
+
+    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+        settings = Settings.from_environment()
+        self._server = JobServer(
+            url,
+            settings,
+            max_connections=settings.redis_max_connections,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+        )
+        self._store = self._server.store
+        self._token = token or token_urlsafe(32)
+        path = settings.clients_config_path
+        self._clients = Clients(path=path)
+        if not token or not self._clients.are_configured or token == settings.client_token:
+            self._clients = Clients(token=self._token, path=path)
+        self._watcher = JobWatcher(self._store)
+        self._is_checked = False
+        self._loading = Lock()
+
+    def exchange(self, request: Request) -> Steps[Any]:
+        """Execute *request* and return its response."""
+        execute, job_id = Blocking(partial(self._execute, request)), request.path.removeprefix(_JOBS)
+        if request.method != "GET" or not JOB_ID.fullmatch(job_id):
+            return (yield execute)
+        try:
+            wanted = _QUERY.load({name: value for name, value in request.params.items() if value is not None})
+        except ValidationError:
+            return (yield execute)
+        read = Blocking(partial(self._read, job_id, wanted["shown"]))
+        job, answer = yield read
+        if wanted["wait"] and not job.status.is_final:
+            yield Held(partial(self._watch, job), wanted["wait"])
+            _, answer = yield read
+        return answer
+
+    def close(self) -> None:
+        self._server.server.close()
+
+    def _read(self, job_id: str, shown: tuple[str, ...]) -> tuple[Job, Answer]:
+        job, caller = self._store.load(job_id), self._clients.identify(self._token)
+        if job is None or not (caller.is_operator or job.client == caller.name):
+            raise NotFoundError("job", job_id)
+        view = JobView(job) if shown and _STORED.issuperset(shown) else JobView(job, self._store.live_state(job))
+        return job, Answer(_shown(shown).dump(view))
+
+    def _watch(self, job: Job, on_change: Callable[[], object]) -> AbstractContextManager[object]:
+        follower = Follower(job)
+        follower.on_change = on_change
+        return self._watcher.following(follower)
+
+    def _execute(self, request: Request) -> Any:
+        if request.method != "GET" and not self._is_checked:
+            self._store.keyring.check()
+            self._is_checked = True
+        return (self._created(request) if request.is_creation else None) or self._run_app(request)
+
+    def _created(self, request: Request) -> Answer | None:
+        """Create the jobs of *request*, or return None if it is not valid."""
+        path, key = request.path.removesuffix("/batch"), request.headers.get("Idempotency-Key")
+        is_batch = path != request.path
+        skill = path.removeprefix(_TASKS) if path.startswith(_TASKS) else None
+        fields, plan = (_JOB, self._plans.get(path)) if skill is None else (_TASK, single_task.PLAN)
+        requests = request.json["jobs" if skill is None else "tasks"] if is_batch else [request.json]
+        are_valid = 1 <= len(requests) <= LARGEST_BATCH and (key is None or IDEMPOTENCY_KEY.fullmatch(key))
+        if plan is None or not are_valid or not (skill is None or is_user_name(skill)):
+            return None
+        caller = self._clients.identify(self._token)
+        new = partial(NewJob, plan=plan, client=caller.name, idempotency_key=key, skill=skill)
+        try:
+            news = [new(**fields.of(each)) for each in requests]
+        except ValidationError:
+            return None
+        created = self._store.create_many(
+            news, monthly=caller.monthly_attempts, declare=lambda *skills: self._server.declare([plan], skills)
+        )
+        if is_batch:
+            return Answer({"status": "accepted", "job_ids": [each.job_id for each in created]})
+        job_id = created[0].job_id
+        return Answer({"status": "accepted", "job_id": job_id}, {"Location": _JOBS + job_id})
+
+    @cached_property
+    def _plans(self) -> dict[str | None, Plan]:
+        """Plans by the path on which their jobs are created."""
+        with self._loading:
+            return {creation_path(plan): plan for plan in self._server.plans}
+
+    def _run_app(self, request: Request) -> httpx.Response:
+        try:
+            self._store.ping()  # its error has the reason; that of the app does not
+        except UnavailableError as error:
+            raise UnreachedError(str(error)) from error.__cause__
+        url = f"http://localhost:{self._server.settings.port}"  # also the start of links that the app makes
+        return checked(self._app.request(**Endpoint(url, self._token).arguments(request)), request)
+
+    @cached_property
+    def _app(self) -> httpx.Client:
+        from avtomatika.web.wsgi import app_of  # Flask is slow to import
+
+        plans: list[Plan] = []
+        with self._loading:
+            try:
+                plans = self._server.plans
+            except (BlueprintError, SettingsError) as error:  # most requests need none
+                logger.warning("the blueprints are ignored: %s", error)
+        return httpx.Client(transport=httpx.WSGITransport(app_of(self._server, plans, self._clients)))
+
+
+class _Fields:
+    """Validates requests by *schema*. Options that are those of the last request are not validated again."""
+
+    def __init__(self, schema: JobRequestSchema | TaskRequestSchema) -> None:
+        self._schema = schema
+        self._data = schema.fields["initial_data"].data_key or "initial_data"
+        self._last: tuple[dict[str, Any], dict[str, Any]] = {}, load_request(schema.load({}))
+
+    def of(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields of *request* as arguments of a NewJob. Raises ValidationError."""
+        given, data = {**request}, request.get(self._data, {})
+        if isinstance(data, dict):
+            given.pop(self._data, None)
+        options, fields = self._last
+        if given != options:
+            fields = load_request(self._schema.load(given))
+            self._last = given, fields
+        return {**fields, "initial_data": data}
+
+
+_JOB, _TASK = _Fields(JobRequestSchema()), _Fields(TaskRequestSchema())
