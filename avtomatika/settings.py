@@ -58,6 +58,8 @@ class Settings:
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_allow: tuple[str, ...] = ()
     accept_kombu_tasks: str = "true"
+    #: Skills that Celery workers have -> task and queue of Celery.
+    celery_tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     metrics_token: str | None = field(default=None, repr=False)
     log_format: str | None = None  # None: text on a terminal, else json
     log_level: str = "INFO"
@@ -97,6 +99,7 @@ class Settings:
                     "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
                     "delivery": environment.delivery_limits(),
                     "accept_kombu_tasks": environment.choice("ACCEPT_KOMBU_TASKS", ("true", "false")),
+                    "celery_tasks": environment.parsed("CELERY_TASKS", _celery_tasks),
                     "plan_takeover_seconds": environment.positive("PLAN_TAKEOVER_SECONDS"),
                     "webhook_secret": environment.secret("WEBHOOK_SECRET", check=_check_webhook_secret),
                     "webhook_allow": environment.parsed("WEBHOOK_ALLOW", _networks),
@@ -131,6 +134,17 @@ class Settings:
     def group_secret(self) -> GroupSecret | None:
         """The secret that processes of the group sign with, if SECRET_KEY is set."""
         return None if self.secret_key is None else GroupSecret(self.secret_key, self.secret_key_previous)
+
+
+def _celery_tasks(text: str) -> dict[str, tuple[str, str]]:
+    found = {}
+    for word in text.split(","):
+        skill, _, task = word.strip().partition("=")
+        name, _, queue = task.partition("@")
+        if not (is_name(skill) and name):
+            raise ValueError(f"{word!r} is not of the form skill=task or skill=task@queue")
+        found[skill] = (name, queue or "celery")
+    return found
 
 
 def _port(name: str) -> int | None:

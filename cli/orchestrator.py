@@ -17,7 +17,7 @@ from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.blueprint.job_context import ClientInfo
 from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
-from avtomatika.core.plan import REQUESTS, TIMERS, WORKERS
+from avtomatika.core.plan import REPLIES, REQUESTS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import NotFoundError, UnavailableError
 from avtomatika.files.bucket import Bucket
@@ -157,9 +157,8 @@ def _attached(
         broker.connect(url, max_connections=settings.redis_max_connections, **settings.delivery)
     )
     broker.declare(connection, [blueprint.plan for blueprint in blueprints])
-    consumer = stack.enter_context(
-        closing(broker.Consumer(connection, [*queues, TIMERS, WORKERS, REQUESTS], prefetch=_PREFETCH))
-    )
+    queues = [*queues, TIMERS, WORKERS, REQUESTS, *settings.celery_tasks, *([REPLIES] if settings.celery_tasks else ())]
+    consumer = stack.enter_context(closing(broker.Consumer(connection, queues, prefetch=_PREFETCH)))
     server, router = consumer.channel.server, consumer.channel.router
     workers = _workers(settings, WorkerRegistry(server))
     store = Store(
@@ -191,6 +190,7 @@ def _attached(
         rules=Rules(settings.max_transitions_per_job, settings.job_max_retries),
         skills_of_signer=workers.skills_of_signer,
         accept_kombu_tasks=settings.accept_kombu_tasks == "true",
+        celery_tasks=settings.celery_tasks,
     )
     stack.enter_context(delivering_webhooks(settings, values, on_crash=orchestrator.stop))
     stack.enter_context(removing_files(objects, cleanup, settings, on_crash=orchestrator.stop))

@@ -83,6 +83,11 @@ class Consumer:
         declare_tasks(self._connection, task_types)
         self.channel.forget_routes()
 
+    def declare_queues(self, names: Iterable[str]) -> None:
+        """Declare queues without bindings."""
+        with translated(self._connection):
+            self.channel.declare_many(queues=names)
+
     def take(self, timeout_seconds: float) -> list[Delivery]:
         """Return the next batch, empty on timeout. A redelivered message comes alone."""
         with translated(self._connection):

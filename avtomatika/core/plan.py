@@ -25,6 +25,10 @@ WEBHOOKS = "avt.webhooks"
 WORKERS = "avt.workers"
 #: Queue of tasks that other programs published and workers forwarded.
 REQUESTS = "avt.requests"
+#: Queue of the results of Celery workers.
+REPLIES = "avt.replies"
+#: The worker that the history names for all Celery workers; it sends no heartbeats.
+CELERY = "celery"
 #: Fanout exchange of messages from orchestrators to all workers.
 CONTROL = "avt.control"
 

@@ -5,7 +5,7 @@ processes the version check of the commit decides.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -13,7 +13,7 @@ from time import monotonic
 from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
-from avtomatika.core.plan import REQUESTS, TIMERS, WORKERS
+from avtomatika.core.plan import REPLIES, REQUESTS, TIMERS, WORKERS
 from avtomatika.core.rules import Rules
 from avtomatika.errors import UnavailableError
 from avtomatika.store import LoadedBranches, Store, Sweeper, UnreadableJob
@@ -21,10 +21,11 @@ from avtomatika.store.records import unreadable
 
 from .authentication import MessageAuthenticator, SkillsOfSigner
 from .branches import finish_branches, load_jobs
+from .celery_tasks import CeleryTasks
 from .committer import Committer
 from .forwarding import forward
 from .handler_runner import HandlerCall, HandlerRunner
-from .inbox import Inbox
+from .inbox import Handle, Inbox
 from .notices import Notices
 from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover
@@ -60,6 +61,7 @@ class Orchestrator:
         skills_of_signer: SkillsOfSigner | None = None,
         take_over_seconds: float = TAKE_OVER_SECONDS,
         accept_kombu_tasks: bool = True,
+        celery_tasks: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self._consumer = consumer
         self._store = store
@@ -67,11 +69,20 @@ class Orchestrator:
         self._notices = Notices(consumer=consumer, store=store)
         self._placement = Placement(consumer=consumer, store=store)
         self._task_requests = TaskRequests(consumer=consumer, store=store, accepted=accept_kombu_tasks)
+        self._celery_tasks = CeleryTasks(celery_tasks or {}, consumer=consumer, store=store)
         self._plans = PlanTakeover(
             blueprints=blueprints, consumer=consumer, store=store, take_over_seconds=take_over_seconds
         )
         self._forward = partial(forward, consumer, declare=self._plans.declare_missing)
         self._defer_or_quarantine = partial(defer_or_quarantine, consumer=consumer, store=store)
+        #: What is done with the messages of queues; all others have steps.
+        self._handlers: dict[str, Handle] = {
+            WORKERS: self._record_notices,
+            TIMERS: self._forward_due_timers,
+            REQUESTS: self._create_requested,
+            REPLIES: lambda found: self._forward(self._celery_tasks.results(found)),
+            **dict.fromkeys(celery_tasks or (), self._celery_tasks.dispatch),
+        }
         self._runner = runner
         self._rules = replace(rules, plans={blueprint.name: blueprint.plan for blueprint in blueprints})
         self._services = services
@@ -125,13 +136,9 @@ class Orchestrator:
 
     def _receive(self) -> None:
         """Process the inbox; messages that an unavailable server interrupts stay in it."""
-        for queue, handle in (
-            (WORKERS, self._record_notices),
-            (TIMERS, self._forward_due_timers),
-            (REQUESTS, self._create_requested),
-        ):
+        for queue, handle in self._handlers.items():
             self._inbox.handle(handle, [delivery for delivery in self._inbox.deliveries if delivery.queue == queue])
-        self._inbox.handle(self._start, self._inbox.deliveries)  # all others are steps
+        self._inbox.handle(self._start, self._inbox.deliveries)
 
     def _record_notices(self, deliveries: Sequence[Delivery]) -> None:
         self._notices.record(self._authenticator.notices(deliveries))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from avtomatika.core.job import Task
+from avtomatika.core.plan import CELERY
 
 from .durations import count, counted, span
 from .facts import AbleWorker
@@ -54,7 +55,7 @@ class TaskExplanation(Explanation):
         elif known is not None and known.is_online:
             text = f"The worker's last heartbeat was {span(known.silent_ms)} ago."
             yield self.reason("worker_heard", text, worker_id=worker_id, silent_ms=heard)
-        else:
+        elif known is not None or worker_id != CELERY:
             since = "for minutes" if known is None else f"for {span(known.silent_ms)}"
             text = f"The worker has sent no heartbeat {since}: the task is requeued when its lease expires."
             yield self.reason("worker_silent", text, worker_id=worker_id, silent_ms=heard)
