@@ -14,8 +14,7 @@ from .logins import LINK_SECONDS, Logins
 from .plans import PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob
-from .server_health import Finding, HealthState, check_server
-from .server_info import ServerInfo
+from .server_info import Finding, HealthState, ServerInfo, check_server
 from .sessions import RefreshStatus, Session, Sessions, TokenPair
 from .store import Store
 from .sweeper import Sweeper

@@ -14,12 +14,12 @@ from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
 from . import live_state
 from .branches import BranchQuery
 from .entries import load_entry
-from .keys import Keys
 from .messages import prefix_of, timer_name
 from .plans import Plans
 from .records import JOB_FIELDS, UnreadableJob, load_job
-from .scripts import read_all, server_errors
+from .scripts import server_errors
 from .server_info import ServerInfoReader
+from .server_part import ServerPart, milliseconds
 from .worker_registry import WorkerRecord, WorkerRegistry
 
 #: Maximum number of open tasks of a fan-out that are examined.
@@ -29,13 +29,12 @@ _DEPTH = 12
 _BETWEEN_STATES = (JobStatus.PENDING, JobStatus.RUNNING)
 
 
-class JobFactsReader:
+class JobFactsReader(ServerPart):
     """Thread-safe."""
 
-    def __init__(self, server: RedisClient, router: Router, keys: Keys, *, registry: WorkerRegistry) -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, router: Router, *, registry: WorkerRegistry) -> None:
+        super().__init__(server)
         self._router = router
-        self._keys = keys
         self._registry = registry
         self._survey = Inspector(server, router)
 
@@ -45,17 +44,15 @@ class JobFactsReader:
 
     def _facts(self, job: Job, *, depth: int) -> Facts:
         job = self._with_some_branches(job)
-        clock, *answers = read_all(self._server, [("TIME",), *live_state.commands(job, self._keys)])
+        clock, *answers = self._read([("TIME",), *live_state.commands(job, self._keys)])
         info = ServerInfoReader(self._server).info()
         places = {} if job.status.is_final else dict(self._places(job))
         return Facts(
             job=job,
-            now_ms=int(clock[0]) * 1000 + int(clock[1]) // 1000,
+            now_ms=milliseconds(clock),
             live_state=live_state.read(job, answers),
             due_ms=self._due_ms(job),
-            plan_silent_ms=Plans(self._server, self._keys)
-            .announce()
-            .silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
+            plan_silent_ms=Plans(self._server).announce().silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
             places=places,
             workers=[_able(worker) for worker in self._registry.workers()],
             memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
@@ -66,22 +63,22 @@ class JobFactsReader:
     def _ending(self, job: Job) -> HistoryEntry | None:
         if not job.status.is_final:
             return None
-        [rows] = read_all(self._server, [("LRANGE", self._keys.history(job.id), -1, -1)])
+        [rows] = self._read([("LRANGE", self._keys.history(job.id), -1, -1)])
         return load_entry(0, rows[0]).entry if rows else None
 
     def _with_some_branches(self, job: Job) -> Job:
         if job.fan_out is None:
             return job
-        [(_, fields)] = read_all(self._server, [("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)])
+        [(_, fields)] = self._read([("HSCAN", self._keys.tasks(job.id), 0, "COUNT", _SAMPLE)])
         ids = [name.decode() for name in fields[::2] if b"/" not in name]
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
         wanted = BranchQuery(job, numbers, answers=False)
-        return wanted.load(read_all(self._server, wanted.commands(self._keys))).job
+        return wanted.load(self._read(wanted.commands(self._keys))).job
 
     def _due_ms(self, job: Job) -> dict[str, int]:
         timers = timers_of_job(job)
         commands = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
-        scores = read_all(self._server, commands)
+        scores = self._read(commands)
         return {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}
 
     def _places(self, job: Job) -> Iterator[tuple[str, QueuePlace]]:
@@ -113,7 +110,7 @@ class JobFactsReader:
         if job.wait is None or job.wait.kind != "child" or job.status.is_final or depth >= _DEPTH:
             return None
         child_id = str(job.wait.details["child_id"])
-        child = load_job(child_id, read_all(self._server, [("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
+        child = load_job(child_id, self._read([("HMGET", self._keys.job(child_id), *JOB_FIELDS)])[0])
         return None if child is None or isinstance(child, UnreadableJob) else self._facts(child, depth=depth + 1)
 
 

@@ -10,12 +10,12 @@ from redis.exceptions import RedisError
 
 from avtomatika.core.job import JobStatus
 from avtomatika.errors import InvalidRequestError
-from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .records import JobFilter
-from .scripts import LIST_JOBS, run, run_all, unavailable
+from .scripts import LIST_JOBS, unavailable
+from .server_part import ServerPart
 
 #: Jobs that one call examines: a call takes the server 1 to 2 ms. Fewer if it must read their records.
 _PER_CALL = 2000
@@ -38,58 +38,59 @@ class JobCounts:
         return sum(self.counts.values())
 
 
-def list_ids(server: RedisClient, keys: Keys, wanted: JobFilter) -> tuple[list[str], str | None]:
-    """Return the ids of up to ``wanted.limit`` jobs and the cursor of the next page, None at the end.
+class JobLists(ServerPart):
+    """Lists and counts the jobs of one server."""
 
-    A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
-    or none, if few of many jobs match.
-    Raises InvalidRequestError for an unknown cursor, UnavailableError if the server is down.
-    """
-    created, last_id = _start(wanted)
-    found: list[str] = []
-    for _ in range(_CALLS):
-        call = _call(keys, wanted, created, last_id, limit=wanted.limit - len(found))
-        created, last_id, *ids = _texts(run(server, call))
-        found += ids
-        if not last_id or len(found) == wanted.limit:
-            break
-    return found, f"{created}.{last_id}" if last_id else None
+    def _list_ids(self, wanted: JobFilter) -> tuple[list[str], str | None]:
+        """Return the ids of up to ``wanted.limit`` jobs and the cursor of the next page, None at the end.
 
+        A cursor is a position in the order of all jobs, which never changes. A page may have fewer jobs than the limit,
+        or none, if few of many jobs match.
+        Raises InvalidRequestError for an unknown cursor, UnavailableError if the server is down.
+        """
+        created, last_id = _start(wanted)
+        found: list[str] = []
+        for _ in range(_CALLS):
+            call = _call(self._keys, wanted, created, last_id, limit=wanted.limit - len(found))
+            created, last_id, *ids = _texts(self._run(call))
+            found += ids
+            if not last_id or len(found) == wanted.limit:
+                break
+        return found, f"{created}.{last_id}" if last_id else None
 
-def count_by_blueprint(server: RedisClient, keys: Keys, wanted: JobFilter) -> JobCounts:
-    """Count the jobs that match, by blueprint. Examines a limited number of jobs."""
-    created, last_id = _start(wanted)
-    found = Counter[str]()
-    for _ in range(_CALLS):
-        call = _call(keys, wanted, created, last_id, by_blueprint=True)
-        created, last_id, *pairs = _texts(run(server, call))
-        found.update(dict(_numbers(pairs)))
-        if not last_id:
-            break
-    return JobCounts(found, is_exact=not last_id)
+    def count_by_blueprint(self, wanted: JobFilter) -> JobCounts:
+        """Count the jobs that match, by blueprint; up to 5,000 jobs are examined."""
+        created, last_id = _start(wanted)
+        found = Counter[str]()
+        for _ in range(_CALLS):
+            call = _call(self._keys, wanted, created, last_id, by_blueprint=True)
+            created, last_id, *pairs = _texts(self._run(call))
+            found.update(dict(_numbers(pairs)))
+            if not last_id:
+                break
+        return JobCounts(found, is_exact=not last_id)
 
-
-def count_by_status(server: RedisClient, keys: Keys, wanted: JobFilter) -> JobCounts:
-    """Count the jobs that match, by status, in one round trip. Examines a limited number of jobs of each status."""
-    statuses = wanted.statuses or tuple(JobStatus)
-    filters = [replace(wanted, cursor=None, status=status) for status in statuses]
-    if not wanted.statuses:
-        filters.append(replace(wanted, cursor=None))
-    rows = run_all(server, [_call(keys, each, *_start(each)) for each in filters])
-    counts, incomplete = dict[str, int](), list[str]()
-    for status, row in zip((*statuses, ""), rows, strict=False):
-        if isinstance(row, RedisError):
-            raise unavailable(row)
-        _, last_id, *pairs = _texts(row)
-        counts[status] = sum(number for _, number in _numbers(pairs))
-        if last_id:
-            incomplete.append(status)
-    total = counts.pop("", 0)
-    if len(incomplete) == 1 and incomplete[0] and not wanted.statuses:  # the total is known, and so is the rest
-        [status] = incomplete
-        counts[status] = max(counts[status], total - (sum(counts.values()) - counts[status]))
-        incomplete = []
-    return JobCounts({status: number for status, number in counts.items() if number}, is_exact=not incomplete)
+    def count_by_status(self, wanted: JobFilter) -> JobCounts:
+        """Count the jobs that match, by status, in one round trip; of each status up to 2,000 jobs are examined."""
+        statuses = wanted.statuses or tuple(JobStatus)
+        filters = [replace(wanted, cursor=None, status=status) for status in statuses]
+        if not wanted.statuses:
+            filters.append(replace(wanted, cursor=None))
+        rows = self._run_all([_call(self._keys, each, *_start(each)) for each in filters])
+        counts, incomplete = dict[str, int](), list[str]()
+        for status, row in zip((*statuses, ""), rows, strict=False):
+            if isinstance(row, RedisError):
+                raise unavailable(row)
+            _, last_id, *pairs = _texts(row)
+            counts[status] = sum(number for _, number in _numbers(pairs))
+            if last_id:
+                incomplete.append(status)
+        total = counts.pop("", 0)
+        if len(incomplete) == 1 and incomplete[0] and not wanted.statuses:  # the total is known, and so is the rest
+            [status] = incomplete
+            counts[status] = max(counts[status], total - (sum(counts.values()) - counts[status]))
+            incomplete = []
+        return JobCounts({status: number for status, number in counts.items() if number}, is_exact=not incomplete)
 
 
 def _call(

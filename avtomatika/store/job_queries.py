@@ -1,8 +1,10 @@
-"""Queries for jobs, their histories and their live state."""
+"""Reads jobs, their histories and their live state."""
 
 from collections.abc import Sequence
 from itertools import chain, islice
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from avtomatika.core.explain.live_state import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
@@ -12,10 +14,10 @@ from avtomatika.transport.scripts import Call
 
 from . import live_state
 from .entries import load_entry, load_note
-from .job_list import JobCounts, count_by_blueprint, count_by_status, list_ids
-from .job_reader import JobReader
-from .records import JobFilter, UnreadableJob
-from .scripts import READ_HISTORY, read_all, run
+from .job_list import JobLists
+from .large_values import ValueCache, Values, load_values
+from .records import JOB_FIELDS, JobFilter, UnreadableJob, load_job, unreadable
+from .scripts import READ_HISTORY
 from .server_part import ServerPart
 from .signals import approval_of, too_late
 
@@ -23,14 +25,70 @@ from .signals import approval_of, too_late
 _MAX_SEQ = 2**32
 #: Maximum size of the entries in a page of a history.
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
+#: Attempts to read a job whose large values are replaced between two reads.
+_ATTEMPTS = 5
 
 
-class JobQueries(ServerPart):
+class JobReader(ServerPart):
+    """Reads the jobs of one server. Thread-safe."""
+
+    def __init__(self, server: RedisClient, *, cache_bytes: int) -> None:
+        super().__init__(server)
+        #: The large values that were read or written most recently.
+        self.cache = ValueCache(cache_bytes)
+
+    def summaries(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Return jobs in the order of *job_ids*, without their large values. Raises UnavailableError."""
+        return [load_job(job_id, row) for job_id, row in zip(job_ids, self._rows(job_ids), strict=True)]
+
+    def jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Return whole jobs in the order of *job_ids*: one round trip, and a second one for large values. Raises
+        UnavailableError."""
+        rows = dict(zip(job_ids, self._rows(job_ids), strict=True))
+        found = {job_id: load_job(job_id, row) for job_id, row in rows.items()}
+        for _ in range(_ATTEMPTS):
+            incomplete = [job for job in found.values() if job is not None and _lacks_values(job)]
+            if not incomplete:
+                break
+            replaced = []
+            for job, values in zip(incomplete, self._values(incomplete), strict=True):
+                if len(values) == len(job.large):
+                    found[job.id] = load_job(job.id, rows[job.id], values)
+                else:
+                    replaced.append(job.id)
+            for job_id, row in zip(replaced, self._rows(replaced), strict=True):
+                rows[job_id], found[job_id] = row, load_job(job_id, row)
+        lost = LookupError("a large value of the job is missing")
+        return [
+            unreadable(job, lost) if job is not None and _lacks_values(job) else job
+            for job in (found[job_id] for job_id in job_ids)
+        ]
+
+    def _rows(self, job_ids: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
+        return self._read_hashes([self._keys.job(job_id) for job_id in job_ids], JOB_FIELDS)
+
+    def _values(self, jobs: Sequence[Job]) -> list[Values]:
+        """Return the large values of each of *jobs* that still exist."""
+        known = [
+            {name: value for name in job.large if (value := self.cache.get(job.id, name)) is not None} for job in jobs
+        ]
+        wanted = [[name for name in job.large if name not in values] for job, values in zip(jobs, known, strict=True)]
+        commands = [("HMGET", self._keys.job(job.id), *names) for job, names in zip(jobs, wanted, strict=True) if names]
+        rows = iter(self._read(commands))
+        for job, names, values in zip(jobs, wanted, known, strict=True):
+            for row in islice(rows, 1 if names else 0):
+                read = load_values(names, row)
+                self.cache.add(job.id, read)
+                values.update(read)
+        return list(known)
+
+
+class JobQueries(JobLists):
     """Queries for the jobs of one server. Thread-safe."""
 
     def __init__(self, server: RedisClient, *, cache_bytes: int) -> None:
         super().__init__(server)
-        self._jobs = JobReader(server, self._keys, cache_bytes=cache_bytes)
+        self._jobs = JobReader(server, cache_bytes=cache_bytes)
 
     def load(self, job_id: str) -> Job | None:
         """Return the job or None. Raises UnreadableRecordError."""
@@ -47,7 +105,7 @@ class JobQueries(ServerPart):
         """Return the approval that *job* waits for. Raises ConflictError if it waits for none, or not for *token*."""
         asked = approval_of(job)
         if asked is None or asked.token != (token or asked.token):
-            [decided] = read_all(self._server, [("HGET", self._keys.job(job.id), "decided")])
+            [decided] = self._read([("HGET", self._keys.job(job.id), "decided")])
             raise too_late(job, token, (decided or b"").decode())
         return asked
 
@@ -58,21 +116,13 @@ class JobQueries(ServerPart):
         the limit, or none, before the end. Without *with_data* large values are omitted. Some jobs may be an
         :class:`UnreadableJob`.
         """
-        ids, cursor = list_ids(self._server, self._keys, wanted)
+        ids, cursor = self._list_ids(wanted)
         found = self._jobs.jobs(ids) if with_data else self._jobs.summaries(ids)
         return [job for job in found if job is not None and wanted.matches(job)], cursor
 
-    def count_by_status(self, wanted: JobFilter) -> JobCounts:
-        """Count the jobs that match, by status, in one round trip; of each status up to 2,000 jobs are examined."""
-        return count_by_status(self._server, self._keys, wanted)
-
-    def count_by_blueprint(self, wanted: JobFilter) -> JobCounts:
-        """Count the jobs that match, by blueprint; up to 5,000 jobs are examined."""
-        return count_by_blueprint(self._server, self._keys, wanted)
-
     def count(self, status: str) -> int:
         """Return the number of jobs with *status*."""
-        return int(read_all(self._server, [("ZCARD", self._keys.by_status(status))])[0])
+        return int(self._read([("ZCARD", self._keys.by_status(status))])[0])
 
     def history(self, job_id: str, *, after: int = 0, limit: int = 1000) -> tuple[list[RecordedEntry], int | None]:
         """Return entries with ``seq > after``, oldest first, and the ``after`` of the next page, or None.
@@ -80,13 +130,13 @@ class JobQueries(ServerPart):
         A page ends before the entry that exceeds 4 MiB in total, but has at least one entry.
         """
         page = Call(READ_HISTORY, [self._keys.history(job_id)], [min(after, _MAX_SEQ), limit, _MAX_PAGE_BYTES])
-        is_more, *rows = run(self._server, page)
+        is_more, *rows = self._run(page)
         entries = [load_entry(after + place, row) for place, row in enumerate(rows, start=1)]
         return entries, after + len(rows) if is_more else None
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
         """Return the notes about ignored events, newest first, at most 100."""
-        [rows] = read_all(self._server, [("LRANGE", self._keys.notes(job_id), 0, -1)])
+        [rows] = self._read([("LRANGE", self._keys.notes(job_id), 0, -1)])
         return [load_note(row) for row in rows]
 
     def live_state(self, job: Job) -> LiveState:
@@ -96,10 +146,14 @@ class JobQueries(ServerPart):
     def live_states(self, jobs: Sequence[Job]) -> list[LiveState]:
         """Return the live state of several jobs in one round trip."""
         commands = [live_state.commands(job, self._keys) for job in jobs]
-        rows = iter(read_all(self._server, list(chain(*commands))))
+        rows = iter(self._read(list(chain(*commands))))
         return [live_state.read(job, list(islice(rows, len(asked)))) for job, asked in zip(jobs, commands, strict=True)]
 
     def task_workers(self, tasks: Sequence[tuple[str, str]]) -> list[str | None]:
         """Return the id of the worker that started each of *tasks* (job id, task id), or None."""
-        rows = read_all(self._server, [("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
+        rows = self._read([("HGET", self._keys.tasks(job_id), f"{task}/worker") for job_id, task in tasks])
         return [None if row is None else row.decode() for row in rows]
+
+
+def _lacks_values(job: Job) -> bool:
+    return any(value is None for value, _ in job.large.values())

@@ -4,10 +4,8 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from avtomatika.transport import RedisClient
-
-from .keys import Keys
 from .scripts import server_errors
+from .server_part import ServerPart
 
 #: A job id, the ids of the open tasks whose progress is wanted, and whether its stream is.
 Wanted: TypeAlias = tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...], bool]
@@ -23,12 +21,8 @@ class JobRevision(NamedTuple):
     streamed: int = 0
 
 
-class JobRevisions:
+class JobRevisions(ServerPart):
     """Thread-safe."""
-
-    def __init__(self, server: RedisClient, keys: Keys) -> None:
-        self._server = server
-        self._keys = keys
 
     def read(self, wanted: Collection[Wanted]) -> dict[Wanted, JobRevision]:
         """Return the revision of each job. Raises UnavailableError if the server is down."""

@@ -12,8 +12,8 @@ from avtomatika.schemas.wire.streams import CHUNK_OVERHEAD_BYTES
 from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
-from .keys import Keys
-from .scripts import APPEND_STREAM, read_all, run_all
+from .scripts import APPEND_STREAM
+from .server_part import ServerPart
 
 #: Default size of the stream of one job.
 MAX_STREAM_BYTES = 1024 * 1024
@@ -46,24 +46,22 @@ class StreamPage:
     is_open: bool
 
 
-class JobStreams:
+class JobStreams(ServerPart):
     """Thread-safe. The stream of a job has at most *max_bytes*; the oldest entries are dropped."""
 
-    def __init__(self, server: RedisClient, keys: Keys, *, max_bytes: int = MAX_STREAM_BYTES) -> None:
-        self._server = server
-        self._keys = keys
+    def __init__(self, server: RedisClient, *, max_bytes: int = MAX_STREAM_BYTES) -> None:
+        super().__init__(server)
         self._max_bytes = max_bytes
 
     def append(self, messages: Sequence[StreamChunks]) -> None:
         """Append chunks in the order of their numbers; repeated ones and those of earlier runs are dropped."""
-        run_all(self._server, [self._call(run) for message in messages for run in message.runs if run.chunks])
+        self._run_all([self._call(run) for message in messages for run in message.runs if run.chunks])
 
     def page(self, job_id: str, *, after: int = 0, limit: int = 1000) -> StreamPage:
         """Return entries with ``seq > after``. Entries that were dropped before the first are marked."""
         stream, state = self._keys.stream(job_id), self._keys.stream_state(job_id)
-        rows, [open_runs] = read_all(
-            self._server,
-            [("XRANGE", stream, f"{after + 1}-0", "+", "COUNT", limit + 1), ("HMGET", state, "open")],
+        rows, [open_runs] = self._read(
+            [("XRANGE", stream, f"{after + 1}-0", "+", "COUNT", limit + 1), ("HMGET", state, "open")]
         )
         entries = [_entry(*row) for row in rows[:limit]]
         if entries and entries[0].seq > after + 1:

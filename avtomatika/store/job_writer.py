@@ -11,10 +11,10 @@ from .cleanups import CleanupTimes
 from .clock import ServerClock
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
 from .keyring import Keyring
-from .keys import Keys
 from .large_values import Dump, LargeValuesError, ValueCache, is_initial
 from .records import dump_doc, dump_init
-from .scripts import run_all, server_errors
+from .scripts import server_errors
+from .server_part import ServerPart
 
 
 class TooLargeError(Exception):
@@ -38,7 +38,7 @@ def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
     return doc
 
 
-class JobWriter:
+class JobWriter(ServerPart):
     """Writes to one server. The large values that it writes are added to *cache*."""
 
     def __init__(
@@ -47,7 +47,6 @@ class JobWriter:
         router: Router,
         *,
         keyring: Keyring,
-        keys: Keys,
         clock: ServerClock,
         job_ttl_ms: int,
         cleanups: CleanupTimes,
@@ -55,10 +54,9 @@ class JobWriter:
         max_inline_bytes: int | None,
         cache: ValueCache,
     ) -> None:
-        self._server = server
+        super().__init__(server)
         self._router = router
         self._keyring = keyring
-        self._keys = keys
         self._clock = clock
         self._job_ttl_ms = job_ttl_ms
         self._cleanups = cleanups
@@ -86,7 +84,7 @@ class JobWriter:
                     replies[index] = CommitReply(CommitStatus.LARGE_VALUES, commit.causes)
                 except TooLargeError as error:
                     replies[index] = CommitReply(CommitStatus.TOO_LARGE, commit.causes, str(error))
-        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
+        for index, answer in zip(calls, self._run_all(list(calls.values())), strict=True):
             reply = replies[index] = read_reply(commits[index], answer)
             job = commits[index].step.job
             if reply.answer is CommitStatus.OK and not job.status.is_final:

@@ -10,7 +10,6 @@ from avtomatika.errors import SettingsError
 from avtomatika.transport import RedisClient
 
 from .clock import ServerClock
-from .scripts import read_all
 from .server_part import ServerPart
 
 logger = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ class Keyring(ServerPart):
         return {name: at for name, at in self._all_fingerprints().items() if at > oldest}
 
     def _all_fingerprints(self) -> dict[str, float]:
-        [fields] = read_all(self._server, [("HGETALL", self._keys.fingerprints())])
+        [fields] = self._read([("HGETALL", self._keys.fingerprints())])
         return {name.decode(): float(at) for name, at in zip(fields[::2], fields[1::2], strict=True)}
 
     def _kept_by_server(self) -> GroupSecret:
@@ -71,7 +70,7 @@ class Keyring(ServerPart):
             return self._kept
         key = self._keys.secret()
         offered = self._offered or secrets.token_urlsafe(32)
-        _, kept = read_all(self._server, [("SET", key, offered, "NX"), ("GET", key)])
+        _, kept = self._read([("SET", key, offered, "NX"), ("GET", key)])
         if self._kept is None or kept.decode() != self._offered:
             self._offered = kept.decode()
             self._kept = GroupSecret(self._offered)
@@ -84,7 +83,7 @@ class Keyring(ServerPart):
         outdated = [name for name, at in known.items() if at <= now - _REMEMBERED_SECONDS]
         others = known.keys() - {secret.fingerprint, *outdated}
         forget = [("HDEL", key, *outdated)] if outdated else []
-        read_all(self._server, [*forget, ("HSET", key, secret.fingerprint, now)])
+        self._read([*forget, ("HSET", key, secret.fingerprint, now)])
         if others and self._announced is None:
             logger.warning(
                 "SECRET_KEY differs from that of another process started within a day: each rejects messages that the "

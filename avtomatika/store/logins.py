@@ -3,33 +3,26 @@
 from hashlib import sha256
 from secrets import token_urlsafe
 
-from avtomatika.transport import RedisClient
-
-from .keys import Keys
-from .scripts import read_all
+from .server_part import ServerPart
 
 #: A link to log in with is valid for this time.
 LINK_SECONDS = 300
 
 
-class Logins:
+class Logins(ServerPart):
     """Thread-safe."""
-
-    def __init__(self, server: RedisClient, keys: Keys) -> None:
-        self._server = server
-        self._keys = keys
 
     def begin(self, digest: str, client: str, *, seconds: int) -> None:
         """Store a session of *client* that expires after *seconds*."""
-        read_all(self._server, [("SET", self._keys.login(digest), client, "EX", seconds)])
+        self._read([("SET", self._keys.login(digest), client, "EX", seconds)])
 
     def is_active(self, digest: str) -> bool:
         """Return True if the session exists and has not expired."""
-        return bool(read_all(self._server, [("EXISTS", self._keys.login(digest))])[0])
+        return bool(self._read([("EXISTS", self._keys.login(digest))])[0])
 
     def end(self, digest: str) -> None:
         """Delete the session."""
-        read_all(self._server, [("DEL", self._keys.login(digest))])
+        self._read([("DEL", self._keys.login(digest))])
 
     # ------------------------------------------------------------ links
 
@@ -38,12 +31,12 @@ class Logins:
         its token."""
         key = token_urlsafe(24)
         name = self._keys.login_link(sha256(key.encode()).hexdigest())
-        read_all(self._server, [("SET", name, f"{client} {fingerprint}", "EX", LINK_SECONDS)])
+        self._read([("SET", name, f"{client} {fingerprint}", "EX", LINK_SECONDS)])
         return key
 
     def use_link(self, key: str) -> tuple[str, str] | None:
         """Return the client and the fingerprint of a link, and delete it; None if it was used or has expired."""
-        [row] = read_all(self._server, [("GETDEL", self._keys.login_link(sha256(key.encode()).hexdigest()))])
+        [row] = self._read([("GETDEL", self._keys.login_link(sha256(key.encode()).hexdigest()))])
         if row is None:
             return None
         client, fingerprint = row.decode().split(" ")

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.machine.plan_migration import plan_name
-from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
-from .keys import Keys
 from .records import JOB_FIELDS, load_job
-from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS, read_all, read_hashes, run
+from .scripts import ANNOUNCE_PLANS, UNFINISHED_JOBS
+from .server_part import ServerPart
 
 #: Time after which an unannounced plan without queues is forgotten. Until then, jobs that a web process with this plan
 #: creates are recognized as unserved.
@@ -32,22 +31,17 @@ class PlanAnnouncements:
     abandoned: frozenset[str]
 
 
-class Plans:
+class Plans(ServerPart):
     """The plans of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
-
-    def __init__(self, server: RedisClient, keys: Keys) -> None:
-        self._server = server
-        self._keys = keys
 
     def announce(self, plans: Sequence[str] = ()) -> PlanAnnouncements:
         """Announce that this process serves *plans*, and return the announcements of all plans."""
         keys = [self._keys.plans(), self._keys.abandoned_plans()]
         call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
-        now, announced, abandoned = run(self._server, call)
+        now, announced, abandoned = self._run(call)
         last = zip(announced[::2], announced[1::2], strict=True)
         return PlanAnnouncements(
-            {name.decode(): int(now) - int(at) for name, at in last},
-            frozenset(name.decode() for name in abandoned),
+            {name.decode(): int(now) - int(at) for name, at in last}, frozenset(name.decode() for name in abandoned)
         )
 
     def is_served(self, plan: str) -> bool:
@@ -56,24 +50,20 @@ class Plans:
 
     def abandon(self, plan: str) -> None:
         """Declare *plan* abandoned, so that other plans may adopt its jobs."""
-        read_all(self._server, [("ZADD", self._keys.abandoned_plans(), self._now_ms(), plan)])
+        self._read([("ZADD", self._keys.abandoned_plans(), self._now_ms(), plan)])
 
     def keep_abandoned(self, plans: Sequence[str]) -> None:
         """Keep the abandoned ones of *plans*, which still have queues, from being forgotten."""
         now = self._now_ms() if plans else 0
-        read_all(self._server, [("ZADD", self._keys.abandoned_plans(), "XX", now, plan) for plan in plans])
-
-    def _now_ms(self) -> int:
-        [clock] = read_all(self._server, [("TIME",)])
-        return int(clock[0]) * 1000
+        self._read([("ZADD", self._keys.abandoned_plans(), "XX", now, plan) for plan in plans])
 
     def unfinished_jobs(self) -> Iterator[list[Job]]:
         """Yield all unfinished jobs, as of the call or later, in pages of one round trip each."""
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
-        job_ids = [job_id.decode() for job_id in run(self._server, Call(UNFINISHED_JOBS, statuses, []))]
+        job_ids = [job_id.decode() for job_id in self._run(Call(UNFINISHED_JOBS, statuses, []))]
         for first in range(0, len(job_ids), _PAGE):
             page = job_ids[first : first + _PAGE]
-            rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in page], JOB_FIELDS)
+            rows = self._read_hashes([self._keys.job(job_id) for job_id in page], JOB_FIELDS)
             jobs = (load_job(job_id, row) for job_id, row in zip(page, rows, strict=True))
             yield [job for job in jobs if job is not None and not job.status.is_final]
 

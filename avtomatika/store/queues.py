@@ -12,6 +12,7 @@ from avtomatika.errors import NoRouteError as NoQueue
 from avtomatika.transport import Inspector, QueueStats, RedisClient, Router, StoredMessage, Topology
 
 from .scripts import server_errors
+from .server_part import ServerPart
 
 T = TypeVar("T")
 
@@ -37,11 +38,11 @@ class QueuedMessage:
         return kind if isinstance(kind, str) else None
 
 
-class Queues:
+class Queues(ServerPart):
     """The queues of one server. Thread-safe; every method raises UnavailableError if the server is unreachable."""
 
     def __init__(self, server: RedisClient, router: Router) -> None:
-        self._server = server
+        super().__init__(server)
         self._inspector = Inspector(server, router)
         self._topology = Topology(server, router)
 

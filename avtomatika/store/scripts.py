@@ -1,10 +1,9 @@
 """Loads and runs the Lua scripts of the store, and translates the errors of redis."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 from redis.exceptions import RedisError
@@ -12,8 +11,7 @@ from redis.exceptions import RedisError
 from avtomatika import transport
 from avtomatika.core.job import Json
 from avtomatika.errors import NoRouteError, UnavailableError
-from avtomatika.transport import RedisClient, Router
-from avtomatika.transport.errors import is_wrong_type
+from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call, load_script
 
 from .keys import Keys
@@ -84,46 +82,3 @@ def ignore_call(keys: Keys, router: Router, tag: str, job_id: str, note: Json) -
     stream, entry = router.parse_tag(tag)
     text = b"" if note is None else orjson.dumps(note)
     return Call(IGNORE_EVENT, [keys.job(job_id), keys.notes(job_id), stream], [router.consumer_name, entry, text])
-
-
-def run(server: RedisClient, call: Call) -> Any:
-    """Run one script. Raises UnavailableError if the server is unreachable (the script may have run) or rejects it."""
-    with server_errors():
-        return server.run(call)
-
-
-def run_routed(server: RedisClient, router: Router, make: Callable[[], Call]) -> Any:
-    """Run the script that *make* routes; if the bindings have changed since, route it again.
-
-    Raises NoRouteError if no queue is bound, and UnavailableError as :func:`run`.
-    """
-    with server_errors():
-        for _ in router.attempts():
-            answer = server.run(make())
-            if answer[0] != b"REROUTE":
-                break
-    return answer
-
-
-def run_all(server: RedisClient, calls: Sequence[Call]) -> list[Any]:
-    """Run scripts in one round trip; return the reply of each, or the server's error if it rejected that one."""
-    with server_errors():
-        return server.run_all(calls) if calls else []
-
-
-def read_hashes(
-    server: RedisClient, keys: Sequence[str], fields: Sequence[str]
-) -> list[Sequence[bytes | None] | RedisError]:
-    """Return *fields* of the hashes *keys* in one round trip; for a key of another type, the error."""
-    with server_errors():
-        rows = server.pipeline([("HMGET", key, *fields) for key in keys])
-        for row in rows:
-            if isinstance(row, RedisError) and not is_wrong_type(row):
-                raise row
-        return rows
-
-
-def read_all(server: RedisClient, commands: Sequence[Sequence[str | int]]) -> list[Any]:
-    """Return the raw replies to *commands*, run in one round trip."""
-    with server_errors():
-        return server.execute_all(commands) if commands else []

@@ -1,14 +1,23 @@
 """Base of the store's classes that work on one server."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
+from redis.exceptions import RedisError
+
 from avtomatika.transport import RedisClient
+from avtomatika.transport.errors import is_wrong_type
+from avtomatika.transport.scripts import Call
 
 from .keys import Keys
+from .scripts import server_errors
 
 
 class ServerPart:
-    """The client of one server, and the names of its keys."""
+    """Runs scripts and commands on one server, each method in one round trip.
+
+    They raise UnavailableError if the server is unreachable (it may have run them) or rejects them.
+    """
 
     def __init__(self, server: RedisClient) -> None:
         self._server = server
@@ -22,3 +31,38 @@ class ServerPart:
     def close(self) -> None:
         """Disconnect; the next call connects again."""
         self._server.close()
+
+    def _run(self, call: Call) -> Any:
+        """Run one script."""
+        with server_errors():
+            return self._server.run(call)
+
+    def _run_all(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts; return the reply of each, or the server's error if it rejected that one."""
+        with server_errors():
+            return self._server.run_all(calls) if calls else []
+
+    def _read(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
+        """Return the raw replies to *commands*."""
+        with server_errors():
+            return self._server.execute_all(commands) if commands else []
+
+    def _read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
+        """Return *fields* of the hashes *keys*; for a key of another type, the error."""
+        with server_errors():
+            rows = self._server.pipeline([("HMGET", key, *fields) for key in keys])
+            for row in rows:
+                if isinstance(row, RedisError) and not is_wrong_type(row):
+                    raise row
+            return rows
+
+    def _now_ms(self) -> int:
+        """Read the server's clock, in ms since the epoch."""
+        [clock] = self._read([("TIME",)])
+        return milliseconds(clock)
+
+
+def milliseconds(clock: Sequence[bytes]) -> int:
+    """Return the time in the reply to ``TIME``, in ms since the epoch."""
+    seconds, microseconds = clock
+    return int(seconds) * 1000 + int(microseconds) // 1000

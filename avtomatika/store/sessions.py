@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from avtomatika.transport.scripts import Argument, Call
 
-from .scripts import REFRESH_SESSION, read_all, run
+from .scripts import REFRESH_SESSION
 from .server_part import ServerPart
 
 ACCESS_SECONDS = 3600
@@ -49,8 +49,7 @@ class Sessions(ServerPart):
         """Store *session* as a new family of tokens, starting with *pair*."""
         keys, family = self._keys, pair.refresh
         fields = ("worker", session.worker_id, "basis", session.basis, "family", family, "access", pair.access)
-        read_all(
-            self._server,
+        self._read(
             [
                 ("MULTI",),  # or a session without expiry could be left
                 ("SET", keys.session_family(family), "1", "EX", REFRESH_SECONDS),
@@ -59,23 +58,23 @@ class Sessions(ServerPart):
                 ("HSET", keys.access_token(pair.access), *fields),
                 ("EXPIRE", keys.access_token(pair.access), ACCESS_SECONDS),
                 ("EXEC",),
-            ],
+            ]
         )
 
     def of_access(self, digest: str) -> Session | None:
         """Return the session of an access token if it is valid."""
-        [row] = read_all(self._server, [("HMGET", self._keys.access_token(digest), "worker", "basis", "family")])
+        [row] = self._read([("HMGET", self._keys.access_token(digest), "worker", "basis", "family")])
         return self._living(row)
 
     def of_refresh(self, digest: str) -> Session | None:
         """Return the session of a refresh token, used or not, if its family is valid."""
-        [row] = read_all(self._server, [("HMGET", self._keys.refresh_token(digest), "worker", "basis", "family")])
+        [row] = self._read([("HMGET", self._keys.refresh_token(digest), "worker", "basis", "family")])
         return self._living(row)
 
     def refresh(self, digest: str, pair: TokenPair) -> RefreshStatus:
         """Replace the refresh token *digest* and its access token by *pair*."""
         keys = self._keys
-        [row] = read_all(self._server, [("HMGET", keys.refresh_token(digest), "family", "access")])
+        [row] = self._read([("HMGET", keys.refresh_token(digest), "family", "access")])
         family, access = (None if value is None else value.decode() for value in row)
         if family is None or access is None:
             return RefreshStatus.UNKNOWN
@@ -87,11 +86,11 @@ class Sessions(ServerPart):
             keys.access_token(pair.access),
         ]
         args: list[Argument] = [pair.access, GRACE_SECONDS, ACCESS_SECONDS, REFRESH_SECONDS]
-        return RefreshStatus(run(self._server, Call(REFRESH_SESSION, names, args)).decode())
+        return RefreshStatus(self._run(Call(REFRESH_SESSION, names, args)).decode())
 
     def _living(self, row: list[bytes | None]) -> Session | None:
         worker, basis, family = (None if value is None else value.decode() for value in row)
         if worker is None or basis is None or family is None:
             return None
-        [is_alive] = read_all(self._server, [("EXISTS", self._keys.session_family(family))])
+        [is_alive] = self._read([("EXISTS", self._keys.session_family(family))])
         return Session(worker, basis) if is_alive else None

@@ -32,24 +32,15 @@ from .job_streams import MAX_STREAM_BYTES, JobStreams
 from .job_writer import JobWriter
 from .keyring import Keyring
 from .large_values import MAX_JOB_BYTES
+from .live_state import progress_call, taken_call
 from .logins import Logins
 from .messages import step_message
-from .notices import progress_call, taken_call
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
-from .scripts import QUARANTINE_JOB, ignore_call, note_call, read_all, run, run_all, run_routed, server_errors
+from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
-from .signals import (
-    REFUSALS,
-    SENT,
-    Wish,
-    check_decided,
-    decide_call,
-    new_decision,
-    new_signal,
-    signal_call,
-)
+from .signals import REFUSALS, SENT, Wish, check_decided, decide_call, new_decision, new_signal, signal_call
 from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
@@ -89,7 +80,6 @@ class Store(JobQueries):
             server,
             router,
             keyring=self.keyring,
-            keys=self._keys,
             clock=self.clock,
             job_ttl_ms=job_ttl_seconds * 1000,
             cleanups=cleanups,
@@ -100,12 +90,12 @@ class Store(JobQueries):
         # Parts for the workers, queues, plans and statistics of these jobs:
         self.registry = WorkerRegistry(server, is_authorized)
         self.queues = Queues(server, router)
-        self.logins = Logins(server, self._keys)
-        self.job_facts = JobFactsReader(server, router, self._keys, registry=self.registry)
-        self.plans = Plans(server, self._keys)
-        self.job_revisions = JobRevisions(server, self._keys)
-        self.traffic = TrafficRecords(server, router, self._keys)
-        self.streams = JobStreams(server, self._keys, max_bytes=max_stream_bytes)
+        self.logins = Logins(server)
+        self.job_facts = JobFactsReader(server, router, registry=self.registry)
+        self.plans = Plans(server)
+        self.job_revisions = JobRevisions(server)
+        self.traffic = TrafficRecords(server, router)
+        self.streams = JobStreams(server, max_bytes=max_stream_bytes)
 
     @classmethod
     def connect(cls, url: str, **options: Any) -> Self:
@@ -156,12 +146,12 @@ class Store(JobQueries):
             )
 
         try:
-            status, detail = run_routed(self._server, self._router, call)
+            status, detail = self._routed(call)
         except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
             if declare is None:
                 raise
             declare(*({new.skill for new in news} - {None}))
-            status, detail = run_routed(self._server, self._router, call)
+            status, detail = self._routed(call)
         ids = detail.decode().split() or [step.job.id for step in steps]
         if status == b"OTHER_BODY":
             raise ConflictError(
@@ -187,10 +177,8 @@ class Store(JobQueries):
             if self.commit([Commit(job, step, ())])[0].is_written:
                 return
         signal = new_signal(job, wish, by)
-        status, detail = run_routed(
-            self._server,
-            self._router,
-            lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret),
+        status, detail = self._routed(
+            lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret)
         )
         if status == b"GONE":
             raise NotFoundError("job", job.id)
@@ -208,10 +196,8 @@ class Store(JobQueries):
         """
         self.approval(job, token)
         made = new_decision(job, decision, by=by, comment=comment)
-        status, detail = run_routed(
-            self._server,
-            self._router,
-            lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret),
+        status, detail = self._routed(
+            lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret)
         )
         check_decided(job, status, detail.decode())
 
@@ -240,7 +226,7 @@ class Store(JobQueries):
                     secret=self.keyring.secret,
                     max_bytes=self._max_job_bytes,
                 )
-        for index, answer in zip(calls, run_all(self._server, list(calls.values())), strict=True):
+        for index, answer in zip(calls, self._run_all(list(calls.values())), strict=True):
             if not isinstance(answer, RedisError):  # if the server rejects one, the machine handles it
                 replies[index] = BranchStatus(answer.decode())
         return replies
@@ -248,7 +234,7 @@ class Store(JobQueries):
     def load_branches(self, wanted: Sequence[BranchQuery]) -> list[LoadedBranches]:
         """Read branches of several jobs in one round trip. A returned job may be an :class:`UnreadableJob`."""
         commands = [each.commands(self._keys) for each in wanted]
-        rows = iter(read_all(self._server, list(chain(*commands))))
+        rows = iter(self._read(list(chain(*commands))))
         return [each.load(list(islice(rows, len(asked)))) for each, asked in zip(wanted, commands, strict=True)]
 
     def quarantine(self, job: UnreadableJob) -> None:
@@ -261,32 +247,42 @@ class Store(JobQueries):
             self._keys.by_status(job.status),
             self._keys.by_status(JobStatus.QUARANTINED),
         ]
-        run_all(self._server, [Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
+        self._run_all([Call(QUARANTINE_JOB, keys, [job.id, job.status, dump_entry(entry)])])
 
     def record_taken(self, notices: Sequence[tuple[str | None, TaskStarted]]) -> None:
         """Record which workers have started which tasks; *notices* are (delivery tag, message), acknowledged here.
 
         The tag is None for a message that others share: its consumer acknowledges it.
         """
-        run_all(self._server, [taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
+        self._run_all([taken_call(tag, taken, keys=self._keys, router=self._router) for tag, taken in notices])
 
     def record_progress(self, progress: Sequence[Progress]) -> None:
         """Record the progress of tasks; reports on closed tasks or attempts are dropped."""
-        run_all(self._server, [progress_call(each, keys=self._keys) for each in progress])
+        self._run_all([progress_call(each, keys=self._keys) for each in progress])
 
     def ignore(self, events: Sequence[tuple[str, str, Json]]) -> None:
         """Acknowledge events that change nothing: (delivery tag, job id, note or None)."""
-        run_all(
-            self._server, [ignore_call(self._keys, self._router, tag, job_id, note) for tag, job_id, note in events]
-        )
+        self._run_all([ignore_call(self._keys, self._router, tag, job_id, note) for tag, job_id, note in events])
 
     def note(self, job_id: str, note: Json) -> None:
         """Add *note* to the notes of a job, if the job exists."""
-        run(self._server, note_call(self._keys, job_id, note))
+        self._run(note_call(self._keys, job_id, note))
 
     def step_message(self, routing_key: str, event: Event) -> Outgoing:
         """Return *event* as the message that a commit sends to *routing_key*."""
         return step_message(SendEvent(routing_key, event), self.keyring.secret)
+
+    def _routed(self, make: Callable[[], Call]) -> Any:
+        """Run the script that *make* routes; if the bindings have changed since, route it again.
+
+        Raises NoRouteError if no queue is bound.
+        """
+        with server_errors():
+            for _ in self._router.attempts():
+                answer = self._server.run(make())
+                if answer[0] != b"REROUTE":
+                    break
+        return answer
 
     def ping(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""

@@ -12,7 +12,7 @@ from avtomatika.transport.scripts import Call
 
 from .clock import ServerClock
 from .records import load_indexed
-from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, read_all, read_hashes, run, run_all, server_errors
+from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, server_errors
 from .server_part import ServerPart
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Sweeper(ServerPart):
         with server_errors():
             [queue] = self._router.route(TIMERS, TIMERS).queues
             keys = [self._keys.timers(), self._keys.timer_messages(), self._router.stream(queue, 0)]
-        moved = int(run(self._server, Call(SEND_DUE_TIMERS, keys, [_BATCH])))
+        moved = int(self._run(Call(SEND_DUE_TIMERS, keys, [_BATCH])))
         return Swept(moved, is_more=moved == _BATCH)
 
     def expire_jobs(self) -> Swept:
@@ -57,7 +57,7 @@ class Sweeper(ServerPart):
         Only one orchestrator at a time does it: two would do the same work twice.
         """
         due = ("ZRANGE", self._keys.retention(), "-inf", self._clock.now_ms(), "BYSCORE", "LIMIT", 0, _EXPIRE_BATCH)
-        job_ids = [job_id.decode() for job_id in read_all(self._server, [due])[0]]
+        job_ids = [job_id.decode() for job_id in self._read([due])[0]]
         if not job_ids or not self.claim(_RETENTION, seconds=_RETENTION_SECONDS):
             return Swept(0, is_more=False)
         try:
@@ -67,29 +67,27 @@ class Sweeper(ServerPart):
         return Swept(removed, is_more=len(job_ids) == _EXPIRE_BATCH)
 
     def _expire(self, job_ids: Sequence[str]) -> int:
-        rows = read_hashes(self._server, [self._keys.job(job_id) for job_id in job_ids], ("status", "init"))
+        rows = self._read_hashes([self._keys.job(job_id) for job_id in job_ids], ("status", "init"))
         calls = []
         for job_id, row in zip(job_ids, rows, strict=True):
             status, init = (None, None) if isinstance(row, RedisError) else row
             indexes = self._keys.indexes_of(*load_indexed(status, init))
             retention, *own = self._keys.all_of(job_id)
             calls.append(Call(EXPIRE_JOB, [retention, *own, *indexes], [job_id, len(own)]))
-        answers = run_all(self._server, calls)
+        answers = self._run_all(calls)
         refused = [each for each, answer in zip(job_ids, answers, strict=True) if isinstance(answer, RedisError)]
         if refused:  # or they would block the deletion of the others
             logger.error("cannot delete %d finished jobs, next attempt in an hour: %s", len(refused), refused[:3])
             later_ms = self._clock.now_ms() + _REFUSED_SECONDS * 1000
             later = [part for job_id in refused for part in (later_ms, job_id)]
-            read_all(self._server, [("ZADD", self._keys.retention(), "XX", *later)])
+            self._read([("ZADD", self._keys.retention(), "XX", *later)])
         return sum(int(answer) for answer in answers if not isinstance(answer, RedisError))
 
     def claim(self, name: str, *, seconds: int) -> bool:
         """Return True if this orchestrator is the one to do work that is done once every *seconds*."""
-        with server_errors():
-            [answer] = self._server.execute_all([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
+        [answer] = self._read([("SET", self._keys.claim(name), 1, "NX", "EX", seconds)])
         return answer is not None
 
     def release_claim(self, name: str) -> None:
         """Release a claim, so that any orchestrator can do its work."""
-        with server_errors():
-            self._server.execute_all([("DEL", self._keys.claim(name))])
+        self._read([("DEL", self._keys.claim(name))])

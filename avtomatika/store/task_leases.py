@@ -14,8 +14,8 @@ from avtomatika.schemas import wire
 from avtomatika.transport import Inspector, Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
-from .notices import progress_call
-from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, read_all, run, run_all, server_errors
+from .live_state import progress_call
+from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, server_errors
 from .server_part import ServerPart
 
 #: Lifetime of a lease that is not renewed, and of the digests of a task's results.
@@ -69,21 +69,20 @@ class TaskLeases(ServerPart):
 
     def of(self, worker_id: str) -> list[TaskLease]:
         """Return the known leases of *worker_id*."""
-        [names] = read_all(self._server, [("SMEMBERS", self._keys.held_by(worker_id))])
+        [names] = self._read([("SMEMBERS", self._keys.held_by(worker_id))])
         found = self.find([name.decode() for name in names])
         return [lease for lease in found if lease is not None and lease.worker_id == worker_id]
 
     def find(self, task_ids: Sequence[str]) -> list[TaskLease | None]:
         """Return the lease of each task, in order."""
-        rows = read_all(
-            self._server,
-            [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids],
+        rows = self._read(
+            [("HMGET", self._keys.held(task_id), "worker", "tag", "message", "at", "named") for task_id in task_ids]
         )
         return [_lease(row) for row in rows]
 
     def renew(self, leases: Sequence[TaskLease]) -> list[bool]:
         """Renew leases; False if the worker no longer holds the task."""
-        return [answer == 1 for answer in run_all(self._server, [self._renew_call(each) for each in leases])]
+        return [answer == 1 for answer in self._run_all([self._renew_call(each) for each in leases])]
 
     def are_cancelled(self, leases: Sequence[TaskLease]) -> list[bool]:
         """Return, for each lease, True if the job has finished or has closed the task."""
@@ -91,17 +90,14 @@ class TaskLeases(ServerPart):
         for each in leases:
             job_id, task_id = each.task.job_id, each.task.task_id
             commands += [("HGET", self._keys.job(job_id), "v"), ("HGET", self._keys.tasks(job_id), task_id)]
-        answers = read_all(self._server, commands)
+        answers = self._read(commands)
         pairs = zip(answers[::2], answers[1::2], leases, strict=True)
         return [version is not None and attempt != b"%d" % each.task.attempt for version, attempt, each in pairs]
 
     def release(self, leases: Collection[TaskLease]) -> None:
         """Requeue tasks that were not started, without counting a delivery."""
-        run_all(self._server, [self._release_call(each) for each in leases])
-        read_all(
-            self._server,
-            [("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in leases],
-        )
+        self._run_all([self._release_call(each) for each in leases])
+        self._read([("SREM", self._keys.held_by(each.worker_id), each.task.task_id) for each in leases])
 
     def settle(self, lease: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
@@ -110,16 +106,16 @@ class TaskLeases(ServerPart):
 
     def was_answered(self, task_id: str, digest: str) -> bool:
         """Return True if the result with *digest* was accepted."""
-        [found] = read_all(self._server, [("SISMEMBER", self._keys.answers(task_id), digest)])
+        [found] = self._read([("SISMEMBER", self._keys.answers(task_id), digest)])
         return bool(found)
 
     def note(self, job_id: str, note: Json) -> None:
         """Add *note* to the notes of a job, if the job exists."""
-        run(self._server, note_call(self._keys, job_id, note))
+        self._run(note_call(self._keys, job_id, note))
 
     def tell(self, progress: wire.Progress) -> None:
         """Record the progress of a task, if that attempt is open."""
-        run(self._server, progress_call(progress, keys=self._keys))
+        self._run(progress_call(progress, keys=self._keys))
 
     def broker_id(self) -> str:
         """Return the id of the server, which does not depend on its address."""
@@ -128,8 +124,7 @@ class TaskLeases(ServerPart):
 
     def now_ms(self) -> int:
         """Return the server's time in ms since the epoch."""
-        [clock] = read_all(self._server, [("TIME",)])
-        return int(clock[0]) * 1000 + int(clock[1]) // 1000
+        return self._now_ms()
 
     def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
         """Return the reply for each item. Calls whose bindings have changed are routed again."""

@@ -15,9 +15,9 @@ from avtomatika.transport import RedisClient, Router, Topology
 from avtomatika.transport.scripts import Call
 
 from .entries import load_entry
-from .keys import Keys
 from .records import json_object, number
-from .scripts import RUNNING_JOBS, read_all, run, server_errors
+from .scripts import RUNNING_JOBS, server_errors
+from .server_part import ServerPart
 
 #: Lifetime of a cached result.
 _FRESH_SECONDS = 5.0
@@ -31,26 +31,24 @@ _NEWEST, _PAGE = 5000, 1000
 _PIPELINE = 500
 
 
-class TrafficRecords:
+class TrafficRecords(ServerPart):
     """Traffic of the jobs and queues of one server. Thread-safe."""
 
-    def __init__(self, server: RedisClient, router: Router, keys: Keys) -> None:
-        self._server = server
+    def __init__(self, server: RedisClient, router: Router) -> None:
+        super().__init__(server)
         self._topology = Topology(server, router)
-        self._keys = keys
-        self._read: dict[str, tuple[float, LiveTraffic]] = {}
+        self._cached: dict[str, tuple[float, LiveTraffic]] = {}
         self._lock = Lock()
 
     def of(self, plan: Plan) -> LiveTraffic:
         """Return the traffic of the blueprint of *plan*, at most a few seconds old. Raises UnavailableError."""
         with self._lock:
-            known = self._read.get(plan.plan_hash)
+            known = self._cached.get(plan.plan_hash)
             if known is None or monotonic() - known[0] > _FRESH_SECONDS:
-                known = self._read[plan.plan_hash] = (monotonic(), self._look(plan))
+                known = self._cached[plan.plan_hash] = (monotonic(), self._look(plan))
             return known[1]
 
     def _look(self, plan: Plan) -> LiveTraffic:
-        [clock] = read_all(self._server, [("TIME",)])
         count, running = self._running(plan.blueprint)
         traffic = Traffic.of(
             plan,
@@ -58,16 +56,16 @@ class TrafficRecords:
             jobs=Counter(job.state for job in running),
             depths=self._depths([*plan.queues, *plan.task_types]),
         )
-        return LiveTraffic(traffic, running, count, int(clock[0]) * 1000 + int(clock[1]) // 1000)
+        return LiveTraffic(traffic, running, count, self._now_ms())
 
     def _running(self, blueprint: str) -> tuple[int, list[RunningJob]]:
         statuses = [self._keys.by_status(status) for status in JobStatus if not status.is_final]
         call = Call(RUNNING_JOBS, [self._keys.by_blueprint(blueprint), *statuses], [_MOST_RUNNING])
-        count, job_ids = run(self._server, call)
+        count, job_ids = self._run(call)
         found = []
         for page in _pages([job_id.decode() for job_id in job_ids], _PIPELINE):
             commands = [("HMGET", self._keys.job(job_id), "status", "doc", "updated") for job_id in page]
-            for job_id, (status, doc, updated) in zip(page, read_all(self._server, commands), strict=True):
+            for job_id, (status, doc, updated) in zip(page, self._read(commands), strict=True):
                 if doc is not None and status is not None:
                     state = str(json_object(doc).get("state"))
                     found.append(RunningJob(job_id, status.decode(), state, number(updated)))
@@ -77,13 +75,13 @@ class TrafficRecords:
         left = _SAMPLE
         for first in range(0, _NEWEST, _PAGE):
             newest = ("ZRANGE", self._keys.by_blueprint(blueprint), first, first + _PAGE - 1, "REV")
-            job_ids = [job_id.decode() for job_id in read_all(self._server, [newest])[0]]
-            finals = read_all(self._server, [("HGET", self._keys.job(job_id), "final") for job_id in job_ids])
+            job_ids = [job_id.decode() for job_id in self._read([newest])[0]]
+            finals = self._read([("HGET", self._keys.job(job_id), "final") for job_id in job_ids])
             over = [job_id for job_id, final in zip(job_ids, finals, strict=True) if final == b"1"][:left]
             left -= len(over)
             for page in _pages(over, _PIPELINE):
                 commands = [("LRANGE", self._keys.history(job_id), 0, _LONGEST_HISTORY - 1) for job_id in page]
-                for rows in read_all(self._server, commands):
+                for rows in self._read(commands):
                     yield [load_entry(seq, row) for seq, row in enumerate(rows, start=1)]
             if not left or len(job_ids) < _PAGE:
                 return

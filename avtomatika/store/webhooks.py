@@ -10,7 +10,7 @@ from .clock import ServerClock
 from .entries import dump_entry
 from .keyring import Keyring
 from .messages import webhook_message
-from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, run, server_errors
+from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, server_errors
 from .server_part import ServerPart
 
 
@@ -35,7 +35,7 @@ class WebhookRecords(ServerPart):
         keys = [self._keys.job(webhook.job_id), self._keys.webhooks(webhook.job_id), stream]
         payload = self._router.encode(webhook_message(webhook, self.keyring.secret))
         call = Call(WEBHOOK_TURN, keys, [self._router.consumer_name, entry, webhook.number, payload])
-        return bool(run(self._server, call) == b"TURN")
+        return bool(self._run(call) == b"TURN")
 
     def settled(self, tag: str, webhook: WebhookMessage, entry: HistoryEntry) -> None:
         """Record the outcome (delivered or failed) as *entry*, and acknowledge the webhook."""
@@ -50,11 +50,8 @@ class WebhookRecords(ServerPart):
                 self._router.stream(queue, 0),
             ]
         consumer = self._router.consumer_name
-        run(self._server, Call(SETTLE_WEBHOOK, keys, [consumer, place, webhook.number, dump_entry(entry)]))
+        self._run(Call(SETTLE_WEBHOOK, keys, [consumer, place, webhook.number, dump_entry(entry)]))
 
     def append(self, job_id: str, entry: HistoryEntry) -> None:
         """Append *entry* to the history of a job, if the job exists."""
-        run(
-            self._server,
-            Call(APPEND_HISTORY, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]),
-        )
+        self._run(Call(APPEND_HISTORY, [self._keys.job(job_id), self._keys.history(job_id)], [dump_entry(entry)]))

@@ -18,8 +18,8 @@ from avtomatika.transport import RedisClient
 from avtomatika.transport.scripts import Call
 
 from .records import json_object, number
-from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER, read_all, run, run_all
-from .server_part import ServerPart
+from .scripts import CHOOSE_WORKER, HEARTBEAT, RECORD_OUTCOMES, REGISTER_WORKER
+from .server_part import ServerPart, milliseconds
 
 #: A worker without a heartbeat for this long is deleted: after its next heartbeat it registers again.
 WORKER_TTL_SECONDS = 120
@@ -93,19 +93,19 @@ class WorkerRegistry(ServerPart):
 
     def register(self, worker_id: str, record: Mapping[str, Json]) -> None:
         """Register a worker. Replaces its previous record, but keeps its last selection and reputation."""
-        run(self._server, self._call(Registered(worker_id, record)))
+        self._run(self._call(Registered(worker_id, record)))
 
     def beat(self, worker_id: str, beat: Mapping[str, Json]) -> bool:
         """Record a heartbeat; False if the worker is not registered. An empty *beat* keeps the last reported status."""
-        return bool(run(self._server, self._call(Heartbeat(worker_id, beat))))
+        return bool(self._run(self._call(Heartbeat(worker_id, beat))))
 
     def record(self, notices: Sequence[Registered | Heartbeat]) -> None:
         """Record notices in one round trip; heartbeats of unregistered workers change nothing."""
-        run_all(self._server, [self._call(notice) for notice in notices])
+        self._run_all([self._call(notice) for notice in notices])
 
     def skills(self, worker_id: str) -> tuple[str, ...] | None:
         """Return the skills that *worker_id* registered with, or None if it is not registered."""
-        [text] = read_all(self._server, [("HGET", self._keys.worker(worker_id), "record")])
+        [text] = self._read([("HGET", self._keys.worker(worker_id), "record")])
         return None if text is None else tuple(skill_names(sanitized_record(json_object(text))))
 
     def parameters_of(self, skill: str) -> list[str]:
@@ -119,12 +119,12 @@ class WorkerRegistry(ServerPart):
 
     def workers(self) -> list[WorkerRecord]:
         """Return all registered workers, sorted by id."""
-        clock, names = read_all(self._server, [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
-        now_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000
+        clock, names = self._read([("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
+        now_ms = milliseconds(clock)
         ids = sorted(name.decode() for name in names)
-        rows = read_all(self._server, [("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
+        rows = self._read([("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
         gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
-        read_all(self._server, [("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
+        self._read([("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
         return [
             _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
             for worker_id, row in zip(ids, rows, strict=True)
@@ -135,14 +135,14 @@ class WorkerRegistry(ServerPart):
         """Return the workers that can be selected for tasks now, with their load, and on request their cached files."""
         there = [worker for worker in self.workers() if worker.is_online]
         queues = [f"@{worker.worker_id}" for worker in there]
-        [traits] = read_all(self._server, [("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
+        [traits] = self._read([("HMGET", self._queues.queues(), *queues)]) if queues else [[]]
         streams = [
             (place, self._queues.stream(queue, int(level)))
             for place, (queue, known) in enumerate(zip(queues, traits, strict=True))
             for level in (known or b"").decode()
             if level.isdigit()
         ]
-        sizes = read_all(self._server, [("XLEN", stream) for _, stream in streams])
+        sizes = self._read([("XLEN", stream) for _, stream in streams])
         own = [0] * len(there)
         for (place, _), size in zip(streams, sizes, strict=True):
             own[place] += int(size)
@@ -151,23 +151,22 @@ class WorkerRegistry(ServerPart):
         return self._with_holdings(chosen) if with_holdings else chosen
 
     def _with_holdings(self, members: Sequence[Candidate]) -> list[Candidate]:
-        held = read_all(self._server, [("HGET", self._keys.worker(each.worker_id), "holds") for each in members])
+        held = self._read([("HGET", self._keys.worker(each.worker_id), "holds") for each in members])
         return [replace(member, cached_files=_holdings(text)) for member, text in zip(members, held, strict=True)]
 
     def chosen(self, worker_ids: Sequence[str]) -> None:
         """Record that these workers were selected, in this order."""
         keys = [self._keys.worker_turns()]
-        run_all(self._server, [Call(CHOOSE_WORKER, [self._keys.worker(each), *keys], []) for each in worker_ids])
+        self._run_all([Call(CHOOSE_WORKER, [self._keys.worker(each), *keys], []) for each in worker_ids])
 
     def record_outcomes(self, ended: Mapping[str, tuple[int, int]]) -> None:
         """Update reputations by *ended*: worker -> (succeeded tasks, failed tasks)."""
         half = reputation.HALVES_SECONDS
-        run_all(
-            self._server,
+        self._run_all(
             [
                 Call(RECORD_OUTCOMES, [self._keys.worker(worker_id)], [*reputation.decay_factors(good, bad), half])
                 for worker_id, (good, bad) in ended.items()
-            ],
+            ]
         )
 
     def _call(self, notice: Registered | Heartbeat) -> Call:
@@ -183,23 +182,15 @@ class WorkerRegistry(ServerPart):
     # ------------------------------------------------------------ names of workers.toml
 
     def remember(self, names: Iterable[str]) -> None:
-        until = self._now_seconds() + NAMED_SECONDS
-        read_all(self._server, [("ZADD", self._keys.worker_names(), until, name) for name in names])
+        until = self._now_ms() // 1000 + NAMED_SECONDS
+        self._read([("ZADD", self._keys.worker_names(), until, name) for name in names])
 
     def recall(self) -> frozenset[str]:
-        now = self._now_seconds()
-        _, names = read_all(
-            self._server,
-            [
-                ("ZREMRANGEBYSCORE", self._keys.worker_names(), "-inf", now),
-                ("ZRANGE", self._keys.worker_names(), 0, -1),
-            ],
+        now = self._now_ms() // 1000
+        _, names = self._read(
+            [("ZREMRANGEBYSCORE", self._keys.worker_names(), "-inf", now), ("ZRANGE", self._keys.worker_names(), 0, -1)]
         )
         return frozenset(name.decode() for name in names)
-
-    def _now_seconds(self) -> int:
-        [clock] = read_all(self._server, [("TIME",)])
-        return int(clock[0])
 
 
 def _record(worker_id: str, row: Sequence[bytes | None], now_ms: int, *, is_revoked: bool) -> WorkerRecord:

@@ -6,7 +6,6 @@ import redis
 
 from avtomatika.store import JobRevision, RedisClient
 from avtomatika.store.job_revisions import JobRevisions
-from avtomatika.store.keys import Keys
 
 
 def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
@@ -18,7 +17,7 @@ def test_a_foreign_key_hides_no_other_job(redis_url: str) -> None:
         client.hset("avt:job:odd", "v", "x")
     server = RedisClient.connect(redis_url)
 
-    found = JobRevisions(server, Keys("avt:")).read([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
+    found = JobRevisions(server).read([("a", ("t", "u")), ("foreign", ()), ("odd", ()), ("gone", ())])
     server.close()
 
     nothing = JobRevision(None, 0, ())

@@ -113,7 +113,7 @@ def test_other_attempts_and_unknown_jobs_are_dropped(house: House) -> None:
 
 def test_the_oldest_entries_are_dropped_and_the_reader_sees_it(house: House) -> None:
     job = house.waiting()
-    streams = house.store.streams = JobStreams(house.store.streams._server, house.store.streams._keys, max_bytes=200)
+    streams = house.store.streams = JobStreams(house.store.streams._server, max_bytes=200)
     for number in range(1, 101):
         send(house, job, *texts(number, "12345678"))
 
