@@ -16,7 +16,7 @@ from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
 from avtomatika.local_installation import VAR
-from avtomatika.schemas.api_doctor import FindingSchema
+from avtomatika.schemas.api_server import FindingSchema
 from avtomatika.settings import Settings
 from avtomatika.store import Finding, HealthState, Store
 from avtomatika.tokens import Clients, Workers

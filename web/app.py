@@ -14,7 +14,7 @@ from avtomatika.core.machine import single_task
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError
 from avtomatika.files.job_files import JobFiles
-from avtomatika.schemas.api_problems import ProblemSchema
+from avtomatika.schemas.api_server import ProblemSchema
 from avtomatika.store import Store
 from avtomatika.store.job_watcher import JobWatcher
 from avtomatika.tokens import Clients

@@ -10,8 +10,7 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.graph.traffic import LiveTraffic
 from avtomatika.core.plan import Plan
 from avtomatika.drawing import draw
-from avtomatika.schemas.api import StateSchema
-from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json
+from avtomatika.schemas.api_blueprints import StateSchema, StaySchema, traffic_as_json
 
 #: Formats of graphs and their media types.
 MEDIA_TYPES = {

@@ -1,7 +1,7 @@
 """Liveness and readiness of this process. They need no token, so they reveal no internals."""
 
 from avtomatika import __version__
-from avtomatika.schemas.api import HealthSchema, ReadinessSchema, ServiceSchema
+from avtomatika.schemas.api_server import HealthSchema, ReadinessSchema, ServiceSchema
 from avtomatika.store import HealthState, check_server
 
 from .routes import Routes

@@ -1,4 +1,4 @@
-"""Responses of the HTTP API about jobs and blueprints."""
+"""Responses of the HTTP API about jobs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +8,8 @@ from marshmallow import Schema, fields
 from avtomatika.core.explain.live_state import LiveState, TaskProgress
 from avtomatika.core.explain.waiting import WaitView, waiting_for
 from avtomatika.core.job import Job, JobStatus, Json
-from avtomatika.core.plan import STEPS, EndKind, Plan, Via
 
-from .api_fields import Timestamp
+from .api_fields import Timestamp, about
 
 _NOBODY = TaskProgress()
 
@@ -79,7 +78,7 @@ class BatchAcceptedSchema(Schema):
     """The jobs were created."""
 
     status = fields.Constant("accepted")
-    job_ids = fields.List(fields.String(), required=True, metadata={"description": "in the order of the jobs"})
+    job_ids = fields.List(fields.String(), required=True, metadata=about("in the order of the jobs"))
 
 
 class JobSummarySchema(Schema):
@@ -88,18 +87,16 @@ class JobSummarySchema(Schema):
     id = fields.String(attribute="job.id")
     status = fields.Enum(JobStatus, by_value=True, attribute="job.status")
     blueprint_name = fields.String(attribute="job.blueprint")
-    skill = fields.String(
-        attribute="job.skill", allow_none=True, metadata={"description": "of a single task; else null"}
-    )
-    plan = fields.String(attribute="job.plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
+    skill = fields.String(attribute="job.skill", allow_none=True, metadata=about("of a single task; else null"))
+    plan = fields.String(attribute="job.plan_hash", metadata=about("version of the blueprint, 8 hex digits"))
     current_state = fields.String(attribute="job.current_state", allow_none=True)
     error = fields.Raw(attribute="job.error", allow_none=True)
     client = fields.String(attribute="job.client")
     retry_of = fields.String(attribute="job.retry_of", allow_none=True)
-    parent_id = fields.String(allow_none=True, metadata={"description": "the parent job, which waits for this one"})
+    parent_id = fields.String(allow_none=True, metadata=about("the parent job, which waits for this one"))
     priority = fields.Integer(attribute="job.priority")
     labels = fields.Dict(attribute="job.labels", keys=fields.String(), values=fields.String())
-    version = fields.Integer(attribute="job.version", metadata={"description": "incremented with each change"})
+    version = fields.Integer(attribute="job.version", metadata=about("incremented with each change"))
     created_at = Timestamp(attribute="job.created_ms")
     updated_at = Timestamp(attribute="job.updated_ms")
 
@@ -112,21 +109,21 @@ class TaskSchema(Schema):
     state = fields.String()
     attempt = fields.Integer()
     worker_id = fields.String(allow_none=True)
-    routed_to = fields.String(allow_none=True, metadata={"description": "the worker selected for it"})
-    waits_for = fields.String(allow_none=True, metadata={"description": "why no worker could be selected for it"})
-    progress = fields.Float(allow_none=True, metadata={"description": "from 0 to 1; null until its worker reports"})
+    routed_to = fields.String(allow_none=True, metadata=about("the worker selected for it"))
+    waits_for = fields.String(allow_none=True, metadata=about("why no worker could be selected for it"))
+    progress = fields.Float(allow_none=True, metadata=about("from 0 to 1; null until its worker reports"))
     progress_message = fields.String(allow_none=True)
 
 
 class WaitingSchema(Schema):
     """The timer, approval or child job that a job waits for. Dumps a WaitView."""
 
-    kind = fields.String(metadata={"description": "timer, approval or child"})
+    kind = fields.String(metadata=about("timer, approval or child"))
     since = Timestamp(attribute="since_ms")
-    until = Timestamp(attribute="until_ms", metadata={"description": "null if there is no limit"})
+    until = Timestamp(attribute="until_ms", metadata=about("null if there is no limit"))
     integration = fields.String(allow_none=True)
-    message = fields.String(allow_none=True, metadata={"description": "the question"})
-    decisions = fields.List(fields.String(), allow_none=True, metadata={"description": "the possible decisions"})
+    message = fields.String(allow_none=True, metadata=about("the question"))
+    decisions = fields.List(fields.String(), allow_none=True, metadata=about("the possible decisions"))
     child_id = fields.String(allow_none=True)
 
 
@@ -134,8 +131,8 @@ class BranchesSchema(Schema):
     """The progress of a fan-out."""
 
     total = fields.Integer()
-    sent = fields.Integer(metadata={"description": "dispatched so far"})
-    left = fields.Integer(metadata={"description": "unfinished"})
+    sent = fields.Integer(metadata=about("dispatched so far"))
+    left = fields.Integer(metadata=about("unfinished"))
 
 
 class JobSchema(JobSummarySchema):
@@ -144,48 +141,40 @@ class JobSchema(JobSummarySchema):
     result = fields.Raw(
         attribute="job.result",
         allow_none=True,
-        metadata={
-            "description": 'a large value in S3 is {"$file": URI, "sha256", "bytes"}; its file is at .../files/{name}'
-        },
+        metadata=about('a large value in S3 is {"$file": URI, "sha256", "bytes"}; its file is at .../files/{name}'),
     )
-    worker_id = fields.String(allow_none=True, metadata={"description": "the worker of the open task"})
+    worker_id = fields.String(allow_none=True, metadata=about("the worker of the open task"))
     progress = fields.Float(
-        attribute="latest.progress",
-        allow_none=True,
-        metadata={"description": "of the open task that reported last, from 0 to 1"},
+        attribute="latest.progress", allow_none=True, metadata=about("of the open task that reported last, from 0 to 1")
     )
     progress_message = fields.String(attribute="latest.message", allow_none=True)
-    tasks = fields.List(
-        fields.Nested(TaskSchema), metadata={"description": "open tasks, without the tasks of a fan-out"}
-    )
-    branches = fields.Nested(
-        BranchesSchema, allow_none=True, metadata={"description": "of the fan-out that the job waits for"}
-    )
+    tasks = fields.List(fields.Nested(TaskSchema), metadata=about("open tasks, without the tasks of a fan-out"))
+    branches = fields.Nested(BranchesSchema, allow_none=True, metadata=about("of the fan-out that the job waits for"))
     waiting_for = fields.Nested(
-        WaitingSchema, allow_none=True, metadata={"description": "a timer, an approval or a child job; null for tasks"}
+        WaitingSchema, allow_none=True, metadata=about("a timer, an approval or a child job; null for tasks")
     )
     decision = fields.String(
         attribute="live_state.decision",
         allow_none=True,
-        metadata={"description": "the decision on the approval, until the job resumes"},
+        metadata=about("the decision on the approval, until the job resumes"),
     )
-    children = fields.List(fields.String(), attribute="job.children", metadata={"description": "ids of the child jobs"})
+    children = fields.List(fields.String(), attribute="job.children", metadata=about("ids of the child jobs"))
     initial_data = fields.Dict(attribute="job.initial_data")
-    state_history = fields.Dict(attribute="job.state_history", metadata={"description": "what results left, merged"})
+    state_history = fields.Dict(attribute="job.state_history", metadata=about("what results left, merged"))
 
 
 class JobListSchema(Schema):
     """A page of jobs, newest first."""
 
     jobs = fields.List(fields.Nested(JobSummarySchema))
-    next = fields.String(allow_none=True, metadata={"description": "cursor of the next page; null at the end"})
+    next = fields.String(allow_none=True, metadata=about("cursor of the next page; null at the end"))
 
 
 class EntrySchema(Schema):
     """An event in the history of a job. Dumps a RecordedEntry."""
 
-    seq = fields.Integer(metadata={"description": "1, 2, 3 ... without gaps"})
-    version = fields.Integer(metadata={"description": "version of the job after the event"})
+    seq = fields.Integer(metadata=about("1, 2, 3 ... without gaps"))
+    version = fields.Integer(metadata=about("version of the job after the event"))
     timestamp = Timestamp(attribute="timestamp_ms")
     event_type = fields.String(attribute="entry.event_type")
     state = fields.String(attribute="entry.state", allow_none=True)
@@ -202,94 +191,58 @@ class HistorySchema(Schema):
     job_id = fields.String()
     events = fields.List(fields.Nested(EntrySchema))
     notes = fields.List(fields.Dict())
-    next = fields.Integer(allow_none=True, metadata={"description": "`after` of the next page; null at the end"})
+    next = fields.Integer(allow_none=True, metadata=about("`after` of the next page; null at the end"))
 
 
-def creation_path(plan: Plan) -> str | None:
-    """Return the path for creating jobs of *plan*, or None if it has no endpoint."""
-    return None if plan.api_endpoint is None else f"/api/{plan.api_version}/{plan.api_endpoint}"
+class ReasonSchema(Schema):
+    """One reason. Dumps a Reason."""
+
+    code = fields.String(metadata=about("for programs"))
+    text = fields.String(metadata=about("for people"))
+    job_id = fields.String(metadata=about("the job that the reason is about: this one, or a child job"))
+    facts = fields.Dict(metadata=about("the facts behind the text"))
 
 
-class BlueprintSummarySchema(Schema):
-    """A blueprint of this server. Dumps a Plan."""
+class WhySchema(Schema):
+    """The reasons why a job does not proceed, the most important first."""
 
-    name = fields.String(attribute="blueprint")
-    plan = fields.String(attribute="plan_hash", metadata={"description": "version of the blueprint, 8 hex digits"})
-    url = fields.Function(
-        creation_path,
-        metadata={"type": "string", "description": "the path for creating jobs; null without an endpoint"},
+    job_id = fields.String()
+    status = fields.Enum(JobStatus, by_value=True)
+    current_state = fields.String(allow_none=True)
+    reasons = fields.List(fields.Nested(ReasonSchema))
+
+
+class StreamEntrySchema(Schema):
+    """An entry of the stream of a job. Dumps a StreamEntry."""
+
+    seq = fields.Integer(metadata=about("grows by 1"))
+    task_id = fields.String(allow_none=True)
+    attempt = fields.Integer(allow_none=True)
+    kind = fields.String(
+        metadata=about(
+            "`text`, `json`, `bytes`, `log`; `restart`: a new run of the task starts; `dropped`: "
+            "entries are missing; `end`: the job has ended"
+        )
     )
-    start = fields.String()
-    task_types = fields.List(fields.String())
-
-
-class BlueprintListSchema(Schema):
-    """The blueprints of this server."""
-
-    blueprints = fields.List(fields.Nested(BlueprintSummarySchema))
-
-
-class TransitionSchema(Schema):
-    """An edge of the graph; `outcome` is null for a plain go_to."""
-
-    target = fields.String()
-    outcome = fields.String(allow_none=True)
-    task_type = fields.String(allow_none=True)
-    guard = fields.String(allow_none=True)
-    via = fields.Enum(Via, by_value=True, metadata={"description": "the action that leads there"})
-
-
-class StateSchema(Schema):
-    """A node of the graph."""
-
-    name = fields.String()
-    queue = fields.String(allow_none=True, metadata={"description": "null: the blueprint's main queue"})
-    is_start = fields.Boolean()
-    end = fields.Enum(EndKind, by_value=True, allow_none=True)
-    task_types = fields.List(fields.String())
-    is_aggregator = fields.Boolean(metadata={"description": "joins the branches of a fan-out"})
-    children = fields.List(fields.String(), metadata={"description": "blueprints of child jobs that it starts"})
-    transitions = fields.List(fields.Nested(TransitionSchema))
-
-
-class BindingSchema(Schema):
-    """A routing rule: messages with this key are routed to this queue."""
-
-    exchange = fields.Constant(STEPS)
-    key = fields.String()
-    queue = fields.String()
-    targets = fields.List(fields.String(), metadata={"description": "possible next states"})
-
-
-class PlanSchema(BlueprintSummarySchema):
-    """A compiled blueprint: states, queues, routing rules. Dumps a Plan."""
-
-    queues = fields.List(fields.String())
-    states = fields.Function(lambda plan: StateSchema(many=True).dump(plan.states.values()))
-    bindings = fields.List(fields.Nested(BindingSchema))
-
-
-class HealthSchema(Schema):
-    """The state of this process or of the server."""
-
-    status = fields.String()
-
-
-class ReadinessSchema(HealthSchema):
-    """The state of the job server."""
-
-    server = fields.String(metadata={"description": "version of the server"})
-    persistence = fields.String(
-        metadata={"description": "durability of the server: off, no, everysec or always (its appendfsync)"}
+    data = fields.Raw(
+        allow_none=True,
+        metadata=about("text; JSON; base64; of `dropped` the number of entries; of `end` the job's status"),
     )
-    eviction = fields.String(metadata={"description": "eviction policy of the server (its maxmemory-policy)"})
-    warnings = fields.List(
-        fields.String(), metadata={"description": "subjects of warnings; `avtomatika doctor` shows details"}
-    )
+    level = fields.String(allow_none=True, metadata=about("of a `log`"))
+    at = Timestamp(attribute="at_ms", allow_none=True)
 
 
-class ServiceSchema(HealthSchema):
-    """The name and the version of the service."""
+class StreamPageSchema(Schema):
+    """A page of the stream of a job, oldest entry first."""
 
-    service = fields.String()
-    version = fields.String()
+    job_id = fields.String()
+    entries = fields.List(fields.Nested(StreamEntrySchema))
+    next = fields.Integer(metadata=about("`after` of the next page"))
+    has_ended = fields.Boolean(metadata=about("whether there will be no further entries"))
+
+
+class LinkSchema(Schema):
+    """A link whose holder can decide once."""
+
+    url = fields.String()
+    expires_at = Timestamp(attribute="expires_ms")

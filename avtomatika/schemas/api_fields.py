@@ -86,6 +86,11 @@ def _epoch_ms(text: Any, expected: str) -> int:
     return round(at.timestamp() * 1000)
 
 
+def about(description: str, **more: str) -> dict[str, str]:
+    """Return the ``metadata`` of a field: its description in the OpenAPI document, and *more* of its schema there."""
+    return {**more, "description": description}
+
+
 def rfc3339(timestamp_ms: int) -> str:
     """Format *timestamp_ms* in UTC.
 

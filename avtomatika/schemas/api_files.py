@@ -5,7 +5,7 @@ import re
 from marshmallow import Schema, ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 
-from .api_fields import Timestamp
+from .api_fields import Timestamp, about
 from .api_requests import Strict
 
 #: Maximum number of files in a page.
@@ -25,7 +25,7 @@ def _check_name(name: str) -> None:
 class FilesQuerySchema(Strict):
     """A range of a file list."""
 
-    after = fields.String(load_default="", metadata={"description": "`next` of the previous page"})
+    after = fields.String(load_default="", metadata=about("`next` of the previous page"))
     limit = fields.Integer(load_default=LARGEST_PAGE, validate=Range(1, LARGEST_PAGE))
 
 
@@ -33,22 +33,20 @@ class UploadRequestSchema(Strict):
     """A file to upload."""
 
     name = fields.String(required=True, validate=[Length(min=1), _check_name])
-    size = fields.Integer(
-        required=True, strict=True, validate=Range(min=0), metadata={"description": "exact size in bytes"}
-    )
+    size = fields.Integer(required=True, strict=True, validate=Range(min=0), metadata=about("exact size in bytes"))
     sha256 = fields.String(
         load_default=None,
         validate=Regexp(_SHA256, error="must be 64 hex digits"),
-        metadata={"description": "verified after each download"},
+        metadata=about("verified after each download"),
     )
 
 
 class FileSchema(Schema):
     """A file of a job."""
 
-    name = fields.String(metadata={"description": "relative to the files of the job"})
+    name = fields.String(metadata=about("relative to the files of the job"))
     uri = fields.String()
-    size = fields.Integer(metadata={"description": "bytes"})
+    size = fields.Integer(metadata=about("bytes"))
     modified_at = Timestamp(attribute="modified_ms")
 
 
@@ -57,35 +55,35 @@ class FileListSchema(Schema):
 
     job_id = fields.String()
     files = fields.List(fields.Nested(FileSchema))
-    next = fields.String(allow_none=True, metadata={"description": "`after` of the next page; null at the end"})
+    next = fields.String(allow_none=True, metadata=about("`after` of the next page; null at the end"))
 
 
 class UploadSchema(Schema):
     """Where to upload a file: send `method` to `url` with all `headers`; then `uri` identifies the file."""
 
-    uri = fields.String(metadata={"description": "for the initial data of jobs"})
+    uri = fields.String(metadata=about("for the initial data of jobs"))
     url = fields.String()
     method = fields.Constant("PUT")
     headers = fields.Dict(keys=fields.String(), values=fields.String())
-    expires_in = fields.Integer(metadata={"description": "seconds until the URL expires"})
+    expires_in = fields.Integer(metadata=about("seconds until the URL expires"))
 
 
 class LineageQuerySchema(Strict):
     """The file."""
 
-    uri = fields.String(required=True, metadata={"description": "s3://bucket/key"})
+    uri = fields.String(required=True, metadata=about("s3://bucket/key"))
 
 
 class MakerSchema(Schema):
     """The task, handler or client that created a file."""
 
-    kind = fields.String(metadata={"description": "task, handler or client"})
+    kind = fields.String(metadata=about("task, handler or client"))
     job_id = fields.String()
     task_id = fields.String()
     attempt = fields.Integer()
     state = fields.String()
     worker_id = fields.String()
-    client = fields.String(metadata={"description": "the owner"})
+    client = fields.String(metadata=about("the owner"))
 
 
 class UseSchema(Schema):
@@ -93,7 +91,7 @@ class UseSchema(Schema):
 
     job_id = fields.String()
     status = fields.String()
-    where = fields.List(fields.String(), metadata={"description": "initial_data, state_history, tasks"})
+    where = fields.List(fields.String(), metadata=about("initial_data, state_history, tasks"))
 
 
 class LineageSchema(Schema):
@@ -101,5 +99,5 @@ class LineageSchema(Schema):
 
     uri = fields.String()
     made_by = fields.Nested(MakerSchema, allow_none=True)
-    used_by = fields.List(fields.Nested(UseSchema), metadata={"description": "newest first"})
-    is_complete = fields.Boolean(metadata={"description": "false if only the newest 10,000 jobs were searched"})
+    used_by = fields.List(fields.Nested(UseSchema), metadata=about("newest first"))
+    is_complete = fields.Boolean(metadata=about("false if only the newest 10,000 jobs were searched"))

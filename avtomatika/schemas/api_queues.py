@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields
 from marshmallow.validate import Range
 
-from .api_fields import Timestamp
+from .api_fields import Timestamp, about
 from .api_requests import Strict
 
 #: Maximum number of messages in a response: each may be large.
@@ -14,11 +14,11 @@ class QueueSchema(Schema):
     """A queue and its message counts."""
 
     name = fields.String()
-    waiting = fields.Integer(metadata={"description": "messages that wait for a consumer"})
-    held = fields.Integer(metadata={"description": "messages leased to consumers"})
+    waiting = fields.Integer(metadata=about("messages that wait for a consumer"))
+    held = fields.Integer(metadata=about("messages leased to consumers"))
     delayed = fields.Integer()
-    dead = fields.Integer(metadata={"description": "dead letters"})
-    consumers = fields.Integer(metadata={"description": "consumers that took messages lately"})
+    dead = fields.Integer(metadata=about("dead letters"))
+    consumers = fields.Integer(metadata=about("consumers that took messages lately"))
 
 
 class QueueListSchema(Schema):
@@ -38,7 +38,7 @@ class MessageSchema(Schema):
     priority = fields.Integer(attribute="letter.priority")
     deliveries = fields.Integer(attribute="letter.deliveries")
     at = Timestamp(attribute="letter.at_ms")
-    body = fields.Raw(allow_none=True, metadata={"description": "without signatures and tickets"})
+    body = fields.Raw(allow_none=True, metadata=about("without signatures and tickets"))
 
 
 class MessageListSchema(Schema):
@@ -56,7 +56,7 @@ class MessageQuerySchema(Strict):
 class PurgeSchema(Schema):
     """The result of purging a queue."""
 
-    removed = fields.Integer(metadata={"description": "number of deleted messages"})
+    removed = fields.Integer(metadata=about("number of deleted messages"))
 
 
 class DeadLetterSchema(MessageSchema):

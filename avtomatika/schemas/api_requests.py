@@ -17,6 +17,7 @@ from .api_fields import (
     FutureTime,
     Seconds,
     Words,
+    about,
     check_label_name,
     check_label_value,
     check_labels,
@@ -31,6 +32,10 @@ LONGEST_WAIT_SECONDS = 25
 LARGEST_BATCH = 1000
 #: Maximum number of jobs in a page.
 LARGEST_PAGE = 200
+#: Maximum length of a comment, which becomes part of the history.
+LONGEST_COMMENT = 2000
+#: Default lifetime of a link.
+LINK_SECONDS = 7 * 24 * 3600
 #: Maximum number of history events in a page.
 LARGEST_HISTORY_PAGE = 1000
 
@@ -56,7 +61,7 @@ class _RequestSchema(Strict):
     webhook_url = fields.String(validate=[Length(max=2048), check_webhook_url], load_default=None, allow_none=True)
     dispatch_timeout = Seconds(load_default=None, allow_none=True)
     execution_timeout = Seconds(
-        load_default=None, allow_none=True, metadata={"description": "time limit of the whole job, in seconds"}
+        load_default=None, allow_none=True, metadata=about("time limit of the whole job, in seconds")
     )
     priority = fields.Integer(
         strict=True, load_default=0, validate=_PRIORITIES, error_messages={"invalid": "must be a whole number, 0 to 9"}
@@ -68,12 +73,12 @@ class _RequestSchema(Strict):
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
     )
-    delay = Seconds(load_default=None, allow_none=True, metadata={"description": "seconds until it starts"})
+    delay = Seconds(load_default=None, allow_none=True, metadata=about("seconds until it starts"))
     at_ms = FutureTime(
         data_key="at",
         load_default=None,
         allow_none=True,
-        metadata={"type": "string", "format": "date-time", "description": "when it starts, with a time zone"},
+        metadata=about("when it starts, with a time zone", type="string", format="date-time"),
     )
 
     @validates_schema
@@ -89,7 +94,7 @@ class JobRequestSchema(_RequestSchema):
         keys=fields.String(),
         load_default=dict,
         error_messages=_OBJECT_MESSAGES,
-        metadata={"description": "the input of the job, which handlers read"},
+        metadata=about("the input of the job, which handlers read"),
     )
     result_timeout = Seconds(load_default=None, allow_none=True)
 
@@ -106,13 +111,13 @@ class TaskRequestSchema(_RequestSchema):
         load_default=None,
         allow_none=True,
         validate=Range(0, 1000),
-        metadata={"description": "maximum number of retries, by default `JOB_MAX_RETRIES`"},
+        metadata=about("maximum number of retries, by default `JOB_MAX_RETRIES`"),
     )
     result_timeout = Seconds(
         data_key="time_limit",
         load_default=None,
         allow_none=True,
-        metadata={"description": "seconds from the start of an attempt until its result"},
+        metadata=about("seconds from the start of an attempt until its result"),
     )
 
 
@@ -165,38 +170,38 @@ class JobQuerySchema(Strict):
     wait = fields.Float(
         load_default=0.0,
         validate=Range(0, LONGEST_WAIT_SECONDS),
-        metadata={"description": "maximum number of seconds to wait until the job changes or ends"},
+        metadata=about("maximum number of seconds to wait until the job changes or ends"),
     )
     shown = Words(
         data_key="fields",
         load_default=(),
         validate=ContainsOnly(list(JobSchema().fields), error="there are {choices}"),
-        metadata={"type": "string", "description": "comma-separated names of the fields to return"},
+        metadata=about("comma-separated names of the fields to return", type="string"),
     )
 
 
 class HistoryQuerySchema(Strict):
     """A range of a history."""
 
-    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`, or `next`"})
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata=about("a `seq`, or `next`"))
     limit = fields.Integer(load_default=LARGEST_HISTORY_PAGE, validate=Range(1, LARGEST_HISTORY_PAGE))
 
 
 class EventsQuerySchema(Strict):
     """The start of the event stream; the header ``Last-Event-ID`` takes precedence."""
 
-    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`"})
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata=about("a `seq`"))
 
 
 class StreamQuerySchema(Strict):
     """The start of the stream of a job. With ``limit`` or ``wait`` the answer is one page of JSON."""
 
-    after = fields.Integer(load_default=0, validate=_PLACES, metadata={"description": "a `seq`, or `next`"})
+    after = fields.Integer(load_default=0, validate=_PLACES, metadata=about("a `seq`, or `next`"))
     limit = fields.Integer(load_default=None, validate=Range(1, LARGEST_HISTORY_PAGE))
     wait = fields.Float(
         load_default=None,
         validate=Range(0, LONGEST_WAIT_SECONDS),
-        metadata={"description": "seconds that the request is held until there are new entries"},
+        metadata=about("seconds that the request is held until there are new entries"),
     )
 
 
@@ -209,6 +214,23 @@ class GraphQuerySchema(Strict):
 class BlueprintGraphQuerySchema(GraphQuerySchema):
     """Options for the graph of a blueprint."""
 
-    live = fields.Boolean(
-        load_default=False, metadata={"description": "include the state of its jobs and queues; for operators"}
+    live = fields.Boolean(load_default=False, metadata=about("include the state of its jobs and queues; for operators"))
+
+
+class ApprovalSchema(Strict):
+    """A decision."""
+
+    decision = fields.String(required=True, metadata=about("one of `waiting_for.decisions`"))
+    comment = fields.String(load_default=None, allow_none=True, validate=Length(max=LONGEST_COMMENT))
+
+
+class LinkRequestSchema(Strict):
+    """A request for a link with which a person without a token can decide."""
+
+    expires_in = Seconds(
+        load_default=LINK_SECONDS,
+        metadata={
+            "description": "lifetime in seconds, limited by the deadline of the approval",
+            "default": LINK_SECONDS,
+        },
     )

@@ -11,48 +11,35 @@ Check = Callable[[Any], bool]
 Field = tuple[str, Check, str]
 
 
-def identifier(name: str) -> Field:
-    return name, _is_identifier, f"text of 1 to {MAX_ID_LENGTH} characters"
+def _field(is_right: Check, expected: str) -> Callable[[str], Field]:
+    return lambda name: (name, is_right, expected)
 
 
-def text(name: str) -> Field:
-    return name, _is_text, "text"
+def _is_identifier(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
 
 
-def count(name: str) -> Field:
-    return name, _is_count, "an integer from 0"
+def _is_reply(value: Any) -> bool:
+    return isinstance(value, dict) and _is_identifier(value.get("exchange")) and isinstance(value.get("prefix"), str)
 
 
-def attempt(name: str) -> Field:
-    return name, _is_attempt, "an integer from 1"
-
-
-def seconds(name: str) -> Field:
-    return name, _is_seconds, "a number of seconds above 0"
-
-
-def share(name: str) -> Field:
-    return name, _is_share, "a number from 0 to 1"
-
-
-def json_object(name: str) -> Field:
-    return name, _is_object, "an object"
-
-
-def anything(name: str) -> Field:
-    return name, _is_anything, "JSON"
+identifier = _field(_is_identifier, f"text of 1 to {MAX_ID_LENGTH} characters")
+identifiers = _field(
+    lambda value: isinstance(value, list) and all(map(_is_identifier, value)),
+    f"a list of texts of 1 to {MAX_ID_LENGTH} characters",
+)
+text = _field(lambda value: isinstance(value, str), "text")
+count = _field(lambda value: type(value) is int and value >= 0, "an integer from 0")
+attempt = _field(lambda value: type(value) is int and value >= 1, "an integer from 1")
+seconds = _field(lambda value: type(value) in (int, float) and value > 0, "a number of seconds above 0")
+share = _field(lambda value: type(value) in (int, float) and 0 <= value <= 1, "a number from 0 to 1")
+json_object = _field(lambda value: isinstance(value, dict), "an object")
+anything = _field(lambda value: True, "JSON")
+reply = _field(_is_reply, "an object with the texts 'exchange' and 'prefix'")
 
 
 def one_of(name: str, *words: str) -> Field:
     return name, lambda value: value in words, f"one of {', '.join(words)}"
-
-
-def identifiers(name: str) -> Field:
-    return name, _is_identifiers, f"a list of texts of 1 to {MAX_ID_LENGTH} characters"
-
-
-def reply(name: str) -> Field:
-    return name, _is_reply, "an object with the texts 'exchange' and 'prefix'"
 
 
 def or_null(field: Field) -> Field:
@@ -74,43 +61,3 @@ def rows(name: str, *columns: Field) -> Field:
         )
 
     return name, is_right, f"a list of lists of {', '.join(column for column, _, _ in columns)}"
-
-
-def _is_identifier(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_ID_LENGTH
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_attempt(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_seconds(value: Any) -> bool:
-    return type(value) in (int, float) and value > 0
-
-
-def _is_share(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 1
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_anything(value: Any) -> bool:
-    return True
-
-
-def _is_identifiers(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_identifier, value))
-
-
-def _is_reply(value: Any) -> bool:
-    return isinstance(value, dict) and _is_identifier(value.get("exchange")) and _is_text(value.get("prefix"))

@@ -5,8 +5,8 @@ from typing import Any
 from flask import url_for
 
 from avtomatika.core.explain.waiting import waiting_for
-from avtomatika.schemas.api import JobSchema, JobView
-from avtomatika.schemas.api_approvals import ApprovalSchema, LinkRequestSchema, LinkSchema
+from avtomatika.schemas.api import JobSchema, JobView, LinkSchema
+from avtomatika.schemas.api_requests import ApprovalSchema, LinkRequestSchema
 
 from ..approval_links import ApprovalLink
 from ..auth import caller

@@ -6,7 +6,7 @@ from flask import Response
 
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
-from avtomatika.schemas.api import BlueprintListSchema, PlanSchema
+from avtomatika.schemas.api_blueprints import BlueprintListSchema, PlanSchema
 from avtomatika.schemas.api_requests import BlueprintGraphQuerySchema
 
 from ..auth import require_operator

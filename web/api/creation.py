@@ -8,7 +8,8 @@ from flask import request, url_for
 from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError
-from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema, creation_path
+from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema
+from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import (
     IDEMPOTENCY_KEY,
     LARGEST_BATCH,

@@ -1,7 +1,7 @@
 """Checks of the installation, for operators."""
 
 from avtomatika.diagnosis import server_findings, token_findings
-from avtomatika.schemas.api_doctor import FindingListSchema
+from avtomatika.schemas.api_server import FindingListSchema
 from avtomatika.store import Finding
 
 from ..auth import require_operator

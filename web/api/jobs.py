@@ -12,11 +12,10 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.core.names import JOB_ID
 from avtomatika.errors import NotFoundError
-from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView
+from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView, WhySchema
 from avtomatika.schemas.api_fields import rfc3339
 from avtomatika.schemas.api_job_lists import JobCountsSchema, JobFilterSchema, JobListQuerySchema
 from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobQuerySchema
-from avtomatika.schemas.api_why import WhySchema
 from avtomatika.store import JobCounts, JobFilter
 from avtomatika.store.job_watcher import Follower
 

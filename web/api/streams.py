@@ -5,8 +5,8 @@ from typing import Any
 from flask import Response, jsonify
 
 from avtomatika.core.job import Job
+from avtomatika.schemas.api import StreamEntrySchema, StreamPageSchema
 from avtomatika.schemas.api_requests import StreamQuerySchema
-from avtomatika.schemas.api_streams import StreamEntrySchema, StreamPageSchema
 from avtomatika.store import Store, StreamEntry, StreamPage
 from avtomatika.store.job_watcher import Follower
 

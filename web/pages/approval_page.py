@@ -7,7 +7,7 @@ from flask import Response, request
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job
 from avtomatika.errors import AvtomatikaError, ConflictError, ExpiredError, InvalidRequestError
-from avtomatika.schemas.api_approvals import LONGEST_COMMENT
+from avtomatika.schemas.api_requests import LONGEST_COMMENT
 
 from ..approval_links import ApprovalLink
 from ..routes import Routes

@@ -7,7 +7,7 @@ from flask import Response, request
 from avtomatika.core.explain.waiting import waiting_for
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
-from avtomatika.schemas.api_approvals import LONGEST_COMMENT
+from avtomatika.schemas.api_requests import LONGEST_COMMENT
 from avtomatika.store import JobFilter, UnreadableJob
 
 from ..api.jobs import callers_job

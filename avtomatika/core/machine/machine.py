@@ -7,25 +7,8 @@ with ``then``.
 
 from typing import assert_never
 
-from avtomatika.core.events import (
-    ChildEnded,
-    ChildQuarantined,
-    DeadLetter,
-    DeadlineExceeded,
-    Decision,
-    Enter,
-    Event,
-    Joined,
-    NextBranches,
-    PlaceTask,
-    Result,
-    RetryHandler,
-    RetryTask,
-    Signal,
-    Start,
-    TaskTimeout,
-    TimeReached,
-)
+from avtomatika.core import events
+from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus
 from avtomatika.core.placement.selection import NoCandidate
 from avtomatika.core.plan import Plan
@@ -46,64 +29,64 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
     handled locally. A late, repeated or foreign event returns a step with only a ``note``.
     """
     if job.status.is_final or (
-        job.status is JobStatus.QUARANTINED and not isinstance(event, Signal | DeadlineExceeded)
+        job.status is JobStatus.QUARANTINED and not isinstance(event, events.Signal | events.DeadlineExceeded)
     ):
         return ignore(job, event, f"the job is {job.status}")
     match event:
-        case Start():
+        case events.Start():
             return _start(plan, job, event, queue=queue)
-        case Enter():
+        case events.Enter():
             return _enter(job, event)
-        case Result():
+        case events.Result():
             return task_results.result(plan, job, event, queue=queue)
-        case RetryTask():
+        case events.RetryTask():
             return task_results.retry(plan, job, event)
-        case PlaceTask():
+        case events.PlaceTask():
             is_final = isinstance(event.choice, NoCandidate) and event.choice.is_final
             return (
                 task_results.refused_by_all(plan, job, event, queue=queue)
                 if is_final
                 else placement.place(plan, job, event)
             )
-        case TaskTimeout():
+        case events.TaskTimeout():
             return task_results.timeout(plan, job, event, queue=queue)
-        case RetryHandler():
+        case events.RetryHandler():
             return _retry_handler(job, event)
-        case Joined():
+        case events.Joined():
             return fan_out.joined(plan, job, event, queue=queue)
-        case NextBranches():
+        case events.NextBranches():
             return fan_out.next_branches(plan, job, event)
-        case TimeReached():
+        case events.TimeReached():
             return waits.time_reached(plan, job, event, queue=queue)
-        case Decision():
+        case events.Decision():
             return waits.decided(plan, job, event, queue=queue)
-        case ChildEnded():
+        case events.ChildEnded():
             return waits.child_ended(plan, job, event, queue=queue)
-        case ChildQuarantined():
+        case events.ChildQuarantined():
             return waits.child_quarantined(job, event)
-        case DeadlineExceeded():
+        case events.DeadlineExceeded():
             return _deadline(job)
-        case DeadLetter():
+        case events.DeadLetter():
             return _dead_letter(plan, job, event, queue=queue)
-        case Signal():
+        case events.Signal():
             return _signal(plan, job, event, queue=queue)
         case _:
             assert_never(event)
 
 
-def _start(plan: Plan, job: Job, event: Start, *, queue: str | None) -> Step:
+def _start(plan: Plan, job: Job, event: events.Start, *, queue: str | None) -> Step:
     if job.status is not JobStatus.PENDING:
         return ignore(job, event, "the job has already started")
     return _enter_or_dispatch(plan, job, plan.start, queue=queue)
 
 
-def _enter(job: Job, event: Enter) -> Step:
+def _enter(job: Job, event: events.Enter) -> Step:
     if (event.state, event.transition) != _place(job) or job.handler_failures:
         return ignore(job, event, "the job is not on its way to this state")
     return Step(job, enter=event.state)
 
 
-def _retry_handler(job: Job, event: RetryHandler) -> Step:
+def _retry_handler(job: Job, event: events.RetryHandler) -> Step:
     if (event.state, event.transition) != _place(job) or event.failures != job.handler_failures:
         return ignore(job, event, "this handler does not wait to be tried again")
     return Step(job, enter=event.state)
@@ -123,7 +106,7 @@ def _deadline(job: Job) -> Step:
     return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
 
 
-def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
+def _dead_letter(plan: Plan, job: Job, event: events.DeadLetter, *, queue: str | None) -> Step:
     if event.task_id is not None:
         return task_results.dead_letter(plan, job, event, queue=queue)
     if event.state != job.current_state:
@@ -132,7 +115,7 @@ def _dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) 
     return quarantine(job, problem, event.details)
 
 
-def _signal(plan: Plan, job: Job, event: Signal, *, queue: str | None) -> Step:
+def _signal(plan: Plan, job: Job, event: events.Signal, *, queue: str | None) -> Step:
     if event.wish == "cancel":
         return end(job, JobStatus.CANCELLED, {"by": event.by})
     if job.status is not JobStatus.QUARANTINED or job.current_state is None:
@@ -152,7 +135,7 @@ def _enter_or_dispatch(plan: Plan, job: Job, state: str, *, queue: str | None) -
     return enter_state(plan, job, state, queue=queue)
 
 
-def _expire(job: Job, event: Signal) -> Step:
+def _expire(job: Job, event: events.Signal) -> Step:
     if event.token != expiry_token(job):
         return ignore(job, event, "the job has changed since")
     reason = (job.error or {}).get("message", "no reason")

@@ -6,25 +6,8 @@ from dataclasses import fields
 from itertools import islice
 from typing import Literal
 
-from avtomatika.core.events import (
-    ChildEnded,
-    ChildQuarantined,
-    DeadLetter,
-    DeadlineExceeded,
-    Decision,
-    Enter,
-    Event,
-    Joined,
-    NextBranches,
-    PlaceTask,
-    Result,
-    RetryHandler,
-    RetryTask,
-    Signal,
-    Start,
-    TaskTimeout,
-    TimeReached,
-)
+from avtomatika.core import events
+from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, WaitRecord
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, SendReply, SendWebhook, Step
@@ -39,22 +22,22 @@ _ENDED: Mapping[JobStatus, str] = {
     JobStatus.ERROR: "job_error",
 }
 _IGNORED: Mapping[type[Event], str] = {
-    Start: "start_ignored",
-    Enter: "enter_ignored",
-    Result: "task_result_ignored",
-    RetryTask: "task_retry_ignored",
-    PlaceTask: "task_placing_ignored",
-    TaskTimeout: "task_timeout_ignored",
-    RetryHandler: "handler_retry_ignored",
-    Joined: "joined_ignored",
-    NextBranches: "branches_ignored",
-    TimeReached: "timer_ignored",
-    Decision: "decision_ignored",
-    ChildEnded: "child_ignored",
-    ChildQuarantined: "child_ignored",
-    DeadlineExceeded: "deadline_ignored",
-    DeadLetter: "dead_letter_ignored",
-    Signal: "signal_ignored",
+    events.Start: "start_ignored",
+    events.Enter: "enter_ignored",
+    events.Result: "task_result_ignored",
+    events.RetryTask: "task_retry_ignored",
+    events.PlaceTask: "task_placing_ignored",
+    events.TaskTimeout: "task_timeout_ignored",
+    events.RetryHandler: "handler_retry_ignored",
+    events.Joined: "joined_ignored",
+    events.NextBranches: "branches_ignored",
+    events.TimeReached: "timer_ignored",
+    events.Decision: "decision_ignored",
+    events.ChildEnded: "child_ignored",
+    events.ChildQuarantined: "child_ignored",
+    events.DeadlineExceeded: "deadline_ignored",
+    events.DeadLetter: "dead_letter_ignored",
+    events.Signal: "signal_ignored",
 }
 
 #: Maximum number of fields of a worker's error; the fields that are texts.
@@ -88,7 +71,7 @@ def enter_state(plan: Plan, job: Job, target: str, *, queue: str | None) -> Step
     job = job.evolve(status=JobStatus.RUNNING, current_state=target)
     if queue is None or plan.queue_of(target) == queue:
         return Step(job, enter=target)
-    return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), Enter(job.id, target, job.transitions)),))
+    return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), events.Enter(job.id, target, job.transitions)),))
 
 
 def close(job: Job, task: Task) -> Step:
@@ -130,7 +113,7 @@ def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> 
     stopped = _stop(job.evolve(status=status), _ENDED[status], data)
     if job.parent is None:
         return stopped
-    event = ChildEnded(job.parent.job_id, job.id, _status_word(status), job.result, job.error)
+    event = events.ChildEnded(job.parent.job_id, job.id, _status_word(status), job.result, job.error)
     return stopped.then(Step(stopped.job, outgoing=(SendEvent(job.parent.routing_key, event),)))
 
 
@@ -145,7 +128,7 @@ def notify_parent(job: Job, problem: Mapping[str, Json]) -> Step:
     """Tell the parent that *problem* quarantined *job* or one of its children."""
     if job.parent is None:
         return Step(job)
-    event = ChildQuarantined(job.parent.job_id, job.id, job.version, problem)
+    event = events.ChildQuarantined(job.parent.job_id, job.id, job.version, problem)
     return Step(job, outgoing=(SendEvent(job.parent.routing_key, event),))
 
 
@@ -182,7 +165,7 @@ def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
     if job.wait is None or job.wait.kind != "child":
         return ()
     child_id, key = job.wait.details["child_id"], job.wait.details["signal_key"]
-    return (SendEvent(key, Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
+    return (SendEvent(key, events.Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
 
 
 def _status_word(status: JobStatus) -> Literal["finished", "failed", "cancelled", "error"]:

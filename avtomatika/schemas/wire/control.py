@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from avtomatika.core.job import group_of
 from avtomatika.schemas.fields import attempt, identifier, or_null
 
-from .body import dump, load
-from .kinds import MessageKinds
+from .body import MessageKinds, dump, load
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,31 +5,13 @@ from typing import Any
 
 from orjson import Fragment
 
-from avtomatika.core.events import (
-    ChildEnded,
-    ChildQuarantined,
-    DeadLetter,
-    DeadlineExceeded,
-    Decision,
-    Enter,
-    Event,
-    Joined,
-    NextBranches,
-    PlaceTask,
-    Result,
-    RetryHandler,
-    RetryTask,
-    Signal,
-    Start,
-    TaskTimeout,
-    TimeReached,
-)
+from avtomatika.core import events
+from avtomatika.core.events import DeadLetter, Event, Result
 from avtomatika.core.job import Json
 from avtomatika.core.signing import GroupSecret, Signer
 from avtomatika.schemas.fields import anything, attempt, count, identifier, json_object, one_of, or_null, text
 
-from .body import dump, invalid_field, load, now_ms
-from .kinds import MessageKinds
+from .body import MessageKinds, dump, invalid_field, load, now_ms
 
 _JOB_ID = identifier("job_id")
 _TASK_ID = identifier("task_id")
@@ -38,8 +20,8 @@ _ATTEMPT = attempt("attempt")
 _EVENTS: MessageKinds[Event] = MessageKinds(
     "step",
     {
-        "start": (Start, (_JOB_ID,)),
-        "enter": (Enter, (_JOB_ID, identifier("state"), count("transition"))),
+        "start": (events.Start, (_JOB_ID,)),
+        "enter": (events.Enter, (_JOB_ID, identifier("state"), count("transition"))),
         "result": (
             Result,
             (
@@ -53,19 +35,19 @@ _EVENTS: MessageKinds[Event] = MessageKinds(
                 or_null(count("duration_ms")),
             ),
         ),
-        "retry_task": (RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
-        "place_task": (PlaceTask, (_JOB_ID, _TASK_ID, _ATTEMPT, count("visit"), count("waited"))),
-        "task_timeout": (TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
-        "retry_handler": (RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
-        "joined": (Joined, (_JOB_ID, count("step"))),
-        "next_branches": (NextBranches, (_JOB_ID, count("step"), count("sent"))),
-        "time_reached": (TimeReached, (_JOB_ID, identifier("token"))),
+        "retry_task": (events.RetryTask, (_JOB_ID, _TASK_ID, _ATTEMPT)),
+        "place_task": (events.PlaceTask, (_JOB_ID, _TASK_ID, _ATTEMPT, count("visit"), count("waited"))),
+        "task_timeout": (events.TaskTimeout, (_JOB_ID, _TASK_ID, _ATTEMPT, one_of("which", "dispatch", "result"))),
+        "retry_handler": (events.RetryHandler, (_JOB_ID, identifier("state"), count("transition"), count("failures"))),
+        "joined": (events.Joined, (_JOB_ID, count("step"))),
+        "next_branches": (events.NextBranches, (_JOB_ID, count("step"), count("sent"))),
+        "time_reached": (events.TimeReached, (_JOB_ID, identifier("token"))),
         "decision": (
-            Decision,
+            events.Decision,
             (_JOB_ID, identifier("token"), identifier("decision"), text("by"), or_null(text("comment"))),
         ),
         "child_ended": (
-            ChildEnded,
+            events.ChildEnded,
             (
                 _JOB_ID,
                 identifier("child_id"),
@@ -75,11 +57,14 @@ _EVENTS: MessageKinds[Event] = MessageKinds(
             ),
         ),
         "child_quarantined": (
-            ChildQuarantined,
+            events.ChildQuarantined,
             (_JOB_ID, identifier("child_id"), count("number"), json_object("error")),
         ),
-        "signal": (Signal, (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token"))),
-        "deadline": (DeadlineExceeded, (_JOB_ID,)),
+        "signal": (
+            events.Signal,
+            (_JOB_ID, one_of("wish", "cancel", "retry", "expire"), text("by"), identifier("token")),
+        ),
+        "deadline": (events.DeadlineExceeded, (_JOB_ID,)),
         "dead_letter": (
             DeadLetter,
             (

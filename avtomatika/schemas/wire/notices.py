@@ -8,8 +8,7 @@ from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import attempt, identifier, json_object, rows, share, text
 from avtomatika.schemas.worker_status import sanitized_record, sanitized_status
 
-from .body import dump, load, now_ms
-from .kinds import MessageKinds
+from .body import MessageKinds, dump, load, now_ms
 from .streams import STREAM_FIELDS, StreamChunks
 
 
