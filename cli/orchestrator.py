@@ -34,10 +34,9 @@ from avtomatika.store.cleanups import CleanupTimes
 from avtomatika.tokens import Clients, Workers
 
 from . import logs
+from .background_loops import cleanup_rules, delivering_webhooks, removing_files
 from .environment import join_local
-from .file_cleanup import cleanup_rules, removing_files
 from .parent import end_with_parent
-from .webhook_delivery import delivering_webhooks
 
 logger = logging.getLogger(__name__)
 

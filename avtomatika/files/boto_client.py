@@ -1,14 +1,21 @@
-"""Creates and configures the client of boto3; one serves all threads of a process."""
+"""Creates and configures the client of boto3; one serves all threads of a process.
+
+The checks show whether the keys of this process can read and write a bucket.
+"""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
+from secrets import token_hex
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
+from avtomatika.errors import TaskError
+
 from .config import S3Config
-from .s3_errors import UnexpectedResponseError
+from .s3_errors import UnexpectedResponseError, translated_errors
 
 #: Attempts of a request, and of reading a response body that breaks off.
 ATTEMPTS = 4
@@ -24,6 +31,8 @@ _ANSWERS = {
     "CompleteMultipartUpload": ("ETag", "Location", "Key"),
     "ListObjectsV2": ("Name", "KeyCount", "IsTruncated", "Contents"),
 }
+#: Prefix of the objects that :func:`check_write` creates and deletes.
+PROBES = "avtomatika-probes/"
 
 
 def connect(config: S3Config, *, connections: int, endpoint_url: str | None = None) -> Any:
@@ -60,3 +69,24 @@ def _check_answer(names: tuple[str, ...], parsed: Mapping[str, Any], **_: Any) -
     if metadata.get("HTTPStatusCode", 0) < 300 and not any(name in parsed for name in names):
         kind = metadata.get("HTTPHeaders", {}).get("content-type", "no content type")
         raise UnexpectedResponseError(f"its answer has no {names[0]} ({kind})")
+
+
+def check_read(client: Any, bucket: str, *, prefix: str = "") -> None:
+    """List at most one key. Raise what boto3 raises."""
+    client.list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+
+
+def check_write(client: Any, bucket: str) -> None:
+    """Create an empty object and delete it. Raise what boto3 raises."""
+    key = f"{PROBES}{token_hex(8)}"
+    client.put_object(Bucket=bucket, Key=key, Body=b"")
+    client.delete_object(Bucket=bucket, Key=key)
+
+
+def is_usable(client: Any, bucket: str) -> bool:
+    """Return whether *bucket* can be read or written: keys may allow only one of them."""
+    for check in (check_read, check_write):
+        with suppress(TaskError), translated_errors(bucket):
+            check(client, bucket)
+            return True
+    return False

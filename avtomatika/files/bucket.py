@@ -13,8 +13,7 @@ from avtomatika.errors import SettingsError
 
 from .config import S3Config
 from .location import Location
-from .metadata import HEADER_PREFIX, Metadata
-from .s3_client import ObjectInfo, S3Client
+from .s3_client import HEADER_PREFIX, Metadata, ObjectInfo, S3Client
 
 #: Concurrent requests; further ones wait.
 _CONNECTIONS = 16
@@ -56,7 +55,7 @@ class Bucket(S3Client):
 
     def check(self) -> None:
         """Raise TaskError unless the bucket can be read and written."""
-        from .bucket_checks import check_read, check_write
+        from .boto_client import check_read, check_write
 
         with self._translated_errors(self.location("")):
             check_read(self.boto, self.bucket)

@@ -19,8 +19,8 @@ from avtomatika.errors import HandlerError, InvalidInputError
 from .access_policy import AccessPolicy
 from .bucket import Bucket
 from .location import Location
-from .metadata import Metadata
 from .object_keys import handler_prefix
+from .s3_client import Metadata
 from .safe_names import parts_of
 
 T = TypeVar("T")

@@ -20,8 +20,7 @@ from avtomatika.schemas.wire import TaskMessage
 
 from . import claim_check
 from .access_policy import AccessPolicy
-from .file_stamp import FileStamp, Origin
-from .location import Location
+from .location import FileStamp, Location, Origin
 from .payload import TaskFolder
 from .s3_client import ObjectInfo
 from .safe_names import UniqueNames, safe_part

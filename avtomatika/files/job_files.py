@@ -12,9 +12,8 @@ from avtomatika.errors import ConflictError, NotFoundError
 
 from .bucket import Bucket, SignedUpload
 from .location import Location
-from .metadata import Metadata
 from .object_keys import client_upload_prefix, job_prefix, job_upload_prefix
-from .s3_client import ObjectInfo
+from .s3_client import Metadata, ObjectInfo
 from .safe_names import safe_part
 
 #: Largest single PUT: the limit of S3.

@@ -12,8 +12,8 @@ from .access_policy import AccessPolicy
 from .bucket import Bucket
 from .claim_check import ValueWriter, load
 from .location import Location
-from .metadata import Metadata
 from .object_keys import handler_prefix, is_job_file
+from .s3_client import Metadata
 
 #: Maximum size of all values that one handler needs, and of the cache.
 MAX_LOADED_BYTES = 64 * 1024 * 1024

@@ -1,6 +1,8 @@
-"""The location of an object or folder in S3: ``s3://bucket/key``."""
+"""The location of an object or folder in S3: ``s3://bucket/key``; and the locations from which local files came."""
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -32,3 +34,24 @@ class Location:
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """Equal stamps mean that the file was not written to in between."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The location of an input, and the stamps of its files after the download by relative path ("" for an object)."""
+
+    location: Location
+    files: Mapping[str, FileStamp]

@@ -1,4 +1,4 @@
-"""Keys of objects in the bucket of results, and the owners that the keys show.
+"""Keys of objects in the bucket of results, and what they show: owner and producer of a file.
 
 =============================================  ==========================================
 ``<job>/<task>/<attempt>-<run>/<name>``        uploads of a worker
@@ -13,8 +13,12 @@ Objects with other keys do not belong to this project and are never deleted.
 import re
 from dataclasses import dataclass
 from secrets import token_hex
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from avtomatika.core.job import Job
+from avtomatika.core.texts import texts_in
+
+from .location import Location
 from .safe_names import safe_part
 
 #: End of a job id: a ULID; for a child workflow also the number of the parent's step, once for each nesting depth.
@@ -106,3 +110,49 @@ def job_of(key: str, group: str) -> str | None:
 def is_upload(key: str, group: str) -> bool:
     """Return whether *key* has the form of an upload to *group* in all its parts."""
     return re.fullmatch(rf"{re.escape(group + _UPLOADS)}/[^/]+/{_RUN}/[^/]+", key) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """The producer of a file: a task (with its attempt), a handler, or a client that uploaded it."""
+
+    kind: str
+    job_id: str | None = None
+    task_id: str | None = None
+    attempt: int | None = None
+    client: str | None = None
+
+
+def producer_of(location: Location) -> Producer | None:
+    """Return the producer of the object at *location* in the bucket of results; None if its key has another form.
+
+    >>> job = "g0-01JDZ7Q3T5V8K2M4N6P8R0S2T4"
+    >>> producer_of(Location("results", f"{job}/{job}.2.0/1-0a1b2c3d/film.mp4")).task_id.removeprefix(job)
+    '.2.0'
+    """
+    owner = owner_of(location.key) or Owner()
+    if owner.client is not None:
+        return Producer("client", client=unquote(owner.client))
+    if owner.job_id is None or not is_job_file(location.key, owner.job_id):
+        return None
+    _, producer, run, _ = location.key.split("/", 3)
+    if producer == "handlers":
+        return Producer("handler", owner.job_id)
+    if producer == "uploads":
+        return Producer("client", owner.job_id)
+    attempt = re.match(r"\d+", run)
+    return Producer("task", owner.job_id, producer, int(attempt[0]) if attempt else None)
+
+
+def uses_of(job: Job, uri: str) -> list[str]:
+    """Return where *job* names the file or one of its folders: ``initial_data``, ``state_history``, ``tasks``."""
+    places = {
+        "initial_data": dict(job.initial_data),
+        "state_history": dict(job.state_history),
+        "tasks": [dict(task.params) for task in job.tasks.values()],
+    }
+    return [place for place, data in places.items() if any(_names(text, uri) for text in texts_in(data))]
+
+
+def _names(text: str, uri: str) -> bool:
+    return text == uri or (text.endswith("/") and text.startswith("s3://") and uri.startswith(text))

@@ -1,4 +1,4 @@
-"""The one S3 client: single objects and listings. Transfers of large files build on it in ``s3_transfer``."""
+"""The one S3 client: single objects with their metadata, and listings. ``s3_transfer`` builds on it for large files."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -6,12 +6,37 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, unquote
 
 from avtomatika.errors import InvalidInputError, TransientError
 
 from .config import S3Config
 from .location import Location
-from .metadata import Metadata, read_metadata
+
+_SHA256 = "sha256"
+_CLIENT = "client"
+#: Prefix of metadata in the headers of a request.
+HEADER_PREFIX = "x-amz-meta-"
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Fields are None if unknown."""
+
+    sha256: str | None = None
+    client: str | None = None
+
+    def as_headers(self) -> dict[str, str]:
+        """Return the metadata for a request; the client is percent-encoded, because S3 accepts ASCII only."""
+        client = None if self.client is None else quote(self.client, safe="")
+        return {name: value for name, value in ((_SHA256, self.sha256), (_CLIENT, client)) if value is not None}
+
+
+def read_metadata(answer: Mapping[str, Any]) -> Metadata:
+    """Return the metadata of a response to HEAD or GET."""
+    found = answer.get("Metadata", {})
+    client = found.get(_CLIENT)
+    return Metadata(found.get(_SHA256), None if client is None else unquote(client))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,11 @@ from urllib3.exceptions import HTTPError
 from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
 from avtomatika.local_files import replacing
 
-from .boto_client import ATTEMPTS
-from .bucket_checks import check_read, check_write, is_usable
+from .boto_client import ATTEMPTS, check_read, check_write, is_usable
 from .config import S3Config
 from .descriptors import Descriptors, name_of
 from .location import Location
-from .metadata import Metadata, read_metadata
-from .s3_client import ObjectInfo, S3Client
+from .s3_client import Metadata, ObjectInfo, S3Client, read_metadata
 from .s3_errors import (
     READ,
     WRITE,

@@ -18,9 +18,8 @@ from avtomatika.errors import SettingsError, WorkerFaultError
 from avtomatika.schemas.wire import TaskMessage
 
 from .claim_check import ValueWriter
-from .file_stamp import Origin
 from .inputs import Inputs, sources_in
-from .location import Location
+from .location import Location, Origin
 from .object_keys import new_run, task_prefix
 from .outputs import Outputs
 from .payload import TaskFolder

@@ -23,9 +23,8 @@ from .authentication import MessageAuthenticator, SkillsOfSigner
 from .branches import finish_branches, load_jobs
 from .celery_tasks import CeleryTasks
 from .committer import Committer
-from .forwarding import forward
 from .handler_runner import HandlerCall, HandlerRunner
-from .inbox import Handle, Inbox
+from .inbox import Handle, Inbox, forward
 from .notices import Notices
 from .placement import Placement
 from .plan_takeover import TAKE_OVER_SECONDS, PlanTakeover

@@ -1,23 +1,28 @@
-"""Periodic work of an orchestrator."""
+"""Periodic work of an orchestrator, with the expiry of quarantined jobs."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Self
 
 from avtomatika.broker.backoff import Backoff
-from avtomatika.errors import UnavailableError
-from avtomatika.store import Store, Sweeper
+from avtomatika.core.job import JobStatus
+from avtomatika.errors import ConflictError, NotFoundError, UnavailableError
+from avtomatika.store import JobFilter, Store, Sweeper, UnreadableJob
 
 from .placement import Placement
 from .plan_takeover import PlanTakeover
-from .quarantine import expire_quarantined
 
 logger = logging.getLogger(__name__)
 
 _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 10.0
 _QUARANTINE_EVERY_SECONDS = 60.0
+#: Maximum time in quarantine.
+QUARANTINE_SECONDS = 30 * 24 * 3600
+_EVERY_SECONDS = 3600
+_BATCH = 100
 
 
 class Sweep:
@@ -97,3 +102,27 @@ class Sweeps:
         for sweep in self._sweeps:
             if sweep.due <= now:
                 sweep.run(now)
+
+
+def expire_quarantined(store: Store, sweeper: Sweeper) -> Iterator[int]:
+    """Fail jobs whose quarantine has expired, a page at a time; one orchestrator does it, once an hour."""
+    if sweeper.claim("quarantine", seconds=_EVERY_SECONDS):
+        yield from fail_expired(store, now_ms=store.clock.now_ms())
+
+
+def fail_expired(store: Store, *, now_ms: int, after_seconds: float = QUARANTINE_SECONDS) -> Iterator[int]:
+    """Fail all jobs quarantined for longer than *after_seconds*; yield the number of each page of jobs."""
+    cursor: str | None = None
+    while True:
+        failed = 0
+        jobs, cursor = store.list_jobs(JobFilter(status=JobStatus.QUARANTINED, limit=_BATCH, cursor=cursor))
+        for job in jobs:
+            if isinstance(job, UnreadableJob) or now_ms - job.updated_ms < after_seconds * 1000:
+                continue
+            with suppress(ConflictError, NotFoundError):  # it was changed a moment ago
+                store.signal(job, "expire", by="avtomatika")
+                logger.warning("job %s was quarantined for too long: failing it", job.id)
+                failed += 1
+        yield failed
+        if cursor is None:
+            return

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from marshmallow import Schema, fields
 
-from avtomatika.core.explain.live_state import LiveState, TaskProgress
+from avtomatika.core.explain.facts import LiveState, TaskProgress
 from avtomatika.core.explain.waiting import WaitView, waiting_for
 from avtomatika.core.job import Job, JobStatus, Json
 

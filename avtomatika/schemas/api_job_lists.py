@@ -9,9 +9,8 @@ from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 
 from avtomatika.core.job import JobStatus
 
-from .api_approvals import LONGEST_COMMENT
 from .api_fields import MOST_LABELS, Label, PastTime, Words
-from .api_requests import LARGEST_PAGE, Strict
+from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, Strict
 
 #: Maximum number of jobs that one request acts on.
 MOST_JOBS = 500

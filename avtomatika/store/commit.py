@@ -15,13 +15,13 @@ from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
 from .cleanups import NO_CLEANUPS, CleanupTimes, cleanup_timers
-from .clock import ServerClock
 from .entries import dump_entry
 from .keys import Keys
 from .large_values import Dump, check_inline, is_initial
 from .messages import message_of, opened_row, prefix_of, step_message, timer_name, timer_row
 from .records import as_dict, dump_doc, dump_init
 from .scripts import COMMIT, COMMIT_MORE
+from .server_part import ServerClock
 
 #: An argument of a script.
 Value = str | bytes | int

@@ -19,13 +19,13 @@ from avtomatika.errors import InvalidRequestError
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
-from .clock import ServerClock
 from .entries import dump_entry
 from .ids import new_job_id
 from .keys import Keys
 from .messages import message_of, opened_row, timer_row
 from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
+from .server_part import ServerClock
 
 #: Maximum number of invalid jobs in one error.
 _MOST_JOBS_REPORTED = 20

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from avtomatika.core.explain.live_state import LiveState
+from avtomatika.core.explain.facts import LiveState
 from avtomatika.core.job import Job, RecordedEntry, WaitRecord
 from avtomatika.errors import UnreadableRecordError
 from avtomatika.transport import RedisClient

@@ -8,13 +8,12 @@ from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
 from .cleanups import CleanupTimes
-from .clock import ServerClock
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
 from .keyring import Keyring
 from .large_values import Dump, LargeValuesError, ValueCache, is_initial
 from .records import dump_doc, dump_init
 from .scripts import server_errors
-from .server_part import ServerPart
+from .server_part import ServerClock, ServerPart
 
 
 class TooLargeError(Exception):

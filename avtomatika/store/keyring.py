@@ -9,8 +9,7 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import SettingsError
 from avtomatika.transport import RedisClient
 
-from .clock import ServerClock
-from .server_part import ServerPart
+from .server_part import ServerClock, ServerPart
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ The state of a job is read in one round trip; a fan-out of any size costs one nu
 from collections.abc import Sequence
 from typing import Any
 
-from avtomatika.core.explain.live_state import LiveState, TaskProgress
+from avtomatika.core.explain.facts import LiveState, TaskProgress
 from avtomatika.core.job import HistoryEntry, Job
 from avtomatika.core.texts import shortened
 from avtomatika.schemas.wire import Progress, TaskStarted

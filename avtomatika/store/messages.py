@@ -11,7 +11,7 @@ from avtomatika.core.step import SendEvent, SendReply, SendTask, SendWebhook, Se
 from avtomatika.schemas import wire
 from avtomatika.transport import Outgoing, Router
 
-from .clock import ServerClock
+from .server_part import ServerClock
 
 
 def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:

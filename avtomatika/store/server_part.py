@@ -1,6 +1,8 @@
 """Base of the store's classes that work on one server."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Self
 
 from redis.exceptions import RedisError
@@ -11,6 +13,9 @@ from avtomatika.transport.scripts import Call
 
 from .keys import Keys
 from .scripts import server_errors
+
+#: Interval of reading the server's clock; in between, the host's monotonic clock advances it.
+_ASK_EVERY_SECONDS = 10.0
 
 
 class ServerPart:
@@ -66,3 +71,23 @@ def milliseconds(clock: Sequence[bytes]) -> int:
     """Return the time in the reply to ``TIME``, in ms since the epoch."""
     seconds, microseconds = clock
     return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+class ServerClock(ServerPart):
+    """Thread-safe."""
+
+    def __init__(self, server: RedisClient) -> None:
+        super().__init__(server)
+        #: The server's clock in milliseconds, and the monotonic clock at that moment in seconds.
+        self._known: tuple[int, float] | None = None
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch. Raises UnavailableError if the server must be read and does not answer."""
+        read = self._known
+        if read is None or monotonic() - read[1] >= _ASK_EVERY_SECONDS:
+            read = self._known = self._now_ms(), monotonic()
+        return read[0] + round((monotonic() - read[1]) * 1000)
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)

@@ -21,7 +21,6 @@ from avtomatika.transport.scripts import Call
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
-from .clock import ServerClock
 from .commit import Commit, CommitReply
 from .creation import CreatedJob, NewJob, Quota, create_call, first_steps
 from .entries import dump_entry
@@ -40,6 +39,7 @@ from .queues import Queues
 from .records import UnreadableJob
 from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
+from .server_part import ServerClock
 from .signals import REFUSALS, SENT, Wish, check_decided, decide_call, new_decision, new_signal, signal_call
 from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody

@@ -10,10 +10,9 @@ from avtomatika.core.plan import TIMERS
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
-from .clock import ServerClock
 from .records import load_indexed
 from .scripts import EXPIRE_JOB, SEND_DUE_TIMERS, server_errors
-from .server_part import ServerPart
+from .server_part import ServerClock, ServerPart
 
 logger = logging.getLogger(__name__)
 

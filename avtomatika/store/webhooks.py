@@ -6,12 +6,11 @@ from avtomatika.schemas.wire import WebhookMessage
 from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.scripts import Call
 
-from .clock import ServerClock
 from .entries import dump_entry
 from .keyring import Keyring
 from .messages import webhook_message
 from .scripts import APPEND_HISTORY, SETTLE_WEBHOOK, WEBHOOK_TURN, server_errors
-from .server_part import ServerPart
+from .server_part import ServerClock, ServerPart
 
 
 class WebhookRecords(ServerPart):

@@ -23,11 +23,11 @@ from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent, SendTask, SetTimer, Step
 from avtomatika.errors import NoRouteError, SkillError
 from avtomatika.files.handler_files import files_for
-from avtomatika.files.memory_bucket import MemoryBucket
 from avtomatika.orchestrator.data_stores import DataStores, MemoryData
 from avtomatika.orchestrator.unit_of_work import ClientOf, HandlerServices, ReceivedEvent, Work
 from avtomatika.schemas import wire
 from avtomatika.store.messages import task_message
+from avtomatika.testing.doubles import MemoryBucket
 from avtomatika.worker.execution import TaskExecution
 
 from .doubles import NEVER_ANSWERS, NEVER_TAKEN, skill

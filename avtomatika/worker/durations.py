@@ -1,10 +1,16 @@
-"""Duration estimates, by which a stopping worker decides which tasks to wait for."""
+"""Durations of tasks: estimates, by which a stopping worker decides which tasks to wait for, and averages, by which the
+pool of processes decides whether tasks of a skill may queue at a child.
+"""
 
 from collections import deque
 from statistics import median
 
 #: Number of recent tasks of a skill that count, and the minimum for an estimate.
 _LAST, _ENOUGH = 50, 5
+#: Shorter tasks cost less than passing them to a child.
+SHORT_SECONDS = 0.001
+#: Weight of the latest task in the average.
+_WEIGHT = 0.2
 
 
 class DurationEstimates:
@@ -25,3 +31,18 @@ class DurationEstimates:
         last = list(self._seconds.get(skill, ()))
         longer = [seconds for seconds in last if seconds > ran_seconds]
         return median(longer) - ran_seconds if len(last) >= _ENOUGH and longer else None
+
+
+class AverageDurations:
+    """Moving average duration of each skill, in seconds."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    def record(self, skill: str, seconds: float) -> None:
+        before = self._seconds.get(skill, seconds)
+        self._seconds[skill] = before + _WEIGHT * (seconds - before)
+
+    def is_short(self, skill: str) -> bool:
+        """Return whether the next task is likely to be short; False if nothing is known."""
+        return self._seconds.get(skill, SHORT_SECONDS) < SHORT_SECONDS

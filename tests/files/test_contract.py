@@ -15,7 +15,7 @@ import requests
 from avtomatika.errors import InvalidInputError, TransientError, WorkerFaultError
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
-from avtomatika.files.metadata import Metadata
+from avtomatika.files.s3_client import Metadata
 from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles

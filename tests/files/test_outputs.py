@@ -13,7 +13,7 @@ import pytest
 
 from avtomatika.errors import InvalidInputError, PermanentError, WorkerFaultError
 from avtomatika.files.config import S3Config
-from avtomatika.files.path_kinds import PathKind, classified_path
+from avtomatika.files.outputs import PathKind, classified_path
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage

@@ -13,7 +13,7 @@ from avtomatika.core.events import Signal
 from avtomatika.core.job import Job
 from avtomatika.core.machine import machine
 from avtomatika.core.machine.moves import error, quarantine
-from avtomatika.orchestrator.quarantine import QUARANTINE_SECONDS, fail_expired
+from avtomatika.orchestrator.sweeps import QUARANTINE_SECONDS, fail_expired
 from avtomatika.store.keys import Keys
 
 from ..support.orchestrators import Stage

@@ -73,7 +73,7 @@ def test_ids_are_compared_as_the_server_orders_them(house: House) -> None:
 
     for place, job_id in enumerate(server_order):
         house.client.zrem("avt:jobs", job_id)
-        found, _ = listing.list_ids(house.intake.channel.server, house.store._keys, JobFilter(cursor=f"5.{job_id}"))
+        found, _ = house.store._list_ids(JobFilter(cursor=f"5.{job_id}"))
         house.client.zadd("avt:jobs", {job_id: 5})
         assert found == server_order[place + 1 :]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from avtomatika.core.explain.live_state import LiveState
+from avtomatika.core.explain.facts import LiveState
 from avtomatika.core.job import Branches, Job, JobStatus, Task, WaitRecord
 from avtomatika.store import live_state as live_state
 from avtomatika.store.keys import Keys

@@ -11,7 +11,7 @@ import pytest
 
 from avtomatika import broker
 from avtomatika.core.events import RetryTask
-from avtomatika.core.explain.live_state import TaskProgress
+from avtomatika.core.explain.facts import TaskProgress
 from avtomatika.core.job import HistoryEntry, JobStatus
 from avtomatika.core.step import SetTimer
 from avtomatika.errors import ConflictError, InvalidRequestError, NoRouteError, UnavailableError

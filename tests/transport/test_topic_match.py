@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from avtomatika.transport.publishing.topic_match import matches
+from avtomatika.transport.publishing.routing import matches
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from avtomatika.client import answers, operations, operator_answers, operator_op
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
-from avtomatika.schemas import api, api_approvals, api_doctor, api_files, api_queues, api_streams, api_why, api_workers
+from avtomatika.schemas import api, api_blueprints, api_files, api_queues, api_server
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
@@ -101,27 +101,27 @@ ANSWERS: dict[type, type[Schema]] = {
     answers.Job: api.JobSchema,
     answers.HistoryEntry: api.EntrySchema,
     answers.History: api.HistorySchema,
-    answers.StreamEntry: api_streams.StreamEntrySchema,
-    answers.StreamPage: api_streams.StreamPageSchema,
-    answers.Reason: api_why.ReasonSchema,
-    answers.Why: api_why.WhySchema,
-    answers.ApprovalLink: api_approvals.LinkSchema,
+    answers.StreamEntry: api.StreamEntrySchema,
+    answers.StreamPage: api.StreamPageSchema,
+    answers.Reason: api.ReasonSchema,
+    answers.Why: api.WhySchema,
+    answers.ApprovalLink: api.LinkSchema,
     answers.JobFile: api_files.FileSchema,
     answers.FileOrigin: api_files.MakerSchema,
     answers.FileUse: api_files.UseSchema,
     answers.Lineage: api_files.LineageSchema,
-    answers.BlueprintSummary: api.BlueprintSummarySchema,
-    answers.Transition: api.TransitionSchema,
-    answers.State: api.StateSchema,
-    answers.Binding: api.BindingSchema,
-    answers.BlueprintPlan: api.PlanSchema,
-    operator_answers.WorkerSkill: api_workers.SkillViewSchema,
-    operator_answers.WorkerLink: api_workers.LinkViewSchema,
-    operator_answers.WorkerInfo: api_workers.WorkerSchema,
+    answers.BlueprintSummary: api_blueprints.BlueprintSummarySchema,
+    answers.Transition: api_blueprints.TransitionSchema,
+    answers.State: api_blueprints.StateSchema,
+    answers.Binding: api_blueprints.BindingSchema,
+    answers.BlueprintPlan: api_blueprints.PlanSchema,
+    operator_answers.WorkerSkill: api_server.SkillViewSchema,
+    operator_answers.WorkerLink: api_server.LinkViewSchema,
+    operator_answers.WorkerInfo: api_server.WorkerSchema,
     operator_answers.QueueInfo: api_queues.QueueSchema,
     operator_answers.QueuedMessage: api_queues.MessageSchema,
     operator_answers.DeadLetter: api_queues.DeadLetterSchema,
-    operator_answers.Finding: api_doctor.FindingSchema,
+    operator_answers.Finding: api_server.FindingSchema,
 }
 
 

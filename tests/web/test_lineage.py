@@ -13,7 +13,7 @@ from avtomatika.core.job import Job
 from avtomatika.files.bucket import Bucket
 from avtomatika.files.config import S3Config
 from avtomatika.files.job_files import JobFiles
-from avtomatika.files.lineage import uses_of
+from avtomatika.files.object_keys import uses_of
 from avtomatika.store import Store
 from avtomatika.tokens import Clients
 from avtomatika.web.app import create_app

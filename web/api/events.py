@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response
 
-from avtomatika.core.explain.live_state import TaskProgress
+from avtomatika.core.explain.facts import TaskProgress
 from avtomatika.core.job import RecordedEntry
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema

@@ -6,8 +6,8 @@ from typing import Any
 
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError
-from avtomatika.files.lineage import Producer, producer_of, uses_of
 from avtomatika.files.location import Location
+from avtomatika.files.object_keys import Producer, producer_of, uses_of
 from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
 from avtomatika.store import JobFilter
 

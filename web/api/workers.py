@@ -1,6 +1,6 @@
 """Workers: their state, skills and reputation."""
 
-from avtomatika.schemas.api_workers import WorkerListSchema
+from avtomatika.schemas.api_server import WorkerListSchema
 from avtomatika.store import WorkerRecord
 
 from ..auth import require_operator

@@ -1,6 +1,6 @@
 """Compiles a blueprint to a plan. Errors name the state and the line, and say what to write instead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from avtomatika.core.blueprint.definition import Definition
 from avtomatika.core.blueprint.handler import Handler
@@ -8,7 +8,6 @@ from avtomatika.core.plan import EndKind, Plan, StatePlan, Via
 from avtomatika.errors import BlueprintError
 
 from .bindings import bindings_of, fingerprint
-from .reachability import check_reachability
 from .transitions import HandlerPaths, paths_of, refusal
 
 
@@ -136,3 +135,36 @@ def _check_actions(definition: Definition, handler: Handler, paths: HandlerPaths
     if not is_end and not is_one_of_several and paths.undecided_line is not None:
         message = "takes no action on the path that ends here: call actions.go_to(...) there, or raise an error"
         raise refusal(definition, handler, message, paths.undecided_line)
+
+
+def check_reachability(blueprint: str, states: Mapping[str, StatePlan], start: str) -> None:
+    """Raise BlueprintError for the first state that is unreachable or cannot reach an end."""
+    onward = {name: {transition.target for transition in state.transitions} for name, state in states.items()}
+    backward = {name: {source for source, targets in onward.items() if name in targets} for name in states}
+    ends = [name for name, state in states.items() if state.end is not None]
+    retired = [name for name, state in states.items() if state.is_retired]
+    from_start, to_end = _reached([start], onward), _reached(ends, backward)
+    known = from_start | _reached(retired, onward)
+    for state in states.values():
+        if state.is_retired and state.name in from_start:
+            sources = ", ".join(repr(source) for source in sorted(backward[state.name] & from_start))
+            led = f"{sources} leads to it" if sources else "jobs start in it"
+            message = f"is retired, but {led}: change that, or remove retired=True"
+        elif state.name not in known:
+            message = f"is unreachable: no transition leads to it from the start {start!r}"
+        elif state.name not in to_end:
+            message = "cannot reach an end: mark a state that it leads to with is_end=True"
+        else:
+            continue
+        raise BlueprintError(message, blueprint=blueprint, state=state.name, line=state.line)
+
+
+def _reached(origins: Iterable[str], onward: Mapping[str, Iterable[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = list(origins)
+    while waiting:
+        state = waiting.pop()
+        if state not in reached:
+            reached.add(state)
+            waiting.extend(onward[state])
+    return reached

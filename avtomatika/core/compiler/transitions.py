@@ -13,8 +13,7 @@ from avtomatika.core.plan import CHILD_OUTCOMES, Transition, Via
 from avtomatika.errors import BlueprintError
 
 from .handler_source import ActionCall, ActionEdge, SourceReading, definition_of, read
-from .input_checks import unknown_inputs
-from .source_checks import Mistake
+from .source_checks import Mistake, unknown_inputs
 
 #: Errors for actions without a required argument.
 _NEEDS = {

@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from avtomatika.core.job import Task
 from avtomatika.core.plan import CELERY
 
-from .durations import count, counted, span
-from .facts import AbleWorker
-from .live_state import TaskProgress
-from .reason import Explanation, Reason
+from .facts import AbleWorker, TaskProgress
+from .reason import Explanation, Reason, count, counted, span
 
 #: A worker without a heartbeat for this time is not counted; the public SDK sends one every 15 s.
 _SILENT_AFTER_MS = 20_000

@@ -4,5 +4,4 @@
 """
 
 from .annotations import annotation_of, object_type, value_type
-from .objects import fields_type
-from .value_type import ValueType
+from .value_type import ValueType, fields_type

@@ -8,8 +8,7 @@ from avtomatika.transport import envelope
 from avtomatika.transport.envelope import MalformedMessageError
 
 from .dead_letters import DeadLetter, Rejecter
-from .entries import Entry
-from .message import DeliveredMessage
+from .message import DeliveredMessage, Entry
 from .qos import QoS
 from .reader import Reader
 

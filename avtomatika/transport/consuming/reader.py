@@ -10,8 +10,8 @@ from avtomatika.transport.leases.maintenance import Maintenance
 from avtomatika.transport.publishing.routing import Router
 from avtomatika.transport.scripts import TAKE, Argument, Call
 
-from .entries import Entry, read_entries
 from .fanout import FanoutReader
+from .message import Entry, read_entries
 from .qos import ack_call, by_stream, entry_lists
 from .subscriptions import Subscriptions
 

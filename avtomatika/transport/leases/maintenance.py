@@ -9,7 +9,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from avtomatika.transport.connection.redis_client import RedisClient
-from avtomatika.transport.consuming.entries import Entry, read_entries
+from avtomatika.transport.consuming.message import Entry, read_entries
 from avtomatika.transport.consuming.qos import BATCH, ack_call
 from avtomatika.transport.consuming.subscriptions import Subscriptions
 from avtomatika.transport.declaring.expiry import Expiry

@@ -1,7 +1,7 @@
 """Routes of messages, from bindings that are cached until a script reports that they have changed."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 
@@ -11,8 +11,6 @@ from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
 from avtomatika.transport.keys import VERSION, Keys, parse_tag
 from avtomatika.transport.scripts import ADD_TRAIT, Call
-
-from .topic_match import matches
 
 #: Maximum number of attempts at a write while its bindings keep changing.
 _MAX_ATTEMPTS = 10
@@ -173,3 +171,26 @@ def read_table(fields: list[bytes] | dict[bytes, bytes]) -> dict[str, list[str]]
         key, tab, queue = name.decode().partition("\t")
         table[key].append(queue if tab else value.decode())
     return dict(table)
+
+
+def matches(pattern: str, routing_key: str) -> bool:
+    """Return whether *routing_key* matches *pattern*: ``*`` matches one word, ``#`` zero or more words.
+
+    >>> matches("a.#", "a"), matches("a.*", "a"), matches("#.c", "a.b.c")
+    (True, False, True)
+    """
+    return _fits(pattern.split("."), routing_key.split(".") if routing_key else [])
+
+
+def _fits(pattern: Sequence[str], words: Sequence[str]) -> bool:
+    """Match part by part: ``reach[i]`` says whether the parts so far match the first *i* words."""
+    reach = [True] + [False] * len(words)
+    for part in pattern:
+        if part == "#":
+            first = reach.index(True) if True in reach else len(reach)
+            reach = [index >= first for index in range(len(reach))]
+        else:
+            step = [False]
+            step += [before and part in ("*", word) for before, word in zip(reach, words, strict=False)]
+            reach = step
+    return reach[-1]

@@ -7,6 +7,7 @@ connection, so that none delays another.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlencode
@@ -14,13 +15,13 @@ from urllib.parse import urlencode
 from avtomatika.addresses import Address
 from avtomatika.broker.backoff import Backoff
 from avtomatika.errors import AvtomatikaError, NotFoundError, UnavailableError
+from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 from avtomatika.worker.spool import SpoolPartition
 
 from .http_client import HttpClient
 from .http_results import HttpResultSender
-from .http_task import HttpTask, parse_task
 from .identity import HeartbeatTimer, WorkerStatus
 from .outbox import Outbox
 from .scheduler import LinkSlot
@@ -41,6 +42,42 @@ _SHOWN = 120
 _GRACE_SECONDS = 2.0
 #: ... and checks at this interval whether there are any.
 _CHECK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTask:
+    """A task, and how often it was delivered, this delivery included."""
+
+    task: wire.TaskMessage
+    deliveries: int
+
+
+def parse_task(answer: Mapping[str, Any], address: Address) -> HttpTask:
+    """Parse the task in *answer*. Raises UnavailableError if it is invalid. The gateway knows where its result goes."""
+    job_id, task_id, task_type = (answer.get(name) for name in ("job_id", "task_id", "type"))
+    params, attempt, outcomes = answer.get("params"), answer.get("attempt", 1), answer.get("outcomes", [])
+    client, deliveries = answer.get("client"), answer.get("deliveries", 1)
+    if not (
+        all(isinstance(text, str) and text for text in (job_id, task_id, task_type))
+        and isinstance(params, dict)
+        and type(attempt) is int
+        and isinstance(outcomes, list)
+        and type(deliveries) is int
+        and (client is None or isinstance(client, str))
+    ):
+        raise UnavailableError(f"{address} replied with an invalid task: {sorted(answer)}", retry_after_seconds=0)
+    task = wire.TaskMessage(
+        job_id=str(job_id),
+        task_id=str(task_id),
+        attempt=attempt,
+        task_type=str(task_type),
+        params=params,
+        outcomes=tuple(map(str, outcomes)),
+        reply_exchange="",
+        reply_prefix="",
+        client=client,
+    )
+    return HttpTask(task, deliveries)
 
 
 class HttpLink:

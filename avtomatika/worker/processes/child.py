@@ -15,8 +15,8 @@ from avtomatika.worker.recycling import memory_bytes
 from avtomatika.worker.result import StopReason, result_of_error
 from avtomatika.worker.skill import Skill
 
-from .claims import claim
 from .messages import ChildResult, ChildTask, Messages, StopRequest, encode, send
+from .sockets import claim
 
 
 class Child:

@@ -10,8 +10,8 @@ from typing import Self
 
 from avtomatika.worker.execution import TaskExecution
 
-from .claims import MAX_NUMBER, claim, offer
 from .messages import ChildTask, Message, Messages, StopRequest, send
+from .sockets import MAX_NUMBER, claim, offer
 from .zygote import Zygote
 
 #: Maximum number of tasks that a child holds at a time ...

@@ -14,15 +14,15 @@ from time import monotonic
 
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Chunk, Progress
+from avtomatika.worker.durations import AverageDurations
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnFinish
 
-from .average_durations import AverageDurations
 from .child_process import RECLAIM_AFTER_SECONDS, ChildProcess, RecycleLimits, choose_child
 from .messages import ChildResult, Message
 from .process_exit import ProcessExit, task_error_of
+from .sockets import Waker
 from .task_queue import TaskQueue
-from .waker import Waker
 from .zygote import Zygote, ZygoteGoneError
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import pytest
 
 from avtomatika.addresses import Address
 from avtomatika.errors import UnavailableError
-from avtomatika.worker.links.http_task import parse_task
+from avtomatika.worker.links.http_link import parse_task
 
 HERE = Address("http://localhost:8080")
 TASK: dict[str, Any] = {"job_id": "g0-1", "task_id": "g0-1.1.0", "type": "encode", "params": {"film": "s3://films/a"}}

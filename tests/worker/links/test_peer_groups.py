@@ -11,8 +11,7 @@ import pytest
 
 from avtomatika.addresses import Address, Mode
 from avtomatika.store import WorkerRegistry
-from avtomatika.worker.links.peer_groups import PeerGroups
-from avtomatika.worker.links.scheduler import LinkScheduler
+from avtomatika.worker.links.scheduler import LinkScheduler, PeerGroups
 
 from ...support.processes import Process
 from ...support.scripted_orchestrator import Office

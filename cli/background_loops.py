@@ -1,0 +1,120 @@
+"""The side loops of ``avtomatika orchestrator``: webhook delivery and file clean-up, each in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from threading import Thread
+from typing import Any, Protocol
+
+from avtomatika import broker
+from avtomatika.core.plan import FILES, WEBHOOKS
+from avtomatika.errors import SettingsError
+from avtomatika.files.bucket import Bucket
+from avtomatika.files.cleanup import Cleaner, CleanupRules
+from avtomatika.files.job_values import JobValues
+from avtomatika.orchestrator.file_cleanup import FileCleanup
+from avtomatika.orchestrator.webhooks.delivery import Webhooks
+from avtomatika.orchestrator.webhooks.http_post import WebhookClient
+from avtomatika.orchestrator.webhooks.ssrf import networks
+from avtomatika.settings import Settings
+from avtomatika.store import Keyring, Store, Sweeper, WebhookRecords
+
+logger = logging.getLogger(__name__)
+
+#: Deliveries in flight: webhooks, each of which may be as large as a result, and clean-ups.
+_WEBHOOKS_IN_FLIGHT, _CLEANUPS_IN_FLIGHT = 64, 16
+#: Time limit of one request to a receiver.
+_TIMEOUT_SECONDS = 10.0
+
+
+class Loop(Protocol):
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@contextmanager
+def run_in_background(loop: Loop, what: str, *, on_crash: Callable[[], None]) -> Iterator[None]:
+    """Run *loop*, named *what* in logs, in a thread until the context ends.
+
+    If it crashes, calls *on_crash* and raises RuntimeError at the end of the context: the process must not continue
+    without it.
+    """
+    crashed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            loop.run()
+        except BaseException as error:
+            logger.exception("%s crashed", what)
+            crashed.append(error)
+            on_crash()
+
+    thread = Thread(target=run, name=what)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.stop()
+        thread.join()
+    if crashed:
+        raise RuntimeError(f"{what} crashed") from crashed[0]
+
+
+@contextmanager
+def delivering_webhooks(
+    settings: Settings, values: JobValues | None, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    """Deliver webhooks until the context ends, with links to large *values*; see :func:`run_in_background` for
+    *on_crash*."""
+    with (
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
+        closing(broker.Consumer(connection, [WEBHOOKS], prefetch=_WEBHOOKS_IN_FLIGHT)) as consumer,
+    ):
+        server = consumer.channel.server
+        webhooks = Webhooks(
+            consumer=consumer,
+            records=WebhookRecords(server, consumer.channel.router, keyring=Keyring(server, settings.group_secret)),
+            client=WebhookClient(timeout_seconds=_TIMEOUT_SECONDS, allowed=networks(settings.webhook_allow)),
+            secret=settings.webhook_secret,
+            values=values,
+        )
+        with run_in_background(webhooks, "webhook delivery", on_crash=on_crash):
+            yield
+
+
+def cleanup_rules(objects: Bucket | None) -> CleanupRules:
+    """Read the rules from the environment; SettingsError if they need a bucket and none is set."""
+    rules = CleanupRules.from_environment()
+    if objects is None and rules != CleanupRules():
+        raise SettingsError("S3_AUTO_CLEANUP and S3_MAX_AGE_SECONDS need S3_BUCKET, which is not set")
+    return rules
+
+
+def removing_files(
+    objects: Bucket | None, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Any:
+    """Remove files until the context ends; see :func:`run_in_background` for *on_crash*."""
+    return nullcontext() if objects is None else _removing(objects, rules, settings, on_crash=on_crash)
+
+
+@contextmanager
+def _removing(
+    objects: Bucket, rules: CleanupRules, settings: Settings, *, on_crash: Callable[[], None]
+) -> Iterator[None]:
+    with (
+        broker.connect(str(settings.redis_url), **settings.delivery) as connection,
+        closing(broker.Consumer(connection, [FILES], prefetch=_CLEANUPS_IN_FLIGHT)) as consumer,
+    ):
+        server, router = consumer.channel.server, consumer.channel.router
+        cleaning = FileCleanup(
+            consumer=consumer,
+            store=Store(server, router, keyring=Keyring(server, settings.group_secret), group=settings.group),
+            sweeper=Sweeper(server, router),
+            cleaner=Cleaner(objects, group=settings.group),
+            rules=rules,
+        )
+        with run_in_background(cleaning, "file clean-up", on_crash=on_crash):
+            yield
