@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from sysconfig import get_paths
-from traceback import FrameSummary, extract_tb
+from traceback import extract_tb
 from types import ModuleType
 
 from avtomatika.core.blueprint.blueprint import Blueprint
@@ -38,7 +38,7 @@ def load_blueprints(spec: str, *, may_be_missing: bool = False) -> list[Blueprin
         return []
     found: dict[str, tuple[Blueprint, ModuleType]] = {}
     for module in _modules(spec):
-        for blueprint in _blueprints_of(module):
+        for blueprint in (value for value in vars(module).values() if isinstance(value, Blueprint)):
             first, where = found.setdefault(blueprint.name, (blueprint, module))
             if first is not blueprint:
                 raise BlueprintError(
@@ -69,10 +69,6 @@ def _modules(spec: str) -> Iterator[ModuleType]:
             raise SettingsError(f"BLUEPRINTS={spec!r}: no folder {part!r} in {Path.cwd()}")
         else:
             yield _load(part)
-
-
-def _blueprints_of(module: ModuleType) -> Iterator[Blueprint]:
-    return (value for value in vars(module).values() if isinstance(value, Blueprint))
 
 
 def _load(name: str) -> ModuleType:
@@ -129,9 +125,5 @@ def _place(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: "
     frames = extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_users(frame)] or list(frames)
+    theirs = [frame for frame in frames if not frame.filename.startswith(_NOT_USERS)] or list(frames)
     return f"{theirs[-1].filename}:{theirs[-1].lineno}: "
-
-
-def _is_users(frame: FrameSummary) -> bool:
-    return not frame.filename.startswith(_NOT_USERS)

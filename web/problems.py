@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
 from http import HTTPStatus
 from secrets import token_hex
 from typing import Any
@@ -106,7 +105,8 @@ def _members(error: AvtomatikaError) -> dict[str, Any]:
         case NotFoundError():
             return {"kind": error.kind, "name": error.name, "near": error.near}
         case QuotaExceededError():
-            return {"limit": error.limit, "created": error.created, "renews_at": rfc3339(_ms(error.renews))}
+            renews_at = rfc3339(round(error.renews.timestamp() * 1000))
+            return {"limit": error.limit, "created": error.created, "renews_at": renews_at}
     return {}
 
 
@@ -122,10 +122,6 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
         case NoRouteError():
             return {"Retry-After": "2"}
     return {}
-
-
-def _ms(when: datetime) -> int:
-    return round(when.timestamp() * 1000)
 
 
 def _http_error(error: HTTPException) -> Response:

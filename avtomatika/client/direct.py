@@ -24,7 +24,8 @@ from avtomatika.core.names import JOB_ID, is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.job_server import JobServer
-from avtomatika.schemas.api import JobSchema, JobSummarySchema, JobView, creation_path
+from avtomatika.schemas.api import JobSchema, JobSummarySchema, JobView
+from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import (
     IDEMPOTENCY_KEY,
     LARGEST_BATCH,

@@ -66,8 +66,7 @@ class RetryTask:
 @dataclass(frozen=True, slots=True)
 class PlaceTask:
     """Check the placement of a task with requirements; *visit* counts the checks, *waited* those since it was routed.
-    The receiver sets *choice*; it is never sent.
-    """
+    The receiver sets *choice*; it is never sent."""
 
     job_id: str
     task_id: str

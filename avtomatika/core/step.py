@@ -90,8 +90,7 @@ class Step:
 
     def then(self, later: "Step") -> "Step":
         """Combine this step and *later* into one commit. It cancels timers before it sets new ones, and does not open a
-        task that *later* closes.
-        """
+        task that *later* closes."""
         return Step(  # faster than ``replace``: called a dozen times per job
             job=later.job,
             history=self.history + later.history,

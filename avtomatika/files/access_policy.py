@@ -23,6 +23,16 @@ class AccessPolicy:
     job_id: str
     client: str | None = None
 
+    def authorize(self, uri: str, client_of_object: Callable[[Location], str | None]) -> Location:
+        """Return the location of the object at *uri* if the job may read it. Raise InvalidInputError.
+
+        *client_of_object* is called only if it belongs to another job.
+        """
+        location = Location.of(uri)
+        self.check_key(location)
+        self.check_owner(location, lambda: client_of_object(location))
+        return location
+
     def check_key(self, location: Location) -> None:
         """Raise InvalidInputError if the bucket or key alone forbids reading *location*, an object or a folder."""
         if not self.config.allows(location.bucket):

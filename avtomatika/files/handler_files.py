@@ -88,13 +88,8 @@ class HandlerFiles:
 
     def _authorized(self, uri: str) -> Location:
         """Return the location of *uri* if this job may read it: the URI may come from a client."""
-        location = Location.parse(uri)
-        if location is None:
-            raise InvalidInputError(f"{uri!r} is not of the form s3://bucket/key")
         policy = AccessPolicy(self._bucket.config, self._job.id, self._job.client or None)
-        policy.check_key(location)
-        policy.check_owner(location, lambda: self._bucket.stat(location).client)
-        return location
+        return policy.authorize(uri, lambda location: self._bucket.stat(location).client)
 
 
 class AsyncHandlerFiles:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +91,7 @@ class Inputs:
             if reference.uri in found:
                 continue
             self._cancellation.check()
-            location = Location.parse(reference.uri)
-            if location is None:
-                raise InvalidInputError(f"{reference.uri!r} is not of the form s3://bucket/key")
-            policy.check_key(location)
-            policy.check_owner(location, partial(_client_of, s3, location))
+            location = policy.authorize(reference.uri, lambda place: s3.stat(place).client)
             self._check_space([reference.size])
             found[reference.uri] = claim_check.load(reference, location, s3.read)
         return found
@@ -198,10 +193,6 @@ class Inputs:
         if location.is_folder:
             for info, file in downloaded.files:
                 self.origins[str(file)] = Origin(info.location, {"": stamps[file]})
-
-
-def _client_of(s3: S3Transfer, location: Location) -> str | None:
-    return s3.stat(location).client
 
 
 def _relative(file: Path, path: Path) -> str:

@@ -59,12 +59,8 @@ class JobValues:
         }
 
     def _load(self, job: Job, reference: FileReference) -> Json:
-        location = Location.parse(reference.uri)
-        if location is None:
-            raise InvalidInputError(f"{reference.uri!r} is not of the form s3://bucket/key")
         policy = AccessPolicy(self._bucket.config, job.id, job.client or None)
-        policy.check_key(location)
-        policy.check_owner(location, lambda: self._bucket.stat(location).client)
+        location = policy.authorize(reference.uri, lambda place: self._bucket.stat(place).client)
         with self._lock:
             if reference.uri in self._cache:
                 self._cache.move_to_end(reference.uri)

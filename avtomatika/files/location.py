@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from avtomatika.errors import InvalidInputError
+
 _URI = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,62})/(.*)", re.DOTALL)
 
 
@@ -27,6 +29,14 @@ class Location:
         """
         match = _URI.fullmatch(text)
         return None if match is None else cls(match[1], match[2])
+
+    @classmethod
+    def of(cls, uri: str) -> Self:
+        """As :meth:`parse`. Raise InvalidInputError for any other text."""
+        location = cls.parse(uri)
+        if location is None:
+            raise InvalidInputError(f"{uri!r} is not of the form s3://bucket/key")
+        return location
 
     @property
     def is_folder(self) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from avtomatika.core.blueprint.awaitable import awaitable
-from avtomatika.errors import InvalidInputError, PermanentError
+from avtomatika.errors import PermanentError
 
 from .location import Location
 from .safe_names import parts_of
@@ -40,7 +40,7 @@ class Files(_Folder):
 
     def download(self, uri: str) -> Path:
         """Download an object, or a folder if *uri* ends in ``/``, to the task's folder and return its path."""
-        [path] = self._files.inputs.download([_location(uri)])
+        [path] = self._files.inputs.download([Location.of(uri)])
         return Path(path)
 
     def upload(self, path: str | os.PathLike[str]) -> str:
@@ -53,7 +53,7 @@ class Files(_Folder):
 
     def list(self, uri: str) -> list[str]:
         """Return the URIs of the objects whose keys start with that of *uri*."""
-        return [str(found.location) for found in self._files.inputs.list_objects(_location(uri))]
+        return [str(found.location) for found in self._files.inputs.list_objects(Location.of(uri))]
 
 
 class AsyncFiles(_Folder):
@@ -68,10 +68,3 @@ class AsyncFiles(_Folder):
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await self._files.storage.run_in_thread(function)
-
-
-def _location(uri: str) -> Location:
-    location = Location.parse(uri)
-    if location is None:
-        raise InvalidInputError(f"{uri!r} is not of the form s3://bucket/key")
-    return location

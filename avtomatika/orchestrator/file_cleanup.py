@@ -76,7 +76,8 @@ class FileCleanup:
             logger.error("queue %s: %s; dead-lettered", delivery.queue, error)
             self._consumer.dead_letter(delivery, reason=str(error))
             return
-        if cleanup.what == wire.EVERYTHING and cleanup.parent_id is not None and self._is_running(cleanup.parent_id):
+        parents = [] if cleanup.parent_id is None else [cleanup.parent_id]
+        if cleanup.what == wire.EVERYTHING and self._running_jobs(parents):
             again = cleanup_message(cleanup, self._store.keyring.secret, delay_seconds=_PARENT_SECONDS)
             self._consumer.settle_many([([again], [delivery.tag])])
             return
@@ -97,9 +98,6 @@ class FileCleanup:
         if job is None or not job.status.is_final or self._rules.cleanup is Cleanup.KEEP:
             return 0
         return self._cleaner.delete_intermediate(job)
-
-    def _is_running(self, job_id: str) -> bool:
-        return job_id in self._running_jobs([job_id])
 
     def _running_jobs(self, job_ids: Collection[str]) -> set[str]:
         jobs = self._store.load_many(list(job_ids))

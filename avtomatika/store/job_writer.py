@@ -9,11 +9,12 @@ from avtomatika.transport.scripts import Call
 
 from .cleanups import CleanupTimes
 from .commit import Commit, CommitReply, CommitStatus, commit_call, read_reply
+from .job_queries import JobQueries
 from .keyring import Keyring
-from .large_values import Dump, LargeValuesError, ValueCache, is_initial
+from .large_values import Dump, LargeValuesError, is_initial
 from .records import dump_doc, dump_init
 from .scripts import server_errors
-from .server_part import ServerClock, ServerPart
+from .server_part import ServerClock
 
 
 class TooLargeError(Exception):
@@ -37,8 +38,8 @@ def dump_step(commit: Commit, *, max_bytes: int) -> Dump:
     return doc
 
 
-class JobWriter(ServerPart):
-    """Writes to one server. The large values that it writes are added to *cache*."""
+class JobWriter(JobQueries):
+    """Commits steps of the jobs that it reads. The large values that it writes are cached."""
 
     def __init__(
         self,
@@ -46,27 +47,26 @@ class JobWriter(ServerPart):
         router: Router,
         *,
         keyring: Keyring,
-        clock: ServerClock,
-        job_ttl_ms: int,
+        job_ttl_seconds: int,
         cleanups: CleanupTimes,
         max_job_bytes: int,
         max_inline_bytes: int | None,
-        cache: ValueCache,
+        cache_bytes: int,
     ) -> None:
-        super().__init__(server)
+        super().__init__(server, cache_bytes=cache_bytes)
+        self.keyring = keyring
+        self.clock = ServerClock(server)
         self._router = router
-        self._keyring = keyring
-        self._clock = clock
-        self._job_ttl_ms = job_ttl_ms
+        self._job_ttl_ms = job_ttl_seconds * 1000
         self._cleanups = cleanups
         self._max_job_bytes = max_job_bytes
         self._max_inline_bytes = max_inline_bytes
-        self._cache = cache
 
     def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
-        """Commit steps.
+        """Write steps in one round trip, each one atomically.
 
-        Raises UnavailableError if the server is down: any may have been written, and all can be committed again.
+        Raises UnavailableError if the server is unreachable: any of them may have been written, and all can be
+        committed again.
         """
         replies: list[CommitReply | None] = [None] * len(commits)
         calls: dict[int, Call] = {}
@@ -87,7 +87,7 @@ class JobWriter(ServerPart):
             reply = replies[index] = read_reply(commits[index], answer)
             job = commits[index].step.job
             if reply.answer is CommitStatus.OK and not job.status.is_final:
-                self._cache.add(job.id, docs[index].values)
+                self._jobs.cache.add(job.id, docs[index].values)
         return [reply for reply in replies if reply is not None]
 
     def _call(self, commit: Commit, doc: Dump) -> Call:
@@ -96,8 +96,8 @@ class JobWriter(ServerPart):
             doc=doc,
             keys=self._keys,
             router=self._router,
-            secret=self._keyring.secret,
-            clock=self._clock,
+            secret=self.keyring.secret,
+            clock=self.clock,
             job_ttl_ms=self._job_ttl_ms,
             max_bytes=self._max_job_bytes,
             cleanups=self._cleanups,

@@ -21,11 +21,10 @@ from avtomatika.transport.scripts import Call
 
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
-from .commit import Commit, CommitReply
+from .commit import Commit
 from .creation import CreatedJob, NewJob, Quota, create_call, first_steps
 from .entries import dump_entry
 from .job_facts import JobFactsReader
-from .job_queries import JobQueries
 from .job_revisions import JobRevisions
 from .job_streams import MAX_STREAM_BYTES, JobStreams
 from .job_writer import JobWriter
@@ -39,13 +38,12 @@ from .queues import Queues
 from .records import UnreadableJob
 from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
-from .server_part import ServerClock
 from .signals import REFUSALS, SENT, Wish, check_decided, decide_call, new_decision, new_signal, signal_call
 from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
 
-class Store(JobQueries):
+class Store(JobWriter):
     """Jobs of one orchestrator group on one server. Thread-safe."""
 
     def __init__(
@@ -68,25 +66,19 @@ class Store(JobQueries):
         the ids of revoked workers. The data of a job is at most *max_job_bytes* of JSON; large values are cached up to
         *cache_bytes*. A step with a value above *max_inline_bytes* is refused. *max_retries* is the default of single
         tasks."""
-        super().__init__(server, cache_bytes=cache_bytes)
-        self.keyring = keyring or Keyring(server)
-        self._router = router
-        self._group = group
-        self._max_job_bytes = max_job_bytes
-        self._max_retries = max_retries
-        self._server_info = ServerInfoReader(server)
-        self.clock = ServerClock(server)
-        self._writer = JobWriter(
+        super().__init__(
             server,
             router,
-            keyring=self.keyring,
-            clock=self.clock,
-            job_ttl_ms=job_ttl_seconds * 1000,
+            keyring=keyring or Keyring(server),
+            job_ttl_seconds=job_ttl_seconds,
             cleanups=cleanups,
             max_job_bytes=max_job_bytes,
             max_inline_bytes=max_inline_bytes,
-            cache=self._jobs.cache,
+            cache_bytes=cache_bytes,
         )
+        self._group = group
+        self._max_retries = max_retries
+        self._server_info = ServerInfoReader(server)
         # Parts for the workers, queues, plans and statistics of these jobs:
         self.registry = WorkerRegistry(server, is_authorized)
         self.queues = Queues(server, router)
@@ -200,14 +192,6 @@ class Store(JobQueries):
             lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret)
         )
         check_decided(job, status, detail.decode())
-
-    def commit(self, commits: Sequence[Commit]) -> list[CommitReply]:
-        """Write steps in one round trip, each one atomically.
-
-        Raises UnavailableError if the server is unreachable: any of them may have been written, and all can be
-        committed again.
-        """
-        return self._writer.commit(commits)
 
     def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchStatus]:
         """Store the answers of branches that succeeded, in one round trip, each atomically and without its job.

@@ -57,8 +57,7 @@ class Clients:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """*token* is the operator's, *previous_token* the one it replaces; *path* is a clients.toml, which may be
-        created later. Raises SettingsError if one of them is invalid.
-        """
+        created later. Raises SettingsError if one of them is invalid."""
         operator = ClientAccount(OPERATOR, role=OPERATOR)
         named = {"CLIENT_TOKEN": token, "CLIENT_TOKEN_PREVIOUS": previous_token}
         self._fixed: _Known = {

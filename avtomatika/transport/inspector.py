@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .connection.redis_client import RedisClient
+from .connection.redis_client import RedisClient, as_dict
 from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
 from .publishing.routing import Router, level_of
@@ -139,9 +139,8 @@ class Inspector:
         return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
 
     def _traits(self) -> dict[str, str]:
-        fields = self._server.execute(("HGETALL", self._keys.queues()))
-        pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
-        return {name.decode(): traits.decode() for name, traits in pairs}
+        traits = as_dict(self._server.execute(("HGETALL", self._keys.queues())))
+        return {queue.decode(): known.decode() for queue, known in traits.items()}
 
     def _commands(self, queue: str, traits: str) -> Iterator[tuple[Argument, ...]]:
         for level in _levels(traits):
@@ -158,7 +157,7 @@ def _queue_stats(name: str, levels: int, answers: Iterator[Any]) -> QueueStats:
         length, pending, known = next(answers), next(answers), next(answers)
         there += length if isinstance(length, int) else 0
         held += 0 if isinstance(pending, ResponseError) else int(pending[0])
-        consumers |= set() if isinstance(known, ResponseError) else {_pairs(each)[b"name"] for each in known}
+        consumers |= set() if isinstance(known, ResponseError) else {as_dict(each)[b"name"] for each in known}
     delayed, dead = next(answers), next(answers)
     return QueueStats(
         name=name,
@@ -217,7 +216,7 @@ def _body(entries: Any) -> bytes | None:
 
 def _after(groups: Any) -> str:
     """Return where the undelivered entries start."""
-    known = [] if isinstance(groups, ResponseError) else [_pairs(group) for group in groups]
+    known = [] if isinstance(groups, ResponseError) else [as_dict(group) for group in groups]
     return next((f"({each[b'last-delivered-id'].decode()}" for each in known if each[b"name"] == GROUP.encode()), "-")
 
 
@@ -229,8 +228,3 @@ def _levels(traits: str) -> list[str]:
 def _is_entry(text: str) -> bool:
     ms, _, number = text.partition("-")
     return ms.isascii() and ms.isdecimal() and number.isascii() and number.isdecimal()
-
-
-def _pairs(answer: Any) -> dict[bytes, Any]:
-    """Normalize a map answered by RESP2 or RESP3."""
-    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from .channel import Channel as StreamChannel
 from .connection.addresses import SENTINEL_LOGIN, PrivateOptions, split_login, split_parameters, with_login
-from .connection.redis_client import RedisClient
+from .connection.redis_client import RedisClient, as_dict
 from .consuming.event_loop import EventLoopConsumer
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, is_wrong_type
 from .keys import earliest
@@ -257,8 +257,7 @@ def _check_server(server: RedisClient) -> None:
         raise OperationalError(
             f"the server does not support HELLO: Redis >= 7 or Valkey is required ({error})"
         ) from error
-    pairs = answer.items() if isinstance(answer, dict) else zip(answer[::2], answer[1::2], strict=True)
-    facts = {name.decode(): value.decode() for name, value in pairs if isinstance(value, bytes)}
+    facts = {name.decode(): value.decode() for name, value in as_dict(answer).items() if isinstance(value, bytes)}
     version = tuple(int(part) for part in facts.get("version", "0.0").split(".")[:2])
     if version < _OLDEST_SERVER:
         raise OperationalError(f"the server is version {facts.get('version')}: Redis >= 7 or Valkey is required")

@@ -30,21 +30,21 @@ def test_every_binding_of_the_plan_is_declared(desk: Any, plan: Plan) -> None:
     with connection.channel() as channel:
         bound = {(str(key), queue) for queue, exchange, key in channel.list_bindings() if exchange == "avt.steps"}
         assert bound == {(str(binding.key), binding.queue) for binding in plan.bindings}
-        assert channel.route(TASKS, "encode").queues == ("encode",)
-        assert channel.route(TIMERS, TIMERS).queues == (TIMERS,)
-        assert channel.route(WORKERS, broker.TAKEN).queues == (WORKERS,)
+        assert channel.router.route(TASKS, "encode").queues == ("encode",)
+        assert channel.router.route(TIMERS, TIMERS).queues == (TIMERS,)
+        assert channel.router.route(WORKERS, broker.TAKEN).queues == (WORKERS,)
 
 
 def test_declaring_twice_changes_nothing(desk: Any, plan: Plan) -> None:
     connection = desk.connect()
     broker.declare(connection, [plan])
     with connection.channel() as channel:
-        before = channel.route("avt.steps", "video@1f3a9c2e.encode._start")
+        before = channel.router.route("avt.steps", "video@1f3a9c2e.encode._start")
 
     broker.declare(connection, [plan])
 
     with connection.channel() as channel:
-        assert channel.route("avt.steps", "video@1f3a9c2e.encode._start") == before
+        assert channel.router.route("avt.steps", "video@1f3a9c2e.encode._start") == before
 
 
 def test_an_invalid_binding_is_rejected_before_anything_is_declared(desk: Any, plan: Plan, astray: Plan) -> None:

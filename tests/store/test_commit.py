@@ -36,7 +36,7 @@ def test_ok_writes_job_history_task_and_message_and_acknowledges_the_cause(house
         (2, 2, "state_entered"),
         (3, 2, "task_dispatched"),
     ]
-    stream, entry = house.intake.channel.parse_tag(delivery.tag)
+    stream, entry = house.intake.channel.router.parse_tag(delivery.tag)
     assert house.client.xrange(stream, entry, entry) == []
     assert house.intake.channel.queue_declare("encode", passive=True).message_count == 1
 
@@ -53,7 +53,7 @@ def test_the_same_commit_again_answers_that_the_lease_is_lost_and_changes_nothin
 
 def test_a_delivery_held_by_another_consumer_answers_lease_lost(house: House) -> None:
     job, delivery, step = house.started()
-    stream, entry = house.intake.channel.parse_tag(delivery.tag)
+    stream, entry = house.intake.channel.router.parse_tag(delivery.tag)
     house.client.xclaim(stream, "avt", "somebody-else", 0, [entry])
     before = snapshot(house)
 
@@ -70,7 +70,7 @@ def test_an_event_that_was_seen_is_acknowledged_and_changes_nothing_else(house: 
 
     assert reply.answer is CommitStatus.DUP
     assert house.job(job.id) == job
-    stream, entry = house.intake.channel.parse_tag(again.tag)
+    stream, entry = house.intake.channel.router.parse_tag(again.tag)
     assert house.client.xrange(stream, entry, entry) == []
 
 
@@ -117,7 +117,7 @@ def test_a_result_of_another_attempt_is_stale(house: House, attempt: int) -> Non
 def test_changed_bindings_answer_reroute_and_nothing_is_written(house: House) -> None:
     job, delivery, step = house.started()
     commit = Commit(job, step, (cause(delivery),))
-    house.intake.channel.route("avt.tasks", "encode")
+    house.intake.channel.router.route("avt.tasks", "encode")
     with house.connection.clone() as other:
         Queue("elsewhere", Exchange("avt.tasks"), routing_key="encode")(other.default_channel).declare()
     before = snapshot(house)
@@ -171,7 +171,7 @@ def test_several_events_of_a_job_are_one_commit_and_each_is_acknowledged(house: 
 
     assert reply.answer is CommitStatus.OK
     assert house.job(job.id).version == job.version + 1
-    assert house.client.xlen(house.intake.channel.parse_tag(first.tag)[0]) == 0
+    assert house.client.xlen(house.intake.channel.router.parse_tag(first.tag)[0]) == 0
 
 
 def test_a_folded_cause_that_is_lost_or_stale_is_left_out_and_the_rest_is_decided_again(house: House) -> None:
@@ -180,7 +180,7 @@ def test_a_folded_cause_that_is_lost_or_stale_is_left_out_and_the_rest_is_decide
     good = house.send(result)
     stale = house.send(replace(result, attempt=5))
     lost = house.send(replace(result, task_id=f"{job.id}.8.0"))
-    stream, entry = house.intake.channel.parse_tag(lost.tag)
+    stream, entry = house.intake.channel.router.parse_tag(lost.tag)
     house.client.xclaim(stream, "avt", "somebody-else", 0, [entry])
     step = finish(job, result, good)
 

@@ -59,7 +59,7 @@ def test_encode_makes_what_a_producer_stores(bench: Any) -> None:
     headers = {"x-group": "job", "n": 1}
     bench.publish(body, priority=3, headers=headers, content_type="application/json", content_encoding="utf-8")
 
-    encoded = bench.channel().encode(Outgoing("work", "tasks", body, priority=3, headers=headers))
+    encoded = bench.channel().router.encode(Outgoing("work", "tasks", body, priority=3, headers=headers))
 
     [(_, stored)] = bench.redis.xrange("avt:q:tasks:3")
     assert stored == {"p": encoded, "g": "job"}
@@ -208,7 +208,7 @@ def test_hundreds_of_bindings_are_declared_in_a_few_round_trips(bench: Any) -> N
 
     calls = bench.redis.info("commandstats")
     assert calls["cmdstat_hmget"]["calls"] + calls["cmdstat_evalsha"]["calls"] <= 5
-    assert channel.route("steps", "key499").queues == ("q",)
+    assert channel.router.route("steps", "key499").queues == ("q",)
 
 
 def test_a_prefix_isolates_systems(bench: Any) -> None:

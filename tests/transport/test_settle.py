@@ -81,7 +81,7 @@ def test_an_unroutable_key_prevents_the_whole_settlement(bench: Any, held: Any) 
 
 
 def test_changed_bindings_are_read_again(bench: Any, held: Any) -> None:
-    held.channel.route("work", "next")
+    held.channel.router.route("work", "next")
     bench.queue("elsewhere", key="next")
 
     held.channel.settle([Outgoing("work", "next", "1")], [held.got[0].delivery_tag])
@@ -93,7 +93,7 @@ def test_tags_acknowledged_elsewhere_are_released(bench: Any, held: Any) -> None
     bench.publish(3)
     held.consumer.qos(prefetch_count=2)
     for message in held.got:
-        stream, entry = held.channel.parse_tag(message.delivery_tag)
+        stream, entry = held.channel.router.parse_tag(message.delivery_tag)
         bench.redis.xack(stream, "avt", entry)
         bench.redis.xdel(stream, entry)
 

@@ -2,12 +2,12 @@
 disconnects."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from flask import Response
 
 from avtomatika.core.explain.facts import TaskProgress
-from avtomatika.core.job import RecordedEntry
 from avtomatika.schemas.api import EntrySchema
 from avtomatika.schemas.api_requests import EventsQuerySchema
 from avtomatika.store import Store
@@ -45,9 +45,7 @@ class _Following(EventStream):
         self._reported_ms: dict[str, int] = {}
 
     def _read(self, lines: list[str]) -> bool:
-        for line in self._history():
-            lines.append(line)
-        for line in self._progress():
+        for line in chain(self._history(), self._progress()):
             lines.append(line)
         return self._follower.job.status.is_final
 
@@ -57,7 +55,7 @@ class _Following(EventStream):
             entries, more = self._store.history(self._follower.job.id, after=self._follower.after, limit=_PAGE)
             for entry in entries:
                 self._follower.after = entry.seq
-                yield _entry(entry)
+                yield event_text(entry.entry.event_type, EntrySchema().dump(entry), seq=entry.seq)
 
     def _progress(self) -> Iterator[str]:
         """Yield the progress that open tasks reported since the last read, without an id: a client cannot resume
@@ -68,10 +66,6 @@ class _Following(EventStream):
             if task.reported_ms != self._reported_ms.get(task_id, 0):
                 self._reported_ms[task_id] = task.reported_ms
                 yield event_text("progress", _progress_data(task_id, task))
-
-
-def _entry(entry: RecordedEntry) -> str:
-    return event_text(entry.entry.event_type, EntrySchema().dump(entry), seq=entry.seq)
 
 
 def _progress_data(task_id: str, task: TaskProgress) -> dict[str, Any]:

@@ -20,14 +20,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.errors import NotFoundError
 from avtomatika.schemas import wire
 from avtomatika.schemas.worker_status import heartbeat_status, registration_record, restricted_to
-from avtomatika.store import (
-    JobStreams,
-    Keyring,
-    SettleStatus,
-    TaskLease,
-    TaskLeases,
-    WorkerRegistry,
-)
+from avtomatika.store import JobStreams, Keyring, SettleStatus, TaskLease, TaskLeases, WorkerRegistry
 from avtomatika.tokens import WorkerAccess
 
 from .authentication import Authentication

@@ -8,7 +8,7 @@ from marshmallow import ValidationError
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import InvalidRequestError
-from avtomatika.schemas.api import creation_path
+from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import request_schema
 
 from ..api.creation import create, new_job

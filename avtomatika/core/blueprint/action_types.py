@@ -54,8 +54,7 @@ class Wait:
 @dataclass(frozen=True, slots=True)
 class AwaitApproval:
     """Ask a person; the decision chooses the next state. *integration* names the channel for asking, and is only stored
-    and shown.
-    """
+    and shown."""
 
     integration: str
     message: str

@@ -109,15 +109,13 @@ class _Flow:
 
     def _asked(self, path: _Path, asked: frozenset[str], *, acts: bool, line: int) -> _Path:
         """Return *path* inside a statement with a condition on *asked*. A second condition on a name may contradict the
-        first.
-        """
+        first."""
         is_doubtful = path.is_doubtful or path.is_open or bool(asked & (path.asked | self._varying))
         return replace(path, asked=path.asked | asked, is_doubtful=is_doubtful, line=line if acts else path.line)
 
     def _attempt(self, statement: ast.Try | ast.TryStar, paths: list[_Path]) -> list[_Path]:
         """Handle a try statement. The body may be left anywhere, but then the action of its last statement was not
-        taken.
-        """
+        taken."""
         if self._acts(statement.finalbody):
             return self.block(statement.finalbody, paths)
         acts_early = self._acts(statement.body[:-1])

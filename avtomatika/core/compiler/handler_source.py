@@ -44,8 +44,7 @@ class ActionCall:
 @dataclass(frozen=True, slots=True)
 class SourceReading:
     """*hidden* are (line, reason) of code that hides actions; *undecided_line* is the end of a path without an action,
-    None if every path may take one.
-    """
+    None if every path may take one."""
 
     calls: tuple[ActionCall, ...] = ()
     hidden: tuple[Mistake, ...] = ()

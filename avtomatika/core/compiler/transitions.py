@@ -37,8 +37,7 @@ _NAME_RULE = "letters, digits, '_' and '-', at most 64, not starting with '_'"
 @dataclass(frozen=True, slots=True)
 class HandlerPaths:
     """Everything that a handler can decide. ``first_action_line`` is the line of its first action, None without any;
-    ``undecided_line`` is the end of a path without an action, None if every path may take one.
-    """
+    ``undecided_line`` is the end of a path without an action, None if every path may take one."""
 
     transitions: tuple[Transition, ...] = ()
     task_types: tuple[str, ...] = ()

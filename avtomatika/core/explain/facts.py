@@ -50,8 +50,7 @@ class AbleWorker:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePlace:
     """A queue with *waiting* messages: the message of the job has *before* messages ahead of it, or *holder* has leased
-    it.
-    """
+    it."""
 
     queue: str
     waiting: int = 0

@@ -27,8 +27,7 @@ class WaitView:
 
 def waiting_for(job: Job) -> WaitView | None:
     """Return what *job* waits for other than tasks. (The wait started with the last commit: none happens while a job
-    waits.)
-    """
+    waits.)"""
     wait = job.wait
     if wait is None or job.status.is_final:
         return None

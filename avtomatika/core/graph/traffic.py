@@ -27,8 +27,7 @@ _WIDEST = 4.0
 @dataclass(frozen=True, slots=True)
 class EdgeFigures:
     """How often a transition was taken, and its share of all from its state. Half of the visits took at most *p50_ms*,
-    95 % at most *p95_ms*; *failure_share* of the attempts failed.
-    """
+    95 % at most *p95_ms*; *failure_share* of the attempts failed."""
 
     count: int
     share: float
@@ -93,8 +92,7 @@ class Traffic:
 
     def left_for(self, state: str, waited_ms: int) -> int | None:
         """Return the median remaining time of jobs that have been in *state* for at least *waited_ms*; None without
-        data.
-        """
+        data."""
         longer = [each for each in self.left_ms.get(state, ()) if each > waited_ms]
         return percentile(longer, 0.5) - waited_ms if longer else None
 

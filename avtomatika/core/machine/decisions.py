@@ -46,8 +46,7 @@ def decide(
     rules: Rules = _RULES,
 ) -> Step:
     """Return the step for the decision of the handler of ``job.current_state``; *patch* are the keys of
-    ``state_history`` that it set.
-    """
+    ``state_history`` that it set."""
     if (problem := _runaway(plan, job, action, rules)) is not None:
         return _broken(job, problem)
     entered = _entered(job, action, patch)

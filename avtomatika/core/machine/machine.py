@@ -94,8 +94,7 @@ def _retry_handler(job: Job, event: events.RetryHandler) -> Step:
 
 def _place(job: Job) -> tuple[str, int] | None:
     """Return the state that a job is about to enter, and the number of states entered before; None if it waits in a
-    state.
-    """
+    state."""
     if job.status is not JobStatus.RUNNING or job.current_state is None:
         return None
     return job.current_state, job.transitions

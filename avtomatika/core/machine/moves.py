@@ -54,8 +54,7 @@ def error(code: str, message: str) -> dict[str, Json]:
 
 def reported_error(given: Mapping[str, Json] | None, default: Mapping[str, Json]) -> dict[str, Json]:
     """Return the error that a worker reported, with missing fields from *default*, texts shortened and oversized fields
-    omitted.
-    """
+    omitted."""
     found = dict(default)
     for name, value in islice((given or {}).items(), _MOST_ERROR_FIELDS):
         if isinstance(value, str):

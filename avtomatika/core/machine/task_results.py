@@ -84,8 +84,7 @@ def _timed_out(case: "_Case", event: TaskTimeout) -> Step:
 
 def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
     """Quarantine the job of a dead-lettered task or result. If the result was refused, another worker may succeed:
-    retry as after a transient failure.
-    """
+    retry as after a transient failure."""
     task = job.tasks.get(event.task_id or "")
     if task is None or not task.is_open or event.attempt != task.attempt:
         return ignore(job, event, "the job does not wait for this attempt any more")
@@ -171,8 +170,7 @@ def _cancelled(case: _Case, event: Result) -> Step:
 
 def _failed(case: _Case, event: Result, problem: Mapping[str, Json], *, target: str | None) -> Step:
     """Handle a final failure: enter *target*; without one, invalid input, a failed branch or a failed single task fails
-    the job, and any other failure quarantines it.
-    """
+    the job, and any other failure quarantines it."""
     if case.is_collected(target):
         entry = _entry("branch_finished", event, case.task.state, {"error": problem})
         return case.collect(entry, {**branch_answer(event), "error": problem})

@@ -111,8 +111,7 @@ def decided(plan: Plan, job: Job, event: Decision, *, queue: str | None) -> Step
 
 def child_ended(plan: Plan, job: Job, event: ChildEnded, *, queue: str | None) -> Step:
     """Continue after the child's end: its result is merged like a task's; an outcome without a transition quarantines
-    *job*.
-    """
+    *job*."""
     wait = job.wait
     if wait is None or wait.kind != "child" or wait.details["child_id"] != event.child_id:
         return ignore(job, event, "the job does not wait for this one any more")

@@ -165,6 +165,11 @@ def pack(command: Sequence[Argument]) -> bytes:
     return packed
 
 
+def as_dict(answer: Any) -> dict[bytes, Any]:
+    """Normalize a map answered by RESP2 or RESP3."""
+    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+
+
 def _none_refused(answers: list[Any]) -> list[Any]:
     for answer in answers:
         if isinstance(answer, ResponseError):

@@ -9,8 +9,7 @@ from kombu.transport import virtual
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
 from avtomatika.transport.connection.redis_client import RedisClient
-from avtomatika.transport.envelope import Outgoing
-from avtomatika.transport.publishing.routing import Route, Router
+from avtomatika.transport.publishing.routing import Router
 
 from .declarations import Declarations
 from .expiry import Expiry, Limits
@@ -134,7 +133,7 @@ class DeclaringChannel(virtual.Channel):
     def _size(self, queue: str) -> int:
         return self.topology.size(queue)
 
-    # ------------------------------------------------------------ routes, for those who write their own scripts
+    # ------------------------------------------------------------ for those who write their own scripts
 
     @property
     def consumer_name(self) -> str:
@@ -145,22 +144,6 @@ class DeclaringChannel(virtual.Channel):
         """Client for callers that run their own scripts."""
         return self._server
 
-    def route(self, exchange: str, routing_key: str) -> Route:
-        """See :meth:`Router.route`."""
-        return self.router.route(exchange, routing_key)
-
     def forget_routes(self, exchange: str | None = None) -> None:
         """See :meth:`Router.forget_routes`."""
         self.router.forget_routes(exchange)
-
-    def stream(self, queue: str, priority: int) -> str:
-        """See :meth:`Router.stream`."""
-        return self.router.stream(queue, priority)
-
-    def encode(self, outgoing: Outgoing) -> str:
-        """Return the payload that a Producer would store for *outgoing*."""
-        return self.router.encode(outgoing)
-
-    def parse_tag(self, tag: str) -> tuple[str, str]:
-        """Return the stream key and entry id of a delivery tag."""
-        return self.router.parse_tag(tag)

@@ -6,7 +6,7 @@ from typing import Any
 from kombu.exceptions import ChannelError
 from redis.exceptions import ResponseError
 
-from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.keys import GROUP, VERSION
 from avtomatika.transport.publishing.routing import Router, read_table
 from avtomatika.transport.scripts import ADD_TRAIT, DECLARE, DELETE_QUEUE, PURGE, UNBIND, Argument, Call
@@ -97,7 +97,7 @@ class Topology:
         A queue that is already bound keeps its position unless it *is_new*.
         """
         answer = self._server.pipeline([("XINFO", "STREAM", self._keys.fanout(exchange))])[0]
-        facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else _pairs(answer)
+        facts: dict[bytes, Any] = {} if isinstance(answer, ResponseError) else as_dict(answer)
         place = f"{facts.get(b'last-generated-id', b'0-0').decode()}/{facts.get(b'entries-added', 0)}"
         self._server.execute(("HSET" if is_new else "HSETNX", self._keys.listens(queue), exchange, place))
         self._server.run(Call(ADD_TRAIT, [self._keys.queues(), self._keys.bell()], [queue, "f"]))
@@ -204,8 +204,3 @@ def _field(queue: str, routing_key: str) -> str:
     if "\t" in queue or "\t" in routing_key or routing_key == VERSION:
         raise ChannelError(f"COMMAND_INVALID: cannot bind {queue!r} with {routing_key!r}")
     return f"{routing_key}\t{queue}"
-
-
-def _pairs(answer: Any) -> dict[bytes, Any]:
-    """Normalize a map answered by RESP2 or RESP3."""
-    return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 
 from avtomatika.transport import envelope
-from avtomatika.transport.connection.redis_client import RedisClient
+from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.envelope import Outgoing
 from avtomatika.transport.errors import NoRouteError, RerouteError
 from avtomatika.transport.keys import VERSION, Keys, parse_tag
@@ -165,9 +165,8 @@ def level_of(priority: object) -> int:
 
 def read_table(fields: list[bytes] | dict[bytes, bytes]) -> dict[str, list[str]]:
     """Read a binding hash (RESP2 or RESP3) as routing key -> queues; ``:version`` -> [version]."""
-    pairs = fields.items() if isinstance(fields, dict) else zip(fields[::2], fields[1::2], strict=True)
     table: dict[str, list[str]] = defaultdict(list)
-    for name, value in pairs:
+    for name, value in as_dict(fields).items():
         key, tab, queue = name.decode().partition("\t")
         table[key].append(queue if tab else value.decode())
     return dict(table)
