@@ -141,13 +141,15 @@ def bob(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
-    """``move(action, action)``: take the next step message of any job and decide so; answers the job after that."""
+    """``move(action, action)``: take the next step message of any job and decide so; answers the job after that.
+    ``move(raised="Boom")``: the handler fails, and the job ends with an error.
+    """
     connection, server = broker.connect(redis_url), transport.RedisClient.connect(redis_url)
     intake = Consumer(connection, video.plan.queues, prefetch=1)
     committing = Store(server, intake.channel.router)
     store.plans.announce([f"video@{video.plan.plan_hash}"])
 
-    def move(*actions: Action) -> Job:
+    def move(*actions: Action, raised: str = "") -> Job:
         delivery = _next(intake)
         event = wire.load_event(delivery.body)
         before = store.load(event.job_id)
@@ -156,6 +158,8 @@ def move(redis_url: str, store: Store) -> Iterator[Callable[..., Job]]:
         for action in actions:
             decided = decisions.decide(video.plan, step.job, action, queue=delivery.queue, patch={})
             step = step.then(decided)
+        if raised:
+            step = step.then(decisions.handler_raised(video.plan, step.job, error=raised, retry_limit=0))
         [reply] = committing.commit([Commit(before, step, (Cause(delivery.tag, event.id),))])
         assert reply.answer == "OK"
         intake.release([delivery.tag])

@@ -1,5 +1,7 @@
 """The list of jobs, with filters."""
 
+import re
+
 from flask import Response, request
 
 from avtomatika.core.job import JobStatus
@@ -13,6 +15,8 @@ from .rendering import page
 from .routes import routes, see_other
 
 _PAGE = 50
+#: What separates labels: spaces before the name of the next one.
+_LABEL_SPACE = re.compile(r"\s+(?=[\w-]+=)")
 #: Statuses in the order of the page: what a person has to look at first.
 STATUSES = (
     JobStatus.QUARANTINED,
@@ -58,9 +62,9 @@ def show_jobs() -> Response:
 
 
 def _labels(text: str) -> tuple[tuple[str, str], ...]:
-    """Read ``name=value name=value``."""
+    """Read ``name=value name=value``; values may contain spaces."""
     labels = []
-    for part in text.split():
+    for part in filter(None, _LABEL_SPACE.split(text)):
         name, equals, value = part.partition("=")
         if not equals or not name:
             raise InvalidRequestError(f"the label {part!r} must be name=value")

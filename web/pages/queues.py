@@ -26,7 +26,7 @@ def _size(queue: object) -> int:
     return sum(getattr(queue, name) for name in ("waiting", "held", "delayed", "dead"))
 
 
-@routes.get("/queues/<name>")
+@routes.get("/queues/<path:name>")
 def show_queue(name: str) -> Response:
     """Show a queue and its next messages"""
     require_operator()
@@ -38,7 +38,7 @@ def show_queue(name: str) -> Response:
     return page("queue.html", queue=found, messages=messages, letters=letters)
 
 
-@routes.post("/queues/<name>/purge")
+@routes.post("/queues/<path:name>/purge")
 def purge_queue(name: str) -> Response:
     """Delete the messages that wait in a queue"""
     require_operator()

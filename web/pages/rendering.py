@@ -144,7 +144,7 @@ def visible(value: object) -> object:
     return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 def asset(name: str) -> str:
@@ -159,7 +159,7 @@ _DIGESTS: dict[str, str] = {}
 
 def register_filters(state: BlueprintSetupState) -> None:
     """Add the filters to the templates of the app."""
-    filters = (moment, clock, iso, span, sentence, spoken, tone, compact)
+    filters = (moment, clock, iso, span, sentence, spoken, tone, compact, visible)
     state.app.jinja_env.filters.update({each.__name__: each for each in filters})
     state.app.jinja_env.globals["asset"] = asset
     state.app.jinja_env.finalize = visible
