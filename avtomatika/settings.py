@@ -3,6 +3,7 @@
 Only composition roots read them; all other code takes the values that it needs as arguments.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -139,11 +140,10 @@ class Settings:
 def _celery_tasks(text: str) -> dict[str, tuple[str, str]]:
     found = {}
     for word in text.split(","):
-        skill, _, task = word.strip().partition("=")
-        name, _, queue = task.partition("@")
-        if not (is_name(skill) and name):
+        match = re.fullmatch(r"\s*([\w-]+)=([^@\s]+)(?:@(\S+))?\s*", word)
+        if match is None:
             raise ValueError(f"{word!r} is not of the form skill=task or skill=task@queue")
-        found[skill] = (name, queue or "celery")
+        found[match[1]] = (match[2], match[3] or "celery")
     return found
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from avtomatika.core.plan import REQUESTS, WORKERS
 from avtomatika.core.signing import Signer
 from avtomatika.schemas import wire
@@ -26,26 +28,20 @@ def forward_or_dead_letter(
 ) -> Callable[[], object]:
     """Return the action for *delivery*, which *error* says is not a task of ours.
 
-    A documented message of another program is forwarded to the orchestrators, any other is dead-lettered.
+    The JSON of another program is forwarded to the orchestrators, anything else is dead-lettered.
     """
+    refuse = partial(consumer.dead_letter, delivery, reason="malformed", error=str(error))
+    if ON_DEAD_HEADER in delivery.headers or error.field not in _ENVELOPE or delivery.queue.startswith("@"):
+        return refuse
+    headers = {name: value for name, value in delivery.headers.items() if name != "compression"}
     try:
-        if ON_DEAD_HEADER in delivery.headers or error.field not in _ENVELOPE or delivery.queue.startswith("@"):
-            raise error
-        forwarded = Outgoing(
-            WORKERS,
-            REQUESTS,
-            wire.dump_task_request(_read(delivery, worker_id), signer),
-            headers={name: delivery.headers[name] for name in ("task", "id") if name in delivery.headers},
-            properties=delivery.properties,  # for the reply if an orchestrator refuses it
-        )
-    except wire.InvalidMessageError as problem:
-        return partial(consumer.dead_letter, delivery, reason="malformed", error=str(problem))
+        content = orjson.loads(delivery.body)
+        request = wire.TaskRequest(worker_id, delivery.queue, delivery.tag, headers, delivery.properties, content)
+        body = wire.dump_task_request(request, signer)
+    except (ValueError, TypeError):  # it is nested too deeply to be written again
+        return refuse
+    forwarded = Outgoing(WORKERS, REQUESTS, body, headers=headers, properties=delivery.properties)
     return partial(consumer.settle_many, [([forwarded], [delivery.tag])])
-
-
-def _read(delivery: "Delivery", worker_id: str) -> wire.TaskRequest:
-    where = {"skill": delivery.queue, "tag": delivery.tag, "worker_id": worker_id}
-    return wire.read_request(delivery.body, delivery.headers, delivery.properties, **where)
 
 
 def failure_reply(headers: Mapping[str, Any], properties: Mapping[str, Any], reason: str) -> Outgoing | None:

@@ -58,22 +58,20 @@ class CeleryTasks:
             except (ValueError, LookupError, AttributeError, TypeError) as error:
                 self._consumer.dead_letter(delivery, reason="malformed", error=repr(error))
                 continue
-            if not secret.is_ticket(task.ticket, task.task_id, task.attempt):
+            if secret.is_ticket(task.ticket, task.task_id, task.attempt):
+                found.append((delivery, task, state, value))
+            else:
                 self._consumer.dead_letter(delivery, reason="forged", error="it has no ticket")
-            elif state in _STATUSES:
-                found.append((delivery, task, _result(task, _STATUSES[state], value)))
+        types = task_types([(task.job_id, task.task_id) for _, task, _, _ in found], store=self._store)
+        sent = []
+        for delivery, task, state, value in found:
+            # Results of other skills need the signature of their worker.
+            if state in _STATUSES and types.get((task.job_id, task.task_id)) in self._tasks:
+                result, headers = _result(task, _STATUSES[state], value), dead_letter_headers(task, secret)
+                sent.append((delivery, result_message(task, result, headers=headers, signer=secret)))
             else:
                 self._consumer.ack([delivery.tag])
-        types = task_types([(task.job_id, task.task_id) for _, task, _ in found], store=self._store)
-        # Results of other tasks need the signature of their worker; those of closed tasks have no effect.
-        self._consumer.ack(
-            each.tag for each, task, _ in found if types.get((task.job_id, task.task_id)) not in self._tasks
-        )
-        return [
-            (each, result_message(task, result, headers=dead_letter_headers(task, secret), signer=secret))
-            for each, task, result in found
-            if types.get((task.job_id, task.task_id)) in self._tasks
-        ]
+        return sent
 
 
 def _message(task: wire.TaskMessage, delivery: Delivery, name: str, queue: str) -> Outgoing:

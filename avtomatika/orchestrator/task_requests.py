@@ -33,7 +33,7 @@ class TaskRequests:
         for delivery, request in requests:
             try:
                 self._create(self._job(request))
-            except InvalidRequestError as error:
+            except (InvalidRequestError, wire.InvalidMessageError) as error:
                 self._consumer.dead_letter(delivery, reason="malformed", error=str(error))
             except UnavailableError as error:
                 logger.warning("%s; a task request waits %g s", error, _FULL_SECONDS)
@@ -58,37 +58,42 @@ class TaskRequests:
         self._consumer.settle_many([([replace(again, properties=delivery.properties)], [delivery.tag])])
 
     def _job(self, request: wire.TaskRequest) -> NewJob:
-        """Return the job. Raises InvalidRequestError if there can be none."""
+        """Return the job. Raises InvalidRequestError or InvalidMessageError if there can be none."""
         if not self._accepted:
             raise InvalidRequestError("tasks of other programs are refused: ACCEPT_KOMBU_TASKS=false")
-        expires = None
-        if request.expires_ms is not None:
-            start_ms = max(self._store.clock.now_ms(), request.at_ms or 0)
-            expires = (request.expires_ms - start_ms) / 1000
-            if expires <= 0:
+        args, params = request.arguments()
+        headers, properties = request.headers, request.properties
+        at_ms, expires_ms, seconds = request.time("eta"), request.time("expires"), None
+        if expires_ms is not None:
+            seconds = (expires_ms - max(self._store.clock.now_ms(), at_ms or 0)) / 1000
+            if seconds <= 0:
                 raise InvalidRequestError("the task has expired")
         return NewJob(
             plan=single_task.PLAN,
             client=CLIENT,
             skill=request.skill,
-            initial_data={**self._named(request), **request.params},
-            at_ms=request.at_ms,
-            priority=request.priority or 0,
-            dispatch_timeout_seconds=expires,
-            result_timeout_seconds=request.time_limit,
-            reply=request.reply,
-            idempotency_key=f"{request.skill}/{request.id}",
+            initial_data={**self._named(request.skill, args, params), **params},
+            at_ms=at_ms,
+            priority=min(max(_number(properties.get("priority")) or 0, 0), 9),
+            dispatch_timeout_seconds=seconds,
+            result_timeout_seconds=_number((headers.get("timelimit") or [None])[0]),
+            reply=request.reply(),
+            idempotency_key=f"{request.skill}/{headers.get('id') or properties.get('message_id') or request.tag}",
         )
 
-    def _named(self, request: wire.TaskRequest) -> Mapping[str, Json]:
+    def _named(self, skill: str, args: Sequence[Json], params: Mapping[str, Json]) -> Mapping[str, Json]:
         """Return the arguments by position under the names of the skill's parameters, as its workers registered it."""
-        names = self._store.registry.parameters_of(request.skill) if request.args else []
-        if len(names) < len(request.args):
+        names = self._store.registry.parameters_of(skill) if args else []
+        if len(names) < len(args):
             raise InvalidRequestError(
-                f"{len(request.args)} arguments by position, but the parameters of the skill {request.skill!r} are: "
+                f"{len(args)} arguments by position, but the parameters of the skill {skill!r} are: "
                 f"{', '.join(names) or 'none by name'}. Send arguments by name"
             )
-        named = dict(zip(names, request.args, strict=False))
-        if twice := named.keys() & request.params.keys():
+        named = dict(zip(names, args, strict=False))
+        if twice := named.keys() & params.keys():
             raise InvalidRequestError(f"arguments given by position and by name: {', '.join(sorted(twice))}")
         return named
+
+
+def _number(value: Json) -> int | None:
+    return value if type(value) is int and value > 0 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from avtomatika.schemas import wire
 
 from ..support.orchestrators import Stage
 
-REPLY = {"queue": "replies", "correlation_id": "c-1", "celery_id": None}
+REPLY = {"reply_to": "replies", "correlation_id": "c-1"}
+CELERY = {"task": "encode", "id": "4f1c"}
+NO_CANVAS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class House(Stage):
@@ -33,14 +36,16 @@ class House(Stage):
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self._stack.callback(self.redis.close)
 
-    def forward(self, *, signer: Signer | None = None, **fields: Any) -> None:
-        request = wire.TaskRequest(
-            **{"worker_id": "w", "skill": "encode", "id": "1", "args": [], "params": {}} | fields
-        )
-        properties = {"reply_to": "replies", "correlation_id": "c-1"} if request.reply else {}
+    def forward(self, content: Any = None, *, signer: Signer | None = None, **fields: Any) -> None:
+        defaults = {"worker_id": "w", "skill": "encode", "tag": "1", "headers": {}, "properties": {}}
+        request = wire.TaskRequest(**defaults | {"content": {} if content is None else content} | fields)
         body = wire.dump_task_request(request, signer)
+        message = Outgoing(WORKERS, REQUESTS, body, headers=request.headers, properties=request.properties)
         with self.connection.channel() as channel:
-            channel.settle([Outgoing(WORKERS, REQUESTS, body, properties=properties)], ())
+            channel.settle([message], ())
+
+    def forward_celery(self, args: list[Any], kwargs: dict[str, Any] | None = None, **headers: Any) -> None:
+        self.forward([args, kwargs or {}, NO_CANVAS], headers=CELERY | headers)
 
     def settled(self) -> bool:
         return int(self.redis.xlen(f"avt:q:{REQUESTS}:0")) == 0
@@ -83,16 +88,11 @@ def house(make_house: Callable[..., House]) -> House:
 
 def test_a_request_is_a_job_with_its_options(house: House) -> None:
     house.declare_replies()
-    house.forward(params={"path": "a.mov"}, priority=7, time_limit=30, reply=REPLY)
+    house.forward({"path": "a.mov"}, properties=REPLY | {"priority": 7})
 
     [job] = house.jobs()
 
-    assert (job.skill, job.initial_data, job.priority, job.result_timeout_seconds) == (
-        "encode",
-        {"path": "a.mov"},
-        7,
-        30,
-    )
+    assert (job.skill, job.initial_data, job.priority) == ("encode", {"path": "a.mov"}, 7)
     house.answer(house.take_task("encode"), status="success", data={"film": "a"})
     [reply] = house.replies(1)
     assert reply == {"job_id": job.id, "status": "finished", "result": {"film": "a"}, "error": None}
@@ -100,10 +100,11 @@ def test_a_request_is_a_job_with_its_options(house: House) -> None:
 
 def test_a_repeated_request_is_one_job(house: House) -> None:
     for width in (1, 1, 2):
-        house.forward(params={"width": width})
-    house.forward(id="2")
+        house.forward({"width": width}, properties={"message_id": "m-1"})
+        house.forward_celery([], {"width": width})
+    house.forward()
 
-    assert [job.initial_data for job in house.jobs()] == [{"width": 1}, {}]
+    assert [job.initial_data for job in house.jobs()] == [{"width": 1}, {"width": 1}, {}]
 
 
 def test_a_request_after_the_queue_of_its_skill_expired(house: House) -> None:
@@ -118,11 +119,13 @@ def test_a_request_after_the_queue_of_its_skill_expired(house: House) -> None:
 def test_arguments_by_position_get_the_names_that_the_worker_registered(house: House) -> None:
     schema = {"type": "object", "properties": {"path": {}, "width": {}}}
     house.store.registry.register("w", {"skills": [{"name": "encode", "schema": schema}]})
-    house.forward(args=["a.mov", 3])
-    house.forward(id="2", args=["a.mov"], params={"path": "b.mov"})
-    house.forward(id="3", args=[1, 2, 3])
+    house.forward_celery(["a.mov", 3], timelimit=[30, 20], eta="2026-11-30T10:00:00+02:00")
+    house.forward_celery(["a.mov"], {"path": "b.mov"}, id="2")
+    house.forward_celery([1, 2, 3], id="3")
 
-    assert [job.initial_data for job in house.jobs()] == [{"path": "a.mov", "width": 3}]
+    [job] = house.jobs()
+    assert job.initial_data == {"path": "a.mov", "width": 3}
+    assert (job.result_timeout_seconds, job.at_ms) == (30, 1_796_025_600_000)
     twice, many = house.dead_letters()
     assert twice == "arguments given by position and by name: path"
     assert "3 arguments by position, but the parameters of the skill 'encode' are: path, width" in many
@@ -130,8 +133,9 @@ def test_arguments_by_position_get_the_names_that_the_worker_registered(house: H
 
 def test_an_expired_request_is_refused_and_a_later_one_expires_while_it_waits(house: House) -> None:
     house.declare_replies()
-    house.forward(expires_ms=1, reply=REPLY)
-    house.forward(id="2", expires_ms=house.store.clock.now_ms() + 60_000)
+    house.forward(properties=REPLY, headers={"expires": "1970-01-01T00:00:01"})
+    later = datetime.fromtimestamp(house.store.clock.now_ms() / 1000 + 60, UTC)
+    house.forward(tag="2", headers={"expires": later.isoformat()})
 
     [job] = house.jobs()
 
@@ -141,7 +145,7 @@ def test_an_expired_request_is_refused_and_a_later_one_expires_while_it_waits(ho
 
 
 def test_a_job_without_its_program_ends_and_leaves_nothing_behind(house: House) -> None:
-    house.forward(reply=REPLY)
+    house.forward(properties=REPLY)
     [job] = house.jobs()
 
     house.answer(house.take_task("encode"), status="success", data={})
@@ -154,7 +158,7 @@ def test_a_job_without_its_program_ends_and_leaves_nothing_behind(house: House) 
 
 def test_a_quarantined_task_is_a_failure_and_a_retry_sends_its_result(house: House) -> None:
     house.declare_replies()
-    house.forward(reply=REPLY)
+    house.forward(properties=REPLY)
     [job] = house.jobs()
     delivery, _ = house.take_task("encode")
     house._tasks.dead_letter(delivery, reason="deliveries")
@@ -172,7 +176,7 @@ def test_a_quarantined_task_is_a_failure_and_a_retry_sends_its_result(house: Hou
 def test_requests_are_refused_if_they_are_switched_off(make_house: Callable[..., House]) -> None:
     house = make_house(accept_kombu_tasks=False)
     house.declare_replies()
-    house.forward(reply=REPLY)
+    house.forward(properties=REPLY)
 
     assert house.dead_letters() == ["tasks of other programs are refused: ACCEPT_KOMBU_TASKS=false"]
     [reply] = house.replies(1)
@@ -188,8 +192,8 @@ def test_only_authorized_workers_forward_and_only_for_their_skills(make_house: C
 
     house = make_house(skills_of_signer=skills_of)
     house.forward(worker_id="stranger")
-    house.forward(worker_id="audio", id="2")
-    house.forward(worker_id="", id="3", signer=house.store.keyring.secret, params={"by": "web"})
+    house.forward(worker_id="audio", tag="2")
+    house.forward({"by": "web"}, worker_id="", tag="3", signer=house.store.keyring.secret)
 
     assert [job.initial_data for job in house.jobs()] == [{"by": "web"}]
     stranger, audio = house.dead_letters()
@@ -205,7 +209,7 @@ def test_a_request_waits_while_the_server_is_full(house: House, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(orchestrator._store, "create", refuse)
-        house.forward(params={"path": "a.mov"})
+        house.forward({"path": "a.mov"})
         house.turn_until(lambda: house.redis.zcard(f"avt:q:{REQUESTS}:delays") == 1)
     for name, _ in house.redis.zscan_iter(f"avt:q:{REQUESTS}:delays"):
         house.redis.zadd(f"avt:q:{REQUESTS}:delays", {name: 0})

@@ -14,28 +14,26 @@ EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 REPLY = {"reply_to": "replies", "correlation_id": "c-1"}
 
 
-def read(content: Any, headers: dict[str, Any] | None = None, **properties: Any) -> wire.TaskRequest:
-    body = json.dumps(content).encode()
-    return wire.read_request(body, headers or {}, properties, skill="encode", tag="tag/1-0", worker_id="w")
+def request_of(content: Any, headers: dict[str, Any] | None = None, **properties: Any) -> wire.TaskRequest:
+    return wire.TaskRequest("w", "encode", "tag/1-0", headers or {}, properties, content)
 
 
 def test_a_json_object_is_the_params() -> None:
-    request = read({"path": "a"}, priority=12, **REPLY)
+    request = request_of({"path": "a"}, priority=12, **REPLY)
 
-    assert (request.id, request.params, request.args, request.priority) == ("tag/1-0", {"path": "a"}, [], 9)
-    assert request.reply == {"queue": "replies", "correlation_id": "c-1", "celery_id": None}
-    assert read({}, message_id="m-1").id == "m-1"
+    assert request.arguments() == ([], {"path": "a"})
+    assert request.reply() == {"queue": "replies", "correlation_id": "c-1", "celery_id": None}
     assert wire.load_task_request(wire.dump_task_request(request, None)) == request
 
 
 def test_a_celery_message_has_arguments_and_options() -> None:
-    headers = CELERY | {"eta": "2026-11-30T10:00:00+02:00", "expires": "1970-01-01T00:00:01", "timelimit": [60, 50]}
-    request = read([[1], {"width": 2}, EMBED], headers, **REPLY)
+    headers = CELERY | {"eta": "2026-11-30T10:00:00+02:00", "expires": "1970-01-01T00:00:01"}
+    request = request_of([[1], {"width": 2}, EMBED], headers, **REPLY)
 
-    assert (request.id, request.args, request.params) == ("4f1c", [1], {"width": 2})
-    assert (request.at_ms, request.expires_ms, request.time_limit) == (1_796_025_600_000, 1000, 60)
-    assert request.reply == {"queue": "replies", "correlation_id": "c-1", "celery_id": "4f1c"}
-    assert read([[], {}, EMBED], CELERY | {"ignore_result": True}, **REPLY).reply is None
+    assert request.arguments() == ([1], {"width": 2})
+    assert (request.time("eta"), request.time("expires"), request.time("other")) == (1_796_025_600_000, 1000, None)
+    assert request.reply() == {"queue": "replies", "correlation_id": "c-1", "celery_id": "4f1c"}
+    assert request_of([[], {}, EMBED], CELERY | {"ignore_result": True}, **REPLY).reply() is None
 
 
 @pytest.mark.parametrize(
@@ -54,8 +52,10 @@ def test_a_celery_message_has_arguments_and_options() -> None:
 def test_another_message_is_refused(
     content: Any, headers: dict[str, Any], properties: dict[str, Any], reason: str
 ) -> None:
+    request = request_of(content, headers, **properties)
+
     with pytest.raises(wire.InvalidMessageError, match=reason):
-        read(content, headers, **properties)
+        request.arguments(), request.time("eta"), request.reply()
 
 
 def test_celery_learns_of_success_failure_and_cancellation() -> None:

@@ -9,7 +9,7 @@ from .cleanups import EVERYTHING, INTERMEDIATE, Cleanup, dump_cleanup, load_clea
 from .control import Cancel, Control, Rejected, dump_control, load_control
 from .events import Check, dead_letter_event_headers, dump_event, dump_result, load_event
 from .notices import Heartbeat, Notice, Progress, Registered, TasksStarted, TaskStarted, dump_notice, load_notice
-from .requests import TaskRequest, dump_reply, dump_task_request, load_task_request, read_request, reply_to
+from .requests import TaskRequest, dump_reply, dump_task_request, load_task_request, reply_to
 from .streams import CHUNK_FIELDS, MAX_CHUNK_BYTES, Chunk, RunChunks, StreamChunks
 from .tasks import TaskMessage, dump_task, load_task
 from .timers import DueTimer, dump_due_timer, load_due_timer

@@ -3,7 +3,7 @@
 A worker that receives one forwards it to the orchestrators, which create a job for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -11,74 +11,66 @@ import orjson
 
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
-from avtomatika.schemas.fields import count, identifier, json_object, or_null, seconds, text
+from avtomatika.schemas.fields import anything, identifier, json_object, text
 
 from .body import InvalidMessageError, dump, load_kind, read
 
 #: Queues whose names start so are ours: a reply must not reach them.
 _OWN_QUEUES = ("avt.", "steps.", "control.", "@")
-_FIELDS = (
-    text("worker_id"),
-    identifier("skill"),
-    identifier("id"),
-    ("args", lambda value: isinstance(value, list), "a list"),
-    json_object("params"),
-    or_null(json_object("reply")),
-    or_null(count("priority")),
-    or_null(count("at_ms")),
-    or_null(count("expires_ms")),
-    or_null(seconds("time_limit")),
-)
+_OPTIONS = (json_object("headers"), json_object("properties"), anything("content"))
+_FIELDS = (text("worker_id"), identifier("skill"), identifier("tag"), *_OPTIONS)
 #: Celery's states; any other status is its FAILURE.
 _STATES = {"finished": "SUCCESS", "cancelled": "REVOKED"}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """A task of *skill*, forwarded by *worker_id* ("" for a web process).
+    """The message *tag* in the queue of *skill*, forwarded by *worker_id* ("" for a web process).
 
-    A repeated *id* is the same task. *args* are arguments by position, *params* by name. It starts at *at_ms* and is
-    not started after *expires_ms* (milliseconds since the epoch). *reply* is where its result goes: :func:`reply_to`.
+    *content* is its body: the params, or that of Celery's protocol 2 if it has the header ``task``.
     """
 
     worker_id: str
     skill: str
-    id: str
-    args: Sequence[Json]
-    params: Mapping[str, Json]
-    reply: Mapping[str, Json] | None = None
-    priority: int | None = None
-    at_ms: int | None = None
-    expires_ms: int | None = None
-    time_limit: float | None = None
+    tag: str
+    headers: Mapping[str, Json]
+    properties: Mapping[str, Json]
+    content: Json
 
+    def arguments(self) -> tuple[list[Json], dict[str, Json]]:
+        """Return the arguments by position and by name. Raises InvalidMessageError."""
+        if "task" not in self.headers:
+            if not isinstance(self.content, dict):
+                raise _invalid("body", self.content, "a JSON object with the params of the skill")
+            return [], self.content
+        match self.content:
+            case [list() as args, dict() as kwargs, dict() | None as embed]:
+                if canvas := sorted(word for word, value in (embed or {}).items() if value):
+                    raise _invalid("body", canvas, "a task without callbacks, chains and chords")
+            case _:
+                raise _invalid("body", self.content, "[args, kwargs, embed] (Celery's protocol 2)")
+        name, skill = self.headers["task"], self.skill
+        if str(name).rpartition(".")[2] != skill:
+            raise _invalid("task", name, f"{skill!r}, the skill of the queue, or a name that ends with '.{skill}'")
+        return args, kwargs
 
-def read_request(
-    body: bytes, headers: Mapping[str, Json], properties: Mapping[str, Json], *, skill: str, tag: str, worker_id: str
-) -> TaskRequest:
-    """Read the message of another program: Celery's (protocol 2), or a JSON object with the params.
+    def time(self, name: str) -> int | None:
+        """Return the time in a header in milliseconds since the epoch; one without a time zone is UTC. Raises
+        InvalidMessageError."""
+        if not (value := self.headers.get(name)):
+            return None
+        try:
+            time = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise _invalid(name, value, "a time in ISO 8601") from None
+        return max(round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000), 0)
 
-    *tag* identifies a message without an id. Raises InvalidMessageError.
-    """
-    try:
-        content = orjson.loads(body)
-    except ValueError as error:
-        raise _invalid("body", body[:100], f"JSON ({error})") from None
-    reply = reply_to(headers, properties)
-    if properties.get("reply_to") and reply is None:
-        raise _invalid("reply_to", properties["reply_to"], "the name of a queue of your own")
-    priority = properties.get("priority")
-    priority = min(priority, 9) if isinstance(priority, int) and priority >= 0 else None
-    request_id = str(headers.get("id") or properties.get("message_id") or tag)
-    if "task" not in headers:
-        if not isinstance(content, dict):
-            raise _invalid("body", content, "a JSON object with the params of the skill")
-        return TaskRequest(worker_id, skill, request_id, [], content, reply, priority)
-    args, params = _celery_arguments(content, headers["task"], skill)
-    reply = None if headers.get("ignore_result") else reply
-    at_ms, expires_ms = (_milliseconds(headers, name) for name in ("eta", "expires"))
-    time_limit = (headers.get("timelimit") or [None])[0]
-    return TaskRequest(worker_id, skill, request_id, args, params, reply, priority, at_ms, expires_ms, time_limit)
+    def reply(self) -> Mapping[str, Json] | None:
+        """Return :func:`reply_to`, None if no result is wanted. Raises InvalidMessageError for a queue of ours."""
+        reply = reply_to(self.headers, self.properties)
+        if reply is None and (queue := self.properties.get("reply_to")):
+            raise _invalid("reply_to", queue, "the name of a queue of your own")
+        return None if self.headers.get("ignore_result") else reply
 
 
 def reply_to(headers: Mapping[str, Json], properties: Mapping[str, Json]) -> dict[str, Json] | None:
@@ -90,7 +82,7 @@ def reply_to(headers: Mapping[str, Json], properties: Mapping[str, Json]) -> dic
 
 
 def dump_task_request(request: TaskRequest, signer: Signer | None) -> str:
-    """Encode a task request."""
+    """Encode a task request. Raises TypeError if it is nested too deeply."""
     return dump("request", asdict(request), signer=signer)
 
 
@@ -120,29 +112,6 @@ def dump_reply(
         result = {"exc_type": kind, "exc_module": module, "exc_message": [error.get("message", f"job {job_id}")]}
     values = {"status": state, "result": result, "traceback": error.get("traceback"), "children": []}
     return orjson.dumps({"task_id": reply["celery_id"], **values}).decode()
-
-
-def _celery_arguments(content: Json, name: Json, skill: str) -> tuple[list[Json], dict[str, Json]]:
-    match content:
-        case [list() as args, dict() as kwargs, dict() | None as embed]:
-            if canvas := sorted(word for word, value in (embed or {}).items() if value):
-                raise _invalid("body", canvas, "a task without callbacks, chains and chords")
-        case _:
-            raise _invalid("body", content, "[args, kwargs, embed] (Celery's protocol 2)")
-    if str(name).rpartition(".")[2] != skill:
-        raise _invalid("task", name, f"{skill!r}, the skill of the queue, or a name that ends with '.{skill}'")
-    return args, kwargs
-
-
-def _milliseconds(headers: Mapping[str, Json], name: str) -> int | None:
-    """Return a time in milliseconds since the epoch; one without a time zone is UTC."""
-    if not (value := headers.get(name)):
-        return None
-    try:
-        time = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise _invalid(name, value, "a time in ISO 8601") from None
-    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _invalid(field: str, value: Json, expected: str) -> InvalidMessageError:
