@@ -1,7 +1,5 @@
 """``python -m avtomatika.cli``: the ``avtomatika`` command for an environment whose scripts are not on the path."""
 
-from __future__ import annotations
-
 from .main import main
 
 main()

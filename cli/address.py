@@ -1,7 +1,5 @@
 """The listening address of the web process and its URL."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from errno import EADDRINUSE
 from http.client import HTTPConnection, HTTPException

@@ -3,8 +3,6 @@
 Nothing is resolved before a command runs, so that ``--help`` works anywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, TypeVar

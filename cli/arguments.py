@@ -1,7 +1,5 @@
 """Arguments of commands in the form KEY=VALUE: data of jobs and tasks, and labels."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

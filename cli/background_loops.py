@@ -1,7 +1,5 @@
 """The side loops of ``avtomatika orchestrator``: webhook delivery and file clean-up, each in a thread of its own."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext

@@ -3,8 +3,6 @@
 Only ``plan`` and ``--live`` need a server.
 """
 
-from __future__ import annotations
-
 from difflib import get_close_matches
 from pathlib import Path
 

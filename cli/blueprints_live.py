@@ -1,7 +1,5 @@
 """``avtomatika blueprints check --live`` and ``plan``: compare blueprints with jobs and queues on the server."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field

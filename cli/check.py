@@ -1,7 +1,5 @@
 """``avtomatika check``: check settings, blueprints and token files without a server."""
 
-from __future__ import annotations
-
 import click
 
 from avtomatika.loading import load_blueprints

@@ -1,7 +1,5 @@
 """``avtomatika dead-letters``: list, inspect, requeue and delete dead-lettered messages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click

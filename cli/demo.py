@@ -1,7 +1,5 @@
 """``avtomatika demo``: run the photo example from start to end, without any setup."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

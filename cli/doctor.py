@@ -1,7 +1,5 @@
 """``avtomatika doctor``: report faults and risks of this installation and how to remove them."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

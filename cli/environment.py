@@ -1,7 +1,5 @@
 """The environment shared by the processes of one ``var/`` folder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """``avtomatika files``: upload, list and download files of jobs through the HTTP API."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

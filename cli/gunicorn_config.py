@@ -3,8 +3,6 @@
 Gunicorn reads the names below and uses its defaults for others (``WEB_CONCURRENCY`` sets the number of processes).
 """
 
-from __future__ import annotations
-
 import os
 import resource
 

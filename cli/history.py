@@ -1,7 +1,5 @@
 """Print the history of a job: followed live with its stream, as lines, or as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from heapq import merge
 from typing import Any

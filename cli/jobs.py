@@ -1,7 +1,5 @@
 """``avtomatika jobs``: create, show and control jobs over the HTTP API."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from itertools import islice

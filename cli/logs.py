@@ -1,7 +1,5 @@
 """Log to standard error: text on a terminal, otherwise one JSON object a line."""
 
-from __future__ import annotations
-
 import json
 import logging
 import logging.config

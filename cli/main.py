@@ -3,8 +3,6 @@
 A command is imported when it is called, never for ``--help``: its imports are slower than a help text may be.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``avtomatika new``: create a project whose test passes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

@@ -1,7 +1,5 @@
 """``avtomatika orchestrator``: the composition root of the orchestrator process."""
 
-from __future__ import annotations
-
 import gc
 import logging
 import signal

@@ -1,7 +1,5 @@
 """Print the output of commands: tables for people or JSON for programs, on standard output."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """End a process when its parent dies, however that happened."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -1,7 +1,5 @@
 """``avtomatika queues``: list, inspect and purge queues."""
 
-from __future__ import annotations
-
 import click
 
 from avtomatika.client import Client

@@ -1,7 +1,5 @@
 """``--reload``: restart a program when code below the working directory changes, for development."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -1,7 +1,5 @@
 """``avtomatika replay``: rerun an exported job in memory and compare its steps."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher

@@ -4,8 +4,6 @@ The guard waits for the end of its standard input, a pipe that ``up`` holds open
 processes of the folder have ended as well, unless another ``up`` has adopted the server meanwhile.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

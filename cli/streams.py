@@ -1,7 +1,5 @@
 """Print what the skills of a job write and log."""
 
-from __future__ import annotations
-
 import json
 import logging
 from binascii import a2b_base64

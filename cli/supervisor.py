@@ -4,8 +4,6 @@ Each runs in its own process group, so that Ctrl-C in a terminal reaches only th
 killed together with its children. The supervisor has no thread and no signal handler: the caller polls.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import selectors
@@ -77,11 +75,11 @@ class Supervisor:
             self._close(key.data)
         self._outputs.close()
 
-    def _start(self, child: _Child) -> None:
+    def _start(self, child: "_Child") -> None:
         output = child.start()
         self._outputs.register(output.descriptor, selectors.EVENT_READ, output)
 
-    def _reap(self, child: _Child) -> None:
+    def _reap(self, child: "_Child") -> None:
         code, delay_seconds = child.reap()
         self._forward_output(0)
         if code == _EXIT_USAGE:
@@ -98,7 +96,7 @@ class Supervisor:
             if lines is None:
                 self._close(output)
 
-    def _close(self, output: _Output) -> None:
+    def _close(self, output: "_Output") -> None:
         self._outputs.unregister(output.descriptor)
         os.close(output.descriptor)
 
@@ -114,7 +112,7 @@ class _Child:
         self._due_at = 0.0
         self._delay_seconds = _FIRST_DELAY_SECONDS
 
-    def start(self) -> _Output:
+    def start(self) -> "_Output":
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(

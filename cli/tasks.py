@@ -1,7 +1,5 @@
 """Single tasks: run one skill, without a blueprint."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Text from servers and skills on a terminal."""
 
-from __future__ import annotations
-
 import json
 import re
 

@@ -1,7 +1,5 @@
 """``avtomatika tokens``: generate and hash tokens, and check workers.toml."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

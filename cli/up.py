@@ -1,7 +1,5 @@
 """``avtomatika up``: run all processes in one terminal until Ctrl-C."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Iterator, Mapping

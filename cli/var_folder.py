@@ -4,8 +4,6 @@ A folder has one ``up``. It holds two locks: its own, and one that all its child
 free when the last child has ended, even if ``up`` was killed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """``avtomatika version``."""
 
-from __future__ import annotations
-
 import click
 
 from avtomatika import __version__

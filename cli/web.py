@@ -1,7 +1,5 @@
 """``avtomatika web``: serve the HTTP API with gunicorn."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """``avtomatika worker``: run the worker of a module."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``avtomatika workers``: list workers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

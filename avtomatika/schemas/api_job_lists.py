@@ -1,7 +1,5 @@
 """Queries, bodies and responses of the HTTP API about many jobs: filters, counts and actions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
@@ -9,7 +7,7 @@ from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 
 from avtomatika.core.job import JobStatus
 
-from .api_fields import MOST_LABELS, Label, PastTime, Words
+from .api_fields import MOST_LABELS, Label, PastTime, Words, about
 from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, Strict
 
 #: Maximum number of jobs that one request acts on.
@@ -32,28 +30,27 @@ class JobFilterSchema(Strict):
     status = Words(
         load_default=None,
         validate=[Length(1), ContainsOnly(_STATUSES, error="must be statuses of jobs, separated by commas: {choices}")],
-        metadata={"type": "string", "description": "one status, or several with commas", "example": "failed,error"},
+        metadata=about("one status, or several with commas", type="string", example="failed,error"),
     )
     blueprint = fields.String(load_default=None, validate=_NAME)
-    state = fields.String(load_default=None, validate=_NAME, metadata={"description": "the current state"})
-    skill = fields.String(load_default=None, validate=_NAME, metadata={"description": "single tasks of this skill"})
-    client = fields.String(load_default=None, validate=_NAME, metadata={"description": "for operators"})
+    state = fields.String(load_default=None, validate=_NAME, metadata=about("the current state"))
+    skill = fields.String(load_default=None, validate=_NAME, metadata=about("single tasks of this skill"))
+    client = fields.String(load_default=None, validate=_NAME, metadata=about("for operators"))
     labels = fields.List(
         Label(metadata={"type": "string"}),
         data_key="label",
         load_default=(),
         validate=Length(max=MOST_LABELS),
-        metadata={"description": "name=value; repeat it to list jobs that have all of the labels"},
+        metadata=about("name=value; repeat it to list jobs that have all of the labels"),
     )
     created_after = PastTime(
-        load_default=None,
-        metadata={"type": "string", "description": "a time, or an age such as 90m or 1d", "example": "1d"},
+        load_default=None, metadata=about("a time, or an age such as 90m or 1d", type="string", example="1d")
     )
-    created_before = PastTime(load_default=None, metadata={"type": "string", "description": "as created_after"})
+    created_before = PastTime(load_default=None, metadata=about("as created_after", type="string"))
     text = fields.String(
         load_default=None,
         validate=Length(1, 200),
-        metadata={"description": "part of the code or the message of the error, without regard to case (ASCII)"},
+        metadata=about("part of the code or the message of the error, without regard to case (ASCII)"),
     )
 
 
@@ -61,7 +58,7 @@ class JobListQuerySchema(JobFilterSchema):
     """A page of the jobs that match."""
 
     limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))
-    cursor = fields.String(load_default=None, metadata={"description": "`next` of the previous page"})
+    cursor = fields.String(load_default=None, metadata=about("`next` of the previous page"))
 
 
 class JobCountsSchema(Schema):
@@ -69,7 +66,7 @@ class JobCountsSchema(Schema):
 
     counts = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"example": {"failed": 12}})
     total = fields.Integer()
-    is_exact = fields.Boolean(metadata={"description": "false: too many jobs to count; there are more than these"})
+    is_exact = fields.Boolean(metadata=about("false: too many jobs to count; there are more than these"))
 
 
 class ActionRequestSchema(Strict):
@@ -79,12 +76,10 @@ class ActionRequestSchema(Strict):
     ids = fields.List(fields.String(), load_default=None, validate=Length(1, MOST_JOBS))
     filter = fields.Nested(JobFilterSchema, load_default=None)
     dry_run = fields.Boolean(
-        load_default=False, truthy={True}, falsy={False}, metadata={"description": "count the jobs and change nothing"}
+        load_default=False, truthy={True}, falsy={False}, metadata=about("count the jobs and change nothing")
     )
     comment = fields.String(load_default=None, allow_none=True, validate=Length(max=LONGEST_COMMENT))
-    cursor = fields.String(
-        load_default=None, allow_none=True, metadata={"description": "`next` of the previous response"}
-    )
+    cursor = fields.String(load_default=None, allow_none=True, metadata=about("`next` of the previous response"))
 
     @validates_schema
     def _check_choice(self, data: dict[str, Any], **_: object) -> None:
@@ -103,14 +98,14 @@ class RefusalSchema(Schema):
 class ActionResultSchema(Schema):
     """The effect of one request: on a part of the jobs, if `next` is not null."""
 
-    matched = fields.Integer(metadata={"description": "jobs of this part; with dry_run of all"})
+    matched = fields.Integer(metadata=about("jobs of this part; with dry_run of all"))
     blueprints = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
         metadata={"description": "the same by blueprint", "example": {"video": 1200, "photo": 40}},
     )
-    is_exact = fields.Boolean(metadata={"description": "false: with dry_run there are more jobs than these"})
+    is_exact = fields.Boolean(metadata=about("false: with dry_run there are more jobs than these"))
     done = fields.Integer()
     refused = fields.Integer()
-    refusals = fields.List(fields.Nested(RefusalSchema), metadata={"description": "the first 20"})
-    next = fields.String(allow_none=True, metadata={"description": "`cursor` of the next request; null at the end"})
+    refusals = fields.List(fields.Nested(RefusalSchema), metadata=about("the first 20"))
+    next = fields.String(allow_none=True, metadata=about("`cursor` of the next request; null at the end"))

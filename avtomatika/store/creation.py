@@ -1,12 +1,11 @@
 """Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
+from typing import Self
 
 import orjson
 
@@ -57,7 +56,7 @@ class Quota:
     renews: datetime
 
     @classmethod
-    def of(cls, limit: int, *, now: datetime) -> Quota:
+    def of(cls, limit: int, *, now: datetime) -> Self:
         """Return the quota for the month of *now*.
 
         >>> Quota.of(5, now=datetime(2026, 12, 24, tzinfo=UTC)).renews.isoformat()

@@ -3,8 +3,6 @@
 One thread takes tasks, another sends results (``outbox``); neither waits for the other.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
