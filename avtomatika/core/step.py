@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .events import Event
 from .job import HistoryEntry, Job, Json, Task
@@ -62,9 +63,8 @@ class BranchEnd:
     answer: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One atomic commit.
+class Step(NamedTuple):
+    """One atomic commit; a tuple, which is made in a quarter of the time of a dataclass: a job has a dozen of them.
 
     ``enter`` names the state whose handler must decide before the step is complete. ``opened`` and ``closed`` are
     ``(task_id, attempt)`` pairs, ``cancelled_timers`` timer ids, ``revoked`` revocation groups of messages (of whole
@@ -91,7 +91,9 @@ class Step:
     def then(self, later: "Step") -> "Step":
         """Combine this step and *later* into one commit. It cancels timers before it sets new ones, and does not open a
         task that *later* closes."""
-        return Step(  # faster than ``replace``: called a dozen times per job
+        if self[1:-2] == _NOTHING:
+            return later
+        return Step(
             job=later.job,
             history=self.history + later.history,
             outgoing=self.outgoing + later.outgoing,
@@ -113,3 +115,7 @@ class Step:
 
     def _opened_without(self, closed: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
         return tuple(task for task in self.opened if task not in closed) if closed else self.opened
+
+
+#: What a step without consequences writes and sends.
+_NOTHING = Step(Job("", "", ""))[1:-2]

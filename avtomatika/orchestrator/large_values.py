@@ -63,7 +63,7 @@ def _replaced(value: Any, found: Mapping[int, FileReference]) -> Any:
     if isinstance(value, list | tuple):
         members = [_replaced(item, found) for item in value]
         is_same = all(new is old for new, old in zip(members, value, strict=True))
-        return value if is_same else type(value)(members)
+        return value if is_same else getattr(type(value), "_make", type(value))(members)
     if is_dataclass(value) and not isinstance(value, type):
         old = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         new = {name: _replaced(item, found) for name, item in old.items()}

@@ -76,7 +76,7 @@ class JobFactsReader(ServerPart):
         return wanted.load(self._read(wanted.commands(self._keys))).job
 
     def _due_ms(self, job: Job) -> dict[str, int]:
-        timers = timers_of_job(job)
+        timers = timers_of_job(job, job.status)
         commands = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
         scores = self._read(commands)
         return {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}

@@ -160,7 +160,7 @@ def _read_job(job_id: str, stored: Sequence[bytes | None], values: Values) -> Jo
     doc = orjson.loads(raw_doc or b"")
     init = orjson.loads(raw_init or b"")
     of_doc, of_init = fill(doc, values), fill(init, values)
-    job = Job(
+    job = Job.of(
         id=job_id,
         blueprint=init["blueprint"],
         plan_hash=doc["plan8"],

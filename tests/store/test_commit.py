@@ -210,7 +210,7 @@ def test_many_commits_go_in_one_round_trip_and_one_without_a_route_does_not_hold
     astray = commits[7]
     [sent] = astray.step.outgoing
     wrong = replace(sent, task=replace(sent.task, task_type="unheard-of"))
-    commits[7] = replace(astray, step=replace(astray.step, outgoing=(wrong,)))
+    commits[7] = replace(astray, step=astray.step._replace(outgoing=(wrong,)))
 
     replies = house.store.commit(commits)
 

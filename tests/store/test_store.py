@@ -151,7 +151,7 @@ def test_a_timer_is_sent_when_it_is_due_and_once_only(house: House) -> None:
     job, delivery, step = house.started()
     event = RetryTask(job.id, f"{job.id}.1.0", 2)
     timer = SetTimer("retry", 0.02, bp.plan.key("start", "_retry"), event)
-    house.settle(Commit(job, replace(step, timers=(timer,)), (cause(delivery),)))
+    house.settle(Commit(job, step._replace(timers=(timer,)), (cause(delivery),)))
 
     another = Sweeper(house.intake.channel.server, house.intake.channel.router)
     deadline, sent = monotonic() + 5, 0
@@ -170,12 +170,12 @@ def test_a_timer_is_sent_when_it_is_due_and_once_only(house: House) -> None:
 def test_a_cancelled_timer_is_gone(house: House) -> None:
     job, delivery, step = house.started()
     timer = SetTimer("t", 3600, bp.plan.key("start", "_retry"), RetryTask(job.id, "x", 2))
-    house.settle(Commit(job, replace(step, timers=(timer,)), (cause(delivery),)))
+    house.settle(Commit(job, step._replace(timers=(timer,)), (cause(delivery),)))
     waiting = house.job(job.id)
     result = result_of(waiting)
     answer = house.send(result)
 
-    end = replace(finish(waiting, result, answer), cancelled_timers=("t",))
+    end = finish(waiting, result, answer)._replace(cancelled_timers=("t",))
     house.settle(Commit(waiting, end, (cause(answer),)))
 
     assert house.client.zcard("avt:timers") == 0

@@ -65,7 +65,9 @@ class _JobExplanation(Explanation):
 
     def _step(self) -> Iterator[Reason]:
         failures = self.job.handler_failures
-        armed = [self.facts.due_ms[name] for name in timers_of_job(self.job) if name in self.facts.due_ms]
+        armed = [
+            self.facts.due_ms[name] for name in timers_of_job(self.job, self.job.status) if name in self.facts.due_ms
+        ]
         due_ms = min(armed, default=None)
         state = self.job.current_state
         if failures and due_ms is not None:

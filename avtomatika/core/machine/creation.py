@@ -19,7 +19,7 @@ def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent
     """
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
-    job = Job(
+    job = Job.of(
         id=job_id,
         blueprint=plan.blueprint,
         plan_hash=plan.plan_hash,

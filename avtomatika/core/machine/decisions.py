@@ -172,17 +172,17 @@ def _end(plan: Plan, job: Job, result: Json) -> Step:
     result = given(result, job.result)
     if plan.states[str(job.current_state)].end is EndKind.FAILED:
         data = {"result": result} if job.error is None else {"result": result, "error": job.error}
-        return end(job.evolve(result=result), JobStatus.FAILED, data)
+        return end(job, JobStatus.FAILED, data, result=result)
     try:
         result = check_output(plan, result)
     except InvalidInputError as misfit:
         problem = error("INVALID_OUTPUT", str(misfit))
-        return end(job.evolve(result=result, error=problem), JobStatus.FAILED, {"result": result, "error": problem})
-    return end(job.evolve(result=result, error=None), JobStatus.FINISHED, {"result": result})
+        return end(job, JobStatus.FAILED, {"result": result, "error": problem}, result=result, error=problem)
+    return end(job, JobStatus.FINISHED, {"result": result}, result=result, error=None)
 
 
 def _broken(job: Job, problem: Mapping[str, Json]) -> Step:
-    return end(job.evolve(error=problem), JobStatus.ERROR, {"error": problem})
+    return end(job, JobStatus.ERROR, {"error": problem}, error=problem)
 
 
 def _last_line(text: str) -> str:

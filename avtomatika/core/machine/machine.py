@@ -102,7 +102,7 @@ def _place(job: Job) -> tuple[str, int] | None:
 
 def _deadline(job: Job) -> Step:
     problem = error("DEADLINE_EXCEEDED", f"the job did not end within {job.execution_timeout_seconds} s")
-    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
+    return end(job, JobStatus.FAILED, {"error": problem}, error=problem)
 
 
 def _dead_letter(plan: Plan, job: Job, event: events.DeadLetter, *, queue: str | None) -> Step:
@@ -139,7 +139,7 @@ def _expire(job: Job, event: events.Signal) -> Step:
         return ignore(job, event, "the job has changed since")
     reason = (job.error or {}).get("message", "no reason")
     problem = error("QUARANTINE_EXPIRED", f"it was neither retried nor cancelled in time: {reason}")
-    return end(job.evolve(error=problem), JobStatus.FAILED, {"error": problem})
+    return end(job, JobStatus.FAILED, {"error": problem}, error=problem)
 
 
 def expiry_token(job: Job) -> str:

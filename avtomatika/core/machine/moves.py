@@ -73,11 +73,12 @@ def enter_state(plan: Plan, job: Job, target: str, *, queue: str | None) -> Step
     return Step(job, outgoing=(SendEvent(plan.key(target, "_enter"), events.Enter(job.id, target, job.transitions)),))
 
 
-def close(job: Job, task: Task) -> Step:
-    """Stop waiting for *task*."""
+def close(job: Job, task: Task, *entries: HistoryEntry) -> Step:
+    """Stop waiting for *task*; *entries* say why."""
     others = {task_id: other for task_id, other in job.tasks.items() if task_id != task.id}
     return Step(
         job.evolve(tasks=others),
+        history=entries,
         cancelled_timers=timers_of_task(task),
         closed=((task.id, task.attempt),) if task.is_open else (),
     )
@@ -107,19 +108,20 @@ def abandon_branches(job: Job) -> Step:
     return left.then(Step(left.job, revoked=(f"{job.id}.{job.fan_out.step}",)))
 
 
-def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None) -> Step:
-    """End *job*: nothing of it stays open, and the job that waits for it receives its outcome."""
-    stopped = _stop(job.evolve(status=status), _ENDED[status], data)
+def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None, **changes: Json) -> Step:
+    """End *job* with *changes*: nothing of it stays open, and the job that waits for it receives its outcome."""
+    stopped = _stop(job, status, _ENDED[status], data, changes)
     if job.parent is None:
         return stopped
-    event = events.ChildEnded(job.parent.job_id, job.id, _status_word(status), job.result, job.error)
-    return stopped.then(Step(stopped.job, outgoing=(SendEvent(job.parent.routing_key, event),)))
+    ended = stopped.job
+    event = events.ChildEnded(job.parent.job_id, job.id, _status_word(status), ended.result, ended.error)
+    return stopped.then(Step(ended, outgoing=(SendEvent(job.parent.routing_key, event),)))
 
 
 def quarantine(job: Job, problem: Mapping[str, Json], details: Mapping[str, Json] | None = None) -> Step:
     """Stop *job* until a person retries or cancels it; *problem* (from ``error``) becomes its error."""
     data = {"reason": problem["message"], "error": problem} | ({"details": details} if details else {})
-    stopped = _stop(job.evolve(status=JobStatus.QUARANTINED, error=problem), "job_quarantined", data)
+    stopped = _stop(job, JobStatus.QUARANTINED, "job_quarantined", data, {"error": problem})
     return stopped.then(notify_parent(stopped.job, problem))
 
 
@@ -138,11 +140,14 @@ def ignore(job: Job, event: Event, reason: str) -> Step:
     return Step(job, note=note | {name: value for name, value in data.items() if value is not None})
 
 
-def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
+def _stop(
+    job: Job, status: JobStatus, event_type: str, data: Mapping[str, Json] | None, changes: Mapping[str, Json]
+) -> Step:
     abandoned = abandon_branches(job)
     job, has_webhook = abandoned.job, job.webhook_url is not None
     open_tasks = [task for task in job.tasks.values() if task.is_open]
-    stopped = job.evolve(tasks={}, handler_failures=0, wait=None, webhooks=job.webhooks + has_webhook)
+    webhooks = job.webhooks + has_webhook
+    stopped = job.evolve(status=status, tasks={}, handler_failures=0, wait=None, webhooks=webhooks, **changes)
     return abandoned.then(
         Step(
             stopped,
@@ -152,7 +157,7 @@ def _stop(job: Job, event_type: str, data: Mapping[str, Json] | None) -> Step:
                 *((SendWebhook(stopped),) if has_webhook else ()),
                 *((SendReply(stopped),) if job.reply is not None else ()),
             ),
-            cancelled_timers=timers_of_job(job),
+            cancelled_timers=timers_of_job(job, status),
             closed=tuple((task.id, task.attempt) for task in open_tasks),
             revoked=tuple(task.group for task in open_tasks),
         )

@@ -46,6 +46,6 @@ def dispatch(plan: Plan, job: Job) -> Step:
 
 def finished(job: Job, task: Task, event: Result, entry: HistoryEntry) -> Step:
     """End *job* with the result of its *task*, whatever its outcome is called; *entry* records it."""
-    closed = Step(job, history=(entry,)).then(close(job, task))
-    ended = closed.job.evolve(result=event.data, error=None)
-    return closed.then(end(ended, JobStatus.FINISHED, {"result": event.data}))
+    closed = close(job, task, entry)
+    data = event.data
+    return closed.then(end(closed.job, JobStatus.FINISHED, {"result": data}, result=data, error=None))

@@ -120,7 +120,7 @@ class _Case:
     queue: str | None
 
     def close(self, entry: HistoryEntry) -> Step:
-        return Step(self.job, history=(entry,)).then(close(self.job, self.task))
+        return close(self.job, self.task, entry)
 
     def enter_state(self, entry: HistoryEntry, target: str) -> Step:
         """Continue in *target*; a branch abandons its siblings."""

@@ -61,13 +61,13 @@ def timers_of_task(task: Task) -> tuple[str, ...]:
     return tuple(f"{task.id}:{which}" for which, seconds in limits.items() if seconds is not None)
 
 
-def timers_of_job(job: Job) -> tuple[str, ...]:
-    """Return the ids of all timers that may be armed for *job* and that it no longer needs in its status."""
+def timers_of_job(job: Job, status: JobStatus) -> tuple[str, ...]:
+    """Return the ids of all timers that may be armed for *job* and that it no longer needs in *status*."""
     of_handler = (_handler_id(job),) if job.handler_failures else ()
     of_wait = timers_of_wait(job.wait) if job.wait is not None else ()
-    of_job = (_deadline_id(job),) if job.status.is_final and job.execution_timeout_seconds is not None else ()
+    of_job = (_deadline_id(job),) if status.is_final and job.execution_timeout_seconds is not None else ()
     of_tasks = tuple(timer for task in job.tasks.values() for timer in timers_of_task(task))
-    has_started = job.steps or job.transitions or not (job.status.is_final or job.status is JobStatus.PENDING)
+    has_started = job.steps or job.transitions or not (status.is_final or status is JobStatus.PENDING)
     of_start = () if has_started or (job.delay_seconds or job.at_ms) is None else (_start_id(job),)
     return (*of_start, *of_tasks, *of_wait, *of_handler, *of_job)
 

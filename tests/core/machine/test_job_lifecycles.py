@@ -245,7 +245,7 @@ class World:
         while step.enter is not None:
             assert step.enter == step.job.current_state
             assert self.plan.queue_of(step.enter) == queue
-            step = replace(step, enter=None).then(self.decided(step.job, step.enter, queue))
+            step = step._replace(enter=None).then(self.decided(step.job, step.enter, queue))
         self.write(step, version=before.version + 1)
 
     def decided(self, job: Job, state: str, queue: str) -> Step:
