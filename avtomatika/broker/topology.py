@@ -1,9 +1,9 @@
-"""Declares the exchanges, queues and bindings of plans, using kombu's entities."""
+"""Declares the exchanges, queues and bindings of plans."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kombu import Connection, Exchange, Queue, binding
+from kombu import Connection
 
 from avtomatika.core.plan import CONTROL, FILES, REQUESTS, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRouteError
@@ -19,17 +19,17 @@ HEARTBEAT = "heartbeat"
 NOTICES = (TAKEN, PROGRESS, REGISTER, HEARTBEAT)
 
 #: A worker that has not polled for its own tasks for this long is considered dead.
-_WORKER_QUEUE_SECONDS = 900
+_OF_WORKER = {"x-expires": 900_000}
 #: An empty queue of a skill without workers is deleted after this time: clients can name any skill.
-_TASK_QUEUE_SECONDS = 86_400
+_OF_TASKS = {"x-expires": 86_400_000, IF_EMPTY: True}
 #: The same for control messages.
-_CONTROL_SECONDS = 120
+_OF_CONTROL = {"x-expires": 120_000}
 
-_steps, _tasks, _timers, _workers, _webhooks, _files = (
-    Exchange(name, "direct") for name in (STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES)
-)
-_control = Exchange(CONTROL, "fanout")
-_EXCHANGES = [_steps, _tasks, _timers, _workers, _webhooks, _files, _control]
+#: Exchange -> type.
+_EXCHANGES = dict.fromkeys((STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES), "direct") | {CONTROL: "fanout"}
+#: Queue -> (exchange, routing key) of its bindings.
+_Queues = dict[str, list[tuple[str, str]]]
+_NOTICES: _Queues = {WORKERS: [(WORKERS, key) for key in NOTICES], REQUESTS: [(WORKERS, REQUESTS)]}
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
@@ -38,31 +38,24 @@ def declare(connection: Connection, plans: Iterable[Plan]) -> None:
     Raises NoRouteError, before anything is declared, if a plan binds a queue that it does not have; and
     UnavailableError.
     """
-    queues = _queues(list(plans))
-    with translated(connection), connection.channel() as channel:
-        _declare(channel, _EXCHANGES, queues)
+    _declare(connection, bindings_of_queues(plans))
 
 
-def bindings_of_queues(plans: Iterable[Plan]) -> dict[str, list[tuple[str, str]]]:
+def bindings_of_queues(plans: Iterable[Plan]) -> _Queues:
     """Return (exchange, routing key) of every binding that :func:`declare` declares, by queue."""
-    return {queue.name: _bindings(queue) for queue in _queues(list(plans))}
+    queues = _NOTICES | {name: [(name, name)] for name in (TIMERS, WEBHOOKS, FILES)}
+    for plan in plans:
+        queues |= {name: [] for name in plan.queues} | _task_queues(plan.task_types)
+        for bound in plan.bindings:
+            if bound.queue not in plan.queues:
+                raise NoRouteError(STEPS, str(bound.key))
+            queues[bound.queue].append((STEPS, str(bound.key)))
+    return queues
 
 
 def exchanges() -> tuple[str, ...]:
     """Return the names of all exchanges that :func:`declare` declares."""
-    return tuple(exchange.name for exchange in _EXCHANGES)
-
-
-def _queues(plans: list[Plan]) -> list[Queue]:
-    task_types = sorted({task_type for plan in plans for task_type in plan.task_types})
-    return [
-        Queue(TIMERS, _timers, routing_key=TIMERS),
-        *_notices(),
-        Queue(WEBHOOKS, _webhooks, routing_key=WEBHOOKS),
-        Queue(FILES, _files, routing_key=FILES),
-        *(queue for plan in plans for queue in _step_queues(plan)),
-        *_task_queues(task_types),
-    ]
+    return tuple(_EXCHANGES)
 
 
 def worker_queue(worker_id: str) -> str:
@@ -72,17 +65,18 @@ def worker_queue(worker_id: str) -> str:
 
 def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_id: str | None = None) -> None:
     """Declare the queues of a worker: one per task type, its own queue, and the queues for results and notices."""
-    with translated(connection), connection.channel() as channel:
-        queues = [*_notices(), *_task_queues(task_types, expires=_TASK_QUEUE_SECONDS)]
-        if worker_id is not None:
-            queues.append(_worker_queue(worker_id))
-        _declare(channel, [_steps, _tasks, _workers], queues)
+    own = [] if worker_id is None else [worker_queue(worker_id)]
+    tasks = _task_queues(task_types)
+    arguments = dict.fromkeys(tasks, _OF_TASKS) | dict.fromkeys(own, _OF_WORKER)
+    _declare(connection, _NOTICES | tasks | _task_queues(own), arguments)
 
 
 def declare_control(connection: Connection, queue: str) -> None:
     """Bind *queue* to the control messages for all workers; it expires soon after its last use."""
     with translated(connection), connection.channel() as channel:
-        Queue(queue, _control, expires=_CONTROL_SECONDS)(channel).declare()
+        channel.exchange_declare(CONTROL, _EXCHANGES[CONTROL])
+        channel.queue_declare(queue, arguments=_OF_CONTROL)
+        channel.queue_bind(queue, CONTROL)
 
 
 def forget_control(connection: Connection, queue: str) -> None:
@@ -91,52 +85,11 @@ def forget_control(connection: Connection, queue: str) -> None:
         channel.queue_delete(queue)
 
 
-def _step_queues(plan: Plan) -> Iterator[Queue]:
-    leading_to: dict[str, list[binding]] = {queue: [] for queue in plan.queues}
-    for bound in plan.bindings:
-        if bound.queue not in leading_to:
-            raise NoRouteError(STEPS, str(bound.key))
-        leading_to[bound.queue].append(binding(_steps, routing_key=str(bound.key)))
-    for queue, bindings in leading_to.items():
-        yield Queue(queue, bindings=bindings)
+def _task_queues(names: Iterable[str]) -> _Queues:
+    return {name: [(TASKS, name)] for name in names}
 
 
-def _notices() -> list[Queue]:
-    notices = [binding(_workers, routing_key=key) for key in NOTICES]
-    return [Queue(WORKERS, bindings=notices), Queue(REQUESTS, _workers, routing_key=REQUESTS)]
-
-
-def _task_queues(task_types: Iterable[str], *, expires: float | None = None) -> list[Queue]:
-    return [
-        Queue(name, _tasks, routing_key=name, expires=expires, queue_arguments={IF_EMPTY: True}) for name in task_types
-    ]
-
-
-def _worker_queue(worker_id: str) -> Queue:
-    name = worker_queue(worker_id)
-    return Queue(name, _tasks, routing_key=name, expires=_WORKER_QUEUE_SECONDS)
-
-
-def _declare(channel: Any, exchanges: list[Exchange], queues: list[Queue]) -> None:
-    """Declare all at once if the transport supports it, else one by one."""
-    if not hasattr(channel, "declare_many"):
-        for entity in (*exchanges, *queues):
-            entity(channel).declare()
-        return
-    channel.declare_many(
-        exchanges={exchange.name: exchange.type for exchange in exchanges},
-        queues=[queue.name for queue in queues],
-        bindings=[(queue.name, *bound) for queue in queues for bound in _bindings(queue)],
-        arguments={
-            queue.name: channel.prepare_queue_arguments(queue.queue_arguments or {}, expires=queue.expires)
-            for queue in queues
-            if queue.expires is not None
-        },
-    )
-
-
-def _bindings(queue: Queue) -> list[tuple[str, str]]:
-    """Return (exchange, routing key) of every binding of *queue*."""
-    if queue.bindings:
-        return [(bound.exchange.name, bound.routing_key) for bound in queue.bindings]
-    return [(queue.exchange.name, queue.routing_key)] if queue.exchange else []
+def _declare(connection: Connection, queues: _Queues, arguments: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    bindings = [(name, *bound) for name, bounds in queues.items() for bound in bounds]
+    with translated(connection), connection.channel() as channel:
+        channel.declare_many(exchanges=_EXCHANGES, queues=queues, bindings=bindings, arguments=arguments)
