@@ -30,13 +30,16 @@ class JobServer:
         s3 = S3Config.from_environment()
         #: The S3 server with the bucket of results, if one is configured.
         self.s3 = s3 if s3 is not None and s3.bucket is not None else None
+        ends = CleanupRules.from_environment().seconds_after_end(settings.job_ttl_seconds)
         self.store = Store.using(
             self.server,
             secret=settings.group_secret,
             group=settings.group,
             job_ttl_seconds=settings.job_ttl_seconds,
             max_retries=settings.job_max_retries,
-            cleanups=self._cleanup_times(),
+            cleanups=NO_CLEANUPS
+            if self.s3 is None
+            else CleanupTimes(*rules.seconds_after_end(settings.job_ttl_seconds)),
             is_authorized=self.workers.may_authenticate,
             max_job_bytes=settings.max_job_bytes,
             max_stream_bytes=settings.max_stream_bytes,
@@ -52,9 +55,3 @@ class JobServer:
         with broker.connect(self.url, server=self.server) as connection:
             broker.declare(connection, list(plans))
             broker.declare_tasks(connection, skills)
-
-    def _cleanup_times(self) -> CleanupTimes:
-        """Return when files are deleted of jobs that are cancelled here, because no orchestrator serves their plan."""
-        if self.s3 is None:
-            return NO_CLEANUPS
-        return CleanupTimes(*CleanupRules.from_environment().seconds_after_end(self.settings.job_ttl_seconds))

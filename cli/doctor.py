@@ -19,7 +19,7 @@ from avtomatika.settings import Settings
 from avtomatika.store import Finding, HealthState, Store
 from avtomatika.tokens import Clients, Workers
 
-from .api import api_options, connected, given_url, uses_server
+from .api import api_options, connected, uses_server
 from .environment import join_local
 from .output import json_option, print_json
 
@@ -40,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     address checks its side. Exits 0 if there are at most warnings, 1 if there is a fault, 3 if the server is
     unreachable.
     """
-    is_local = uses_server(given_url(ctx))
+    is_local = uses_server(ctx)
     check = _of_the_server if is_local else connected(ctx).doctor
     findings: list[Any] = FindingSchema(many=True).dump(_of_this_host()) if is_local else []
     is_unreachable = False

@@ -170,6 +170,7 @@ def _attached(
         max_inline_bytes=None if objects is None else settings.max_inline_bytes,
         cache_bytes=_CACHE_BYTES,
         max_stream_bytes=settings.max_stream_bytes,
+        max_retries=settings.job_max_retries,
     )
     orchestrator = Orchestrator(
         blueprints=blueprints,

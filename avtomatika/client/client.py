@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import partial, update_wrapper
 from inspect import Parameter, signature
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 import httpx
 
@@ -27,46 +27,40 @@ from .steps import Blocking, Held, Listing, Request, Sleep, Step, Steps, run, ru
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R", covariant=True)
 C = TypeVar("C", bound=Callable[..., Any])
 
 
-def _blocking(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[Client, P], T]:
-    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return run(operation(*args, **kwargs), self._perform)
+class _Method(Protocol[P, R]):
+    """An operation as a method: it blocks in Client, and is awaited in AsyncClient."""
 
-    return _named_like(operation, method)
-
-
-def _listing(operation: Callable[P, Listing[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
-    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        pages, cursor = operation(*args, **kwargs), None
-        while True:
-            items, cursor = run(pages.page(cursor), self._perform)
-            yield from items
-            if cursor is None:
-                return
-
-    return _named_like(operation, method)
+    @overload
+    def __get__(self, client: Client, owner: object) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: object) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
-def _awaited(operation: Callable[P, Steps[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
-    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await run_async(operation(*args, **kwargs), self._perform)
+class _ListMethod(Protocol[P, R]):
+    """The same of an operation that iterates over items."""
 
-    return _named_like(operation, method)
+    @overload
+    def __get__(self, client: Client, owner: object) -> Callable[P, Iterator[R]]: ...
+    @overload
+    def __get__(self, client: AsyncClient, owner: object) -> Callable[P, AsyncIterator[R]]: ...
 
 
-def _async_listing(operation: Callable[P, Listing[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncIterator[T]]:
-    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
-        pages, cursor = operation(*args, **kwargs), None
-        while True:
-            items, cursor = await run_async(pages.page(cursor), self._perform)
-            for item in items:
-                yield item
-            if cursor is None:
-                return
+def _method(operation: Callable[P, Steps[T]]) -> _Method[P, T]:
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self._run(operation(*args, **kwargs))
 
-    return _named_like(operation, method)
+    return cast("_Method[P, T]", _named_like(operation, method))
+
+
+def _listing(operation: Callable[P, Listing[T]]) -> _ListMethod[P, T]:
+    def method(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return self._items(operation(*args, **kwargs))
+
+    return cast("_ListMethod[P, T]", _named_like(operation, method))
 
 
 def _named_like(operation: Callable[..., Any], method: C) -> C:
@@ -79,7 +73,7 @@ def _named_like(operation: Callable[..., Any], method: C) -> C:
 
 
 class _Connected:
-    """The servers of a client."""
+    """The servers of a client, and the operations on them."""
 
     #: The client of httpx that sends requests.
     _http_class: type[httpx.Client] | type[httpx.AsyncClient]
@@ -110,6 +104,41 @@ class _Connected:
         self._endpoints = endpoints
         self._http = self._http_class(limits=LIMITS)
 
+    submit = _method(operations.submit)
+    submit_many = _method(operations.submit_many)
+    send_task = _method(operations.send_task)
+    send_tasks = _method(operations.send_tasks)
+    job = _method(operations.job)
+    jobs = _listing(operations.jobs)
+    history = _method(operations.history)
+    export = _method(operations.export)
+    why = _method(operations.why)
+    cancel = _method(operations.cancel)
+    retry = _method(operations.retry)
+    approve = _method(operations.approve)
+    approval_link = _method(operations.approval_link)
+    login_link = _method(operations.login_link)
+    wait = _method(operations.wait)
+    stream = _listing(streams.stream)
+    stream_page = _method(streams.stream_page)
+    files = _listing(operations.files)
+    upload = _method(operations.upload)
+    download = _method(operations.download)
+    lineage = _method(operations.lineage)
+    blueprints = _method(operations.blueprints)
+    blueprint = _method(operations.blueprint)
+    blueprint_graph = _method(operations.blueprint_graph)
+    job_graph = _method(operations.job_graph)
+    workers = _method(operator_operations.workers)
+    queues = _method(operator_operations.queues)
+    messages = _method(operator_operations.messages)
+    purge = _method(operator_operations.purge)
+    dead_letters = _method(operator_operations.dead_letters)
+    dead_letter = _method(operator_operations.dead_letter)
+    requeue_dead_letter = _method(operator_operations.requeue_dead_letter)
+    drop_dead_letter = _method(operator_operations.drop_dead_letter)
+    doctor = _method(operator_operations.doctor)
+
 
 class Client(_Connected):
     """A client of one server, or of several: a context manager, or call :meth:`close`. Threads may share it.
@@ -134,12 +163,23 @@ class Client(_Connected):
         self._http.close()
         self._endpoints.close()
 
+    def _run(self, steps: Steps[T]) -> T:
+        return run(steps, self._perform)
+
+    def _items(self, pages: Listing[T]) -> Iterator[T]:
+        cursor = None
+        while True:
+            items, cursor = self._run(pages.page(cursor))
+            yield from items
+            if cursor is None:
+                return
+
     def _perform(self, step: Step) -> Any:
         match step:
             case dict():
                 return self._http.request(**step)
             case Request():
-                return run(self._endpoints.exchange(step), self._perform)
+                return self._run(self._endpoints.exchange(step))
             case Sleep():
                 return time.sleep(step.seconds)
             case Blocking():
@@ -148,41 +188,6 @@ class Client(_Connected):
                 changed = threading.Event()
                 with step.watch(changed.set):
                     return changed.wait(step.seconds)
-
-    submit = _blocking(operations.submit)
-    submit_many = _blocking(operations.submit_many)
-    send_task = _blocking(operations.send_task)
-    send_tasks = _blocking(operations.send_tasks)
-    job = _blocking(operations.job)
-    jobs = _listing(operations.jobs)
-    history = _blocking(operations.history)
-    export = _blocking(operations.export)
-    why = _blocking(operations.why)
-    cancel = _blocking(operations.cancel)
-    retry = _blocking(operations.retry)
-    approve = _blocking(operations.approve)
-    approval_link = _blocking(operations.approval_link)
-    login_link = _blocking(operations.login_link)
-    wait = _blocking(operations.wait)
-    stream = _listing(streams.stream)
-    stream_page = _blocking(streams.stream_page)
-    files = _listing(operations.files)
-    upload = _blocking(operations.upload)
-    download = _blocking(operations.download)
-    lineage = _blocking(operations.lineage)
-    blueprints = _blocking(operations.blueprints)
-    blueprint = _blocking(operations.blueprint)
-    blueprint_graph = _blocking(operations.blueprint_graph)
-    job_graph = _blocking(operations.job_graph)
-    workers = _blocking(operator_operations.workers)
-    queues = _blocking(operator_operations.queues)
-    messages = _blocking(operator_operations.messages)
-    purge = _blocking(operator_operations.purge)
-    dead_letters = _blocking(operator_operations.dead_letters)
-    dead_letter = _blocking(operator_operations.dead_letter)
-    requeue_dead_letter = _blocking(operator_operations.requeue_dead_letter)
-    drop_dead_letter = _blocking(operator_operations.drop_dead_letter)
-    doctor = _blocking(operator_operations.doctor)
 
 
 class AsyncClient(_Connected):
@@ -203,12 +208,24 @@ class AsyncClient(_Connected):
         await self._http.aclose()
         self._endpoints.close()
 
+    async def _run(self, steps: Steps[T]) -> T:
+        return await run_async(steps, self._perform)
+
+    async def _items(self, pages: Listing[T]) -> AsyncIterator[T]:
+        cursor = None
+        while True:
+            items, cursor = await self._run(pages.page(cursor))
+            for item in items:
+                yield item
+            if cursor is None:
+                return
+
     async def _perform(self, step: Step) -> Any:
         match step:
             case dict():
                 return await self._http.request(**step)
             case Request():
-                return await run_async(self._endpoints.exchange(step), self._perform)
+                return await self._run(self._endpoints.exchange(step))
             case Sleep():
                 return await asyncio.sleep(step.seconds)
             case Blocking():
@@ -218,38 +235,3 @@ class AsyncClient(_Connected):
                 on_change = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)
                 with step.watch(on_change), suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), step.seconds)
-
-    submit = _awaited(operations.submit)
-    submit_many = _awaited(operations.submit_many)
-    send_task = _awaited(operations.send_task)
-    send_tasks = _awaited(operations.send_tasks)
-    job = _awaited(operations.job)
-    jobs = _async_listing(operations.jobs)
-    history = _awaited(operations.history)
-    export = _awaited(operations.export)
-    why = _awaited(operations.why)
-    cancel = _awaited(operations.cancel)
-    retry = _awaited(operations.retry)
-    approve = _awaited(operations.approve)
-    approval_link = _awaited(operations.approval_link)
-    login_link = _awaited(operations.login_link)
-    wait = _awaited(operations.wait)
-    stream = _async_listing(streams.stream)
-    stream_page = _awaited(streams.stream_page)
-    files = _async_listing(operations.files)
-    upload = _awaited(operations.upload)
-    download = _awaited(operations.download)
-    lineage = _awaited(operations.lineage)
-    blueprints = _awaited(operations.blueprints)
-    blueprint = _awaited(operations.blueprint)
-    blueprint_graph = _awaited(operations.blueprint_graph)
-    job_graph = _awaited(operations.job_graph)
-    workers = _awaited(operator_operations.workers)
-    queues = _awaited(operator_operations.queues)
-    messages = _awaited(operator_operations.messages)
-    purge = _awaited(operator_operations.purge)
-    dead_letters = _awaited(operator_operations.dead_letters)
-    dead_letter = _awaited(operator_operations.dead_letter)
-    requeue_dead_letter = _awaited(operator_operations.requeue_dead_letter)
-    drop_dead_letter = _awaited(operator_operations.drop_dead_letter)
-    doctor = _awaited(operator_operations.doctor)

@@ -14,7 +14,8 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 import httpx
-from marshmallow import ValidationError
+import orjson
+from marshmallow import Schema, ValidationError
 
 from avtomatika.addresses import Address, parse_address
 from avtomatika.core.job import Job
@@ -38,7 +39,8 @@ from avtomatika.store import NewJob
 from avtomatika.store.job_watcher import Follower, JobWatcher
 from avtomatika.tokens import Clients
 
-from .http import Endpoint, UnreachedError, checked, seconds
+from .endpoints import local_url
+from .http import Endpoint, UnreachedError, checked
 from .steps import Blocking, Held, Request, Steps
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class Answer(NamedTuple):
         return self.body
 
 
-class DirectEndpoint:
+class DirectEndpoint(Endpoint):
     """A server of a client, by the address of its broker. Connects with the first request, in each process anew.
 
     Its settings are those of the environment. Jobs belong to the client in clients.toml that has *token*; without such
@@ -72,9 +74,10 @@ class DirectEndpoint:
             parse_address(address.url)
         except ValueError as error:
             raise InvalidRequestError(f"{address}: {error}") from None
-        self.base_url = str(address)
-        self.weight = address.weight
-        self._connect = partial(_Api, address.url, token, seconds(timeout))
+        # The URL is that of links in answers.
+        super().__init__(local_url(), token or token_urlsafe(32), weight=address.weight, timeout=timeout)
+        self.name = str(address)
+        self._connect = partial(_Api, self, address.url, is_operator=not token)
         self._by_process: dict[int, _Api] = {}
 
     def exchange(self, request: Request) -> Steps[Any]:
@@ -83,34 +86,28 @@ class DirectEndpoint:
             api = self._by_process.get(os.getpid()) or self._by_process.setdefault(os.getpid(), self._connect())
             return (yield from api.exchange(request))
         except UnavailableError as error:
-            again = type(error)(f"{self.base_url}: {error}", retry_after_seconds=error.retry_after_seconds)
+            again = type(error)(f"{self.name}: {error}", retry_after_seconds=error.retry_after_seconds)
             raise again from error.__cause__
 
     def close(self) -> None:
-        """Close the connections of this process."""
         api = self._by_process.pop(os.getpid(), None)
         if api is not None:
-            api.close()
+            api.server.server.close()
 
 
 class _Api:
     """The API on one server for one client. Thread-safe."""
 
-    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+    def __init__(self, endpoint: Endpoint, url: str, *, is_operator: bool) -> None:
         settings = Settings.from_environment()
-        self._server = JobServer(
-            url,
-            settings,
-            max_connections=settings.redis_max_connections,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-        )
-        self._store = self._server.store
-        self._token = token or token_urlsafe(32)
+        limits = {"socket_timeout": endpoint.timeout, "socket_connect_timeout": endpoint.timeout}
+        self.server = JobServer(url, settings, max_connections=settings.redis_max_connections, **limits)
+        self._endpoint = endpoint
+        self._store = self.server.store
         path = settings.clients_config_path
         self._clients = Clients(path=path)
-        if not token or not self._clients.are_configured or token == settings.client_token:
-            self._clients = Clients(token=self._token, path=path)
+        if is_operator or not self._clients.are_configured or endpoint.token == settings.client_token:
+            self._clients = Clients(token=endpoint.token, path=path)
         self._watcher = JobWatcher(self._store)
         self._is_checked = False
         self._loading = Lock()
@@ -131,11 +128,8 @@ class _Api:
             _, answer = yield read
         return answer
 
-    def close(self) -> None:
-        self._server.server.close()
-
     def _read(self, job_id: str, shown: tuple[str, ...]) -> tuple[Job, Answer]:
-        job, caller = self._store.load(job_id), self._clients.identify(self._token)
+        job, caller = self._store.load(job_id), self._clients.identify(self._endpoint.token)
         if job is None or not (caller.is_operator or job.client == caller.name):
             raise NotFoundError("job", job_id)
         view = JobView(job) if shown and _STORED.issuperset(shown) else JobView(job, self._store.live_state(job))
@@ -157,19 +151,20 @@ class _Api:
         path, key = request.path.removesuffix("/batch"), request.headers.get("Idempotency-Key")
         is_batch = path != request.path
         skill = path.removeprefix(_TASKS) if path.startswith(_TASKS) else None
-        fields, plan = (_JOB, self._plans.get(path)) if skill is None else (_TASK, single_task.PLAN)
+        plan = self._plans.get(path) if skill is None else single_task.PLAN
         requests = request.json["jobs" if skill is None else "tasks"] if is_batch else [request.json]
         are_valid = 1 <= len(requests) <= LARGEST_BATCH and (key is None or IDEMPOTENCY_KEY.fullmatch(key))
         if plan is None or not are_valid or not (skill is None or is_user_name(skill)):
             return None
-        caller = self._clients.identify(self._token)
+        caller = self._clients.identify(self._endpoint.token)
         new = partial(NewJob, plan=plan, client=caller.name, idempotency_key=key, skill=skill)
         try:
-            news = [new(**fields.of(each)) for each in requests]
+            schema = JobRequestSchema if skill is None else TaskRequestSchema
+            news = [new(**_fields(schema, each)) for each in requests]
         except ValidationError:
             return None
         created = self._store.create_many(
-            news, monthly=caller.monthly_attempts, declare=lambda *skills: self._server.declare([plan], skills)
+            news, monthly=caller.monthly_attempts, declare=lambda *skills: self.server.declare([plan], skills)
         )
         if is_batch:
             return Answer({"status": "accepted", "job_ids": [each.job_id for each in created]})
@@ -180,15 +175,14 @@ class _Api:
     def _plans(self) -> dict[str | None, Plan]:
         """Plans by the path on which their jobs are created."""
         with self._loading:
-            return {creation_path(plan): plan for plan in self._server.plans}
+            return {creation_path(plan): plan for plan in self.server.plans}
 
     def _run_app(self, request: Request) -> httpx.Response:
         try:
             self._store.ping()  # its error has the reason; that of the app does not
         except UnavailableError as error:
             raise UnreachedError(str(error)) from error.__cause__
-        url = f"http://localhost:{self._server.settings.port}"  # also the start of links that the app makes
-        return checked(self._app.request(**Endpoint(url, self._token).arguments(request)), request)
+        return checked(self._app.request(**self._endpoint.arguments(request)), request)
 
     @cached_property
     def _app(self) -> httpx.Client:
@@ -197,30 +191,23 @@ class _Api:
         plans: list[Plan] = []
         with self._loading:
             try:
-                plans = self._server.plans
+                plans = self.server.plans
             except (BlueprintError, SettingsError) as error:  # most requests need none
                 logger.warning("the blueprints are ignored: %s", error)
-        return httpx.Client(transport=httpx.WSGITransport(app_of(self._server, plans, self._clients)))
+        return httpx.Client(transport=httpx.WSGITransport(app_of(self.server, plans, self._clients)))
 
 
-class _Fields:
-    """Validates requests by *schema*. Options that are those of the last request are not validated again."""
-
-    def __init__(self, schema: JobRequestSchema | TaskRequestSchema) -> None:
-        self._schema = schema
-        self._data = schema.fields["initial_data"].data_key or "initial_data"
-        self._last: tuple[dict[str, Any], dict[str, Any]] = {}, load_request(schema.load({}))
-
-    def of(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the fields of *request* as arguments of a NewJob. Raises ValidationError."""
-        given, data = {**request}, request.get(self._data, {})
-        if isinstance(data, dict):
-            given.pop(self._data, None)
-        options, fields = self._last
-        if given != options:
-            fields = load_request(self._schema.load(given))
-            self._last = given, fields
-        return {**fields, "initial_data": data}
+def _fields(schema: type[Schema], request: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of *request* as arguments of a NewJob. Raises ValidationError."""
+    name = "params" if schema is TaskRequestSchema else "initial_data"
+    options = {**request}
+    data = options.pop(name, {})
+    if not isinstance(data, dict):
+        raise ValidationError("must be a JSON object", name)
+    return {**_options(schema, orjson.dumps(options)), "initial_data": data}
 
 
-_JOB, _TASK = _Fields(JobRequestSchema()), _Fields(TaskRequestSchema())
+@lru_cache(maxsize=256)
+def _options(schema: type[Schema], options: bytes) -> dict[str, Any]:
+    """Return the fields of a request without its data; most requests of a program have the same."""
+    return load_request(schema().load(orjson.loads(options)))

@@ -8,7 +8,7 @@ from datetime import timedelta
 from secrets import token_urlsafe
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self
 
 from avtomatika import environment
 from avtomatika.addresses import BROKER_SCHEMES, Address, Mode, parse_addresses
@@ -18,13 +18,12 @@ from avtomatika.local_installation import VAR, announced
 from .http import Endpoint, UnreachedError
 from .steps import Request, Steps
 
-if TYPE_CHECKING:
-    from .direct import DirectEndpoint
-
-AnyEndpoint: TypeAlias = "Endpoint | DirectEndpoint"
 #: An unavailable server receives requests again after this time.
 _RECOVERY_SECONDS = 5.0
-_DEFAULT_URL = "http://localhost:8080"
+_NO_SERVER = (
+    "no API and no server found. Set AVTOMATIKA_URL and CLIENT_TOKEN (or --url and --token) to use the HTTP API, "
+    "REDIS_URL to use the server directly, or start one here with:  avtomatika up"
+)
 
 
 class Endpoints:
@@ -51,15 +50,16 @@ class Endpoints:
         self._all = [_endpoint(each, each.token or token, timeout) for each in addresses]
         self._mode = Mode(mode)
         self._credits = dict.fromkeys(self._all, 0)
-        self._unavailable_until: dict[AnyEndpoint, float] = {}
-        self._groups: dict[AnyEndpoint, str] = {}
+        self._unavailable_until: dict[Endpoint, float] = {}
+        self._groups: dict[Endpoint, str] = {}
         self._lock = Lock()
 
     @classmethod
     def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
         """Read ``ORCHESTRATORS_CONFIG`` and ``MULTI_ORCHESTRATOR_MODE``, else ``AVTOMATIKA_URL``, else use the
         ``avtomatika up`` of the working directory, else ``REDIS_URL``, else the local port. The token of an entry
-        without one is *token*, by default ``CLIENT_TOKEN``. Raises SettingsError if an HTTP API has none.
+        without one is *token*, by default ``CLIENT_TOKEN``. Raises SettingsError if an HTTP API has none,
+        UnavailableError without any of them.
         """
         token = token or environment.secret("CLIENT_TOKEN")
         servers = environment.parsed("ORCHESTRATORS_CONFIG", parse_addresses)
@@ -68,7 +68,12 @@ class Endpoints:
         elif not servers and (here := announced()) is not None:
             token = token or (VAR / "client_token").read_text().strip()
             servers = (Address(str(here["url"])),)
-        servers = servers or (Address(environment.secret("REDIS_URL") or _DEFAULT_URL),)
+        elif not servers and (url := environment.secret("REDIS_URL")):
+            servers = (Address(url),)
+        elif not servers and token:
+            servers = (Address(local_url()),)
+        elif not servers:
+            raise UnavailableError(_NO_SERVER)
         missing = next((each for each in servers if each.is_web and not (each.token or token)), None)
         if missing is not None:
             raise SettingsError(f"{missing} requires a token: set CLIENT_TOKEN")
@@ -76,13 +81,12 @@ class Endpoints:
         return cls(servers, token, mode=mode, timeout=timeout)
 
     def __str__(self) -> str:
-        return ", ".join(repr(each.base_url) for each in self._all)
+        return ", ".join(repr(each.name) for each in self._all)
 
     def close(self) -> None:
         """Close the connections to brokers."""
         for each in self._all:
-            if not isinstance(each, Endpoint):
-                each.close()
+            each.close()
 
     def exchange(self, request: Request) -> Steps[Any]:
         """Send *request* to one server after the other until one is available, and return its response.
@@ -110,7 +114,7 @@ class Endpoints:
                 return response
         raise unavailable or missing
 
-    def _in_order(self, request: Request) -> list[AnyEndpoint]:
+    def _in_order(self, request: Request) -> list[Endpoint]:
         """Return the servers in the order in which they are tried: unavailable ones last."""
         if len(self._all) == 1:
             return self._all
@@ -125,7 +129,7 @@ class Endpoints:
             order.sort(key=lambda each: each is not chosen)
         return order
 
-    def _next_by_weight(self, candidates: Sequence[AnyEndpoint]) -> AnyEndpoint:
+    def _next_by_weight(self, candidates: Sequence[Endpoint]) -> Endpoint:
         """Smooth weighted round robin: each candidate earns its weight, and the richest one pays for all."""
         with self._lock:
             for each in candidates:
@@ -134,7 +138,7 @@ class Endpoints:
             self._credits[chosen] -= sum(each.weight for each in candidates)
         return chosen
 
-    def _succeeded(self, endpoint: AnyEndpoint, request: Request, response: Any) -> None:
+    def _succeeded(self, endpoint: Endpoint, request: Request, response: Any) -> None:
         self._unavailable_until.pop(endpoint, None)
         created = response.headers.get("Location", "").rpartition("/")[2] if request.is_creation else ""
         job_id = request.job_id or created
@@ -152,7 +156,12 @@ def _group(job_id: str) -> str:
     return job_id.rpartition("-")[0]
 
 
-def _endpoint(address: Address, token: str | None, timeout: float | timedelta) -> AnyEndpoint:
+def local_url() -> str:
+    """Return the URL of the web process of this host."""
+    return f"http://localhost:{environment.integer('API_PORT') or environment.integer('PORT') or 8080}"
+
+
+def _endpoint(address: Address, token: str | None, timeout: float | timedelta) -> Endpoint:
     if address.scheme not in BROKER_SCHEMES:
         return Endpoint(address.url, token or "", weight=address.weight, timeout=timeout)
     from .direct import DirectEndpoint

@@ -33,16 +33,19 @@ class Endpoint:
             )
         if not token or not token.isascii() or not token.isprintable():
             raise InvalidRequestError("a token is printable ASCII text, without spaces or line breaks at its ends")
-        self.base_url = base_url.rstrip("/")
+        self.base_url = self.name = base_url.rstrip("/")
+        self.token = token
         self.weight = weight
-        self._headers = {"X-Client-Token": token}
-        self._timeout = seconds(timeout)
+        self.timeout = seconds(timeout)
 
     def exchange(self, request: Request) -> Steps[httpx.Response]:
         """Send *request* and return the response. Raises the error that it reports, or UnavailableError."""
         with self._errors(request):
             response = yield self.arguments(request)
         return checked(response, request)
+
+    def close(self) -> None:
+        """Close the connections of this server alone."""
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """The arguments of httpx for *request*."""
@@ -51,8 +54,8 @@ class Endpoint:
             "url": self.base_url + request.path,
             "params": {name: value for name, value in request.params.items() if value is not None},
             "json": request.json,
-            "headers": {**self._headers, **request.headers},
-            "timeout": httpx.Timeout(self._timeout, read=self._timeout + request.held_seconds, pool=None),
+            "headers": {"X-Client-Token": self.token, **request.headers},
+            "timeout": httpx.Timeout(self.timeout, read=self.timeout + request.held_seconds, pool=None),
             # A redirect would send the token to another server.
             "follow_redirects": False,
         }
@@ -65,7 +68,7 @@ class Endpoint:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise UnreachedError(f"{self.base_url} cannot be reached: {_reason(error)}") from None
         except httpx.TimeoutException:
-            limit = self._timeout + request.held_seconds
+            limit = self.timeout + request.held_seconds
             raise UnavailableError(f"{self.base_url} did not answer within {limit:g} s") from None
         except httpx.RequestError as error:
             raise UnavailableError(f"{self.base_url} cannot be reached: {_reason(error)}") from None

@@ -84,7 +84,7 @@ def test_both_clients_have_every_operation(client: type) -> None:
         and not name.startswith("_")
     }
 
-    assert len(defined) == 33
+    assert len(defined) == 34
     for name, operation in defined.items():
         method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
@@ -94,6 +94,7 @@ def test_both_clients_have_every_operation(client: type) -> None:
 ANSWERS: dict[type, type[Schema]] = {
     answers.SubmittedJob: api.AcceptedSchema,
     answers.SubmittedJobs: api.BatchAcceptedSchema,
+    answers.LoginLink: api_login.LoginLinkSchema,
     answers.JobSummary: api.JobSummarySchema,
     answers.JobTask: api.TaskSchema,
     answers.JobWait: api.WaitingSchema,
