@@ -37,9 +37,7 @@ class JobServer:
             group=settings.group,
             job_ttl_seconds=settings.job_ttl_seconds,
             max_retries=settings.job_max_retries,
-            cleanups=NO_CLEANUPS
-            if self.s3 is None
-            else CleanupTimes(*rules.seconds_after_end(settings.job_ttl_seconds)),
+            cleanups=NO_CLEANUPS if self.s3 is None else CleanupTimes(*ends),
             is_authorized=self.workers.may_authenticate,
             max_job_bytes=settings.max_job_bytes,
             max_stream_bytes=settings.max_stream_bytes,

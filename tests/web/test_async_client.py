@@ -16,7 +16,7 @@ from avtomatika.client import answers, operations, operator_answers, operator_op
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
-from avtomatika.schemas import api, api_blueprints, api_files, api_queues, api_server
+from avtomatika.schemas import api, api_blueprints, api_files, api_login, api_queues, api_server
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
