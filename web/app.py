@@ -36,6 +36,7 @@ from .api import (
     workers,
 )
 from .api.creation import creation_routes, unknown_endpoint
+from .api.job_actions import routes as job_actions
 from .auth import guard
 from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .json_body import MAX_BYTES
@@ -67,6 +68,7 @@ _SECURITY_SCHEMES = {
 #: The routes of the API besides those that create jobs of blueprints.
 _ROUTES = (
     jobs.routes,
+    job_actions,
     events.routes,
     tasks.routes,
     streams.routes,

@@ -115,7 +115,7 @@ class _Api:
     def exchange(self, request: Request) -> Steps[Any]:
         """Execute *request* and return its response."""
         execute, job_id = Blocking(partial(self._execute, request)), request.path.removeprefix(_JOBS)
-        if request.method != "GET" or not JOB_ID.fullmatch(job_id):
+        if request.method != "GET" or job_id == "counts" or not JOB_ID.fullmatch(job_id):
             return (yield execute)
         try:
             wanted = _QUERY.load({name: value for name, value in request.params.items() if value is not None})

@@ -3,9 +3,10 @@
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
-from marshmallow.validate import ContainsOnly, Length, OneOf, Range
+from marshmallow.validate import ContainsOnly, Length, OneOf, Range, Regexp
 
 from avtomatika.core.job import JobStatus
+from avtomatika.core.names import JOB_ID
 
 from .api_fields import MOST_LABELS, Label, PastTime, Words, about
 from .api_requests import LARGEST_PAGE, LONGEST_COMMENT, Strict
@@ -69,11 +70,24 @@ class JobCountsSchema(Schema):
     is_exact = fields.Boolean(metadata=about("false: too many jobs to count; there are more than these"))
 
 
+class RetryQuerySchema(Strict):
+    """Where a rerun starts."""
+
+    start = fields.String(
+        data_key="from",
+        load_default="start",
+        validate=OneOf(["start", "failed_state"]),
+        metadata={"description": "failed_state: the state in which the job failed, with the data it had there"},
+    )
+
+
 class ActionRequestSchema(Strict):
     """An action on the jobs with these ids, or on those that match a filter."""
 
     action = fields.String(required=True, validate=OneOf(list(APPLICABLE)))
-    ids = fields.List(fields.String(), load_default=None, validate=Length(1, MOST_JOBS))
+    ids = fields.List(
+        fields.String(validate=Regexp(rf"{JOB_ID.pattern}\Z")), load_default=None, validate=Length(1, MOST_JOBS)
+    )
     filter = fields.Nested(JobFilterSchema, load_default=None)
     dry_run = fields.Boolean(
         load_default=False, truthy={True}, falsy={False}, metadata=about("count the jobs and change nothing")

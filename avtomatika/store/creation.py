@@ -1,7 +1,7 @@
 """Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
@@ -9,12 +9,12 @@ from typing import Self
 
 import orjson
 
-from avtomatika.core.job_request import JobRequest
+from avtomatika.core.job_request import JobRequest, Json
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import Step
-from avtomatika.errors import InvalidRequestError
+from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, QuotaExceededError
 from avtomatika.transport import Outgoing, Router
 from avtomatika.transport.scripts import Call
 
@@ -26,17 +26,24 @@ from .records import dump_doc, dump_init
 from .scripts import CREATE_JOBS
 from .server_part import ServerClock
 
+#: Fields of a NewJob that are not part of a request's body.
+_NOT_IN_BODY = frozenset({"plan", "idempotency_key", "state", "state_history"})
 #: Maximum number of invalid jobs in one error.
 _MOST_JOBS_REPORTED = 20
 
 
 @dataclass(frozen=True)
 class NewJob(JobRequest):
-    """A job of *client* to create. With an *idempotency_key*, a repeated request creates no second job."""
+    """A job of *client* to create. With an *idempotency_key*, a repeated request creates no second job.
+
+    A rerun starts in *state* with *state_history*.
+    """
 
     plan: Plan
     client: str
     idempotency_key: str | None = None
+    state: str | None = None
+    state_history: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ def first_steps(news: Sequence[NewJob], group: str) -> list[Step]:
     steps, problems = [], {}
     for place, new in enumerate(news):
         try:
-            steps.append(new_job(new.plan, new, job_id=new_job_id(group), client=new.client))
+            job_id, data = new_job_id(group), new.state_history
+            steps.append(new_job(new.plan, new, job_id=job_id, client=new.client, state=new.state, state_history=data))
         except InvalidRequestError as error:
             if len(news) == 1:
                 raise
@@ -124,6 +132,20 @@ def create_call(
     return Call(CREATE_JOBS, call_keys, args)
 
 
+def created(
+    news: Sequence[NewJob], steps: Sequence[Step], quota: Quota | None, status: bytes, detail: bytes
+) -> list[CreatedJob] | AvtomatikaError:
+    """Return the jobs that the script of :func:`create_call` created, or its error."""
+    ids = detail.decode().split() or [step.job.id for step in steps]
+    if status == b"OTHER_BODY":
+        return ConflictError(
+            f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
+        )
+    if status == b"QUOTA" and quota is not None:
+        return QuotaExceededError(limit=quota.limit, created=int(detail), asked=len(news), renews=quota.renews)
+    return [CreatedJob(job_id, existing=status == b"EXISTS") for job_id in ids]
+
+
 def _add_job(
     step: Step,
     messages: Sequence[Outgoing],
@@ -141,13 +163,14 @@ def _add_job(
         router.stream(router.route(each.exchange, each.routing_key).queues[0], each.priority) for each in messages
     ]
     call_keys += (keys.job(job.id), keys.history(job.id), keys.tasks(job.id), *indexes, *streams)
-    init = dump_init(job)
-    if init.size > max_job_bytes:
-        reason = f"the data of the job are {init.size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
+    init, doc = dump_init(job), dump_doc(job)
+    size = init.size + (doc.size if job.state_history else 0)
+    if size > max_job_bytes:
+        reason = f"the data of the job are {size} bytes of JSON, but MAX_JOB_BYTES={max_job_bytes}"
         raise InvalidRequestError(reason, fields={"initial_data": [reason]})
-    args += (job.id, job.status, dump_doc(job).text, init.text)
+    args += (job.id, job.status, doc.text, init.text)
     rows: tuple[Sequence[Sequence[str | bytes | int]], ...] = (
-        list(init.new.items()),
+        list({**init.new, **doc.new}.items()),
         [timer_row(job.id, timer, router, secret) for timer in step.timers],
         [opened_row(job, task_id, router, secret) for task_id, _ in step.opened],
         [(dump_entry(entry),) for entry in step.history],
@@ -160,6 +183,6 @@ def _add_job(
 
 def _body_hash(news: Sequence[NewJob]) -> str:
     """Return a digest that two equal requests under one idempotency key share."""
-    names = [name for name in NewJob.__dataclass_fields__ if name not in ("plan", "idempotency_key")]
+    names = [name for name in NewJob.__dataclass_fields__ if name not in _NOT_IN_BODY]
     jobs = [{name: getattr(new, name) for name in names} for new in news]
     return sha256(orjson.dumps([news[0].plan.blueprint, jobs], option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,6 +1,6 @@
 """Reads jobs, their histories and their live state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -27,6 +27,8 @@ _MAX_SEQ = 2**32
 _MAX_PAGE_BYTES = 4 * 1024 * 1024
 #: Attempts to read a job whose large values are replaced between two reads.
 _ATTEMPTS = 5
+#: The same for each of many first pages that are read at once.
+_FIRST_PAGE_BYTES = 64 * 1024
 
 
 class JobReader(ServerPart):
@@ -129,10 +131,25 @@ class JobQueries(JobLists):
 
         A page ends before the entry that exceeds 4 MiB in total, but has at least one entry.
         """
-        page = Call(READ_HISTORY, [self._keys.history(job_id)], [min(after, _MAX_SEQ), limit, _MAX_PAGE_BYTES])
-        is_more, *rows = self._run(page)
+        is_more, *rows = self._run(self._history_page(job_id, after, limit))
         entries = [load_entry(after + place, row) for place, row in enumerate(rows, start=1)]
         return entries, after + len(rows) if is_more else None
+
+    def histories(self, job_ids: Sequence[str]) -> Iterator[Iterator[RecordedEntry]]:
+        """Iterate over whole histories, whose first pages are read in one round trip."""
+        pages = self._run_all([self._history_page(job_id, 0, 1000, _FIRST_PAGE_BYTES) for job_id in job_ids])
+        for job_id, page in zip(job_ids, pages, strict=True):
+            is_more, *rows = (True,) if isinstance(page, Exception) else page
+            entries = [load_entry(place, row) for place, row in enumerate(rows, start=1)]
+            yield chain(entries, self._rest(job_id, len(rows) if is_more else None))
+
+    def _rest(self, job_id: str, after: int | None) -> Iterator[RecordedEntry]:
+        while after is not None:
+            recorded, after = self.history(job_id, after=after)
+            yield from recorded
+
+    def _history_page(self, job_id: str, after: int, limit: int, max_bytes: int = _MAX_PAGE_BYTES) -> Call:
+        return Call(READ_HISTORY, [self._keys.history(job_id)], [min(after, _MAX_SEQ), limit, max_bytes])
 
     def notes(self, job_id: str) -> list[dict[str, Any]]:
         """Return the notes about ignored events, newest first, at most 100."""

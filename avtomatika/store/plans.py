@@ -44,9 +44,9 @@ class Plans(ServerPart):
             {name.decode(): int(now) - int(at) for name, at in last}, frozenset(name.decode() for name in abandoned)
         )
 
-    def is_served(self, plan: str) -> bool:
-        """Return True if an orchestrator has announced *plan* within the last 30 seconds."""
-        return self.announce().silent_ms.get(plan, _SERVED_WITHIN_MS) < _SERVED_WITHIN_MS
+    def served(self) -> frozenset[str]:
+        """Return the plans that an orchestrator has announced within the last 30 seconds."""
+        return frozenset(plan for plan, silent_ms in self.announce().silent_ms.items() if silent_ms < _SERVED_WITHIN_MS)
 
     def abandon(self, plan: str) -> None:
         """Declare *plan* abandoned, so that other plans may adopt its jobs."""

@@ -1,18 +1,22 @@
 """Base of the store's classes that work on one server."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from redis.exceptions import RedisError
 
-from avtomatika.transport import RedisClient
+from avtomatika.errors import AvtomatikaError
+from avtomatika.transport import RedisClient, Router
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
 from .keys import Keys
-from .scripts import server_errors
+from .scripts import server_errors, unavailable
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Interval of reading the server's clock; in between, the host's monotonic clock advances it.
 _ASK_EVERY_SECONDS = 10.0
@@ -47,6 +51,37 @@ class ServerPart:
         with server_errors():
             return self._server.run_all(calls) if calls else []
 
+    def _run_routed(
+        self, router: Router, items: Sequence[T], make: Callable[[T], Call], read: Callable[[T, Any], R]
+    ) -> list[R | AvtomatikaError]:
+        """Run the script that *make* routes for each item; if bindings have changed since, it is routed again.
+
+        Returns what *read* returns for each reply, or the error of *make* (NoRouteError if no queue is bound) or of the
+        server.
+        """
+        results: list[Any] = [None] * len(items)
+        left: Sequence[int] = range(len(items))
+        with server_errors():
+            for _ in router.attempts():
+                calls, rerouted = dict[int, Call](), list[int]()
+                for place in left:
+                    try:
+                        with server_errors():
+                            calls[place] = make(items[place])
+                    except AvtomatikaError as error:
+                        results[place] = error
+                for place, reply in zip(calls, self._run_all(list(calls.values())), strict=True):
+                    if isinstance(reply, RedisError):
+                        results[place] = unavailable(reply)
+                    elif b"REROUTE" in (reply, reply[0]):
+                        rerouted.append(place)
+                    else:
+                        results[place] = read(items[place], reply)
+                left = rerouted
+                if not left:
+                    break
+        return results
+
     def _read(self, commands: Sequence[Sequence[str | int]]) -> list[Any]:
         """Return the raw replies to *commands*."""
         with server_errors():
@@ -65,6 +100,14 @@ class ServerPart:
         """Read the server's clock, in ms since the epoch."""
         [clock] = self._read([("TIME",)])
         return milliseconds(clock)
+
+
+def checked(results: Sequence[R | AvtomatikaError]) -> list[R]:
+    """Return *results*, or raise the first error among them."""
+    for result in results:
+        if isinstance(result, AvtomatikaError):
+            raise result
+    return cast("list[R]", results)
 
 
 def milliseconds(clock: Sequence[bytes]) -> int:

@@ -3,6 +3,7 @@
 They are sent as messages, like everything that changes a job.
 """
 
+from collections.abc import Sequence
 from secrets import token_hex
 from typing import Literal
 
@@ -12,7 +13,7 @@ from avtomatika.core.machine.machine import expiry_token
 from avtomatika.core.machine.waits import decision_data, decisions
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import SendEvent
-from avtomatika.errors import ConflictError, InvalidRequestError, NotFoundError
+from avtomatika.errors import AvtomatikaError, ConflictError, InvalidRequestError, NotFoundError
 from avtomatika.transport import Router
 from avtomatika.transport.scripts import Call
 
@@ -24,13 +25,13 @@ from .scripts import DECIDE_APPROVAL, SEND_SIGNAL
 Wish = Literal["cancel", "retry", "expire"]
 
 #: Error messages for requests that the status of the job does not allow.
-REFUSALS = {
+_REFUSALS = {
     "cancel": "the job is already {}",
     "retry": "the job is not quarantined: it is {}",
     "expire": "the job is not quarantined: it is {}",
 }
 #: Error messages for requests that were sent a moment before.
-SENT = {
+_SENT = {
     "cancel": "the job is already being cancelled",
     "retry": "the job is already being retried",
     "expire": "the job is already being expired",
@@ -54,10 +55,11 @@ def signal_call(job: Job, signal: Signal, *, keys: Keys, router: Router, secret:
 
 
 def new_decision(job: Job, decision: str, *, by: str, comment: str | None) -> Decision:
-    """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered."""
+    """Return the decision of *by* on the approval of *job*. Raises InvalidRequestError if *decision* is not offered,
+    ConflictError if the job waits for none."""
     wait = approval_of(job)
     if wait is None:
-        raise ValueError(f"job {job.id} waits for no approval")
+        raise too_late(job, None, "")
     if decision not in decisions(wait):
         known = ", ".join(decisions(wait))
         message = f"{decision!r} is not one of the decisions {known}"
@@ -95,12 +97,27 @@ def decide_call(job: Job, decision: Decision, *, keys: Keys, router: Router, sec
     )
 
 
-def check_decided(job: Job, status: bytes, detail: str) -> None:
-    """Raise the error that the script of :func:`decide_call` replied, if it did not record the decision."""
+def signal_error(wish: Wish, job: Job, reply: Sequence[bytes]) -> AvtomatikaError | None:
+    """Return the error that the script of :func:`signal_call` replied, if it did not send the signal."""
+    status, detail = reply[0], reply[1].decode()
     match status:
         case b"GONE":
-            raise NotFoundError("job", job.id)
+            return NotFoundError("job", job.id)
+        case b"REFUSED":
+            return ConflictError(_REFUSALS[wish].format(detail))
+        case b"SENT":
+            return ConflictError(_SENT[wish])
+    return None
+
+
+def decision_error(job: Job, reply: Sequence[bytes]) -> AvtomatikaError | None:
+    """Return the error that the script of :func:`decide_call` replied, if it did not record the decision."""
+    status, detail = reply[0], reply[1].decode()
+    match status:
+        case b"GONE":
+            return NotFoundError("job", job.id)
         case b"DECIDED":
-            raise ConflictError(f"already decided: {detail}")
+            return ConflictError(f"already decided: {detail}")
         case b"OVER":
-            raise ConflictError(f"the job no longer waits for this decision: it is {detail}")
+            return ConflictError(f"the job no longer waits for this decision: it is {detail}")
+    return None

@@ -1,8 +1,9 @@
 """The store: creates, reads and commits jobs. It knows keys and scripts and makes no decisions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Self
 
@@ -13,8 +14,8 @@ from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json
 from avtomatika.core.machine.moves import end
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.signing import GroupSecret
-from avtomatika.core.step import SendEvent
-from avtomatika.errors import ConflictError, NoRouteError, NotFoundError, QuotaExceededError, UnreadableRecordError
+from avtomatika.core.step import SendEvent, Step
+from avtomatika.errors import AvtomatikaError, NoRouteError, UnreadableRecordError
 from avtomatika.schemas.wire import Progress, TaskStarted
 from avtomatika.transport import Outgoing, RedisClient, Router
 from avtomatika.transport.scripts import Call
@@ -22,7 +23,7 @@ from avtomatika.transport.scripts import Call
 from .branches import BranchQuery, BranchStatus, FinishedBranch, LoadedBranches, branch_call
 from .cleanups import NO_CLEANUPS, CleanupTimes
 from .commit import Commit
-from .creation import CreatedJob, NewJob, Quota, create_call, first_steps
+from .creation import CreatedJob, NewJob, Quota, create_call, created, first_steps
 from .entries import dump_entry
 from .job_facts import JobFactsReader
 from .job_revisions import JobRevisions
@@ -38,7 +39,8 @@ from .queues import Queues
 from .records import UnreadableJob
 from .scripts import QUARANTINE_JOB, ignore_call, note_call, server_errors
 from .server_info import ServerInfo, ServerInfoReader
-from .signals import REFUSALS, SENT, Wish, check_decided, decide_call, new_decision, new_signal, signal_call
+from .server_part import checked
+from .signals import Wish, decide_call, decision_error, new_decision, new_signal, signal_call, signal_error
 from .traffic import TrafficRecords
 from .worker_registry import IsAuthorized, WorkerRegistry, everybody
 
@@ -117,41 +119,41 @@ class Store(JobWriter):
 
         *declare* declares the plan, and the queues of the skills that it is given, if the broker does not know them.
         """
-        news = [
-            replace(new, max_retries=self._max_retries) if new.skill and new.max_retries is None else new
-            for new in news
-        ]
+        return checked(self.create_each([news], monthly={news[0].client: monthly}, declare=declare))[0]
+
+    def create_each(
+        self,
+        batches: Sequence[Sequence[NewJob]],
+        *,
+        monthly: Mapping[str, int | None],
+        declare: Callable[..., object] | None = None,
+    ) -> list[list[CreatedJob] | AvtomatikaError]:
+        """As :meth:`create_many` for each of *batches*, in one round trip; *monthly* is by client. Returns the error of
+        a batch in its place. Raises UnavailableError."""
         self._server_info.refuse_when_full()
-        steps = first_steps(news, self._group)
-        quota = None if monthly is None else Quota.of(monthly, now=self.clock.now())
+        steps = dict[int, list[Step]]()
+        limits = {client: limit for client, limit in monthly.items() if limit is not None}
+        quotas = {client: Quota.of(limit, now=self.clock.now()) for client, limit in limits.items()}
 
-        def call() -> Call:
-            return create_call(
-                news,
-                steps,
-                quota=quota,
-                max_job_bytes=self._max_job_bytes,
-                keys=self._keys,
-                router=self._router,
-                secret=self.keyring.secret,
-                clock=self.clock,
-            )
+        def call(place: int) -> Call:
+            news = [
+                replace(new, max_retries=self._max_retries) if new.skill and new.max_retries is None else new
+                for new in batches[place]
+            ]
+            steps[place] = first_steps(news, self._group)
+            quota, size = quotas.get(news[0].client), self._max_job_bytes
+            return create_call(news, steps[place], quota=quota, max_job_bytes=size, clock=self.clock, **self._routing)
 
-        try:
-            status, detail = self._routed(call)
-        except NoRouteError:  # no orchestrator has declared the blueprint yet, or the server has lost its data
-            if declare is None:
-                raise
-            declare(*({new.skill for new in news} - {None}))
-            status, detail = self._routed(call)
-        ids = detail.decode().split() or [step.job.id for step in steps]
-        if status == b"OTHER_BODY":
-            raise ConflictError(
-                f"the idempotency key {news[0].idempotency_key!r} was used with another body, for job {ids[0]}"
-            )
-        if status == b"QUOTA" and quota is not None:
-            raise QuotaExceededError(limit=quota.limit, created=int(detail), asked=len(news), renews=quota.renews)
-        return [CreatedJob(job_id, existing=status == b"EXISTS") for job_id in ids]
+        def read(place: int, reply: Sequence[bytes]) -> list[CreatedJob] | AvtomatikaError:
+            return created(batches[place], steps[place], quotas.get(batches[place][0].client), *reply)
+
+        made = self._run_routed(self._router, range(len(batches)), call, read)
+        unknown = [place for place, each in enumerate(made) if isinstance(each, NoRouteError)]
+        if unknown and declare is not None:  # no orchestrator has declared the plan, or the server has lost its data
+            declare(*({new.skill for place in unknown for new in batches[place]} - {None}))
+            for place, again in zip(unknown, self._run_routed(self._router, unknown, call, read), strict=True):
+                made[place] = again
+        return made
 
     def signal(self, job: Job, wish: Wish, *, by: str) -> None:
         """Cancel *job*, or retry or expire it from quarantine, with its next commit. *by* is the user.
@@ -160,24 +162,16 @@ class Store(JobWriter):
         ConflictError if its status does not allow that or the same request was sent before, NotFoundError if it does
         not exist any more.
         """
-        if (
-            wish == "cancel"
-            and not isinstance(job, UnreadableJob)
-            and not self.plans.is_served(plan_name(job.blueprint, job.plan_hash))
-        ):
-            step = end(job, JobStatus.CANCELLED, {"by": by})
-            if self.commit([Commit(job, step, ())])[0].is_written:
-                return
-        signal = new_signal(job, wish, by)
-        status, detail = self._routed(
-            lambda: signal_call(job, signal, keys=self._keys, router=self._router, secret=self.keyring.secret)
-        )
-        if status == b"GONE":
-            raise NotFoundError("job", job.id)
-        if status == b"REFUSED":
-            raise ConflictError(REFUSALS[wish].format(detail.decode()))
-        if status == b"SENT":
-            raise ConflictError(SENT[wish])
+        checked(self.signal_each([job], wish, by=by))
+
+    def signal_each(self, jobs: Sequence[Job], wish: Wish, *, by: str) -> list[AvtomatikaError | None]:
+        """As :meth:`signal` for each of *jobs*, in a few round trips; return its error in its place."""
+        done = self._cancel_unserved(jobs, by=by) if wish == "cancel" else frozenset()
+        rest = [job for job in jobs if job.id not in done]
+        send = lambda job: signal_call(job, new_signal(job, wish, by), **self._routing)  # noqa: E731
+        replies = self._run_routed(self._router, rest, send, partial(signal_error, wish))
+        errors = dict(zip((job.id for job in rest), replies, strict=True))
+        return [errors.get(job.id) for job in jobs]
 
     def decide(self, job: Job, decision: str, *, by: str, comment: str | None = None, token: str | None = None) -> None:
         """Decide the approval that *job* waits for; it continues with its next commit. *by* is the user.
@@ -187,11 +181,33 @@ class Store(JobWriter):
         job does not exist any more.
         """
         self.approval(job, token)
-        made = new_decision(job, decision, by=by, comment=comment)
-        status, detail = self._routed(
-            lambda: decide_call(job, made, keys=self._keys, router=self._router, secret=self.keyring.secret)
+        checked(self.decide_each([job], decision, by=by, comment=comment))
+
+    def decide_each(
+        self, jobs: Sequence[Job], decision: str, *, by: str, comment: str | None = None
+    ) -> list[AvtomatikaError | None]:
+        """As :meth:`decide` for each of *jobs*, in one round trip; return its error in its place."""
+        return self._run_routed(
+            self._router,
+            jobs,
+            lambda job: decide_call(job, new_decision(job, decision, by=by, comment=comment), **self._routing),
+            decision_error,
         )
-        check_decided(job, status, detail.decode())
+
+    @property
+    def _routing(self) -> dict[str, Any]:
+        return {"keys": self._keys, "router": self._router, "secret": self.keyring.secret}
+
+    def _cancel_unserved(self, jobs: Sequence[Job], *, by: str) -> frozenset[str]:
+        """Cancel the jobs whose plans no orchestrator serves; return their ids."""
+        served = self.plans.served()
+        waiting = [
+            Commit(job, end(job, JobStatus.CANCELLED, {"by": by}), ())
+            for job in jobs
+            if not isinstance(job, UnreadableJob) and plan_name(job.blueprint, job.plan_hash) not in served
+        ]
+        replies = self.commit(waiting)
+        return frozenset(each.before.id for each, reply in zip(waiting, replies, strict=True) if reply.is_written)
 
     def finish_branches(self, finished: Sequence[FinishedBranch]) -> list[BranchStatus]:
         """Store the answers of branches that succeeded, in one round trip, each atomically and without its job.
@@ -255,18 +271,6 @@ class Store(JobWriter):
     def step_message(self, routing_key: str, event: Event) -> Outgoing:
         """Return *event* as the message that a commit sends to *routing_key*."""
         return step_message(SendEvent(routing_key, event), self.keyring.secret)
-
-    def _routed(self, make: Callable[[], Call]) -> Any:
-        """Run the script that *make* routes; if the bindings have changed since, route it again.
-
-        Raises NoRouteError if no queue is bound.
-        """
-        with server_errors():
-            for _ in self._router.attempts():
-                answer = self._server.run(make())
-                if answer[0] != b"REROUTE":
-                    break
-        return answer
 
     def ping(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""

@@ -4,10 +4,10 @@ On the broker, such a worker is the consumer ``http:<worker id>``. Every script 
 before it changes anything.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from functools import partial
 
 from avtomatika.core.job import Json
 from avtomatika.schemas import wire
@@ -16,7 +16,7 @@ from avtomatika.transport.scripts import REQUEUE, Argument, Call
 
 from .live_state import progress_call
 from .scripts import LEASE_TASK, RENEW_LEASE, SETTLE_LEASE, note_call, server_errors
-from .server_part import ServerPart
+from .server_part import ServerPart, checked
 
 #: Lifetime of a lease that is not renewed, and of the digests of a task's results.
 _TTL_MS = 24 * 3600 * 1000
@@ -59,8 +59,8 @@ class TaskLeases(ServerPart):
 
     def lease(self, given: Sequence[NewLease], *, holder: str) -> list[bool]:
         """Lease deliveries of consumer *holder* to workers. False if it no longer has one, which is then unchanged."""
-        answers = self._routed(given, lambda each: self._lease_call(each, holder))
-        return [answer == b"OK" for answer in answers]
+        call = partial(self._lease_call, holder=holder)
+        return checked(self._run_routed(self._router, given, call, lambda _, answer: answer == b"OK"))
 
     def messages(self, tags: Sequence[str]) -> list[wire.TaskMessage | None]:
         """Return the task of each delivery; None if the delivery no longer exists or is not a task."""
@@ -101,8 +101,9 @@ class TaskLeases(ServerPart):
 
     def settle(self, lease: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
-        [answer] = self._routed([lease], lambda each: self._settle_call(each, outgoing, digest))
-        return SettleStatus(answer.decode())
+        call = partial(self._settle_call, outgoing=outgoing, digest=digest)
+        read = lambda _, answer: SettleStatus(answer.decode())  # noqa: E731
+        return checked(self._run_routed(self._router, [lease], call, read))[0]
 
     def was_answered(self, task_id: str, digest: str) -> bool:
         """Return True if the result with *digest* was accepted."""
@@ -125,19 +126,6 @@ class TaskLeases(ServerPart):
     def now_ms(self) -> int:
         """Return the server's time in ms since the epoch."""
         return self._now_ms()
-
-    def _routed(self, items: Sequence[Any], call_of: Callable[[Any], Call]) -> list[Any]:
-        """Return the reply for each item. Calls whose bindings have changed are routed again."""
-        answers: list[Any] = [b"REROUTE"] * len(items)
-        with server_errors():
-            for _ in self._router.attempts():
-                left = [index for index, answer in enumerate(answers) if answer == b"REROUTE"]
-                replies = self._server.run_each([call_of(items[index]) for index in left])
-                for index, reply in zip(left, replies, strict=True):
-                    answers[index] = reply
-                if b"REROUTE" not in answers:
-                    break
-        return answers
 
     def _lease_call(self, given: NewLease, holder: str) -> Call:
         stream, entry = self._router.parse_tag(given.tag)

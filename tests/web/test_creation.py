@@ -162,7 +162,7 @@ def test_a_blueprint_that_cannot_be_declared_is_unavailable(redis_url: str, clie
         (
             "/api/v2/jobs/video",
             "no path '/api/v2/jobs/video'; did you mean '/api/v1/jobs/video'",
-            ["/api/v1/jobs/video", "/api/v1/jobs/video/batch", "/api/v1/jobs"],
+            ["/api/v1/jobs/video", "/api/v1/jobs/video/batch", "/api/v1/jobs/actions"],
         ),
     ],
 )

@@ -7,7 +7,7 @@ from flask import request, url_for
 
 from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
-from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError
+from avtomatika.errors import AvtomatikaError, BlueprintError, InvalidRequestError, NotFoundError
 from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema
 from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import (
@@ -34,7 +34,7 @@ IDEMPOTENCY_PARAMETER = {
 def creation_routes(plans: Iterable[Plan]) -> Routes:
     """Return the routes for the endpoints of *plans*. Raises BlueprintError if two plans have the same endpoint."""
     routes = Routes("creation", __name__, description="Create jobs")
-    owners: dict[str, str] = {}
+    owners = {"/api/v1/jobs/actions": "avtomatika"}
     for plan in plans:
         path = creation_path(plan)
         if path is None:
@@ -93,10 +93,19 @@ def create(new: NewJob) -> CreatedJob:
 
 
 def create_many(news: Sequence[NewJob]) -> list[CreatedJob]:
-    """Create jobs of one client and one plan, and declare the plan if the broker does not know it."""
-    client = services().clients.get(news[0].client)
-    monthly = None if client is None else client.monthly_attempts
-    return services().store.create_many(news, monthly=monthly, declare=services().declare)
+    """Create jobs of one client and one plan; all of them, or none."""
+    [made] = create_each([news])
+    if isinstance(made, AvtomatikaError):
+        raise made
+    return made
+
+
+def create_each(batches: Sequence[Sequence[NewJob]]) -> list[list[CreatedJob] | AvtomatikaError]:
+    """Create the jobs of each batch as :func:`create_many` does, or return its error; declare the plans that the broker
+    does not know."""
+    accounts = {news[0].client: services().clients.get(news[0].client) for news in batches}
+    monthly = {name: None if account is None else account.monthly_attempts for name, account in accounts.items()}
+    return services().store.create_each(batches, monthly=monthly, declare=services().declare)
 
 
 def _idempotency_key() -> str | None:

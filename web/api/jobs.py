@@ -133,10 +133,7 @@ def callers_job(job_id: str) -> Job:
 
 
 def whole_history(job_id: str) -> Iterator[RecordedEntry]:
-    after: int | None = 0
-    while after is not None:
-        recorded, after = services().store.history(job_id, after=after)
-        yield from recorded
+    return next(services().store.histories([job_id]))
 
 
 def _dated(note: dict[str, Any]) -> dict[str, Any]:

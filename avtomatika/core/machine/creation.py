@@ -1,5 +1,7 @@
 """Creation of jobs."""
 
+from collections.abc import Mapping
+
 from avtomatika.core.data_checks import check_input
 from avtomatika.core.events import Start
 from avtomatika.core.job import HistoryEntry, Job, Json, Parent
@@ -12,10 +14,20 @@ from .tasks import given
 from .timers import deadline_timer, start_timer
 
 
-def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent: Parent | None = None) -> Step:
+def new_job(
+    plan: Plan,
+    request: JobRequest,
+    *,
+    job_id: str,
+    client: str,
+    parent: Parent | None = None,
+    state: str | None = None,
+    state_history: Mapping[str, Json] | None = None,
+) -> Step:
     """Return the first step of a job: version 0, its first history entry, and the message or timer that starts it.
 
-    Raises InvalidRequestError if its data do not fit the blueprint's input type.
+    It starts in *state* with *state_history* if it reruns another job from there. Raises InvalidRequestError if its
+    data do not fit the blueprint's input type.
     """
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
@@ -23,21 +35,24 @@ def new_job(plan: Plan, request: JobRequest, *, job_id: str, client: str, parent
         id=job_id,
         blueprint=plan.blueprint,
         plan_hash=plan.plan_hash,
-        current_state=plan.start,
+        current_state=state or plan.start,
         client=client,
         parent=parent,
+        state_history=state_history or {},
         **wanted,
     )
     data: dict[str, Json] = {"client": client, "plan": plan.plan_hash}
     if job.retry_of is not None:
         data["retry_of"] = job.retry_of
+    if state_history:
+        data["state_history"] = state_history
     if parent is not None:
         data["parent_id"] = parent.job_id
     if job.execution_timeout_seconds is not None:
         data["execution_timeout"] = job.execution_timeout_seconds
     created = Step(
         job,
-        history=(HistoryEntry("job_created", state=plan.start, data=data),),
+        history=(HistoryEntry("job_created", state=job.current_state, data=data),),
         timers=deadline_timer(plan, job),
     )
     return created.then(_first_step(plan, job))

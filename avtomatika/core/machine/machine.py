@@ -77,7 +77,7 @@ def advance(plan: Plan, job: Job, event: Event, *, queue: str | None) -> Step:
 def _start(plan: Plan, job: Job, event: events.Start, *, queue: str | None) -> Step:
     if job.status is not JobStatus.PENDING:
         return ignore(job, event, "the job has already started")
-    return _enter_or_dispatch(plan, job, plan.start, queue=queue)
+    return _enter_or_dispatch(plan, job, job.current_state or plan.start, queue=queue)
 
 
 def _enter(job: Job, event: events.Enter) -> Step:
