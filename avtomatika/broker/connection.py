@@ -3,32 +3,23 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from avtomatika import errors
-from avtomatika.transport import NoRouteError, RedisClient, is_temporary
-from avtomatika.transport.options import DEAD_LETTER_SECONDS, LEASE_SECONDS, MAX_DEAD_LETTERS, MAX_DELIVERIES
+from avtomatika.transport import NoRouteError, is_temporary
+from avtomatika.transport.options import LEASE_SECONDS
 
 _TRANSPORT = "avtomatika.transport:Transport"
 _SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
-def connect(
-    url: str,
-    *,
-    prefix: str = "avt:",
-    lease_seconds: float = LEASE_SECONDS,
-    max_deliveries: int = MAX_DELIVERIES,
-    max_dead_letters: int = MAX_DEAD_LETTERS,
-    dead_letter_seconds: float = DEAD_LETTER_SECONDS,
-    max_connections: int | None = None,
-    server: RedisClient | None = None,
-) -> Connection:
-    """Return a connection to the broker at *url*; sends nothing yet.
+def connect(url: str, *, prefix: str = "avt:", lease_seconds: float = LEASE_SECONDS, **options: Any) -> Connection:
+    """Return a connection to the broker at *url*, with the transport's *options*; sends nothing yet.
 
-    Opens at most *max_connections* plus one that renews leases; with *server* it shares that client's connections.
+    Opens at most ``max_connections`` plus one that renews leases; with ``server`` it shares that client's connections.
     Supports ``redis``, ``rediss``, ``unix`` and ``sentinel://host[:port][;host...]/db?master_name=name``. Raises
     ValueError for other schemes.
     """
@@ -42,13 +33,9 @@ def connect(
         "lease_seconds": lease_seconds,
         "visibility_timeout": lease_seconds,  # a process that hangs loses its messages to others
         "requeue_on_close": False,  # running tasks continue while a connection is replaced
-        "max_deliveries": max_deliveries,
-        "max_dead_letters": max_dead_letters,
-        "dead_letter_seconds": dead_letter_seconds,
-        "max_connections": max_connections,
-        "server": server,
         "max_retries": 1,  # to connect, within one call of kombu's; the caller decides whether to retry
         "interval_start": 0,
+        **options,
     }
     return Connection(url, transport=_TRANSPORT, transport_options=options)
 

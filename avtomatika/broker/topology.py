@@ -25,8 +25,8 @@ _OF_TASKS = {"x-expires": 86_400_000, IF_EMPTY: True}
 #: The same for control messages.
 _OF_CONTROL = {"x-expires": 120_000}
 
-#: Exchange -> type.
-_EXCHANGES = dict.fromkeys((STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES), "direct") | {CONTROL: "fanout"}
+#: Exchanges that :func:`declare` declares -> type.
+EXCHANGES = dict.fromkeys((STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES), "direct") | {CONTROL: "fanout"}
 #: Queue -> (exchange, routing key) of its bindings.
 _Queues = dict[str, list[tuple[str, str]]]
 _NOTICES: _Queues = {WORKERS: [(WORKERS, key) for key in NOTICES], REQUESTS: [(WORKERS, REQUESTS)]}
@@ -53,11 +53,6 @@ def bindings_of_queues(plans: Iterable[Plan]) -> _Queues:
     return queues
 
 
-def exchanges() -> tuple[str, ...]:
-    """Return the names of all exchanges that :func:`declare` declares."""
-    return tuple(_EXCHANGES)
-
-
 def worker_queue(worker_id: str) -> str:
     """Return the name of the queue for tasks assigned to one worker."""
     return f"@{worker_id}"
@@ -74,7 +69,7 @@ def declare_tasks(connection: Connection, task_types: Iterable[str], *, worker_i
 def declare_control(connection: Connection, queue: str) -> None:
     """Bind *queue* to the control messages for all workers; it expires soon after its last use."""
     with translated(connection), connection.channel() as channel:
-        channel.exchange_declare(CONTROL, _EXCHANGES[CONTROL])
+        channel.exchange_declare(CONTROL, EXCHANGES[CONTROL])
         channel.queue_declare(queue, arguments=_OF_CONTROL)
         channel.queue_bind(queue, CONTROL)
 
@@ -92,4 +87,4 @@ def _task_queues(names: Iterable[str]) -> _Queues:
 def _declare(connection: Connection, queues: _Queues, arguments: Mapping[str, Mapping[str, Any]] | None = None) -> None:
     bindings = [(name, *bound) for name, bounds in queues.items() for bound in bounds]
     with translated(connection), connection.channel() as channel:
-        channel.declare_many(exchanges=_EXCHANGES, queues=queues, bindings=bindings, arguments=arguments)
+        channel.declare_many(exchanges=EXCHANGES, queues=queues, bindings=bindings, arguments=arguments)

@@ -14,7 +14,7 @@ from avtomatika.transport import Channel
 
 from .connection import translated
 from .step_queues import StepQueue, StepQueues
-from .topology import bindings_of_queues, exchanges
+from .topology import EXCHANGES, bindings_of_queues
 
 #: (exchange, routing key)
 Bound = tuple[str, str]
@@ -56,7 +56,7 @@ def diff_topology(
     with translated(connection), connection.channel() as channel:
         live = _live_bindings(channel)
         there = set(channel.topology.queues())
-        missing = tuple(name for name in exchanges() if channel.topology.type_of(name) is None)
+        missing = tuple(name for name in EXCHANGES if channel.topology.type_of(name) is None)
         wanted = bindings_of_queues(plans)
         old = [queue for queue in StepQueues(connection, channel).all() if _is_old(queue, plans)]
         sizes = channel.topology.sizes([*wanted, *(queue.name for queue in old)])

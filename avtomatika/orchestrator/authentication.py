@@ -8,6 +8,7 @@ must be among the skills that the worker is granted. Anything else changes no jo
 import logging
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -80,20 +81,17 @@ class MessageAuthenticator:
         return self._restrict_notices(accepted, skills_by_author) if skills_by_author else accepted
 
     def requests(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.TaskRequest]]:
-        """Decode task requests. One that an unauthorized worker forwarded, or one without the skill, is
-        dead-lettered."""
-        accepted = []
-        for delivery, request in self._read_all(deliveries, lambda delivery: wire.load_task_request(delivery.body)):
-            try:
-                skills = self._skills_of(request.worker_id, delivery.body)
-            except UnauthorizedError:
-                skills = ()
+        """Decode task requests that authorized workers forwarded, and dead-letter others."""
+        return self._read_all(deliveries, self._request)
+
+    def _request(self, delivery: Delivery) -> wire.TaskRequest:
+        request = wire.load_task_request(delivery.body)
+        with suppress(UnauthorizedError):
+            skills = self._skills_of(request.worker_id, delivery.body)
             if skills is None or request.skill in skills:
-                accepted.append((delivery, request))
-            else:
-                error = f"worker {request.worker_id!r} is unauthorized, or not granted the skill {request.skill!r}"
-                self._consumer.dead_letter(delivery, reason="forged", error=error)
-        return accepted
+                return request
+        reason = f"worker {request.worker_id!r} is unauthorized, or not granted the skill {request.skill!r}"
+        raise wire.MessageAuthenticationError("request", job_id=request.tag, reason=reason)
 
     def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.DueTimer]]:
         """Decode due timers. Their content is authenticated when it reaches its step queue."""

@@ -74,16 +74,11 @@ def forward(consumer: Consumer, pairs: Sequence[tuple[Delivery, Outgoing]], *, d
     except NoRouteError:
         declare()
         for delivery, outgoing in pairs:
-            _forward_one(consumer, delivery, outgoing)
-
-
-def _forward_one(consumer: Consumer, delivery: Delivery, outgoing: Outgoing) -> None:
-    try:
-        consumer.settle_many([([outgoing], [delivery.tag])])
-    except NoRouteError as error:
-        if not outgoing.exchange:
-            logger.info("the program that waited for a result is gone: no queue %r", outgoing.routing_key)
-            consumer.ack([delivery.tag])
-            return
-        logger.warning("queue %s: %s; dead-lettered", delivery.queue, error)
-        consumer.dead_letter(delivery, reason="no route", error=str(error), notify=False)
+            try:
+                consumer.settle_many([([outgoing], [delivery.tag])])
+            except NoRouteError as error:
+                logger.warning("queue %s: %s; dropped", delivery.queue, error)
+                if outgoing.exchange:
+                    consumer.dead_letter(delivery, reason="no route", error=str(error), notify=False)
+                else:  # the program that waited for the reply is gone
+                    consumer.ack([delivery.tag])
