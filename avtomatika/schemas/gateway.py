@@ -114,6 +114,7 @@ class EventSchema(_Open):
     worker_id = _id(required=True)
     event_type = _id(required=True)
     target_task_id = _id()
+    attempt = fields.Integer(strict=True)
     payload = fields.Dict(keys=fields.String(), load_default=dict)
     timestamp = fields.Integer(strict=True)
 

@@ -52,7 +52,7 @@ class HttpProxy:
             def handle_any(self) -> None:
                 self.pass_on(proxy)
 
-            do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
+            do_GET = do_PUT = do_POST = do_PATCH = do_HEAD = do_DELETE = handle_any
 
         self._server = _Server(("127.0.0.1", 0), Bound)
         port = self._server.server_address[1]

@@ -186,10 +186,12 @@ class Gateway:
         )
         return {"status": "event_accepted"}
 
-    def append_stream(self, worker_id: str, task_id: str, event: dict[str, Any]) -> dict[str, Json]:
+    def append_stream(
+        self, worker_id: str, task_id: str, attempt: int | None, event: dict[str, Any]
+    ) -> dict[str, Json]:
         """Append chunks to the stream of the job of a task that the worker holds."""
         [lease] = self.leases.find([task_id])
-        if lease is None or lease.worker_id != worker_id:
+        if lease is None or lease.worker_id != worker_id or attempt not in (None, lease.task.attempt):
             return {"status": "error", "message": "the worker does not hold the task"}
         task = lease.task
         row = (task.job_id, task_id, task.attempt, task.ticket, event["run"], event["chunks"])

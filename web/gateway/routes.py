@@ -134,7 +134,8 @@ def take_event() -> Response:
             case "progress":
                 return _json(_gateway().record_progress(worker_id, task_id, ProgressSchema().load(payload)))
             case "stream":
-                return _json(_gateway().append_stream(worker_id, task_id, StreamSchema().load(payload)))
+                chunks = StreamSchema().load(payload)
+                return _json(_gateway().append_stream(worker_id, task_id, body.get("attempt"), chunks))
     except ValidationError as error:
         return _json({"status": "error", "message": f"invalid fields: {error.messages}"})
     return _json({"status": "event_ignored"})  # other events have no effect

@@ -10,7 +10,7 @@ from avtomatika import broker
 from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import WORKERS
 from avtomatika.core.signing import WorkerKey
-from avtomatika.errors import NoRouteError, UnavailableError
+from avtomatika.errors import NoRouteError, TooManyRequestsError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.spool import SpooledResult
@@ -115,7 +115,7 @@ class BrokerResultSender:
         if self._handoff is not None and not (chunks := self._handoff.send_chunks(chunks)):
             return
         if self._consumer.message_count(WORKERS) > MAX_QUEUED_NOTICES:
-            raise UnavailableError("orchestrators do not keep up with notices of workers")
+            raise TooManyRequestsError("orchestrators do not keep up with notices of workers")
         rows = [(c.job_id, c.task_id, c.attempt, c.ticket, c.run, c.chunks) for c in chunks]
         message = broker.stream_chunks(wire.StreamChunks(self._worker_id, rows), signer=self._key)
         self._consumer.settle_many([([message], ())])

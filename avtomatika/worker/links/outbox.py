@@ -13,7 +13,7 @@ from time import monotonic, time
 from typing import Any, Protocol
 
 from avtomatika.broker.backoff import Backoff
-from avtomatika.errors import AvtomatikaError, NoRouteError
+from avtomatika.errors import AvtomatikaError, NoRouteError, UnavailableError
 from avtomatika.schemas import wire
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
@@ -36,6 +36,8 @@ _DEFER_SECONDS = 2.0
 _MAX_DEFER_SECONDS = 24 * 3600.0
 #: Delay before a result that is too large is checked again; while it is being stored.
 _KEPT_SECONDS, _STORING_SECONDS = 60.0, 0.5
+#: Results wait for chunks that were refused until this many failures.
+_CHUNK_TRIES = 10
 
 
 @dataclass(slots=True, eq=False)
@@ -123,6 +125,7 @@ class Outbox:
         self._partition = partition
         self._oversize = OversizeResults(runtime.storage, ttl_seconds=runtime.options.result_ttl_seconds)
         self._unsent: deque[PendingResult] = deque()
+        self._chunk_failures = 0
         self._finishing = threading.Event()
         self._done = threading.Event()
         self._stopping = threading.Event()
@@ -195,7 +198,8 @@ class Outbox:
             if execution.is_oversize:
                 pending.content = self._sender.keep(execution)
             self._unsent.append(pending)
-        self._send_chunks(streams, flush=streams.close(collected))  # before the results
+        is_ending = streams.close(collected)
+        self._send_chunks(streams, flush=is_ending or self._due_in == 0)
         if due_reports := reports.due():
             self._send_progress(due_reports)
         if self._unsent:
@@ -262,13 +266,21 @@ class Outbox:
                 self._partition.remove(pending.path)
 
     def _send_chunks(self, streams: StreamBuffer, *, flush: bool) -> None:
+        """Send due chunks, with *flush* all. Results wait for them: the gateway refuses chunks of a task that has a
+        result. Raises UnavailableError if results wait."""
         while batch := streams.take(flush=flush):
             try:
                 self._sender.send_chunks(batch)
             except AvtomatikaError as error:
                 logger.info("%s; chunks of the streams of %d tasks wait", error, len(batch))
                 streams.put_back(batch)
+                if isinstance(error, UnavailableError) and self._due_in == 0:
+                    self._chunk_failures += 1
+                    if self._chunk_failures < _CHUNK_TRIES:
+                        self._spool_unsent()
+                        raise
                 return
+            self._chunk_failures = 0
 
     def _send_progress(self, due_reports: Sequence[wire.Progress]) -> bool:
         try:
