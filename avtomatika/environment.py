@@ -8,6 +8,8 @@ of a URL) and the expected format.
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +88,20 @@ def path(name: str, exists: Callable[[Path], bool] = Path.exists) -> Path | None
     if value is not None and not exists(Path(value)):
         raise _refusal(name, value, f"no such file in {Path.cwd()}")
     return None if value is None else Path(value)
+
+
+def variable(read: Callable[..., object], name: str, default: Any = None, **limits: Any) -> Any:
+    """Return a field of a dataclass for the variable *name*, read by *read* with *limits*.
+
+    *default* is a value or a function that makes one. Secrets are not in the repr.
+    """
+    kind = {"default_factory" if callable(default) else "default": default}
+    return field(**kind, repr=read is not secret, metadata={"read": partial(read, name, **limits)})
+
+
+def variables_of(cls: type[Any]) -> dict[str, Any]:
+    """Return the values of the fields of *cls* whose variables are set."""
+    return given({each.name: each.metadata["read"]() for each in fields(cls) if "read" in each.metadata})
 
 
 def _refusal(name: str, value: object, reason: str) -> SettingsError:

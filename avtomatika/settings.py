@@ -15,126 +15,11 @@ from avtomatika import environment
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.names import is_name
 from avtomatika.core.signing import GroupSecret, webhook_key
+from avtomatika.environment import choice, integer, parsed, path, positive, secret, text, variable
 
 #: Servers that the store and the transport support.
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Settings of the server's processes, with their defaults.
-
-    Values that may hold a secret (as URLs do) are not in the repr. Paths are relative to the working directory.
-    """
-
-    redis_url: str | None = field(default=None, repr=False)
-    secret_key: str | None = field(default=None, repr=False)
-    secret_key_previous: str | None = field(default=None, repr=False)
-    group: str = "g0"
-    client_token: str | None = field(default=None, repr=False)
-    client_token_previous: str | None = field(default=None, repr=False)
-    clients_config_path: Path = Path("clients.toml")
-    worker_token: str | None = field(default=None, repr=False)
-    worker_token_previous: str | None = field(default=None, repr=False)
-    worker_token_min_length: int = 16
-    local_worker_token: str | None = field(default=None, repr=False)
-    workers_config_path: Path = Path("workers.toml")
-    blueprints: str = "blueprints/"
-    port: int = 8080
-    job_ttl_seconds: int = 604_800
-    trusted_proxies: int = 0
-    redis_max_connections: int = 6
-    web_max_waiting: int = 4000
-    web_client_share: float = 0.5
-    job_max_retries: int = 3
-    max_job_bytes: int = 8 * 1024 * 1024
-    max_inline_bytes: int = MAX_INLINE_BYTES
-    max_stream_bytes: int = 1024 * 1024
-    max_transitions_per_job: int = 100
-    handler_timeout_seconds: float = 30.0
-    #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
-    delivery: Mapping[str, Any] = field(default_factory=dict)
-    plan_takeover_seconds: float = 60.0
-    webhook_secret: str | None = field(default=None, repr=False)
-    webhook_allow: tuple[str, ...] = ()
-    accept_kombu_tasks: str = "true"
-    #: Skills that Celery workers have -> task and queue of Celery.
-    celery_tasks: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    metrics_token: str | None = field(default=None, repr=False)
-    log_format: str | None = None  # None: text on a terminal, else json
-    log_level: str = "INFO"
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read the environment; raises SettingsError with the variable and the value that does not fit."""
-        return cls(
-            **environment.given(
-                {
-                    "redis_url": environment.secret("REDIS_URL", check=_check_redis_url),
-                    "secret_key": environment.secret("SECRET_KEY"),
-                    "secret_key_previous": environment.secret("SECRET_KEY_PREVIOUS"),
-                    "group": environment.parsed("AVTOMATIKA_GROUP", _group),
-                    "client_token": environment.secret("CLIENT_TOKEN"),
-                    "client_token_previous": environment.secret("CLIENT_TOKEN_PREVIOUS"),
-                    "clients_config_path": environment.path("CLIENTS_CONFIG_PATH", Path.is_file),
-                    "worker_token": environment.secret("WORKER_TOKEN"),
-                    "worker_token_previous": environment.secret("WORKER_TOKEN_PREVIOUS"),
-                    "worker_token_min_length": environment.integer("WORKER_TOKEN_MIN_LENGTH", minimum=1),
-                    "local_worker_token": environment.secret("LOCAL_WORKER_TOKEN"),
-                    "workers_config_path": environment.path("WORKERS_CONFIG_PATH", Path.is_file),
-                    "blueprints": environment.text("BLUEPRINTS"),
-                    "port": _port("API_PORT") or _port("PORT"),
-                    "job_ttl_seconds": environment.integer("JOB_TTL_SECONDS", minimum=1),
-                    "trusted_proxies": environment.integer("TRUSTED_PROXIES"),
-                    "redis_max_connections": environment.integer("REDIS_MAX_CONNECTIONS", minimum=3),
-                    "web_max_waiting": environment.integer("WEB_MAX_WAITING", minimum=1),
-                    "web_client_share": environment.positive("WEB_CLIENT_SHARE", maximum=1),
-                    "job_max_retries": environment.integer("JOB_MAX_RETRIES"),
-                    "max_job_bytes": environment.integer("MAX_JOB_BYTES", minimum=1),
-                    "max_inline_bytes": environment.integer(
-                        "MAX_INLINE_BYTES", minimum=1024, maximum=LARGEST_INLINE_BYTES
-                    ),
-                    "max_stream_bytes": environment.integer("MAX_STREAM_BYTES", minimum=1),
-                    "max_transitions_per_job": environment.integer("MAX_TRANSITIONS_PER_JOB", minimum=1),
-                    "handler_timeout_seconds": environment.positive("HANDLER_TIMEOUT"),
-                    "delivery": environment.delivery_limits(),
-                    "accept_kombu_tasks": environment.choice("ACCEPT_KOMBU_TASKS", ("true", "false")),
-                    "celery_tasks": environment.parsed("CELERY_TASKS", _celery_tasks),
-                    "plan_takeover_seconds": environment.positive("PLAN_TAKEOVER_SECONDS"),
-                    "webhook_secret": environment.secret("WEBHOOK_SECRET", check=_check_webhook_secret),
-                    "webhook_allow": environment.parsed("WEBHOOK_ALLOW", _networks),
-                    "metrics_token": environment.secret("METRICS_TOKEN"),
-                    "log_format": environment.choice("LOG_FORMAT", ("json", "text")),
-                    "log_level": environment.choice("LOG_LEVEL", _LOG_LEVELS),
-                }
-            )
-        )
-
-    @property
-    def client_tokens(self) -> dict[str, Any]:
-        """The arguments of ``tokens.Clients``."""
-        return {
-            "token": self.client_token,
-            "previous_token": self.client_token_previous,
-            "path": self.clients_config_path,
-        }
-
-    @property
-    def worker_tokens(self) -> dict[str, Any]:
-        """The arguments of ``tokens.Workers``."""
-        return {
-            "token": self.worker_token,
-            "previous_token": self.worker_token_previous,
-            "local_token": self.local_worker_token,
-            "shortest_token": self.worker_token_min_length,
-            "path": self.workers_config_path,
-        }
-
-    @property
-    def group_secret(self) -> GroupSecret | None:
-        """The secret that processes of the group sign with, if SECRET_KEY is set."""
-        return None if self.secret_key is None else GroupSecret(self.secret_key, self.secret_key_previous)
 
 
 def _celery_tasks(text: str) -> dict[str, tuple[str, str]]:
@@ -184,3 +69,82 @@ def _group(name: str) -> str:
     if not is_name(name):
         raise ValueError("must be 1 to 64 letters, digits, '_' or '-'")
     return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the server's processes, with their defaults.
+
+    Values that may hold a secret (as URLs do) are not in the repr. Paths are relative to the working directory.
+    """
+
+    redis_url: str | None = variable(secret, "REDIS_URL", check=_check_redis_url)
+    secret_key: str | None = variable(secret, "SECRET_KEY")
+    secret_key_previous: str | None = variable(secret, "SECRET_KEY_PREVIOUS")
+    group: str = variable(parsed, "AVTOMATIKA_GROUP", "g0", parse=_group)
+    client_token: str | None = variable(secret, "CLIENT_TOKEN")
+    client_token_previous: str | None = variable(secret, "CLIENT_TOKEN_PREVIOUS")
+    clients_config_path: Path = variable(path, "CLIENTS_CONFIG_PATH", Path("clients.toml"), exists=Path.is_file)
+    worker_token: str | None = variable(secret, "WORKER_TOKEN")
+    worker_token_previous: str | None = variable(secret, "WORKER_TOKEN_PREVIOUS")
+    worker_token_min_length: int = variable(integer, "WORKER_TOKEN_MIN_LENGTH", 16, minimum=1)
+    local_worker_token: str | None = variable(secret, "LOCAL_WORKER_TOKEN")
+    workers_config_path: Path = variable(path, "WORKERS_CONFIG_PATH", Path("workers.toml"), exists=Path.is_file)
+    blueprints: str = variable(text, "BLUEPRINTS", "blueprints/")
+    port: int = 8080
+    job_ttl_seconds: int = variable(integer, "JOB_TTL_SECONDS", 604_800, minimum=1)
+    trusted_proxies: int = variable(integer, "TRUSTED_PROXIES", 0)
+    redis_max_connections: int = variable(integer, "REDIS_MAX_CONNECTIONS", 6, minimum=3)
+    web_max_waiting: int = variable(integer, "WEB_MAX_WAITING", 4000, minimum=1)
+    web_client_share: float = variable(positive, "WEB_CLIENT_SHARE", 0.5, maximum=1)
+    job_max_retries: int = variable(integer, "JOB_MAX_RETRIES", 3)
+    max_job_bytes: int = variable(integer, "MAX_JOB_BYTES", 8 * 1024 * 1024, minimum=1)
+    max_inline_bytes: int = variable(
+        integer, "MAX_INLINE_BYTES", MAX_INLINE_BYTES, minimum=1024, maximum=LARGEST_INLINE_BYTES
+    )
+    max_stream_bytes: int = variable(integer, "MAX_STREAM_BYTES", 1024 * 1024, minimum=1)
+    max_transitions_per_job: int = variable(integer, "MAX_TRANSITIONS_PER_JOB", 100, minimum=1)
+    handler_timeout_seconds: float = variable(positive, "HANDLER_TIMEOUT", 30.0)
+    #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
+    delivery: Mapping[str, Any] = field(default_factory=dict)
+    plan_takeover_seconds: float = variable(positive, "PLAN_TAKEOVER_SECONDS", 60.0)
+    webhook_secret: str | None = variable(secret, "WEBHOOK_SECRET", check=_check_webhook_secret)
+    webhook_allow: tuple[str, ...] = variable(parsed, "WEBHOOK_ALLOW", (), parse=_networks)
+    accept_kombu_tasks: str = variable(choice, "ACCEPT_KOMBU_TASKS", "true", words=("true", "false"))
+    #: Skills that Celery workers have -> task and queue of Celery.
+    celery_tasks: Mapping[str, tuple[str, str]] = variable(parsed, "CELERY_TASKS", dict, parse=_celery_tasks)
+    metrics_token: str | None = variable(secret, "METRICS_TOKEN")
+    #: None: text on a terminal, else json.
+    log_format: str | None = variable(choice, "LOG_FORMAT", words=("json", "text"))
+    log_level: str = variable(choice, "LOG_LEVEL", "INFO", words=_LOG_LEVELS)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment; raises SettingsError with the variable and the value that does not fit."""
+        others = {"port": _port("API_PORT") or _port("PORT"), "delivery": environment.delivery_limits()}
+        return cls(**environment.given(others), **environment.variables_of(cls))
+
+    @property
+    def client_tokens(self) -> dict[str, Any]:
+        """The arguments of ``tokens.Clients``."""
+        return {
+            "token": self.client_token,
+            "previous_token": self.client_token_previous,
+            "path": self.clients_config_path,
+        }
+
+    @property
+    def worker_tokens(self) -> dict[str, Any]:
+        """The arguments of ``tokens.Workers``."""
+        return {
+            "token": self.worker_token,
+            "previous_token": self.worker_token_previous,
+            "local_token": self.local_worker_token,
+            "shortest_token": self.worker_token_min_length,
+            "path": self.workers_config_path,
+        }
+
+    @property
+    def group_secret(self) -> GroupSecret | None:
+        """The secret that processes of the group sign with, if SECRET_KEY is set."""
+        return None if self.secret_key is None else GroupSecret(self.secret_key, self.secret_key_previous)

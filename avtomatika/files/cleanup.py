@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from avtomatika import environment
 from avtomatika.core.file_reference import references_in
 from avtomatika.core.job import Job
 from avtomatika.core.texts import texts_in
+from avtomatika.environment import choice, integer, variable, variables_of
 
 from .bucket import Bucket
 from .claim_check import load
@@ -41,15 +41,13 @@ class Cleanup(StrEnum):
 class CleanupRules:
     """*max_age_seconds* applies to files of finished jobs and to uploads; None: no limit."""
 
-    cleanup: Cleanup = Cleanup.KEEP
-    max_age_seconds: float | None = None
+    cleanup: Cleanup = variable(choice, "S3_AUTO_CLEANUP", Cleanup.KEEP, words=list(Cleanup))
+    max_age_seconds: float | None = variable(integer, "S3_MAX_AGE_SECONDS", minimum=1)
 
     @classmethod
     def from_environment(cls) -> Self:
         """Read ``S3_AUTO_CLEANUP`` and ``S3_MAX_AGE_SECONDS``; raises SettingsError naming the variable."""
-        cleanup = environment.choice("S3_AUTO_CLEANUP", list(Cleanup))
-        age = environment.integer("S3_MAX_AGE_SECONDS", minimum=1)
-        return cls(**environment.given({"cleanup": cleanup, "max_age_seconds": age}))
+        return cls(**variables_of(cls))
 
     def seconds_after_end(self, job_ttl_seconds: int) -> tuple[float | None, float | None]:
         """Return the seconds from the end of a job until its intermediate files, and all its files, are deleted."""

@@ -13,6 +13,7 @@ from avtomatika.addresses import Address, Mode, parse_address, parse_addresses
 from avtomatika.core.file_reference import LARGEST_INLINE_BYTES, MAX_INLINE_BYTES
 from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
+from avtomatika.environment import choice, integer, number, parsed, positive, text, variable
 from avtomatika.files.cache import CACHE_BYTES
 from avtomatika.files.config import S3Config
 from avtomatika.files.task_storage import MAX_TASK_BYTES
@@ -33,71 +34,54 @@ def _generated_id() -> str:
     return f"{host or 'worker'}-{secrets.token_hex(4)}"
 
 
+def _worker_id(text: str) -> str:
+    if not is_name(text):
+        raise ValueError("must be 1 to 64 letters, digits, '-' or '_'")
+    return text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerConfig:
     """Settings of a worker, with their defaults."""
 
-    worker_id: str = field(default_factory=_generated_id)
+    worker_id: str = variable(parsed, "WORKER_ID", _generated_id, parse=_worker_id)
     token: str | None = field(default=None, repr=False)
     addresses: tuple[Address, ...] = (Address(_DEFAULT_URL),)
-    mode: Mode = Mode.FAILOVER
-    concurrency: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
-    pool: str = "process"
-    time_limit_seconds: float | None = None
-    kill_after_seconds: float = 10.0
-    max_tasks: int | None = None
-    max_memory_mb: int | None = None
-    drain_timeout_seconds: float = 25.0
-    log_capture_level: str = "INFO"
+    mode: Mode = variable(choice, "MULTI_ORCHESTRATOR_MODE", Mode.FAILOVER, words=list(Mode))
+    concurrency: int = variable(integer, "WORKER_CONCURRENCY", lambda: 4 * (os.cpu_count() or 1), minimum=1)
+    pool: str = variable(choice, "WORKER_POOL", "process", words=("thread", "process"))
+    time_limit_seconds: float | None = variable(positive, "WORKER_TIME_LIMIT")
+    kill_after_seconds: float = variable(number, "WORKER_KILL_AFTER", 10.0)
+    max_tasks: int | None = variable(integer, "WORKER_MAX_TASKS", minimum=1)
+    max_memory_mb: int | None = variable(integer, "WORKER_MAX_MEMORY_MB", minimum=1)
+    drain_timeout_seconds: float = variable(number, "WORKER_DRAIN_TIMEOUT", 25.0)
+    log_capture_level: str = variable(choice, "WORKER_LOG_CAPTURE_LEVEL", "INFO", words=LOG_CAPTURE_LEVELS)
     #: Limits of delivery that are set, as ``broker.connect`` takes them; it has the defaults.
     delivery: Mapping[str, Any] = field(default_factory=dict)
     s3: S3Config | None = None
-    payload_dir: str | None = None
-    spool_dir: str = "var/spool"
-    max_inline_bytes: int = MAX_INLINE_BYTES
-    result_ttl_seconds: int = RESULT_TTL_SECONDS
-    health_port: int | None = None
-    cache_dir: str = "var/cache"
-    cache_bytes: int = CACHE_BYTES
-    max_task_bytes: int = MAX_TASK_BYTES
-    resources: Mapping[str, Json] | None = None
-    costs: Mapping[str, float] | None = None
+    payload_dir: str | None = variable(text, "WORKER_PAYLOAD_DIR")
+    spool_dir: str = variable(text, "WORKER_SPOOL_DIR", "var/spool")
+    max_inline_bytes: int = variable(
+        integer, "MAX_INLINE_BYTES", MAX_INLINE_BYTES, minimum=1024, maximum=LARGEST_INLINE_BYTES
+    )
+    result_ttl_seconds: int = variable(integer, "WORKER_RESULT_TTL_SECONDS", RESULT_TTL_SECONDS)
+    health_port: int | None = variable(integer, "WORKER_HEALTH_PORT", maximum=65_535)
+    cache_dir: str = variable(text, "WORKER_CACHE_DIR", "var/cache")
+    cache_bytes: int = variable(integer, "WORKER_CACHE_BYTES", CACHE_BYTES)
+    max_task_bytes: int = variable(integer, "WORKER_MAX_TASK_BYTES", MAX_TASK_BYTES, minimum=1)
+    resources: Mapping[str, Json] | None = variable(parsed, "WORKER_RESOURCES", parse=parsed_resources)
+    costs: Mapping[str, float] | None = variable(parsed, "WORKER_COSTS", parse=parsed_costs)
 
     @classmethod
     def from_environment(cls) -> Self:
         """Read the environment; raises SettingsError with the variable and the value that does not fit."""
-        return cls(
-            **environment.given(
-                {
-                    "worker_id": environment.parsed("WORKER_ID", _worker_id),
-                    "token": next(filter(None, map(environment.text, _TOKEN_VARIABLES)), None),
-                    "addresses": _addresses(),
-                    "mode": environment.choice("MULTI_ORCHESTRATOR_MODE", list(Mode)),
-                    "concurrency": environment.integer("WORKER_CONCURRENCY", minimum=1),
-                    "pool": environment.choice("WORKER_POOL", ("thread", "process")),
-                    "time_limit_seconds": environment.positive("WORKER_TIME_LIMIT"),
-                    "kill_after_seconds": environment.number("WORKER_KILL_AFTER"),
-                    "max_tasks": environment.integer("WORKER_MAX_TASKS", minimum=1),
-                    "max_memory_mb": environment.integer("WORKER_MAX_MEMORY_MB", minimum=1),
-                    "drain_timeout_seconds": environment.number("WORKER_DRAIN_TIMEOUT"),
-                    "log_capture_level": environment.choice("WORKER_LOG_CAPTURE_LEVEL", LOG_CAPTURE_LEVELS),
-                    "delivery": environment.delivery_limits(),
-                    "s3": S3Config.from_environment(),
-                    "health_port": environment.integer("WORKER_HEALTH_PORT", maximum=65_535),
-                    "spool_dir": environment.text("WORKER_SPOOL_DIR"),
-                    "max_inline_bytes": environment.integer(
-                        "MAX_INLINE_BYTES", minimum=1024, maximum=LARGEST_INLINE_BYTES
-                    ),
-                    "result_ttl_seconds": environment.integer("WORKER_RESULT_TTL_SECONDS"),
-                    "cache_dir": environment.text("WORKER_CACHE_DIR"),
-                    "cache_bytes": environment.integer("WORKER_CACHE_BYTES"),
-                    "payload_dir": environment.text("WORKER_PAYLOAD_DIR"),
-                    "max_task_bytes": environment.integer("WORKER_MAX_TASK_BYTES", minimum=1),
-                    "resources": environment.parsed("WORKER_RESOURCES", parsed_resources),
-                    "costs": environment.parsed("WORKER_COSTS", parsed_costs),
-                }
-            )
-        )
+        others = {
+            "token": next(filter(None, map(text, _TOKEN_VARIABLES)), None),
+            "addresses": _addresses(),
+            "delivery": environment.delivery_limits(),
+            "s3": S3Config.from_environment(),
+        }
+        return cls(**environment.given(others), **environment.variables_of(cls))
 
 
 def _addresses() -> tuple[Address, ...] | None:
@@ -114,9 +98,3 @@ def _worker_addresses(text: str) -> tuple[Address, ...]:
     if any(address.token is not None for address in addresses):
         raise ValueError('a "token" in an entry is for clients; a worker has one token: set AVTOMATIKA_WORKER_TOKEN')
     return addresses
-
-
-def _worker_id(text: str) -> str:
-    if not is_name(text):
-        raise ValueError("must be 1 to 64 letters, digits, '-' or '_'")
-    return text
