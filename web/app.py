@@ -7,6 +7,7 @@ import orjson
 from flask import Flask, Response
 from flask.json.provider import JSONProvider
 from flask_smorest import Api
+from werkzeug.exceptions import NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from avtomatika import __version__
@@ -42,6 +43,7 @@ from .gateway import GATEWAY_ROUTES, Gateway, register_gateway
 from .json_body import MAX_BYTES
 from .long_poll import HeldRequests
 from .pages import approval_page, docs
+from .pages.rendering import page_not_found
 from .problems import register_problems
 from .routes import Routes, refuse_repeated_parameters
 from .services import Services
@@ -132,6 +134,7 @@ def create_app(
     if gateway is not None:
         register_gateway(app, gateway)
     register_problems(app)
+    app.register_error_handler(NotFound, page_not_found)
     return app
 
 

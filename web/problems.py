@@ -54,7 +54,7 @@ STATUSES: Mapping[type[AvtomatikaError], HTTPStatus] = {
 def register_problems(app: Flask) -> None:
     """Register handlers that answer every error of *app* as a problem."""
     app.register_error_handler(AvtomatikaError, _own_error)
-    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(HTTPException, http_error)
     app.register_error_handler(Exception, _internal_error)
 
 
@@ -124,7 +124,8 @@ def headers_of(error: AvtomatikaError) -> dict[str, str]:
     return {}
 
 
-def _http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """Answer an error of Flask as a problem."""
     if isinstance(error, NoSuchPath):
         return _own_error(NotFoundError("path", request.path, known=_fixed_paths()))
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -37,6 +37,11 @@ _EXAMPLE = {"action": "retry", "filter": {"status": "failed", "blueprint": "vide
 @routes.response(200, ActionResultSchema)
 def act_on_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """Cancel, retry, approve or reject many jobs"""
+    return act(wanted)
+
+
+def act(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Act on a part of the jobs; *wanted* and the result are as in ActionRequestSchema and ActionResultSchema."""
     statuses, dry_run = APPLICABLE[wanted["action"]], wanted["dry_run"]
     filtered = None if wanted["filter"] is None else _filter(wanted, statuses)
     if filtered is not None and dry_run:

@@ -4,7 +4,7 @@ They read well without JavaScript; the scripts in ``static/`` add what changes w
 session, ``rendering.py`` renders the templates.
 """
 
-from . import approvals, blueprints, job, job_parts, jobs, login, overview, queues, workers
+from . import approvals, blueprints, job, job_actions, job_parts, jobs, login, overview, queues, workers
 from .routes import routes
 
 __all__ = ["approvals", "blueprints", "job", "job_parts", "jobs", "login", "overview", "queues", "routes", "workers"]

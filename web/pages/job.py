@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from flask import Response
+from flask import Response, request
 
 from avtomatika.core.explain.narrative import has_failed, narrate
 from avtomatika.core.explain.timeline import Bar, Row, timeline
@@ -89,7 +89,8 @@ def retry_job(job_id: str) -> Response:
         services().store.signal(job, "retry", by=caller().name)
         control.updated_view(job)
         return see_other("pages.show_job", job_id=job_id)
-    return see_other("pages.show_job", job_id=control.rerun(job).job_id)
+    created = control.rerun(job, from_failed_state=request.form.get("start") == "failed_state")
+    return see_other("pages.show_job", job_id=created.job_id)
 
 
 def _bars(row: Row, start_ms: int, end_ms: int) -> list[_DrawnBar]:

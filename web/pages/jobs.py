@@ -1,20 +1,22 @@
-"""The list of jobs, with filters."""
+"""The list of jobs, with filters, and actions on the selected ones or on all that match."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Response, request
+from marshmallow import ValidationError
 
 from avtomatika.core.job import JobStatus
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import InvalidRequestError
-from avtomatika.store import JobFilter, UnreadableJob
+from avtomatika.schemas.api_job_lists import JobListQuerySchema
 
-from ..auth import caller
+from ..api.jobs import job_filter
 from ..services import services
 from .rendering import page
 from .routes import routes, see_other
 
-_PAGE = 50
 #: What separates labels: spaces before the name of the next one.
 _LABEL_SPACE = re.compile(r"\s+(?=[\w-]+=)")
 #: Statuses in the order of the page: what a person has to look at first.
@@ -32,41 +34,56 @@ STATUSES = (
     JobStatus.FINISHED,
     JobStatus.CANCELLED,
 )
+#: Ages that the page offers as filters.
+_AGES = {"1h": "last hour", "1d": "last day", "7d": "last week"}
 
 
 @routes.get("/jobs")
 def show_jobs() -> Response:
     """List jobs, newest first"""
-    given = {name: value.strip() for name, value in request.args.items() if value.strip()}
-    if job_id := given.get("id"):
+    given = given_filter(request.args)
+    if job_id := request.args.get("id", "").strip():
         return see_other("pages.show_job", job_id=job_id)
-    wanted = JobFilter(
-        client=given.get("client") if caller().is_operator else caller().name,
-        status=given.get("status"),
-        blueprint=given.get("blueprint"),
-        skill=given.get("skill"),
-        labels=_labels(given.get("label", "")),
-        limit=_PAGE,
-        cursor=given.get("cursor"),
-    )
-    jobs, cursor = services().store.list_jobs(wanted)
+    wanted = load_filter(given)
+    jobs, cursor = services().store.list_jobs(job_filter(wanted))
+    counts = services().store.count_by_status(job_filter({**wanted, "status": None, "cursor": None}))
     return page(
         "jobs.html",
         jobs=jobs,
         cursor=cursor,
         given=given,
+        counts=counts,
         statuses=STATUSES,
+        ages=_AGES,
         blueprints=sorted(filter(is_user_name, services().plans)),
-        unreadable={job.id for job in jobs if isinstance(job, UnreadableJob)},
     )
 
 
-def _labels(text: str) -> tuple[tuple[str, str], ...]:
-    """Read ``name=value name=value``; values may contain spaces."""
-    labels = []
-    for part in filter(None, _LABEL_SPACE.split(text)):
-        name, equals, value = part.partition("=")
-        if not equals or not name:
-            raise InvalidRequestError(f"the label {part!r} must be name=value")
-        labels.append((name, value))
-    return tuple(labels)
+def given_filter(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the filter in a query or a form, without empty fields."""
+    known = JobListQuerySchema().fields
+    names = {field.data_key or name for name, field in known.items()}
+    return {name: value.strip() for name, value in values.items() if name in names and value.strip()}
+
+
+def load_filter(given: Mapping[str, str]) -> dict[str, Any]:
+    """Validate a filter. Raises InvalidRequestError."""
+    try:
+        loaded: dict[str, Any] = JobListQuerySchema().load(fields_of(given))
+    except ValidationError as error:
+        messages = dict(error.messages_dict)
+        words = "; ".join(f"{name} {_first(text)}" for name, text in messages.items())
+        raise InvalidRequestError(f"the filter is invalid: {words}", fields=messages) from None
+    return loaded
+
+
+def fields_of(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of the API for a filter: several labels are separated by spaces."""
+    return {name: _LABEL_SPACE.split(value) if name == "label" else value for name, value in given.items()}
+
+
+def _first(messages: Any) -> str:
+    """Return the first text in nested messages of marshmallow."""
+    while not isinstance(messages, str):
+        messages = next(iter(messages.values() if isinstance(messages, dict) else messages))
+    return str(messages)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from flask import Response, g, make_response, render_template, url_for
+from flask import Response, g, make_response, render_template, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.exceptions import NotFound
 
 from avtomatika.core.graph.style import span
 from avtomatika.core.job import JobStatus
@@ -22,7 +23,7 @@ from avtomatika.errors import (
     UnavailableError,
 )
 
-from ..problems import detail_of, headers_of, status_of
+from ..problems import detail_of, headers_of, http_error, status_of
 from ..services import services
 
 #: Headings of error pages.
@@ -74,6 +75,13 @@ def notice(error: AvtomatikaError) -> Response:
     response = page("notice.html", status=status, heading=heading, detail=detail_of(error), now_ms=0)
     response.headers.update(headers_of(error))
     return response
+
+
+def page_not_found(error: NotFound) -> Response:
+    """Answer a path that does not exist: with a page if the request prefers one, as a browser does."""
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) != "text/html":
+        return http_error(error)
+    return notice(NotFoundError("page", request.path))
 
 
 # ---------------------------------------------------------------- filters

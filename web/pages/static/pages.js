@@ -11,6 +11,7 @@ function update(root, fresh) {
     if (!next || section.closest("[data-keep]") || section.querySelector("[data-stream], [data-load]") || section.closest("#stream, #files")) continue;
     if (section.parentElement.closest("section[id], div[id].head") || section.innerHTML === next.innerHTML) continue;
     const open = new Set([...section.querySelectorAll("details[open][id]")].map((each) => each.id));
+    if (section.querySelector("input[type=checkbox]:checked") || [...section.querySelectorAll("input[type=search]")].some((each) => each.value)) continue;
     if (section.contains(document.activeElement) && document.activeElement !== document.body) continue;
     section.replaceWith(next);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
@@ -99,6 +100,21 @@ for (const part of document.querySelectorAll("[data-load]")) {
 }
 
 // ---------------------------------------------------------------- small helps
+
+document.querySelector("form[data-continue]")?.submit();
+
+// A search in a tree: show the items that contain the text, and what they are in.
+for (const tree of document.querySelectorAll("[data-searchable]")) {
+  const items = [...tree.querySelectorAll("li")];
+  if (items.length < 8) continue;
+  const field = Object.assign(document.createElement("input"), { type: "search", placeholder: "search", ariaLabel: "Search" });
+  tree.before(field);
+  field.addEventListener("input", () => {
+    const text = field.value.toLowerCase();
+    for (const item of items) item.hidden = text !== "" && !item.textContent.toLowerCase().includes(text);
+    if (text) for (const item of items) if (!item.hidden) item.querySelector(":scope > details")?.setAttribute("open", "");
+  });
+}
 
 for (const form of document.querySelectorAll("form[data-confirm]")) {
   form.addEventListener("submit", (event) => confirm(form.dataset.confirm) || event.preventDefault());
