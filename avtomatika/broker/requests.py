@@ -46,8 +46,7 @@ def forward_or_dead_letter(
 
 def failure_reply(headers: Mapping[str, Any], properties: Mapping[str, Any], reason: str) -> Outgoing | None:
     """Return the reply that a task was refused for *reason*; None if no program waits for one."""
-    reply = wire.reply_to(headers, properties)
-    if reply is None:
+    if (reply := wire.reply_to(headers, properties)) is None:
         return None
     body = wire.dump_reply(reply, status="failed", error={"code": "INVALID_INPUT_ERROR", "message": reason})
     return Outgoing("", reply["queue"], body, properties={"correlation_id": reply["correlation_id"]})

@@ -100,8 +100,8 @@ def _read(delivery: Delivery) -> tuple[wire.TaskMessage, str, object]:
 
 def _result(task: wire.TaskMessage, status: str, value: object) -> Result:
     """Return the result. Exceptions are transient errors, as those of skills are."""
-    same = (task.job_id, task.task_id, task.attempt, status)
+    data = value if isinstance(value, dict) else {"result": value}
+    error = {"code": TransientError.code, "message": f"{data.get('exc_type')}: {data.get('exc_message')}"}
     if status == "success":
-        return Result(*same, value if isinstance(value, dict) else {"result": value}, worker_id=CELERY)
-    text = f"{value.get('exc_type')}: {value.get('exc_message')}" if isinstance(value, dict) else str(value)
-    return Result(*same, error={"code": TransientError.code, "message": text}, worker_id=CELERY)
+        return Result(task.job_id, task.task_id, task.attempt, status, data, worker_id=CELERY)
+    return Result(task.job_id, task.task_id, task.attempt, status, error=error, worker_id=CELERY)

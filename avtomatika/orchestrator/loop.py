@@ -74,7 +74,7 @@ class Orchestrator:
         )
         self._forward = partial(forward, consumer, declare=self._plans.declare_missing)
         self._defer_or_quarantine = partial(defer_or_quarantine, consumer=consumer, store=store)
-        #: What is done with the messages of queues; all others have steps.
+        # All other queues have steps.
         self._handlers: dict[str, Handle] = {
             WORKERS: self._record_notices,
             TIMERS: self._forward_due_timers,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from avtomatika.broker import Consumer, Delivery, Outgoing
@@ -42,14 +43,12 @@ class TaskRequests:
                 self._consumer.ack([delivery.tag])
 
     def _create(self, new: NewJob) -> None:
-        try:
+        with suppress(ConflictError):  # other arguments under the same id: the first task counts
             try:
                 self._store.create(new)
             except NoRouteError:  # the queue has expired
                 self._consumer.declare_tasks([str(new.skill)])
                 self._store.create(new)
-        except ConflictError as error:  # other arguments under the same id: the first task counts
-            logger.warning("%s", error)
 
     def _defer(self, delivery: Delivery) -> None:
         again = Outgoing(

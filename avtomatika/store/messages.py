@@ -65,14 +65,11 @@ def task_message(job: Job, task: Task, secret: GroupSecret) -> Outgoing:
 
 
 def reply_message(job: Job) -> Outgoing:
-    """Return the message with the result of *job* for the program that waits for it.
-
-    It passes the queue of due timers: its own queue may be gone, which must not stop the commit.
-    """
+    """Return the reply of *job*; it passes another queue, since its own may be gone, which must not stop a commit."""
     reply = job.reply or {}
     body = wire.dump_reply(reply, job_id=job.id, status=job.status, result=job.result, error=job.error)
-    properties = {"correlation_id": reply["correlation_id"]}
-    return Outgoing(TIMERS, TIMERS, wire.dump_due_timer(wire.DueTimer("", reply["queue"], body, properties)))
+    due = wire.DueTimer("", reply["queue"], body, {"correlation_id": reply["correlation_id"]})
+    return Outgoing(TIMERS, TIMERS, wire.dump_due_timer(due))
 
 
 def timer_message(routing_key: str, event: Event, secret: GroupSecret) -> Outgoing:

@@ -148,3 +148,21 @@ def test_chains_are_refused(installation: Installation, celery: Celery) -> None:
 def _until(found: Callable[[], Any]) -> Any:
     wait_until(found, LIMIT_SECONDS, "something found")
     return found()
+
+
+@pytest.mark.faults
+def test_every_task_is_done_and_answered_once_while_processes_are_killed(
+    installation: Installation, celery: Celery, redis_url: str
+) -> None:
+    sent = []
+    for number in range(300):
+        sent.append(celery.send_task("add", args=[number], queue="add"))
+        if number % 100 == 50:
+            installation.restart("orchestrator")
+        if number % 100 == 80:
+            installation.restart("worker")
+
+    assert [result.get(timeout=2 * LIMIT_SECONDS) for result in sent] == [number + 1 for number in range(300)]
+    with redis.Redis.from_url(redis_url, decode_responses=True) as server:
+        assert server.zcard("avt:jobs:client:_broker") == 300
+        assert not server.keys("avt:q:*:dead")

@@ -55,8 +55,7 @@ class TaskRequest:
         return args, kwargs
 
     def time(self, name: str) -> int | None:
-        """Return the time in a header in milliseconds since the epoch; one without a time zone is UTC. Raises
-        InvalidMessageError."""
+        """Return the time in a header in ms since the epoch; without a zone it is UTC. Raises InvalidMessageError."""
         if not (value := self.headers.get(name)):
             return None
         try:

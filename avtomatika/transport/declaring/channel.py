@@ -49,8 +49,8 @@ class DeclaringChannel(virtual.Channel):
     ) -> None:
         """Declare any number of entities in a few round trips: :meth:`Topology.declare`. Bind fanouts with
         queue_bind. *arguments* are those of queues by name."""
-        read = {queue: Limits.read(each, is_auto_delete=False) for queue, each in (arguments or {}).items()}
-        limits = {queue: each for queue, each in read.items() if each is not None}
+        read = [(queue, Limits.read(each, is_auto_delete=False)) for queue, each in (arguments or {}).items()]
+        limits = {queue: each for queue, each in read if each is not None}
         if limits:
             self.expiry.remove_expired()
         self.topology.declare(exchanges=exchanges, queues=queues, bindings=bindings)
