@@ -10,6 +10,9 @@ with Client("http://localhost:8080", "token-of-the-shop", timeout=timedelta(seco
     print(job["result"], job["reslt"])  # wrong: misc
     for summary in client.jobs(status="failed", label=["shop=north"]):
         print(summary["id"], summary["idd"])  # wrong: misc
+    for chunk in client.stream(job["id"], kinds=("text",)):
+        print(chunk["data"], chunk["date"])  # wrong: misc
+    client.stream(job["id"], since=3)  # wrong: call-arg
     client.cancle(job["id"])  # wrong: attr-defined
     client.send_task("encode", {"path": "a.mov"}, delay=60, retries=2, time_limit=timedelta(minutes=1))
     client.send_tasks("encode", [{}], priority="high")  # wrong: arg-type
@@ -21,4 +24,6 @@ async def submit(client: AsyncClient) -> str:
     submitted = await client.submit("order", {"size": 1})
     async for entry in client.jobs(label="shop=north"):
         print(entry["statuss"])  # wrong: misc
+    async for chunk in client.stream(submitted["job_id"], follow="yes"):  # wrong: arg-type
+        print(chunk["attempt"])
     return submitted["job_id"]

@@ -230,6 +230,34 @@ def test_progress_that_is_none_is_told_so_and_does_no_harm(one: FakeWorker, job_
     assert one.answer(task).json == {"status": "accepted"}
 
 
+def test_only_chunks_of_the_attempt_that_the_worker_holds_are_appended(
+    one: FakeWorker, two: FakeWorker, job_id: str, alice: FlaskClient
+) -> None:
+    task = one.poll().json
+
+    def send(worker: FakeWorker, name: str, attempt: int, *chunks: object) -> str:
+        event = {
+            "worker_id": name,
+            "event_type": "stream",
+            "target_task_id": task["task_id"],
+            "attempt": attempt,
+            "payload": {"run": 1, "chunks": chunks},
+        }
+        answer = worker.client.post("/_worker/events", json=event)
+        return f"{answer.status_code} {answer.json['status']}"
+
+    appended = send(one, "one", 1, [1, "text", "a", None, 1])
+    refused = [
+        send(one, "one", 2, [2, "text", "b", None, 1]),
+        send(two, "two", 1, [2, "text", "b", None, 1]),
+        send(one, "one", 1, [2, "shout", "b", None, 1]),
+    ]
+
+    assert (appended, refused) == ("200 event_accepted", ["200 error"] * 3)
+    entries = alice.get(f"/api/v1/jobs/{job_id}/stream?limit=9").json["entries"]
+    assert [(entry["data"], entry["attempt"]) for entry in entries] == [("a", 1)]
+
+
 def test_other_events_are_ignored(one: FakeWorker) -> None:
     body = {"worker_id": "one", "event_type": "of-my-own", "payload": {"n": 1}, "bubbling_chain": [], "priority": 0}
 
