@@ -9,7 +9,7 @@ import orjson
 from avtomatika.core.plan import REQUESTS, WORKERS
 from avtomatika.core.signing import Signer
 from avtomatika.schemas import wire
-from avtomatika.transport import ON_DEAD_HEADER, Outgoing
+from avtomatika.transport import ON_DEAD_HEADER, MessageTooLargeError, Outgoing
 
 if TYPE_CHECKING:
     from .consumer import Consumer, Delivery
@@ -41,7 +41,14 @@ def forward_or_dead_letter(
     except (ValueError, TypeError):  # it is nested too deeply to be written again
         return refuse
     forwarded = Outgoing(WORKERS, REQUESTS, body, headers=headers, properties=delivery.properties)
-    return partial(consumer.settle_many, [([forwarded], [delivery.tag])])
+
+    def forward() -> None:
+        try:
+            consumer.settle_many([([forwarded], [delivery.tag])])
+        except MessageTooLargeError as problem:
+            consumer.dead_letter(delivery, reason="malformed", error=str(problem))
+
+    return forward
 
 
 def failure_reply(headers: Mapping[str, Any], properties: Mapping[str, Any], reason: str) -> Outgoing | None:

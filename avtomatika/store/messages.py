@@ -13,6 +13,9 @@ from avtomatika.transport import Outgoing, Router
 
 from .server_part import ServerClock
 
+#: Larger messages might be refused by the broker.
+_LARGEST_REPLY = 2 * 1024 * 1024
+
 
 def message_of(job: Job, outgoing: core.Outgoing, secret: GroupSecret, *, version: int, clock: ServerClock) -> Outgoing:
     """Return *outgoing* as the message that the commit of *version* sends."""
@@ -68,6 +71,9 @@ def reply_message(job: Job) -> Outgoing:
     """Return the reply of *job*; it passes another queue, since its own may be gone, which must not stop a commit."""
     reply = job.reply or {}
     body = wire.dump_reply(reply, job_id=job.id, status=job.status, result=job.result, error=job.error)
+    if len(body) > _LARGEST_REPLY:
+        error = {"code": "RESULT_TOO_LARGE", "message": f"the result of job {job.id} has {len(body)} bytes"}
+        body = wire.dump_reply(reply, job_id=job.id, status="failed", error=error)
     due = wire.DueTimer("", reply["queue"], body, {"correlation_id": reply["correlation_id"]})
     return Outgoing(TIMERS, TIMERS, wire.dump_due_timer(due))
 

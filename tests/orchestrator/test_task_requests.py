@@ -156,6 +156,18 @@ def test_a_job_without_its_program_ends_and_leaves_nothing_behind(house: House) 
     assert not house.redis.keys("avt:q:*:dead")
 
 
+def test_a_program_learns_that_its_result_is_too_large_for_a_message(house: House) -> None:
+    house.declare_replies()
+    house.forward(properties=REPLY)
+    [job] = house.jobs()
+
+    house.answer(house.take_task("encode"), status="success", data={"text": "x" * 2**21})
+
+    [reply] = house.replies(1)
+    assert (reply["status"], reply["error"]["code"]) == ("failed", "RESULT_TOO_LARGE")
+    assert house.job(job.id).status is JobStatus.FINISHED
+
+
 def test_a_quarantined_task_is_a_failure_and_a_retry_sends_its_result(house: House) -> None:
     house.declare_replies()
     house.forward(properties=REPLY)

@@ -4,7 +4,7 @@ A worker that receives one forwards it to the orchestrators, which create a job 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
@@ -82,7 +82,7 @@ def reply_to(headers: Mapping[str, Json], properties: Mapping[str, Json]) -> dic
 
 def dump_task_request(request: TaskRequest, signer: Signer | None) -> str:
     """Encode a task request. Raises TypeError if it is nested too deeply."""
-    return dump("request", asdict(request), signer=signer)
+    return dump("request", {name: getattr(request, name) for name, _, _ in _FIELDS}, signer=signer)
 
 
 def load_task_request(raw: str | bytes) -> TaskRequest:

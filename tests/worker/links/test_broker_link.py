@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from avtomatika import Worker
+from avtomatika.core.plan import REQUESTS
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
 from avtomatika.worker.links import broker_link as broker_link
@@ -188,6 +190,21 @@ def test_a_rejected_worker_takes_no_tasks(
 
     assert office.results(1)[0].status == "success"  # the rejection is not repeated, and there is no other worker
     assert monotonic() - told_at > 1
+
+
+def test_messages_of_other_programs_are_forwarded_or_dead_lettered(office: Office, run_link: RunLink) -> None:
+    run_link(make_worker())
+    too_large = json.dumps({"text": "x" * (4 * 2**20 - 300)})
+    for text in ('{"width": 3}', too_large, "[" * 500 + "]" * 500, "no JSON"):
+        office.give_text(text)
+    office.give({})
+    office.results(1)
+
+    [delivery] = office.take(REQUESTS, 1)
+    request = wire.load_task_request(delivery.body)
+    assert (request.worker_id, request.skill, request.content) == ("worker-1", "work", {"width": 3})
+    wait_until(lambda: len(office.dead_letters("work")) == 3)
+    assert office.depth("work") == 0
 
 
 def test_an_invalid_message_is_dead_lettered(office: Office, run_link: RunLink) -> None:
