@@ -5,6 +5,7 @@ Shared by the web processes and by clients that do without one.
 
 from collections.abc import Iterable
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 from avtomatika import broker
@@ -16,6 +17,9 @@ from avtomatika.settings import Settings
 from avtomatika.store import RedisClient, Store, WorkerRegistry
 from avtomatika.store.cleanups import NO_CLEANUPS, CleanupTimes
 from avtomatika.tokens import Workers
+
+#: Modules of users are loaded by one thread at a time.
+_LOADING = Lock()
 
 
 class JobServer:
@@ -46,7 +50,8 @@ class JobServer:
     @cached_property
     def plans(self) -> list[Plan]:
         """The compiled blueprints of the user. Raises BlueprintError."""
-        return [blueprint.compile() for blueprint in load_blueprints(self.settings.blueprints, may_be_missing=True)]
+        with _LOADING:
+            return [blueprint.compile() for blueprint in load_blueprints(self.settings.blueprints, may_be_missing=True)]
 
     def declare(self, plans: Iterable[Plan], skills: Iterable[str]) -> None:
         """Declare *plans* and the queues of *skills* on the broker."""

@@ -6,16 +6,15 @@ The frequent ones, which create and read jobs, use the store; all others run the
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from functools import cached_property, lru_cache, partial
 from secrets import token_urlsafe
-from threading import Lock
 from typing import Any, NamedTuple
 
 import httpx
 import orjson
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from avtomatika.addresses import Address, parse_address
 from avtomatika.core.job import Job
@@ -110,7 +109,6 @@ class _Api:
             self._clients = Clients(token=endpoint.token, path=path)
         self._watcher = JobWatcher(self._store)
         self._is_checked = False
-        self._loading = Lock()
 
     def exchange(self, request: Request) -> Steps[Any]:
         """Execute *request* and return its response."""
@@ -144,27 +142,27 @@ class _Api:
         if request.method != "GET" and not self._is_checked:
             self._store.keyring.check()
             self._is_checked = True
-        return (self._created(request) if request.is_creation else None) or self._run_app(request)
+        if request.is_creation:
+            with suppress(ValidationError):  # the app reports it
+                return self._created(request)
+        return self._run_app(request)
 
-    def _created(self, request: Request) -> Answer | None:
-        """Create the jobs of *request*, or return None if it is not valid."""
+    def _created(self, request: Request) -> Answer:
+        """Create the jobs of *request*. Raises ValidationError without a reason if it is not valid."""
         path, key = request.path.removesuffix("/batch"), request.headers.get("Idempotency-Key")
         is_batch = path != request.path
         skill = path.removeprefix(_TASKS) if path.startswith(_TASKS) else None
         plan = self._plans.get(path) if skill is None else single_task.PLAN
         requests = request.json["jobs" if skill is None else "tasks"] if is_batch else [request.json]
-        are_valid = 1 <= len(requests) <= LARGEST_BATCH and (key is None or IDEMPOTENCY_KEY.fullmatch(key))
-        if plan is None or not are_valid or not (skill is None or is_user_name(skill)):
-            return None
+        is_named = (skill is None or is_user_name(skill)) and (key is None or IDEMPOTENCY_KEY.fullmatch(key))
+        if plan is None or not is_named or not 1 <= len(requests) <= LARGEST_BATCH:
+            raise ValidationError(path)
         caller = self._clients.identify(self._endpoint.token)
         new = partial(NewJob, plan=plan, client=caller.name, idempotency_key=key, skill=skill)
-        try:
-            schema = JobRequestSchema if skill is None else TaskRequestSchema
-            news = [new(**_fields(schema, each)) for each in requests]
-        except ValidationError:
-            return None
         created = self._store.create_many(
-            news, monthly=caller.monthly_attempts, declare=lambda *skills: self.server.declare([plan], skills)
+            [new(**_fields(each, is_task=skill is not None)) for each in requests],
+            monthly=caller.monthly_attempts,
+            declare=lambda *skills: self.server.declare([plan], skills),
         )
         if is_batch:
             return Answer({"status": "accepted", "job_ids": [each.job_id for each in created]})
@@ -174,8 +172,7 @@ class _Api:
     @cached_property
     def _plans(self) -> dict[str | None, Plan]:
         """Plans by the path on which their jobs are created."""
-        with self._loading:
-            return {creation_path(plan): plan for plan in self.server.plans}
+        return {creation_path(plan): plan for plan in self.server.plans}
 
     def _run_app(self, request: Request) -> httpx.Response:
         try:
@@ -189,25 +186,23 @@ class _Api:
         from avtomatika.web.wsgi import app_of  # Flask is slow to import
 
         plans: list[Plan] = []
-        with self._loading:
-            try:
-                plans = self.server.plans
-            except (BlueprintError, SettingsError) as error:  # most requests need none
-                logger.warning("the blueprints are ignored: %s", error)
+        try:
+            plans = self.server.plans
+        except (BlueprintError, SettingsError) as error:  # most requests need none
+            logger.warning("the blueprints are ignored: %s", error)
         return httpx.Client(transport=httpx.WSGITransport(app_of(self.server, plans, self._clients)))
 
 
-def _fields(schema: type[Schema], request: dict[str, Any]) -> dict[str, Any]:
+def _fields(request: dict[str, Any], *, is_task: bool) -> dict[str, Any]:
     """Return the fields of *request* as arguments of a NewJob. Raises ValidationError."""
-    name = "params" if schema is TaskRequestSchema else "initial_data"
     options = {**request}
-    data = options.pop(name, {})
+    data = options.pop("params" if is_task else "initial_data", {})
     if not isinstance(data, dict):
-        raise ValidationError("must be a JSON object", name)
-    return {**_options(schema, orjson.dumps(options)), "initial_data": data}
+        raise ValidationError("must be a JSON object")
+    return {**_options(orjson.dumps(options), is_task), "initial_data": data}
 
 
 @lru_cache(maxsize=256)
-def _options(schema: type[Schema], options: bytes) -> dict[str, Any]:
+def _options(options: bytes, is_task: bool) -> dict[str, Any]:
     """Return the fields of a request without its data; most requests of a program have the same."""
-    return load_request(schema().load(orjson.loads(options)))
+    return load_request((TaskRequestSchema() if is_task else JobRequestSchema()).load(orjson.loads(options)))

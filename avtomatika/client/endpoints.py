@@ -96,7 +96,7 @@ class Endpoints:
         if request.is_creation and len(self._all) > 1:
             request = replace(request, headers={"Idempotency-Key": token_urlsafe(16), **request.headers})
         unavailable: UnavailableError | None = None
-        missing = NotFoundError("job", request.job_id or "")
+        missing: NotFoundError | None = None
         for endpoint in self._in_order(request):
             try:
                 response = yield from endpoint.exchange(request)
@@ -112,7 +112,7 @@ class Endpoints:
             else:
                 self._succeeded(endpoint, request, response)
                 return response
-        raise unavailable or missing
+        raise unavailable or missing or NotFoundError("page", request.path)
 
     def _in_order(self, request: Request) -> list[Endpoint]:
         """Return the servers in the order in which they are tried: unavailable ones last."""

@@ -105,6 +105,19 @@ def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
     assert done.stdout.startswith("digraph")
 
 
+def test_jobs_and_tasks_are_created_without_a_web_process(run: Run, redis_url: str) -> None:
+    job_id = run("jobs", "submit", "greetings", "name=Ada", REDIS_URL=redis_url).stdout.strip()
+    task_id = run("tasks", "send", "greet", "name=Ada", "--url", redis_url).stdout.strip()
+
+    shown = json.loads(run("jobs", "show", job_id, "--json", REDIS_URL=redis_url).stdout)
+    assert (shown["blueprint_name"], shown["client"]) == ("greetings", "operator")
+    listed = json.loads(run("jobs", "list", "--json", REDIS_URL=redis_url).stdout)
+    assert [each["id"] for each in listed] == [task_id, job_id]
+    assert "digraph" in run("blueprints", "graph", "greetings", "--live", REDIS_URL=redis_url).stdout
+    unreachable = run("queues", "list", REDIS_URL="redis://:geheim@127.0.0.1:9/0")
+    assert (unreachable.code, "redis://127.0.0.1:9/0" in unreachable.stderr) == (3, True)
+
+
 def test_url_may_follow_the_group(url: str, tmp_path: Path) -> None:
     done = in_process(tmp_path)("queues", "--url", url, "--token", TOKEN, "list")
 

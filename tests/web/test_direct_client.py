@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from subprocess import run
 from threading import Thread
@@ -19,6 +21,7 @@ import redis
 from avtomatika import AsyncClient, Client, Worker
 from avtomatika.client import endpoints
 from avtomatika.core.blueprint.single_tasks import SINGLE_TASKS
+from avtomatika.core.file_reference import FileReference
 from avtomatika.core.signing import GroupSecret
 from avtomatika.errors import (
     ConflictError,
@@ -31,6 +34,7 @@ from avtomatika.errors import (
 )
 from avtomatika.loading import load_blueprints
 from avtomatika.store import Store
+from tests.support.object_storage import ObjectStorage
 from tests.support.orchestrators import Stage
 from tests.support.servers import OwnServer
 from tests.support.waiting import wait_until
@@ -195,6 +199,7 @@ def test_a_token_names_the_client(redis_url: str, folder: Path) -> None:
         client.send_task("add")
 
 
+@pytest.mark.parametrize("own_server", [{"appendfsync": "always"}], indirect=True)
 def test_failover_between_a_broker_and_http(own_server: OwnServer, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints, "_RECOVERY_SECONDS", 0.0)
     monkeypatch.setenv("AVTOMATIKA_GROUP", "g1")
@@ -318,3 +323,22 @@ def test_threads_may_share_a_client(client: Client, stage: Stage) -> None:
         thread.join()
 
     assert sorted(result["total"] for result in results) == list(range(20))
+
+
+def test_large_results_are_read_from_s3(
+    redis_url: str, stage: Stage, cloud: ObjectStorage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bucket = cloud.make_bucket()
+    keys = {"S3_ACCESS_KEY": "minioadmin", "S3_SECRET_KEY": "minioadmin"}
+    for name, value in {"S3_ENDPOINT_URL": cloud.url, "S3_BUCKET": bucket, **keys}.items():
+        monkeypatch.setenv(name, value)
+    with Client(redis_url) as client:
+        job_id, content = client.send_task("add")["job_id"], json.dumps(list(range(1000))).encode()
+        uri = cloud.put(bucket, f"{job_id}/{job_id}.1.0/1-0123abcd/rows.json", content)
+        reference = FileReference(uri, sha256(content).hexdigest(), len(content)).as_json()
+        stage.answer(stage.take_task("add"), data={"rows": reference})
+        stage.turn_until_status(job_id, "finished")
+
+        assert client.wait(job_id)["result"] == {"rows": list(range(1000))}
+        (tmp_path / "a.txt").write_text("a")
+        assert client.upload(tmp_path / "a.txt").startswith(f"s3://{bucket}/")
