@@ -6,8 +6,16 @@ from avtomatika.transport.options import LEASE_SECONDS
 from .connection import connect, identity, redacted_url
 from .consumer import Consumer, Delivery
 from .requests import forward_or_dead_letter
-from .step_queues import StepQueue, StepQueues
-from .topology import TAKEN, declare, declare_control, declare_tasks, forget_control, worker_queue
+from .topology import (
+    TAKEN,
+    StepQueue,
+    StepQueues,
+    declare,
+    declare_control,
+    declare_tasks,
+    forget_control,
+    worker_queue,
+)
 from .topology_diff import QueueChange, TopologyDiff, diff_topology, remove_queues
 from .worker_messages import (
     control_message,

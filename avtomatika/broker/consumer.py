@@ -14,8 +14,7 @@ from avtomatika.transport import Channel, NoRouteError, Outgoing
 
 from .connection import translated
 from .requests import failure_reply
-from .step_queues import StepQueues
-from .topology import declare, declare_tasks
+from .topology import StepQueues, declare, declare_tasks
 
 _JSON = "application/json"
 _GROUP_HEADER = "x-group"

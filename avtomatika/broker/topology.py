@@ -1,13 +1,14 @@
-"""Declares the exchanges, queues and bindings of plans."""
+"""Declares the exchanges, queues and bindings of plans, using kombu's entities; lists and deletes step queues."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from kombu import Connection
 
 from avtomatika.core.plan import CONTROL, FILES, REQUESTS, STEPS, TASKS, TIMERS, WEBHOOKS, WORKERS, Plan
 from avtomatika.errors import NoRouteError
-from avtomatika.transport import IF_EMPTY
+from avtomatika.transport import IF_EMPTY, Channel
 
 from .connection import translated
 
@@ -30,6 +31,7 @@ EXCHANGES = dict.fromkeys((STEPS, TASKS, TIMERS, WORKERS, WEBHOOKS, FILES), "dir
 #: Queue -> (exchange, routing key) of its bindings.
 _Queues = dict[str, list[tuple[str, str]]]
 _NOTICES: _Queues = {WORKERS: [(WORKERS, key) for key in NOTICES], REQUESTS: [(WORKERS, REQUESTS)]}
+_PREFIX = "steps."
 
 
 def declare(connection: Connection, plans: Iterable[Plan]) -> None:
@@ -88,3 +90,58 @@ def _declare(connection: Connection, queues: _Queues, arguments: Mapping[str, Ma
     bindings = [(name, *bound) for name, bounds in queues.items() for bound in bounds]
     with translated(connection), connection.channel() as channel:
         channel.declare_many(exchanges=EXCHANGES, queues=queues, bindings=bindings, arguments=arguments)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StepQueue:
+    """A step queue: ``steps.<plan>`` or ``steps.<plan>.<short>``, where *plan* is ``<blueprint>@<plan_hash>``."""
+
+    name: str
+    plan: str
+    short: str | None = None
+
+    @property
+    def blueprint(self) -> str:
+        return self.plan.partition("@")[0]
+
+    @classmethod
+    def read(cls, name: str) -> Self | None:
+        """Parse *name*; None if it is not a step queue."""
+        if not name.startswith(_PREFIX) or "@" not in name:
+            return None
+        plan, _, short = name.removeprefix(_PREFIX).partition(".")
+        return cls(name, plan, short or None)
+
+
+class StepQueues:
+    """The step queues of one broker."""
+
+    def __init__(self, connection: Connection, channel: Channel) -> None:
+        self._connection = connection
+        self._channel = channel
+
+    def all(self) -> list[StepQueue]:
+        """Return all step queues of all plans."""
+        with translated(self._connection):
+            names = self._channel.topology.queues()
+        return sorted(queue for name in names if (queue := StepQueue.read(name)) is not None)
+
+    def bindings(self) -> list[tuple[str, str]]:
+        """Return (routing key, queue) of every binding of step messages."""
+        with translated(self._connection):
+            return [(key, queue) for queue, _, key in self._channel.topology.bindings(STEPS)]
+
+    def messages(self, queues: Iterable[str]) -> dict[str, int]:
+        """Count the messages of each queue, including delayed and unacknowledged ones."""
+        with translated(self._connection):
+            return self._channel.topology.sizes(list(queues))
+
+    def remove(self, queue: str) -> bool:
+        """Delete *queue* and its bindings; return False, changing nothing, if it contains messages."""
+        with translated(self._connection):
+            return self._channel.topology.delete_queue(queue, if_empty=True)
+
+    def unbind(self, bindings: Iterable[tuple[str, str]]) -> None:
+        """Remove bindings returned by :meth:`bindings`."""
+        with translated(self._connection):
+            self._channel.topology.unbind((queue, STEPS, key) for key, queue in bindings)

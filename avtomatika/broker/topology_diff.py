@@ -13,8 +13,7 @@ from avtomatika.core.plan import STEPS, Plan
 from avtomatika.transport import Channel
 
 from .connection import translated
-from .step_queues import StepQueue, StepQueues
-from .topology import EXCHANGES, bindings_of_queues
+from .topology import EXCHANGES, StepQueue, StepQueues, bindings_of_queues
 
 #: (exchange, routing key)
 Bound = tuple[str, str]

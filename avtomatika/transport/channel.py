@@ -15,7 +15,7 @@ from .consuming.prefetch import PrefetchBuffer
 from .consuming.qos import QoS
 from .consuming.reader import Reader
 from .consuming.subscriptions import Subscriptions
-from .declaring.declarations import Declarations
+from .declaring.channel import Declarations
 from .declaring.expiry import Expiry
 from .declaring.topology import Topology
 from .errors import CHANNEL_ERRORS, CONNECTION_ERRORS, CallbackError

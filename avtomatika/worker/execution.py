@@ -21,9 +21,8 @@ from avtomatika.files.transfer_progress import Cancellation
 from avtomatika.schemas.wire import Chunk, Progress, TaskMessage
 
 from .context import AsyncTaskContext, TaskContext
-from .middleware import wrap
 from .result import StopReason, result_of_error, result_of_stop, result_of_value
-from .skill import Skill
+from .skill import Skill, wrap
 from .task_stream import TaskStream, current_sender
 
 logger = logging.getLogger(__name__)

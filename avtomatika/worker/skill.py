@@ -1,9 +1,13 @@
-"""Skills: a function for one type of task, its parameters, and how it is called."""
+"""Skills: a function for one type of task, its parameters, how it is called, and the middleware around it.
+
+Coroutine functions wrap async skills, other callables sync ones.
+"""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Self
 
 from avtomatika.core.compiler.spelling import intended_name
@@ -14,7 +18,33 @@ from avtomatika.core.value_types import ValueType, annotation_of, fields_type, o
 from avtomatika.errors import SkillError
 
 from .context import INJECTABLE, AsyncTaskContext, TaskContext
-from .middleware import Middleware
+
+#: The next callable, down to the skill. Takes a TaskContext or AsyncTaskContext, returns a Result (for async skills an
+#: awaitable) and raises the skill's exceptions.
+Next = Callable[[Any], Any]
+#: Takes the context and a Next. Returns a Result, or anything that a skill may return; for async skills an awaitable.
+Middleware = Callable[[Any, Any], Any]
+
+
+def wrap(call: Next, middleware: Sequence[Middleware]) -> Next:
+    """Return *call* wrapped in *middleware*, the first outermost."""
+    for each in reversed(middleware):
+        call = partial(_step, each, call)
+    return call
+
+
+def checked(middleware: Middleware) -> Middleware:
+    """Return *middleware* if its signature fits. Raises SkillError."""
+    try:
+        inspect.signature(middleware).bind(None, None)
+    except TypeError as error:
+        name = getattr(middleware, "__name__", repr(middleware))
+        raise SkillError(f"middleware {name!r} must accept the context and the next callable: {error}") from None
+    return middleware
+
+
+def _step(middleware: Middleware, call: Next, context: Any) -> Any:
+    return middleware(context, call)
 
 
 @dataclass(frozen=True, slots=True)

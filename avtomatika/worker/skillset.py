@@ -10,8 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 from avtomatika.core.times import Duration
 from avtomatika.errors import SkillError
 
-from .middleware import Middleware, checked
-from .skill import Skill
+from .skill import Middleware, Skill, checked
 from .task_function import TaskFunction, sendable
 
 P = ParamSpec("P")
