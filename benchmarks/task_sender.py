@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from time import monotonic, monotonic_ns, process_time, sleep
 from typing import Any
@@ -33,7 +32,7 @@ def pings(count: int) -> Iterator[tuple[int, bool]]:
 
 
 class Ours:
-    """Single tasks, through the server in ``AVTOMATIKA_URL``."""
+    """Single tasks, straight on the server in ``AVTOMATIKA_URL``, or through a web process."""
 
     def __init__(self) -> None:
         app = importlib.import_module("one_task")
@@ -52,43 +51,15 @@ class Ours:
             self._clock.send(sent_ns=sent_ns, is_last=is_last)
 
 
-class OursByStore:
-    """Single tasks, created straight in the store."""
+class OursByBlueprint:
+    """Jobs of a blueprint with one task, through the same server."""
 
     def __init__(self) -> None:
-        from avtomatika import broker
-        from avtomatika.core.machine.single_task import PLAN
-        from avtomatika.core.signing import GroupSecret
-        from avtomatika.store import NewJob, Store
-
-        url = os.environ["REDIS_URL"]
-        with broker.connect(url) as connection:
-            broker.declare(connection, [PLAN, importlib.import_module("one_task").bp.plan])
-            broker.declare_tasks(connection, ["echo", "clock"])
-        self._store = Store.connect(url, secret=GroupSecret(os.environ["SECRET_KEY"]))
-        self._new = partial(NewJob, plan=PLAN, client="benchmark")
+        self._client = importlib.import_module("avtomatika").Client.from_environment()
 
     def one(self, count: int) -> None:
         for n in range(count):
-            self._store.create(self._new(skill="echo", initial_data={"n": n}))
-
-    def batch(self, count: int) -> None:
-        for first in range(0, count, BATCH):
-            rows = range(first, min(first + BATCH, count))
-            self._store.create_many([self._new(skill="echo", initial_data={"n": n}) for n in rows])
-
-    def ping(self, count: int) -> None:
-        for sent_ns, is_last in pings(count):
-            self._store.create(self._new(skill="clock", initial_data={"sent_ns": sent_ns, "is_last": is_last}))
-
-
-class OursByBlueprint(OursByStore):
-    """Jobs of a blueprint with one task, in the same way."""
-
-    def one(self, count: int) -> None:
-        plan = importlib.import_module("one_task").bp.plan
-        for n in range(count):
-            self._store.create(self._new(plan=plan, initial_data={"n": n}))
+            self._client.submit("one", {"n": n})
 
 
 class Celery:
@@ -140,7 +111,6 @@ class Taskiq:
 
 SENDERS: dict[str, Any] = {
     "ours": Ours,
-    "store": OursByStore,
     "blueprint": OursByBlueprint,
     "celery": Celery,
     "huey": Huey,

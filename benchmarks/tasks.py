@@ -85,7 +85,7 @@ def _finished(messages: redis.Redis, results: redis.Redis) -> int:
 
 
 _WORKERS = (("avtomatika", "orchestrator"), ("avtomatika", "worker", "one_task:worker"))
-OURS = Library("ours, over redis", "store", partial(_ours, None), _WORKERS, _finished)
+OURS = Library("ours, over redis", "ours", partial(_ours, None), _WORKERS, _finished)
 OURS_HTTP = Library("ours, over http", "ours", partial(_ours, WEB), (*_WORKERS, ("avtomatika", "web")), _finished)
 BLUEPRINT = Library("ours, by a blueprint", "blueprint", partial(_ours, None), _WORKERS, _finished)
 TASKIQ = Library(

@@ -49,8 +49,8 @@ _WIRE_NAMES = {name: name.removesuffix("_seconds") for name in _NAMES}
 
 def dump_request(request: JobRequest) -> dict[str, Json]:
     """Return the fields of *request* that are not None, under their names in HTTP bodies and in records."""
-    found = {wire_name: getattr(request, name) for name, wire_name in _WIRE_NAMES.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    names = _WIRE_NAMES.items()
+    return {wire_name: value for name, wire_name in names if (value := getattr(request, name)) is not None}
 
 
 def load_request(body: Mapping[str, Json]) -> dict[str, Json]:

@@ -118,15 +118,17 @@ def _ticket_text(task_id: str, attempt: int) -> bytes:
 class _MessageMac:
     """Signs JSON objects with *key*; the signature is the member *name*."""
 
-    __slots__ = ("_head", "_key", "_length")
+    __slots__ = ("_head", "_length", "_mac")
 
     def __init__(self, name: bytes, key: bytes) -> None:
-        self._key = key
+        self._mac = hmac.new(key, digestmod="sha256")
         self._head = b',"' + name + b'":"'
         self._length = len(self._head) + SIGNATURE_LENGTH + len(b'"}')
 
     def digest(self, text: bytes) -> str:
-        return hmac.digest(self._key, text, "sha256").hex()[:SIGNATURE_LENGTH]
+        mac = self._mac.copy()
+        mac.update(text)
+        return mac.hexdigest()[:SIGNATURE_LENGTH]
 
     def signed(self, text: bytes) -> bytes:
         return b'%b%b%b"}' % (text[:-1], self._head, self.digest(text).encode())

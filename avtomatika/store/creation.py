@@ -73,13 +73,22 @@ class Quota:
         return cls(limit, f"{now:%Y-%m}", datetime(year, month + 1, 1, tzinfo=UTC))
 
 
-def first_steps(news: Sequence[NewJob], group: str) -> list[Step]:
-    """Return the first steps of *news*. Raises one InvalidRequestError for all whose data do not fit the blueprint."""
+def first_steps(news: Sequence[NewJob], group: str, *, task_retries: int) -> list[Step]:
+    """Return the first steps of *news*; *task_retries* is the default of single tasks. Raises one InvalidRequestError
+    for all whose data do not fit the blueprint."""
     steps, problems = [], {}
     for place, new in enumerate(news):
         try:
-            job_id, data = new_job_id(group), new.state_history
-            steps.append(new_job(new.plan, new, job_id=job_id, client=new.client, state=new.state, state_history=data))
+            step = new_job(
+                new.plan,
+                new,
+                job_id=new_job_id(group),
+                client=new.client,
+                task_retries=task_retries,
+                state=new.state,
+                state_history=new.state_history,
+            )
+            steps.append(step)
         except InvalidRequestError as error:
             if len(news) == 1:
                 raise

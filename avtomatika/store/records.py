@@ -261,8 +261,7 @@ def load_task(fields: Mapping[str, Any]) -> Task:
 
 def as_dict(value: Task | Branches | WaitRecord | Parent) -> Mapping[str, Any]:
     """Return the fields of a frozen value by name, without those that are None."""
-    found = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    found = {name: item for name, item in found.items() if item is not None}
+    found = {name: item for name in value.__dataclass_fields__ if (item := getattr(value, name)) is not None}
     needs = found.get("needs")
     if needs is not None and not needs.refused:  # orchestrators of earlier versions do not know refusals
         found["needs"] = {"strategy": needs.strategy, "requirements": needs.requirements, "max_cost": needs.max_cost}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
 from typing import Any, Self
@@ -136,11 +135,8 @@ class Store(JobWriter):
         quotas = {client: Quota.of(limit, now=self.clock.now()) for client, limit in limits.items()}
 
         def call(place: int) -> Call:
-            news = [
-                replace(new, max_retries=self._max_retries) if new.skill and new.max_retries is None else new
-                for new in batches[place]
-            ]
-            steps[place] = first_steps(news, self._group)
+            news = batches[place]
+            steps[place] = first_steps(news, self._group, task_retries=self._max_retries)
             quota, size = quotas.get(news[0].client), self._max_job_bytes
             return create_call(news, steps[place], quota=quota, max_job_bytes=size, clock=self.clock, **self._routing)
 

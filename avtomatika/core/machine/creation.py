@@ -21,15 +21,18 @@ def new_job(
     job_id: str,
     client: str,
     parent: Parent | None = None,
+    task_retries: int | None = None,
     state: str | None = None,
     state_history: Mapping[str, Json] | None = None,
 ) -> Step:
     """Return the first step of a job: version 0, its first history entry, and the message or timer that starts it.
 
-    It starts in *state* with *state_history* if it reruns another job from there. Raises InvalidRequestError if its
-    data do not fit the blueprint's input type.
+    A single task has *task_retries* by default. It starts in *state* with *state_history* if it reruns another job from
+    there. Raises InvalidRequestError if its data do not fit the blueprint's input type.
     """
     wanted = request.request_fields() | {"initial_data": check_input(plan, request.initial_data)}
+    if request.skill is not None:
+        wanted["max_retries"] = given(request.max_retries, task_retries)
     wanted["execution_timeout_seconds"] = given(request.execution_timeout_seconds, plan.execution_timeout_seconds)
     job = Job.of(
         id=job_id,

@@ -28,9 +28,9 @@ PLAN = _plan()
 
 def dispatch(plan: Plan, job: Job) -> Step:
     """Dispatch the task of *job*."""
-    job = job.evolve(steps=job.steps + 1, current_state=plan.start)
+    steps = job.steps + 1
     task = Task(
-        id=f"{job.id}.{job.steps}.0",
+        id=f"{job.id}.{steps}.0",
         task_type=str(job.skill),
         state=plan.start,
         transitions={},
@@ -41,7 +41,7 @@ def dispatch(plan: Plan, job: Job) -> Step:
         result_timeout_seconds=job.result_timeout_seconds,
         needs=preference_of(job.initial_data),
     )
-    return open_task(plan, job, task)
+    return open_task(plan, job, task, steps=steps, current_state=plan.start)
 
 
 def finished(job: Job, task: Task, event: Result, entry: HistoryEntry) -> Step:

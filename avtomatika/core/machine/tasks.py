@@ -49,12 +49,12 @@ def retry_of(plan: Plan, rules: Rules) -> RetryPolicy:
     return plan.retry or _usual(rules.max_retries)
 
 
-def open_task(plan: Plan, job: Job, task: Task) -> Step:
-    """Publish *task* and wait for it."""
+def open_task(plan: Plan, job: Job, task: Task, **changes: Json) -> Step:
+    """Publish *task* and wait for it, with other *changes* of the job."""
     if task.needs is not None:
         task = replace(task, worker_id=None, missing=None)
     status = JobStatus.WAITING_FOR_WORKER if job.fan_out is None else JobStatus.WAITING_FOR_PARALLEL
-    job = job.evolve(status=status, tasks={**job.tasks, task.id: task})
+    job = job.evolve(status=status, tasks={**job.tasks, task.id: task}, **changes)
     return Step(
         job,
         history=(dispatched(task),),
