@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from avtomatika.core.explain.facts import AbleWorker, Facts, QueuePlace
-from avtomatika.core.job import HistoryEntry, Job, JobStatus, Task, branch_of
+from avtomatika.core.job import Job, JobStatus, Task, branch_of
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.placement.selection import Unfit
@@ -44,27 +44,28 @@ class JobFactsReader(ServerPart):
 
     def _facts(self, job: Job, *, depth: int) -> Facts:
         job = self._with_some_branches(job)
-        clock, *answers = self._read([("TIME",), *live_state.commands(job, self._keys)])
+        timers = timers_of_job(job, job.status)
+        scores = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
+        last = ("LRANGE", self._keys.history(job.id), -1, -1)
+        clock, rows, *answers = self._read([("TIME",), last, *scores, *live_state.commands(job, self._keys)])
+        now_ms, live = milliseconds(clock), live_state.read(job, answers[len(timers) :])
+        if job.status.is_final:
+            ending = load_entry(0, rows[0]).entry if rows else None
+            return Facts(job=job, now_ms=now_ms, live_state=live, ending=ending)
         info = ServerInfoReader(self._server).info()
-        places = {} if job.status.is_final else dict(self._places(job))
         return Facts(
             job=job,
-            now_ms=milliseconds(clock),
-            live_state=live_state.read(job, answers),
-            due_ms=self._due_ms(job),
+            now_ms=now_ms,
+            live_state=live,
+            due_ms={
+                timer: int(float(score)) for timer, score in zip(timers, answers, strict=False) if score is not None
+            },
             plan_silent_ms=Plans(self._server).announce().silent_ms.get(plan_name(job.blueprint, job.plan_hash)),
-            places=places,
+            places=dict(self._places(job)),
             workers=[_able(worker) for worker in self._registry.workers()],
             memory_share=info.used_memory / info.maxmemory if info.maxmemory else 0.0,
             child=self._child(job, depth=depth),
-            ending=self._ending(job),
         )
-
-    def _ending(self, job: Job) -> HistoryEntry | None:
-        if not job.status.is_final:
-            return None
-        [rows] = self._read([("LRANGE", self._keys.history(job.id), -1, -1)])
-        return load_entry(0, rows[0]).entry if rows else None
 
     def _with_some_branches(self, job: Job) -> Job:
         if job.fan_out is None:
@@ -74,12 +75,6 @@ class JobFactsReader(ServerPart):
         numbers = sorted(branch_of(task_id) for task_id in ids)[:_SAMPLE]
         wanted = BranchQuery(job, numbers, answers=False)
         return wanted.load(self._read(wanted.commands(self._keys))).job
-
-    def _due_ms(self, job: Job) -> dict[str, int]:
-        timers = timers_of_job(job, job.status)
-        commands = [("ZSCORE", self._keys.timers(), timer_name(job.id, timer)) for timer in timers]
-        scores = self._read(commands)
-        return {timer: int(float(score)) for timer, score in zip(timers, scores, strict=True) if score is not None}
 
     def _places(self, job: Job) -> Iterator[tuple[str, QueuePlace]]:
         if job.status in _BETWEEN_STATES:

@@ -49,14 +49,13 @@ def show_job(job_id: str) -> Response:
     """Show a job"""
     job = callers_job(job_id)
     store = services().store
-    now_ms = store.clock.now_ms()
     entries, _ = store.history(job_id, limit=_ENTRIES)
     facts = store.job_facts.facts(job)
-    drawn = timeline(entries, now_ms=now_ms, has_ended=job.status.is_final)
+    drawn = timeline(entries, now_ms=facts.now_ms, has_ended=job.status.is_final)
     return page(
         "job.html",
         job=job,
-        live=store.live_state(job),
+        live=facts.live_state,
         reasons=explain(facts),
         waiting=waiting_for(job),
         history=[_Told(each, narrate(each.entry), has_failed(each.entry)) for each in entries],
