@@ -1,7 +1,5 @@
 """The answers of the HTTP API as types: dicts with these keys. Times are RFC 3339 in UTC."""
 
-from __future__ import annotations
-
 from typing import Any, TypedDict, final
 
 

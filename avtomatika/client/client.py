@@ -3,8 +3,6 @@
 Responses are the JSON of the API, typed by the TypedDicts of :mod:`.answers`; errors are in :mod:`avtomatika.errors`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time
@@ -35,18 +33,18 @@ class _Method(Protocol[P, R]):
     """An operation as a method: it blocks in Client, and is awaited in AsyncClient."""
 
     @overload
-    def __get__(self, client: Client, owner: object) -> Callable[P, R]: ...
+    def __get__(self, client: "Client", owner: object) -> Callable[P, R]: ...
     @overload
-    def __get__(self, client: AsyncClient, owner: object) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    def __get__(self, client: "AsyncClient", owner: object) -> Callable[P, Coroutine[Any, Any, R]]: ...
 
 
 class _ListMethod(Protocol[P, R]):
     """The same of an operation that iterates over items."""
 
     @overload
-    def __get__(self, client: Client, owner: object) -> Callable[P, Iterator[R]]: ...
+    def __get__(self, client: "Client", owner: object) -> Callable[P, Iterator[R]]: ...
     @overload
-    def __get__(self, client: AsyncClient, owner: object) -> Callable[P, AsyncIterator[R]]: ...
+    def __get__(self, client: "AsyncClient", owner: object) -> Callable[P, AsyncIterator[R]]: ...
 
 
 def _method(operation: Callable[P, Steps[T]]) -> _Method[P, T]:

@@ -1,7 +1,5 @@
 """The servers of one client: which one receives a request, and which one next if it is unavailable."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """Error responses as the errors of :mod:`avtomatika.errors`."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One server of a client: address, time limits, and responses that become errors."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta

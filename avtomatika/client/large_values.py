@@ -1,7 +1,5 @@
 """Values of jobs in S3: downloaded where a job has references to them."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 from urllib.parse import quote

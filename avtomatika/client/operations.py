@@ -1,7 +1,5 @@
 """The operations of the HTTP API; both clients have each as a method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path

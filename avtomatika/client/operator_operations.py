@@ -1,7 +1,5 @@
 """The operations of the HTTP API for operators; ForbiddenError for other clients."""
 
-from __future__ import annotations
-
 from urllib.parse import quote
 
 from . import operator_answers as answers

@@ -1,11 +1,9 @@
 """Exported jobs: a job with its history and its child jobs as one JSON file."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from avtomatika.errors import InvalidRequestError
 
@@ -20,10 +18,10 @@ class Recording:
 
     job: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
-    children: tuple[Recording, ...] = ()
+    children: "tuple[Recording, ...]" = ()
 
     @classmethod
-    def of(cls, content: object) -> Recording:
+    def of(cls, content: object) -> Self:
         """Read what :meth:`as_json` wrote. Raises InvalidRequestError for anything else."""
         if not isinstance(content, Mapping) or content.get("kind") != _KIND:
             raise InvalidRequestError("this is not a job that avtomatika jobs export wrote")
@@ -32,7 +30,7 @@ class Recording:
         return cls._of(content)
 
     @classmethod
-    def _of(cls, content: Mapping[str, Any]) -> Recording:
+    def _of(cls, content: Mapping[str, Any]) -> Self:
         try:
             children = tuple(cls._of(child) for child in content["children"])
             recording = cls(dict(content["job"]), [dict(event) for event in content["events"]], children)
@@ -59,7 +57,7 @@ class Recording:
         """Time of creation, in milliseconds since the epoch."""
         return _ms(self.events[0])
 
-    def all(self) -> Iterator[Recording]:
+    def all(self) -> "Iterator[Recording]":
         """Iterate over the job and all its descendants."""
         yield self
         for child in self.children:

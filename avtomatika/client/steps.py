@@ -3,8 +3,6 @@
 An operation yields a step, receives its result (for a request the response), and returns the answer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

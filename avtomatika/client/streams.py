@@ -1,7 +1,5 @@
 """Operations on the stream of a job: what its skills write and log."""
 
-from __future__ import annotations
-
 from base64 import b64decode
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Single tasks as objects: the handle of a task that was sent, with its status and its result."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Collection, Generator, Iterator
 from datetime import timedelta

@@ -3,8 +3,6 @@
 A signed URL grants access to its holder, so messages show it without the signature. The client token is not sent.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
