@@ -5,7 +5,7 @@ from avtomatika.transport.options import LEASE_SECONDS
 
 from .connection import connect, identity, redacted_url
 from .consumer import Consumer, Delivery
-from .requests import forward_or_dead_letter
+from .requests import read_tasks
 from .topology import (
     TAKEN,
     StepQueue,

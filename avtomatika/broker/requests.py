@@ -1,6 +1,6 @@
 """Messages that kombu and Celery programs publish to the queue of a skill: forwarding and refusing them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,25 @@ if TYPE_CHECKING:
 _ENVELOPE = ("body", "v", "kind")
 
 
-def forward_or_dead_letter(
-    consumer: "Consumer",
-    delivery: "Delivery",
-    error: wire.InvalidMessageError,
-    *,
-    worker_id: str = "",
-    signer: Signer | None = None,
-) -> Callable[[], object]:
-    """Return the action for *delivery*, which *error* says is not a task of ours.
+def read_tasks(
+    consumer: "Consumer", deliveries: Iterable["Delivery"], *, worker_id: str = "", signer: Signer | None = None
+) -> tuple[list[tuple["Delivery", wire.TaskMessage]], list[Callable[[], object]]]:
+    """Return the tasks among *deliveries*, and the actions for the others.
 
-    The JSON of another program is forwarded to the orchestrators, anything else is dead-lettered.
+    The JSON of other programs is forwarded to the orchestrators as that of *worker_id*; anything else is dead-lettered.
     """
+    tasks, actions = [], []
+    for delivery in deliveries:
+        try:
+            tasks.append((delivery, wire.load_task(delivery.body)))
+        except wire.InvalidMessageError as error:
+            actions.append(_forward_or_dead_letter(consumer, delivery, error, worker_id, signer))
+    return tasks, actions
+
+
+def _forward_or_dead_letter(
+    consumer: "Consumer", delivery: "Delivery", error: wire.InvalidMessageError, worker_id: str, signer: Signer | None
+) -> Callable[[], object]:
     refuse = partial(consumer.dead_letter, delivery, reason="malformed", error=str(error))
     if ON_DEAD_HEADER in delivery.headers or error.field not in _ENVELOPE or delivery.queue.startswith("@"):
         return refuse

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from avtomatika.broker import Consumer, Delivery
+from avtomatika.broker import Consumer, Delivery, Outgoing
 from avtomatika.core.events import Result
 from avtomatika.core.job import branch_of, job_of
 from avtomatika.errors import UnauthorizedError
@@ -93,9 +93,10 @@ class MessageAuthenticator:
         reason = f"worker {request.worker_id!r} is unauthorized, or not granted the skill {request.skill!r}"
         raise wire.MessageAuthenticationError("request", job_id=request.tag, reason=reason)
 
-    def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, wire.DueTimer]]:
-        """Decode due timers. Their content is authenticated when it reaches its step queue."""
-        return self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body))
+    def due(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Outgoing]]:
+        """Decode the messages of due timers, which are authenticated when they reach their step queue."""
+        due = self._read_all(deliveries, lambda delivery: wire.load_due_timer(delivery.body))
+        return [(found, Outgoing(at.exchange, at.routing_key, at.body, properties=at.properties)) for found, at in due]
 
     def _read_all(self, deliveries: Sequence[Delivery], read: Callable[[Delivery], T]) -> list[tuple[Delivery, T]]:
         found = []

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 
-from avtomatika.broker import Consumer, Delivery, Outgoing
-from avtomatika.broker.requests import forward_or_dead_letter
+from avtomatika.broker import Consumer, Delivery, Outgoing, read_tasks
 from avtomatika.broker.worker_messages import dead_letter_headers, result_message, task_started
 from avtomatika.core.events import Result
 from avtomatika.core.job import job_of
@@ -32,12 +31,10 @@ class CeleryTasks:
     def dispatch(self, deliveries: Sequence[Delivery]) -> None:
         """Publish tasks to Celery's queues, and acknowledge them."""
         secret, pairs = self._store.keyring.secret, []
-        for delivery in deliveries:
-            try:
-                task = wire.load_task(delivery.body)
-            except wire.InvalidMessageError as error:
-                forward_or_dead_letter(self._consumer, delivery, error, signer=secret)()
-                continue
+        tasks, others = read_tasks(self._consumer, deliveries, signer=secret)
+        for handle in others:
+            handle()
+        for delivery, task in tasks:
             if not secret.is_ticket(task.ticket, task.task_id, task.attempt):
                 self._consumer.dead_letter(delivery, reason="forged", error="it has no ticket", notify=False)
                 continue

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 
-from avtomatika.broker import Consumer, Delivery, Outgoing
+from avtomatika.broker import Consumer, Delivery
 from avtomatika.broker.backoff import Backoff
 from avtomatika.core.blueprint.blueprint import Blueprint
 from avtomatika.core.plan import REPLIES, REQUESTS, TIMERS, WORKERS
@@ -76,9 +76,9 @@ class Orchestrator:
         self._defer_or_quarantine = partial(defer_or_quarantine, consumer=consumer, store=store)
         # All other queues have steps.
         self._handlers: dict[str, Handle] = {
-            WORKERS: self._record_notices,
-            TIMERS: self._forward_due_timers,
-            REQUESTS: self._create_requested,
+            WORKERS: lambda found: self._notices.record(self._authenticator.notices(found)),
+            TIMERS: lambda found: self._forward(self._authenticator.due(found)),
+            REQUESTS: lambda found: self._task_requests.create(self._authenticator.requests(found)),
             REPLIES: lambda found: self._forward(self._celery_tasks.results(found)),
             **dict.fromkeys(celery_tasks or (), self._celery_tasks.dispatch),
         }
@@ -138,21 +138,6 @@ class Orchestrator:
         for queue, handle in self._handlers.items():
             self._inbox.handle(handle, [delivery for delivery in self._inbox.deliveries if delivery.queue == queue])
         self._inbox.handle(self._start, self._inbox.deliveries)
-
-    def _record_notices(self, deliveries: Sequence[Delivery]) -> None:
-        self._notices.record(self._authenticator.notices(deliveries))
-
-    def _forward_due_timers(self, deliveries: Sequence[Delivery]) -> None:
-        found = self._authenticator.due(deliveries)
-        self._forward(
-            [
-                (each, Outgoing(due.exchange, due.routing_key, due.body, properties=due.properties))
-                for each, due in found
-            ]
-        )
-
-    def _create_requested(self, deliveries: Sequence[Delivery]) -> None:
-        self._task_requests.create(self._authenticator.requests(deliveries))
 
     def _start(self, deliveries: Sequence[Delivery]) -> None:
         """Group events by job, and start work on every job that is not in flight."""

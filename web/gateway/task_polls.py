@@ -5,7 +5,7 @@ answered.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread
 from time import monotonic, sleep
 from typing import Any
@@ -150,9 +150,11 @@ class Polls:
         wanted = {poll.skills for poll in waiting}
         consumer.consume_from(frozenset().union(*wanted, self._polled_queues(waiting)))
         consumer.set_prefetch(len(waiting) if len(wanted) == 1 else 1)
-        deliveries = consumer.take(_TAKE_SECONDS)
+        tasks, others = broker.read_tasks(consumer, consumer.take(_TAKE_SECONDS), signer=self._keyring.secret)
+        for handle in others:
+            handle()
         matched: list[tuple[Delivery, wire.TaskMessage, Poll]] = []
-        for delivery, task in _readable(consumer, deliveries, self._keyring):
+        for delivery, task in tasks:
             poll = self._pick(task.task_type, delivery.queue)
             if poll is None:  # its worker is not polling now
                 self._worker_queues.pop(delivery.queue, None)
@@ -197,19 +199,6 @@ class Polls:
             consumer.release(delivery.tag for delivery, _, _ in matched)
             for (delivery, task, poll), is_done in zip(matched, done, strict=True):
                 poll.answer(task if is_done else None, _priority(delivery), delivery.deliveries)
-
-
-def _readable(
-    consumer: Consumer, deliveries: Iterable[Delivery], keyring: Keyring
-) -> Iterable[tuple[Delivery, wire.TaskMessage]]:
-    """Yield tasks; forward messages of other programs to the orchestrators, and dead-letter others."""
-    for delivery in deliveries:
-        try:
-            task = wire.load_task(delivery.body)
-        except wire.InvalidMessageError as error:
-            broker.forward_or_dead_letter(consumer, delivery, error, signer=keyring.secret)()
-        else:
-            yield delivery, task
 
 
 def _is_authorized(poll: Poll, *, if_unknown: bool = False) -> bool:

@@ -207,21 +207,13 @@ class BrokerLink:
         return len(tasks)
 
     def _readable(self, consumer: Consumer, deliveries: Iterable[Delivery]) -> list[tuple[wire.TaskMessage, Delivery]]:
-        tasks = []
-        for delivery in deliveries:
-            try:
-                task = wire.load_task(delivery.body)
-            except wire.InvalidMessageError as error:
-                worker_id = self._runtime.worker_id
-                action = broker.forward_or_dead_letter(consumer, delivery, error, worker_id=worker_id, signer=self._key)
-                self._not_tasks.append(action)
-                continue
-            if self._runtime.has_skill(task.task_type):
-                tasks.append((task, delivery))
-            else:
+        tasks, actions = broker.read_tasks(consumer, deliveries, worker_id=self._runtime.worker_id, signer=self._key)
+        self._not_tasks += actions
+        for delivery, task in tasks:
+            if not self._runtime.has_skill(task.task_type):
                 reason = f"task {task.task_id}: this worker has no skill {task.task_type!r}"
                 self._not_tasks.append(partial(consumer.dead_letter, delivery, reason="no_skill", error=reason))
-        return tasks
+        return [(task, delivery) for delivery, task in tasks if self._runtime.has_skill(task.task_type)]
 
     def _start_tasks(self, consumer: Consumer, admitted: list[TaskExecution]) -> None:
         """Announce the tasks to orchestrators, and start them without waiting for the reply.
