@@ -1,15 +1,34 @@
 """Arguments of commands in the form KEY=VALUE: data of jobs and tasks, and labels."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
+
+import click
 
 from avtomatika.client import Client
 from avtomatika.errors import InvalidRequestError
 
 T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+_CREATION_OPTIONS = (
+    click.option("--priority", type=click.IntRange(0, 9), help="Priority; higher runs first.  [default: 0]"),
+    click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable."),
+    click.option(
+        "--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time."
+    ),
+    click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Start at this time, with a time zone."),
+    click.option("--idempotency-key", help="A second request with the same key returns the first job."),
+)
+
+
+def creation_options(command: C) -> C:
+    """Add the options of new jobs to *command*."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_CREATION_OPTIONS), command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from avtomatika.core.job import JobStatus
 from avtomatika.errors import ConflictError
 
 from .api import api_options, creation_url, pass_api
-from .arguments import distinct_labels, uploaded_data
+from .arguments import creation_options, distinct_labels, uploaded_data
 from .history import describe, events_until_the_end, print_history
 from .output import filter_option, json_option, print_fields, print_json, print_table
 from .streams import logs
@@ -39,13 +39,7 @@ command.add_command(logs)
 @command.command()
 @click.argument("blueprint")
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
-@click.option(
-    "--priority", type=click.IntRange(0, 9), help="Priority of the job and its tasks; higher runs first.  [default: 0]"
-)
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the job. Repeatable.")
-@click.option(
-    "--idempotency-key", help="A second request with the same key returns the first job instead of creating one."
-)
+@creation_options
 @click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
 @json_option
 @pass_api

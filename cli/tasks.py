@@ -9,7 +9,7 @@ from avtomatika.client import Client
 from avtomatika.client.tasks import TaskHandle
 
 from .api import api_options, pass_api
-from .arguments import distinct_labels, uploaded_data
+from .arguments import creation_options, distinct_labels, uploaded_data
 from .output import json_option, print_json
 
 
@@ -22,13 +22,9 @@ def command() -> None:
 @command.command()
 @click.argument("skill")
 @click.argument("params", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
-@click.option("--priority", type=click.IntRange(0, 9), help="Priority; higher runs first.  [default: 0]")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label of the task. Repeatable.")
-@click.option("--delay", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Start it after this time.")
-@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z"]), help="Start it at this time, with a time zone.")
+@creation_options
 @click.option("--retries", type=click.IntRange(0), help="Maximum number of retries.  [default: JOB_MAX_RETRIES]")
 @click.option("--time-limit", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Limit of an attempt.")
-@click.option("--idempotency-key", help="A second request with the same key returns the first task.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it as JSON. Exits 1 if the task fails.")
 @json_option
 @pass_api

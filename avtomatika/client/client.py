@@ -7,6 +7,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial, update_wrapper
@@ -23,6 +24,8 @@ from .endpoints import Endpoints
 from .http import LIMITS
 from .steps import Blocking, Held, Listing, Request, Sleep, Step, Steps, run, run_async
 
+#: Threads of an AsyncClient, which start as needed: pages of streams on a broker hold one while they wait.
+_MOST_THREADS = 100
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
@@ -205,6 +208,11 @@ class AsyncClient(_Connected):
         """Close the connections."""
         await self._http.aclose()
         self._endpoints.close()
+        self._threads.shutdown(wait=False)
+
+    def _connect(self, endpoints: Endpoints) -> None:
+        super()._connect(endpoints)
+        self._threads = ThreadPoolExecutor(_MOST_THREADS)
 
     async def _run(self, steps: Steps[T]) -> T:
         return await run_async(steps, self._perform)
@@ -227,7 +235,7 @@ class AsyncClient(_Connected):
             case Sleep():
                 return await asyncio.sleep(step.seconds)
             case Blocking():
-                return await asyncio.to_thread(step.function)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, step.function)
             case Held():
                 changed = asyncio.Event()
                 on_change = partial(asyncio.get_running_loop().call_soon_threadsafe, changed.set)

@@ -106,11 +106,13 @@ def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
 
 
 def test_jobs_and_tasks_are_created_without_a_web_process(run: Run, redis_url: str) -> None:
-    job_id = run("jobs", "submit", "greetings", "name=Ada", REDIS_URL=redis_url).stdout.strip()
+    submitted = run("jobs", "submit", "greetings", "name=Ada", "--at", "2099-01-01T00:00:00+0000", REDIS_URL=redis_url)
+    job_id = submitted.stdout.strip()
     task_id = run("tasks", "send", "greet", "name=Ada", "--url", redis_url).stdout.strip()
 
     shown = json.loads(run("jobs", "show", job_id, "--json", REDIS_URL=redis_url).stdout)
-    assert (shown["blueprint_name"], shown["client"]) == ("greetings", "operator")
+    assert (shown["blueprint_name"], shown["status"], shown["client"]) == ("greetings", "pending", "operator")
+    assert "wants it to start in" in run("jobs", "why", job_id, REDIS_URL=redis_url).stdout
     listed = json.loads(run("jobs", "list", "--json", REDIS_URL=redis_url).stdout)
     assert [each["id"] for each in listed] == [task_id, job_id]
     assert "digraph" in run("blueprints", "graph", "greetings", "--live", REDIS_URL=redis_url).stdout

@@ -135,6 +135,24 @@ def test_the_same_for_asyncio(redis_url: str, stage: Stage) -> None:
     asyncio.run(use())
 
 
+def test_streams_that_wait_do_not_delay_other_requests(redis_url: str, stage: Stage) -> None:
+    async def follow(client: AsyncClient, job_id: str) -> list[str]:
+        return [entry["kind"] async for entry in client.stream(job_id, kinds=["end"])]
+
+    async def use() -> None:
+        async with AsyncClient(redis_url) as client:
+            job_id = (await client.send_task("add"))["job_id"]
+            streams = [asyncio.create_task(follow(client, job_id)) for _ in range(40)]
+            await asyncio.sleep(0.5)
+            async with asyncio.timeout(15):
+                await client.queues()
+            await client.cancel(job_id)
+            await asyncio.to_thread(stage.turn_until_status, job_id, "cancelled")
+            assert await asyncio.gather(*streams) == [["end"]] * 40
+
+    asyncio.run(use())
+
+
 def test_a_wait_costs_few_requests_and_ends_with_its_time_limit(client: Client, redis_url: str) -> None:
     job_id = client.send_task("add")["job_id"]
     with redis.Redis.from_url(redis_url) as server, ThreadPoolExecutor(50) as threads:
