@@ -1,19 +1,33 @@
-"""Checks of server, secrets and tokens, for ``avtomatika doctor`` and the HTTP API."""
+"""Checks of server, secrets, tokens and work, for ``avtomatika doctor`` and the HTTP API."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from .store import Finding, HealthState, Store, check_server
+from .core.explain.reason import count, span
+from .core.explain.tasks import unavailable
+from .core.job import JobStatus
+from .store import Finding, HealthState, Overview, Store, check_server
 from .tokens import Clients, Workers
+
+#: Orchestrators announce their plans every few seconds.
+_ORCHESTRATOR_WITHIN_MS = 30_000
+#: Messages that wait longer are a problem.
+_LONG_WAIT_MS = 300_000
+#: Maximum number of workers that are named.
+_SHOWN_WORKERS = 3
 
 
 def server_findings(store: Store) -> Iterator[Finding]:
     """Check how the server stores jobs, and the secrets that processes sign with. Raises UnavailableError."""
     yield from check_server(store.ping())
-    yield _secret(store)
+    secrets = {*store.keyring.fingerprints(), store.keyring.secret.fingerprint}
+    yield _secret(len(secrets), is_configured=store.keyring.is_configured)
 
 
-def token_findings(clients: Clients, workers: Workers) -> Iterator[Finding]:
-    """Check who can authenticate, over HTTP and on the broker."""
+def token_findings(clients: Clients, workers: Workers | None) -> Iterator[Finding]:
+    """Check who can authenticate, over HTTP and on the broker; nothing without *workers*."""
+    if workers is None:
+        return
     for name, problem in {"clients.toml": clients.problem, "workers.toml": workers.problem}.items():
         if problem is not None:
             yield Finding(name, HealthState.FAULT, f"{problem}. The last valid version is in effect")
@@ -33,17 +47,64 @@ def token_findings(clients: Clients, workers: Workers) -> Iterator[Finding]:
     yield Finding("HTTP links", HealthState.OK, "authenticate workers by token")
 
 
-def _secret(store: Store) -> Finding:
-    keyring = store.keyring
-    others = keyring.fingerprints().keys() - {keyring.secret.fingerprint}
-    if not keyring.is_configured:
+def _secret(used: int, *, is_configured: bool) -> Finding:
+    """Return the finding about the number of secrets *used* within a day."""
+    if not is_configured:
         text = "not set: the server stores one, and every client of the server can sign messages"
-        if others:
+        if used > 1:
             return Finding(
                 "SECRET_KEY", HealthState.FAULT, f"{text}; other processes use a different one. Set it on all hosts"
             )
         return Finding("SECRET_KEY", HealthState.WARNING, text)
-    if others:
+    if used > 1:
         text = "differs between processes started within a day: they reject each other's messages"
         return Finding("SECRET_KEY", HealthState.FAULT, f"{text}. Set the same on all hosts")
     return Finding("SECRET_KEY", HealthState.OK, "set, and the same in all processes started within a day")
+
+
+def overview(store: Store, findings: Iterable[Finding] = ()) -> dict[str, Any]:
+    """Return figures and problems for ``OverviewSchema``; *findings* are of the tokens. Raises UnavailableError."""
+    seen = store.overview.read()
+    found = problems(seen, [_secret(seen.secrets, is_configured=store.keyring.is_configured), *findings])
+    return {"now": seen, "hour": seen.hour, "day": seen.day, "problems": found}
+
+
+def problems(seen: Overview, findings: Iterable[Finding]) -> list[Finding]:
+    """Return what is wrong now, faults first; of *findings* the faults."""
+    found = [*_of_queues(seen), *_of_others(seen)]
+    for each in (*check_server(seen.server), *findings):
+        if each.state is HealthState.FAULT or (each.state is HealthState.WARNING and each.subject == "persistence"):
+            found.append(each)
+    return sorted(found, key=lambda finding: finding.state is not HealthState.FAULT)
+
+
+def _of_queues(seen: Overview) -> Iterator[Finding]:
+    if seen.silent_ms > _ORCHESTRATOR_WITHIN_MS:
+        unfinished = sum(number for status, number in seen.jobs.items() if not JobStatus(status).is_final)
+        text = f"no orchestrator runs: {count(unfinished, 'job')} cannot proceed. Start one"
+        yield Finding("orchestrators", HealthState.FAULT, text, "no_orchestrator", unfinished)
+    workers = {queue.name: able for queue, able in seen.served()}
+    for queue in seen.queues:
+        able = workers.get(queue.name)
+        wait = f"{count(queue.waiting, 'message')} waiting, the first for {span(queue.waited_ms)}"
+        if queue.waiting and able is not None and not any(worker.is_online for worker in able):
+            text = f"{unavailable(queue.name, [worker.status for worker in able])} {wait}"
+            yield Finding(queue.name, HealthState.FAULT, text, "no_worker", queue.waiting)
+        elif queue.waited_ms > _LONG_WAIT_MS:
+            yield Finding(queue.name, HealthState.WARNING, wait, "long_wait", queue.waiting)
+
+
+def _of_others(seen: Overview) -> Iterator[Finding]:
+    for queue, number in seen.dead_letters.items():
+        text = f"{count(number, 'dead letter')}: requeue or delete them"
+        yield Finding(queue, HealthState.WARNING, text, "dead_letters", number)
+    if quarantined := seen.jobs[JobStatus.QUARANTINED]:
+        text = f"{count(quarantined, 'job')} quarantined: retry or cancel them"
+        yield Finding("jobs", HealthState.WARNING, text, "quarantined", quarantined)
+    for status, fault in {"lost": "missed heartbeats", "revoked": "revoked: their results are ignored"}.items():
+        if ids := [worker.worker_id for worker in seen.workers if worker.status == status]:
+            text, names = f"{count(len(ids), 'worker')} {fault}", ", ".join(ids[:_SHOWN_WORKERS])
+            yield Finding(names, HealthState.WARNING, text, f"workers_{status}", len(ids))
+    if (number := len(seen.all_versions)) > 1:
+        text = f"processes of {number} versions run"
+        yield Finding(", ".join(seen.all_versions), HealthState.WARNING, text, "versions_mixed", number)

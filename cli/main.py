@@ -38,6 +38,7 @@ _COMMANDS = {
     "queues": "List, inspect and purge queues.",
     "dead-letters": "List, inspect, requeue and delete dead letters.",
     "workers": "List workers.",
+    "status": "Show what happens now, and what is wrong.",
     "tokens": "Generate, hash and check tokens of workers and clients.",
     "check": "Check settings, blueprints and token files without a server.",
     "doctor": "Report faults and risks of this installation.",

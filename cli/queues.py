@@ -7,7 +7,7 @@ from avtomatika.client import Client
 from .api import api_options, pass_api
 from .output import json_option, print_json, print_table
 
-_COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers")
+_COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers", "waited_ms")
 _MESSAGE_COLUMNS = ("id", "kind", "job_id", "priority", "deliveries", "at")
 
 

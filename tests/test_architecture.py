@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "loading": {"core", "errors"},
     "drawing": {"errors"},
     "log_limits": set(),
-    "diagnosis": {"store", "tokens", "errors"},
+    "diagnosis": {"store", "tokens", "core", "errors"},
     "client": {
         "addresses",
         "environment",

@@ -138,6 +138,7 @@ class _Connected:
     dead_letter = _method(operator_operations.dead_letter)
     requeue_dead_letter = _method(operator_operations.requeue_dead_letter)
     drop_dead_letter = _method(operator_operations.drop_dead_letter)
+    overview = _method(operator_operations.overview)
     doctor = _method(operator_operations.doctor)
 
 

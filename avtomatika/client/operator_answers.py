@@ -47,6 +47,7 @@ class QueueInfo(TypedDict):
     delayed: int
     dead: int
     consumers: int
+    waited_ms: int
 
 
 class QueuedMessage(TypedDict):
@@ -71,8 +72,39 @@ class DeadLetter(QueuedMessage):
 
 
 class Finding(TypedDict):
-    """The result of one check of the installation."""
+    """The result of one check of the installation, or a problem."""
 
+    kind: str
     subject: str
     state: str
+    count: int
     finding: str
+
+
+class Figures(TypedDict):
+    """The figures of now."""
+
+    at: str
+    jobs: dict[str, int]
+    waiting: dict[str, int]
+    tasks: dict[str, float]
+    workers: dict[str, int]
+    dead_letters: dict[str, int]
+    versions: list[str]
+
+
+class Points(TypedDict):
+    """Figures of equal intervals, oldest first."""
+
+    starts_at: str
+    step_seconds: int
+    series: dict[str, list[float | None]]
+
+
+class Overview(TypedDict):
+    """What happens now, what happened, and what is wrong."""
+
+    now: Figures
+    hour: Points
+    day: Points
+    problems: list[Finding]

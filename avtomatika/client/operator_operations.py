@@ -49,6 +49,11 @@ def drop_dead_letter(letter_id: str) -> Steps[None]:
     yield Request("DELETE", _letter_path(letter_id))
 
 
+def overview() -> Steps[answers.Overview]:
+    """Return what happens now, what happened in the last hour and day, and what is wrong. For operators."""
+    return json_answer(answers.Overview, Request("GET", "/api/v1/overview"))
+
+
 def doctor() -> Steps[list[answers.Finding]]:
     """Check the server, secrets and tokens of the installation. For operators."""
     return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))

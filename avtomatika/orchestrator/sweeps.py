@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _TIMERS_EVERY_SECONDS = 0.5
 _EXPIRY_EVERY_SECONDS = 10.0
 _QUARANTINE_EVERY_SECONDS = 60.0
+#: More than once a minute, so that no minute is missed.
+_SAMPLE_EVERY_SECONDS = 20.0
 #: Maximum time in quarantine.
 QUARANTINE_SECONDS = 30 * 24 * 3600
 _EVERY_SECONDS = 3600
@@ -26,10 +28,10 @@ _BATCH = 100
 
 
 class Sweep:
-    """Calls *run* every *every_seconds* after *not_before*, and again at once while it returns that more is left."""
+    """Calls *run* every *every_seconds* after *not_before*, and again at once while it returns True: more is left."""
 
     def __init__(
-        self, name: str, run: Callable[[], bool], *, every_seconds: float, not_before: Callable[[], float] = float
+        self, name: str, run: Callable[[], object], *, every_seconds: float, not_before: Callable[[], float] = float
     ) -> None:
         self._run = run
         self._every_seconds = every_seconds
@@ -63,17 +65,13 @@ class Sweeps:
 
     @classmethod
     def of(cls, store: Store, sweeper: Sweeper, *, placement: Placement, plans: PlanTakeover) -> Self:
-        """Create the sweeps: due timers, plans, ended jobs, quarantined jobs."""
+        """Create the sweeps: due timers, plans, ended jobs, quarantined jobs, statistics."""
         quarantine = expire_quarantined(store, sweeper)
 
         def send_due_timers() -> bool:
             is_more = sweeper.send_due_timers().is_more
             placement.flush_outcomes()
             return is_more
-
-        def maintain_plans() -> bool:
-            plans.run_once()
-            return False
 
         def fail_quarantined() -> bool:
             nonlocal quarantine
@@ -82,12 +80,17 @@ class Sweeps:
                 quarantine = expire_quarantined(store, sweeper)
             return is_more
 
+        def sample() -> None:
+            if sweeper.claim(f"statistics:{store.clock.now_ms() // 60_000}", seconds=60):
+                store.overview.sample()
+
         return cls(
             [
                 Sweep("timers", send_due_timers, every_seconds=_TIMERS_EVERY_SECONDS),
-                Sweep("plans", maintain_plans, every_seconds=0.0, not_before=lambda: plans.due),
+                Sweep("plans", plans.run_once, every_seconds=0.0, not_before=lambda: plans.due),
                 Sweep("ended jobs", lambda: sweeper.expire_jobs().is_more, every_seconds=_EXPIRY_EVERY_SECONDS),
                 Sweep("quarantined jobs", fail_quarantined, every_seconds=_QUARANTINE_EVERY_SECONDS),
+                Sweep("statistics", sample, every_seconds=_SAMPLE_EVERY_SECONDS),
             ]
         )
 

@@ -19,6 +19,7 @@ class QueueSchema(Schema):
     delayed = fields.Integer()
     dead = fields.Integer(metadata=about("dead letters"))
     consumers = fields.Integer(metadata=about("consumers that took messages lately"))
+    waited_ms = fields.Integer(metadata=about("how long the first message has waited, 0 if none waits"))
 
 
 class QueueListSchema(Schema):

@@ -1,5 +1,7 @@
 """Responses of the HTTP API about the installation, and its errors."""
 
+from typing import Any
+
 from marshmallow import Schema, fields
 
 from .api_fields import Timestamp, about
@@ -47,11 +49,17 @@ class ServiceSchema(HealthSchema):
     version = fields.String()
 
 
-class FindingSchema(Schema):
-    """The result of one check. Dumps a Finding."""
+def _numbers(description: str, **options: Any) -> fields.Field[Any]:
+    return fields.Dict(fields.String(), fields.Integer(), metadata=about(description), **options)
 
-    subject = fields.String()
+
+class FindingSchema(Schema):
+    """The result of one check, or a problem. Dumps a Finding."""
+
+    kind = fields.Function(lambda found: found.kind or found.subject, metadata=about("for programs", type="string"))
+    subject = fields.String(metadata=about("what has the problem, such as a queue or a setting"))
     state = fields.String(metadata=about("ok, warning or fault"))
+    count = fields.Integer(metadata=about("number of tasks, jobs, messages or workers"))
     finding = fields.String(attribute="text")
 
 
@@ -59,6 +67,45 @@ class FindingListSchema(Schema):
     """The results of all checks."""
 
     findings = fields.List(fields.Nested(FindingSchema))
+
+
+class FiguresSchema(Schema):
+    """The figures of now. Dumps an Overview."""
+
+    at = Timestamp(attribute="at_ms")
+    jobs = _numbers("jobs by status")
+    waiting = _numbers(
+        "jobs by what they wait for: start, worker, parallel, human, timer, child, quarantined; "
+        "no_worker: waiting tasks of skills that no worker has"
+    )
+    tasks = _numbers("tasks of all skills: running, waiting, oldest_waiting_seconds")
+    workers = _numbers("workers by status; alive: those that can execute tasks", attribute="workers_by_status")
+    dead_letters = _numbers("dead letters by queue")
+    versions = fields.List(fields.String(), attribute="all_versions", metadata=about("of running processes"))
+
+
+class PointsSchema(Schema):
+    """Figures of equal intervals, oldest first; the last one has not ended."""
+
+    starts_at = Timestamp(attribute="starts_ms")
+    step_seconds = fields.Integer()
+    series = fields.Dict(
+        fields.String(),
+        fields.List(fields.Float(allow_none=True)),
+        metadata=about(
+            "jobs created, finished, failed (or with an error) and cancelled; the average tasks running and waiting, "
+            "and the maximum oldest_waiting_seconds; null where nothing was counted or sampled"
+        ),
+    )
+
+
+class OverviewSchema(Schema):
+    """What happens now, what happened, and what is wrong."""
+
+    now = fields.Nested(FiguresSchema)
+    hour = fields.Nested(PointsSchema, metadata=about("60 minutes"))
+    day = fields.Nested(PointsSchema, metadata=about("144 intervals of 10 minutes"))
+    problems = fields.List(fields.Nested(FindingSchema), metadata=about("faults, then warnings"))
 
 
 class SkillViewSchema(Schema):

@@ -11,6 +11,7 @@ from .job_revisions import JobRevision, Wanted
 from .job_streams import JobStreams, StreamEntry, StreamPage
 from .keyring import Keyring
 from .logins import LINK_SECONDS, Logins
+from .overview import Overview
 from .plans import PlanAnnouncements, Plans, needed_by
 from .queues import QueuedMessage, Queues
 from .records import JobFilter, UnreadableJob

@@ -167,6 +167,7 @@ def _keys(commit: Commit, keys: Keys, router: Router) -> list[str]:
         keys.by_status(job.status),
         keys.branches(job.id),
         keys.branch_answers(job.id),
+        keys.statistics(),
     ]
 
 

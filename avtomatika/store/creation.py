@@ -123,7 +123,7 @@ def create_call(
         idempotency = keys.idempotency(news[0].client, sha256(news[0].idempotency_key.encode()).hexdigest())
         body_hash = _body_hash(news)
     quota_key = first if quota is None else keys.quota(news[0].client, quota.month)
-    call_keys = [idempotency, quota_key, keys.timers(), keys.timer_messages()]
+    call_keys = [idempotency, quota_key, keys.timers(), keys.timer_messages(), keys.statistics()]
     args: list[str | bytes | int] = [body_hash]
     args += ["", 0] if quota is None else [quota.limit, round(quota.renews.timestamp())]
     messages = [

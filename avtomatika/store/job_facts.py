@@ -116,7 +116,7 @@ def _queue_of(task: Task) -> str:
 def _able(worker: WorkerRecord) -> AbleWorker:
     return AbleWorker(
         worker_id=worker.worker_id,
-        skills=frozenset(skill["name"] for skill in worker.record.get("skills", ())),
+        skills=frozenset(worker.skills),
         silent_ms=worker.silent_ms,
         is_online=worker.is_online,
         status=worker.status,

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 #: Interval of checking that the server still has the secret: a server that lost its data gets the old one back.
 _LOOK_EVERY_SECONDS = 5.0
 #: A secret that no process has started to use for this long no longer belongs to the group.
-_REMEMBERED_SECONDS = 24 * 3600
+REMEMBERED_SECONDS = 24 * 3600
 
 
 class Keyring(ServerPart):
@@ -57,7 +57,7 @@ class Keyring(ServerPart):
 
     def fingerprints(self) -> dict[str, float]:
         """Return the secrets that processes started to use within a day: fingerprint -> time (seconds)."""
-        oldest = self._clock.now_ms() / 1000 - _REMEMBERED_SECONDS
+        oldest = self._clock.now_ms() / 1000 - REMEMBERED_SECONDS
         return {name: at for name, at in self._all_fingerprints().items() if at > oldest}
 
     def _all_fingerprints(self) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Keyring(ServerPart):
     def _announce(self, secret: GroupSecret) -> None:
         key, now = self._keys.fingerprints(), self._clock.now_ms() // 1000
         known = self._all_fingerprints()
-        outdated = [name for name, at in known.items() if at <= now - _REMEMBERED_SECONDS]
+        outdated = [name for name, at in known.items() if at <= now - REMEMBERED_SECONDS]
         others = known.keys() - {secret.fingerprint, *outdated}
         forget = [("HDEL", key, *outdated)] if outdated else []
         self._read([*forget, ("HSET", key, secret.fingerprint, now)])

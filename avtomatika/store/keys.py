@@ -190,6 +190,14 @@ class Keys:
         """Number: how often any worker was chosen for a task."""
         return f"{self.prefix}workers:turns"
 
+    def statistics(self, window: str = "") -> str:
+        """String of the figures of ten minutes, or the prefix of all: see ``lua/statistics.lua``. Expires in a day."""
+        return f"{self.prefix}statistics:{window}"
+
+    def versions(self) -> str:
+        """Sorted set: versions of running orchestrators by their last announcement (ms)."""
+        return f"{self.prefix}versions"
+
     def login(self, digest: str) -> str:
         """String: the client of a login session of the pages, by the digest of the session's id."""
         return f"{self.prefix}login:{digest}"

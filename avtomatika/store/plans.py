@@ -7,6 +7,7 @@ has not been announced for long enough, an orchestrator declares it abandoned; t
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from avtomatika import __version__
 from avtomatika.core.job import Job, JobStatus
 from avtomatika.core.machine.plan_migration import plan_name
 from avtomatika.transport.scripts import Call
@@ -18,7 +19,7 @@ from .server_part import ServerPart
 #: Time after which an unannounced plan without queues is forgotten. Until then, jobs that a web process with this plan
 #: creates are recognized as unserved.
 _FORGOTTEN_AFTER_SECONDS = 30 * 24 * 3600
-_SERVED_WITHIN_MS = 30_000
+SERVED_WITHIN_MS = 30_000
 #: Jobs read in one round trip.
 _PAGE = 1000
 
@@ -36,8 +37,8 @@ class Plans(ServerPart):
 
     def announce(self, plans: Sequence[str] = ()) -> PlanAnnouncements:
         """Announce that this process serves *plans*, and return the announcements of all plans."""
-        keys = [self._keys.plans(), self._keys.abandoned_plans()]
-        call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, *plans])
+        keys = [self._keys.plans(), self._keys.abandoned_plans(), self._keys.versions()]
+        call = Call(ANNOUNCE_PLANS, keys, [_FORGOTTEN_AFTER_SECONDS * 1000, __version__, *plans])
         now, announced, abandoned = self._run(call)
         last = zip(announced[::2], announced[1::2], strict=True)
         return PlanAnnouncements(
@@ -46,7 +47,7 @@ class Plans(ServerPart):
 
     def served(self) -> frozenset[str]:
         """Return the plans that an orchestrator has announced within the last 30 seconds."""
-        return frozenset(plan for plan, silent_ms in self.announce().silent_ms.items() if silent_ms < _SERVED_WITHIN_MS)
+        return frozenset(plan for plan, silent_ms in self.announce().silent_ms.items() if silent_ms < SERVED_WITHIN_MS)
 
     def abandon(self, plan: str) -> None:
         """Declare *plan* abandoned, so that other plans may adopt its jobs."""

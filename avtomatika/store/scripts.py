@@ -18,10 +18,10 @@ from .keys import Keys
 
 _load = partial(load_script, folder=Path(__file__).parent / "lua")
 
-CREATE_JOBS = _load("create_jobs", allow_oom=False)
-COMMIT = _load("commit")
+CREATE_JOBS = _load("create_jobs", "statistics", allow_oom=False)
+COMMIT = _load("commit", "statistics")
 #: For commits that send more messages than they acknowledge.
-COMMIT_MORE = _load("commit", allow_oom=False)
+COMMIT_MORE = _load("commit", "statistics", allow_oom=False)
 FINISH_BRANCH = _load("finish_branch")
 TASK_TAKEN = _load("task_taken")
 TASK_PROGRESS = _load("task_progress", allow_oom=False)
@@ -49,6 +49,8 @@ UNFINISHED_JOBS = _load("unfinished_jobs")
 RUNNING_JOBS = _load("running_jobs")
 QUARANTINE_JOB = _load("quarantine_job")
 LIST_JOBS = _load("list_jobs")
+OVERVIEW = _load("overview")
+SAMPLE = _load("sample", "statistics")
 READ_HISTORY = _load("read_history")
 
 

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
 
-from redis.exceptions import ResponseError
-
 from avtomatika.errors import UnavailableError
-from avtomatika.transport import RedisClient
+from avtomatika.transport import Reading, RedisClient, info_fields, none_refused
 
 from .scripts import server_errors
 from .server_part import ServerPart
@@ -45,27 +43,22 @@ class ServerInfoReader(ServerPart):
 
     def info(self) -> ServerInfo:
         """Read the server's INFO. Raises UnavailableError if the server is unreachable."""
-        with server_errors():
-            info = self._server.info()
-            fsync = self._fsync() if info.get("aof_enabled") == "1" else "off"
+        return self._read_together(self.read_info())[0]
+
+    def read_info(self) -> Reading[ServerInfo]:
+        """The reading of :meth:`info`, in one round trip."""
+        text, fsync = yield [("INFO", "default"), ("CONFIG", "GET", "appendfsync")]
+        info = info_fields(*none_refused([text]))
+        known = fsync[1].decode() if isinstance(fsync, list) and fsync else "on"  # hosted servers forbid CONFIG
         return ServerInfo(
             version=info.get("valkey_version") or info["redis_version"],
-            aof=fsync,
+            aof=known if info.get("aof_enabled") == "1" else "off",
             used_memory=int(info["used_memory"]),
             maxmemory=int(info["maxmemory"]),
             eviction=info["maxmemory_policy"],
             replicas=int(info.get("connected_slaves", 0)),
             kind="Valkey" if "valkey_version" in info else "Redis",
         )
-
-    def _fsync(self) -> str:
-        """Return the server's appendfsync, or ``on`` if it is unknown: hosted servers forbid CONFIG."""
-        try:
-            found = self._server.execute(("CONFIG", "GET", "appendfsync"))
-        except ResponseError:
-            return "on"
-        values = list(found.values()) if isinstance(found, dict) else found[1:]
-        return values[0].decode() if values else "on"
 
     def refuse_when_full(self) -> None:
         """Raise UnavailableError if new jobs are rejected. Checks the server's memory at most once a second."""
@@ -93,11 +86,13 @@ class HealthState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The state of *subject*; *text* says what to do about it."""
+    """The state of *subject*; *text* says what to do about it. *kind* is for programs, by default the subject."""
 
     subject: str
     state: HealthState
     text: str
+    kind: str = ""
+    count: int = 1
 
 
 #: Possible data loss, by the setting of the server's append-only file.

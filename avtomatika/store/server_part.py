@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, cast
 from redis.exceptions import RedisError
 
 from avtomatika.errors import AvtomatikaError
-from avtomatika.transport import RedisClient, Router
+from avtomatika.transport import Reading, RedisClient, Router
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
 
@@ -86,6 +86,11 @@ class ServerPart:
         """Return the raw replies to *commands*."""
         with server_errors():
             return self._server.execute_all(commands) if commands else []
+
+    def _read_together(self, *readings: Reading[T]) -> list[T]:
+        """Return the values of *readings*, in as many round trips as the longest of them takes."""
+        with server_errors():
+            return self._server.read_together(*readings)
 
     def _read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> list[Sequence[bytes | None] | RedisError]:
         """Return *fields* of the hashes *keys*; for a key of another type, the error."""

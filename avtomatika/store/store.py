@@ -33,6 +33,7 @@ from .large_values import MAX_JOB_BYTES
 from .live_state import progress_call, taken_call
 from .logins import Logins
 from .messages import step_message
+from .overview import OverviewReader
 from .plans import Plans
 from .queues import Queues
 from .records import UnreadableJob
@@ -86,6 +87,7 @@ class Store(JobWriter):
         self.logins = Logins(server)
         self.job_facts = JobFactsReader(server, router, registry=self.registry)
         self.plans = Plans(server)
+        self.overview = OverviewReader(server, router, registry=self.registry)
         self.job_revisions = JobRevisions(server)
         self.traffic = TrafficRecords(server, router)
         self.streams = JobStreams(server, max_bytes=max_stream_bytes)

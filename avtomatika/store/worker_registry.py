@@ -14,7 +14,7 @@ from avtomatika.core.placement.cached_files import MOST_FILES
 from avtomatika.core.placement.selection import Candidate, Unfit
 from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.schemas.worker_status import sanitized_record, sanitized_status, skill_names
-from avtomatika.transport import RedisClient
+from avtomatika.transport import Reading, RedisClient, none_refused
 from avtomatika.transport.scripts import Call
 
 from .records import json_object, number
@@ -51,6 +51,10 @@ class WorkerRecord:
     last_chosen: int = 0
     routed: int = 0
     reputation: float = 1.0
+
+    @property
+    def skills(self) -> list[str]:
+        return [skill["name"] for skill in self.record["skills"]]
 
     @property
     def is_lost(self) -> bool:
@@ -119,12 +123,16 @@ class WorkerRegistry(ServerPart):
 
     def workers(self) -> list[WorkerRecord]:
         """Return all registered workers, sorted by id."""
-        clock, names = self._read([("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)])
+        return self._read_together(self.read_workers())[0]
+
+    def read_workers(self) -> Reading[list[WorkerRecord]]:
+        """The reading of :meth:`workers`, in two round trips."""
+        clock, names = none_refused((yield [("TIME",), ("ZRANGE", self._keys.workers(), 0, -1)]))
         now_ms = milliseconds(clock)
         ids = sorted(name.decode() for name in names)
-        rows = self._read([("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids])
-        gone = [worker_id for worker_id, row in zip(ids, rows, strict=True) if row[0] is None]
-        self._read([("ZREM", self._keys.workers(), worker_id) for worker_id in gone])
+        forget = ("ZREMRANGEBYSCORE", self._keys.workers(), "-inf", now_ms - 1000 * WORKER_TTL_SECONDS - 1000)
+        reads = (("HMGET", self._keys.worker(worker_id), *_FIELDS) for worker_id in ids)
+        _, *rows = none_refused((yield [forget, *reads]))
         return [
             _record(worker_id, row, now_ms, is_revoked=not self._is_authorized(worker_id))
             for worker_id, row in zip(ids, rows, strict=True)
@@ -248,7 +256,7 @@ def _member(worker: WorkerRecord, own: int) -> Candidate:
     resources = record.get("resources") or {}
     return Candidate(
         worker_id=worker.worker_id,
-        skills=frozenset(skill["name"] for skill in record["skills"]),
+        skills=frozenset(worker.skills),
         properties=resources.get("properties", {}),
         devices=resources.get("devices", ()),
         costs=record.get("costs", {}),

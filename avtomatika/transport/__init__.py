@@ -6,7 +6,7 @@ and :mod:`.leases`; :mod:`.channel` and :mod:`.transport` implement kombu's inte
 
 from .channel import Channel
 from .connection.connect import connect
-from .connection.redis_client import RedisClient
+from .connection.redis_client import Reading, RedisClient, info_fields, none_refused
 from .declaring.expiry import IF_EMPTY
 from .declaring.topology import Topology
 from .envelope import ON_DEAD_HEADER, Outgoing
@@ -28,6 +28,7 @@ __all__ = [
     "Outgoing",
     "QueueStats",
     "Queued",
+    "Reading",
     "RedisClient",
     "Route",
     "Router",
@@ -36,5 +37,7 @@ __all__ = [
     "Transport",
     "Unacked",
     "connect",
+    "info_fields",
     "is_temporary",
+    "none_refused",
 ]

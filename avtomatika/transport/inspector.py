@@ -1,22 +1,26 @@
 """Inspecting queues and dead letters without taking messages or touching leases."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from .connection.redis_client import RedisClient, as_dict
+from .connection.redis_client import Reading, RedisClient, as_dict, none_refused
 from .envelope import MalformedMessageError, decode
 from .keys import GROUP, parse_tag
 from .publishing.routing import Router, level_of
-from .scripts import LOCATE, REQUEUE_DEAD_LETTER, Argument, Call
+from .scripts import LOCATE, QUEUE_STATS, REQUEUE_DEAD_LETTER, Call
+
+#: Queues counted by one script, so that it does not block the server for long.
+_PAGE = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class QueueStats:
     """Numbers of messages: *waiting*, *held* (unacknowledged), *delayed* and *dead*. *consumers* have taken from
-    the queue recently."""
+    the queue recently. The first message has waited *waited_ms*."""
 
     name: str
     waiting: int = 0
@@ -24,6 +28,7 @@ class QueueStats:
     delayed: int = 0
     dead: int = 0
     consumers: int = 0
+    waited_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,20 @@ class Inspector:
 
     def stats(self, names: Iterable[str] | None = None) -> list[QueueStats]:
         """Return the stats of all queues, or of those in *names* that exist, sorted by name; two round trips."""
-        table = self._traits()
+        return self._server.read_together(self.read_stats(names))[0]
+
+    def read_stats(self, names: Iterable[str] | None = None) -> Reading[list[QueueStats]]:
+        """The reading of :meth:`stats`."""
+        table = _traits(*none_refused((yield [("HGETALL", self._keys.queues())])))
         wanted = sorted(table if names is None else set(names) & table.keys())
-        commands = [command for name in wanted for command in self._commands(name, table[name])]
-        answers = iter(self._server.pipeline(commands))
-        return [_queue_stats(name, len(_levels(table[name])), answers) for name in wanted]
+        pages = [wanted[first : first + _PAGE] for first in range(0, len(wanted), _PAGE)]
+        answers = none_refused((yield [self._stats_call(page, table).command_with_text for page in pages]))
+        return [QueueStats(name, *row) for name, row in zip(wanted, chain(*answers), strict=True)]
+
+    def _stats_call(self, names: Iterable[str], table: Mapping[str, str]) -> Call:
+        streams = {name: [self._keys.stream(name, level) for level in _levels(table[name])] for name in names}
+        keys = [(*streams[name], self._keys.delays(name), self._keys.dead(name)) for name in streams]
+        return Call(QUEUE_STATS, list(chain(*keys)), [len(each) for each in streams.values()])
 
     def locate(self, queue: str, group: str, *, most: int = 1000) -> Queued | Unacked | None:
         """Find the message of *group* in *queue*; None if it is absent or not among the first *most* messages."""
@@ -139,34 +153,11 @@ class Inspector:
         return {name.decode() for name in self._server.execute(("ZRANGE", self._keys.dead_queues(), 0, -1))}
 
     def _traits(self) -> dict[str, str]:
-        traits = as_dict(self._server.execute(("HGETALL", self._keys.queues())))
-        return {queue.decode(): known.decode() for queue, known in traits.items()}
-
-    def _commands(self, queue: str, traits: str) -> Iterator[tuple[Argument, ...]]:
-        for level in _levels(traits):
-            stream = self._keys.stream(queue, level)
-            yield from (("XLEN", stream), ("XPENDING", stream, GROUP), ("XINFO", "CONSUMERS", stream, GROUP))
-        yield ("ZCARD", self._keys.delays(queue))
-        yield ("XLEN", self._keys.dead(queue))
+        return _traits(self._server.execute(("HGETALL", self._keys.queues())))
 
 
-def _queue_stats(name: str, levels: int, answers: Iterator[Any]) -> QueueStats:
-    there = held = 0
-    consumers: set[bytes] = set()
-    for _ in range(levels):
-        length, pending, known = next(answers), next(answers), next(answers)
-        there += length if isinstance(length, int) else 0
-        held += 0 if isinstance(pending, ResponseError) else int(pending[0])
-        consumers |= set() if isinstance(known, ResponseError) else {as_dict(each)[b"name"] for each in known}
-    delayed, dead = next(answers), next(answers)
-    return QueueStats(
-        name=name,
-        waiting=max(there - held, 0),
-        held=held,
-        delayed=delayed if isinstance(delayed, int) else 0,
-        dead=dead if isinstance(dead, int) else 0,
-        consumers=len(consumers),
-    )
+def _traits(fields: Any) -> dict[str, str]:
+    return {name.decode(): traits.decode() for name, traits in as_dict(fields).items()}
 
 
 def _letter(queue: str, entry: bytes, fields: Sequence[bytes]) -> StoredMessage:

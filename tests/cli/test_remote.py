@@ -98,6 +98,13 @@ def test_doctor_prints_the_findings_of_the_web(remote: Run) -> None:
     assert {"server", "SECRET_KEY"} <= {each["subject"] for each in json.loads(done.stdout)}
 
 
+def test_status_shows_the_figures_of_the_web(remote: Run) -> None:
+    done = remote("status", "--json")
+
+    assert done.code == 0
+    assert json.loads(done.stdout)["now"]["tasks"]["waiting"] == 1
+
+
 def test_a_live_graph_is_drawn_by_the_web(remote: Run) -> None:
     done = remote("blueprints", "graph", "greetings", "--live")
 
@@ -131,6 +138,7 @@ COMMANDS = [
     ("queues", "list"),
     ("dead-letters", "list"),
     ("doctor",),
+    ("status",),
     ("blueprints", "graph", "greetings", "--live"),
 ]
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 import pytest
 
+from avtomatika import Blueprint, __version__
 from avtomatika.errors import UnavailableError
 from avtomatika.orchestrator.sweeps import Sweep, Sweeps
+from avtomatika.transport import connect
+
+from ..support.orchestrators import Stage
+
+bp = Blueprint(name="video")
+
+
+@bp.handler(is_start=True, is_end=True)
+def start() -> None: ...
 
 
 def test_a_sweep_that_fails_waits_for_its_next_time_and_the_others_run(caplog: pytest.LogCaptureFixture) -> None:
@@ -42,6 +53,21 @@ def test_one_that_has_more_to_do_is_due_at_once() -> None:
         dues.append(sweep.due)
 
     assert dues == [100.0, 100.0, 160.0]
+
+
+def test_one_of_several_orchestrators_samples_each_minute(stage: Callable[..., Stage]) -> None:
+    there = stage(bp)
+    first, second = there.orchestrator(), there.orchestrator()
+    sampled = lambda: there.store.overview.read().hour["series"]["waiting"][-1]  # noqa: E731
+
+    there.turn_until(lambda: sampled() is not None)
+
+    with connect(there.url) as client:
+        claims = client.keys("avt:claim:statistics:*")
+        assert len(claims) in (1, 2)  # a minute may have ended meanwhile
+        assert all(0 < client.ttl(claim) <= 60 for claim in claims)
+        assert client.zrange("avt:versions", 0, -1) == [__version__.encode()]
+    assert first is not second
 
 
 def test_an_unavailable_server_raises() -> None:

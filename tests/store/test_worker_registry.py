@@ -12,7 +12,7 @@ from avtomatika.broker import Consumer, Outgoing
 from avtomatika.core.plan import TASKS
 from avtomatika.schemas.wire import Heartbeat, Registered
 from avtomatika.store import WorkerRegistry
-from avtomatika.store.worker_registry import LOST_AFTER_SECONDS
+from avtomatika.store.worker_registry import LOST_AFTER_SECONDS, WORKER_TTL_SECONDS
 from avtomatika.transport import RedisClient
 
 from .conftest import House
@@ -64,6 +64,7 @@ def test_a_worker_that_is_silent_is_lost_and_then_forgotten(registry: WorkerRegi
         client.hset("avt:worker:w-1", "at", past_ms)
         [lost] = registry.workers()
         client.delete("avt:worker:w-1")
+        client.zadd("avt:workers", {"w-1": past_ms - WORKER_TTL_SECONDS * 1000})
 
         assert lost.status == "lost"
         assert 0 < LOST_AFTER_SECONDS * 1000 < lost.silent_ms

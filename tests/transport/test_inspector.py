@@ -9,6 +9,16 @@ import pytest
 from avtomatika.transport import Inspector, NoRouteError, Queued, QueueStats, RedisClient, Router, Unacked
 
 
+class CountingClient(RedisClient):
+    """Counts its round trips."""
+
+    round_trips = 0
+
+    def pipeline(self, commands: Any, **options: Any) -> list[Any]:
+        self.round_trips += bool(commands)
+        return super().pipeline(commands, **options)
+
+
 @pytest.fixture
 def inspector(bench: Any, redis_url: str) -> Any:
     server = RedisClient.connect(redis_url)
@@ -30,8 +40,33 @@ def test_stats_count_waiting_unacknowledged_delayed_and_dead_messages(bench: Any
 
     assert empty == QueueStats(name="empty")
     assert (tasks.name, tasks.waiting, tasks.held, tasks.delayed, tasks.dead) == ("tasks", 2, 1, 1, 1)
-    assert tasks.consumers >= 1
-    assert inspector.stats(["tasks", "no such"]) == [tasks]
+    assert tasks.consumers == 2
+    assert [each.name for each in inspector.stats(["tasks", "no such"])] == ["tasks"]
+
+
+def test_the_first_message_that_waits_has_the_longest_wait(bench: Any, inspector: Inspector) -> None:
+    bench.queue()
+    seconds, _ = bench.redis.time()
+    for ago in (600, 90, 30):
+        bench.redis.xadd("avt:q:tasks:0", {"p": "x"}, id=f"{(seconds - ago) * 1000}-1")
+    bench.redis.xgroup_create("avt:q:tasks:0", "avt", "0")
+    bench.redis.xreadgroup("avt", "holder", {"avt:q:tasks:0": ">"}, count=1)
+
+    [tasks] = inspector.stats(["tasks"])
+
+    assert (tasks.waiting, tasks.held) == (2, 1)
+    assert 90_000 <= tasks.waited_ms < 150_000
+
+
+def test_stats_take_two_round_trips_for_any_number_of_queues(bench: Any, redis_url: str) -> None:
+    server = CountingClient.connect(redis_url)
+    inspector = Inspector(server, Router(server))
+    names = [f"q{number:03}" for number in range(230)]
+    bench.channel().declare_many(exchanges={}, queues=names, bindings=[])
+
+    assert [each.name for each in inspector.stats()] == names
+    assert server.round_trips == 2
+    server.close()
 
 
 def test_the_position_of_a_message_counts_messages_before_it(bench: Any, inspector: Inspector) -> None:

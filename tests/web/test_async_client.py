@@ -84,7 +84,7 @@ def test_both_clients_have_every_operation(client: type) -> None:
         and not name.startswith("_")
     }
 
-    assert len(defined) == 34
+    assert len(defined) == 35
     for name, operation in defined.items():
         method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
@@ -123,6 +123,9 @@ ANSWERS: dict[type, type[Schema]] = {
     operator_answers.QueuedMessage: api_queues.MessageSchema,
     operator_answers.DeadLetter: api_queues.DeadLetterSchema,
     operator_answers.Finding: api_server.FindingSchema,
+    operator_answers.Figures: api_server.FiguresSchema,
+    operator_answers.Points: api_server.PointsSchema,
+    operator_answers.Overview: api_server.OverviewSchema,
 }
 
 

@@ -44,6 +44,7 @@ def test_queues_and_dead_letters_are_for_operators(alice: FlaskClient, anybody: 
         ("GET", "queues/encode/messages"),
         ("DELETE", "queues/encode/messages"),
         ("GET", "doctor"),
+        ("GET", "overview"),
         ("GET", "dead-letters"),
         ("GET", "dead-letters/encode:1-0"),
         ("POST", "dead-letters/encode:1-0/requeue"),

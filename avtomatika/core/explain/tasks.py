@@ -88,8 +88,7 @@ class TaskExplanation(Explanation):
             yield self.reason("no_worker_fits", f"No worker fits: {task.missing}.", missing=task.missing)
             yield from self._unfit(task.task_type, there)
         elif not there:
-            text = f"No worker with the skill {task.task_type!r} is available"
-            text += f": {counted(map(_absence, able))}." if able else ". Start one that has it."
+            text = unavailable(task.task_type, [worker.status for worker in able])
             revoked = sum(worker.status == "revoked" for worker in able)
             yield self.reason("no_worker", text, skill=task.task_type, lost=len(able) - revoked, revoked=revoked)
         else:
@@ -98,7 +97,7 @@ class TaskExplanation(Explanation):
             text = f"{count(len(there), 'worker')} {verb} the skill {task.task_type!r}: {statuses}."
             absent = [worker for worker in able if worker not in there]
             if absent:
-                text += f" Not available: {counted(map(_absence, absent))}."
+                text += f" Not available: {counted(_absence(worker.status) for worker in absent)}."
             yield self.reason("workers_able", text, skill=task.task_type, workers=len(there))
             yield from self._unfit(task.task_type, there)
 
@@ -118,5 +117,11 @@ class TaskExplanation(Explanation):
             yield from self.overdue(due_ms)
 
 
-def _absence(worker: AbleWorker) -> str:
-    return worker.status if worker.status in ("revoked", "offline") else "silent"
+def unavailable(skill: str, statuses: Sequence[str]) -> str:
+    """Return the sentence for a skill whose workers all have one of these *statuses*."""
+    text = f"No worker with the skill {skill!r} is available"
+    return f"{text}: {counted(map(_absence, statuses))}." if statuses else f"{text}. Start one that has it."
+
+
+def _absence(status: str) -> str:
+    return status if status in ("revoked", "offline") else "silent"

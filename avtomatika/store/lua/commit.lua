@@ -1,8 +1,8 @@
 -- Commits one step of a job atomically.
 --
 -- KEYS: job, history, tasks, seen, notes, timers, timer messages, retention, revoked, index of the old status, index of the
---       new, branches, answers of branches, then the binding hashes used for routing, the streams written to, the streams
---       of the causes, and the job, history and indexes of a child to create.
+--       new, branches, answers of branches, prefix of the statistics, then the binding hashes used for routing, the streams
+--       written to, the streams of the causes, and the job, history and indexes of a child to create.
 -- ARGV: consumer, expected version, status, doc, retention ms of a finished job, the job's id, 1 if it is final, token of
 --       what it waits for ('' if that is not new), 1 if it leaves its fan-out, a new fan-out ('' for none: number of
 --       branches, step, prefix of its routing keys), number of the payload sent only when no branch is left (0 for none),
@@ -39,7 +39,7 @@ local childs_values, childs_value_at = list(2)
 local values, value_at = list(2)
 local dropped, dropped_at = list(1)
 
-local stream_key = 13 + bindings
+local stream_key = 14 + bindings
 local cause_key = stream_key + payloads
 local child_key = cause_key + causes
 
@@ -131,7 +131,7 @@ if live < causes then
 end
 
 for index = 1, bindings do
-  if (redis.call('HGET', KEYS[13 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
+  if (redis.call('HGET', KEYS[14 + index], ':version') or '') ~= ARGV[binding_at + index - 1] then
     return answer('REROUTE', states)
   end
 end
@@ -166,7 +166,11 @@ end
 local now = clock_ms()
 local now_text = string.format('%.0f', now)
 local version = ARGV[2] + 1
-redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
+if ARGV[7] == '' then
+  redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text)
+else
+  redis.call('HSET', KEYS[1], 'v', version, 'status', ARGV[3], 'doc', ARGV[4], 'updated', now_text, 'final', '1')
+end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], 'wait', ARGV[8]) end
 for index = value_at, value_at + 2 * values - 1, 2 do redis.call('HSET', KEYS[1], ARGV[index], ARGV[index + 1]) end
 for index = dropped_at, dropped_at + dropped - 1 do redis.call('HDEL', KEYS[1], ARGV[index]) end
@@ -227,9 +231,9 @@ if ARGV[7] == '' then
     end
   end
 else
-  redis.call('HSET', KEYS[1], 'final', '1')
   redis.call('DEL', KEYS[3], KEYS[4], KEYS[12], KEYS[13])
   redis.call('ZADD', KEYS[8], until_text, ARGV[6])
+  count_jobs(KEYS[14], ({finished = 1, cancelled = 3})[ARGV[3]] or 2, 1, now)
 end
 
 for index = 0, children - 1 do
@@ -245,6 +249,7 @@ for index = 0, children - 1 do
     end
     redis.call('RPUSH', history, '1 ' .. now_text .. ' ' .. ARGV[base + 4])
     for place = child_key + 3, #KEYS do redis.call('ZADD', KEYS[place], now_text, ARGV[base]) end
+    count_jobs(KEYS[14], 0, 1, now)
   end
 end
 

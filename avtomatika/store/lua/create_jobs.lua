@@ -1,8 +1,8 @@
 -- Creates jobs with their first history entries, timers, tasks and messages, all or none; or returns the ids of existing jobs
 -- with their idempotency key, or that the client's monthly quota is exceeded.
 --
--- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), timers, timer messages, binding
---       hashes, then of each job: job, history, open tasks, indexes, streams of its messages.
+-- KEYS: idempotency key, quota of the client (the first job if there is no key, or no quota), timers, timer messages, prefix of
+--       the statistics, binding hashes, then of each job: job, history, open tasks, indexes, streams of its messages.
 -- ARGV: hash of the body ('' without an idempotency key, which is kept as long as its jobs), maximum jobs a month ('' for no
 --       limit), when the month's count expires (s), number of binding hashes, their versions, number of jobs, then for each
 --       job: id, status, doc, init, and each list with its length before it: large values (field, JSON); timers (name, delay
@@ -18,7 +18,7 @@ if ARGV[1] ~= '' then
     return {hash == ARGV[1] and 'EXISTS' or 'OTHER_BODY', ids}
   end
 end
-local at, key = 4, 5
+local at, key = 4, 6
 local function next_argument()
   at = at + 1
   return ARGV[at - 1]
@@ -37,7 +37,7 @@ local function next_rows(width)
 end
 
 local bindings = tonumber(next_argument())
-if redis.call('EXISTS', KEYS[5 + bindings]) == 1 then return {'EXISTS', ''} end
+if redis.call('EXISTS', KEYS[6 + bindings]) == 1 then return {'EXISTS', ''} end
 for _ = 1, bindings do
   if (redis.call('HGET', next_key(), ':version') or '') ~= next_argument() then return {'REROUTE', ''} end
 end
@@ -53,6 +53,10 @@ for number = 1, tonumber(next_argument()) do
     expect('list', new.history)
     expect('hash', new.tasks)
   end
+  if #new.timers > 0 then
+    expect('zset', KEYS[3])
+    expect('hash', KEYS[4])
+  end
   local indexes, messages = tonumber(next_argument()), tonumber(next_argument())
   for place = 1, indexes do
     new.indexes[place] = next_key()
@@ -64,8 +68,6 @@ for number = 1, tonumber(next_argument()) do
   end
   news[number] = new
 end
-expect('zset', KEYS[3])
-expect('hash', KEYS[4])
 
 if ARGV[2] ~= '' then
   local created = tonumber(redis.call('GET', KEYS[2]) or 0)
@@ -118,5 +120,6 @@ for number, new in ipairs(news) do
   ids[number] = new.id
 end
 for index, rows in pairs(members) do redis.call('ZADD', index, unpack(rows)) end
+count_jobs(KEYS[5], 0, #news, now_ms)
 if ARGV[1] ~= '' then redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. table.concat(ids, ' ')) end
 return {'OK', ''}

@@ -3,8 +3,9 @@
 redis-py's ``execute_command`` costs several times as much as sending and reading.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, Self, TypeAlias, TypeVar
 
 from hiredis import pack_command
 from redis import Redis
@@ -15,6 +16,10 @@ from avtomatika.transport.scripts import Argument, Call
 
 from .connect import SOCKET_TIMEOUT_SECONDS, connect
 from .pool import MAX_CONNECTIONS, Pool
+
+T = TypeVar("T")
+#: Yields the commands of one round trip, receives their raw replies (or the server's errors), and returns a value.
+Reading: TypeAlias = Generator[Sequence[Sequence[Argument]], Any, T]
 
 #: Errors of a server that has become a replica: a new connection may find the primary.
 _DEMOTED = (ReadOnlyError, MasterDownError)
@@ -81,7 +86,7 @@ class RedisClient:
 
     def run_each(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip; raise the first error."""
-        return _none_refused(self.run_all(calls))
+        return none_refused(self.run_all(calls))
 
     def execute(self, command: Sequence[Argument]) -> Any:
         """Send one command and return the raw reply."""
@@ -104,7 +109,7 @@ class RedisClient:
         for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, ResponseError) and is_wrong_type(answer):
                 raise self._explained([str(command[1])]) from answer
-        return _none_refused(answers)
+        return none_refused(answers)
 
     def pipeline(
         self, commands: Sequence[Sequence[Argument]], *, on_sent: Callable[[], object] | None = None
@@ -129,10 +134,24 @@ class RedisClient:
         self._release(connection, *[answer for answer in answers if isinstance(answer, ResponseError)])
         return answers
 
+    def read_together(self, *readings: Reading[T]) -> list[T]:
+        """Return the values of *readings*. Each round trip sends the next commands of all of them."""
+        values: dict[int, T] = {}
+        replies: dict[int, Any] = dict.fromkeys(range(len(readings)))
+        while replies:
+            wanted = {}
+            for place, received in replies.items():
+                try:
+                    wanted[place] = readings[place].send(received)
+                except StopIteration as end:
+                    values[place] = end.value
+            answers = iter(self.pipeline(list(chain(*wanted.values()))))
+            replies = {place: list(islice(answers, len(commands))) for place, commands in wanted.items()}
+        return [values[place] for place in range(len(readings))]
+
     def info(self, section: str = "default") -> dict[str, str]:
         """Return the fields of the server's ``INFO`` by name."""
-        lines = self.execute(("INFO", section)).decode().splitlines()
-        return dict(line.split(":", 1) for line in lines if ":" in line)
+        return info_fields(self.execute(("INFO", section)))
 
     def close(self) -> None:
         """Disconnect; the next command connects again."""
@@ -170,7 +189,13 @@ def as_dict(answer: Any) -> dict[bytes, Any]:
     return answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
 
 
-def _none_refused(answers: list[Any]) -> list[Any]:
+def info_fields(answer: bytes) -> dict[str, str]:
+    """Return the fields of the reply to ``INFO`` by name."""
+    return dict(line.split(":", 1) for line in answer.decode().splitlines() if ":" in line)
+
+
+def none_refused(answers: list[Any]) -> list[Any]:
+    """Return *answers*; raise the first error among them."""
     for answer in answers:
         if isinstance(answer, ResponseError):
             raise answer

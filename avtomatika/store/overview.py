@@ -1,0 +1,113 @@
+"""The state of a server in figures, read in two round trips whose size does not depend on the number of jobs."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from avtomatika import __version__
+from avtomatika.core.job import JobStatus
+from avtomatika.core.plan import TASKS
+from avtomatika.transport import Inspector, QueueStats, Reading, RedisClient, Router, none_refused
+from avtomatika.transport.scripts import Call
+
+from .keyring import REMEMBERED_SECONDS
+from .plans import SERVED_WITHIN_MS
+from .scripts import OVERVIEW, SAMPLE
+from .server_info import ServerInfo, ServerInfoReader
+from .server_part import ServerPart
+from .worker_registry import WorkerRecord, WorkerRegistry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """*jobs* are numbers by status, *dead_letters* by queue. *hour* and *day* are points as ``PointsSchema`` has them.
+
+    *secrets* is the number of different secrets that processes started to use within a day. *versions* are those of
+    orchestrators. *silent_ms* is the time since an orchestrator announced its plans.
+    """
+
+    at_ms: int
+    jobs: Mapping[str, int]
+    queues: Sequence[QueueStats]
+    task_queues: Sequence[str]
+    dead_letters: Mapping[str, int]
+    workers: Sequence[WorkerRecord]
+    server: ServerInfo
+    secrets: int
+    versions: Sequence[str]
+    silent_ms: int
+    hour: Mapping[str, Any]
+    day: Mapping[str, Any]
+
+    @property
+    def tasks(self) -> dict[str, int]:
+        """Tasks of all skills: those that workers have leased are running."""
+        found = [queue for queue, _ in self.served()]
+        return {
+            "running": sum(each.held for each in found),
+            "waiting": sum(each.waiting for each in found),
+            "oldest_waiting_seconds": max((each.waited_ms for each in found), default=0) // 1000,
+        }
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Jobs by what they wait for, and waiting tasks of skills that no worker has (``no_worker``)."""
+        unserved = sum(queue.waiting for queue, able in self.served() if not any(each.is_online for each in able))
+        waits = {each: each.removeprefix("waiting_for_") for each in self.jobs if each.startswith("waiting_for_")}
+        reasons = {"pending": "start", "quarantined": "quarantined", **waits}
+        return {reason: self.jobs[status] for status, reason in reasons.items()} | {"no_worker": unserved}
+
+    @property
+    def workers_by_status(self) -> dict[str, int]:
+        return {"alive": sum(each.is_online for each in self.workers), **Counter(each.status for each in self.workers)}
+
+    @property
+    def all_versions(self) -> list[str]:
+        """The versions of this process, the orchestrators and the workers."""
+        told = [str(worker.record.get("version")) for worker in self.workers if worker.is_online]
+        ours = {each.removeprefix("avtomatika ") for each in told if each.startswith("avtomatika ")}
+        return sorted({__version__, *self.versions, *ours})
+
+    def served(self) -> Iterator[tuple[QueueStats, list[WorkerRecord]]]:
+        """Yield the queues of tasks, each with the workers that take from it."""
+        for queue in self.queues:
+            if queue.name in self.task_queues:
+                yield queue, [each for each in self.workers if queue.name in (f"@{each.worker_id}", *each.skills)]
+
+
+class OverviewReader(ServerPart):
+    """Thread-safe. Every method raises UnavailableError if the server is unreachable."""
+
+    def __init__(self, server: RedisClient, router: Router, *, registry: WorkerRegistry) -> None:
+        super().__init__(server)
+        self._router = router
+        self._registry = registry
+
+    def read(self) -> Overview:
+        readings: Sequence[Reading[Any]] = (
+            self._read_figures(),
+            Inspector(self._server, self._router).read_stats(),
+            self._registry.read_workers(),
+            ServerInfoReader(self._server).read_info(),
+        )
+        figures, queues, workers, server = self._read_together(*readings)
+        return Overview(queues=queues, workers=workers, server=server, **figures)
+
+    def sample(self) -> None:
+        """Store the load of this minute."""
+        self._run(Call(SAMPLE, [self._keys.statistics()], list(self.read().tasks.values())))
+
+    def _read_figures(self) -> Reading[Any]:
+        broker, keys = self._router.keys, self._keys
+        announced = (keys.statistics(), keys.fingerprints(), keys.versions(), keys.plans())
+        indexes = (keys.by_status(status) for status in JobStatus)
+        call = Call(
+            OVERVIEW,
+            [*announced, broker.bindings(TASKS), broker.dead_queues(), *indexes],
+            [REMEMBERED_SECONDS, SERVED_WITHIN_MS, broker.dead("%s"), *JobStatus],
+        )
+        [text] = none_refused((yield [call.command_with_text]))
+        return orjson.loads(text)
