@@ -117,6 +117,19 @@ def test_forged_replies_and_forged_tasks_change_nothing(house: House) -> None:
     assert [house.job(each).status for each in (job_id, other)] == ["waiting_for_worker"] * 2
 
 
+def test_a_cancelled_job_drops_its_message_from_celerys_queue(house: House) -> None:
+    job_id = house.start()
+    house.turn_until(lambda: house.redis.exists("avt:q:celery:0"))
+
+    house.store.signal(house.job(job_id), "cancel", by="me")
+    house.turn_until_status(job_id, JobStatus.CANCELLED)
+
+    consumer = Consumer(house.connection, ["celery"], prefetch=1)
+    assert consumer.take(0.1) == []
+    consumer.close()
+    assert house.redis.xlen("avt:q:celery:0") == 0
+
+
 def test_a_dead_letter_of_celerys_queue_quarantines_the_job(house: House) -> None:
     job_id = house.start()
     delivery = house.take_of_celery()
