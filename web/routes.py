@@ -55,3 +55,7 @@ class Routes(Blueprint):
     """A group of views; decorators declare their arguments and responses, also for ``/openapi.json``."""
 
     ARGUMENTS_PARSER = Parser()
+
+    def arguments(self, schema: type[Schema], **options: Any) -> Any:
+        """As in flask-smorest, with one instance of *schema* instead of one for each request."""
+        return super().arguments(schema(), **options)
