@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from heapq import merge
+from math import inf
+from time import monotonic
 from typing import Any
 
 from avtomatika.client import Client
@@ -16,10 +18,13 @@ _WAIT_SECONDS = 1.0
 _COLUMNS = ("seq", "time", "event", "state", "attempt", "worker", "ms", "data")
 
 
-def events_until_the_end(api: Client, job_id: str) -> Iterator[HistoryEntry | StreamEntry]:
-    """Yield new history entries and what the skills write, by time, until the job ends or is quarantined."""
-    seen = streamed = 0
-    while True:
+def events_until_the_end(
+    api: Client, job_id: str, *, timeout: float | None = None
+) -> Iterator[HistoryEntry | StreamEntry]:
+    """Yield new history entries and what the skills write, by time, until the job ends or is quarantined, or for
+    *timeout* seconds."""
+    seen, streamed, deadline = 0, 0, monotonic() + (inf if timeout is None else timeout)
+    while not seen or monotonic() < deadline:
         page = api.stream_page(job_id, after=streamed, wait=_WAIT_SECONDS if seen else 0)
         status = api.job(job_id, fields=("status",))["status"]
         events = api.history(job_id, after=seen)["events"]

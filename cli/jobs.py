@@ -16,6 +16,7 @@ from avtomatika.errors import ConflictError
 from .api import api_options, creation_url, pass_api
 from .arguments import creation_options, distinct_labels, uploaded_data
 from .history import describe, events_until_the_end, print_history
+from .many_jobs import filter_options, or_many
 from .output import filter_option, json_option, print_fields, print_json, print_table
 from .streams import logs
 from .terminal import visible
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 #: The largest page of the API.
 _LONGEST_PAGE = 200
+_timeout_option = click.option("--timeout", type=float, metavar="SECONDS", help="Wait for its end no longer than this.")
 _LIST_COLUMNS = ("id", "status", "blueprint_name", "current_state", "updated_at")
 
 
@@ -41,6 +43,7 @@ command.add_command(logs)
 @click.argument("data", nargs=-1, metavar="[KEY=TEXT | KEY:=JSON | KEY=@FILE]...")
 @creation_options
 @click.option("--wait", is_flag=True, help="Print its history until it ends. Exits 1 unless the job finishes.")
+@_timeout_option
 @json_option
 @pass_api
 def submit(
@@ -50,6 +53,7 @@ def submit(
     data: Sequence[str],
     labels: Sequence[str],
     wait: bool,
+    timeout: float | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -65,7 +69,7 @@ def submit(
     url, uploaded = creation_url(api, blueprint), uploaded_data(api, data)
     job_id = api.submit(url, uploaded, labels=distinct_labels(labels), **given)["job_id"]
     if wait:
-        _end_with(_follow(api, job_id, as_json=as_json))
+        _end_with(_follow(api, job_id, timeout=timeout, as_json=as_json))
     elif as_json:
         print_json({"job_id": job_id})
     else:
@@ -73,16 +77,7 @@ def submit(
 
 
 @command.command("list")
-@filter_option(
-    "--status",
-    type=click.Choice([str(status) for status in JobStatus]),
-    metavar="STATUS",
-    help=f"Only jobs with this status: {', '.join(JobStatus)}.",
-)
-@filter_option("--blueprint", metavar="NAME", help="Only jobs of this blueprint.")
-@click.option(
-    "--label", multiple=True, metavar="NAME=VALUE", help="Only jobs with this label. Repeatable: all must match."
-)
+@filter_options
 @filter_option("--limit", type=click.IntRange(1), default=50, help="Maximum number of jobs to print.")
 @json_option
 @pass_api
@@ -134,31 +129,36 @@ def print_why(api: Client, job_id: str, as_json: bool) -> None:
 
 @command.command()
 @click.argument("job_id")
+@_timeout_option
 @json_option
 @pass_api
-def watch(api: Client, job_id: str, as_json: bool) -> None:
+def watch(api: Client, job_id: str, timeout: float | None, as_json: bool) -> None:
     """Print the history of a job, and what its skills write, until it ends. Exits 1 unless the job finishes."""
-    _end_with(_follow(api, job_id, as_json=as_json))
+    _end_with(_follow(api, job_id, timeout=timeout, as_json=as_json))
 
 
 @command.command()
-@click.argument("job_id")
 @json_option
 @pass_api
+@or_many(lambda _: "cancel")
 def cancel(api: Client, job_id: str, as_json: bool) -> None:
-    """Cancel a job: drop its queued tasks and stop the running ones."""
+    """Cancel a job, or all jobs that match: drop queued tasks and stop the running ones."""
     print_fields(api.cancel(job_id), as_json=as_json)
 
 
 @command.command()
-@click.argument("job_id")
+@click.option("--from-failed", is_flag=True, help="Rerun from the state in which the job failed, with its data there.")
 @pass_api
-def retry(api: Client, job_id: str) -> None:
-    """Resume a quarantined job, or rerun an ended one.
+@or_many(lambda options: "retry_from_failed_state" if options["from_failed"] else "retry")
+def retry(api: Client, job_id: str, from_failed: bool) -> None:
+    """Resume a quarantined job, or rerun an ended one; or all jobs that match.
 
     A rerun is a new job. Prints the id of the job that runs.
+
+    \b
+        avtomatika jobs retry --status failed --blueprint video --since 1d --dry-run
     """
-    answer = api.retry(job_id)
+    answer = api.retry(job_id, from_failed_state=from_failed)
     click.echo(answer["job_id"] if "job_id" in answer else answer["id"])
 
 
@@ -181,8 +181,6 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 
 
 @command.command()
-@click.argument("job_id")
-@click.argument("decision", required=False)
 @click.option("--comment", help="Comment, shown in the history of the job.")
 @click.option("--link", is_flag=True, help="Print a link that lets a person decide without a token.")
 @click.option(
@@ -190,6 +188,8 @@ def export(api: Client, job_id: str, output: Path | None) -> None:
 )
 @json_option
 @pass_api
+@or_many(lambda _: "approve")
+@click.argument("decision", required=False)
 def approve(
     api: Client,
     /,
@@ -200,7 +200,7 @@ def approve(
     expires_in: float | None,
     as_json: bool,
 ) -> None:
-    """Answer the approval that a job waits for.
+    """Answer the approval that a job waits for, or approve all jobs that match.
 
     Without DECISION, print the question and the possible decisions.
     """
@@ -211,6 +211,16 @@ def approve(
         print_fields(api.approve(job_id, decision, comment=comment), as_json=as_json)
     else:
         _print_question(api.job(job_id, fields=("status", "waiting_for")), as_json=as_json)
+
+
+@command.command()
+@click.option("--comment", help="Comment, shown in the history of the job.")
+@json_option
+@pass_api
+@or_many(lambda _: "reject")
+def reject(api: Client, job_id: str, comment: str | None, as_json: bool) -> None:
+    """Reject the approval that a job waits for, or those of all jobs that match."""
+    print_fields(api.approve(job_id, "rejected", comment=comment), as_json=as_json)
 
 
 def _print_question(job: Job, *, as_json: bool) -> None:
@@ -225,9 +235,9 @@ def why(job: Job) -> str:
     return str((job["error"] or {}).get("message") or json.dumps(job["result"], ensure_ascii=False))
 
 
-def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
-    """Print the history and the stream until the job ends; return the job."""
-    for event in events_until_the_end(api, job_id):
+def _follow(api: Client, job_id: str, *, timeout: float | None, as_json: bool) -> Job:
+    """Print the history and the stream until the job ends or for *timeout* seconds; return the job."""
+    for event in events_until_the_end(api, job_id, timeout=timeout):
         if as_json:
             print_json(event)
         else:
@@ -237,5 +247,7 @@ def _follow(api: Client, job_id: str, *, as_json: bool) -> Job:
 
 def _end_with(job: Job) -> None:
     if job["status"] != JobStatus.FINISHED:
-        click.echo(f"{job['id']} {job['status']}: {visible(why(job))}", err=True)
+        has_ended = JobStatus(job["status"]).is_final or job["status"] == JobStatus.QUARANTINED
+        reason = visible(why(job)) if has_ended else "it has not ended in time"
+        click.echo(f"{job['id']} {job['status']}: {reason}", err=True)
         click.get_current_context().exit(1)

@@ -38,6 +38,34 @@ class JobSummary(TypedDict):
     updated_at: str
 
 
+class JobCounts(TypedDict):
+    """Numbers of jobs by status. If not ``is_exact``, there are more than these."""
+
+    counts: dict[str, int]
+    total: int
+    is_exact: bool
+
+
+class ActionRefusal(TypedDict):
+    """A job that an action was not applied to."""
+
+    job_id: str
+    code: str
+    reason: str
+
+
+class ActionResult(TypedDict):
+    """The effect of an action on a part of the jobs; ``blueprints`` are the numbers of jobs by blueprint."""
+
+    matched: int
+    blueprints: dict[str, int]
+    is_exact: bool
+    done: int
+    refused: int
+    refusals: list[ActionRefusal]
+    next: str | None
+
+
 class JobTask(TypedDict):
     """An open task of a job."""
 

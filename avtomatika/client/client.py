@@ -19,7 +19,7 @@ import httpx
 
 from avtomatika.addresses import Address, Mode
 
-from . import operations, operator_operations, streams
+from . import job_lists, operations, operator_operations, streams
 from .endpoints import Endpoints
 from .http import LIMITS
 from .steps import Blocking, Held, Listing, Request, Sleep, Step, Steps, run, run_async
@@ -110,7 +110,9 @@ class _Connected:
     send_task = _method(operations.send_task)
     send_tasks = _method(operations.send_tasks)
     job = _method(operations.job)
-    jobs = _listing(operations.jobs)
+    jobs = _listing(job_lists.jobs)
+    count_jobs = _method(job_lists.count_jobs)
+    act_on_jobs = _listing(job_lists.act_on_jobs)
     history = _method(operations.history)
     export = _method(operations.export)
     why = _method(operations.why)

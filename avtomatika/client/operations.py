@@ -110,21 +110,6 @@ def job(job_id: str, *, fields: Sequence[str] = (), wait: float | timedelta = 0)
     return (yield from with_result(found))
 
 
-def jobs(
-    *,
-    status: str | None = None,
-    blueprint: str | None = None,
-    label: str | Sequence[str] | None = None,
-    page_size: int = 50,
-) -> Pages[answers.JobSummary]:
-    """Iterate over jobs, newest first, and request the pages as needed.
-
-    *label* is ``name=value``; of several, a job must have all.
-    """
-    params = {"status": status, "blueprint": blueprint, "label": label, "limit": page_size}
-    return Pages("/api/v1/jobs", "jobs", "cursor", params)
-
-
 def history(job_id: str, *, after: int = 0) -> Steps[answers.History]:
     """Return all ``events`` with ``seq > after``, and ``notes`` about ignored messages."""
     path = f"{job_path(job_id)}/history"
@@ -157,12 +142,14 @@ def cancel(job_id: str) -> Steps[answers.Job]:
     return json_answer(answers.Job, Request("POST", f"{job_path(job_id)}/cancel"))
 
 
-def retry(job_id: str) -> Steps[answers.Job | answers.SubmittedJob]:
+def retry(job_id: str, *, from_failed_state: bool = False) -> Steps[answers.Job | answers.SubmittedJob]:
     """Resume a quarantined job and return it, or rerun an ended one and return the ``job_id`` of the new job.
 
+    With *from_failed_state* the new job starts in the state in which the old one failed, with the data it had there.
     Raises ConflictError if the job is running or finished.
     """
-    return json_object(Request("POST", f"{job_path(job_id)}/retry"))
+    params = {"from": "failed_state" if from_failed_state else None}
+    return json_object(Request("POST", f"{job_path(job_id)}/retry", params))
 
 
 def approve(job_id: str, decision: str, *, comment: str | None = None) -> Steps[answers.Job]:

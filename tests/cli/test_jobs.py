@@ -118,7 +118,7 @@ def test_labels_are_repeatable_and_other_options_are_not(run: Run) -> None:
 
     jobs = json.loads(run("jobs", "list", "--label", "a=1", "--label", "b=2", "--json").stdout)
     assert [job["id"] for job in jobs] == [both]
-    for given in (["list", "--status", "failed", "--status", "finished"], ["list", "--limit", "1", "--limit", "2"]):
+    for given in (["list", "--blueprint", "a", "--blueprint", "b"], ["list", "--limit", "1", "--limit", "2"]):
         done = run("jobs", *given)
         assert (done.code, "2 times" in done.stderr) == (2, True)
     done = run("jobs", "submit", "greetings", "name=Ada", "--label", "a=1", "--label", "a=2")
@@ -225,3 +225,56 @@ def test_why_prints_what_a_job_waits_for(run: Run, asking_id: str) -> None:
     assert told[0] == f"{asking_id} is waiting_for_human in 'ask'."
     assert "Shall we? Possible decisions: approved, rejected." in told[1]
     assert [reason["code"] for reason in data["reasons"]] == ["waits_for_human"]
+
+
+@pytest.fixture
+def failed_ids(run: Run) -> list[str]:
+    """Three jobs that failed."""
+    ids = [run("jobs", "submit", "greetings", "name=nobody", "--label", "to=nobody").stdout.strip() for _ in range(3)]
+    for job_id in ids:
+        run("jobs", "watch", job_id)
+    return ids
+
+
+def test_many_jobs_are_retried_after_a_preview_and_a_confirmation(run: Run, failed_ids: list[str]) -> None:
+    chosen = ("jobs", "retry", "--status", "failed", "--label", "to=nobody", "--since", "1d")
+
+    previewed = run(*chosen, "--dry-run")
+    declined = run(*chosen)
+    retried = run(*chosen, "--yes")
+    again = run(*chosen, "--yes")
+
+    assert (previewed.code, previewed.stdout) == (0, "3 jobs: greetings 3\n")
+    assert (declined.code, "Retry?" in declined.stdout) == (1, True)
+    assert (retried.code, "3 done, 0 refused" in retried.stderr) == (0, True)
+    assert "was already retried as g0-" in again.stderr
+    listed = json.loads(run("jobs", "list", "--label", "to=nobody", "--json").stdout)
+    assert sorted(job["retry_of"] for job in listed if job["retry_of"] in failed_ids) == sorted(failed_ids)
+
+
+def test_one_job_or_filters_are_given(run: Run) -> None:
+    for given in (["cancel"], ["retry", "g0-1", "--status", "failed"], ["approve"], ["reject", "--dry-run"]):
+        done = run("jobs", *given)
+        assert (done.code, "give a JOB_ID" in done.stderr) == (2, True), given
+    assert run("jobs", "list", "--since", "yesterday").code == 2
+    assert run("jobs", "cancel", "--status", "finished", "--yes").code == 2
+
+
+def test_a_job_is_retried_from_the_state_in_which_it_failed(run: Run, failed_ids: list[str]) -> None:
+    again = run("jobs", "retry", failed_ids[0], "--from-failed").stdout.strip()
+
+    assert json.loads(run("jobs", "show", again, "--json").stdout)["retry_of"] == failed_ids[0]
+
+
+def test_many_approvals_are_decided(run: Run, asking_id: str) -> None:
+    rejected = json.loads(run("jobs", "reject", "--state", "ask", "--yes", "--json").stdout)
+
+    assert rejected["done"] >= 1
+    run("jobs", "watch", asking_id)
+    assert json.loads(run("jobs", "show", asking_id, "--json").stdout)["result"]["decision"] == "rejected"
+
+
+def test_waiting_has_a_time_limit(run: Run, asking_id: str) -> None:
+    done = run("jobs", "watch", asking_id, "--timeout", "0.1")
+
+    assert (done.code, "it has not ended in time" in done.stderr) == (1, True)

@@ -12,11 +12,11 @@ import pytest
 from marshmallow import Schema
 
 from avtomatika import AsyncClient, Client
-from avtomatika.client import answers, operations, operator_answers, operator_operations, streams
+from avtomatika.client import answers, job_lists, operations, operator_answers, operator_operations, streams
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
-from avtomatika.schemas import api, api_blueprints, api_files, api_login, api_queues, api_server
+from avtomatika.schemas import api, api_blueprints, api_files, api_job_lists, api_login, api_queues, api_server
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
@@ -30,7 +30,10 @@ def test_jobs_are_submitted_listed_and_shown(url: str) -> None:
             submitted = await asyncio.gather(*(client.submit("video", {"n": n}, priority=n) for n in range(5)))
             listed = [job async for job in client.jobs(page_size=2)]
             job = await client.job(submitted[3]["job_id"])
+            counted = await client.count_jobs(status="pending")
+            parts = [part async for part in client.act_on_jobs("cancel", filter={}, dry_run=True)]
 
+        assert (counted["total"], [part["matched"] for part in parts]) == (5, [5])
         assert {job["id"] for job in listed} == {job["job_id"] for job in submitted}
         assert (job["priority"], job["initial_data"]) == (3, {"n": 3})
 
@@ -76,7 +79,7 @@ def test_errors_are_those_of_the_blocking_client(url: str, tmp_path: Path) -> No
 def test_both_clients_have_every_operation(client: type) -> None:
     defined = {
         name: value
-        for module in (operations, operator_operations, streams)
+        for module in (job_lists, operations, operator_operations, streams)
         for name, value in vars(module).items()
         if getattr(value, "__module__", "") == module.__name__
         and not isinstance(value, type)
@@ -84,7 +87,7 @@ def test_both_clients_have_every_operation(client: type) -> None:
         and not name.startswith("_")
     }
 
-    assert len(defined) == 35
+    assert len(defined) == 37
     for name, operation in defined.items():
         method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
@@ -96,6 +99,9 @@ ANSWERS: dict[type, type[Schema]] = {
     answers.SubmittedJobs: api.BatchAcceptedSchema,
     answers.LoginLink: api_login.LoginLinkSchema,
     answers.JobSummary: api.JobSummarySchema,
+    answers.JobCounts: api_job_lists.JobCountsSchema,
+    answers.ActionRefusal: api_job_lists.RefusalSchema,
+    answers.ActionResult: api_job_lists.ActionResultSchema,
     answers.JobTask: api.TaskSchema,
     answers.JobWait: api.WaitingSchema,
     answers.FanOutProgress: api.BranchesSchema,

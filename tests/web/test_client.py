@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -90,6 +91,38 @@ def test_jobs_are_fetched_page_by_page(alice: Client) -> None:
 
     assert {job["id"] for job in alice.jobs(page_size=2)} == set(ids)
     assert {job["id"] for job in alice.jobs(label="n=1", blueprint="video", status="pending")} == {ids[1], ids[3]}
+
+
+def test_jobs_are_filtered_by_lists_times_and_ages(alice: Client) -> None:
+    ids = {alice.submit("video")["job_id"] for _ in range(3)}
+
+    def found(**wanted: Any) -> int:
+        assert {job["id"] for job in alice.jobs(**wanted)} <= ids
+        counted = alice.count_jobs(**wanted)
+        assert counted["is_exact"]
+        return counted["total"]
+
+    assert found(status=["pending", "failed"], label=None) == 3
+    assert found(label=["a=1", "b=2"]) == 0
+    assert found(created_after=timedelta(hours=1), created_before=datetime(2100, 1, 1, tzinfo=UTC)) == 3
+    assert found(created_before="1h") == found(created_after="2100-01-01T00:00:00Z") == found(text="x") == 0
+    with pytest.raises(InvalidRequestError, match="created_after"):
+        found(created_after="an hour ago")
+
+
+def test_many_jobs_are_acted_on_part_by_part(alice: Client) -> None:
+    ids = [alice.submit("video", labels={"n": str(n)})["job_id"] for n in range(4)]
+
+    [preview] = alice.act_on_jobs("cancel", filter={"status": "pending", "created_after": "1d"}, dry_run=True)
+    [chosen] = alice.act_on_jobs("cancel", filter={"label": "n=1"})
+    [rest] = alice.act_on_jobs("cancel", ids=ids)
+
+    assert (preview["matched"], preview["blueprints"]) == (4, {"video": 4})
+    assert (chosen["done"], rest["done"], rest["refused"]) == (1, 3, 1)
+    assert rest["refusals"] == [{"job_id": ids[1], "code": "conflict", "reason": "the job is cancelled"}]
+    assert alice.count_jobs()["counts"] == {"cancelled": 4}
+    again = alice.retry(ids[0], from_failed_state=True)
+    assert alice.job(again["job_id"])["retry_of"] == ids[0]
 
 
 def test_a_history_is_fetched_to_its_end(alice: Client, move: Move) -> None:

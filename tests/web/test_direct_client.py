@@ -104,6 +104,7 @@ def test_tasks_are_sent_read_and_waited_for(client: Client, stage: Stage) -> Non
     assert waiting.result()["result"] == {"total": 1}
     assert client.job(one["job_id"], fields=["status", "result"]) == {"status": "finished", "result": {"total": 1}}
     assert {each["id"] for each in client.jobs()} == {one["job_id"], *many["job_ids"]}
+    assert client.count_jobs()["total"] == 1 + len(many["job_ids"])
 
 
 def test_jobs_of_blueprints_are_submitted_and_waited_for(client: Client, stage: Stage) -> None:
