@@ -28,7 +28,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 #: Values that change with each run, in the order of replacement.
 _PASSING = (
     (r"\b\d{4}-\d\d-\d\dT[\d:.]+Z", "TIMESTAMP"),
-    (r"\b\d\d:\d\d:\d\d\.\d{3}\b", "TIME"),
+    (r"\b\d\d:\d\d:\d\d\.\d{3}Z?\b", "TIME"),
     (r"\bg0-[0-9A-Z]{26}\b", "JOB"),
     (r'@[0-9a-f]{8}\b|(?<="plan": ")[0-9a-f]{8}|(?<="plan":")[0-9a-f]{8}', "@PLAN"),
     (r"\b[A-Za-z0-9_-]+-[0-9a-f]{8}\b", "WORKER"),
