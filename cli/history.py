@@ -42,7 +42,7 @@ def print_history(events: Sequence[HistoryEntry]) -> None:
 
 def describe(event: HistoryEntry | StreamEntry) -> str:
     """Return a history entry as one line, an entry of the stream as one or more."""
-    time = _time_of_day(event)
+    time = _timestamp(event)[11:]
     if "kind" in event:
         return f"{time:13}  {described(event, width=20)}"
     details = [str(event[name]) for name in ("state", "worker_id") if event.get(name)]
@@ -56,7 +56,7 @@ def describe(event: HistoryEntry | StreamEntry) -> str:
 def _row(event: HistoryEntry) -> dict[str, object]:
     return {
         "seq": event["seq"],
-        "time": _time_of_day(event),
+        "time": _timestamp(event)[11:],
         "event": event["event_type"],
         "state": event["state"],
         "attempt": event["attempt"],
@@ -74,10 +74,6 @@ def _summary(data: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in plain.items())
 
 
-def _time_of_day(event: HistoryEntry | StreamEntry) -> str:
-    """Return the time of day of an RFC 3339 timestamp, with its zone."""
-    return _timestamp(event)[11:]
-
-
 def _timestamp(event: HistoryEntry | StreamEntry) -> str:
+    """Return the RFC 3339 timestamp; from column 11, it is the time of day with its zone."""
     return (event["at"] or "") if "kind" in event else event["timestamp"]

@@ -35,12 +35,9 @@ def logs(api: Client, /, job_id: str, follow: bool, level: str | None, task: str
     Times are in UTC. A task that runs again is marked: the lines of its new run follow.
     """
     for entry in api.stream(job_id, follow=follow, kinds=_LOGGED):
-        if not (_is_of(entry, task) and _has_level(entry, level)):
-            continue
-        if as_json:
-            print_json(entry)
-        else:
-            click.echo(f"{entry['at'] or '':24}  {described(entry, width=8)}")
+        if _is_wanted(entry, level, task):
+            line = f"{entry['at'] or '':24}  {described(entry, width=8)}"
+            print_json(entry) if as_json else click.echo(line)
 
 
 def described(entry: StreamEntry, *, width: int) -> str:
@@ -62,13 +59,11 @@ def described(entry: StreamEntry, *, width: int) -> str:
     return f"{click.style(shown, _STYLES[label]) if label in _STYLES else shown} {visible(f'{task}  {text}')}"
 
 
-def _is_of(entry: StreamEntry, task: str | None) -> bool:
-    task_id = entry["task_id"]
-    return task is None or task_id is None or task_id == task or task_id.partition(".")[2] == task
-
-
-def _has_level(entry: StreamEntry, level: str | None) -> bool:
-    """Return True for marks, and for log lines of *level* and above; levels with a name of their own are shown."""
+def _is_wanted(entry: StreamEntry, level: str | None, task: str | None) -> bool:
+    """Return True for entries of *task*, with *level* only for marks and for log lines of that level and above; levels
+    with a name of their own are shown."""
+    if task is not None and entry["task_id"] and not f".{entry['task_id']}".endswith(f".{task}"):
+        return False
     if level is None or entry["kind"] in ("restart", "dropped"):
         return True
     return entry["kind"] == "log" and _LEVELS.get(entry["level"] or "", logging.CRITICAL) >= _LEVELS[level.upper()]

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, lru_cache, partial
 from secrets import token_urlsafe
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 _TASKS, _JOBS = "/api/v1/tasks/", "/api/v1/jobs/"
 _QUERY = JobQuerySchema()
+#: Pause between reads of the stream of a job that has ended.
+_SETTLE_SECONDS = 0.3
 #: Fields of a job that are known without its live state.
 _STORED = {*JobSummarySchema().fields, "result", "initial_data", "state_history"}
 _shown = lru_cache(maxsize=64)(lambda names: JobSchema(only=names or None))
@@ -113,6 +116,8 @@ class _Api:
     def exchange(self, request: Request) -> Steps[Any]:
         """Execute *request* and return its response."""
         execute, job_id = Blocking(partial(self._execute, request)), request.path.removeprefix(_JOBS)
+        if job_id.endswith("/stream") and request.params["wait"]:
+            return (yield from self._stream(request))
         if request.method != "GET" or job_id == "counts" or not JOB_ID.fullmatch(job_id):
             return (yield execute)
         try:
@@ -122,9 +127,22 @@ class _Api:
         read = Blocking(partial(self._read, job_id, wanted["shown"]))
         job, answer = yield read
         if wanted["wait"] and not job.status.is_final:
-            yield Held(partial(self._watch, job), wanted["wait"])
+            yield Held(partial(self._watch, Follower(job)), wanted["wait"])
             _, answer = yield read
         return answer
+
+    def _stream(self, request: Request) -> Steps[Any]:
+        """Return a page of a stream. Wait for it here: in the app, each wait occupies a thread."""
+        read = Blocking(partial(self._execute, replace(request, params={**request.params, "wait": None})))
+        response = yield read
+        job = None if response.json()["entries"] else (yield Blocking(partial(self._store.load, str(request.job_id))))
+        if job is not None:
+            follower = Follower(job, after=request.params["after"], reads_stream=True)
+            yield Held(
+                partial(self._watch, follower), _SETTLE_SECONDS if job.status.is_final else request.params["wait"]
+            )
+            response = yield read
+        return response
 
     def _read(self, job_id: str, shown: tuple[str, ...]) -> tuple[Job, Answer]:
         job, caller = self._store.load(job_id), self._clients.identify(self._endpoint.token)
@@ -133,8 +151,7 @@ class _Api:
         view = JobView(job) if shown and _STORED.issuperset(shown) else JobView(job, self._store.live_state(job))
         return job, Answer(_shown(shown).dump(view))
 
-    def _watch(self, job: Job, on_change: Callable[[], object]) -> AbstractContextManager[object]:
-        follower = Follower(job)
+    def _watch(self, follower: Follower, on_change: Callable[[], object]) -> AbstractContextManager[object]:
         follower.on_change = on_change
         return self._watcher.following(follower)
 

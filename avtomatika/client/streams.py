@@ -14,6 +14,7 @@ from .steps import Request, Sleep, Steps, json_answer
 
 #: Entries of one page.
 _PAGE = 1_000
+_KINDS = ("text", "json", "bytes", "log", "restart", "dropped")
 
 
 def stream_page(job_id: str, *, after: int = 0, wait: float | timedelta = 0) -> Steps[answers.StreamPage]:
@@ -48,12 +49,9 @@ class Stream:
                 raise
             yield Sleep(error.retry_after_seconds)
             return [], cursor
-        entries = [_decoded(entry) for entry in page["entries"] if self._includes(entry["kind"])]
+        entries = [_decoded(entry) for entry in page["entries"] if entry["kind"] in self.kinds]
         is_last = page["has_ended"] or not (self.follow or page["entries"])
         return entries, None if is_last else page["next"]
-
-    def _includes(self, kind: str) -> bool:
-        return kind in self.kinds if self.kinds else kind != "end"
 
 
 def stream(job_id: str, *, after: int = 0, follow: bool = True, kinds: Collection[str] = ()) -> Stream:
@@ -63,7 +61,7 @@ def stream(job_id: str, *, after: int = 0, follow: bool = True, kinds: Collectio
     ``restart`` (a new run of the task starts, and what it wrote before is void) and ``dropped`` (``data`` entries are
     missing). Once a first page was read, requests are repeated while the servers are unavailable.
     """
-    return Stream(job_id, after, follow, kinds)
+    return Stream(job_id, after, follow, kinds or _KINDS)
 
 
 def _decoded(entry: answers.StreamEntry) -> answers.StreamEntry:

@@ -33,6 +33,7 @@ from avtomatika.errors import (
     UnavailableError,
 )
 from avtomatika.loading import load_blueprints
+from avtomatika.schemas import wire
 from avtomatika.store import Store
 from tests.support.object_storage import ObjectStorage
 from tests.support.orchestrators import Stage
@@ -105,6 +106,28 @@ def test_tasks_are_sent_read_and_waited_for(client: Client, stage: Stage) -> Non
     assert client.job(one["job_id"], fields=["status", "result"]) == {"status": "finished", "result": {"total": 1}}
     assert {each["id"] for each in client.jobs()} == {one["job_id"], *many["job_ids"]}
     assert client.count_jobs()["total"] == 1 + len(many["job_ids"])
+
+
+def test_streams_are_read_by_more_readers_than_there_are_threads(redis_url: str, stage: Stage) -> None:
+    async def read(client: AsyncClient, job_id: str) -> list[Any]:
+        return [entry["data"] async for entry in client.stream(job_id)]
+
+    def write(job_id: str, *rows: tuple[object, ...]) -> None:
+        stage.store.streams.append([wire.StreamChunks("w", [(job_id, f"{job_id}.1.0", 1, "", 1, rows)])])
+
+    async def use() -> list[list[Any]]:
+        async with AsyncClient(redis_url) as client:
+            job_id = (await client.send_task("add", {"a": 1}))["job_id"]
+            readers = [asyncio.create_task(read(client, job_id)) for _ in range(40)]
+            first = client.stream(job_id)
+            write(job_id, (1, "text", "a", None, 1))
+            assert (await anext(first))["data"] == "a"
+            stage.answer(await asyncio.to_thread(stage.take_task, "add"), data={"total": 1})
+            await asyncio.to_thread(stage.turn_until_status, job_id, "finished")
+            write(job_id, (2, "bytes", "AA==", None, 1), (3, "end", "", None, 1))
+            return await asyncio.gather(*readers)
+
+    assert asyncio.run(use()) == [["a", b"\x00"]] * 40
 
 
 def test_jobs_of_blueprints_are_submitted_and_waited_for(client: Client, stage: Stage) -> None:

@@ -186,15 +186,13 @@ class Gateway:
         )
         return {"status": "event_accepted"}
 
-    def append_stream(
-        self, worker_id: str, task_id: str, attempt: int | None, event: dict[str, Any]
-    ) -> dict[str, Json]:
-        """Append chunks to the stream of the job of a task that the worker holds."""
+    def append_stream(self, worker_id: str, task_id: str, chunks: dict[str, Any], attempt: Any) -> dict[str, Json]:
+        """Append chunks to the stream of the job of a task of which the worker holds this *attempt*; None is any."""
         [lease] = self.leases.find([task_id])
         if lease is None or lease.worker_id != worker_id or attempt not in (None, lease.task.attempt):
             return {"status": "error", "message": "the worker does not hold the task"}
         task = lease.task
-        row = (task.job_id, task_id, task.attempt, task.ticket, event["run"], event["chunks"])
+        row = (task.job_id, task_id, task.attempt, task.ticket, chunks["run"], chunks["chunks"])
         self.streams.append([wire.StreamChunks(worker_id, [row])])
         return {"status": "event_accepted"}
 

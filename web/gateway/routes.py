@@ -135,7 +135,7 @@ def take_event() -> Response:
                 return _json(_gateway().record_progress(worker_id, task_id, ProgressSchema().load(payload)))
             case "stream":
                 chunks = StreamSchema().load(payload)
-                return _json(_gateway().append_stream(worker_id, task_id, body.get("attempt"), chunks))
+                return _json(_gateway().append_stream(worker_id, task_id, chunks, body.get("attempt")))
     except ValidationError as error:
         return _json({"status": "error", "message": f"invalid fields: {error.messages}"})
     return _json({"status": "event_ignored"})  # other events have no effect
