@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+import requests
 from celery import Celery
 from celery.exceptions import TaskRevokedError
 from kombu import Connection, Consumer, Exchange, Queue, pools
@@ -98,6 +99,9 @@ def test_a_kombu_program_calls_a_skill(installation: Installation, program: Komb
     assert (reply["status"], reply["result"], reply["error"]) == ("finished", 5, None)
     job = installation.client().job(reply["job_id"])
     assert (job["skill"], job["client"], job["priority"]) == ("add", "_broker", 5)
+    url = f"{installation.base_url}/api/v1/jobs?client=_broker&status=finished"
+    listed = requests.get(url, headers={"X-Client-Token": installation.token}, timeout=10).json()["jobs"]
+    assert [each["id"] for each in listed] == [reply["job_id"]]
     reply = program.reply(failed)
     assert (reply["status"], reply["error"]["code"]) == ("failed", "PERMANENT_ERROR")
     assert reply["error"]["message"] == "division by zero"
