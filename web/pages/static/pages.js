@@ -4,15 +4,26 @@ const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
 // ---------------------------------------------------------------- live parts
 
+// The content of sections as the server sent it: the person opens parts of it.
+const served = new WeakMap();
+const remember = (...sections) => sections.forEach((each) => served.set(each, each.innerHTML));
+remember(...document.querySelectorAll("[id]"));
+
 // Replace what has changed below `root`, by the ids of its sections, and keep what the person has opened.
 function update(root, fresh) {
+  for (const next of fresh.querySelectorAll("section[id]")) {
+    let after = document.getElementById(next.id) ? null : next.nextElementSibling;
+    while (after && !document.getElementById(after.id)) after = after.nextElementSibling;
+    if (after) remember(next), document.getElementById(after.id).before(next);
+  }
   for (const section of root.querySelectorAll("[id]")) {
     const next = fresh.getElementById(section.id);
     if (!next || section.closest("[data-keep]") || section.querySelector("[data-stream], [data-load]") || section.closest("#stream, #files")) continue;
-    if (section.parentElement.closest("section[id], div[id].head") || section.innerHTML === next.innerHTML) continue;
+    if (section.parentElement.closest("section[id], div[id].head") || served.get(section) === next.innerHTML) continue;
     const open = new Set([...section.querySelectorAll("details[open][id]")].map((each) => each.id));
     if (section.querySelector("input[type=checkbox]:checked") || [...section.querySelectorAll("input[type=search]")].some((each) => each.value)) continue;
     if (section.contains(document.activeElement) && document.activeElement !== document.body) continue;
+    remember(next, ...next.querySelectorAll("[id]"));
     section.replaceWith(next);
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   }
