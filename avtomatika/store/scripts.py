@@ -1,7 +1,5 @@
 """Loads and runs the Lua scripts of the store, and translates the errors of redis."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -54,15 +52,18 @@ SAMPLE = _load("sample", "statistics")
 READ_HISTORY = _load("read_history")
 
 
-@contextmanager
-def server_errors() -> Iterator[None]:
-    """Translate errors of redis to UnavailableError, and the transport's NoRouteError to ours."""
-    try:
-        yield
-    except transport.NoRouteError as error:
-        raise NoRouteError(error.exchange, error.routing_key) from error
-    except RedisError as error:
-        raise unavailable(error) from error
+class server_errors:
+    """Translates errors of redis to UnavailableError, and the transport's NoRouteError to ours. Every call uses it: a
+    class takes a third of the time of a generator."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, transport.NoRouteError):
+            raise NoRouteError(error.exchange, error.routing_key) from error
+        if isinstance(error, RedisError):
+            raise unavailable(error) from error
 
 
 def unavailable(error: RedisError) -> UnavailableError:
