@@ -60,9 +60,11 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     port = str(free_port())
     over_http = {"ORCHESTRATOR_URL": f"http://127.0.0.1:{port}", "WORKER_TOKEN": WORKER_TOKEN}
     everything = Up(folder, API_PORT=port, **(over_http if request.param == "http" else {}))
-    yield everything.wait_until_ready()
-    everything.end()
-    everything.kill()
+    try:
+        yield everything.wait_until_ready()
+        everything.end()
+    finally:
+        everything.kill()
 
 
 @pytest.fixture
