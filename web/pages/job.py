@@ -65,7 +65,9 @@ def show_job(job_id: str) -> Response:
         values=_values(job),
         may_cancel=not job.status.is_final and not caller().is_read_only,
         may_retry=job.status in _RETRIED and not caller().is_read_only,
-        has_graph=job.blueprint in services().plans and not isinstance(job, UnreadableJob),
+        has_graph=is_user_name(job.blueprint)
+        and job.blueprint in services().plans
+        and not isinstance(job, UnreadableJob),
         is_task=not is_user_name(job.blueprint),
         has_files=services().files is not None,
     )
