@@ -93,7 +93,7 @@ class _Connected:
     @classmethod
     def from_environment(cls, token: str | None = None, *, timeout: float | timedelta = 10.0) -> Self:
         """Connect to the servers of ``ORCHESTRATORS_CONFIG``, else to ``AVTOMATIKA_URL``, else to the ``avtomatika up``
-        of the working directory. *token* is by default ``CLIENT_TOKEN``."""
+        of the working directory, else to ``REDIS_URL``. *token* is by default ``CLIENT_TOKEN``."""
         client = cls.__new__(cls)
         client._connect(Endpoints.from_environment(token, timeout=timeout))
         return client
@@ -147,9 +147,9 @@ class _Connected:
 class Client(_Connected):
     """A client of one server, or of several: a context manager, or call :meth:`close`. Threads may share it.
 
-    *servers* is a URL, or a list of URLs and of :class:`Address` with tokens and weights of their own. With several,
-    *mode* decides which one receives new jobs, and a request that one of them cannot answer goes to the next.
-    *timeout* limits each request; waiting for a job adds to it.
+    *servers* is the URL of a web process or of a broker, or a list of URLs and of :class:`Address` with tokens and
+    weights of their own; a broker needs no token. With several, *mode* decides which one receives new jobs, and a
+    request that one of them cannot answer goes to the next. *timeout* limits each request; waits for a job add to it.
     """
 
     _http_class = httpx.Client

@@ -61,17 +61,14 @@ class Endpoints:
         """
         token = token or environment.secret("CLIENT_TOKEN")
         servers = environment.parsed("ORCHESTRATORS_CONFIG", parse_addresses)
-        if not servers and (url := environment.text("AVTOMATIKA_URL")):
+        if not servers:
+            url = environment.text("AVTOMATIKA_URL")
+            if url is None and (here := announced()) is not None:
+                url, token = str(here["url"]), token or (VAR / "client_token").read_text().strip()
+            url = url or environment.secret("REDIS_URL") or (local_url() if token else None)
+            if url is None:
+                raise UnavailableError(_NO_SERVER)
             servers = (Address(url),)
-        elif not servers and (here := announced()) is not None:
-            token = token or (VAR / "client_token").read_text().strip()
-            servers = (Address(str(here["url"])),)
-        elif not servers and (url := environment.secret("REDIS_URL")):
-            servers = (Address(url),)
-        elif not servers and token:
-            servers = (Address(local_url()),)
-        elif not servers:
-            raise UnavailableError(_NO_SERVER)
         missing = next((each for each in servers if each.is_web and not (each.token or token)), None)
         if missing is not None:
             raise SettingsError(f"{missing} requires a token: set CLIENT_TOKEN")
