@@ -11,7 +11,7 @@ from avtomatika.core.job import Json
 from avtomatika.core.names import is_name
 from avtomatika.errors import SettingsError, UnauthorizedError
 
-from .hashing import checked_hash, hash_token, section_hashes
+from .hashing import checked_hash, hash_token, require, section_hashes
 from .reloading_toml import ReloadingToml
 
 #: The client that ``CLIENT_TOKEN`` belongs to.
@@ -114,35 +114,15 @@ def _add(name: str, section: Any, known: _Known) -> None:
         raise SettingsError(f"the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
     params = dict(section)
     hashes = section_hashes(name, params.pop("token", None), params.pop("token_sha256", None))
-    client = ClientAccount(
-        name,
-        role=_role(name, params.pop("role", "client")),
-        plan=_plan(name, params.pop("plan", None)),
-        monthly_attempts=_attempts(name, params.pop("monthly_attempts", None)),
-        params=params,
-    )
+    role, plan = params.pop("role", "client"), params.pop("plan", None)
+    attempts = params.pop("monthly_attempts", None)
+    require(role in ROLES, name, "role", role, f"one of {', '.join(ROLES)}")
+    require(plan is None or isinstance(plan, str), name, "plan", plan, "text")
+    is_count = attempts is None or (type(attempts) is int and attempts >= 0)
+    require(is_count, name, "monthly_attempts", attempts, "a whole number from 0")
+    client = ClientAccount(name, role, plan, attempts, params)
     _refuse_duplicates(known, hashes, client)
     known.update(dict.fromkeys(hashes, client))
-
-
-def _role(name: str, role: object) -> str:
-    if role not in ROLES:
-        raise SettingsError(f"role of [{name}] is {role!r}, but must be one of {', '.join(ROLES)}")
-    return str(role)
-
-
-def _plan(name: str, plan: object) -> str | None:
-    if plan is not None and not isinstance(plan, str):
-        raise SettingsError(f"plan of [{name}] is {plan!r}, but must be text")
-    return plan
-
-
-def _attempts(name: str, attempts: object) -> int | None:
-    if attempts is None:
-        return None
-    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 0:
-        raise SettingsError(f"monthly_attempts of [{name}] is {attempts!r}, but must be a whole number from 0")
-    return attempts
 
 
 def _refuse_duplicates(known: _Known, hashes: tuple[str, ...], client: ClientAccount) -> None:

@@ -62,6 +62,12 @@ def section_hashes(name: str, token: object, token_sha256: object) -> tuple[str,
     return tuple(map(str, hashes))
 
 
+def require(is_right: bool, section: str, key: str, value: object, expected: str) -> None:
+    """Raise SettingsError, naming the *value* of *key* in *section*, unless it *is_right*."""
+    if not is_right:
+        raise SettingsError(f"{key} of [{section}] is {value!r}, but must be {expected}")
+
+
 def _values(name: str, key: str, value: object) -> tuple[object, ...]:
     """Return *value*, one or a list of two during a rotation, as a tuple."""
     values = value if isinstance(value, list) else [value]

@@ -17,7 +17,7 @@ from avtomatika.core.names import is_user_name
 from avtomatika.core.signing import WorkerKey, mac_key_of
 from avtomatika.errors import SettingsError, UnauthorizedError
 
-from .hashing import SHORTEST_TOKEN, checked_hash, hash_token, mac_keys, section_hashes
+from .hashing import SHORTEST_TOKEN, checked_hash, hash_token, mac_keys, require, section_hashes
 from .reloading_toml import Contents, ReloadingToml
 
 #: Worker ids; in patterns also ``*`` and ``?``.
@@ -263,11 +263,13 @@ def _add(name: str, section: Any, known: dict[str, _Section]) -> None:
         raise SettingsError(f"[{name}] has {unknown[0]!r}, but a worker has only {', '.join(sorted(_KEYS))}")
     if not isinstance(section.get("description", ""), str):
         raise SettingsError(f"description of [{name}] must be text")
+    enabled = section.get("enabled", True)
+    require(isinstance(enabled, bool), name, "enabled", enabled, "true or false")
     known[name] = _Section(
         name,
         section_hashes(name, section.get("token"), section.get("token_sha256")),
         _skills(name, section.get("skills")),
-        _enabled(name, section.get("enabled", True)),
+        enabled,
         mac_keys(name, section.get("token"), section.get("mac_key")),
     )
 
@@ -278,9 +280,3 @@ def _skills(name: str, skills: object) -> frozenset[str] | None:
     if not isinstance(skills, list) or not all(map(is_user_name, skills)):
         raise SettingsError(f"skills of [{name}] are {skills!r}, but must be a list of names of skills")
     return frozenset(skills)
-
-
-def _enabled(name: str, enabled: object) -> bool:
-    if not isinstance(enabled, bool):
-        raise SettingsError(f"enabled of [{name}] is {enabled!r}, but must be true or false")
-    return enabled
