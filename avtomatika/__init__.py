@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from avtomatika.core.blueprint.job_context import AggregationResults, ClientInfo, JobContext
     from avtomatika.core.job import JobStatus
     from avtomatika.core.retry import RetryPolicy
-    from avtomatika.files.handler_files import AsyncHandlerFiles as AsyncTaskFiles
-    from avtomatika.files.handler_files import HandlerFiles as TaskFiles
+    from avtomatika.files.handler_files import AsyncHandlerFiles as AsyncTaskFiles, HandlerFiles as TaskFiles
     from avtomatika.files.skill_files import AsyncFiles, Files
     from avtomatika.schemas.wire.tasks import TaskMessage as Task
     from avtomatika.worker.context import AsyncTaskContext, ReportProgress, TaskContext
@@ -30,35 +29,26 @@ _here = Path(__file__).resolve().parent
 if not (_here / "web").is_dir():
     __path__.append(str(_here.parent))
 
-#: Loaded at first use, so that ``avtomatika --help`` and a worker pay only for what they need.
+#: Module -> what it exports, loaded at first use: ``avtomatika --help`` and a worker pay only for what they need.
 _EXPORTS = {
-    "AsyncClient": "avtomatika.client",
-    "Actions": "avtomatika.core.blueprint.actions",
-    "AggregationResults": "avtomatika.core.blueprint.job_context",
-    "AsyncFiles": "avtomatika.files.skill_files",
-    "AsyncTaskContext": "avtomatika.worker.context",
-    "AsyncTaskFiles": "avtomatika.files.handler_files:AsyncHandlerFiles",
-    "Blueprint": "avtomatika.core.blueprint.blueprint",
-    "Client": "avtomatika.client",
-    "ClientInfo": "avtomatika.core.blueprint.job_context",
-    "Condition": "avtomatika.core.blueprint.conditions",
-    "F": "avtomatika.core.blueprint.conditions",
-    "Files": "avtomatika.files.skill_files",
-    "InvalidInputError": "avtomatika.errors",
-    "JobContext": "avtomatika.core.blueprint.job_context",
-    "JobStatus": "avtomatika.core.job",
-    "PermanentError": "avtomatika.errors",
-    "ReportProgress": "avtomatika.worker.context",
-    "RetryPolicy": "avtomatika.core.retry",
-    "SkillSet": "avtomatika.worker.skillset",
-    "Task": "avtomatika.schemas.wire.tasks:TaskMessage",
-    "TaskContext": "avtomatika.worker.context",
-    "TaskFailedError": "avtomatika.errors",
-    "TaskFiles": "avtomatika.files.handler_files:HandlerFiles",
-    "TaskHandle": "avtomatika.client.tasks",
-    "TransientError": "avtomatika.errors",
-    "Worker": "avtomatika.worker.worker",
+    "client": ["AsyncClient", "Client"],
+    "client.tasks": ["TaskHandle"],
+    "core.blueprint.actions": ["Actions"],
+    "core.blueprint.blueprint": ["Blueprint"],
+    "core.blueprint.conditions": ["Condition", "F"],
+    "core.blueprint.job_context": ["AggregationResults", "ClientInfo", "JobContext"],
+    "core.job": ["JobStatus"],
+    "core.retry": ["RetryPolicy"],
+    "errors": ["InvalidInputError", "PermanentError", "TaskFailedError", "TransientError"],
+    "files.handler_files": ["AsyncTaskFiles", "TaskFiles"],
+    "files.skill_files": ["AsyncFiles", "Files"],
+    "schemas.wire.tasks": ["Task"],
+    "worker.context": ["AsyncTaskContext", "ReportProgress", "TaskContext"],
+    "worker.skillset": ["SkillSet"],
+    "worker.worker": ["Worker"],
 }
+#: Exports that have another name in their module.
+_NAMES = {"AsyncTaskFiles": "AsyncHandlerFiles", "Task": "TaskMessage", "TaskFiles": "HandlerFiles"}
 
 __all__ = [
     "Actions",
@@ -92,7 +82,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'avtomatika' has no attribute {name!r}")
-    module, _, attribute = _EXPORTS[name].partition(":")
-    return getattr(import_module(module), attribute or name)
+    for module, exports in _EXPORTS.items():
+        if name in exports:
+            return getattr(import_module(f"avtomatika.{module}"), _NAMES.get(name, name))
+    raise AttributeError(f"module 'avtomatika' has no attribute {name!r}")

@@ -8,8 +8,7 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
-from werkzeug.exceptions import NotFound as NoSuchPath
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound as NoSuchPath, RequestEntityTooLarge
 
 from avtomatika.errors import (
     AvtomatikaError,

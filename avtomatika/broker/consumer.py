@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from kombu import Connection, Queue
-from kombu import Consumer as KombuConsumer
+from kombu import Connection, Consumer as KombuConsumer, Queue
 
 from avtomatika.core.plan import Plan
 from avtomatika.transport import Channel, NoRouteError, Outgoing

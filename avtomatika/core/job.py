@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Literal
 
-from .job_request import JobRequest
-from .job_request import Json as Json
+from .job_request import JobRequest, Json as Json
 from .placement.selection import Needs
 from .retry import RetryPolicy
 

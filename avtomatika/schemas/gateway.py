@@ -6,8 +6,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, pre_load, vali
 
 from avtomatika.core.placement.cached_files import MOST_FILES
 
-from .fields import MAX_ID_LENGTH
-from .fields import rows as rows_of
+from .fields import MAX_ID_LENGTH, rows as rows_of
 from .wire.streams import CHUNK_FIELDS
 
 #: Maximum number of skills of a worker, and of tasks in one heartbeat.

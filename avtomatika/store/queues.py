@@ -7,8 +7,7 @@ from typing import TypeVar
 import orjson
 
 from avtomatika.core.job import Json
-from avtomatika.errors import ConflictError, NotFoundError
-from avtomatika.errors import NoRouteError as NoQueue
+from avtomatika.errors import ConflictError, NoRouteError as NoQueue, NotFoundError
 from avtomatika.transport import Inspector, QueueStats, RedisClient, Router, StoredMessage, Topology
 
 from .scripts import server_errors

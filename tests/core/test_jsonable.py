@@ -15,8 +15,7 @@ from uuid import UUID
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from avtomatika.core.jsonable import MAX_DEPTH, as_json
 from avtomatika.core.value_types import value_type

@@ -4,8 +4,7 @@ import hmac
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from avtomatika.core.signing import SIGNATURE_LENGTH, GroupSecret, WorkerKey, mac_key_of
 

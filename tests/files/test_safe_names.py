@@ -4,8 +4,7 @@ import os
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from avtomatika.files.location import Location
 from avtomatika.files.safe_names import UniqueNames, safe_part

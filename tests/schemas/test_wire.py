@@ -7,8 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from avtomatika.core.events import DeadLetter, Enter, Result, RetryHandler, RetryTask, Start, TaskTimeout
 from avtomatika.core.signing import GroupSecret

@@ -8,8 +8,7 @@ import pytest
 from orjson import dumps
 
 from avtomatika.errors import InvalidRequestError
-from avtomatika.store import JobCounts, JobFilter, NewJob
-from avtomatika.store import job_list as listing
+from avtomatika.store import JobCounts, JobFilter, NewJob, job_list as listing
 
 from .conftest import House, bp
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError, TimeoutError
 
-from avtomatika.transport import RedisClient
-from avtomatika.transport import connect as connect_client
+from avtomatika.transport import RedisClient, connect as connect_client
 from avtomatika.transport.connection import pool
 
 from ..support.waiting import wait_until

@@ -18,8 +18,7 @@ from avtomatika.worker.links.broker_link import BrokerLink
 from avtomatika.worker.runtime import Runtime
 
 from ..support.scripted_orchestrator import DEADLINE_SECONDS, Office
-from .test_runtime import collect
-from .test_runtime import task as numbered
+from .test_runtime import collect, task as numbered
 
 RunLink = Callable[..., BrokerLink]
 

@@ -9,8 +9,7 @@ import pytest
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
 from avtomatika.core.job import Job
-from avtomatika.core.machine import decisions, machine
-from avtomatika.core.machine import placement as placing
+from avtomatika.core.machine import decisions, machine, placement as placing
 from avtomatika.core.placement.cached_files import MOST_FILES, digest_of, digests_in, names_files
 from avtomatika.core.placement.selection import NEARBY, Candidate, Needs
 from avtomatika.core.plan import Plan

@@ -11,8 +11,7 @@ from avtomatika.core.blueprint.action_types import DispatchTask, FanOut, GoTo
 from avtomatika.core.blueprint.actions import Actions
 from avtomatika.core.events import PlaceTask, Result, RetryTask, Start
 from avtomatika.core.job import Job, Task
-from avtomatika.core.machine import decisions, machine
-from avtomatika.core.machine import placement as placing
+from avtomatika.core.machine import decisions, machine, placement as placing
 from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Strategy
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, SendTask, Step

@@ -10,8 +10,7 @@ import pytest
 from avtomatika.core.blueprint.action_types import DispatchTask, GoTo
 from avtomatika.core.events import PlaceTask, Result, Start
 from avtomatika.core.job import Job, JobStatus
-from avtomatika.core.machine import decisions, machine
-from avtomatika.core.machine import placement as placing
+from avtomatika.core.machine import decisions, machine, placement as placing
 from avtomatika.core.placement.selection import Candidate, Needs, NoCandidate, Unfit, choose, nearest
 from avtomatika.core.plan import Plan
 from avtomatika.core.step import SendEvent, Step

@@ -13,8 +13,7 @@ from avtomatika import Worker
 from avtomatika.core.plan import REQUESTS
 from avtomatika.errors import InvalidInputError, PermanentError, TransientError
 from avtomatika.schemas import wire
-from avtomatika.worker.links import broker_link as broker_link
-from avtomatika.worker.links import outbox
+from avtomatika.worker.links import broker_link as broker_link, outbox
 from avtomatika.worker.links.broker_link import BrokerLink
 
 from ...support.scripted_orchestrator import DEADLINE_SECONDS, Office, task
