@@ -18,8 +18,14 @@ from .conftest import House, bp, cause, finish, result_of
 MINUTE = 60_000
 
 
-def last(seen: Overview) -> dict[str, Any]:
-    return {name: values[-1] for name, values in seen.hour["series"].items()}
+def counted(seen: Overview) -> dict[str, float]:
+    return {name: sum(filter(None, values)) for name, values in seen.hour["series"].items()}
+
+
+def sampled(seen: Overview) -> dict[str, Any]:
+    """The last sample: of this minute, or of the last one if that has just ended."""
+    found = {name: [each for each in values[-2:] if each is not None] for name, values in seen.hour["series"].items()}
+    return {name: values[-1] for name, values in found.items()}
 
 
 def ended(house: House, job: Job) -> None:
@@ -51,14 +57,14 @@ def test_creations_and_ends_are_counted_by_minute(house: House) -> None:
 def test_every_end_is_counted(house: House, status: JobStatus) -> None:
     end_as(house, status)
 
-    assert sum(last(house.store.overview.read())[name] for name in ("finished", "failed", "cancelled")) == 1
+    assert sum(counted(house.store.overview.read())[name] for name in ("finished", "failed", "cancelled")) == 1
 
 
 def test_a_repeated_creation_counts_once(house: House) -> None:
     for _ in range(2):
         house.create(idempotency_key="k")
 
-    assert last(house.store.overview.read())["created"] == 1
+    assert counted(house.store.overview.read())["created"] == 1
 
 
 def test_a_repeated_commit_counts_once(house: House) -> None:
@@ -69,7 +75,7 @@ def test_a_repeated_commit_counts_once(house: House) -> None:
 
     assert [house.settle(commit).answer for _ in range(2)] == ["OK", "LEASE_LOST"]
 
-    assert last(house.store.overview.read())["finished"] == 1
+    assert counted(house.store.overview.read())["finished"] == 1
 
 
 def test_tasks_are_sampled(house: House) -> None:
@@ -78,8 +84,7 @@ def test_tasks_are_sampled(house: House) -> None:
 
     seen = house.store.overview.read()
 
-    assert last(seen)["waiting"] == 1
-    assert last(seen)["running"] == 0
+    assert (sampled(seen)["waiting"], sampled(seen)["running"]) == (1, 0)
     assert seen.tasks["waiting"] == 1
     assert seen.waiting["worker"] == 1
 
@@ -87,10 +92,31 @@ def test_tasks_are_sampled(house: House) -> None:
 def test_minutes_without_any_process_are_null(house: House) -> None:
     house.store.overview.sample()
 
-    hour = house.store.overview.read().hour["series"]
+    seen = house.store.overview.read()
 
-    assert {name: values[:59] for name, values in hour.items()} == {name: [None] * 59 for name in hour}
-    assert (hour["created"][-1], hour["waiting"][-1]) == (0, 0)
+    hour = seen.hour["series"]
+    assert {name: values[:58] for name, values in hour.items()} == {name: [None] * 58 for name in hour}
+    assert (sampled(seen)["created"], sampled(seen)["waiting"]) == (0, 0)
+
+
+def test_a_job_is_counted_by_one_command_when_it_is_created_and_one_when_it_ends(house: House) -> None:
+    commands(house, "bitfield")
+    job = house.waiting()
+    assert commands(house, "bitfield") == 1
+
+    house.store.create_many([NewJob(plan=bp.plan, client="me") for _ in range(50)])
+    assert commands(house, "bitfield") == 1
+
+    end_as(house, JobStatus.FINISHED)
+    assert commands(house, "bitfield") == 2
+    assert job.status is JobStatus.WAITING_FOR_WORKER
+
+
+def commands(house: House, name: str) -> int:
+    """Return how often the server has run a command since the last call."""
+    stats = house.client.info("commandstats")
+    house.client.config_resetstat()
+    return int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"])
 
 
 def write(house: House, minute: int, *numbers: int) -> None:
@@ -145,7 +171,7 @@ def test_a_key_of_another_type_does_not_stop_jobs(house: House) -> None:
 
     ended(house, house.waiting())
 
-    assert last(house.store.overview.read())["finished"] is None
+    assert counted(house.store.overview.read())["finished"] == 0
 
 
 class CountingClient(RedisClient):

@@ -22,7 +22,8 @@ def test_an_operator_sees_figures_and_problems(operator: FlaskClient, store: Sto
     assert (seen["now"]["jobs"]["pending"], seen["now"]["waiting"]["start"]) == (1, 1)
     assert seen["now"]["tasks"] == {"running": 0, "waiting": 0, "oldest_waiting_seconds": 0}
     assert seen["now"]["workers"] == {"alive": 1, "idle": 1}
-    assert seen["hour"]["series"]["created"] == [None] * 59 + [1]
+    assert seen["hour"]["series"]["created"][:58] == [None] * 58
+    assert sum(filter(None, seen["hour"]["series"]["created"])) == 1
     assert (seen["hour"]["step_seconds"], seen["day"]["step_seconds"]) == (60, 600)
     assert [(each["kind"], each["count"]) for each in seen["problems"]] == [("versions_mixed", 2)]
     assert seen["hour"]["starts_at"].endswith(":00.000Z")
