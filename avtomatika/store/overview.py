@@ -94,6 +94,7 @@ class OverviewReader(ServerPart):
             ServerInfoReader(self._server).read_info(),
         )
         figures, queues, workers, server = self._read_together(*readings)
+        figures["jobs"] = {status: figures["jobs"][status] for status in JobStatus}
         return Overview(queues=queues, workers=workers, server=server, **figures)
 
     def sample(self) -> None:
