@@ -13,10 +13,11 @@ from avtomatika.core.job import Json
 from avtomatika.errors import TaskError, TransientError
 
 from .location import Location
+from .s3_client import Metadata
 from .safe_names import UniqueNames
 
-#: Writes content with this SHA-256 to a location.
-Write = Callable[[Location, bytes, str], None]
+#: Writes content with metadata to a location.
+Write = Callable[[Location, bytes, Metadata], None]
 #: Reads an object up to a maximum number of bytes.
 Read = Callable[[Location, int], bytes]
 #: Name of a value other than an object, and of an object that is stored whole.
@@ -26,19 +27,20 @@ _REFERENCE_BYTES = 400
 
 
 class ValueWriter:
-    """Stores values below *prefix* in *bucket*, each under a name of its own."""
+    """Stores values of *client* below *prefix* in *bucket*, each under a name of its own."""
 
-    def __init__(self, bucket: str, prefix: str, write: Write) -> None:
+    def __init__(self, bucket: str, prefix: str, write: Write, *, client: str | None) -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._write = write
+        self._client = client
         self._names = UniqueNames()
 
     def store(self, name: str, content: bytes) -> FileReference:
         """Store *content*, which is JSON, and return the reference to it. Raise TaskError."""
         digest = sha256(content).hexdigest()
         location = Location(self._bucket, f"{self._prefix}{self._names.name_for(name.replace('/', '_') + '.json')}")
-        self._write(location, content, digest)
+        self._write(location, content, Metadata(digest, self._client))
         return FileReference(str(location), digest, len(content))
 
     def fit(self, data: Json, *, limit: int) -> Json:

@@ -83,9 +83,7 @@ class Cleaner:
         for reference in references_in(job.result):
             location = Location.parse(reference.uri)
             if location is not None and location.key.startswith(job_prefix(job.id)):
-                yield from texts_in(
-                    load(reference, location, lambda place, size: self._bucket.read(place, at_most_bytes=size))
-                )
+                yield from texts_in(load(reference, location, self._bucket.read))
 
     def delete_all(self, job_id: str) -> int:
         """Delete all files of a job."""

@@ -61,8 +61,7 @@ class HandlerFiles:
         if len(content) > MAX_JSON_BYTES:
             raise HandlerError(f"task_files.write_json({name!r}): has {len(content)} bytes, at most {MAX_JSON_BYTES}")
         location = self._bucket.location(self._prefix + "/".join(parts))
-        metadata = Metadata(client=self._job.client or None)
-        self._bucket.write(location, content, metadata=metadata, content_type="application/json")
+        self._bucket.write(location, content, Metadata(client=self._job.client or None))
         return str(location)
 
     def url(self, uri: str, *, expires_in: Duration = URL_SECONDS) -> str:

@@ -101,7 +101,7 @@ class Inputs:
         s3 = self._storage.s3()
         policy = self._policy(s3)
         policy.check_prefix(prefix)
-        found = s3.list(prefix)
+        found = s3.list_all(prefix)
         self._check_owner(s3, policy, prefix, found)
         return found
 
@@ -109,7 +109,7 @@ class Inputs:
         return AccessPolicy(s3.config, self._task.job_id, self._task.client)
 
     def _stat(self, s3: S3Transfer, locations: Sequence[Location]) -> list[list[ObjectInfo]]:
-        folders = {location: s3.list(location) for location in locations if location.is_folder}
+        folders = {location: s3.list_all(location) for location in locations if location.is_folder}
         single = [location for location in locations if not location.is_folder]
         infos = dict(zip(single, self._storage.map(s3.stat, single, cancellation=self._cancellation), strict=True))
         return [folders[location] if location.is_folder else [infos[location]] for location in locations]

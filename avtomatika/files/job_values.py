@@ -13,7 +13,6 @@ from .bucket import Bucket
 from .claim_check import ValueWriter, load
 from .location import Location
 from .object_keys import handler_prefix, is_job_file
-from .s3_client import Metadata
 
 #: Maximum size of all values that one handler needs, and of the cache.
 MAX_LOADED_BYTES = 64 * 1024 * 1024
@@ -42,12 +41,8 @@ class JobValues:
 
     def writer(self, job: Job) -> ValueWriter:
         """Return a writer for values that a handler of *job* made."""
-
-        def write(location: Location, content: bytes, digest: str) -> None:
-            metadata = Metadata(digest, job.client or None)
-            self._bucket.write(location, content, metadata=metadata, content_type="application/json")
-
-        return ValueWriter(self._bucket.bucket, handler_prefix(job.id, job.version), write)
+        bucket, prefix = self._bucket, handler_prefix(job.id, job.version)
+        return ValueWriter(bucket.bucket, prefix, bucket.write, client=job.client or None)
 
     def links(self, job_id: str, references: Sequence[FileReference]) -> dict[str, str]:
         """Return signed URLs, by URI, of those values that belong to the job."""
@@ -65,7 +60,7 @@ class JobValues:
             if reference.uri in self._cache:
                 self._cache.move_to_end(reference.uri)
                 return self._cache[reference.uri][0]
-        value = load(reference, location, lambda place, size: self._bucket.read(place, at_most_bytes=size))
+        value = load(reference, location, self._bucket.read)
         with self._lock:
             self._cache[reference.uri] = value, reference.size
             while sum(size for _, size in self._cache.values()) > MAX_LOADED_BYTES:

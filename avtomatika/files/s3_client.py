@@ -15,6 +15,8 @@ from .location import Location
 
 _SHA256 = "sha256"
 _CLIENT = "client"
+#: Kinds of requests, as probes of faults name them.
+READ, WRITE = "read", "write"
 #: Prefix of metadata in the headers of a request.
 HEADER_PREFIX = "x-amz-meta-"
 
@@ -94,7 +96,7 @@ class S3Client:
                     location = Location(prefix.bucket, entry["Key"])
                     yield _object_info(location, entry["Size"], entry, Metadata())
 
-    def read(self, location: Location, *, at_most_bytes: int) -> bytes:
+    def read(self, location: Location, at_most_bytes: int) -> bytes:
         """Return the content of an object. Raise InvalidInputError if it is larger than *at_most_bytes*."""
         with self._translated_errors(location):
             answer = self.boto.get_object(Bucket=location.bucket, Key=location.key)
@@ -108,10 +110,10 @@ class S3Client:
         return content
 
     def write(
-        self, location: Location, content: bytes, *, metadata: Metadata, content_type: str = "binary/octet-stream"
+        self, location: Location, content: bytes, metadata: Metadata, content_type: str = "application/json"
     ) -> None:
         """Create an object with one request: it is stored completely or not at all."""
-        with self._translated_errors(location):
+        with self._translated_errors(location, WRITE):
             self.boto.put_object(
                 Bucket=location.bucket,
                 Key=location.key,
@@ -122,7 +124,7 @@ class S3Client:
 
     def delete(self, location: Location) -> None:
         """Delete an object; a missing one is not an error."""
-        with self._translated_errors(location):
+        with self._translated_errors(location, WRITE):
             self.boto.delete_object(Bucket=location.bucket, Key=location.key)
 
     @property
@@ -137,7 +139,7 @@ class S3Client:
 
         return connect(self.config, connections=self._connections)
 
-    def _translated_errors(self, location: Location) -> AbstractContextManager[None]:
+    def _translated_errors(self, location: Location, request: str = READ) -> AbstractContextManager[None]:
         from .s3_errors import translated_errors
 
         return translated_errors(location)

@@ -41,8 +41,6 @@ _NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Other errors of a disk that cannot be written to.
 _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EIO)
-#: Values of ``check`` in probes.
-READ, WRITE, DISK = "read", "write", "disk"
 
 
 class ObjectNotFoundError(InvalidInputError):
@@ -73,7 +71,7 @@ class DiskError(WorkerFaultError):
     """The payload folder cannot be written to."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, probe={"check": DISK})
+        super().__init__(message, probe={"check": "disk"})
 
 
 class ObjectChangedError(TransientError):

@@ -26,12 +26,9 @@ from avtomatika.local_files import replacing
 
 from .boto_client import ATTEMPTS, check_read, check_write, is_usable
 from .config import S3Config
-from .descriptors import Descriptors, name_of
 from .location import Location
-from .s3_client import Metadata, ObjectInfo, S3Client, read_metadata
+from .s3_client import READ, WRITE, Metadata, ObjectInfo, S3Client, read_metadata
 from .s3_errors import (
-    READ,
-    WRITE,
     AccessDeniedError,
     BucketNotFoundError,
     CredentialsError,
@@ -55,17 +52,15 @@ SMALL_AT_A_TIME = 10
 MAX_OBJECTS = 10_000
 
 
-class S3Transfer:
-    """Thread-safe. Methods raise TaskErrors whose messages start with the URI."""
+class S3Transfer(S3Client):
+    """The S3 client of workers; thread-safe. Each WorkerFaultError has a probe that shows when it is over."""
 
     def __init__(self, config: S3Config) -> None:
-        self.config = config
+        super().__init__(config, connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME)
         self._is_closed = False
-        self._client = S3Client(config, connections=_PARTS_AT_A_TIME + SMALL_AT_A_TIME)
-        self._boto = self._client.boto
-        self._boto.meta.events.register("before-send.s3", self._refuse_when_closed)
+        self.boto.meta.events.register("before-send.s3", self._refuse_when_closed)
         self._transfers = TransferManager(
-            self._boto,
+            self.boto,
             TransferConfig(
                 multipart_threshold=PART_BYTES + 1,
                 multipart_chunksize=PART_BYTES,
@@ -75,7 +70,6 @@ class S3Transfer:
                 io_chunksize=_PIECE_BYTES,
                 num_download_attempts=ATTEMPTS,
             ),
-            osutil=Descriptors(),
         )
 
     def close(self) -> None:
@@ -83,17 +77,11 @@ class S3Transfer:
         self._is_closed = True
         # s3transfer takes the message for the class of the error that ends transfers, so it is given one.
         self._transfers.shutdown(cancel=True, cancel_msg=TransferCancelled)
-        self._client.close()
+        super().close()
 
-    def stat(self, location: Location) -> ObjectInfo:
-        """Return the object at *location*."""
-        with self._probed(location, READ):
-            return self._client.stat(location)
-
-    def list(self, prefix: Location) -> list[ObjectInfo]:
+    def list_all(self, prefix: Location) -> list[ObjectInfo]:
         """Return the objects whose keys start with that of *prefix*; InvalidInputError if none or too many."""
-        with self._probed(prefix, READ):
-            found = list(islice(self._client.list(prefix), MAX_OBJECTS + 1))
+        found = list(islice(self.list(prefix), MAX_OBJECTS + 1))
         if len(found) > MAX_OBJECTS:
             raise InvalidInputError(f"{prefix}: there are more than {MAX_OBJECTS} objects below it")
         if not found:
@@ -108,7 +96,7 @@ class S3Transfer:
         Raise CancelledError soon after the task is cancelled; a connection without data may be closed later.
         """
         try:
-            with self._probed(found.location, READ), replacing(path, unfinished / token_hex(8)) as part:
+            with self._translated_errors(found.location), replacing(path, unfinished / token_hex(8)) as part:
                 if found.size > PART_BYTES:
                     self._download_parts(found, part, meter)
                 else:
@@ -129,7 +117,7 @@ class S3Transfer:
 
     def _read_whole(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         location = found.location
-        answer = self._boto.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
+        answer = self.boto.get_object(Bucket=location.bucket, Key=location.key, IfMatch=found.etag)
         size, digest = 0, sha256()
         with closing(answer["Body"]) as body, path.open("wb") as file:
             for piece in body.iter_chunks(_PIECE_BYTES):
@@ -163,11 +151,12 @@ class S3Transfer:
 
         Raise CancelledError after the task is cancelled, once no request of the upload is running.
         """
-        with self._probed(location, WRITE):
+        with self._translated_errors(location, WRITE):
             before = os.fstat(file.fileno())
             digest = file_digest(file, "sha256").hexdigest()
             extra = {"Metadata": Metadata(digest, client).as_headers()}
-            name, transfer = name_of(file.fileno()), _Transfer(meter)
+            # s3transfer opens a file by name for each part. This name is always that of the file that was checked.
+            name, transfer = f"/proc/self/fd/{file.fileno()}", _Transfer(meter)
             sent = self._transfers.upload(name, location.bucket, location.key, extra_args=extra, subscribers=[transfer])
             transfer.wait(sent, to_the_end=True)
             after = os.fstat(file.fileno())
@@ -180,69 +169,53 @@ class S3Transfer:
                 found = self.stat(location)
                 _check(replace(found, size=before.st_size, sha256=digest), found.size, found.sha256)
 
-    def write(self, location: Location, content: bytes, *, sha256: str, client: str | None) -> None:
-        """Create an object from JSON in memory."""
-        with self._probed(location, WRITE):
-            metadata = Metadata(sha256, client)
-            self._client.write(location, content, metadata=metadata, content_type="application/json")
-
-    def read(self, location: Location, at_most_bytes: int) -> bytes:
-        """Return the content of an object into memory. Raise InvalidInputError if it is larger."""
-        with self._probed(location, READ):
-            return self._client.read(location, at_most_bytes=at_most_bytes)
-
     def create_folder_marker(self, folder: Location, *, client: str | None = None) -> None:
         """Create an empty object with the name of an empty *folder*, so that listings show it."""
-        with self._probed(folder, WRITE):
-            self._client.write(folder, b"", metadata=Metadata(client=client))
-
-    def delete(self, location: Location) -> None:
-        self._client.delete(location)
+        self.write(folder, b"", Metadata(client=client), content_type="binary/octet-stream")
 
     # ------------------------------------------------------------ faults of the worker
 
     def probe(self, location: Location, check: str) -> None:
         """Repeat the request that caused a WorkerFaultError. Raise TaskError while it still fails."""
-        with self._probed(location, check):
+        with self._translated_errors(location, check):
             if check == WRITE:
-                check_write(self._boto, location.bucket)
+                check_write(self.boto, location.bucket)
             elif location.is_folder:
-                check_read(self._boto, location.bucket, prefix=location.key)
+                check_read(self.boto, location.bucket, prefix=location.key)
             else:
-                self._boto.head_object(Bucket=location.bucket, Key=location.key)
+                self.boto.head_object(Bucket=location.bucket, Key=location.key)
 
     @contextmanager
-    def _probed(self, location: Location, check: str) -> Iterator[None]:
-        """Translate errors, and attach to each WorkerFaultError the probe that shows when it is over."""
-        probe = {"check": check, "uri": str(location)}
+    def _translated_errors(self, location: Location, request: str = READ) -> Iterator[None]:
+        probe = {"check": request, "uri": str(location)}
         try:
             with translated_errors(location):
                 yield
         except (CredentialsError, NotS3Error) as fault:
             raise type(fault)(str(fault), probe=fault.probe or probe) from fault
         except BucketNotFoundError as problem:
-            if check == WRITE:  # the bucket of results is the worker's setting
+            if request == WRITE:  # the bucket of results is the worker's setting
                 raise WorkerFaultError(str(problem), probe=probe) from problem
             raise
         except AccessDeniedError as fault:
-            if fault.probe is None and not self._is_of_object(location, check):
+            if fault.probe is None and not self._is_of_object(location, request):
                 raise AccessDeniedError(str(fault), probe=probe) from fault
             raise
 
-    def _is_of_object(self, location: Location, check: str) -> bool:
+    def _is_of_object(self, location: Location, request: str) -> bool:
         """Return whether only *location* is denied and the keys are valid elsewhere.
 
         Raise CredentialsError if the server rejects the keys; the answer to HEAD cannot say so.
         """
         try:
             with translated_errors(location):
-                check_read(self._boto, location.bucket)
+                check_read(self.boto, location.bucket)
         except CredentialsError as fault:
-            raise CredentialsError(str(fault), probe={"check": check, "uri": str(location)}) from fault
+            raise CredentialsError(str(fault), probe={"check": request, "uri": str(location)}) from fault
         except TaskError:
             pass
         bucket = self.config.bucket
-        return check == READ and (bucket is None or is_usable(self._boto, bucket))
+        return request == READ and (bucket is None or is_usable(self.boto, bucket))
 
     def _refuse_when_closed(self, **_: Any) -> None:
         if self._is_closed:

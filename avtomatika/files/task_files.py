@@ -146,11 +146,8 @@ class TaskFiles:
 def store_large_values(storage: TaskStorage, task: TaskMessage, data: Json) -> Json:
     """Store the large values of *data*, the result of *task*; return it with references to them. Raise TaskError."""
     s3, prefix = storage.s3(), task_prefix(task.job_id, task.task_id, f"{task.attempt}-{new_run()}")
-
-    def write(location: Location, content: bytes, digest: str) -> None:
-        s3.write(location, content, sha256=digest, client=task.client)
-
-    return ValueWriter(str(storage.bucket), prefix, write).fit(data, limit=storage.max_inline_bytes)
+    writer = ValueWriter(str(storage.bucket), prefix, s3.write, client=task.client)
+    return writer.fit(data, limit=storage.max_inline_bytes)
 
 
 def _disk_fault(problem: BaseException) -> WorkerFaultError:

@@ -60,14 +60,14 @@ class MemoryBucket(Bucket):
     def stat(self, location: Location) -> ObjectInfo:
         return ObjectInfo(location, len(self._content(location)), "", client=self._clients.get(str(location)))
 
-    def read(self, location: Location, *, at_most_bytes: int) -> bytes:
+    def read(self, location: Location, at_most_bytes: int) -> bytes:
         content = self._content(location)
         if len(content) > at_most_bytes:
             raise InvalidInputError(f"{location}: has {len(content)} bytes, but at most {at_most_bytes} are read here")
         return content
 
     def write(
-        self, location: Location, content: bytes, *, metadata: Metadata, content_type: str = "binary/octet-stream"
+        self, location: Location, content: bytes, metadata: Metadata, content_type: str = "application/json"
     ) -> None:
         self._contents[str(location)] = content
         self._clients[str(location)] = metadata.client

@@ -66,7 +66,9 @@ def read_by_task(
 )
 def test_the_largest_values_are_stored_until_the_rest_fits(data: dict[str, Any], names: set[str]) -> None:
     written: dict[str, bytes] = {}
-    writer = ValueWriter("results", "prefix/", lambda location, content, _: written.update({str(location): content}))
+    writer = ValueWriter(
+        "results", "prefix/", lambda location, content, _: written.update({str(location): content}), client=None
+    )
 
     found = writer.fit(data, limit=LIMIT)
 
