@@ -1,13 +1,14 @@
 """Blueprints: their graphs and figures, and a form that starts a job."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from flask import Response, request
 from marshmallow import ValidationError
 
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
-from avtomatika.errors import InvalidRequestError
+from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import request_schema
 
@@ -15,7 +16,7 @@ from ..api.creation import create, new_job
 from ..auth import caller
 from ..graphs import graph_response
 from ..services import services
-from .input_form import fields_of, input_of
+from .input_form import WHOLE, fields_of, input_of
 from .rendering import page
 from .routes import routes, see_other
 
@@ -30,7 +31,7 @@ def show_blueprints() -> Response:
 @routes.get("/blueprints/<name>")
 def show_blueprint(name: str) -> Response:
     """Show a blueprint"""
-    return _blueprint(services().plan(name))
+    return _blueprint(_plan(name))
 
 
 @routes.get("/blueprints/<name>/graph.svg")
@@ -44,15 +45,34 @@ def draw_blueprint(name: str) -> Response:
 @routes.post("/blueprints/<name>/jobs")
 def start_job(name: str) -> Response:
     """Start a job with the data of the form"""
-    plan = services().plan(name)
+    plan = _plan(name)
     try:
         wanted = request_schema(plan)().load({"initial_data": input_of(plan, request.form)})
         created = create(new_job(plan, wanted))
     except ValidationError as error:
-        return _blueprint(plan, faults=[f"{name}: {text}" for name, text in error.messages_dict.items()])
+        return _blueprint(plan, faults=list(_texts(error.messages_dict)))
     except InvalidRequestError as error:
-        return _blueprint(plan, faults=[f"{name}: {text}" for name, text in error.fields.items()] or [str(error)])
+        return _blueprint(plan, faults=list(_texts(error.fields)) or [str(error)])
     return see_other("pages.show_job", job_id=created.job_id)
+
+
+def _plan(name: str) -> Plan:
+    """Return a blueprint of users. Raises NotFoundError."""
+    if name.startswith("_"):
+        raise NotFoundError("blueprint", name)
+    return services().plan(name)
+
+
+def _texts(messages: Any, name: str = "") -> Iterator[str]:
+    """Yield the texts of nested messages, each with its field."""
+    if isinstance(messages, Mapping):
+        for field, each in messages.items():
+            yield from _texts(each, name if field == WHOLE else field)
+    elif isinstance(messages, str):
+        yield f"{name}: {messages}" if name else messages
+    else:
+        for each in messages:
+            yield from _texts(each, name)
 
 
 def _blueprint(plan: Plan, *, faults: Sequence[str] = ()) -> Response:

@@ -1,7 +1,7 @@
 """The form for the input of a blueprint, made from the JSON Schema of its type."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import orjson
@@ -52,15 +52,15 @@ def fields_of(plan: Plan, form: Mapping[str, str] | None = None) -> list[Field]:
     schema = {} if plan.input is None else object_type(plan.input).schema
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
-        fields = [Field(WHOLE, "json", value="{}", hint="a JSON object")]
+        found = [Field(WHOLE, "json", value="{}", hint="a JSON object")]
     else:
         required = schema.get("required", ())
-        fields = [_field(str(name), each, name in required) for name, each in properties.items()]
+        defaults = _defaults(plan.input)
+        found = [_field(str(name), each, name in required, defaults.get(name)) for name, each in properties.items()]
     if form is None:
-        return fields
+        return found
     return [
-        Field(each.name, each.kind, each.is_required, form.get(each.key, ""), each.choices, each.hint)
-        for each in fields
+        Field(each.name, each.kind, each.is_required, form.get(each.key, ""), each.choices, each.hint) for each in found
     ]
 
 
@@ -72,10 +72,16 @@ def input_of(plan: Plan, form: Mapping[str, str]) -> Any:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _field(name: str, schema: Any, is_required: bool) -> Field:
+def _defaults(input_type: Any) -> dict[str, str | int | float]:
+    """Return the plain defaults of a dataclass, which its schema does not have."""
+    known = fields(input_type) if is_dataclass(input_type) else ()
+    return {each.name: each.default for each in known if isinstance(each.default, str | int | float)}
+
+
+def _field(name: str, schema: Any, is_required: bool, default: Any) -> Field:
     known = schema if isinstance(schema, Mapping) else {}
     choices = known.get("enum")
-    default = known.get("default")
+    default = known.get("default", default)
     value = default if isinstance(default, str) else "" if default is None else orjson.dumps(default).decode()
     hint = str(known.get("description", ""))
     if isinstance(choices, list | tuple) and all(isinstance(each, str) for each in choices):

@@ -106,5 +106,6 @@ def _bars(row: Row, start_ms: int, end_ms: int) -> list[_DrawnBar]:
 
 def _values(job: Job) -> Mapping[str, object]:
     """Return what the job was given, what it knows and what came out; large values by their references."""
-    found = {"Input": job.initial_data, "Data": job.state_history, "Result": job.result, "Error": job.error}
+    result = job.result if job.status.is_final and job.result != job.error else None
+    found = {"Input": job.initial_data, "Data": job.state_history, "Result": result, "Error": job.error}
     return {title: value for title, value in found.items() if value not in (None, {})}

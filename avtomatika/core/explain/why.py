@@ -188,7 +188,9 @@ def cause_of_end(job: Job, ending: HistoryEntry | None) -> Cause | None:
         return Cause("execution_timeout", text, facts | {"execution_timeout": limit})
     if "result" not in data:
         return Cause("ended_by_error", f"The error {_in(state)} was {code}: {message}.", facts)
-    text = f"It reached {state!r}, a state that ends jobs as failed{_with(job.result)}."
+    text = (
+        f"It reached {state!r}, a state that ends jobs as failed{_with(None if job.result == error else job.result)}."
+    )
     if error:
         text += f" The last error before was {code}: {message}."
     return Cause("failed_by_blueprint", text, facts)
