@@ -17,7 +17,7 @@ _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 def running(*command: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child that is terminated at the end. ``avtomatika`` means the one of this environment; a path itself."""
     program = command[0] if "/" in command[0] else str(Path(sys.executable).with_name(command[0]))
-    child = subprocess.Popen([program, *command[1:]], env={**os.environ, **env})
+    child = subprocess.Popen([program, *command[1:]], env={**os.environ, **env}, stdout=subprocess.DEVNULL)
     try:
         yield child
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic, monotonic_ns, process_time, sleep
 from typing import Any
 
-#: Tasks in one call of ``map``.
+#: Tasks in one call of ``map``, jobs in one of ``submit_many``.
 BATCH = 1000
 
 
@@ -60,6 +60,11 @@ class OursByBlueprint:
     def one(self, count: int) -> None:
         for n in range(count):
             self._client.submit("one", {"n": n})
+
+    def batch(self, count: int) -> None:
+        for first in range(0, count, BATCH):
+            jobs = [{"initial_data": {"n": n}} for n in range(first, min(first + BATCH, count))]
+            self._client.submit_many("one", jobs)
 
 
 class Celery:

@@ -115,7 +115,7 @@ class Bench:
         self._folder = folder
         self._databases = [redis.Redis(port=server.port, db=number) for number in range(_DATABASES)]
 
-    def send(self, library: Library, action: str, count: int) -> tuple[float, float]:
+    def send(self, action: str, library: Library, count: int) -> tuple[float, float]:
         """Tasks a second, and CPU us of the sender a task, while no worker runs."""
         with self._running(library, [each for each in library.processes if each[-1] == "web"]):
             wall, cpu = self._sent(library, action, count, WARM_UP)
@@ -130,18 +130,18 @@ class Bench:
             waits = sorted(nanoseconds / 1e6 for nanoseconds in read(place)[-_PINGS:])
         return median(waits), waits[int(len(waits) * 0.99)]
 
-    def whole(self, library: Library, count: int) -> tuple[float, float]:
+    def whole(self, action: str, library: Library, count: int) -> tuple[float, float]:
         """Tasks a second while all are waiting, and CPU us of all Python processes a task, from sending to result."""
         with self._running(library, library.processes) as pids:
             self._sent(library, "one", WARM_UP)
             self._wait_for(library, WARM_UP)
             before = sum(map(tree_cpu_seconds, pids))
             with paused(pid for pid, command in zip(pids, library.processes, strict=True) if command[-1] != "web"):
-                _, cpu = self._sent(library, "one", count)
-            began = monotonic()
-            self._wait_for(library, WARM_UP + count)
-            wall, cpu = monotonic() - began, cpu + sum(map(tree_cpu_seconds, pids)) - before
-        return count / wall, 1e6 * cpu / count
+                _, sender = self._sent(library, action, count, WARM_UP)
+            began, tasks = monotonic(), WARM_UP + count
+            self._wait_for(library, WARM_UP + tasks)
+            wall, cpu = monotonic() - began, sum(map(tree_cpu_seconds, pids)) - before
+        return tasks / wall, 1e6 * (sender / count + cpu / tasks)
 
     @contextmanager
     def _running(self, library: Library, commands: Sequence[tuple[str, ...]], **env: str) -> Iterator[list[int]]:
@@ -208,20 +208,19 @@ def main(tasks: int, rounds: int) -> None:
         try:
             bench = Bench(server, Path(folder))
             cost = "{:9,.0f} tasks/s {:7.0f} us CPU a task"
-            one, batch = (partial(_send, bench, action) for action in ("one", "batch"))
-            compare("send one by one; CPU of the sender", one, libraries, tasks, rounds, cost)
-            compare(f"map, {BATCH} a call; CPU of the sender", batch, [OURS, OURS_HTTP], 2 * tasks, rounds, cost)
+            send, whole = bench.send, bench.whole
+            compare("send one by one; CPU of the sender", partial(send, "one"), libraries, tasks, rounds, cost)
+            title = f"map, {BATCH} a call; CPU of the sender"
+            compare(title, partial(send, "batch"), [OURS, OURS_HTTP], 2 * tasks, rounds, cost)
             compare(
                 "idle: from send to start", bench.latency, libraries, 0, rounds, "{:9.2f} ms (p50) {:7.2f} ms (p99)"
             )
-            everything = [OURS, BLUEPRINT, *libraries[1:]]
-            compare("from send to result; CPU of all Python processes", bench.whole, everything, tasks, rounds, cost)
+            title = "from map to result, and from submit_many; CPU of all Python processes"
+            compare(title, partial(whole, "batch"), [OURS, BLUEPRINT], tasks, rounds, cost)
+            title = "from send to result; CPU of all Python processes"
+            compare(title, partial(whole, "one"), [OURS, BLUEPRINT, *libraries[1:]], tasks, rounds, cost)
         finally:
             server.stop()
-
-
-def _send(bench: Bench, action: str, library: Library, count: int) -> tuple[float, float]:
-    return bench.send(library, action, count)
 
 
 if __name__ == "__main__":

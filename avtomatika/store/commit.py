@@ -178,6 +178,8 @@ def read_reply(commit: Commit, answer: Sequence[bytes] | RedisError) -> CommitRe
         kind = CommitStatus.WRONG_TYPE if is_permanent else CommitStatus.REFUSED
         return CommitReply(kind, commit.causes, str(answer))
     status, *states = answer
+    if status == b"OK":  # the usual case
+        return CommitReply(CommitStatus.OK)
     if CommitStatus(status.decode()) is CommitStatus.TOO_LARGE:
         size, state = states[0].decode(), commit.before.current_state
         reason = f"state {state!r}: the results of its branches would be {size} bytes of JSON, above MAX_JOB_BYTES"
