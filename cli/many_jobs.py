@@ -76,11 +76,11 @@ def _act(api: Client, action: Action, wanted: JobFilter, options: dict[str, Any]
         return
     if not yes:
         click.confirm(f"{action.replace('_', ' ').capitalize()}?", abort=True, err=as_json)
-    done, refusals = 0, list[ActionRefusal]()
+    done, refused, refusals = 0, 0, list[ActionRefusal]()
     for part in api.act_on_jobs(action, filter=wanted, comment=comment):
-        done, refusals = done + part["done"], refusals + part["refusals"]
-        click.echo(f"\r{done:,} done, {part['refused']:,} refused", nl=part["next"] is None, err=True)
+        done, refused, refusals = done + part["done"], refused + part["refused"], refusals + part["refusals"]
+        click.echo(f"\r{done:,} done, {refused:,} refused", nl=part["next"] is None, err=True)
     for refusal in refusals:
         click.echo(f"{refusal['job_id']}: {visible(refusal['reason'])}", err=True)
     if as_json:
-        print_json({"done": done, "refusals": refusals})
+        print_json({"done": done, "refused": refused, "refusals": refusals})

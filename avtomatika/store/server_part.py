@@ -7,7 +7,8 @@ from typing import Any, Self, TypeVar, cast
 
 from redis.exceptions import RedisError
 
-from avtomatika.errors import AvtomatikaError
+from avtomatika import transport
+from avtomatika.errors import AvtomatikaError, NoRouteError
 from avtomatika.transport import Reading, RedisClient, Router
 from avtomatika.transport.errors import is_wrong_type
 from avtomatika.transport.scripts import Call
@@ -66,11 +67,14 @@ class ServerPart:
                 calls, rerouted = dict[int, Call](), list[int]()
                 for place in left:
                     try:
-                        with server_errors():
-                            calls[place] = make(items[place])
+                        calls[place] = make(items[place])
+                    except transport.NoRouteError as error:
+                        results[place] = NoRouteError(error.exchange, error.routing_key)
                     except AvtomatikaError as error:
                         results[place] = error
-                for place, reply in zip(calls, self._run_all(list(calls.values())), strict=True):
+                wanted, run = list(calls.values()), self._server.run  # cheaper for one script than run_all
+                replies = [run(call) for call in wanted] if len(wanted) == 1 else self._server.run_all(wanted)
+                for place, reply in zip(calls, replies, strict=True):
                     if isinstance(reply, RedisError):
                         results[place] = unavailable(reply)
                     elif b"REROUTE" in (reply, reply[0]):
