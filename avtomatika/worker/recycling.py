@@ -1,11 +1,12 @@
-"""Recycling: restart a worker after a number of tasks or above a memory limit, against leaks in skills.
+"""Recycling: replace a process after a number of tasks or above a memory limit, against leaks in skills.
 
-For skills in threads and in the event loop; child processes are replaced one at a time instead.
+The worker restarts for skills in threads and in the event loop; child processes are replaced one at a time instead.
 """
 
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -16,13 +17,28 @@ _CHECK_SECONDS = 1.0
 _PAGE_BYTES = 4096
 
 
-class WorkerRecycler:
-    """Calls *recycle* once, after *tasks* tasks or above *memory_bytes* of memory; None disables a limit."""
+@dataclass(frozen=True, slots=True)
+class RecycleLimits:
+    """A process is replaced after *tasks* tasks or above *memory_bytes* of memory; None disables a limit."""
 
-    def __init__(self, recycle: Callable[[], None], *, tasks: int | None, memory_bytes: int | None) -> None:
+    tasks: int | None = None
+    memory_bytes: int | None = None
+
+    def reached(self, tasks: int, memory_bytes: int) -> str | None:
+        """Return which limit is reached."""
+        if self.tasks is not None and tasks >= self.tasks:
+            return f"{tasks} tasks finished"
+        if self.memory_bytes is not None and memory_bytes > self.memory_bytes:
+            return f"{memory_bytes // 1024**2} MiB of memory in use"
+        return None
+
+
+class WorkerRecycler:
+    """Calls *recycle* once, when one of *limits* is reached."""
+
+    def __init__(self, recycle: Callable[[], None], limits: RecycleLimits) -> None:
         self._recycle = recycle
-        self._tasks = tasks
-        self._memory_bytes = memory_bytes
+        self._limits = limits
         self._done = 0
         self._checked_at = 0.0
         self._lock = threading.Lock()
@@ -40,15 +56,10 @@ class WorkerRecycler:
             self._recycle()
 
     def _reached_limit(self) -> str | None:
-        if self._tasks is not None and self._done >= self._tasks:
-            return f"{self._done} tasks finished"
-        now = monotonic()
-        if self._memory_bytes is not None and now - self._checked_at >= _CHECK_SECONDS:
-            self._checked_at = now
-            used_bytes = memory_bytes()
-            if used_bytes > self._memory_bytes:
-                return f"{used_bytes // 1024**2} MiB of memory in use"
-        return None
+        used_bytes, now = 0, monotonic()
+        if self._limits.memory_bytes is not None and now - self._checked_at >= _CHECK_SECONDS:
+            self._checked_at, used_bytes = now, memory_bytes()
+        return self._limits.reached(self._done, used_bytes)
 
 
 def memory_bytes() -> int:

@@ -1,5 +1,6 @@
 """Build a running worker from a :class:`Worker` and the environment. The composition root of this package."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -16,7 +17,6 @@ from avtomatika import broker
 from avtomatika.addresses import WEB_SCHEMES
 from avtomatika.errors import SettingsError
 from avtomatika.files.cache import Cache
-from avtomatika.files.malloc import share_heaps
 from avtomatika.files.payload import PayloadFolder
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.loading import load_object
@@ -27,11 +27,11 @@ from .health import Health
 from .links.broker_link import BrokerLink
 from .links.http_link import HttpLink
 from .links.identity import Identity, WorkerStatus
-from .links.link_group import Link, LinkGroup, LinkSpec
+from .links.link_group import Link, LinkGroup
 from .links.scheduler import LinkScheduler, LinkSlot
-from .processes import Child, ProcessExecutor, RecycleLimits, Zygote
-from .recycling import WorkerRecycler
-from .runtime import RunOptions, Runtime
+from .processes import Child, ProcessExecutor, Zygote
+from .recycling import RecycleLimits, WorkerRecycler
+from .runtime import Runtime
 from .spool import Spool, check_separate
 from .suspension import SkillSuspension
 from .task_stream import capture_logs
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: URL schemes that a broker link supports.
 _BROKER_SCHEMES = ("redis", "rediss", "unix", "sentinel")
+#: https://man7.org/linux/man-pages/man3/mallopt.3.html
+_M_ARENA_MAX = -8
 
 
 def load_worker(spec: str) -> Worker:
@@ -70,7 +72,7 @@ def run_worker(worker: Worker, *, on_forked: Callable[[], None] = lambda: None) 
     scheduler = LinkScheduler(config.mode, config.addresses, capacity=config.concurrency)
     recycler = _recycler(config, lambda: link.stop())
     suspension = SkillSuspension(storage.probe)
-    shared = _Shared(worker, config, storage, _options(config, processes), spool, scheduler, recycler, suspension)
+    shared = _Shared(worker, config, storage, processes, spool, scheduler, recycler, suspension)
     link = shared.link()
     kind = f" ({worker.worker_type})" if worker.worker_type else ""
     addresses = ", ".join(map(str, config.addresses))
@@ -115,9 +117,19 @@ def _check(config: WorkerConfig) -> None:
             raise SettingsError(f"{address} requires a token: set AVTOMATIKA_WORKER_TOKEN, or the shared WORKER_TOKEN")
 
 
+def _share_heaps() -> None:
+    """Limit the memory arenas of glibc to two, so that threads reuse the memory that others freed.
+
+    Otherwise each thread that transfers files has its own, which grows to the largest need and never shrinks.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 2)
+
+
 def _storage(config: WorkerConfig) -> TaskStorage:
     if config.s3 is not None:
-        share_heaps()
+        _share_heaps()
     return TaskStorage(
         PayloadFolder(config.payload_dir),
         config=config.s3,
@@ -130,30 +142,21 @@ def _storage(config: WorkerConfig) -> TaskStorage:
 def _processes(worker: Worker, config: WorkerConfig, storage: TaskStorage) -> ProcessExecutor:
     is_limited = config.max_memory_mb is not None
     child = Child(worker.skills, worker_id=config.worker_id, storage=storage, is_memory_limited=is_limited)
-    is_recycled = (config.max_tasks, config.max_memory_mb) != (None, None)
-    recycling = RecycleLimits(config.max_tasks, _memory_bytes(config)) if is_recycled else None
-    return ProcessExecutor(Zygote(child.work), max_children=config.concurrency, storage=storage, recycling=recycling)
+    return ProcessExecutor(
+        Zygote(child.work), max_children=config.concurrency, storage=storage, recycling=_recycle_limits(config)
+    )
 
 
 def _recycler(config: WorkerConfig, recycle: Callable[[], None]) -> WorkerRecycler | None:
     """Return the recycler, or None without limits. With WORKER_POOL=process, child processes are recycled instead."""
-    if config.pool == "process" or (config.max_tasks, config.max_memory_mb) == (None, None):
+    limits = _recycle_limits(config)
+    return None if config.pool == "process" or limits is None else WorkerRecycler(recycle, limits)
+
+
+def _recycle_limits(config: WorkerConfig) -> RecycleLimits | None:
+    if config.max_tasks is None and config.max_memory_mb is None:
         return None
-    return WorkerRecycler(recycle, tasks=config.max_tasks, memory_bytes=_memory_bytes(config))
-
-
-def _memory_bytes(config: WorkerConfig) -> int | None:
-    return None if config.max_memory_mb is None else config.max_memory_mb * 1024**2
-
-
-def _options(config: WorkerConfig, processes: ProcessExecutor) -> RunOptions:
-    return RunOptions(
-        processes=processes,
-        uses_processes=config.pool == "process",
-        time_limit_seconds=config.time_limit_seconds,
-        kill_after_seconds=config.kill_after_seconds,
-        result_ttl_seconds=config.result_ttl_seconds,
-    )
+    return RecycleLimits(config.max_tasks, config.max_memory_mb and config.max_memory_mb * 1024**2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ class _Shared:
     worker: Worker
     config: WorkerConfig
     storage: TaskStorage
-    options: RunOptions
+    processes: ProcessExecutor
     spool: Spool
     scheduler: LinkScheduler
     recycler: WorkerRecycler | None
@@ -198,9 +201,7 @@ class _Shared:
         addresses = self.config.addresses
         if len(addresses) == 1:
             return self._link_to(0)
-        return LinkGroup(
-            [LinkSpec(str(address), partial(self._link_to, index)) for index, address in enumerate(addresses)]
-        )
+        return LinkGroup([(str(address), partial(self._link_to, index)) for index, address in enumerate(addresses)])
 
     def _link_to(self, index: int) -> Link:
         config, scheduler = self.config, self.scheduler
@@ -211,7 +212,11 @@ class _Shared:
             worker_id=config.worker_id,
             concurrency=config.concurrency,
             storage=self.storage,
-            options=self.options,
+            processes=self.processes,
+            uses_processes=config.pool == "process",
+            time_limit_seconds=config.time_limit_seconds,
+            kill_after_seconds=config.kill_after_seconds,
+            result_ttl_seconds=config.result_ttl_seconds,
             on_finish=self._on_finish(is_only=is_only_broker),
             suspension=self.suspension,
         )

@@ -6,7 +6,6 @@ A link may start tasks and collect results from different threads. Skills run in
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -33,28 +32,14 @@ logger = logging.getLogger(__name__)
 ISOLATE_FROM_DELIVERY = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How tasks are run.
+class Runtime:
+    """Runs the *skills* of one worker, sync ones in at most *concurrency* threads. Without *storage*, S3 is
+    disabled.
 
     With *processes*, suspect tasks run in child processes, and so do sync skills if *uses_processes*.
     *time_limit_seconds* applies to skills without a limit; a child process that ignores a stop request is
     killed after *kill_after_seconds*. A result that is too large is kept for *result_ttl_seconds*.
     """
-
-    processes: ProcessExecutor | None = None
-    uses_processes: bool = False
-    time_limit_seconds: float | None = None
-    kill_after_seconds: float = 10.0
-    result_ttl_seconds: float = RESULT_TTL_SECONDS
-
-
-_DEFAULT_OPTIONS = RunOptions()
-
-
-class Runtime:
-    """Runs the *skills* of one worker, sync ones in at most *concurrency* threads. Without *storage*, S3 is
-    disabled."""
 
     def __init__(
         self,
@@ -63,7 +48,11 @@ class Runtime:
         worker_id: str,
         concurrency: int,
         storage: TaskStorage | None = None,
-        options: RunOptions = _DEFAULT_OPTIONS,
+        processes: ProcessExecutor | None = None,
+        uses_processes: bool = False,
+        time_limit_seconds: float | None = None,
+        kill_after_seconds: float = 10.0,
+        result_ttl_seconds: float = RESULT_TTL_SECONDS,
         on_finish: Callable[[], None] | None = None,
         suspension: SkillSuspension | None = None,
     ) -> None:
@@ -74,8 +63,11 @@ class Runtime:
         self._on_finish = on_finish
         self.storage = storage or TaskStorage.without_s3()
         self._skills = skills
-        self.options = options
-        self._processes = options.processes
+        self._processes = processes
+        self._uses_processes = uses_processes
+        self._time_limit_seconds = time_limit_seconds
+        self._kill_after_seconds = kill_after_seconds
+        self.result_ttl_seconds = result_ttl_seconds
         self._watcher = TimeLimitWatcher(self._check_time_limits)
         self._async_executor = AsyncExecutor(self._finish)
         self._thread_executor = ThreadExecutor(self._finish, max_threads=concurrency)
@@ -215,7 +207,7 @@ class Runtime:
         skill = self._skills[task.task_type]
         execution = TaskExecution(task, skill, self.worker_id, origin, self.storage, self.reports.report)
         execution.on_chunk = self.streams.write
-        execution.limit_seconds = skill.time_limit_seconds or self.options.time_limit_seconds
+        execution.limit_seconds = skill.time_limit_seconds or self._time_limit_seconds
         if execution.limit_seconds is not None or task.result_timeout_seconds is not None:
             self._watcher.start()
         if getattr(origin, "deliveries", 1) >= ISOLATE_FROM_DELIVERY:
@@ -224,7 +216,7 @@ class Runtime:
 
     def _needs_process(self, execution: TaskExecution) -> bool:
         """Return whether it runs in a child process."""
-        wants = execution.is_isolated or (self.options.uses_processes and not execution.skill.is_async)
+        wants = execution.is_isolated or (self._uses_processes and not execution.skill.is_async)
         return wants and self._processes is not None
 
     def _stop(self, execution: TaskExecution, reason: StopReason) -> None:
@@ -265,7 +257,7 @@ class Runtime:
                 reason = execution.overdue(now)
                 if reason is not None:
                     self._stop(execution, reason)
-            elif now - execution.stop_requested_at > self.options.kill_after_seconds and self._needs_process(execution):
+            elif now - execution.stop_requested_at > self._kill_after_seconds and self._needs_process(execution):
                 execution.stop_requested_at = now
                 if self._processes is not None:
                     self._processes.kill(execution)

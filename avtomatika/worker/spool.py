@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -150,21 +151,13 @@ class Spool:
                 os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
 class SpoolPartition:
-    """The results in *spool* for one origin."""
+    """The results in *spool* for one *origin*."""
 
-    spool: Spool
-    origin: str
-
-    def save(self, task_id: str, attempt: int, content: Mapping[str, Any]) -> Path | None:
-        return self.spool.save(self.origin, task_id, attempt, content)
-
-    def remove(self, path: Path) -> None:
-        self.spool.remove(path)
-
-    def take_orphaned(self) -> list[SpooledResult]:
-        return self.spool.take_orphaned(self.origin)
+    def __init__(self, spool: Spool, origin: str) -> None:
+        self.save = partial(spool.save, origin)
+        self.remove = spool.remove
+        self.take_orphaned = partial(spool.take_orphaned, origin)
 
 
 def check_separate(name: str, folder: str, payload_dir: str | None) -> None:

@@ -13,10 +13,9 @@ from avtomatika.errors import AvtomatikaError
 from avtomatika.schemas.wire import Progress, RunChunks
 from avtomatika.worker.execution import TaskExecution
 
-from .http_results import HttpResultSender
+from .http_results import HttpResultSender, Peers
 from .identity import Identity
 from .outbox import PendingResult, send_each
-from .peers import Peers
 from .scheduler import LinkSlot
 
 logger = logging.getLogger(__name__)

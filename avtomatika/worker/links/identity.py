@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Condition
-from time import monotonic, time
+from threading import Event
+from time import time
 from typing import Any
 
 from avtomatika import __version__
@@ -100,30 +100,23 @@ class HeartbeatTimer:
     """Wakes the heartbeat thread: at an interval, or immediately."""
 
     def __init__(self) -> None:
-        self._changed = Condition()
-        self._is_due = False
+        self._due = Event()
         self._is_stopped = False
 
     def trigger(self) -> None:
         """Send the next heartbeat immediately."""
-        with self._changed:
-            self._is_due = True
-            self._changed.notify_all()
+        self._due.set()
 
     def stop(self) -> None:
         """End the heartbeats."""
-        with self._changed:
-            self._is_stopped = True
-            self._changed.notify_all()
+        self._is_stopped = True
+        self._due.set()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the next heartbeat, *seconds* at most; return False once stopped."""
-        deadline = monotonic() + seconds
-        with self._changed:
-            while not (self._is_due or self._is_stopped) and (left := deadline - monotonic()) > 0:
-                self._changed.wait(left)
-            self._is_due = False
-            return not self._is_stopped
+        self._due.wait(seconds)
+        self._due.clear()
+        return not self._is_stopped
 
 
 def _status(running: int, concurrency: int) -> str:

@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from avtomatika.broker.backoff import Backoff
@@ -21,20 +20,13 @@ class Link(Protocol):
         """Take no new tasks. Returns at once; safe in signal handlers."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSpec:
-    """Creates a link, again if it breaks; *name* is its address."""
-
-    name: str
-    make: Callable[[], Link]
-
-
 class LinkGroup:
-    """Runs one link for each of *specs* until stopped."""
+    """Runs several links until stopped: *links* are their addresses, and functions that create them, again if they
+    break."""
 
-    def __init__(self, specs: Sequence[LinkSpec]) -> None:
-        self._specs = specs
-        self._running: dict[str, Link] = {}
+    def __init__(self, links: Sequence[tuple[str, Callable[[], Link]]]) -> None:
+        self._links = links
+        self._running: dict[int, Link] = {}
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -44,8 +36,8 @@ class LinkGroup:
 
     def run(self) -> None:
         threads = [
-            threading.Thread(target=self._keep_running, args=(f"{number}", spec), name=f"link-{number}", daemon=True)
-            for number, spec in enumerate(self._specs)
+            threading.Thread(target=self._keep_running, args=(number, *link), name=f"link-{number}", daemon=True)
+            for number, link in enumerate(self._links)
         ]
         for thread in threads:
             thread.start()
@@ -53,12 +45,12 @@ class LinkGroup:
             while thread.is_alive():  # wake up regularly, so that signal handlers can run
                 thread.join(0.5)
 
-    def _keep_running(self, number: str, spec: LinkSpec) -> None:
+    def _keep_running(self, number: int, address: str, make: Callable[[], Link]) -> None:
         def run_link() -> None:
-            link = self._running[number] = spec.make()
+            link = self._running[number] = make()
             if self._stopping.is_set():
                 link.stop()
             link.run()
 
-        backoff = Backoff(logger, f"restarting the link to {spec.name}")
+        backoff = Backoff(logger, f"restarting the link to {address}")
         backoff.run(run_link, until=self._stopping.is_set, wait=self._stopping.wait)

@@ -123,7 +123,7 @@ class Outbox:
         self._runtime = runtime
         self._sender = sender
         self._partition = partition
-        self._oversize = OversizeResults(runtime.storage, ttl_seconds=runtime.options.result_ttl_seconds)
+        self._oversize = OversizeResults(runtime.storage, ttl_seconds=runtime.result_ttl_seconds)
         self._unsent: deque[PendingResult] = deque()
         self._chunk_failures = 0
         self._finishing = threading.Event()

@@ -4,6 +4,7 @@ health."""
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Condition
 from time import monotonic
 from typing import Any
@@ -221,46 +222,20 @@ def _link_state(link: LinkState, *, is_in_use: bool, now: float) -> str:
 
 
 class LinkSlot:
-    """One link's view of *scheduler*."""
+    """One link's view of *scheduler*: its methods for the link *index*."""
 
     def __init__(self, scheduler: LinkScheduler, index: int) -> None:
-        self._scheduler = scheduler
-        self._index = index
-
-    def take(self, timeout_seconds: float) -> Grant | None:
-        return self._scheduler.take(self._index, timeout_seconds)
-
-    def complete(self, grant: Grant, *, taken: int) -> None:
-        self._scheduler.complete(grant, taken=taken)
-
-    def wait_for_slot(self, grant: Grant, is_stopping: Callable[[], bool]) -> None:
-        self._scheduler.wait_for_slot(grant, is_stopping)
-
-    def failed(self) -> None:
-        self._scheduler.failed(self._index)
-
-    def recovered(self) -> None:
-        self._scheduler.recovered(self._index)
-
-    def set_broker(self, broker_id: str | None) -> None:
-        self._scheduler.groups.set_broker(self._index, broker_id)
-
-    def set_in_flight(self, in_flight: Mapping[str, object]) -> None:
-        self._scheduler.groups.set_in_flight(self._index, in_flight)
-
-    def in_flight(self) -> list[str]:
-        return self._scheduler.groups.in_flight(self._index)
-
-    def peers(self) -> list[Address]:
-        return self._scheduler.peers(self._index)
-
-    @property
-    def is_healthy(self) -> bool:
-        return self._scheduler.is_healthy(self._index)
-
-    def on_switch(self, callback: Callable[[], None]) -> None:
-        """Set a callback, called from any thread, for when another link becomes active."""
-        self._scheduler.on_switch[self._index] = callback
-
-    def wake(self) -> None:
-        self._scheduler.wake()
+        groups = scheduler.groups
+        self.take = partial(scheduler.take, index)
+        self.complete = scheduler.complete
+        self.wait_for_slot = scheduler.wait_for_slot
+        self.wake = scheduler.wake
+        self.failed = partial(scheduler.failed, index)
+        self.recovered = partial(scheduler.recovered, index)
+        self.is_healthy = partial(scheduler.is_healthy, index)
+        self.peers = partial(scheduler.peers, index)
+        self.set_broker = partial(groups.set_broker, index)
+        self.set_in_flight = partial(groups.set_in_flight, index)
+        self.in_flight = partial(groups.in_flight, index)
+        #: Sets a callback, called from any thread, for when another link becomes active.
+        self.on_switch = partial(scheduler.on_switch.__setitem__, index)

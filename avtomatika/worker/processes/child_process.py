@@ -20,19 +20,6 @@ _MAX_TASKS = 4
 RECLAIM_AFTER_SECONDS = 0.005
 
 
-@dataclass(frozen=True, slots=True)
-class RecycleLimits:
-    """A child is replaced after *tasks* tasks or above *memory_bytes* of memory; None disables a limit."""
-
-    tasks: int | None = None
-    memory_bytes: int | None = None
-
-    def is_due(self, tasks: int, memory_bytes: int) -> bool:
-        return (self.tasks is not None and tasks >= self.tasks) or (
-            self.memory_bytes is not None and memory_bytes > self.memory_bytes
-        )
-
-
 @dataclass(slots=True, eq=False)
 class ChildProcess:
     """``pending`` holds the tasks without a result, of which the first is running; ``done`` counts finished ones.

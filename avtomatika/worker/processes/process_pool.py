@@ -17,13 +17,13 @@ from avtomatika.schemas.wire import Chunk, Progress
 from avtomatika.worker.durations import AverageDurations
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.executors import OnFinish
+from avtomatika.worker.recycling import RecycleLimits
 
-from .child_process import RECLAIM_AFTER_SECONDS, ChildProcess, RecycleLimits, choose_child
+from .child_process import RECLAIM_AFTER_SECONDS, ChildProcess, choose_child
 from .messages import ChildResult, Message
-from .process_exit import ProcessExit, task_error_of
 from .sockets import Waker
 from .task_queue import TaskQueue
-from .zygote import Zygote, ZygoteGoneError
+from .zygote import ProcessExit, Zygote, ZygoteGoneError, task_error_of
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class ProcessExecutor:
                 execution.encoded, execution.result = encoded, result
                 self._durations.record(execution.task.task_type, seconds)
                 self._queue.finish(execution)
-                if self._recycling is not None and self._recycling.is_due(child.done, memory_bytes):
+                if self._recycling is not None and self._recycling.reached(child.done, memory_bytes):
                     child.is_retiring = True
                     self._reclaim(child)
                 if child.is_retiring and not child.pending:

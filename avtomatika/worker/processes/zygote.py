@@ -15,9 +15,11 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
-from .process_exit import ProcessExit
+from avtomatika.errors import PermanentError, TaskError, TransientError
+from avtomatika.worker.execution import TaskExecution
 
 #: Runs in a child with its ends of two connections; the child exits when it returns.
 Work = Callable[[socket.socket, socket.socket], None]
@@ -28,6 +30,34 @@ _FORK, _KILL, _FORKED, _EXITED = b"F", b"K", b"B", b"G"
 _PR_SET_PDEATHSIG = 1
 #: Increment of a child's ``oom_score_adj``, and its maximum.
 _OOM_SCORE, _MAX_OOM_SCORE = 300, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExit:
+    """Exit of the child *pid*; *status* is from ``waitpid``."""
+
+    pid: int
+    status: int
+
+    def __str__(self) -> str:
+        code = os.waitstatus_to_exitcode(self.status)
+        if code >= 0:
+            return f"ended with exit code {code}"
+        if -code == signal.SIGKILL:
+            return "was killed by SIGKILL (the system may have run out of memory)"
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"was killed by signal {-code}"
+
+
+def task_error_of(execution: TaskExecution, exit_: ProcessExit) -> TaskError:
+    """Return the error for a task whose process exited. It is permanent for an isolated task, which has crashed
+    before."""
+    if execution.stop_reason is not None:
+        return TransientError("it did not stop, so its process was killed")
+    if execution.is_isolated:
+        return PermanentError(f"the process of the skill {exit_}, and earlier deliveries failed as well")
+    return TransientError(f"the process of the skill {exit_}")
 
 
 class ZygoteGoneError(Exception):

@@ -23,9 +23,10 @@ from avtomatika.files.payload import PayloadFolder
 from avtomatika.files.task_storage import TaskStorage
 from avtomatika.schemas.wire import Progress, TaskMessage
 from avtomatika.worker.execution import TaskExecution
-from avtomatika.worker.processes import Child, ProcessExecutor, RecycleLimits, Zygote
-from avtomatika.worker.processes.process_exit import ProcessExit
-from avtomatika.worker.runtime import RunOptions, Runtime
+from avtomatika.worker.processes import Child, ProcessExecutor, Zygote
+from avtomatika.worker.processes.zygote import ProcessExit
+from avtomatika.worker.recycling import RecycleLimits
+from avtomatika.worker.runtime import Runtime
 
 from ...support.scripted_orchestrator import DEADLINE_SECONDS
 from ...support.waiting import wait_until
@@ -94,15 +95,15 @@ MakeRuntime = Callable[..., Runtime]
 
 @pytest.fixture
 def make_runtime(payload_dir: Path) -> Iterator[MakeRuntime]:
-    """A runtime with sync skills in processes; keyword arguments go to RecycleLimits and RunOptions."""
+    """A runtime with sync skills in processes; keyword arguments go to the Runtime."""
     closing: list[Callable[[], object]] = []
 
     def make(*, concurrency: int = 2, recycling: RecycleLimits | None = None, **options: Any) -> Runtime:
         storage = TaskStorage(PayloadFolder(payload_dir), config=None)
         zygote = Zygote(Child(worker.skills, worker_id="worker-1", storage=storage, is_memory_limited=True).work)
         processes = ProcessExecutor(zygote, max_children=concurrency, storage=storage, recycling=recycling)
-        how = RunOptions(**({"processes": processes, "uses_processes": True} | options))
-        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, storage=storage, options=how)
+        options = {"processes": processes, "uses_processes": True} | options
+        runtime = Runtime(worker.skills, worker_id="worker-1", concurrency=concurrency, storage=storage, **options)
         closing.extend([storage.close, processes.close, runtime.close])
         return runtime
 
