@@ -6,7 +6,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import orjson
 from flask import Response, g, make_response, render_template, request, url_for
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import NotFound
@@ -45,8 +44,6 @@ _TONES = {
     JobStatus.WAITING_FOR_TIMER: "wait",
     JobStatus.WAITING_FOR_CHILD: "wait",
 }
-#: Longest text of a value in a table.
-_LONGEST_VALUE = 160
 
 
 def page(template: str, *, status: int = 200, images_from: str = "", **context: Any) -> Response:
@@ -135,12 +132,6 @@ def tone(status: str) -> str:
     return _TONES.get(JobStatus(status), "run")
 
 
-def compact(value: object) -> str:
-    """Return *value* as one short line of JSON."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
-
-
 def visible(value: object) -> object:
     """Escape characters that change how the text around them is shown, such as right-to-left marks.
 
@@ -167,7 +158,7 @@ _DIGESTS: dict[str, str] = {}
 
 def register_filters(state: BlueprintSetupState) -> None:
     """Add the filters to the templates of the app."""
-    filters = (moment, clock, iso, span, sentence, spoken, tone, compact, visible)
+    filters = (moment, clock, iso, span, sentence, spoken, tone, visible)
     state.app.jinja_env.filters.update({each.__name__: each for each in filters})
     state.app.jinja_env.globals["asset"] = asset
     state.app.jinja_env.finalize = visible

@@ -62,6 +62,9 @@ def with_names(operator: FlaskClient, move: Move, store: Store, redis_url: str) 
     """Create a failed job, a worker, a queue and a dead letter with such names; return the paths of their pages."""
     label = f"{BREAK_OUT} \u202egnp {SCRIPT}"
     labels = {f"label-{number}": label for number in range(8)}
+    for _ in range(50):
+        created_id(operator, labels={f"{'n' * 56}-{number}": "\U0001d54f" * 128 for number in range(8)})
+        move(raised="\u202e" * 300)
     broken = created_id(operator, labels=labels)
     move(raised=f"{SCRIPT}{LARGE}\n{BREAK_OUT}{LARGE}")
     worker = {

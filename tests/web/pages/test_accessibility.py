@@ -50,7 +50,7 @@ def test_hostile_values_run_nothing_and_fit_a_narrow_screen(
     page.on("dialog", lambda dialog: reports.found.append(dialog.message))
     page.goto(login_link(url, "/"))
     widths = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         page.goto(f"{url}{path}")
         page.eval_on_selector_all("details", "all => all.forEach(each => each.open = true)")
         widths[path] = page.evaluate("document.documentElement.scrollWidth")
