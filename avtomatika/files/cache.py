@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
@@ -67,21 +67,22 @@ class Cache:
         """
         if found.size < _LEAST_BYTES or found.size * _SHARE > self._limit_bytes or not self._is_ready():
             return False
-        copy = _Copy(self._entry(found), unfinished / token_hex(8), path, found.size, cancellation)
-        if copy.try_copy():
+        entry = self._entry(found)
+        try_copy = partial(_try_copy, entry, path, unfinished / token_hex(8), found.size, cancellation)
+        if try_copy():
             return True
-        with self._locked(copy.entry, cancellation) as is_locked:
+        with self._locked(entry, cancellation) as is_locked:
             if not is_locked:
                 return False
-            if copy.try_copy():
+            if try_copy():
                 return True
             self._make_room(found.size)
             if shutil.disk_usage(self.path).free < 2 * found.size:
                 return False
-            download(copy.entry, self.path)
+            download(entry, self.path)
             with suppress(FileNotFoundError):  # another process evicted it
-                copy.entry.chmod(0o400)
-            return copy.try_copy()
+                entry.chmod(0o400)
+            return try_copy()
 
     def newest(self) -> tuple[str, ...]:
         """Return the digests of the entries, most recently used first; rescan only if entries came or went."""
@@ -165,33 +166,23 @@ def _try_lock_file(path: Path) -> int | None:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """A copy of *entry*, which must have that size, to *path*."""
-
-    entry: Path
-    unfinished: Path
-    path: Path
-    size: int
-    cancellation: Cancellation
-
-    def try_copy(self) -> bool:
-        """Copy the entry; return False if it is missing or has another size."""
-        try:
-            source = os.open(self.entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
+def _try_copy(entry: Path, path: Path, unfinished: Path, size: int, cancellation: Cancellation) -> bool:
+    """Copy *entry* to *path*; return False if it is missing or has another size."""
+    try:
+        source = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if os.fstat(source).st_size != size:
             return False
-        try:
-            if os.fstat(source).st_size != self.size:
-                return False
-            with replacing(self.path, self.unfinished) as part:
-                with part.open("wb") as target:
-                    _copy(source, target.fileno(), self.size, self.cancellation)
-                with suppress(OSError):
-                    os.utime(self.entry)
-            return True
-        finally:
-            os.close(source)
+        with replacing(path, unfinished) as part:
+            with part.open("wb") as target:
+                _copy(source, target.fileno(), size, cancellation)
+            with suppress(OSError):
+                os.utime(entry)
+        return True
+    finally:
+        os.close(source)
 
 
 def _copy(source: int, target: int, size: int, cancellation: Cancellation) -> None:

@@ -155,7 +155,7 @@ class Inputs:
         return Input(location, path, tuple(files))
 
     def _download(self, s3: S3Transfer, files: Sequence[tuple[ObjectInfo, Path]]) -> None:
-        meter = self._cancellation.progress_meter("fetching", sum(info.size for info, _ in files))
+        meter = ProgressMeter(self._cancellation, "fetching", sum(info.size for info, _ in files))
 
         def download(file: tuple[ObjectInfo, Path]) -> None:
             info, path = file

@@ -35,31 +35,24 @@ class PathKind(Enum):
     OWN_TASK = auto()  # the task's folder, or below it
 
 
-@dataclass(frozen=True, slots=True)
-class ClassifiedPath:
-    """*parts* are the path below the payload folder; empty if it is not below it."""
-
-    kind: PathKind
-    parts: tuple[str, ...] = ()
-
-
-def classified_path(text: str, *, root: str, task_folder: str) -> ClassifiedPath:
-    """Classify *text*; *root* is the payload folder and *task_folder* the name of the task's folder.
+def classified_path(text: str, *, root: str, task_folder: str) -> tuple[PathKind, tuple[str, ...]]:
+    """Return the kind of *text*, and the parts of its path below the payload folder *root*, empty if it is not below
+    it; *task_folder* is the name of the task's folder.
 
     >>> classified_path("/p/tasks/t1/out/a.mp4", root="/p", task_folder="t1")
-    ClassifiedPath(kind=<PathKind.OWN_TASK: 5>, parts=('tasks', 't1', 'out', 'a.mp4'))
-    >>> classified_path("/p/../etc/passwd", root="/p", task_folder="t1").kind
-    <PathKind.OUTSIDE: 2>
+    (<PathKind.OWN_TASK: 5>, ('tasks', 't1', 'out', 'a.mp4'))
+    >>> classified_path("/p/../etc/passwd", root="/p", task_folder="t1")
+    (<PathKind.OUTSIDE: 2>, ())
     """
     if not text.startswith("/") or "\0" in text or len(text) > _MAX_PATH:
-        return ClassifiedPath(PathKind.NOT_A_PATH)
+        return PathKind.NOT_A_PATH, ()
     below = text.removeprefix(root)
     if below == text or not below.startswith("/") or ".." in below.split("/"):
-        return ClassifiedPath(PathKind.OUTSIDE)
+        return PathKind.OUTSIDE, ()
     parts = tuple(part for part in below.split("/") if part not in ("", "."))
     if len(parts) < 2 or parts[0] != TASKS:
-        return ClassifiedPath(PathKind.NO_TASK, parts)
-    return ClassifiedPath(PathKind.OWN_TASK if parts[1] == task_folder else PathKind.OTHER_TASK, parts)
+        return PathKind.NO_TASK, parts
+    return PathKind.OWN_TASK if parts[1] == task_folder else PathKind.OTHER_TASK, parts
 
 
 def points_into(text: str, root: str) -> bool:
@@ -126,24 +119,24 @@ class Outputs:
 
     def _parts(self, text: str) -> tuple[str, ...] | None:
         """Return the path of the file or folder that *text* names, or None if it is not to be uploaded."""
-        path = classified_path(text, root=self._root, task_folder=self._task_folder)
-        if path.kind is PathKind.NOT_A_PATH:
+        kind, parts = classified_path(text, root=self._root, task_folder=self._task_folder)
+        if kind is PathKind.NOT_A_PATH:
             return None
         if not os.path.lexists(text):
-            self._check_missing(text, path.kind)
+            self._check_missing(text, kind)
             return None
-        if path.kind is PathKind.OTHER_TASK:
+        if kind is PathKind.OTHER_TASK:
             raise PermanentError(f"{text!r} is in the folder of another task")
-        if path.kind is PathKind.OWN_TASK:
-            return path.parts
+        if kind is PathKind.OWN_TASK:
+            return parts
         if self._storage.bucket is None:
             return None
-        if path.kind is PathKind.OUTSIDE:
+        if kind is PathKind.OUTSIDE:
             why = "is outside of the payload folder"
         elif self._params_name_payload:
             why = "is in the payload folder, which the task's params name, so it may be a file of another task"
-        elif self._is_new(path.parts):
-            return path.parts
+        elif self._is_new(parts):
+            return parts
         else:
             why = "was not written by this task"
         logger.warning("task %s: %r %s: the result names it, but it is not uploaded", self._prefix, text, why)
@@ -197,7 +190,7 @@ class Outputs:
         if not uploads and not markers:
             return
         s3 = self._storage.s3()
-        meter = self._cancellation.progress_meter("sending", self._checked_size(uploads))
+        meter = ProgressMeter(self._cancellation, "sending", self._checked_size(uploads))
         try:
             self._storage.map(lambda upload: self._upload_one(upload, meter), uploads)
             self._cancellation.check()

@@ -6,7 +6,6 @@ Start here to follow a file: ``inputs`` downloads, ``outputs`` uploads, ``task_s
 import errno
 import os
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from time import time
@@ -19,7 +18,7 @@ from avtomatika.schemas.wire import TaskMessage
 
 from .claim_check import ValueWriter
 from .inputs import Inputs, sources_in
-from .location import Location, Origin
+from .location import Location
 from .object_keys import new_run, task_prefix
 from .outputs import Outputs
 from .payload import TaskFolder
@@ -42,8 +41,6 @@ class TaskFiles:
             self._locations, self._references = sources_in(task.params)
         self._lock = threading.Lock()
         self._folder: TaskFolder | None = None
-        self._inputs: Inputs | None = None
-        self._outputs: Outputs | None = None
 
     @property
     def has_inputs(self) -> bool:
@@ -75,7 +72,8 @@ class TaskFiles:
         """Upload the files that *data* names, and return it with URIs instead of paths. Raise TaskError."""
         if not self.has_outputs(data):
             return data
-        return with_texts(data, self.outputs.upload(texts_in(data), self._origins))
+        origins = self.inputs.origins if "inputs" in vars(self) else {}
+        return with_texts(data, self.outputs.upload(texts_in(data), origins))
 
     def store_large_values(self, data: Json) -> Json:
         """Store the large values of *data*, and return it with references to them. Raise TaskError."""
@@ -109,25 +107,20 @@ class TaskFiles:
         is_lost = folder is not None and not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK)
         return _disk_fault(problem) if is_full or is_lost else None
 
-    @property
+    @cached_property
     def inputs(self) -> Inputs:
-        if self._inputs is None:
-            self._inputs = Inputs(self.storage, self.folder, self.task, self.cancellation)
-        return self._inputs
+        return Inputs(self.storage, self.folder, self.task, self.cancellation)
 
-    @property
+    @cached_property
     def outputs(self) -> Outputs:
-        if self._outputs is None:
-            task = self.task
-            self._outputs = Outputs(
-                self.storage,
-                task=task,
-                prefix=task_prefix(task.job_id, task.task_id, self._run),
-                task_folder=self._name,
-                started=self._started,
-                cancellation=self.cancellation,
-            )
-        return self._outputs
+        return Outputs(
+            self.storage,
+            task=self.task,
+            prefix=task_prefix(self.task.job_id, self.task.task_id, self._run),
+            task_folder=self._name,
+            started=self._started,
+            cancellation=self.cancellation,
+        )
 
     @cached_property
     def _run(self) -> str:
@@ -137,10 +130,6 @@ class TaskFiles:
     @property
     def _name(self) -> str:
         return f"{safe_part(self.task.task_id)}.{self._run}"
-
-    @property
-    def _origins(self) -> Mapping[str, Origin]:
-        return {} if self._inputs is None else self._inputs.origins
 
 
 def store_large_values(storage: TaskStorage, task: TaskMessage, data: Json) -> Json:

@@ -28,13 +28,9 @@ class Cancellation:
         if self.is_cancelled():
             raise CancelledError
 
-    def progress_meter(self, verb: str, total_bytes: int) -> "ProgressMeter":
-        """Return a meter for transfers of *total_bytes*; *verb* names their direction in messages."""
-        return ProgressMeter(self, verb, total_bytes)
-
 
 class ProgressMeter:
-    """Counts transferred bytes; thread-safe."""
+    """Counts transferred bytes of *total_bytes*; *verb* names their direction in messages. Thread-safe."""
 
     def __init__(self, cancellation: Cancellation, verb: str, total_bytes: int) -> None:
         self.cancellation = cancellation

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol
 
 from avtomatika.core.job import Json
@@ -81,15 +82,9 @@ class AsyncTaskContext(BaseTaskContext):
     files: AsyncFiles
 
 
+_ATTRIBUTES = ("params", "task_id", "job_id", "attempt", "files", "progress", "stream", "cancelled")
 #: Parameter names that a skill can declare.
 INJECTABLE: Mapping[str, Callable[[TaskContext | AsyncTaskContext], Any]] = {
-    "params": lambda context: context.task.params,
-    "task_id": lambda context: context.task.task_id,
-    "job_id": lambda context: context.task.job_id,
-    "attempt": lambda context: context.task.attempt,
-    "files": lambda context: context.files,
-    "progress": lambda context: context.progress,
-    "stream": lambda context: context.stream,
-    "cancelled": lambda context: context.cancelled,
+    **{name: attrgetter(name) for name in _ATTRIBUTES},
     "context": lambda context: context,
 }

@@ -2,7 +2,7 @@
 pool of processes decides whether tasks of a skill may queue at a child.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from statistics import median
 
 #: Number of recent tasks of a skill that count, and the minimum for an estimate.
@@ -17,14 +17,11 @@ class DurationEstimates:
     """Recent durations of each skill, in seconds."""
 
     def __init__(self) -> None:
-        self._seconds: dict[str, deque[float]] = {}
+        self._seconds = defaultdict[str, deque[float]](lambda: deque(maxlen=_LAST))
 
     def record(self, skill: str, seconds: float) -> None:
         """Record the duration of a finished task."""
-        last = self._seconds.get(skill)
-        if last is None:
-            last = self._seconds[skill] = deque(maxlen=_LAST)
-        last.append(seconds)
+        self._seconds[skill].append(seconds)
 
     def remaining(self, skill: str, ran_seconds: float) -> float | None:
         """Estimate the remaining seconds of a task from longer ones; None if too little is known."""

@@ -78,12 +78,13 @@ class Skill:
         parameters = inspect.signature(function).parameters
         injected = tuple(parameter.name for parameter in parameters.values() if _is_injected(name, parameter))
         named = _named(name, function, parameters.values())
+        required = [each for each in named if parameters[each].default is inspect.Parameter.empty]
         return cls(
             name=name,
             function=function,
             is_async=_is_async(function) or _is_async(type(function).__call__),
             injected=injected,
-            param_type=_named_type(named, parameters)
+            param_type=fields_type(named, required=required)
             if named
             else _param_type(name, function, parameters.get("params")),
             named=tuple(named),
@@ -153,10 +154,6 @@ def _check_named(skill: str, parameter: inspect.Parameter, *, beside_params: boo
         reason = f"the worker passes only {', '.join(INJECTABLE)}"
         reason += f"; did you mean {near!r}?" if near else f": annotate {name!r} to read it from the params"
     raise SkillError(f"skill {skill!r} asks for {name!r}, but {reason}")
-
-
-def _named_type(named: Mapping[str, ValueType], parameters: Mapping[str, inspect.Parameter]) -> ValueType:
-    return fields_type(named, required=[name for name in named if parameters[name].default is inspect.Parameter.empty])
 
 
 def _param_type(skill: str, function: Callable[..., Any], params: inspect.Parameter | None) -> ValueType:

@@ -47,7 +47,7 @@ LONG_AGO = 1_000_000_000
     ],
 )
 def test_paths_are_classified(text: str, place: PathKind) -> None:
-    assert classified_path(text, root="/p", task_folder="own").kind is place
+    assert classified_path(text, root="/p", task_folder="own")[0] is place
 
 
 def test_paths_become_uris_wherever_they_stand(make_files: MakeFiles, cloud: ObjectStorage, results: str) -> None:

@@ -30,9 +30,6 @@ _MAX_ERROR = 4_000
 #: Upper limit for Retry-After.
 _MAX_RETRY_AFTER_SECONDS = 60
 
-#: Method, path, content and headers.
-Request = tuple[str, str, bytes | None, Mapping[str, str]]
-
 
 class RequestTooLargeError(InvalidRequestError):
     """The server accepts smaller requests only."""
@@ -46,7 +43,12 @@ class HttpClient:
         self._headers = {"Accept": "application/json", **headers}
         parts = urlsplit(address.url)
         self._path = parts.path.rstrip("/")
-        self._connection = _connection(parts.scheme, parts.hostname or "", parts.port)
+        host = parts.hostname or ""
+        self._connection = (
+            HTTPSConnection(host, parts.port, context=ssl.create_default_context())
+            if parts.scheme == "https"
+            else HTTPConnection(host, parts.port)
+        )
         self._is_aborted = False
         self._is_shut_down = False
 
@@ -62,7 +64,7 @@ class HttpClient:
         self._is_aborted = False
         try:
             deadline = monotonic() + _TIMEOUT_SECONDS + wait_seconds
-            answer = self._interpret(*self._send((method, path, content, headers), deadline))
+            answer = self._interpret(*self._send(method, path, content, headers, deadline))
             if answer is None and body is not None:
                 raise UnavailableError(f"{self._address} replied 204 to {method} {path}, but must reply with an object")
             return answer
@@ -87,10 +89,11 @@ class HttpClient:
     def close(self) -> None:
         self._connection.close()
 
-    def _send(self, request: Request, deadline: float) -> tuple[HTTPResponse, bytes]:
+    def _send(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], deadline: float
+    ) -> tuple[HTTPResponse, bytes]:
         """Send a request; repeat it once on a new connection if the server had closed an idle one."""
         is_fresh = self._connection.sock is None
-        method, path, content, headers = request
         try:
             self._connection.timeout = _seconds_left(deadline)
             if self._connection.sock is None:
@@ -109,10 +112,9 @@ class HttpClient:
             self.close()
             is_over = self._is_aborted or self._is_shut_down
             if not is_fresh and isinstance(error, ConnectionError) and not is_over:
-                return self._send(request, deadline)
-            reason = (
-                str(error) if isinstance(error, OSError) else type(error).__name__
-            )  # a ValueError would show the token
+                return self._send(method, path, content, headers, deadline)
+            # A ValueError would show the token.
+            reason = str(error) if isinstance(error, OSError) else type(error).__name__
             raise UnavailableError(f"{self._address} does not respond: {reason}") from None
 
     def _interpret(self, response: HTTPResponse, content: bytes) -> dict[str, Any] | None:
@@ -181,12 +183,6 @@ def _seconds_left(deadline: float) -> float:
 def _seconds(text: str) -> int:
     """Parse ``Retry-After`` as seconds, within limits; 0 if it is not a number."""
     return min(int(text[:9]), _MAX_RETRY_AFTER_SECONDS) if text.isascii() and text.isdecimal() else 0
-
-
-def _connection(scheme: str, host: str, port: int | None) -> HTTPConnection:
-    if scheme == "https":
-        return HTTPSConnection(host, port, context=ssl.create_default_context())
-    return HTTPConnection(host, port)
 
 
 def _object(content: bytes) -> dict[str, Any] | None:

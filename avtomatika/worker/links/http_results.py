@@ -39,9 +39,8 @@ class Peers:
     def __init__(self, identity: Identity, slot: LinkSlot, own: Address | None = None) -> None:
         self._identity = identity
         self._slot = slot
-        self._own = None if own is None else self._connected(own)
-        #: Clients for the other addresses of the group.
-        self._others: dict[Address, HttpClient] = {}
+        self._own = own
+        self._clients: dict[Address, HttpClient] = {}
         self._is_aborted = False
 
     def request(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -59,31 +58,23 @@ class Peers:
         return clients[-1].request("POST", path, body)
 
     def _in_order(self) -> list[HttpClient]:
-        others = [self._other(address) for address in self._slot.peers()]
-        if self._own is None:
-            return others
-        return [self._own, *others] if self._slot.is_healthy() else [*others, self._own]
-
-    def _other(self, address: Address) -> HttpClient:
-        if address not in self._others:
-            self._others[address] = self._connected(address)
-        return self._others[address]
-
-    def _connected(self, address: Address) -> HttpClient:
-        return HttpClient(address, self._identity.headers)
+        addresses = self._slot.peers()
+        if self._own is not None:
+            addresses.insert(0 if self._slot.is_healthy() else len(addresses), self._own)
+        for address in addresses:
+            if address not in self._clients:
+                self._clients[address] = HttpClient(address, self._identity.headers)
+        return [self._clients[address] for address in addresses]
 
     def abort(self) -> None:
         """Abort a running request. Any thread may call it."""
         self._is_aborted = True
-        for client in self._all():
+        for client in list(self._clients.values()):
             client.abort()
 
     def close(self) -> None:
-        for client in self._all():
+        for client in self._clients.values():
             client.close()
-
-    def _all(self) -> list[HttpClient]:
-        return [*([] if self._own is None else [self._own]), *self._others.values()]
 
 
 class HttpResultSender:
