@@ -115,22 +115,12 @@ class TaskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.inputs, self.outputs = path / "in", path / "out"
+        #: The folder of unfinished downloads.
+        self.unfinished = path / "part"
         self._descriptor = _make_locked(path)
         for inner in (self.inputs, self.outputs, self.unfinished):
             inner.mkdir(0o700)
-
-    @property
-    def inputs(self) -> Path:
-        return self.path / "in"
-
-    @property
-    def outputs(self) -> Path:
-        return self.path / "out"
-
-    @property
-    def unfinished(self) -> Path:
-        """The folder of unfinished downloads."""
-        return self.path / "part"
 
     def remove(self) -> None:
         """Remove the folder and its files, even if a skill changed their permissions; log what cannot be removed."""

@@ -31,14 +31,6 @@ logger = logging.getLogger(__name__)
 _GRACE_SECONDS = 2.0
 
 
-def _discard(progress: Progress) -> None:
-    """Discard progress."""
-
-
-def _discard_chunk(execution: "TaskExecution", chunk: Chunk) -> None:
-    """Discard a chunk of a stream."""
-
-
 @dataclass(slots=True, eq=False)
 class TaskExecution:
     """One attempt of a task. *origin* is the link's handle for it.
@@ -52,8 +44,8 @@ class TaskExecution:
     worker_id: str
     origin: Any
     storage: TaskStorage = field(default_factory=TaskStorage.without_s3)
-    on_progress: Callable[[Progress], None] = _discard
-    on_chunk: "Callable[[TaskExecution, Chunk], None]" = _discard_chunk
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_chunk: "Callable[[TaskExecution, Chunk], None]" = lambda execution, chunk: None
     poll_stop: Callable[[], StopReason | None] | None = None
     limit_seconds: float | None = None
     is_isolated: bool = False

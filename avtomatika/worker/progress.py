@@ -6,6 +6,8 @@ from time import monotonic
 
 from avtomatika.schemas import wire
 
+from .task_stream import encodable
+
 #: Interval between two reports of a task; in between only the latest is kept.
 INTERVAL_SECONDS = 1.0
 #: Maximum length of a message, in characters.
@@ -66,4 +68,4 @@ def validated(progress: object, message: object) -> tuple[float, str]:
     """Return the arguments if they are valid. Raises ValueError unless *progress* is a number from 0 to 1."""
     if not isinstance(progress, int | float) or isinstance(progress, bool) or not 0 <= progress <= 1:
         raise ValueError(f"progress must be a number from 0 to 1, not {progress!r}")
-    return float(progress), str(message)[:MAX_MESSAGE].encode(errors="replace").decode()
+    return float(progress), encodable(str(message)[:MAX_MESSAGE])

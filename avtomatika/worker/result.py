@@ -13,6 +13,8 @@ from avtomatika.errors import HandlerError, PermanentError, TaskError, Transient
 from avtomatika.schemas.fields import MAX_ID_LENGTH
 from avtomatika.schemas.wire import TaskMessage
 
+from .task_stream import encodable
+
 #: Maximum size of the error of a result, as JSON.
 MAX_ERROR_BYTES = 64 * 1024
 #: Error code of a result that is too large.
@@ -50,7 +52,7 @@ def result_of_error(problem: BaseException, task: TaskMessage, *, worker_id: str
     else:
         last_lines = "".join(traceback.format_exception(problem)).splitlines()[-_TRACEBACK_LINES:]
         error = _error(TransientError.code, f"{type(problem).__name__}: {_text(problem)}")
-        error["traceback"] = _without_surrogates("\n".join(last_lines)[-_MAX_MESSAGE:])
+        error["traceback"] = encodable("\n".join(last_lines)[-_MAX_MESSAGE:])
     return Result(task.job_id, task.task_id, task.attempt, "failure", None, error, worker_id, duration_ms)
 
 
@@ -101,9 +103,4 @@ def _text(problem: BaseException) -> str:
         text = str(problem)
     except Exception as error:
         text = f"(its text is not available: {type(error).__name__})"
-    return _without_surrogates(text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}...")
-
-
-def _without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 cannot encode."""
-    return text.encode(errors="replace").decode()
+    return encodable(text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}...")

@@ -38,7 +38,7 @@ class TaskStream:
         a value that JSON cannot represent."""
         match chunk:
             case str():
-                kind, data = "text", _encodable(chunk)
+                kind, data = "text", encodable(chunk)
             case bytes() | bytearray() | memoryview():
                 kind, data = "bytes", b64encode(chunk).decode()
             case _:
@@ -75,10 +75,10 @@ def capture_logs(level: str) -> None:
 
 def _log_line(text: str, level: str) -> Chunk:
     """Return a log line, shortened if it is long."""
-    return Chunk("log", _encodable(text[:_MAX_LOG_CHARACTERS]), level, _now_ms())
+    return Chunk("log", encodable(text[:_MAX_LOG_CHARACTERS]), level, _now_ms())
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """Replace lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 

@@ -100,7 +100,8 @@ class BrokerResultSender:
         except UnavailableError:
             raise
         except Exception:  # one result cannot be routed: find it and send the others
-            self._send_one_by_one(results)
+            for pending in send_each(results, self._send_one):
+                self._discard(pending, "its plan is not bound")
             return
         for pending, was_leased in zip(results, leased, strict=True):
             self._on_settled(pending, was_leased)
@@ -124,10 +125,6 @@ class BrokerResultSender:
         """Abort the handoff's request; requests to the broker have time-outs."""
         if self._handoff is not None:
             self._handoff.abort()
-
-    def _send_one_by_one(self, results: deque[PendingResult]) -> None:
-        for pending in send_each(results, self._send_one):
-            self._discard(pending, "its plan is not bound")
 
     def _send_one(self, pending: PendingResult) -> None:
         """Send one result. Raises NoRouteError if it cannot be routed and is still wanted."""
@@ -154,10 +151,9 @@ class BrokerResultSender:
         if not was_leased:
             task_id, attempt = pending.task_id, pending.attempt
             logger.warning("task %s, attempt %d: already answered, or leased to another worker", task_id, attempt)
-        if (
-            isinstance(pending.content, SpooledMessage) and not pending.content.is_leased
-        ):  # the task must not be run again
-            self._consumer.revoke([pending.content.tag])
+        content = pending.content
+        if isinstance(content, SpooledMessage) and not content.is_leased:  # the task must not be run again
+            self._consumer.revoke([content.tag])
 
 
 def result_message(execution: TaskExecution, key: WorkerKey | None) -> Outgoing:

@@ -10,7 +10,7 @@ from avtomatika.broker import Consumer
 from avtomatika.core.plan import WORKERS
 from avtomatika.errors import NoRouteError, UnavailableError
 
-from .identity import HeartbeatTimer, WorkerStatus
+from .identity import WorkerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Heartbeats:
         self._key = worker_status.identity.key
         self._registered_at = float("-inf")
         self._heartbeat_seconds = min(_HEARTBEAT_SECONDS, consumer.channel.lease_seconds / 4)
-        self.timer = HeartbeatTimer()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="heartbeats", daemon=True)
 
     def start(self) -> None:
@@ -44,13 +44,13 @@ class Heartbeats:
 
     def stop(self) -> None:
         """Stop, and announce that the worker is offline."""
-        self.timer.stop()
+        self._stopping.set()
         self._thread.join()
         self._send(status="offline")
 
     def _serve(self) -> None:
         self._send()
-        while self.timer.wait(self._heartbeat_seconds):
+        while not self._stopping.wait(self._heartbeat_seconds):
             self._send()
 
     def _send(self, *, status: str | None = None) -> None:

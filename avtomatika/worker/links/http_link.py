@@ -22,7 +22,7 @@ from avtomatika.worker.spool import SpoolPartition
 
 from .http_client import HttpClient
 from .http_results import HttpResultSender
-from .identity import HeartbeatTimer, WorkerStatus
+from .identity import WorkerStatus
 from .outbox import Outbox
 from .scheduler import LinkSlot
 
@@ -108,8 +108,10 @@ class HttpLink:
         self._heartbeat_seconds = _FIRST_HEARTBEAT_SECONDS
         self._is_registered = False
         self._stopping = threading.Event()
-        self._timer = HeartbeatTimer()
-        slot.on_switch(self._timer.trigger)
+        #: Set when a heartbeat must be sent immediately.
+        self._is_due = threading.Event()
+        self._has_drained = False
+        slot.on_switch(self._is_due.set)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -124,7 +126,8 @@ class HttpLink:
         deadline = monotonic() + self._drain_timeout_seconds + _GRACE_SECONDS
         self._drain()
         self._wait_for_others(deadline)
-        self._timer.stop()
+        self._has_drained = True
+        self._is_due.set()
         beats.join()
         self._sign_off()
 
@@ -154,7 +157,7 @@ class HttpLink:
         broker_id = answer.get("broker")
         self._slot.set_broker(broker_id if isinstance(broker_id, str) else None)
         self._slot.recovered()
-        self._timer.trigger()
+        self._is_due.set()
         logger.info("registered with %s", self._address)
 
     def _check(self, answer: Mapping[str, Any], status: str) -> None:
@@ -210,7 +213,11 @@ class HttpLink:
     # ------------------------------------------------------------ keep
 
     def _send_heartbeats(self) -> None:
-        while self._timer.wait(self._heartbeat_seconds):
+        while True:
+            self._is_due.wait(self._heartbeat_seconds)
+            self._is_due.clear()
+            if self._has_drained:
+                return
             if not self._is_registered and not self._result_sender.in_flight:
                 continue
             try:
@@ -239,7 +246,7 @@ class HttpLink:
     def _drain(self) -> None:
         """Wait for running tasks and their results, up to the time limit."""
         self._release(self._runtime.withdraw(self._drain_timeout_seconds))
-        self._timer.trigger()  # requeues released tasks immediately
+        self._is_due.set()  # requeues released tasks immediately
         self._outbox.finish(self._drain_timeout_seconds)
         self._release(self._runtime.close())
         for pending in self._outbox.stop():

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Event
 from time import time
 from typing import Any
 
@@ -94,29 +93,6 @@ class WorkerStatus:
             "switches": self._scheduler.switches,
             "timestamp": int(time()),
         }
-
-
-class HeartbeatTimer:
-    """Wakes the heartbeat thread: at an interval, or immediately."""
-
-    def __init__(self) -> None:
-        self._due = Event()
-        self._is_stopped = False
-
-    def trigger(self) -> None:
-        """Send the next heartbeat immediately."""
-        self._due.set()
-
-    def stop(self) -> None:
-        """End the heartbeats."""
-        self._is_stopped = True
-        self._due.set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for the next heartbeat, *seconds* at most; return False once stopped."""
-        self._due.wait(seconds)
-        self._due.clear()
-        return not self._is_stopped
 
 
 def _status(running: int, concurrency: int) -> str:
