@@ -11,14 +11,6 @@ from urllib3.exceptions import HTTPError
 
 from avtomatika.errors import InvalidInputError, TaskError, TransientError, WorkerFaultError
 
-#: Error codes that a retry does not change, with their messages.
-_REASONS = {
-    "NoSuchKey": "there is no such key",
-    "NoSuchBucket": "there is no such bucket",
-    "404": "there is no such key, or no such bucket",
-    "InvalidBucketName": "not a valid bucket name",
-    "KeyTooLongError": "the key is too long",
-}
 #: Error codes that reject the keys of this process for every request.
 _KEYS = {
     "InvalidAccessKeyId": "the server does not know S3_ACCESS_KEY",
@@ -34,9 +26,6 @@ _KEYS = {
     "AuthorizationHeaderMalformed": "the server refuses the signature: S3_REGION may be wrong",
     "401": "the server refuses the keys",
 }
-#: Error codes of missing objects and of missing buckets.
-_MISSING = ("NoSuchKey", "404")
-_NO_BUCKET = ("NoSuchBucket", "InvalidBucketName")
 #: Errors of a full disk or an exceeded quota.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 #: Other errors of a disk that cannot be written to.
@@ -49,6 +38,16 @@ class ObjectNotFoundError(InvalidInputError):
 
 class BucketNotFoundError(InvalidInputError):
     """The bucket does not exist."""
+
+
+#: Error codes that a retry does not change, with the errors that they become.
+_REASONS: dict[str, tuple[type[InvalidInputError], str]] = {
+    "NoSuchKey": (ObjectNotFoundError, "there is no such key"),
+    "404": (ObjectNotFoundError, "there is no such key, or no such bucket"),
+    "NoSuchBucket": (BucketNotFoundError, "there is no such bucket"),
+    "InvalidBucketName": (BucketNotFoundError, "not a valid bucket name"),
+    "KeyTooLongError": (InvalidInputError, "the key is too long"),
+}
 
 
 class CredentialsError(WorkerFaultError):
@@ -83,11 +82,6 @@ def is_full(problem: BaseException) -> bool:
     return isinstance(problem, OSError) and problem.errno in _FULL
 
 
-def is_of_disk(problem: BaseException) -> bool:
-    """Return whether the disk cannot be written to."""
-    return isinstance(problem, OSError) and problem.errno in (*_FULL, *_NOT_WRITABLE)
-
-
 @contextmanager
 def translated_errors(what: object) -> Iterator[None]:
     """Translate errors of S3, the network and the disk into TaskErrors whose messages start with *what*."""
@@ -116,7 +110,7 @@ def task_error(what: object, problem: BaseException) -> TaskError:
     if isinstance(problem, ResponseParserError | UnexpectedResponseError):
         how = problem if isinstance(problem, UnexpectedResponseError) else "its response cannot be parsed"
         return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: {how}")
-    if is_of_disk(problem):
+    if isinstance(problem, OSError) and problem.errno in (*_FULL, *_NOT_WRITABLE):
         return DiskError(f"{what}: the payload folder cannot be written to: {_words(problem)}")
     return TransientError(f"{what}: {_words(problem)}")
 
@@ -128,14 +122,8 @@ def _refused(what: object, problem: ClientError) -> TaskError:
     if code in _KEYS or status == 401:
         return CredentialsError(f"{what}: access denied: {_KEYS.get(code, _KEYS['401'])}")
     if code in _REASONS:
-        kind = (
-            ObjectNotFoundError
-            if code in _MISSING
-            else BucketNotFoundError
-            if code in _NO_BUCKET
-            else InvalidInputError
-        )
-        return kind(f"{what}: {_REASONS[code]}")
+        error_class, reason = _REASONS[code]
+        return error_class(f"{what}: {reason}")
     if status == 403 or code in ("AccessDenied", "403", "400"):  # responses to HEAD have only a status
         detail = f" ({code})" if code not in ("", "403", "AccessDenied") else ""
         return AccessDeniedError(f"{what}: access denied{detail}")
@@ -144,9 +132,8 @@ def _refused(what: object, problem: ClientError) -> TaskError:
     if isinstance(status, int) and 300 <= status < 400:
         return NotS3Error(f"{what}: the server redirects ({status} {code}): S3_ENDPOINT_URL or S3_REGION is wrong")
     kind = problem.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "")
-    if (
-        status == 500 and code == "500" and kind.startswith(("text/html", "application/json"))
-    ):  # boto3 reports unparsable 200s like this
+    # boto3 reports unparsable 200s like this.
+    if status == 500 and code == "500" and kind.startswith(("text/html", "application/json")):
         return NotS3Error(f"{what}: what answers at S3_ENDPOINT_URL is not an S3 server: it responds with {kind}")
     return TransientError(f"{what}: the server answered {status} {code}: {error.get('Message', '')}".rstrip(": "))
 

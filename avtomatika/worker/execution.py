@@ -61,7 +61,7 @@ class TaskExecution:
         try:
             self._start()
             context = TaskContext(files.download_inputs(), *self._context, Files(files), open_stream=self._open_stream)
-            call = wrap(self._call_skill, self.skill.middleware) if self.skill.middleware else self._call_skill
+            call = wrap(self._call_skill, self.skill.middleware)
             outer = current_sender.set(self._send_chunk)
             try:
                 result = self._returned(call(context))
@@ -83,9 +83,7 @@ class TaskExecution:
             self._start()
             task = await self.storage.run_in_thread(files.download_inputs) if files.has_inputs else self.task
             context = AsyncTaskContext(task, *self._context, AsyncFiles(files), open_stream=self._open_stream)
-            call = (
-                wrap(self._call_skill_async, self.skill.middleware) if self.skill.middleware else self._call_skill_async
-            )
+            call = wrap(self._call_skill_async, self.skill.middleware)
             current_sender.set(self._send_chunk)  # of this coroutine and those that it starts
             result = self._returned(await call(context))
             data = result.data
@@ -219,10 +217,8 @@ class TaskExecution:
     def _stopped(self, stop_reason: StopReason, message: str) -> None:
         task = self.task
         logger.info("task %s, attempt %d: stopped: %s", task.task_id, task.attempt, message)
-        self.encoded, self.result = (
-            None,
-            result_of_stop(stop_reason, message, task, worker_id=self.worker_id, duration_ms=self._ms),
-        )
+        self.encoded = None
+        self.result = result_of_stop(stop_reason, message, task, worker_id=self.worker_id, duration_ms=self._ms)
 
     def _describe_stop(self, stop_reason: StopReason) -> str:
         is_known = stop_reason is StopReason.TIMED_OUT and self.limit_seconds is not None

@@ -1,4 +1,7 @@
-"""Executors: async skills share one event loop, sync skills run in threads. Tasks are started in batches."""
+"""Executors: async skills share one event loop, sync skills run in threads. Tasks are started in batches.
+
+A further thread watches the time limits.
+"""
 
 import asyncio
 import logging
@@ -16,6 +19,8 @@ OnFinish = Callable[[TaskExecution], None]
 
 #: Time for a closed loop to cancel running tasks.
 _CLOSE_SECONDS = 1.0
+#: Interval between checks of time limits.
+_CHECK_SECONDS = 0.2
 
 
 class AsyncExecutor:
@@ -138,3 +143,31 @@ class ThreadExecutor:
             with self._lock:
                 self._unfinished -= 1
             self._on_finish(execution)
+
+
+class TimeLimitWatcher:
+    """Calls *check* at regular intervals once started."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the thread, unless it runs already."""
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name="watch", daemon=True)
+                    self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _serve(self) -> None:
+        while not self._stopped.wait(_CHECK_SECONDS):
+            try:
+                self._check()
+            except Exception:  # time limits of all tasks depend on this loop
+                logger.exception("error while checking time limits; continuing")

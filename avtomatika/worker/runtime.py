@@ -15,7 +15,7 @@ from avtomatika.schemas.wire import TaskMessage
 
 from .durations import DurationEstimates
 from .execution import TaskExecution
-from .executors import AsyncExecutor, ThreadExecutor
+from .executors import AsyncExecutor, ThreadExecutor, TimeLimitWatcher
 from .processes.process_pool import ProcessExecutor
 from .progress import ProgressReports
 from .result import StopReason
@@ -23,7 +23,6 @@ from .skill import Skill
 from .spool import RESULT_TTL_SECONDS
 from .stream_buffer import StreamBuffer
 from .suspension import SkillSuspension
-from .time_limits import TimeLimitWatcher
 
 logger = logging.getLogger(__name__)
 

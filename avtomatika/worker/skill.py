@@ -76,7 +76,7 @@ class Skill:
         if time_limit_seconds is not None and not is_seconds(time_limit_seconds):
             raise SkillError(f"skill {name!r}: its time limit is {time_limit!r}, but must be {SECONDS}")
         parameters = inspect.signature(function).parameters
-        injected = tuple(parameter.name for parameter in parameters.values() if _is_injected(name, parameter))
+        injected = tuple(each for each in parameters if each in INJECTABLE)
         named = _named(name, function, parameters.values())
         required = [each for each in named if parameters[each].default is inspect.Parameter.empty]
         return cls(
@@ -110,23 +110,19 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def _is_injected(skill: str, parameter: inspect.Parameter) -> bool:
-    """Return whether the worker passes this parameter. Raises SkillError for a positional-only one."""
-    if parameter.kind is parameter.POSITIONAL_ONLY:
-        raise SkillError(f"skill {skill!r}: {parameter.name!r} is positional-only, but arguments are given by name")
-    return parameter.name in INJECTABLE
-
-
 def _named(
     skill: str, function: Callable[..., Any], parameters: Collection[inspect.Parameter]
 ) -> Mapping[str, ValueType]:
-    """Return the types of the parameters that are fields of ``params``. Raises SkillError for one without a type.
+    """Return the types of the parameters that are fields of ``params``. Raises SkillError for one without a type, and
+    for positional-only parameters.
 
     A parameter with a default that has no supported annotation keeps its default.
     """
     named: dict[str, ValueType] = {}
     beside_params = any(parameter.name == "params" for parameter in parameters)
     for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise SkillError(f"skill {skill!r}: {parameter.name!r} is positional-only, but arguments are given by name")
         if parameter.name in INJECTABLE or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         has_default = parameter.default is not parameter.empty

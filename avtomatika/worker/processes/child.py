@@ -50,8 +50,8 @@ class Child:
             self._worker_id,
             None,
             storage,
-            pool.send_progress,
-            pool.send_chunk,
+            pool.send,
+            lambda _, chunk: pool.send(chunk),
             poll_stop=lambda: pool.stop_reason_of(child_task.number),
             limit_seconds=child_task.limit_seconds,
         )
@@ -92,13 +92,9 @@ class _Pool:
             self._read(wait=False)
             return self._stops.get(number)
 
-    def send_progress(self, progress: Progress) -> None:
+    def send(self, message: Progress | Chunk) -> None:
         with self._sending:
-            send(self.connection, [progress])
-
-    def send_chunk(self, _: TaskExecution, chunk: Chunk) -> None:
-        with self._sending:
-            send(self.connection, [chunk])
+            send(self.connection, [message])
 
     def send_result(self, task: TaskMessage, child_result: ChildResult) -> None:
         try:
