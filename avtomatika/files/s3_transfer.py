@@ -133,7 +133,7 @@ class S3Transfer(S3Client):
     def _download_parts(self, found: ObjectInfo, path: Path, meter: ProgressMeter) -> None:
         if found.sha256 is None:  # listings lack it
             found = replace(found, sha256=self.stat(found.location).sha256)
-        transfer = _KnownTransfer(found, meter)
+        transfer = _Transfer(meter, found)
         with path.open("wb") as file:
             location = found.location
             transfer.wait(self._transfers.download(location.bucket, location.key, file, subscribers=[transfer]))
@@ -223,12 +223,18 @@ class S3Transfer(S3Client):
 
 
 class _Transfer:
-    """A subscriber of s3transfer for one transfer."""
+    """A subscriber of s3transfer for one transfer: an upload, or the download of the object *found*."""
 
-    def __init__(self, meter: ProgressMeter) -> None:
+    def __init__(self, meter: ProgressMeter, found: ObjectInfo | None = None) -> None:
         self._meter = meter
+        self._found = found
         self._is_done = threading.Event()
         self.bytes_transferred = 0
+
+    def on_queued(self, future: Any, **_: Any) -> None:
+        if self._found is not None:  # so that s3transfer detects changes of the object
+            future.meta.provide_transfer_size(self._found.size)
+            future.meta.provide_object_etag(self._found.etag)
 
     def on_progress(self, future: Any, bytes_transferred: int, **_: Any) -> None:
         self.bytes_transferred += bytes_transferred
@@ -247,18 +253,6 @@ class _Transfer:
                     self._is_done.wait()
                 raise CancelledError
         future.result()
-
-
-class _KnownTransfer(_Transfer):
-    """A download that gives s3transfer the known size and ETag, so that it detects changes of the object."""
-
-    def __init__(self, found: ObjectInfo, meter: ProgressMeter) -> None:
-        super().__init__(meter)
-        self._found = found
-
-    def on_queued(self, future: Any, **_: Any) -> None:
-        future.meta.provide_transfer_size(self._found.size)
-        future.meta.provide_object_etag(self._found.etag)
 
 
 def _check(expected: ObjectInfo, size: int, digest: str | None) -> None:

@@ -20,6 +20,7 @@ from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
+from avtomatika.files.transfer_progress import ProgressMeter
 
 from ..support.object_storage import ObjectStorage
 from .conftest import task
@@ -104,11 +105,10 @@ def test_an_object_that_changes_while_it_is_fetched_is_not_mixed(
     location = next(iter(make_files(film=cloud.put(inputs, "film.mp4", b"a" * size))._locations.values()))
     found = storage.s3().stat(location)
     cloud.put(inputs, "film.mp4", b"b" * size)
+    meter = ProgressMeter(make_files(1).cancellation, "", size)
 
     with pytest.raises(TransientError, match="was changed: expected ETag"):
-        storage.s3().download(
-            found, tmp_path / "film.mp4", unfinished=tmp_path, meter=make_files(1).cancellation.progress_meter("", size)
-        )
+        storage.s3().download(found, tmp_path / "film.mp4", unfinished=tmp_path, meter=meter)
 
     assert list(tmp_path.glob("*.mp4")) == []
 

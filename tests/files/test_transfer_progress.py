@@ -20,7 +20,7 @@ from avtomatika.files.s3_transfer import PART_BYTES
 from avtomatika.files.skill_files import Files
 from avtomatika.files.task_files import TaskFiles
 from avtomatika.files.task_storage import TaskStorage
-from avtomatika.files.transfer_progress import Cancellation
+from avtomatika.files.transfer_progress import Cancellation, ProgressMeter
 from avtomatika.worker.execution import TaskExecution
 from avtomatika.worker.runtime import Runtime
 
@@ -143,9 +143,8 @@ def test_a_task_that_is_cancelled_while_it_sends_leaves_nothing_in_the_bucket(
 def test_a_meter_reports_fraction_and_amounts_at_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer_progress, "_REPORT_EVERY_SECONDS", 0.0)
     told: list[tuple[float, str]] = []
-    meter = Cancellation(report_progress=lambda share, words: told.append((share, words))).progress_meter(
-        "fetching", 4_000_000
-    )
+    cancellation = Cancellation(report_progress=lambda share, words: told.append((share, words)))
+    meter = ProgressMeter(cancellation, "fetching", 4_000_000)
 
     for number in (1_000_000, 1_000_000, -500_000, 9_000_000):
         meter.add(number)
@@ -161,7 +160,8 @@ def test_a_meter_reports_fraction_and_amounts_at_intervals(monkeypatch: pytest.M
 def test_short_transfers_report_no_progress() -> None:
     told: list[str] = []
 
-    Cancellation(report_progress=lambda share, words: told.append(words)).progress_meter("fetching", 100).add(100)
+    cancellation = Cancellation(report_progress=lambda share, words: told.append(words))
+    ProgressMeter(cancellation, "fetching", 100).add(100)
 
     assert told == []
 

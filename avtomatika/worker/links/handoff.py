@@ -47,7 +47,11 @@ class Handoff:
         body = {
             "worker_id": self._identity.worker_id,
             "consumer": self._consumer.channel.consumer_name,
-            "tasks": [_claim(each) for each in offered],
+            "tasks": [
+                {"task_id": task.task_id, "attempt": task.attempt, "ticket": task.ticket, "tag": each.origin.tag}
+                for each in offered
+                for task in [each.task]
+            ],
         }
         try:
             answer = self._peers.request(f"/_worker/workers/{self._identity.worker_id}/tasks/adopt", body) or {}
@@ -100,13 +104,3 @@ class Handoff:
     def close(self) -> None:
         self._peers.close()
         self._result_sender.close()
-
-
-def _claim(execution: TaskExecution) -> dict[str, Any]:
-    task = execution.task
-    return {
-        "task_id": task.task_id,
-        "attempt": task.attempt,
-        "ticket": task.ticket,
-        "tag": execution.origin.tag,
-    }

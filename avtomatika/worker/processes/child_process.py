@@ -2,7 +2,7 @@
 
 import socket
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic
@@ -10,7 +10,7 @@ from typing import Self
 
 from avtomatika.worker.execution import TaskExecution
 
-from .messages import ChildTask, Message, Messages, StopRequest, send
+from .messages import ChildTask, Messages, StopRequest, send
 from .sockets import MAX_NUMBER, claim, offer
 from .zygote import Zygote
 
@@ -37,10 +37,10 @@ class ChildProcess:
     started_at: float = 0.0
     is_retiring: bool = False
     _number: int = 0
-    _messages: Messages = field(init=False)
+    messages: Messages = field(init=False)
 
     def __post_init__(self) -> None:
-        self._messages = Messages(self.connection)
+        self.messages = Messages(self.connection)
 
     @classmethod
     def fork(cls, zygote: Zygote, *, is_retiring: bool = False) -> Self:
@@ -93,10 +93,6 @@ class ChildProcess:
         for number, pending in self.pending:
             if pending is execution and execution.stop_reason is not None:
                 send(self.connection, [StopRequest(number, execution.stop_reason)])
-
-    def messages(self) -> Iterable[Message]:
-        """Return messages that have arrived. Raises EOFError, OSError."""
-        return self._messages.read(wait=False)
 
     def close(self) -> None:
         """Close the connections, which ends the child."""

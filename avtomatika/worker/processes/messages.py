@@ -105,7 +105,7 @@ class Messages:
         self._connection = connection
         self._buffer = bytearray()
 
-    def read(self, *, wait: bool) -> Iterable[Message]:
+    def read(self, *, wait: bool) -> list[Message]:
         """Return complete messages; with *wait*, block until some data arrives. Raises EOFError when closed."""
         try:
             chunk = self._connection.recv(_CHUNK_BYTES, 0 if wait else socket.MSG_DONTWAIT)

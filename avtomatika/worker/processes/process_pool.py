@@ -227,7 +227,7 @@ class ProcessExecutor:
         if child.pid not in self._children:  # its exit was just handled
             return
         try:
-            for message in child.messages():
+            for message in child.messages.read(wait=False):
                 self._handle(child, message)
         except (EOFError, OSError):
             with contextlib.suppress(KeyError, ValueError):
@@ -269,7 +269,7 @@ class ProcessExecutor:
 
     def _on_exit(self, child: ChildProcess, exit_: ProcessExit) -> None:
         with contextlib.suppress(EOFError, OSError):
-            while messages := list(child.messages()):  # messages sent before the exit
+            while messages := child.messages.read(wait=False):  # messages sent before the exit
                 for message in messages:
                     self._handle(child, message)
         self._reclaim(child)
