@@ -13,6 +13,8 @@ from avtomatika import Client
 from ..support.cli import Run, Up, in_process
 from ..support.ports import free_port
 
+pytestmark = pytest.mark.faults  # it starts two installations
+
 WORKER_TOKEN = "worker-token-of-the-test"
 #: Clears a terminal, sets its title and reverses the text.
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x9b31m \u202egnp.exe \r"

@@ -41,6 +41,7 @@ def test_axe_finds_nothing_serious_in_light_and_dark(url: str, jobs: dict[str, s
     assert reports.found == []
 
 
+@pytest.mark.faults
 def test_hostile_values_run_nothing_and_fit_a_narrow_screen(
     url: str, operator: FlaskClient, move: Move, store: Store, redis_url: str, chromium: Browser
 ) -> None:
