@@ -14,6 +14,8 @@ from ..support.waiting import wait_until
 
 LIMIT_SECONDS = 40
 
+pytestmark = pytest.mark.faults
+
 
 class CeleryWorker:
     """The process of a Celery worker, to be killed and restarted."""
@@ -78,7 +80,6 @@ def test_jobs_finish_and_fail_with_the_tasks_of_a_celery_worker(
     assert (events["task_taken"], events["task_succeeded"]) == ("celery", "celery")
 
 
-@pytest.mark.faults
 def test_the_task_of_a_killed_celery_worker_is_done_by_the_next(
     installation: Installation, celery_worker: CeleryWorker
 ) -> None:

@@ -21,8 +21,10 @@ from ..support.waiting import wait_until
 LIMIT_SECONDS = 30
 TRANSPORT = "avtomatika.transport:Transport"
 
+pytestmark = pytest.mark.faults
 
-@pytest.fixture(params=["redis", pytest.param("http", marks=pytest.mark.faults)])
+
+@pytest.fixture(params=["redis", "http"])
 def installation(redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Installation]:
     """The worker is on the broker, or connects over HTTP."""
     made = Installation(redis_url, tmp_path, blueprint="arithmetic", WORKER_TOKEN="token-of-the-workers")
@@ -154,7 +156,6 @@ def _until(found: Callable[[], Any]) -> Any:
     return found()
 
 
-@pytest.mark.faults
 def test_every_task_is_done_and_answered_once_while_processes_are_killed(
     installation: Installation, celery: Celery, redis_url: str
 ) -> None:

@@ -8,6 +8,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -144,13 +145,12 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
 
     def _ask(self, body: bytes) -> Answer:
-        connection = http.client.HTTPConnection(self.proxy.upstream, timeout=30)
         ours = ("expect", "transfer-encoding")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in ours}
-        connection.request(self.command, self.path, body, headers)
-        response = connection.getresponse()
-        got = response.read()
-        connection.close()
+        with closing(http.client.HTTPConnection(self.proxy.upstream, timeout=30)) as connection:
+            connection.request(self.command, self.path, body, headers)
+            response = connection.getresponse()
+            got = response.read()
         dropped = {"connection", "transfer-encoding", "server", "date"} | (
             {"content-length"} if self.command != "HEAD" else set()
         )
