@@ -28,7 +28,7 @@ from avtomatika.store.messages import message_of
 from avtomatika.store.records import dump_doc
 
 #: Long enough for a kill to fall between the halves.
-_BETWEEN_SECONDS = 0.02
+_BETWEEN_SECONDS = 0.05
 
 
 class SplitStore(Store):
