@@ -90,6 +90,16 @@ def test_while_the_server_is_away_everything_says_so_and_nothing_is_half_made(aw
     assert [job.id for job in jobs] in ([job_id], [])  # the disk may lag behind by a second
 
 
+@pytest.mark.parametrize("path", ["/", "/login", "/jobs", "/login/key-of-a-link"])
+def test_pages_say_so_too(away: Away, path: str) -> None:
+    away.server.stop()
+
+    response = away.app.test_client().get(path)
+
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
+    assert "The job server is unavailable; retry later." in response.text
+
+
 def test_when_the_server_is_back_so_is_the_app(away: Away) -> None:
     away.server.stop()
     problem(away.operator.get("/readyz"), 503, "unavailable")

@@ -52,9 +52,10 @@ def page(template: str, *, status: int = 200, images_from: str = "", **context: 
     context = {
         "caller": g.get("caller"),
         "csrf_token": session.csrf_token if session is not None else "",
-        "now_ms": services().store.clock.now_ms(),
         **context,
     }
+    if "now_ms" not in context:  # error pages do without the server's clock: it may be the server that is unavailable
+        context["now_ms"] = services().store.clock.now_ms()
     response: Response = make_response(render_template(template, **context), status)
     scripts = "script-src 'self'; connect-src 'self'; " if context["caller"] is not None else ""
     response.headers["Content-Security-Policy"] = (
