@@ -166,7 +166,10 @@ class Store(JobWriter):
         """As :meth:`signal` for each of *jobs*, in a few round trips; return its error in its place."""
         done = self._cancel_unserved(jobs, by=by) if wish == "cancel" else frozenset()
         rest = [job for job in jobs if job.id not in done]
-        send = lambda job: signal_call(job, new_signal(job, wish, by), **self._routing)  # noqa: E731
+
+        def send(job: Job) -> Call:
+            return signal_call(job, new_signal(job, wish, by), **self._routing)
+
         replies = self._run_routed(self._router, rest, send, partial(signal_error, wish))
         errors = dict(zip((job.id for job in rest), replies, strict=True))
         return [errors.get(job.id) for job in jobs]

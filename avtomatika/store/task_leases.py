@@ -102,7 +102,10 @@ class TaskLeases(ServerPart):
     def settle(self, lease: TaskLease, outgoing: Outgoing, *, digest: str) -> SettleStatus:
         """Publish a task's result and acknowledge the task, if its worker holds it; *digest* identifies the result."""
         call = partial(self._settle_call, outgoing=outgoing, digest=digest)
-        read = lambda _, answer: SettleStatus(answer.decode())  # noqa: E731
+
+        def read(_: TaskLease, answer: bytes) -> SettleStatus:
+            return SettleStatus(answer.decode())
+
         return checked(self._run_routed(self._router, [lease], call, read))[0]
 
     def was_answered(self, task_id: str, digest: str) -> bool:
