@@ -71,7 +71,7 @@ def test_a_second_signal_exits_immediately(
 ) -> None:
     process = start()
     office.give({"gate": str(tmp_path / "never")})
-    office.notices(1)
+    wait_until_begun(tmp_path / "never")
 
     process.send_signal(number)
     process.wait_for_log("waiting for running tasks")
