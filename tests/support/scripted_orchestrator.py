@@ -119,8 +119,13 @@ class Office:
             deliveries = intake.take(0.5)
             intake.settle_many([((), [delivery.tag for delivery in deliveries])])
             taken += deliveries
-        assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}"
+        assert len(taken) == count, f"{len(taken)} of {count} messages came to {queue!r}; {self._describe()}"
         return taken
+
+    def _describe(self) -> str:
+        """Return the heartbeat and the consumers of every queue, for failures."""
+        consumers = {key: self._redis.xinfo_consumers(key, "avt") for key in self._redis.scan_iter("avt:q:*:0")}
+        return f"consumers {consumers}, heartbeat {self._redis.hgetall('avt:beat')}, time {self._redis.time()}"
 
     def nothing_comes(self, queue: str, *, seconds: float) -> None:
         """Assert that no message of *queue* is redelivered within *seconds* to a second consumer."""

@@ -146,6 +146,17 @@ def test_after_a_gap_no_lease_is_reclaimed_for_a_lease(bench: Any) -> None:
     assert monotonic() - began >= LEASE_SECONDS * 0.9
 
 
+def test_after_a_gap_leases_are_reclaimed_before_the_next_interval(bench: Any) -> None:
+    bench.queue()
+    bench.publish(1)
+    bench.read(lease_seconds=60).wait_for(1)
+    bench.redis.hset("avt:beat", mapping={"at": 1, "run": bench.redis.info("server")["run_id"], "resume": 0})
+
+    reading = bench.read(sweep_interval_seconds=60)
+
+    assert [message.payload for message in reading.wait_for(1)] == [1]
+
+
 def test_downtime_of_half_a_lease_counts_as_a_gap(bench: Any) -> None:
     bench.queue()
     bench.publish(1)

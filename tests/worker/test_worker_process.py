@@ -143,7 +143,8 @@ def test_another_worker_runs_the_task_of_a_killed_one(
 
     first.end(signal.SIGKILL)
     gate.touch()
-    start(WORKER_ID="second", WORKER_LEASE_SECONDS="1")
+    second = start(WORKER_ID="second", WORKER_LEASE_SECONDS="1")
+    second.wait_for_log("takes work from")
 
     [result] = office.results(1)
     assert result.worker_id == "second"

@@ -91,7 +91,7 @@ class Maintenance:
         *_, expired, answer = self._server.run_each(calls)
         self._expiry.remove(expired)
         self._cursors = {stream: answer[1 + place].decode() for place, stream in enumerate(streams)}
-        self._reclaim_at = now if answer[0] else now + self._reclaim_seconds
+        self._reclaim_at = now + min(self._reclaim_seconds, answer[0] / 1000 if answer[0] >= 0 else inf)
         return read_entries(self._subscriptions.streams, answer[1 + len(streams) :])
 
     def _move_delayed(self, now: float) -> None:

@@ -3,8 +3,8 @@
 -- KEYS: beat, revoked, then streams.
 -- ARGV: consumer, lease (ms), maximum deliveries, lease of a connected but blocked consumer (ms), prefix of liveness channels,
 --       then the cursor of each stream.
--- Returns {1 if the scan should continue immediately, new cursors..., (index of the stream from 1, id, payload or '', earlier
---       deliveries)...}; at most one of the entries is deliverable, and it is the last.
+-- Returns {ms after which the scan should continue (0: immediately, -1: at the next interval), new cursors..., (index of the
+--       stream from 1, id, payload or '', earlier deliveries)...}; at most one of the entries is deliverable, and it is the last.
 
 local consumer, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local longest, presence = tonumber(ARGV[4]), ARGV[5]
@@ -14,9 +14,12 @@ expect('zset', KEYS[2])
 local now, resume = beat(KEYS[1], lease)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
 
-local answer = {0}
+local answer = {-1}
 for place = 1, streams do answer[1 + place] = ARGV[5 + place] end
-if now < resume then return answer end
+if now < resume then
+  answer[1] = resume - now
+  return answer
+end
 
 -- Adds one entry to the answer; returns whether it is deliverable.
 local function claim(place, stream, claimed)
@@ -88,7 +91,7 @@ for place = 1, streams do
     answer[1 + place] = cursor
     steps = steps - 1
     if found and claim(place, stream, found) or steps == 0 then
-      answer[1] = 1
+      answer[1] = 0
       return answer
     end
   until cursor == '0-0'

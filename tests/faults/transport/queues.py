@@ -49,6 +49,14 @@ def held(url: str, queue: str = QUEUE) -> dict[str, int]:
         return {each["name"]: int(each["pending"]) for each in server.xpending(key, "avt")["consumers"]}
 
 
+def describe(url: str, queue: str = QUEUE) -> str:
+    """Return consumers of *queue*, the heartbeat and the server's time, for failures."""
+    with client(url) as server:
+        key = f"avt:q:{queue}:0"
+        consumers = server.xinfo_consumers(key, "avt") if server.exists(key) else []
+        return f"consumers {consumers}, heartbeat {server.hgetall('avt:beat')}, time {server.time()}"
+
+
 def left_in_stock(url: str, queue: str = QUEUE) -> set[int]:
     """The same for kombu's own transport."""
     with client(url) as server:

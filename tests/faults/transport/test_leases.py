@@ -79,8 +79,12 @@ def test_a_consumer_suspended_for_a_lease_loses_its_message(redis_url: str, tmp_
         first = set(queues.held(redis_url))
         sleepers.suspend(0)
         other = Post(redis_url, str(tmp_path / "other"), prefetch=1, work_seconds=4)
-        with Consumers(other, count=1):
-            wait_until(lambda: queues.held(redis_url).keys() - first, 8, "another holds it")
+        with Consumers(other, count=1) as others:
+            wait_until(
+                lambda: queues.held(redis_url).keys() - first,
+                20,
+                lambda: f"another holds it; {queues.describe(redis_url)}, exit codes {others.deaths}",
+            )
             sleepers.resume(0)
             wait_until((tmp_path / "sleeper").read_bytes, 5, "the sleeper's late end")
             sleep(0.2)
