@@ -2,41 +2,46 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .job import Json
 from .placement.selection import Candidate, NoCandidate
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Start a job. Sent once, at its creation."""
+class JobEvent:
+    """An event of one job; *ID* is the format of its id."""
+
+    ID: ClassVar[str] = ""
 
     job_id: str
 
     @property
     def id(self) -> str:
-        return f"start:{self.job_id}"
+        return self.ID.format(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Enter:
+class Start(JobEvent):
+    """Start a job. Sent once, at its creation."""
+
+    ID = "start:{0.job_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Enter(JobEvent):
     """Continue a job in a state of another queue; *transition* is the number of states entered before."""
 
-    job_id: str
+    ID = "enter:{0.job_id}:{0.transition}"
     state: str
     transition: int
 
-    @property
-    def id(self) -> str:
-        return f"enter:{self.job_id}:{self.transition}"
-
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(JobEvent):
     """The result of a task. *status* is ``success``, ``failure``, ``cancelled`` or an outcome of the user."""
 
-    job_id: str
+    ID = "result:{0.task_id}:{0.attempt}"
     task_id: str
     attempt: int
     status: str
@@ -45,88 +50,63 @@ class Result:
     worker_id: str | None = None
     duration_ms: int | None = None
 
-    @property
-    def id(self) -> str:
-        return f"result:{self.task_id}:{self.attempt}"
-
 
 @dataclass(frozen=True, slots=True)
-class RetryTask:
+class RetryTask(JobEvent):
     """The back-off of a failed task is over; start *attempt*."""
 
-    job_id: str
+    ID = "retry:{0.task_id}:{0.attempt}"
     task_id: str
     attempt: int
 
-    @property
-    def id(self) -> str:
-        return f"retry:{self.task_id}:{self.attempt}"
-
 
 @dataclass(frozen=True, slots=True)
-class PlaceTask:
+class PlaceTask(JobEvent):
     """Check the placement of a task with requirements; *visit* counts the checks, *waited* those since it was routed.
     The receiver sets *choice*; it is never sent."""
 
-    job_id: str
+    ID = "place:{0.task_id}:{0.attempt}:{0.visit}"
     task_id: str
     attempt: int
     visit: int = 0
     waited: int = 0
     choice: Candidate | NoCandidate | None = None
 
-    @property
-    def id(self) -> str:
-        return f"place:{self.task_id}:{self.attempt}:{self.visit}"
-
 
 @dataclass(frozen=True, slots=True)
-class TaskTimeout:
+class TaskTimeout(JobEvent):
     """No worker took the task in time (``dispatch``), or its result is late (``result``)."""
 
-    job_id: str
+    ID = "timeout:{0.task_id}:{0.attempt}:{0.which}"
     task_id: str
     attempt: int
     which: Literal["dispatch", "result"]
 
-    @property
-    def id(self) -> str:
-        return f"timeout:{self.task_id}:{self.attempt}:{self.which}"
-
 
 @dataclass(frozen=True, slots=True)
-class RetryHandler:
+class RetryHandler(JobEvent):
     """The back-off of a failed handler is over; *failures* counts its failures in this state."""
 
-    job_id: str
+    ID = "handler:{0.job_id}:{0.transition}:{0.failures}"
     state: str
     transition: int
     failures: int
 
-    @property
-    def id(self) -> str:
-        return f"handler:{self.job_id}:{self.transition}:{self.failures}"
-
 
 @dataclass(frozen=True, slots=True)
-class DeadlineExceeded:
+class DeadlineExceeded(JobEvent):
     """The execution timeout of the job has expired."""
 
-    job_id: str
-
-    @property
-    def id(self) -> str:
-        return f"deadline:{self.job_id}"
+    ID = "deadline:{0.job_id}"
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(JobEvent):
     """A message of this job was dead-lettered after too many deliveries; *task_id* is None for a step message.
 
     *is_refused* if the message was a result whose sender was not authorized.
     """
 
-    job_id: str
     reason: str
     state: str
     task_id: str | None = None
@@ -140,101 +120,73 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(JobEvent):
     """All branches of the fan-out of *step* have ended. Sent once, by the commit that stored the last one."""
 
-    job_id: str
+    ID = "joined:{0.job_id}.{0.step}"
     step: int
-
-    @property
-    def id(self) -> str:
-        return f"joined:{self.job_id}.{self.step}"
 
 
 @dataclass(frozen=True, slots=True)
-class NextBranches:
+class NextBranches(JobEvent):
     """Publish more branches of a fan-out that is too large for one commit; *sent* have been published."""
 
-    job_id: str
+    ID = "branches:{0.job_id}.{0.step}.{0.sent}"
     step: int
     sent: int
 
-    @property
-    def id(self) -> str:
-        return f"branches:{self.job_id}.{self.step}.{self.sent}"
-
 
 @dataclass(frozen=True, slots=True)
-class TimeReached:
+class TimeReached(JobEvent):
     """The timer of the wait *token* has expired."""
 
-    job_id: str
+    ID = "time:{0.token}"
     token: str
-
-    @property
-    def id(self) -> str:
-        return f"time:{self.token}"
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(JobEvent):
     """A person's decision on the approval *token*; *by* is that person."""
 
-    job_id: str
+    ID = "decision:{0.token}"
     token: str
     decision: str
     by: str
     comment: str | None = None
 
-    @property
-    def id(self) -> str:
-        return f"decision:{self.token}"
-
 
 @dataclass(frozen=True, slots=True)
-class ChildEnded:
-    """The child job *child_id* has ended with *status*."""
+class ChildEnded(JobEvent):
+    """The child job *child_id* has ended with *status*: ``finished``, ``failed``, ``cancelled`` or ``error``."""
 
-    job_id: str
+    ID = "child:{0.child_id}"
     child_id: str
-    status: Literal["finished", "failed", "cancelled", "error"]
+    status: str
     result: Json = None
     error: Mapping[str, Json] | None = None
 
-    @property
-    def id(self) -> str:
-        return f"child:{self.child_id}"
-
 
 @dataclass(frozen=True, slots=True)
-class ChildQuarantined:
+class ChildQuarantined(JobEvent):
     """The child job *child_id* was quarantined with *error*; *number* distinguishes several times."""
 
-    job_id: str
+    ID = "quarantined:{0.child_id}:{0.number}"
     child_id: str
     number: int
     error: Mapping[str, Json]
 
-    @property
-    def id(self) -> str:
-        return f"quarantined:{self.child_id}:{self.number}"
-
 
 @dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(JobEvent):
     """A request to cancel or retry the job; *token* identifies the request.
 
     ``expire``: a quarantined job was not handled in time; the *token* is then that of one version of the job.
     """
 
-    job_id: str
+    ID = "signal:{0.token}"
     wish: Literal["cancel", "retry", "expire"]
     by: str
     token: str
-
-    @property
-    def id(self) -> str:
-        return f"signal:{self.token}"
 
 
 Event = (

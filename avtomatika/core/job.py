@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from .job_request import JobRequest, Json as Json
 from .placement.selection import Needs
@@ -219,6 +219,11 @@ class Job(JobRequest):
         copy.__dict__.update(self.__dict__, **changes)
         return copy
 
+    def open_attempt(self, task_id: str, attempt: int | None) -> Task | None:
+        """Return the task, if the job waits for this *attempt* of it."""
+        task = self.tasks.get(task_id)
+        return task if task is not None and task.is_open and task.attempt == attempt else None
+
 
 _FIELDS = frozenset(field.name for field in fields(Job))
 _BLANK = Job("", "", "")
@@ -235,6 +240,12 @@ class HistoryEntry:
     worker_id: str | None = None
     duration_ms: int | None = None
     data: Mapping[str, Json] | None = None
+
+    @classmethod
+    def of_task(
+        cls, event_type: str, task: Task, data: Mapping[str, Json] | None = None, *, worker_id: str | None = None
+    ) -> Self:
+        return cls(event_type, task.state, task.id, task.attempt, worker_id, data=data)
 
 
 @dataclass(frozen=True, slots=True)

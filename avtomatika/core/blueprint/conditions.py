@@ -39,7 +39,7 @@ class Condition:
     @property
     def asks_for_item(self) -> bool:
         """True if the condition uses ``F.item`` outside ``any_`` and ``all_``, where it has no value."""
-        return False
+        return any(path[0] == ITEM for path in fields_of(self, of_items=False))
 
     def __and__(self, other: "Condition") -> "Condition":
         return _Both(self, _condition(other), "and")
@@ -55,6 +55,10 @@ class Condition:
             f"the condition ({self}) is evaluated while a job runs, not here: write & | ~ instead of and, or, not, "
             "put each comparison in parentheses, and split a < b < c into two"
         )
+
+
+def _comparing(word: str) -> Callable[["Field", object], Condition]:
+    return lambda field, other: _Comparison(field, word, other)
 
 
 class Field:
@@ -80,17 +84,10 @@ class Field:
     def __ne__(self, other: object) -> Any:
         return _Comparison(self, "!=", other)
 
-    def __lt__(self, other: object) -> Condition:
-        return _Comparison(self, "<", other)
-
-    def __le__(self, other: object) -> Condition:
-        return _Comparison(self, "<=", other)
-
-    def __gt__(self, other: object) -> Condition:
-        return _Comparison(self, ">", other)
-
-    def __ge__(self, other: object) -> Condition:
-        return _Comparison(self, ">=", other)
+    __lt__ = _comparing("<")
+    __le__ = _comparing("<=")
+    __gt__ = _comparing(">")
+    __ge__ = _comparing(">=")
 
     def in_(self, choices: Collection[object]) -> Condition:
         """The value is one of *choices*."""
@@ -166,10 +163,6 @@ class _Comparison(Condition):
         except (LookupError, AttributeError, TypeError):
             return False
 
-    @property
-    def asks_for_item(self) -> bool:
-        return any(isinstance(side, Field) and side._path[0] == ITEM for side in (self.field, self.other))
-
     def __str__(self) -> str:
         return f"{self.field} {self.word} {_label(self.other)}"
 
@@ -185,10 +178,6 @@ class _Both(Condition):
             return self.left.holds(context) and self.right.holds(context)
         return self.left.holds(context) or self.right.holds(context)
 
-    @property
-    def asks_for_item(self) -> bool:
-        return self.left.asks_for_item or self.right.asks_for_item
-
     def __str__(self) -> str:
         return f"{self._side(self.left)} {self.word} {self._side(self.right)}"
 
@@ -202,10 +191,6 @@ class _Not(Condition):
 
     def holds(self, context: object) -> bool:
         return not self.inner.holds(context)
-
-    @property
-    def asks_for_item(self) -> bool:
-        return self.inner.asks_for_item
 
     def __str__(self) -> str:
         return f"not ({self.inner})"
@@ -221,41 +206,35 @@ class _OverList(Condition):
         try:
             items = value_at(self.field, context)
         except (LookupError, AttributeError, TypeError):
-            return False
+            items = None
         if not isinstance(items, Sequence) or isinstance(items, str):
             return False
         answers = (self.inner.holds(_WithItem(context, item)) for item in items)
         return any(answers) if self.word == "any" else all(answers)
 
-    @property
-    def asks_for_item(self) -> bool:
-        return self.field._path[0] == ITEM
-
     def __str__(self) -> str:
         return f"{self.word} of {self.field} ({self.inner})"
 
 
+@dataclass(frozen=True, slots=True)
 class _WithItem:
     """A job context in which ``item`` is one item of a list."""
 
-    __slots__ = ("_context", "item")
-
-    def __init__(self, context: object, item: object) -> None:
-        self._context = context
-        self.item = item
+    _context: object
+    item: object
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
 
-def fields_of(condition: Condition) -> Iterator[tuple[str | int, ...]]:
-    """Yield the path of each value that *condition* uses."""
+def fields_of(condition: Condition, *, of_items: bool = True) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of each value that *condition* uses; *of_items* includes conditions on the items of lists."""
     for name in getattr(condition, "__dataclass_fields__", ()):
         match getattr(condition, name):
             case Field() as value:
                 yield value._path
-            case Condition() as inner:
-                yield from fields_of(inner)
+            case Condition() as inner if of_items or not isinstance(condition, _OverList):
+                yield from fields_of(inner, of_items=of_items)
 
 
 def _condition(value: object) -> Condition:

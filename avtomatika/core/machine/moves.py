@@ -4,23 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from itertools import islice
-from typing import Literal
 
 from avtomatika.core import events
 from avtomatika.core.events import Event
 from avtomatika.core.job import HistoryEntry, Job, JobStatus, Json, Task, WaitRecord
 from avtomatika.core.plan import Plan
-from avtomatika.core.step import SendEvent, SendReply, SendWebhook, Step
+from avtomatika.core.step import Outgoing, SendEvent, SendReply, SendWebhook, Step
 from avtomatika.core.texts import MAX_MESSAGE, MAX_TRACEBACK, shortened
 
 from .timers import timers_of_job, timers_of_task, timers_of_wait
 
-_ENDED: Mapping[JobStatus, str] = {
-    JobStatus.FINISHED: "job_finished",
-    JobStatus.FAILED: "job_failed",
-    JobStatus.CANCELLED: "job_cancelled",
-    JobStatus.ERROR: "job_error",
-}
 _IGNORED: Mapping[type[Event], str] = {
     events.Start: "start_ignored",
     events.Enter: "enter_ignored",
@@ -110,11 +103,11 @@ def abandon_branches(job: Job) -> Step:
 
 def end(job: Job, status: JobStatus, data: Mapping[str, Json] | None = None, **changes: Json) -> Step:
     """End *job* with *changes*: nothing of it stays open, and the job that waits for it receives its outcome."""
-    stopped = _stop(job, status, _ENDED[status], data, changes)
+    stopped = _stop(job, status, f"job_{status}", data, changes)
     if job.parent is None:
         return stopped
     ended = stopped.job
-    event = events.ChildEnded(job.parent.job_id, job.id, _status_word(status), ended.result, ended.error)
+    event = events.ChildEnded(job.parent.job_id, job.id, status.value, ended.result, ended.error)
     return stopped.then(Step(ended, outgoing=(SendEvent(job.parent.routing_key, event),)))
 
 
@@ -148,37 +141,22 @@ def _stop(
     open_tasks = [task for task in job.tasks.values() if task.is_open]
     webhooks = job.webhooks + has_webhook
     stopped = job.evolve(status=status, tasks={}, handler_failures=0, wait=None, webhooks=webhooks, **changes)
+    outgoing: list[Outgoing] = []
+    if job.wait is not None and job.wait.kind == "child":  # which cancels its own child in turn
+        child_id, key = job.wait.details["child_id"], job.wait.details["signal_key"]
+        cancel = events.Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")
+        outgoing.append(SendEvent(key, cancel))
+    if has_webhook:
+        outgoing.append(SendWebhook(stopped))
+    if job.reply is not None:
+        outgoing.append(SendReply(stopped))
     return abandoned.then(
         Step(
             stopped,
             history=(HistoryEntry(event_type, state=job.current_state, data=data),),
-            outgoing=(
-                *_cancel_child(job),
-                *((SendWebhook(stopped),) if has_webhook else ()),
-                *((SendReply(stopped),) if job.reply is not None else ()),
-            ),
+            outgoing=tuple(outgoing),
             cancelled_timers=timers_of_job(job, status),
             closed=tuple((task.id, task.attempt) for task in open_tasks),
             revoked=tuple(task.group for task in open_tasks),
         )
     )
-
-
-def _cancel_child(job: Job) -> tuple[SendEvent, ...]:
-    """Cancel the child job that *job* waits for, which cancels its own child in turn."""
-    if job.wait is None or job.wait.kind != "child":
-        return ()
-    child_id, key = job.wait.details["child_id"], job.wait.details["signal_key"]
-    return (SendEvent(key, events.Signal(child_id, "cancel", by=f"job {job.id}", token=f"parent:{child_id}")),)
-
-
-def _status_word(status: JobStatus) -> Literal["finished", "failed", "cancelled", "error"]:
-    match status:
-        case JobStatus.FINISHED:
-            return "finished"
-        case JobStatus.CANCELLED:
-            return "cancelled"
-        case JobStatus.ERROR:
-            return "error"
-        case _:
-            return "failed"

@@ -60,7 +60,7 @@ def look(
 ) -> Candidate | NoCandidate | AnyWorker | Keep | Done:
     """Return what to do about a task; *taken_by* is the worker that runs it, *fleet* are the workers that are
     online."""
-    task = _open_attempt(job, event)
+    task = job.open_attempt(event.task_id, event.attempt)
     if task is None or task.needs is None:
         return Done()
     members = list(fleet)
@@ -76,28 +76,20 @@ def look(
     if task.needs.is_preference:
         return nearest(digests_in(task.params), task.task_type, members) or AnyWorker()
     found = choose(task.needs, task.task_type, members)
-    if isinstance(found, NoCandidate) and found.is_final:
+    if isinstance(found, Candidate) or found.is_final:
         return found
-    if (
-        isinstance(found, NoCandidate)
-        and task.needs.refused
-        and event.visit % _FORGIVEN_EVERY_VISITS == _FORGIVEN_EVERY_VISITS - 1
-    ):
-        found = choose(_forgiving(task.needs), task.task_type, members)
+    if task.needs.refused and event.visit % _FORGIVEN_EVERY_VISITS == _FORGIVEN_EVERY_VISITS - 1:
+        final = {worker_id: False for worker_id, may_pass in task.needs.refused.items() if not may_pass}
+        found = choose(replace(task.needs, refused=final), task.task_type, members)
     if isinstance(found, NoCandidate) and task.missing is not None:
         is_news = found.missing != task.missing and event.visit % _TOLD_EVERY_VISITS == 0
         return found if is_news else Keep()
     return found
 
 
-def _forgiving(needs: Needs) -> Needs:
-    """Return *needs* without refusals that may have been temporary."""
-    return replace(needs, refused={worker_id: False for worker_id, passes in needs.refused.items() if not passes})
-
-
 def needs_cached_files(job: Job | None, event: PlaceTask) -> bool:
     """Return True if :func:`look` needs the files that workers have cached."""
-    task = None if job is None else _open_attempt(job, event)
+    task = None if job is None else job.open_attempt(event.task_id, event.attempt)
     return task is not None and task.needs is not None and task.needs.is_preference and task.worker_id is None
 
 
@@ -106,7 +98,7 @@ def failed_worker(job: Job, event: PlaceTask, found: Candidate | NoCandidate | A
 
     A worker that was only preferred has not failed.
     """
-    task = _open_attempt(job, event)
+    task = job.open_attempt(event.task_id, event.attempt)
     if task is None or task.needs is None or task.needs.is_preference or isinstance(found, Keep):
         return None
     return task.worker_id
@@ -122,7 +114,7 @@ def _choose_again(task: Task, needs: Needs, members: list[Candidate]) -> Candida
 
 def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
     """Route a task as chosen; without a choice, to any worker."""
-    task = _open_attempt(job, event)
+    task = job.open_attempt(event.task_id, event.attempt)
     if task is None or task.needs is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
     was_routed, needs = task.worker_id is not None, task.needs
@@ -134,20 +126,16 @@ def place(plan: Plan, job: Job, event: PlaceTask) -> Step:
             return begun.then(Step(_with(begun.job, anybodys), outgoing=(SendTask(anybodys),)))
         case Candidate(worker_id=worker_id):
             routed = replace(task, worker_id=worker_id, missing=None)
-            entry = _entry("task_routed", routed, {"strategy": str(needs.strategy)}, worker_id=worker_id)
+            entry = HistoryEntry.of_task("task_routed", routed, {"strategy": str(needs.strategy)}, worker_id=worker_id)
             following = replace(event, attempt=task.attempt, visit=event.visit + 1, waited=0, choice=None)
-            outgoing = (SendTask(routed), _next(plan, job, task, following))
-            return begun.then(Step(_with(begun.job, routed), history=(entry,), outgoing=outgoing))
+            sent = (SendTask(routed), _next(plan, job, task, following))
+            return begun.then(Step(_with(begun.job, routed), history=(entry,), outgoing=sent))
         case NoCandidate(missing):
             waiting = replace(task, missing=missing)
+            entry = HistoryEntry.of_task("task_waiting", waiting, {"missing": missing})
             following = replace(event, attempt=task.attempt, visit=event.visit + 1, choice=None)
-            return begun.then(
-                Step(
-                    _with(begun.job, waiting),
-                    history=(_entry("task_waiting", waiting, {"missing": missing}),),
-                    outgoing=(_next(plan, job, task, following),),
-                )
-            )
+            again = _next(plan, job, task, following)
+            return begun.then(Step(_with(begun.job, waiting), history=(entry,), outgoing=(again,)))
         case _:
             assert_never(event.choice)
 
@@ -162,7 +150,7 @@ def _rerouted(plan: Plan, job: Job, task: Task) -> Step:
     again = replace(task, attempt=task.attempt + 1, max_retries=task.max_retries + 1, worker_id=None)
     return Step(
         _with(job, again),
-        history=(_entry("task_rerouted", again, {}, worker_id=task.worker_id),),
+        history=(HistoryEntry.of_task("task_rerouted", again, worker_id=task.worker_id),),
         timers=dispatch_timer(plan, job, again),
         cancelled_timers=timers_of_task(task),
         opened=((again.id, again.attempt),),
@@ -171,25 +159,9 @@ def _rerouted(plan: Plan, job: Job, task: Task) -> Step:
     )
 
 
-def _open_attempt(job: Job, event: PlaceTask) -> Task | None:
-    task = job.tasks.get(event.task_id)
-    return task if task is not None and task.is_open and task.attempt == event.attempt else None
-
-
 def _next(plan: Plan, job: Job, task: Task, event: PlaceTask) -> SendEvent:
     return SendEvent(plan.key(task.state, "_retry"), event)
 
 
 def _with(job: Job, task: Task) -> Job:
     return job.evolve(tasks={**job.tasks, task.id: task})
-
-
-def _entry(event_type: str, task: Task, data: dict[str, str], *, worker_id: str | None = None) -> HistoryEntry:
-    return HistoryEntry(
-        event_type,
-        state=task.state,
-        task_id=task.id,
-        attempt=task.attempt,
-        worker_id=worker_id,
-        data=data or None,
-    )

@@ -59,8 +59,8 @@ def retry(plan: Plan, job: Job, event: RetryTask) -> Step:
 
 def timeout(plan: Plan, job: Job, event: TaskTimeout, *, queue: str | None) -> Step:
     """Handle a task that was not taken, or not finished, in time: ``timeout``, else ``failure``, else the job fails."""
-    task = job.tasks.get(event.task_id)
-    if task is None or not task.is_open or event.attempt != task.attempt:
+    task = job.open_attempt(event.task_id, event.attempt)
+    if task is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
     unwanted = Step(job, revoked=(task.attempt_group,))
     return unwanted.then(_timed_out(_Case(plan, job, task, queue), event))
@@ -70,7 +70,7 @@ def _timed_out(case: "_Case", event: TaskTimeout) -> Step:
     job, task, problem = case.job, case.task, _timeout_error(case.task, event)
     target = task.transitions.get("timeout") or task.transitions.get("failure")
     data = {"which": event.which, "error": problem}
-    entry = HistoryEntry("task_timed_out", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    entry = HistoryEntry.of_task("task_timed_out", task, data)
     if (delay_seconds := _delay_seconds(task, problem)) is not None:
         return _retried(case, entry, problem, delay_seconds=delay_seconds)
     if case.is_collected(target):
@@ -85,15 +85,14 @@ def _timed_out(case: "_Case", event: TaskTimeout) -> Step:
 def dead_letter(plan: Plan, job: Job, event: DeadLetter, *, queue: str | None) -> Step:
     """Quarantine the job of a dead-lettered task or result. If the result was refused, another worker may succeed:
     retry as after a transient failure."""
-    task = job.tasks.get(event.task_id or "")
-    if task is None or not task.is_open or event.attempt != task.attempt:
+    task = job.open_attempt(event.task_id or "", event.attempt)
+    if task is None:
         return ignore(job, event, "the job does not wait for this attempt any more")
     problem = error("DEAD_LETTER", f"the task {task.task_type!r} was dead-lettered: {event.reason}")
     delay_seconds = _delay_seconds(task, error(TRANSIENT, "")) if event.is_refused else None
     if delay_seconds is None:
         return quarantine(job, problem, event.details)
-    data = {"error": problem}
-    entry = HistoryEntry("task_failed", state=task.state, task_id=task.id, attempt=task.attempt, data=data)
+    entry = HistoryEntry.of_task("task_failed", task, {"error": problem})
     return _retried(_Case(plan, job, task, queue), entry, problem, delay_seconds=delay_seconds)
 
 
@@ -153,7 +152,7 @@ def _success(case: _Case, event: Result) -> Step:
 
 
 def _failure(case: _Case, event: Result) -> Step:
-    problem = _problem(event, error(TRANSIENT, "the worker gave no reason"))
+    problem = reported_error(event.error, error(TRANSIENT, "the worker gave no reason"))
     if isinstance(problem.get("worker_fault"), Mapping) and event.worker_id and case.task.attempt < _MOST_ATTEMPTS:
         return _reassigned(case, _entry("task_failed", event, case.task.state, {"error": problem}), event.worker_id)
     if (delay_seconds := _delay_seconds(case.task, problem)) is not None:
@@ -164,7 +163,7 @@ def _failure(case: _Case, event: Result) -> Step:
 
 def _cancelled(case: _Case, event: Result) -> Step:
     transitions = case.task.transitions
-    problem = _problem(event, error("CANCELLED", "the worker cancelled the task"))
+    problem = reported_error(event.error, error("CANCELLED", "the worker cancelled the task"))
     return _failed(case, event, problem, target=transitions.get("cancelled") or transitions.get("failure"))
 
 
@@ -190,13 +189,8 @@ def _retried(case: _Case, entry: HistoryEntry, problem: Mapping[str, Json], *, d
     task = case.task
     waiting = replace(task, attempt=task.attempt + 1, is_open=False)
     job = case.job.evolve(error=problem, tasks={**case.job.tasks, task.id: waiting})
-    retried = HistoryEntry(
-        "task_retried",
-        state=task.state,
-        task_id=task.id,
-        attempt=waiting.attempt,
-        data={"attempt": waiting.attempt, "delay_seconds": delay_seconds},
-    )
+    data = {"attempt": waiting.attempt, "delay_seconds": delay_seconds}
+    retried = HistoryEntry.of_task("task_retried", waiting, data)
     return Step(
         job,
         history=(entry, retried),
@@ -230,8 +224,8 @@ def _reassigned(case: _Case, entry: HistoryEntry, worker_id: str) -> Step:
 
 def refused_by_all(plan: Plan, job: Job, event: PlaceTask, *, queue: str | None) -> Step:
     """Fail a task that every worker has refused: for lack of permissions or space (its own fault), or of settings."""
-    task = job.tasks.get(event.task_id)
-    if task is None or not task.is_open or event.attempt != task.attempt or not isinstance(event.choice, NoCandidate):
+    task = job.open_attempt(event.task_id, event.attempt)
+    if task is None or not isinstance(event.choice, NoCandidate):
         return ignore(job, event, "the job does not wait for this attempt any more")
     last = job.error or {}
     code = WORKER_SETTINGS if last.get("code") == WORKER_SETTINGS else INVALID_INPUT
@@ -245,10 +239,6 @@ def _delay_seconds(task: Task, problem: Mapping[str, Json]) -> float | None:
     policy = replace(task.retry or RetryPolicy(), max_retries=task.max_retries).for_code(problem["code"])
     delay = None if policy is None else policy.delay_after(task.attempt, name=task.id)
     return None if delay is None else delay.total_seconds()
-
-
-def _problem(event: Result, default: Mapping[str, Json]) -> Mapping[str, Json]:
-    return reported_error(event.error, default)
 
 
 def _schema_violation(task: Task, event: Result) -> Mapping[str, Json] | None:

@@ -66,9 +66,7 @@ def open_task(plan: Plan, job: Job, task: Task, **changes: Json) -> Step:
 
 def dispatched(task: Task) -> HistoryEntry:
     """Return the history entry of a dispatch."""
-    return HistoryEntry(
-        "task_dispatched", state=task.state, task_id=task.id, attempt=task.attempt, data={"task_type": task.task_type}
-    )
+    return HistoryEntry.of_task("task_dispatched", task, {"task_type": task.task_type})
 
 
 def given(value: Json, default: Json) -> Json:
