@@ -14,7 +14,8 @@ from avtomatika.diagnosis import server_findings, token_findings
 from avtomatika.errors import AvtomatikaError, SettingsError, UnavailableError
 from avtomatika.files.config import S3Config
 from avtomatika.local_installation import VAR
-from avtomatika.schemas.api_server import FindingSchema
+from avtomatika.schemas import server_answers as answers
+from avtomatika.schemas.responses import dump
 from avtomatika.settings import Settings
 from avtomatika.store import Finding, HealthState, Store
 from avtomatika.tokens import Clients, Workers
@@ -42,7 +43,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     is_local = uses_server(ctx)
     check = _of_the_server if is_local else connected(ctx).doctor
-    findings: list[Any] = FindingSchema(many=True).dump(_of_this_host()) if is_local else []
+    findings: list[Any] = dump(answers.Finding, _of_this_host(), many=True) if is_local else []
     is_unreachable = False
     try:
         findings = [*check(), *findings]
@@ -61,7 +62,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def _of_the_server() -> Any:
     settings = join_local()
     with closing(Store.connect(str(settings.redis_url), secret=settings.group_secret)) as store:
-        return FindingSchema(many=True).dump(server_findings(store))
+        return dump(answers.Finding, server_findings(store), many=True)
 
 
 def _of_this_host() -> Iterator[Finding]:

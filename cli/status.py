@@ -1,5 +1,7 @@
 """``avtomatika status``: what happens now and what is wrong, over HTTP or directly on the server."""
 
+from collections.abc import Mapping
+
 import click
 
 from .api import api_options, connected
@@ -19,7 +21,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     for problem in found["problems"]:
         click.echo(f"{problem['state']:<8} {problem['subject']}: {problem['finding']}")
     now, series = found["now"], found["hour"]["series"]
-    tables = {name: now[name] for name in ("jobs", "waiting", "tasks", "workers", "dead_letters")}
+    tables: dict[str, Mapping[str, float]] = {
+        name: now[name] for name in ("jobs", "waiting", "tasks", "workers", "dead_letters")
+    }
     tables["last hour"] = {
         name: sum(filter(None, series[name])) for name in ("created", "finished", "failed", "cancelled")
     }

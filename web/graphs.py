@@ -10,7 +10,9 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.graph.traffic import LiveTraffic
 from avtomatika.core.plan import Plan
 from avtomatika.drawing import draw
-from avtomatika.schemas.api_blueprints import StateSchema, StaySchema, traffic_as_json
+from avtomatika.schemas.api_graphs import StaySchema, traffic_as_json
+from avtomatika.schemas.responses import schema_of
+from avtomatika.schemas.server_answers import State
 
 #: Formats of graphs and their media types.
 MEDIA_TYPES = {
@@ -52,7 +54,7 @@ def _as_json(plan: Plan, overlay: JobPath | LiveTraffic | None) -> Response:
     graph: dict[str, Any] = {
         "blueprint": plan.blueprint,
         "plan": plan.plan_hash,
-        "nodes": StateSchema(many=True, exclude=["transitions"]).dump(plan.states.values()),
+        "nodes": schema_of(State)(many=True, exclude=["transitions"]).dump(plan.states.values()),
         "edges": [
             {
                 "source": state,

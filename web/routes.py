@@ -1,7 +1,7 @@
 """flask-smorest's Blueprint with our parser for bodies and queries."""
 
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any, NoReturn, is_typeddict
 
 from flask import Request, request
 from flask_smorest import Blueprint
@@ -9,6 +9,7 @@ from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 
 from avtomatika.errors import InvalidRequestError
+from avtomatika.schemas.responses import schema_of
 
 from .json_body import read_json
 
@@ -59,3 +60,7 @@ class Routes(Blueprint):
     def arguments(self, schema: type[Schema], **options: Any) -> Any:
         """As in flask-smorest, with one instance of *schema* instead of one for each request."""
         return super().arguments(schema(), **options)
+
+    def response(self, status_code: int, schema: Any = None, **options: Any) -> Any:
+        """As in flask-smorest; *schema* may be a type of an answer."""
+        return super().response(status_code, schema_of(schema) if is_typeddict(schema) else schema, **options)

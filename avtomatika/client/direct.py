@@ -25,8 +25,6 @@ from avtomatika.core.names import JOB_ID, is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import BlueprintError, InvalidRequestError, NotFoundError, SettingsError, UnavailableError
 from avtomatika.job_server import JobServer
-from avtomatika.schemas.api import JobSchema, JobSummarySchema, JobView
-from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import (
     IDEMPOTENCY_KEY,
     LARGEST_BATCH,
@@ -34,11 +32,14 @@ from avtomatika.schemas.api_requests import (
     JobRequestSchema,
     TaskRequestSchema,
 )
+from avtomatika.schemas.job_view import JobView
+from avtomatika.schemas.responses import creation_path, dump
 from avtomatika.settings import Settings
 from avtomatika.store import NewJob
 from avtomatika.store.job_watcher import Follower, JobWatcher
 from avtomatika.tokens import Clients
 
+from . import answers
 from .endpoints import local_url
 from .http import Endpoint, UnreachedError, checked
 from .steps import Blocking, Held, Request, Steps
@@ -50,8 +51,7 @@ _QUERY = JobQuerySchema()
 #: Pause between reads of the stream of a job that has ended.
 _SETTLE_SECONDS = 0.3
 #: Fields of a job that are known without its live state.
-_STORED = {*JobSummarySchema().fields, "result", "initial_data", "state_history"}
-_shown = lru_cache(maxsize=64)(lambda names: JobSchema(only=names or None))
+_STORED = {*answers.JobSummary.__annotations__, "result", "initial_data", "state_history"}
 
 
 class Answer(NamedTuple):
@@ -149,7 +149,7 @@ class _Api:
         if job is None or not (caller.is_operator or job.client == caller.name):
             raise NotFoundError("job", job_id)
         view = JobView(job) if shown and _STORED.issuperset(shown) else JobView(job, self._store.live_state(job))
-        return job, Answer(_shown(shown).dump(view))
+        return job, Answer(dump(answers.Job, view, only=shown or None))
 
     def _watch(self, follower: Follower, on_change: Callable[[], object]) -> AbstractContextManager[object]:
         follower.on_change = on_change

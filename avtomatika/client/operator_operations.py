@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from . import operator_answers as answers
+from . import answers
 from .steps import Request, Steps, json_answer, json_items, json_object
 
 

@@ -1,11 +1,11 @@
-"""Bodies, queries and responses of the HTTP API about files."""
+"""Bodies and queries of the HTTP API about files."""
 
 import re
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import ValidationError, fields
 from marshmallow.validate import Length, Range, Regexp
 
-from .api_fields import Timestamp, about
+from .api_fields import about
 from .api_requests import Strict
 
 #: Maximum number of files in a page.
@@ -41,63 +41,7 @@ class UploadRequestSchema(Strict):
     )
 
 
-class FileSchema(Schema):
-    """A file of a job."""
-
-    name = fields.String(metadata=about("relative to the files of the job"))
-    uri = fields.String()
-    size = fields.Integer(metadata=about("bytes"))
-    modified_at = Timestamp(attribute="modified_ms")
-
-
-class FileListSchema(Schema):
-    """A page of files, by name."""
-
-    job_id = fields.String()
-    files = fields.List(fields.Nested(FileSchema))
-    next = fields.String(allow_none=True, metadata=about("`after` of the next page; null at the end"))
-
-
-class UploadSchema(Schema):
-    """Where to upload a file: send `method` to `url` with all `headers`; then `uri` identifies the file."""
-
-    uri = fields.String(metadata=about("for the initial data of jobs"))
-    url = fields.String()
-    method = fields.Constant("PUT")
-    headers = fields.Dict(keys=fields.String(), values=fields.String())
-    expires_in = fields.Integer(metadata=about("seconds until the URL expires"))
-
-
 class LineageQuerySchema(Strict):
     """The file."""
 
     uri = fields.String(required=True, metadata=about("s3://bucket/key"))
-
-
-class MakerSchema(Schema):
-    """The task, handler or client that created a file."""
-
-    kind = fields.String(metadata=about("task, handler or client"))
-    job_id = fields.String()
-    task_id = fields.String()
-    attempt = fields.Integer()
-    state = fields.String()
-    worker_id = fields.String()
-    client = fields.String(metadata=about("the owner"))
-
-
-class UseSchema(Schema):
-    """A job that refers to a file or to a folder that contains it."""
-
-    job_id = fields.String()
-    status = fields.String()
-    where = fields.List(fields.String(), metadata=about("initial_data, state_history, tasks"))
-
-
-class LineageSchema(Schema):
-    """The origin of a file and the jobs that use it."""
-
-    uri = fields.String()
-    made_by = fields.Nested(MakerSchema, allow_none=True)
-    used_by = fields.List(fields.Nested(UseSchema), metadata=about("newest first"))
-    is_complete = fields.Boolean(metadata=about("false if only the newest 10,000 jobs were searched"))

@@ -1,8 +1,8 @@
-"""Queries, bodies and responses of the HTTP API about many jobs: filters, counts and actions."""
+"""Queries and bodies of the HTTP API about many jobs: filters, counts and actions."""
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import ContainsOnly, Length, OneOf, Range, Regexp
 
 from avtomatika.core.job import JobStatus
@@ -62,14 +62,6 @@ class JobListQuerySchema(JobFilterSchema):
     cursor = fields.String(load_default=None, metadata=about("`next` of the previous page"))
 
 
-class JobCountsSchema(Schema):
-    """Numbers of jobs by status. Dumps a JobCounts."""
-
-    counts = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"example": {"failed": 12}})
-    total = fields.Integer()
-    is_exact = fields.Boolean(metadata=about("false: too many jobs to count; there are more than these"))
-
-
 class RetryQuerySchema(Strict):
     """Where a rerun starts."""
 
@@ -99,27 +91,3 @@ class ActionRequestSchema(Strict):
     def _check_choice(self, data: dict[str, Any], **_: object) -> None:
         if (data.get("ids") is None) == (data.get("filter") is None):
             raise ValidationError("give ids or filter", "filter")
-
-
-class RefusalSchema(Schema):
-    """A job that the action was not applied to."""
-
-    job_id = fields.String()
-    code = fields.String()
-    reason = fields.String()
-
-
-class ActionResultSchema(Schema):
-    """The effect of one request: on a part of the jobs, if `next` is not null."""
-
-    matched = fields.Integer(metadata=about("jobs of this part; with dry_run of all"))
-    blueprints = fields.Dict(
-        keys=fields.String(),
-        values=fields.Integer(),
-        metadata={"description": "the same by blueprint", "example": {"video": 1200, "photo": 40}},
-    )
-    is_exact = fields.Boolean(metadata=about("false: with dry_run there are more jobs than these"))
-    done = fields.Integer()
-    refused = fields.Integer()
-    refusals = fields.List(fields.Nested(RefusalSchema), metadata=about("the first 20"))
-    next = fields.String(allow_none=True, metadata=about("`cursor` of the next request; null at the end"))

@@ -12,7 +12,7 @@ from marshmallow.validate import ContainsOnly, Length, OneOf, Range
 from avtomatika.core.plan import Plan
 from avtomatika.core.value_types import object_type
 
-from .api import JobSchema
+from .answers import Job
 from .api_fields import (
     FutureTime,
     Seconds,
@@ -30,7 +30,7 @@ IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 LONGEST_WAIT_SECONDS = 25
 #: Maximum number of jobs in a batch.
 LARGEST_BATCH = 1000
-#: Maximum number of jobs in a page.
+#: Maximum number of jobs or messages in a page.
 LARGEST_PAGE = 200
 #: Maximum length of a comment, which becomes part of the history.
 LONGEST_COMMENT = 2000
@@ -175,7 +175,7 @@ class JobQuerySchema(Strict):
     shown = Words(
         data_key="fields",
         load_default=(),
-        validate=ContainsOnly(list(JobSchema().fields), error="there are {choices}"),
+        validate=ContainsOnly(list(Job.__annotations__), error="there are {choices}"),
         metadata=about("comma-separated names of the fields to return", type="string"),
     )
 
@@ -234,3 +234,24 @@ class LinkRequestSchema(Strict):
             "default": LINK_SECONDS,
         },
     )
+
+
+class LoginLinkRequestSchema(Strict):
+    """Which page the link opens."""
+
+    page = fields.String(
+        load_default=None, allow_none=True, metadata={"description": "path of the page, by default the overview"}
+    )
+
+
+class MessageQuerySchema(Strict):
+    """Limit for messages."""
+
+    limit = fields.Integer(load_default=20, validate=Range(1, LARGEST_PAGE))
+
+
+class DeadLetterQuerySchema(Strict):
+    """Filters for dead letters."""
+
+    queue = fields.String(load_default=None)
+    limit = fields.Integer(load_default=50, validate=Range(1, LARGEST_PAGE))

@@ -26,7 +26,9 @@ from avtomatika.orchestrator.webhooks.delivery import Webhooks
 from avtomatika.orchestrator.webhooks.http_post import WebhookClient
 from avtomatika.orchestrator.webhooks.ssrf import networks
 from avtomatika.schemas import wire
-from avtomatika.schemas.api import JobSchema, JobView
+from avtomatika.schemas.answers import Job as JobAnswer
+from avtomatika.schemas.job_view import JobView
+from avtomatika.schemas.responses import dump
 from avtomatika.store import NewJob, WebhookRecords
 from avtomatika.store.messages import webhook_message
 
@@ -152,7 +154,7 @@ def test_the_end_of_a_job_is_delivered_as_the_api_shows_it_and_signed(post: Post
     post.turn_until(lambda: post.settled(job_id))
     [request] = receiver.requests
     job = post.house.job(job_id)
-    shown = JobSchema().dump(JobView(job))
+    shown = dump(JobAnswer, JobView(job))
     told = request.json["data"]
 
     assert request.path == "/hook?key=a%20b"

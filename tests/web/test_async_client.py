@@ -9,14 +9,12 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
-from marshmallow import Schema
 
 from avtomatika import AsyncClient, Client
-from avtomatika.client import answers, job_lists, operations, operator_answers, operator_operations, streams
+from avtomatika.client import job_lists, operations, operator_operations, streams
 from avtomatika.core.blueprint.action_types import End, GoTo
 from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError, UnavailableError
-from avtomatika.schemas import api, api_blueprints, api_files, api_job_lists, api_login, api_queues, api_server
 from avtomatika.store import Store
 
 Move = Callable[..., Job]
@@ -92,59 +90,6 @@ def test_both_clients_have_every_operation(client: type) -> None:
         method = getattr(client, name)
         assert list(signature(method).parameters) == ["self", *signature(operation).parameters]
         assert method.__doc__ == operation.__doc__
-
-
-ANSWERS: dict[type, type[Schema]] = {
-    answers.SubmittedJob: api.AcceptedSchema,
-    answers.SubmittedJobs: api.BatchAcceptedSchema,
-    answers.LoginLink: api_login.LoginLinkSchema,
-    answers.JobSummary: api.JobSummarySchema,
-    answers.JobCounts: api_job_lists.JobCountsSchema,
-    answers.ActionRefusal: api_job_lists.RefusalSchema,
-    answers.ActionResult: api_job_lists.ActionResultSchema,
-    answers.JobTask: api.TaskSchema,
-    answers.JobWait: api.WaitingSchema,
-    answers.FanOutProgress: api.BranchesSchema,
-    answers.Job: api.JobSchema,
-    answers.HistoryEntry: api.EntrySchema,
-    answers.History: api.HistorySchema,
-    answers.StreamEntry: api.StreamEntrySchema,
-    answers.StreamPage: api.StreamPageSchema,
-    answers.Reason: api.ReasonSchema,
-    answers.Why: api.WhySchema,
-    answers.ApprovalLink: api.LinkSchema,
-    answers.JobFile: api_files.FileSchema,
-    answers.FileOrigin: api_files.MakerSchema,
-    answers.FileUse: api_files.UseSchema,
-    answers.Lineage: api_files.LineageSchema,
-    answers.BlueprintSummary: api_blueprints.BlueprintSummarySchema,
-    answers.Transition: api_blueprints.TransitionSchema,
-    answers.State: api_blueprints.StateSchema,
-    answers.Binding: api_blueprints.BindingSchema,
-    answers.BlueprintPlan: api_blueprints.PlanSchema,
-    operator_answers.WorkerSkill: api_server.SkillViewSchema,
-    operator_answers.WorkerLink: api_server.LinkViewSchema,
-    operator_answers.WorkerInfo: api_server.WorkerSchema,
-    operator_answers.QueueInfo: api_queues.QueueSchema,
-    operator_answers.QueuedMessage: api_queues.MessageSchema,
-    operator_answers.DeadLetter: api_queues.DeadLetterSchema,
-    operator_answers.Finding: api_server.FindingSchema,
-    operator_answers.Figures: api_server.FiguresSchema,
-    operator_answers.Points: api_server.PointsSchema,
-    operator_answers.Overview: api_server.OverviewSchema,
-}
-
-
-@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.__name__)
-def test_an_answer_type_has_the_fields_of_its_schema(answer: type) -> None:
-    assert set(answer.__annotations__) == set(ANSWERS[answer]().fields)
-
-
-def test_every_answer_type_is_compared() -> None:
-    named = [*vars(answers).values(), *vars(operator_answers).values()]
-    defined = {value for value in named if isinstance(value, type) and hasattr(value, "__total__")}
-
-    assert defined == set(ANSWERS)
 
 
 def test_an_operator_lists_the_workers(url: str, store: Store) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 from flask import url_for
 
 from avtomatika.core.explain.waiting import waiting_for
-from avtomatika.schemas.api import JobSchema, JobView, LinkSchema
+from avtomatika.schemas import answers
 from avtomatika.schemas.api_requests import ApprovalSchema, LinkRequestSchema
+from avtomatika.schemas.job_view import JobView
 
 from ..approval_links import ApprovalLink
 from ..auth import caller
@@ -20,7 +21,7 @@ routes = Routes("approvals", __name__, url_prefix="/api/v1/jobs", description="D
 
 @routes.post("/<job_id>/approve")
 @routes.arguments(ApprovalSchema)
-@routes.response(200, JobSchema)
+@routes.response(200, answers.Job)
 def approve_job(made: dict[str, Any], job_id: str) -> JobView:
     """Decide the approval that a job waits for; the first decision counts"""
     job = callers_job(job_id)
@@ -30,7 +31,7 @@ def approve_job(made: dict[str, Any], job_id: str) -> JobView:
 
 @routes.post("/<job_id>/approval-link")
 @routes.arguments(LinkRequestSchema)
-@routes.response(200, LinkSchema)
+@routes.response(200, answers.ApprovalLink)
 def make_link(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Create a link with which its holder can decide the approval without a token"""
     job = callers_job(job_id)

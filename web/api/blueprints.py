@@ -6,8 +6,9 @@ from flask import Response
 
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
-from avtomatika.schemas.api_blueprints import BlueprintListSchema, PlanSchema
 from avtomatika.schemas.api_requests import BlueprintGraphQuerySchema
+from avtomatika.schemas.responses import list_of
+from avtomatika.schemas.server_answers import BlueprintPlan, BlueprintSummary
 
 from ..auth import require_operator
 from ..graphs import graph_response
@@ -18,14 +19,14 @@ routes = Routes("blueprints", __name__, url_prefix="/api/v1/blueprints", descrip
 
 
 @routes.get("")
-@routes.response(200, BlueprintListSchema)
+@routes.response(200, list_of("blueprints", BlueprintSummary))
 def list_blueprints() -> dict[str, list[Plan]]:
     """List the blueprints of this server"""
     return {"blueprints": [plan for name, plan in sorted(services().plans.items()) if is_user_name(name)]}
 
 
 @routes.get("/<name>")
-@routes.response(200, PlanSchema)
+@routes.response(200, BlueprintPlan)
 def show_blueprint(name: str) -> Plan:
     """Show the plan of a blueprint: states, queues, routing rules"""
     return services().plan(name)

@@ -9,8 +9,10 @@ from flask import Response, jsonify, url_for
 from avtomatika.core.job import Job, JobStatus, RecordedEntry
 from avtomatika.core.machine.rerun import failed_state
 from avtomatika.errors import AvtomatikaError, ConflictError, NotFoundError, TooManyRequestsError, UnavailableError
-from avtomatika.schemas.api import AcceptedSchema, JobSchema, JobView
+from avtomatika.schemas import answers
 from avtomatika.schemas.api_job_lists import RetryQuerySchema
+from avtomatika.schemas.job_view import JobView
+from avtomatika.schemas.responses import dump, schema_of
 from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
@@ -28,7 +30,7 @@ _CANCEL_WAITS = 4
 
 
 @routes.post("/<job_id>/cancel")
-@routes.response(200, JobSchema)
+@routes.response(200, answers.Job)
 def cancel_job(job_id: str) -> JobView:
     """Cancel a job: queued tasks are dropped, running ones are stopped"""
     job = callers_job(job_id)
@@ -45,8 +47,10 @@ def cancel_job(job_id: str) -> JobView:
 
 @routes.post("/<job_id>/retry")
 @routes.arguments(RetryQuerySchema, location="query")
-@routes.response(200, JobSchema)
-@routes.alt_response(202, schema=AcceptedSchema, description="a new job with the same data was created")
+@routes.response(200, answers.Job)
+@routes.alt_response(
+    202, schema=schema_of(answers.SubmittedJob), description="a new job with the same data was created"
+)
 def retry_job(wanted: dict[str, str], job_id: str) -> JobView | Response:
     """Resume a quarantined job, or rerun an ended one as a new job"""
     job = callers_job(job_id)
@@ -54,7 +58,7 @@ def retry_job(wanted: dict[str, str], job_id: str) -> JobView | Response:
         services().store.signal(job, "retry", by=caller().name)
         return updated_view(job)
     created = rerun(job, from_failed_state=wanted["start"] == "failed_state")
-    response = jsonify(AcceptedSchema().dump(created))
+    response = jsonify(dump(answers.SubmittedJob, created))
     response.status_code = 202
     response.headers["Location"] = url_for("jobs.show_job", job_id=created.job_id)
     return response

@@ -8,8 +8,7 @@ from flask import request, url_for
 from avtomatika.core.job_request import load_request
 from avtomatika.core.plan import Plan
 from avtomatika.errors import AvtomatikaError, BlueprintError, InvalidRequestError, NotFoundError
-from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema
-from avtomatika.schemas.api_blueprints import creation_path
+from avtomatika.schemas.answers import SubmittedJob, SubmittedJobs
 from avtomatika.schemas.api_requests import (
     IDEMPOTENCY_KEY,
     LARGEST_BATCH,
@@ -17,6 +16,7 @@ from avtomatika.schemas.api_requests import (
     batch_schema,
     request_schema,
 )
+from avtomatika.schemas.responses import creation_path
 from avtomatika.store import CreatedJob, NewJob
 
 from ..auth import caller
@@ -65,7 +65,7 @@ def _creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) -> Cal
         return created, {"Location": url_for("jobs.show_job", job_id=created.job_id)}
 
     create_job.__doc__ = f"Create a job of the blueprint {plan.blueprint}"
-    takes, gives = routes.arguments(schema), routes.response(202, AcceptedSchema)
+    takes, gives = routes.arguments(schema), routes.response(202, SubmittedJob)
     view: Callable[..., Any] = routes.doc(operationId=f"create_{plan.blueprint}_job")(takes(gives(create_job)))
     return view
 
@@ -76,7 +76,7 @@ def _batch_creation(routes: Routes, plan: Plan, schema: type[JobRequestSchema]) 
         return {"job_ids": [each.job_id for each in created]}
 
     create_jobs.__doc__ = f"Create up to {LARGEST_BATCH} jobs of the blueprint {plan.blueprint}: all of them, or none"
-    takes, gives = routes.arguments(batch_schema(plan, schema)), routes.response(202, BatchAcceptedSchema)
+    takes, gives = routes.arguments(batch_schema(plan, schema)), routes.response(202, SubmittedJobs)
     view: Callable[..., Any] = routes.doc(operationId=f"create_{plan.blueprint}_jobs")(takes(gives(create_jobs)))
     return view
 

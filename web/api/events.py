@@ -8,8 +8,9 @@ from typing import Any
 from flask import Response
 
 from avtomatika.core.explain.facts import TaskProgress
-from avtomatika.schemas.api import EntrySchema
+from avtomatika.schemas.answers import HistoryEntry
 from avtomatika.schemas.api_requests import EventsQuerySchema
+from avtomatika.schemas.responses import dump
 from avtomatika.store import Store
 from avtomatika.store.job_watcher import Follower
 
@@ -55,7 +56,7 @@ class _Following(EventStream):
             entries, more = self._store.history(self._follower.job.id, after=self._follower.after, limit=_PAGE)
             for entry in entries:
                 self._follower.after = entry.seq
-                yield event_text(entry.entry.event_type, EntrySchema().dump(entry), seq=entry.seq)
+                yield event_text(entry.entry.event_type, dump(HistoryEntry, entry), seq=entry.seq)
 
     def _progress(self) -> Iterator[str]:
         """Yield the progress that open tasks reported since the last read, without an id: a client cannot resume

@@ -14,7 +14,8 @@ from werkzeug.wrappers import Response
 from avtomatika.errors import InvalidRequestError, TransientError, UnavailableError
 from avtomatika.files.bucket import SignedUpload
 from avtomatika.files.job_files import MAX_UPLOAD_BYTES, UPLOAD_SECONDS, JobFiles
-from avtomatika.schemas.api_files import FileListSchema, FilesQuerySchema, UploadRequestSchema, UploadSchema
+from avtomatika.schemas.answers import FileList, Upload
+from avtomatika.schemas.api_files import FilesQuerySchema, UploadRequestSchema
 
 from ..auth import caller
 from ..routes import Routes
@@ -28,7 +29,7 @@ routes = Routes("files", __name__, url_prefix="/api/v1", description="Download a
 
 @routes.get("/jobs/<job_id>/files")
 @routes.arguments(FilesQuerySchema, location="query")
-@routes.response(200, FileListSchema)
+@routes.response(200, FileList)
 def list_files(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """List the files of a job by name"""
     callers_job(job_id)
@@ -64,7 +65,7 @@ def redirect_to_file(job_id: str, name: str) -> Response:
 
 @routes.post("/jobs/<job_id>/files/upload-url")
 @routes.arguments(UploadRequestSchema)
-@routes.response(200, UploadSchema)
+@routes.response(200, Upload)
 def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Get a signed URL to upload a file of this job"""
     job = callers_job(job_id)
@@ -74,7 +75,7 @@ def upload_for_job(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 
 @routes.post("/files/upload-url")
 @routes.arguments(UploadRequestSchema)
-@routes.response(200, UploadSchema)
+@routes.response(200, Upload)
 def upload(wanted: dict[str, Any]) -> dict[str, Any]:
     """Get a signed URL to upload a file for your jobs"""
     with job_files() as files:

@@ -14,7 +14,8 @@ from avtomatika.errors import (
     NotFoundError,
     UnreadableRecordError,
 )
-from avtomatika.schemas.api_job_lists import APPLICABLE, MOST_JOBS, ActionRequestSchema, ActionResultSchema
+from avtomatika.schemas.answers import ActionResult
+from avtomatika.schemas.api_job_lists import APPLICABLE, MOST_JOBS, ActionRequestSchema
 from avtomatika.store import JobFilter, UnreadableJob
 
 from ..auth import caller
@@ -34,14 +35,14 @@ _EXAMPLE = {"action": "retry", "filter": {"status": "failed", "blueprint": "vide
 @routes.post("/actions")
 @routes.doc(operationId="act_on_jobs")
 @routes.arguments(ActionRequestSchema, example=_EXAMPLE)
-@routes.response(200, ActionResultSchema)
+@routes.response(200, ActionResult)
 def act_on_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """Cancel, retry, approve or reject many jobs"""
     return act(wanted)
 
 
 def act(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Act on a part of the jobs; *wanted* and the result are as in ActionRequestSchema and ActionResultSchema."""
+    """Act on a part of the jobs; *wanted* and the result are as in ActionRequestSchema and ActionResult."""
     statuses, dry_run = APPLICABLE[wanted["action"]], wanted["dry_run"]
     filtered = None if wanted["filter"] is None else _filter(wanted, statuses)
     if filtered is not None and dry_run:

@@ -12,10 +12,12 @@ from avtomatika.core.graph.job_path import JobPath
 from avtomatika.core.job import Job, RecordedEntry
 from avtomatika.core.names import JOB_ID
 from avtomatika.errors import NotFoundError
-from avtomatika.schemas.api import HistorySchema, JobListSchema, JobSchema, JobView, WhySchema
+from avtomatika.schemas import answers
 from avtomatika.schemas.api_fields import rfc3339
-from avtomatika.schemas.api_job_lists import JobCountsSchema, JobFilterSchema, JobListQuerySchema
+from avtomatika.schemas.api_job_lists import JobFilterSchema, JobListQuerySchema
 from avtomatika.schemas.api_requests import GraphQuerySchema, HistoryQuerySchema, JobQuerySchema
+from avtomatika.schemas.job_view import JobView
+from avtomatika.schemas.responses import dump
 from avtomatika.store import JobCounts, JobFilter
 from avtomatika.store.job_watcher import Follower
 
@@ -31,7 +33,7 @@ routes = Routes("jobs", __name__, url_prefix="/api/v1/jobs", description="Show j
 @routes.get("")
 @routes.doc(operationId="list_jobs")
 @routes.arguments(JobListQuerySchema, location="query")
-@routes.response(200, JobListSchema)
+@routes.response(200, answers.JobList)
 def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
     """List jobs, newest first"""
     jobs, cursor = services().store.list_jobs(job_filter(wanted))
@@ -41,7 +43,7 @@ def list_jobs(wanted: dict[str, Any]) -> dict[str, Any]:
 @routes.get("/counts")
 @routes.doc(operationId="count_jobs")
 @routes.arguments(JobFilterSchema, location="query")
-@routes.response(200, JobCountsSchema)
+@routes.response(200, answers.JobCounts)
 def count_jobs(wanted: dict[str, Any]) -> JobCounts:
     """Count jobs by status"""
     return services().store.count_by_status(job_filter(wanted))
@@ -49,7 +51,7 @@ def count_jobs(wanted: dict[str, Any]) -> JobCounts:
 
 @routes.get("/<job_id>")
 @routes.arguments(JobQuerySchema, location="query")
-@routes.response(200, JobSchema)
+@routes.response(200, answers.Job)
 def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
     """Show a job, at once or when it changes"""
     job = callers_job(job_id)
@@ -57,12 +59,12 @@ def show_job(wanted: dict[str, Any], job_id: str) -> JobView | Response:
         hold(job, wanted["wait"])
         job = callers_job(job_id)
     view = JobView(job, services().store.live_state(job))
-    return jsonify(JobSchema(only=wanted["shown"]).dump(view)) if wanted["shown"] else view
+    return jsonify(dump(answers.Job, view, only=wanted["shown"])) if wanted["shown"] else view
 
 
 @routes.get("/<job_id>/history")
 @routes.arguments(HistoryQuerySchema, location="query")
-@routes.response(200, HistorySchema)
+@routes.response(200, answers.History)
 def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
     """Show the history of a job, oldest event first"""
     callers_job(job_id)
@@ -72,7 +74,7 @@ def show_history(wanted: dict[str, Any], job_id: str) -> dict[str, Any]:
 
 
 @routes.get("/<job_id>/why")
-@routes.response(200, WhySchema)
+@routes.response(200, answers.Why)
 def show_why(job_id: str) -> dict[str, Any]:
     """Explain why a job does not proceed"""
     job = callers_job(job_id)

@@ -8,7 +8,8 @@ from avtomatika.core.job import Job
 from avtomatika.errors import InvalidRequestError, NotFoundError
 from avtomatika.files.location import Location
 from avtomatika.files.object_keys import Producer, producer_of, uses_of
-from avtomatika.schemas.api_files import LineageQuerySchema, LineageSchema
+from avtomatika.schemas.answers import Lineage
+from avtomatika.schemas.api_files import LineageQuerySchema
 from avtomatika.store import JobFilter
 
 from ..auth import caller
@@ -25,7 +26,7 @@ _PAGE = 200
 
 @routes.get("/lineage")
 @routes.arguments(LineageQuerySchema, location="query")
-@routes.response(200, LineageSchema)
+@routes.response(200, Lineage)
 def show_lineage(wanted: dict[str, Any]) -> dict[str, Any]:
     """Show which job created a file and which ones use it"""
     uri = wanted["uri"]

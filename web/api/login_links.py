@@ -4,7 +4,8 @@ from typing import Any
 
 from flask import request, url_for
 
-from avtomatika.schemas.api_login import LoginLinkRequestSchema, LoginLinkSchema
+from avtomatika.schemas.answers import LoginLink
+from avtomatika.schemas.api_requests import LoginLinkRequestSchema
 from avtomatika.store import LINK_SECONDS
 from avtomatika.tokens import hash_token, token_fingerprint
 
@@ -17,7 +18,7 @@ routes = Routes("login-links", __name__, url_prefix="/api/v1/login-links", descr
 
 @routes.post("")
 @routes.arguments(LoginLinkRequestSchema)
-@routes.response(201, LoginLinkSchema)
+@routes.response(201, LoginLink)
 def create_login_link(wanted: dict[str, Any]) -> dict[str, Any]:
     """Create a link that logs the caller in to the pages, once, within five minutes"""
     fingerprint = token_fingerprint(hash_token(token_of(request)))

@@ -3,7 +3,8 @@
 from typing import Any
 
 from avtomatika.diagnosis import overview, server_findings, token_findings
-from avtomatika.schemas.api_server import FindingListSchema, OverviewSchema
+from avtomatika.schemas import server_answers as answers
+from avtomatika.schemas.responses import list_of
 from avtomatika.store import Finding
 
 from ..auth import require_operator
@@ -14,7 +15,7 @@ routes = Routes("installation", __name__, url_prefix="/api/v1", description="Wat
 
 
 @routes.get("/overview")
-@routes.response(200, OverviewSchema)
+@routes.response(200, answers.Overview)
 def show_overview() -> dict[str, Any]:
     """Show what happens, what happened in the last hour and day, and what is wrong; for operators"""
     require_operator()
@@ -22,7 +23,7 @@ def show_overview() -> dict[str, Any]:
 
 
 @routes.get("/doctor")
-@routes.response(200, FindingListSchema)
+@routes.response(200, list_of("findings", answers.Finding))
 def list_findings() -> dict[str, list[Finding]]:
     """Check the server, secrets and tokens as this web process sees them; for operators"""
     require_operator()

@@ -2,15 +2,9 @@
 
 from typing import Any
 
-from avtomatika.schemas.api_queues import (
-    DeadLetterListSchema,
-    DeadLetterQuerySchema,
-    DeadLetterSchema,
-    MessageListSchema,
-    MessageQuerySchema,
-    PurgeSchema,
-    QueueListSchema,
-)
+from avtomatika.schemas import server_answers as answers
+from avtomatika.schemas.api_requests import DeadLetterQuerySchema, MessageQuerySchema
+from avtomatika.schemas.responses import list_of
 from avtomatika.store import QueuedMessage
 
 from ..auth import require_operator
@@ -21,7 +15,7 @@ routes = Routes("queues", __name__, url_prefix="/api/v1", description="Manage qu
 
 
 @routes.get("/queues")
-@routes.response(200, QueueListSchema)
+@routes.response(200, list_of("queues", answers.QueueInfo))
 def list_queues() -> dict[str, Any]:
     """List the queues with their message counts; for operators"""
     require_operator()
@@ -30,7 +24,7 @@ def list_queues() -> dict[str, Any]:
 
 @routes.get("/queues/<name>/messages")
 @routes.arguments(MessageQuerySchema, location="query")
-@routes.response(200, MessageListSchema)
+@routes.response(200, list_of("messages", answers.QueuedMessage))
 def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
     """List the messages that wait in a queue, the next one first, without removing them; for operators"""
     require_operator()
@@ -38,7 +32,7 @@ def list_messages(wanted: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @routes.delete("/queues/<name>/messages")
-@routes.response(200, PurgeSchema)
+@routes.response(200, answers.Purge)
 def purge_queue(name: str) -> dict[str, int]:
     """Delete the messages that wait in a queue; their jobs are not notified; for operators"""
     require_operator()
@@ -47,7 +41,7 @@ def purge_queue(name: str) -> dict[str, int]:
 
 @routes.get("/dead-letters")
 @routes.arguments(DeadLetterQuerySchema, location="query")
-@routes.response(200, DeadLetterListSchema)
+@routes.response(200, list_of("dead_letters", answers.DeadLetter))
 def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
     """List dead letters, newest first; for operators"""
     require_operator()
@@ -55,7 +49,7 @@ def list_dead_letters(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @routes.get("/dead-letters/<letter_id>")
-@routes.response(200, DeadLetterSchema)
+@routes.response(200, answers.DeadLetter)
 def show_dead_letter(letter_id: str) -> QueuedMessage:
     """Show a dead letter; for operators"""
     require_operator()
@@ -63,7 +57,7 @@ def show_dead_letter(letter_id: str) -> QueuedMessage:
 
 
 @routes.post("/dead-letters/<letter_id>/requeue")
-@routes.response(200, DeadLetterSchema)
+@routes.response(200, answers.DeadLetter)
 def requeue_dead_letter(letter_id: str) -> QueuedMessage:
     """Put a dead letter back into its queue with its delivery count reset; for operators"""
     require_operator()

@@ -5,8 +5,9 @@ from typing import Any
 from flask import Response, jsonify
 
 from avtomatika.core.job import Job
-from avtomatika.schemas.api import StreamEntrySchema, StreamPageSchema
+from avtomatika.schemas import answers
 from avtomatika.schemas.api_requests import StreamQuerySchema
+from avtomatika.schemas.responses import dump
 from avtomatika.store import Store, StreamEntry, StreamPage
 from avtomatika.store.job_watcher import Follower
 
@@ -26,7 +27,7 @@ _PAGE = 1_000
 
 @routes.get("/<job_id>/stream")
 @routes.arguments(StreamQuerySchema, location="query")
-@routes.response(200, StreamPageSchema)
+@routes.response(200, answers.StreamPage)
 def read_stream(wanted: dict[str, Any], job_id: str) -> Response:
     """Read what the skills of a job write and log: as server-sent events, or with `limit` or `wait` one page of JSON"""
     if wanted["limit"] is None and wanted["wait"] is None:
@@ -41,7 +42,7 @@ def read_stream(wanted: dict[str, Any], job_id: str) -> Response:
     has_ended = _has_ended(services().store, job, page)
     entries = [*page.entries, _end(job, page)] if has_ended else page.entries
     answer = {"job_id": job_id, "entries": entries, "next": page.next, "has_ended": has_ended}
-    return jsonify(StreamPageSchema().dump(answer))
+    return jsonify(dump(answers.StreamPage, answer))
 
 
 def stream_entries(job_id: str, *, after: int) -> Response:
@@ -81,4 +82,4 @@ def _end(job: Job, page: StreamPage) -> StreamEntry:
 
 
 def _event(entry: StreamEntry) -> str:
-    return event_text(entry.kind, StreamEntrySchema().dump(entry), seq=entry.seq)
+    return event_text(entry.kind, dump(answers.StreamEntry, entry), seq=entry.seq)

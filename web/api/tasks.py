@@ -7,7 +7,7 @@ from flask import url_for
 from avtomatika.core.machine.single_task import PLAN
 from avtomatika.core.names import is_user_name
 from avtomatika.errors import InvalidRequestError
-from avtomatika.schemas.api import AcceptedSchema, BatchAcceptedSchema
+from avtomatika.schemas.answers import SubmittedJob, SubmittedJobs
 from avtomatika.schemas.api_requests import TaskBatchSchema, TaskRequestSchema
 from avtomatika.store import CreatedJob
 
@@ -19,7 +19,7 @@ routes = Routes("tasks", __name__, url_prefix="/api/v1/tasks", description="Run 
 
 @routes.post("/<skill>", parameters=[IDEMPOTENCY_PARAMETER])
 @routes.arguments(TaskRequestSchema)
-@routes.response(202, AcceptedSchema)
+@routes.response(202, SubmittedJob)
 def create_task(wanted: dict[str, Any], skill: str) -> tuple[CreatedJob, dict[str, str]]:
     """Run a task: a job that ends with the result of one skill"""
     created = create(new_job(PLAN, wanted, skill=_checked(skill)))
@@ -28,7 +28,7 @@ def create_task(wanted: dict[str, Any], skill: str) -> tuple[CreatedJob, dict[st
 
 @routes.post("/<skill>/batch", parameters=[IDEMPOTENCY_PARAMETER])
 @routes.arguments(TaskBatchSchema)
-@routes.response(202, BatchAcceptedSchema)
+@routes.response(202, SubmittedJobs)
 def create_tasks(wanted: dict[str, Any], skill: str) -> dict[str, list[str]]:
     """Run up to 1000 tasks of one skill: all are created, or none"""
     created = create_many([new_job(PLAN, each, skill=_checked(skill)) for each in wanted["tasks"]])

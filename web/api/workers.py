@@ -1,6 +1,7 @@
 """Workers: their state, skills and reputation."""
 
-from avtomatika.schemas.api_server import WorkerListSchema
+from avtomatika.schemas.responses import list_of
+from avtomatika.schemas.server_answers import WorkerInfo
 from avtomatika.store import WorkerRecord
 
 from ..auth import require_operator
@@ -11,7 +12,7 @@ routes = Routes("workers", __name__, url_prefix="/api/v1/workers", description="
 
 
 @routes.get("")
-@routes.response(200, WorkerListSchema)
+@routes.response(200, list_of("workers", WorkerInfo))
 def list_workers() -> dict[str, list[WorkerRecord]]:
     """List the workers that reported lately; for operators"""
     require_operator()

@@ -9,8 +9,8 @@ from marshmallow import ValidationError
 from avtomatika.core.names import is_user_name
 from avtomatika.core.plan import Plan
 from avtomatika.errors import InvalidRequestError, NotFoundError
-from avtomatika.schemas.api_blueprints import creation_path
 from avtomatika.schemas.api_requests import request_schema
+from avtomatika.schemas.responses import creation_path
 
 from ..api.creation import create, new_job
 from ..auth import caller

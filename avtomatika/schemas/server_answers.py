@@ -1,0 +1,182 @@
+"""The answers of the HTTP API about blueprints, workers, queues and the installation, as in :mod:`.answers`."""
+
+from typing import Annotated, Any, Literal, TypedDict
+
+from avtomatika.core.plan import EndKind, Via
+
+from .answers import Time
+
+
+class BlueprintSummary(TypedDict):
+    """A blueprint of this server."""
+
+    name: str
+    plan: Annotated[str, "version of the blueprint, 8 hex digits"]
+    url: Annotated[str | None, "the path for creating jobs; null without an endpoint"]
+    start: str
+    task_types: list[str]
+
+
+class Transition(TypedDict):
+    """An edge of the graph; `outcome` is null for a plain go_to."""
+
+    target: str
+    outcome: str | None
+    task_type: str | None
+    guard: str | None
+    via: Annotated[str, Via, "the action that leads there"]
+
+
+class State(TypedDict):
+    """A node of the graph."""
+
+    name: str
+    queue: Annotated[str | None, "null: the blueprint's main queue"]
+    is_start: bool
+    end: Annotated[str, EndKind] | None
+    task_types: list[str]
+    is_aggregator: Annotated[bool, "joins the branches of a fan-out"]
+    children: Annotated[list[str], "blueprints of child jobs that it starts"]
+    transitions: list[Transition]
+
+
+class Binding(TypedDict):
+    """A routing rule: messages with this key are routed to this queue."""
+
+    exchange: Literal["avt.steps"]
+    key: str
+    queue: str
+    targets: Annotated[list[str], "possible next states"]
+
+
+class BlueprintPlan(BlueprintSummary):
+    """A compiled blueprint: states, queues, routing rules."""
+
+    queues: list[str]
+    states: list[State]
+    bindings: list[Binding]
+
+
+class WorkerSkill(TypedDict):
+    """A skill and the JSON schema of its parameters."""
+
+    name: str
+    schema: dict[str, Any]
+
+
+class WorkerLink(TypedDict):
+    """A server address of the worker and the state of the link."""
+
+    address: str
+    state: Annotated[str, "in_use, standby or down"]
+
+
+class WorkerInfo(TypedDict):
+    """A worker as last reported."""
+
+    id: str
+    type: str
+    version: str
+    status: Annotated[
+        str,
+        "idle, busy, full, offline; unfit: it takes no tasks of some skills for now; "
+        "lost: it has missed heartbeats; revoked: no token of it is valid",
+    ]
+    unfit: Annotated[dict[str, Any], "the reason why it takes no tasks of these skills for now, if there is one"]
+    standby: Annotated[bool, "it takes its tasks from another server"]
+    running: Annotated[int, "running tasks, over all links"]
+    concurrency: int | None
+    skills: list[WorkerSkill]
+    links: list[WorkerLink]
+    switches: Annotated[int, "number of failovers between links"]
+    resources: dict[str, Any]
+    costs: Annotated[dict[str, Any], "cost of a task, by skill"]
+    reputation: Annotated[float, "success rate of its last tasks, from 0 to 1"]
+    registered_at: Time
+    last_heartbeat_at: Time
+
+
+class QueueInfo(TypedDict):
+    """A queue and its message counts."""
+
+    name: str
+    waiting: Annotated[int, "messages that wait for a consumer"]
+    held: Annotated[int, "messages leased to consumers"]
+    delayed: int
+    dead: Annotated[int, "dead letters"]
+    consumers: Annotated[int, "consumers that took messages lately"]
+    waited_ms: Annotated[int, "how long the first message has waited, 0 if none waits"]
+
+
+class Purge(TypedDict):
+    """The result of purging a queue."""
+
+    removed: Annotated[int, "number of deleted messages"]
+
+
+class QueuedMessage(TypedDict):
+    """A message that waits in a queue."""
+
+    id: str
+    queue: str
+    kind: str | None
+    job_id: str | None
+    routing_key: str
+    priority: int
+    deliveries: int
+    at: Time
+    body: Annotated[Any, "without signatures and tickets"]
+
+
+class DeadLetter(QueuedMessage):
+    """A dead-lettered message."""
+
+    reason: str | None
+    error: str | None
+
+
+class Finding(TypedDict):
+    """The result of one check, or a problem."""
+
+    kind: Annotated[str, "for programs"]
+    subject: Annotated[str, "what has the problem, such as a queue or a setting"]
+    state: Annotated[str, "ok, warning or fault"]
+    count: Annotated[int, "number of tasks, jobs, messages or workers"]
+    finding: str
+
+
+class Figures(TypedDict):
+    """The figures of now."""
+
+    at: Time
+    jobs: Annotated[dict[str, int], "jobs by status"]
+    waiting: Annotated[
+        dict[str, int],
+        "jobs by what they wait for: start, worker, parallel, human, timer, child, quarantined; "
+        "no_worker: waiting tasks of skills that no worker has",
+    ]
+    tasks: Annotated[dict[str, int], "tasks of all skills: running, waiting, oldest_waiting_seconds"]
+    workers: Annotated[dict[str, int], "workers by status; alive: those that can execute tasks"]
+    dead_letters: Annotated[dict[str, int], "dead letters by queue"]
+    versions: Annotated[list[str], "of running processes"]
+
+
+class Points(TypedDict):
+    """Figures of equal intervals, oldest first; the last one has not ended."""
+
+    starts_at: Time
+    step_seconds: int
+    series: Annotated[
+        dict[str, list[float | None]],
+        "jobs created, finished, failed (or with an error) and cancelled; the average tasks running and waiting, "
+        "and the maximum oldest_waiting_seconds; null where nothing was counted or sampled",
+    ]
+
+
+class Overview(TypedDict):
+    """What happens now, what happened, and what is wrong."""
+
+    now: Figures
+    hour: Annotated[Points, "60 minutes"]
+    day: Annotated[Points, "144 intervals of 10 minutes"]
+    problems: Annotated[list[Finding], "faults, then warnings"]
