@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Event
 from typing import Any
 
 from kombu import Connection, Consumer as KombuConsumer, Queue
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.plan import Plan
 from avtomatika.transport import Channel, NoRouteError, Outgoing
 

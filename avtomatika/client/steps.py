@@ -5,11 +5,12 @@ An operation yields a step, receives its result (for a request the response), an
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import httpx
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.errors import AvtomatikaError
 
 T = TypeVar("T")

@@ -1,9 +1,10 @@
 """Events: everything that can happen to a job. The id of an event identifies redeliveries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal
 
+from .frozen import dataclass
 from .job import Json
 from .placement.selection import Candidate, NoCandidate
 

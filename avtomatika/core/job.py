@@ -1,10 +1,11 @@
 """The stored values: Job, Task, HistoryEntry. They are frozen; only the machine makes changed copies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from enum import StrEnum
 from typing import Literal, Self
 
+from .frozen import dataclass
 from .job_request import JobRequest, Json as Json
 from .placement.selection import Needs
 from .retry import RetryPolicy

@@ -5,8 +5,10 @@ field is declared here and in ``schemas.api_requests``, which validates requests
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
+
+from .frozen import dataclass
 
 #: Any value that JSON can represent.
 Json = Any
@@ -39,7 +41,8 @@ class JobRequest:
 
     def request_fields(self) -> dict[str, Json]:
         """Return the fields of the request, as arguments for another value that extends it."""
-        return {name: getattr(self, name) for name in _NAMES}
+        values = self.__dict__  # quicker than getattr()
+        return {name: values[name] for name in _NAMES}
 
 
 _NAMES = tuple(each.name for each in fields(JobRequest))
@@ -49,8 +52,8 @@ _WIRE_NAMES = {name: name.removesuffix("_seconds") for name in _NAMES}
 
 def dump_request(request: JobRequest) -> dict[str, Json]:
     """Return the fields of *request* that are not None, under their names in HTTP bodies and in records."""
-    names = _WIRE_NAMES.items()
-    return {wire_name: value for name, wire_name in names if (value := getattr(request, name)) is not None}
+    names, values = _WIRE_NAMES.items(), request.__dict__
+    return {wire_name: value for name, wire_name in names if (value := values[name]) is not None}
 
 
 def load_request(body: Mapping[str, Json]) -> dict[str, Json]:

@@ -1,10 +1,10 @@
 """A step: the changed job with everything that is written and sent with it in one atomic commit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .events import Event
+from .frozen import dataclass
 from .job import HistoryEntry, Job, Json, Task
 
 

@@ -4,8 +4,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
+
+from avtomatika.core.frozen import dataclass
 
 #: Stack frames shown in a log.
 _FRAMES = 12

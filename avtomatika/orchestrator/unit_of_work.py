@@ -7,7 +7,7 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from avtomatika.core.blueprint.handler import choose
 from avtomatika.core.blueprint.job_context import ClientInfo, JobContext, ValuesNotLoadedError
 from avtomatika.core.events import DeadLetter, Event, PlaceTask, Result, TaskTimeout
 from avtomatika.core.file_reference import FileReference, references_in, with_values
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Job, Json
 from avtomatika.core.machine import decisions, plan_migration
 from avtomatika.core.plan import STEPS

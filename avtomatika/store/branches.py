@@ -1,12 +1,13 @@
 """Branches of a fan-out, stored apart from their job: their tasks and answers. A branch can finish without its job."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 import orjson
 
 from avtomatika.core.events import Joined, Result
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import HistoryEntry, Job, Json, branch_of, step_of
 from avtomatika.core.machine.task_results import branch_answer
 from avtomatika.core.signing import GroupSecret

@@ -1,12 +1,13 @@
 """The commit of a step as one script call: its arguments and its replies."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 import orjson
 from redis.exceptions import RedisError
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Branches, Job, branch_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.core.step import Step

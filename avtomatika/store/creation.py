@@ -1,7 +1,7 @@
 """Creation of jobs: the request, and the script call that writes jobs with their first messages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import chain, islice
@@ -9,6 +9,7 @@ from typing import Self
 
 import orjson
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job_request import JobRequest, Json
 from avtomatika.core.machine.creation import new_job
 from avtomatika.core.plan import Plan

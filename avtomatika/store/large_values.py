@@ -6,12 +6,13 @@ values that are not cached, however much data the job has.
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import Any
 
 import orjson
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Json
 
 #: Maximum data of a job, as JSON.

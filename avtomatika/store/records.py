@@ -5,12 +5,13 @@
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import orjson
 
 from avtomatika.core.explain.waiting import waiting_for
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Branches, Job, JobStatus, Json, Parent, Task, WaitRecord
 from avtomatika.core.job_request import dump_request, load_request
 from avtomatika.core.placement.selection import Needs

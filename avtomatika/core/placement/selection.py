@@ -1,9 +1,11 @@
 """Chooses a worker: the requirements of a task, the candidates, and the strategies. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any, Self
+
+from avtomatika.core.frozen import dataclass
 
 #: As in ``job``, which imports this module.
 Json = Any

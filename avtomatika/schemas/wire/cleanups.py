@@ -1,7 +1,6 @@
 """Clean-up messages: a job has ended, and its files can be removed."""
 
-from dataclasses import dataclass
-
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import identifier, one_of, or_null
 

@@ -1,7 +1,6 @@
 """Control messages: broadcasts from orchestrators to all workers."""
 
-from dataclasses import dataclass
-
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import group_of
 from avtomatika.schemas.fields import attempt, identifier, or_null
 

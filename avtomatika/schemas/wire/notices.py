@@ -1,8 +1,9 @@
 """Worker notices: the messages of ``avt.workers``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import attempt, identifier, json_object, rows, share, text

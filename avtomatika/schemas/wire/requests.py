@@ -4,11 +4,11 @@ A worker that receives one forwards it to the orchestrators, which create a job 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Json
 from avtomatika.core.signing import Signer
 from avtomatika.schemas.fields import anything, identifier, json_object, text

@@ -1,9 +1,10 @@
 """Chunks of streams: what skills write and log while they run, in the messages of ``avt.workers``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import NamedTuple
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import job_of
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import Field, attempt, count, identifier, one_of, or_null, rows, text

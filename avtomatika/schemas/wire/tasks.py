@@ -1,8 +1,9 @@
 """Task messages: from an orchestrator to a worker with the skill."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Json
 from avtomatika.schemas.fields import attempt, identifier, identifiers, json_object, or_null, reply, seconds, text
 

@@ -1,8 +1,8 @@
 """Due timers and replies: prepared messages to publish now."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Json
 from avtomatika.schemas.fields import json_object, or_null, text
 

@@ -1,9 +1,10 @@
 """Webhook messages: from the commit to the process that delivers the webhook."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
+from avtomatika.core.frozen import dataclass
 from avtomatika.core.job import Job, Json
 from avtomatika.core.signing import GroupSecret
 from avtomatika.schemas.fields import attempt, count, identifier, json_object, text
