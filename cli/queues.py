@@ -1,20 +1,20 @@
-"""``avtomatika queues``: list, inspect and purge queues."""
+"""``avtomatika queues``: list, inspect, pause and purge queues."""
 
 import click
 
 from avtomatika.client import Client
 
 from .api import api_options, pass_api
-from .output import json_option, print_json, print_table
+from .output import json_option, print_fields, print_json, print_table
 
-_COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers", "waited_ms")
+_COLUMNS = ("name", "waiting", "held", "delayed", "dead", "consumers", "waited_ms", "paused_at")
 _MESSAGE_COLUMNS = ("id", "kind", "job_id", "priority", "deliveries", "at")
 
 
 @click.group("queues")
 @api_options
 def command() -> None:
-    """List, inspect and purge queues."""
+    """List, inspect, pause and purge queues."""
 
 
 @command.command("list")
@@ -56,3 +56,24 @@ def purge(api: Client, name: str, yes: bool, as_json: bool) -> None:
         click.confirm(f"Delete all waiting messages of {name!r}? Their jobs are not notified", abort=True, err=True)
     removed = api.purge(name)
     print_json({"removed": removed}) if as_json else click.echo(removed)
+
+
+@command.command()
+@click.argument("name")
+@json_option
+@pass_api
+def pause(api: Client, name: str, as_json: bool) -> None:
+    """Let no consumer take from queue NAME until it is resumed.
+
+    Its messages wait in order. Messages that consumers have leased are finished.
+    """
+    print_fields(api.pause_queue(name), as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@json_option
+@pass_api
+def resume(api: Client, name: str, as_json: bool) -> None:
+    """Let consumers take from queue NAME again."""
+    print_fields(api.resume_queue(name), as_json=as_json)

@@ -136,6 +136,8 @@ class _Connected:
     queues = _method(operator_operations.queues)
     messages = _method(operator_operations.messages)
     purge = _method(operator_operations.purge)
+    pause_queue = _method(operator_operations.pause_queue)
+    resume_queue = _method(operator_operations.resume_queue)
     dead_letters = _method(operator_operations.dead_letters)
     dead_letter = _method(operator_operations.dead_letter)
     requeue_dead_letter = _method(operator_operations.requeue_dead_letter)

@@ -18,13 +18,24 @@ def queues() -> Steps[list[answers.QueueInfo]]:
 
 def messages(queue: str, *, limit: int = 20) -> Steps[list[answers.QueuedMessage]]:
     """List the messages that wait in a queue, the next one first, without removing them. For operators."""
-    return json_items(answers.QueuedMessage, "messages", Request("GET", _messages_path(queue), {"limit": limit}))
+    path = f"{_queue_path(queue)}/messages"
+    return json_items(answers.QueuedMessage, "messages", Request("GET", path, {"limit": limit}))
 
 
 def purge(queue: str) -> Steps[int]:
     """Delete the messages that wait in a queue and return their number. Their jobs are not notified. For operators."""
-    answer = yield from json_object(Request("DELETE", _messages_path(queue)))
+    answer = yield from json_object(Request("DELETE", f"{_queue_path(queue)}/messages"))
     return int(answer["removed"])
+
+
+def pause_queue(queue: str) -> Steps[answers.QueueInfo]:
+    """Let no consumer take from a queue until it is resumed; its messages wait in order. For operators."""
+    return json_answer(answers.QueueInfo, Request("POST", f"{_queue_path(queue)}/pause"))
+
+
+def resume_queue(queue: str) -> Steps[answers.QueueInfo]:
+    """Let consumers take from a paused queue again. For operators."""
+    return json_answer(answers.QueueInfo, Request("POST", f"{_queue_path(queue)}/resume"))
 
 
 def dead_letters(*, queue: str | None = None, limit: int = 50) -> Steps[list[answers.DeadLetter]]:
@@ -59,8 +70,8 @@ def doctor() -> Steps[list[answers.Finding]]:
     return json_items(answers.Finding, "findings", Request("GET", "/api/v1/doctor"))
 
 
-def _messages_path(queue: str) -> str:
-    return f"/api/v1/queues/{quote(queue, safe='')}/messages"
+def _queue_path(queue: str) -> str:
+    return f"/api/v1/queues/{quote(queue, safe='')}"
 
 
 def _letter_path(letter_id: str) -> str:

@@ -106,6 +106,8 @@ class QueueInfo(TypedDict):
     dead: Annotated[int, "dead letters"]
     consumers: Annotated[int, "consumers that took messages lately"]
     waited_ms: Annotated[int, "how long the first message has waited, 0 if none waits"]
+    paused_at: Annotated[Time | None, "no consumer takes from it since"]
+    paused_by: str | None
 
 
 class Purge(TypedDict):

@@ -1,6 +1,7 @@
 """Collects the facts that explain why a job does not progress, in a few round trips for a job of any size."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from avtomatika.core.explain.facts import AbleWorker, Facts, QueuePlace
 from avtomatika.core.job import Job, JobStatus, Task, branch_of
@@ -9,7 +10,7 @@ from avtomatika.core.machine.timers import timers_of_job
 from avtomatika.core.placement.selection import Unfit
 from avtomatika.core.plan import STEPS
 from avtomatika.errors import NoRouteError
-from avtomatika.transport import Inspector, Queued, RedisClient, Router, Unacked
+from avtomatika.transport import Inspector, Queued, QueueStats, RedisClient, Router, Unacked
 
 from . import live_state
 from .branches import BranchQuery
@@ -92,14 +93,14 @@ class JobFactsReader(ServerPart):
         with server_errors():
             figures = self._survey.stats([queue])
             found = None if task is None or task.branch else self._survey.locate(queue, task.groups)
-        waiting = figures[0].waiting if figures else 0
+        known = figures[0] if figures else QueueStats(queue)
+        place = QueuePlace(queue=queue, waiting=known.waiting, paused_ms=known.paused_ms, paused_by=known.paused_by)
         match found:
             case Queued(before):
-                return QueuePlace(queue=queue, waiting=waiting, before=before)
+                return replace(place, before=before)
             case Unacked(consumer, silent_ms):
-                holder = consumer.removeprefix("http:")
-                return QueuePlace(queue=queue, waiting=waiting, holder=holder, silent_ms=silent_ms)
-        return QueuePlace(queue=queue, waiting=waiting)
+                return replace(place, holder=consumer.removeprefix("http:"), silent_ms=silent_ms)
+        return place
 
     def _child(self, job: Job, *, depth: int) -> Facts | None:
         if job.wait is None or job.wait.kind != "child" or job.status.is_final or depth >= _DEPTH:

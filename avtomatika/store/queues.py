@@ -1,8 +1,8 @@
-"""Queues and dead letters for operators: inspect, purge, requeue, drop."""
+"""Queues and dead letters for operators: inspect, pause, purge, requeue, drop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import orjson
 
@@ -59,6 +59,26 @@ class Queues(ServerPart):
         self._check(name)
         return _asked(lambda: self._topology.purge(name))
 
+    def find(self, name: str) -> QueueStats:
+        """Return the figures of queue *name*. Raises NotFoundError."""
+        found = _asked(lambda: self._inspector.stats([name]))
+        return found[0] if found else self._missing(name)
+
+    def pause(self, name: str, *, by: str) -> QueueStats:
+        """Let no consumer take from queue *name*; messages that are leased stay so. Who paused it first is kept.
+
+        Raises NotFoundError, and ConflictError for a queue of broadcasts.
+        """
+        try:
+            done = _asked(lambda: self._topology.pause(name, by))
+        except ValueError:
+            raise ConflictError(f"the queue {name!r} receives broadcasts: it cannot be paused") from None
+        return self.find(name) if done else self._missing(name)
+
+    def resume(self, name: str) -> QueueStats:
+        """Let consumers take from queue *name* again. Raises NotFoundError."""
+        return self.find(name) if _asked(lambda: self._topology.resume(name)) else self._missing(name)
+
     def dead(self, *, limit: int, queue: str | None = None) -> list[QueuedMessage]:
         """Return the dead letters of *queue*, or of all queues, newest first."""
         return [_read(letter) for letter in _asked(lambda: self._inspector.dead_letters(limit=limit, queue=queue))]
@@ -92,9 +112,11 @@ class Queues(ServerPart):
             raise NotFoundError("dead letter", letter_id)
 
     def _check(self, name: str) -> None:
-        known = _asked(self._topology.queues)
-        if name not in known:
-            raise NotFoundError("queue", name, known=known)
+        if not _asked(lambda: self._topology.has_queue(name)):
+            self._missing(name)
+
+    def _missing(self, name: str) -> NoReturn:
+        raise NotFoundError("queue", name, known=_asked(self._topology.queues))
 
 
 def _asked(ask: Callable[[], T]) -> T:

@@ -20,7 +20,7 @@ _PAGE = 100
 @dataclass(frozen=True, slots=True)
 class QueueStats:
     """Numbers of messages: *waiting*, *held* (unacknowledged), *delayed* and *dead*. *consumers* have taken from
-    the queue recently. The first message has waited *waited_ms*."""
+    the queue recently. The first message has waited *waited_ms*. *paused_by* paused the queue at *paused_ms*."""
 
     name: str
     waiting: int = 0
@@ -29,6 +29,8 @@ class QueueStats:
     dead: int = 0
     consumers: int = 0
     waited_ms: int = 0
+    paused_ms: int | None = None
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,13 @@ class Inspector:
         table = _traits(*none_refused((yield [("HGETALL", self._keys.queues())])))
         wanted = sorted(table if names is None else set(names) & table.keys())
         pages = [wanted[first : first + _PAGE] for first in range(0, len(wanted), _PAGE)]
-        answers = none_refused((yield [self._stats_call(page, table).command_with_text for page in pages]))
-        return [QueueStats(name, *row) for name, row in zip(wanted, chain(*answers), strict=True)]
+        paused = [name for name in wanted if "p" in table[name]]
+        reads = [("HGET", self._keys.limits(), f"{name}\tpaused") for name in paused]
+        calls = [self._stats_call(page, table).command_with_text for page in pages]
+        answers = none_refused((yield [*reads, *calls]))
+        pauses = dict(zip(paused, map(_pause, answers), strict=False))
+        rows = chain(*answers[len(paused) :])
+        return [QueueStats(name, *row, *pauses.get(name, ())) for name, row in zip(wanted, rows, strict=True)]
 
     def _stats_call(self, names: Iterable[str], table: Mapping[str, str]) -> Call:
         streams = {name: [self._keys.stream(name, level) for level in _levels(table[name])] for name in names}
@@ -158,6 +165,11 @@ class Inspector:
 
 def _traits(fields: Any) -> dict[str, str]:
     return {name.decode(): traits.decode() for name, traits in as_dict(fields).items()}
+
+
+def _pause(text: bytes | None) -> tuple[int, str]:
+    at_ms, _, by = (text or b"0").decode().partition(" ")
+    return int(at_ms), by
 
 
 def _letter(queue: str, entry: bytes, fields: Sequence[bytes]) -> StoredMessage:

@@ -31,13 +31,13 @@ class Keys:
         """Hash: queue -> traits.
 
         Traits are the digits of the priorities in use and letters: ``d`` for delayed messages, ``f`` for a
-        fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires.
+        fanout exchange, ``t`` for a message TTL, ``e`` for a queue that expires, ``p`` for a paused queue.
         """
         return f"{self.prefix}queues"
 
     def limits(self) -> str:
         """Hash: ``<queue>\\tttl`` and ``<queue>\\texpires`` -> ms, for queues with these limits;
-        ``<queue>\\tempty`` if it expires only while it is empty."""
+        ``<queue>\\tempty`` if it expires only while it is empty; ``<queue>\\tpaused`` -> ``<ms> <who paused it>``."""
         return f"{self.prefix}limits"
 
     def expiring(self) -> str:

@@ -51,6 +51,17 @@ def test_purge_asks_for_confirmation(run_there: Run) -> None:
     assert (done.code, done.stdout.strip()) == (0, "2")
 
 
+def test_a_queue_is_paused_and_resumed(run_there: Run) -> None:
+    paused = json.loads(run_there("queues", "pause", "encode", "--json").stdout)
+    listed = {queue["name"]: queue for queue in json.loads(run_there("queues", "list", "--json").stdout)}
+    resumed = run_there("queues", "resume", "encode")
+    missing = run_there("queues", "pause", "encod")
+
+    assert paused["paused_at"] == listed["encode"]["paused_at"] is not None
+    assert (resumed.code, "paused" in resumed.stdout) == (0, False)
+    assert (missing.code, "did you mean 'encode'?" in missing.stderr) == (4, True)
+
+
 def test_an_unknown_queue_is_exit_code_4_with_a_suggestion(run_there: Run) -> None:
     done = run_there("queues", "peek", "encod")
 

@@ -63,6 +63,7 @@ def test_a_sound_installation_has_no_problem() -> None:
             ("long_wait", "encode", 5),
         ),
         ({"queues": waiting("steps.video@1", 5, 6 * MINUTES)}, ("long_wait", "steps.video@1", 5)),
+        ({"queues": [QueueStats("encode", 5, paused_ms=1, paused_by="ops")]}, ("queue_paused", "encode", 5)),
         ({"dead_letters": {"encode": 4}}, ("dead_letters", "encode", 4)),
         ({"jobs": SOUND.jobs | {"quarantined": 2}}, ("quarantined", "jobs", 2)),
         ({"workers": [worker("w-1", silent_ms=41_000), worker("w-2")]}, ("workers_lost", "w-1", 1)),

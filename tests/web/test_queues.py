@@ -43,6 +43,8 @@ def test_queues_and_dead_letters_are_for_operators(alice: FlaskClient, anybody: 
         ("GET", "queues"),
         ("GET", "queues/encode/messages"),
         ("DELETE", "queues/encode/messages"),
+        ("POST", "queues/encode/pause"),
+        ("POST", "queues/encode/resume"),
         ("GET", "doctor"),
         ("GET", "overview"),
         ("GET", "dead-letters"),
@@ -108,6 +110,31 @@ def test_the_messages_of_a_queue_are_listed_and_removed(operator: FlaskClient, j
     problem(operator.get("/api/v1/queues/encod/messages"), 404, "not_found")
     problem(operator.delete("/api/v1/queues/encod/messages"), 404, "not_found")
     problem(operator.get("/api/v1/queues/encode/messages?limit=201"), 422, "invalid_request")
+
+
+def test_a_job_in_a_paused_queue_waits_until_it_is_resumed(
+    operator: FlaskClient, job_id: str, api: Client, redis_url: str
+) -> None:
+    [letter] = api.dead_letters()
+    api.requeue_dead_letter(letter["id"])
+
+    paused = api.pause_queue("encode")
+    with broker.connect(redis_url) as connection:
+        intake = broker.Consumer(connection, ["encode"], prefetch=1)
+        taken = intake.take(0.3)
+        problems = [each for each in api.overview()["problems"] if each["kind"] == "queue_paused"]
+        [reason] = [each for each in api.why(job_id)["reasons"] if each["code"] == "queue_paused"]
+        resumed = api.resume_queue("encode")
+        delivered = wait_until(lambda: intake.take(0.05))
+        intake.close()
+
+    assert (paused["paused_by"], paused["waiting"], taken) == ("operator", 1, [])
+    assert [(each["subject"], each["count"]) for each in problems] == [("encode", 1)]
+    assert reason["text"].startswith("The queue 'encode' has been paused since 20")
+    assert reason["text"].endswith(" UTC, by 'operator'. Resume it.")
+    assert (resumed["paused_at"], len(delivered)) == (None, 1)
+    problem(operator.post("/api/v1/queues/encod/pause"), 404, "not_found")
+    problem(operator.post("/api/v1/queues/encod/resume"), 404, "not_found")
 
 
 def test_a_dead_letter_is_shown_by_its_id(job_id: str, api: Client) -> None:

@@ -7,7 +7,7 @@ from avtomatika.schemas.api_requests import DeadLetterQuerySchema, MessageQueryS
 from avtomatika.schemas.responses import list_of
 from avtomatika.store import QueuedMessage
 
-from ..auth import require_operator
+from ..auth import caller, require_operator
 from ..routes import Routes
 from ..services import services
 
@@ -37,6 +37,22 @@ def purge_queue(name: str) -> dict[str, int]:
     """Delete the messages that wait in a queue; their jobs are not notified; for operators"""
     require_operator()
     return {"removed": services().queues.purge(name)}
+
+
+@routes.post("/queues/<name>/pause")
+@routes.response(200, answers.QueueInfo)
+def pause_queue(name: str) -> Any:
+    """Let no consumer take from a queue until it is resumed; its messages wait in order; for operators"""
+    require_operator()
+    return services().queues.pause(name, by=caller().name)
+
+
+@routes.post("/queues/<name>/resume")
+@routes.response(200, answers.QueueInfo)
+def resume_queue(name: str) -> Any:
+    """Let consumers take from a paused queue again; for operators"""
+    require_operator()
+    return services().queues.resume(name)
 
 
 @routes.get("/dead-letters")

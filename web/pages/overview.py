@@ -57,7 +57,7 @@ def _figures(span: str) -> dict[str, Any]:
 def _remedy(problem: Finding) -> tuple[str, Mapping[str, str]] | None:
     """Return the page, and its arguments, on which a problem is mended; None for one outside of the pages."""
     match problem.kind:
-        case "no_worker" | "long_wait":
+        case "no_worker" | "long_wait" | "queue_paused":
             return "pages.show_queue", {"name": problem.subject}
         case "dead_letters":
             return "pages.show_dead_letters", {}

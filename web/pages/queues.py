@@ -2,9 +2,7 @@
 
 from flask import Response, request
 
-from avtomatika.errors import NotFoundError
-
-from ..auth import require_operator
+from ..auth import caller, require_operator
 from ..services import services
 from .rendering import page
 from .routes import routes, see_other
@@ -18,7 +16,7 @@ def show_queues() -> Response:
     """List queues"""
     require_operator()
     queues = services().queues.all()
-    shown = [queue for queue in queues if "idle" in request.args or queue.consumers or _size(queue)]
+    shown = [queue for queue in queues if "idle" in request.args or queue.consumers or queue.paused_ms or _size(queue)]
     return page("queues.html", queues=shown, idle=len(queues) - len(shown))
 
 
@@ -30,9 +28,7 @@ def _size(queue: object) -> int:
 def show_queue(name: str) -> Response:
     """Show a queue and its next messages"""
     require_operator()
-    found = next((queue for queue in services().queues.all() if queue.name == name), None)
-    if found is None:
-        raise NotFoundError("queue", name)
+    found = services().queues.find(name)
     messages = services().queues.peek(name, limit=_MESSAGES)
     letters = services().queues.dead(limit=_LETTERS, queue=name) if found.dead else []
     return page("queue.html", queue=found, messages=messages, letters=letters)
@@ -43,6 +39,15 @@ def purge_queue(name: str) -> Response:
     """Delete the messages that wait in a queue"""
     require_operator()
     services().queues.purge(name)
+    return see_other("pages.show_queue", name=name)
+
+
+@routes.post("/queues/<path:name>/<any(pause, resume):action>")
+def pause_queue(name: str, action: str) -> Response:
+    """Pause a queue or resume it"""
+    require_operator()
+    queues = services().queues
+    queues.pause(name, by=caller().name) if action == "pause" else queues.resume(name)
     return see_other("pages.show_queue", name=name)
 
 

@@ -50,13 +50,15 @@ class AbleWorker:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuePlace:
     """A queue with *waiting* messages: the message of the job has *before* messages ahead of it, or *holder* has leased
-    it."""
+    it. No consumer takes from it since *paused_by* paused it at *paused_ms*."""
 
     queue: str
     waiting: int = 0
     before: int | None = None
     holder: str | None = None
     silent_ms: int = 0
+    paused_ms: int | None = None
+    paused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from avtomatika.core.job import Json
+from avtomatika.core.times import utc
 
-from .facts import Facts
+from .facts import Facts, QueuePlace
 
 #: An expired timer should have been handled within this time.
 _NOTICED_WITHIN_MS = 5000
@@ -76,6 +77,12 @@ class Explanation:
     def by(self, then_ms: int) -> str:
         left_ms = then_ms - self.facts.now_ms
         return f"within {span(left_ms)}" if left_ms > 0 else "now"
+
+    def paused(self, place: QueuePlace | None) -> Iterator[Reason]:
+        if place is not None and place.paused_ms is not None and place.holder is None:
+            since = f"{utc(place.paused_ms):%Y-%m-%d %H:%M} UTC"
+            text = f"The queue {place.queue!r} has been paused since {since}, by {place.paused_by!r}. Resume it."
+            yield self.reason("queue_paused", text, queue=place.queue, by=place.paused_by, since_ms=place.paused_ms)
 
     def overdue(self, due_ms: int) -> Iterator[Reason]:
         if self.facts.now_ms - due_ms > _NOTICED_WITHIN_MS:

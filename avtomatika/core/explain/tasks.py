@@ -70,6 +70,7 @@ class TaskExplanation(Explanation):
             text += f"{number} of {place.waiting} in queue {place.queue!r}"
         facts = {} if place is None else {"queue": place.queue, "waiting": place.waiting, "before": place.before}
         yield self.reason("task_queued", f"{text}.", task_id=task.id, **facts)
+        yield from self.paused(place)
         yield from self._able(task)
         yield from self._limit(task, "dispatch", "must be started")
 

@@ -86,6 +86,7 @@ class _JobExplanation(Explanation):
         if place is not None:
             text += f"; {count(place.waiting, 'message')} in its queue {place.queue!r}"
         yield self.reason("waits_for_orchestrator", f"{text}.", state=state)
+        yield from self.paused(place)
 
     # ------------------------------------------------------------ fan-out and waits
 

@@ -21,7 +21,7 @@ class Subscriptions:
         self._keys = keys
         #: Queue -> its known traits.
         self.traits: dict[str, str] = {}
-        #: (stream, its queue), higher priorities first. Keys of an unexpected type are excluded.
+        #: (stream, its queue), higher priorities first, without paused queues and keys of an unexpected type.
         self.streams: list[tuple[str, str]] = []
         #: Streams read since the last clean-up: each may list this consumer.
         self.read_streams: set[str] = set()
@@ -94,6 +94,6 @@ class Subscriptions:
             (self._keys.stream(queue, level), queue)
             for level in "9876543210"
             for queue, traits in self.traits.items()
-            if level in traits and self._keys.stream(queue, level) not in self._wrong_type
+            if level in traits and "p" not in traits and self._keys.stream(queue, level) not in self._wrong_type
         ]
         self.read_streams.update(stream for stream, _ in self.streams)

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from avtomatika.transport.connection.redis_client import RedisClient, as_dict
 from avtomatika.transport.keys import GROUP, VERSION
 from avtomatika.transport.publishing.routing import Router, read_table
-from avtomatika.transport.scripts import ADD_TRAIT, DECLARE, DELETE_QUEUE, PURGE, UNBIND, Argument, Call
+from avtomatika.transport.scripts import ADD_TRAIT, DECLARE, DELETE_QUEUE, PAUSE, PURGE, UNBIND, Argument, Call
 
 EXCHANGE_TYPES = ("direct", "topic", "fanout")
 #: Supported message priorities.
@@ -168,6 +168,23 @@ class Topology:
         while removed := self._server.run(call):
             total += int(removed)
         return total
+
+    def pause(self, queue: str, by: str) -> bool:
+        """Let no consumer take from *queue*, and record who paused it; its messages wait in order.
+
+        Returns False if the queue does not exist. Raises ValueError if it reads a fanout exchange.
+        """
+        if "f" in (self._server.execute(("HGET", self._keys.queues(), queue)) or b"").decode():
+            raise ValueError(f"queue {queue!r} reads a fanout exchange")
+        return self._set_paused(queue, by)
+
+    def resume(self, queue: str) -> bool:
+        """Let consumers take from *queue* again; False if it does not exist."""
+        return self._set_paused(queue, "")
+
+    def _set_paused(self, queue: str, by: str) -> bool:
+        keys = [self._keys.queues(), self._keys.bell(), self._keys.limits()]
+        return bool(self._server.run(Call(PAUSE, keys, [queue, by])))
 
     def size(self, queue: str) -> int:
         """Count the waiting messages of *queue*, excluding delayed and unacknowledged ones."""

@@ -84,8 +84,8 @@ class Maintenance:
         streams = [stream for stream, _ in self._subscriptions.streams]
         cursors = [self._cursors.get(stream, "0-0") for stream in streams]
         args: list[Argument] = [self._router.consumer_name, self._lease_ms, self._max_deliveries]
-        args += (self._visibility_ms, keys.presence(""), *cursors)
-        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat(), keys.revoked(), *streams], args)]
+        args += (self._visibility_ms, keys.presence(""), *cursors, *(queue for _, queue in self._subscriptions.streams))
+        calls = [self._expiry.expired, Call(RECLAIM, [keys.beat(), keys.revoked(), keys.queues(), *streams], args)]
         if acks:
             calls.insert(0, ack_call(self._router.consumer_name, acks))
         *_, expired, answer = self._server.run_each(calls)

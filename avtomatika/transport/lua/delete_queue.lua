@@ -54,7 +54,7 @@ end
 if must_be_empty and not is_empty() then return 0 end
 
 redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires', ARGV[1] .. '\tempty')
+redis.call('HDEL', KEYS[2], ARGV[1] .. '\tttl', ARGV[1] .. '\texpires', ARGV[1] .. '\tempty', ARGV[1] .. '\tpaused')
 redis.call('ZREM', KEYS[3], ARGV[1])
 for key = 5, first - 1 do redis.call('UNLINK', KEYS[key]) end
 for key = first, #KEYS do

@@ -1,14 +1,14 @@
 -- Reclaims one entry whose lease has expired, and any number that are to be dead-lettered.
 --
--- KEYS: beat, revoked, then streams.
+-- KEYS: beat, revoked, queues, then streams.
 -- ARGV: consumer, lease (ms), maximum deliveries, lease of a connected but blocked consumer (ms), prefix of liveness channels,
---       then the cursor of each stream.
+--       then the cursor of each stream, then its queue.
 -- Returns {ms after which the scan should continue (0: immediately, -1: at the next interval), new cursors..., (index of the
 --       stream from 1, id, payload or '', earlier deliveries)...}; at most one of the entries is deliverable, and it is the last.
 
 local consumer, lease, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local longest, presence = tonumber(ARGV[4]), ARGV[5]
-local streams = #KEYS - 2
+local streams = #KEYS - 3
 expect('hash', KEYS[1])
 expect('zset', KEYS[2])
 local now, resume = beat(KEYS[1], lease)
@@ -20,6 +20,8 @@ if now < resume then
   answer[1] = resume - now
   return answer
 end
+if streams == 0 then return answer end
+local traits = redis.call('HMGET', KEYS[3], unpack(ARGV, 6 + streams, 5 + 2 * streams))
 
 -- Adds one entry to the answer; returns whether it is deliverable.
 local function claim(place, stream, claimed)
@@ -79,9 +81,11 @@ end
 
 local steps = 200  -- limit per call, at ten pending entries each
 for place = 1, streams do
-  local stream, cursor = KEYS[2 + place], answer[1 + place]
+  local stream, cursor = KEYS[3 + place], answer[1 + place]
+  local is_paused = traits[place] and string.find(traits[place], 'p', 1, true)
   local names, are_blocked = unblocked(stream)
   repeat
+    if is_paused then break end
     local found
     if are_blocked then
       found, cursor = claim_of(stream, names)

@@ -26,11 +26,29 @@ def test_these_pages_are_for_operators(browser: FlaskClient, alice: FlaskClient)
 
     answers = [browser.get(path) for path in PATHS]
     answers += [
-        browser.post(path, data={"csrf_token": csrf_token}) for path in ("/queues/encode/purge", "/dead-letters")
+        browser.post(path, data={"csrf_token": csrf_token})
+        for path in ("/queues/encode/purge", "/queues/encode/pause", "/dead-letters")
     ]
 
     assert {(answer.status_code, answer.mimetype) for answer in answers} == {(403, "text/html")}
     assert "Queues" not in browser.get("/").text
+
+
+def test_a_queue_is_paused_and_resumed(browser: FlaskClient, jobs: dict[str, str], store: Store) -> None:
+    log_in(browser, OPERATOR_TOKEN)
+    csrf_token = hidden(browser.get("/queues/encode"), "csrf_token")
+
+    refused = browser.post("/queues/encode/pause")
+    browser.post("/queues/encode/pause", data={"csrf_token": csrf_token})
+    page, listed, overview = (browser.get(path).text for path in ("/queues/encode", "/queues", "/"))
+    paused_by = store.queues.find("encode").paused_by
+    browser.post("/queues/encode/resume", data={"csrf_token": csrf_token})
+
+    assert (refused.status_code, paused_by) == (403, "operator")
+    assert "by operator: no consumer takes from it" in page
+    assert "paused</span>" in listed
+    assert 'href="/queues/encode"' in overview
+    assert store.queues.find("encode").paused_by is None
 
 
 def test_queues_are_shown_with_their_next_messages_and_purged(
